@@ -1,0 +1,36 @@
+/*
+ * fmt.h - numbers and times to text and back, without printf: two digits a step, 2-4 ns a number.
+ */
+#ifndef BASE_FMT_H
+#define BASE_FMT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/str.h"
+
+#define FMT_U64_MAX 20
+#define FMT_TIME_MAX 40
+
+/* Writes v in decimal without a NUL; returns the number of bytes (1 to FMT_U64_MAX). */
+unsigned fmt_u64(char *out, uint64_t v);
+unsigned fmt_i64(char *out, int64_t v);
+/* Digits of v. */
+unsigned fmt_u64_len(uint64_t v);
+
+/* Nanoseconds since 1970 as RFC 3339 UTC with as many fraction digits as needed (Go's RFC3339Nano:
+ * "2026-01-02T03:04:05.000000006Z", no trailing zeros). NUL-terminated; returns its length. */
+unsigned fmt_time_rfc3339(char out[FMT_TIME_MAX], int64_t unix_ns);
+/* Accepts RFC 3339 with any offset and 0 to 9 fraction digits. */
+bool fmt_parse_rfc3339(struct str s, int64_t *unix_ns);
+
+/* Go's Duration.String: "1m0s", "1.5s", "250ms", "0s". NUL-terminated; returns its length. */
+unsigned fmt_go_duration(char out[FMT_TIME_MAX], int64_t ns);
+/* Go's ParseDuration: "1h30m", "250ms", "-1.5s"; false when malformed or out of range. */
+bool fmt_parse_go_duration(struct str s, int64_t *ns);
+
+/* "1.50 KB"-like sizes with 1024 steps as the start-up text prints them; NUL-terminated. */
+unsigned fmt_bytes(char out[FMT_TIME_MAX], uint64_t bytes);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * wheel.h - hierarchical timer wheel: start, stop and expiry in constant time, for hundreds of thousands of
+ * timers (ack waits, pull expiries, heartbeats, pings).
+ *
+ * Resolution is 1 ms; a timer never fires early and fires at most one tick late for every advance. Time is
+ * handed in (monotonic nanoseconds); the wheel never asks a clock. Timers are embedded in their owners;
+ * one owner thread. The callback may start and stop any timer, also its own.
+ */
+#ifndef BASE_WHEEL_H
+#define BASE_WHEEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/base/list.h"
+
+#define WHEEL_TICK_NS 1000000
+
+struct wheel_timer {
+    struct list link;
+    uint64_t due_tick;
+    void (*fire)(struct wheel_timer *timer);
+};
+
+struct wheel;
+
+struct wheel *wheel_open(uint64_t now_ns);
+/* No timer may be pending. */
+void wheel_close(struct wheel *w);
+void wheel_timer_init(struct wheel_timer *t, void (*fire)(struct wheel_timer *));
+/* (Re)starts; due in the past fires at the next advance. */
+void wheel_start(struct wheel *w, struct wheel_timer *t, uint64_t due_ns);
+/* Harmless when it is not pending. */
+void wheel_stop(struct wheel *w, struct wheel_timer *t);
+
+static inline bool wheel_pending(const struct wheel_timer *t)
+{
+    return list_linked(&t->link);
+}
+
+/* Fires what is due at now_ns in order of ticks; returns how many fired. */
+unsigned wheel_advance(struct wheel *w, uint64_t now_ns);
+/* When the next timer is due at the earliest (may be too early by the width of an outer slot, never too
+ * late), or UINT64_MAX. */
+uint64_t wheel_next_ns(const struct wheel *w);
+void wheel_check(const struct wheel *w);
+
+#endif
