@@ -1,0 +1,51 @@
+/*
+ * lane.h - one FIFO mailbox from one worker to another, carrying runs.
+ *
+ * For every ordered pair of workers there is one lane. The sender alone pushes, the receiver alone pops; the
+ * only shared words are the ring's two counters. An item is owned by the lane from push to pop.
+ *
+ * Derived traffic (acks, replies, deliveries, bounces) must always fit: when the ring is full, items go to the
+ * sender's overflow list and move into the ring at the next lane_flush, in order. Socket input respects
+ * lane_above_mark: the connection stops receiving while it holds.
+ *
+ * Fences: pushed and popped count items since the start. "Everything I sent before now has been consumed" is
+ * lane_consumed(lane) >= the value lane_sent(lane) had then; a PONG waits for exactly that.
+ *
+ * Wake: lane_flush wakes the receiver's loop only when the receiver may be asleep (it announces sleep before
+ * its last look at its lanes, so that no wake is lost; memory order is argued in lane.c).
+ */
+#ifndef IO_LANE_H
+#define IO_LANE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct io;
+struct lane;
+
+/* Embed as the first member of what travels. */
+struct lane_item {
+    struct lane_item *next;
+    uint32_t bytes; /* for the mark and the memory budget */
+    uint16_t kind;  /* the users' */
+};
+
+/* slots: a power of two; mark_bytes: socket input above this stops. `to` is the receiver's loop. */
+struct lane *lane_open(struct io *to, uint32_t slots, uint64_t mark_bytes);
+/* Both workers have stopped; items still inside are returned one by one by lane_pop before. */
+void lane_close(struct lane *l);
+
+/* Sender. */
+void lane_push(struct lane *l, struct lane_item *item);
+void lane_flush(struct lane *l); /* publishes what was pushed, at the end of an iteration; wakes at most once */
+uint64_t lane_sent(const struct lane *l);
+uint64_t lane_consumed(const struct lane *l);
+bool lane_above_mark(const struct lane *l);
+
+/* Receiver. NULL when empty. The item is the receiver's from now on; lane_done counts it as consumed (after
+ * its effects have happened), which is what fences see. */
+struct lane_item *lane_pop(struct lane *l);
+void lane_done(struct lane *l, const struct lane_item *item);
+bool lane_empty(const struct lane *l);
+
+#endif
