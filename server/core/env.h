@@ -1,0 +1,52 @@
+/*
+ * env.h - what a worker hands down to the layers it runs: net, js, kafka. One per worker, alive as long as it.
+ *
+ * It exists so that lower layers never include worker.h. Everything in it belongs to this worker's thread, except
+ * post, which reaches the others.
+ */
+#ifndef CORE_ENV_H
+#define CORE_ENV_H
+
+#include <stdint.h>
+
+#include "lib/base/chunk.h"
+#include "lib/base/log.h"
+#include "lib/base/prng.h"
+#include "server/core/account.h"
+#include "server/core/route.h"
+
+struct io;
+struct options;
+struct env;
+
+/* Something to run once on another worker's thread (or on the own one, later). Embedded in its owner, who may
+ * free it in run. Control traffic only: never per message. */
+struct env_task {
+    struct env_task *next;
+    void (*run)(struct env_task *task, struct env *env); /* env of the worker it runs on */
+};
+
+struct env {
+    uint32_t worker;  /* own index; 0 is also the registrar and the acceptor */
+    uint32_t workers;
+    struct io *io;
+    struct chunk_pool *chunks;
+    struct log *log;
+    struct prng *prng;
+    struct router *router;
+    struct account *account;        /* $G, until accounts are configurable */
+    struct account *system_account; /* $SYS */
+    const struct options *options;  /* the current snapshot; replaced between iterations */
+    const char *server_id;          /* 56 characters, starts with N */
+    const char *server_name;
+    const char *version;            /* the NATS version whose features we have, for INFO and varz */
+
+    /* Any worker; FIFO per pair of workers. The target runs it in its next iteration. */
+    void (*post)(struct env *env, uint32_t worker, struct env_task *task);
+
+    /* Set by the layers, read by each other through their public headers only. */
+    struct net *net;
+    struct js *js;
+};
+
+#endif

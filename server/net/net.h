@@ -1,0 +1,65 @@
+/*
+ * net.h - client connections of one worker. One struct net per worker; conn.h is the inside.
+ *
+ * Worker 0 accepts and hands sockets out, fill first (DESIGN section 3). A connection belongs to one worker from
+ * adoption to its end. Everything here runs on the worker's thread, except where it says otherwise.
+ */
+#ifndef NET_NET_H
+#define NET_NET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/core/env.h"
+
+struct net;
+struct net_shared;
+
+/* Shared by all workers' nets: connection ids, the limit on connections, load per worker. Made before the first net. */
+struct net_shared *net_shared_open(const struct options *options);
+void net_shared_close(struct net_shared *shared);
+
+int net_open(struct env *env, struct net_shared *shared, struct net **out);
+/* Worker 0: starts listening; the bound address for the log and the ports file. Returns 0 or a negative errno with a text in
+ * why ("listen tcp 0.0.0.0:4222: bind: address already in use"). */
+int net_listen(struct net *net, char host[64], uint16_t *port, char why[256]);
+/* The loop's "flush connections once each" stage; true when something is left to do soon. */
+bool net_step(struct net *net);
+
+/* Stops accepting, tells every connection, flushes, closes them; calls closed when none is left. */
+void net_shutdown(struct net *net, void (*closed)(void *ctx), void *ctx);
+void net_close(struct net *net);
+
+/* Counters of this worker for /varz and statsz; the caller sums over workers (ask_all). */
+struct net_stats {
+    uint64_t connections, total_connections;
+    uint64_t in_msgs, in_bytes, out_msgs, out_bytes;
+    uint64_t slow_consumers, stale_connections, stalled_clients;
+    uint64_t subscriptions;
+    uint64_t pending_bytes;
+};
+void net_stats(const struct net *net, struct net_stats *out);
+
+/* One connection for /connz: plain data, strings copied by the callee into the entry. */
+struct net_conn_info {
+    uint64_t cid;
+    char ip[48];
+    uint16_t port;
+    int64_t start, last_activity, stop; /* unix ns; stop 0 = open */
+    int64_t rtt_ns;
+    uint64_t pending_bytes, in_msgs, out_msgs, in_bytes, out_bytes, stalls;
+    uint64_t subscriptions;
+    char name[64], lang[32], version[32];
+    char authorized_user[64], account[64];
+    const char *reason; /* constant text (A10) or NULL */
+};
+/* Open connections, or the ring of the last max_closed_clients closed ones. */
+void net_conns_each(struct net *net, bool closed, void (*each)(void *ctx, const struct net_conn_info *info),
+                    void *ctx);
+/* The subjects of one open connection; each(ctx, subject, queue, sid, max, delivered). False when there is no such cid. */
+bool net_conn_subs(struct net *net, uint64_t cid,
+                   void (*each)(void *ctx, struct str subject, struct str queue, struct str sid, uint64_t max,
+                                uint64_t delivered),
+                   void *ctx);
+
+#endif
