@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "lib/base/chunk.h"
+#include "lib/base/list.h"
 #include "lib/base/log.h"
 #include "lib/base/prng.h"
 #include "server/core/account.h"
@@ -24,6 +25,16 @@ struct env;
 struct env_task {
     struct env_task *next;
     void (*run)(struct env_task *task, struct env *env); /* env of the worker it runs on */
+};
+
+/* A round trip through all lanes: when passed() is called, every other worker has consumed what this one sent
+ * before, and this one has consumed what they had sent before they saw the fence. A PONG after publishes to other
+ * workers and the end of an UNSUB wait for one. With one worker there is nothing to wait for: passed() comes in
+ * the next iteration; callers on a hot path look at env->workers first. */
+struct env_fence {
+    struct list link;
+    uint32_t waiting;
+    void (*passed)(struct env_fence *fence);
 };
 
 struct env {
@@ -43,6 +54,9 @@ struct env {
 
     /* Any worker; FIFO per pair of workers. The target runs it in its next iteration. */
     void (*post)(struct env *env, uint32_t worker, struct env_task *task);
+
+    /* Own thread; never calls back before it returns. */
+    void (*fence)(struct env *env, struct env_fence *fence);
 
     /* Set by the layers, read by each other through their public headers only. */
     struct net *net;

@@ -106,6 +106,8 @@ enum { LANE_RUN = 1 };
 
 /* Publishes the runs gathered for other workers: at the end of an iteration, and earlier when they are full. */
 void router_flush_remote(struct router *r);
+/* Frees a run that nobody will take, at shutdown. */
+void route_run_free(struct lane_item *run, struct chunk_pool *pool);
 /* Executes a run that arrived; frees it. */
 void router_take(struct router *r, struct lane_item *run);
 
