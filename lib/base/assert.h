@@ -9,6 +9,8 @@
 #ifndef BASE_ASSERT_H
 #define BASE_ASSERT_H
 
+#include <stddef.h>
+
 /* Prints "midge: file:line: text" to stderr and aborts. Any thread. */
 _Noreturn void fatal_at(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4), cold));

@@ -8,6 +8,7 @@
 #ifndef BASE_HANDLE_H
 #define BASE_HANDLE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 typedef uint64_t handle;

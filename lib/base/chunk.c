@@ -1,0 +1,243 @@
+/*
+ * Pools of reference-counted chunks, and how a chunk finds home.
+ *
+ * A chunk is in one of three places: handed out (refs > 0), on a free list of its pool (owner thread only),
+ * or on the pool's return stack. The stack is pushed by any thread with compare-and-swap and emptied by the
+ * owner with one exchange; nobody ever pops a single element, so it has no ABA problem.
+ *
+ * End of a pool. chunk_pool_close frees what is at home and exchanges the stack's head for the mark CLOSED;
+ * a thread that drops a last reference and meets the mark frees the chunk itself. The pool's own memory goes
+ * with the last chunk: `orphans` counts to zero exactly once. It is lowered by every chunk that is freed
+ * away from home, before or after the close (so it may be negative before), and raised at the close by the
+ * number of chunks that the owner believes handed out. Whoever brings it to zero frees the pool; before the
+ * close it is never raised, hence it can not pass zero early.
+ *
+ * Chunks above the largest class are freed where they are dropped, on any thread, since keeping them
+ * would be a leak in all but name.
+ *
+ * Reference counts: taking one is relaxed (who takes one has one). Dropping releases, and the last dropper
+ * acquires, so that all writes of all holders are seen by whoever reuses the memory. A holder that reads 1
+ * is alone and skips the atomic decrement.
+ */
+#include "lib/base/chunk.h"
+
+#include "lib/base/assert.h"
+#include "lib/base/bytes.h"
+#include "lib/base/mem.h"
+
+#define CLASSES 5
+#define CLASS_LARGE CLASSES
+#define PAGE 4096
+#define LARGE_MAX ((size_t) UINT32_MAX - PAGE)
+
+static const uint32_t class_bytes[CLASSES] = {1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10};
+
+struct chunk_pool {
+    struct chunk *free[CLASSES];
+    int64_t out;           /* handed out, as far as the owner knows */
+    bool closed;
+    _Atomic size_t bytes;  /* of all chunks that exist */
+    _Atomic int64_t orphans;
+    /* On its own cache line: other workers write it. */
+    _Alignas(64) _Atomic(struct chunk *) returned;
+};
+
+/* Only its address matters. */
+static struct chunk closed_mark;
+#define CLOSED (&closed_mark)
+
+struct chunk_pool *chunk_pool_open(void)
+{
+    struct chunk_pool *pool = mem_try_alloc_aligned(64, sizeof(*pool));
+
+    if (pool == NULL)
+        FATAL("out of memory for a chunk pool");
+    *pool = (struct chunk_pool){0};
+    return pool;
+}
+
+static unsigned class_of(size_t bytes)
+{
+    unsigned class = 0;
+
+    while (class < CLASSES && bytes > class_bytes[class])
+        class++;
+    return class;
+}
+
+/* Below a page the data sits behind the chunk in one allocation. */
+static struct chunk *create(struct chunk_pool *pool, unsigned class, uint32_t cap)
+{
+    bool inside = cap < PAGE;
+    struct chunk *c = mem_try_alloc(sizeof(*c) + (inside ? cap : 0));
+
+    if (c == NULL)
+        return NULL;
+    c->data = inside ? (uint8_t *) (c + 1) : mem_try_alloc_aligned(PAGE, cap);
+    if (c->data == NULL) {
+        mem_free(c);
+        return NULL;
+    }
+    c->cap = cap;
+    c->size_class = class;
+    c->home = pool;
+    atomic_fetch_add_explicit(&pool->bytes, cap, memory_order_relaxed);
+    return c;
+}
+
+static void destroy(struct chunk *c)
+{
+    atomic_fetch_sub_explicit(&c->home->bytes, c->cap, memory_order_relaxed);
+    if (c->data != (uint8_t *) (c + 1))
+        mem_free(c->data);
+    mem_free(c);
+}
+
+/* Owner thread: a chunk whose last reference is gone. */
+static void come_home(struct chunk_pool *pool, struct chunk *c)
+{
+    pool->out--;
+    if (c->size_class == CLASS_LARGE) {
+        destroy(c);
+        return;
+    }
+    c->next = pool->free[c->size_class];
+    pool->free[c->size_class] = c;
+}
+
+/* Owner thread: empties the return stack and leaves `head` in its place. */
+static void collect(struct chunk_pool *pool, struct chunk *head)
+{
+    struct chunk *c = atomic_exchange_explicit(&pool->returned, head, memory_order_acquire);
+
+    while (c != NULL) {
+        struct chunk *next = c->next;
+        come_home(pool, c);
+        c = next;
+    }
+}
+
+static void collect_if_any(struct chunk_pool *pool)
+{
+    if (atomic_load_explicit(&pool->returned, memory_order_relaxed) != NULL)
+        collect(pool, NULL);
+}
+
+/* Acquire and release: the freer of the pool must see all that was done to it. */
+static void count_orphans(struct chunk_pool *pool, int64_t more)
+{
+    if (atomic_fetch_add_explicit(&pool->orphans, more, memory_order_acq_rel) + more == 0)
+        mem_free(pool);
+}
+
+static void destroy_away(struct chunk *c)
+{
+    struct chunk_pool *pool = c->home;
+
+    destroy(c);
+    /* Before the close the sum can not be 0 after a decrement: see above. */
+    count_orphans(pool, -1);
+}
+
+static void free_lists_trim(struct chunk_pool *pool, size_t keep)
+{
+    for (unsigned class = CLASSES; class-- > 0;) {
+        while (pool->free[class] != NULL && chunk_pool_bytes(pool) > keep) {
+            struct chunk *c = pool->free[class];
+            pool->free[class] = c->next;
+            destroy(c);
+        }
+    }
+}
+
+void chunk_pool_close(struct chunk_pool *pool)
+{
+    ASSERT(!pool->closed);
+    collect(pool, CLOSED);
+    pool->closed = true;
+    free_lists_trim(pool, 0);
+    count_orphans(pool, pool->out);
+}
+
+static struct chunk *take_or_create(struct chunk_pool *pool, unsigned class)
+{
+    collect_if_any(pool);
+    if (pool->free[class] == NULL)
+        return create(pool, class, class_bytes[class]);
+    struct chunk *c = pool->free[class];
+    pool->free[class] = c->next;
+    return c;
+}
+
+struct chunk *chunk_alloc(struct chunk_pool *pool, size_t bytes)
+{
+    unsigned class = class_of(bytes);
+    struct chunk *c;
+
+    if (UNLIKELY(class == CLASS_LARGE)) {
+        c = bytes <= LARGE_MAX ? create(pool, class, (uint32_t) round_up(bytes, PAGE)) : NULL;
+    } else if (LIKELY((c = pool->free[class]) != NULL)) {
+        pool->free[class] = c->next;
+    } else {
+        c = take_or_create(pool, class);
+    }
+    if (UNLIKELY(c == NULL))
+        return NULL;
+    pool->out++;
+    c->len = 0;
+    c->next = NULL;
+    atomic_store_explicit(&c->refs, 1, memory_order_relaxed);
+    return c;
+}
+
+static void send_home(struct chunk *c)
+{
+    struct chunk *head;
+
+    if (c->size_class == CLASS_LARGE) {
+        destroy_away(c);
+        return;
+    }
+    head = atomic_load_explicit(&c->home->returned, memory_order_relaxed);
+    do {
+        if (head == CLOSED) {
+            destroy_away(c);
+            return;
+        }
+        c->next = head;
+        /* Release: the owner reads c->next and reuses the data. */
+    } while (!atomic_compare_exchange_weak_explicit(&c->home->returned, &head, c,
+                                                    memory_order_release, memory_order_relaxed));
+}
+
+void chunk_put(struct chunk *c, struct chunk_pool *pool)
+{
+    if (atomic_load_explicit(&c->refs, memory_order_acquire) != 1) {
+        uint32_t before = atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel);
+        ASSERT(before != 0);
+        if (before != 1)
+            return;
+    }
+    if (LIKELY(c->home == pool && !pool->closed))
+        come_home(pool, c);
+    else
+        send_home(c);
+}
+
+size_t chunk_pool_bytes(const struct chunk_pool *pool)
+{
+    return atomic_load_explicit(&pool->bytes, memory_order_relaxed);
+}
+
+void chunk_pool_trim(struct chunk_pool *pool, size_t keep)
+{
+    size_t idle = 0;
+
+    collect_if_any(pool);
+    for (unsigned class = 0; class < CLASSES; class++) {
+        for (struct chunk *c = pool->free[class]; c != NULL; c = c->next)
+            idle += c->cap;
+    }
+    if (idle > keep)
+        free_lists_trim(pool, chunk_pool_bytes(pool) - (idle - keep));
+}

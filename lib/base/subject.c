@@ -1,0 +1,163 @@
+/*
+ * All functions walk bytes once, without a token array. A cursor stands at the start of a token; a token
+ * ends at a dot or at the end. In a valid subject a token that begins with '*' or '>' and has length 1 is a
+ * wildcard, any other is a literal.
+ */
+#include "lib/base/subject.h"
+
+enum { BYTE_BAD = 1, BYTE_DOT = 2, BYTE_FULL = 4, BYTE_STAR = 8 };
+
+static const unsigned char byte_class[256] = {
+    ['\0'] = BYTE_BAD, ['\t'] = BYTE_BAD, ['\n'] = BYTE_BAD, ['\f'] = BYTE_BAD, ['\r'] = BYTE_BAD,
+    [' '] = BYTE_BAD,  ['.'] = BYTE_DOT,  ['>'] = BYTE_FULL, ['*'] = BYTE_STAR,
+};
+
+static unsigned class_at(const char *p)
+{
+    return byte_class[(unsigned char) *p];
+}
+
+/* Is the byte at p, inside [start, end), a token of its own? */
+static bool alone(const char *p, const char *start, const char *end)
+{
+    return (p == start || p[-1] == '.') && (p + 1 == end || p[1] == '.');
+}
+
+static bool valid(struct str s, bool wildcards)
+{
+    const char *start = s.p, *end = s.p + s.n;
+
+    if (s.n == 0 || *start == '.' || end[-1] == '.')
+        return false;
+    for (const char *p = start; p < end; p++) {
+        unsigned class = class_at(p);
+        if (__builtin_expect(class == 0, 1))
+            continue;
+        if (class == BYTE_BAD)
+            return false;
+        if (class == BYTE_DOT) {
+            /* The last byte is no dot, so p[1] exists. */
+            if (p[1] == '.')
+                return false;
+        } else if (alone(p, start, end) && (!wildcards || (class == BYTE_FULL && p + 1 != end))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool subject_valid(struct str s)
+{
+    return valid(s, true);
+}
+
+bool subject_valid_literal(struct str s)
+{
+    return valid(s, false);
+}
+
+bool subject_has_wildcard(struct str s)
+{
+    const char *start = s.p, *end = s.p + s.n;
+
+    for (const char *p = start; p < end; p++) {
+        if ((class_at(p) & (BYTE_FULL | BYTE_STAR)) != 0 && alone(p, start, end))
+            return true;
+    }
+    return false;
+}
+
+/* Takes the token at the front of *s, with its dot; s->p becomes NULL behind the last one. */
+static struct str take_token(struct str *s)
+{
+    return str_cut(*s, '.', s);
+}
+
+static bool token_is(struct str token, char c)
+{
+    return token.n == 1 && token.p[0] == c;
+}
+
+bool subject_matches(struct str literal, struct str pattern)
+{
+    const char *l = literal.p, *l_end = l + literal.n;
+    const char *p = pattern.p, *p_end = p + pattern.n;
+
+    for (;;) {
+        /* Both stand at the start of a token. */
+        bool single = p + 1 == p_end || p[1] == '.';
+        if (*p == '>' && single)
+            return true;
+        if (*p == '*' && single) {
+            p++;
+            while (l < l_end && *l != '.')
+                l++;
+        } else {
+            while (l < l_end && p < p_end && *l == *p && *l != '.') {
+                l++;
+                p++;
+            }
+        }
+        if (l == l_end || p == p_end)
+            return l == l_end && p == p_end;
+        if (*l++ != '.' || *p++ != '.')
+            return false;
+    }
+}
+
+bool subject_subset(struct str sub, struct str super)
+{
+    while (sub.p != NULL && super.p != NULL) {
+        struct str narrow = take_token(&sub), wide = take_token(&super);
+        if (token_is(wide, '>'))
+            return true;
+        if (token_is(narrow, '>'))
+            return false;
+        if (!token_is(wide, '*') && !str_eq(narrow, wide))
+            return false;
+    }
+    return sub.p == NULL && super.p == NULL;
+}
+
+bool subject_overlap(struct str a, struct str b)
+{
+    while (a.p != NULL && b.p != NULL) {
+        struct str x = take_token(&a), y = take_token(&b);
+        if (token_is(x, '>') || token_is(y, '>'))
+            return true;
+        if (!token_is(x, '*') && !token_is(y, '*') && !str_eq(x, y))
+            return false;
+    }
+    return a.p == NULL && b.p == NULL;
+}
+
+unsigned subject_split(struct str s, struct str *tokens, unsigned max)
+{
+    unsigned n = 0;
+
+    while (s.p != NULL) {
+        if (n == max)
+            return 0;
+        tokens[n++] = take_token(&s);
+    }
+    return n;
+}
+
+unsigned subject_count_tokens(struct str s)
+{
+    unsigned n = s.n != 0 ? 1 : 0;
+
+    for (size_t i = 0; i < s.n; i++)
+        n += s.p[i] == '.';
+    return n;
+}
+
+struct str subject_token(struct str s, unsigned i)
+{
+    while (s.p != NULL) {
+        struct str token = take_token(&s);
+        if (i-- == 0)
+            return token;
+    }
+    return STR_NONE;
+}
