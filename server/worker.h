@@ -20,8 +20,9 @@
 #include "lib/io/lane.h"
 #include "server/core/env.h"
 
-struct worker_group;
+struct ask_all;
 struct store;
+struct worker_group;
 
 /* Lane item kinds beside the router's (core/route.h). */
 enum { LANE_FENCE = 2, LANE_FENCE_BACK = 3 };
@@ -51,6 +52,7 @@ struct worker {
     struct env_task *inbox_head, **inbox_tail;
     atomic_bool inbox_full; /* a look without the lock */
 
+    struct ask_all *stopping; /* the shutdown this worker is part of */
     struct list fences; /* round trips under way, oldest first */
     struct worker_meter meter;
 };

@@ -1,0 +1,84 @@
+/* banner.c - start-up lines, in the order in which a reader meets them. */
+#include "server/banner.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "config.h"
+#include "lib/base/fmt.h"
+#include "lib/io/io.h"
+#include "server/server.h"
+#include "store/store.h"
+
+void banner_start(struct log *log, const char *program, const struct options *o, const char *server_id)
+{
+    LOG_INF(log, "Starting nats-server");
+    LOG_INF(log, "  Version:  %s", NATS_VERSION);
+    if (strcmp(program, "nats-server") != 0)
+        LOG_INF(log, "  Midge:    %s", PACKAGE_VERSION);
+    LOG_INF(log, "  Name:     %s", o->server_name != NULL ? o->server_name : server_id);
+    LOG_INF(log, "  ID:       %s", server_id);
+    if (o->config_file != NULL)
+        LOG_INF(log, "Using configuration file: %s (%s)", o->config_file, o->config_digest);
+}
+
+void banner_io(struct log *log, const struct io *io, unsigned workers)
+{
+    LOG_INF(log, "I/O backend: %s (%s), %u worker%s", io_backend_name(io), io_backend_reason(io),
+            workers, workers == 1 ? "" : "s");
+}
+
+static void recovered(struct log *log, const struct store_recovery *r)
+{
+    if (r->streams == 0 && r->messages == 0)
+        return;
+    LOG_INF(log,
+            "  Recovered:       %" PRIu64 " streams, %" PRIu64 " messages in %.1f ms after a %s stop",
+            r->streams, r->messages, (double) r->ns / 1e6, r->clean ? "clean" : "sudden");
+    if (r->bytes_cut > 0)
+        LOG_INF(log, "  Cut:             %" PRIu64 " bytes that were never acknowledged", r->bytes_cut);
+    if (r->lost_messages > 0 || r->quarantined_files > 0)
+        LOG_WRN(log, "  Damage:          %" PRIu64 " messages lost, %" PRIu64 " files in quarantine",
+                r->lost_messages, r->quarantined_files);
+}
+
+void banner_jetstream(struct log *log, const struct options *o, const char *store_path,
+                      const struct store_recovery *r)
+{
+    char size[FMT_TIME_MAX];
+
+    LOG_INF(log, "---------------- JETSTREAM ----------------");
+    if (o->max_memory_store >= 0) {
+        fmt_bytes(size, (uint64_t) o->max_memory_store);
+        LOG_INF(log, "  Max Memory:      %s", size);
+    }
+    if (o->max_file_store >= 0) {
+        fmt_bytes(size, (uint64_t) o->max_file_store);
+        LOG_INF(log, "  Max Storage:     %s", size);
+    }
+    LOG_INF(log, "  Store Directory: \"%s\"", store_path);
+    if (o->domain != NULL)
+        LOG_INF(log, "  Domain:          %s", o->domain);
+    LOG_INF(log, "  API Level:       5");
+    LOG_INF(log, "  Durability:      an acknowledgement is sent after the data is synced to disk");
+    if (o->sync_interval_set)
+        LOG_INF(log, "  Durability:      sync_interval is accepted and does not lower that");
+    recovered(log, r);
+    LOG_INF(log, "-------------------------------------------");
+}
+
+void banner_hints(struct log *log, const struct options *o, const char *host, uint16_t port,
+                  uint16_t http_port)
+{
+    const char *reach = strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0 ? "127.0.0.1" : host;
+
+    if (!o->jetstream)
+        return;
+    LOG_INF(log, "Try next:");
+    LOG_INF(log, "  nats -s nats://%s:%u stream add ORDERS --subjects 'orders.>' --defaults", reach, port);
+    LOG_INF(log, "  nats-bench js pub --server nats://%s:%u --count 1000000", reach, port);
+    if (http_port != 0)
+        LOG_INF(log, "  curl http://%s:%u/jsz", reach, http_port);
+    else
+        LOG_INF(log, "  nats-bench js pull --server nats://%s:%u", reach, port);
+}

@@ -1,0 +1,531 @@
+/*
+ * server.c - opening everything in order, waiting on the main loop, closing everything in reverse.
+ *
+ * Start: server id -> store directory (recovery) -> workers (loops, routers) -> per worker: store, js -> per worker: net ->
+ * listen -> threads -> monitoring -> files (pid, ports) -> "Server is ready". Up to the threads everything runs here on the main
+ * thread; a client that connects early waits in the listen queue.
+ *
+ * Stop: per worker net_shutdown (no new connections, flush, close) -> js_shutdown (consumer states durable) -> store_close
+ * (commits done) -> threads joined -> objects freed -> store_dir_close marks the directory clean.
+ */
+#include "server/server.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "lib/base/buf.h"
+#include "lib/base/fmt.h"
+#include "lib/base/mem.h"
+#include "server/banner.h"
+#include "server/core/account.h"
+#include "server/files.h"
+#include "server/js/js.h"
+#include "server/monitor/monitor.h"
+#include "server/net/net.h"
+#include "server/server_id.h"
+#include "server/worker.h"
+#include "store/store.h"
+
+enum state { STARTING, READY, STOPPING, STOPPED };
+
+struct server {
+    const struct options *options;
+    struct logger *logger;
+    struct log *log;
+    const char *program;
+    enum state state;
+    int exit_code;
+    int64_t start_wall_ns;
+    char id[SERVER_ID_LEN + 1];
+
+    struct event_base *base;
+    struct event *signals[5];
+    struct event *woken; /* eventfd: log lines to write, asks to finish */
+    int wake_fd;
+
+    struct account *account, *system_account;
+    struct store_dir *store_dir;
+    struct worker_group *workers;
+    struct net_shared *net_shared;
+    struct js_shared *js_shared;
+    struct monitor *monitor;
+    struct files files;
+
+    char host[64];
+    uint16_t port, http_port;
+    struct ask_all stopping;
+};
+
+/* ---- waking the main thread ------------------------------------------------------------------- */
+
+static void wake_main(void *ctx)
+{
+    struct server *s = ctx;
+    uint64_t one = 1;
+    ssize_t n = write(s->wake_fd, &one, sizeof(one));
+    (void) n; /* full means that it is awake already */
+}
+
+static void on_woken(evutil_socket_t fd, short what, void *ctx)
+{
+    struct server *s = ctx;
+    uint64_t count;
+    ssize_t n = read(fd, &count, sizeof(count));
+
+    (void) n;
+    (void) what;
+    logger_drain(s->logger);
+    if (s->workers != NULL)
+        ask_all_reap(s->workers);
+    logger_drain(s->logger);
+}
+
+/* ---- stopping --------------------------------------------------------------------------------- */
+
+static void store_closed(void *ctx)
+{
+    struct worker *w = ctx;
+
+    w->store = NULL;
+    ask_all_stepped(w->stopping);
+}
+
+static void js_stopped(void *ctx)
+{
+    struct worker *w = ctx;
+
+    if (w->store == NULL) {
+        ask_all_stepped(w->stopping);
+        return;
+    }
+    if (w->env.js != NULL) {
+        js_close(w->env.js);
+        w->env.js = NULL;
+    }
+    store_close(w->store, store_closed, w);
+}
+
+static void net_stopped(void *ctx)
+{
+    struct worker *w = ctx;
+
+    if (w->env.js != NULL)
+        js_shutdown(w->env.js, js_stopped, w);
+    else
+        js_stopped(w);
+}
+
+static void stop_worker(struct ask_all *ask, struct worker *w)
+{
+    w->stopping = ask;
+    net_shutdown(w->env.net, net_stopped, w);
+}
+
+static void all_stopped(struct ask_all *ask)
+{
+    struct server *s = CONTAINER_OF(ask, struct server, stopping);
+
+    s->state = STOPPED;
+    event_base_loopbreak(s->base);
+}
+
+static void begin_stop(struct server *s)
+{
+    if (s->state != READY)
+        return;
+    s->state = STOPPING;
+    LOG_INF(s->log, "Initiating Shutdown...");
+    s->stopping = (struct ask_all){.step = stop_worker, .done = all_stopped};
+    ask_all_start(s->workers, &s->stopping);
+}
+
+static const char *signal_text(int number)
+{
+    switch (number) {
+    case SIGINT:
+        return "interrupt";
+    case SIGTERM:
+        return "terminated";
+    case SIGHUP:
+        return "hangup";
+    case SIGUSR1:
+        return "user defined signal 1";
+    default:
+        return "user defined signal 2";
+    }
+}
+
+static void on_signal(evutil_socket_t number, short what, void *ctx)
+{
+    struct server *s = ctx;
+
+    (void) what;
+    LOG_INF(s->log, "Trapped \"%s\" signal", signal_text((int) number));
+    switch (number) {
+    case SIGINT:
+    case SIGTERM:
+        if (s->state == STOPPING) {
+            LOG_WRN(s->log, "Second signal: leaving without waiting for connections");
+            logger_stop(s->logger);
+            _exit(EXIT_FAILURE);
+        }
+        begin_stop(s);
+        break;
+    case SIGUSR1:
+        logger_reopen(s->logger);
+        break;
+    case SIGUSR2:
+        begin_stop(s);
+        break;
+    default:
+        LOG_WRN(s->log, "Configuration reload is not supported by this version");
+        break;
+    }
+    logger_drain(s->logger);
+}
+
+/* ---- starting --------------------------------------------------------------------------------- */
+
+static bool open_base(struct server *s)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+
+    s->base = event_base_new();
+    s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->base == NULL || s->wake_fd < 0) {
+        log_print(s->log, LOG_FATAL, "can not make the main event loop: %s", strerror(errno));
+        return false;
+    }
+    s->woken = event_new(s->base, s->wake_fd, EV_READ | EV_PERSIST, on_woken, s);
+    event_add(s->woken, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        s->signals[i] = evsignal_new(s->base, numbers[i], on_signal, s);
+        event_add(s->signals[i], NULL);
+    }
+    return true;
+}
+
+static unsigned worker_count(const struct options *o)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (o->workers > 0)
+        return o->workers < WORKERS_MAX ? o->workers : WORKERS_MAX;
+    if (cores <= 2)
+        return 1;
+    return cores - 1 < (long) WORKERS_MAX ? (unsigned) (cores - 1) : WORKERS_MAX;
+}
+
+static enum io_backend backend_of(const char *name)
+{
+    if (name != NULL && strcmp(name, "uring") == 0)
+        return IO_BACKEND_URING;
+    if (name != NULL && strcmp(name, "event") == 0)
+        return IO_BACKEND_EVENT;
+    return IO_BACKEND_AUTO;
+}
+
+static bool open_workers(struct server *s)
+{
+    struct worker_group_options o = {
+        .workers = worker_count(s->options),
+        .log = s->log,
+        .options = s->options,
+        .account = s->account,
+        .system_account = s->system_account,
+        .server_id = s->id,
+        .server_name = s->options->server_name != NULL ? s->options->server_name : s->id,
+        .version = NATS_VERSION,
+    };
+    int rc;
+
+    io_config_init(&o.io);
+    o.io.backend = backend_of(s->options->io_backend);
+    o.io.log = s->log;
+    o.io.congestion = s->options->congestion;
+    rc = worker_group_open(&o, &s->workers);
+    if (rc != 0) {
+        log_print(s->log, LOG_FATAL, "can not open I/O loops: %s", strerror(-rc));
+        return false;
+    }
+    worker_group_on_done(s->workers, wake_main, s);
+    return true;
+}
+
+/* Fill first, as with connections: everything recovered starts on worker 0 unless there are several workers, which share by id. */
+static unsigned place_stream(void *ctx, store_object_id stream, struct str name)
+{
+    struct server *s = ctx;
+
+    (void) name;
+    return (unsigned) (stream % worker_group_count(s->workers));
+}
+
+static bool open_store_dir(struct server *s)
+{
+    struct buf path = {0};
+    char why[256];
+    enum err err;
+
+    if (!files_make_store_dir(s->options->store_dir, &path, why)) {
+        log_print(s->log, LOG_FATAL, "%s", why);
+        buf_free(&path);
+        return false;
+    }
+    err = store_dir_open(&(struct store_dir_options){
+        .fs = io_fs(worker_group_get(s->workers, 0)->env.io),
+        .path = buf_cstr(&path),
+        .log = s->log,
+        .workers = worker_group_count(s->workers),
+        .pool_bytes = s->options->pool_bytes,
+        .place = place_stream,
+        .ctx = s,
+    }, &s->store_dir, why);
+    if (err != ERR_OK)
+        log_print(s->log, LOG_FATAL, "Can't start JetStream: %s", why);
+    buf_free(&path);
+    return err == ERR_OK;
+}
+
+static bool open_jetstream(struct server *s)
+{
+    unsigned n = worker_group_count(s->workers);
+
+    if (!s->options->jetstream)
+        return true;
+    LOG_INF(s->log, "Starting JetStream");
+    if (!open_store_dir(s))
+        return false;
+    s->js_shared = js_shared_open(s->options, s->store_dir);
+    for (unsigned i = 0; i < n; i++) {
+        struct worker *w = worker_group_get(s->workers, i);
+        enum err err = store_open(s->store_dir, i, &(struct store_options){
+            .io = w->env.io,
+            .chunks = w->env.chunks,
+            .log = s->log,
+            .cache_bytes = s->options->cache_bytes / n,
+        }, &w->store);
+        if (err != ERR_OK) {
+            log_print(s->log, LOG_FATAL, "Can't start JetStream: %s", err_text(err));
+            return false;
+        }
+    }
+    for (unsigned i = 0; i < n; i++) {
+        struct worker *w = worker_group_get(s->workers, i);
+        js_open(&w->env, s->js_shared, w->store, &w->env.js);
+    }
+    banner_jetstream(s->log, s->options, store_dir_path(s->store_dir),
+                     store_dir_recovery(s->store_dir));
+    return true;
+}
+
+static bool open_net(struct server *s)
+{
+    char why[256];
+
+    s->net_shared = net_shared_open(s->options);
+    for (unsigned i = 0; i < worker_group_count(s->workers); i++) {
+        struct env *env = &worker_group_get(s->workers, i)->env;
+        int rc = net_open(env, s->net_shared, &env->net);
+        if (rc != 0) {
+            log_print(s->log, LOG_FATAL, "can not open connections: %s", strerror(-rc));
+            return false;
+        }
+    }
+    if (net_listen(worker_group_get(s->workers, 0)->env.net, s->host, &s->port, why) != 0) {
+        log_print(s->log, LOG_FATAL, "Error listening on port: %s:%d, \"%s\"", s->options->host,
+                  s->options->port, why);
+        return false;
+    }
+    LOG_INF(s->log, "Listening for client connections on %s:%u", s->host, s->port);
+    return true;
+}
+
+/* ---- monitoring ------------------------------------------------------------------------------- */
+
+struct collecting {
+    struct ask_all ask;
+    struct monitor_collect *collect;
+};
+
+static void collect_step(struct ask_all *ask, struct worker *w)
+{
+    struct collecting *c = CONTAINER_OF(ask, struct collecting, ask);
+
+    c->collect->step(c->collect, &w->env);
+    ask_all_stepped(ask);
+}
+
+static void collect_done(struct ask_all *ask)
+{
+    struct collecting *c = CONTAINER_OF(ask, struct collecting, ask);
+
+    c->collect->done(c->collect);
+    mem_free(c);
+}
+
+static void collect(void *ctx, struct monitor_collect *what)
+{
+    struct server *s = ctx;
+    struct collecting *c = mem_zalloc(sizeof(*c));
+
+    c->collect = what;
+    c->ask.step = collect_step;
+    c->ask.done = collect_done;
+    ask_all_start(s->workers, &c->ask);
+}
+
+static const char *unhealthy(void *ctx)
+{
+    const struct server *s = ctx;
+    return s->state == READY ? NULL : "server is shutting down";
+}
+
+static bool open_monitor(struct server *s)
+{
+    struct io *io = worker_group_get(s->workers, 0)->env.io;
+    const char *host = s->options->http_host != NULL ? s->options->http_host : s->options->host;
+    char why[256];
+
+    if (s->options->http_port == 0)
+        return true;
+    s->http_port = s->options->http_port > 0 ? (uint16_t) s->options->http_port : 0;
+    s->monitor = monitor_open(s->base, &(struct monitor_host){
+        .ctx = s,
+        .workers = worker_group_count(s->workers),
+        .collect = collect,
+        .options = s->options,
+        .server_id = s->id,
+        .server_name = worker_group_get(s->workers, 0)->env.server_name,
+        .version = NATS_VERSION,
+        .git_commit = "",
+        .start_wall_ns = s->start_wall_ns,
+        .io_backend = io_backend_name(io),
+        .io_reason = io_backend_reason(io),
+        .host = s->host,
+        .port = s->port,
+        .unhealthy = unhealthy,
+        .log = s->log,
+    }, host, &s->http_port, why);
+    if (s->monitor == NULL) {
+        log_print(s->log, LOG_FATAL, "Can't listen to the monitor port: %s", why);
+        return false;
+    }
+    LOG_INF(s->log, "Starting http monitor on %s:%u", host, s->http_port);
+    return true;
+}
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+static bool start(struct server *s)
+{
+    struct timespec now;
+    uint64_t seed;
+
+    if (sodium_init() < 0)
+        FATAL("libsodium can not be initialised");
+    clock_gettime(CLOCK_REALTIME, &now);
+    s->start_wall_ns = (int64_t) now.tv_sec * 1000000000 + now.tv_nsec;
+    server_id_make(s->id);
+    randombytes_buf(&seed, sizeof(seed));
+    s->account = account_open("$G", 0, seed);
+    s->system_account = account_open("$SYS", 1, seed);
+    if (!open_base(s))
+        return false;
+    banner_start(s->log, s->program, s->options, s->id);
+    if (!open_workers(s))
+        return false;
+    banner_io(s->log, worker_group_get(s->workers, 0)->env.io, worker_group_count(s->workers));
+    if (!open_jetstream(s) || !open_net(s) || !open_monitor(s))
+        return false;
+    return files_write(&s->files, s->options, s->program, s->log, s->host, s->port, s->http_port);
+}
+
+struct server *server_open(const struct options *options, struct logger *logger, const char *program)
+{
+    struct server *s = mem_zalloc(sizeof(*s));
+    int rc;
+
+    s->options = options;
+    s->logger = logger;
+    s->log = logger_log(logger);
+    s->program = program;
+    s->wake_fd = -1;
+    if (!start(s)) {
+        server_close(s);
+        return NULL;
+    }
+    logger_start(logger, wake_main, s);
+    rc = worker_group_start(s->workers);
+    if (rc != 0) {
+        log_print(s->log, LOG_FATAL, "can not start a thread: %s", strerror(-rc));
+        server_close(s);
+        return NULL;
+    }
+    s->state = READY;
+    LOG_INF(s->log, "Server is ready");
+    banner_hints(s->log, options, s->host, s->port, s->http_port);
+    logger_drain(logger);
+    return s;
+}
+
+int server_run(struct server *s)
+{
+    event_base_dispatch(s->base);
+    LOG_INF(s->log, "Server Exiting..");
+    return s->exit_code;
+}
+
+/* Frees what the workers held; no thread runs any more. */
+static void close_workers(struct server *s)
+{
+    worker_group_stop(s->workers);
+    for (unsigned i = 0; i < worker_group_count(s->workers); i++) {
+        struct worker *w = worker_group_get(s->workers, i);
+        if (w->env.net != NULL)
+            net_close(w->env.net);
+        if (w->env.js != NULL)
+            js_close(w->env.js);
+    }
+}
+
+void server_close(struct server *s)
+{
+    logger_stop(s->logger);
+    if (s->monitor != NULL)
+        monitor_close(s->monitor);
+    files_remove(&s->files);
+    if (s->workers != NULL)
+        close_workers(s);
+    if (s->js_shared != NULL)
+        js_shared_close(s->js_shared);
+    if (s->net_shared != NULL)
+        net_shared_close(s->net_shared);
+    if (s->store_dir != NULL)
+        store_dir_close(s->store_dir);
+    if (s->workers != NULL)
+        worker_group_close(s->workers);
+    if (s->account != NULL)
+        account_close(s->account);
+    if (s->system_account != NULL)
+        account_close(s->system_account);
+    for (size_t i = 0; i < ARRAY_LEN(s->signals); i++)
+        if (s->signals[i] != NULL)
+            event_free(s->signals[i]);
+    if (s->woken != NULL)
+        event_free(s->woken);
+    if (s->base != NULL)
+        event_base_free(s->base);
+    if (s->wake_fd >= 0)
+        close(s->wake_fd);
+    mem_free(s);
+}
