@@ -1,0 +1,179 @@
+/*
+ * log_format.h - commit log files: header page, frames, records. Byte layout: docs/internals/store-format.md.
+ *
+ *     header page 4 KiB | frame | zero padding to 4 KiB | frame | ...
+ *     frame   header 64 B | table: per record { u32 bytes, u32 crc32c } | body: records, each padded to 8
+ *     record  u8 type, u8 flags, u16 kind, u32 0, u64 id, u64 version or segment, u64 parent or offset, bytes
+ *
+ * One frame is one log commit. Frames of a worker are numbered without gaps across its files. A page that a sync has
+ * declared durable is never written again, so frames do not share pages. Pure code.
+ */
+#ifndef STORE_LOG_FORMAT_H
+#define STORE_LOG_FORMAT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/err.h"
+#include "lib/base/str.h"
+#include "store/superblock.h"
+
+#define LOG_FRAME_MAGIC 0x4d52464du /* "MFRM" */
+
+enum {
+    LOG_HEADER = 4096,
+    LOG_PAGE = 4096,
+    LOG_FRAME_HEADER = 64,
+    LOG_ENTRY = 8,
+    LOG_RECORD_HEADER = 32,
+    LOG_RECORD_ALIGN = 8,
+    LOG_FRAME_RECORDS = 65535,    /* at most, in one frame */
+};
+#define LOG_RECORD_MAX (32u << 20) /* header included */
+#define LOG_FRAME_MAX (48u << 20)  /* padding included; a log file is at least LOG_HEADER + this */
+
+/* ---- file header --------------------------------------------------------------------------------- */
+
+struct log_header {
+    uint32_t version;
+    struct store_features features;
+    uint8_t store[16];
+    uint64_t generation;   /* of the server's start, from 1 */
+    uint32_t worker;
+    uint32_t workers;      /* how many logs this generation has */
+    uint64_t number;       /* of the file, per generation and worker, from 0 */
+    uint64_t first_commit; /* number of its first frame */
+    uint32_t salt;
+    uint64_t file_bytes;
+    int64_t created;
+};
+/* Fills in salt and version itself. */
+void log_header_encode(struct log_header *h, uint8_t out[LOG_HEADER]);
+enum err log_header_decode(const uint8_t bytes[LOG_HEADER], struct log_header *out, char why[160]);
+
+/* "<generation>-<worker>-<number>.log" in 10, 4 and 10 digits at least. */
+void log_name(char out[64], uint64_t generation, uint32_t worker, uint64_t number);
+bool log_name_parse(const char *name, uint64_t *generation, uint32_t *worker, uint64_t *number);
+
+/* ---- records ------------------------------------------------------------------------------------- */
+
+enum log_type {
+    LOG_FULL = 1,   /* an object's whole state: kind, id, version, parent, bytes */
+    LOG_DELTA = 2,  /* a change to it: kind, id, version, bytes */
+    LOG_DELETE = 3, /* it and its children are gone: id, version */
+    LOG_DATA = 4,   /* whole batches of a segment: id of the stream, segment, offset, bytes */
+    LOG_START = 5,  /* in worker 0's first file, last of all: this generation is complete; bytes: struct log_start */
+    LOG_CLOSE = 6,  /* nothing follows in this worker's log, and all segments are synced: a clean close */
+};
+
+struct log_record {
+    uint8_t type;
+    uint8_t flags; /* 0 */
+    uint16_t kind;
+    uint64_t id;
+    union {
+        uint64_t version; /* of the object: its first full record has 1, each later full or delta one more */
+        uint64_t segment;
+    };
+    union {
+        uint64_t parent;
+        uint64_t offset;
+    };
+    struct str bytes;
+};
+
+/* Bytes that a record with n bytes takes in a frame's body (its table entry not counted). */
+static inline size_t log_record_bytes(size_t n)
+{
+    return LOG_RECORD_HEADER + ((n + LOG_RECORD_ALIGN - 1) & ~(size_t) (LOG_RECORD_ALIGN - 1));
+}
+
+/* ---- building a frame ---------------------------------------------------------------------------- */
+
+/* Two growing buffers; on disk meta, then body, contiguous. Reused from commit to commit (log_frame_begin). */
+struct log_frame {
+    struct buf meta; /* header + table */
+    struct buf body;
+    uint32_t salt;
+    uint32_t count;
+    uint64_t commit;
+};
+void log_frame_free(struct log_frame *f);
+void log_frame_begin(struct log_frame *f, uint32_t salt, uint64_t commit);
+/* Would this record still fit? */
+bool log_frame_fits(const struct log_frame *f, size_t bytes);
+/* Copies the record into the frame; it must fit. */
+void log_frame_add(struct log_frame *f, const struct log_record *r);
+/* The same with the bytes in n pieces (r->bytes is ignored): a batch's two buffers. */
+void log_frame_add_parts(struct log_frame *f, const struct log_record *r, const struct str *parts, unsigned n);
+/* Writes the header and pads with zeros: meta and body together are a multiple of LOG_PAGE. durable_commit: the
+ * highest commit known complete now. prev_crc: header crc of the frame before (0: none). Returns this frame's. */
+uint32_t log_frame_seal(struct log_frame *f, uint64_t durable_commit, uint32_t prev_crc, int64_t time);
+/* What a frame with this meta and body will take on disk. */
+static inline uint64_t log_frame_bytes(const struct log_frame *f)
+{
+    return (f->meta.n + f->body.n + LOG_PAGE - 1) & ~(uint64_t) (LOG_PAGE - 1);
+}
+
+/* The start marker's bytes. */
+struct log_start {
+    uint32_t workers;
+    bool clean_before; /* the generation before was closed */
+};
+enum { LOG_START_BYTES = 16 };
+void log_start_encode(const struct log_start *s, uint8_t out[LOG_START_BYTES]);
+bool log_start_decode(struct str bytes, struct log_start *out);
+
+/* ---- reading ------------------------------------------------------------------------------------- */
+
+struct log_frame_view {
+    uint64_t offset;   /* in the file */
+    uint64_t bytes;    /* with padding */
+    uint64_t commit, durable_commit;
+    uint32_t count;
+    uint32_t header_crc, prev_crc;
+    int64_t time;
+    const uint8_t *table, *body;
+    uint32_t body_bytes;
+    /* Private: where log_frame_next stands. */
+    uint32_t index, body_at;
+    uint32_t salt;
+};
+
+/* Record by record in order: 1 = *out filled, 0 = end, -1 = this record is damaged (and skipped). */
+int log_frame_next(struct log_frame_view *v, struct log_record *out);
+
+enum log_verdict {
+    LOG_SCAN_DONE,
+    LOG_SCAN_FRAME,   /* frame: header and table verified; records verify one by one */
+    LOG_SCAN_CORRUPT, /* commits [first_commit, first_commit + commits) at [offset, offset + bytes) are damaged */
+    LOG_SCAN_TORN,    /* an unfinished commit at [offset, offset + bytes): ends the log */
+};
+
+struct log_scan_event {
+    struct log_frame_view frame;
+    uint64_t offset, bytes;
+    uint64_t first_commit, commits;
+};
+
+struct log_scan {
+    const uint8_t *bytes;
+    size_t n;
+    uint32_t salt;
+    uint64_t next_commit;  /* expected; 0 = whatever the first frame says */
+    uint64_t end;          /* behind the last good frame */
+    uint64_t durable_commit;
+    uint32_t prev_crc;     /* of the last good frame */
+    bool last;             /* the newest file: a bad end may be a torn commit; else it is damage */
+    uint64_t at;
+    unsigned state;
+};
+/* The whole file's bytes, header page included (not looked at here). next_commit: see above. known_durable: a commit
+ * number that is known complete (a later file's first frame says so), 0 = none. */
+void log_scan_init(struct log_scan *s, const uint8_t *bytes, size_t n, uint32_t salt, uint64_t next_commit,
+                   uint64_t known_durable, bool last);
+enum log_verdict log_scan_next(struct log_scan *s, struct log_scan_event *event);
+
+#endif
