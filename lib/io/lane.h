@@ -20,15 +20,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/base/lane_item.h"
+
 struct io;
 struct lane;
-
-/* Embed as the first member of what travels. */
-struct lane_item {
-    struct lane_item *next;
-    uint32_t bytes; /* for the mark and the memory budget */
-    uint16_t kind;  /* the users' */
-};
 
 /* slots: a power of two; mark_bytes: socket input above this stops. `to` is the receiver's loop. */
 struct lane *lane_open(struct io *to, uint32_t slots, uint64_t mark_bytes);
