@@ -218,6 +218,13 @@ enum batch_record_state batch_record_verify(const struct batch_view *v, uint32_t
  * is damaged or erased, returns the number of damaged ones. */
 uint32_t batch_verify(const struct batch_view *v, uint32_t salt, uint64_t *bad);
 
+/* Mends one damaged byte in header or table, in place: true when the batch opens afterwards and at least one of its
+ * records verifies (or it has none). `n` bytes are there; the batch may turn out to be longer: false. Costs up to a few
+ * milliseconds; for recovery and for cold reads that failed. */
+bool batch_repair(uint8_t *bytes, size_t n, uint32_t salt);
+/* Would one wrong byte explain the damage of record i? Then it is decay and not a torn write. */
+bool batch_record_decayed(const struct batch_view *v, uint32_t i, uint32_t salt);
+
 static inline uint32_t batch_record_offset(const struct batch_view *v, uint32_t i)
 {
     return get_u32(v->table + (size_t) i * BATCH_ENTRY) & ~BATCH_ERASED;

@@ -94,20 +94,20 @@ struct segment_summary {
 };
 enum { SEGMENT_CUT = 1 /* a torn tail lies behind data_end */ };
 
-/* A message of the segment, in order of sequence. */
+/* A message of the segment. */
 struct segment_message {
+    uint32_t delta;    /* sequence - base_seq */
     uint32_t subject;  /* index into the caller's array of subjects */
-    uint32_t bytes;    /* store_msg_bytes */
+    uint32_t bytes;    /* store_msg_bytes, not 0 */
 };
-enum { SEGMENT_NO_MESSAGE = UINT32_MAX }; /* as subject: this sequence has none */
 
 struct footer_input {
     struct segment_header header;    /* the segment's; salt and base_seq are used */
     const struct segment_batch *batches;
     size_t nbatches;
-    /* Element i is sequence base_seq + i; span of them (= next_seq - base_seq). */
-    const struct segment_message *messages;
-    size_t span;
+    const struct segment_message *messages; /* those that exist, ascending */
+    size_t nmessages;
+    uint64_t next_seq;               /* last sequence covered + 1; less than base_seq + 2^32 */
     const struct str *subjects;      /* in any order, without duplicates; unused ones are left out */
     size_t nsubjects;
     uint64_t data_end;               /* behind the last batch (torn tail not included) */
@@ -161,7 +161,7 @@ void subject_iter_deinit(struct subject_iter *it);
 /* Positions on one subject by binary search over the restart points; false when it does not occur. */
 bool subject_iter_find(struct subject_iter *it, struct str section, uint64_t base_seq, struct str subject);
 
-/* Walks SECTION_SIZES: one varint per sequence from base_seq on, 0 = no message. */
+/* Walks SECTION_SIZES: the messages in order of sequence. */
 struct size_iter {
     struct str left;
     uint64_t seq; /* of the next element */

@@ -1,0 +1,331 @@
+/*
+ * Batches: the slow half of batch.h. The byte layout is in docs/internals/store-format.md.
+ *
+ * What a decoder may believe, in this order:
+ *   1. magic, kind, codec, flags and lengths that fit together (batch_header_decode): enough to decide how many
+ *      bytes to read, nothing more;
+ *   2. the crc over header and table (batch_view_open): now the lengths, the sequences and the table are as written;
+ *      the table's order and bounds are checked all the same, so that a wrong writer can not make a reader
+ *      go outside of the body;
+ *   3. record by record, its crc and inner lengths (batch_record_verify).
+ * batch_record_get relies on all three.
+ *
+ * One damaged byte in header or table would cost the whole batch, 64 KiB of messages. batch_repair finds it (repair.h)
+ * and believes the result only when a record's own checksum, which is seeded with its sequence, confirms it.
+ */
+#include "store/batch.h"
+
+#include "store/repair.h"
+#include "store/store.h"
+
+enum {
+    AT_MAGIC = 0, AT_CRC = 4, AT_BYTES = 8, AT_TABLE = 12, AT_BODY = 16, AT_RAW = 20, AT_FIRST = 24, AT_DURABLE = 32,
+    AT_BASE_TIME = 40, AT_MAX_TIME = 48, AT_SPAN = 56, AT_COUNT = 60, AT_EPOCH = 64, AT_KIND = 68, AT_CODEC = 69,
+    AT_FLAGS = 70, AT_NONCE = 72,
+};
+_Static_assert(AT_NONCE + 24 == BATCH_HEADER, "the nonce ends the header");
+
+#define RECORD_MIN (BATCH_RECORD_HEADER + 1 + BATCH_RECORD_TAIL)
+
+uint64_t store_msg_bytes(enum store_level level, size_t subject, size_t header, size_t payload)
+{
+    if (level == STORE_MEMORY)
+        return subject + header + payload + 16;
+    return 22 + subject + header + (header != 0 ? 4 : 0) + payload + 8;
+}
+
+/* ---- header -------------------------------------------------------------------------------------- */
+
+void batch_header_encode(const struct batch_header *h, uint8_t out[BATCH_HEADER])
+{
+    put_u32(out + AT_MAGIC, BATCH_MAGIC);
+    put_u32(out + AT_CRC, h->crc);
+    put_u32(out + AT_BYTES, h->bytes);
+    put_u32(out + AT_TABLE, h->table_bytes);
+    put_u32(out + AT_BODY, h->body_bytes);
+    put_u32(out + AT_RAW, h->raw_bytes);
+    put_u64(out + AT_FIRST, h->first_seq);
+    put_u64(out + AT_DURABLE, h->durable_seq);
+    put_u64(out + AT_BASE_TIME, (uint64_t) h->base_time);
+    put_u64(out + AT_MAX_TIME, (uint64_t) h->max_time);
+    put_u32(out + AT_SPAN, h->span);
+    put_u32(out + AT_COUNT, h->count);
+    put_u32(out + AT_EPOCH, h->epoch);
+    out[AT_KIND] = h->kind;
+    out[AT_CODEC] = h->codec;
+    put_u16(out + AT_FLAGS, h->flags);
+    memcpy(out + AT_NONCE, h->nonce, sizeof(h->nonce));
+}
+
+static void read_header(const uint8_t *p, struct batch_header *h)
+{
+    h->crc = get_u32(p + AT_CRC);
+    h->bytes = get_u32(p + AT_BYTES);
+    h->table_bytes = get_u32(p + AT_TABLE);
+    h->body_bytes = get_u32(p + AT_BODY);
+    h->raw_bytes = get_u32(p + AT_RAW);
+    h->first_seq = get_u64(p + AT_FIRST);
+    h->durable_seq = get_u64(p + AT_DURABLE);
+    h->base_time = (int64_t) get_u64(p + AT_BASE_TIME);
+    h->max_time = (int64_t) get_u64(p + AT_MAX_TIME);
+    h->span = get_u32(p + AT_SPAN);
+    h->count = get_u32(p + AT_COUNT);
+    h->epoch = get_u32(p + AT_EPOCH);
+    h->kind = p[AT_KIND];
+    h->codec = p[AT_CODEC];
+    h->flags = get_u16(p + AT_FLAGS);
+    memcpy(h->nonce, p + AT_NONCE, sizeof(h->nonce));
+}
+
+/* Do count, span and the three lengths of a native batch fit together? */
+static bool native_lengths(const struct batch_header *h)
+{
+    bool sparse = (h->flags & BATCH_SPARSE) != 0;
+    uint64_t entry = sparse ? BATCH_ENTRY + 4 : BATCH_ENTRY;
+
+    return h->count != 0 && h->table_bytes == h->count * entry && h->raw_bytes == h->body_bytes &&
+           h->body_bytes >= (uint64_t) h->count * RECORD_MIN &&
+           (sparse ? h->span >= h->count : h->span == h->count);
+}
+
+enum err batch_header_decode(const uint8_t bytes[BATCH_HEADER], struct batch_header *out)
+{
+    if (get_u32(bytes + AT_MAGIC) != BATCH_MAGIC)
+        return ERR_CORRUPT;
+    read_header(bytes, out);
+    if (out->table_bytes > BATCH_TABLE_MAX || out->body_bytes > BATCH_BODY_MAX || out->raw_bytes > BATCH_BODY_MAX ||
+        out->bytes != round_up((uint64_t) BATCH_HEADER + out->table_bytes + out->body_bytes, BATCH_ALIGN) ||
+        out->first_seq == 0 || out->span == 0 || out->first_seq > UINT64_MAX - out->span ||
+        out->max_time < out->base_time)
+        return ERR_CORRUPT;
+    if (out->kind == BATCH_SKIP)
+        return out->table_bytes == 0 && out->body_bytes == 0 && out->count == 0 ? ERR_OK : ERR_CORRUPT;
+    if (out->kind != BATCH_NATIVE || out->codec != BATCH_PLAIN || (out->flags & ~BATCH_FLAGS_KNOWN) != 0)
+        return ERR_UNSUPPORTED;
+    return native_lengths(out) ? ERR_OK : ERR_CORRUPT;
+}
+
+uint32_t batch_header_crc(uint32_t salt, const uint8_t *header, const uint8_t *table, uint32_t table_bytes)
+{
+    return crc32c(crc32c(salt, header + AT_BYTES, BATCH_HEADER - AT_BYTES), table, table_bytes);
+}
+
+/* ---- builder ------------------------------------------------------------------------------------- */
+
+void batch_seal(struct batch_builder *b, uint64_t durable_seq, uint32_t epoch)
+{
+    ASSERT(b->count != 0);
+    struct batch_header h = {
+        .bytes = batch_bytes(b), .table_bytes = b->count * BATCH_ENTRY, .body_bytes = b->body_len,
+        .raw_bytes = b->body_len, .first_seq = b->first_seq, .durable_seq = durable_seq, .base_time = b->base_time,
+        .max_time = b->max_time, .span = b->count, .count = b->count, .epoch = epoch, .kind = BATCH_NATIVE,
+        .flags = b->flags};
+
+    memset(b->body + b->body_len, 0, batch_body_bytes(b) - b->body_len);
+    batch_header_encode(&h, b->meta);
+    put_u32(b->meta + AT_CRC, batch_header_crc(b->salt, b->meta, b->meta + BATCH_HEADER, h.table_bytes));
+}
+
+void batch_encode_skip(uint8_t out[BATCH_HEADER], uint32_t salt, uint64_t first_seq, uint32_t span, int64_t ts,
+                       uint64_t durable_seq, uint32_t epoch)
+{
+    ASSERT(first_seq != 0 && span != 0);
+    struct batch_header h = {.bytes = BATCH_HEADER, .first_seq = first_seq, .durable_seq = durable_seq,
+                             .base_time = ts, .max_time = ts, .span = span, .epoch = epoch, .kind = BATCH_SKIP};
+
+    batch_header_encode(&h, out);
+    put_u32(out + AT_CRC, batch_header_crc(salt, out, NULL, 0));
+}
+
+/* ---- view ---------------------------------------------------------------------------------------- */
+
+/* Offsets begin with 0, ascend by at least a record, and stay inside; sequence deltas ascend below span. */
+static bool table_sound(const struct batch_view *v)
+{
+    uint64_t end = v->h.raw_bytes;
+
+    for (uint32_t i = v->h.count; i-- > 0;) {
+        uint64_t at = batch_record_offset(v, i);
+        if (at + RECORD_MIN > end)
+            return false;
+        end = at;
+    }
+    if (v->h.count != 0 && end != 0)
+        return false;
+    if (v->deltas == NULL)
+        return true;
+    for (uint32_t i = 0; i < v->h.count; i++) {
+        uint32_t delta = get_u32(v->deltas + (size_t) i * 4);
+        if (delta >= v->h.span || (i != 0 && delta <= get_u32(v->deltas + (size_t) (i - 1) * 4)))
+            return false;
+    }
+    return true;
+}
+
+static void place_views(struct batch_view *v, const uint8_t *table, const uint8_t *body)
+{
+    v->table = table;
+    v->deltas = (v->h.flags & BATCH_SPARSE) != 0 ? table + (size_t) v->h.count * BATCH_ENTRY : NULL;
+    v->body = body;
+}
+
+enum err batch_view_open(const uint8_t *bytes, size_t n, uint32_t salt, struct batch_view *out)
+{
+    enum err err = n < BATCH_HEADER ? ERR_CORRUPT : batch_header_decode(bytes, &out->h);
+
+    if (n < BATCH_HEADER || err == ERR_CORRUPT)
+        return ERR_CORRUPT;
+    /* Of a kind that we do not know, its crc tells whether it is one at all. */
+    const uint8_t *table = bytes + BATCH_HEADER;
+    if (n < out->h.bytes || batch_header_crc(salt, bytes, table, out->h.table_bytes) != out->h.crc)
+        return ERR_CORRUPT;
+    if (err != ERR_OK)
+        return err;
+    place_views(out, table, table + out->h.table_bytes);
+    return table_sound(out) ? ERR_OK : ERR_CORRUPT;
+}
+
+void batch_view_builder(const struct batch_builder *b, struct batch_view *out)
+{
+    read_header(b->meta, &out->h);
+    place_views(out, b->meta + BATCH_HEADER, b->body);
+}
+
+enum batch_record_state batch_record_verify(const struct batch_view *v, uint32_t i, uint32_t salt)
+{
+    const uint8_t *entry = v->table + (size_t) i * BATCH_ENTRY;
+    uint32_t at = batch_record_offset(v, i);
+    uint32_t end = i + 1 < v->h.count ? batch_record_offset(v, i + 1) : v->h.raw_bytes;
+    const uint8_t *p = v->body + at;
+
+    if ((get_u32(entry) & BATCH_ERASED) != 0)
+        return BATCH_RECORD_ERASED;
+    uint64_t inner = (uint64_t) RECORD_MIN - 1 + get_u32(p) + get_u16(p + 4) + get_u16(p + 6);
+    if (inner != end - at || get_u16(p + 6) == 0 || p[end - at - 2] != '\r' || p[end - at - 1] != '\n')
+        return BATCH_RECORD_BAD;
+    uint32_t crc = crc32c(batch_record_seed(salt, batch_record_seq(v, i)), p, end - at);
+    return crc == get_u32(entry + 4) ? BATCH_RECORD_OK : BATCH_RECORD_BAD;
+}
+
+uint32_t batch_verify(const struct batch_view *v, uint32_t salt, uint64_t *bad)
+{
+    uint32_t damaged = 0;
+
+    if (bad != NULL)
+        memset(bad, 0, (size_t) (v->h.count + 63) / 64 * sizeof(*bad));
+    for (uint32_t i = 0; i < v->h.count; i++) {
+        enum batch_record_state state = batch_record_verify(v, i, salt);
+        if (state == BATCH_RECORD_OK)
+            continue;
+        damaged += state == BATCH_RECORD_BAD;
+        if (bad != NULL)
+            bad[i / 64] |= (uint64_t) 1 << (i % 64);
+    }
+    return damaged;
+}
+
+bool batch_find(const struct batch_view *v, uint64_t seq, uint32_t *i)
+{
+    if (seq < v->h.first_seq || seq - v->h.first_seq >= v->h.span || v->h.count == 0)
+        return false;
+    if (v->deltas == NULL) {
+        *i = (uint32_t) (seq - v->h.first_seq);
+        return true;
+    }
+    uint32_t low = 0, high = v->h.count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (batch_record_seq(v, middle) < seq)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *i = low;
+    return low < v->h.count && batch_record_seq(v, low) == seq;
+}
+
+/* ---- repair -------------------------------------------------------------------------------------- */
+
+/* The batch as it is now: does it open, and does a record say that header and table are right? */
+static bool believable(const uint8_t *bytes, size_t n, uint32_t salt)
+{
+    struct batch_view v;
+
+    if (batch_view_open(bytes, n, salt, &v) != ERR_OK)
+        return false;
+    for (uint32_t i = 0; i < v.h.count; i++)
+        if (batch_record_verify(&v, i, salt) == BATCH_RECORD_OK)
+            return true;
+    return v.h.count == 0;
+}
+
+/* Lengths are as they were: the sum itself tells where the damage is. */
+static bool repair_by_sum(uint8_t *bytes, size_t n, uint32_t salt)
+{
+    uint32_t table_bytes = get_u32(bytes + AT_TABLE);
+
+    if (table_bytes > BATCH_TABLE_MAX || BATCH_HEADER + table_bytes > n)
+        return false;
+    uint32_t stored = get_u32(bytes + AT_CRC);
+    uint32_t actual = batch_header_crc(salt, bytes, bytes + BATCH_HEADER, table_bytes);
+    size_t at;
+    uint8_t pattern;
+    if (repair_in_sum(stored ^ actual)) {
+        put_u32(bytes + AT_CRC, actual);
+        if (believable(bytes, n, salt))
+            return true;
+        put_u32(bytes + AT_CRC, stored);
+    }
+    if (!repair_find_byte(stored ^ actual, BATCH_HEADER - AT_BYTES + table_bytes, &at, &pattern))
+        return false;
+    bytes[AT_BYTES + at] ^= pattern;
+    if (believable(bytes, n, salt))
+        return true;
+    bytes[AT_BYTES + at] ^= pattern;
+    return false;
+}
+
+/* The number of bytes that are summed is itself damaged: try all values of its bytes; few fit together. */
+static bool repair_lengths(uint8_t *bytes, size_t n, uint32_t salt)
+{
+    for (unsigned at = AT_TABLE; at < AT_TABLE + 4; at++) {
+        uint8_t was = bytes[at];
+        for (unsigned value = 0; value < 256; value++) {
+            struct batch_header h;
+            bytes[at] = (uint8_t) value;
+            if (value != was && batch_header_decode(bytes, &h) == ERR_OK && believable(bytes, n, salt))
+                return true;
+        }
+        bytes[at] = was;
+    }
+    return false;
+}
+
+bool batch_repair(uint8_t *bytes, size_t n, uint32_t salt)
+{
+    if (n < BATCH_HEADER)
+        return false;
+    uint32_t magic = get_u32(bytes + AT_MAGIC);
+    if (magic != BATCH_MAGIC) {
+        if (!repair_in_sum(magic ^ BATCH_MAGIC))
+            return false;
+        put_u32(bytes + AT_MAGIC, BATCH_MAGIC);
+        if (believable(bytes, n, salt))
+            return true;
+        put_u32(bytes + AT_MAGIC, magic);
+        return false;
+    }
+    return believable(bytes, n, salt) || repair_by_sum(bytes, n, salt) || repair_lengths(bytes, n, salt);
+}
+
+bool batch_record_decayed(const struct batch_view *v, uint32_t i, uint32_t salt)
+{
+    uint32_t at = batch_record_offset(v, i);
+    uint32_t end = i + 1 < v->h.count ? batch_record_offset(v, i + 1) : v->h.raw_bytes;
+    uint32_t stored = get_u32(v->table + (size_t) i * BATCH_ENTRY + 4);
+    uint32_t actual = crc32c(batch_record_seed(salt, batch_record_seq(v, i)), v->body + at, end - at);
+    size_t where;
+    uint8_t pattern;
+
+    return stored != actual && repair_find_byte(stored ^ actual, end - at, &where, &pattern);
+}
