@@ -253,7 +253,7 @@ static unsigned deliver(struct io *io, struct io_op *op)
 }
 
 /* How long the backend may wait: not at all with something to deliver, else until the next timer. */
-static uint64_t wait_bound(const struct io *io, uint64_t max_wait_ns)
+static uint64_t wait_bound(struct io *io, uint64_t max_wait_ns)
 {
     uint64_t next;
 
