@@ -151,7 +151,6 @@ TEST(a_storm_of_wakes)
         io_poll(io, 1000000);
     for (int k = 0; k < 3; k++)
         pthread_join(threads[k], NULL);
-    io_poll(io, UINT64_MAX < 1 ? 0 : 1000000);
     ck_assert_uint_ge(io_stats(io)->polls, 200);
     conformance_close(io);
 }
@@ -275,7 +274,7 @@ TEST(the_loop_belongs_to_the_thread_that_polls)
 
 /* ---- sockets --------------------------------------------------------------------------------- */
 
-/* Every send is cut into many: the smallest buffers the kernel has. */
+/* Every send is cut into many: the smallest send buffer the kernel has. */
 TEST(short_transfers)
 {
     enum { SIZE = 1024 * 1024, COUNT = 700 };
@@ -295,7 +294,6 @@ TEST(short_transfers)
     ck_assert_int_ge(probe_wait(&connected), 0);
     ck_assert_int_ge(probe_wait(&accepted), 0);
     setsockopt((int) connected.res, SOL_SOCKET, SO_SNDBUF, &tiny, sizeof(tiny));
-    setsockopt((int) accepted.res, SOL_SOCKET, SO_RCVBUF, &tiny, sizeof(tiny));
     pair.client = io_sock_open(io, (io_fd) connected.res);
     pair.server = io_sock_open(io, (io_fd) accepted.res);
     pattern_fill(out, SIZE, 11, 0);
