@@ -106,6 +106,7 @@ struct nats_parser {
     bool connect_only; /* only CONNECT is allowed, anything else is NOT_CONNECT; false after init */
     uint8_t role;      /* enum nats_role */
     uint8_t error;     /* enum nats_error once NATS_PARSE_ERROR was returned */
+    uint32_t last_n;
     struct nats_partial *partial; /* the beginning of a cut operation, else NULL */
 };
 
