@@ -309,9 +309,11 @@ static void open_lanes(struct worker_group *g)
     g->lanes = mem_zalloc(g->count * g->count * sizeof(struct lane *));
     for (uint32_t from = 0; from < g->count; from++)
         for (uint32_t to = 0; to < g->count; to++)
-            if (from != to)
-                g->lanes[from * g->count + to] =
-                    lane_open(g->workers[to].env.io, LANE_SLOTS, LANE_MARK_BYTES);
+            if (from != to) {
+                struct lane **lane = &g->lanes[from * g->count + to];
+                *lane = lane_open(g->workers[to].env.io, LANE_SLOTS, LANE_MARK_BYTES);
+                lane_set_sender(*lane, g->workers[from].env.io);
+            }
 }
 
 int worker_group_open(const struct worker_group_options *options, struct worker_group **out)
@@ -378,13 +380,11 @@ static void discard_lane(struct worker_group *g, uint32_t to, struct lane *lane)
 {
     struct lane_item *item;
 
-    while ((item = lane_pop(lane)) != NULL) {
-        struct lane_item counted = *item;
+    while ((item = lane_drain(lane)) != NULL) {
         if (item->kind == LANE_RUN)
             route_run_free(item, g->workers[to].env.chunks);
         else
             mem_free(CONTAINER_OF(item, struct fence_item, item));
-        lane_done(lane, &counted);
     }
     lane_close(lane);
 }

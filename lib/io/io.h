@@ -56,7 +56,10 @@ struct io_op {
     };
     void *ptr; /* iovec array, read buffer, address */
     uint64_t off;
-    struct io_file *splice_from;
+    union {
+        struct io_file *splice_from;
+        uint64_t started_ns; /* commits: when submitted */
+    };
 };
 
 void io_op_init(struct io_op *op, void (*done)(struct io_op *op));
@@ -78,12 +81,14 @@ struct io_config {
     size_t recv_bytes;        /* size of a lent receive buffer; default 256 KiB */
     uint64_t spin_ns;         /* how long an iteration polls before it sleeps, adaptive upper bound */
     unsigned files_open_max;  /* LRU of open descriptors; default 512 */
+    const char *congestion;   /* TCP congestion control of our sockets, as "cubic"; NULL = the system's */
+    int uring_errno;          /* tests: 0, or the errno with which opening io_uring shall fail */
 };
 
 /* Fills in the defaults. */
 void io_config_init(struct io_config *config);
 
-/* Opens a loop. AUTO takes io_uring when the kernel gives it and else libevent, and logs which and why
+/* Opens a loop, on any thread; the thread of the first io_poll is the loop's from then on. AUTO takes io_uring when the kernel gives it and else libevent, and logs which and why
  * ("io_uring_setup: Operation not permitted"); URING fails with a negative errno where it is not to be had. */
 int io_open(const struct io_config *config, struct io **out);
 /* Nothing may be in flight and all sockets and files closed. */
@@ -103,7 +108,7 @@ uint64_t io_now(const struct io *io);  /* monotonic nanoseconds of this iteratio
 int64_t io_wall(const struct io *io);  /* nanoseconds since 1970 of this iteration */
 /* Re-reads both clocks, for a callback that ran long. */
 void io_clock_update(struct io *io);
-/* Random bytes fit for secrets (libsodium; the simulator: its seed). */
+/* Random bytes fit for secrets (the kernel's; the simulator: its seed). */
 void io_random(struct io *io, void *out, size_t n);
 
 /* Timers on the loop's wheel; due is in io_now's time. */
@@ -124,16 +129,19 @@ struct io_addr {
  * name or numeric; resolves blocking: start-up only. */
 int io_listen(struct io *io, const char *host, uint16_t port, int backlog, struct io_sock **out,
               struct io_addr *bound);
-/* Completes with res = an io_fd, TCP_NODELAY set. One accept at a time per listener. */
+/* Completes with res = an io_fd, TCP_NODELAY set. One accept at a time per listener. Without descriptors it
+ * completes with -EMFILE or -ENFILE: the connection stays in the backlog, the caller retries by a timer. */
 void io_accept(struct io *io, struct io_op *op, struct io_sock *listener);
-/* Completes with res = an io_fd. host is numeric or a name (resolved on a work thread); copied. */
+/* Completes with res = an io_fd. host is numeric or a name (resolved on a work thread, its addresses tried in
+ * turn); copied. A name that does not resolve: -EHOSTUNREACH. */
 void io_connect(struct io *io, struct io_op *op, const char *host, uint16_t port);
 /* Closes an io_fd that nobody adopted. */
 void io_fd_discard(struct io *io, io_fd fd);
 
 /* Makes the socket this loop's. Never fails for a valid io_fd. */
 struct io_sock *io_sock_open(struct io *io, io_fd fd);
-/* Cancels what is in flight on it (those operations complete first), closes, completes with 0. */
+/* Cancels what is in flight on it (those operations complete first), closes, completes with 0; the socket is
+ * gone just before done is called. */
 void io_sock_close(struct io *io, struct io_op *op, struct io_sock *sock);
 /* Sends FIN after what was sent; receiving goes on. */
 void io_sock_shutdown(struct io *io, struct io_sock *sock);
@@ -173,10 +181,10 @@ void io_file_close(struct io *io, struct io_file *file);
  * any order. At most 1024 vectors. */
 void io_commit(struct io *io, struct io_op *op, struct io_file *file, const struct iovec *iov,
                unsigned n, uint64_t offset);
-/* Writes without durability: all bytes or a negative errno. */
+/* Writes without durability: the sum of bytes or a negative errno. */
 void io_write(struct io *io, struct io_op *op, struct io_file *file, const struct iovec *iov, unsigned n,
               uint64_t offset);
-/* Everything written before the submit becomes durable. */
+/* Everything whose write completed before the submit becomes durable. */
 void io_sync(struct io *io, struct io_op *op, struct io_file *file);
 /* Reads up to len bytes; fewer only at the end of the file. */
 void io_read(struct io *io, struct io_op *op, struct io_file *file, void *into, uint32_t len,
@@ -190,7 +198,8 @@ struct io_work {
     struct io_fs *fs;                  /* set before run: the blocking file calls */
 };
 
-/* At most 4096 queued; they run in order of submission on each of the few threads. */
+/* At most 4096 in flight: one more completes with -EAGAIN without having run. They start in order of
+ * submission, a few at a time. A cancelled one that had not started completes with -ECANCELED. */
 void io_work_submit(struct io *io, struct io_work *work);
 
 /* Tries to stop an operation; it completes anyway, with -ECANCELED or with its result. */
@@ -240,9 +249,6 @@ struct io_stats {
 };
 const struct io_stats *io_stats(const struct io *io);
 
-/* ---- for implementations (io_uring.c, io_event.c, tests/sim/io_sim.c) ------------------------ */
-
-/* What a backend provides; lib/io/io_backend.h has struct io, struct io_ops and struct io_fs_ops. */
-extern const char *const io_backend_names[];
+/* What a backend provides is in lib/io/io_backend.h. */
 
 #endif

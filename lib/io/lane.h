@@ -1,8 +1,8 @@
 /*
  * lane.h - one FIFO mailbox from one worker to another, carrying runs.
  *
- * For every ordered pair of workers there is one lane. The sender alone pushes, the receiver alone pops; the
- * only shared words are the ring's two counters. An item is owned by the lane from push to pop.
+ * For every ordered pair of workers there is one lane. The sender alone pushes, the receiver alone pops; they
+ * share the ring's two counters and a flag for the case that it overflows. An item is owned by the lane from push to pop.
  *
  * Derived traffic (acks, replies, deliveries, bounces) must always fit: when the ring is full, items go to the
  * sender's overflow list and move into the ring at the next lane_flush, in order. Socket input respects
@@ -27,7 +27,12 @@ struct lane;
 
 /* slots: a power of two; mark_bytes: socket input above this stops. `to` is the receiver's loop. */
 struct lane *lane_open(struct io *to, uint32_t slots, uint64_t mark_bytes);
-/* Both workers have stopped; items still inside are returned one by one by lane_pop before. */
+/* The sender's loop, to be woken when a ring that was full has been emptied and items wait in the overflow
+ * list. Before the first push; without it somebody else must see to it that the sender flushes again. */
+void lane_set_sender(struct lane *l, struct io *from);
+/* Both workers have stopped: the items still inside one by one, also those that were never flushed. */
+struct lane_item *lane_drain(struct lane *l);
+/* The lane is drained. */
 void lane_close(struct lane *l);
 
 /* Sender. */
@@ -35,7 +40,7 @@ void lane_push(struct lane *l, struct lane_item *item);
 void lane_flush(struct lane *l); /* publishes what was pushed, at the end of an iteration; wakes at most once */
 uint64_t lane_sent(const struct lane *l);
 uint64_t lane_consumed(const struct lane *l);
-bool lane_above_mark(const struct lane *l);
+bool lane_above_mark(struct lane *l);
 
 /* Receiver. NULL when empty. The item is the receiver's from now on; lane_done counts it as consumed (after
  * its effects have happened), which is what fences see. */

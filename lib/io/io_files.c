@@ -1,0 +1,189 @@
+/*
+ * io_files.c - descriptors on demand.
+ *
+ * A file is closed, busy (a thread opens or evicts it outside the mutex; others wait), borrowed (pins > 0) or
+ * idle (open, on the idle list, oldest first). Only idle files are evicted.
+ *
+ * A file that was written and not synced since is dirty. The kernel reports a failed write-back on
+ * descriptors that were open when it happened; closing the last one could lose the report. So evicting a
+ * dirty file syncs it first, and a failure there stays with the object: every later call on it gets it.
+ */
+#include "lib/io/io_files.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/mem.h"
+#include "lib/io/io_host.h"
+
+struct host_file {
+    struct io_file file;
+    struct list idle;
+    int fd;     /* -1 = closed */
+    int failed; /* 0, or the negative errno of an eviction's sync */
+    unsigned flags;
+    unsigned pins;
+    bool dirty;
+    bool alone; /* nobody else had it since it was borrowed */
+    bool busy;
+    char path[];
+};
+
+struct io_files {
+    pthread_mutex_t lock;
+    pthread_cond_t unbusy;
+    struct list idle;
+    unsigned open;
+    unsigned max;
+};
+
+struct io_files *files_open(unsigned max)
+{
+    struct io_files *files = mem_zalloc(sizeof(*files));
+
+    pthread_mutex_init(&files->lock, NULL);
+    pthread_cond_init(&files->unbusy, NULL);
+    list_init(&files->idle);
+    files->max = max;
+    return files;
+}
+
+void files_close(struct io_files *files)
+{
+    ASSERT(files->open == 0);
+    pthread_cond_destroy(&files->unbusy);
+    pthread_mutex_destroy(&files->lock);
+    mem_free(files);
+}
+
+struct io_file *files_add(struct io_files *files, const char *path, unsigned flags)
+{
+    size_t size = strlen(path) + 1;
+    struct host_file *f = mem_zalloc(sizeof(*f) + size);
+
+    (void) files;
+    memcpy(f->path, path, size);
+    list_init(&f->idle);
+    f->fd = -1;
+    f->flags = flags;
+    return &f->file;
+}
+
+static void set_unbusy(struct io_files *files, struct host_file *f)
+{
+    f->busy = false;
+    pthread_cond_broadcast(&files->unbusy);
+}
+
+/* With the lock, which it gives up meanwhile. */
+static void evict_oldest(struct io_files *files)
+{
+    struct list *node = list_pop_front(&files->idle);
+    struct host_file *f;
+    int rc = 0;
+
+    if (node == NULL)
+        return;
+    f = LIST_ENTRY(node, struct host_file, idle);
+    f->busy = true;
+    files->open--;
+    pthread_mutex_unlock(&files->lock);
+    if (f->dirty && fdatasync(f->fd) < 0)
+        rc = -errno;
+    close(f->fd);
+    pthread_mutex_lock(&files->lock);
+    f->fd = -1;
+    f->dirty = false;
+    if (rc < 0)
+        f->failed = rc;
+    set_unbusy(files, f);
+}
+
+/* With the lock, which it gives up meanwhile. The file exists once its creation succeeded. */
+static int open_now(struct io_files *files, struct host_file *f)
+{
+    int fd;
+
+    f->busy = true;
+    files->open++;
+    while (files->open > files->max && !list_empty(&files->idle))
+        evict_oldest(files);
+    pthread_mutex_unlock(&files->lock);
+    fd = posix_open_file(f->path, f->flags);
+    pthread_mutex_lock(&files->lock);
+    if (fd >= 0) {
+        f->fd = fd;
+        if (f->flags & IO_FILE_CREATE)
+            f->flags = IO_FILE_WRITE;
+    } else {
+        files->open--;
+    }
+    set_unbusy(files, f);
+    return fd;
+}
+
+int files_borrow(struct io_files *files, struct io_file *file, bool writing)
+{
+    struct host_file *f = CONTAINER_OF(file, struct host_file, file);
+    int rc;
+
+    pthread_mutex_lock(&files->lock);
+    while (f->busy)
+        pthread_cond_wait(&files->unbusy, &files->lock);
+    rc = f->failed;
+    if (rc == 0)
+        rc = f->fd >= 0 ? f->fd : open_now(files, f);
+    if (rc >= 0) {
+        list_remove(&f->idle);
+        f->alone = ++f->pins == 1;
+        f->dirty = f->dirty || writing;
+    }
+    pthread_mutex_unlock(&files->lock);
+    return rc;
+}
+
+void files_return(struct io_files *files, struct io_file *file, bool synced)
+{
+    struct host_file *f = CONTAINER_OF(file, struct host_file, file);
+
+    pthread_mutex_lock(&files->lock);
+    ASSERT(f->pins > 0);
+    if (--f->pins == 0) {
+        /* With others writing meanwhile it can not be said what the sync covered. */
+        if (synced && f->alone)
+            f->dirty = false;
+        list_push_back(&files->idle, &f->idle);
+        if (files->open > files->max)
+            evict_oldest(files);
+    }
+    pthread_mutex_unlock(&files->lock);
+}
+
+void files_remove(struct io_files *files, struct io_file *file)
+{
+    struct host_file *f = CONTAINER_OF(file, struct host_file, file);
+
+    pthread_mutex_lock(&files->lock);
+    while (f->busy)
+        pthread_cond_wait(&files->unbusy, &files->lock);
+    ASSERT(f->pins == 0);
+    list_remove(&f->idle);
+    if (f->fd >= 0)
+        files->open--;
+    pthread_mutex_unlock(&files->lock);
+    if (f->fd >= 0)
+        close(f->fd);
+    mem_free(f);
+}
+
+unsigned files_count(struct io_files *files)
+{
+    unsigned n;
+
+    pthread_mutex_lock(&files->lock);
+    n = files->open;
+    pthread_mutex_unlock(&files->lock);
+    return n;
+}

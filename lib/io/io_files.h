@@ -1,0 +1,30 @@
+/*
+ * io_files.h - file objects and the LRU of the descriptors behind them.
+ *
+ * A file object is a path and flags. Pool threads borrow its descriptor for one call (files_borrow,
+ * files_return); it opens on first use and stays open until more than `max` are, when the one that was idle
+ * longest closes. Borrowed descriptors never close, so that the limit may be exceeded by the number of pool
+ * threads. Borrow, return and close run on pool threads, opening and freeing objects on the loop's.
+ */
+#ifndef IO_IO_FILES_H
+#define IO_IO_FILES_H
+
+#include "lib/io/io_backend.h"
+
+struct io_files;
+
+struct io_files *files_open(unsigned max);
+/* All objects are freed. */
+void files_close(struct io_files *files);
+
+struct io_file *files_add(struct io_files *files, const char *path, unsigned flags);
+/* A descriptor, or a negative errno. With `writing` the file counts as dirty until files_synced. */
+int files_borrow(struct io_files *files, struct io_file *file, bool writing);
+/* synced: everything that had been written to it when it was borrowed is durable now. */
+void files_return(struct io_files *files, struct io_file *file, bool synced);
+/* Closes the descriptor, if any, and frees the object. Not borrowed. */
+void files_remove(struct io_files *files, struct io_file *file);
+/* Descriptors open at the moment; for tests. */
+unsigned files_count(struct io_files *files);
+
+#endif

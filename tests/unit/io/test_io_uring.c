@@ -1,0 +1,13 @@
+/*
+ * The conformance suite on io_uring; skipped, saying so, where the kernel refuses it.
+ */
+#include "tests/unit/io/conformance.h"
+#include "tests/unit/io/host.h"
+
+const char *const conformance_title = "io/uring";
+const enum io_backend host_backend = IO_BACKEND_URING;
+
+const struct runner_case *conformance_extra_cases(size_t *count)
+{
+    return host_cases(count);
+}
