@@ -1,11 +1,11 @@
 #include "lib/base/buf.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "lib/base/assert.h"
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
 
 #define CAP_MIN 64
 

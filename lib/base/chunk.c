@@ -1,23 +1,25 @@
 /*
  * Pools of reference-counted chunks, and how a chunk finds home.
  *
- * A chunk is in one of three places: handed out (refs > 0), on a free list of its pool (owner thread only),
- * or on the pool's return stack. The stack is pushed by any thread with compare-and-swap and emptied by the
- * owner with one exchange; nobody ever pops a single element, so it has no ABA problem.
+ * A chunk is in one of three places: handed out (refs > 0), on a free list of its pool (owner
+ * thread only), or on the pool's return stack. The stack is pushed by any thread with
+ * compare-and-swap and emptied by the owner with one exchange; nobody ever pops a single element,
+ * so it has no ABA problem.
  *
- * End of a pool. chunk_pool_close frees what is at home and exchanges the stack's head for the mark CLOSED;
- * a thread that drops a last reference and meets the mark frees the chunk itself. The pool's own memory goes
- * with the last chunk: `orphans` counts to zero exactly once. It is lowered by every chunk that is freed
- * away from home, before or after the close (so it may be negative before), and raised at the close by the
- * number of chunks that the owner believes handed out. Whoever brings it to zero frees the pool; before the
- * close it is never raised, hence it can not pass zero early.
+ * End of a pool. chunk_pool_close frees what is at home and exchanges the stack's head for the mark
+ * CLOSED; a thread that drops a last reference and meets the mark frees the chunk itself. The
+ * pool's own memory goes with the last chunk: `orphans` counts to zero exactly once. It is lowered
+ * by every chunk that is freed away from home, before or after the close (so it may be negative
+ * before), and raised at the close by the number of chunks that the owner believes handed out.
+ * Whoever brings it to zero frees the pool; before the close it is never raised, hence it can not
+ * pass zero early.
  *
- * Chunks above the largest class are freed where they are dropped, on any thread, since keeping them
- * would be a leak in all but name.
+ * Chunks above the largest class are freed where they are dropped, on any thread, since keeping
+ * them would be a leak in all but name.
  *
- * Reference counts: taking one is relaxed (who takes one has one). Dropping releases, and the last dropper
- * acquires, so that all writes of all holders are seen by whoever reuses the memory. A holder that reads 1
- * is alone and skips the atomic decrement.
+ * Reference counts: taking one is relaxed (who takes one has one). Dropping releases, and the last
+ * dropper acquires, so that all writes of all holders are seen by whoever reuses the memory. A
+ * holder that reads 1 is alone and skips the atomic decrement.
  */
 #include "lib/base/chunk.h"
 
@@ -34,9 +36,9 @@ static const uint32_t class_bytes[CLASSES] = {1 << 10, 4 << 10, 16 << 10, 64 << 
 
 struct chunk_pool {
     struct chunk *free[CLASSES];
-    int64_t out;           /* handed out, as far as the owner knows */
+    int64_t out; /* handed out, as far as the owner knows */
     bool closed;
-    _Atomic size_t bytes;  /* of all chunks that exist */
+    _Atomic size_t bytes; /* of all chunks that exist */
     _Atomic int64_t orphans;
     /* On its own cache line: other workers write it. */
     _Alignas(64) _Atomic(struct chunk *) returned;
@@ -58,15 +60,15 @@ struct chunk_pool *chunk_pool_open(void)
 
 static unsigned class_of(size_t bytes)
 {
-    unsigned class = 0;
+    unsigned size_class = 0;
 
-    while (class < CLASSES && bytes > class_bytes[class])
-        class++;
-    return class;
+    while (size_class < CLASSES && bytes > class_bytes[size_class])
+        size_class++;
+    return size_class;
 }
 
 /* Below a page the data sits behind the chunk in one allocation. */
-static struct chunk *create(struct chunk_pool *pool, unsigned class, uint32_t cap)
+static struct chunk *create(struct chunk_pool *pool, unsigned size_class, uint32_t cap)
 {
     bool inside = cap < PAGE;
     struct chunk *c = mem_try_alloc(sizeof(*c) + (inside ? cap : 0));
@@ -79,7 +81,7 @@ static struct chunk *create(struct chunk_pool *pool, unsigned class, uint32_t ca
         return NULL;
     }
     c->cap = cap;
-    c->size_class = class;
+    c->size_class = size_class;
     c->home = pool;
     atomic_fetch_add_explicit(&pool->bytes, cap, memory_order_relaxed);
     return c;
@@ -141,10 +143,10 @@ static void destroy_away(struct chunk *c)
 
 static void free_lists_trim(struct chunk_pool *pool, size_t keep)
 {
-    for (unsigned class = CLASSES; class-- > 0;) {
-        while (pool->free[class] != NULL && chunk_pool_bytes(pool) > keep) {
-            struct chunk *c = pool->free[class];
-            pool->free[class] = c->next;
+    for (unsigned size_class = CLASSES; size_class-- > 0;) {
+        while (pool->free[size_class] != NULL && chunk_pool_bytes(pool) > keep) {
+            struct chunk *c = pool->free[size_class];
+            pool->free[size_class] = c->next;
             destroy(c);
         }
     }
@@ -159,27 +161,27 @@ void chunk_pool_close(struct chunk_pool *pool)
     count_orphans(pool, pool->out);
 }
 
-static struct chunk *take_or_create(struct chunk_pool *pool, unsigned class)
+static struct chunk *take_or_create(struct chunk_pool *pool, unsigned size_class)
 {
     collect_if_any(pool);
-    if (pool->free[class] == NULL)
-        return create(pool, class, class_bytes[class]);
-    struct chunk *c = pool->free[class];
-    pool->free[class] = c->next;
+    if (pool->free[size_class] == NULL)
+        return create(pool, size_class, class_bytes[size_class]);
+    struct chunk *c = pool->free[size_class];
+    pool->free[size_class] = c->next;
     return c;
 }
 
 struct chunk *chunk_alloc(struct chunk_pool *pool, size_t bytes)
 {
-    unsigned class = class_of(bytes);
+    unsigned size_class = class_of(bytes);
     struct chunk *c;
 
-    if (UNLIKELY(class == CLASS_LARGE)) {
-        c = bytes <= LARGE_MAX ? create(pool, class, (uint32_t) round_up(bytes, PAGE)) : NULL;
-    } else if (LIKELY((c = pool->free[class]) != NULL)) {
-        pool->free[class] = c->next;
+    if (UNLIKELY(size_class == CLASS_LARGE)) {
+        c = bytes <= LARGE_MAX ? create(pool, size_class, (uint32_t) round_up(bytes, PAGE)) : NULL;
+    } else if (LIKELY((c = pool->free[size_class]) != NULL)) {
+        pool->free[size_class] = c->next;
     } else {
-        c = take_or_create(pool, class);
+        c = take_or_create(pool, size_class);
     }
     if (UNLIKELY(c == NULL))
         return NULL;
@@ -234,8 +236,8 @@ void chunk_pool_trim(struct chunk_pool *pool, size_t keep)
     size_t idle = 0;
 
     collect_if_any(pool);
-    for (unsigned class = 0; class < CLASSES; class++) {
-        for (struct chunk *c = pool->free[class]; c != NULL; c = c->next)
+    for (unsigned size_class = 0; size_class < CLASSES; size_class++) {
+        for (struct chunk *c = pool->free[size_class]; c != NULL; c = c->next)
             idle += c->cap;
     }
     if (idle > keep)

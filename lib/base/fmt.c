@@ -1,9 +1,9 @@
 #include "lib/base/fmt.h"
 
+#include "lib/base/assert.h"
+
 #include <stdio.h>
 #include <string.h>
-
-#include "lib/base/assert.h"
 
 #define NS_PER_US 1000
 #define NS_PER_MS 1000000
@@ -12,9 +12,10 @@
 #define NS_PER_H (3600LL * NS_PER_S)
 #define S_PER_DAY 86400
 
-static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
-                            "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
-                            "8081828384858687888990919293949596979899";
+static const char pairs[] =
+    "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+    "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+    "8081828384858687888990919293949596979899";
 
 unsigned fmt_u64_len(uint64_t v)
 {
@@ -97,7 +98,8 @@ struct date {
     unsigned day;   /* 1 to 31 */
 };
 
-/* Proleptic Gregorian, in eras of 400 years that begin on 1 March, so that the leap day is a year's last. */
+/* Proleptic Gregorian, in eras of 400 years that begin on 1 March, so that the leap day is a year's
+ * last. */
 static struct date date_of_days(int64_t days)
 {
     int64_t z = days + 719468;
@@ -239,7 +241,8 @@ static bool parse_offset(struct str s, int *offset)
         return false;
     west = s.p[0] == '-';
     s = str_skip(s, 1);
-    if (!take_digits(&s, 2, ':', &hour) || !take_digits(&s, 2, '\0', &minute) || hour > 24 || minute > 59)
+    if (!take_digits(&s, 2, ':', &hour) || !take_digits(&s, 2, '\0', &minute) || hour > 24 ||
+        minute > 59)
         return false;
     *offset = (int) (hour * 3600 + minute * 60) * (west ? -1 : 1);
     return true;
@@ -310,11 +313,12 @@ unsigned fmt_go_duration(char out[FMT_TIME_MAX], int64_t ns)
     return (unsigned) (p - out);
 }
 
-/* Digits at the front of *s; those that would overflow int64 are dropped and counted as not scaling. */
+/* Digits at the front of *s; those that would overflow int64 are dropped and counted as not
+ * scaling. */
 struct digits {
     uint64_t value;
-    double scale;   /* 10 to the number of digits in value */
-    size_t n;       /* digits taken */
+    double scale; /* 10 to the number of digits in value */
+    size_t n;     /* digits taken */
     bool overflow;
 };
 
@@ -363,7 +367,8 @@ static uint64_t take_unit(struct str *s)
     return 0;
 }
 
-/* One "1.5h" from the front of *s, added to *total, which may reach 2^63 (for the smallest negative). */
+/* One "1.5h" from the front of *s, added to *total, which may reach 2^63 (for the smallest
+ * negative). */
 static bool take_part(struct str *s, uint64_t *total)
 {
     const uint64_t max = (uint64_t) 1 << 63;

@@ -1,9 +1,9 @@
 #include "lib/base/handle.h"
 
-#include <stddef.h>
-
 #include "lib/base/assert.h"
 #include "lib/base/mem.h"
+
+#include <stddef.h>
 
 #define NO_SLOT UINT32_MAX
 #define CAPACITY_MIN 16

@@ -1,7 +1,8 @@
 /*
- * The header block, by lines. A line ends at LF; a CR before it belongs to the line end. The first line is
- * the version with an optional status; every later line with a colon is a pair, other lines are skipped. The
- * key is all before the first colon, byte for byte; the value is the rest without blanks at its ends.
+ * The header block, by lines. A line ends at LF; a CR before it belongs to the line end. The first
+ * line is the version with an optional status; every later line with a colon is a pair, other lines
+ * are skipped. The key is all before the first colon, byte for byte; the value is the rest without
+ * blanks at its ends.
  */
 #include "lib/base/header.h"
 

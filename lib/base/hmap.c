@@ -1,11 +1,12 @@
 /*
  * Chains over a power-of-two array, with growth in steps.
  *
- * When the number of nodes reaches the number of buckets, an array of twice the size becomes `buckets` and
- * the former one `old_buckets`. A node lives in the old array as long as its old bucket has not been moved
- * (index >= moved), also when it is inserted meanwhile, so that every hash has exactly one chain to search.
- * Each insertion moves MOVE_STEP old buckets; with one insertion per bucket left before the next doubling
- * the move is over long before that. Nothing shrinks.
+ * When the number of nodes reaches the number of buckets, an array of twice the size becomes
+ * `buckets` and the former one `old_buckets`. A node lives in the old array as long as its old
+ * bucket has not been moved (index >= moved), also when it is inserted meanwhile, so that every
+ * hash has exactly one chain to search. Each insertion moves MOVE_STEP old buckets; with one
+ * insertion per bucket left before the next doubling the move is over long before that. Nothing
+ * shrinks.
  */
 #include "lib/base/hmap.h"
 

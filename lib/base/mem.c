@@ -1,11 +1,11 @@
 #include "lib/base/mem.h"
 
+#include "lib/base/assert.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "lib/base/assert.h"
 
 /* The one piece of mutable process state in this layer: 0 unless a test armed it. */
 static _Atomic unsigned fail_countdown;

@@ -1,5 +1,6 @@
 /*
- * xoshiro256** by Blackman and Vigna, seeded through splitmix64 so that no seed leaves the state all zero.
+ * xoshiro256** by Blackman and Vigna, seeded through splitmix64 so that no seed leaves the state
+ * all zero.
  */
 #include "lib/base/prng.h"
 
@@ -42,8 +43,8 @@ uint64_t prng_u64(struct prng *p)
 
 uint64_t prng_below(struct prng *p, uint64_t n)
 {
-    /* The high word of a 64x64 product is uniform once the low words that would favour small results,
-     * those below 2^64 mod n, are drawn again. */
+    /* The high word of a 64x64 product is uniform once the low words that would favour small
+     * results, those below 2^64 mod n, are drawn again. */
     __extension__ unsigned __int128 m = (unsigned __int128) prng_u64(p) * n;
 
     if ((uint64_t) m < n) {

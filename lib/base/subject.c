@@ -1,7 +1,7 @@
 /*
- * All functions walk bytes once, without a token array. A cursor stands at the start of a token; a token
- * ends at a dot or at the end. In a valid subject a token that begins with '*' or '>' and has length 1 is a
- * wildcard, any other is a literal.
+ * All functions walk bytes once, without a token array. A cursor stands at the start of a token; a
+ * token ends at a dot or at the end. In a valid subject a token that begins with '*' or '>' and has
+ * length 1 is a wildcard, any other is a literal.
  */
 #include "lib/base/subject.h"
 
@@ -30,16 +30,16 @@ static bool valid(struct str s, bool wildcards)
     if (s.n == 0 || *start == '.' || end[-1] == '.')
         return false;
     for (const char *p = start; p < end; p++) {
-        unsigned class = class_at(p);
-        if (__builtin_expect(class == 0, 1))
+        unsigned kind = class_at(p);
+        if (__builtin_expect(kind == 0, 1))
             continue;
-        if (class == BYTE_BAD)
+        if (kind == BYTE_BAD)
             return false;
-        if (class == BYTE_DOT) {
+        if (kind == BYTE_DOT) {
             /* The last byte is no dot, so p[1] exists. */
             if (p[1] == '.')
                 return false;
-        } else if (alone(p, start, end) && (!wildcards || (class == BYTE_FULL && p + 1 != end))) {
+        } else if (alone(p, start, end) && (!wildcards || (kind == BYTE_FULL && p + 1 != end))) {
             return false;
         }
     }
