@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "config.h"
 #include "lib/base/fmt.h"
 #include "lib/io/io.h"
 #include "server/server.h"

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config.h"
 #include "server/config/cmdline.h"
 #include "server/server.h"
 

@@ -21,7 +21,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "config.h"
 #include "lib/base/buf.h"
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
