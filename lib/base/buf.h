@@ -1,17 +1,18 @@
 /*
- * buf.h - a growable byte buffer with a printf, for text that is built once: JSON, logs, protocol lines.
+ * buf.h - a growable byte buffer with a printf, for text that is built once: JSON, logs, protocol
+ * lines.
  *
- * Zero-initialised is empty (struct buf b = {0}). Grows by doubling, aborts when memory is short; where a
- * client chooses the size, check against a limit before writing. Owner frees with buf_free.
+ * Zero-initialised is empty (struct buf b = {0}). Grows by doubling, aborts when memory is short;
+ * where a client chooses the size, check against a limit before writing. Owner frees with buf_free.
  */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
 
+#include "lib/base/str.h"
+
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "lib/base/str.h"
 
 struct buf {
     char *p;

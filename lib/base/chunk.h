@@ -2,12 +2,12 @@
  * chunk.h - reference-counted byte buffers and slices of them: how payloads travel without copies.
  *
  * A chunk belongs to the pool it came from. Any thread may take (chunk_get) and drop (chunk_put)
- * references; the last drop on the pool's own thread puts it on the free list, on another thread onto the
- * pool's return stack (lock-free), which the pool empties when its free list runs dry. Counting is one
- * atomic add (5 ns uncontended), so it is done per run, not per message.
+ * references; the last drop on the pool's own thread puts it on the free list, on another thread
+ * onto the pool's return stack (lock-free), which the pool empties when its free list runs dry.
+ * Counting is one atomic add (5 ns uncontended), so it is done per run, not per message.
  *
- * What is charged to the memory budget is the whole chunk, not the slice: `cap` bytes from allocation until
- * the last reference is gone.
+ * What is charged to the memory budget is the whole chunk, not the slice: `cap` bytes from
+ * allocation until the last reference is gone.
  */
 #ifndef BASE_CHUNK_H
 #define BASE_CHUNK_H
@@ -20,16 +20,18 @@
 struct chunk_pool;
 
 struct chunk {
-    uint8_t *data;      /* cap bytes, 4096-aligned when the pool was asked for it */
+    uint8_t *data; /* cap bytes, 4096-aligned when the pool was asked for it */
     uint32_t cap;
-    uint32_t len;       /* bytes filled; meaning is up to the one writer */
+    uint32_t len; /* bytes filled; meaning is up to the one writer */
     _Atomic uint32_t refs;
     uint32_t size_class; /* of its pool; pool-internal */
     struct chunk_pool *home;
-    struct chunk *next; /* free list link, or the link of whatever single list the one owner keeps */
+    struct chunk *next; /* free list link, or the link of whatever single list the one owner keeps
+                         */
 };
 
-/* A range of a chunk; holding a slice means holding one reference unless the function says "borrowed". */
+/* A range of a chunk; holding a slice means holding one reference unless the function says
+ * "borrowed". */
 struct slice {
     struct chunk *chunk;
     uint32_t off;
@@ -41,9 +43,9 @@ struct chunk_pool *chunk_pool_open(void);
 /* The pool itself goes when the last of its chunks has come home. */
 void chunk_pool_close(struct chunk_pool *pool);
 
-/* A chunk with refs = 1, len = 0 and cap >= bytes: size classes 1 KiB, 4 KiB, 16 KiB, 64 KiB, 256 KiB, then
- * exact multiples of 4 KiB, which are not kept. Data of 4 KiB and more is 4096-aligned. NULL when memory is
- * short. Only the pool's thread. */
+/* A chunk with refs = 1, len = 0 and cap >= bytes: size classes 1 KiB, 4 KiB, 16 KiB, 64 KiB, 256
+ * KiB, then exact multiples of 4 KiB, which are not kept. Data of 4 KiB and more is 4096-aligned.
+ * NULL when memory is short. Only the pool's thread. */
 struct chunk *chunk_alloc(struct chunk_pool *pool, size_t bytes);
 
 static inline void chunk_get(struct chunk *c)

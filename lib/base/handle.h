@@ -2,8 +2,9 @@
  * handle.h - slot tables: how one worker names another worker's objects without holding pointers.
  *
  * A handle is slot (low 32 bits) and generation (high 32 bits, never 0). Freeing a slot raises its
- * generation, so that an old handle resolves to NULL instead of to a stranger. 0 is no handle. One owner
- * thread; other threads may keep and send handles, never resolve them. Slots are reused last-in first-out.
+ * generation, so that an old handle resolves to NULL instead of to a stranger. 0 is no handle. One
+ * owner thread; other threads may keep and send handles, never resolve them. Slots are reused
+ * last-in first-out.
  */
 #ifndef BASE_HANDLE_H
 #define BASE_HANDLE_H

@@ -1,9 +1,9 @@
 /*
  * hash.h - a fast seeded hash of short byte strings, for tables in memory only (never stored).
  *
- * Eight bytes a step through a 64x64->128 multiply; a 10-byte subject costs about 2 ns. The seed comes
- * from the process's random source (from the simulator's seed in simulation), so that clients can not
- * choose colliding subjects.
+ * Eight bytes a step through a 64x64->128 multiply; a 10-byte subject costs about 2 ns. The seed
+ * comes from the process's random source (from the simulator's seed in simulation), so that clients
+ * can not choose colliding subjects.
  */
 #ifndef BASE_HASH_H
 #define BASE_HASH_H

@@ -1,13 +1,15 @@
 /*
  * hmap.h - intrusive hash map: the table holds pointers to nodes embedded in the caller's objects.
  *
- * Open chaining over a power-of-two array that doubles at load 1 by moving a few buckets with every insert
- * (no pause with a million entries). The caller computes the hash (hash.h) and compares keys itself:
+ * Open chaining over a power-of-two array that doubles at load 1 by moving a few buckets with every
+ * insert (no pause with a million entries). The caller computes the hash (hash.h) and compares keys
+ * itself:
  *
  *     for (struct hmap_node *n = hmap_first(&map, h); n != NULL; n = hmap_next(n, h))
  *         if (key matches CONTAINER_OF(n, ...)) ...
  *
- * Iteration with hmap_iter is in insertion order of buckets, the same for the same seed and history.
+ * Iteration with hmap_iter is in insertion order of buckets, the same for the same seed and
+ * history.
  */
 #ifndef BASE_HMAP_H
 #define BASE_HMAP_H
@@ -42,7 +44,8 @@ struct hmap_iter {
     size_t bucket;
     struct hmap_node *node;
 };
-/* struct hmap_iter it = {0}; while ((n = hmap_each(&m, &it)) != NULL) ...; the current node may be removed. */
+/* struct hmap_iter it = {0}; while ((n = hmap_each(&m, &it)) != NULL) ...; the current node may be
+ * removed. */
 struct hmap_node *hmap_each(const struct hmap *m, struct hmap_iter *it);
 void hmap_check(const struct hmap *m);
 

@@ -1,16 +1,16 @@
 /*
  * list.h - intrusive circular doubly linked list.
  *
- * A list is a node that is its own head. A node that is on no list points to itself (list_init), so that
- * list_remove is harmless on it and list_linked tells.
+ * A list is a node that is its own head. A node that is on no list points to itself (list_init), so
+ * that list_remove is harmless on it and list_linked tells.
  */
 #ifndef BASE_LIST_H
 #define BASE_LIST_H
 
+#include "lib/base/assert.h"
+
 #include <stdbool.h>
 #include <stddef.h>
-
-#include "lib/base/assert.h"
 
 struct list {
     struct list *next;

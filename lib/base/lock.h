@@ -1,19 +1,19 @@
 /*
- * lock.h - the few locks there are, around the system's. They never block on I/O and are never held across a
- * callback into another layer.
+ * lock.h - the few locks there are, around the system's. They never block on I/O and are never held
+ * across a callback into another layer.
  *
- * Locks are for what all workers share (interest, the stream directory). A failing lock call is a bug of ours
- * and aborts.
+ * Locks are for what all workers share (interest, the stream directory). A failing lock call is a
+ * bug of ours and aborts.
  */
 #ifndef BASE_LOCK_H
 #define BASE_LOCK_H
 
-#include <pthread.h>
-
 #include "lib/base/assert.h"
 
-/* Readers side by side, writers alone. A waiting writer holds back new readers, so that a busy read side can
- * not starve it; therefore a thread must not take the read side twice. */
+#include <pthread.h>
+
+/* Readers side by side, writers alone. A waiting writer holds back new readers, so that a busy read
+ * side can not starve it; therefore a thread must not take the read side twice. */
 struct rwlock {
     pthread_rwlock_t lock;
 };

@@ -1,9 +1,10 @@
 /*
  * log.h - how code of every layer says something to the operator.
  *
- * A struct log is a level mask and a function that takes one finished line; the server's sends lines to a
- * bounded ring that the main thread writes (server/logger.h), tests collect them. Never blocks. Lines carry
- * no time stamp or level text: the receiver adds them. Secrets never reach a log line.
+ * A struct log is a level mask and a function that takes one finished line; the server's sends
+ * lines to a bounded ring that the main thread writes (server/logger.h), tests collect them. Never
+ * blocks. Lines carry no time stamp or level text: the receiver adds them. Secrets never reach a
+ * log line.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -31,7 +32,15 @@ void log_print(struct log *log, enum log_level level, const char *format, ...)
 #define LOG_INF(log, ...) log_print(log, LOG_INFO, __VA_ARGS__)
 #define LOG_WRN(log, ...) log_print(log, LOG_WARN, __VA_ARGS__)
 #define LOG_ERR(log, ...) log_print(log, LOG_ERROR, __VA_ARGS__)
-#define LOG_DBG(log, ...) do { if (log_on(log, LOG_DEBUG)) log_print(log, LOG_DEBUG, __VA_ARGS__); } while (0)
-#define LOG_TRC(log, ...) do { if (log_on(log, LOG_TRACE)) log_print(log, LOG_TRACE, __VA_ARGS__); } while (0)
+#define LOG_DBG(log, ...)                                                                          \
+    do {                                                                                           \
+        if (log_on(log, LOG_DEBUG))                                                                \
+            log_print(log, LOG_DEBUG, __VA_ARGS__);                                                \
+    } while (0)
+#define LOG_TRC(log, ...)                                                                          \
+    do {                                                                                           \
+        if (log_on(log, LOG_TRACE))                                                                \
+            log_print(log, LOG_TRACE, __VA_ARGS__);                                                \
+    } while (0)
 
 #endif

@@ -2,10 +2,10 @@
  * mem.h - the only door to the heap.
  *
  * Control objects (connections, streams, tables) come from mem_alloc and friends: they never return
- * NULL, because a process that can not allocate a few hundred bytes has no better answer than to stop
- * with a message. Data buffers, whose size a client chooses, come from mem_try_alloc, and a NULL there
- * becomes an ordinary error. Tests can make mem_try_alloc fail at the n-th call (mem_fail_after).
- * All functions may be called from any thread.
+ * NULL, because a process that can not allocate a few hundred bytes has no better answer than to
+ * stop with a message. Data buffers, whose size a client chooses, come from mem_try_alloc, and a
+ * NULL there becomes an ordinary error. Tests can make mem_try_alloc fail at the n-th call
+ * (mem_fail_after). All functions may be called from any thread.
  */
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
@@ -30,7 +30,8 @@ void *mem_try_alloc_aligned(size_t alignment, size_t bytes);
 /* Accepts NULL. Frees memory of any function above. */
 void mem_free(void *ptr);
 
-/* Test aid: the n-th mem_try_alloc* from now fails (1 = the next), then all succeed again; 0 = off. */
+/* Test aid: the n-th mem_try_alloc* from now fails (1 = the next), then all succeed again; 0 = off.
+ */
 void mem_fail_after(unsigned n);
 
 #endif

@@ -1,13 +1,14 @@
 /*
  * nuid.h - 22-character unique ids as NATS clients make them: 12 random base62 characters, then a
- * 10-character counter that steps by a random increment. Used for ephemeral names, advisory ids, inboxes.
+ * 10-character counter that steps by a random increment. Used for ephemeral names, advisory ids,
+ * inboxes.
  */
 #ifndef BASE_NUID_H
 #define BASE_NUID_H
 
-#include <stdint.h>
-
 #include "lib/base/prng.h"
+
+#include <stdint.h>
 
 #define NUID_LEN 22
 

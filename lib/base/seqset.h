@@ -1,21 +1,21 @@
 /*
  * seqset.h - a set of 64-bit sequences kept as sorted, disjoint, non-adjacent ranges.
  *
- * For interior deletes and acknowledged-above-the-floor: mostly long ranges, sometimes a million single
- * holes. Ranges live in sorted blocks (a two-level B-tree), so that insert, remove and lookup are
- * O(log n) with moves inside one small block, and memory is 16 bytes a range plus slack. Members are below
- * UINT64_MAX (asserted by seqset_add, refused by seqset_decode); bounds of questions may be anything.
- * Zero-initialised is empty. One owner.
+ * For interior deletes and acknowledged-above-the-floor: mostly long ranges, sometimes a million
+ * single holes. Ranges live in sorted blocks (a two-level B-tree), so that insert, remove and
+ * lookup are O(log n) with moves inside one small block, and memory is 16 bytes a range plus slack.
+ * Members are below UINT64_MAX (asserted by seqset_add, refused by seqset_decode); bounds of
+ * questions may be anything. Zero-initialised is empty. One owner.
  */
 #ifndef BASE_SEQSET_H
 #define BASE_SEQSET_H
 
+#include "lib/base/buf.h"
+#include "lib/base/str.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "lib/base/buf.h"
-#include "lib/base/str.h"
 
 struct seqset_block;
 
@@ -30,7 +30,7 @@ struct seqset {
     struct seqset_node *nodes;
     size_t nblocks;
     size_t cap;
-    uint64_t count;   /* sequences in the set */
+    uint64_t count; /* sequences in the set */
     uint64_t nranges;
 };
 
@@ -47,8 +47,8 @@ uint64_t seqset_count_in(const struct seqset *s, uint64_t first, uint64_t last);
 /* Smallest and largest member; false when empty. */
 bool seqset_bounds(const struct seqset *s, uint64_t *min, uint64_t *max);
 
-/* Ranges as delta varints, appended to out. Decode replaces what s holds by the whole of `in`; when that is
- * malformed it returns false and leaves s empty. */
+/* Ranges as delta varints, appended to out. Decode replaces what s holds by the whole of `in`; when
+ * that is malformed it returns false and leaves s empty. */
 void seqset_encode(const struct seqset *s, struct buf *out);
 bool seqset_decode(struct seqset *s, struct str in);
 void seqset_check(const struct seqset *s);

@@ -1,8 +1,8 @@
 /*
  * str.h - a view of bytes that somebody else owns.
  *
- * A str is two words and is passed by value. It says nothing about lifetime: the function that hands
- * one out says how long it may be used. It is not NUL-terminated; p may be NULL when n is 0.
+ * A str is two words and is passed by value. It says nothing about lifetime: the function that
+ * hands one out says how long it may be used. It is not NUL-terminated; p may be NULL when n is 0.
  */
 #ifndef BASE_STR_H
 #define BASE_STR_H
@@ -20,7 +20,10 @@ struct str {
 /* printf("%.*s", STR_ARG(s)) */
 #define STR_ARG(s) (int) (s).n, (s).p
 /* A str of a string literal, usable as an initialiser. */
-#define STR_LIT(literal) {(literal), sizeof(literal) - 1}
+#define STR_LIT(literal)                                                                           \
+    {                                                                                              \
+        (literal), sizeof(literal) - 1                                                             \
+    }
 #define STR(literal) ((struct str){(literal), sizeof(literal) - 1})
 #define STR_NONE ((struct str){NULL, 0})
 
@@ -61,8 +64,8 @@ int str_cmp(struct str a, struct str b);
 bool str_eq_nocase(struct str a, struct str b);
 /* Without blanks, tabs, CR and LF at both ends. */
 struct str str_trim(struct str s);
-/* Cuts s at the first `sep`: returns what is before it and leaves what is after it in *rest. Without a
- * separator returns all of s and leaves an empty str with p == NULL. */
+/* Cuts s at the first `sep`: returns what is before it and leaves what is after it in *rest.
+ * Without a separator returns all of s and leaves an empty str with p == NULL. */
 struct str str_cut(struct str s, char sep, struct str *rest);
 /* Index of the first byte c, or s.n. */
 size_t str_index(struct str s, char c);

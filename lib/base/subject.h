@@ -1,19 +1,21 @@
 /*
- * subject.h - what a subject is: tokens between dots, `*` for one token, `>` for one or more at the end.
+ * subject.h - what a subject is: tokens between dots, `*` for one token, `>` for one or more at the
+ * end.
  *
- * All functions are pure and work on bytes in place. A subject is valid when it is not empty, has no empty
- * token, no blank, tab, CR, LF or NUL, and `>` only as the whole last token. A token that merely contains
+ * All functions are pure and work on bytes in place. A subject is valid when it is not empty, has
+ * no empty token, no blank, tab, CR, LF or NUL, and `>` only as the whole last token. A token that
+ * merely contains
  * `*` or `>` among other bytes is a literal.
  */
 #ifndef BASE_SUBJECT_H
 #define BASE_SUBJECT_H
 
-#include <stdbool.h>
-
 #include "lib/base/str.h"
 
-/* Most tokens that subject_split and the trie handle; deeper subjects are valid but never split on a fixed
- * array. The peer limits max_subscription_tokens to 255. */
+#include <stdbool.h>
+
+/* Most tokens that subject_split and the trie handle; deeper subjects are valid but never split on
+ * a fixed array. The peer limits max_subscription_tokens to 255. */
 #define SUBJECT_TOKENS_MAX 256
 
 bool subject_valid(struct str s);

@@ -1,8 +1,8 @@
 /*
  * fuzz.h - the one entry point of a fuzz target; called by libFuzzer or by replay.c.
  *
- * Must return 0 for every input and keep nothing between calls. Any crash, sanitizer report or ASSERT
- * is a finding.
+ * Must return 0 for every input and keep nothing between calls. Any crash, sanitizer report or
+ * ASSERT is a finding.
  */
 #ifndef TESTS_FUZZ_H
 #define TESTS_FUZZ_H

@@ -1,10 +1,11 @@
 /*
- * replay.c - main() of a fuzz target in an ordinary build: runs the target over every file of its corpus.
+ * replay.c - main() of a fuzz target in an ordinary build: runs the target over every file of its
+ * corpus.
  *
- * Without arguments the corpus is $MIDGE_SRCDIR/tests/fuzz/corpus/<program name>; with arguments each
- * is one input file, which is how a finding is replayed. Every file counts as one case; the empty
- * input always is one. Inputs are copied to an exactly sized allocation, so that the address sanitizer
- * sees a read of one byte too many.
+ * Without arguments the corpus is $MIDGE_SRCDIR/tests/fuzz/corpus/<program name>; with arguments
+ * each is one input file, which is how a finding is replayed. Every file counts as one case; the
+ * empty input always is one. Inputs are copied to an exactly sized allocation, so that the address
+ * sanitizer sees a read of one byte too many.
  */
 #include "tests/fuzz/fuzz.h"
 

@@ -1,6 +1,6 @@
 /*
- * runner.c - see runner.h. One Check suite per program, one Check test case per entry of the table, so
- * that each has its own name in the output and its own time limit.
+ * runner.c - see runner.h. One Check suite per program, one Check test case per entry of the table,
+ * so that each has its own name in the output and its own time limit.
  */
 #include "tests/lib/runner.h"
 
@@ -32,7 +32,8 @@ static int parse_arguments(int argc, char **argv, struct selection *sel)
         } else if (strcmp(argv[i], "-i") == 0 && i + 1 < argc) {
             sel->iteration = (int) strtol(argv[++i], NULL, 10);
         } else if (argv[i][0] == '-' || sel->part != NULL) {
-            fprintf(stderr, "usage: %s [-l] [-n] [-i iteration] [part of a case's name]\n", argv[0]);
+            fprintf(stderr, "usage: %s [-l] [-n] [-i iteration] [part of a case's name]\n",
+                    argv[0]);
             return -1;
         } else {
             sel->part = argv[i];

@@ -22,10 +22,10 @@
  *
  * Each case runs in its own process, so that a crash fails that case alone, and has 60 seconds (ten
  * times as long under a sanitizer); RUN_SLOW says more. A case that makes no check can not fail:
- * Check does not see that, a reviewer should. Arguments of a test program: part of a case's name runs only
- * the cases that match, -l lists them, -n runs without a process per case (for a debugger; the first
- * failing check aborts), -i N runs only iteration N of a loop. The last line of output is
- * "cases: P passed, F failed", which `./dev test` adds up; a program without cases fails.
+ * Check does not see that, a reviewer should. Arguments of a test program: part of a case's name
+ * runs only the cases that match, -l lists them, -n runs without a process per case (for a
+ * debugger; the first failing check aborts), -i N runs only iteration N of a loop. The last line of
+ * output is "cases: P passed, F failed", which `./dev test` adds up; a program without cases fails.
  */
 #ifndef TESTS_RUNNER_H
 #define TESTS_RUNNER_H
@@ -46,9 +46,18 @@ struct runner_case {
     static const struct TTest name##_test = {#name, name##_fn, __FILE__, __LINE__};                \
     static void name##_fn(int i __attribute__((unused)))
 
-#define RUN(name) {.test = &name##_test, .end = 1}
-#define RUN_LOOP(name, from, to) {.test = &name##_test, .first = (from), .end = (to)}
-#define RUN_SLOW(name, limit) {.test = &name##_test, .end = 1, .seconds = (limit)}
+#define RUN(name)                                                                                  \
+    {                                                                                              \
+        .test = &name##_test, .end = 1                                                             \
+    }
+#define RUN_LOOP(name, from, to)                                                                   \
+    {                                                                                              \
+        .test = &name##_test, .first = (from), .end = (to)                                         \
+    }
+#define RUN_SLOW(name, limit)                                                                      \
+    {                                                                                              \
+        .test = &name##_test, .end = 1, .seconds = (limit)                                         \
+    }
 
 #define RUNNER_MAIN(title, table)                                                                  \
     int main(int argc, char **argv)                                                                \

@@ -1,9 +1,9 @@
 /*
  * test_runner.c - the runner itself: cases run, loops pass every i, a failing check is seen as one.
  *
- * The last is tested in a child process, since a failing case is what the harness must report: the same
- * program is started again with RUNNER_FAIL set, which makes one of its cases fail, and its exit status
- * and last line are read back.
+ * The last is tested in a child process, since a failing case is what the harness must report: the
+ * same program is started again with RUNNER_FAIL set, which makes one of its cases fail, and its
+ * exit status and last line are read back.
  */
 #include "tests/lib/runner.h"
 
