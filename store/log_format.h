@@ -147,33 +147,41 @@ int log_frame_next(struct log_frame_view *v, struct log_record *out);
 
 enum log_verdict {
     LOG_SCAN_DONE,
-    LOG_SCAN_FRAME,   /* frame: header and table verified; records verify one by one */
-    LOG_SCAN_CORRUPT, /* commits [first_commit, first_commit + commits) at [offset, offset + bytes) are damaged */
-    LOG_SCAN_TORN,    /* an unfinished commit at [offset, offset + bytes): ends the log */
+    LOG_SCAN_FRAME,   /* frame: header and table verified; log_frame_next verifies record by record */
+    LOG_SCAN_CORRUPT, /* commits [first_commit, first_commit + commits) at [offset, offset + bytes) are damaged;
+                       * both 0: before the first readable frame, how many is not known */
+    LOG_SCAN_TORN,    /* unfinished commits at [offset, offset + bytes) end the log; LOG_SCAN_DONE follows */
 };
 
 struct log_scan_event {
     struct log_frame_view frame;
     uint64_t offset, bytes;
     uint64_t first_commit, commits;
+    bool repaired; /* LOG_SCAN_FRAME: one damaged byte in header or table was mended (in the caller's bytes) */
 };
 
 struct log_scan {
-    const uint8_t *bytes;
+    uint8_t *bytes;
     size_t n;
     uint32_t salt;
-    uint64_t next_commit;  /* expected; 0 = whatever the first frame says */
-    uint64_t end;          /* behind the last good frame */
-    uint64_t durable_commit;
-    uint32_t prev_crc;     /* of the last good frame */
-    bool last;             /* the newest file: a bad end may be a torn commit; else it is damage */
+    uint64_t next_commit;    /* expected; 0 = whatever the first frame says */
+    uint64_t end;            /* behind the last good frame */
+    uint64_t durable_commit; /* proven complete, by this file or by what the caller said */
+    uint32_t prev_crc;       /* header crc of the last good frame; 0 = not known */
+    bool torn;               /* unfinished commits were cut: later files are not to be read */
+    /* Private. */
     uint64_t at;
-    unsigned state;
+    bool looked;             /* durable_commit takes the whole file into account */
 };
 /* The whole file's bytes, header page included (not looked at here). next_commit: see above. known_durable: a commit
- * number that is known complete (a later file's first frame says so), 0 = none. */
-void log_scan_init(struct log_scan *s, const uint8_t *bytes, size_t n, uint32_t salt, uint64_t next_commit,
-                   uint64_t known_durable, bool last);
+ * proven complete elsewhere: the greatest log_scan_durable of the later files; 0 = none. */
+void log_scan_init(struct log_scan *s, uint8_t *bytes, size_t n, uint32_t salt, uint64_t next_commit,
+                   uint64_t known_durable);
 enum log_verdict log_scan_next(struct log_scan *s, struct log_scan_event *event);
+/* The highest commit that any frame of the file proves complete; *first: the first frame's number, 0 when none. */
+uint64_t log_scan_durable(const uint8_t *bytes, size_t n, uint32_t salt, uint64_t *first);
+
+/* The frame at bytes[0]: header and table verified, bounds checked. ERR_CORRUPT. For tools; offset is recorded. */
+enum err log_frame_open(const uint8_t *bytes, size_t n, uint32_t salt, uint64_t offset, struct log_frame_view *out);
 
 #endif

@@ -27,7 +27,8 @@ enum scan_verdict {
     SCAN_DONE,    /* end; struct scan has the summary */
     SCAN_NEED,    /* bytes are missing */
     SCAN_BATCH,   /* a good batch: offset, batch, view (valid until the next call) and its bad records */
-    SCAN_CORRUPT, /* a damaged range: [offset, offset + bytes); sequences [first_seq, first_seq + span) are lost */
+    SCAN_CORRUPT, /* a damaged range: [offset, offset + bytes); sequences [first_seq, first_seq + span) are lost;
+                   * bytes 0: at the end of the data, extent unknown */
     SCAN_TORN,    /* cut here: [offset, offset + bytes) was written but never acknowledged; SCAN_DONE follows */
 };
 
@@ -35,11 +36,12 @@ struct scan_event {
     uint64_t offset, bytes;
     struct segment_batch batch; /* SCAN_BATCH */
     struct batch_view view;     /* SCAN_BATCH */
-    uint64_t first_seq, span;   /* SCAN_CORRUPT; span 0: the range held no sequence of its own (padding, a duplicate) */
+    uint64_t first_seq, span;   /* SCAN_CORRUPT */
     /* SCAN_BATCH: damaged records, each lost: bit i of bad (NULL when nbad and nerased are 0). Erased ones have
      * their bit set too. */
     uint32_t nbad, nerased;
     const uint64_t *bad;
+    bool repaired; /* SCAN_BATCH: a damaged byte of header or table was mended in the bytes fed: write them back */
 };
 
 struct scan_options {
@@ -56,32 +58,40 @@ struct scan_options {
 
 struct scan {
     struct scan_options o;
-    /* Result so far. */
-    uint64_t next_seq;    /* expected sequence */
+    /* Result so far. Batches reported at or behind the offset of SCAN_TORN are void; the counts know it. */
+    uint64_t base_seq;    /* the options', or the first batch's */
+    uint64_t next_seq;    /* expected sequence; 0 = still unknown */
     uint64_t data_end;    /* behind the last good batch */
-    uint64_t batches, records, bad_records;
+    uint64_t batches, records;
     uint64_t lost_seqs;   /* in corrupt ranges and bad records */
-    uint64_t torn_bytes, torn_end; /* torn_end: behind the last thing found behind data_end; 0 = nothing */
+    uint64_t torn_bytes;  /* of SCAN_TORN */
+    uint64_t found_end;   /* behind the last recognisable batch, good or cut: where a footer may go */
     uint64_t durable_seq; /* highest that any batch proves, or the options' */
     uint32_t epoch;       /* of the last good batch; older ones behind it are leftovers */
-    uint32_t largest;     /* bytes of the largest batch */
+    bool tail_lost;       /* sequences known durable are missing at the end */
     /* Private. */
-    const uint8_t *window;
+    uint8_t *window;
     uint64_t window_offset;
     size_t window_bytes;
-    uint64_t at;          /* where to look next */
-    uint64_t search_from; /* 0 = not searching; else where the gap began */
-    uint64_t group_from;  /* offset of an open atomic group; 0 = none */
-    uint64_t group_seq;
-    unsigned state;
+    bool fed;
+    uint64_t limit;       /* end of the file, or of what is to be scanned */
+    uint64_t at;          /* where to look for the next batch */
+    uint64_t probe;       /* where to look for proof */
+    uint64_t looked_end;  /* proof was looked for up to here */
+    uint64_t mended_at;   /* where a damaged byte was mended last; 0 = nowhere */
+    unsigned step;
     uint64_t *bad;
     size_t bad_words;
+    struct {              /* counts at the start of an open atomic group */
+        bool open;
+        uint64_t offset, next_seq, data_end, batches, records, lost_seqs;
+    } group;
 };
 
 void scan_init(struct scan *s, const struct scan_options *options);
 void scan_deinit(struct scan *s);
-/* The bytes must stay until the next scan_feed or scan_deinit. */
-void scan_feed(struct scan *s, uint64_t offset, const uint8_t *bytes, size_t n);
+/* The bytes must stay until the next scan_feed or scan_deinit; a damaged byte may be mended in them. */
+void scan_feed(struct scan *s, uint64_t offset, uint8_t *bytes, size_t n);
 enum scan_verdict scan_next(struct scan *s, struct scan_event *event);
 
 #endif
