@@ -61,15 +61,15 @@ TEST(round_trip)
     ck_assert_int_eq(v.h.base_time, 5000);
     ck_assert_int_eq(v.h.max_time, 5090);
     ck_assert_uint_eq(batch_verify(&v, SALT, NULL), 0);
-    for (uint32_t i = 0; i < 10; i++) {
-        batch_record_get(&v, i, &r);
-        ck_assert_uint_eq(r.seq, FIRST + i);
-        ck_assert_int_eq(r.ts, 5000 + i * 10);
-        snprintf(text, sizeof(text), "orders.%u", i);
+    for (uint32_t k = 0; k < 10; k++) {
+        batch_record_get(&v, k, &r);
+        ck_assert_uint_eq(r.seq, FIRST + k);
+        ck_assert_int_eq(r.ts, 5000 + k * 10);
+        snprintf(text, sizeof(text), "orders.%u", k);
         ck_assert(str_eq(r.subject, str_of(text)));
-        snprintf(text, sizeof(text), "payload number %u %.*s", i, (int) (i % 9), "abcdefghi");
+        snprintf(text, sizeof(text), "payload number %u %.*s", k, (int) (k % 9), "abcdefghi");
         ck_assert(str_eq(r.payload, str_of(text)));
-        ck_assert_uint_eq(r.header.n, i % 3 == 0 ? 18 : 0);
+        ck_assert_uint_eq(r.header.n, k % 3 == 0 ? 18 : 0);
         ck_assert_ptr_eq(r.data, r.header.p);
         ck_assert_ptr_eq(r.data + r.header.n, r.payload.p);
         ck_assert(memcmp(r.data + r.data_len - 2, "\r\n", 2) == 0);
@@ -88,9 +88,9 @@ TEST(builder_view_equals_disk_view)
     batch_view_builder(&b, &mine);
     ck_assert_int_eq(batch_view_open(g.p, g.n, SALT, &disk), ERR_OK);
     ck_assert(memcmp(&mine.h, &disk.h, sizeof(mine.h)) == 0);
-    for (uint32_t i = 0; i < 50; i++) {
-        batch_record_get(&mine, i, &x);
-        batch_record_get(&disk, i, &y);
+    for (uint32_t k = 0; k < 50; k++) {
+        batch_record_get(&mine, k, &x);
+        batch_record_get(&disk, k, &y);
         ck_assert(x.seq == y.seq && x.ts == y.ts && str_eq(x.payload, y.payload) && str_eq(x.subject, y.subject));
     }
     guard_free(&g);
@@ -153,7 +153,7 @@ TEST(skip)
 {
     uint8_t bytes[BATCH_HEADER];
     struct batch_view v;
-    uint32_t i;
+    uint32_t k;
 
     batch_encode_skip(bytes, SALT, 77, 1000000, 123, 76, 3);
     struct guard g = guard_copy(bytes, sizeof(bytes));
@@ -162,7 +162,7 @@ TEST(skip)
     ck_assert_uint_eq(v.h.first_seq, 77);
     ck_assert_uint_eq(v.h.span, 1000000);
     ck_assert_uint_eq(v.h.count, 0);
-    ck_assert(!batch_find(&v, 78, &i));
+    ck_assert(!batch_find(&v, 78, &k));
     ck_assert_uint_eq(batch_verify(&v, SALT, NULL), 0);
     guard_free(&g);
 }
@@ -171,7 +171,7 @@ TEST(skip)
 TEST(sparse)
 {
     struct batch_builder b = fill(3);
-    uint32_t deltas[3] = {0, 5, 90}, i;
+    uint32_t deltas[3] = {0, 5, 90}, k;
     struct batch_header h;
     struct batch_view v;
     uint8_t all[4096];
@@ -186,20 +186,20 @@ TEST(sparse)
     memcpy(all + BATCH_HEADER, b.meta + BATCH_HEADER, 24);
     memcpy(all + BATCH_HEADER + 24, deltas, 12);
     memcpy(all + BATCH_HEADER + 36, b.body, b.body_len);
-    for (i = 0; i < 3; i++) {
-        uint32_t from = get_u32(b.meta + BATCH_HEADER + 8 * i);
-        uint32_t to = i < 2 ? get_u32(b.meta + BATCH_HEADER + 8 * (i + 1)) : b.body_len;
-        put_u32(all + BATCH_HEADER + 8 * i + 4,
-                crc32c(batch_record_seed(SALT, FIRST + deltas[i]), b.body + from, to - from));
+    for (k = 0; k < 3; k++) {
+        uint32_t from = get_u32(b.meta + BATCH_HEADER + 8 * k);
+        uint32_t to = k < 2 ? get_u32(b.meta + BATCH_HEADER + 8 * (k + 1)) : b.body_len;
+        put_u32(all + BATCH_HEADER + 8 * k + 4,
+                crc32c(batch_record_seed(SALT, FIRST + deltas[k]), b.body + from, to - from));
     }
     batch_header_encode(&h, all);
     h.crc = batch_header_crc(SALT, all, all + BATCH_HEADER, h.table_bytes);
     batch_header_encode(&h, all);
     ck_assert_int_eq(batch_view_open(all, sizeof(all), SALT, &v), ERR_OK);
     ck_assert_uint_eq(batch_verify(&v, SALT, NULL), 0);
-    ck_assert(batch_find(&v, FIRST + 5, &i) && i == 1);
-    ck_assert(batch_find(&v, FIRST + 90, &i) && i == 2);
-    ck_assert(!batch_find(&v, FIRST + 6, &i) && !batch_find(&v, FIRST + 99, &i) && !batch_find(&v, FIRST + 100, &i));
+    ck_assert(batch_find(&v, FIRST + 5, &k) && k == 1);
+    ck_assert(batch_find(&v, FIRST + 90, &k) && k == 2);
+    ck_assert(!batch_find(&v, FIRST + 6, &k) && !batch_find(&v, FIRST + 99, &k) && !batch_find(&v, FIRST + 100, &k));
     /* Deltas must ascend and stay below span. */
     put_u32(all + BATCH_HEADER + 24 + 8, 100);
     h.crc = batch_header_crc(SALT, all, all + BATCH_HEADER, h.table_bytes);
