@@ -1,0 +1,430 @@
+/*
+ * consumer_core.c - deliveries, acknowledgements and the ack floor.
+ *
+ * A message's way:  NEW --deliver--> PENDING(waiting) --ack/term--> gone
+ *                                     |   ^
+ *                 ack wait, nak, backoff   deliver again
+ *                                     v   |
+ *                                   PENDING(ready)  --over max_deliver--> gone, with an advisory
+ *
+ * Invariants (consumer_core_check): floor.stream < every pending sseq; floor <= delivered in both components; a ready entry has no
+ * timer and a waiting one has; num_redelivered counts entries with deliveries > 1. With ACK_NONE nothing is ever pending and the
+ * floor is what is delivered.
+ */
+#include "server/js/consumer_core.h"
+
+#include <string.h>
+
+#include "lib/base/mem.h"
+#include "server/js/consumer_state.h"
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+void consumer_core_init(struct consumer_core *c, const struct consumer_rules *rules, struct wheel *wheel,
+                        void (*wake)(struct consumer_core *))
+{
+    memset(c, 0, sizeof(*c));
+    c->rules = *rules;
+    c->wheel = wheel;
+    c->wake = wake;
+    c->next_seq = 1;
+    pend_table_init(&c->pending);
+    list_init(&c->ready);
+    list_init(&c->pulls);
+}
+
+void consumer_core_deinit(struct consumer_core *c)
+{
+    struct pend *p;
+
+    consumer_pull_deinit(c);
+    while ((p = pend_first(&c->pending)) != NULL) {
+        wheel_stop(c->wheel, &p->due);
+        pend_remove(&c->pending, p);
+    }
+    pend_table_deinit(&c->pending);
+    consumer_core_clear_effects(c);
+    mem_free(c->effects);
+    buf_free(&c->log);
+}
+
+void consumer_core_start(struct consumer_core *c, uint64_t first_seq)
+{
+    c->next_seq = first_seq;
+    c->delivered.stream = first_seq - 1;
+    c->floor.stream = first_seq - 1;
+}
+
+void consumer_core_set_rules(struct consumer_core *c, const struct consumer_rules *rules)
+{
+    c->rules = *rules;
+}
+
+/* ---- effects ---------------------------------------------------------------------------------- */
+
+struct consumer_effect *consumer_effect_add(struct consumer_core *c, enum effect_kind kind)
+{
+    struct consumer_effect *e;
+
+    if (c->neffects == c->effects_cap) {
+        c->effects_cap = c->effects_cap == 0 ? 8 : c->effects_cap * 2;
+        c->effects = mem_realloc(c->effects, c->effects_cap * sizeof(*e));
+    }
+    e = &c->effects[c->neffects++];
+    *e = (struct consumer_effect){.kind = kind};
+    return e;
+}
+
+void consumer_status_add(struct consumer_core *c, enum consumer_status status, const char *reply,
+                         int64_t left, int64_t bytes)
+{
+    struct consumer_effect *e = consumer_effect_add(c, EFFECT_STATUS);
+
+    e->status = status;
+    e->to = mem_strdup(reply);
+    e->left = left;
+    e->bytes = bytes;
+}
+
+void consumer_core_clear_effects(struct consumer_core *c)
+{
+    for (size_t i = 0; i < c->neffects; i++)
+        mem_free(c->effects[i].to);
+    c->neffects = 0;
+}
+
+/* Consecutive sequences become one effect: retention removes ranges. */
+static void note_acked(struct consumer_core *c, uint64_t first, uint64_t last)
+{
+    struct consumer_effect *e = c->neffects > 0 ? &c->effects[c->neffects - 1] : NULL;
+
+    if (e != NULL && e->kind == EFFECT_ACKED && e->last + 1 == first) {
+        e->last = last;
+        return;
+    }
+    e = consumer_effect_add(c, EFFECT_ACKED);
+    e->seq = first;
+    e->last = last;
+}
+
+/* ---- pending ---------------------------------------------------------------------------------- */
+
+static uint64_t wait_for(const struct consumer_core *c, uint64_t deliveries)
+{
+    const struct consumer_rules *r = &c->rules;
+    uint64_t step;
+
+    if (r->nbackoff == 0)
+        return (uint64_t) r->ack_wait_ns;
+    step = deliveries > 0 ? deliveries - 1 : 0;
+    return (uint64_t) r->backoff_ns[step < r->nbackoff ? step : r->nbackoff - 1];
+}
+
+static void make_ready(struct pend *p)
+{
+    struct consumer_core *c = p->core;
+
+    if (p->state == PEND_READY)
+        return;
+    wheel_stop(c->wheel, &p->due);
+    p->state = PEND_READY;
+    list_push_back(&c->ready, &p->ready);
+}
+
+static void came_due(struct wheel_timer *t)
+{
+    struct pend *p = CONTAINER_OF(t, struct pend, due);
+    struct consumer_core *c = p->core;
+
+    make_ready(p);
+    c->wake(c);
+}
+
+static void start_waiting(struct pend *p, uint64_t ns)
+{
+    list_remove(&p->ready);
+    p->state = PEND_WAITING;
+    wheel_start(p->core->wheel, &p->due, p->core->now + ns);
+}
+
+void consumer_core_restart_wait(struct pend *p)
+{
+    wheel_timer_init(&p->due, came_due);
+    start_waiting(p, wait_for(p->core, p->deliveries));
+}
+
+static struct pend *add_pending(struct consumer_core *c, uint64_t sseq, uint64_t dseq)
+{
+    struct pend *p = pend_add(&c->pending, sseq);
+
+    p->core = c;
+    p->dseq = dseq;
+    p->deliveries = 1;
+    wheel_timer_init(&p->due, came_due);
+    return p;
+}
+
+static void drop_pending(struct consumer_core *c, struct pend *p)
+{
+    wheel_stop(c->wheel, &p->due);
+    if (p->deliveries > 1)
+        c->num_redelivered--;
+    pend_remove(&c->pending, p);
+}
+
+/* The floor follows the oldest pending message; with none it is everything delivered. */
+static void move_floor(struct consumer_core *c)
+{
+    const struct pend *oldest = pend_first(&c->pending);
+
+    if (oldest == NULL) {
+        c->floor = c->delivered;
+        return;
+    }
+    if (oldest->sseq - 1 > c->floor.stream)
+        c->floor.stream = oldest->sseq - 1;
+    if (oldest->dseq - 1 > c->floor.consumer)
+        c->floor.consumer = oldest->dseq - 1;
+}
+
+/* ---- delivering ------------------------------------------------------------------------------- */
+
+static bool someone_waits(const struct consumer_core *c)
+{
+    return c->rules.push || !list_empty(&c->pulls);
+}
+
+static void exceed_max_deliver(struct consumer_core *c, struct pend *p)
+{
+    struct consumer_effect *e = consumer_effect_add(c, EFFECT_MAX_DELIVERIES);
+
+    e->seq = p->sseq;
+    e->count = p->deliveries;
+    consumer_log(c, OP_DROP, p->sseq);
+    drop_pending(c, p);
+    move_floor(c);
+}
+
+enum consumer_want consumer_core_want(struct consumer_core *c, uint64_t now, uint64_t *seq)
+{
+    struct list *l;
+
+    c->now = now;
+    while ((l = list_first(&c->ready)) != NULL) {
+        struct pend *p = LIST_ENTRY(l, struct pend, ready);
+        if (c->rules.max_deliver > 0 && p->deliveries >= (uint64_t) c->rules.max_deliver) {
+            exceed_max_deliver(c, p);
+            continue;
+        }
+        if (!someone_waits(c))
+            return WANT_NOTHING;
+        *seq = p->sseq;
+        return WANT_SEQ;
+    }
+    if (!someone_waits(c))
+        return WANT_NOTHING;
+    if (c->rules.ack_policy != ACK_NONE && c->rules.max_ack_pending > 0 &&
+        c->pending.count >= (size_t) c->rules.max_ack_pending)
+        return WANT_NOTHING;
+    return WANT_NEW;
+}
+
+static void deliver_again(struct consumer_core *c, struct pend *p, struct delivery *out)
+{
+    p->deliveries++;
+    if (p->deliveries == 2)
+        c->num_redelivered++;
+    out->dseq = ++c->delivered.consumer;
+    out->deliveries = p->deliveries;
+    consumer_log(c, OP_REDELIVER, p->sseq);
+    start_waiting(p, wait_for(c, p->deliveries));
+}
+
+static void deliver_new(struct consumer_core *c, uint64_t seq, struct delivery *out)
+{
+    out->dseq = ++c->delivered.consumer;
+    out->deliveries = 1;
+    c->delivered.stream = seq;
+    c->next_seq = seq + 1;
+    if (c->num_pending > 0)
+        c->num_pending--;
+    consumer_log(c, OP_DELIVER, seq);
+    if (c->rules.ack_policy == ACK_NONE) {
+        c->floor = c->delivered;
+        return;
+    }
+    start_waiting(add_pending(c, seq, out->dseq), wait_for(c, 1));
+}
+
+bool consumer_core_deliver(struct consumer_core *c, uint64_t now, uint64_t seq, uint64_t size,
+                           struct delivery *out)
+{
+    struct pend *p;
+
+    c->now = now;
+    out->to = NULL;
+    if (!c->rules.push) {
+        out->to = consumer_pull_next(c, size);
+        if (out->to == NULL)
+            return false;
+    }
+    p = seq < c->next_seq ? pend_find(&c->pending, seq) : NULL;
+    if (p != NULL)
+        deliver_again(c, p, out);
+    else
+        deliver_new(c, seq, out);
+    out->pending = c->num_pending;
+    return true;
+}
+
+void consumer_core_undeliverable(struct consumer_core *c, uint64_t now, uint64_t seq, struct str reply)
+{
+    struct pend *p = pend_find(&c->pending, seq);
+
+    c->now = now;
+    if (reply.n > 0)
+        consumer_core_drop_pull(c, reply);
+    if (p == NULL)
+        return;
+    /* The attempt does not count against max_deliver. The consumer sequence stays used. */
+    if (p->deliveries > 1 && --p->deliveries == 1)
+        c->num_redelivered--;
+    else if (p->deliveries == 1)
+        p->deliveries = 0;
+    make_ready(p);
+}
+
+void consumer_core_gone(struct consumer_core *c, uint64_t seq)
+{
+    consumer_core_removed(c, seq, seq);
+}
+
+void consumer_core_removed(struct consumer_core *c, uint64_t first, uint64_t last)
+{
+    struct pend *p;
+
+    if (last - first < c->pending.count) {
+        for (uint64_t seq = first; seq <= last; seq++)
+            if ((p = pend_find(&c->pending, seq)) != NULL) {
+                consumer_log(c, OP_DROP, seq);
+                drop_pending(c, p);
+            }
+    } else {
+        LIST_FOREACH_SAFE (l, tmp, &c->pending.order) {
+            p = LIST_ENTRY(l, struct pend, order);
+            if (p->sseq < first || p->sseq > last)
+                continue;
+            consumer_log(c, OP_DROP, p->sseq);
+            drop_pending(c, p);
+        }
+    }
+    move_floor(c);
+}
+
+void consumer_core_appended(struct consumer_core *c, uint64_t matching)
+{
+    c->num_pending += matching;
+}
+
+/* ---- acknowledgements ------------------------------------------------------------------------- */
+
+static bool ack_one(struct consumer_core *c, uint64_t sseq)
+{
+    struct pend *p = pend_find(&c->pending, sseq);
+
+    if (p == NULL)
+        return false;
+    consumer_log(c, OP_ACK, sseq);
+    drop_pending(c, p);
+    move_floor(c);
+    note_acked(c, sseq, sseq);
+    return true;
+}
+
+static bool ack_all(struct consumer_core *c, uint64_t sseq)
+{
+    struct pend *p;
+    uint64_t first = c->floor.stream + 1;
+
+    if (sseq <= c->floor.stream || sseq >= c->next_seq)
+        return false;
+    consumer_log(c, OP_ACK_ALL, sseq);
+    while ((p = pend_first(&c->pending)) != NULL && p->sseq <= sseq) {
+        c->floor.consumer = p->dseq;
+        drop_pending(c, p);
+    }
+    c->floor.stream = sseq;
+    move_floor(c);
+    note_acked(c, first, sseq);
+    return true;
+}
+
+bool consumer_core_ack(struct consumer_core *c, uint64_t now, uint64_t sseq)
+{
+    c->now = now;
+    switch (c->rules.ack_policy) {
+    case ACK_EXPLICIT:
+        return ack_one(c, sseq);
+    case ACK_ALL:
+        return ack_all(c, sseq);
+    default:
+        return false;
+    }
+}
+
+bool consumer_core_term(struct consumer_core *c, uint64_t now, uint64_t sseq)
+{
+    c->now = now;
+    return ack_one(c, sseq);
+}
+
+bool consumer_core_nak(struct consumer_core *c, uint64_t now, uint64_t sseq, int64_t delay_ns)
+{
+    struct pend *p = pend_find(&c->pending, sseq);
+
+    c->now = now;
+    if (p == NULL)
+        return false;
+    if (delay_ns > 0)
+        start_waiting(p, (uint64_t) delay_ns);
+    else
+        make_ready(p);
+    return true;
+}
+
+bool consumer_core_working(struct consumer_core *c, uint64_t now, uint64_t sseq)
+{
+    struct pend *p = pend_find(&c->pending, sseq);
+
+    c->now = now;
+    if (p == NULL)
+        return false;
+    if (p->state == PEND_WAITING)
+        start_waiting(p, wait_for(c, p->deliveries));
+    return true;
+}
+
+/* ---- proof ------------------------------------------------------------------------------------ */
+
+void consumer_core_check(const struct consumer_core *c)
+{
+    uint64_t last = 0, redelivered = 0;
+    size_t count = 0;
+
+    ASSERT(c->floor.stream <= c->delivered.stream);
+    ASSERT(c->floor.consumer <= c->delivered.consumer);
+    ASSERT(c->delivered.stream < c->next_seq || c->next_seq == 0);
+    LIST_FOREACH (l, &c->pending.order) {
+        const struct pend *p = LIST_ENTRY(l, struct pend, order);
+        ASSERT(p->sseq > last && p->sseq > c->floor.stream && p->sseq <= c->delivered.stream);
+        ASSERT(pend_find(&c->pending, p->sseq) == p);
+        ASSERT((p->state == PEND_READY) == list_linked(&p->ready));
+        ASSERT((p->state == PEND_WAITING) == wheel_pending(&p->due));
+        last = p->sseq;
+        count++;
+        redelivered += p->deliveries > 1;
+    }
+    ASSERT(count == c->pending.count);
+    ASSERT(redelivered == c->num_redelivered);
+    ASSERT(c->rules.ack_policy != ACK_NONE || count == 0);
+}

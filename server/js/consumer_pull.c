@@ -1,0 +1,217 @@
+/*
+ * consumer_pull.c - the queue of waiting pull requests.
+ *
+ * Turns. With one request everything goes to it. With several, each gets up to `quantum` messages before the next one's
+ * turn: the backlog divided by the number of requests, between 1 and 64. So few messages are spread evenly, as
+ * users of work queues expect, and a long backlog moves in runs.
+ *
+ * A request ends by: its batch filled; its max_bytes met; its expiry; no_wait and nothing more to get; its receiver
+ * gone; the consumer deleted. Its heartbeat timer restarts with every message.
+ */
+#include "server/js/consumer_core.h"
+
+#include <string.h>
+
+#include "lib/base/mem.h"
+
+#define QUANTUM_MAX 64u
+
+static void end_pull(struct pull *p)
+{
+    struct consumer_core *c = p->core;
+
+    wheel_stop(c->wheel, &p->expiry);
+    wheel_stop(c->wheel, &p->heartbeat);
+    list_remove(&p->link);
+    c->npulls--;
+    c->quantum = 0;
+    mem_free(p);
+}
+
+static int64_t bytes_of(const struct pull *p)
+{
+    return p->has_bytes ? p->bytes_left : 0;
+}
+
+static void end_with(struct pull *p, enum consumer_status status)
+{
+    consumer_status_add(p->core, status, p->reply, p->left, bytes_of(p));
+    end_pull(p);
+}
+
+static void expired(struct wheel_timer *t)
+{
+    struct pull *p = CONTAINER_OF(t, struct pull, expiry);
+    struct consumer_core *c = p->core;
+
+    end_with(p, STATUS_REQUEST_TIMEOUT);
+    c->wake(c);
+}
+
+static void restart_heartbeat(struct pull *p)
+{
+    if (p->heartbeat_ns > 0)
+        wheel_start(p->core->wheel, &p->heartbeat, p->core->now + (uint64_t) p->heartbeat_ns);
+}
+
+static void beat(struct wheel_timer *t)
+{
+    struct pull *p = CONTAINER_OF(t, struct pull, heartbeat);
+    struct consumer_core *c = p->core;
+    struct consumer_effect *e = consumer_effect_add(c, EFFECT_HEARTBEAT);
+
+    e->to = mem_strdup(p->reply);
+    c->now = t->due_tick * WHEEL_TICK_NS > c->now ? t->due_tick * WHEEL_TICK_NS : c->now;
+    restart_heartbeat(p);
+    c->wake(c);
+}
+
+/* Messages that waiting requests could still take. */
+static uint64_t wanted(const struct consumer_core *c)
+{
+    uint64_t n = 0;
+
+    LIST_FOREACH (l, &c->pulls)
+        n += (uint64_t) LIST_ENTRY(l, struct pull, link)->left;
+    return n;
+}
+
+/* A status that refuses the request, or STATUS_COUNT; rules in the order of B10. */
+static enum consumer_status refusal(const struct consumer_core *c, const struct pull_spec *s)
+{
+    const struct consumer_rules *r = &c->rules;
+    uint64_t available = c->num_pending;
+
+    if (r->push)
+        return STATUS_PUSH_BASED;
+    if (s->heartbeat_ns > 0 && s->expires_ns > 0 && s->heartbeat_ns * 2 > s->expires_ns)
+        return STATUS_BAD_HEARTBEAT;
+    if (r->max_batch > 0 && s->batch > r->max_batch)
+        return STATUS_EXCEEDED_BATCH;
+    if (r->max_expires_ns > 0 && s->expires_ns > r->max_expires_ns)
+        return STATUS_EXCEEDED_EXPIRES;
+    if (r->max_bytes > 0 && s->max_bytes > r->max_bytes)
+        return STATUS_EXCEEDED_BYTES;
+    LIST_FOREACH (l, &c->ready)
+        available++;
+    if (s->no_wait && available == 0 && s->expires_ns == 0)
+        return STATUS_NO_MESSAGES;
+    if (s->no_wait && available > 0 && available < wanted(c))
+        return STATUS_REQUESTS_PENDING;
+    if (c->npulls >= r->max_waiting)
+        return STATUS_EXCEEDED_WAITING;
+    return STATUS_COUNT;
+}
+
+void consumer_core_pull(struct consumer_core *c, uint64_t now, const struct pull_spec *spec, struct str reply)
+{
+    enum consumer_status no;
+    struct pull *p;
+
+    c->now = now;
+    p = mem_zalloc(sizeof(*p) + reply.n + 1);
+    memcpy(p->reply, reply.p, reply.n);
+    p->reply_len = (uint32_t) reply.n;
+    no = refusal(c, spec);
+    if (no != STATUS_COUNT) {
+        /* With heartbeats the client would ask again at once: let it miss them instead. */
+        if (no != STATUS_EXCEEDED_WAITING || spec->heartbeat_ns == 0)
+            consumer_status_add(c, no, p->reply, spec->batch, spec->max_bytes);
+        mem_free(p);
+        return;
+    }
+    p->core = c;
+    p->left = spec->batch;
+    p->has_bytes = spec->max_bytes > 0;
+    p->bytes_left = spec->max_bytes;
+    p->heartbeat_ns = spec->heartbeat_ns;
+    p->no_wait = spec->no_wait;
+    p->expires = spec->expires_ns > 0;
+    wheel_timer_init(&p->expiry, expired);
+    wheel_timer_init(&p->heartbeat, beat);
+    list_push_back(&c->pulls, &p->link);
+    c->npulls++;
+    if (p->expires)
+        wheel_start(c->wheel, &p->expiry, now + (uint64_t) spec->expires_ns);
+    restart_heartbeat(p);
+}
+
+static uint32_t turn_length(const struct consumer_core *c)
+{
+    uint64_t share;
+
+    if (c->npulls <= 1)
+        return QUANTUM_MAX;
+    share = c->num_pending / c->npulls;
+    return share < 1 ? 1 : (share > QUANTUM_MAX ? QUANTUM_MAX : (uint32_t) share);
+}
+
+struct pull *consumer_pull_next(struct consumer_core *c, uint64_t size)
+{
+    struct list *l;
+
+    while ((l = list_first(&c->pulls)) != NULL) {
+        struct pull *p = LIST_ENTRY(l, struct pull, link);
+        if (p->has_bytes && size > (uint64_t) p->bytes_left) {
+            end_with(p, STATUS_SIZE_EXCEEDS_MAX_BYTES);
+            continue;
+        }
+        if (c->quantum == 0)
+            c->quantum = turn_length(c);
+        p->left--;
+        p->delivered++;
+        if (p->has_bytes)
+            p->bytes_left -= (int64_t) size;
+        return p;
+    }
+    return NULL;
+}
+
+void consumer_core_sent(struct consumer_core *c, struct pull *p)
+{
+    if (p == NULL)
+        return;
+    restart_heartbeat(p);
+    if (p->left == 0) {
+        if (p->has_bytes && p->bytes_left > 0)
+            end_with(p, STATUS_BATCH_COMPLETED);
+        else
+            end_pull(p);
+        return;
+    }
+    if (--c->quantum == 0 && c->npulls > 1) {
+        list_remove(&p->link);
+        list_push_back(&c->pulls, &p->link);
+    }
+}
+
+void consumer_core_end(struct consumer_core *c, uint64_t now)
+{
+    c->now = now;
+    LIST_FOREACH_SAFE (l, tmp, &c->pulls) {
+        struct pull *p = LIST_ENTRY(l, struct pull, link);
+        if (p->no_wait && (p->delivered > 0 || !p->expires))
+            end_with(p, STATUS_REQUEST_TIMEOUT);
+    }
+}
+
+void consumer_core_end_pulls(struct consumer_core *c, enum consumer_status status)
+{
+    LIST_FOREACH_SAFE (l, tmp, &c->pulls)
+        end_with(LIST_ENTRY(l, struct pull, link), status);
+}
+
+void consumer_core_drop_pull(struct consumer_core *c, struct str reply)
+{
+    LIST_FOREACH_SAFE (l, tmp, &c->pulls) {
+        struct pull *p = LIST_ENTRY(l, struct pull, link);
+        if (str_eq(str_from(p->reply, p->reply_len), reply))
+            end_pull(p);
+    }
+}
+
+void consumer_pull_deinit(struct consumer_core *c)
+{
+    LIST_FOREACH_SAFE (l, tmp, &c->pulls)
+        end_pull(LIST_ENTRY(l, struct pull, link));
+}
