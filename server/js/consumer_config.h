@@ -1,0 +1,83 @@
+/*
+ * consumer_config.h - a consumer's configuration (feature map B5): as a struct, as JSON, its defaults and its rules.
+ *
+ * What this version does not carry out yet (flow-control acknowledgements, priority groups, pauses, rate limits, sampling,
+ * replay original) is refused with a text that says so.
+ */
+#ifndef JS_CONSUMER_CONFIG_H
+#define JS_CONSUMER_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/js/consumer_core.h"
+#include "server/js/stream_config.h"
+
+enum deliver_policy {
+    DELIVER_ALL,
+    DELIVER_LAST,
+    DELIVER_NEW,
+    DELIVER_BY_START_SEQUENCE,
+    DELIVER_BY_START_TIME,
+    DELIVER_LAST_PER_SUBJECT
+};
+
+/* The order of the texts in consumer_config.c; the first three are enum ack_policy. */
+enum { ACK_POLICY_FLOW_CONTROL = 3 };
+
+struct consumer_config {
+    char *durable_name, *name, *description;
+    int deliver_policy;
+    uint64_t opt_start_seq;
+    int64_t opt_start_time;
+    int ack_policy;
+    int64_t ack_wait_ns, max_deliver;
+    struct i64_list backoff;
+    char *filter_subject;
+    struct str_list filter_subjects;
+    int replay_policy;
+    uint64_t rate_limit_bps;
+    char *sample_freq;
+    int64_t max_waiting, max_ack_pending;
+    bool flow_control, headers_only;
+    int64_t max_batch, max_expires_ns, max_bytes;
+    char *deliver_subject, *deliver_group;
+    int64_t idle_heartbeat_ns, inactive_threshold_ns;
+    int64_t num_replicas;
+    bool mem_storage, direct;
+    json_t *metadata;
+    int64_t pause_until;
+    struct str_list priority_groups;
+    int priority_policy;
+    int64_t priority_timeout_ns;
+};
+
+enum { CONSUMER_ACTION_ANY, CONSUMER_ACTION_CREATE, CONSUMER_ACTION_UPDATE };
+
+struct consumer_request {
+    char *stream_name;
+    struct consumer_config config;
+    int action;
+    bool pedantic;
+};
+
+void consumer_config_release(struct consumer_config *c);
+void consumer_config_copy(struct consumer_config *to, const struct consumer_config *from);
+bool consumer_config_equal(const struct consumer_config *a, const struct consumer_config *b);
+void consumer_config_write(struct buf *b, const struct consumer_config *c);
+/* One config object (recovery). */
+bool consumer_config_read(struct str json, struct consumer_config *out, struct js_error *err);
+
+/* A create request. */
+bool consumer_request_read(struct str json, bool strict, struct consumer_request *out, struct js_error *err);
+void consumer_request_release(struct consumer_request *r);
+
+/* Fills in defaults and checks what needs only the stream's configuration. Limits of the server: 0 = none. */
+bool consumer_config_check(struct consumer_config *c, const struct stream_config *stream,
+                           int64_t max_ack_pending_limit, int64_t max_batch_limit, struct js_error *err);
+bool consumer_config_check_update(const struct consumer_config *old, const struct consumer_config *new,
+                                  struct js_error *err);
+/* What the core acts on; backoff is borrowed from c. */
+void consumer_config_rules(const struct consumer_config *c, struct consumer_rules *out);
+
+#endif

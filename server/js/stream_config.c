@@ -1,0 +1,294 @@
+/* stream_config.c - the table of fields, the defaults, and the rules in the order in which the peer checks them. */
+#include "server/js/stream_config.h"
+
+#include <string.h>
+
+#include "lib/base/assert.h"
+#include "lib/base/fmt.h"
+#include "lib/base/mem.h"
+#include "lib/base/subject.h"
+
+#define NAME_MAX_BYTES 255
+#define DESCRIPTION_MAX 4096
+#define METADATA_MAX (128 * 1024)
+#define REPLICAS_MAX 5
+#define SECOND 1000000000ll
+#define AGE_MIN (100 * 1000000ll)
+#define DUPLICATES_DEFAULT (2 * 60 * SECOND)
+
+static const char *const retention_texts[] = {"limits", "interest", "workqueue", NULL};
+static const char *const discard_texts[] = {"old", "new", NULL};
+static const char *const storage_texts[] = {"file", "memory", NULL};
+static const char *const compression_texts[] = {"none", "s2", NULL};
+static const char *const persist_texts[] = {"default", "async", NULL};
+
+#define F(json, kind, member, how) {json, kind, offsetof(struct stream_config, member), how, NULL}
+#define E(json, member, how, texts) \
+    {json, JSON_ENUM_FIELD, offsetof(struct stream_config, member), how, texts}
+
+static const struct json_field fields[] = {
+    F("name", JSON_STRING_FIELD, name, JSON_OMIT_EMPTY),
+    F("description", JSON_STRING_FIELD, description, JSON_OMIT_EMPTY),
+    F("subjects", JSON_LIST_FIELD, subjects, JSON_OMIT_EMPTY),
+    E("retention", retention, 0, retention_texts),
+    F("max_consumers", JSON_I64_FIELD, max_consumers, 0),
+    F("max_msgs", JSON_I64_FIELD, max_msgs, 0),
+    F("max_bytes", JSON_I64_FIELD, max_bytes, 0),
+    F("max_age", JSON_I64_FIELD, max_age_ns, 0),
+    F("max_msgs_per_subject", JSON_I64_FIELD, max_msgs_per_subject, 0),
+    F("max_msg_size", JSON_I64_FIELD, max_msg_size, JSON_OMIT_EMPTY),
+    E("discard", discard, 0, discard_texts),
+    E("storage", storage, 0, storage_texts),
+    F("num_replicas", JSON_I64_FIELD, num_replicas, 0),
+    F("no_ack", JSON_BOOL_FIELD, no_ack, JSON_OMIT_EMPTY),
+    F("duplicate_window", JSON_I64_FIELD, duplicate_window_ns, JSON_OMIT_EMPTY),
+    F("placement", JSON_RAW_FIELD, placement, JSON_OMIT_EMPTY),
+    F("mirror", JSON_RAW_FIELD, mirror, JSON_OMIT_EMPTY),
+    F("sources", JSON_RAW_FIELD, sources, JSON_OMIT_EMPTY),
+    E("compression", compression, 0, compression_texts),
+    F("first_seq", JSON_U64_FIELD, first_seq, JSON_OMIT_EMPTY),
+    F("subject_transform", JSON_RAW_FIELD, subject_transform, JSON_OMIT_EMPTY),
+    F("republish", JSON_RAW_FIELD, republish, JSON_OMIT_EMPTY),
+    F("allow_direct", JSON_BOOL_FIELD, allow_direct, 0),
+    F("mirror_direct", JSON_BOOL_FIELD, mirror_direct, 0),
+    F("discard_new_per_subject", JSON_BOOL_FIELD, discard_new_per_subject, JSON_OMIT_EMPTY),
+    F("sealed", JSON_BOOL_FIELD, sealed, 0),
+    F("deny_delete", JSON_BOOL_FIELD, deny_delete, 0),
+    F("deny_purge", JSON_BOOL_FIELD, deny_purge, 0),
+    F("allow_rollup_hdrs", JSON_BOOL_FIELD, allow_rollup_hdrs, 0),
+    F("consumer_limits", JSON_RAW_FIELD, consumer_limits, JSON_OMIT_EMPTY),
+    F("metadata", JSON_RAW_FIELD, metadata, JSON_OMIT_EMPTY),
+    F("allow_msg_ttl", JSON_BOOL_FIELD, allow_msg_ttl, 0),
+    F("subject_delete_marker_ttl", JSON_I64_FIELD, subject_delete_marker_ttl_ns, JSON_OMIT_EMPTY),
+    F("allow_msg_counter", JSON_BOOL_FIELD, allow_msg_counter, JSON_OMIT_EMPTY),
+    F("allow_atomic", JSON_BOOL_FIELD, allow_atomic, JSON_OMIT_EMPTY),
+    F("allow_msg_schedules", JSON_BOOL_FIELD, allow_msg_schedules, JSON_OMIT_EMPTY),
+    F("allow_batched", JSON_BOOL_FIELD, allow_batched, JSON_OMIT_EMPTY),
+    E("persist_mode", persist_mode, JSON_OMIT_EMPTY, persist_texts),
+    F("pedantic", JSON_BOOL_FIELD, pedantic, JSON_READ_ONLY),
+};
+#define NFIELDS ARRAY_LEN(fields)
+
+void stream_config_release(struct stream_config *c)
+{
+    fields_release(fields, NFIELDS, c);
+}
+
+void stream_config_copy(struct stream_config *to, const struct stream_config *from)
+{
+    memset(to, 0, sizeof(*to));
+    fields_copy(fields, NFIELDS, to, from);
+}
+
+bool stream_config_equal(const struct stream_config *a, const struct stream_config *b)
+{
+    return fields_equal(fields, NFIELDS, a, b);
+}
+
+bool stream_config_read(struct str json, bool strict, struct stream_config *out, struct js_error *err)
+{
+    struct buf text = {0};
+    json_t *object = json_parse_object(json, &text);
+    bool ok;
+
+    memset(out, 0, sizeof(*out));
+    ok = object != NULL && fields_read(object, fields, NFIELDS, out, strict, &text);
+    if (!ok)
+        js_fail(err, JS_ERR_INVALID_JSON, "%s", buf_cstr(&text));
+    json_decref(object);
+    buf_free(&text);
+    return ok;
+}
+
+void stream_config_write(struct buf *b, const struct stream_config *c, bool full)
+{
+    (void) full;
+    buf_putc(b, '{');
+    fields_write(b, fields, NFIELDS, c);
+    buf_putc(b, '}');
+}
+
+/* ---- rules ------------------------------------------------------------------------------------ */
+
+bool js_name_valid(const char *name)
+{
+    return name != NULL && name[0] != '\0' && strpbrk(name, " \t\r\n\f.*>\\/") == NULL;
+}
+
+static bool invalid(struct js_error *err, const char *text)
+{
+    return js_fail(err, JS_ERR_STREAM_INVALID_CONFIG, "%s", text);
+}
+
+static void unlimited(int64_t *v)
+{
+    if (*v == 0 || *v < -1)
+        *v = -1;
+}
+
+static bool check_names(const struct stream_config *c, struct js_error *err)
+{
+    if (!js_name_valid(c->name))
+        return invalid(err, "stream name is required and can not contain '.', '*', '>', '\\', '/'");
+    if (strlen(c->name) > NAME_MAX_BYTES)
+        return invalid(err, "stream name is too long, maximum allowed is 255");
+    if (c->description != NULL && strlen(c->description) > DESCRIPTION_MAX)
+        return invalid(err, "stream description is too long, maximum allowed is 4096");
+    if (c->metadata != NULL) {
+        struct buf b = {0};
+        size_t n;
+        jput_raw(&b, c->metadata);
+        n = b.n;
+        buf_free(&b);
+        if (n > METADATA_MAX)
+            return js_fail(err, JS_ERR_STREAM_INVALID_CONFIG,
+                           "stream metadata exceeds maximum size of %d bytes", METADATA_MAX);
+    }
+    return true;
+}
+
+/* What the format and the cores are prepared for and nothing carries out yet. */
+static bool check_supported(const struct stream_config *c, struct js_error *err)
+{
+    const struct {
+        bool used;
+        const char *name;
+    } later[] = {
+        {c->mirror != NULL, "mirror"},
+        {c->sources != NULL && json_array_size(c->sources) > 0, "sources"},
+        {c->subject_transform != NULL, "subject_transform"},
+        {c->republish != NULL, "republish"},
+        {c->allow_msg_ttl, "allow_msg_ttl"},
+        {c->subject_delete_marker_ttl_ns != 0, "subject_delete_marker_ttl"},
+        {c->allow_msg_counter, "allow_msg_counter"},
+        {c->allow_atomic, "allow_atomic"},
+        {c->allow_msg_schedules, "allow_msg_schedules"},
+        {c->allow_batched, "allow_batched"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(later); i++)
+        if (later[i].used)
+            return js_fail(err, JS_ERR_STREAM_INVALID_CONFIG, "%s is not supported by this version",
+                           later[i].name);
+    return true;
+}
+
+static bool check_subjects(struct stream_config *c, struct js_error *err)
+{
+    if (c->subjects.n == 0)
+        str_list_add(&c->subjects, str_of(c->name));
+    for (size_t i = 0; i < c->subjects.n; i++) {
+        struct str s = str_of(c->subjects.items[i]);
+        if (!subject_valid(s))
+            return invalid(err, "invalid subject");
+        if (str_eq(s, STR(">")) && !c->no_ack)
+            return invalid(err, "capturing all subjects requires no-ack to be true");
+        if ((subject_overlap(s, STR("$JS.>")) && !subject_subset(s, STR("$JS.EVENT.>")) && !c->no_ack))
+            return invalid(err, "subjects that overlap with jetstream api require no-ack to be true");
+        if (subject_overlap(s, STR("$SYS.>")) && !subject_subset(s, STR("$SYS.ACCOUNT.>")) && !c->no_ack)
+            return invalid(err, "subjects that overlap with system api require no-ack to be true");
+        for (size_t k = 0; k < i; k++) {
+            struct str other = str_of(c->subjects.items[k]);
+            if (str_eq(s, other))
+                return invalid(err, "duplicate subjects detected");
+            if (subject_overlap(s, other))
+                return js_fail(err, JS_ERR_STREAM_INVALID_CONFIG, "subject \"%s\" overlaps with \"%s\"",
+                               c->subjects.items[k], c->subjects.items[i]);
+        }
+    }
+    return true;
+}
+
+static bool check_age(struct stream_config *c, int64_t server_window, struct js_error *err)
+{
+    if (c->max_age_ns < 0)
+        return invalid(err, "max age can not be negative");
+    if (c->max_age_ns > 0 && c->max_age_ns < AGE_MIN)
+        return invalid(err, "max age needs to be >= 100ms");
+    if (c->duplicate_window_ns == 0) {
+        c->duplicate_window_ns = DUPLICATES_DEFAULT;
+        if (c->max_age_ns > 0 && c->max_age_ns < c->duplicate_window_ns)
+            c->duplicate_window_ns = c->max_age_ns;
+        if (server_window > 0 && server_window < c->duplicate_window_ns)
+            c->duplicate_window_ns = server_window;
+    }
+    if (c->duplicate_window_ns < 0)
+        return invalid(err, "duplicates window can not be negative");
+    if (c->max_age_ns > 0 && c->duplicate_window_ns > c->max_age_ns)
+        return invalid(err, "duplicates window can not be larger then max age");
+    if (server_window > 0 && c->duplicate_window_ns > server_window) {
+        char text[FMT_TIME_MAX];
+        fmt_go_duration(text, server_window);
+        return js_fail(err, JS_ERR_STREAM_INVALID_CONFIG,
+                       "duplicates window can not be larger then server limit of %s", text);
+    }
+    if (c->duplicate_window_ns < AGE_MIN)
+        return invalid(err, "duplicates window needs to be >= 100ms");
+    return true;
+}
+
+static bool check_combinations(struct stream_config *c, struct js_error *err)
+{
+    if (c->num_replicas < 0)
+        return js_fail(err, JS_ERR_REPLICAS_COUNT_CANNOT_BE_NEGATIVE, NULL);
+    if (c->num_replicas > REPLICAS_MAX)
+        return invalid(err, "maximum replicas is 5");
+    if (c->num_replicas > 1)
+        return js_fail(err, JS_ERR_STREAM_REPLICAS_NOT_SUPPORTED, NULL);
+    if (c->deny_purge && c->allow_rollup_hdrs)
+        return invalid(err, "roll-ups require the purge permission");
+    if (c->discard_new_per_subject && c->discard != DISCARD_NEW)
+        return invalid(err, "discard new per subject requires discard new policy to be set");
+    if (c->discard_new_per_subject && c->max_msgs_per_subject <= 0)
+        return invalid(err, "discard new per subject requires max msgs per subject > 0");
+    if (c->persist_mode != 0 && c->storage != STORAGE_FILE)
+        return invalid(err, "async persist mode is only supported on file storage");
+    if (c->sealed)
+        return invalid(err, "stream configuration for create can not be sealed");
+    return true;
+}
+
+bool stream_config_check(struct stream_config *c, int64_t server_duplicate_window, struct js_error *err)
+{
+    bool sealed = c->sealed;
+    bool ok;
+
+    if (!check_names(c, err))
+        return false;
+    if (c->num_replicas == 0)
+        c->num_replicas = 1;
+    unlimited(&c->max_consumers);
+    unlimited(&c->max_msgs);
+    unlimited(&c->max_bytes);
+    unlimited(&c->max_msgs_per_subject);
+    unlimited(&c->max_msg_size);
+    c->sealed = false;
+    ok = check_age(c, server_duplicate_window, err) && check_combinations(c, err) &&
+         check_supported(c, err) && check_subjects(c, err);
+    c->sealed = sealed;
+    return ok;
+}
+
+bool stream_config_check_update(const struct stream_config *old, const struct stream_config *new,
+                                struct js_error *err)
+{
+    bool workqueue_changes = old->retention != new->retention &&
+        (old->retention == RETENTION_WORKQUEUE || new->retention == RETENTION_WORKQUEUE);
+
+    if (strcmp(old->name, new->name) != 0)
+        return invalid(err, "stream configuration name must match original");
+    if (old->storage != new->storage)
+        return invalid(err, "stream configuration update can not change storage type");
+    if (workqueue_changes)
+        return invalid(err,
+                       "stream configuration update can not change retention policy to/from workqueue");
+    if (old->sealed && !new->sealed)
+        return invalid(err, "stream configuration update can not unseal a sealed stream");
+    if (old->deny_delete && !new->deny_delete)
+        return invalid(err, "stream configuration update can not cancel deny message deletes");
+    if (old->deny_purge && !new->deny_purge)
+        return invalid(err, "stream configuration update can not cancel deny purge");
+    if (old->persist_mode != new->persist_mode)
+        return invalid(err, "stream configuration update can not change persist mode");
+    return true;
+}
