@@ -1,0 +1,415 @@
+/*
+ * consumer.c - a consumer's life: made, recovered, described, saved, deleted.
+ *
+ * Durable record (a store object of kind JS_KIND_CONSUMER below its stream's): created as 8 bytes little-endian, length of the name (4
+ * bytes), name, length of the configuration (4), configuration as JSON, then the core's state (consumer_state.h). Deltas of the
+ * object are core logs.
+ *
+ * A consumer without a durable name goes when nobody has used it for its inactive threshold: for pulls counted from the last
+ * request or ack, for push from when its deliver subject lost interest.
+ */
+#include "server/js/js_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/bytes.h"
+#include "lib/base/mem.h"
+#include "lib/io/io.h"
+#include "lib/wire/ack_subject.h"
+#include "server/js/consumer_state.h"
+
+/* The peer's first flow control window: a 16th of 32 MiB. */
+#define FLOW_WINDOW_FIRST (32u << 20) / 16
+#define RETRY_NS 2000000u
+
+/* ---- making ----------------------------------------------------------------------------------- */
+
+static struct consumer *of_core(struct consumer_core *core)
+{
+    return CONTAINER_OF(core, struct consumer, core);
+}
+
+static void core_wants(struct consumer_core *core)
+{
+    consumer_wake(of_core(core));
+}
+
+static void reader_ready(struct store_reader *r)
+{
+    consumer_wake(r->ctx);
+}
+
+static void set_filters(struct consumer *c)
+{
+    const struct consumer_config *cfg = &c->config;
+
+    mem_free(c->filters);
+    c->filters = NULL;
+    c->nfilters = 0;
+    if (cfg->filter_subject != NULL) {
+        c->filters = mem_array(1, sizeof(struct str));
+        c->filters[c->nfilters++] = str_of(cfg->filter_subject);
+    } else if (cfg->filter_subjects.n > 0) {
+        c->filters = mem_array(cfg->filter_subjects.n, sizeof(struct str));
+        for (size_t i = 0; i < cfg->filter_subjects.n; i++)
+            c->filters[c->nfilters++] = str_of(cfg->filter_subjects.items[i]);
+    }
+    /* One filter that is the stream's only subject, or everything, filters nothing. */
+    if (c->nfilters == 1 &&
+        (str_eq(c->filters[0], STR(">")) ||
+         (c->stream->config.subjects.n == 1 &&
+          str_eq(c->filters[0], str_of(c->stream->config.subjects.items[0])))))
+        c->nfilters = 0;
+}
+
+static void went_inactive(struct wheel_timer *t);
+static void retry(struct wheel_timer *t);
+
+struct consumer *consumer_new(struct stream *s, const struct consumer_config *config, const char *name,
+                              int64_t created)
+{
+    struct consumer *c = mem_zalloc(sizeof(*c));
+    struct consumer_rules rules;
+    size_t n = strlen(s->config.name) + strlen(name);
+
+    c->js = s->js;
+    c->stream = s;
+    consumer_config_copy(&c->config, config);
+    c->name = mem_strdup(name);
+    if (c->config.name == NULL)
+        c->config.name = mem_strdup(name);
+    c->created = created;
+    c->sink.ops = &consumer_sink_ops;
+    list_init(&c->ready_link);
+    list_init(&c->unsaved_link);
+    c->ack_prefix = mem_alloc(ack_prefix_len(strlen(s->config.name), strlen(name)) + n);
+    c->ack_prefix_len = ack_prefix_write(c->ack_prefix, str_of(s->config.name), str_of(name));
+    set_filters(c);
+    consumer_config_rules(&c->config, &rules);
+    consumer_core_init(&c->core, &rules, io_wheel(s->js->env->io), core_wants);
+    store_reader_init(&c->reader, s->store, 1, c->filters, c->nfilters, reader_ready, c);
+    store_reader_init(&c->again, s->store, 1, NULL, 0, reader_ready, c);
+    wheel_timer_init(&c->inactive, went_inactive);
+    wheel_timer_init(&c->retry, retry);
+    c->fc_window = FLOW_WINDOW_FIRST;
+    list_push_back(&s->consumers, &c->stream_link);
+    s->nconsumers++;
+    s->nfiltered += c->nfilters > 0;
+    s->js->stats.consumers++;
+    return c;
+}
+
+void consumer_free(struct consumer *c)
+{
+    struct env *env = c->js->env;
+
+    directory_consumer_remove(c->js->shared->directory, str_of(c->stream->config.name), str_of(c->name));
+    if (c->sink.self != 0)
+        router_sink_remove(env->router, &c->sink);
+    consumer_stop_push(c);
+    io_timer_stop(env->io, &c->inactive);
+    io_timer_stop(env->io, &c->retry);
+    list_remove(&c->ready_link);
+    list_remove(&c->unsaved_link);
+    list_remove(&c->stream_link);
+    c->stream->nconsumers--;
+    c->stream->nfiltered -= c->nfilters > 0;
+    c->js->stats.consumers--;
+    route_flush(env->router);
+    if (c->pinned != NULL)
+        chunk_put(c->pinned, env->chunks);
+    if (c->ack_hold != NULL)
+        hold_drop(c->ack_hold);
+    consumer_core_deinit(&c->core);
+    store_reader_deinit(&c->reader);
+    store_reader_deinit(&c->again);
+    mem_free(c->last_seqs);
+    mem_free(c->filters);
+    mem_free(c->ack_prefix);
+    mem_free(c->name);
+    consumer_config_release(&c->config);
+    mem_free(c);
+}
+
+void consumer_start(struct consumer *c)
+{
+    struct env *env = c->js->env;
+
+    c->sink.self = router_sink_add(env->router, &c->sink);
+    directory_consumer_add(c->js->shared->directory, str_of(c->stream->config.name), str_of(c->name),
+                           (struct route_target){env->worker, c->sink.self});
+    store_reader_seek(&c->reader, c->core.next_seq);
+    consumer_touch(c);
+    if (c->config.deliver_subject != NULL)
+        consumer_start_push(c);
+    consumer_wake(c);
+}
+
+void consumer_set_config(struct consumer *c, const struct consumer_config *config)
+{
+    struct consumer_rules rules;
+    bool push = c->config.deliver_subject != NULL;
+
+    if (push)
+        consumer_stop_push(c);
+    c->stream->nfiltered -= c->nfilters > 0;
+    consumer_config_release(&c->config);
+    consumer_config_copy(&c->config, config);
+    set_filters(c);
+    c->stream->nfiltered += c->nfilters > 0;
+    c->reader.filters = c->nfilters > 0 ? c->filters : NULL;
+    c->reader.nfilters = c->nfilters;
+    consumer_config_rules(&c->config, &rules);
+    consumer_core_set_rules(&c->core, &rules);
+    if (push)
+        consumer_start_push(c);
+    consumer_touch(c);
+    consumer_wake(c);
+}
+
+void consumer_delete(struct consumer *c, enum consumer_status status)
+{
+    consumer_core_end_pulls(&c->core, status);
+    consumer_run_effects(c);
+    store_object_delete(c->js->store, c->id, NULL);
+    consumer_free(c);
+}
+
+/* ---- activity --------------------------------------------------------------------------------- */
+
+static void went_inactive(struct wheel_timer *t)
+{
+    struct consumer *c = CONTAINER_OF(t, struct consumer, inactive);
+
+    if (c->config.deliver_subject != NULL ? c->interested : c->core.npulls > 0) {
+        consumer_touch(c);
+        return;
+    }
+    LOG_DBG(c->js->env->log, "JetStream consumer '%s > %s > %s' was not used and is deleted",
+            c->js->env->account->name, c->stream->config.name, c->name);
+    consumer_delete(c, STATUS_CONSUMER_DELETED);
+}
+
+void consumer_touch(struct consumer *c)
+{
+    struct io *io = c->js->env->io;
+
+    if (c->config.inactive_threshold_ns > 0)
+        io_timer_start(io, &c->inactive, io_now(io) + (uint64_t) c->config.inactive_threshold_ns);
+}
+
+void consumer_wake(struct consumer *c)
+{
+    if (!list_linked(&c->ready_link))
+        list_push_back(&c->js->ready, &c->ready_link);
+}
+
+static void retry(struct wheel_timer *t)
+{
+    struct consumer *c = CONTAINER_OF(t, struct consumer, retry);
+
+    c->stalled = false;
+    consumer_wake(c);
+}
+
+void consumer_stall(struct consumer *c)
+{
+    struct io *io = c->js->env->io;
+
+    c->stalled = true;
+    io_timer_start(io, &c->retry, io_now(io) + RETRY_NS);
+}
+
+void consumer_note_appended(struct consumer *c, uint64_t n)
+{
+    consumer_core_appended(&c->core, n);
+    consumer_wake(c);
+}
+
+/* How many are left to deliver after a removal can not be told from the range alone; counting is cheap unless it needs the disk,
+ * and then the number settles with the next removal or restart. */
+void consumer_note_removed(struct consumer *c, uint64_t first, uint64_t last)
+{
+    uint64_t count;
+
+    consumer_core_removed(&c->core, first, last);
+    if (last >= c->core.next_seq &&
+        store_count(c->stream->store, c->core.next_seq, c->nfilters > 0 ? c->filters : NULL, c->nfilters,
+                    &count, NULL) == ERR_OK)
+        c->core.num_pending = count;
+    consumer_run_effects(c);
+    consumer_save_later(c);
+}
+
+bool consumer_matches(const struct consumer *c, struct str subject)
+{
+    if (c->nfilters == 0)
+        return true;
+    for (unsigned i = 0; i < c->nfilters; i++)
+        if (subject_matches(subject, c->filters[i]))
+            return true;
+    return false;
+}
+
+bool consumer_needs(const struct consumer *c, uint64_t seq, struct str subject)
+{
+    if (pend_find(&c->core.pending, seq) != NULL)
+        return true;
+    if (seq <= c->core.floor.stream || seq < c->core.next_seq)
+        return false;
+    return subject.n == 0 || consumer_matches(c, subject);
+}
+
+struct consumer *stream_consumer(struct stream *s, struct str name)
+{
+    LIST_FOREACH (l, &s->consumers) {
+        struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
+        if (str_eq(str_of(c->name), name))
+            return c;
+    }
+    return NULL;
+}
+
+/* ---- durable record --------------------------------------------------------------------------- */
+
+static void put_counted(struct buf *out, const char *p, size_t n)
+{
+    uint8_t length[4];
+
+    put_u32(length, (uint32_t) n);
+    buf_put(out, length, sizeof(length));
+    buf_put(out, p, n);
+}
+
+static bool take_counted(struct str *in, struct str *out)
+{
+    size_t n;
+
+    if (in->n < 4)
+        return false;
+    n = get_u32(in->p);
+    *in = str_skip(*in, 4);
+    if (in->n < n)
+        return false;
+    *out = str_take(*in, n);
+    *in = str_skip(*in, n);
+    return true;
+}
+
+void consumer_render(const struct consumer *c, struct buf *out)
+{
+    struct buf config = {0};
+    uint8_t created[8];
+
+    put_u64(created, (uint64_t) c->created);
+    buf_put(out, created, sizeof(created));
+    put_counted(out, c->name, strlen(c->name));
+    consumer_config_write(&config, &c->config);
+    put_counted(out, config.p, config.n);
+    buf_free(&config);
+    consumer_state_encode(&c->core, out);
+}
+
+bool consumer_parse(struct str blob, struct consumer_config *config, char **name, int64_t *created,
+                    struct str *state)
+{
+    struct js_error err = {0};
+    struct str text;
+
+    if (blob.n < 8)
+        return false;
+    *created = (int64_t) get_u64(blob.p);
+    blob = str_skip(blob, 8);
+    if (!take_counted(&blob, &text) || text.n == 0)
+        return false;
+    *name = mem_strndup(text.p, text.n);
+    if (!take_counted(&blob, &text) || !consumer_config_read(text, config, &err)) {
+        mem_free(*name);
+        *name = NULL;
+        return false;
+    }
+    *state = blob;
+    return true;
+}
+
+struct double_acks {
+    struct store_req req;
+    struct hold *hold;
+};
+
+static void acks_durable(struct store_req *req, enum err err)
+{
+    struct double_acks *d = CONTAINER_OF(req, struct double_acks, req);
+
+    if (err == ERR_OK)
+        hold_release(d->hold);
+    else
+        hold_drop(d->hold);
+    mem_free(d);
+}
+
+void consumer_save(struct consumer *c)
+{
+    struct buf log = {0};
+    struct double_acks *d = NULL;
+
+    list_remove(&c->unsaved_link);
+    consumer_state_take_log(&c->core, &log);
+    if (c->ack_hold != NULL) {
+        d = mem_zalloc(sizeof(*d));
+        d->hold = c->ack_hold;
+        d->req.done = acks_durable;
+        c->ack_hold = NULL;
+    }
+    if (log.n > 0 || d != NULL)
+        store_object_delta(c->js->store, c->id, buf_str(&log), d != NULL ? &d->req : NULL);
+    buf_free(&log);
+}
+
+void consumer_save_later(struct consumer *c)
+{
+    if (!list_linked(&c->unsaved_link))
+        list_push_back(&c->js->unsaved, &c->unsaved_link);
+}
+
+/* ---- info ------------------------------------------------------------------------------------- */
+
+static void put_pair(struct buf *out, const char *name, struct seq_pair pair, int64_t active)
+{
+    buf_printf(out, ",\"%s\":{\"consumer_seq\":%llu,\"stream_seq\":%llu", name,
+               (unsigned long long) pair.consumer, (unsigned long long) pair.stream);
+    if (active != 0) {
+        buf_puts(out, ",\"last_active\":");
+        jput_time(out, active);
+    }
+    buf_putc(out, '}');
+}
+
+void consumer_info(struct consumer *c, struct buf *out)
+{
+    const struct consumer_core *core = &c->core;
+    const struct env *env = c->js->env;
+
+    buf_puts(out, "\"stream_name\":");
+    jput_string(out, str_of(c->stream->config.name));
+    buf_puts(out, ",\"name\":");
+    jput_string(out, str_of(c->name));
+    buf_puts(out, ",\"created\":");
+    jput_time(out, c->created);
+    buf_puts(out, ",\"config\":");
+    consumer_config_write(out, &c->config);
+    put_pair(out, "delivered", core->delivered, c->last_delivery);
+    put_pair(out, "ack_floor", core->floor, c->last_ack);
+    buf_printf(out, ",\"num_ack_pending\":%zu,\"num_redelivered\":%llu,\"num_waiting\":%u,\"num_pending\":%llu",
+               core->pending.count,
+               (unsigned long long) (c->config.max_deliver == 1 ? 0 : core->num_redelivered), core->npulls,
+               (unsigned long long) core->num_pending);
+    buf_puts(out, ",\"cluster\":{\"leader\":");
+    jput_string(out, str_of(env->server_name));
+    buf_putc(out, '}');
+    if (c->config.deliver_subject != NULL && c->interested)
+        buf_puts(out, ",\"push_bound\":true");
+    buf_puts(out, ",\"ts\":");
+    jput_time(out, io_wall(env->io));
+}

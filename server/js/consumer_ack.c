@@ -1,0 +1,247 @@
+/*
+ * consumer_ack.c - what clients say to a consumer: acknowledgements (feature map B12), pull requests (B10), flow control answers.
+ *
+ * All three arrive at the consumer's one sink; the subject tells which. An ack with a reply subject is a double ack: its answer leaves when
+ * the state that contains it is durable.
+ */
+#include "server/js/js_int.h"
+
+#include <string.h>
+
+#include "lib/base/fmt.h"
+#include "lib/base/mem.h"
+#include "lib/io/io.h"
+#include "lib/wire/ack_subject.h"
+
+/* ---- pull requests ---------------------------------------------------------------------------- */
+
+struct pull_json {
+    int64_t expires, batch, max_bytes, heartbeat, min_pending, min_ack_pending, priority;
+    bool no_wait;
+    char *group, *id;
+};
+
+#define F(json, kind, member) {json, kind, offsetof(struct pull_json, member), 0, NULL}
+static const struct json_field pull_fields[] = {
+    F("expires", JSON_I64_FIELD, expires),
+    F("batch", JSON_I64_FIELD, batch),
+    F("max_bytes", JSON_I64_FIELD, max_bytes),
+    F("no_wait", JSON_BOOL_FIELD, no_wait),
+    F("idle_heartbeat", JSON_I64_FIELD, heartbeat),
+    F("group", JSON_STRING_FIELD, group),
+    F("id", JSON_STRING_FIELD, id),
+    F("min_pending", JSON_I64_FIELD, min_pending),
+    F("min_ack_pending", JSON_I64_FIELD, min_ack_pending),
+    F("priority", JSON_I64_FIELD, priority),
+};
+
+/* False with a text when the body is JSON and not a pull request. */
+static bool parse_pull(struct str body, struct pull_spec *out, struct buf *err)
+{
+    struct pull_json p = {0};
+    json_t *object;
+    bool ok;
+
+    body = str_trim(body);
+    *out = (struct pull_spec){.batch = 1};
+    if (body.n == 0)
+        return true;
+    if (body.p[0] != '{') {
+        if (!str_to_i64(body, &out->batch) || out->batch < 1)
+            out->batch = 1;
+        return true;
+    }
+    object = json_parse_object(body, err);
+    ok = object != NULL && fields_read(object, pull_fields, ARRAY_LEN(pull_fields), &p, false, err);
+    *out = (struct pull_spec){
+        .batch = p.batch > 0 ? p.batch : 1,
+        .max_bytes = p.max_bytes > 0 ? p.max_bytes : 0,
+        .expires_ns = p.expires > 0 ? p.expires : 0,
+        .heartbeat_ns = p.heartbeat > 0 ? p.heartbeat : 0,
+        .no_wait = p.no_wait,
+    };
+    fields_release(pull_fields, ARRAY_LEN(pull_fields), &p);
+    json_decref(object);
+    return ok;
+}
+
+void consumer_take_pull(struct consumer *c, struct str reply, struct str body)
+{
+    struct pull_spec spec;
+    struct buf err = {0};
+
+    if (reply.n == 0)
+        return;
+    consumer_touch(c);
+    if (!parse_pull(body, &spec, &err)) {
+        struct buf h = {0};
+        buf_printf(&h, "NATS/1.0 400 Bad Request - %s\r\n\r\n", buf_cstr(&err));
+        js_publish(c->js, reply, STR_NONE, buf_str(&h), STR_NONE);
+        buf_free(&h);
+    } else {
+        consumer_core_pull(&c->core, io_now(c->js->env->io), &spec, reply);
+        consumer_run_effects(c);
+        consumer_wake(c);
+    }
+    buf_free(&err);
+}
+
+/* ---- acknowledgements ------------------------------------------------------------------------- */
+
+enum ack_kind { ACK_IS_ACK, ACK_IS_NAK, ACK_IS_WORKING, ACK_IS_NEXT, ACK_IS_TERM, ACK_IS_UNKNOWN };
+
+static enum ack_kind kind_of(struct str body, struct str *rest)
+{
+    static const struct {
+        struct str text;
+        enum ack_kind kind;
+    } table[] = {
+        {STR_LIT("-NAK"), ACK_IS_NAK},   {STR_LIT("+WPI"), ACK_IS_WORKING}, {STR_LIT("+NXT"), ACK_IS_NEXT},
+        {STR_LIT("+TERM"), ACK_IS_TERM},
+    };
+
+    *rest = STR_NONE;
+    if (body.n == 0 || str_eq(body, STR("+ACK")) || str_eq(body, STR("+OK")))
+        return ACK_IS_ACK;
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        if (str_starts(body, table[i].text)) {
+            *rest = str_trim(str_skip(body, table[i].text.n));
+            return table[i].kind;
+        }
+    return ACK_IS_UNKNOWN;
+}
+
+struct nak_json {
+    int64_t delay;
+};
+
+static const struct json_field nak_fields[] = {
+    {"delay", JSON_I64_FIELD, offsetof(struct nak_json, delay), 0, NULL},
+};
+
+/* "10s" or {"delay": ns}; a delay that can not be read is logged and the nak is a plain one. */
+static int64_t nak_delay(struct consumer *c, struct str rest)
+{
+    struct nak_json n = {0};
+    struct buf err = {0};
+    json_t *object;
+    bool ok;
+
+    if (rest.n == 0)
+        return 0;
+    if (rest.p[0] == '{') {
+        object = json_parse_object(rest, &err);
+        ok = object != NULL && fields_read(object, nak_fields, ARRAY_LEN(nak_fields), &n, false, &err);
+        json_decref(object);
+    } else {
+        ok = fmt_parse_go_duration(rest, &n.delay);
+    }
+    if (!ok)
+        LOG_WRN(c->js->env->log, "JetStream consumer '%s > %s > %s' bad NAK delay value: %.*s",
+                c->js->env->account->name, c->stream->config.name, c->name, STR_ARG(rest));
+    buf_free(&err);
+    return ok && n.delay > 0 ? n.delay : 0;
+}
+
+static void advise(struct consumer *c, const char *kind, const char *type, const struct ack_info *info,
+                   struct str reason)
+{
+    struct buf b = {0};
+    struct buf subject = {0};
+    char id[NUID_LEN + 1];
+
+    nuid_next(&c->js->nuid, id);
+    buf_printf(&b, "{\"type\":\"io.nats.jetstream.advisory.v1.%s\",\"id\":\"%s\",\"timestamp\":", type, id);
+    jput_time(&b, io_wall(c->js->env->io));
+    buf_printf(&b,
+               ",\"stream\":\"%s\",\"consumer\":\"%s\",\"consumer_seq\":%llu,\"stream_seq\":%llu,"
+               "\"deliveries\":%llu",
+               c->stream->config.name, c->name, (unsigned long long) info->consumer_seq,
+               (unsigned long long) info->stream_seq, (unsigned long long) info->delivered);
+    if (reason.n > 0) {
+        buf_puts(&b, ",\"reason\":");
+        jput_string(&b, reason);
+    }
+    buf_putc(&b, '}');
+    buf_printf(&subject, "$JS.EVENT.ADVISORY.CONSUMER.%s.%s.%s", kind, c->stream->config.name, c->name);
+    js_publish(c->js, buf_str(&subject), STR_NONE, STR_NONE, buf_str(&b));
+    buf_free(&subject);
+    buf_free(&b);
+}
+
+static void answer_when_durable(struct consumer *c, struct str reply)
+{
+    if (c->ack_hold == NULL)
+        c->ack_hold = hold_open(c->js->env->router, c->js->env->account);
+    hold_add(c->ack_hold, reply, STR_NONE, STR_NONE);
+    c->js->save_due = true;
+}
+
+void consumer_take_ack(struct consumer *c, const struct msg *m)
+{
+    struct ack_subject where;
+    struct str rest;
+    uint64_t now = io_now(c->js->env->io);
+    enum ack_kind kind = kind_of(m->payload, &rest);
+    bool answer = m->reply.n > 0;
+
+    if (!ack_subject_parse(m->subject, &where))
+        return;
+    switch (kind) {
+    case ACK_IS_ACK:
+    case ACK_IS_NEXT:
+        if (consumer_core_ack(&c->core, now, where.info.stream_seq))
+            c->last_ack = io_wall(c->js->env->io);
+        if (kind == ACK_IS_NEXT) {
+            consumer_take_pull(c, m->reply, rest);
+            answer = false;
+        }
+        break;
+    case ACK_IS_NAK:
+        if (consumer_core_nak(&c->core, now, where.info.stream_seq, nak_delay(c, rest)))
+            advise(c, "MSG_NAKED", "nak", &where.info, STR_NONE);
+        break;
+    case ACK_IS_WORKING:
+        consumer_core_working(&c->core, now, where.info.stream_seq);
+        break;
+    case ACK_IS_TERM:
+        if (consumer_core_term(&c->core, now, where.info.stream_seq))
+            advise(c, "MSG_TERMINATED", "terminated", &where.info, rest);
+        break;
+    case ACK_IS_UNKNOWN:
+        return;
+    }
+    if (answer)
+        answer_when_durable(c, m->reply);
+    consumer_save_later(c);
+}
+
+/* ---- the sink --------------------------------------------------------------------------------- */
+
+static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
+{
+    struct consumer *c = CONTAINER_OF(sink, struct consumer, sink);
+
+    for (unsigned i = 0; i < n; i++) {
+        if (str_starts(run[i].subject, STR("$JS.ACK.")))
+            consumer_take_ack(c, &run[i]);
+        else if (str_starts(run[i].subject, STR("$JS.FC.")))
+            consumer_take_flow_reply(c, run[i].subject);
+        else
+            consumer_take_pull(c, run[i].reply, run[i].payload);
+    }
+    consumer_run_effects(c);
+    consumer_touch(c);
+    consumer_wake(c);
+    return n;
+}
+
+static void bounced(struct sink *sink, uint64_t seq)
+{
+    struct consumer *c = CONTAINER_OF(sink, struct consumer, sink);
+
+    consumer_core_undeliverable(&c->core, io_now(c->js->env->io), seq, STR_NONE);
+    consumer_wake(c);
+}
+
+const struct sink_ops consumer_sink_ops = {.deliver = deliver, .bounced = bounced, .kind = "consumer"};

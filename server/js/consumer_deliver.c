@@ -1,0 +1,351 @@
+/*
+ * consumer_deliver.c - messages from the store to whoever waits for them, in runs.
+ *
+ * consumer_pump asks the core what it wants, reads it, and hands it to the router, which gathers consecutive messages to one
+ * destination. The router keeps views until route_flush; therefore the subjects made here lie in a ring of ROUTE_RUN + 1 slots, and the
+ * batch that the bytes come from stays pinned until the run was flushed.
+ */
+#include "server/js/js_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/fmt.h"
+#include "lib/base/mem.h"
+#include "lib/io/io.h"
+#include "lib/wire/ack_subject.h"
+#include "lib/wire/nats_write.h"
+
+#define SLOT_BYTES 768u
+#define SLOTS (ROUTE_RUN + 1)
+
+struct ring {
+    unsigned next;
+    char slot[SLOTS][SLOT_BYTES];
+};
+
+static char *next_slot(struct ring *r, struct router *router)
+{
+    if (r->next == SLOTS) {
+        route_flush(router);
+        r->next = 0;
+    }
+    return r->slot[r->next++];
+}
+
+/* ---- one message ------------------------------------------------------------------------------ */
+
+static void pin(struct consumer *c, const struct store_msg *m)
+{
+    if (m->chunk == c->pinned)
+        return;
+    route_flush(c->js->env->router);
+    if (c->pinned != NULL)
+        chunk_put(c->pinned, c->js->env->chunks);
+    c->pinned = m->chunk;
+    if (c->pinned != NULL)
+        chunk_get(c->pinned);
+}
+
+/* The header block that stands in for the payload: the message's own with Nats-Msg-Size behind. */
+static struct str size_header(struct buf *b, const struct store_msg *m)
+{
+    char digits[FMT_U64_MAX];
+    unsigned n = fmt_u64(digits, m->payload.n);
+
+    header_append(b, m->header, STR("Nats-Msg-Size"), str_from(digits, n));
+    return buf_str(b);
+}
+
+static struct str reply_subject(struct consumer *c, const struct store_msg *m, const struct delivery *d,
+                                char *slot)
+{
+    struct ack_info info = {
+        .delivered = d->deliveries,
+        .stream_seq = m->seq,
+        .consumer_seq = d->dseq,
+        .time_ns = m->ts,
+        .pending = d->pending,
+    };
+
+    return str_from(slot, ack_subject_write(slot, str_from(c->ack_prefix, c->ack_prefix_len), &info));
+}
+
+static struct route_result route_one(struct consumer *c, struct str to, struct str reply,
+                                     const struct store_msg *m)
+{
+    struct env *env = c->js->env;
+    struct buf b = {0};
+    struct route_result res;
+    struct msg out = {
+        .subject = m->subject,
+        .reply = reply,
+        .header = m->header,
+        .payload = m->payload,
+        .chunk = m->chunk,
+        .flags = MSG_F_SYSTEM | MSG_F_BOUNCE,
+        .bounce_to = c->sink.self,
+        .bounce_worker = env->worker,
+        .bounce_seq = m->seq,
+    };
+
+    if (c->config.headers_only) {
+        out.header = size_header(&b, m);
+        out.payload = STR_NONE;
+        out.chunk = NULL;
+    }
+    res = route_deliver(env->router, env->account, to, &out);
+    if (b.p != NULL) {
+        route_flush(env->router);
+        buf_free(&b);
+    }
+    return res;
+}
+
+/* What max_bytes and flow control count. */
+static uint64_t size_of(const struct consumer *c, const struct store_msg *m)
+{
+    return m->subject.n + c->ack_prefix_len + m->header.n + m->payload.n;
+}
+
+/* False when nobody can take the message now: it stays where it is. */
+static bool deliver(struct consumer *c, const struct store_msg *m, struct ring *ring)
+{
+    struct env *env = c->js->env;
+    struct delivery d;
+    struct route_result res;
+    struct str to;
+    uint64_t size = size_of(c, m);
+
+    pin(c, m);
+    if (!consumer_core_deliver(&c->core, io_now(env->io), m->seq, size, &d))
+        return false;
+    to = d.to != NULL ? str_from(d.to->reply, d.to->reply_len) : str_of(c->config.deliver_subject);
+    char *slot = next_slot(ring, env->router);
+    res = route_one(c, to, reply_subject(c, m, &d, slot), m);
+    c->last_delivery = io_wall(env->io);
+    if (res.receivers == 0) {
+        /* Copy: undeliverable ends the pull that owns the bytes of `to`. */
+        struct buf gone = {0};
+        buf_put_str(&gone, to);
+        consumer_core_undeliverable(&c->core, io_now(env->io), m->seq,
+                                    d.to != NULL ? buf_str(&gone) : STR_NONE);
+        buf_free(&gone);
+        if (d.to == NULL)
+            c->interested = false;
+        return d.to != NULL;
+    }
+    consumer_core_sent(&c->core, d.to);
+    if (d.to == NULL)
+        consumer_pushed(c, size);
+    if (res.stall)
+        consumer_stall(c);
+    return true;
+}
+
+/* ---- the pump --------------------------------------------------------------------------------- */
+
+enum step { STEP_DELIVERED, STEP_STOP };
+
+static enum step step_again(struct consumer *c, uint64_t seq, struct ring *ring)
+{
+    struct store_msg m;
+
+    switch (store_reader_get(&c->again, seq, &m)) {
+    case STORE_READ_MSG:
+        return deliver(c, &m, ring) ? STEP_DELIVERED : STEP_STOP;
+    case STORE_READ_WAIT:
+        return STEP_STOP;
+    default:
+        consumer_core_gone(&c->core, seq);
+        return STEP_DELIVERED;
+    }
+}
+
+/* Deliver last per subject: the list first, then everything behind its end. */
+static enum step step_last(struct consumer *c, struct ring *ring)
+{
+    uint64_t seq = c->last_seqs[c->last_pos];
+    struct store_msg m;
+
+    switch (store_reader_get(&c->again, seq, &m)) {
+    case STORE_READ_MSG:
+        if (!deliver(c, &m, ring))
+            return STEP_STOP;
+        break;
+    case STORE_READ_WAIT:
+        return STEP_STOP;
+    default:
+        break; /* removed meanwhile */
+    }
+    if (++c->last_pos == c->nlast) {
+        mem_free(c->last_seqs);
+        c->last_seqs = NULL;
+        c->nlast = 0;
+        c->core.next_seq = c->last_resume > c->core.next_seq ? c->last_resume : c->core.next_seq;
+        store_reader_seek(&c->reader, c->core.next_seq);
+    }
+    return STEP_DELIVERED;
+}
+
+static enum step step_new(struct consumer *c, struct ring *ring)
+{
+    struct store_msg m;
+
+    if (c->nlast > 0)
+        return step_last(c, ring);
+    switch (store_reader_next(&c->reader, &m)) {
+    case STORE_READ_MSG:
+        if (deliver(c, &m, ring))
+            return STEP_DELIVERED;
+        store_reader_seek(&c->reader, m.seq);
+        return STEP_STOP;
+    case STORE_READ_WAIT:
+        return STEP_STOP;
+    default:
+        consumer_core_end(&c->core, io_now(c->js->env->io));
+        return STEP_STOP;
+    }
+}
+
+static bool may_send(const struct consumer *c)
+{
+    if (c->stalled || c->js->stopping)
+        return false;
+    if (c->config.deliver_subject == NULL)
+        return true;
+    return c->interested && (!c->config.flow_control || c->fc_bytes <= c->fc_window);
+}
+
+bool consumer_pump(struct consumer *c)
+{
+    struct ring ring = {.next = 0};
+    uint64_t now = io_now(c->js->env->io);
+    unsigned left = CONSUMER_TURN;
+    enum step step = STEP_DELIVERED;
+
+    while (left > 0 && step == STEP_DELIVERED && may_send(c)) {
+        uint64_t seq;
+        enum consumer_want want = consumer_core_want(&c->core, now, &seq);
+        if (want == WANT_NOTHING)
+            break;
+        step = want == WANT_SEQ ? step_again(c, seq, &ring) : step_new(c, &ring);
+        left--;
+    }
+    route_flush(c->js->env->router);
+    if (left < CONSUMER_TURN)
+        consumer_save_later(c);
+    consumer_run_effects(c);
+    return left == 0;
+}
+
+/* ---- effects ---------------------------------------------------------------------------------- */
+
+void consumer_send_status(struct consumer *c, enum consumer_status status, struct str to, const char *detail,
+                          int64_t left, int64_t bytes)
+{
+    static const struct {
+        unsigned code;
+        const char *text;
+        bool pending;
+    } table[] = {
+#define STATUS(name, code, text, pending) {code, text, pending},
+#include "server/js/consumer_status.def"
+#undef STATUS
+    };
+    struct buf text = {0};
+    struct buf h = {0};
+
+    buf_puts(&text, table[status].text);
+    if (detail != NULL)
+        buf_printf(&text, " %s", detail);
+    buf_printf(&h, "NATS/1.0 %u %s\r\n", table[status].code, buf_cstr(&text));
+    if (table[status].pending)
+        buf_printf(&h, "Nats-Pending-Messages: %lld\r\nNats-Pending-Bytes: %lld\r\n", (long long) left,
+                   (long long) bytes);
+    buf_puts(&h, "\r\n");
+    js_publish(c->js, to, STR_NONE, buf_str(&h), STR_NONE);
+    buf_free(&text);
+    buf_free(&h);
+}
+
+static void send_status(struct consumer *c, const struct consumer_effect *e)
+{
+    char detail[FMT_TIME_MAX];
+    const char *more = NULL;
+
+    switch (e->status) {
+    case STATUS_EXCEEDED_BATCH:
+        fmt_i64(detail, c->config.max_batch);
+        snprintf(detail, sizeof(detail), "%lld", (long long) c->config.max_batch);
+        more = detail;
+        break;
+    case STATUS_EXCEEDED_EXPIRES:
+        fmt_go_duration(detail, c->config.max_expires_ns);
+        more = detail;
+        break;
+    case STATUS_EXCEEDED_BYTES:
+        snprintf(detail, sizeof(detail), "%lld", (long long) c->config.max_bytes);
+        more = detail;
+        break;
+    default:
+        break;
+    }
+    consumer_send_status(c, e->status, str_of(e->to), more, e->left, e->bytes);
+}
+
+static void advise_max_deliveries(struct consumer *c, const struct consumer_effect *e)
+{
+    struct buf b = {0};
+    char subject[640];
+    char id[NUID_LEN + 1];
+
+    nuid_next(&c->js->nuid, id);
+    buf_printf(&b, "{\"type\":\"io.nats.jetstream.advisory.v1.max_deliver\",\"id\":\"%s\",\"timestamp\":", id);
+    jput_time(&b, io_wall(c->js->env->io));
+    buf_printf(&b, ",\"stream\":\"%s\",\"consumer\":\"%s\",\"stream_seq\":%llu,\"deliveries\":%llu}",
+               c->stream->config.name, c->name, (unsigned long long) e->seq,
+               (unsigned long long) e->count);
+    snprintf(subject, sizeof(subject), "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.%s.%s",
+             c->stream->config.name, c->name);
+    js_publish(c->js, str_of(subject), STR_NONE, STR_NONE, buf_str(&b));
+    buf_free(&b);
+}
+
+void consumer_send_heartbeat(struct consumer *c, struct str to)
+{
+    struct buf h = {0};
+
+    buf_printf(&h, "NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: %llu\r\nNats-Last-Stream: %llu\r\n",
+               (unsigned long long) c->core.delivered.consumer,
+               (unsigned long long) c->core.delivered.stream);
+    if (c->fc_reply[0] != '\0')
+        buf_printf(&h, "Nats-Consumer-Stalled: $JS.FC.%s.%s.%s\r\n", c->stream->config.name, c->name,
+                   c->fc_reply);
+    buf_puts(&h, "\r\n");
+    js_publish(c->js, to, STR_NONE, buf_str(&h), STR_NONE);
+    buf_free(&h);
+}
+
+void consumer_run_effects(struct consumer *c)
+{
+    /* Executing one may not add others: js_publish and stream_acked do not call back into the core. */
+    for (size_t i = 0; i < c->core.neffects; i++) {
+        const struct consumer_effect *e = &c->core.effects[i];
+        switch (e->kind) {
+        case EFFECT_STATUS:
+            send_status(c, e);
+            break;
+        case EFFECT_HEARTBEAT:
+            consumer_send_heartbeat(c, str_of(e->to));
+            break;
+        case EFFECT_ACKED:
+            stream_acked(c->stream, c, e->seq, e->last);
+            break;
+        case EFFECT_MAX_DELIVERIES:
+            advise_max_deliveries(c, e);
+            break;
+        }
+    }
+    consumer_core_clear_effects(&c->core);
+}

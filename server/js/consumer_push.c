@@ -1,0 +1,143 @@
+/*
+ * consumer_push.c - what only push consumers have: interest in the deliver subject, idle heartbeats, flow control.
+ *
+ * Interest. The watch tells when the first subscriber appears and the last one goes, on whatever thread changed it; a small task carries
+ * the edge to the consumer's worker, addressed by the handle of its sink, so that a consumer deleted meanwhile is not found.
+ *
+ * Flow control. fc_bytes counts what was sent and not confirmed. Over half a window without an outstanding request, one is sent; its answer
+ * takes those bytes off and doubles the window up to FLOW_WINDOW_MAX. Above the window nothing is sent.
+ */
+#include "server/js/js_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/mem.h"
+#include "lib/io/io.h"
+
+#define FLOW_WINDOW_MAX (32u << 20)
+
+/* ---- interest --------------------------------------------------------------------------------- */
+
+struct edge_task {
+    struct env_task task;
+    handle sink;
+    bool on;
+};
+
+struct watch_ctx {
+    struct env *env; /* of the consumer's worker; only its post is used */
+    handle sink;
+};
+
+static void run_edge(struct env_task *task, struct env *env)
+{
+    struct edge_task *e = CONTAINER_OF(task, struct edge_task, task);
+    struct sink *sink = router_sink_get(env->router, e->sink);
+
+    if (sink != NULL && sink->ops == &consumer_sink_ops) {
+        struct consumer *c = CONTAINER_OF(sink, struct consumer, sink);
+        c->interested = e->on;
+        consumer_touch(c);
+        if (e->on)
+            consumer_wake(c);
+    }
+    mem_free(e);
+}
+
+static void edge(void *ctx, bool on)
+{
+    struct watch_ctx *w = ctx;
+    struct edge_task *e = mem_zalloc(sizeof(*e));
+
+    e->task.run = run_edge;
+    e->sink = w->sink;
+    e->on = on;
+    w->env->post(w->env, w->env->worker, &e->task);
+}
+
+/* ---- heartbeats ------------------------------------------------------------------------------- */
+
+static void start_heartbeat(struct consumer *c)
+{
+    struct io *io = c->js->env->io;
+
+    if (c->config.idle_heartbeat_ns > 0)
+        io_timer_start(io, &c->heartbeat, io_now(io) + (uint64_t) c->config.idle_heartbeat_ns);
+}
+
+static void beat(struct wheel_timer *t)
+{
+    struct consumer *c = CONTAINER_OF(t, struct consumer, heartbeat);
+
+    if (c->interested && c->sent_since_beat == 0)
+        consumer_send_heartbeat(c, str_of(c->config.deliver_subject));
+    c->sent_since_beat = 0;
+    start_heartbeat(c);
+}
+
+/* ---- flow control ----------------------------------------------------------------------------- */
+
+static void ask_flow(struct consumer *c)
+{
+    static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    char reply[640];
+
+    for (unsigned i = 0; i < 4; i++)
+        c->fc_reply[i] = digits[prng_below(c->js->env->prng, 62)];
+    c->fc_reply[4] = '\0';
+    c->fc_asked_bytes = c->fc_bytes;
+    snprintf(reply, sizeof(reply), "$JS.FC.%s.%s.%s", c->stream->config.name, c->name, c->fc_reply);
+    js_publish(c->js, str_of(c->config.deliver_subject), str_of(reply),
+               STR("NATS/1.0 100 FlowControl Request\r\n\r\n"), STR_NONE);
+}
+
+void consumer_pushed(struct consumer *c, uint64_t size)
+{
+    c->sent_since_beat++;
+    if (!c->config.flow_control)
+        return;
+    c->fc_bytes += size;
+    if (c->fc_reply[0] == '\0' && c->fc_bytes > c->fc_window / 2)
+        ask_flow(c);
+}
+
+void consumer_take_flow_reply(struct consumer *c, struct str subject)
+{
+    struct str last = subject_token(subject, subject_count_tokens(subject) - 1);
+
+    if (c->fc_reply[0] == '\0' || !str_eq(last, str_of(c->fc_reply)))
+        return;
+    if (c->fc_window < FLOW_WINDOW_MAX)
+        c->fc_window *= 2;
+    c->fc_bytes -= c->fc_asked_bytes < c->fc_bytes ? c->fc_asked_bytes : c->fc_bytes;
+    c->fc_asked_bytes = 0;
+    c->fc_reply[0] = '\0';
+    consumer_wake(c);
+}
+
+/* ---- start and stop --------------------------------------------------------------------------- */
+
+void consumer_start_push(struct consumer *c)
+{
+    struct watch_ctx *w = mem_zalloc(sizeof(*w));
+
+    w->env = c->js->env;
+    w->sink = c->sink.self;
+    c->watch_ctx = w;
+    c->watch = interest_watch(c->js->env->account->interest, str_of(c->config.deliver_subject), edge, w,
+                              &c->interested);
+    wheel_timer_init(&c->heartbeat, beat);
+    start_heartbeat(c);
+}
+
+void consumer_stop_push(struct consumer *c)
+{
+    if (c->watch == NULL)
+        return;
+    interest_unwatch(c->js->env->account->interest, c->watch);
+    mem_free(c->watch_ctx);
+    c->watch = NULL;
+    c->watch_ctx = NULL;
+    io_timer_stop(c->js->env->io, &c->heartbeat);
+}

@@ -1,0 +1,298 @@
+/*
+ * js_directory.c - two levels of hash maps under one lock. Listing sorts a copy of the names: lists are rare, lookups are
+ * not.
+ */
+#include "server/js/js_directory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/hash.h"
+#include "lib/base/hmap.h"
+#include "lib/base/lock.h"
+#include "lib/base/mem.h"
+#include "lib/base/subject.h"
+
+struct directory {
+    struct rwlock lock;
+    uint64_t seed;
+    struct hmap streams;
+};
+
+struct entry {
+    struct hmap_node node;
+    char *name;
+    size_t name_len;
+    uint32_t worker;
+    struct str_list subjects;
+    struct hmap consumers;
+};
+
+struct member {
+    struct hmap_node node;
+    struct route_target target;
+    size_t name_len;
+    char name[];
+};
+
+struct directory *directory_open(uint64_t seed)
+{
+    struct directory *d = mem_zalloc(sizeof(*d));
+
+    rwlock_init(&d->lock);
+    d->seed = seed;
+    hmap_init(&d->streams);
+    return d;
+}
+
+static uint64_t hash_of(const struct directory *d, struct str name)
+{
+    return hash_bytes(name.p, name.n, d->seed);
+}
+
+static struct entry *find(const struct directory *d, struct str name)
+{
+    uint64_t h = hash_of(d, name);
+
+    for (struct hmap_node *n = hmap_first(&d->streams, h); n != NULL; n = hmap_next(n, h)) {
+        struct entry *e = CONTAINER_OF(n, struct entry, node);
+        if (str_eq(str_from(e->name, e->name_len), name))
+            return e;
+    }
+    return NULL;
+}
+
+static struct member *find_member(const struct directory *d, const struct entry *e, struct str name)
+{
+    uint64_t h = hash_of(d, name);
+
+    for (struct hmap_node *n = hmap_first(&e->consumers, h); n != NULL; n = hmap_next(n, h)) {
+        struct member *m = CONTAINER_OF(n, struct member, node);
+        if (str_eq(str_from(m->name, m->name_len), name))
+            return m;
+    }
+    return NULL;
+}
+
+static void free_entry(struct entry *e)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&e->consumers, &it)) != NULL) {
+        hmap_remove(&e->consumers, n);
+        mem_free(CONTAINER_OF(n, struct member, node));
+    }
+    hmap_deinit(&e->consumers);
+    str_list_free(&e->subjects);
+    mem_free(e->name);
+    mem_free(e);
+}
+
+void directory_close(struct directory *d)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&d->streams, &it)) != NULL) {
+        hmap_remove(&d->streams, n);
+        free_entry(CONTAINER_OF(n, struct entry, node));
+    }
+    hmap_deinit(&d->streams);
+    rwlock_deinit(&d->lock);
+    mem_free(d);
+}
+
+/* ---- claims ----------------------------------------------------------------------------------- */
+
+static bool lists_overlap(const struct str_list *a, const struct str_list *b)
+{
+    for (size_t i = 0; i < a->n; i++)
+        for (size_t k = 0; k < b->n; k++)
+            if (subject_overlap(str_of(a->items[i]), str_of(b->items[k])))
+                return true;
+    return false;
+}
+
+static bool anyone_overlaps(const struct directory *d, const struct str_list *subjects,
+                            const struct entry *except)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&d->streams, &it)) != NULL) {
+        const struct entry *e = CONTAINER_OF(n, struct entry, node);
+        if (e != except && lists_overlap(&e->subjects, subjects))
+            return true;
+    }
+    return false;
+}
+
+enum directory_verdict directory_claim(struct directory *d, struct str name, const struct str_list *subjects,
+                                       uint32_t worker)
+{
+    enum directory_verdict verdict = DIRECTORY_OK;
+    struct entry *e;
+
+    rwlock_write(&d->lock);
+    if (find(d, name) != NULL) {
+        verdict = DIRECTORY_EXISTS;
+    } else if (anyone_overlaps(d, subjects, NULL)) {
+        verdict = DIRECTORY_OVERLAP;
+    } else {
+        e = mem_zalloc(sizeof(*e));
+        e->name = mem_strndup(name.p, name.n);
+        e->name_len = name.n;
+        e->worker = worker;
+        str_list_copy(&e->subjects, subjects);
+        hmap_init(&e->consumers);
+        hmap_insert(&d->streams, &e->node, hash_of(d, name));
+    }
+    rwlock_unlock(&d->lock);
+    return verdict;
+}
+
+enum directory_verdict directory_reclaim(struct directory *d, struct str name, const struct str_list *subjects)
+{
+    enum directory_verdict verdict = DIRECTORY_OK;
+    struct entry *e;
+
+    rwlock_write(&d->lock);
+    e = find(d, name);
+    if (e == NULL || anyone_overlaps(d, subjects, e)) {
+        verdict = DIRECTORY_OVERLAP;
+    } else {
+        str_list_free(&e->subjects);
+        str_list_copy(&e->subjects, subjects);
+    }
+    rwlock_unlock(&d->lock);
+    return verdict;
+}
+
+void directory_release(struct directory *d, struct str name)
+{
+    struct entry *e;
+
+    rwlock_write(&d->lock);
+    e = find(d, name);
+    if (e != NULL) {
+        hmap_remove(&d->streams, &e->node);
+        free_entry(e);
+    }
+    rwlock_unlock(&d->lock);
+}
+
+/* ---- lookups ---------------------------------------------------------------------------------- */
+
+bool directory_stream(struct directory *d, struct str name, uint32_t *worker)
+{
+    const struct entry *e;
+
+    rwlock_read(&d->lock);
+    e = find(d, name);
+    if (e != NULL)
+        *worker = e->worker;
+    rwlock_unlock(&d->lock);
+    return e != NULL;
+}
+
+size_t directory_count(struct directory *d)
+{
+    size_t n;
+
+    rwlock_read(&d->lock);
+    n = d->streams.count;
+    rwlock_unlock(&d->lock);
+    return n;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+static bool claims_overlap(const struct entry *e, struct str filter)
+{
+    for (size_t i = 0; i < e->subjects.n; i++)
+        if (subject_overlap(str_of(e->subjects.items[i]), filter))
+            return true;
+    return false;
+}
+
+void directory_names(struct directory *d, struct str filter, struct str_list *out)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    rwlock_read(&d->lock);
+    while ((n = hmap_each(&d->streams, &it)) != NULL) {
+        const struct entry *e = CONTAINER_OF(n, struct entry, node);
+        if (filter.n == 0 || claims_overlap(e, filter))
+            str_list_add(out, str_from(e->name, e->name_len));
+    }
+    rwlock_unlock(&d->lock);
+    if (out->n > 1)
+        qsort(out->items, out->n, sizeof(char *), by_name);
+}
+
+bool directory_overlaps(struct directory *d, struct str subject)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+    bool any = false;
+
+    rwlock_read(&d->lock);
+    while (!any && (n = hmap_each(&d->streams, &it)) != NULL)
+        any = claims_overlap(CONTAINER_OF(n, struct entry, node), subject);
+    rwlock_unlock(&d->lock);
+    return any;
+}
+
+/* ---- consumers -------------------------------------------------------------------------------- */
+
+void directory_consumer_add(struct directory *d, struct str stream, struct str consumer,
+                            struct route_target target)
+{
+    struct entry *e;
+    struct member *m;
+
+    rwlock_write(&d->lock);
+    e = find(d, stream);
+    if (e != NULL) {
+        m = mem_zalloc(sizeof(*m) + consumer.n);
+        memcpy(m->name, consumer.p, consumer.n);
+        m->name_len = consumer.n;
+        m->target = target;
+        hmap_insert(&e->consumers, &m->node, hash_of(d, consumer));
+    }
+    rwlock_unlock(&d->lock);
+}
+
+void directory_consumer_remove(struct directory *d, struct str stream, struct str consumer)
+{
+    struct entry *e;
+    struct member *m;
+
+    rwlock_write(&d->lock);
+    e = find(d, stream);
+    m = e != NULL ? find_member(d, e, consumer) : NULL;
+    if (m != NULL) {
+        hmap_remove(&e->consumers, &m->node);
+        mem_free(m);
+    }
+    rwlock_unlock(&d->lock);
+}
+
+bool directory_consumer(struct directory *d, struct str stream, struct str consumer, struct route_target *out)
+{
+    const struct entry *e;
+    const struct member *m;
+
+    rwlock_read(&d->lock);
+    e = find(d, stream);
+    m = e != NULL ? find_member(d, e, consumer) : NULL;
+    if (m != NULL)
+        *out = m->target;
+    rwlock_unlock(&d->lock);
+    return m != NULL;
+}

@@ -1,0 +1,288 @@
+/*
+ * js_int.h - the inside of JetStream: what its files share. Nothing outside server/js includes it.
+ *
+ * Objects and owners
+ *   js_shared      all workers: the directory of names (under its lock), worker 0 alone writes to it
+ *   js             one worker: its streams, its consumers that have something to do, API sinks
+ *   stream         one worker: configuration, store_stream, ingest sink, holds of PubAcks, consumers
+ *   consumer       its stream's worker: configuration, core, reader, one sink for acks, pulls and flow control
+ *
+ * Way of a publish: router -> stream's sink (stream.c ingest) -> checks -> store_append -> PubAck into the open hold ->
+ * commit_begun closes the hold -> committed releases it and wakes consumers -> js_step pumps them (consumer_deliver.c).
+ *
+ * Way of an ack: router -> resolver (js_directory.c) names the consumer's sink -> consumer_ack.c -> core -> state log, written with
+ * the next commit; a double ack waits for it.
+ */
+#ifndef JS_JS_INT_H
+#define JS_JS_INT_H
+
+#include <stdatomic.h>
+
+#include "lib/base/header.h"
+#include "lib/base/hmap.h"
+#include "lib/base/list.h"
+#include "lib/base/nuid.h"
+#include "lib/base/subject.h"
+#include "server/core/env.h"
+#include "server/js/consumer_config.h"
+#include "server/js/consumer_core.h"
+#include "server/js/dedup.h"
+#include "server/js/js.h"
+#include "server/js/js_directory.h"
+#include "server/js/js_error.h"
+#include "server/js/stream_config.h"
+#include "store/store.h"
+
+#define JS_API_LEVEL 5
+/* Kinds of store objects. */
+enum { JS_KIND_CONSUMER = STORE_KIND_USER };
+/* Messages one consumer may deliver before the next one's turn: 64 KiB of 16-byte messages and more. */
+#define CONSUMER_TURN 1024u
+/* Consumer states that nobody waits for are written this often. */
+#define STATE_INTERVAL_NS 50000000u
+
+struct consumer;
+struct stream;
+
+struct js_shared {
+    struct directory *directory;
+    struct store_dir *dir;
+    atomic_uint next_worker; /* where the next stream goes */
+};
+
+struct js {
+    struct env *env;
+    struct js_shared *shared;
+    struct store *store;
+    struct nuid nuid;
+    struct hmap streams;    /* struct stream by name */
+    struct list dirty_streams; /* have replies that can leave */
+    struct list ready;      /* consumers to pump */
+    struct list unsaved;    /* consumers with a state log to write */
+    struct wheel_timer save_timer;
+    bool save_due;
+    struct sink api;        /* $JS.API requests for this worker */
+    struct interest_sub *api_interest; /* worker 0 */
+    struct js_stats stats;
+    struct list requests;   /* API requests under way */
+    bool stopping;
+};
+
+/* ---- streams (stream.c, stream_ingest.c) --------------------------------------------------------- */
+
+struct held {
+    struct list link;
+    struct hold *hold;
+    uint64_t last_seq; /* leaves when this is durable */
+};
+
+/* A rollup whose message is not durable yet. */
+struct rollup {
+    struct list link;
+    uint64_t seq;
+    size_t subject_len; /* 0 = the whole stream */
+    char subject[];
+};
+
+struct stream {
+    struct hmap_node node;
+    struct js *js;
+    struct stream_config config;
+    int64_t created; /* unix ns */
+    struct store_stream *store;
+    store_object_id id;
+    struct sink sink;
+    struct interest_sub **interest;
+    struct interest_sub *direct_interest[2]; /* $JS.API.DIRECT.GET.<s> and .<s>.> */
+    struct sink direct;
+    size_t ninterest;
+    struct dedup dedup;
+    char ack_prefix[320];    /* {"stream":"S","seq": */
+    size_t ack_prefix_len;
+
+    struct hold *open_hold;  /* replies since the last commit began */
+    bool open_assigned;      /* ... which carry a sequence that is not durable */
+    struct list held;        /* of commits in flight, oldest first */
+    uint64_t assigned, durable;
+    struct list rollups;
+    int64_t last_ts;         /* stream time: max(wall clock, this) */
+    char *last_id;           /* Nats-Msg-Id of the last message, NULL = it had none */
+    struct list dirty_link;
+
+    struct list consumers;   /* struct consumer by stream_link */
+    size_t nconsumers, nfiltered;
+    struct store_reader reader; /* for gets and for subjects of committed messages */
+    bool failed;
+    const char *fail_reason;
+};
+
+struct stream *js_stream_find(struct js *js, struct str name);
+/* Recovered or new: registers the sinks; interest is published by stream_publish_interest. */
+struct stream *stream_new(struct js *js, const struct stream_config *config, int64_t created);
+void stream_free(struct stream *s);
+/* Once s->store is set. */
+void stream_reader_init(struct stream *s);
+void stream_publish_interest(struct stream *s);
+void stream_withdraw_interest(struct stream *s);
+extern const struct store_stream_ops stream_store_ops;
+extern const struct sink_ops stream_sink_ops;
+extern const struct sink_ops direct_sink_ops;
+/* [first, last] have become visible: tells the consumers. */
+void stream_announce(struct stream *s, uint64_t first, uint64_t last);
+/* Lets replies go that wait for nothing any more. */
+void stream_settle(struct stream *s);
+void stream_limits(const struct stream_config *c, struct store_limits *out);
+/* The blob that the stream's store object keeps. */
+void stream_render(const struct stream *s, struct buf *out);
+bool stream_parse(struct str blob, struct stream_config *config, int64_t *created);
+/* A consumer is done with [first, last]: removes what retention does not keep any more. */
+void stream_acked(struct stream *s, struct consumer *by, uint64_t first, uint64_t last);
+/* "config":{...},"created":...,"state":{...},... of a stream info, without braces. */
+struct info_options {
+    bool deleted_details;
+    const char *subjects_filter;
+    uint64_t offset;
+};
+void stream_info(struct stream *s, const struct info_options *o, struct buf *out);
+void stream_state_json(struct stream *s, const struct info_options *o, struct buf *out);
+
+/* ---- consumers (consumer.c, consumer_deliver.c, consumer_ack.c) ----------------------------------- */
+
+struct consumer {
+    struct js *js;
+    struct stream *stream;
+    struct list stream_link;
+    struct list ready_link, unsaved_link;
+    struct consumer_config config;
+    char *name;
+    int64_t created;
+    store_object_id id;
+    struct consumer_core core;
+    struct sink sink;
+    struct store_reader reader;
+    struct store_reader again; /* for redeliveries and last-per-subject */
+    struct str *filters;       /* views into config */
+    unsigned nfilters;
+
+    char *ack_prefix; /* $JS.ACK.<stream>.<consumer>. */
+    size_t ack_prefix_len;
+    struct chunk *pinned; /* batch whose bytes the router may still hold */
+
+    uint64_t *last_seqs; /* deliver last per subject: sequences still to go, ascending */
+    size_t nlast, last_pos;
+    uint64_t last_resume;      /* where ordinary delivery goes on */
+
+    /* push */
+    bool interested;
+    struct interest_watch *watch;
+    struct watch_ctx *watch_ctx;
+    struct wheel_timer heartbeat, inactive, retry;
+    int64_t last_delivery, last_ack; /* unix ns */
+    uint64_t sent_since_beat;
+    /* flow control: bytes in the client's hands and the window for them */
+    uint64_t fc_window, fc_bytes, fc_asked_bytes;
+    char fc_reply[8]; /* last token of the outstanding request, "" = none */
+
+    struct hold *ack_hold; /* double acks waiting for the next save */
+    uint64_t last_active;  /* monotonic: for the inactive threshold */
+    bool stalled;
+    bool deleted;
+};
+
+struct consumer *stream_consumer(struct stream *s, struct str name);
+extern const struct sink_ops consumer_sink_ops;
+/* Makes the object in memory; not started. */
+struct consumer *consumer_new(struct stream *s, const struct consumer_config *config, const char *name,
+                              int64_t created);
+/* After the core has its state: registers, publishes the name, watches interest. */
+void consumer_start(struct consumer *c);
+void consumer_free(struct consumer *c);
+/* Deletes it durably; ends pulls with the status. */
+void consumer_delete(struct consumer *c, enum consumer_status status);
+void consumer_set_config(struct consumer *c, const struct consumer_config *config);
+void consumer_wake(struct consumer *c);
+/* Delivers up to CONSUMER_TURN messages; true when there is more. */
+bool consumer_pump(struct consumer *c);
+void consumer_run_effects(struct consumer *c);
+void consumer_touch(struct consumer *c);
+/* A receiver is nearly full: pauses this consumer for a moment. */
+void consumer_stall(struct consumer *c);
+void consumer_start_push(struct consumer *c);
+void consumer_stop_push(struct consumer *c);
+void consumer_pushed(struct consumer *c, uint64_t size);
+void consumer_send_heartbeat(struct consumer *c, struct str to);
+void consumer_save_later(struct consumer *c);
+/* Writes the state log now; double acks leave when it is durable. */
+void consumer_save(struct consumer *c);
+void consumer_take_ack(struct consumer *c, const struct msg *m);
+void consumer_take_pull(struct consumer *c, struct str reply, struct str body);
+void consumer_take_flow_reply(struct consumer *c, struct str subject);
+void consumer_send_status(struct consumer *c, enum consumer_status status, struct str to,
+                          const char *detail, int64_t left, int64_t bytes);
+void consumer_info(struct consumer *c, struct buf *out); /* fields without braces */
+void consumer_render(const struct consumer *c, struct buf *out);
+bool consumer_parse(struct str blob, struct consumer_config *config, char **name, int64_t *created,
+                    struct str *state);
+void consumer_note_removed(struct consumer *c, uint64_t first, uint64_t last);
+/* `n` messages it may deliver have been appended. */
+void consumer_note_appended(struct consumer *c, uint64_t n);
+bool consumer_matches(const struct consumer *c, struct str subject);
+/* Does the consumer still need this sequence (interest retention)? */
+bool consumer_needs(const struct consumer *c, uint64_t seq, struct str subject);
+
+/* ---- API (api*.c) ---------------------------------------------------------------------------------- */
+
+/* One request on its way; lives until it was answered. */
+struct api_request {
+    struct js *js; /* where it is being worked on */
+    struct list link;
+    char *subject, *reply;
+    struct buf body;
+    struct str header;
+    char *header_bytes;
+    const struct api_handler *handler;
+    struct str tokens[6]; /* what the handler's wildcards matched: views into subject */
+    struct buf out;
+};
+
+struct api_handler {
+    const char *subject; /* behind $JS.API. */
+    const char *type;    /* io.nats.jetstream.api.v1.<type>_response */
+    bool registrar;      /* runs on worker 0; else on the worker of the stream in tokens[0] */
+    void (*run)(struct api_request *r);
+};
+
+extern const struct sink_ops api_sink_ops;
+/* Answers with the collected fields, or with an error; frees the request. */
+void api_reply(struct api_request *r);
+void api_error(struct api_request *r, const struct js_error *err);
+void api_error_kind(struct api_request *r, enum js_error_kind kind);
+/* The stream in tokens[0], or NULL after having answered 10059. */
+struct stream *api_stream(struct api_request *r);
+struct consumer *api_consumer(struct api_request *r, struct stream *s);
+/* True when the body is empty; else answers 10038. */
+bool api_expect_empty(struct api_request *r);
+
+void api_info(struct api_request *r);
+void api_stream_create(struct api_request *r);
+void api_stream_update(struct api_request *r);
+void api_stream_names(struct api_request *r);
+void api_stream_list(struct api_request *r);
+void api_stream_info(struct api_request *r);
+void api_stream_delete(struct api_request *r);
+void api_stream_purge(struct api_request *r);
+void api_msg_get(struct api_request *r);
+void api_msg_delete(struct api_request *r);
+void api_consumer_create(struct api_request *r);
+void api_consumer_create_named(struct api_request *r);
+void api_consumer_create_durable(struct api_request *r);
+void api_consumer_names(struct api_request *r);
+void api_consumer_list(struct api_request *r);
+void api_consumer_info(struct api_request *r);
+void api_consumer_delete(struct api_request *r);
+void api_needs_cluster(struct api_request *r);
+
+/* Sends one message as the server. */
+void js_publish(struct js *js, struct str subject, struct str reply, struct str header, struct str payload);
+
+#endif

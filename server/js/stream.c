@@ -1,0 +1,355 @@
+/*
+ * stream.c - a stream's life: made, published to the interest, described, freed; and what retention removes.
+ *
+ * Durable blob (kept in the store's stream object): created as 8 bytes little-endian, then the configuration as JSON.
+ */
+#include "server/js/js_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/bytes.h"
+#include "lib/base/hash.h"
+#include "lib/base/mem.h"
+#include "lib/io/io.h"
+
+/* Deleted sequences listed in a stream info with deleted_details. */
+#define DELETED_MAX 1000000u
+#define SUBJECTS_PAGE 100000u
+
+struct stream *js_stream_find(struct js *js, struct str name)
+{
+    uint64_t h = hash_bytes(name.p, name.n, 0);
+
+    for (struct hmap_node *n = hmap_first(&js->streams, h); n != NULL; n = hmap_next(n, h)) {
+        struct stream *s = CONTAINER_OF(n, struct stream, node);
+        if (str_eq(str_of(s->config.name), name))
+            return s;
+    }
+    return NULL;
+}
+
+static void make_ack_prefix(struct stream *s)
+{
+    const char *domain = s->js->env->options->domain;
+    int n = domain != NULL
+        ? snprintf(s->ack_prefix, sizeof(s->ack_prefix), "{\"stream\":\"%s\",\"domain\":\"%.32s\",\"seq\":",
+                   s->config.name, domain)
+        : snprintf(s->ack_prefix, sizeof(s->ack_prefix), "{\"stream\":\"%s\",\"seq\":", s->config.name);
+
+    ASSERT(n > 0 && (size_t) n < sizeof(s->ack_prefix));
+    s->ack_prefix_len = (size_t) n;
+}
+
+static void nothing_to_do(struct store_reader *r)
+{
+    (void) r;
+}
+
+struct stream *stream_new(struct js *js, const struct stream_config *config, int64_t created)
+{
+    struct stream *s = mem_zalloc(sizeof(*s));
+
+    s->js = js;
+    stream_config_copy(&s->config, config);
+    s->created = created;
+    s->sink.ops = &stream_sink_ops;
+    s->direct.ops = &direct_sink_ops;
+    list_init(&s->held);
+    list_init(&s->rollups);
+    list_init(&s->dirty_link);
+    list_init(&s->consumers);
+    dedup_init(&s->dedup, prng_u64(js->env->prng), config->duplicate_window_ns);
+    make_ack_prefix(s);
+    hmap_insert(&js->streams, &s->node, hash_bytes(config->name, strlen(config->name), 0));
+    js->stats.streams++;
+    return s;
+}
+
+void stream_free(struct stream *s)
+{
+    struct list *l;
+
+    stream_withdraw_interest(s);
+    while ((l = list_first(&s->consumers)) != NULL)
+        consumer_free(LIST_ENTRY(l, struct consumer, stream_link));
+    while ((l = list_pop_front(&s->held)) != NULL) {
+        struct held *h = LIST_ENTRY(l, struct held, link);
+        hold_drop(h->hold);
+        mem_free(h);
+    }
+    while ((l = list_pop_front(&s->rollups)) != NULL)
+        mem_free(LIST_ENTRY(l, struct rollup, link));
+    if (s->open_hold != NULL)
+        hold_drop(s->open_hold);
+    list_remove(&s->dirty_link);
+    store_reader_deinit(&s->reader);
+    dedup_deinit(&s->dedup);
+    hmap_remove(&s->js->streams, &s->node);
+    s->js->stats.streams--;
+    mem_free(s->last_id);
+    stream_config_release(&s->config);
+    mem_free(s);
+}
+
+/* ---- interest --------------------------------------------------------------------------------- */
+
+static struct interest_sub *listen_on(struct stream *s, struct sink *sink, struct str pattern, struct str queue)
+{
+    struct env *env = s->js->env;
+
+    return interest_add(env->account->interest, &(struct interest_spec){
+        .pattern = pattern,
+        .queue = queue,
+        .worker = env->worker,
+        .sink = sink->self,
+        .internal = true,
+    });
+}
+
+static void publish_direct(struct stream *s)
+{
+    char subject[320];
+
+    if (!s->config.allow_direct)
+        return;
+    s->direct.self = router_sink_add(s->js->env->router, &s->direct);
+    snprintf(subject, sizeof(subject), "$JS.API.DIRECT.GET.%s", s->config.name);
+    s->direct_interest[0] = listen_on(s, &s->direct, str_of(subject), STR("_sys_"));
+    snprintf(subject, sizeof(subject), "$JS.API.DIRECT.GET.%s.>", s->config.name);
+    s->direct_interest[1] = listen_on(s, &s->direct, str_of(subject), STR("_sys_"));
+}
+
+void stream_publish_interest(struct stream *s)
+{
+    s->sink.self = router_sink_add(s->js->env->router, &s->sink);
+    s->ninterest = s->config.subjects.n;
+    s->interest = mem_array(s->ninterest + 1, sizeof(*s->interest));
+    for (size_t i = 0; i < s->ninterest; i++)
+        s->interest[i] = listen_on(s, &s->sink, str_of(s->config.subjects.items[i]), STR_NONE);
+    publish_direct(s);
+}
+
+void stream_withdraw_interest(struct stream *s)
+{
+    struct interest *in = s->js->env->account->interest;
+
+    for (size_t i = 0; i < s->ninterest; i++)
+        interest_remove(in, s->interest[i]);
+    mem_free(s->interest);
+    s->interest = NULL;
+    s->ninterest = 0;
+    for (size_t i = 0; i < ARRAY_LEN(s->direct_interest); i++)
+        if (s->direct_interest[i] != NULL) {
+            interest_remove(in, s->direct_interest[i]);
+            s->direct_interest[i] = NULL;
+        }
+    if (s->sink.self != 0)
+        router_sink_remove(s->js->env->router, &s->sink);
+    if (s->direct.self != 0)
+        router_sink_remove(s->js->env->router, &s->direct);
+    s->sink.self = 0;
+    s->direct.self = 0;
+}
+
+/* ---- configuration ---------------------------------------------------------------------------- */
+
+static uint64_t limit_of(int64_t v)
+{
+    return v > 0 ? (uint64_t) v : 0;
+}
+
+void stream_limits(const struct stream_config *c, struct store_limits *out)
+{
+    bool refuse = c->discard == DISCARD_NEW;
+
+    /* With discard new the stream refuses what would exceed a limit, and the store removes nothing. */
+    *out = (struct store_limits){
+        .max_msgs = refuse ? 0 : limit_of(c->max_msgs),
+        .max_bytes = refuse ? 0 : limit_of(c->max_bytes),
+        .max_msgs_per_subject =
+            refuse && c->discard_new_per_subject ? 0 : limit_of(c->max_msgs_per_subject),
+        .max_age_ns = c->max_age_ns,
+    };
+}
+
+void stream_render(const struct stream *s, struct buf *out)
+{
+    uint8_t created[8];
+
+    put_u64(created, (uint64_t) s->created);
+    buf_put(out, created, sizeof(created));
+    stream_config_write(out, &s->config, false);
+}
+
+bool stream_parse(struct str blob, struct stream_config *config, int64_t *created)
+{
+    struct js_error err = {0};
+
+    if (blob.n < 8)
+        return false;
+    *created = (int64_t) get_u64(blob.p);
+    return stream_config_read(str_skip(blob, 8), false, config, &err);
+}
+
+/* ---- visibility and retention ----------------------------------------------------------------- */
+
+/* Filtered consumers need the subjects of what was committed: one walk over the fresh (cached) batch for all of them. */
+static void announce_filtered(struct stream *s, uint64_t first, uint64_t last)
+{
+    struct store_msg m;
+
+    store_reader_seek(&s->reader, first);
+    while (store_reader_next(&s->reader, &m) == STORE_READ_MSG && m.seq <= last)
+        LIST_FOREACH (l, &s->consumers) {
+            struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
+            if (c->nfilters > 0 && m.seq >= c->core.next_seq && consumer_matches(c, m.subject))
+                consumer_note_appended(c, 1);
+        }
+}
+
+void stream_announce(struct stream *s, uint64_t first, uint64_t last)
+{
+    if (list_empty(&s->consumers))
+        return;
+    if (s->nfiltered > 0)
+        announce_filtered(s, first, last);
+    LIST_FOREACH (l, &s->consumers) {
+        struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
+        uint64_t from = first > c->core.next_seq ? first : c->core.next_seq;
+        if (c->nfilters == 0 && from <= last)
+            consumer_note_appended(c, last - from + 1);
+    }
+}
+
+static bool needed_by_others(const struct stream *s, const struct consumer *by, uint64_t seq, struct str subject)
+{
+    LIST_FOREACH (l, &s->consumers) {
+        const struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
+        if (c != by && consumer_needs(c, seq, subject))
+            return true;
+    }
+    return false;
+}
+
+void stream_acked(struct stream *s, struct consumer *by, uint64_t first, uint64_t last)
+{
+    struct store_msg m;
+
+    if (s->config.retention == RETENTION_LIMITS)
+        return;
+    for (uint64_t seq = first; seq <= last; seq++) {
+        if (s->config.retention == RETENTION_INTEREST && s->nconsumers > 1) {
+            struct str subject = STR_NONE;
+            if (store_reader_get(&s->reader, seq, &m) == STORE_READ_MSG)
+                subject = m.subject;
+            if (needed_by_others(s, by, seq, subject))
+                continue;
+        }
+        store_remove(s->store, seq, false, NULL);
+    }
+}
+
+/* ---- info ------------------------------------------------------------------------------------- */
+
+struct deleted_list {
+    struct buf *out;
+    bool first;
+};
+
+static void put_deleted(void *ctx, uint64_t first, uint64_t last)
+{
+    struct deleted_list *d = ctx;
+
+    for (uint64_t seq = first; seq <= last; seq++) {
+        if (!d->first)
+            buf_putc(d->out, ',');
+        d->first = false;
+        buf_put_u64(d->out, seq);
+    }
+}
+
+struct subject_list {
+    struct buf *out;
+    uint64_t skip, left, total;
+    bool first;
+};
+
+static bool put_subject(void *ctx, const struct store_subject *sub)
+{
+    struct subject_list *l = ctx;
+
+    l->total++;
+    if (l->skip > 0) {
+        l->skip--;
+        return true;
+    }
+    if (l->left == 0)
+        return true;
+    l->left--;
+    if (!l->first)
+        buf_putc(l->out, ',');
+    l->first = false;
+    jput_string(l->out, sub->subject);
+    buf_putc(l->out, ':');
+    buf_put_u64(l->out, sub->msgs);
+    return true;
+}
+
+void stream_state_json(struct stream *s, const struct info_options *o, struct buf *out)
+{
+    struct store_state st;
+
+    store_stream_state(s->store, &st);
+    buf_printf(out, "{\"messages\":%llu,\"bytes\":%llu,\"first_seq\":%llu,\"first_ts\":",
+               (unsigned long long) st.msgs, (unsigned long long) st.bytes,
+               (unsigned long long) (st.last_seq == 0 ? 0 : st.first_seq));
+    jput_time(out, st.first_ts);
+    buf_printf(out, ",\"last_seq\":%llu,\"last_ts\":", (unsigned long long) st.last_seq);
+    jput_time(out, st.last_ts);
+    if (st.num_subjects > 0)
+        buf_printf(out, ",\"num_subjects\":%llu", (unsigned long long) st.num_subjects);
+    if (o != NULL && o->subjects_filter != NULL) {
+        struct subject_list l = {.out = out, .skip = o->offset, .left = SUBJECTS_PAGE, .first = true};
+        buf_puts(out, ",\"subjects\":{");
+        store_subjects_each(s->store, str_of(o->subjects_filter), put_subject, &l);
+        buf_putc(out, '}');
+    }
+    if (st.num_deleted > 0)
+        buf_printf(out, ",\"num_deleted\":%llu", (unsigned long long) st.num_deleted);
+    if (o != NULL && o->deleted_details && st.num_deleted > 0) {
+        struct deleted_list d = {out, true};
+        buf_puts(out, ",\"deleted\":[");
+        store_stream_deleted(s->store, DELETED_MAX, put_deleted, &d);
+        buf_putc(out, ']');
+    }
+    if (st.lost_msgs > 0)
+        buf_printf(out, ",\"lost\":{\"msgs\":%llu,\"bytes\":%llu}", (unsigned long long) st.lost_msgs,
+                   (unsigned long long) st.lost_bytes);
+    buf_printf(out, ",\"consumer_count\":%zu}", s->nconsumers);
+}
+
+void stream_info(struct stream *s, const struct info_options *o, struct buf *out)
+{
+    const struct env *env = s->js->env;
+
+    buf_puts(out, "\"config\":");
+    stream_config_write(out, &s->config, true);
+    buf_puts(out, ",\"created\":");
+    jput_time(out, s->created);
+    buf_puts(out, ",\"state\":");
+    stream_state_json(s, o, out);
+    if (env->options->domain != NULL) {
+        buf_puts(out, ",\"domain\":");
+        jput_string(out, str_of(env->options->domain));
+    }
+    buf_puts(out, ",\"cluster\":{\"leader\":");
+    jput_string(out, str_of(env->server_name));
+    buf_puts(out, "},\"ts\":");
+    jput_time(out, io_wall(env->io));
+}
+
+void stream_reader_init(struct stream *s)
+{
+    store_reader_init(&s->reader, s->store, 1, NULL, 0, nothing_to_do, s);
+}
