@@ -203,6 +203,8 @@ enum err store_stream_create(struct store *st, const struct store_stream_options
 enum err store_stream_attach(struct store *st, store_object_id id, const struct store_stream_ops *ops, void *ctx,
                              struct store_stream **out, struct str *config);
 store_object_id store_stream_id(const struct store_stream *s);
+/* Gives the callbacks another ctx: for an owner that is made after it has read the recovered configuration. */
+void store_stream_set_ctx(struct store_stream *s, void *ctx);
 /* Changes limits and the blob durably; what is now over a limit goes, in slices. */
 void store_stream_update(struct store_stream *s, const struct store_limits *limits, struct str config,
                          struct store_req *req);

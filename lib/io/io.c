@@ -136,6 +136,11 @@ void io_timer_start(struct io *io, struct wheel_timer *timer, uint64_t due_ns)
     wheel_start(io->wheel, timer, due_ns);
 }
 
+struct wheel *io_wheel(struct io *io)
+{
+    return io->wheel;
+}
+
 void io_timer_stop(struct io *io, struct wheel_timer *timer)
 {
     wheel_stop(io->wheel, timer);

@@ -114,6 +114,8 @@ void io_random(struct io *io, void *out, size_t n);
 /* Timers on the loop's wheel; due is in io_now's time. */
 void io_timer_start(struct io *io, struct wheel_timer *timer, uint64_t due_ns);
 void io_timer_stop(struct io *io, struct wheel_timer *timer);
+/* The wheel itself, for cores that are handed one. */
+struct wheel *io_wheel(struct io *io);
 
 /* ---- sockets -------------------------------------------------------------------------------- */
 

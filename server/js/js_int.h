@@ -23,6 +23,7 @@
 #include "lib/base/list.h"
 #include "lib/base/nuid.h"
 #include "lib/base/subject.h"
+#include "server/config/options.h"
 #include "server/core/env.h"
 #include "server/js/consumer_config.h"
 #include "server/js/consumer_core.h"
@@ -42,6 +43,7 @@ enum { JS_KIND_CONSUMER = STORE_KIND_USER };
 #define STATE_INTERVAL_NS 50000000u
 
 struct consumer;
+struct stream_change;
 struct stream;
 
 struct js_shared {
@@ -62,7 +64,8 @@ struct js {
     struct wheel_timer save_timer;
     bool save_due;
     struct sink api;        /* $JS.API requests for this worker */
-    struct interest_sub *api_interest; /* worker 0 */
+    struct interest_sub **api_interest; /* worker 0 */
+    size_t napi_interest;
     struct js_stats stats;
     struct list requests;   /* API requests under way */
     bool stopping;
@@ -194,6 +197,8 @@ extern const struct sink_ops consumer_sink_ops;
 /* Makes the object in memory; not started. */
 struct consumer *consumer_new(struct stream *s, const struct consumer_config *config, const char *name,
                               int64_t created);
+/* Tells the store how to render the recovered object c->id anew. */
+void consumer_attach(struct consumer *c);
 /* After the core has its state: registers, publishes the name, watches interest. */
 void consumer_start(struct consumer *c);
 void consumer_free(struct consumer *c);
@@ -232,36 +237,54 @@ bool consumer_needs(const struct consumer *c, uint64_t seq, struct str subject);
 
 /* ---- API (api*.c) ---------------------------------------------------------------------------------- */
 
-/* One request on its way; lives until it was answered. */
+#define API_TOKENS 4
+
+/* One request on its way; lives until it was answered. It may move between workers (api_go_to): then it is worked on there. */
 struct api_request {
-    struct js *js; /* where it is being worked on */
-    struct list link;
+    struct env_task task;
+    struct js *js;      /* where it is being worked on */
+    struct list link;   /* js->requests */
     char *subject, *reply;
     struct buf body;
-    struct str header;
-    char *header_bytes;
+    struct buf header;
     const struct api_handler *handler;
-    struct str tokens[6]; /* what the handler's wildcards matched: views into subject */
-    struct buf out;
+    struct str tokens[API_TOKENS]; /* what the handler's wildcards matched: views into subject */
+    unsigned ntokens;
+    struct buf out;     /* fields of the answer, each preceded by a comma */
+    struct stream_change *change;
+    uint64_t sum[8];    /* scratch of handlers that visit all workers */
+    uint64_t offset;    /* of a list */
+    struct str_list names;
+    size_t at;          /* scratch */
 };
 
 struct api_handler {
-    const char *subject; /* behind $JS.API. */
+    const char *subject; /* behind $JS.API., with * and a last > */
     const char *type;    /* io.nats.jetstream.api.v1.<type>_response */
     bool registrar;      /* runs on worker 0; else on the worker of the stream in tokens[0] */
     void (*run)(struct api_request *r);
 };
 
 extern const struct sink_ops api_sink_ops;
+void api_listen(struct js *js);
+void api_stop(struct js *js);
+void api_request_free(struct api_request *r);
 /* Answers with the collected fields, or with an error; frees the request. */
 void api_reply(struct api_request *r);
 void api_error(struct api_request *r, const struct js_error *err);
 void api_error_kind(struct api_request *r, enum js_error_kind kind);
+/* Goes on with `run` on another worker (or here, later). */
+void api_go_to(struct api_request *r, uint32_t worker, void (*run)(struct env_task *task, struct env *env));
+struct api_request *api_request_of(struct env_task *task, struct env *env);
 /* The stream in tokens[0], or NULL after having answered 10059. */
 struct stream *api_stream(struct api_request *r);
 struct consumer *api_consumer(struct api_request *r, struct stream *s);
 /* True when the body is empty; else answers 10038. */
 bool api_expect_empty(struct api_request *r);
+/* The body as a JSON object into out by the table; empty bodies leave it alone. Answers 10025 and returns false otherwise. */
+bool api_read_body(struct api_request *r, const struct json_field *fields, size_t n, void *out);
+/* {"offset":N} of lists. */
+bool api_read_offset(struct api_request *r);
 
 void api_info(struct api_request *r);
 void api_stream_create(struct api_request *r);
@@ -281,8 +304,11 @@ void api_consumer_list(struct api_request *r);
 void api_consumer_info(struct api_request *r);
 void api_consumer_delete(struct api_request *r);
 void api_needs_cluster(struct api_request *r);
+void api_later(struct api_request *r);
 
 /* Sends one message as the server. */
 void js_publish(struct js *js, struct str subject, struct str reply, struct str header, struct str payload);
+/* The resolver of "$JS." subjects. */
+bool js_resolve(void *ctx, struct account *a, struct str subject, struct route_target *out);
 
 #endif

@@ -1,0 +1,357 @@
+/*
+ * api.c - requests on $JS.API: found in a table, carried to the worker that can answer, answered.
+ *
+ * Worker 0 listens. A request is copied once and then moves by pointer: handlers marked `registrar` run here, the others on the worker
+ * of the stream they name. Whoever answers frees it.
+ *
+ * CONSUMER.MSG.NEXT and DIRECT.GET are not here: they go straight to their sinks, and without one the requester hears "no responders".
+ */
+#include "server/js/js_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/mem.h"
+
+static const struct api_handler handlers[] = {
+    {"INFO", "account_info", true, api_info},
+    {"STREAM.CREATE.*", "stream_create", true, api_stream_create},
+    {"STREAM.UPDATE.*", "stream_update", true, api_stream_update},
+    {"STREAM.NAMES", "stream_names", true, api_stream_names},
+    {"STREAM.LIST", "stream_list", true, api_stream_list},
+    {"STREAM.INFO.*", "stream_info", false, api_stream_info},
+    {"STREAM.DELETE.*", "stream_delete", false, api_stream_delete},
+    {"STREAM.PURGE.*", "stream_purge", false, api_stream_purge},
+    {"STREAM.MSG.GET.*", "stream_msg_get", false, api_msg_get},
+    {"STREAM.MSG.DELETE.*", "stream_msg_delete", false, api_msg_delete},
+    {"STREAM.SNAPSHOT.*", "stream_snapshot", false, api_later},
+    {"STREAM.RESTORE.*", "stream_restore", true, api_later},
+    {"STREAM.PEER.REMOVE.*", "stream_remove_peer", true, api_needs_cluster},
+    {"STREAM.PEER.EVACUATE.*", "stream_evacuate_peer", true, api_needs_cluster},
+    {"STREAM.CANCEL_MOVE.*", "stream_cancel_move", true, api_needs_cluster},
+    {"STREAM.LEADER.STEPDOWN.*", "stream_leader_stepdown", true, api_needs_cluster},
+    {"CONSUMER.CREATE.*", "consumer_create", false, api_consumer_create},
+    {"CONSUMER.CREATE.*.>", "consumer_create", false, api_consumer_create_named},
+    {"CONSUMER.DURABLE.CREATE.*.*", "consumer_create", false, api_consumer_create_durable},
+    {"CONSUMER.NAMES.*", "consumer_names", false, api_consumer_names},
+    {"CONSUMER.LIST.*", "consumer_list", false, api_consumer_list},
+    {"CONSUMER.INFO.*.*", "consumer_info", false, api_consumer_info},
+    {"CONSUMER.DELETE.*.*", "consumer_delete", false, api_consumer_delete},
+    {"CONSUMER.PAUSE.*.*", "consumer_pause", false, api_later},
+    {"CONSUMER.UNPIN.*.*", "consumer_unpin", false, api_later},
+    {"CONSUMER.RESET.*.*", "consumer_reset", false, api_later},
+    {"CONSUMER.LEADER.STEPDOWN.*.*", "consumer_leader_stepdown", true, api_needs_cluster},
+    {"META.LEADER.STEPDOWN", "meta_leader_stepdown", true, api_needs_cluster},
+    {"SERVER.REMOVE", "meta_server_remove", true, api_needs_cluster},
+};
+
+/* What is listened to: everything but MSG.NEXT and DIRECT. */
+static const char *const patterns[] = {
+    "INFO",           "STREAM.>",         "CONSUMER.CREATE.>", "CONSUMER.DURABLE.>", "CONSUMER.NAMES.>",
+    "CONSUMER.LIST.>", "CONSUMER.INFO.>", "CONSUMER.DELETE.>", "CONSUMER.PAUSE.>",   "CONSUMER.UNPIN.>",
+    "CONSUMER.RESET.>", "CONSUMER.LEADER.>", "META.>",         "SERVER.>",           "ACCOUNT.>",
+};
+
+static const struct api_handler unknown = {"", "system", true, NULL};
+
+/* ---- parsing the subject ---------------------------------------------------------------------- */
+
+/* Matches behind "$JS.API."; collects what wildcards stand for. `>` takes the rest as one. */
+static bool match(const char *pattern, struct str subject, struct str *tokens, unsigned *n)
+{
+    struct str p = str_of(pattern);
+
+    *n = 0;
+    while (p.p != NULL) {
+        struct str want = str_cut(p, '.', &p);
+        if (subject.p == NULL)
+            return false;
+        if (str_eq(want, STR(">"))) {
+            tokens[(*n)++] = subject;
+            return true;
+        }
+        struct str have = str_cut(subject, '.', &subject);
+        if (str_eq(want, STR("*")))
+            tokens[(*n)++] = have;
+        else if (!str_eq(want, have))
+            return false;
+    }
+    return subject.p == NULL;
+}
+
+/* Behind "$JS.API." or "$JS.<domain>.API.", or p == NULL. */
+static struct str api_tail(const struct js *js, struct str subject)
+{
+    const char *domain = js->env->options->domain;
+    char prefix[96];
+
+    if (str_starts(subject, STR("$JS.API.")))
+        return str_skip(subject, 8);
+    if (domain == NULL)
+        return STR_NONE;
+    snprintf(prefix, sizeof(prefix), "$JS.%.64s.API.", domain);
+    if (str_starts(subject, str_of(prefix)))
+        return str_skip(subject, strlen(prefix));
+    return STR_NONE;
+}
+
+static const struct api_handler *find(struct str tail, struct str *tokens, unsigned *n)
+{
+    for (size_t i = 0; i < ARRAY_LEN(handlers); i++)
+        if (match(handlers[i].subject, tail, tokens, n))
+            return &handlers[i];
+    return &unknown;
+}
+
+/* ---- requests --------------------------------------------------------------------------------- */
+
+void api_request_free(struct api_request *r)
+{
+    list_remove(&r->link);
+    mem_free(r->subject);
+    mem_free(r->reply);
+    buf_free(&r->body);
+    buf_free(&r->header);
+    buf_free(&r->out);
+    str_list_free(&r->names);
+    mem_free(r);
+}
+
+static void answer(struct api_request *r)
+{
+    struct buf b = {0};
+    const char *type = r->handler->type;
+
+    r->js->stats.api_total++;
+    buf_printf(&b, "{\"type\":\"io.nats.jetstream.api.v1.%s_response\"", type);
+    buf_put(&b, r->out.p, r->out.n);
+    buf_putc(&b, '}');
+    js_publish(r->js, str_of(r->reply), STR_NONE, STR_NONE, buf_str(&b));
+    buf_free(&b);
+    api_request_free(r);
+}
+
+void api_reply(struct api_request *r)
+{
+    answer(r);
+}
+
+void api_error(struct api_request *r, const struct js_error *err)
+{
+    buf_clear(&r->out);
+    buf_putc(&r->out, ',');
+    js_error_put(&r->out, err);
+    r->js->stats.api_errors++;
+    answer(r);
+}
+
+void api_error_kind(struct api_request *r, enum js_error_kind kind)
+{
+    struct js_error err = {0};
+
+    js_fail(&err, kind, NULL);
+    api_error(r, &err);
+}
+
+struct api_request *api_request_of(struct env_task *task, struct env *env)
+{
+    struct api_request *r = CONTAINER_OF(task, struct api_request, task);
+
+    r->js = env->js;
+    list_push_back(&env->js->requests, &r->link);
+    return r;
+}
+
+void api_go_to(struct api_request *r, uint32_t worker, void (*run)(struct env_task *task, struct env *env))
+{
+    struct env *env = r->js->env;
+
+    list_remove(&r->link);
+    r->task.run = run;
+    env->post(env, worker, &r->task);
+}
+
+static void run_here(struct env_task *task, struct env *env)
+{
+    struct api_request *r = api_request_of(task, env);
+    r->handler->run(r);
+}
+
+static struct api_request *make_request(struct js *js, const struct msg *m)
+{
+    struct api_request *r = mem_zalloc(sizeof(*r));
+
+    r->js = js;
+    list_push_back(&js->requests, &r->link);
+    r->subject = mem_strndup(m->subject.p, m->subject.n);
+    r->reply = mem_strndup(m->reply.p, m->reply.n);
+    buf_put_str(&r->body, m->payload);
+    buf_put_str(&r->header, m->header);
+    r->handler = find(api_tail(js, str_from(r->subject, m->subject.n)), r->tokens, &r->ntokens);
+    return r;
+}
+
+/* Nats-Required-Api-Level: more than we have is refused. */
+static bool level_ok(struct api_request *r)
+{
+    struct str want = header_get(buf_str(&r->header), STR("Nats-Required-Api-Level"));
+    uint64_t level;
+
+    if (want.p == NULL || (str_to_u64(want, &level) && level <= JS_API_LEVEL))
+        return true;
+    api_error_kind(r, JS_ERR_REQUIRED_API_LEVEL);
+    return false;
+}
+
+static void dispatch(struct js *js, const struct msg *m)
+{
+    struct api_request *r;
+    uint32_t worker;
+
+    if (m->reply.n == 0)
+        return;
+    r = make_request(js, m);
+    if (r->handler->run == NULL) {
+        api_error_kind(r, JS_ERR_BAD_REQUEST);
+        return;
+    }
+    if (!level_ok(r))
+        return;
+    if (r->handler->registrar) {
+        r->handler->run(r);
+    } else if (!directory_stream(js->shared->directory, r->tokens[0], &worker)) {
+        api_error_kind(r, JS_ERR_STREAM_NOT_FOUND);
+    } else if (worker == js->env->worker) {
+        r->handler->run(r);
+    } else {
+        api_go_to(r, worker, run_here);
+    }
+}
+
+static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
+{
+    struct js *js = CONTAINER_OF(sink, struct js, api);
+
+    for (unsigned i = 0; i < n; i++)
+        dispatch(js, &run[i]);
+    return n;
+}
+
+const struct sink_ops api_sink_ops = {.deliver = deliver, .kind = "api"};
+
+static struct interest_sub *listen_on(struct js *js, const char *prefix, const char *pattern)
+{
+    struct env *env = js->env;
+    char subject[192];
+
+    snprintf(subject, sizeof(subject), "%s%s", prefix, pattern);
+    return interest_add(env->account->interest, &(struct interest_spec){
+        .pattern = str_of(subject), .worker = env->worker, .sink = js->api.self, .internal = true});
+}
+
+void api_listen(struct js *js)
+{
+    char prefix[96];
+
+    js->api.ops = &api_sink_ops;
+    js->api.self = router_sink_add(js->env->router, &js->api);
+    js->api_interest = mem_array(2 * ARRAY_LEN(patterns), sizeof(*js->api_interest));
+    for (size_t i = 0; i < ARRAY_LEN(patterns); i++)
+        js->api_interest[js->napi_interest++] = listen_on(js, "$JS.API.", patterns[i]);
+    if (js->env->options->domain == NULL)
+        return;
+    snprintf(prefix, sizeof(prefix), "$JS.%.64s.API.", js->env->options->domain);
+    for (size_t i = 0; i < ARRAY_LEN(patterns); i++)
+        js->api_interest[js->napi_interest++] = listen_on(js, prefix, patterns[i]);
+}
+
+void api_stop(struct js *js)
+{
+    for (size_t i = 0; i < js->napi_interest; i++)
+        interest_remove(js->env->account->interest, js->api_interest[i]);
+    js->napi_interest = 0;
+    mem_free(js->api_interest);
+    js->api_interest = NULL;
+    if (js->api.self != 0)
+        router_sink_remove(js->env->router, &js->api);
+    js->api.self = 0;
+}
+
+/* ---- what handlers share ---------------------------------------------------------------------- */
+
+struct stream *api_stream(struct api_request *r)
+{
+    struct stream *s = js_stream_find(r->js, r->tokens[0]);
+
+    if (s == NULL)
+        api_error_kind(r, JS_ERR_STREAM_NOT_FOUND);
+    return s;
+}
+
+struct consumer *api_consumer(struct api_request *r, struct stream *s)
+{
+    struct consumer *c = stream_consumer(s, r->tokens[1]);
+
+    if (c == NULL)
+        api_error_kind(r, JS_ERR_CONSUMER_NOT_FOUND);
+    return c;
+}
+
+bool api_expect_empty(struct api_request *r)
+{
+    struct str body = str_trim(buf_str(&r->body));
+
+    if (body.n == 0 || str_eq(body, STR("{}")))
+        return true;
+    api_error_kind(r, JS_ERR_NOT_EMPTY_REQUEST);
+    return false;
+}
+
+bool api_read_body(struct api_request *r, const struct json_field *fields, size_t n, void *out)
+{
+    struct buf text = {0};
+    struct js_error err = {0};
+    json_t *object;
+    bool ok;
+
+    if (str_trim(buf_str(&r->body)).n == 0)
+        return true;
+    object = json_parse_object(buf_str(&r->body), &text);
+    ok = object != NULL && fields_read(object, fields, n, out, r->js->env->options->js_strict, &text);
+    if (!ok) {
+        js_fail(&err, JS_ERR_INVALID_JSON, "%s", buf_cstr(&text));
+        fields_release(fields, n, out);
+        api_error(r, &err);
+    }
+    json_decref(object);
+    buf_free(&text);
+    return ok;
+}
+
+bool api_read_offset(struct api_request *r)
+{
+    struct paging {
+        uint64_t offset;
+    } p = {0};
+    static const struct json_field fields[] = {
+        {"offset", JSON_U64_FIELD, offsetof(struct paging, offset), 0, NULL},
+    };
+
+    if (!api_read_body(r, fields, ARRAY_LEN(fields), &p))
+        return false;
+    r->offset = p.offset;
+    return true;
+}
+
+void api_needs_cluster(struct api_request *r)
+{
+    api_error_kind(r, JS_ERR_CLUSTER_REQUIRED);
+}
+
+void api_later(struct api_request *r)
+{
+    struct js_error err = {0};
+
+    js_fail(&err, JS_ERR_STREAM_GENERAL_ERROR, "not supported by this version");
+    api_error(r, &err);
+}

@@ -1,0 +1,550 @@
+/*
+ * api_consumer.c - requests about consumers; all run on the worker of the stream.
+ *
+ * Creating: configuration checked -> start sequence by the deliver policy (may need the disk) -> number of pending messages (likewise)
+ * -> object durable -> answered. The consumer exists in memory from the start, so that a second create of the same name finds it, and
+ * begins to deliver when its object is durable.
+ */
+#include "server/js/js_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/mem.h"
+#include "lib/io/io.h"
+
+#define NAMES_PAGE 1024u
+#define LIST_PAGE 256u
+#define EPHEMERAL_NAME 8
+
+/* ---- creating --------------------------------------------------------------------------------- */
+
+struct creation {
+    struct store_req req;
+    struct api_request *r;
+    char *stream, *consumer; /* names: either may be gone when a step completes */
+};
+
+static void end_creation(struct creation *cr)
+{
+    mem_free(cr->stream);
+    mem_free(cr->consumer);
+    mem_free(cr);
+}
+
+static void put_info(struct api_request *r, struct consumer *c)
+{
+    buf_putc(&r->out, ',');
+    consumer_info(c, &r->out);
+}
+
+static struct consumer *find_again(const struct creation *cr)
+{
+    struct stream *s = js_stream_find(cr->r->js, str_of(cr->stream));
+
+    return s != NULL ? stream_consumer(s, str_of(cr->consumer)) : NULL;
+}
+
+static void create_failed(struct creation *cr, enum err err)
+{
+    struct js_error e = {0};
+    struct consumer *c = find_again(cr);
+
+    if (c != NULL)
+        consumer_free(c);
+    js_fail(&e, JS_ERR_CONSUMER_CREATE, "%s", err_text(err));
+    api_error(cr->r, &e);
+    end_creation(cr);
+}
+
+static void durable(struct store_req *req, enum err err)
+{
+    struct creation *cr = CONTAINER_OF(req, struct creation, req);
+    struct consumer *c = find_again(cr);
+
+    if (err != ERR_OK || c == NULL) {
+        create_failed(cr, err != ERR_OK ? err : ERR_CANCELED);
+        return;
+    }
+    consumer_start(c);
+    put_info(cr->r, c);
+    api_reply(cr->r);
+    end_creation(cr);
+}
+
+static void render(void *ctx, store_object_id id, struct buf *out)
+{
+    (void) id;
+    consumer_render(ctx, out);
+}
+
+void consumer_attach(struct consumer *c)
+{
+    store_object_attach(c->js->store, c->id, render, c);
+}
+
+static void counted(struct store_req *req, enum err err)
+{
+    struct creation *cr = CONTAINER_OF(req, struct creation, req);
+    struct consumer *c = find_again(cr);
+    struct buf blob = {0};
+
+    if (err != ERR_OK || c == NULL) {
+        create_failed(cr, err != ERR_OK ? err : ERR_CANCELED);
+        return;
+    }
+    c->core.num_pending = c->nlast > 0 ? c->nlast + req->count : req->count;
+    consumer_render(c, &blob);
+    cr->req.done = durable;
+    c->id = store_object_create(c->js->store, JS_KIND_CONSUMER, c->stream->id, buf_str(&blob), render, c,
+                                &cr->req);
+    buf_free(&blob);
+}
+
+static void start_known(struct creation *cr, struct consumer *c, uint64_t seq)
+{
+    uint64_t from = seq;
+    enum err err;
+
+    consumer_core_start(&c->core, seq);
+    if (c->nlast > 0)
+        from = c->last_resume;
+    cr->req.done = counted;
+    err = store_count(c->stream->store, from, c->nfilters > 0 ? c->filters : NULL, c->nfilters,
+                      &cr->req.count, &cr->req);
+    if (err != ERR_AGAIN)
+        counted(&cr->req, err);
+}
+
+static void time_known(struct store_req *req, enum err err)
+{
+    struct creation *cr = CONTAINER_OF(req, struct creation, req);
+    struct consumer *c = find_again(cr);
+
+    if (err != ERR_OK || c == NULL)
+        create_failed(cr, err != ERR_OK ? err : ERR_CANCELED);
+    else
+        start_known(cr, c, req->count);
+}
+
+static bool collect_last(void *ctx, const struct store_subject *sub)
+{
+    struct consumer *c = ctx;
+
+    if (c->nlast % 64 == 0)
+        c->last_seqs = mem_realloc(c->last_seqs, (c->nlast + 64) * sizeof(uint64_t));
+    c->last_seqs[c->nlast++] = sub->last_seq;
+    return true;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *) a;
+    uint64_t y = *(const uint64_t *) b;
+    return x < y ? -1 : x > y;
+}
+
+/* Also the number of distinct subjects behind several filters: filters do not overlap. */
+static uint64_t start_last_per_subject(struct consumer *c, uint64_t last)
+{
+    for (unsigned i = 0; i < c->nfilters; i++)
+        store_subjects_each(c->stream->store, c->filters[i], collect_last, c);
+    if (c->nfilters == 0)
+        store_subjects_each(c->stream->store, STR(">"), collect_last, c);
+    if (c->nlast == 0)
+        return last + 1;
+    qsort(c->last_seqs, c->nlast, sizeof(uint64_t), by_value);
+    c->last_resume = last + 1;
+    return c->last_seqs[0];
+}
+
+static uint64_t last_matching(const struct consumer *c, uint64_t last)
+{
+    uint64_t best = 0;
+
+    if (c->nfilters == 0)
+        return last;
+    for (unsigned i = 0; i < c->nfilters; i++) {
+        uint64_t seq = store_subject_last_match(c->stream->store, c->filters[i]);
+        if (seq > best)
+            best = seq;
+    }
+    return best > 0 ? best : last + 1;
+}
+
+static void find_start(struct creation *cr, struct consumer *c)
+{
+    struct store_state st;
+    uint64_t seq = 0;
+    enum err err;
+
+    store_stream_state(c->stream->store, &st);
+    switch (c->config.deliver_policy) {
+    case DELIVER_LAST:
+        seq = last_matching(c, st.last_seq);
+        break;
+    case DELIVER_NEW:
+        seq = st.last_seq + 1;
+        break;
+    case DELIVER_BY_START_SEQUENCE:
+        seq = c->config.opt_start_seq;
+        break;
+    case DELIVER_BY_START_TIME:
+        cr->req.done = time_known;
+        err = store_seq_at(c->stream->store, c->config.opt_start_time, &seq, &cr->req);
+        if (err == ERR_AGAIN)
+            return;
+        break;
+    case DELIVER_LAST_PER_SUBJECT:
+        seq = start_last_per_subject(c, st.last_seq);
+        break;
+    default:
+        seq = st.first_seq;
+        break;
+    }
+    /* The peer never starts before the first message nor behind the one after the last. */
+    if (seq < st.first_seq)
+        seq = st.first_seq;
+    if (seq > st.last_seq + 1 || seq == 0)
+        seq = st.last_seq + 1;
+    start_known(cr, c, seq);
+}
+
+/* ---- rules that need the stream --------------------------------------------------------------- */
+
+static bool filters_overlap(const struct consumer *c, const struct consumer_config *n)
+{
+    if (n->filter_subject == NULL && n->filter_subjects.n == 0)
+        return true;
+    if (c->nfilters == 0)
+        return true;
+    for (unsigned i = 0; i < c->nfilters; i++) {
+        if (n->filter_subject != NULL && subject_overlap(c->filters[i], str_of(n->filter_subject)))
+            return true;
+        for (size_t k = 0; k < n->filter_subjects.n; k++)
+            if (subject_overlap(c->filters[i], str_of(n->filter_subjects.items[k])))
+                return true;
+    }
+    return false;
+}
+
+/* On a work queue every message has one consumer. */
+static bool check_work_queue(const struct stream *s, const struct consumer_config *config, const char *name,
+                             struct js_error *err)
+{
+    bool unfiltered = config->filter_subject == NULL && config->filter_subjects.n == 0;
+
+    if (s->config.retention != RETENTION_WORKQUEUE)
+        return true;
+    LIST_FOREACH (l, &s->consumers) {
+        const struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
+        if (strcmp(c->name, name) == 0)
+            continue;
+        if (unfiltered)
+            return js_fail(err, JS_ERR_CONSUMER_WQ_MULTIPLE_UNFILTERED, NULL);
+        if (filters_overlap(c, config))
+            return js_fail(err, JS_ERR_CONSUMER_WQ_CONSUMER_NOT_UNIQUE, NULL);
+    }
+    return true;
+}
+
+static bool check_cycle(struct stream *s, const struct consumer_config *c, struct js_error *err)
+{
+    if (c->deliver_subject == NULL)
+        return true;
+    for (size_t i = 0; i < s->config.subjects.n; i++)
+        if (subject_overlap(str_of(c->deliver_subject), str_of(s->config.subjects.items[i])))
+            return js_fail(err, JS_ERR_CONSUMER_DELIVER_CYCLE, NULL);
+    return true;
+}
+
+static bool push_in_use(const struct consumer *c, const struct consumer_config *n)
+{
+    return c->config.deliver_subject != NULL && n->deliver_subject != NULL && c->interested &&
+        strcmp(c->config.deliver_subject, n->deliver_subject) != 0;
+}
+
+static void random_name(struct js *js, char out[EPHEMERAL_NAME + 1])
+{
+    static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+    for (unsigned i = 0; i < EPHEMERAL_NAME; i++)
+        out[i] = digits[prng_below(js->env->prng, 62)];
+    out[EPHEMERAL_NAME] = '\0';
+}
+
+static void update_existing(struct api_request *r, struct consumer *c, struct consumer_request *q)
+{
+    struct js_error err = {0};
+    struct buf blob = {0};
+
+    if (q->action == CONSUMER_ACTION_CREATE && !consumer_config_equal(&c->config, &q->config))
+        js_fail(&err, JS_ERR_CONSUMER_ALREADY_EXISTS, NULL);
+    else if (push_in_use(c, &q->config))
+        js_fail(&err, JS_ERR_CONSUMER_NAME_EXIST, NULL);
+    else
+        consumer_config_check_update(&c->config, &q->config, &err);
+    if (err.kind != JS_OK) {
+        api_error(r, &err);
+        return;
+    }
+    if (!consumer_config_equal(&c->config, &q->config)) {
+        consumer_set_config(c, &q->config);
+        consumer_save(c);
+        consumer_render(c, &blob);
+        store_object_put(c->js->store, c->id, buf_str(&blob), NULL);
+        buf_free(&blob);
+    }
+    put_info(r, c);
+    api_reply(r);
+}
+
+static void create_new(struct api_request *r, struct stream *s, const struct consumer_config *config,
+                       const char *name)
+{
+    struct creation *cr = mem_zalloc(sizeof(*cr));
+    struct consumer *c = consumer_new(s, config, name, io_wall(r->js->env->io));
+
+    cr->r = r;
+    cr->stream = mem_strdup(s->config.name);
+    cr->consumer = mem_strdup(name);
+    find_start(cr, c);
+}
+
+/* With the name from subject and configuration settled. */
+static void create_checked(struct api_request *r, struct stream *s, struct consumer_request *q)
+{
+    const struct options *o = r->js->env->options;
+    char random[EPHEMERAL_NAME + 1];
+    const char *name = q->config.name;
+    struct js_error err = {0};
+    struct consumer *c;
+
+    if (name == NULL) {
+        random_name(r->js, random);
+        name = random;
+    }
+    c = stream_consumer(s, str_of(name));
+    if (!consumer_config_check(&q->config, &s->config, o->js_max_ack_pending, o->js_max_request_batch, &err) ||
+        !check_cycle(s, &q->config, &err)) {
+        api_error(r, &err);
+        return;
+    }
+    if (c != NULL) {
+        if (q->config.name == NULL)
+            q->config.name = mem_strdup(name);
+        update_existing(r, c, q);
+        return;
+    }
+    if (q->action == CONSUMER_ACTION_UPDATE)
+        js_fail(&err, JS_ERR_CONSUMER_DOES_NOT_EXIST, NULL);
+    else if (s->config.max_consumers > 0 && s->nconsumers >= (size_t) s->config.max_consumers)
+        js_fail(&err, JS_ERR_MAXIMUM_CONSUMERS_LIMIT, NULL);
+    else
+        check_work_queue(s, &q->config, name, &err);
+    if (err.kind != JS_OK)
+        api_error(r, &err);
+    else
+        create_new(r, s, &q->config, name);
+}
+
+/* ---- the three subjects ----------------------------------------------------------------------- */
+
+static bool read_create(struct api_request *r, struct stream *s, struct consumer_request *q)
+{
+    struct js_error err = {0};
+
+    if (!consumer_request_read(buf_str(&r->body), r->js->env->options->js_strict, q, &err))
+        ;
+    else if (q->stream_name == NULL || !str_eq(r->tokens[0], str_of(q->stream_name)))
+        js_fail(&err, JS_ERR_STREAM_MISMATCH, NULL);
+    else
+        return (void) s, true;
+    consumer_request_release(q);
+    api_error(r, &err);
+    return false;
+}
+
+static void refuse(struct api_request *r, struct consumer_request *q, enum js_error_kind kind)
+{
+    consumer_request_release(q);
+    api_error_kind(r, kind);
+}
+
+void api_consumer_create(struct api_request *r)
+{
+    struct consumer_request q;
+    struct stream *s = api_stream(r);
+
+    if (s == NULL || !read_create(r, s, &q))
+        return;
+    if (q.config.durable_name != NULL) {
+        refuse(r, &q, JS_ERR_CONSUMER_EPHEMERAL_WITH_DURABLE_NAME);
+        return;
+    }
+    create_checked(r, s, &q);
+    consumer_request_release(&q);
+}
+
+/* $JS.API.CONSUMER.CREATE.<stream>.<name>[.<filter>] */
+void api_consumer_create_named(struct api_request *r)
+{
+    struct consumer_request q;
+    struct stream *s = api_stream(r);
+    struct str filter;
+    struct str name = str_cut(r->tokens[1], '.', &filter);
+
+    if (s == NULL || !read_create(r, s, &q))
+        return;
+    if (filter.p != NULL) {
+        if (q.config.filter_subjects.n > 0) {
+            refuse(r, &q, JS_ERR_CONSUMER_MULTIPLE_FILTERS_NOT_ALLOWED);
+            return;
+        }
+        if (q.config.filter_subject == NULL || !str_eq(filter, str_of(q.config.filter_subject))) {
+            refuse(r, &q, JS_ERR_CONSUMER_CREATE_FILTER_SUBJECT_MISMATCH);
+            return;
+        }
+    }
+    if (q.config.durable_name != NULL && !str_eq(name, str_of(q.config.durable_name))) {
+        refuse(r, &q, JS_ERR_CONSUMER_DURABLE_NAME_NOT_MATCH_SUBJECT);
+        return;
+    }
+    if (q.config.name != NULL && !str_eq(name, str_of(q.config.name))) {
+        refuse(r, &q, JS_ERR_CONSUMER_DURABLE_NAME_NOT_MATCH_SUBJECT);
+        return;
+    }
+    if (q.config.name == NULL)
+        q.config.name = mem_strndup(name.p, name.n);
+    create_checked(r, s, &q);
+    consumer_request_release(&q);
+}
+
+void api_consumer_create_durable(struct api_request *r)
+{
+    struct consumer_request q;
+    struct stream *s = api_stream(r);
+
+    if (s == NULL || !read_create(r, s, &q))
+        return;
+    if (q.config.durable_name == NULL) {
+        refuse(r, &q, JS_ERR_CONSUMER_DURABLE_NAME_NOT_SET);
+        return;
+    }
+    if (!str_eq(r->tokens[1], str_of(q.config.durable_name))) {
+        refuse(r, &q, JS_ERR_CONSUMER_DURABLE_NAME_NOT_MATCH_SUBJECT);
+        return;
+    }
+    create_checked(r, s, &q);
+    consumer_request_release(&q);
+}
+
+/* ---- names, lists, info, delete --------------------------------------------------------------- */
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(struct consumer *const *) a)->name, (*(struct consumer *const *) b)->name);
+}
+
+/* All consumers in order of their names; the caller frees the array. */
+static struct consumer **sorted(const struct stream *s)
+{
+    struct consumer **all = mem_array(s->nconsumers + 1, sizeof(*all));
+    size_t n = 0;
+
+    LIST_FOREACH (l, &s->consumers)
+        all[n++] = LIST_ENTRY(l, struct consumer, stream_link);
+    qsort(all, n, sizeof(*all), by_name);
+    return all;
+}
+
+static void list(struct api_request *r, struct stream *s, unsigned page,
+                 void (*put)(struct consumer *c, struct buf *b))
+{
+    struct consumer **all = sorted(s);
+
+    buf_printf(&r->out, ",\"total\":%zu,\"offset\":%llu,\"limit\":%u,\"consumers\":[", s->nconsumers,
+               (unsigned long long) r->offset, page);
+    for (size_t i = r->offset; i < s->nconsumers && i < r->offset + page; i++) {
+        if (i > r->offset)
+            buf_putc(&r->out, ',');
+        put(all[i], &r->out);
+    }
+    buf_putc(&r->out, ']');
+    mem_free(all);
+    api_reply(r);
+}
+
+static void put_name(struct consumer *c, struct buf *b)
+{
+    jput_string(b, str_of(c->name));
+}
+
+static void put_object(struct consumer *c, struct buf *b)
+{
+    buf_putc(b, '{');
+    consumer_info(c, b);
+    buf_putc(b, '}');
+}
+
+void api_consumer_names(struct api_request *r)
+{
+    struct stream *s = api_stream(r);
+
+    if (s != NULL && api_read_offset(r))
+        list(r, s, NAMES_PAGE, put_name);
+}
+
+void api_consumer_list(struct api_request *r)
+{
+    struct stream *s = api_stream(r);
+
+    if (s != NULL && api_read_offset(r))
+        list(r, s, LIST_PAGE, put_object);
+}
+
+void api_consumer_info(struct api_request *r)
+{
+    struct stream *s = api_stream(r);
+    struct consumer *c;
+
+    if (s == NULL || !api_expect_empty(r) || (c = api_consumer(r, s)) == NULL)
+        return;
+    put_info(r, c);
+    api_reply(r);
+}
+
+struct ending {
+    struct store_req req;
+    struct api_request *r;
+};
+
+static void gone(struct store_req *req, enum err err)
+{
+    struct ending *e = CONTAINER_OF(req, struct ending, req);
+
+    if (err == ERR_OK) {
+        buf_puts(&e->r->out, ",\"success\":true");
+        api_reply(e->r);
+    } else {
+        api_error_kind(e->r, JS_ERR_INSUFFICIENT_RESOURCES);
+    }
+    mem_free(e);
+}
+
+void api_consumer_delete(struct api_request *r)
+{
+    struct stream *s = api_stream(r);
+    struct consumer *c;
+    struct ending *e;
+
+    if (s == NULL || !api_expect_empty(r) || (c = api_consumer(r, s)) == NULL)
+        return;
+    consumer_core_end_pulls(&c->core, STATUS_CONSUMER_DELETED);
+    consumer_run_effects(c);
+    e = mem_zalloc(sizeof(*e));
+    e->r = r;
+    e->req.done = gone;
+    store_object_delete(c->js->store, c->id, &e->req);
+    consumer_free(c);
+}

@@ -1,0 +1,371 @@
+/*
+ * js.c - JetStream of one worker: opening with what was recovered, the loop stage, the resolver, statistics, the end.
+ */
+#include "server/js/js_int.h"
+
+#include <string.h>
+
+#include "lib/base/mem.h"
+#include "lib/io/io.h"
+#include "lib/wire/ack_subject.h"
+#include "server/js/consumer_state.h"
+
+/* ---- shared ----------------------------------------------------------------------------------- */
+
+struct js_shared *js_shared_open(const struct options *options, struct store_dir *dir)
+{
+    struct js_shared *shared = mem_zalloc(sizeof(*shared));
+
+    (void) options;
+    shared->directory = directory_open(0x6d69646765u);
+    shared->dir = dir;
+    return shared;
+}
+
+void js_shared_close(struct js_shared *shared)
+{
+    directory_close(shared->directory);
+    mem_free(shared);
+}
+
+/* ---- recovery --------------------------------------------------------------------------------- */
+
+static void recover_stream(struct js *js, const struct store_object_view *v)
+{
+    struct stream_config config;
+    struct store_stream *store;
+    struct store_state st;
+    struct stream *s;
+    struct str blob;
+    int64_t created;
+
+    if (store_stream_attach(js->store, v->id, &stream_store_ops, NULL, &store, &blob) != ERR_OK) {
+        LOG_ERR(js->env->log, "Stream object %llu can not be attached and is left as it is",
+                (unsigned long long) v->id);
+        return;
+    }
+    if (!stream_parse(blob, &config, &created)) {
+        LOG_ERR(js->env->log, "Configuration of stream object %llu can not be read; it is left as it is",
+                (unsigned long long) v->id);
+        stream_config_release(&config);
+        return;
+    }
+    s = stream_new(js, &config, created);
+    store_stream_set_ctx(store, s);
+    stream_config_release(&config);
+    s->store = store;
+    s->id = v->id;
+    store_stream_state(store, &st);
+    s->assigned = s->durable = st.last_seq;
+    s->last_ts = st.last_ts;
+    stream_reader_init(s);
+    directory_claim(js->shared->directory, str_of(s->config.name), &s->config.subjects, js->env->worker);
+}
+
+static struct stream *stream_by_id(struct js *js, store_object_id id)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&js->streams, &it)) != NULL) {
+        struct stream *s = CONTAINER_OF(n, struct stream, node);
+        if (s->id == id)
+            return s;
+    }
+    return NULL;
+}
+
+static bool restore_core(struct consumer *c, struct str state, const struct store_object_view *v)
+{
+    bool ok = consumer_state_decode(&c->core, state);
+
+    for (unsigned i = 0; ok && i < v->ndeltas; i++)
+        ok = consumer_state_apply(&c->core, v->deltas[i]);
+    if (ok)
+        consumer_state_resume(&c->core, io_now(c->js->env->io));
+    return ok;
+}
+
+/* What can not be counted from memory at start-up begins at 0 and is corrected by the first removal or info. */
+static void restore_pending_count(struct consumer *c)
+{
+    uint64_t count = 0;
+
+    if (store_count(c->stream->store, c->core.next_seq, c->nfilters > 0 ? c->filters : NULL, c->nfilters,
+                    &count, NULL) == ERR_OK)
+        c->core.num_pending = count;
+}
+
+static void recover_consumer(struct js *js, const struct store_object_view *v)
+{
+    struct stream *s = stream_by_id(js, v->parent);
+    struct consumer_config config;
+    struct consumer *c;
+    struct str state;
+    int64_t created;
+    char *name;
+
+    if (s == NULL || !consumer_parse(v->full, &config, &name, &created, &state)) {
+        LOG_ERR(js->env->log, "Consumer object %llu can not be read; it is left as it is",
+                (unsigned long long) v->id);
+        return;
+    }
+    c = consumer_new(s, &config, name, created);
+    consumer_config_release(&config);
+    c->id = v->id;
+    if (!restore_core(c, state, v)) {
+        LOG_ERR(js->env->log, "State of consumer '%s > %s' is damaged; it is left as it is", s->config.name, name);
+        consumer_free(c);
+    } else {
+        restore_pending_count(c);
+        consumer_attach(c);
+        consumer_start(c);
+    }
+    mem_free(name);
+}
+
+static void recovered(void *ctx, const struct store_object_view *v)
+{
+    struct js *js = ctx;
+
+    if (v->kind == STORE_KIND_STREAM)
+        recover_stream(js, v);
+    else if (v->kind == JS_KIND_CONSUMER)
+        recover_consumer(js, v);
+}
+
+static void publish_all(struct js *js)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&js->streams, &it)) != NULL)
+        stream_publish_interest(CONTAINER_OF(n, struct stream, node));
+}
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+static void save_now(struct wheel_timer *t)
+{
+    struct js *js = CONTAINER_OF(t, struct js, save_timer);
+    js->save_due = true;
+}
+
+void js_open(struct env *env, struct js_shared *shared, struct store *store, struct js **out)
+{
+    struct js *js = mem_zalloc(sizeof(*js));
+
+    js->env = env;
+    js->shared = shared;
+    js->store = store;
+    nuid_init(&js->nuid, env->prng);
+    hmap_init(&js->streams);
+    list_init(&js->dirty_streams);
+    list_init(&js->ready);
+    list_init(&js->unsaved);
+    list_init(&js->requests);
+    wheel_timer_init(&js->save_timer, save_now);
+    *out = js;
+    store_recovered_each(store, recovered, js);
+    store_recovered_done(store);
+    publish_all(js);
+    router_set_resolver(env->router, js_resolve, js);
+    if (env->worker == 0)
+        api_listen(js);
+}
+
+static void end_all_pulls(struct js *js)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&js->streams, &it)) != NULL) {
+        struct stream *s = CONTAINER_OF(n, struct stream, node);
+        LIST_FOREACH (l, &s->consumers) {
+            struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
+            consumer_core_end_pulls(&c->core, STATUS_SERVER_SHUTDOWN);
+            consumer_run_effects(c);
+            consumer_save(c);
+        }
+    }
+}
+
+void js_shutdown(struct js *js, void (*closed)(void *ctx), void *ctx)
+{
+    js->stopping = true;
+    if (js->env->worker == 0)
+        api_stop(js);
+    end_all_pulls(js);
+    /* What was saved is in the store's hands; store_close makes it durable. */
+    closed(ctx);
+}
+
+void js_close(struct js *js)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+    struct list *l;
+
+    api_stop(js);
+    while ((n = hmap_each(&js->streams, &it)) != NULL)
+        stream_free(CONTAINER_OF(n, struct stream, node));
+    while ((l = list_first(&js->requests)) != NULL)
+        api_request_free(LIST_ENTRY(l, struct api_request, link));
+    io_timer_stop(js->env->io, &js->save_timer);
+    router_set_resolver(js->env->router, NULL, NULL);
+    hmap_deinit(&js->streams);
+    mem_free(js);
+}
+
+/* ---- the loop stage --------------------------------------------------------------------------- */
+
+static bool pump_ready(struct js *js)
+{
+    struct list now;
+    bool more = false;
+
+    list_init(&now);
+    list_splice(&now, &js->ready);
+    for (struct list *l = list_pop_front(&now); l != NULL; l = list_pop_front(&now)) {
+        struct consumer *c = LIST_ENTRY(l, struct consumer, ready_link);
+        if (consumer_pump(c)) {
+            consumer_wake(c);
+            more = true;
+        }
+    }
+    return more;
+}
+
+static void save_all(struct js *js)
+{
+    struct list *l;
+
+    js->save_due = false;
+    while ((l = list_first(&js->unsaved)) != NULL)
+        consumer_save(LIST_ENTRY(l, struct consumer, unsaved_link));
+}
+
+static void settle_streams(struct js *js)
+{
+    struct list *l;
+
+    while ((l = list_first(&js->dirty_streams)) != NULL)
+        stream_settle(LIST_ENTRY(l, struct stream, dirty_link));
+}
+
+bool js_step(struct js *js)
+{
+    struct io *io = js->env->io;
+    bool more = pump_ready(js);
+
+    if (js->save_due)
+        save_all(js);
+    else if (!list_empty(&js->unsaved) && !wheel_pending(&js->save_timer))
+        io_timer_start(io, &js->save_timer, io_now(io) + STATE_INTERVAL_NS);
+    settle_streams(js);
+    return more;
+}
+
+/* ---- small things ----------------------------------------------------------------------------- */
+
+void js_publish(struct js *js, struct str subject, struct str reply, struct str header, struct str payload)
+{
+    struct msg m = {
+        .subject = subject,
+        .reply = reply,
+        .header = header,
+        .payload = payload,
+        .flags = MSG_F_SYSTEM,
+    };
+
+    route_publish(js->env->router, js->env->account, &m);
+    route_flush(js->env->router);
+}
+
+bool js_resolve(void *ctx, struct account *a, struct str subject, struct route_target *out)
+{
+    struct js *js = ctx;
+    struct str tail, stream, consumer;
+
+    if (a != js->env->account)
+        return false;
+    if (str_starts(subject, STR("$JS.ACK."))) {
+        struct ack_subject ack;
+        if (!ack_subject_parse(subject, &ack))
+            return false;
+        return directory_consumer(js->shared->directory, ack.stream, ack.consumer, out);
+    }
+    if (str_starts(subject, STR("$JS.FC.")))
+        tail = str_skip(subject, 7);
+    else if (str_starts(subject, STR("$JS.API.CONSUMER.MSG.NEXT.")))
+        tail = str_skip(subject, 26);
+    else
+        return false;
+    stream = str_cut(tail, '.', &tail);
+    consumer = str_cut(tail, '.', &tail);
+    return directory_consumer(js->shared->directory, stream, consumer, out);
+}
+
+void js_stats(const struct js *js, struct js_stats *out)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    *out = js->stats;
+    while ((n = hmap_each(&js->streams, &it)) != NULL) {
+        struct stream *s = CONTAINER_OF(n, struct stream, node);
+        struct store_state st;
+        if (s->store == NULL)
+            continue;
+        store_stream_state(s->store, &st);
+        out->messages += st.msgs;
+        out->bytes += st.bytes;
+        if (s->config.storage == STORAGE_MEMORY)
+            out->memory += st.bytes;
+        else
+            out->storage += st.bytes;
+    }
+}
+
+static void put_consumers(struct stream *s, struct buf *out)
+{
+    bool first = true;
+
+    buf_puts(out, ",\"consumer_detail\":[");
+    LIST_FOREACH (l, &s->consumers) {
+        buf_puts(out, first ? "{" : ",{");
+        first = false;
+        consumer_info(LIST_ENTRY(l, struct consumer, stream_link), out);
+        buf_putc(out, '}');
+    }
+    buf_putc(out, ']');
+}
+
+void js_details(struct js *js, const struct js_detail_options *o, struct buf *out)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+    bool first = true;
+
+    buf_putc(out, '[');
+    while (o->streams && (n = hmap_each(&js->streams, &it)) != NULL) {
+        struct stream *s = CONTAINER_OF(n, struct stream, node);
+        if (s->store == NULL)
+            continue;
+        buf_puts(out, first ? "{\"name\":" : ",{\"name\":");
+        first = false;
+        jput_string(out, str_of(s->config.name));
+        buf_puts(out, ",\"created\":");
+        jput_time(out, s->created);
+        buf_puts(out, ",\"state\":");
+        stream_state_json(s, NULL, out);
+        if (o->config) {
+            buf_puts(out, ",\"config\":");
+            stream_config_write(out, &s->config, true);
+        }
+        if (o->consumers)
+            put_consumers(s, out);
+        buf_putc(out, '}');
+    }
+    buf_putc(out, ']');
+}
