@@ -299,26 +299,31 @@ void consumer_core_gone(struct consumer_core *c, uint64_t seq)
     consumer_core_removed(c, seq, seq);
 }
 
+static bool drop_one(struct consumer_core *c, struct pend *p)
+{
+    if (p == NULL)
+        return false;
+    consumer_log(c, OP_DROP, p->sseq);
+    drop_pending(c, p);
+    return true;
+}
+
 void consumer_core_removed(struct consumer_core *c, uint64_t first, uint64_t last)
 {
-    struct pend *p;
+    bool any = false;
 
     if (last - first < c->pending.count) {
         for (uint64_t seq = first; seq <= last; seq++)
-            if ((p = pend_find(&c->pending, seq)) != NULL) {
-                consumer_log(c, OP_DROP, seq);
-                drop_pending(c, p);
-            }
+            any |= drop_one(c, pend_find(&c->pending, seq));
     } else {
         LIST_FOREACH_SAFE (l, tmp, &c->pending.order) {
-            p = LIST_ENTRY(l, struct pend, order);
-            if (p->sseq < first || p->sseq > last)
-                continue;
-            consumer_log(c, OP_DROP, p->sseq);
-            drop_pending(c, p);
+            struct pend *p = LIST_ENTRY(l, struct pend, order);
+            if (p->sseq >= first && p->sseq <= last)
+                any |= drop_one(c, p);
         }
     }
-    move_floor(c);
+    if (any)
+        move_floor(c);
 }
 
 void consumer_core_appended(struct consumer_core *c, uint64_t matching)

@@ -79,6 +79,7 @@ static void restore_pending(struct consumer_core *c, uint64_t sseq, uint64_t dse
     p->core = c;
     p->dseq = dseq;
     p->deliveries = deliveries;
+    wheel_timer_init(&p->due, NULL);
     if (deliveries > 1)
         c->num_redelivered++;
 }
