@@ -18,16 +18,16 @@
  */
 #include "tests/sim/sim_disk.h"
 
+#include "lib/base/assert.h"
+#include "lib/base/bytes.h"
+#include "lib/base/hash.h"
+#include "tests/sim/sim_disk_int.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#include "lib/base/assert.h"
-#include "lib/base/bytes.h"
-#include "lib/base/hash.h"
-#include "tests/sim/sim_disk_int.h"
 
 /* ---- memory -----------------------------------------------------------------------------------
  */
@@ -71,18 +71,21 @@ static struct sim_page *page_new(const struct sim_page *like)
 
 static struct sim_page *page_get(struct sim_page *p)
 {
-    if (p != NULL) p->refs++;
+    if (p != NULL)
+        p->refs++;
     return p;
 }
 
 static void page_put(struct sim_page *p)
 {
-    if (p != NULL && --p->refs == 0) free(p);
+    if (p != NULL && --p->refs == 0)
+        free(p);
 }
 
 static void image_grow(struct sim_image *m, size_t npages)
 {
-    if (npages <= m->npages) return;
+    if (npages <= m->npages)
+        return;
     m->pages = sim_grow(m->pages, npages * sizeof(*m->pages));
     memset(m->pages + m->npages, 0, (npages - m->npages) * sizeof(*m->pages));
     m->npages = npages;
@@ -167,9 +170,11 @@ static void image_fill_holes(struct sim_image *m, uint64_t size, struct sim_page
     size_t n = (size_t) ((size + SIM_PAGE - 1) / SIM_PAGE);
     image_grow(m, n);
     for (size_t i = 0; i < n; i++) {
-        if (m->pages[i] == NULL) m->pages[i] = page_get(zero);
+        if (m->pages[i] == NULL)
+            m->pages[i] = page_get(zero);
     }
-    if (m->size < size) m->size = size;
+    if (m->size < size)
+        m->size = size;
 }
 
 static uint64_t image_used(const struct sim_image *m)
@@ -193,11 +198,13 @@ static uint64_t image_holes(const struct sim_image *m, uint64_t offset, size_t n
 static bool image_equal(const struct sim_image *a, const struct sim_image *b)
 {
     uint8_t x[SIM_PAGE], y[SIM_PAGE];
-    if (a->size != b->size) return false;
+    if (a->size != b->size)
+        return false;
     for (uint64_t at = 0; at < a->size; at += SIM_PAGE) {
         image_read(a, x, SIM_PAGE, at);
         image_read(b, y, SIM_PAGE, at);
-        if (memcmp(x, y, SIM_PAGE) != 0) return false;
+        if (memcmp(x, y, SIM_PAGE) != 0)
+            return false;
     }
     return true;
 }
@@ -230,7 +237,8 @@ static void change_free(struct sim_change *c)
 void sim_inode_drop(struct sim_disk *d, struct sim_inode *ino)
 {
     ASSERT(ino->refs > 0);
-    if (--ino->refs > 0) return;
+    if (--ino->refs > 0)
+        return;
     LIST_FOREACH_SAFE(it, tmp, &ino->changes)
     change_free(LIST_ENTRY(it, struct sim_change, link));
     image_free(&ino->seen);
@@ -243,7 +251,8 @@ void sim_inode_drop(struct sim_disk *d, struct sim_inode *ino)
 
 void sim_inode_unused(struct sim_disk *d, struct sim_inode *ino)
 {
-    if (ino->links != 0 || ino->opens != 0 || ino->dir) return;
+    if (ino->links != 0 || ino->opens != 0 || ino->dir)
+        return;
     uint64_t used = image_used(&ino->seen);
     ASSERT(d->used >= used);
     d->used -= used;
@@ -264,7 +273,8 @@ unsigned sim_disk_id(const struct sim_inode *ino)
 
 bool sim_disk_lock(struct sim_inode *ino)
 {
-    if (ino->locked) return false;
+    if (ino->locked)
+        return false;
     ino->locked = true;
     return true;
 }
@@ -299,8 +309,10 @@ uint64_t sim_disk_size(const struct sim_inode *ino)
 size_t sim_disk_read(const struct sim_inode *ino, void *into, size_t n, uint64_t offset)
 {
     uint64_t size = ino->seen.size;
-    if (offset >= size) return 0;
-    if (n > size - offset) n = (size_t) (size - offset);
+    if (offset >= size)
+        return 0;
+    if (n > size - offset)
+        n = (size_t) (size - offset);
     image_read(&ino->seen, into, n, offset);
     return n;
 }
@@ -308,12 +320,15 @@ size_t sim_disk_read(const struct sim_inode *ino, void *into, size_t n, uint64_t
 int sim_disk_write(struct sim_disk *d, struct sim_inode *ino, const void *bytes, size_t n,
                    uint64_t offset)
 {
-    if (n == 0) return 0;
+    if (n == 0)
+        return 0;
     uint64_t holes = image_holes(&ino->seen, offset, n);
-    if (holes > 0 && d->used + holes > d->capacity) return -ENOSPC;
+    if (holes > 0 && d->used + holes > d->capacity)
+        return -ENOSPC;
     d->used += holes;
     image_write(&ino->seen, bytes, n, offset);
-    if (ino->seen.size < offset + n) ino->seen.size = offset + n;
+    if (ino->seen.size < offset + n)
+        ino->seen.size = offset + n;
 
     uint64_t first = offset / SIM_SECTOR * SIM_SECTOR;
     uint64_t end = round_up(offset + n, SIM_SECTOR);
@@ -335,7 +350,8 @@ int sim_disk_truncate(struct sim_disk *d, struct sim_inode *ino, uint64_t size)
 int sim_disk_allocate(struct sim_disk *d, struct sim_inode *ino, uint64_t size)
 {
     uint64_t holes = image_holes(&ino->seen, 0, (size_t) size);
-    if (holes > 0 && d->used + holes > d->capacity) return -ENOSPC;
+    if (holes > 0 && d->used + holes > d->capacity)
+        return -ENOSPC;
     d->used += holes;
     image_fill_holes(&ino->seen, size, d->zero);
     change_new(d, ino, SIM_ALLOCATE, size, 0);
@@ -347,7 +363,8 @@ static void change_apply(struct sim_image *m, const struct sim_change *c, struct
     switch (c->kind) {
     case SIM_WRITE:
         image_write(m, c->data, c->n, c->offset);
-        if (m->size < c->size) m->size = c->size;
+        if (m->size < c->size)
+            m->size = c->size;
         break;
     case SIM_TRUNCATE:
         image_cut(m, c->size);
@@ -379,13 +396,15 @@ static void harden_all(struct sim_inode *ino)
         }
         change_free(c);
     }
-    if (whole) image_share(&ino->durable, &ino->seen);
+    if (whole)
+        image_share(&ino->durable, &ino->seen);
     ino->durable.size = ino->seen.size;
 }
 
 void sim_disk_harden(struct sim_disk *d, struct sim_inode *ino, uint64_t mark)
 {
-    if (list_empty(&ino->changes)) return;
+    if (list_empty(&ino->changes))
+        return;
     if (!ino->diverged && LIST_ENTRY(ino->changes.prev, struct sim_change, link)->seq <= mark) {
         harden_all(ino);
         return;
@@ -393,7 +412,8 @@ void sim_disk_harden(struct sim_disk *d, struct sim_inode *ino, uint64_t mark)
     LIST_FOREACH_SAFE(it, tmp, &ino->changes)
     {
         struct sim_change *c = LIST_ENTRY(it, struct sim_change, link);
-        if (c->seq > mark) break;
+        if (c->seq > mark)
+            break;
         change_apply(&ino->durable, c, d->zero);
         change_free(c);
     }
@@ -416,19 +436,22 @@ static void cut_write(struct sim_image *m, const struct sim_change *c, const str
 {
     size_t sectors = c->n / SIM_SECTOR;
     size_t whole = sectors;
-    if (cut->mode == SIM_CRASH_PREFIX) whole = (size_t) prng_below(cut->rng, sectors + 1);
+    if (cut->mode == SIM_CRASH_PREFIX)
+        whole = (size_t) prng_below(cut->rng, sectors + 1);
     bool scatter = cut->mode == SIM_CRASH_SUBSET || cut->mode == SIM_CRASH_GARBAGE;
     for (size_t i = 0; i < whole; i++) {
         uint8_t noise[SIM_SECTOR];
         const uint8_t *from = c->data + i * SIM_SECTOR;
         if (scatter && !chance(cut->rng, cut->keep)) {
-            if (cut->mode != SIM_CRASH_GARBAGE || !chance(cut->rng, 10)) continue;
+            if (cut->mode != SIM_CRASH_GARBAGE || !chance(cut->rng, 10))
+                continue;
             prng_fill(cut->rng, noise, sizeof(noise));
             from = noise;
         }
         image_write(m, from, SIM_SECTOR, c->offset + i * SIM_SECTOR);
     }
-    if (m->size < c->size && (!scatter || chance(cut->rng, 50))) m->size = c->size;
+    if (m->size < c->size && (!scatter || chance(cut->rng, 50)))
+        m->size = c->size;
 }
 
 static void cut_change(struct sim_image *m, const struct sim_change *c, struct sim_page *zero,
@@ -442,7 +465,8 @@ static void cut_change(struct sim_image *m, const struct sim_change *c, struct s
         keep = true;
         break;
     case SIM_CRASH_PREFIX:
-        if (c->seq > cut->seq) return;
+        if (c->seq > cut->seq)
+            return;
         keep = c->seq < cut->seq;
         break;
     default:
@@ -463,7 +487,8 @@ void sim_disk_fail_sync(struct sim_disk *d, struct sim_inode *ino, uint64_t mark
     LIST_FOREACH_SAFE(it, tmp, &ino->changes)
     {
         struct sim_change *c = LIST_ENTRY(it, struct sim_change, link);
-        if (c->seq > mark) break;
+        if (c->seq > mark)
+            break;
         ino->diverged = true;
         cut_change(&ino->durable, c, d->zero, &cut);
         change_free(c);
@@ -545,7 +570,8 @@ static void cut_names(struct sim_disk *d, const struct sim_disk *from, struct si
     LIST_FOREACH(it, &from->renames)
     {
         struct sim_name_change c = *LIST_ENTRY(it, struct sim_name_change, link);
-        if (!c.chosen) continue;
+        if (!c.chosen)
+            continue;
         c.dir = by_id[c.dir->id];
         c.dir2 = c.dir2 != NULL ? by_id[c.dir2->id] : NULL;
         c.ino = by_id[c.ino->id];
@@ -558,7 +584,8 @@ static void cut_names(struct sim_disk *d, const struct sim_disk *from, struct si
 static void finish_copy(struct sim_disk *d, const struct sim_disk *from, struct sim_inode **by_id)
 {
     for (unsigned id = 1; id <= from->last_id; id++) {
-        if (by_id[id] != NULL && by_id[id] != d->root) sim_inode_drop(d, by_id[id]);
+        if (by_id[id] != NULL && by_id[id] != d->root)
+            sim_inode_drop(d, by_id[id]);
     }
     free(by_id);
     d->used = 0;
@@ -631,7 +658,8 @@ struct digest {
 static void digest_file(void *ctx, const char *path, struct sim_inode *ino)
 {
     struct digest *g = ctx;
-    if (g->except != NULL && strncmp(path, g->except, strlen(g->except)) == 0) return;
+    if (g->except != NULL && strncmp(path, g->except, strlen(g->except)) == 0)
+        return;
     g->hash = hash_bytes(path, strlen(path), g->hash);
     g->hash = hash_mix(g->hash ^ sim_disk_size(ino), 0x9e3779b97f4a7c15u);
     for (uint64_t at = 0; at < ino->seen.size; at += SIM_PAGE) {
@@ -657,7 +685,8 @@ struct exporter {
 static void make_parents(char *path)
 {
     for (char *p = path + 1; *p != '\0'; p++) {
-        if (*p != '/') continue;
+        if (*p != '/')
+            continue;
         *p = '\0';
         mkdir(path, 0700);
         *p = '/';
@@ -680,7 +709,8 @@ static void export_file(void *ctx, const char *path, struct sim_inode *ino)
         size_t n = sim_disk_read(ino, page, SIM_PAGE, at);
         fwrite(page, 1, n, f);
     }
-    if (fclose(f) != 0) e->error = -errno;
+    if (fclose(f) != 0)
+        e->error = -errno;
 }
 
 int sim_disk_export(struct sim_disk *d, const char *real_dir)
@@ -708,7 +738,8 @@ void sim_disk_check(const struct sim_disk *d)
         }
         ASSERT(ino->diverged || image_equal(&all, &ino->seen));
         image_free(&all);
-        if (!ino->dir && (ino->links > 0 || ino->opens > 0)) used += image_used(&ino->seen);
+        if (!ino->dir && (ino->links > 0 || ino->opens > 0))
+            used += image_used(&ino->seen);
     }
     ASSERT(used == d->used);
 }

@@ -13,11 +13,11 @@
 #ifndef TESTS_SIM_DISK_H
 #define TESTS_SIM_DISK_H
 
+#include "lib/base/prng.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "lib/base/prng.h"
 
 struct sim_disk;
 struct sim_inode;

@@ -12,12 +12,12 @@
  * Syncing a file does not make its name durable, nor does a name make contents durable. A directory
  * that is not durable in its parent loses everything below it, however durable that is.
  */
+#include "lib/base/assert.h"
+#include "tests/sim/sim_disk_int.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "lib/base/assert.h"
-#include "tests/sim/sim_disk_int.h"
 
 /* ---- tables -----------------------------------------------------------------------------------
  */
@@ -72,7 +72,8 @@ static void names_delete(struct sim_disk *d, struct sim_names *t, const char *na
 {
     bool found;
     size_t i = names_at(t, name, &found);
-    if (!found) return;
+    if (!found)
+        return;
     struct sim_name gone = t->at[i];
     t->n--;
     memmove(t->at + i, t->at + i + 1, (t->n - i) * sizeof(*t->at));
@@ -96,7 +97,8 @@ static void adopt_names(struct sim_disk *d, struct sim_inode *dir)
         struct sim_name *e = &dir->durable_names.at[i];
         sim_names_set(d, &dir->seen_names, e->name, e->ino);
         e->ino->links++;
-        if (e->ino->dir) adopt_names(d, e->ino);
+        if (e->ino->dir)
+            adopt_names(d, e->ino);
     }
 }
 
@@ -116,16 +118,20 @@ static int walk_parent(struct sim_disk *d, const char *path, struct sim_inode **
     for (;;) {
         path += strspn(path, "/");
         size_t n = strcspn(path, "/");
-        if (n == 0) break;
-        if (n > 255) return -ENAMETOOLONG;
+        if (n == 0)
+            break;
+        if (n > 255)
+            return -ENAMETOOLONG;
         if (n == 1 && path[0] == '.') {
             path += n;
             continue;
         }
         if (name[0] != '\0') {
             at = names_get(&at->seen_names, name);
-            if (at == NULL) return -ENOENT;
-            if (!at->dir) return -ENOTDIR;
+            if (at == NULL)
+                return -ENOENT;
+            if (!at->dir)
+                return -ENOTDIR;
         }
         memcpy(name, path, n);
         name[n] = '\0';
@@ -140,7 +146,8 @@ static int walk(struct sim_disk *d, const char *path, struct sim_inode **out)
     char name[256];
     struct sim_inode *dir;
     int rc = walk_parent(d, path, &dir, name);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     *out = name[0] == '\0' ? dir : names_get(&dir->seen_names, name);
     return *out != NULL ? 0 : -ENOENT;
 }
@@ -175,7 +182,8 @@ static void renaming_free(struct sim_disk *d, struct sim_name_change *c)
 {
     list_remove(&c->link);
     sim_inode_drop(d, c->dir);
-    if (c->dir2 != NULL) sim_inode_drop(d, c->dir2);
+    if (c->dir2 != NULL)
+        sim_inode_drop(d, c->dir2);
     sim_inode_drop(d, c->ino);
     free(c->name);
     free(c->name2);
@@ -224,8 +232,10 @@ static void unlink_name(struct sim_disk *d, struct sim_inode *dir, const char *n
 int sim_disk_lookup(struct sim_disk *d, const char *path, struct sim_inode **out)
 {
     int rc = walk(d, path, out);
-    if (rc < 0) return rc;
-    if ((*out)->dir) return -EISDIR;
+    if (rc < 0)
+        return rc;
+    if ((*out)->dir)
+        return -EISDIR;
     sim_inode_hold(*out);
     (*out)->opens++;
     return 0;
@@ -236,8 +246,10 @@ static int add_name(struct sim_disk *d, const char *path, bool directory, struct
     char name[256];
     struct sim_inode *dir;
     int rc = walk_parent(d, path, &dir, name);
-    if (rc < 0) return rc;
-    if (name[0] == '\0' || names_get(&dir->seen_names, name) != NULL) return -EEXIST;
+    if (rc < 0)
+        return rc;
+    if (name[0] == '\0' || names_get(&dir->seen_names, name) != NULL)
+        return -EEXIST;
     struct sim_inode *ino = sim_inode_new(d, directory);
     link_name(d, dir, name, ino);
     renaming(d, SIM_LINK, dir, name, ino);
@@ -248,7 +260,8 @@ static int add_name(struct sim_disk *d, const char *path, bool directory, struct
 int sim_disk_create(struct sim_disk *d, const char *path, struct sim_inode **out)
 {
     int rc = add_name(d, path, false, out);
-    if (rc == 0) (*out)->opens++;
+    if (rc == 0)
+        (*out)->opens++;
     return rc;
 }
 
@@ -256,7 +269,8 @@ int sim_disk_mkdir(struct sim_disk *d, const char *path)
 {
     struct sim_inode *ino;
     int rc = add_name(d, path, true, &ino);
-    if (rc == 0) sim_inode_drop(d, ino);
+    if (rc == 0)
+        sim_inode_drop(d, ino);
     return rc;
 }
 
@@ -265,10 +279,13 @@ int sim_disk_unlink(struct sim_disk *d, const char *path)
     char name[256];
     struct sim_inode *dir;
     int rc = walk_parent(d, path, &dir, name);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     struct sim_inode *ino = names_get(&dir->seen_names, name);
-    if (ino == NULL) return -ENOENT;
-    if (ino->dir) return -EISDIR;
+    if (ino == NULL)
+        return -ENOENT;
+    if (ino->dir)
+        return -EISDIR;
     renaming(d, SIM_UNLINK, dir, name, ino);
     unlink_name(d, dir, name);
     return 0;
@@ -279,11 +296,15 @@ int sim_disk_rmdir(struct sim_disk *d, const char *path)
     char name[256];
     struct sim_inode *dir;
     int rc = walk_parent(d, path, &dir, name);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     struct sim_inode *ino = names_get(&dir->seen_names, name);
-    if (ino == NULL) return -ENOENT;
-    if (!ino->dir) return -ENOTDIR;
-    if (ino->seen_names.n > 0) return -ENOTEMPTY;
+    if (ino == NULL)
+        return -ENOENT;
+    if (!ino->dir)
+        return -ENOTDIR;
+    if (ino->seen_names.n > 0)
+        return -ENOTEMPTY;
     touches(renaming(d, SIM_UNLINK, dir, name, ino), ino, NULL);
     unlink_name(d, dir, name);
     return 0;
@@ -294,14 +315,20 @@ int sim_disk_rename(struct sim_disk *d, const char *from, const char *to)
     char name[256], name2[256];
     struct sim_inode *dir, *dir2;
     int rc = walk_parent(d, from, &dir, name);
-    if (rc == 0) rc = walk_parent(d, to, &dir2, name2);
-    if (rc < 0) return rc;
+    if (rc == 0)
+        rc = walk_parent(d, to, &dir2, name2);
+    if (rc < 0)
+        return rc;
     struct sim_inode *ino = names_get(&dir->seen_names, name);
     struct sim_inode *old = names_get(&dir2->seen_names, name2);
-    if (ino == NULL || name2[0] == '\0') return -ENOENT;
-    if (old == ino) return 0;
-    if (old != NULL && (old->dir || ino->dir)) return old->dir ? -EISDIR : -ENOTDIR;
-    if (old != NULL) unlink_name(d, dir2, name2);
+    if (ino == NULL || name2[0] == '\0')
+        return -ENOENT;
+    if (old == ino)
+        return 0;
+    if (old != NULL && (old->dir || ino->dir))
+        return old->dir ? -EISDIR : -ENOTDIR;
+    if (old != NULL)
+        unlink_name(d, dir2, name2);
     touches(renaming(d, SIM_RENAME, dir, name, ino), dir2, name2);
     link_name(d, dir2, name2, ino);
     unlink_name(d, dir, name);
@@ -321,10 +348,12 @@ static void unmark(const struct sim_disk *d)
  * that going from new to old, everything that a chosen change follows is chosen too. */
 static void close_over(struct sim_name_change *c)
 {
-    if (!c->chosen && !c->dir->marked && (c->dir2 == NULL || !c->dir2->marked)) return;
+    if (!c->chosen && !c->dir->marked && (c->dir2 == NULL || !c->dir2->marked))
+        return;
     c->chosen = true;
     c->dir->marked = true;
-    if (c->dir2 != NULL) c->dir2->marked = true;
+    if (c->dir2 != NULL)
+        c->dir2->marked = true;
 }
 
 /* From the change at `it` back to the oldest. */
@@ -339,7 +368,8 @@ static void harden_chosen(struct sim_disk *d)
     LIST_FOREACH_SAFE(it, tmp, &d->renames)
     {
         struct sim_name_change *c = LIST_ENTRY(it, struct sim_name_change, link);
-        if (!c->chosen) continue;
+        if (!c->chosen)
+            continue;
         sim_rename_apply(d, c);
         renaming_free(d, c);
     }
@@ -349,8 +379,10 @@ int sim_disk_sync_dir(struct sim_disk *d, const char *path)
 {
     struct sim_inode *dir;
     int rc = walk(d, path, &dir);
-    if (rc < 0) return rc;
-    if (!dir->dir) return -ENOTDIR;
+    if (rc < 0)
+        return rc;
+    if (!dir->dir)
+        return -ENOTDIR;
     unmark(d);
     dir->marked = true;
     close_over_from(d, d->renames.prev);
@@ -363,7 +395,8 @@ void sim_disk_journal_tick(struct sim_disk *d, struct prng *rng)
     uint64_t n = 0;
     LIST_FOREACH(it, &d->renames)
     n++;
-    if (n == 0) return;
+    if (n == 0)
+        return;
     struct list *it = d->renames.next;
     for (uint64_t skip = prng_below(rng, n); skip > 0; skip--)
         it = it->next;
@@ -399,8 +432,10 @@ int sim_disk_list(struct sim_disk *d, const char *path, void (*each)(void *ctx, 
 {
     struct sim_inode *dir;
     int rc = walk(d, path, &dir);
-    if (rc < 0) return rc;
-    if (!dir->dir) return -ENOTDIR;
+    if (rc < 0)
+        return rc;
+    if (!dir->dir)
+        return -ENOTDIR;
     /* The callback may change the directory: names are copied first. */
     size_t n = dir->seen_names.n;
     char **names = sim_alloc((n + 1) * sizeof(*names));
@@ -421,7 +456,8 @@ static void walk_dir(struct sim_inode *dir, char *path, size_t n,
         const struct sim_name *e = &dir->seen_names.at[i];
         size_t m = strlen(e->name);
         ASSERT(n + m + 2 < 4096);
-        if (n > 0) path[n] = '/';
+        if (n > 0)
+            path[n] = '/';
         size_t at = n > 0 ? n + 1 : 0;
         memcpy(path + at, e->name, m + 1);
         if (e->ino->dir)

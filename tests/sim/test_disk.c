@@ -1,11 +1,11 @@
 /*
  * test_disk.c - the simulated disk keeps exactly what its fault model promises, and loses the rest.
  */
-#include <errno.h>
-#include <string.h>
-
 #include "tests/lib/runner.h"
 #include "tests/sim/sim_disk.h"
+
+#include <errno.h>
+#include <string.h>
 
 #define CAPACITY (1u << 20)
 
@@ -33,8 +33,10 @@ static char peek(struct sim_disk *d, const char *path, uint64_t offset)
 {
     struct sim_inode *ino;
     char c;
-    if (sim_disk_lookup(d, path, &ino) < 0) return NONE;
-    if (sim_disk_read(ino, &c, 1, offset) == 0) c = END;
+    if (sim_disk_lookup(d, path, &ino) < 0)
+        return NONE;
+    if (sim_disk_read(ino, &c, 1, offset) == 0)
+        c = END;
     sim_disk_release(d, ino);
     return c;
 }
