@@ -485,6 +485,68 @@ TEST(open_files_stay_below_the_limit)
     conformance_close(io);
 }
 
+/* ---- choosing a backend ---------------------------------------------------------------------- */
+
+struct lines {
+    struct log log;
+    char last[256];
+};
+
+static void keep_line(struct log *log, enum log_level level, const char *text)
+{
+    struct lines *l = CONTAINER_OF(log, struct lines, log);
+
+    (void) level;
+    snprintf(l->last, sizeof(l->last), "%s", text);
+}
+
+TEST(auto_falls_back_and_says_why)
+{
+    struct lines lines = {.log = {.line = keep_line, .enabled = ~0u}};
+    struct io_config config;
+    struct io *io = NULL;
+
+    io_config_init(&config);
+    config.log = &lines.log;
+    config.uring_errno = EPERM;
+    ck_assert_int_eq(io_open(&config, &io), 0);
+    ck_assert_str_eq(io_backend_name(io), "libevent");
+    ck_assert_str_eq(io_backend_reason(io), "io_uring_setup: Operation not permitted");
+    ck_assert_str_eq(lines.last, "I/O backend: libevent (io_uring_setup: Operation not permitted)");
+    io_close(io);
+}
+
+TEST(asked_for_io_uring_it_does_not_fall_back)
+{
+    struct lines lines = {.log = {.line = keep_line, .enabled = ~0u}};
+    struct io_config config;
+    struct io *io = NULL;
+
+    io_config_init(&config);
+    config.backend = IO_BACKEND_URING;
+    config.log = &lines.log;
+    config.uring_errno = ENOSYS;
+    ck_assert_int_eq(io_open(&config, &io), -ENOSYS);
+    ck_assert_ptr_null(io);
+    ck_assert_str_eq(lines.last, "I/O backend: io_uring_setup: Function not implemented");
+}
+
+TEST(the_choice_is_logged)
+{
+    struct lines lines = {.log = {.line = keep_line, .enabled = ~0u}};
+    struct io_config config;
+    char expected[256];
+    struct io *io = NULL;
+
+    io_config_init(&config);
+    config.backend = host_backend;
+    config.log = &lines.log;
+    ck_assert_int_eq(io_open(&config, &io), 0);
+    snprintf(expected, sizeof(expected), "I/O backend: %s (asked for)", io_backend_name(io));
+    ck_assert_str_eq(lines.last, expected);
+    io_close(io);
+}
+
 /* ---- a full disk ----------------------------------------------------------------------------- */
 
 static int64_t commit_zeros(struct io *io, struct io_file *file, size_t n, uint64_t at)
@@ -549,6 +611,9 @@ static const struct runner_case cases[] = {
     RUN(descriptors_run_out),
     RUN(nothing_is_left_open),
     RUN(open_files_stay_below_the_limit),
+    RUN(auto_falls_back_and_says_why),
+    RUN(asked_for_io_uring_it_does_not_fall_back),
+    RUN(the_choice_is_logged),
     RUN(the_disk_is_full),
 };
 
