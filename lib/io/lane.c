@@ -3,7 +3,7 @@
  *
  * Shared words: `published` (the sender's: items the receiver may take) and `consumed` (the receiver's: items
  * whose effects have happened), both counting from the start and never wrapping in practice (2^64), and
- * `spilled`. The slot of item number i is i & mask; it is free again once i is consumed. The sender keeps the
+ * `wanted`. The slot of item number i is i & mask; it is free again once i is consumed. The sender keeps the
  * size of every item in a slot array of its own and so learns what is in flight from `consumed` alone.
  *
  *   0 <= consumed <= popped <= published <= filled <= consumed + slots
@@ -13,9 +13,9 @@
  * same way back. That is all the ring needs. Waking is io_wake's: a release exchange after the store of
  * published, see io_host.c for why no wake is lost.
  *
- * Spilling. A sender that goes to sleep with a list that did not fit has to be woken when there is room.
- * It sets spilled and then looks at consumed once more; a receiver that finds its lane empty stores consumed
- * and then looks at spilled. These four are sequentially consistent: not both can miss the other. The
+ * Room and fences. A sender that goes to sleep with a list that did not fit, or waiting for a fence, has to be
+ * woken. It sets wanted and then looks at consumed once more; a receiver that finds its lane empty stores
+ * consumed and then looks at wanted. These four are sequentially consistent: not both can miss the other. The
  * receiver pays for it once per emptied lane, not per item.
  */
 #include "lib/io/lane.h"
@@ -41,7 +41,7 @@ struct lane {
 
     /* Shared. */
     _Alignas(CACHE_LINE) atomic_ullong published;
-    atomic_bool spilled;
+    atomic_bool wanted;
     _Alignas(CACHE_LINE) atomic_ullong consumed;
 
     /* The sender's. */
@@ -169,7 +169,7 @@ void lane_flush(struct lane *l)
     publish(l);
     if (l->overflow == NULL)
         return;
-    atomic_store(&l->spilled, true);
+    atomic_store(&l->wanted, true);
     look(l, memory_order_seq_cst);
     fill_from_overflow(l);
     publish(l);
@@ -183,6 +183,13 @@ uint64_t lane_sent(const struct lane *l)
 uint64_t lane_consumed(const struct lane *l)
 {
     return atomic_load_explicit(&l->consumed, memory_order_acquire);
+}
+
+bool lane_ask_wake(struct lane *l)
+{
+    atomic_store(&l->wanted, true);
+    look(l, memory_order_seq_cst);
+    return l->seen != l->pushed;
 }
 
 bool lane_above_mark(struct lane *l)
@@ -201,8 +208,8 @@ static void found_empty(struct lane *l)
         return;
     l->told = true;
     atomic_store(&l->consumed, l->done);
-    if (atomic_load(&l->spilled)) {
-        atomic_store(&l->spilled, false);
+    if (atomic_load(&l->wanted)) {
+        atomic_store(&l->wanted, false);
         if (l->from != NULL)
             io_wake(l->from);
     }

@@ -28,7 +28,7 @@ struct lane;
 /* slots: a power of two; mark_bytes: socket input above this stops. `to` is the receiver's loop. */
 struct lane *lane_open(struct io *to, uint32_t slots, uint64_t mark_bytes);
 /* The sender's loop, to be woken when a ring that was full has been emptied and items wait in the overflow
- * list. Before the first push; without it somebody else must see to it that the sender flushes again. */
+ * list, and for lane_ask_wake. Before the first push; without it somebody else must see to it that the sender flushes again. */
 void lane_set_sender(struct lane *l, struct io *from);
 /* Both workers have stopped: the items still inside one by one, also those that were never flushed. */
 struct lane_item *lane_drain(struct lane *l);
@@ -40,6 +40,10 @@ void lane_push(struct lane *l, struct lane_item *item);
 void lane_flush(struct lane *l); /* publishes what was pushed, at the end of an iteration; wakes at most once */
 uint64_t lane_sent(const struct lane *l);
 uint64_t lane_consumed(const struct lane *l);
+/* The sender is about to wait for what it sent to be consumed (for a fence, or below the mark): its loop
+ * (lane_set_sender) is woken when the receiver has consumed everything that was flushed. Asked once per wait; a
+ * busy loop that looks at lane_consumed in every iteration need not ask. False: all is consumed already. */
+bool lane_ask_wake(struct lane *l);
 bool lane_above_mark(struct lane *l);
 
 /* Receiver. NULL when empty. The item is the receiver's from now on; lane_done counts it as consumed (after
