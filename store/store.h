@@ -286,6 +286,7 @@ enum store_read {
 };
 
 struct store_batch;
+struct filter;
 
 struct store_reader {
     /* The owner's. */
@@ -297,7 +298,7 @@ struct store_reader {
     const struct str *filters;   /* NULL = everything */
     unsigned nfilters;
     struct store_batch *batch;
-    uint32_t index;
+    struct filter *filter; /* NULL = everything; shared by readers with the same filters */
     struct list link;
     struct list wait_link;
     bool waiting;

@@ -1,0 +1,249 @@
+/*
+ * append.c - the hot path: store_append.
+ *
+ * store_append is one pass: find the subject, copy the record into the open batch (batch_append
+ * sums it), note id and size in the segment's column, count. All sizes were checked before, so a
+ * full batch is the only slow case: it is closed and a new one opened, which may need the next
+ * segment. A batch is built for one segment, whose salt seeds its checksums; therefore the segment
+ * is chosen when the batch is opened, by the worst case of what lies before it (segment->reserved).
+ * The file of that segment may still be in the making: appends go on, commits wait.
+ */
+#include "store/store_impl.h"
+
+#include <string.h>
+
+/* Body of an open batch: as much as the stream filled lately. */
+#define BODY_MIN 2048u
+#define BODY_MAX BATCH_BODY
+/* Alignment that the commits of a segment can cost per batch. */
+#define BATCH_SLACK SEGMENT_PAGE
+/* Sequences of one segment: reached by skips only. */
+#define SEGMENT_SPAN_MAX (1u << 31)
+
+/* ---- opening and closing batches ------------------------------------------------------------- */
+
+void stream_mark_dirty(struct store_stream *s)
+{
+    if (s->dirty)
+        return;
+    s->dirty = true;
+    list_push_back(&s->store->dirty, &s->dirty_link);
+}
+
+/* The open batch is full or its commit begins. */
+void stream_gather_open(struct store_stream *s)
+{
+    struct store_batch *b = s->open;
+    struct store *st = s->store;
+
+    if (b == NULL)
+        return;
+    s->open = NULL;
+    region_trim(&st->body, b->builder.body + batch_body_bytes(&b->builder),
+                b->builder.body + b->builder.body_cap);
+    region_trim(&st->meta, b->builder.meta + batch_meta_bytes(&b->builder),
+                b->builder.meta + b->builder.meta_cap);
+    b->count = b->span = b->builder.count;
+    b->bytes = batch_bytes(&b->builder);
+    b->segment->reserved -= b->reserved;
+    b->reserved = b->bytes + BATCH_SLACK;
+    b->segment->reserved += b->reserved;
+    list_push_back(&s->gathered, &b->link);
+    s->gathered_bytes += b->bytes;
+    s->gathered_n++;
+    if (b->bytes > s->body_hint / 2 && s->body_hint < BODY_MAX)
+        s->body_hint *= 2;
+    else if (b->bytes < s->body_hint / 8 && s->body_hint > BODY_MIN)
+        s->body_hint /= 2;
+}
+
+/* The segment that a batch of at most `bytes` may be built for. */
+static enum err segment_for(struct store_stream *s, uint64_t bytes, uint64_t first_seq)
+{
+    struct segment *seg = s->active;
+
+    if (seg->end + seg->reserved + bytes + BATCH_SLACK <= seg->capacity &&
+        first_seq - seg->base_seq < SEGMENT_SPAN_MAX) {
+        if (s->next == NULL && seg->end + seg->reserved > seg->capacity / 2 && !s->no_space &&
+            s->disk_bytes > 0) {
+            s->next = segment_new(s, s->next_number++, segment_next_capacity(s, 0));
+            segment_prepare(s->next);
+        }
+        return ERR_OK;
+    }
+    if (s->next != NULL && s->next->capacity < SEGMENT_HEADER + bytes + BATCH_SLACK) {
+        /* An unusually big message: the prepared file waits for its turn behind a file of the right
+         * size. */
+        segment_discard(s->next);
+        s->next = NULL;
+    }
+    if (s->next == NULL) {
+        if (s->no_space)
+            return ERR_NO_SPACE;
+        s->next = segment_new(s, s->next_number++, segment_next_capacity(s, bytes));
+        segment_prepare(s->next);
+    }
+    if (s->no_space)
+        return ERR_NO_SPACE;
+    seg = s->next;
+    s->next = NULL;
+    segment_activate(seg, first_seq);
+    return ERR_OK;
+}
+
+static enum err open_batch(struct store_stream *s, size_t need)
+{
+    struct store *st = s->store;
+    uint32_t body = s->body_hint, meta;
+    struct region meta_region, body_region;
+    enum err err;
+
+    while (body < need && body < BODY_MAX)
+        body *= 2;
+    if (body < need)
+        body = (uint32_t) round_up(need, 8);
+    meta = body > BODY_MAX ? BATCH_HEADER + BATCH_ENTRY : (uint32_t) BATCH_HEADER + body / 4;
+    if (meta > BATCH_META)
+        meta = BATCH_META;
+    if (s->active->column.n == UINT32_MAX)
+        return ERR_LIMIT;
+    err = segment_for(s, (uint64_t) body + meta, s->last_assigned + 1);
+    if (err != ERR_OK)
+        return err;
+    if (!region_take(st, &st->meta, meta, &meta_region))
+        return ERR_NO_MEMORY;
+    if (!region_take(st, &st->body, body, &body_region)) {
+        chunk_put(meta_region.chunk, st->chunks);
+        return ERR_NO_MEMORY;
+    }
+    struct store_batch *b = batch_new(s);
+    b->segment = s->active;
+    b->first_seq = s->last_assigned + 1;
+    b->ordinal = s->active->column.n;
+    b->meta_chunk = meta_region.chunk;
+    b->body_chunk = body_region.chunk;
+    b->reserved = body + meta + BATCH_SLACK;
+    b->segment->reserved += b->reserved;
+    batch_open(&b->builder, meta_region.p, meta_region.bytes, body_region.p, body_region.bytes,
+               b->segment->salt, b->first_seq);
+    s->open = b;
+    return ERR_OK;
+}
+
+/* ---- append ---------------------------------------------------------------------------------- */
+
+static enum err refuse(const struct store_stream *s)
+{
+    return s->state == STREAM_FAILED ? ERR_FAILED : ERR_CLOSED;
+}
+
+static enum err check_sizes(const struct store_append *m)
+{
+    if (m->subject.n > STORE_SUBJECT_MAX || m->header.n > STORE_HEADER_MAX ||
+        m->payload.n > STORE_PAYLOAD_MAX)
+        return ERR_TOO_LARGE;
+    return ERR_OK;
+}
+
+/* Closes the open batch if there is one, opens one that holds the message, and adds it there. */
+static __attribute__((noinline)) enum err append_slow(struct store_stream *s,
+                                                      const struct store_append *m, int64_t ts,
+                                                      unsigned flags)
+{
+    stream_gather_open(s);
+    enum err err = open_batch(s, batch_body_need(m->subject.n, m->header.n, m->payload.n));
+    if (err != ERR_OK)
+        return err;
+    bool fits = batch_append(&s->open->builder, m->subject, m->header, m->payload, ts, flags);
+    ASSERT(fits);
+    return ERR_OK;
+}
+
+static inline struct subject *find_subject(struct store_stream *s, struct str text)
+{
+    struct subject *sub = s->memo;
+
+    if (sub != NULL && sub->len == text.n && memcmp(sub->text, text.p, text.n) == 0)
+        return sub;
+    sub = subjects_intern(&s->subjects, text);
+    if (UNLIKELY(sub->msgs == 0 && sub->pending == 0))
+        filters_forget_id(s, sub->id);
+    s->memo = sub;
+    return sub;
+}
+
+enum err store_append(struct store_stream *s, const struct store_append *m, uint64_t *seq)
+{
+    struct store *st = s->store;
+    int64_t ts = m->ts >= s->last_ts_assigned ? m->ts : s->last_ts_assigned;
+    enum err err;
+
+    if (UNLIKELY(s->state != STREAM_ACTIVE || st->closing))
+        return refuse(s);
+    if (UNLIKELY(m->subject.n > STORE_SUBJECT_MAX ||
+                 (m->header.n | m->payload.n) > STORE_HEADER_MAX) &&
+        (err = check_sizes(m)) != ERR_OK)
+        return err;
+    size_t n = batch_record_bytes(m->subject.n, m->header.n, m->payload.n);
+    if (UNLIKELY(st->staging + n > st->options.staging_bytes && st->staging > 0))
+        return ERR_LIMIT;
+    unsigned flags = (m->flags & STORE_MSG_HAS_ID) != 0 ? BATCH_HAS_IDS : 0;
+    if (UNLIKELY(s->open == NULL ||
+                 !batch_append(&s->open->builder, m->subject, m->header, m->payload, ts, flags)) &&
+        (err = append_slow(s, m, ts, flags)) != ERR_OK)
+        return err;
+
+    struct subject *sub = find_subject(s, m->subject);
+    uint64_t size = store_msg_bytes(s->level, m->subject.n, m->header.n, m->payload.n);
+    *seq = ++s->last_assigned;
+    s->last_ts_assigned = ts;
+    sub->last_assigned = s->last_assigned;
+    sub->pending++;
+    column_add(&s->active->column, sub->id, (uint32_t) size);
+    s->open->size += size;
+    s->open_msgs++;
+    s->open_size += size;
+    st->staging += n;
+    stream_mark_dirty(s);
+    return ERR_OK;
+}
+
+/* ---- skip ------------------------------------------------------------------------------------ */
+
+#define SKIP_MAX (1u << 30)
+
+enum err store_skip(struct store_stream *s, uint64_t n, uint64_t *last_seq)
+{
+    struct store *st = s->store;
+    struct region meta;
+    enum err err;
+
+    if (s->state != STREAM_ACTIVE || st->closing)
+        return refuse(s);
+    if (n == 0 || n > SKIP_MAX)
+        return n == 0 ? ERR_INVALID : ERR_TOO_LARGE;
+    stream_gather_open(s);
+    err = segment_for(s, BATCH_HEADER, s->last_assigned + 1);
+    if (err != ERR_OK)
+        return err;
+    if (!region_take(st, &st->meta, BATCH_HEADER, &meta))
+        return ERR_NO_MEMORY;
+    struct store_batch *b = batch_new(s);
+    b->segment = s->active;
+    b->first_seq = s->last_assigned + 1;
+    b->ordinal = s->active->column.n;
+    b->meta_chunk = meta.chunk;
+    b->builder.meta = meta.p;
+    b->skip = true;
+    b->span = (uint32_t) n;
+    b->bytes = BATCH_HEADER;
+    b->reserved = BATCH_HEADER + BATCH_SLACK;
+    b->segment->reserved += b->reserved;
+    list_push_back(&s->gathered, &b->link);
+    s->gathered_bytes += b->bytes;
+    s->gathered_n++;
+    s->last_assigned += n;
+    *last_seq = s->last_assigned;
+    stream_mark_dirty(s);
+    return ERR_OK;
+}

@@ -1,0 +1,347 @@
+/*
+ * cache.c - batches in memory: the rooms they are built in, who holds them, and how cold ones come
+ * back.
+ *
+ * A store_batch is one batch, being built, in flight, or durable. It holds one reference on each
+ * chunk it lies in; chunks are shared by neighbours: open batches get regions of a chunk (2 to 64
+ * KiB, as much as the stream filled lately), and give back what they did not use when they are
+ * closed. A thousand quiet streams with an open batch each hold 2 MB so, not 80.
+ *
+ * States: open -> gathered -> in a commit -> durable -> (unwritten: only the log has it on disk) ->
+ * cached -> evicted. Only a cached batch without references may be evicted; that is the LRU list.
+ * Batches of memory streams never get there: they are freed when their last message goes.
+ *
+ * A cold batch is fetched together with its neighbours (up to FETCH_BYTES in one read), because
+ * somebody who reads one mostly reads on. Every record is verified then, once; damaged ones are
+ * counted and reported as lost, and read as gone. A header that does not verify costs the whole
+ * batch, never its neighbours.
+ */
+#include "lib/base/mem.h"
+#include "store/store_impl.h"
+
+#include <string.h>
+
+#define FETCH_BYTES (256u << 10)
+
+struct fetch {
+    struct list link; /* segment->fetches */
+    struct segment *segment;
+    uint32_t first, n; /* entries */
+    struct chunk *chunk;
+    struct io_op op;
+    struct list waiters; /* store_reader.wait_link */
+};
+
+/* ---- regions --------------------------------------------------------------------------------- */
+
+bool region_take(struct store *st, struct region_pool *pool, uint32_t bytes, struct region *out)
+{
+    bytes = (uint32_t) round_up(bytes, 8);
+    if (bytes > pool->class_bytes) {
+        struct chunk *own = chunk_alloc(st->chunks, bytes);
+        if (own == NULL)
+            return false;
+        own->len = bytes;
+        *out = (struct region){own, own->data, bytes};
+        return true;
+    }
+    if (pool->chunk == NULL || pool->chunk->cap - pool->used < bytes) {
+        struct chunk *fresh = chunk_alloc(st->chunks, pool->class_bytes);
+        if (fresh == NULL)
+            return false;
+        if (pool->chunk != NULL)
+            chunk_put(pool->chunk, st->chunks);
+        pool->chunk = fresh;
+        pool->used = 0;
+    }
+    chunk_get(pool->chunk);
+    *out = (struct region){pool->chunk, pool->chunk->data + pool->used, bytes};
+    pool->used += bytes;
+    pool->chunk->len = pool->used;
+    return true;
+}
+
+void region_trim(struct region_pool *pool, const uint8_t *end_used, const uint8_t *end)
+{
+    if (pool->chunk == NULL || end != pool->chunk->data + pool->used)
+        return;
+    pool->used = (uint32_t) round_up((uint64_t) (end_used - pool->chunk->data), 8);
+}
+
+/* ---- batches --------------------------------------------------------------------------------- */
+
+struct store_batch *batch_new(struct store_stream *s)
+{
+    struct store_batch *b = mem_zalloc(sizeof(*b));
+
+    list_init(&b->link);
+    list_init(&b->write);
+    b->stream = s;
+    return b;
+}
+
+void batch_free(struct store_batch *b)
+{
+    struct chunk_pool *chunks = b->stream->store->chunks;
+
+    ASSERT(b->refs == 0 && !b->cached);
+    list_remove(&b->link);
+    list_remove(&b->write);
+    if (b->meta_chunk != NULL)
+        chunk_put(b->meta_chunk, chunks);
+    if (b->body_chunk != NULL)
+        chunk_put(b->body_chunk, chunks);
+    mem_free(b->bad);
+    mem_free(b);
+}
+
+uint64_t batch_memory(const struct store_batch *b)
+{
+    return b->bytes + sizeof(*b);
+}
+
+static void evict(struct store *st, struct store_batch *b)
+{
+    ASSERT(b->cached && b->refs == 0);
+    b->cached = false;
+    st->cache.bytes -= batch_memory(b);
+    b->segment->entries[b->entry].mem = NULL;
+    batch_free(b);
+}
+
+void batch_unref(struct store_batch *b)
+{
+    ASSERT(b->refs > 0);
+    if (--b->refs > 0)
+        return;
+    if (b->segment == NULL) { /* its segment was released meanwhile */
+        batch_free(b);
+        return;
+    }
+    if (b->cached) {
+        struct store *st = b->stream->store;
+        list_push_front(&st->cache.lru, &b->link);
+        if (st->cache.bytes > st->cache.limit)
+            cache_shrink(st, st->cache.limit);
+    }
+}
+
+void cache_add(struct store *st, struct store_batch *b)
+{
+    ASSERT(b->durable && !b->cached && !list_linked(&b->write));
+    b->cached = true;
+    st->cache.bytes += batch_memory(b);
+    if (b->refs == 0)
+        list_push_front(&st->cache.lru, &b->link);
+    if (st->cache.bytes > st->cache.limit)
+        cache_shrink(st, st->cache.limit);
+}
+
+void cache_touch(struct store *st, struct store_batch *b)
+{
+    if (!b->cached || !list_linked(&b->link))
+        return;
+    list_remove(&b->link);
+    list_push_front(&st->cache.lru, &b->link);
+}
+
+void cache_shrink(struct store *st, uint64_t limit)
+{
+    while (st->cache.bytes > limit && !list_empty(&st->cache.lru))
+        evict(st, LIST_ENTRY(st->cache.lru.prev, struct store_batch, link));
+}
+
+/* ---- fetching -------------------------------------------------------------------------------- */
+
+static void count_lost(struct store_batch *b, uint64_t records, uint64_t bytes)
+{
+    struct store_stream *s = b->stream;
+
+    s->rec.lost_msgs += records;
+    s->rec.lost_bytes += bytes;
+    LOG_WRN(s->store->log,
+            "%s: %llu damaged messages in the batch at offset %llu (sequences %llu to %llu)",
+            b->segment->path, (unsigned long long) records, (unsigned long long) b->offset,
+            (unsigned long long) b->first_seq, (unsigned long long) (b->first_seq + b->span - 1));
+}
+
+/* A damaged record or batch is reported once, and stays known as lost. */
+static void lose_records(struct store_batch *b)
+{
+    struct segment_entry *e = &b->segment->entries[b->entry];
+    uint64_t lost = 0, bytes = 0;
+    struct buf delta = {0};
+
+    for (uint32_t i = 0; i < b->count; i++) {
+        uint64_t seq = b->first_seq + i;
+        bool bad = (b->bad[i / 64] >> (i % 64)) & 1;
+        if (!bad || !message_exists(b->stream, seq))
+            continue;
+        lost++;
+        bytes += column_size(&b->segment->column, e->ordinal + i);
+        stream_delta_lose(&delta, seq, seq, column_size(&b->segment->column, e->ordinal + i));
+        remove_one(b->stream, seq);
+    }
+    if (lost > 0) {
+        count_lost(b, lost, bytes);
+        stream_settle_first(b->stream);
+        clog_put(b->stream->store, LOG_DELTA, b->stream->object, buf_str(&delta), NULL);
+    }
+    buf_free(&delta);
+}
+
+/* Verifies the batch at bytes and puts it into the cache. */
+static void fetched_batch(struct segment *seg, uint32_t entry, struct chunk *chunk,
+                          const uint8_t *bytes, uint64_t n)
+{
+    struct segment_entry *e = &seg->entries[entry];
+    struct store_batch *b;
+
+    if (e->mem != NULL)
+        return;
+    b = batch_new(seg->stream);
+    b->segment = seg;
+    b->entry = entry;
+    b->first_seq = e->b.first_seq;
+    b->span = e->b.span;
+    b->count = e->b.count;
+    b->bytes = e->b.bytes;
+    b->offset = e->b.offset;
+    b->ordinal = e->ordinal;
+    b->size = e->live_size;
+    b->durable = true;
+    b->bad = mem_zalloc(((size_t) b->count + 63) / 64 * 8 + 8);
+    b->body_chunk = chunk;
+    chunk_get(chunk);
+    e->mem = b;
+    enum err err = batch_view_open(bytes, n, seg->salt, &b->view);
+    if (err == ERR_OK && (b->view.h.first_seq != b->first_seq || b->view.h.count != b->count ||
+                          b->view.deltas != NULL))
+        err = ERR_CORRUPT;
+    uint32_t damaged = err == ERR_OK ? batch_verify(&b->view, seg->salt, b->bad) : b->count;
+    if (err != ERR_OK)
+        memset(b->bad, 0xff, ((size_t) b->count + 63) / 64 * 8);
+    bool any_bad = false;
+    for (uint32_t i = 0; i < (b->count + 63) / 64; i++)
+        any_bad = any_bad || b->bad[i] != 0;
+    if (damaged > 0)
+        lose_records(b);
+    b->plain = !any_bad && e->live == e->b.span;
+    if (!any_bad) {
+        mem_free(b->bad);
+        b->bad = NULL;
+    }
+    cache_add(seg->stream->store, b);
+}
+
+static void tell(struct store *st, struct list *waiters)
+{
+    struct list *w;
+
+    while ((w = list_pop_front(waiters)) != NULL)
+        list_push_back(&st->ready, w);
+}
+
+static void fetch_free(struct fetch *f)
+{
+    chunk_put(f->chunk, f->segment->stream->store->chunks);
+    list_remove(&f->link);
+    mem_free(f);
+}
+
+static void fetch_done(struct io_op *op)
+{
+    struct fetch *f = CONTAINER_OF(op, struct fetch, op);
+    struct segment *seg = f->segment;
+    struct store_stream *s = seg->stream;
+    struct store *st = s->store;
+
+    seg->jobs--;
+    st->jobs--;
+    if (op->res < 0) {
+        /* A read error is not damage: nothing is said to be lost, the readers ask again in a
+         * second. */
+        LOG_WRN(st->log, "%s: reading failed: %s", seg->path, strerror((int) -op->res));
+        list_splice(&st->retry, &f->waiters);
+        store_retry_later(st);
+    } else if (seg->state != SEGMENT_RELEASED && s->state != STREAM_DELETING) {
+        uint64_t start = seg->entries[f->first].b.offset;
+        for (uint32_t i = f->first; i < f->first + f->n; i++) {
+            uint64_t at = seg->entries[i].b.offset - start;
+            uint64_t n = (uint64_t) op->res > at ? (uint64_t) op->res - at : 0;
+            if (n > seg->entries[i].b.bytes)
+                n = seg->entries[i].b.bytes;
+            fetched_batch(seg, i, f->chunk, f->chunk->data + at, n);
+        }
+    }
+    tell(st, &f->waiters);
+    fetch_free(f);
+    segment_advance(seg);
+}
+
+static struct fetch *fetch_running(const struct segment *seg, uint32_t entry)
+{
+    LIST_FOREACH(it, &seg->fetches)
+    {
+        struct fetch *f = LIST_ENTRY(it, struct fetch, link);
+        if (entry >= f->first && entry < f->first + f->n)
+            return f;
+    }
+    return NULL;
+}
+
+/* How many entries from first on lie within FETCH_BYTES and are not in memory. */
+static uint32_t fetch_span(const struct segment *seg, uint32_t first, uint64_t *bytes)
+{
+    uint64_t start = seg->entries[first].b.offset;
+    uint32_t n = 0;
+
+    do {
+        const struct segment_entry *e = &seg->entries[first + n];
+        if (n > 0 && (e->mem != NULL || e->b.offset + e->b.bytes - start > FETCH_BYTES ||
+                      e->b.kind == BATCH_SKIP || fetch_running(seg, first + n) != NULL))
+            break;
+        *bytes = e->b.offset + e->b.bytes - start;
+        n++;
+    } while (first + n < seg->nentries);
+    return n;
+}
+
+void cache_fetch(struct segment *seg, uint32_t entry, struct store_reader *waiter)
+{
+    struct store *st = seg->stream->store;
+    struct fetch *f = fetch_running(seg, entry);
+    uint64_t bytes = 0;
+
+    waiter->waiting = true;
+    if (f != NULL) {
+        list_push_back(&f->waiters, &waiter->wait_link);
+        return;
+    }
+    uint32_t n = fetch_span(seg, entry, &bytes);
+    struct chunk *chunk = chunk_alloc(st->chunks, bytes);
+    if (chunk == NULL && n > 1) {
+        n = 1;
+        bytes = seg->entries[entry].b.bytes;
+        chunk = chunk_alloc(st->chunks, bytes);
+    }
+    if (chunk == NULL) { /* told to ask again later: memory comes back */
+        list_push_back(&st->retry, &waiter->wait_link);
+        store_retry_later(st);
+        return;
+    }
+    chunk->len = (uint32_t) bytes;
+    f = mem_zalloc(sizeof(*f));
+    f->segment = seg;
+    f->first = entry;
+    f->n = n;
+    f->chunk = chunk;
+    list_init(&f->waiters);
+    list_push_back(&f->waiters, &waiter->wait_link);
+    list_push_back(&seg->fetches, &f->link);
+    io_op_init(&f->op, fetch_done);
+    seg->jobs++;
+    st->jobs++;
+    st->cache.misses++;
+    io_read(st->io, &f->op, seg->file, chunk->data, (uint32_t) bytes, seg->entries[entry].b.offset);
+}

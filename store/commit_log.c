@@ -1,0 +1,482 @@
+/*
+ * commit_log.c - the worker's commit log: what is queued, how a frame is made of it, when it is
+ * durable.
+ *
+ * One frame is one write and one sync for everything that waits on this worker: records of objects
+ * (queued by clog_put), small data commits of any number of streams, and full records rendered anew
+ * for objects whose deltas have outgrown them or whose log file is to be freed (log_files.c). At
+ * most two frames are in flight.
+ *
+ * Order: frames become durable in order of their numbers; a later one that is through first waits.
+ * A record refers only to what is durable or comes earlier in the log; so a start may cut the log
+ * at any frame.
+ *
+ * Urgency: a record somebody waits for (a request), or a data commit, begins a frame at the next
+ * store_step. Records nobody waits for ride: with the next frame, or after ride_ns.
+ *
+ * Failure: a frame that could not be written ends this log. All streams of the worker fail, all
+ * requests complete with an error, nothing is written to the log again; the server goes on with
+ * what is durable.
+ */
+#include "lib/base/mem.h"
+#include "store/store_impl.h"
+
+#include <string.h>
+
+/* A second frame begins while one is in flight when so many bytes wait. */
+#define LOG_PIPELINE_MIN (64u << 10)
+/* Rendered anew per frame, at most about. */
+#define REFRESH_BYTES (256u << 10)
+
+/* A record in the queue; its bytes follow, padded to 8. */
+struct queued {
+    struct log_record r;
+    uint64_t bytes;
+};
+
+static void commit_done(struct io_op *op);
+
+static void ride_fire(struct wheel_timer *timer)
+{
+    CONTAINER_OF(timer, struct clog, ride)->urgent = true;
+}
+
+void clog_init(struct store *st)
+{
+    struct clog *l = &st->clog;
+
+    *l = (struct clog){.store = st};
+    list_init(&l->files);
+    list_init(&l->reqs);
+    list_init(&l->refresh);
+    list_init(&l->inflight);
+    wheel_timer_init(&l->ride, ride_fire);
+    for (unsigned i = 0; i < LOG_INFLIGHT; i++) {
+        l->slots[i].store = st;
+        list_init(&l->slots[i].link);
+        list_init(&l->slots[i].data);
+        list_init(&l->slots[i].reqs);
+    }
+}
+
+void clog_deinit(struct store *st)
+{
+    struct clog *l = &st->clog;
+
+    ASSERT(l->ninflight == 0 && list_empty(&l->reqs));
+    io_timer_stop(st->io, &l->ride);
+    for (unsigned i = 0; i < LOG_INFLIGHT; i++) {
+        log_frame_free(&l->slots[i].frame);
+        mem_free(l->slots[i].header);
+    }
+    clog_files_close(st);
+    buf_free(&l->queue);
+    buf_free(&l->scratch);
+}
+
+/* ---- queueing -------------------------------------------------------------------------------- */
+
+static void wait_for_queue(struct clog *l, struct store_req *req)
+{
+    if (req == NULL) {
+        if (!wheel_pending(&l->ride))
+            io_timer_start(l->store->io, &l->ride,
+                           io_now(l->store->io) + l->store->options.ride_ns);
+        return;
+    }
+    list_init(&req->link);
+    list_push_back(&l->reqs, &req->link);
+    l->urgent = true;
+}
+
+static void account(struct clog *l, enum log_type type, struct object *o, uint64_t bytes)
+{
+    o->version++;
+    if (type == LOG_FULL) {
+        o->full_bytes = bytes;
+        o->delta_bytes = 0;
+        list_remove(&o->refresh);
+    } else if (type == LOG_DELTA) {
+        o->delta_bytes += bytes;
+        if (o->delta_bytes > 4096 && o->delta_bytes > o->full_bytes && !list_linked(&o->refresh))
+            list_push_back(&l->refresh, &o->refresh);
+    }
+}
+
+static void queue_record(struct clog *l, const struct log_record *r, struct store_req *req)
+{
+    struct queued q = {.r = *r, .bytes = r->bytes.n};
+    size_t padded = round_up(q.bytes, 8);
+
+    buf_put(&l->queue, &q, sizeof(q));
+    char *at = buf_reserve(&l->queue, padded);
+    memset(at, 0, padded);
+    if (q.bytes > 0)
+        memcpy(at, r->bytes.p, q.bytes);
+    l->queue.n += padded;
+    l->queued_n++;
+    l->queued_bytes += LOG_ENTRY + log_record_bytes(q.bytes);
+    wait_for_queue(l, req);
+}
+
+void clog_put(struct store *st, enum log_type type, struct object *o, struct str bytes,
+              struct store_req *req)
+{
+    struct clog *l = &st->clog;
+
+    if (o->in_memory || l->failed) {
+        store_defer(st, req, l->failed ? ERR_FAILED : ERR_OK);
+        return;
+    }
+    if (LOG_HEADER + LOG_PAGE + log_record_bytes(bytes.n) > l->file_bytes / 2 ||
+        log_record_bytes(bytes.n) > LOG_RECORD_MAX) {
+        store_defer(st, req, ERR_TOO_LARGE);
+        return;
+    }
+    account(l, type, o, bytes.n);
+    struct log_record r = {.type = (uint8_t) type,
+                           .kind = (uint16_t) o->kind,
+                           .id = o->id,
+                           .version = o->version,
+                           .parent = o->parent,
+                           .bytes = bytes};
+    queue_record(l, &r, req);
+}
+
+void clog_put_close(struct store *st, struct store_req *req)
+{
+    struct log_record r = {.type = LOG_CLOSE};
+
+    queue_record(&st->clog, &r, req);
+}
+
+void clog_barrier(struct store *st, struct store_req *req)
+{
+    struct clog *l = &st->clog;
+
+    if (l->failed) {
+        store_defer(st, req, ERR_FAILED);
+    } else if (l->queued_n > 0) {
+        wait_for_queue(l, req);
+    } else if (!list_empty(&l->inflight)) {
+        list_init(&req->link);
+        list_push_back(&LIST_ENTRY(l->inflight.prev, struct log_commit, link)->reqs, &req->link);
+    } else {
+        store_defer(st, req, ERR_OK);
+    }
+}
+
+uint64_t clog_queue_commit(const struct store *st)
+{
+    const struct clog *l = &st->clog;
+
+    return l->queued_n > 0 ? l->next_commit : l->next_commit - 1;
+}
+
+/* ---- making a frame -------------------------------------------------------------------------- */
+
+/* An object's full record goes into this frame. */
+static void moves_home(struct clog *l, struct object *o, uint64_t commit)
+{
+    struct clog_file *current = LIST_ENTRY(l->files.prev, struct clog_file, link);
+
+    if (o->home != NULL && o->home->free_after < commit)
+        o->home->free_after = commit;
+    list_remove(&o->home_link);
+    o->home = current;
+    list_push_back(&current->objects, &o->home_link);
+}
+
+/* Records of the queue, as many as fit below max; how many bytes of the queue they took. */
+static size_t add_queue(struct clog *l, struct log_commit *lc, uint64_t max)
+{
+    size_t at = 0;
+
+    while (at < l->queue.n) {
+        struct queued q;
+        memcpy(&q, l->queue.p + at, sizeof(q));
+        if (lc->frame.count > 0 &&
+            (log_frame_bytes(&lc->frame) + log_record_bytes(q.bytes) + LOG_ENTRY > max ||
+             !log_frame_fits(&lc->frame, q.bytes)))
+            break;
+        q.r.bytes = str_from(l->queue.p + at + sizeof(q), q.bytes);
+        log_frame_add(&lc->frame, &q.r);
+        if (q.r.type == LOG_FULL) {
+            struct object *o = object_find(l->store, q.r.id);
+            if (o != NULL)
+                moves_home(l, o, lc->number);
+        }
+        at += sizeof(q) + round_up(q.bytes, 8);
+        l->queued_n--;
+        l->queued_bytes -= LOG_ENTRY + log_record_bytes(q.bytes);
+    }
+    return at;
+}
+
+static void take_queue(struct clog *l, struct log_commit *lc, uint64_t max)
+{
+    size_t taken = add_queue(l, lc, max);
+
+    if (taken < l->queue.n) {
+        memmove(l->queue.p, l->queue.p + taken, l->queue.n - taken);
+        l->queue.n -= taken;
+        return; /* requests wait for the last record */
+    }
+    buf_clear(&l->queue);
+    list_splice(&lc->reqs, &l->reqs);
+    l->urgent = false;
+    io_timer_stop(l->store->io, &l->ride);
+}
+
+static void add_data(struct clog *l, struct log_commit *lc, uint64_t max)
+{
+    struct store *st = l->store;
+    struct clog_file *current = LIST_ENTRY(l->files.prev, struct clog_file, link);
+
+    LIST_FOREACH_SAFE(it, tmp, &st->dirty)
+    {
+        struct store_stream *s = LIST_ENTRY(it, struct store_stream, dirty_link);
+        uint64_t bytes = commit_for_log(s);
+        if (bytes == 0)
+            continue;
+        if (log_frame_bytes(&lc->frame) + log_record_bytes(bytes) + LOG_PAGE > max ||
+            lc->frame.count + 16 > LOG_FRAME_RECORDS)
+            break;
+        struct commit *c = commit_begin_log(s, COMMIT_LOG_MAX);
+        struct str parts[2 * COMMIT_BATCHES];
+        struct iovec iov[2];
+        unsigned n = 0;
+        LIST_FOREACH(b, &c->batches)
+        {
+            unsigned pieces = segment_iov(iov, LIST_ENTRY(b, struct store_batch, link));
+            for (unsigned i = 0; i < pieces; i++)
+                parts[n++] = str_from(iov[i].iov_base, iov[i].iov_len);
+        }
+        struct log_record r = {
+            .type = LOG_DATA,
+            .kind = STORE_KIND_STREAM,
+            .id = s->object->id,
+            .segment = c->segment->number,
+            .offset = c->offset,
+        };
+        log_frame_add_parts(&lc->frame, &r, parts, n);
+        list_push_back(&lc->data, &c->log_link);
+        segment_log_placed(c->segment, current->number);
+    }
+}
+
+/* What still waits for a frame among the streams. */
+static uint64_t data_waiting(const struct store *st)
+{
+    uint64_t total = 0;
+
+    LIST_FOREACH(it, &st->dirty)
+    {
+        uint64_t bytes = commit_for_log(LIST_ENTRY(it, struct store_stream, dirty_link));
+        if (bytes > 0)
+            total += LOG_ENTRY + log_record_bytes(bytes);
+    }
+    return total;
+}
+
+static void add_refreshed(struct clog *l, struct log_commit *lc, uint64_t max)
+{
+    uint64_t rendered = 0;
+
+    while (!list_empty(&l->refresh) && rendered < REFRESH_BYTES) {
+        struct object *o = LIST_ENTRY(l->refresh.next, struct object, refresh);
+        buf_clear(&l->scratch);
+        bool raw = !object_render(o, &l->scratch);
+        if (lc->frame.count > 0 &&
+            (log_frame_bytes(&lc->frame) + log_record_bytes(l->scratch.n) + LOG_PAGE > max ||
+             !log_frame_fits(&lc->frame, l->scratch.n)))
+            break;
+        list_remove(&o->refresh);
+        account(l, LOG_FULL, o, l->scratch.n);
+        struct log_record r = {.type = LOG_FULL,
+                               .kind = (uint16_t) o->kind,
+                               .id = o->id,
+                               .version = o->version,
+                               .parent = o->parent,
+                               .bytes = buf_str(&l->scratch)};
+        log_frame_add(&lc->frame, &r);
+        moves_home(l, o, lc->number);
+        rendered += l->scratch.n;
+        for (unsigned i = 0; raw && i < o->nraw; i++)
+            clog_put(l->store, LOG_DELTA, o, o->raw_deltas[i], NULL);
+    }
+}
+
+static struct log_commit *free_slot(struct clog *l)
+{
+    for (unsigned i = 0; i < LOG_INFLIGHT; i++)
+        if (!l->slots[i].busy)
+            return &l->slots[i];
+    return NULL;
+}
+
+static void submit(struct clog *l, struct log_commit *lc)
+{
+    struct store *st = l->store;
+    uint64_t offset = l->offset;
+    unsigned n = 0;
+
+    l->prev_crc = log_frame_seal(&lc->frame, l->durable_commit, l->prev_crc, io_wall(st->io));
+    lc->file = LIST_ENTRY(l->files.prev, struct clog_file, link);
+    if (l->begin_file) {
+        clog_file_header(st, lc->file, &lc->header);
+        lc->iov[n++] = (struct iovec){lc->header, LOG_HEADER};
+        offset = 0;
+        l->begin_file = false;
+    }
+    lc->iov[n++] = (struct iovec){lc->frame.meta.p, lc->frame.meta.n};
+    lc->iov[n++] = (struct iovec){lc->frame.body.p, lc->frame.body.n};
+    lc->bytes = lc->frame.meta.n + lc->frame.body.n;
+    l->offset += lc->bytes;
+    ASSERT(l->offset <= l->file_bytes && l->offset % LOG_PAGE == 0);
+    l->next_commit++;
+    list_push_back(&l->inflight, &lc->link);
+    l->ninflight++;
+    st->stats.log_commits++;
+    st->stats.log_bytes += lc->bytes;
+    st->jobs++;
+    io_op_init(&lc->op, commit_done);
+    io_commit(st->io, &lc->op, lc->file->file, lc->iov, n, offset);
+}
+
+/* What the first record of the queue needs at least. */
+static uint64_t queue_head_bytes(const struct clog *l)
+{
+    struct queued q;
+
+    if (l->queue.n == 0)
+        return 0;
+    memcpy(&q, l->queue.p, sizeof(q));
+    return round_up(LOG_FRAME_HEADER + LOG_ENTRY + log_record_bytes(q.bytes), LOG_PAGE);
+}
+
+/* Is there reason for a frame, and room in flight? Then *bytes is about what it will hold. */
+static bool frame_due(struct clog *l, uint64_t *bytes)
+{
+    uint64_t data = data_waiting(l->store);
+
+    *bytes = l->queued_bytes + data;
+    if (l->failed || l->ninflight == LOG_INFLIGHT || list_empty(&l->files))
+        return false;
+    if (!l->urgent && data == 0 && !l->refresh_now)
+        return false;
+    return l->ninflight == 0 || *bytes >= LOG_PIPELINE_MIN;
+}
+
+bool clog_try(struct store *st)
+{
+    struct clog *l = &st->clog;
+    uint64_t bytes, max = COMMIT_MAX < l->file_bytes / 4 ? COMMIT_MAX : l->file_bytes / 4;
+    bool any = false;
+
+    while (frame_due(l, &bytes)) {
+        uint64_t need = bytes < max ? bytes : max;
+        need = round_up(need + LOG_FRAME_HEADER + REFRESH_BYTES, LOG_PAGE);
+        if (need < queue_head_bytes(l))
+            need = queue_head_bytes(l);
+        if (need > l->file_bytes - LOG_HEADER)
+            need = l->file_bytes - LOG_HEADER;
+        if (l->offset + need > l->file_bytes && !clog_switch(st))
+            break; /* the next file is being made */
+        struct log_commit *lc = free_slot(l);
+        uint64_t room = l->file_bytes - l->offset;
+        lc->busy = true;
+        lc->done = false;
+        lc->number = l->next_commit;
+        log_frame_begin(&lc->frame, LIST_ENTRY(l->files.prev, struct clog_file, link)->salt,
+                        lc->number);
+        take_queue(l, lc, max);
+        add_data(l, lc, max < room ? max : room);
+        add_refreshed(l, lc, room);
+        l->refresh_now = false;
+        if (lc->frame.count == 0) {
+            lc->busy = false;
+            break;
+        }
+        submit(l, lc);
+        any = true;
+    }
+    return any;
+}
+
+/* ---- completion ------------------------------------------------------------------------------ */
+
+static void finish(struct clog *l, struct log_commit *lc)
+{
+    struct list *it;
+
+    list_remove(&lc->link);
+    l->ninflight--;
+    l->durable_commit = lc->number;
+    l->completed_file = lc->file;
+    while ((it = list_pop_front(&lc->data)) != NULL)
+        commit_logged(LIST_ENTRY(it, struct commit, log_link), 0);
+    while ((it = list_pop_front(&lc->reqs)) != NULL) {
+        struct store_req *req = LIST_ENTRY(it, struct store_req, link);
+        req->done(req, ERR_OK);
+    }
+    lc->busy = false;
+}
+
+static void commit_done(struct io_op *op)
+{
+    struct log_commit *lc = CONTAINER_OF(op, struct log_commit, op);
+    struct store *st = lc->store;
+    struct clog *l = &st->clog;
+
+    st->jobs--;
+    lc->done = true;
+    lc->result = op->res < 0 ? op->res : 0;
+    if (lc->result < 0 && !l->failed)
+        clog_fail(st, err_from_errno((int) lc->result), strerror((int) -lc->result));
+    while (!list_empty(&l->inflight)) {
+        struct log_commit *first = LIST_ENTRY(l->inflight.next, struct log_commit, link);
+        if (!first->done)
+            break;
+        if (l->failed) {
+            list_remove(&first->link);
+            l->ninflight--;
+            first->busy = false;
+        } else {
+            finish(l, first);
+        }
+    }
+    if (!l->failed)
+        clog_maintain(st);
+}
+
+static void fail_reqs(struct store *st, struct list *reqs, enum err err)
+{
+    struct list *it;
+
+    while ((it = list_pop_front(reqs)) != NULL)
+        store_defer(st, LIST_ENTRY(it, struct store_req, link), err);
+}
+
+void clog_fail(struct store *st, enum err err, const char *why)
+{
+    struct clog *l = &st->clog;
+    struct clog_file *current = LIST_ENTRY(l->files.prev, struct clog_file, link);
+
+    l->failed = true;
+    LOG_ERR(st->log, "commit log %s: %s; all streams of this worker are read-only now",
+            current->path, why);
+    io_timer_stop(st->io, &l->ride);
+    LIST_FOREACH(it, &st->streams)
+    {
+        struct store_stream *s = LIST_ENTRY(it, struct store_stream, link);
+        if (stream_in_file(s))
+            stream_fail(s, err, "commit log %s: %s", current->path, why);
+    }
+    for (unsigned i = 0; i < LOG_INFLIGHT; i++)
+        fail_reqs(st, &l->slots[i].reqs, ERR_FAILED);
+    fail_reqs(st, &l->reqs, ERR_FAILED);
+    buf_clear(&l->queue);
+    l->queued_n = 0;
+    l->queued_bytes = 0;
+}

@@ -1,0 +1,193 @@
+/*
+ * limits.c - what goes because there is too much of it, or because it is too old.
+ *
+ * Computed when a commit is durable, never at append, so that no message is lost for one that was
+ * never stored. Messages go from the head (max_msgs, max_bytes, max_age) or per subject, oldest
+ * first. These removals are not logged one by one: a start applies the limits to what it finds and
+ * comes to the same result; the record gets first_seq when a segment is released and with every
+ * full record.
+ *
+ * Per subject: with a limit of 1 the subject's first and last say everything. Above, each subject
+ * keeps a ring of its sequences, which the limit bounds.
+ */
+#include "lib/base/mem.h"
+#include "store/store_impl.h"
+
+/* Messages per slice. */
+#define LIMITS_SLICE 4096u
+
+/* ---- per subject ----------------------------------------------------------------------------- */
+
+void limits_subject(struct store_stream *s, struct subject *sub)
+{
+    if (sub->mark != 0)
+        return;
+    sub->mark = 1;
+    if (s->nover == s->over_cap) {
+        s->over_cap = s->over_cap == 0 ? 64 : s->over_cap * 2;
+        s->over = mem_realloc(s->over, s->over_cap * sizeof(*s->over));
+    }
+    s->over[s->nover++] = sub->id;
+}
+
+/* First existing message of the subject. */
+static uint64_t subject_first(struct store_stream *s, const struct subject *sub)
+{
+    if (sub->ring.n > 0)
+        return seq_ring_at(&sub->ring, 0);
+    for (uint64_t seq = sub->first; seq <= sub->last;) {
+        const struct segment *seg = stream_segment_of(s, seq);
+        uint32_t entry;
+        if (seg == NULL)
+            break;
+        if (!segment_find(seg, seq, &entry)) {
+            seq = seg->next_seq;
+            continue;
+        }
+        const struct segment_entry *e = &seg->entries[entry];
+        if (seq < e->b.first_seq)
+            seq = e->b.first_seq;
+        for (; seq < e->b.first_seq + e->b.count; seq++)
+            if (column_id(&seg->column, e->ordinal + (uint32_t) (seq - e->b.first_seq)) ==
+                    sub->id &&
+                message_exists(s, seq))
+                return seq;
+        seq = e->b.first_seq + e->b.span;
+    }
+    return sub->last;
+}
+
+static void trim_subjects(struct store_stream *s)
+{
+    uint64_t max = s->rec.limits.max_msgs_per_subject;
+    uint32_t n = s->nover;
+
+    if (n == 0)
+        return;
+    s->nover = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct subject *sub = subjects_by_id(&s->subjects, s->over[i]);
+        if (sub == NULL)
+            continue;
+        sub->mark = 0;
+        while (max != 0 && sub->msgs > max) { /* more than one: it is not freed */
+            uint64_t seq = subject_first(s, sub);
+            remove_one(s, seq);
+            stream_removed(s, seq, seq, 1, STORE_BY_LIMIT);
+        }
+    }
+    stream_settle_first(s);
+}
+
+static void build_rings(struct store_stream *s)
+{
+    LIST_FOREACH(it, &s->segments)
+    {
+        const struct segment *seg = LIST_ENTRY(it, struct segment, link);
+        for (uint32_t i = 0; i < seg->nentries; i++) {
+            const struct segment_entry *e = &seg->entries[i];
+            for (uint32_t k = 0; e->live > 0 && k < e->b.count; k++) {
+                uint64_t seq = e->b.first_seq + k;
+                if (message_exists(s, seq))
+                    seq_ring_push(
+                        &subjects_by_id(&s->subjects, column_id(&seg->column, e->ordinal + k))
+                             ->ring,
+                        seq);
+            }
+        }
+    }
+}
+
+void limits_rings(struct store_stream *s)
+{
+    uint64_t max = s->rec.limits.max_msgs_per_subject;
+    bool want = max > 1;
+
+    for (uint32_t id = 0; id < s->subjects.nids && want != s->rings; id++) {
+        struct subject *sub = subjects_by_id(&s->subjects, id);
+        if (sub != NULL)
+            seq_ring_free(&sub->ring);
+    }
+    if (want && !s->rings)
+        build_rings(s);
+    s->rings = want;
+    for (uint32_t id = 0; id < s->subjects.nids && max != 0; id++) {
+        struct subject *sub = subjects_by_id(&s->subjects, id);
+        if (sub != NULL && sub->msgs > max)
+            limits_subject(s, sub);
+    }
+}
+
+/* ---- the whole stream ------------------------------------------------------------------------ */
+
+static bool over_age(const struct store_stream *s, int64_t now)
+{
+    return s->rec.limits.max_age_ns > 0 && s->msgs > 0 &&
+           s->first_ts_latest + s->rec.limits.max_age_ns <= now;
+}
+
+/* How many messages at the head can go at once without looking again. */
+static uint32_t surplus(const struct store_stream *s, enum store_reason *reason)
+{
+    const struct store_limits *l = &s->rec.limits;
+
+    *reason = STORE_BY_LIMIT;
+    if (l->max_msgs != 0 && s->msgs > l->max_msgs)
+        return s->msgs - l->max_msgs < LIMITS_SLICE ? (uint32_t) (s->msgs - l->max_msgs)
+                                                    : LIMITS_SLICE;
+    if (l->max_bytes != 0 && s->bytes > l->max_bytes)
+        return 1;
+    if (over_age(s, io_wall(s->store->io))) {
+        *reason = STORE_BY_AGE;
+        return 1;
+    }
+    return 0;
+}
+
+/* Removes at most a slice; false when nothing is over any more. */
+bool limits_step(struct store_stream *s)
+{
+    uint32_t budget = LIMITS_SLICE, n;
+    enum store_reason reason;
+
+    while (budget > 0 && (n = surplus(s, &reason)) > 0) {
+        if (n > budget)
+            n = budget;
+        uint64_t gone = remove_head(s, UINT64_MAX, n, reason);
+        if (gone == 0)
+            break;
+        budget -= (uint32_t) gone;
+    }
+    s->trim_due = surplus(s, &reason) > 0;
+    if (!s->trim_due)
+        limits_timer(s);
+    return s->trim_due;
+}
+
+void limits_timer(struct store_stream *s)
+{
+    struct store *st = s->store;
+
+    if (s->rec.limits.max_age_ns <= 0 || s->msgs == 0) {
+        io_timer_stop(st->io, &s->age_timer);
+        return;
+    }
+    int64_t left = s->first_ts_latest + s->rec.limits.max_age_ns - io_wall(st->io);
+    if (left < 0)
+        left = 0;
+    io_timer_start(st->io, &s->age_timer, io_now(st->io) + (uint64_t) left);
+}
+
+void limits_check(struct store_stream *s)
+{
+    const struct store_limits *l = &s->rec.limits;
+
+    if (s->state != STREAM_ACTIVE)
+        return;
+    if (s->nover > 0)
+        trim_subjects(s);
+    if (l->max_msgs == 0 && l->max_bytes == 0 && l->max_age_ns == 0)
+        return;
+    if (limits_step(s))
+        stream_has_tasks(s);
+}

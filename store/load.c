@@ -1,0 +1,236 @@
+/*
+ * load.c - a recovered stream becomes a running one: indexes, columns, subject states, limits.
+ *
+ * The recovery half says which segments there are and where the last one goes on; their footers (or
+ * the scan of the last one) list for every message its subject and size. From them the columns are
+ * filled, then the messages are walked once in order to count and to build the subject states.
+ * Messages that the record has as removed are left out. Limits are applied at the end, before
+ * anybody looks.
+ */
+#include "lib/base/mem.h"
+#include "store/store_impl.h"
+
+#include <string.h>
+
+static struct recovered_stream *find_recovered(struct store *st, store_object_id id)
+{
+    struct recovered_worker *w = &st->dir->workers[st->worker];
+
+    for (size_t i = 0; i < w->nstreams; i++)
+        if (w->streams[i].view.id == id)
+            return &w->streams[i];
+    return NULL;
+}
+
+/* ---- one segment ----------------------------------------------------------------------------- */
+
+static void load_entries(struct segment *seg, const struct segment_index *x)
+{
+    uint32_t ordinal = 0;
+
+    for (uint64_t i = 0; i < x->summary.batches; i++) {
+        struct segment_entry *e = segment_new_entry(seg);
+        e->b = x->batches[i];
+        e->ordinal = ordinal;
+        ordinal += e->b.count;
+    }
+    for (uint32_t i = 0; i < ordinal; i++)
+        column_add(&seg->column, 0, 0); /* size 0: no message */
+    seg->records = ordinal;
+    seg->min_time = x->summary.min_time;
+    seg->max_time = x->summary.max_time;
+}
+
+/* The column item of a sequence; hint is the entry of the one before. */
+static struct column_item *item_of(struct segment *seg, uint64_t seq, uint32_t *hint)
+{
+    if (*hint >= seg->nentries || seq < seg->entries[*hint].b.first_seq ||
+        seq - seg->entries[*hint].b.first_seq >= seg->entries[*hint].b.span) {
+        if (!segment_find(seg, seq, hint))
+            return NULL;
+    }
+    const struct segment_entry *e = &seg->entries[*hint];
+    if (seq < e->b.first_seq || seq - e->b.first_seq >= e->b.count)
+        return NULL;
+    uint32_t at = e->ordinal + (uint32_t) (seq - e->b.first_seq);
+    return &seg->column.blocks[at / COLUMN_BLOCK][at % COLUMN_BLOCK];
+}
+
+static void load_column(struct store_stream *s, struct segment *seg, const struct segment_index *x)
+{
+    struct subject_iter it;
+    struct size_iter sizes;
+    uint32_t hint = 0, size;
+    uint64_t seq;
+
+    size_iter_init(&sizes, x->sizes, x->summary.base_seq);
+    while (size_iter_next(&sizes, &seq, &size)) {
+        struct column_item *item = size != 0 ? item_of(seg, seq, &hint) : NULL;
+        if (item != NULL)
+            item->size = size;
+    }
+    subject_iter_init(&it, x->subjects, x->summary.base_seq);
+    while (subject_iter_next(&it)) {
+        struct subject *sub = subjects_intern(&s->subjects, buf_str(&it.subject));
+        sub->pending++; /* keeps it until all are counted */
+        if (sub->pending == 1)
+            sub->mark = 0;
+        hint = 0;
+        while (subject_run_next(&it, &seq)) {
+            struct column_item *item = item_of(seg, seq, &hint);
+            if (item != NULL)
+                item->id = sub->id;
+        }
+    }
+    subject_iter_deinit(&it);
+}
+
+/* Counts the messages that exist. */
+static void load_messages(struct store_stream *s, struct segment *seg)
+{
+    for (uint32_t i = 0; i < seg->nentries; i++) {
+        struct segment_entry *e = &seg->entries[i];
+        uint64_t first, last;
+        bool holes = seqset_range_from(&s->rec.removed, e->b.first_seq, &first, &last) &&
+                     first < e->b.first_seq + e->b.span;
+        if (e->b.kind == BATCH_SKIP && e->b.first_seq + e->b.span > s->first_seq)
+            seqset_add(&s->rec.removed, e->b.first_seq, e->b.first_seq + e->b.span - 1);
+        for (uint32_t k = 0; k < e->b.count; k++) {
+            uint64_t seq = e->b.first_seq + k;
+            const struct column_item *item = &seg->column.blocks[(e->ordinal + k) / COLUMN_BLOCK]
+                                                                [(e->ordinal + k) % COLUMN_BLOCK];
+            if (seq < s->first_seq || (holes && seqset_has(&s->rec.removed, seq)))
+                continue;
+            if (item->size == 0) {
+                seqset_add(&s->rec.removed, seq, seq);
+                continue;
+            }
+            struct subject *sub = subjects_by_id(&s->subjects, item->id);
+            sub->pending++;
+            subjects_commit(&s->subjects, sub, seq);
+            sub->last_assigned = seq;
+            e->live++;
+            e->live_size += item->size;
+        }
+        seg->live += e->live;
+        seg->live_size += e->live_size;
+        s->msgs += e->live;
+        s->bytes += e->live_size;
+    }
+}
+
+static enum err load_segment(struct store_stream *s, const struct recovered_stream *r,
+                             struct recovered_segment *rs)
+{
+    struct segment_index x = {0};
+    struct segment *seg;
+    struct column packed;
+    enum err err = recovered_segment_load(s->store->dir, r, rs, &x);
+
+    if (err != ERR_OK)
+        return err;
+    seg = segment_new(s, rs->number, rs->file_bytes);
+    ASSERT(seg->salt == rs->salt);
+    segment_adopt(seg, rs->base_seq);
+    seg->next_seq = rs->next_seq;
+    load_entries(seg, &x);
+    load_column(s, seg, &x);
+    if (rs->state == RECOVERED_ACTIVE) {
+        seg->state = SEGMENT_ACTIVE;
+        seg->end = rs->write_offset;
+        s->active = seg;
+    } else {
+        seg->state = SEGMENT_SEALED;
+        seg->end = rs->data_end;
+    }
+    load_messages(s, seg);
+    if (seg->state == SEGMENT_SEALED) {
+        column_pack(&seg->column, &packed);
+        column_deinit(&seg->column);
+        seg->column = packed;
+    }
+    segment_index_deinit(&x);
+    return ERR_OK;
+}
+
+/* ---- the stream ------------------------------------------------------------------------------ */
+
+static void let_go_of_subjects(struct store_stream *s)
+{
+    for (uint32_t id = 0; id < s->subjects.nids; id++) {
+        struct subject *sub = subjects_by_id(&s->subjects, id);
+        if (sub == NULL)
+            continue;
+        sub->pending = 0;
+        subjects_release(&s->subjects, sub);
+    }
+}
+
+/* Sequences that no batch covers (lost with a damaged range, or never there) count as removed. */
+static void load_gaps(struct store_stream *s)
+{
+    uint64_t expect = s->first_seq;
+
+    LIST_FOREACH(it, &s->segments)
+    {
+        const struct segment *seg = LIST_ENTRY(it, struct segment, link);
+        for (uint32_t i = 0; i < seg->nentries; i++) {
+            const struct segment_batch *b = &seg->entries[i].b;
+            if (b->first_seq > expect)
+                seqset_add(&s->rec.removed, expect, b->first_seq - 1);
+            if (b->first_seq + b->span > expect)
+                expect = b->first_seq + b->span;
+        }
+    }
+    if (expect <= s->last_seq)
+        seqset_add(&s->rec.removed, expect, s->last_seq);
+}
+
+static void load_stream(struct store_stream *s, struct recovered_stream *r)
+{
+    s->first_seq = s->rec.first_seq;
+    s->last_seq = s->last_assigned = r->last_seq;
+    s->last_ts = s->last_ts_assigned = r->last_ts;
+    s->next_number = s->rec.next_segment > 0 ? s->rec.next_segment : 1;
+    for (size_t i = 0; i < r->nsegments && s->state != STREAM_FAILED; i++) {
+        enum err err = load_segment(s, r, &r->segments[i]);
+        if (r->segments[i].number >= s->next_number)
+            s->next_number = r->segments[i].number + 1;
+        if (err != ERR_OK)
+            stream_fail(s, err, "segment %llu can not be read: %s",
+                        (unsigned long long) r->segments[i].number, err_text(err));
+    }
+    let_go_of_subjects(s);
+    load_gaps(s);
+    stream_settle_first(s);
+}
+
+enum err store_stream_attach(struct store *st, store_object_id id,
+                             const struct store_stream_ops *ops, void *ctx,
+                             struct store_stream **out, struct str *config)
+{
+    struct recovered_stream *r = find_recovered(st, id);
+    struct object *o = object_find(st, id);
+    struct store_stream *s;
+
+    if (r == NULL || o == NULL || o->stream != NULL)
+        return ERR_NOT_FOUND;
+    s = stream_new(st, buf_str(&r->rec.name), r->rec.level);
+    s->rec = r->rec;
+    r->rec = (struct stream_record){0};
+    stream_bind(s, o, ops, ctx);
+    load_stream(s, r);
+    if (r->failed)
+        stream_fail(s, ERR_CORRUPT, "%s", r->why);
+    if (s->state == STREAM_LOADING)
+        s->state = STREAM_ACTIVE;
+    if (s->active == NULL && s->state == STREAM_ACTIVE) {
+        struct segment *seg = segment_new(s, s->next_number++, segment_next_capacity(s, 0));
+        segment_prepare_first(seg, s->last_seq + 1);
+    }
+    limits_rings(s);
+    limits_check(s);
+    *config = buf_str(&s->rec.config);
+    *out = s;
+    return ERR_OK;
+}

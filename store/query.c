@@ -1,0 +1,306 @@
+/*
+ * query.c - questions about subjects, counts and times.
+ *
+ * Counting from the start of a stream adds up subject states; from the middle it scans id columns,
+ * in slices: short scans answer at once, long ones by the request. Finding a time searches the
+ * batch index and then reads one batch, which may be cold.
+ */
+#include "lib/base/mem.h"
+#include "lib/base/subject.h"
+#include "store/store_impl.h"
+
+/* Records scanned at once, and per slice of a task. */
+#define COUNT_AT_ONCE 65536u
+#define COUNT_SLICE 16384u
+
+/* ---- subjects -------------------------------------------------------------------------------- */
+
+static void fill_subject(const struct subject *sub, struct store_subject *out)
+{
+    out->subject = subject_text(sub);
+    out->first_seq = sub->first;
+    out->last_seq = sub->last;
+    out->msgs = sub->msgs;
+}
+
+bool store_subject_get(struct store_stream *s, struct str subject, struct store_subject *out)
+{
+    const struct subject *sub = subjects_find(&s->subjects, subject);
+
+    if (sub == NULL || sub->msgs == 0)
+        return false;
+    fill_subject(sub, out);
+    return true;
+}
+
+uint64_t store_subject_last_assigned(struct store_stream *s, struct str subject, uint64_t *msgs)
+{
+    const struct subject *sub = subjects_find(&s->subjects, subject);
+
+    *msgs = sub != NULL ? sub->msgs + sub->pending : 0;
+    return *msgs > 0 ? sub->last_assigned : 0;
+}
+
+static bool is_everything(struct str filter)
+{
+    return filter.n == 0 || str_eq(filter, STR(">"));
+}
+
+void store_subjects_each(struct store_stream *s, struct str filter,
+                         bool (*each)(void *ctx, const struct store_subject *sub), void *ctx)
+{
+    struct store_subject out;
+    uint64_t n;
+
+    if (!is_everything(filter) && !subject_has_wildcard(filter)) {
+        if (store_subject_get(s, filter, &out))
+            each(ctx, &out);
+        return;
+    }
+    struct subject **sorted = subjects_sorted(&s->subjects, &n);
+    for (uint64_t i = 0; i < n; i++) {
+        if (!is_everything(filter) && !subject_matches(subject_text(sorted[i]), filter))
+            continue;
+        fill_subject(sorted[i], &out);
+        if (!each(ctx, &out))
+            return;
+    }
+}
+
+uint64_t store_subject_last_match(struct store_stream *s, struct str filter)
+{
+    uint64_t last = 0;
+
+    if (!is_everything(filter) && !subject_has_wildcard(filter)) {
+        const struct subject *sub = subjects_find(&s->subjects, filter);
+        return sub != NULL ? sub->last : 0;
+    }
+    for (uint32_t id = 0; id < s->subjects.nids; id++) {
+        const struct subject *sub = subjects_by_id(&s->subjects, id);
+        if (sub != NULL && sub->last > last &&
+            (is_everything(filter) || subject_matches(subject_text(sub), filter)))
+            last = sub->last;
+    }
+    return last;
+}
+
+/* ---- counting -------------------------------------------------------------------------------- */
+
+static uint64_t count_from_states(struct store_stream *s, struct filter *f)
+{
+    uint64_t total = 0;
+
+    if (f->literal) {
+        for (unsigned i = 0; i < f->n; i++) {
+            const struct subject *sub = subjects_find(&s->subjects, f->patterns[i]);
+            bool twice = false;
+            for (unsigned j = 0; j < i; j++)
+                twice = twice || str_eq(f->patterns[i], f->patterns[j]);
+            total += sub != NULL && !twice ? sub->msgs : 0;
+        }
+        return total;
+    }
+    for (uint32_t id = 0; id < s->subjects.nids; id++) {
+        const struct subject *sub = subjects_by_id(&s->subjects, id);
+        if (sub != NULL && sub->msgs > 0 && filter_matches(f, id))
+            total += sub->msgs;
+    }
+    return total;
+}
+
+struct count_task {
+    struct task task;
+    struct filter *filter;
+    uint64_t seq, last, count;
+};
+
+/* True when it is through. */
+static bool count_some(struct store_stream *s, struct filter *f, uint64_t *seq, uint64_t last,
+                       uint64_t *count, uint32_t budget)
+{
+    filter_prepare(f);
+    if (f->one == NULL && f->n == 1 && f->literal)
+        return true; /* no message has this subject */
+    while (budget > 0) {
+        if (*seq < s->first_seq)
+            *seq = s->first_seq;
+        uint64_t found = filter_scan(f, seq, last, &budget);
+        if (found == 0)
+            return *seq > last;
+        ++*count;
+        *seq = found + 1;
+    }
+    return *seq > last;
+}
+
+static bool count_step(struct task *t)
+{
+    struct count_task *c = CONTAINER_OF(t, struct count_task, task);
+
+    if (!count_some(t->stream, c->filter, &c->seq, c->last, &c->count, COUNT_SLICE))
+        return false;
+    t->req->count = c->count;
+    store_defer(t->stream->store, t->req, ERR_OK);
+    t->req = NULL;
+    return true;
+}
+
+static void count_free(struct task *t)
+{
+    struct count_task *c = CONTAINER_OF(t, struct count_task, task);
+
+    filter_put(c->filter);
+    mem_free(c);
+}
+
+enum err store_count(struct store_stream *s, uint64_t seq, const struct str *filters,
+                     unsigned nfilters, uint64_t *count, struct store_req *req)
+{
+    struct filter *f = filter_get(s, filters, nfilters);
+    uint64_t from = seq < s->first_seq ? s->first_seq : seq;
+
+    *count = 0;
+    if (f == NULL) {
+        if (from <= s->last_seq)
+            *count = s->last_seq - from + 1 - seqset_count_in(&s->rec.removed, from, s->last_seq);
+        return ERR_OK;
+    }
+    if (from == s->first_seq) {
+        *count = count_from_states(s, f);
+        filter_put(f);
+        return ERR_OK;
+    }
+    if (count_some(s, f, &from, s->last_seq, count, COUNT_AT_ONCE)) {
+        filter_put(f);
+        return ERR_OK;
+    }
+    struct count_task *c = mem_zalloc(sizeof(*c));
+    c->task = (struct task){.stream = s, .req = req, .step = count_step, .free = count_free};
+    c->filter = f;
+    c->seq = from;
+    c->last = s->last_seq;
+    c->count = *count;
+    task_start(s, &c->task);
+    return ERR_AGAIN;
+}
+
+/* ---- times ----------------------------------------------------------------------------------- */
+
+/* First entry whose last message is not before ts. */
+static const struct segment_entry *entry_at(const struct store_stream *s, int64_t ts,
+                                            struct segment **out)
+{
+    for (uint32_t i = 0; i < s->nindex; i++) {
+        struct segment *seg = s->index[i];
+        uint32_t low = 0, high = seg->nentries;
+        if (seg->nentries == 0 || seg->max_time < ts)
+            continue;
+        while (low < high) {
+            uint32_t mid = low + (high - low) / 2;
+            if (seg->entries[mid].b.max_time < ts)
+                low = mid + 1;
+            else
+                high = mid;
+        }
+        if (low < seg->nentries) {
+            *out = seg;
+            return &seg->entries[low];
+        }
+    }
+    return NULL;
+}
+
+static uint64_t next_existing(const struct store_stream *s, uint64_t seq)
+{
+    uint64_t first, last;
+
+    if (seq < s->first_seq)
+        seq = s->first_seq;
+    if (seqset_range_from(&s->rec.removed, seq, &first, &last) && first <= seq)
+        seq = last + 1;
+    return seq <= s->last_seq ? seq : s->last_seq + 1;
+}
+
+struct time_query {
+    struct task task;
+    struct store_reader reader;
+    int64_t ts;
+    uint64_t entry_seq; /* where the batch begins */
+};
+
+/* The first message of the batch at seq (in memory now) with a time >= ts. */
+static bool search_batch(struct store_reader *r, uint64_t seq, int64_t ts, uint64_t *found)
+{
+    struct store_msg m;
+
+    store_reader_seek(r, seq);
+    for (;;) {
+        switch (store_reader_next(r, &m)) {
+        case STORE_READ_MSG:
+            if (m.ts < ts)
+                continue;
+            *found = m.seq;
+            return true;
+        case STORE_READ_WAIT:
+            return false;
+        default:
+            *found = r->stream != NULL ? r->stream->last_seq + 1 : 0;
+            return true;
+        }
+    }
+}
+
+static bool time_step(struct task *t)
+{
+    struct time_query *q = CONTAINER_OF(t, struct time_query, task);
+
+    if (!search_batch(&q->reader, q->entry_seq, q->ts, &t->req->count)) {
+        t->parked = true;
+        return false;
+    }
+    store_defer(t->stream->store, t->req, ERR_OK);
+    t->req = NULL;
+    return true;
+}
+
+static void time_free(struct task *t)
+{
+    struct time_query *q = CONTAINER_OF(t, struct time_query, task);
+
+    store_reader_deinit(&q->reader);
+    mem_free(q);
+}
+
+static void time_ready(struct store_reader *r)
+{
+    struct time_query *q = CONTAINER_OF(r, struct time_query, reader);
+
+    q->task.parked = false;
+    stream_has_tasks(q->task.stream);
+}
+
+enum err store_seq_at(struct store_stream *s, int64_t ts, uint64_t *seq, struct store_req *req)
+{
+    struct segment *seg;
+    const struct segment_entry *e = entry_at(s, ts, &seg);
+
+    *seq = s->last_seq + 1;
+    if (e == NULL || s->msgs == 0)
+        return ERR_OK;
+    *seq = next_existing(s, e->b.first_seq);
+    if (e->b.min_time >= ts || *seq > s->last_seq)
+        return ERR_OK;
+    struct time_query *q = mem_zalloc(sizeof(*q));
+    q->task = (struct task){.stream = s, .req = req, .step = time_step, .free = time_free};
+    q->ts = ts;
+    q->entry_seq = *seq;
+    store_reader_init(&q->reader, s, *seq, NULL, 0, time_ready, q);
+    if (search_batch(&q->reader, *seq, ts, seq)) {
+        time_free(&q->task);
+        return ERR_OK;
+    }
+    ASSERT(req != NULL);
+    q->task.parked = true;
+    task_start(s, &q->task);
+    return ERR_AGAIN;
+}

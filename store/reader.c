@@ -1,0 +1,275 @@
+/*
+ * reader.c - positions in a stream, and getting at messages.
+ *
+ * The fast case: the reader holds a batch all of whose sequences exist, has no filters, and the
+ * next sequence lies in it: one table entry and one record header are read, about 10 ns. Everything
+ * else goes through next_slow: the next sequence that exists and matches is found from the sets and
+ * columns in memory, then its batch, which may have to come from the disk.
+ *
+ * A call scans at most SCAN_SLICE records for a filter; then it answers WAIT and the reader is told
+ * to ask again at the next step, so that a filter that matches nothing in a hundred million
+ * messages never holds the worker.
+ *
+ * A reader keeps a reference on the batch of its last message, so that what it handed out stays
+ * valid until its next call. Readers know only durable messages: a batch gets into an index when
+ * its commit is durable.
+ */
+#include "lib/base/mem.h"
+#include "store/store_impl.h"
+
+#define SCAN_SLICE 65536u
+
+void store_reader_init(struct store_reader *r, struct store_stream *s, uint64_t seq,
+                       const struct str *filters, unsigned nfilters,
+                       void (*ready)(struct store_reader *), void *ctx)
+{
+    *r = (struct store_reader){
+        .ready = ready,
+        .ctx = ctx,
+        .stream = s,
+        .seq = seq,
+        .filters = filters,
+        .nfilters = nfilters,
+        .filter = filter_get(s, filters, nfilters),
+    };
+    list_init(&r->wait_link);
+    list_init(&r->link);
+    list_push_back(&s->readers, &r->link);
+}
+
+static void let_go(struct store_reader *r)
+{
+    struct store_batch *b = r->batch;
+
+    r->batch = NULL;
+    if (b != NULL)
+        batch_unref(b);
+}
+
+void reader_detach(struct store_reader *r)
+{
+    let_go(r);
+    filter_put(r->filter);
+    r->filter = NULL;
+    r->stream = NULL;
+    r->waiting = false;
+    list_remove(&r->link);
+    list_remove(&r->wait_link);
+}
+
+void store_reader_deinit(struct store_reader *r)
+{
+    reader_detach(r);
+}
+
+void store_reader_seek(struct store_reader *r, uint64_t seq)
+{
+    r->seq = seq;
+    if (r->waiting) {
+        r->waiting = false;
+        list_remove(&r->wait_link);
+    }
+}
+
+/* ---- one message ----------------------------------------------------------------------------- */
+
+static inline void fill(struct store_batch *b, uint32_t i, struct store_msg *out)
+{
+    struct batch_record rec;
+
+    batch_record_get(&b->view, i, &rec);
+    out->seq = rec.seq;
+    out->ts = rec.ts;
+    out->subject = rec.subject;
+    out->header = rec.header;
+    out->payload = rec.payload;
+    out->chunk = b->body_chunk;
+}
+
+static bool record_bad(const struct store_batch *b, uint32_t i)
+{
+    return b->bad != NULL && ((b->bad[i / 64] >> (i % 64)) & 1) != 0;
+}
+
+/* The batch with seq, held by the reader; NULL when it must be fetched (which has begun). */
+static struct store_batch *hold_batch(struct store_reader *r, uint64_t seq)
+{
+    struct store_batch *b = r->batch;
+    struct store *st = r->stream->store;
+    struct segment *seg;
+    uint32_t entry;
+
+    if (b != NULL && b->segment != NULL && seq - b->first_seq < b->span)
+        return b;
+    let_go(r);
+    seg = stream_segment_of(r->stream, seq);
+    ASSERT(seg != NULL);
+    bool found = segment_find(seg, seq, &entry);
+    ASSERT(found);
+    b = seg->entries[entry].mem;
+    if (b == NULL) {
+        cache_fetch(seg, entry, r);
+        return NULL;
+    }
+    st->cache.hits++;
+    if (b->refs == 0)
+        list_remove(&b->link); /* off the LRU while held */
+    batch_ref(b);
+    r->batch = b;
+    return b;
+}
+
+/* ---- finding the next ------------------------------------------------------------------------ */
+
+/* Next record of the segment at or after seq whose subject matches; *budget records are looked at
+ * at most. Returns its sequence, or 0 with *seq where to go on. */
+static uint64_t scan_segment(struct filter *f, const struct segment *seg, uint64_t *seq,
+                             uint32_t *budget)
+{
+    uint32_t entry;
+
+    if (!segment_find(seg, *seq, &entry))
+        return 0;
+    for (; entry<seg->nentries && * budget> 0; entry++) {
+        const struct segment_entry *e = &seg->entries[entry];
+        uint32_t i = *seq > e->b.first_seq ? (uint32_t) (*seq - e->b.first_seq) : 0;
+        for (; e->live > 0 && i < e->b.count; i++) {
+            if (*budget == 0) {
+                *seq = e->b.first_seq + i;
+                return 0;
+            }
+            --*budget;
+            if (filter_matches(f, column_id(&seg->column, e->ordinal + i)))
+                return e->b.first_seq + i;
+        }
+        *seq = e->b.first_seq + e->b.span;
+    }
+    return 0;
+}
+
+uint64_t filter_scan(struct filter *f, uint64_t *from, uint64_t last, uint32_t *budget)
+{
+    struct store_stream *s = f->stream;
+    uint64_t first, end;
+
+    while (*from <= last && *budget > 0) {
+        struct segment *seg = stream_segment_of(s, *from);
+        if (seg == NULL)
+            break;
+        if (*from < seg->base_seq)
+            *from = seg->base_seq;
+        if (seg->live == 0 || (f->one != NULL && !column_may_have(&seg->column, f->one->id))) {
+            *from = seg->next_seq;
+            --*budget;
+            continue;
+        }
+        uint64_t found = scan_segment(f, seg, from, budget);
+        if (found == 0) {
+            if (*budget > 0 && *from < seg->next_seq)
+                *from = seg->next_seq;
+            continue;
+        }
+        if (found > last)
+            break;
+        if (!seqset_range_from(&s->rec.removed, found, &first, &end) || first > found)
+            return found;
+        *from = end + 1;
+    }
+    if (*budget > 0)
+        *from = last + 1;
+    return 0;
+}
+
+static enum store_read wait_a_step(struct store_reader *r)
+{
+    r->waiting = true;
+    list_remove(&r->wait_link);
+    list_push_back(&r->stream->store->ready, &r->wait_link);
+    return STORE_READ_WAIT;
+}
+
+/* Moves r->seq to the next sequence that exists and matches. */
+static enum store_read find_next(struct store_reader *r)
+{
+    struct store_stream *s = r->stream;
+    uint32_t budget = SCAN_SLICE;
+    uint64_t first, last;
+
+    if (r->seq < s->first_seq)
+        r->seq = s->first_seq;
+    if (r->filter == NULL) {
+        if (seqset_range_from(&s->rec.removed, r->seq, &first, &last) && first <= r->seq)
+            r->seq = last + 1;
+        return r->seq <= s->last_seq ? STORE_READ_MSG : STORE_READ_END;
+    }
+    filter_prepare(r->filter);
+    uint64_t begin = filter_first(r->filter), end = filter_last(r->filter);
+    if (r->seq < begin && begin != UINT64_MAX)
+        r->seq = begin;
+    if (r->seq > end || begin == UINT64_MAX) {
+        if (r->seq <= s->last_seq)
+            r->seq = s->last_seq + 1;
+        return STORE_READ_END;
+    }
+    uint64_t found = filter_scan(r->filter, &r->seq, s->last_seq, &budget);
+    if (found == 0)
+        return budget == 0 && r->seq <= s->last_seq ? wait_a_step(r) : STORE_READ_END;
+    r->seq = found;
+    return STORE_READ_MSG;
+}
+
+static __attribute__((noinline)) enum store_read next_slow(struct store_reader *r,
+                                                           struct store_msg *out)
+{
+    if (r->stream == NULL)
+        return STORE_READ_END;
+    if (r->waiting)
+        return STORE_READ_WAIT;
+    for (;;) {
+        enum store_read result = find_next(r);
+        if (result == STORE_READ_END && r->batch != NULL)
+            let_go(r);
+        if (result != STORE_READ_MSG)
+            return result;
+        struct store_batch *b = hold_batch(r, r->seq);
+        if (b == NULL)
+            return STORE_READ_WAIT;
+        uint32_t i = (uint32_t) (r->seq - b->first_seq);
+        r->seq++;
+        if (i >= b->count || record_bad(b, i))
+            continue;
+        fill(b, i, out);
+        return STORE_READ_MSG;
+    }
+}
+
+enum store_read store_reader_next(struct store_reader *r, struct store_msg *out)
+{
+    struct store_batch *b = r->batch;
+
+    if (LIKELY(b != NULL && b->plain && r->filter == NULL && r->seq - b->first_seq < b->count &&
+               r->seq >= r->stream->first_seq)) {
+        fill(b, (uint32_t) (r->seq - b->first_seq), out);
+        r->seq++;
+        return STORE_READ_MSG;
+    }
+    return next_slow(r, out);
+}
+
+enum store_read store_reader_get(struct store_reader *r, uint64_t seq, struct store_msg *out)
+{
+    struct store_stream *s = r->stream;
+
+    if (s == NULL || !message_exists(s, seq))
+        return STORE_READ_GONE;
+    if (r->waiting)
+        return STORE_READ_WAIT;
+    struct store_batch *b = hold_batch(r, seq);
+    if (b == NULL)
+        return STORE_READ_WAIT;
+    uint32_t i = (uint32_t) (seq - b->first_seq);
+    if (i >= b->count || record_bad(b, i))
+        return STORE_READ_GONE;
+    fill(b, i, out);
+    return STORE_READ_MSG;
+}

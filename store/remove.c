@@ -1,0 +1,474 @@
+/*
+ * remove.c - taking messages out: one by one, from the head, all of them; purges in slices.
+ *
+ * Memory changes at once: indexes, subject states, counters, readers. The request completes when
+ * the change is durable in the stream's record. removed() is called from the next store_step, in
+ * order.
+ *
+ * Interior removals are ranges in rec.removed; when they reach first_seq they dissolve into it
+ * (stream_settle_first). No message is read to be removed: the columns know subject and size.
+ *
+ * A leading segment without messages is released: first the record that says so becomes durable,
+ * then its file goes. Segments in the middle stay until compaction.
+ */
+#include "lib/base/mem.h"
+#include "store/store_impl.h"
+
+#include <string.h>
+
+/* Messages looked at per slice of a purge. */
+#define PURGE_SLICE 4096u
+
+bool message_exists(const struct store_stream *s, uint64_t seq)
+{
+    return seq >= s->first_seq && seq <= s->last_seq && !seqset_has(&s->rec.removed, seq);
+}
+
+/* ---- telling the owner ----------------------------------------------------------------------- */
+
+struct removal {
+    struct list link; /* store->removals */
+    struct store_stream *stream;
+    uint64_t first, last, msgs;
+    enum store_reason reason;
+};
+
+void stream_removed(struct store_stream *s, uint64_t first, uint64_t last, uint64_t msgs,
+                    enum store_reason reason)
+{
+    struct store *st = s->store;
+
+    if (!list_empty(&st->removals)) {
+        struct removal *before = LIST_ENTRY(st->removals.prev, struct removal, link);
+        if (before->stream == s && before->reason == reason && before->last + 1 == first) {
+            before->last = last;
+            before->msgs += msgs;
+            return;
+        }
+    }
+    struct removal *r = mem_alloc(sizeof(*r));
+    *r =
+        (struct removal){.stream = s, .first = first, .last = last, .msgs = msgs, .reason = reason};
+    s->jobs++;
+    list_push_back(&st->removals, &r->link);
+}
+
+void removals_tell(struct store *st)
+{
+    struct list *it;
+
+    while ((it = list_pop_front(&st->removals)) != NULL) {
+        struct removal *r = LIST_ENTRY(it, struct removal, link);
+        struct store_stream *s = r->stream;
+        if (s->ops != NULL && s->ops->removed != NULL)
+            s->ops->removed(s->ctx, r->first, r->last, r->msgs, r->reason);
+        mem_free(r);
+        s->jobs--;
+        stream_maybe_free(s);
+    }
+}
+
+/* ---- one message ----------------------------------------------------------------------------- */
+
+/* Largest existing sequence of the subject below seq. */
+static uint64_t subject_before(struct store_stream *s, const struct subject *sub, uint64_t seq)
+{
+    if (sub->ring.n > 1) {
+        uint64_t last = seq_ring_at(&sub->ring, sub->ring.n - 1);
+        return last == seq ? seq_ring_at(&sub->ring, sub->ring.n - 2) : last;
+    }
+    for (uint32_t i = s->nindex; i-- > 0;) {
+        const struct segment *seg = s->index[i];
+        if (seg->base_seq >= seq || !column_may_have(&seg->column, sub->id))
+            continue;
+        for (uint32_t j = seg->nentries; j-- > 0;) {
+            const struct segment_entry *e = &seg->entries[j];
+            if (e->b.first_seq >= seq || e->live == 0)
+                continue;
+            for (uint32_t k = e->b.count; k-- > 0;) {
+                uint64_t at = e->b.first_seq + k;
+                if (at < seq && column_id(&seg->column, e->ordinal + k) == sub->id &&
+                    message_exists(s, at))
+                    return at;
+            }
+        }
+    }
+    return 0;
+}
+
+/* The record leaves its entry, its segment, the totals and its subject. */
+static void take_out(struct store_stream *s, struct segment *seg, struct segment_entry *e,
+                     uint32_t i)
+{
+    uint32_t size = column_size(&seg->column, e->ordinal + i);
+    struct subject *sub = subjects_by_id(&s->subjects, column_id(&seg->column, e->ordinal + i));
+    uint64_t seq = e->b.first_seq + i, next = 0, prev = 0;
+
+    e->live--;
+    e->live_size -= size;
+    seg->live--;
+    seg->live_size -= size;
+    s->msgs--;
+    s->bytes -= size;
+    if (sub->msgs > 1) {
+        if (seq == sub->last)
+            prev = subject_before(s, sub, seq);
+        if (seq == sub->first && sub->ring.n > 1)
+            next = seq_ring_at(&sub->ring, 1);
+    }
+    if (s->memo == sub && sub->msgs == 1 && sub->pending == 0)
+        s->memo = NULL;
+    subjects_remove(&s->subjects, sub, seq, next, prev);
+}
+
+void remove_one(struct store_stream *s, uint64_t seq)
+{
+    struct segment *seg = stream_segment_of(s, seq);
+    uint32_t entry;
+
+    bool found = segment_find(seg, seq, &entry);
+    ASSERT(found);
+    struct segment_entry *e = &seg->entries[entry];
+    take_out(s, seg, e, (uint32_t) (seq - e->b.first_seq));
+    if (e->mem != NULL)
+        e->mem->plain = false;
+    seqset_add(&s->rec.removed, seq, seq);
+}
+
+/* ---- the head -------------------------------------------------------------------------------- */
+
+/* Time of the first message. Unless the batch is in memory or it is the batch's first it is not
+ * known exactly: then *latest is the batch's end. */
+static int64_t time_of(const struct store_stream *s, uint64_t seq, int64_t *latest)
+{
+    const struct segment *seg = stream_segment_of(s, seq);
+    struct batch_record rec;
+    uint32_t entry;
+
+    if (seg == NULL || !segment_find(seg, seq, &entry))
+        return *latest = s->last_ts;
+    const struct segment_entry *e = &seg->entries[entry];
+    *latest = e->b.min_time;
+    if (seq <= e->b.first_seq || e->b.count == 0)
+        return e->b.min_time;
+    if (e->mem == NULL || e->mem->bad != NULL) {
+        *latest = e->b.max_time;
+        return e->b.min_time;
+    }
+    batch_record_get(&e->mem->view, (uint32_t) (seq - e->b.first_seq), &rec);
+    return *latest = rec.ts;
+}
+
+void stream_settle_first(struct store_stream *s)
+{
+    uint64_t first, last;
+
+    if (s->msgs == 0) {
+        s->first_seq = s->last_seq + 1;
+        seqset_free(&s->rec.removed);
+        s->first_ts = 0;
+    } else {
+        while (seqset_range_from(&s->rec.removed, 0, &first, &last) && first <= s->first_seq) {
+            if (last >= s->first_seq)
+                s->first_seq = last + 1;
+            seqset_remove(&s->rec.removed, first, last);
+        }
+        s->first_ts = time_of(s, s->first_seq, &s->first_ts_latest);
+    }
+    segments_release(s);
+}
+
+uint64_t remove_head(struct store_stream *s, uint64_t max, uint32_t limit, enum store_reason reason)
+{
+    uint64_t gone = 0, from = s->first_seq, first, last;
+
+    while (gone < limit && s->msgs > 0 && s->first_seq < max) {
+        struct segment *seg = stream_segment_of(s, s->first_seq);
+        uint32_t entry;
+        if (!segment_find(seg, s->first_seq, &entry)) { /* its end was lost */
+            s->first_seq = seg->next_seq;
+            continue;
+        }
+        struct segment_entry *e = &seg->entries[entry];
+        uint64_t end = e->b.first_seq + e->b.count;
+        if (s->first_seq < e->b.first_seq)
+            s->first_seq = e->b.first_seq;
+        if (end > max)
+            end = max;
+        bool holes = seqset_range_from(&s->rec.removed, s->first_seq, &first, &last) && first < end;
+        while (s->first_seq < end && gone < limit) {
+            if (!holes || !seqset_has(&s->rec.removed, s->first_seq)) {
+                take_out(s, seg, e, (uint32_t) (s->first_seq - e->b.first_seq));
+                gone++;
+            }
+            s->first_seq++;
+        }
+        if (s->first_seq >= e->b.first_seq + e->b.count)
+            s->first_seq = e->b.first_seq + e->b.span;
+        seqset_remove(&s->rec.removed, 0, s->first_seq - 1);
+    }
+    if (gone > 0) {
+        stream_settle_first(s);
+        stream_removed(s, from, s->first_seq - 1, gone, reason);
+    }
+    return gone;
+}
+
+/* ---- everything ------------------------------------------------------------------------------ */
+
+static void empty_subjects(struct store_stream *s)
+{
+    for (uint32_t id = 0; id < s->subjects.nids; id++) {
+        struct subject *sub = subjects_by_id(&s->subjects, id);
+        if (sub == NULL || sub->msgs == 0)
+            continue;
+        sub->msgs = sub->first = sub->last = 0;
+        if (sub->pending == 0)
+            sub->last_assigned = 0;
+        sub->ring.n = 0;
+        s->subjects.live--;
+        if (s->memo == sub && sub->pending == 0)
+            s->memo = NULL;
+        subjects_release(&s->subjects, sub);
+    }
+    s->subjects.nsorted = 0;
+}
+
+/* Costs as much as there are batches and subjects, not messages. */
+uint64_t remove_everything(struct store_stream *s, enum store_reason reason)
+{
+    uint64_t gone = s->msgs, first = s->first_seq;
+
+    LIST_FOREACH(it, &s->segments)
+    {
+        struct segment *seg = LIST_ENTRY(it, struct segment, link);
+        for (uint32_t i = 0; i < seg->nentries; i++) {
+            seg->entries[i].live = 0;
+            seg->entries[i].live_size = 0;
+            if (seg->entries[i].mem != NULL)
+                seg->entries[i].mem->plain = false;
+        }
+        seg->live = seg->live_size = 0;
+    }
+    empty_subjects(s);
+    s->msgs = s->bytes = 0;
+    stream_settle_first(s);
+    if (gone > 0)
+        stream_removed(s, first, s->last_seq, gone, reason);
+    return gone;
+}
+
+/* ---- releasing segments ---------------------------------------------------------------------- */
+
+struct release {
+    struct store_req req;
+    struct segment *segment;
+};
+
+static void release_logged(struct store_req *req, enum err err)
+{
+    struct release *r = CONTAINER_OF(req, struct release, req);
+    struct segment *seg = r->segment;
+    struct store_stream *s = seg->stream;
+
+    seg->jobs--;
+    mem_free(r);
+    if (err == ERR_OK && s->state == STREAM_ACTIVE) {
+        store_unlink(s->store, seg->path);
+        segment_free(seg);
+    }
+    stream_maybe_free(s);
+}
+
+static bool may_release(const struct segment *seg)
+{
+    return (seg->state == SEGMENT_CLOSING || seg->state == SEGMENT_SEALED) && seg->live == 0 &&
+           seg->jobs == 0 && seg->writes == 0 && seg->commits == 0 && seg->reserved == 0 &&
+           seg->next_seq <= seg->stream->first_seq;
+}
+
+static void release(struct segment *seg)
+{
+    struct store_stream *s = seg->stream;
+    struct buf delta = {0};
+
+    seg->state = SEGMENT_RELEASED;
+    stream_record_release_segment(&s->rec, seg->number);
+    if (!stream_in_file(s)) {
+        segment_free(seg);
+        return;
+    }
+    struct release *r = mem_zalloc(sizeof(*r));
+    r->segment = seg;
+    r->req.done = release_logged;
+    seg->jobs++;
+    stream_delta_durable(&delta, s->last_seq, s->last_ts);
+    stream_delta_purge(&delta, s->first_seq);
+    stream_delta_release_segment(&delta, seg->number);
+    clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), &r->req);
+    buf_free(&delta);
+}
+
+void segments_release(struct store_stream *s)
+{
+    if (s->state != STREAM_ACTIVE)
+        return;
+    LIST_FOREACH_SAFE(it, tmp, &s->segments)
+    {
+        struct segment *seg = LIST_ENTRY(it, struct segment, link);
+        if (seg->state == SEGMENT_RELEASED)
+            continue;
+        if (!may_release(seg))
+            break;
+        release(seg);
+    }
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+enum err store_remove(struct store_stream *s, uint64_t seq, bool erase, struct store_req *req)
+{
+    struct buf delta = {0};
+
+    if (s->state != STREAM_ACTIVE)
+        return ERR_FAILED;
+    if (!message_exists(s, seq))
+        return ERR_NOT_FOUND;
+    remove_one(s, seq);
+    stream_settle_first(s);
+    if (req != NULL)
+        req->count = 1;
+    if (erase)
+        stream_delta_erase(&delta, seq);
+    else
+        stream_delta_remove(&delta, seq, seq);
+    clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), req);
+    buf_free(&delta);
+    stream_removed(s, seq, seq, 1, STORE_BY_REQUEST);
+    limits_timer(s);
+    return ERR_OK;
+}
+
+struct purge {
+    struct task task;
+    struct filter *filter;
+    uint64_t seq;   /* where to go on */
+    uint64_t below; /* only sequences below it */
+    uint64_t left;  /* still to be removed at most */
+    uint64_t count;
+};
+
+static void purge_free(struct task *t)
+{
+    struct purge *p = CONTAINER_OF(t, struct purge, task);
+
+    filter_put(p->filter);
+    mem_free(p);
+}
+
+/* The change of one slice; the last one carries the request. */
+static void log_slice(struct purge *p, const struct seqset *gone, bool last)
+{
+    struct store_stream *s = p->task.stream;
+    struct buf delta = {0};
+
+    stream_delta_durable(&delta, s->last_seq, s->last_ts);
+    if (gone != NULL && gone->count > 0)
+        stream_delta_remove_set(&delta, gone);
+    stream_delta_purge(&delta, s->first_seq);
+    if (last && p->task.req != NULL)
+        p->task.req->count = p->count;
+    clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), last ? p->task.req : NULL);
+    if (last)
+        p->task.req = NULL;
+    buf_free(&delta);
+}
+
+static bool purge_head_step(struct task *t)
+{
+    struct purge *p = CONTAINER_OF(t, struct purge, task);
+    uint32_t limit = p->left < PURGE_SLICE ? (uint32_t) p->left : PURGE_SLICE;
+    uint64_t gone = remove_head(t->stream, p->below, limit, STORE_BY_PURGE);
+
+    p->count += gone;
+    p->left -= gone;
+    bool finished = gone < limit || p->left == 0;
+    if (finished || gone > 0)
+        log_slice(p, NULL, finished);
+    return finished;
+}
+
+static bool purge_filter_step(struct task *t)
+{
+    struct purge *p = CONTAINER_OF(t, struct purge, task);
+    struct store_stream *s = t->stream;
+    struct seqset gone = {0};
+    uint32_t budget = PURGE_SLICE;
+    bool finished = false;
+
+    filter_prepare(p->filter);
+    while (p->left > 0 && budget > 0) {
+        uint64_t seq = filter_scan(p->filter, &p->seq, p->below - 1, &budget);
+        if (seq == 0) {
+            finished = p->seq >= p->below;
+            break;
+        }
+        remove_one(s, seq);
+        seqset_add(&gone, seq, seq);
+        stream_removed(s, seq, seq, 1, STORE_BY_PURGE);
+        p->seq = seq + 1;
+        p->count++;
+        p->left--;
+        filter_prepare(p->filter);
+    }
+    finished = finished || p->left == 0;
+    if (gone.count > 0)
+        stream_settle_first(s);
+    if (finished || gone.count > 0)
+        log_slice(p, &gone, finished);
+    seqset_free(&gone);
+    return finished;
+}
+
+static uint64_t count_matching(struct store_stream *s, struct filter *f)
+{
+    uint64_t total = 0;
+
+    if (f == NULL)
+        return s->msgs;
+    for (uint32_t id = 0; id < s->subjects.nids; id++) {
+        const struct subject *sub = subjects_by_id(&s->subjects, id);
+        if (sub != NULL && sub->msgs > 0 && filter_matches(f, id))
+            total += sub->msgs;
+    }
+    return total;
+}
+
+void store_purge(struct store_stream *s, const struct store_purge *p, struct store_req *req)
+{
+    struct purge *job;
+    uint64_t matching;
+
+    if (s->state != STREAM_ACTIVE) {
+        store_defer(s->store, req, ERR_FAILED);
+        return;
+    }
+    job = mem_zalloc(sizeof(*job));
+    job->filter = p->filter.n > 0 ? filter_get(s, &p->filter, 1) : NULL;
+    job->below = p->before_seq != 0 && p->before_seq <= s->last_seq ? p->before_seq
+                                                                    : s->last_seq + 1;
+    job->seq = s->first_seq;
+    matching = count_matching(s, job->filter);
+    job->left = p->keep == 0 ? UINT64_MAX : matching > p->keep ? matching - p->keep : 0;
+    job->task.stream = s;
+    job->task.req = req;
+    job->task.step = job->filter == NULL ? purge_head_step : purge_filter_step;
+    job->task.free = purge_free;
+    if (job->filter == NULL && job->left >= s->msgs && job->below > s->last_seq && job->left > 0) {
+        job->count = remove_everything(s, STORE_BY_PURGE);
+        log_slice(job, NULL, true);
+        purge_free(&job->task);
+        return;
+    }
+    task_start(s, &job->task);
+}

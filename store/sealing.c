@@ -1,0 +1,194 @@
+/*
+ * sealing.c - what turns a full segment into a sealed one, on a work thread.
+ *
+ * Input is what no one changes any more: the batch index (copied), the wide column (a full segment
+ * gets no more records), the texts of its subjects (the subject table is frozen meanwhile), and
+ * which of its messages are gone (copied). The thread packs the column, builds the footer, writes
+ * it behind the last batch, cuts the file there and syncs it. A message removed meanwhile is in the
+ * footer and in the stream's record; a start takes it out.
+ *
+ * A full disk leaves the segment unsealed, to be tried again: a start would have to scan it,
+ * nothing else is lost.
+ */
+#include "lib/base/mem.h"
+#include "store/store_impl.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct seal_job {
+    struct io_work work;
+    struct segment *segment;
+    struct segment_batch *batches;
+    uint32_t *ordinals;
+    uint32_t nbatches;
+    const struct column *wide;
+    struct column packed;
+    struct subject **const *blocks;
+    struct seqset gone;
+    uint64_t first_seq; /* of the stream */
+    struct segment_header header;
+    uint64_t data_end, next_seq;
+    int result;
+};
+
+static size_t fill_messages(const struct seal_job *job, struct segment_message *messages)
+{
+    uint64_t base = job->header.base_seq;
+    size_t n = 0;
+
+    for (uint32_t b = 0; b < job->nbatches; b++) {
+        const struct segment_batch *batch = &job->batches[b];
+        uint64_t first, last;
+        bool holes = seqset_range_from(&job->gone, batch->first_seq, &first, &last) &&
+                     first < batch->first_seq + batch->span;
+        for (uint32_t i = 0; i < batch->count; i++) {
+            uint64_t seq = batch->first_seq + i;
+            uint32_t at = job->ordinals[b] + i;
+            if (seq < job->first_seq || (holes && seqset_has(&job->gone, seq)))
+                continue;
+            messages[n++] = (struct segment_message){
+                .delta = (uint32_t) (seq - base),
+                .subject = column_load(job->packed.ids, job->packed.id_width, at),
+                .bytes = column_size(&job->packed, at),
+            };
+        }
+    }
+    return n;
+}
+
+static enum err build(struct seal_job *job, struct buf *out, uint64_t *offset)
+{
+    struct footer_input in = {.header = job->header,
+                              .batches = job->batches,
+                              .nbatches = job->nbatches,
+                              .nsubjects = job->packed.ndict,
+                              .next_seq = job->next_seq,
+                              .data_end = job->data_end};
+    struct segment_message *messages = mem_try_alloc((job->packed.n + 1) * sizeof(*messages));
+    struct str *subjects;
+
+    if (messages == NULL)
+        return ERR_NO_MEMORY;
+    subjects = mem_array(in.nsubjects + 1, sizeof(*subjects));
+    for (uint32_t i = 0; i < job->packed.ndict; i++) {
+        uint32_t id = job->packed.dict[i];
+        const struct subject *sub = job->blocks[id / SUBJECTS_BLOCK][id % SUBJECTS_BLOCK];
+        /* NULL or another one: all its messages here are gone, and the entry is unused. */
+        subjects[i] = sub != NULL ? subject_text(sub) : STR_NONE;
+    }
+    in.nmessages = fill_messages(job, messages);
+    in.messages = messages;
+    in.subjects = subjects;
+    in.footer_offset = *offset = round_up(job->data_end, SEGMENT_PAGE);
+    enum err err = footer_build(&in, out);
+    mem_free(messages);
+    mem_free(subjects);
+    return err;
+}
+
+static int write_footer(struct io_fs *fs, struct seal_job *job, const struct buf *footer,
+                        uint64_t offset)
+{
+    fs_fd fd = fs_open(fs, job->segment->path, IO_FILE_WRITE);
+    int result;
+
+    if (fd < 0)
+        return fd;
+    result = fs_allocate(fs, fd, offset + footer->n);
+    if (result == 0)
+        result = fs_write(fs, fd, footer->p, footer->n, offset);
+    if (result == 0)
+        result = fs_truncate(fs, fd, offset + footer->n);
+    if (result == 0)
+        result = fs_sync(fs, fd);
+    fs_close(fs, fd);
+    return result;
+}
+
+static void seal_run(struct io_work *work)
+{
+    struct seal_job *job = CONTAINER_OF(work, struct seal_job, work);
+    struct buf footer = {0};
+    uint64_t offset;
+
+    column_pack(job->wide, &job->packed);
+    if (build(job, &footer, &offset) != ERR_OK)
+        job->result = -ENOMEM;
+    else
+        job->result = write_footer(work->fs, job, &footer, offset);
+    buf_free(&footer);
+}
+
+static void sealed(struct segment *seg, struct seal_job *job)
+{
+    column_deinit(&seg->column);
+    seg->column = job->packed;
+    job->packed = (struct column){0};
+    seg->state = SEGMENT_SEALED;
+}
+
+static void seal_done(struct io_op *op)
+{
+    struct seal_job *job = CONTAINER_OF(op, struct seal_job, work.op);
+    struct segment *seg = job->segment;
+    struct store_stream *s = seg->stream;
+
+    seg->jobs--;
+    s->store->jobs--;
+    subjects_thaw(&s->subjects);
+    if (job->result == 0) {
+        sealed(seg, job);
+    } else if (job->result == -ENOSPC || job->result == -EDQUOT || job->result == -ENOMEM) {
+        seg->seal_later = true;
+        store_retry_later(s->store);
+    } else {
+        stream_fail(s, err_from_errno(job->result), "sealing %s: %s", seg->path,
+                    strerror(-job->result));
+    }
+    column_deinit(&job->packed);
+    seqset_free(&job->gone);
+    mem_free(job->batches);
+    mem_free(job->ordinals);
+    mem_free(job);
+    segment_advance(seg);
+}
+
+void segment_seal(struct segment *seg)
+{
+    struct store_stream *s = seg->stream;
+    struct seal_job *job;
+    uint64_t first, last, seq = seg->base_seq;
+
+    if (seg->live == 0 || seg->seal_later)
+        return; /* it will be released, or it was tried a moment ago */
+    job = mem_zalloc(sizeof(*job));
+    job->segment = seg;
+    job->nbatches = seg->nentries;
+    job->batches = mem_array(seg->nentries, sizeof(*job->batches));
+    job->ordinals = mem_array(seg->nentries, sizeof(*job->ordinals));
+    for (uint32_t i = 0; i < seg->nentries; i++) {
+        job->batches[i] = seg->entries[i].b;
+        job->ordinals[i] = seg->entries[i].ordinal;
+        job->data_end = seg->entries[i].b.offset + seg->entries[i].b.bytes;
+    }
+    while (seqset_range_from(&s->rec.removed, seq, &first, &last) && first < seg->next_seq) {
+        seqset_add(&job->gone, first, last);
+        seq = last + 1;
+    }
+    job->first_seq = s->first_seq;
+    job->next_seq = seg->next_seq;
+    job->wide = &seg->column;
+    job->blocks = subjects_freeze(&s->subjects);
+    job->header = (struct segment_header){.number = seg->number,
+                                          .base_seq = seg->base_seq,
+                                          .salt = seg->salt,
+                                          .generation = seg->generation};
+    memcpy(job->header.store, s->store->uuid, sizeof(job->header.store));
+    memcpy(job->header.stream, s->rec.uuid, sizeof(job->header.stream));
+    job->work.run = seal_run;
+    io_op_init(&job->work.op, seal_done);
+    seg->jobs++;
+    s->store->jobs++;
+    io_work_submit(s->store->io, &job->work);
+}

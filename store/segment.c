@@ -1,0 +1,667 @@
+/*
+ * segment.c - the files of a stream: making, switching, writing to the page cache, checkpoints,
+ * letting go.
+ *
+ *     PREPARED  its file is being made, or waits for the active one to be full
+ *     ACTIVE    new batches are built for it
+ *     CLOSING   full: the commits in flight finish, the page cache is written and synced
+ *     SEALED    its footer is durable (sealing.c); never written again
+ *     RELEASED  no message of it exists any more: its file is being removed
+ *
+ * What lies where. A stream's commits take the offsets [end, ...) in order of sequence. Batches of
+ * commits that went through the log (ROUTE_LOG) lie densely and are `unwritten`: the log has them;
+ * they are written to the page cache together when 256 KiB of them have come, or when the log wants
+ * its space back. Whatever is handed to io_write or io_commit starts on a 4 KiB page of its own and
+ * is padded with zeros to the next one: no page has two writers, and none that a sync declared
+ * durable is touched again. The price is at most 4 KiB for each such write.
+ *
+ * log_from is the oldest log file that holds data of this segment which no sync of the segment
+ * covers. A sync that begins with nothing unwritten and no write in flight covers all that was
+ * placed before it; what is placed meanwhile counts in log_after and becomes log_from when the sync
+ * is through.
+ *
+ * A failed write or sync makes the stream FAILED. Its log files stay (log_from is never cleared),
+ * so that the next start can bring the data back.
+ */
+#include "lib/base/mem.h"
+#include "store/store_impl.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* A stream begins with two small files (as most streams stay small), then grows by quarters of its
+ * size. */
+#define SEGMENT_BYTES_FIRST (256u << 10)
+#define SEGMENT_BYTES_SECOND (2u << 20)
+#define MEMORY_SEGMENT_BYTES (4u << 20)
+/* Unwritten batches are written when there are that many bytes or batches. */
+#define FLUSH_BYTES (256u << 10)
+#define FLUSH_BATCHES 256u
+
+static const uint8_t zeros[SEGMENT_PAGE];
+
+/* ---- making ---------------------------------------------------------------------------------- */
+
+uint64_t segment_next_capacity(const struct store_stream *s, uint64_t need)
+{
+    const struct store *st = s->store;
+    uint64_t bytes = st->segment_min;
+
+    if (!stream_in_file(s)) {
+        bytes = MEMORY_SEGMENT_BYTES;
+    } else if (s->disk_bytes == 0 && bytes > SEGMENT_BYTES_FIRST) {
+        bytes = SEGMENT_BYTES_FIRST;
+    } else if (s->disk_bytes < SEGMENT_BYTES_SECOND && bytes > SEGMENT_BYTES_SECOND) {
+        bytes = SEGMENT_BYTES_SECOND;
+    } else {
+        while (bytes < st->segment_max && bytes < s->disk_bytes / 4)
+            bytes *= 2;
+    }
+    need = round_up(SEGMENT_HEADER + need + 2 * SEGMENT_PAGE, SEGMENT_PAGE);
+    return bytes < need ? need : bytes;
+}
+
+struct segment *segment_new(struct store_stream *s, uint64_t number, uint64_t capacity)
+{
+    struct segment *seg = mem_zalloc(sizeof(*seg));
+    char path[STORE_PATH];
+
+    seg->stream = s;
+    seg->number = number;
+    seg->capacity = capacity;
+    seg->end = SEGMENT_HEADER;
+    seg->log_from = seg->log_after = NO_LOG_FILE;
+    seg->salt = store_salt_segment(s->store->uuid, s->rec.uuid, number, 0);
+    seg->state = SEGMENT_PREPARED;
+    list_init(&seg->link);
+    list_init(&seg->unwritten);
+    list_init(&seg->logged);
+    list_init(&seg->fetches);
+    store_path_segment(s->store->dir, path, s->rec.uuid, number);
+    seg->path = mem_strdup(path);
+    if (!stream_in_file(s))
+        seg->file_ready = seg->header_durable = true;
+    return seg;
+}
+
+void segment_free(struct segment *seg)
+{
+    struct store_stream *s = seg->stream;
+    struct store *st = s->store;
+
+    ASSERT(list_empty(&seg->fetches));
+    for (uint32_t i = 0; i < seg->nentries; i++) {
+        struct store_batch *b = seg->entries[i].mem;
+        if (b == NULL)
+            continue;
+        if (b->cached)
+            st->cache.bytes -= batch_memory(b);
+        b->cached = false;
+        list_remove(&b->write);
+        if (b->refs == 0)
+            batch_free(b);
+        else { /* its last reader frees it */
+            b->segment = NULL;
+            b->plain = false;
+        }
+    }
+    mem_free(seg->entries);
+    column_deinit(&seg->column);
+    list_remove(&seg->logged);
+    if (list_linked(&seg->link)) {
+        list_remove(&seg->link);
+        s->disk_bytes -= seg->capacity;
+        uint32_t at = 0;
+        while (s->index[at] != seg)
+            at++;
+        memmove(&s->index[at], &s->index[at + 1], (s->nindex - at - 1) * sizeof(*s->index));
+        s->nindex--;
+        if (s->active == seg)
+            s->active = NULL;
+    }
+    if (seg->file != NULL)
+        io_file_close(st->io, seg->file);
+    mem_free(seg->header_page);
+    mem_free(seg->path);
+    mem_free(seg);
+}
+
+struct prepare_job {
+    struct io_work work;
+    struct segment *segment;
+    const char *path, *dir;
+    uint64_t bytes;
+    uint8_t *header; /* NULL: the stream's directory is there already */
+    int result;
+};
+
+static int make_file(struct io_fs *fs, struct prepare_job *job)
+{
+    fs_fd fd = fs_open(fs, job->path, IO_FILE_WRITE | IO_FILE_CREATE);
+    int result;
+
+    if (fd < 0)
+        return fd;
+    result = fs_allocate(fs, fd, job->bytes);
+    if (result == 0 && job->header != NULL)
+        result = fs_write(fs, fd, job->header, SEGMENT_HEADER, 0);
+    if (result == 0)
+        result = fs_sync(fs, fd);
+    fs_close(fs, fd);
+    if (result == 0)
+        result = fs_sync_dir(fs, job->dir);
+    if (result != 0)
+        fs_unlink(fs, job->path);
+    return result;
+}
+
+static void prepare_run(struct io_work *work)
+{
+    struct prepare_job *job = CONTAINER_OF(work, struct prepare_job, work);
+    char parent[STORE_PATH];
+
+    if (job->header != NULL) {
+        job->result = fs_mkdir(work->fs, job->dir);
+        if (job->result == 0 || job->result == -EEXIST) {
+            memcpy(parent, job->dir, strlen(job->dir) + 1);
+            *strrchr(parent, '/') = '\0';
+            job->result = fs_sync_dir(work->fs, parent);
+        }
+        if (job->result != 0)
+            return;
+    }
+    job->result = make_file(work->fs, job);
+}
+
+static void write_header(struct segment *seg);
+
+/* The file is there: what waited for it goes on. */
+static void prepared(struct segment *seg, bool with_header)
+{
+    struct store_stream *s = seg->stream;
+
+    seg->file_ready = true;
+    seg->file = io_file_open(s->store->io, seg->path, IO_FILE_WRITE);
+    s->no_space = false;
+    if (with_header)
+        seg->header_durable = true;
+    else if (seg->state == SEGMENT_ACTIVE)
+        write_header(seg);
+    if (s->create_waits > 0)
+        stream_first_segment(s, ERR_OK);
+    stream_mark_dirty(s);
+}
+
+static void not_prepared(struct segment *seg, int result)
+{
+    struct store_stream *s = seg->stream;
+    enum err err = err_from_errno(result);
+
+    if (err == ERR_NO_SPACE && s->create_waits == 0) {
+        s->no_space = true;
+        seg->wants_file = true;
+        store_no_space(s->store);
+        return;
+    }
+    stream_fail(s, err, "can not create %s: %s", seg->path, strerror(-result));
+    if (s->create_waits > 0)
+        stream_first_segment(s, err);
+}
+
+static void prepare_done(struct io_op *op)
+{
+    struct prepare_job *job = CONTAINER_OF(op, struct prepare_job, work.op);
+    struct segment *seg = job->segment;
+    struct store_stream *s = seg->stream;
+
+    seg->jobs--;
+    s->jobs--;
+    s->store->jobs--;
+    if (s->state == STREAM_DELETING || seg->discarded) {
+        if (job->result == 0)
+            seg->file_ready = true;
+    } else if (job->result == 0) {
+        prepared(seg, job->header != NULL);
+    } else {
+        not_prepared(seg, job->result);
+    }
+    mem_free(job->header);
+    mem_free(job);
+    if (seg->discarded)
+        segment_discard(seg);
+    stream_maybe_free(s);
+}
+
+static void submit_prepare(struct segment *seg, uint8_t *header)
+{
+    struct store *st = seg->stream->store;
+    struct prepare_job *job = mem_zalloc(sizeof(*job));
+
+    job->segment = seg;
+    job->path = seg->path;
+    job->dir = seg->stream->dir;
+    job->bytes = seg->capacity;
+    job->header = header;
+    job->work.run = prepare_run;
+    io_op_init(&job->work.op, prepare_done);
+    seg->wants_file = false;
+    seg->jobs++;
+    seg->stream->jobs++;
+    st->jobs++;
+    io_work_submit(st->io, &job->work);
+}
+
+void segment_prepare(struct segment *seg)
+{
+    if (stream_in_file(seg->stream))
+        submit_prepare(seg, NULL);
+}
+
+static uint8_t *make_header(struct segment *seg)
+{
+    struct store_stream *s = seg->stream;
+    uint8_t *page = mem_alloc(SEGMENT_HEADER);
+    struct segment_header h = {
+        .number = seg->number,
+        .base_seq = seg->base_seq,
+        .file_bytes = seg->capacity,
+        .created = io_wall(s->store->io),
+        .last_time = s->last_ts_assigned,
+    };
+
+    memcpy(h.store, s->store->uuid, sizeof(h.store));
+    memcpy(h.stream, s->rec.uuid, sizeof(h.stream));
+    h.name_len = (uint8_t) (strlen(s->name) < SEGMENT_NAME ? strlen(s->name) : SEGMENT_NAME);
+    memcpy(h.name, s->name, h.name_len);
+    segment_header_encode(&h, page);
+    ASSERT(h.salt == seg->salt);
+    return page;
+}
+
+void segment_prepare_first(struct segment *seg, uint64_t base_seq)
+{
+    segment_activate(seg, base_seq);
+    submit_prepare(seg, make_header(seg));
+}
+
+void segment_discard(struct segment *seg)
+{
+    seg->discarded = true;
+    if (seg->jobs > 0)
+        return; /* prepare_done comes back here */
+    if (seg->file_ready && stream_in_file(seg->stream))
+        store_unlink(seg->stream->store, seg->path);
+    segment_free(seg);
+}
+
+/* ---- switching ------------------------------------------------------------------------------- */
+
+static void header_done(struct io_op *op)
+{
+    struct segment *seg = CONTAINER_OF(op, struct segment, header_op);
+    struct store_stream *s = seg->stream;
+
+    seg->jobs--;
+    s->store->jobs--;
+    if (op->res < 0) {
+        stream_fail(s, err_from_errno((int) op->res), "writing the header of %s: %s", seg->path,
+                    strerror((int) -op->res));
+    } else {
+        seg->header_durable = true;
+        if (s->state == STREAM_ACTIVE)
+            stream_mark_dirty(s);
+    }
+    segment_advance(seg);
+}
+
+/* base_seq of the active segment must be on disk before anything in it counts: it proves last_seq.
+ */
+static void write_header(struct segment *seg)
+{
+    struct store *st = seg->stream->store;
+
+    seg->header_page = make_header(seg);
+    seg->header_iov = (struct iovec){seg->header_page, SEGMENT_HEADER};
+    io_op_init(&seg->header_op, header_done);
+    seg->jobs++;
+    st->jobs++;
+    io_commit(st->io, &seg->header_op, seg->file, &seg->header_iov, 1, 0);
+}
+
+static void index_add(struct store_stream *s, struct segment *seg)
+{
+    if (s->nindex == s->index_cap) {
+        s->index_cap = s->index_cap == 0 ? 8 : s->index_cap * 2;
+        s->index = mem_realloc(s->index, s->index_cap * sizeof(*s->index));
+    }
+    s->index[s->nindex++] = seg;
+    list_push_back(&s->segments, &seg->link);
+    s->disk_bytes += seg->capacity;
+}
+
+void segment_activate(struct segment *seg, uint64_t base_seq)
+{
+    struct store_stream *s = seg->stream;
+    struct segment *old = s->active;
+    struct buf delta = {0};
+
+    seg->state = SEGMENT_ACTIVE;
+    seg->base_seq = seg->next_seq = base_seq;
+    s->active = seg;
+    index_add(s, seg);
+    stream_record_add_segment(&s->rec, seg->number, base_seq);
+    if (old != NULL) {
+        old->state = SEGMENT_CLOSING;
+        stream_delta_add_segment(&delta, seg->number, base_seq);
+        clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), NULL);
+        buf_free(&delta);
+    }
+    if (seg->file_ready && !seg->header_durable)
+        write_header(seg);
+    if (old != NULL)
+        segment_advance(old);
+}
+
+/* An existing file of a recovered stream. */
+void segment_adopt(struct segment *seg, uint64_t base_seq)
+{
+    struct store_stream *s = seg->stream;
+
+    seg->base_seq = seg->next_seq = base_seq;
+    seg->file_ready = seg->header_durable = true;
+    seg->file = io_file_open(s->store->io, seg->path, IO_FILE_WRITE);
+    index_add(s, seg);
+}
+
+/* ---- index ----------------------------------------------------------------------------------- */
+
+struct segment_entry *segment_new_entry(struct segment *seg)
+{
+    if (seg->nentries == seg->entries_cap) {
+        seg->entries_cap = seg->entries_cap == 0 ? 16 : seg->entries_cap * 2;
+        seg->entries = mem_realloc(seg->entries, seg->entries_cap * sizeof(*seg->entries));
+    }
+    seg->entries[seg->nentries] = (struct segment_entry){0};
+    return &seg->entries[seg->nentries++];
+}
+
+void segment_add_entry(struct segment *seg, struct store_batch *b)
+{
+    struct segment_entry *e = segment_new_entry(seg);
+
+    ASSERT(b->first_seq == seg->next_seq && b->ordinal == seg->records);
+    segment_batch_of(&b->view.h, b->offset, &e->b);
+    e->ordinal = b->ordinal;
+    e->live = b->count;
+    e->live_size = b->size;
+    e->mem = b;
+    b->entry = seg->nentries - 1;
+    seg->next_seq += b->span;
+    seg->records += b->count;
+    seg->live += b->count;
+    seg->live_size += b->size;
+    if (seg->nentries == 1)
+        seg->min_time = e->b.min_time;
+    seg->max_time = e->b.max_time;
+}
+
+bool segment_find(const struct segment *seg, uint64_t seq, uint32_t *entry)
+{
+    uint32_t low = 0, high = seg->nentries;
+
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        const struct segment_batch *b = &seg->entries[mid].b;
+        if (b->first_seq + b->span <= seq)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    *entry = low;
+    return low < seg->nentries;
+}
+
+struct segment *stream_segment_of(const struct store_stream *s, uint64_t seq)
+{
+    uint32_t low = 0, high = s->nindex;
+
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (s->index[mid]->next_seq <= seq)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < s->nindex ? s->index[low] : NULL;
+}
+
+struct segment *segment_after(const struct segment *seg)
+{
+    if (seg->link.next == &seg->stream->segments)
+        return NULL;
+    return LIST_ENTRY(seg->link.next, struct segment, link);
+}
+
+/* ---- the page cache and checkpoints ---------------------------------------------------------- */
+
+struct segment_write {
+    struct io_op op;
+    struct segment *segment;
+    struct store_batch **batches;
+    struct iovec *iov;
+    unsigned n;
+};
+
+static void write_done(struct io_op *op)
+{
+    struct segment_write *w = CONTAINER_OF(op, struct segment_write, op);
+    struct segment *seg = w->segment;
+    struct store_stream *s = seg->stream;
+
+    seg->writes--;
+    s->store->jobs--;
+    for (unsigned i = 0; i < w->n; i++) {
+        struct store_batch *b = w->batches[i];
+        b->written = op->res >= 0;
+        if (b->written && b->durable && b->segment != NULL)
+            cache_add(s->store, b);
+        batch_unref(b);
+    }
+    mem_free(w->batches);
+    mem_free(w->iov);
+    if (op->res < 0)
+        stream_fail(s, err_from_errno((int) op->res), "writing %s: %s", seg->path,
+                    strerror((int) -op->res));
+    mem_free(w);
+    segment_advance(seg);
+}
+
+unsigned segment_iov(struct iovec *iov, const struct store_batch *b)
+{
+    const struct batch_builder *d = &b->builder;
+
+    if (b->skip) {
+        iov[0] = (struct iovec){d->meta, BATCH_HEADER};
+        return 1;
+    }
+    iov[0] = (struct iovec){d->meta, batch_meta_bytes(d)};
+    iov[1] = (struct iovec){d->body, batch_body_bytes(d)};
+    return 2;
+}
+
+unsigned segment_iov_padding(struct iovec *iov, uint64_t end)
+{
+    uint64_t padding = round_up(end, SEGMENT_PAGE) - end;
+
+    if (padding == 0)
+        return 0;
+    *iov = (struct iovec){(void *) (uintptr_t) zeros, padding};
+    return 1;
+}
+
+uint32_t segment_take_unwritten(struct segment *seg, struct store_batch **batches, uint64_t *offset)
+{
+    uint32_t n = 0;
+    struct list *it;
+
+    *offset = seg->end;
+    while ((it = list_pop_front(&seg->unwritten)) != NULL) {
+        struct store_batch *b = LIST_ENTRY(it, struct store_batch, write);
+        if (n == 0)
+            *offset = b->offset;
+        batch_ref(b);
+        batches[n++] = b;
+    }
+    seg->unwritten_bytes = seg->unwritten_n = 0;
+    return n;
+}
+
+void segment_flush(struct segment *seg)
+{
+    struct store *st = seg->stream->store;
+    struct segment_write *w;
+    uint64_t offset;
+    unsigned niov = 0;
+
+    if (seg->unwritten_n == 0 || seg->stream->state == STREAM_FAILED)
+        return;
+    w = mem_zalloc(sizeof(*w));
+    w->segment = seg;
+    w->batches = mem_array(seg->unwritten_n, sizeof(*w->batches));
+    w->iov = mem_array(2 * (size_t) seg->unwritten_n + 1, sizeof(*w->iov));
+    w->n = segment_take_unwritten(seg, w->batches, &offset);
+    for (unsigned i = 0; i < w->n; i++)
+        niov += segment_iov(w->iov + niov, w->batches[i]);
+    niov += segment_iov_padding(w->iov + niov, seg->end);
+    seg->end = round_up(seg->end, SEGMENT_PAGE);
+    io_op_init(&w->op, write_done);
+    seg->writes++;
+    st->jobs++;
+    io_write(st->io, &w->op, seg->file, w->iov, niov, offset);
+}
+
+void segment_put_unwritten(struct segment *seg, struct store_batch *b)
+{
+    list_push_back(&seg->unwritten, &b->write);
+    seg->unwritten_n++;
+    seg->unwritten_bytes += b->bytes;
+}
+
+void segment_flush_if_due(struct segment *seg)
+{
+    if (seg->unwritten_bytes >= FLUSH_BYTES || seg->unwritten_n >= FLUSH_BATCHES)
+        segment_flush(seg);
+}
+
+void segment_log_placed(struct segment *seg, uint64_t log_file)
+{
+    if (seg->syncing) {
+        if (seg->log_after == NO_LOG_FILE)
+            seg->log_after = log_file;
+        if (seg->log_from != NO_LOG_FILE)
+            return;
+    }
+    if (seg->log_from == NO_LOG_FILE) {
+        seg->log_from = log_file;
+        list_push_back(&seg->stream->store->logged, &seg->logged);
+    }
+}
+
+void segment_sync_begin(struct segment *seg)
+{
+    ASSERT(!seg->syncing && seg->unwritten_n == 0 && seg->writes == 0);
+    seg->syncing = true;
+    seg->log_after = NO_LOG_FILE;
+}
+
+void segment_sync_end(struct segment *seg)
+{
+    seg->syncing = false;
+    seg->unsynced = false;
+    list_remove(&seg->logged);
+    seg->log_from = seg->log_after;
+    seg->log_after = NO_LOG_FILE;
+    if (seg->log_from != NO_LOG_FILE)
+        list_push_back(&seg->stream->store->logged, &seg->logged);
+}
+
+static void sync_done(struct io_op *op)
+{
+    struct segment *seg = CONTAINER_OF(op, struct segment, sync_op);
+    struct store_stream *s = seg->stream;
+
+    seg->jobs--;
+    s->store->jobs--;
+    if (op->res < 0) {
+        seg->syncing = false;
+        stream_fail(s, err_from_errno((int) op->res), "syncing %s: %s", seg->path,
+                    strerror((int) -op->res));
+    } else {
+        segment_sync_end(seg);
+    }
+    segment_advance(seg);
+}
+
+void segment_checkpoint(struct segment *seg)
+{
+    struct store *st = seg->stream->store;
+
+    if (seg->syncing || seg->stream->state == STREAM_FAILED)
+        return;
+    segment_flush(seg);
+    seg->checkpoint_due = seg->writes > 0;
+    if (seg->checkpoint_due || (seg->log_from == NO_LOG_FILE && !seg->unsynced))
+        return; /* write_done comes back through segment_advance; or there is nothing to sync */
+    segment_sync_begin(seg);
+    io_op_init(&seg->sync_op, sync_done);
+    seg->jobs++;
+    st->jobs++;
+    io_sync(st->io, &seg->sync_op, seg->file);
+}
+
+/* ---- going on -------------------------------------------------------------------------------- */
+
+static void close_file(struct segment *seg)
+{
+    if (seg->commits > 0 || seg->reserved > 0 || seg->jobs > 0)
+        return;
+    if (seg->unwritten_n > 0 || seg->writes > 0 || seg->log_from != NO_LOG_FILE || seg->unsynced) {
+        segment_checkpoint(seg);
+        return;
+    }
+    segment_seal(seg);
+}
+
+void segment_advance(struct segment *seg)
+{
+    struct store_stream *s = seg->stream;
+
+    if (s->state == STREAM_DELETING) {
+        stream_maybe_free(s);
+        return;
+    }
+    if (s->state == STREAM_FAILED)
+        return;
+    if (seg->checkpoint_due)
+        segment_checkpoint(seg);
+    if (seg->state == SEGMENT_CLOSING && stream_in_file(s))
+        close_file(seg);
+    segments_release(s);
+}
+
+void segments_retry(struct store_stream *s)
+{
+    s->no_space = false;
+    if (s->next != NULL && s->next->wants_file)
+        submit_prepare(s->next, NULL);
+    LIST_FOREACH_SAFE(it, tmp, &s->segments)
+    {
+        struct segment *seg = LIST_ENTRY(it, struct segment, link);
+        if (seg->wants_file)
+            submit_prepare(seg, NULL);
+        if (seg->seal_later) {
+            seg->seal_later = false;
+            segment_advance(seg);
+        }
+    }
+}

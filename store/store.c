@@ -1,0 +1,453 @@
+/*
+ * store.c - a worker's store: opening, the step of the loop, closing, statistics.
+ *
+ * store_step, in this order: callbacks that were put off (completed requests, failed(), removed(),
+ * readers that may go on); commits of streams, each to its own segment; one frame of the commit log
+ * for everything else; tasks. All of it is bounded: tasks by time (200 us), the rest by what the
+ * callers put in.
+ *
+ * Closing: no more appends; what is pending is committed; page caches are written and synced; when
+ * nothing is in flight any more a close marker goes into the log (a start then need not scan) and
+ * closed() is called.
+ */
+#include "store/store.h"
+
+#include "lib/base/mem.h"
+#include "store/store_impl.h"
+
+#include <string.h>
+
+#define CACHE_BYTES (256ull << 20)
+#define STAGING_BYTES (64ull << 20)
+#define RIDE_NS 100000000ull
+#define RETRY_NS 1000000000ull
+#define STEP_NS 200000ull
+
+static void retry_fire(struct wheel_timer *timer);
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static void open_log(struct store *st, const struct recovered_worker *w)
+{
+    struct clog *l = &st->clog;
+    struct clog_file *f;
+
+    l->file_bytes = w->log.file_bytes;
+    l->next_number = w->log.number + 1;
+    l->offset = w->log.offset;
+    l->next_commit = w->log.next_commit;
+    l->durable_commit = w->log.next_commit - 1;
+    l->prev_crc = w->log.prev_crc;
+    f = clog_add_file(st, w->log.number);
+    f->first_commit = w->log.first_commit;
+    ASSERT(f->salt == w->log.salt);
+}
+
+static void adopt_object(struct store *st, const struct store_object_view *v, uint64_t version,
+                         uint64_t full, uint64_t deltas)
+{
+    struct object *o = object_new(st, v->id, v->kind, v->parent);
+    struct clog_file *f = LIST_ENTRY(st->clog.files.prev, struct clog_file, link);
+
+    o->version = version;
+    o->full_bytes = full;
+    o->delta_bytes = deltas;
+    o->home = f;
+    list_push_back(&f->objects, &o->home_link);
+}
+
+static void adopt_objects(struct store *st, const struct recovered_worker *w)
+{
+    for (size_t i = 0; i < w->nstreams; i++)
+        adopt_object(st, &w->streams[i].view, w->streams[i].version, w->streams[i].view.full.n, 0);
+    for (size_t i = 0; i < w->nobjects; i++)
+        adopt_object(st, &w->objects[i].view, w->objects[i].version, w->objects[i].full_bytes,
+                     w->objects[i].delta_bytes);
+}
+
+enum err store_open(struct store_dir *dir, unsigned worker, const struct store_options *options,
+                    struct store **out)
+{
+    struct store *st;
+
+    if (worker >= dir->options.workers)
+        return ERR_INVALID;
+    st = mem_zalloc(sizeof(*st));
+    st->dir = dir;
+    st->worker = worker;
+    st->options = *options;
+    st->io = options->io;
+    st->chunks = options->chunks;
+    st->log = options->log;
+    st->generation = dir->generation;
+    memcpy(st->uuid, dir->uuid, sizeof(st->uuid));
+    prng_init(&st->prng, dir->seeds[worker]);
+    if (st->options.cache_bytes == 0)
+        st->options.cache_bytes = CACHE_BYTES;
+    if (st->options.staging_bytes == 0)
+        st->options.staging_bytes = STAGING_BYTES;
+    if (st->options.ride_ns == 0)
+        st->options.ride_ns = RIDE_NS;
+    st->segment_min = dir->options.segment_bytes_min;
+    st->segment_max = dir->options.segment_bytes_max;
+    list_init(&st->streams);
+    list_init(&st->dirty);
+    list_init(&st->tasks);
+    list_init(&st->logged);
+    list_init(&st->deferred);
+    list_init(&st->removals);
+    list_init(&st->ready);
+    list_init(&st->retry);
+    hmap_init(&st->objects);
+    list_init(&st->cache.lru);
+    st->cache.limit = st->options.cache_bytes;
+    st->meta.class_bytes = BATCH_META;
+    st->body.class_bytes = BATCH_BODY;
+    wheel_timer_init(&st->retry_timer, retry_fire);
+    clog_init(st);
+    open_log(st, &dir->workers[worker]);
+    adopt_objects(st, &dir->workers[worker]);
+    *out = st;
+    return ERR_OK;
+}
+
+void store_recovered_each(struct store *st,
+                          void (*each)(void *ctx, const struct store_object_view *v), void *ctx)
+{
+    const struct recovered_worker *w = &st->dir->workers[st->worker];
+
+    for (size_t i = 0; i < w->nstreams; i++)
+        each(ctx, &w->streams[i].view);
+    for (size_t i = 0; i < w->nobjects; i++)
+        each(ctx, &w->objects[i].view);
+}
+
+static void keep_unclaimed(struct store *st, const struct store_object_view *v)
+{
+    struct object *o = object_find(st, v->id);
+
+    if (o != NULL && o->stream == NULL && o->render == NULL)
+        object_keep_raw(o, v);
+}
+
+void store_recovered_done(struct store *st)
+{
+    struct recovered_worker *w = &st->dir->workers[st->worker];
+
+    for (size_t i = 0; i < w->nstreams; i++)
+        keep_unclaimed(st, &w->streams[i].view);
+    for (size_t i = 0; i < w->nobjects; i++)
+        keep_unclaimed(st, &w->objects[i].view);
+    recovered_worker_free(w);
+}
+
+/* ---- deferred callbacks ---------------------------------------------------------------------- */
+
+struct deferred {
+    struct list link;
+    struct store_req *req;
+    enum err err;
+};
+
+void store_defer(struct store *st, struct store_req *req, enum err err)
+{
+    struct deferred *d;
+
+    if (req == NULL)
+        return;
+    d = mem_alloc(sizeof(*d));
+    d->req = req;
+    d->err = err;
+    list_push_back(&st->deferred, &d->link);
+}
+
+/* Only what was put off before this call: a callback may put off more. */
+static void run_deferred(struct store *st)
+{
+    struct list batch, *it;
+
+    list_init(&batch);
+    list_splice(&batch, &st->deferred);
+    while ((it = list_pop_front(&batch)) != NULL) {
+        struct deferred *d = LIST_ENTRY(it, struct deferred, link);
+        struct store_req *req = d->req;
+        enum err err = d->err;
+        mem_free(d);
+        req->done(req, err);
+    }
+}
+
+static void wake_readers(struct store *st)
+{
+    struct list batch, *it;
+
+    list_init(&batch);
+    list_splice(&batch, &st->ready);
+    while ((it = list_pop_front(&batch)) != NULL) {
+        struct store_reader *r = LIST_ENTRY(it, struct store_reader, wait_link);
+        r->waiting = false;
+        r->ready(r);
+    }
+}
+
+static void retry_fire(struct wheel_timer *timer)
+{
+    struct store *st = CONTAINER_OF(timer, struct store, retry_timer);
+
+    st->no_space = false;
+    list_splice(&st->ready, &st->retry);
+    if (st->clog.spare_wanted && st->clog.spare == NULL && !st->clog.spare_coming)
+        clog_make_spare(st, NULL);
+    LIST_FOREACH(it, &st->streams)
+    {
+        struct store_stream *s = LIST_ENTRY(it, struct store_stream, link);
+        if (s->state == STREAM_ACTIVE)
+            segments_retry(s);
+    }
+}
+
+void store_retry_later(struct store *st)
+{
+    if (!wheel_pending(&st->retry_timer))
+        io_timer_start(st->io, &st->retry_timer, io_now(st->io) + RETRY_NS);
+}
+
+void store_no_space(struct store *st)
+{
+    if (!st->no_space)
+        LOG_WRN(st->log,
+                "no space left for a file of the store; publishes are refused until there is");
+    st->no_space = true;
+    store_retry_later(st);
+}
+
+/* ---- tasks ----------------------------------------------------------------------------------- */
+
+void stream_has_tasks(struct store_stream *s)
+{
+    if (!list_linked(&s->task_link))
+        list_push_back(&s->store->tasks, &s->task_link);
+}
+
+void task_start(struct store_stream *s, struct task *t)
+{
+    list_push_back(&s->tasks, &t->link);
+    stream_has_tasks(s);
+}
+
+static void end_task(struct task *t)
+{
+    list_remove(&t->link);
+    t->free(t);
+}
+
+void tasks_cancel(struct store_stream *s, enum err err)
+{
+    while (!list_empty(&s->tasks)) {
+        struct task *t = LIST_ENTRY(s->tasks.next, struct task, link);
+        store_defer(s->store, t->req, err);
+        t->req = NULL;
+        end_task(t);
+    }
+}
+
+/* One slice of one thing; false when the stream has nothing more to do now. */
+static bool stream_slice(struct store_stream *s)
+{
+    if (s->trim_due)
+        limits_step(s);
+    LIST_FOREACH_SAFE(it, tmp, &s->tasks)
+    {
+        struct task *t = LIST_ENTRY(it, struct task, link);
+        if (t->parked)
+            continue;
+        if (t->step(t))
+            end_task(t);
+        break;
+    }
+    LIST_FOREACH(it, &s->tasks)
+    if (!LIST_ENTRY(it, struct task, link)->parked)
+        return true;
+    return s->trim_due;
+}
+
+static void run_tasks(struct store *st)
+{
+    uint64_t begin = io_now(st->io);
+
+    if (list_empty(&st->tasks))
+        return;
+    io_clock_update(st->io);
+    begin = io_now(st->io);
+    do {
+        struct store_stream *s = LIST_ENTRY(list_pop_front(&st->tasks), struct store_stream,
+                                            task_link);
+        if (stream_slice(s))
+            stream_has_tasks(s);
+        io_clock_update(st->io);
+    } while (!list_empty(&st->tasks) && io_now(st->io) - begin < STEP_NS);
+}
+
+/* ---- the step -------------------------------------------------------------------------------- */
+
+static void tell_failed(struct store_stream *s)
+{
+    s->failing = false;
+    if (s->ops != NULL && s->ops->failed != NULL)
+        s->ops->failed(s->ctx, s->fail_err, s->fail_why);
+}
+
+/* Streams with something to commit: those that are through leave the list. */
+static bool step_streams(struct store *st)
+{
+    struct list batch, *it;
+    bool any = false;
+
+    list_init(&batch);
+    list_splice(&batch, &st->dirty);
+    while ((it = list_pop_front(&batch)) != NULL) {
+        struct store_stream *s = LIST_ENTRY(it, struct store_stream, dirty_link);
+        s->dirty = false;
+        s->jobs++;
+        if (s->failing)
+            tell_failed(s);
+        if (s->state == STREAM_ACTIVE && commit_try(s))
+            any = true;
+        if (s->state == STREAM_ACTIVE && (s->open != NULL || !list_empty(&s->gathered)))
+            stream_mark_dirty(s);
+        s->jobs--;
+        stream_maybe_free(s);
+    }
+    return any;
+}
+
+static void close_step(struct store *st);
+
+bool store_step(struct store *st)
+{
+    run_deferred(st);
+    wake_readers(st);
+    bool any = step_streams(st);
+    any = clog_try(st) || any;
+    run_tasks(st);
+    removals_tell(st);
+    if (st->closing) {
+        close_step(st);
+        return any;
+    }
+    return any || !list_empty(&st->tasks) || !list_empty(&st->deferred) || !list_empty(&st->ready);
+}
+
+/* ---- closing --------------------------------------------------------------------------------- */
+
+void store_close(struct store *st, void (*closed)(void *ctx), void *ctx)
+{
+    ASSERT(!st->closing);
+    st->closing = true;
+    st->closed = closed;
+    st->closed_ctx = ctx;
+}
+
+/* Anything assigned, queued, unwritten or unsynced? Asks for its end. */
+static bool still_busy(struct store *st)
+{
+    bool busy = st->jobs > 0 || !list_empty(&st->deferred) || !list_empty(&st->removals);
+
+    if (st->clog.queued_n > 0 && !st->clog.failed)
+        busy = st->clog.urgent = true;
+    LIST_FOREACH(it, &st->streams)
+    {
+        struct store_stream *s = LIST_ENTRY(it, struct store_stream, link);
+        if (s->state == STREAM_DELETING || s->jobs > 0)
+            busy = true;
+        if (s->state != STREAM_ACTIVE || !stream_in_file(s))
+            continue;
+        if (s->last_assigned != s->last_seq && !s->no_space)
+            busy = true;
+        LIST_FOREACH(seg_it, &s->segments)
+        {
+            struct segment *seg = LIST_ENTRY(seg_it, struct segment, link);
+            if (!seg->header_durable || seg->state == SEGMENT_SEALED ||
+                seg->state == SEGMENT_RELEASED)
+                continue;
+            if (seg->unwritten_n > 0 || seg->log_from != NO_LOG_FILE || seg->unsynced ||
+                seg->syncing) {
+                segment_checkpoint(seg);
+                busy = true;
+            }
+        }
+    }
+    return busy;
+}
+
+static void close_marked(struct store_req *req, enum err err)
+{
+    struct store *st = CONTAINER_OF(req, struct store, close_req);
+
+    (void) err;
+    st->close_state = STORE_CLOSE_MARKED;
+}
+
+static void free_store(struct store *st)
+{
+    void (*closed)(void *ctx) = st->closed;
+    void *ctx = st->closed_ctx;
+
+    while (!list_empty(&st->streams))
+        stream_close(LIST_ENTRY(st->streams.next, struct store_stream, link));
+    run_deferred(st);
+    wake_readers(st);
+    cache_shrink(st, 0);
+    io_timer_stop(st->io, &st->retry_timer);
+    objects_free_all(st);
+    hmap_deinit(&st->objects);
+    clog_deinit(st);
+    if (st->meta.chunk != NULL)
+        chunk_put(st->meta.chunk, st->chunks);
+    if (st->body.chunk != NULL)
+        chunk_put(st->body.chunk, st->chunks);
+    while (st->free_commits != NULL) {
+        struct commit *c = st->free_commits;
+        st->free_commits = c->next_free;
+        mem_free(c);
+    }
+    mem_free(st);
+    closed(ctx);
+}
+
+static void close_step(struct store *st)
+{
+    if (still_busy(st))
+        return;
+    if (st->close_state == STORE_CLOSE_NONE && !st->clog.failed) {
+        st->close_state = STORE_CLOSE_MARKING;
+        st->close_req.done = close_marked;
+        clog_put_close(st, &st->close_req);
+        return;
+    }
+    if (st->close_state == STORE_CLOSE_MARKING)
+        return;
+    free_store(st);
+}
+
+void store_stats(const struct store *st, struct store_stats *out)
+{
+    *out = st->stats;
+    out->streams = out->messages = out->bytes = out->disk_bytes = 0;
+    LIST_FOREACH(it, &st->streams)
+    {
+        const struct store_stream *s = LIST_ENTRY(it, struct store_stream, link);
+        if (s->state == STREAM_DELETING)
+            continue;
+        out->streams++;
+        out->messages += s->msgs;
+        out->bytes += s->bytes;
+        out->disk_bytes += stream_in_file(s) ? s->disk_bytes : 0;
+    }
+    LIST_FOREACH(it, &st->clog.files)
+    out->disk_bytes += st->clog.file_bytes;
+    out->cache_bytes = st->cache.bytes;
+    out->cache_hits = st->cache.hits;
+    out->cache_misses = st->cache.misses;
+    out->staging_bytes = st->staging;
+}

@@ -1,0 +1,632 @@
+/*
+ * store_impl.h - the structures of a running store and which file owns them. Private to store/.
+ *
+ *     store.c       open, step, close, statistics; deferred callbacks       struct store
+ *     stream.c      life cycle, append, skip                                struct store_stream
+ *     commit.c      from gathered batches to committed()                    struct commit
+ *     segment.c     files of a stream: switching, writing, checkpoints      struct segment
+ *     sealing.c     packing and footers on a work thread, releasing
+ *     commit_log.c  frames, files, freeing                                  struct clog
+ *     object.c      objects and stream records                              struct object
+ *     cache.c       batches in memory, fetching cold ones                   struct store_batch
+ *     filter.c      which subject ids a set of patterns matches             struct filter
+ *     reader.c, query.c, remove.c, limits.c, check.c
+ *
+ * How a message travels: store_append puts it into the stream's open batch. When the batch is full,
+ * or its commit begins, it is closed and joins `gathered`. A commit takes all gathered batches,
+ * gives them their offsets, and goes one of four routes (enum route). Commits of a stream finish in
+ * order: then their batches enter the segment's index, their records the subject states, and
+ * committed() is called.
+ */
+#ifndef STORE_STORE_IMPL_H
+#define STORE_STORE_IMPL_H
+
+#include "lib/base/hmap.h"
+#include "lib/base/seqset.h"
+#include "lib/io/io.h"
+#include "store/batch.h"
+#include "store/column.h"
+#include "store/dir.h"
+#include "store/log_format.h"
+#include "store/segment_format.h"
+#include "store/store.h"
+#include "store/stream_record.h"
+#include "store/subjects.h"
+
+#define NO_LOG_FILE UINT64_MAX
+
+/* ---- batches in memory (cache.c)
+ * ----------------------------------------------------------------- */
+
+struct store_batch {
+    /* Hot for readers. */
+    uint64_t first_seq;
+    uint32_t span;
+    uint32_t count;
+    bool plain; /* every sequence of it has a message that exists: index = seq - first_seq */
+    struct batch_view view;                /* valid once sealed or fetched */
+    struct chunk *body_chunk, *meta_chunk; /* one reference each; meta_chunk NULL when fetched */
+
+    struct list link;  /* gathered, a commit's batches, or the cache's LRU (when nothing else holds
+                          it) */
+    struct list write; /* segment's unwritten */
+    struct store_stream *stream;
+    struct segment *segment;
+    uint32_t entry; /* in segment->entries, once durable */
+    uint32_t refs;  /* readers, writers; above 0 it can not be evicted */
+    bool durable, cached;
+    bool written; /* the segment's file has it */
+    bool skip;
+    uint32_t bytes;   /* on disk */
+    uint32_t ordinal; /* of its first record in the column */
+    uint64_t offset;
+    uint64_t size;     /* sum of store_msg_bytes */
+    uint32_t reserved; /* what it holds of segment->reserved */
+    struct batch_builder builder;
+    uint64_t *bad; /* bit per damaged record, NULL = none */
+};
+
+struct cache {
+    struct list lru; /* most recent first */
+    uint64_t bytes, limit;
+    uint64_t hits, misses;
+};
+
+struct store;
+struct store_batch *batch_new(struct store_stream *s);
+void batch_free(struct store_batch *b);
+static inline void batch_ref(struct store_batch *b)
+{
+    b->refs++;
+}
+void batch_unref(struct store_batch *b);
+/* Durable and in a file (or memory for good): may be evicted from now on when nobody holds it. */
+void cache_add(struct store *st, struct store_batch *b);
+void cache_touch(struct store *st, struct store_batch *b);
+void cache_shrink(struct store *st, uint64_t limit);
+uint64_t batch_memory(const struct store_batch *b);
+/* Begins reading the batch at entry from disk; waiter (its wait_link) is told when it is there. */
+void cache_fetch(struct segment *seg, uint32_t entry, struct store_reader *waiter);
+
+/* Room for open batches: regions of shared chunks, so that quiet streams do not hold a chunk each.
+ */
+struct region_pool {
+    struct chunk *chunk;
+    uint32_t used, class_bytes;
+};
+struct region {
+    struct chunk *chunk;
+    uint8_t *p;
+    uint32_t bytes;
+};
+bool region_take(struct store *st, struct region_pool *pool, uint32_t bytes, struct region *out);
+/* Gives back what lies behind `used` if nothing was taken since. */
+void region_trim(struct region_pool *pool, const uint8_t *end_used, const uint8_t *end);
+
+/* ---- segments (segment.c)
+ * ------------------------------------------------------------------------ */
+
+enum segment_state {
+    SEGMENT_PREPARED,
+    SEGMENT_ACTIVE,
+    SEGMENT_CLOSING,
+    SEGMENT_SEALED,
+    SEGMENT_RELEASED
+};
+
+struct segment_entry {
+    struct segment_batch b;
+    uint32_t ordinal;
+    uint32_t live;           /* messages that exist */
+    uint64_t live_size;      /* what they count for */
+    struct store_batch *mem; /* NULL = only on disk */
+};
+
+struct segment {
+    struct list link; /* stream->segments, by number */
+    struct store_stream *stream;
+    uint64_t number;
+    uint32_t generation;
+    uint32_t salt;
+    enum segment_state state;
+    char *path;
+    struct io_file *file; /* NULL: memory, or its file is not ready */
+    bool file_ready;      /* created, allocated, and its name is durable */
+    bool header_durable;
+    bool wants_file; /* found the disk full: to be prepared again */
+    bool discarded;
+    bool seal_later; /* sealing found the disk full */
+    uint8_t *header_page;
+    struct iovec header_iov;
+    struct io_op header_op, sync_op;
+    uint64_t base_seq;             /* 0 until active */
+    uint64_t next_seq;             /* behind the last durable sequence */
+    uint64_t capacity;             /* of the file */
+    uint64_t end;                  /* where the next commit goes */
+    uint64_t reserved;             /* worst case of batches that have no offset yet */
+    struct segment_entry *entries; /* durable batches, by sequence */
+    uint32_t nentries, entries_cap;
+    struct column column; /* records, durable or not */
+    uint32_t records;     /* durable ones */
+    uint64_t live, live_size;
+    int64_t min_time, max_time;
+    uint32_t commits; /* in flight */
+    /* Page cache and checkpoint. */
+    struct list unwritten; /* store_batch.write: in the log only; offsets ascending, contiguous */
+    uint64_t unwritten_bytes;
+    uint32_t unwritten_n;
+    uint32_t writes;        /* io_write in flight */
+    bool checkpoint_due;    /* when the writes in flight are through */
+    bool syncing;           /* a sync (or commit) in flight will clear log_from */
+    bool unsynced;          /* async level: written and not synced */
+    uint64_t log_from;      /* oldest log file with data that is not synced here */
+    uint64_t log_after;     /* the same for data placed since the sync in flight began */
+    struct list logged;     /* store->logged, while log_from is set */
+    uint64_t release_after; /* log commit that must be durable before the file may go */
+    uint32_t jobs;          /* work, reads, syncs in flight that use it */
+    struct list fetches;    /* struct fetch */
+};
+
+/* A segment that exists in memory only; its file is made by segment_prepare. */
+struct segment *segment_new(struct store_stream *s, uint64_t number, uint64_t capacity);
+void segment_free(struct segment *seg);
+uint64_t segment_next_capacity(const struct store_stream *s, uint64_t need);
+/* Creates the file on a work thread. */
+void segment_prepare(struct segment *seg);
+/* The stream's first: base_seq is known, so that the work thread writes the header page too. */
+void segment_prepare_first(struct segment *seg, uint64_t base_seq);
+/* A prepared one that is not needed. */
+void segment_discard(struct segment *seg);
+/* Becomes the active one: base_seq is known, the header page goes out. */
+void segment_activate(struct segment *seg, uint64_t base_seq);
+/* Can a commit begin in it now? */
+static inline bool segment_ready(const struct segment *seg)
+{
+    return seg->header_durable;
+}
+/* A recovered one: its file is there. */
+void segment_adopt(struct segment *seg, uint64_t base_seq);
+struct segment_entry *segment_new_entry(struct segment *seg);
+/* The batch, next in order, became durable. */
+void segment_add_entry(struct segment *seg, struct store_batch *b);
+/* The entry that covers seq or the first behind it; false when none. */
+bool segment_find(const struct segment *seg, uint64_t seq, uint32_t *entry);
+/* A batch's pieces as vectors (at most 2), and zeros from end to the next page (at most 1). */
+unsigned segment_iov(struct iovec *iov, const struct store_batch *b);
+unsigned segment_iov_padding(struct iovec *iov, uint64_t end);
+void segment_put_unwritten(struct segment *seg, struct store_batch *b);
+/* Takes all unwritten batches, each with a reference; *offset = where the first lies (or seg->end).
+ */
+uint32_t segment_take_unwritten(struct segment *seg, struct store_batch **batches,
+                                uint64_t *offset);
+/* Writes unwritten batches to the page cache. */
+void segment_flush(struct segment *seg);
+void segment_flush_if_due(struct segment *seg);
+/* Flushes, then syncs, so that log_from moves on. */
+void segment_checkpoint(struct segment *seg);
+/* A sync that covers everything placed so far has begun / ended well. */
+void segment_sync_begin(struct segment *seg);
+void segment_sync_end(struct segment *seg);
+void segment_log_placed(struct segment *seg, uint64_t log_file);
+/* The disk was full; perhaps it is not any more. */
+void segments_retry(struct store_stream *s);
+/* What follows when something in flight ended: closing, sealing, releasing. */
+void segment_advance(struct segment *seg);
+/* Writes the footer on a work thread (sealing.c). */
+void segment_seal(struct segment *seg);
+/* The segment whose durable range holds seq, or the next one; NULL behind the end. */
+struct segment *stream_segment_of(const struct store_stream *s, uint64_t seq);
+struct segment *segment_after(const struct segment *seg);
+
+/* ---- commits (commit.c)
+ * -------------------------------------------------------------------------- */
+
+/* How a commit becomes durable. */
+enum route {
+    ROUTE_MEMORY,  /* at once */
+    ROUTE_WRITTEN, /* async level: when the page cache has it */
+    ROUTE_LOG,     /* as a data record of the worker's log */
+    ROUTE_SEGMENT, /* written and synced in the segment */
+};
+
+/* Below, a commit goes through the log. Measured: see docs/internals/store.md. */
+#define COMMIT_LOG_MAX (64u << 10)
+/* Most that one commit carries. */
+#define COMMIT_MAX (4u << 20)
+/* A second commit of a stream begins while one is in flight when this much has gathered. */
+#define COMMIT_PIPELINE_MIN (256u << 10)
+/* Batches of one: with 256 unwritten ones before them they stay below 1024 vectors. */
+#define COMMIT_BATCHES 240u
+
+struct commit {
+    struct list link;     /* stream->commits, by sequence */
+    struct list log_link; /* log commit's data */
+    struct store_stream *stream;
+    struct segment *segment;
+    struct list batches;
+    uint32_t nbatches;
+    uint64_t first_seq, last_seq;
+    uint64_t bytes;  /* of batches, on disk */
+    uint64_t staged; /* of store->staging */
+    uint64_t offset;
+    enum route route;
+    bool done;
+    bool dead;  /* the stream failed: free it when its operation completes */
+    bool syncs; /* clears the segment's log_from */
+    int64_t result;
+    struct io_op op;
+    struct iovec *iov;
+    unsigned niov;
+    struct store_batch **extra; /* unwritten ones before it, written along */
+    uint32_t nextra;
+    struct commit *next_free;
+};
+
+/* Begins what may begin; true when something did. */
+bool commit_try(struct store_stream *s);
+/* What commit_try leaves for the log: gathered bytes, when the stream may put a small commit there
+ * now. */
+uint64_t commit_for_log(const struct store_stream *s);
+/* Takes everything gathered (at most max bytes) as a commit through the log. */
+struct commit *commit_begin_log(struct store_stream *s, uint64_t max);
+/* Its stream failed: what is not in flight of it is freed now, the rest when the operation
+ * completes. */
+void commit_drop(struct commit *c);
+/* The log commit that carries it ended. */
+void commit_logged(struct commit *c, int result);
+/* Finishes what is done, in order. */
+void commits_finish(struct store_stream *s);
+
+/* ---- streams (stream.c)
+ * -------------------------------------------------------------------------- */
+
+enum stream_state { STREAM_LOADING, STREAM_ACTIVE, STREAM_FAILED, STREAM_DELETING };
+
+struct store_stream {
+    /* Hot for append. */
+    struct store *store;
+    enum stream_state state;
+    enum store_level level;
+    struct store_batch *open;
+    struct subject *memo; /* of the last append */
+    uint64_t last_assigned;
+    uint64_t open_msgs, open_size; /* of messages assigned and not durable */
+    int64_t last_ts_assigned;
+    bool dirty; /* on store->dirty */
+    bool rings; /* subjects keep rings */
+    uint8_t flags_seen;
+
+    /* Durable state. */
+    uint64_t last_seq, first_seq; /* first_seq = last_seq + 1 when empty */
+    uint64_t msgs, bytes;
+    int64_t first_ts, last_ts;
+    int64_t first_ts_latest; /* first_ts, or later when that is only a lower bound */
+    struct subjects subjects;
+    /* What the log keeps of it. Always current: name, config, limits, removed (interior; skipped
+     * ones too), lost_*, segments; first_seq, last_seq, last_ts are filled in when it is rendered.
+     */
+    struct stream_record rec;
+
+    /* Gathering and committing. */
+    struct list dirty_link;
+    struct list gathered;    /* closed batches */
+    uint64_t gathered_bytes; /* on disk, without the open one */
+    uint32_t gathered_n;
+    uint32_t body_hint; /* size of the next open batch's body */
+    struct list commits;
+    unsigned inflight;
+
+    /* Segments. */
+    struct list segments;
+    struct segment **index; /* the same, by number: for binary search */
+    uint32_t nindex, index_cap;
+    struct segment *active, *next;
+    uint64_t next_number;
+    uint64_t disk_bytes; /* capacity of all segments */
+    bool no_space;
+
+    /* Owner and record. */
+    struct list link; /* store->streams */
+    struct object *object;
+    const struct store_stream_ops *ops;
+    void *ctx;
+    char *name;
+    char *dir;
+    struct list readers;
+    struct list filters;
+    bool trim_due;  /* over a limit: limits_step has work */
+    uint32_t *over; /* ids of subjects over their limit, from the commit just merged */
+    uint32_t nover, over_cap;
+    struct list task_link; /* store->tasks */
+    struct list tasks;     /* struct task: purges, counts */
+    struct wheel_timer age_timer;
+    struct store_req *create_req; /* the owner's; waits for create_log and the first segment */
+    struct store_req create_log;
+    unsigned create_waits;
+    enum err create_err;
+    struct store_req *delete_req;
+    struct store_req delete_log;
+    bool delete_durable, files_gone;
+    bool render_config; /* ask the owner for its blob when the record is rendered */
+    uint32_t jobs;      /* in flight that need the struct */
+    bool failing;       /* failed() is still to be called */
+    enum err fail_err;
+    char fail_why[160];
+};
+
+struct store_stream *stream_new(struct store *st, struct str name, enum store_level level);
+void stream_bind(struct store_stream *s, struct object *o, const struct store_stream_ops *ops,
+                 void *ctx);
+void stream_gather_open(struct store_stream *s);
+void stream_mark_dirty(struct store_stream *s);
+void stream_fail(struct store_stream *s, enum err err, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Appends the stream's full record. */
+void stream_render(struct store_stream *s, struct buf *out);
+void stream_first_segment(struct store_stream *s, enum err err);
+void stream_close(struct store_stream *s);
+void reader_detach(struct store_reader *r);
+/* Frees it when it is DELETING and nothing in flight needs it. */
+void stream_maybe_free(struct store_stream *s);
+static inline bool stream_in_file(const struct store_stream *s)
+{
+    return s->level != STORE_MEMORY;
+}
+
+/* ---- objects (object.c)
+ * -------------------------------------------------------------------------- */
+
+struct object {
+    struct hmap_node node;
+    store_object_id id, parent;
+    unsigned kind;
+    uint64_t version;
+    store_render_fn render; /* NULL: raw is kept as it is */
+    void *ctx;
+    struct str raw_full; /* recovered and not attached */
+    struct str *raw_deltas;
+    unsigned nraw;
+    uint64_t full_bytes, delta_bytes;
+    struct clog_file *home; /* file of its last full record */
+    struct list home_link;
+    struct list refresh; /* clog->refresh: wants a new full record */
+    struct list children, sibling;
+    bool in_memory; /* never logged */
+    struct store_stream *stream;
+};
+
+struct object *object_find(struct store *st, store_object_id id);
+struct object *object_new(struct store *st, store_object_id id, unsigned kind,
+                          store_object_id parent);
+void object_free(struct store *st, struct object *o);
+store_object_id object_next_id(struct store *st);
+/* Appends its full record; false when that is the recovered one, and its deltas must be written
+ * behind it. */
+bool object_render(struct object *o, struct buf *out);
+/* Nobody attached it: keeps copies of what was recovered. */
+void object_keep_raw(struct object *o, const struct store_object_view *v);
+/* Logs the removal of it and all below, and forgets them. */
+void object_delete_tree(struct store *st, struct object *o, struct store_req *req);
+void objects_free_all(struct store *st);
+
+/* ---- the worker's commit log (commit_log.c)
+ * ------------------------------------------------------ */
+
+struct clog_file {
+    struct list link;
+    uint64_t number;
+    char *path;
+    struct io_file *file;
+    uint32_t salt;
+    uint64_t first_commit;
+    struct list objects; /* last full record is here */
+    uint64_t free_after; /* log commit that must be durable before it may be freed */
+    uint32_t pins;       /* removals of files whose record is here */
+};
+
+/* One frame in flight. */
+struct log_commit {
+    struct list link;
+    struct store *store;
+    struct log_frame frame;
+    struct io_op op;
+    struct iovec iov[3];
+    uint8_t *header;  /* header page when it is the file's first frame */
+    struct list data; /* struct commit by log_link */
+    struct list reqs;
+    uint64_t number;
+    uint64_t bytes;
+    struct clog_file *file;
+    bool done, busy;
+    int64_t result;
+};
+
+enum { LOG_INFLIGHT = 2 };
+
+struct clog {
+    struct store *store;
+    struct list files;       /* oldest first; the last one is written */
+    struct clog_file *spare; /* allocated, name durable, not begun */
+    bool spare_coming;
+    uint64_t file_bytes;
+    uint64_t generation, next_number;
+    uint64_t offset; /* in the current file */
+    uint64_t next_commit, durable_commit;
+    uint32_t prev_crc;
+    bool begin_file;  /* the current file has no header page yet */
+    struct buf queue; /* struct queued + bytes, in order */
+    uint32_t queued_n;
+    uint64_t queued_bytes; /* log_record_bytes of them */
+    struct list reqs;      /* wait for the queue to be durable */
+    bool urgent;           /* somebody waits for the queue */
+    struct wheel_timer ride;
+    struct list refresh;              /* objects to be rendered into the next frame */
+    bool refresh_now;                 /* even if nothing else asks for a frame */
+    bool spare_wanted;                /* it could not be made; the retry timer asks again */
+    struct clog_file *completed_file; /* of the last durable frame */
+    struct buf scratch;
+    struct log_commit slots[LOG_INFLIGHT];
+    struct list inflight; /* slots, oldest first */
+    unsigned ninflight;
+    bool failed;
+};
+
+void clog_init(struct store *st);
+void clog_deinit(struct store *st);
+/* Queues a record; bytes are copied. req may be NULL: then it rides. */
+void clog_put(struct store *st, enum log_type type, struct object *o, struct str bytes,
+              struct store_req *req);
+/* The last record of all: a clean close. */
+void clog_put_close(struct store *st, struct store_req *req);
+/* Completes req when everything queued or in flight so far is durable. */
+void clog_barrier(struct store *st, struct store_req *req);
+/* Number of the commit that will carry what is queued now. */
+uint64_t clog_queue_commit(const struct store *st);
+/* Where the last durable frame lies. */
+struct clog_file *clog_current_file(struct store *st);
+/* Begins frames; true when one began. */
+bool clog_try(struct store *st);
+/* log_files.c */
+struct clog_file *clog_add_file(struct store *st, uint64_t number);
+void clog_file_header(struct store *st, struct clog_file *f, uint8_t **page);
+/* Goes on in the spare; false when it is still being made. */
+bool clog_switch(struct store *st);
+void clog_make_spare(struct store *st, char *recycled);
+void clog_files_close(struct store *st);
+/* Keeps the log short: asks for checkpoints and renders, frees the oldest file. */
+void clog_maintain(struct store *st);
+void clog_fail(struct store *st, enum err err, const char *why);
+
+/* ---- filters (filter.c)
+ * -------------------------------------------------------------------------- */
+
+struct filter {
+    struct list link; /* stream->filters */
+    struct store_stream *stream;
+    uint32_t refs;
+    unsigned n;
+    bool literal;              /* no pattern has a wildcard */
+    struct str *patterns;      /* copies */
+    const struct subject *one; /* of a single literal, while filter_prepare's caller runs */
+    uint8_t *verdict;          /* per subject id: 0 not asked yet, 1 no, 2 yes */
+    uint32_t cap;
+};
+
+/* NULL for "everything" (no pattern, or one that is ">"). */
+struct filter *filter_get(struct store_stream *s, const struct str *patterns, unsigned n);
+void filter_put(struct filter *f);
+bool filter_ask(struct filter *f, uint32_t id);
+static inline bool filter_matches(struct filter *f, uint32_t id)
+{
+    if (LIKELY(id < f->cap && f->verdict[id] != 0))
+        return f->verdict[id] == 2;
+    return filter_ask(f, id);
+}
+/* Before scanning. */
+void filter_prepare(struct filter *f);
+/* First existing sequence in [*from, last] that matches, looking at most at *budget records; or 0:
+ * then *from is where to go on, behind last when it is through. */
+uint64_t filter_scan(struct filter *f, uint64_t *from, uint64_t last, uint32_t *budget);
+bool filter_matches_text(const struct filter *f, struct str subject);
+/* Bounds of what can match: no match below first or above last. */
+uint64_t filter_first(struct filter *f);
+uint64_t filter_last(struct filter *f);
+/* A new subject got this id. */
+void filters_forget_id(struct store_stream *s, uint32_t id);
+
+/* ---- tasks: sliced work
+ * --------------------------------------------------------------------------- */
+
+struct task {
+    struct list link; /* stream->tasks */
+    struct store_stream *stream;
+    struct store_req *req;
+    bool parked; /* waits for a reader */
+    /* Does some of it, at most about 20 us; true when finished (then free is called). */
+    bool (*step)(struct task *t);
+    void (*free)(struct task *t);
+};
+
+void task_start(struct store_stream *s, struct task *t);
+void stream_has_tasks(struct store_stream *s);
+/* Completes all with err. */
+void tasks_cancel(struct store_stream *s, enum err err);
+
+/* ---- removal (remove.c, limits.c)
+ * ----------------------------------------------------------------- */
+
+/* Takes one existing message out of all indexes; stream_settle_first must follow. */
+void remove_one(struct store_stream *s, uint64_t seq);
+/* Removes messages from the first on, below sequence max, at most limit of them; how many. */
+uint64_t remove_head(struct store_stream *s, uint64_t max, uint32_t limit,
+                     enum store_reason reason);
+uint64_t remove_everything(struct store_stream *s, enum store_reason reason);
+bool message_exists(const struct store_stream *s, uint64_t seq);
+/* After commits or a change of limits: is anything over? */
+void limits_check(struct store_stream *s);
+/* The subject has more messages than the limit per subject allows. */
+void limits_subject(struct store_stream *s, struct subject *sub);
+/* Removes what is over, in slices; true when more is to do. */
+bool limits_step(struct store_stream *s);
+/* (Re)starts the timer of the oldest message's age. */
+void limits_timer(struct store_stream *s);
+/* Keeps or drops rings as the limit per subject asks. */
+void limits_rings(struct store_stream *s);
+/* Advances first_seq behind removed sequences. */
+void stream_settle_first(struct store_stream *s);
+/* Lets go of leading segments without messages. */
+void segments_release(struct store_stream *s);
+/* Queues what removed() is to be told; removals_tell tells it. */
+void removals_tell(struct store *st);
+void stream_removed(struct store_stream *s, uint64_t first, uint64_t last, uint64_t msgs,
+                    enum store_reason reason);
+
+/* ---- the store (store.c)
+ * -------------------------------------------------------------------------- */
+
+struct store {
+    struct store_dir *dir;
+    unsigned worker;
+    struct io *io;
+    struct chunk_pool *chunks;
+    struct log *log;
+    struct store_options options;
+    uint8_t uuid[16];
+    uint64_t generation;
+    struct prng prng;
+    struct list streams;
+    struct list dirty;
+    struct list tasks;    /* streams with tasks or trims */
+    struct list logged;   /* segments by log_from */
+    struct list deferred; /* struct deferred */
+    struct list removals; /* removed() to be called */
+    struct list ready;    /* readers to be told */
+    struct list retry;    /* readers whose read failed; told by retry_timer */
+    struct hmap objects;
+    uint32_t next_object;
+    struct clog clog;
+    struct cache cache;
+    struct region_pool meta, body;
+    uint64_t staging;
+    uint64_t segment_min, segment_max;
+    struct wheel_timer retry_timer; /* a second after a full disk or a failed read */
+    bool no_space;
+    uint32_t jobs; /* work in flight */
+    bool closing;
+    enum { STORE_CLOSE_NONE, STORE_CLOSE_MARKING, STORE_CLOSE_MARKED } close_state;
+    struct store_req close_req;
+    void (*closed)(void *ctx);
+    void *closed_ctx;
+    struct store_stats stats;
+    struct commit *free_commits;
+};
+
+/* Calls req->done from the next store_step. req may be NULL. */
+void store_defer(struct store *st, struct store_req *req, enum err err);
+/* The disk is full; a timer tries again. */
+void store_no_space(struct store *st);
+void store_retry_later(struct store *st);
+/* Removes a file on a work thread. */
+void store_unlink(struct store *st, const char *path);
+
+#endif
