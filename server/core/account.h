@@ -1,16 +1,17 @@
 /*
- * account.h - an isolated world of subjects. Until accounts are configurable there are two: $G, where every client
- * lives, and $SYS. Shared by all workers; counters are per worker and summed by who asks.
+ * account.h - an isolated world of subjects. Until accounts are configurable there are two: $G,
+ * where every client lives, and $SYS. Shared by all workers; counters are per worker and summed by
+ * who asks.
  */
 #ifndef CORE_ACCOUNT_H
 #define CORE_ACCOUNT_H
 
-#include <stdint.h>
-
 #include "server/core/interest.h"
 
+#include <stdint.h>
+
 struct account {
-    const char *name;
+    char *name;     /* read-only */
     uint32_t index; /* dense, from 0: index into per-worker tables */
     struct interest *interest;
 };

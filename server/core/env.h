@@ -1,13 +1,12 @@
 /*
- * env.h - what a worker hands down to the layers it runs: net, js, kafka. One per worker, alive as long as it.
+ * env.h - what a worker hands down to the layers it runs: net, js, kafka. One per worker, alive as
+ * long as it.
  *
- * It exists so that lower layers never include worker.h. Everything in it belongs to this worker's thread, except
- * post, which reaches the others.
+ * It exists so that lower layers never include worker.h. Everything in it belongs to this worker's
+ * thread, except post, which reaches the others.
  */
 #ifndef CORE_ENV_H
 #define CORE_ENV_H
-
-#include <stdint.h>
 
 #include "lib/base/chunk.h"
 #include "lib/base/list.h"
@@ -16,21 +15,24 @@
 #include "server/core/account.h"
 #include "server/core/route.h"
 
+#include <stdint.h>
+
 struct io;
 struct options;
 struct env;
 
-/* Something to run once on another worker's thread (or on the own one, later). Embedded in its owner, who may
- * free it in run. Control traffic only: never per message. */
+/* Something to run once on another worker's thread (or on the own one, later). Embedded in its
+ * owner, who may free it in run. Control traffic only: never per message. */
 struct env_task {
     struct env_task *next;
     void (*run)(struct env_task *task, struct env *env); /* env of the worker it runs on */
 };
 
-/* A round trip through all lanes: when passed() is called, every other worker has consumed what this one sent
- * before, and this one has consumed what they had sent before they saw the fence. A PONG after publishes to other
- * workers and the end of an UNSUB wait for one. With one worker there is nothing to wait for: passed() comes in
- * the next iteration; callers on a hot path look at env->workers first. */
+/* A round trip through all lanes: when passed() is called, every other worker has consumed what
+ * this one sent before, and this one has consumed what they had sent before they saw the fence. A
+ * PONG after publishes to other workers and the end of an UNSUB wait for one. With one worker there
+ * is nothing to wait for: passed() comes in the next iteration; callers on a hot path look at
+ * env->workers first. */
 struct env_fence {
     struct list link;
     uint32_t waiting;
@@ -38,7 +40,7 @@ struct env_fence {
 };
 
 struct env {
-    uint32_t worker;  /* own index; 0 is also the registrar and the acceptor */
+    uint32_t worker; /* own index; 0 is also the registrar and the acceptor */
     uint32_t workers;
     struct io *io;
     struct chunk_pool *chunks;
@@ -50,7 +52,7 @@ struct env {
     const struct options *options;  /* the current snapshot; replaced between iterations */
     const char *server_id;          /* 56 characters, starts with N */
     const char *server_name;
-    const char *version;            /* the NATS version whose features we have, for INFO and varz */
+    const char *version; /* the NATS version whose features we have, for INFO and varz */
 
     /* Any worker; FIFO per pair of workers. The target runs it in its next iteration. */
     void (*post)(struct env *env, uint32_t worker, struct env_task *task);

@@ -1,28 +1,31 @@
 /*
  * interest.h - who wants what: one per account, shared by all workers.
  *
- * A trie of tokens under a read-write lock. Subscribing takes the write lock for the insert alone; matching takes
- * the read lock, and only when a worker's match cache (match_cache.h) has no valid answer. The lock never spans
- * a callback. A subscription is visible to every worker when interest_add returns.
+ * A trie of tokens under a read-write lock. Subscribing takes the write lock for the insert alone;
+ * matching takes the read lock, and only when a worker's match cache (match_cache.h) has no valid
+ * answer. The lock never spans a callback. A subscription is visible to every worker when
+ * interest_add returns.
  *
- * Generations tell caches what is stale without telling everyone about everything: subjects fall into
- * INTEREST_BUCKETS buckets by a hash of their first two tokens (three below $JS and $KV); a change of a pattern
- * with literal tokens there bumps one bucket, a wildcard among them bumps the global generation. A cached answer is
- * valid while both are what they were.
+ * Generations tell caches what is stale without telling everyone about everything: subjects fall
+ * into INTEREST_BUCKETS buckets by a hash of their first two tokens (three below $JS and $KV); a
+ * change of a pattern with literal tokens there bumps that bucket (and those of its shorter
+ * beginnings, for answers shared by prefix), a wildcard among them bumps the global generation. A
+ * cached answer is valid while both are what they were.
  *
- * Limits: patterns of at most 4096 bytes and 255 tokens. Memory per literal subscription: about 100 bytes and the
- * pattern's new tokens.
+ * Limits: patterns of at most 4096 bytes and 255 tokens. Memory per literal subscription: about 150
+ * bytes with the allocator's share (bench_route prints it), and the pattern's new tokens.
  */
 #ifndef CORE_INTEREST_H
 #define CORE_INTEREST_H
 
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-
 #include "lib/base/err.h"
 #include "lib/base/handle.h"
 #include "lib/base/str.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #define INTEREST_BUCKETS 4096u
 #define WORKERS_MAX 64u
@@ -30,7 +33,9 @@
 struct interest;
 struct interest_sub;
 
+/* hash_seed: random, so that clients can not choose colliding tokens. */
 struct interest *interest_open(uint64_t hash_seed);
+/* All workers have stopped. Frees subscriptions and watches that are still there. */
 void interest_close(struct interest *in);
 
 struct interest_spec {
@@ -38,10 +43,11 @@ struct interest_spec {
     struct str queue;   /* empty = plain */
     uint32_t worker;    /* the sink's */
     handle sink;
-    bool internal;      /* of the server itself: not in subscription counts */
+    bool internal; /* of the server itself: not in subscription counts */
 };
 
-/* Any thread. Never fails for a valid pattern within the limits; else NULL. */
+/* Any thread. Never fails for a valid pattern within the limits; else NULL. Copies what it needs.
+ */
 struct interest_sub *interest_add(struct interest *in, const struct interest_spec *spec);
 /* Any thread (normally the sink's worker). The sub is freed. */
 void interest_remove(struct interest *in, struct interest_sub *sub);
@@ -53,40 +59,73 @@ struct interest_hit {
     handle sink;
 };
 
+/* Zero-initialised is empty; freed by interest_answer_free. Groups are merged by name over all
+ * patterns that matched. group_ids[group - 1] names the group: the same number in every answer and
+ * at every worker as long as a member exists, never 0. */
 struct interest_answer {
     struct interest_hit *hits;
     uint32_t nhits, cap;
-    uint32_t ngroups;
-    uint64_t bucket_generation, global_generation; /* read before matching */
+    uint32_t *group_ids;
+    uint32_t ngroups, groups_cap;
+    uint64_t generation; /* interest_generation of the subject's bucket, read before matching */
 };
+void interest_answer_free(struct interest_answer *a);
 
-/* Collects every subscription that matches the literal subject into *out (hits reused, grown by mem_realloc).
- * Any thread. */
+/* Collects every subscription that matches the literal subject into *out (its arrays are reused and
+ * grown). Any thread. A subject with an empty token matches nothing. */
 void interest_match(struct interest *in, struct str subject, struct interest_answer *out);
-/* The subscriptions that match prefix + any one more token when exactly wildcards lie below the prefix (`prefix.*`
- * and ancestors' `>`): true and the answer; false when literals or deeper patterns lie there, so that subjects with
- * this prefix do not share one answer. prefix without the last dot. */
+/*
+ * The answer that all subjects prefix + "." + one more token share: true when there is one
+ * (`prefix.*`, `prefix.>` and what lies on the way match them all), false when some literal token
+ * has a subscription of its own there (*out is then unspecified). Generation: that of
+ * interest_bucket(prefix). prefix without the last dot.
+ */
 bool interest_match_prefix(struct interest *in, struct str prefix, struct interest_answer *out);
 bool interest_any(struct interest *in, struct str subject);
+/* May any subscription match a subject that begins with prefix + "."? Only for prefixes of at least
+ * as many tokens as count for the bucket (2; 3 below $JS and $KV): it is valid while
+ * interest_bucket(prefix) is. */
+bool interest_any_below(struct interest *in, struct str prefix);
 
-/* Current generations for this subject. */
-void interest_generations(const struct interest *in, struct str subject, uint64_t *bucket,
-                          uint64_t *global);
+/* Generations, laid open because the match cache looks at them for every message. They only grow.
+ */
+struct interest_clock {
+    _Atomic uint64_t global;
+    _Atomic uint64_t bucket[INTEREST_BUCKETS];
+};
+const struct interest_clock *interest_clock(const struct interest *in);
+/* Which bucket counts for this subject or prefix; stable for the life of the interest. */
+uint32_t interest_bucket(const struct interest *in, struct str subject);
+/* One number for both generations: their sum, which stays the same exactly as long as both do. */
+static inline uint64_t interest_generation(const struct interest_clock *c, uint32_t bucket)
+{
+    return atomic_load_explicit(&c->bucket[bucket], memory_order_acquire) +
+           atomic_load_explicit(&c->global, memory_order_acquire);
+}
 
-/* Edges: posts edge(ctx, on) when the first matching subscription of a literal subject appears or the last one goes;
- * *now = the state at the call. Runs under no lock, on the thread that changed the interest: the callee only
- * posts to its own worker. */
+/*
+ * Edges: calls edge(ctx, on) when the first matching subscription of a literal subject appears or
+ * the last one goes; *now = the state at the call. Runs on the thread that changed the interest, in
+ * the order of the changes, while other changes wait (matching does not): the callee only posts to
+ * its own worker, it must not change the interest. When interest_unwatch has returned, edge is not
+ * running and will not run again.
+ */
 struct interest_watch;
-struct interest_watch *interest_watch(struct interest *in, struct str subject, void (*edge)(void *ctx, bool on),
-                                      void *ctx, bool *now);
+struct interest_watch *interest_watch(struct interest *in, struct str subject,
+                                      void (*edge)(void *ctx, bool on), void *ctx, bool *now);
 void interest_unwatch(struct interest *in, struct interest_watch *w);
 
 struct interest_stats {
-    uint64_t subs, inserts, removes, matches;
+    uint64_t subs; /* without internal ones */
+    uint64_t internal, inserts, removes, matches, watches;
 };
-void interest_stats(const struct interest *in, struct interest_stats *out);
-/* All subscriptions, for /subsz; holds the read lock: copy and return quickly. */
-void interest_each(struct interest *in, void (*each)(void *ctx, const struct interest_spec *spec), void *ctx);
+void interest_stats(struct interest *in, struct interest_stats *out);
+/* Heap bytes of patterns and tables (not of subscriptions), without the allocator's share; walks
+ * everything. */
+size_t interest_bytes(struct interest *in);
+/* All subscriptions, for /subsz; changes wait meanwhile: copy and return quickly. */
+void interest_each(struct interest *in, void (*each)(void *ctx, const struct interest_spec *spec),
+                   void *ctx);
 void interest_check(struct interest *in);
 
 #endif

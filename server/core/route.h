@@ -1,47 +1,56 @@
 /*
  * route.h - from a subject to sinks: the hot middle of the server. One router per worker.
  *
- * route_publish resolves a subject through the worker's match cache (about 10 ns when cached, 2 ns when it is the same
- * subject as before) and hands the message on: to sinks of this worker by a call, once to every other worker with
- * interest by an entry in the run for that worker, and for each queue group to one member picked uniformly over all
- * workers. Consecutive messages with one and the same single local sink are gathered into runs of up to
- * ROUTE_RUN messages, so that a stream's ingest or a subscriber is called once per run; route_flush ends a run and must be called
- * before the bytes behind the messages go away (end of a receive buffer, end of a lane run).
+ * route_publish resolves a subject through the worker's match cache (match_cache.h) and hands the
+ * message on: to sinks of this worker by a call, once to every other worker with interest by an
+ * entry in the run for that worker, and for each queue group to one member picked uniformly over
+ * all workers. Consecutive messages with one and the same single local sink are gathered into runs
+ * of up to ROUTE_RUN messages, so that a stream's ingest or a subscriber is called once per run;
+ * route_flush ends a run and must be called before the bytes behind the messages go away (end of a
+ * receive buffer, end of a lane run, end of a handler that publishes from its own memory).
+ * Gathering happens outside of deliveries only: what a sink publishes during deliver has been
+ * delivered when route_publish returns.
  *
- * Order: messages of one publisher to one sink stay in order, because runs are flushed before anything that could
- * overtake them and because lanes are FIFO.
+ * Order: messages of one publisher to one sink stay in order, because a run is flushed before
+ * anything that could overtake it and because lanes are FIFO.
  *
- * A pick or a cached answer may be stale when it arrives at its worker: plain: dropped; queue: the target worker
- * picks again among all members, and with nobody left answers 503 to a reply; MSG_F_BOUNCE: bounced.
+ * A pick or a cached answer may be stale when it arrives: plain: dropped; queue: the worker where
+ * that is found picks again among all members, and with nobody left answers 503 to a reply; a
+ * direct target: 503; MSG_F_BOUNCE: bounced.
  *
- * Direct subjects: for subjects that begin with "$JS." a resolver (the JetStream layer) may name the sink by parsing instead of by the
- * trie ($JS.ACK, $JS.FC, CONSUMER.MSG.NEXT); other subscribers of such subjects still get theirs.
+ * Direct subjects: for subjects that begin with "$JS." a resolver (the JetStream layer) may name
+ * the sink by parsing instead of by the trie ($JS.ACK, $JS.FC, CONSUMER.MSG.NEXT); other
+ * subscribers of such subjects still get theirs.
  */
 #ifndef CORE_ROUTE_H
 #define CORE_ROUTE_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
+#include "lib/base/lane_item.h"
 #include "lib/base/prng.h"
 #include "server/core/account.h"
 #include "server/core/msg.h"
 #include "server/core/sink.h"
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #define ROUTE_RUN 64u
 
 struct router;
-struct lane_item;
 
 struct route_target {
     uint32_t worker;
     handle sink;
+    /* Bytes of the subject, with a dot at their end, that all subjects of this target share and
+     * that are at least three tokens: "$JS.ACK.S.C.". Other subscribers are looked for once per
+     * such prefix. 0: by the whole subject. */
+    uint32_t prefix;
 };
 
 /* What the worker gives its router. */
 struct router_options {
-    uint32_t worker;   /* own index */
-    uint32_t workers;  /* how many there are */
+    uint32_t worker;  /* own index */
+    uint32_t workers; /* how many there are */
     struct chunk_pool *chunks;
     struct prng *prng;
     uint64_t hash_seed;
@@ -54,39 +63,59 @@ struct router_options {
 struct router *router_open(const struct router_options *options);
 void router_close(struct router *r);
 
-/* Registers a sink on this worker: sets s->self. 0 when the table is full (limit 16 M). */
+/* Registers a sink on this worker: sets s->self. 0 when the table is full (limit 16 M). Order of
+ * life: router_sink_add, interest_add; interest_remove, router_sink_remove. */
 handle router_sink_add(struct router *r, struct sink *s);
+/* From here on s is not touched. A run gathered for it is delivered first (not when called within a
+ * delivery, where nothing is gathered). */
 void router_sink_remove(struct router *r, struct sink *s);
 struct sink *router_sink_get(struct router *r, handle h);
 
 /* The resolver for "$JS." subjects: true and the target when the subject is one of its own. */
-typedef bool (*route_resolve_fn)(void *ctx, struct account *a, struct str subject, struct route_target *out);
+typedef bool (*route_resolve_fn)(void *ctx, struct account *a, struct str subject,
+                                 struct route_target *out);
 void router_set_resolver(struct router *r, route_resolve_fn fn, void *ctx);
 
+/* A message from connection `conn` of this worker had a reply, was counted as received, and found
+ * nobody after all (its queue member or its direct target has gone): answer 503 if that connection
+ * asked for it. */
+typedef void (*route_nobody_fn)(void *ctx, handle conn, struct account *a, struct str subject,
+                                struct str reply);
+void router_set_nobody(struct router *r, route_nobody_fn fn, void *ctx);
+
 struct route_result {
-    uint32_t receivers; /* sinks and workers that will get it; 0 = no responders */
+    uint32_t receivers; /* sinks and workers that will get it; 0 = no responders, and no bounce or
+                           503 will follow */
     bool stall;         /* a receiver is above 75 % of its output limit: slow this publisher down */
 };
 
 /* m->subject is the routing key. */
 struct route_result route_publish(struct router *r, struct account *a, const struct msg *m);
-/* Routes by `key` while receivers see m->subject: a delivery to a pull's inbox or a deliver subject. prefix_hint: key is an
- * inbox whose last token is unique; resolve by prefix first. */
-struct route_result route_deliver(struct router *r, struct account *a, struct str key, const struct msg *m);
-/* Deliver to one member of this queue group only (push consumers with a deliver group use the ordinary rule: the group is a
- * queue group of the deliver subject). Ends the run being gathered. */
-void route_flush(struct router *r);
+/* Routes by `key` while receivers see m->subject: a delivery to a pull's inbox or a deliver subject
+ * (a deliver group is a queue group of the deliver subject). No resolver. */
+struct route_result route_deliver(struct router *r, struct account *a, struct str key,
+                                  const struct msg *m);
+/* Delivers the run being gathered, and what had to wait for the end of a delivery. True when a
+ * receiver asked for a stall since the last result that said so. */
+bool route_flush(struct router *r);
+/* Something waits for the next route_flush although one has just been done (sinks that publish to
+ * each other without end): do not sleep. */
+bool router_busy(const struct router *r);
 
-/* A receiver sets this during deliver when it is nearly full; route_publish reports it. */
+/* A receiver sets this during deliver when it is nearly full; route_publish or route_flush reports
+ * it. */
 void router_note_stall(struct router *r);
 
-/* ---- held replies: routed now, sent when something has become durable ------------------------- */
+/* ---- held replies: routed now, sent when something has become durable -------------------------
+ */
 
 /*
- * A hold gathers complete messages (PubAcks) in order, per destination, as finished bytes: local client subscriptions get
- * rendered frames, other workers get encoded runs. hold_release moves the buffers to their destinations; frames whose
- * subscription has gone meanwhile are routed again one by one from their bytes. Resolving is done once per run of
- * replies with the same prefix. About 25 ns for a PubAck. Owned by who made it; all calls on the router's worker.
+ * A hold gathers complete messages (PubAcks) in order, per destination, as finished bytes: local
+ * client subscriptions get rendered frames, other workers get encoded runs. hold_release moves the
+ * buffers to their destinations; frames whose subscription has gone or changed meanwhile are routed
+ * again one by one from their bytes. Resolving is done once per run of replies with the same
+ * prefix. About 25 ns for a PubAck. Owned by who made it; all calls on the router's worker.
+ * Everything must be released or dropped before router_close.
  */
 struct hold;
 struct hold *hold_open(struct router *r, struct account *a);
@@ -94,17 +123,19 @@ struct hold *hold_open(struct router *r, struct account *a);
 void hold_add(struct hold *h, struct str to, struct str header, struct str payload);
 uint64_t hold_count(const struct hold *h);
 uint64_t hold_bytes(const struct hold *h);
-/* Sends all and frees the hold. */
+/* Sends all and frees the hold. Ends a gathered run. */
 void hold_release(struct hold *h);
 /* Frees it unsent. */
 void hold_drop(struct hold *h);
 
-/* ---- runs from other workers ------------------------------------------------------------------- */
+/* ---- runs from other workers -------------------------------------------------------------------
+ */
 
 /* Lane item kinds of the router. */
 enum { LANE_RUN = 1 };
 
-/* Publishes the runs gathered for other workers: at the end of an iteration, and earlier when they are full. */
+/* Publishes the runs gathered for other workers: at the end of an iteration, and earlier when they
+ * are full. */
 void router_flush_remote(struct router *r);
 /* Frees a run that nobody will take, at shutdown. */
 void route_run_free(struct lane_item *run, struct chunk_pool *pool);
@@ -112,8 +143,14 @@ void route_run_free(struct lane_item *run, struct chunk_pool *pool);
 void router_take(struct router *r, struct lane_item *run);
 
 struct router_stats {
-    uint64_t published, delivered, remote, cache_hits, cache_misses, queue_repicks, bounces, no_responders;
-    uint64_t cache_entries;
+    uint64_t published; /* route_publish, route_deliver, held replies that were routed */
+    uint64_t delivered; /* accepted by sinks of this worker */
+    uint64_t remote;    /* entries in runs for other workers */
+    uint64_t cache_hits, cache_misses, cache_evictions, cache_entries, cache_bytes;
+    uint64_t queue_repicks, bounces, no_responders; /* no_responders: found out late, answered by
+                                                       503 */
+    uint64_t deferred;                              /* waited for the end of a delivery */
+    uint64_t dropped;                               /* for want of memory */
 };
 void router_stats(const struct router *r, struct router_stats *out);
 void router_check(struct router *r);

@@ -1,0 +1,123 @@
+#include "lib/base/assert.h"
+#include "server/core/sink.h"
+
+#include <string.h>
+
+#define CHUNK_MIN 1024u
+#define CHUNK_MAX 65536u
+
+static uint32_t room(const struct outbuf *o)
+{
+    return o->tail != NULL ? o->tail->cap - o->tail->len : 0;
+}
+
+/* As much as there is already, so that a buffer has few chunks and wastes little. */
+static size_t next_size(const struct outbuf *o, size_t n)
+{
+    size_t size = o->bytes < CHUNK_MIN ? CHUNK_MIN : o->bytes;
+
+    if (size > CHUNK_MAX)
+        size = CHUNK_MAX;
+    return size > n ? size : n;
+}
+
+static bool add_chunk(struct outbuf *o, struct chunk_pool *pool, size_t n)
+{
+    struct chunk *c = chunk_alloc(pool, next_size(o, n));
+
+    if (c == NULL)
+        return false;
+    c->next = NULL;
+    if (o->tail != NULL)
+        o->tail->next = c;
+    else
+        o->head = c;
+    o->tail = c;
+    return true;
+}
+
+uint8_t *outbuf_reserve(struct outbuf *o, struct chunk_pool *pool, size_t n)
+{
+    ASSERT(n <= CHUNK_MAX);
+    if (UNLIKELY(room(o) < n) && !add_chunk(o, pool, n))
+        return NULL;
+    return o->tail->data + o->tail->len;
+}
+
+void outbuf_commit(struct outbuf *o, size_t n)
+{
+    ASSERT(n <= room(o));
+    o->tail->len += (uint32_t) n;
+    o->bytes += n;
+}
+
+/* Takes back what was appended behind `tail` (its old length len); NULL tail: everything. */
+static void cut_back(struct outbuf *o, struct chunk_pool *pool, struct chunk *tail, uint32_t len)
+{
+    struct chunk *c = tail != NULL ? tail->next : o->head;
+
+    while (c != NULL) {
+        struct chunk *next = c->next;
+        o->bytes -= c->len;
+        chunk_put(c, pool);
+        c = next;
+    }
+    if (tail == NULL) {
+        o->head = o->tail = NULL;
+        return;
+    }
+    o->bytes -= tail->len - len;
+    tail->len = len;
+    tail->next = NULL;
+    o->tail = tail;
+}
+
+bool outbuf_put(struct outbuf *o, struct chunk_pool *pool, const void *bytes, size_t n)
+{
+    struct chunk *tail = o->tail;
+    uint32_t len = tail != NULL ? tail->len : 0;
+    const uint8_t *from = bytes;
+
+    while (n > 0) {
+        uint32_t now = room(o);
+        if (now == 0) {
+            if (!add_chunk(o, pool, n < CHUNK_MAX ? n : CHUNK_MAX)) {
+                cut_back(o, pool, tail, len);
+                return false;
+            }
+            now = room(o);
+        }
+        if (now > n)
+            now = (uint32_t) n;
+        memcpy(o->tail->data + o->tail->len, from, now);
+        outbuf_commit(o, now);
+        from += now;
+        n -= now;
+    }
+    return true;
+}
+
+void outbuf_free(struct outbuf *o, struct chunk_pool *pool)
+{
+    struct chunk *c = o->head;
+
+    while (c != NULL) {
+        struct chunk *next = c->next;
+        chunk_put(c, pool);
+        c = next;
+    }
+    *o = (struct outbuf){0};
+}
+
+void outbuf_check(const struct outbuf *o)
+{
+    uint64_t bytes = 0;
+    const struct chunk *last = NULL;
+
+    for (const struct chunk *c = o->head; c != NULL; c = c->next) {
+        ASSERT(c->len <= c->cap);
+        bytes += c->len;
+        last = c;
+    }
+    ASSERT(last == o->tail && bytes == o->bytes);
+}
