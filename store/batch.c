@@ -2,16 +2,17 @@
  * Batches: the slow half of batch.h. The byte layout is in docs/internals/store-format.md.
  *
  * What a decoder may believe, in this order:
- *   1. magic, kind, codec, flags and lengths that fit together (batch_header_decode): enough to decide how many
- *      bytes to read, nothing more;
- *   2. the crc over header and table (batch_view_open): now the lengths, the sequences and the table are as written;
- *      the table's order and bounds are checked all the same, so that a wrong writer can not make a reader
- *      go outside of the body;
+ *   1. magic, kind, codec, flags and lengths that fit together (batch_header_decode): enough to
+ * decide how many bytes to read, nothing more;
+ *   2. the crc over header and table (batch_view_open): now the lengths, the sequences and the
+ * table are as written; the table's order and bounds are checked all the same, so that a wrong
+ * writer can not make a reader go outside of the body;
  *   3. record by record, its crc and inner lengths (batch_record_verify).
  * batch_record_get relies on all three.
  *
- * One damaged byte in header or table would cost the whole batch, 64 KiB of messages. batch_repair finds it (repair.h)
- * and believes the result only when a record's own checksum, which is seeded with its sequence, confirms it.
+ * One damaged byte in header or table would cost the whole batch, 64 KiB of messages. batch_repair
+ * finds it (repair.h) and believes the result only when a record's own checksum, which is seeded
+ * with its sequence, confirms it.
  */
 #include "store/batch.h"
 
@@ -19,9 +20,23 @@
 #include "store/store.h"
 
 enum {
-    AT_MAGIC = 0, AT_CRC = 4, AT_BYTES = 8, AT_TABLE = 12, AT_BODY = 16, AT_RAW = 20, AT_FIRST = 24, AT_DURABLE = 32,
-    AT_BASE_TIME = 40, AT_MAX_TIME = 48, AT_SPAN = 56, AT_COUNT = 60, AT_EPOCH = 64, AT_KIND = 68, AT_CODEC = 69,
-    AT_FLAGS = 70, AT_NONCE = 72,
+    AT_MAGIC = 0,
+    AT_CRC = 4,
+    AT_BYTES = 8,
+    AT_TABLE = 12,
+    AT_BODY = 16,
+    AT_RAW = 20,
+    AT_FIRST = 24,
+    AT_DURABLE = 32,
+    AT_BASE_TIME = 40,
+    AT_MAX_TIME = 48,
+    AT_SPAN = 56,
+    AT_COUNT = 60,
+    AT_EPOCH = 64,
+    AT_KIND = 68,
+    AT_CODEC = 69,
+    AT_FLAGS = 70,
+    AT_NONCE = 72,
 };
 _Static_assert(AT_NONCE + 24 == BATCH_HEADER, "the nonce ends the header");
 
@@ -34,7 +49,8 @@ uint64_t store_msg_bytes(enum store_level level, size_t subject, size_t header, 
     return 22 + subject + header + (header != 0 ? 4 : 0) + payload + 8;
 }
 
-/* ---- header -------------------------------------------------------------------------------------- */
+/* ---- header
+ * -------------------------------------------------------------------------------------- */
 
 void batch_header_encode(const struct batch_header *h, uint8_t out[BATCH_HEADER])
 {
@@ -93,53 +109,76 @@ enum err batch_header_decode(const uint8_t bytes[BATCH_HEADER], struct batch_hea
     if (get_u32(bytes + AT_MAGIC) != BATCH_MAGIC)
         return ERR_CORRUPT;
     read_header(bytes, out);
-    if (out->table_bytes > BATCH_TABLE_MAX || out->body_bytes > BATCH_BODY_MAX || out->raw_bytes > BATCH_BODY_MAX ||
-        out->bytes != round_up((uint64_t) BATCH_HEADER + out->table_bytes + out->body_bytes, BATCH_ALIGN) ||
+    if (out->table_bytes > BATCH_TABLE_MAX || out->body_bytes > BATCH_BODY_MAX ||
+        out->raw_bytes > BATCH_BODY_MAX ||
+        out->bytes !=
+            round_up((uint64_t) BATCH_HEADER + out->table_bytes + out->body_bytes, BATCH_ALIGN) ||
         out->first_seq == 0 || out->span == 0 || out->first_seq > UINT64_MAX - out->span ||
         out->max_time < out->base_time)
         return ERR_CORRUPT;
     if (out->kind == BATCH_SKIP)
-        return out->table_bytes == 0 && out->body_bytes == 0 && out->count == 0 ? ERR_OK : ERR_CORRUPT;
-    if (out->kind != BATCH_NATIVE || out->codec != BATCH_PLAIN || (out->flags & ~BATCH_FLAGS_KNOWN) != 0)
+        return out->table_bytes == 0 && out->body_bytes == 0 && out->count == 0 ? ERR_OK
+                                                                                : ERR_CORRUPT;
+    if (out->kind != BATCH_NATIVE || out->codec != BATCH_PLAIN ||
+        (out->flags & ~BATCH_FLAGS_KNOWN) != 0)
         return ERR_UNSUPPORTED;
     return native_lengths(out) ? ERR_OK : ERR_CORRUPT;
 }
 
-uint32_t batch_header_crc(uint32_t salt, const uint8_t *header, const uint8_t *table, uint32_t table_bytes)
+uint32_t batch_header_crc(uint32_t salt, const uint8_t *header, const uint8_t *table,
+                          uint32_t table_bytes)
 {
     return crc32c(crc32c(salt, header + AT_BYTES, BATCH_HEADER - AT_BYTES), table, table_bytes);
 }
 
-/* ---- builder ------------------------------------------------------------------------------------- */
+/* ---- builder
+ * ------------------------------------------------------------------------------------- */
 
 void batch_seal(struct batch_builder *b, uint64_t durable_seq, uint32_t epoch)
 {
     ASSERT(b->count != 0);
-    struct batch_header h = {
-        .bytes = batch_bytes(b), .table_bytes = b->count * BATCH_ENTRY, .body_bytes = b->body_len,
-        .raw_bytes = b->body_len, .first_seq = b->first_seq, .durable_seq = durable_seq, .base_time = b->base_time,
-        .max_time = b->max_time, .span = b->count, .count = b->count, .epoch = epoch, .kind = BATCH_NATIVE,
-        .flags = b->flags};
+    struct batch_header h = {.bytes = batch_bytes(b),
+                             .table_bytes = b->count * BATCH_ENTRY,
+                             .body_bytes = b->body_len,
+                             .raw_bytes = b->body_len,
+                             .first_seq = b->first_seq,
+                             .durable_seq = durable_seq,
+                             .base_time = b->base_time,
+                             .max_time = b->max_time,
+                             .span = b->count,
+                             .count = b->count,
+                             .epoch = epoch,
+                             .kind = BATCH_NATIVE,
+                             .flags = b->flags};
 
     memset(b->body + b->body_len, 0, batch_body_bytes(b) - b->body_len);
     batch_header_encode(&h, b->meta);
-    put_u32(b->meta + AT_CRC, batch_header_crc(b->salt, b->meta, b->meta + BATCH_HEADER, h.table_bytes));
+    put_u32(b->meta + AT_CRC,
+            batch_header_crc(b->salt, b->meta, b->meta + BATCH_HEADER, h.table_bytes));
 }
 
-void batch_encode_skip(uint8_t out[BATCH_HEADER], uint32_t salt, uint64_t first_seq, uint32_t span, int64_t ts,
-                       uint64_t durable_seq, uint32_t epoch)
+void batch_encode_skip(uint8_t out[BATCH_HEADER], uint32_t salt, uint64_t first_seq, uint32_t span,
+                       int64_t ts, uint64_t durable_seq, uint32_t epoch)
 {
     ASSERT(first_seq != 0 && span != 0);
-    struct batch_header h = {.bytes = BATCH_HEADER, .first_seq = first_seq, .durable_seq = durable_seq,
-                             .base_time = ts, .max_time = ts, .span = span, .epoch = epoch, .kind = BATCH_SKIP};
+    struct batch_header h = {.bytes = BATCH_HEADER,
+                             .first_seq = first_seq,
+                             .durable_seq = durable_seq,
+                             .base_time = ts,
+                             .max_time = ts,
+                             .span = span,
+                             .epoch = epoch,
+                             .kind = BATCH_SKIP};
 
     batch_header_encode(&h, out);
     put_u32(out + AT_CRC, batch_header_crc(salt, out, NULL, 0));
 }
 
-/* ---- view ---------------------------------------------------------------------------------------- */
+/* ---- view
+ * ---------------------------------------------------------------------------------------- */
 
-/* Offsets begin with 0, ascend by at least a record, and stay inside; sequence deltas ascend below span. */
+/* Offsets begin with 0, ascend by at least a record, and stay inside; sequence deltas ascend below
+ * span. */
 static bool table_sound(const struct batch_view *v)
 {
     uint64_t end = v->h.raw_bytes;
@@ -201,7 +240,8 @@ enum batch_record_state batch_record_verify(const struct batch_view *v, uint32_t
     if ((get_u32(entry) & BATCH_ERASED) != 0)
         return BATCH_RECORD_ERASED;
     uint64_t inner = (uint64_t) RECORD_MIN - 1 + get_u32(p) + get_u16(p + 4) + get_u16(p + 6);
-    if (inner != end - at || get_u16(p + 6) == 0 || p[end - at - 2] != '\r' || p[end - at - 1] != '\n')
+    if (inner != end - at || get_u16(p + 6) == 0 || p[end - at - 2] != '\r' ||
+        p[end - at - 1] != '\n')
         return BATCH_RECORD_BAD;
     uint32_t crc = crc32c(batch_record_seed(salt, batch_record_seq(v, i)), p, end - at);
     return crc == get_u32(entry + 4) ? BATCH_RECORD_OK : BATCH_RECORD_BAD;
@@ -244,7 +284,8 @@ bool batch_find(const struct batch_view *v, uint64_t seq, uint32_t *i)
     return low < v->h.count && batch_record_seq(v, low) == seq;
 }
 
-/* ---- repair -------------------------------------------------------------------------------------- */
+/* ---- repair
+ * -------------------------------------------------------------------------------------- */
 
 /* The batch as it is now: does it open, and does a record say that header and table are right? */
 static bool believable(const uint8_t *bytes, size_t n, uint32_t salt)
@@ -285,7 +326,8 @@ static bool repair_by_sum(uint8_t *bytes, size_t n, uint32_t salt)
     return false;
 }
 
-/* The number of bytes that are summed is itself damaged: try all values of its bytes; few fit together. */
+/* The number of bytes that are summed is itself damaged: try all values of its bytes; few fit
+ * together. */
 static bool repair_lengths(uint8_t *bytes, size_t n, uint32_t salt)
 {
     for (unsigned at = AT_TABLE; at < AT_TABLE + 4; at++) {
@@ -293,7 +335,8 @@ static bool repair_lengths(uint8_t *bytes, size_t n, uint32_t salt)
         for (unsigned value = 0; value < 256; value++) {
             struct batch_header h;
             bytes[at] = (uint8_t) value;
-            if (value != was && batch_header_decode(bytes, &h) == ERR_OK && believable(bytes, n, salt))
+            if (value != was && batch_header_decode(bytes, &h) == ERR_OK &&
+                believable(bytes, n, salt))
                 return true;
         }
         bytes[at] = was;
@@ -315,7 +358,8 @@ bool batch_repair(uint8_t *bytes, size_t n, uint32_t salt)
         put_u32(bytes + AT_MAGIC, magic);
         return false;
     }
-    return believable(bytes, n, salt) || repair_by_sum(bytes, n, salt) || repair_lengths(bytes, n, salt);
+    return believable(bytes, n, salt) || repair_by_sum(bytes, n, salt) ||
+           repair_lengths(bytes, n, salt);
 }
 
 bool batch_record_decayed(const struct batch_view *v, uint32_t i, uint32_t salt)
@@ -323,7 +367,8 @@ bool batch_record_decayed(const struct batch_view *v, uint32_t i, uint32_t salt)
     uint32_t at = batch_record_offset(v, i);
     uint32_t end = i + 1 < v->h.count ? batch_record_offset(v, i + 1) : v->h.raw_bytes;
     uint32_t stored = get_u32(v->table + (size_t) i * BATCH_ENTRY + 4);
-    uint32_t actual = crc32c(batch_record_seed(salt, batch_record_seq(v, i)), v->body + at, end - at);
+    uint32_t actual = crc32c(batch_record_seed(salt, batch_record_seq(v, i)), v->body + at,
+                             end - at);
     size_t where;
     uint8_t pattern;
 

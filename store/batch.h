@@ -1,25 +1,23 @@
 /*
- * batch.h - the unit of a segment: encode, decode, validate. Byte layout: docs/internals/store-format.md.
+ * batch.h - the unit of a segment: encode, decode, validate. Byte layout:
+ * docs/internals/store-format.md.
  *
- *     header 96 B | table: per record { u32 offset in body, u32 crc32c } [| sparse: u32 sequence delta each]
- *     | body: records | zero padding to a multiple of 8
- *     record  u32 payload_len, u16 header_len, u16 subject_len, u32 time delta ns, subject, header, payload, CRLF
+ *     header 96 B | table: per record { u32 offset in body, u32 crc32c } [| sparse: u32 sequence
+ * delta each] | body: records | zero padding to a multiple of 8 record  u32 payload_len, u16
+ * header_len, u16 subject_len, u32 time delta ns, subject, header, payload, CRLF
  *
- * Header and payload are contiguous and end in CRLF, so that a delivery is one protocol line and one slice.
+ * Header and payload are contiguous and end in CRLF, so that a delivery is one protocol line and
+ * one slice.
  *
- * A batch being filled is two buffers (header + table; body), which are contiguous on disk. Every byte is
- * summed once: records by the crc in their table entry, seeded with the segment's salt and the record's
- * sequence (so a record at a wrong place never verifies), header and table by the header's crc.
+ * A batch being filled is two buffers (header + table; body), which are contiguous on disk. Every
+ * byte is summed once: records by the crc in their table entry, seeded with the segment's salt and
+ * the record's sequence (so a record at a wrong place never verifies), header and table by the
+ * header's crc.
  *
  * Pure code; the buffers are the caller's.
  */
 #ifndef STORE_BATCH_H
 #define STORE_BATCH_H
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
@@ -27,16 +25,22 @@
 #include "lib/base/err.h"
 #include "lib/base/str.h"
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
 #define BATCH_MAGIC 0x5441424du /* "MBAT" */
 
 enum {
     BATCH_HEADER = 96,
-    BATCH_ENTRY = 8,         /* table entry */
-    BATCH_ALIGN = 8,         /* a batch begins at a multiple of it, and its length is one */
+    BATCH_ENTRY = 8, /* table entry */
+    BATCH_ALIGN = 8, /* a batch begins at a multiple of it, and its length is one */
     BATCH_RECORD_HEADER = 12,
-    BATCH_RECORD_TAIL = 2,   /* CRLF */
-    BATCH_BODY = 65536,      /* an ordinary body buffer; a bigger message gets a batch of its own */
-    BATCH_META = 16384,      /* header and table buffer: 2036 records; 16 B messages fill the body with 1600 */
+    BATCH_RECORD_TAIL = 2, /* CRLF */
+    BATCH_BODY = 65536,    /* an ordinary body buffer; a bigger message gets a batch of its own */
+    BATCH_META = 16384, /* header and table buffer: 2036 records; 16 B messages fill the body with
+                           1600 */
 };
 /* Limits that a decoder enforces before it believes a length. */
 #define BATCH_TABLE_MAX (1u << 20)
@@ -53,35 +57,40 @@ enum {
     BATCH_HAS_IDS = 16,    /* a record has a message id */
     BATCH_FLAGS_KNOWN = 31,
 };
-/* Bit of a table entry's offset: the record was erased on request; its bytes are zero, its crc field 0. */
+/* Bit of a table entry's offset: the record was erased on request; its bytes are zero, its crc
+ * field 0. */
 #define BATCH_ERASED 0x80000000u
 
-/* ---- header -------------------------------------------------------------------------------------- */
+/* ---- header
+ * -------------------------------------------------------------------------------------- */
 
 struct batch_header {
-    uint32_t crc;         /* of bytes 8..96 and the table, seeded with the salt */
-    uint32_t bytes;       /* whole batch with padding */
+    uint32_t crc;   /* of bytes 8..96 and the table, seeded with the salt */
+    uint32_t bytes; /* whole batch with padding */
     uint32_t table_bytes;
-    uint32_t body_bytes;  /* as stored */
-    uint32_t raw_bytes;   /* decoded body; = body_bytes when plain */
+    uint32_t body_bytes; /* as stored */
+    uint32_t raw_bytes;  /* decoded body; = body_bytes when plain */
     uint64_t first_seq;
-    uint64_t durable_seq; /* highest sequence known durable when the commit began: proof for recovery */
+    uint64_t durable_seq; /* highest sequence known durable when the commit began: proof for
+                             recovery */
     int64_t base_time;    /* unix ns; records hold deltas */
     int64_t max_time;
-    uint32_t span;        /* sequences [first_seq, first_seq + span) are this batch's */
-    uint32_t count;       /* records */
-    uint32_t epoch;       /* low half of the log generation (one per start) that wrote it */
+    uint32_t span;  /* sequences [first_seq, first_seq + span) are this batch's */
+    uint32_t count; /* records */
+    uint32_t epoch; /* low half of the log generation (one per start) that wrote it */
     uint8_t kind, codec;
     uint16_t flags;
     uint8_t nonce[24];
 };
 
-/* Is there the header of a batch in these BATCH_HEADER bytes? Magic and lengths only, no checksum: for deciding
- * how much to read. ERR_CORRUPT, or ERR_UNSUPPORTED for a kind, codec or flag that is not known. */
+/* Is there the header of a batch in these BATCH_HEADER bytes? Magic and lengths only, no checksum:
+ * for deciding how much to read. ERR_CORRUPT, or ERR_UNSUPPORTED for a kind, codec or flag that is
+ * not known. */
 enum err batch_header_decode(const uint8_t bytes[BATCH_HEADER], struct batch_header *out);
 void batch_header_encode(const struct batch_header *h, uint8_t out[BATCH_HEADER]);
 /* crc over bytes 8..96 of the header, then the table. */
-uint32_t batch_header_crc(uint32_t salt, const uint8_t *header, const uint8_t *table, uint32_t table_bytes);
+uint32_t batch_header_crc(uint32_t salt, const uint8_t *header, const uint8_t *table,
+                          uint32_t table_bytes);
 
 /* Seed of a record's crc. XOR, so that two sequences of one file always differ. */
 static inline uint32_t batch_record_seed(uint32_t salt, uint64_t seq)
@@ -89,7 +98,8 @@ static inline uint32_t batch_record_seed(uint32_t salt, uint64_t seq)
     return salt ^ (uint32_t) seq ^ (uint32_t) (seq >> 32);
 }
 
-/* ---- builder: the hot path ----------------------------------------------------------------------- */
+/* ---- builder: the hot path
+ * ----------------------------------------------------------------------- */
 
 struct batch_builder {
     uint8_t *meta; /* BATCH_HEADER + table */
@@ -103,13 +113,18 @@ struct batch_builder {
     int64_t base_time, max_time;
 };
 
-/* The buffers must outlive the builder; body_cap at least batch_body_need() of the first message. */
-static inline void batch_open(struct batch_builder *b, uint8_t *meta, uint32_t meta_cap, uint8_t *body,
-                              uint32_t body_cap, uint32_t salt, uint64_t first_seq)
+/* The buffers must outlive the builder; body_cap at least batch_body_need() of the first message.
+ */
+static inline void batch_open(struct batch_builder *b, uint8_t *meta, uint32_t meta_cap,
+                              uint8_t *body, uint32_t body_cap, uint32_t salt, uint64_t first_seq)
 {
     ASSERT(meta_cap >= BATCH_HEADER + BATCH_ENTRY && body_cap >= BATCH_ALIGN && first_seq != 0);
-    *b = (struct batch_builder){.meta = meta, .body = body, .meta_cap = meta_cap, .body_cap = body_cap,
-                                .salt = salt, .first_seq = first_seq};
+    *b = (struct batch_builder){.meta = meta,
+                                .body = body,
+                                .meta_cap = meta_cap,
+                                .body_cap = body_cap,
+                                .salt = salt,
+                                .first_seq = first_seq};
 }
 
 static inline size_t batch_record_bytes(size_t subject, size_t header, size_t payload)
@@ -122,8 +137,9 @@ static inline size_t batch_body_need(size_t subject, size_t header, size_t paylo
     return batch_record_bytes(subject, header, payload) + (BATCH_ALIGN - 1);
 }
 
-/* Adds the record of sequence first_seq + count. False (and nothing changed) when it does not fit: table or body
- * full, or ts more than 4.29 s from the first record's or before it. Lengths are below the STORE_*_MAX. */
+/* Adds the record of sequence first_seq + count. False (and nothing changed) when it does not fit:
+ * table or body full, or ts more than 4.29 s from the first record's or before it. Lengths are
+ * below the STORE_*_MAX. */
 static inline bool batch_append(struct batch_builder *b, struct str subject, struct str header,
                                 struct str payload, int64_t ts, unsigned flags)
 {
@@ -133,8 +149,8 @@ static inline bool batch_append(struct batch_builder *b, struct str subject, str
     if (b->count == 0)
         b->base_time = b->max_time = ts;
     uint64_t delta = (uint64_t) ts - (uint64_t) b->base_time;
-    if (UNLIKELY(n > b->body_cap - (BATCH_ALIGN - 1) - b->body_len || entry + BATCH_ENTRY > b->meta_cap ||
-                 delta > UINT32_MAX))
+    if (UNLIKELY(n > b->body_cap - (BATCH_ALIGN - 1) - b->body_len ||
+                 entry + BATCH_ENTRY > b->meta_cap || delta > UINT32_MAX))
         return false;
 
     uint8_t *start = b->body + b->body_len, *p = start + BATCH_RECORD_HEADER;
@@ -155,7 +171,8 @@ static inline bool batch_append(struct batch_builder *b, struct str subject, str
     p[0] = '\r';
     p[1] = '\n';
     put_u32(b->meta + entry, b->body_len);
-    put_u32(b->meta + entry + 4, crc32c(batch_record_seed(b->salt, b->first_seq + b->count), start, n));
+    put_u32(b->meta + entry + 4,
+            crc32c(batch_record_seed(b->salt, b->first_seq + b->count), start, n));
     b->body_len += (uint32_t) n;
     b->count++;
     b->flags = (uint16_t) (b->flags | flags);
@@ -177,20 +194,22 @@ static inline uint32_t batch_bytes(const struct batch_builder *b)
 {
     return batch_meta_bytes(b) + batch_body_bytes(b);
 }
-/* Writes header and padding; call when its commit begins. At least one record. May be called again. */
+/* Writes header and padding; call when its commit begins. At least one record. May be called again.
+ */
 void batch_seal(struct batch_builder *b, uint64_t durable_seq, uint32_t epoch);
 
 /* A whole skip batch: `span` sequences without messages. */
-void batch_encode_skip(uint8_t out[BATCH_HEADER], uint32_t salt, uint64_t first_seq, uint32_t span, int64_t ts,
-                       uint64_t durable_seq, uint32_t epoch);
+void batch_encode_skip(uint8_t out[BATCH_HEADER], uint32_t salt, uint64_t first_seq, uint32_t span,
+                       int64_t ts, uint64_t durable_seq, uint32_t epoch);
 
-/* ---- view: a validated batch --------------------------------------------------------------------- */
+/* ---- view: a validated batch
+ * --------------------------------------------------------------------- */
 
 struct batch_view {
     struct batch_header h;
-    const uint8_t *table; /* h.count entries */
+    const uint8_t *table;  /* h.count entries */
     const uint8_t *deltas; /* sequence deltas, NULL unless BATCH_SPARSE */
-    const uint8_t *body;  /* h.raw_bytes */
+    const uint8_t *body;   /* h.raw_bytes */
 };
 
 struct batch_record {
@@ -201,26 +220,27 @@ struct batch_record {
     uint32_t data_len;
 };
 
-/* Header, table and lengths of the batch that starts at bytes[0]; n >= its bytes. The records are not looked at.
- * ERR_CORRUPT (also when n is short), ERR_UNSUPPORTED. */
+/* Header, table and lengths of the batch that starts at bytes[0]; n >= its bytes. The records are
+ * not looked at. ERR_CORRUPT (also when n is short), ERR_UNSUPPORTED. */
 enum err batch_view_open(const uint8_t *bytes, size_t n, uint32_t salt, struct batch_view *out);
 /* The same for a builder's own buffers after batch_seal: no checks. */
 void batch_view_builder(const struct batch_builder *b, struct batch_view *out);
 
 enum batch_record_state {
     BATCH_RECORD_OK,
-    BATCH_RECORD_BAD,    /* damaged */
+    BATCH_RECORD_BAD, /* damaged */
     BATCH_RECORD_ERASED,
 };
 /* Verifies crc and inner lengths of record i < h.count. */
 enum batch_record_state batch_record_verify(const struct batch_view *v, uint32_t i, uint32_t salt);
-/* Verifies all; sets bit i of bad (may be NULL; (count + 63) / 64 words, zeroed by the callee) for every record that
- * is damaged or erased, returns the number of damaged ones. */
+/* Verifies all; sets bit i of bad (may be NULL; (count + 63) / 64 words, zeroed by the callee) for
+ * every record that is damaged or erased, returns the number of damaged ones. */
 uint32_t batch_verify(const struct batch_view *v, uint32_t salt, uint64_t *bad);
 
-/* Mends one damaged byte in header or table, in place: true when the batch opens afterwards and at least one of its
- * records verifies (or it has none). `n` bytes are there; the batch may turn out to be longer: false. Costs up to a few
- * milliseconds; for recovery and for cold reads that failed. */
+/* Mends one damaged byte in header or table, in place: true when the batch opens afterwards and at
+ * least one of its records verifies (or it has none). `n` bytes are there; the batch may turn out
+ * to be longer: false. Costs up to a few milliseconds; for recovery and for cold reads that failed.
+ */
 bool batch_repair(uint8_t *bytes, size_t n, uint32_t salt);
 /* Would one wrong byte explain the damage of record i? Then it is decay and not a torn write. */
 bool batch_record_decayed(const struct batch_view *v, uint32_t i, uint32_t salt);
@@ -234,7 +254,8 @@ static inline uint64_t batch_record_seq(const struct batch_view *v, uint32_t i)
     return v->h.first_seq + (v->deltas == NULL ? i : get_u32(v->deltas + (size_t) i * 4));
 }
 /* Reads record i, which has been verified (or built here). About 5 ns. */
-static inline void batch_record_get(const struct batch_view *v, uint32_t i, struct batch_record *out)
+static inline void batch_record_get(const struct batch_view *v, uint32_t i,
+                                    struct batch_record *out)
 {
     const uint8_t *p = v->body + batch_record_offset(v, i);
     uint32_t payload = get_u32(p), header = get_u16(p + 4), subject = get_u16(p + 6);

@@ -1,18 +1,19 @@
 /*
- * dir.h - inside of struct store_dir, shared by the blocking half (dir.c, recover.c) and the running half (store.c).
+ * dir.h - inside of struct store_dir, shared by the blocking half (dir.c, recover.c) and the
+ * running half (store.c).
  *
- * Written by store_dir_open on the opening thread; afterwards read-only for all workers, except `workers[w]`, which
- * is worker w's, and `pool`, which guards itself.
+ * Written by store_dir_open on the opening thread; afterwards read-only for all workers, except
+ * `workers[w]`, which is worker w's, and `pool`, which guards itself.
  */
 #ifndef STORE_DIR_H
 #define STORE_DIR_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
 #include "lib/io/io.h"
 #include "store/recover.h"
 #include "store/store.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 struct store_pool; /* the running half's: prewritten files */
 
@@ -25,9 +26,9 @@ struct store_dir {
     char *path;
     fs_fd lock;
     uint8_t uuid[16];
-    uint64_t generation;              /* of this start; object ids and log names carry it */
-    struct prng prng;                 /* UUIDs and the like; opening thread only: workers seed their own from it */
-    uint64_t *seeds;                  /* one per worker, for its own struct prng */
+    uint64_t generation; /* of this start; object ids and log names carry it */
+    struct prng prng; /* UUIDs and the like; opening thread only: workers seed their own from it */
+    uint64_t *seeds;  /* one per worker, for its own struct prng */
     struct store_recovery recovery;
     struct recovered_worker *workers; /* options.workers of them */
     struct store_pool *pool;
@@ -35,16 +36,18 @@ struct store_dir {
 
 enum { STORE_PATH = 512 };
 
-/* Paths into the directory; out has STORE_PATH bytes, and store_dir_open refuses a path that leaves no room. */
+/* Paths into the directory; out has STORE_PATH bytes, and store_dir_open refuses a path that leaves
+ * no room. */
 void store_path(const struct store_dir *dir, char out[STORE_PATH], const char *name);
-void store_path_log(const struct store_dir *dir, char out[STORE_PATH], uint64_t generation, uint32_t worker,
-                    uint64_t number);
+void store_path_log(const struct store_dir *dir, char out[STORE_PATH], uint64_t generation,
+                    uint32_t worker, uint64_t number);
 void store_path_stream(const struct store_dir *dir, char out[STORE_PATH], const uint8_t uuid[16]);
 void store_path_segment(const struct store_dir *dir, char out[STORE_PATH], const uint8_t uuid[16],
                         uint64_t number);
 void store_path_pool(const struct store_dir *dir, char out[STORE_PATH], uint64_t number);
 
-/* Moves a file to quarantine/ under a name that says where it came from and logs why (WRN). Blocking. */
+/* Moves a file to quarantine/ under a name that says where it came from and logs why (WRN).
+ * Blocking. */
 void store_quarantine(struct store_dir *dir, const char *path, const char *why);
 
 /* recover.c: fills in generation, workers and recovery. */

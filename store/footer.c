@@ -1,27 +1,31 @@
 /*
- * The footer of a sealed segment: sections, section table, trailer (docs/internals/store-format.md).
+ * The footer of a sealed segment: sections, section table, trailer
+ * (docs/internals/store-format.md).
  *
- * Building. SUBJECTS needs the sequences of each subject in order. The caller has a subject number per sequence, so a
- * counting sort gives the runs in two linear passes; only the subjects themselves are sorted by comparison.
+ * Building. SUBJECTS needs the sequences of each subject in order. The caller has a subject number
+ * per sequence, so a counting sort gives the runs in two linear passes; only the subjects
+ * themselves are sorted by comparison.
  *
- * Reading. footer_open checks all sums, and then once every bound and order that the iterators rely on: a footer that
- * it accepts can be walked without further checks, whoever wrote it. One it refuses is no loss but time: the segment is
- * scanned instead.
+ * Reading. footer_open checks all sums, and then once every bound and order that the iterators rely
+ * on: a footer that it accepts can be walked without further checks, whoever wrote it. One it
+ * refuses is no loss but time: the segment is scanned instead.
  */
-#include <stdlib.h>
-#include <string.h>
+#include "store/footer.h"
 
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
 #include "lib/base/crc32c.h"
 #include "lib/base/mem.h"
 #include "lib/base/varint.h"
-#include "store/footer.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 enum { SUMMARY_BYTES = 80, TABLE_ENTRY = 32, RESTART_EVERY = 16, MUST_UNDERSTAND = 1 };
 #define SECTION_VERSION 1u
 
-/* ---- building ------------------------------------------------------------------------------------ */
+/* ---- building
+ * ------------------------------------------------------------------------------------ */
 
 static void put_summary(const struct segment_summary *s, struct buf *out)
 {
@@ -93,7 +97,8 @@ static int order_subjects(const void *a, const void *b)
     return str_cmp(x->subject, y->subject);
 }
 
-/* The subjects that occur, sorted; start[id] = where the run of subject id begins in the sorted positions. */
+/* The subjects that occur, sorted; start[id] = where the run of subject id begins in the sorted
+ * positions. */
 static size_t sort_used(const struct footer_input *in, uint32_t *start, struct subject_order *order)
 {
     size_t used = 0;
@@ -189,8 +194,12 @@ enum err footer_build_subjects(const struct footer_input *in, struct buf *out, u
 
 static void summarize(const struct footer_input *in, struct segment_summary *s)
 {
-    *s = (struct segment_summary){.base_seq = in->header.base_seq, .next_seq = in->next_seq, .data_end = in->data_end,
-                                  .msgs = in->nmessages, .batches = in->nbatches, .flags = in->flags};
+    *s = (struct segment_summary){.base_seq = in->header.base_seq,
+                                  .next_seq = in->next_seq,
+                                  .data_end = in->data_end,
+                                  .msgs = in->nmessages,
+                                  .batches = in->nbatches,
+                                  .flags = in->flags};
     for (size_t i = 0; i < in->nmessages; i++)
         s->bytes += in->messages[i].bytes;
     for (size_t i = 0; i < in->nbatches; i++) {
@@ -238,10 +247,11 @@ static void end_footer(struct section_table *t, uint64_t footer_offset)
     size_t table = t->out->n;
 
     buf_put(t->out, t->entries, t->n * TABLE_ENTRY);
-    struct segment_trailer trailer = {
-        .footer_offset = footer_offset, .footer_bytes = t->out->n - t->start + SEGMENT_TRAILER,
-        .table_offset = footer_offset + (table - t->start), .sections = t->n,
-        .table_crc = crc32c(t->salt, t->entries, t->n * TABLE_ENTRY)};
+    struct segment_trailer trailer = {.footer_offset = footer_offset,
+                                      .footer_bytes = t->out->n - t->start + SEGMENT_TRAILER,
+                                      .table_offset = footer_offset + (table - t->start),
+                                      .sections = t->n,
+                                      .table_crc = crc32c(t->salt, t->entries, t->n * TABLE_ENTRY)};
     segment_trailer_encode(&trailer, t->salt, bytes);
     buf_put(t->out, bytes, sizeof(bytes));
 }
@@ -274,15 +284,17 @@ enum err footer_build(const struct footer_input *in, struct buf *out)
     return ERR_OK;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------- */
+/* ---- opening
+ * ------------------------------------------------------------------------------------- */
 
-static enum err take_section(const uint8_t *entry, const uint8_t *bytes, uint64_t room, uint32_t salt,
-                             struct footer *out)
+static enum err take_section(const uint8_t *entry, const uint8_t *bytes, uint64_t room,
+                             uint32_t salt, struct footer *out)
 {
     uint32_t type = get_u32(entry), version = get_u32(entry + 4), flags = get_u32(entry + 28);
     uint64_t offset = get_u64(entry + 8), n = get_u64(entry + 16);
 
-    if (offset > room || n > room - offset || crc32c(salt, bytes + offset, n) != get_u32(entry + 24))
+    if (offset > room || n > room - offset ||
+        crc32c(salt, bytes + offset, n) != get_u32(entry + 24))
         return ERR_CORRUPT;
     if (type == 0 || type > SECTION_MAX || version != SECTION_VERSION)
         return (flags & MUST_UNDERSTAND) != 0 ? ERR_VERSION : ERR_OK;
@@ -306,7 +318,8 @@ static bool take_summary(struct str s, struct segment_summary *out)
     out->batches = get_u64(s.p + 56);
     out->subjects = get_u64(s.p + 64);
     out->flags = get_u32(s.p + 72);
-    return out->base_seq != 0 && out->next_seq >= out->base_seq && out->next_seq - out->base_seq <= UINT32_MAX;
+    return out->base_seq != 0 && out->next_seq >= out->base_seq &&
+           out->next_seq - out->base_seq <= UINT32_MAX;
 }
 
 /* Inside the file, without overlap, in order of sequence. */
@@ -321,9 +334,10 @@ static bool batches_sound(const struct footer *f, uint64_t footer_offset)
     for (uint64_t i = 0; i < f->summary.batches; i++) {
         footer_batch(f, i, &b);
         if (b.first_seq < next || b.span == 0 || b.first_seq > f->summary.next_seq ||
-            b.span > f->summary.next_seq - b.first_seq || b.offset < at || b.offset % BATCH_ALIGN != 0 ||
-            b.offset > f->summary.data_end || b.bytes > f->summary.data_end - b.offset ||
-            b.bytes < BATCH_HEADER || b.bytes > BATCH_BYTES_MAX || b.count > b.span)
+            b.span > f->summary.next_seq - b.first_seq || b.offset < at ||
+            b.offset % BATCH_ALIGN != 0 || b.offset > f->summary.data_end ||
+            b.bytes > f->summary.data_end - b.offset || b.bytes < BATCH_HEADER ||
+            b.bytes > BATCH_BYTES_MAX || b.count > b.span)
             return false;
         next = b.first_seq + b.span;
         at = b.offset + b.bytes;
@@ -351,14 +365,17 @@ static bool sizes_sound(const struct footer *f)
     return at == span && msgs == f->summary.msgs && bytes == f->summary.bytes;
 }
 
-enum err footer_open(const uint8_t *bytes, size_t n, uint64_t file_bytes, uint32_t salt, struct footer *out)
+enum err footer_open(const uint8_t *bytes, size_t n, uint64_t file_bytes, uint32_t salt,
+                     struct footer *out)
 {
     struct segment_trailer t;
-    static const unsigned needed[] = {SECTION_SUMMARY, SECTION_BATCHES, SECTION_SUBJECTS, SECTION_SIZES};
+    static const unsigned needed[] = {SECTION_SUMMARY, SECTION_BATCHES, SECTION_SUBJECTS,
+                                      SECTION_SIZES};
 
     memset(out, 0, sizeof(*out));
-    enum err err = n < SEGMENT_TRAILER ? ERR_CORRUPT
-                                       : segment_trailer_decode(bytes + n - SEGMENT_TRAILER, file_bytes, salt, &t);
+    enum err err = n < SEGMENT_TRAILER
+                       ? ERR_CORRUPT
+                       : segment_trailer_decode(bytes + n - SEGMENT_TRAILER, file_bytes, salt, &t);
     if (err != ERR_OK)
         return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
     if (t.footer_bytes != n)
@@ -367,13 +384,15 @@ enum err footer_open(const uint8_t *bytes, size_t n, uint64_t file_bytes, uint32
     if (crc32c(salt, table, (size_t) t.sections * TABLE_ENTRY) != t.table_crc)
         return ERR_CORRUPT;
     for (uint32_t i = 0; i < t.sections && err == ERR_OK; i++)
-        err = take_section(table + (size_t) i * TABLE_ENTRY, bytes, t.table_offset - t.footer_offset, salt, out);
+        err = take_section(table + (size_t) i * TABLE_ENTRY, bytes,
+                           t.table_offset - t.footer_offset, salt, out);
     if (err != ERR_OK)
         return err;
     for (unsigned i = 0; i < ARRAY_LEN(needed); i++)
         if (out->section[needed[i]].p == NULL)
             return ERR_CORRUPT;
-    if (!take_summary(out->section[SECTION_SUMMARY], &out->summary) || !batches_sound(out, t.footer_offset) ||
+    if (!take_summary(out->section[SECTION_SUMMARY], &out->summary) ||
+        !batches_sound(out, t.footer_offset) ||
         !subjects_sound(out->section[SECTION_SUBJECTS], &out->summary) || !sizes_sound(out))
         return ERR_CORRUPT;
     return ERR_OK;
@@ -383,10 +402,16 @@ void footer_batch(const struct footer *f, uint64_t i, struct segment_batch *out)
 {
     const char *p = f->section[SECTION_BATCHES].p + i * SEGMENT_BATCH;
 
-    *out = (struct segment_batch){
-        .first_seq = get_u64(p), .offset = get_u64(p + 8), .bytes = get_u32(p + 16), .span = get_u32(p + 20),
-        .count = get_u32(p + 24), .flags = get_u16(p + 28), .kind = (uint8_t) p[30], .codec = (uint8_t) p[31],
-        .min_time = (int64_t) get_u64(p + 32), .max_time = (int64_t) get_u64(p + 40)};
+    *out = (struct segment_batch){.first_seq = get_u64(p),
+                                  .offset = get_u64(p + 8),
+                                  .bytes = get_u32(p + 16),
+                                  .span = get_u32(p + 20),
+                                  .count = get_u32(p + 24),
+                                  .flags = get_u16(p + 28),
+                                  .kind = (uint8_t) p[30],
+                                  .codec = (uint8_t) p[31],
+                                  .min_time = (int64_t) get_u64(p + 32),
+                                  .max_time = (int64_t) get_u64(p + 40)};
 }
 
 bool footer_batch_find(const struct footer *f, uint64_t seq, uint64_t *i)

@@ -1,12 +1,15 @@
-/* footer.h - what footer.c, footer_read.c and segment_format.c share; everybody else includes segment_format.h. */
+/* footer.h - what footer.c, footer_read.c and segment_format.c share; everybody else includes
+ * segment_format.h. */
 #ifndef STORE_FOOTER_H
 #define STORE_FOOTER_H
 
 #include "store/segment_format.h"
 
-void segment_trailer_encode(const struct segment_trailer *t, uint32_t salt, uint8_t out[SEGMENT_TRAILER]);
+void segment_trailer_encode(const struct segment_trailer *t, uint32_t salt,
+                            uint8_t out[SEGMENT_TRAILER]);
 
-/* All bounds, orders and counts of SECTION_SUBJECTS, so that iterators need no checks of their own. */
+/* All bounds, orders and counts of SECTION_SUBJECTS, so that iterators need no checks of their own.
+ */
 bool subjects_sound(struct str section, const struct segment_summary *s);
 
 #endif

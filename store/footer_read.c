@@ -1,14 +1,16 @@
 /*
- * Iterators over a footer's SUBJECTS and SIZES, and the check that lets them go without checks. The iterators stop
- * early instead of running out of their section, so that a section nobody checked is a short read, never a wrong one.
+ * Iterators over a footer's SUBJECTS and SIZES, and the check that lets them go without checks. The
+ * iterators stop early instead of running out of their section, so that a section nobody checked is
+ * a short read, never a wrong one.
  */
-#include <string.h>
-
 #include "lib/base/bytes.h"
 #include "lib/base/varint.h"
 #include "store/footer.h"
 
-/* ---- subjects ------------------------------------------------------------------------------------ */
+#include <string.h>
+
+/* ---- subjects
+ * ------------------------------------------------------------------------------------ */
 
 struct subject_head {
     uint32_t subjects, restarts;
@@ -50,7 +52,8 @@ bool subject_iter_next(struct subject_iter *it)
 
     it->run = STR_NONE;
     it->at = 0;
-    if (!varint_take(&in, &shared) || !varint_take(&in, &more) || shared > it->subject.n || more > in.n)
+    if (!varint_take(&in, &shared) || !varint_take(&in, &more) || shared > it->subject.n ||
+        more > in.n)
         return false;
     it->subject.n = shared;
     buf_put(&it->subject, in.p, more);
@@ -85,7 +88,8 @@ static struct str restart_subject(const struct subject_head *h, uint32_t i)
     return str_take(in, n);
 }
 
-bool subject_iter_find(struct subject_iter *it, struct str section, uint64_t base_seq, struct str subject)
+bool subject_iter_find(struct subject_iter *it, struct str section, uint64_t base_seq,
+                       struct str subject)
 {
     struct subject_head h;
 
@@ -118,7 +122,8 @@ static bool run_sound(struct subject_iter *it, const struct segment_summary *s)
     uint64_t delta, at = 0, n = 0, span = s->next_seq - s->base_seq;
 
     for (; run.n != 0; n++) {
-        if (!varint_take(&run, &delta) || (n != 0 && delta == 0) || delta >= span || at + delta >= span)
+        if (!varint_take(&run, &delta) || (n != 0 && delta == 0) || delta >= span ||
+            at + delta >= span)
             return false;
         at += delta;
     }
@@ -126,12 +131,13 @@ static bool run_sound(struct subject_iter *it, const struct segment_summary *s)
 }
 
 /* One subject: at its restart point if it has one, above the one before. */
-static bool entry_sound(const struct subject_head *h, uint32_t i, struct subject_iter *it, struct buf *before,
-                        const struct segment_summary *s)
+static bool entry_sound(const struct subject_head *h, uint32_t i, struct subject_iter *it,
+                        struct buf *before, const struct segment_summary *s)
 {
     size_t at = (size_t) (it->left.p - h->entries.p);
 
-    if (i % 16 == 0 && (it->left.n == 0 || it->left.p[0] != 0 || get_u32(h->points + (size_t) i / 16 * 4) != at))
+    if (i % 16 == 0 &&
+        (it->left.n == 0 || it->left.p[0] != 0 || get_u32(h->points + (size_t) i / 16 * 4) != at))
         return false;
     if (!subject_iter_next(it) || it->subject.n == 0 || it->subject.n > UINT16_MAX)
         return false;
@@ -149,7 +155,8 @@ bool subjects_sound(struct str section, const struct segment_summary *s)
     struct buf before = {0};
     uint64_t msgs = 0;
 
-    if (!open_section(section, &h) || h.subjects != s->subjects || h.restarts != (h.subjects + 15ull) / 16)
+    if (!open_section(section, &h) || h.subjects != s->subjects ||
+        h.restarts != (h.subjects + 15ull) / 16)
         return false;
     subject_iter_init(&it, section, s->base_seq);
     bool sound = true;
@@ -163,7 +170,8 @@ bool subjects_sound(struct str section, const struct segment_summary *s)
     return sound;
 }
 
-/* ---- sizes --------------------------------------------------------------------------------------- */
+/* ---- sizes
+ * --------------------------------------------------------------------------------------- */
 
 void size_iter_init(struct size_iter *it, struct str section, uint64_t base_seq)
 {

@@ -1,27 +1,39 @@
 /*
- * Commit log files: header page, building and opening frames (docs/internals/store-format.md). The scanner is in
- * log_scan.c.
+ * Commit log files: header page, building and opening frames (docs/internals/store-format.md). The
+ * scanner is in log_scan.c.
  *
- * A frame is built in two buffers, header + table and body, that are contiguous on disk. Records are copied: only what
- * is below 64 KiB per stream goes through the log, and its copy costs nothing beside the sync that follows.
+ * A frame is built in two buffers, header + table and body, that are contiguous on disk. Records
+ * are copied: only what is below 64 KiB per stream goes through the log, and its copy costs nothing
+ * beside the sync that follows.
  */
 #include "store/log_format.h"
-
-#include <stdio.h>
-#include <string.h>
 
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
 #include "lib/base/crc32c.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #define HEADER_MAGIC "MIDGELOG"
 #define CRC_SEED 0xffffffffu
 
-/* ---- file header --------------------------------------------------------------------------------- */
+/* ---- file header
+ * --------------------------------------------------------------------------------- */
 
 enum {
-    AT_VERSION = 8, AT_LENGTH = 12, AT_FEATURES = 16, AT_STORE = 40, AT_GENERATION = 56, AT_WORKER = 64,
-    AT_WORKERS = 68, AT_NUMBER = 72, AT_FIRST = 80, AT_SALT = 88, AT_FILE_BYTES = 96, AT_CREATED = 104,
+    AT_VERSION = 8,
+    AT_LENGTH = 12,
+    AT_FEATURES = 16,
+    AT_STORE = 40,
+    AT_GENERATION = 56,
+    AT_WORKER = 64,
+    AT_WORKERS = 68,
+    AT_NUMBER = 72,
+    AT_FIRST = 80,
+    AT_SALT = 88,
+    AT_FILE_BYTES = 96,
+    AT_CREATED = 104,
     AT_CRC = LOG_HEADER - 4,
 };
 
@@ -96,18 +108,25 @@ bool log_name_parse(const char *name, uint64_t *generation, uint32_t *worker, ui
     uint64_t w;
     char again[64];
 
-    if (!str_to_u64(a, generation) || !str_to_u64(b, &w) || w > UINT32_MAX || !str_to_u64(c, number) ||
-        !str_eq(rest, STR("log")))
+    if (!str_to_u64(a, generation) || !str_to_u64(b, &w) || w > UINT32_MAX ||
+        !str_to_u64(c, number) || !str_eq(rest, STR("log")))
         return false;
     *worker = (uint32_t) w;
     log_name(again, *generation, *worker, *number);
     return strcmp(name, again) == 0;
 }
 
-/* ---- frame header -------------------------------------------------------------------------------- */
+/* ---- frame header
+ * -------------------------------------------------------------------------------- */
 
 enum {
-    F_CRC = 4, F_COMMIT = 8, F_DURABLE = 16, F_COUNT = 24, F_BODY = 28, F_PREV = 32, F_TIME = 40,
+    F_CRC = 4,
+    F_COMMIT = 8,
+    F_DURABLE = 16,
+    F_COUNT = 24,
+    F_BODY = 28,
+    F_PREV = 32,
+    F_TIME = 40,
 };
 
 static uint32_t record_seed(uint32_t salt, uint64_t commit, uint32_t index)
@@ -117,10 +136,12 @@ static uint32_t record_seed(uint32_t salt, uint64_t commit, uint32_t index)
 
 static uint32_t header_crc(uint32_t salt, const void *meta, uint32_t count)
 {
-    return crc32c(salt, (const uint8_t *) meta + F_COMMIT, LOG_FRAME_HEADER - F_COMMIT + (size_t) count * LOG_ENTRY);
+    return crc32c(salt, (const uint8_t *) meta + F_COMMIT,
+                  LOG_FRAME_HEADER - F_COMMIT + (size_t) count * LOG_ENTRY);
 }
 
-/* ---- building ------------------------------------------------------------------------------------ */
+/* ---- building
+ * ------------------------------------------------------------------------------------ */
 
 void log_frame_free(struct log_frame *f)
 {
@@ -150,7 +171,8 @@ void log_frame_add(struct log_frame *f, const struct log_record *r)
     log_frame_add_parts(f, r, &r->bytes, 1);
 }
 
-void log_frame_add_parts(struct log_frame *f, const struct log_record *r, const struct str *parts, unsigned n)
+void log_frame_add_parts(struct log_frame *f, const struct log_record *r, const struct str *parts,
+                         unsigned n)
 {
     static const char zeros[LOG_RECORD_ALIGN];
     size_t start = f->body.n, bytes = LOG_RECORD_HEADER;
@@ -178,7 +200,8 @@ void log_frame_add_parts(struct log_frame *f, const struct log_record *r, const 
     buf_put(&f->body, zeros, log_record_bytes(bytes - LOG_RECORD_HEADER) - bytes);
 }
 
-uint32_t log_frame_seal(struct log_frame *f, uint64_t durable_commit, uint32_t prev_crc, int64_t time)
+uint32_t log_frame_seal(struct log_frame *f, uint64_t durable_commit, uint32_t prev_crc,
+                        int64_t time)
 {
     char *h = f->meta.p;
     size_t pad = log_frame_bytes(f) - f->meta.n - f->body.n;
@@ -214,7 +237,8 @@ bool log_start_decode(struct str bytes, struct log_start *out)
     return out->workers != 0;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------- */
+/* ---- opening
+ * ------------------------------------------------------------------------------------- */
 
 /* The records, one after the other, fill the body. */
 static bool table_sound(const struct log_frame_view *v)
@@ -230,14 +254,20 @@ static bool table_sound(const struct log_frame_view *v)
     return sum == v->body_bytes;
 }
 
-enum err log_frame_open(const uint8_t *bytes, size_t n, uint32_t salt, uint64_t offset, struct log_frame_view *out)
+enum err log_frame_open(const uint8_t *bytes, size_t n, uint32_t salt, uint64_t offset,
+                        struct log_frame_view *out)
 {
     if (n < LOG_FRAME_HEADER || get_u32(bytes) != LOG_FRAME_MAGIC)
         return ERR_CORRUPT;
-    *out = (struct log_frame_view){
-        .offset = offset, .commit = get_u64(bytes + F_COMMIT), .durable_commit = get_u64(bytes + F_DURABLE),
-        .count = get_u32(bytes + F_COUNT), .header_crc = get_u32(bytes + F_CRC), .prev_crc = get_u32(bytes + F_PREV),
-        .time = (int64_t) get_u64(bytes + F_TIME), .body_bytes = get_u32(bytes + F_BODY), .salt = salt};
+    *out = (struct log_frame_view){.offset = offset,
+                                   .commit = get_u64(bytes + F_COMMIT),
+                                   .durable_commit = get_u64(bytes + F_DURABLE),
+                                   .count = get_u32(bytes + F_COUNT),
+                                   .header_crc = get_u32(bytes + F_CRC),
+                                   .prev_crc = get_u32(bytes + F_PREV),
+                                   .time = (int64_t) get_u64(bytes + F_TIME),
+                                   .body_bytes = get_u32(bytes + F_BODY),
+                                   .salt = salt};
     uint64_t meta = LOG_FRAME_HEADER + (uint64_t) out->count * LOG_ENTRY;
     if (out->count == 0 || out->count > LOG_FRAME_RECORDS || out->body_bytes > LOG_FRAME_MAX ||
         meta + out->body_bytes > n)
@@ -245,7 +275,8 @@ enum err log_frame_open(const uint8_t *bytes, size_t n, uint32_t salt, uint64_t 
     out->bytes = round_up(meta + out->body_bytes, LOG_PAGE);
     out->table = bytes + LOG_FRAME_HEADER;
     out->body = bytes + meta;
-    if (header_crc(salt, bytes, out->count) != out->header_crc || out->durable_commit >= out->commit)
+    if (header_crc(salt, bytes, out->count) != out->header_crc ||
+        out->durable_commit >= out->commit)
         return ERR_CORRUPT;
     return table_sound(out) ? ERR_OK : ERR_CORRUPT;
 }
@@ -262,8 +293,12 @@ int log_frame_next(struct log_frame_view *v, struct log_record *out)
     v->body_at += (uint32_t) log_record_bytes(bytes - LOG_RECORD_HEADER);
     if (crc != get_u32(entry + 4))
         return -1;
-    *out = (struct log_record){.type = p[0], .flags = p[1], .kind = get_u16(p + 2), .id = get_u64(p + 8),
-                               .version = get_u64(p + 16), .parent = get_u64(p + 24),
+    *out = (struct log_record){.type = p[0],
+                               .flags = p[1],
+                               .kind = get_u16(p + 2),
+                               .id = get_u64(p + 8),
+                               .version = get_u64(p + 16),
+                               .parent = get_u64(p + 24),
                                .bytes = str_from(p + LOG_RECORD_HEADER, bytes - LOG_RECORD_HEADER)};
     return 1;
 }

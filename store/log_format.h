@@ -1,24 +1,27 @@
 /*
- * log_format.h - commit log files: header page, frames, records. Byte layout: docs/internals/store-format.md.
+ * log_format.h - commit log files: header page, frames, records. Byte layout:
+ * docs/internals/store-format.md.
  *
  *     header page 4 KiB | frame | zero padding to 4 KiB | frame | ...
- *     frame   header 64 B | table: per record { u32 bytes, u32 crc32c } | body: records, each padded to 8
- *     record  u8 type, u8 flags, u16 kind, u32 0, u64 id, u64 version or segment, u64 parent or offset, bytes
+ *     frame   header 64 B | table: per record { u32 bytes, u32 crc32c } | body: records, each
+ * padded to 8 record  u8 type, u8 flags, u16 kind, u32 0, u64 id, u64 version or segment, u64
+ * parent or offset, bytes
  *
- * One frame is one log commit. Frames of a worker are numbered without gaps across its files. A page that a sync has
- * declared durable is never written again, so frames do not share pages. Pure code.
+ * One frame is one log commit. Frames of a worker are numbered without gaps across its files. A
+ * page that a sync has declared durable is never written again, so frames do not share pages. Pure
+ * code.
  */
 #ifndef STORE_LOG_FORMAT_H
 #define STORE_LOG_FORMAT_H
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/err.h"
 #include "lib/base/str.h"
 #include "store/superblock.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #define LOG_FRAME_MAGIC 0x4d52464du /* "MFRM" */
 
@@ -29,18 +32,19 @@ enum {
     LOG_ENTRY = 8,
     LOG_RECORD_HEADER = 32,
     LOG_RECORD_ALIGN = 8,
-    LOG_FRAME_RECORDS = 65535,    /* at most, in one frame */
+    LOG_FRAME_RECORDS = 65535, /* at most, in one frame */
 };
 #define LOG_RECORD_MAX (32u << 20) /* header included */
 #define LOG_FRAME_MAX (48u << 20)  /* padding included; a log file is at least LOG_HEADER + this */
 
-/* ---- file header --------------------------------------------------------------------------------- */
+/* ---- file header
+ * --------------------------------------------------------------------------------- */
 
 struct log_header {
     uint32_t version;
     struct store_features features;
     uint8_t store[16];
-    uint64_t generation;   /* of the server's start, from 1 */
+    uint64_t generation; /* of the server's start, from 1 */
     uint32_t worker;
     uint32_t workers;      /* how many logs this generation has */
     uint64_t number;       /* of the file, per generation and worker, from 0 */
@@ -57,15 +61,18 @@ enum err log_header_decode(const uint8_t bytes[LOG_HEADER], struct log_header *o
 void log_name(char out[64], uint64_t generation, uint32_t worker, uint64_t number);
 bool log_name_parse(const char *name, uint64_t *generation, uint32_t *worker, uint64_t *number);
 
-/* ---- records ------------------------------------------------------------------------------------- */
+/* ---- records
+ * ------------------------------------------------------------------------------------- */
 
 enum log_type {
     LOG_FULL = 1,   /* an object's whole state: kind, id, version, parent, bytes */
     LOG_DELTA = 2,  /* a change to it: kind, id, version, bytes */
     LOG_DELETE = 3, /* it and its children are gone: id, version */
     LOG_DATA = 4,   /* whole batches of a segment: id of the stream, segment, offset, bytes */
-    LOG_START = 5,  /* in worker 0's first file, last of all: this generation is complete; bytes: struct log_start */
-    LOG_CLOSE = 6,  /* nothing follows in this worker's log, and all segments are synced: a clean close */
+    LOG_START = 5,  /* in worker 0's first file, last of all: this generation is complete; bytes:
+                       struct log_start */
+    LOG_CLOSE = 6,  /* nothing follows in this worker's log, and all segments are synced: a clean
+                       close */
 };
 
 struct log_record {
@@ -74,7 +81,8 @@ struct log_record {
     uint16_t kind;
     uint64_t id;
     union {
-        uint64_t version; /* of the object: its first full record has 1, each later full or delta one more */
+        uint64_t version; /* of the object: its first full record has 1, each later full or delta
+                             one more */
         uint64_t segment;
     };
     union {
@@ -90,9 +98,11 @@ static inline size_t log_record_bytes(size_t n)
     return LOG_RECORD_HEADER + ((n + LOG_RECORD_ALIGN - 1) & ~(size_t) (LOG_RECORD_ALIGN - 1));
 }
 
-/* ---- building a frame ---------------------------------------------------------------------------- */
+/* ---- building a frame
+ * ---------------------------------------------------------------------------- */
 
-/* Two growing buffers; on disk meta, then body, contiguous. Reused from commit to commit (log_frame_begin). */
+/* Two growing buffers; on disk meta, then body, contiguous. Reused from commit to commit
+ * (log_frame_begin). */
 struct log_frame {
     struct buf meta; /* header + table */
     struct buf body;
@@ -107,10 +117,13 @@ bool log_frame_fits(const struct log_frame *f, size_t bytes);
 /* Copies the record into the frame; it must fit. */
 void log_frame_add(struct log_frame *f, const struct log_record *r);
 /* The same with the bytes in n pieces (r->bytes is ignored): a batch's two buffers. */
-void log_frame_add_parts(struct log_frame *f, const struct log_record *r, const struct str *parts, unsigned n);
-/* Writes the header and pads with zeros: meta and body together are a multiple of LOG_PAGE. durable_commit: the
- * highest commit known complete now. prev_crc: header crc of the frame before (0: none). Returns this frame's. */
-uint32_t log_frame_seal(struct log_frame *f, uint64_t durable_commit, uint32_t prev_crc, int64_t time);
+void log_frame_add_parts(struct log_frame *f, const struct log_record *r, const struct str *parts,
+                         unsigned n);
+/* Writes the header and pads with zeros: meta and body together are a multiple of LOG_PAGE.
+ * durable_commit: the highest commit known complete now. prev_crc: header crc of the frame before
+ * (0: none). Returns this frame's. */
+uint32_t log_frame_seal(struct log_frame *f, uint64_t durable_commit, uint32_t prev_crc,
+                        int64_t time);
 /* What a frame with this meta and body will take on disk. */
 static inline uint64_t log_frame_bytes(const struct log_frame *f)
 {
@@ -126,11 +139,12 @@ enum { LOG_START_BYTES = 16 };
 void log_start_encode(const struct log_start *s, uint8_t out[LOG_START_BYTES]);
 bool log_start_decode(struct str bytes, struct log_start *out);
 
-/* ---- reading ------------------------------------------------------------------------------------- */
+/* ---- reading
+ * ------------------------------------------------------------------------------------- */
 
 struct log_frame_view {
-    uint64_t offset;   /* in the file */
-    uint64_t bytes;    /* with padding */
+    uint64_t offset; /* in the file */
+    uint64_t bytes;  /* with padding */
     uint64_t commit, durable_commit;
     uint32_t count;
     uint32_t header_crc, prev_crc;
@@ -142,22 +156,26 @@ struct log_frame_view {
     uint32_t salt;
 };
 
-/* Record by record in order: 1 = *out filled, 0 = end, -1 = this record is damaged (and skipped). */
+/* Record by record in order: 1 = *out filled, 0 = end, -1 = this record is damaged (and skipped).
+ */
 int log_frame_next(struct log_frame_view *v, struct log_record *out);
 
 enum log_verdict {
     LOG_SCAN_DONE,
-    LOG_SCAN_FRAME,   /* frame: header and table verified; log_frame_next verifies record by record */
-    LOG_SCAN_CORRUPT, /* commits [first_commit, first_commit + commits) at [offset, offset + bytes) are damaged;
-                       * both 0: before the first readable frame, how many is not known */
-    LOG_SCAN_TORN,    /* unfinished commits at [offset, offset + bytes) end the log; LOG_SCAN_DONE follows */
+    LOG_SCAN_FRAME, /* frame: header and table verified; log_frame_next verifies record by record */
+    LOG_SCAN_CORRUPT, /* commits [first_commit, first_commit + commits) at [offset, offset + bytes)
+                       * are damaged; both 0: before the first readable frame, how many is not known
+                       */
+    LOG_SCAN_TORN,    /* unfinished commits at [offset, offset + bytes) end the log; LOG_SCAN_DONE
+                         follows */
 };
 
 struct log_scan_event {
     struct log_frame_view frame;
     uint64_t offset, bytes;
     uint64_t first_commit, commits;
-    bool repaired; /* LOG_SCAN_FRAME: one damaged byte in header or table was mended (in the caller's bytes) */
+    bool repaired; /* LOG_SCAN_FRAME: one damaged byte in header or table was mended (in the
+                      caller's bytes) */
 };
 
 struct log_scan {
@@ -171,17 +189,21 @@ struct log_scan {
     bool torn;               /* unfinished commits were cut: later files are not to be read */
     /* Private. */
     uint64_t at;
-    bool looked;             /* durable_commit takes the whole file into account */
+    bool looked; /* durable_commit takes the whole file into account */
 };
-/* The whole file's bytes, header page included (not looked at here). next_commit: see above. known_durable: a commit
- * proven complete elsewhere: the greatest log_scan_durable of the later files; 0 = none. */
-void log_scan_init(struct log_scan *s, uint8_t *bytes, size_t n, uint32_t salt, uint64_t next_commit,
-                   uint64_t known_durable);
+/* The whole file's bytes, header page included (not looked at here). next_commit: see above.
+ * known_durable: a commit proven complete elsewhere: the greatest log_scan_durable of the later
+ * files; 0 = none. */
+void log_scan_init(struct log_scan *s, uint8_t *bytes, size_t n, uint32_t salt,
+                   uint64_t next_commit, uint64_t known_durable);
 enum log_verdict log_scan_next(struct log_scan *s, struct log_scan_event *event);
-/* The highest commit that any frame of the file proves complete; *first: the first frame's number, 0 when none. */
+/* The highest commit that any frame of the file proves complete; *first: the first frame's number,
+ * 0 when none. */
 uint64_t log_scan_durable(const uint8_t *bytes, size_t n, uint32_t salt, uint64_t *first);
 
-/* The frame at bytes[0]: header and table verified, bounds checked. ERR_CORRUPT. For tools; offset is recorded. */
-enum err log_frame_open(const uint8_t *bytes, size_t n, uint32_t salt, uint64_t offset, struct log_frame_view *out);
+/* The frame at bytes[0]: header and table verified, bounds checked. ERR_CORRUPT. For tools; offset
+ * is recorded. */
+enum err log_frame_open(const uint8_t *bytes, size_t n, uint32_t salt, uint64_t offset,
+                        struct log_frame_view *out);
 
 #endif

@@ -1,35 +1,43 @@
 /*
  * Reads a commit log file from front to end and tells unfinished commits from damaged ones.
  *
- * Two log commits can be in flight when the power goes, so the last two frames may be there in part or one without the
- * other. A frame carries the highest commit that was known complete when it began. So:
+ * Two log commits can be in flight when the power goes, so the last two frames may be there in part
+ * or one without the other. A frame carries the highest commit that was known complete when it
+ * began. So:
  *
  *   the expected commit does not stand where it should, or a record of it does not verify:
- *     some later frame, of this file or a later one, says it (or a later commit) was complete   -> damage
- *     one wrong byte explains it (no torn write looks like that)                                -> damage
- *     else                                                                                      -> torn, the log ends
+ *     some later frame, of this file or a later one, says it (or a later commit) was complete   ->
+ * damage one wrong byte explains it (no torn write looks like that) -> damage else -> torn, the log
+ * ends
  *
- * Damage in a record costs that record; one wrong byte in header or table is mended; worse damage there costs the
- * frame, and the next valid frame goes on. Frames begin at page boundaries, so that looking for one is cheap.
+ * Damage in a record costs that record; one wrong byte in header or table is mended; worse damage
+ * there costs the frame, and the next valid frame goes on. Frames begin at page boundaries, so that
+ * looking for one is cheap.
  */
-#include <string.h>
-
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
 #include "lib/base/crc32c.h"
 #include "store/log_format.h"
 #include "store/repair.h"
 
+#include <string.h>
+
 enum { F_CRC = 4, F_COMMIT = 8, F_COUNT = 24 };
 
-void log_scan_init(struct log_scan *s, uint8_t *bytes, size_t n, uint32_t salt, uint64_t next_commit,
-                   uint64_t known_durable)
+void log_scan_init(struct log_scan *s, uint8_t *bytes, size_t n, uint32_t salt,
+                   uint64_t next_commit, uint64_t known_durable)
 {
-    *s = (struct log_scan){.bytes = bytes, .n = n, .salt = salt, .next_commit = next_commit, .end = LOG_HEADER,
-                           .durable_commit = known_durable, .at = LOG_HEADER};
+    *s = (struct log_scan){.bytes = bytes,
+                           .n = n,
+                           .salt = salt,
+                           .next_commit = next_commit,
+                           .end = LOG_HEADER,
+                           .durable_commit = known_durable,
+                           .at = LOG_HEADER};
 }
 
-/* ---- repair -------------------------------------------------------------------------------------- */
+/* ---- repair
+ * -------------------------------------------------------------------------------------- */
 
 static bool any_record(struct log_frame_view v)
 {
@@ -73,7 +81,8 @@ static bool repair_by_sum(uint8_t *bytes, size_t n, uint32_t salt)
     return false;
 }
 
-/* The count decides how much is summed: try all values of its two bytes in use, and of the two that must be 0. */
+/* The count decides how much is summed: try all values of its two bytes in use, and of the two that
+ * must be 0. */
 static bool repair_count(uint8_t *bytes, size_t n, uint32_t salt)
 {
     for (unsigned at = F_COUNT; at < F_COUNT + 4; at++) {
@@ -104,7 +113,8 @@ static bool repair_frame(uint8_t *bytes, size_t n, uint32_t salt)
     return false;
 }
 
-/* ---- scanning ------------------------------------------------------------------------------------ */
+/* ---- scanning
+ * ------------------------------------------------------------------------------------ */
 
 uint64_t log_scan_durable(const uint8_t *bytes, size_t n, uint32_t salt, uint64_t *first)
 {
@@ -164,15 +174,18 @@ static bool looks_torn(const struct log_frame_view *frame)
     }
 }
 
-/* A valid frame at `at` that may be next: not before the expected commit, and linked to the one before. */
+/* A valid frame at `at` that may be next: not before the expected commit, and linked to the one
+ * before. */
 static bool frame_at(const struct log_scan *s, uint64_t at, struct log_frame_view *out)
 {
-    if (log_frame_open(s->bytes + at, s->n - at, s->salt, at, out) != ERR_OK || out->commit < s->next_commit)
+    if (log_frame_open(s->bytes + at, s->n - at, s->salt, at, out) != ERR_OK ||
+        out->commit < s->next_commit)
         return false;
     return s->prev_crc == 0 || out->commit != s->next_commit || out->prev_crc == s->prev_crc;
 }
 
-static enum log_verdict take_frame(struct log_scan *s, const struct log_frame_view *v, struct log_scan_event *event)
+static enum log_verdict take_frame(struct log_scan *s, const struct log_frame_view *v,
+                                   struct log_scan_event *event)
 {
     event->frame = *v;
     event->offset = v->offset;

@@ -1,24 +1,25 @@
 /*
  * recover.h - what store_dir_open found, as plain data for store_open. Internal to the store.
  *
- * All of it belongs to the store_dir and lives until store_recovered_done of its worker (recovered_worker_free),
- * which the worker calls after it has taken what it needs; it may take members by moving them out (set the
- * pointer to NULL, the buf or seqset to zero).
+ * All of it belongs to the store_dir and lives until store_recovered_done of its worker
+ * (recovered_worker_free), which the worker calls after it has taken what it needs; it may take
+ * members by moving them out (set the pointer to NULL, the buf or seqset to zero).
  *
- * When store_dir_open returns: the log of the new generation is durable and holds a full record of every object
- * (followed by the owner's deltas as they were); segments hold every byte that the old log had for them, synced;
- * every segment but a stream's last is sealed, and a cut one too; old logs are gone (or in the pool).
+ * When store_dir_open returns: the log of the new generation is durable and holds a full record of
+ * every object (followed by the owner's deltas as they were); segments hold every byte that the old
+ * log had for them, synced; every segment but a stream's last is sealed, and a cut one too; old
+ * logs are gone (or in the pool).
  */
 #ifndef STORE_RECOVER_H
 #define STORE_RECOVER_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "store/segment_format.h"
 #include "store/store.h"
 #include "store/stream_record.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 struct store_dir;
 
@@ -40,7 +41,7 @@ enum recovered_state {
 struct recovered_segment {
     uint64_t number;
     uint64_t base_seq;
-    uint64_t next_seq;     /* last sequence it covers + 1 */
+    uint64_t next_seq; /* last sequence it covers + 1 */
     uint32_t salt;
     enum recovered_state state;
     uint64_t file_bytes;
@@ -57,9 +58,9 @@ struct recovered_stream {
     struct stream_record rec;
     struct recovered_segment *segments; /* ascending; may be empty: then create one */
     size_t nsegments;
-    uint64_t last_seq;  /* durable end, from segments and record */
+    uint64_t last_seq; /* durable end, from segments and record */
     int64_t last_ts;
-    bool failed;        /* metadata or a segment not understood; why */
+    bool failed; /* metadata or a segment not understood; why */
     char why[160];
 };
 
@@ -71,9 +72,9 @@ struct recovered_object {
 
 /* Where this worker's commit log goes on. */
 struct recovered_log {
-    uint64_t number;       /* of the file that is open for writing */
+    uint64_t number; /* of the file that is open for writing */
     uint64_t file_bytes;
-    uint64_t offset;       /* page boundary: where the next frame goes */
+    uint64_t offset; /* page boundary: where the next frame goes */
     uint64_t next_commit;
     uint32_t prev_crc;
     uint32_t salt;
@@ -92,12 +93,15 @@ struct recovered_worker {
 };
 void recovered_worker_free(struct recovered_worker *w);
 
-/* Reads a sealed segment's footer (blocking) into *out, or moves an active one's index there. ERR_CORRUPT, ERR_IO. */
+/* Reads a sealed segment's footer (blocking) into *out, or moves an active one's index there.
+ * ERR_CORRUPT, ERR_IO. */
 enum err recovered_segment_load(struct store_dir *dir, const struct recovered_stream *s,
                                 struct recovered_segment *segment, struct segment_index *out);
 
-/* Object ids are never reused, without anything being stored: generation of the start, worker, counter. */
-static inline store_object_id store_object_id_make(uint64_t generation, unsigned worker, uint32_t counter)
+/* Object ids are never reused, without anything being stored: generation of the start, worker,
+ * counter. */
+static inline store_object_id store_object_id_make(uint64_t generation, unsigned worker,
+                                                   uint32_t counter)
 {
     return (generation << 40) | ((uint64_t) (worker & 255u) << 32) | counter;
 }

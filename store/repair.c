@@ -1,9 +1,9 @@
 /*
- * With the reflected polynomial, appending a zero byte to a message maps its sum c to step(c) = (c >> 8) ^ T[c & 255],
- * and a message that is all zero but for its last byte e has the sum T[e] (start 0). So damage e in the byte with k
- * bytes behind it changes the sum by step^k(T[e]). We run backwards: the difference is taken through the
- * inverse of step until it is some T[e]. T[e]'s high byte is different for every e, which gives both the inverse
- * of step and the test.
+ * With the reflected polynomial, appending a zero byte to a message maps its sum c to step(c) = (c
+ * >> 8) ^ T[c & 255], and a message that is all zero but for its last byte e has the sum T[e]
+ * (start 0). So damage e in the byte with k bytes behind it changes the sum by step^k(T[e]). We run
+ * backwards: the difference is taken through the inverse of step until it is some T[e]. T[e]'s high
+ * byte is different for every e, which gives both the inverse of step and the test.
  */
 #include "store/repair.h"
 

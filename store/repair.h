@@ -1,10 +1,11 @@
 /*
  * repair.h - finds the one damaged byte that explains a wrong CRC-32C.
  *
- * CRC is linear: the difference between the sum that is stored and the sum of what is there depends only on the
- * position and the pattern of the damage. One wrong byte in n is found in n steps. Used where a damaged byte would
- * otherwise cost many records (headers, tables), and only where each record is verified by a checksum of its
- * own afterwards: of random damage to n bytes, n / 2^24 looks like a single wrong byte. Never used on messages.
+ * CRC is linear: the difference between the sum that is stored and the sum of what is there depends
+ * only on the position and the pattern of the damage. One wrong byte in n is found in n steps. Used
+ * where a damaged byte would otherwise cost many records (headers, tables), and only where each
+ * record is verified by a checksum of its own afterwards: of random damage to n bytes, n / 2^24
+ * looks like a single wrong byte. Never used on messages.
  */
 #ifndef STORE_REPAIR_H
 #define STORE_REPAIR_H
@@ -13,7 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* difference = stored ^ computed over n bytes, not 0. True: bytes[*at] ^= *pattern makes them agree. */
+/* difference = stored ^ computed over n bytes, not 0. True: bytes[*at] ^= *pattern makes them
+ * agree. */
 bool repair_find_byte(uint32_t difference, size_t n, size_t *at, uint8_t *pattern);
 /* Is the damage in the stored sum itself: one of its own four bytes? */
 bool repair_in_sum(uint32_t difference);

@@ -1,16 +1,19 @@
 /*
  * The segment scanner. scan.h says what it decides; this is how.
  *
- * Looking for the next batch goes in steps: at the end of the last good one (EXPECTED); at the next page boundary, where
- * the first batch after a sync stands (PAGE); at every multiple of 8 behind the first (SEARCH). In the first two places
- * one damaged byte in header or table is mended. A batch is acceptable when header and table verify, its first
- * sequence is not below the expected one, and its epoch (generation of the server's start) is not below the last one's:
- * what an earlier run left behind the end of its data is not taken for a continuation.
+ * Looking for the next batch goes in steps: at the end of the last good one (EXPECTED); at the next
+ * page boundary, where the first batch after a sync stands (PAGE); at every multiple of 8 behind
+ * the first (SEARCH). In the first two places one damaged byte in header or table is mended. A
+ * batch is acceptable when header and table verify, its first sequence is not below the expected
+ * one, and its epoch (generation of the server's start) is not below the last one's: what an
+ * earlier run left behind the end of its data is not taken for a continuation.
  *
- * Whether a missing sequence was durable is asked only when one is missing. Then everything recognisable from there on
- * is looked through once for the highest durable_seq (PROVE), and the step before is repeated with that knowledge.
+ * Whether a missing sequence was durable is asked only when one is missing. Then everything
+ * recognisable from there on is looked through once for the highest durable_seq (PROVE), and the
+ * step before is repeated with that knowledge.
  *
- * Bytes come by SCAN_NEED in windows of at least WINDOW bytes; the scanner holds no bytes of its own.
+ * Bytes come by SCAN_NEED in windows of at least WINDOW bytes; the scanner holds no bytes of its
+ * own.
  */
 #include "store/scan.h"
 
@@ -28,9 +31,15 @@ enum found { FOUND, NOTHING, NEED };
 
 void scan_init(struct scan *s, const struct scan_options *options)
 {
-    *s = (struct scan){.o = *options, .base_seq = options->base_seq, .next_seq = options->base_seq,
-                       .data_end = SEGMENT_HEADER, .found_end = SEGMENT_HEADER, .limit = options->file_bytes,
-                       .durable_seq = options->durable_seq, .at = SEGMENT_HEADER, .step = EXPECTED};
+    *s = (struct scan){.o = *options,
+                       .base_seq = options->base_seq,
+                       .next_seq = options->base_seq,
+                       .data_end = SEGMENT_HEADER,
+                       .found_end = SEGMENT_HEADER,
+                       .limit = options->file_bytes,
+                       .durable_seq = options->durable_seq,
+                       .at = SEGMENT_HEADER,
+                       .step = EXPECTED};
 }
 
 void scan_deinit(struct scan *s)
@@ -47,7 +56,8 @@ void scan_feed(struct scan *s, uint64_t offset, uint8_t *bytes, size_t n)
     s->window_bytes = n;
 }
 
-/* ---- bytes --------------------------------------------------------------------------------------- */
+/* ---- bytes
+ * --------------------------------------------------------------------------------------- */
 
 /* [at, at + n), which lies below the limit; NULL: ask for it. */
 static uint8_t *bytes_at(const struct scan *s, uint64_t at, uint64_t n)
@@ -71,7 +81,8 @@ static enum scan_verdict need(struct scan *s, uint64_t at, uint64_t n, struct sc
     return SCAN_NEED;
 }
 
-/* ---- one place ----------------------------------------------------------------------------------- */
+/* ---- one place
+ * ----------------------------------------------------------------------------------- */
 
 static bool acceptable(const struct scan *s, const struct batch_header *h)
 {
@@ -107,7 +118,8 @@ static enum found mend(struct scan *s, uint64_t at, struct batch_view *out, uint
         (get_u32(p) != BATCH_MAGIC && !repair_in_sum(get_u32(p) ^ BATCH_MAGIC)))
         return NOTHING;
     uint64_t room = s->limit - at;
-    *want = batch_header_decode(p, &h) != ERR_CORRUPT && h.bytes > REPAIR_BYTES ? h.bytes : REPAIR_BYTES;
+    *want = batch_header_decode(p, &h) != ERR_CORRUPT && h.bytes > REPAIR_BYTES ? h.bytes
+                                                                                : REPAIR_BYTES;
     if (*want > room)
         *want = room;
     if ((p = bytes_at(s, at, *want)) == NULL)
@@ -119,7 +131,8 @@ static enum found mend(struct scan *s, uint64_t at, struct batch_view *out, uint
     return found == NEED ? NOTHING : found;
 }
 
-/* ---- proof --------------------------------------------------------------------------------------- */
+/* ---- proof
+ * --------------------------------------------------------------------------------------- */
 
 static uint64_t search_end(const struct scan *s, uint64_t from)
 {
@@ -134,7 +147,8 @@ static bool proven(const struct scan *s, uint64_t seq)
 }
 
 /* A header that verifies with its table: enough for proof. */
-static enum found look_header(const struct scan *s, uint64_t at, struct batch_header *h, uint64_t *want)
+static enum found look_header(const struct scan *s, uint64_t at, struct batch_header *h,
+                              uint64_t *want)
 {
     const uint8_t *p = bytes_at(s, at, BATCH_HEADER);
 
@@ -148,7 +162,8 @@ static enum found look_header(const struct scan *s, uint64_t at, struct batch_he
         return NOTHING;
     if ((p = bytes_at(s, at, *want)) == NULL)
         return NEED;
-    return batch_header_crc(s->o.salt, p, p + BATCH_HEADER, h->table_bytes) == h->crc ? FOUND : NOTHING;
+    return batch_header_crc(s->o.salt, p, p + BATCH_HEADER, h->table_bytes) == h->crc ? FOUND
+                                                                                      : NOTHING;
 }
 
 /* From s->probe on: the highest durable_seq, and the end of what is recognisable. */
@@ -176,7 +191,8 @@ static enum found prove(struct scan *s, uint64_t *want)
     return FOUND;
 }
 
-/* ---- verdicts ------------------------------------------------------------------------------------ */
+/* ---- verdicts
+ * ------------------------------------------------------------------------------------ */
 
 static enum scan_verdict torn(struct scan *s, struct scan_event *event)
 {
@@ -195,7 +211,8 @@ static enum scan_verdict torn(struct scan *s, struct scan_event *event)
     return SCAN_TORN;
 }
 
-static enum scan_verdict corrupt(struct scan *s, uint64_t bytes, uint64_t next_seq, struct scan_event *event)
+static enum scan_verdict corrupt(struct scan *s, uint64_t bytes, uint64_t next_seq,
+                                 struct scan_event *event)
 {
     event->offset = s->data_end;
     event->bytes = bytes;
@@ -235,8 +252,8 @@ static void note_group(struct scan *s, const struct batch_header *h, uint64_t of
         s->group.open = false;
 }
 
-static enum scan_verdict take(struct scan *s, const struct batch_view *v, uint32_t nbad, uint32_t nerased,
-                              struct scan_event *event)
+static enum scan_verdict take(struct scan *s, const struct batch_view *v, uint32_t nbad,
+                              uint32_t nerased, struct scan_event *event)
 {
     note_group(s, &v->h, s->at);
     segment_batch_of(&v->h, s->at, &event->batch);
@@ -265,7 +282,8 @@ static enum scan_verdict take(struct scan *s, const struct batch_view *v, uint32
 }
 
 /* Damaged records of the batch; *torn: some damage is not a single wrong byte. */
-static uint32_t verify(struct scan *s, const struct batch_view *v, uint32_t *nerased, bool *looks_torn)
+static uint32_t verify(struct scan *s, const struct batch_view *v, uint32_t *nerased,
+                       bool *looks_torn)
 {
     size_t words = ((size_t) v->h.count + 63) / 64;
 
@@ -287,8 +305,10 @@ static uint32_t verify(struct scan *s, const struct batch_view *v, uint32_t *ner
     return nbad;
 }
 
-/* An acceptable batch at s->at. Returns false when proof has to be looked for first (the step is then PROVE). */
-static bool judge(struct scan *s, const struct batch_view *v, struct scan_event *event, enum scan_verdict *verdict)
+/* An acceptable batch at s->at. Returns false when proof has to be looked for first (the step is
+ * then PROVE). */
+static bool judge(struct scan *s, const struct batch_view *v, struct scan_event *event,
+                  enum scan_verdict *verdict)
 {
     bool gap = s->next_seq != 0 && v->h.first_seq > s->next_seq, looks_torn;
     uint32_t nerased, nbad = verify(s, v, &nerased, &looks_torn);

@@ -4,23 +4,37 @@
  */
 #include "store/segment_format.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "lib/base/bytes.h"
 #include "lib/base/crc32c.h"
 #include "store/footer.h"
+
+#include <stdio.h>
+#include <string.h>
 
 #define HEADER_MAGIC "MIDGESEG"
 #define TRAILER_MAGIC "MIDGEFTR"
 #define CRC_SEED 0xffffffffu
 
-/* ---- header page --------------------------------------------------------------------------------- */
+/* ---- header page
+ * --------------------------------------------------------------------------------- */
 
 enum {
-    AT_VERSION = 8, AT_LENGTH = 12, AT_FEATURES = 16, AT_STORE = 40, AT_STREAM = 56, AT_NUMBER = 72, AT_BASE_SEQ = 80,
-    AT_SALT = 88, AT_KEY = 92, AT_FILE_BYTES = 96, AT_CREATED = 104, AT_LAST_TIME = 112, AT_GENERATION = 120,
-    AT_NAME_LEN = 128, AT_NAME = 129, AT_CRC = SEGMENT_HEADER - 4,
+    AT_VERSION = 8,
+    AT_LENGTH = 12,
+    AT_FEATURES = 16,
+    AT_STORE = 40,
+    AT_STREAM = 56,
+    AT_NUMBER = 72,
+    AT_BASE_SEQ = 80,
+    AT_SALT = 88,
+    AT_KEY = 92,
+    AT_FILE_BYTES = 96,
+    AT_CREATED = 104,
+    AT_LAST_TIME = 112,
+    AT_GENERATION = 120,
+    AT_NAME_LEN = 128,
+    AT_NAME = 129,
+    AT_CRC = SEGMENT_HEADER - 4,
 };
 
 void segment_header_encode(struct segment_header *h, uint8_t out[SEGMENT_HEADER])
@@ -49,7 +63,8 @@ void segment_header_encode(struct segment_header *h, uint8_t out[SEGMENT_HEADER]
     put_u32(out + AT_CRC, crc32c(CRC_SEED, out, AT_CRC));
 }
 
-enum err segment_header_decode(const uint8_t bytes[SEGMENT_HEADER], struct segment_header *out, char why[160])
+enum err segment_header_decode(const uint8_t bytes[SEGMENT_HEADER], struct segment_header *out,
+                               char why[160])
 {
     memset(out, 0, sizeof(*out));
     if (memcmp(bytes, HEADER_MAGIC, 8) != 0) {
@@ -87,23 +102,40 @@ enum err segment_header_decode(const uint8_t bytes[SEGMENT_HEADER], struct segme
     return ERR_OK;
 }
 
-/* ---- batch index entry --------------------------------------------------------------------------- */
+/* ---- batch index entry
+ * --------------------------------------------------------------------------- */
 
 void segment_batch_of(const struct batch_header *h, uint64_t offset, struct segment_batch *out)
 {
-    *out = (struct segment_batch){
-        .first_seq = h->first_seq, .offset = offset, .bytes = h->bytes, .span = h->span, .count = h->count,
-        .flags = h->flags, .kind = h->kind, .codec = h->codec, .min_time = h->base_time, .max_time = h->max_time};
+    *out = (struct segment_batch){.first_seq = h->first_seq,
+                                  .offset = offset,
+                                  .bytes = h->bytes,
+                                  .span = h->span,
+                                  .count = h->count,
+                                  .flags = h->flags,
+                                  .kind = h->kind,
+                                  .codec = h->codec,
+                                  .min_time = h->base_time,
+                                  .max_time = h->max_time};
 }
 
-/* ---- trailer ------------------------------------------------------------------------------------- */
+/* ---- trailer
+ * ------------------------------------------------------------------------------------- */
 
 enum {
-    T_VERSION = 8, T_SECTIONS = 12, T_FOOTER = 16, T_BYTES = 24, T_TABLE = 32, T_INCOMPAT = 40, T_TABLE_CRC = 48,
-    T_CRC = 60, T_SECTION = 32,
+    T_VERSION = 8,
+    T_SECTIONS = 12,
+    T_FOOTER = 16,
+    T_BYTES = 24,
+    T_TABLE = 32,
+    T_INCOMPAT = 40,
+    T_TABLE_CRC = 48,
+    T_CRC = 60,
+    T_SECTION = 32,
 };
 
-void segment_trailer_encode(const struct segment_trailer *t, uint32_t salt, uint8_t out[SEGMENT_TRAILER])
+void segment_trailer_encode(const struct segment_trailer *t, uint32_t salt,
+                            uint8_t out[SEGMENT_TRAILER])
 {
     memset(out, 0, SEGMENT_TRAILER);
     memcpy(out, TRAILER_MAGIC, 8);
@@ -117,8 +149,8 @@ void segment_trailer_encode(const struct segment_trailer *t, uint32_t salt, uint
     put_u32(out + T_CRC, crc32c(salt, out, T_CRC));
 }
 
-enum err segment_trailer_decode(const uint8_t bytes[SEGMENT_TRAILER], uint64_t file_bytes, uint32_t salt,
-                                struct segment_trailer *out)
+enum err segment_trailer_decode(const uint8_t bytes[SEGMENT_TRAILER], uint64_t file_bytes,
+                                uint32_t salt, struct segment_trailer *out)
 {
     if (memcmp(bytes, TRAILER_MAGIC, 8) != 0)
         return ERR_NOT_FOUND;
@@ -135,13 +167,15 @@ enum err segment_trailer_decode(const uint8_t bytes[SEGMENT_TRAILER], uint64_t f
         return ERR_VERSION;
     uint64_t table_bytes = (uint64_t) out->sections * T_SECTION;
     if (out->footer_offset < SEGMENT_HEADER || out->footer_offset > file_bytes ||
-        out->footer_bytes != file_bytes - out->footer_offset || out->footer_bytes < SEGMENT_TRAILER + table_bytes ||
+        out->footer_bytes != file_bytes - out->footer_offset ||
+        out->footer_bytes < SEGMENT_TRAILER + table_bytes ||
         out->table_offset != file_bytes - SEGMENT_TRAILER - table_bytes)
         return ERR_CORRUPT;
     return ERR_OK;
 }
 
-/* ---- names --------------------------------------------------------------------------------------- */
+/* ---- names
+ * --------------------------------------------------------------------------------------- */
 
 void segment_name(char out[32], uint64_t number)
 {

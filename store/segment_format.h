@@ -1,24 +1,26 @@
 /*
- * segment_format.h - a segment file around its batches: header page, and the footer of a sealed one.
- * Byte layout: docs/internals/store-format.md.
+ * segment_format.h - a segment file around its batches: header page, and the footer of a sealed
+ * one. Byte layout: docs/internals/store-format.md.
  *
- *     header page 4 KiB | batches ... | (4 KiB boundary) sections | section table | trailer 64 B, end of file
+ *     header page 4 KiB | batches ... | (4 KiB boundary) sections | section table | trailer 64 B,
+ * end of file
  *
- * A sealed segment is described by its footer alone: start-up reads no batch of it. Sections have a type, a version
- * and a checksum each; an absent section means "not indexed", an empty one "there are none". Pure code.
+ * A sealed segment is described by its footer alone: start-up reads no batch of it. Sections have a
+ * type, a version and a checksum each; an absent section means "not indexed", an empty one "there
+ * are none". Pure code.
  */
 #ifndef STORE_SEGMENT_FORMAT_H
 #define STORE_SEGMENT_FORMAT_H
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/err.h"
 #include "lib/base/str.h"
 #include "store/batch.h"
 #include "store/superblock.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 enum {
     SEGMENT_HEADER = 4096,
@@ -27,7 +29,8 @@ enum {
     SEGMENT_TRAILER = 64,
 };
 
-/* ---- header page --------------------------------------------------------------------------------- */
+/* ---- header page
+ * --------------------------------------------------------------------------------- */
 
 struct segment_header {
     uint32_t version;
@@ -48,18 +51,21 @@ struct segment_header {
 /* Fills in salt and version itself. */
 void segment_header_encode(struct segment_header *h, uint8_t out[SEGMENT_HEADER]);
 /* ERR_CORRUPT, ERR_VERSION (why explains, as superblock_decode's). */
-enum err segment_header_decode(const uint8_t bytes[SEGMENT_HEADER], struct segment_header *out, char why[160]);
+enum err segment_header_decode(const uint8_t bytes[SEGMENT_HEADER], struct segment_header *out,
+                               char why[160]);
 
-/* ---- batch index --------------------------------------------------------------------------------- */
+/* ---- batch index
+ * --------------------------------------------------------------------------------- */
 
-/* One batch of a segment: entry of the footer's index, of the index in memory, and result of a scan. */
+/* One batch of a segment: entry of the footer's index, of the index in memory, and result of a
+ * scan. */
 struct segment_batch {
     uint64_t first_seq;
-    uint64_t offset;   /* in the file */
-    uint32_t bytes;    /* whole batch with padding */
+    uint64_t offset; /* in the file */
+    uint32_t bytes;  /* whole batch with padding */
     uint32_t span;
-    uint32_t count;    /* records, damaged ones included */
-    uint16_t flags;    /* BATCH_* */
+    uint32_t count; /* records, damaged ones included */
+    uint16_t flags; /* BATCH_* */
     uint8_t kind, codec;
     int64_t min_time, max_time;
 };
@@ -68,7 +74,8 @@ enum { SEGMENT_BATCH = 48 };
 
 void segment_batch_of(const struct batch_header *h, uint64_t offset, struct segment_batch *out);
 
-/* ---- footer -------------------------------------------------------------------------------------- */
+/* ---- footer
+ * -------------------------------------------------------------------------------------- */
 
 enum segment_section {
     SECTION_SUMMARY = 1,
@@ -83,39 +90,41 @@ enum segment_section {
 
 struct segment_summary {
     uint64_t base_seq;
-    uint64_t next_seq;   /* last sequence covered + 1; = base_seq when there is no batch */
-    uint64_t msgs;       /* records that were readable and not removed when it was sealed */
-    uint64_t bytes;      /* sum of their sizes (store_msg_bytes) */
+    uint64_t next_seq;          /* last sequence covered + 1; = base_seq when there is no batch */
+    uint64_t msgs;              /* records that were readable and not removed when it was sealed */
+    uint64_t bytes;             /* sum of their sizes (store_msg_bytes) */
     int64_t min_time, max_time; /* over all batches; 0 when none */
-    uint64_t data_end;   /* file offset behind the last batch */
+    uint64_t data_end;          /* file offset behind the last batch */
     uint64_t batches;
     uint64_t subjects;
-    uint32_t flags;      /* SEGMENT_CUT */
+    uint32_t flags; /* SEGMENT_CUT */
 };
 enum { SEGMENT_CUT = 1 /* a torn tail lies behind data_end */ };
 
 /* A message of the segment. */
 struct segment_message {
-    uint32_t delta;    /* sequence - base_seq */
-    uint32_t subject;  /* index into the caller's array of subjects */
-    uint32_t bytes;    /* store_msg_bytes, not 0 */
+    uint32_t delta;   /* sequence - base_seq */
+    uint32_t subject; /* index into the caller's array of subjects */
+    uint32_t bytes;   /* store_msg_bytes, not 0 */
 };
 
 struct footer_input {
-    struct segment_header header;    /* the segment's; salt and base_seq are used */
+    struct segment_header header; /* the segment's; salt and base_seq are used */
     const struct segment_batch *batches;
     size_t nbatches;
     const struct segment_message *messages; /* those that exist, ascending */
     size_t nmessages;
-    uint64_t next_seq;               /* last sequence covered + 1; less than base_seq + 2^32 */
-    const struct str *subjects;      /* in any order, without duplicates; unused ones are left out */
+    uint64_t next_seq;          /* last sequence covered + 1; less than base_seq + 2^32 */
+    const struct str *subjects; /* in any order, without duplicates; unused ones are left out */
     size_t nsubjects;
-    uint64_t data_end;               /* behind the last batch (torn tail not included) */
-    uint64_t footer_offset;          /* multiple of SEGMENT_PAGE, >= data_end: where the result is to be written */
+    uint64_t data_end;      /* behind the last batch (torn tail not included) */
+    uint64_t footer_offset; /* multiple of SEGMENT_PAGE, >= data_end: where the result is to be
+                               written */
     uint32_t flags;
 };
-/* Appends the whole footer, trailer included: written at footer_offset, the file truncated behind it, then synced,
- * it makes the segment sealed. Linear apart from sorting the subjects; for io_work. ERR_NO_MEMORY. */
+/* Appends the whole footer, trailer included: written at footer_offset, the file truncated behind
+ * it, then synced, it makes the segment sealed. Linear apart from sorting the subjects; for
+ * io_work. ERR_NO_MEMORY. */
 enum err footer_build(const struct footer_input *in, struct buf *out);
 
 struct segment_trailer {
@@ -125,41 +134,44 @@ struct segment_trailer {
     uint32_t sections;
     uint32_t table_crc;
 };
-/* The last SEGMENT_TRAILER bytes of the file. ERR_NOT_FOUND: no magic, so not sealed. ERR_CORRUPT: magic but damaged
- * or of another file. ERR_VERSION. */
-enum err segment_trailer_decode(const uint8_t bytes[SEGMENT_TRAILER], uint64_t file_bytes, uint32_t salt,
-                                struct segment_trailer *out);
+/* The last SEGMENT_TRAILER bytes of the file. ERR_NOT_FOUND: no magic, so not sealed. ERR_CORRUPT:
+ * magic but damaged or of another file. ERR_VERSION. */
+enum err segment_trailer_decode(const uint8_t bytes[SEGMENT_TRAILER], uint64_t file_bytes,
+                                uint32_t salt, struct segment_trailer *out);
 
 /* A parsed footer: views into the caller's bytes. */
 struct footer {
     struct segment_summary summary;
     struct str section[SECTION_MAX + 1]; /* p == NULL: absent */
 };
-/* `bytes` are the file's from trailer.footer_offset to its end. Checks every checksum and every bound that the
- * functions below rely on. ERR_CORRUPT, ERR_VERSION. */
-enum err footer_open(const uint8_t *bytes, size_t n, uint64_t file_bytes, uint32_t salt, struct footer *out);
+/* `bytes` are the file's from trailer.footer_offset to its end. Checks every checksum and every
+ * bound that the functions below rely on. ERR_CORRUPT, ERR_VERSION. */
+enum err footer_open(const uint8_t *bytes, size_t n, uint64_t file_bytes, uint32_t salt,
+                     struct footer *out);
 
 /* Entry i < summary.batches. */
 void footer_batch(const struct footer *f, uint64_t i, struct segment_batch *out);
 /* The batch that covers seq, or the first after it; false when there is none. */
 bool footer_batch_find(const struct footer *f, uint64_t seq, uint64_t *i);
 
-/* Walks the subjects in byte order; the sequences of one are read by footer_run_next. The same code reads the
- * runs that a recovery scan made (struct str runs = SECTION_SUBJECTS). */
+/* Walks the subjects in byte order; the sequences of one are read by footer_run_next. The same code
+ * reads the runs that a recovery scan made (struct str runs = SECTION_SUBJECTS). */
 struct subject_iter {
-    struct str left;       /* what is still to be read */
+    struct str left; /* what is still to be read */
     uint64_t base_seq;
-    struct buf subject;    /* current subject, prefix restored; free with subject_iter_deinit */
-    uint64_t msgs;         /* number of sequences of the current one */
-    struct str run;        /* their deltas */
-    uint64_t at;           /* last sequence returned by run_next; 0 = none */
+    struct buf subject; /* current subject, prefix restored; free with subject_iter_deinit */
+    uint64_t msgs;      /* number of sequences of the current one */
+    struct str run;     /* their deltas */
+    uint64_t at;        /* last sequence returned by run_next; 0 = none */
 };
 void subject_iter_init(struct subject_iter *it, struct str section, uint64_t base_seq);
 bool subject_iter_next(struct subject_iter *it);
 bool subject_run_next(struct subject_iter *it, uint64_t *seq);
 void subject_iter_deinit(struct subject_iter *it);
-/* Positions on one subject by binary search over the restart points; false when it does not occur. */
-bool subject_iter_find(struct subject_iter *it, struct str section, uint64_t base_seq, struct str subject);
+/* Positions on one subject by binary search over the restart points; false when it does not occur.
+ */
+bool subject_iter_find(struct subject_iter *it, struct str section, uint64_t base_seq,
+                       struct str subject);
 
 /* Walks SECTION_SIZES: the messages in order of sequence. */
 struct size_iter {
@@ -173,7 +185,8 @@ bool size_iter_next(struct size_iter *it, uint64_t *seq, uint32_t *bytes);
 enum err footer_build_subjects(const struct footer_input *in, struct buf *out, uint64_t *subjects);
 void footer_build_sizes(const struct footer_input *in, struct buf *out);
 
-/* ---- names --------------------------------------------------------------------------------------- */
+/* ---- names
+ * --------------------------------------------------------------------------------------- */
 
 /* "<number>.seg" with 10 digits at least. */
 void segment_name(char out[32], uint64_t number);

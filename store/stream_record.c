@@ -1,31 +1,49 @@
 /*
- * A stream's record: a version byte and changes in the full record, changes alone in a delta. One table says which
- * change may stand where and what it does; a full record is decoded by applying its changes to an empty record, so
- * there is one reader for both. Layout: docs/internals/store-format.md.
+ * A stream's record: a version byte and changes in the full record, changes alone in a delta. One
+ * table says which change may stand where and what it does; a full record is decoded by applying
+ * its changes to an empty record, so there is one reader for both. Layout:
+ * docs/internals/store-format.md.
  *
- * Invariants (stream_record_check): first_seq >= 1; removed, lost and erase lie at or above first_seq; lost and erase are
- * part of removed; last_seq >= first_seq - 1; segments ascend in number and in base_seq; next_segment is above them all.
+ * Invariants (stream_record_check): first_seq >= 1; removed, lost and erase lie at or above
+ * first_seq; lost and erase are part of removed; last_seq >= first_seq - 1; segments ascend in
+ * number and in base_seq; next_segment is above them all.
  *
- * Every change is idempotent and most commute: a record written a moment before or after the segments it speaks of
- * gives a correct stream all the same.
+ * Every change is idempotent and most commute: a record written a moment before or after the
+ * segments it speaks of gives a correct stream all the same.
  */
 #include "store/stream_record.h"
-
-#include <string.h>
 
 #include "lib/base/assert.h"
 #include "lib/base/mem.h"
 #include "lib/base/varint.h"
 
+#include <string.h>
+
 #define RECORD_VERSION 1
 
 enum {
-    TAG_UUID = 1, TAG_NAME, TAG_CONFIG, TAG_LEVEL, TAG_LIMITS, TAG_PURGE, TAG_DURABLE, TAG_REMOVE, TAG_REMOVE_SET,
-    TAG_LOST_SET, TAG_LOST_EVER, TAG_LOSE, TAG_SEGMENT, TAG_RELEASE, TAG_NEXT_SEGMENT, TAG_ERASE, TAG_END,
+    TAG_UUID = 1,
+    TAG_NAME,
+    TAG_CONFIG,
+    TAG_LEVEL,
+    TAG_LIMITS,
+    TAG_PURGE,
+    TAG_DURABLE,
+    TAG_REMOVE,
+    TAG_REMOVE_SET,
+    TAG_LOST_SET,
+    TAG_LOST_EVER,
+    TAG_LOSE,
+    TAG_SEGMENT,
+    TAG_RELEASE,
+    TAG_NEXT_SEGMENT,
+    TAG_ERASE,
+    TAG_END,
     TAG_OPTIONAL = 64, /* from here on a reader may skip what it does not know */
 };
 
-/* ---- changes in memory --------------------------------------------------------------------------- */
+/* ---- changes in memory
+ * --------------------------------------------------------------------------- */
 
 void stream_record_deinit(struct stream_record *r)
 {
@@ -133,15 +151,16 @@ void stream_record_check(const struct stream_record *r)
         seqset_check(sets[i]);
         ASSERT(!seqset_bounds(sets[i], &min, &max) || min >= r->first_seq);
     }
-    for (uint64_t at = 0, first, last; seqset_range_from(&r->lost, at, &first, &last) && last != UINT64_MAX;
-         at = last + 1)
+    for (uint64_t at = 0, first, last;
+         seqset_range_from(&r->lost, at, &first, &last) && last != UINT64_MAX; at = last + 1)
         ASSERT(seqset_count_in(&r->removed, first, last) == last - first + 1);
     for (size_t i = 0; i < r->nsegments; i++)
         ASSERT(r->segments[i].number < r->next_segment &&
                (i == 0 || r->segments[i - 1].number < r->segments[i].number));
 }
 
-/* ---- writing ------------------------------------------------------------------------------------- */
+/* ---- writing
+ * ------------------------------------------------------------------------------------- */
 
 static void put_bytes(struct buf *out, unsigned tag, struct str s)
 {
@@ -161,7 +180,8 @@ static void put_numbers(struct buf *out, unsigned tag, unsigned n, const uint64_
     put_bytes(out, tag, str_from(bytes, used));
 }
 #define PUT(out, tag, ...)                                                                         \
-    put_numbers(out, tag, (unsigned) ARRAY_LEN(((uint64_t[]){__VA_ARGS__})), (uint64_t[]){__VA_ARGS__})
+    put_numbers(out, tag, (unsigned) ARRAY_LEN(((uint64_t[]){__VA_ARGS__})),                       \
+                (uint64_t[]){__VA_ARGS__})
 
 static void put_set(struct buf *out, unsigned tag, const struct seqset *set)
 {
@@ -193,7 +213,8 @@ void stream_record_encode(const struct stream_record *r, struct buf *out)
     stream_delta_remove_set(out, &r->removed);
     put_set(out, TAG_LOST_SET, &r->lost);
     PUT(out, TAG_LOST_EVER, r->lost_msgs, r->lost_bytes);
-    for (uint64_t at = 0, first, last; seqset_range_from(&r->erase, at, &first, &last); at = last + 1)
+    for (uint64_t at = 0, first, last; seqset_range_from(&r->erase, at, &first, &last);
+         at = last + 1)
         for (uint64_t seq = first; seq <= last; seq++)
             stream_delta_erase(out, seq);
     for (size_t i = 0; i < r->nsegments; i++)
@@ -219,7 +240,8 @@ void stream_delta_purge(struct buf *out, uint64_t first_seq)
 
 void stream_delta_limits(struct buf *out, const struct store_limits *l)
 {
-    PUT(out, TAG_LIMITS, l->max_msgs, l->max_bytes, l->max_msgs_per_subject, (uint64_t) l->max_age_ns);
+    PUT(out, TAG_LIMITS, l->max_msgs, l->max_bytes, l->max_msgs_per_subject,
+        (uint64_t) l->max_age_ns);
 }
 
 void stream_delta_config(struct buf *out, struct str config)
@@ -252,7 +274,8 @@ void stream_delta_erase(struct buf *out, uint64_t seq)
     PUT(out, TAG_ERASE, seq);
 }
 
-/* ---- reading ------------------------------------------------------------------------------------- */
+/* ---- reading
+ * ------------------------------------------------------------------------------------- */
 
 enum { IN_FULL = 1, IN_DELTA = 2, IN_BOTH = 3 };
 
@@ -260,12 +283,14 @@ enum { IN_FULL = 1, IN_DELTA = 2, IN_BOTH = 3 };
 static const struct {
     uint8_t in, numbers;
 } changes[TAG_END] = {
-    [TAG_UUID] = {IN_FULL, 0},    [TAG_NAME] = {IN_FULL, 0},       [TAG_CONFIG] = {IN_BOTH, 0},
-    [TAG_LEVEL] = {IN_FULL, 1},   [TAG_LIMITS] = {IN_BOTH, 4},     [TAG_PURGE] = {IN_BOTH, 1},
-    [TAG_DURABLE] = {IN_BOTH, 2}, [TAG_REMOVE] = {IN_BOTH, 2},     [TAG_REMOVE_SET] = {IN_BOTH, 0},
-    [TAG_LOST_SET] = {IN_FULL, 0}, [TAG_LOST_EVER] = {IN_FULL, 2}, [TAG_LOSE] = {IN_DELTA, 3},
-    [TAG_SEGMENT] = {IN_BOTH, 2}, [TAG_RELEASE] = {IN_DELTA, 1},   [TAG_NEXT_SEGMENT] = {IN_FULL, 1},
-    [TAG_ERASE] = {IN_BOTH, 1},
+    [TAG_UUID] = {IN_FULL, 0},         [TAG_NAME] = {IN_FULL, 0},
+    [TAG_CONFIG] = {IN_BOTH, 0},       [TAG_LEVEL] = {IN_FULL, 1},
+    [TAG_LIMITS] = {IN_BOTH, 4},       [TAG_PURGE] = {IN_BOTH, 1},
+    [TAG_DURABLE] = {IN_BOTH, 2},      [TAG_REMOVE] = {IN_BOTH, 2},
+    [TAG_REMOVE_SET] = {IN_BOTH, 0},   [TAG_LOST_SET] = {IN_FULL, 0},
+    [TAG_LOST_EVER] = {IN_FULL, 2},    [TAG_LOSE] = {IN_DELTA, 3},
+    [TAG_SEGMENT] = {IN_BOTH, 2},      [TAG_RELEASE] = {IN_DELTA, 1},
+    [TAG_NEXT_SEGMENT] = {IN_FULL, 1}, [TAG_ERASE] = {IN_BOTH, 1},
 };
 
 static bool take_set(const struct stream_record *r, struct str in, struct seqset *out)
@@ -274,7 +299,8 @@ static bool take_set(const struct stream_record *r, struct str in, struct seqset
 
     while (in.n != 0) {
         uint64_t first, last;
-        if (!varint_take(&in, &gap) || !varint_take(&in, &more) || __builtin_add_overflow(end, gap, &first) ||
+        if (!varint_take(&in, &gap) || !varint_take(&in, &more) ||
+            __builtin_add_overflow(end, gap, &first) ||
             __builtin_add_overflow(first, more, &last) || first == 0 || last == UINT64_MAX)
             return false;
         end = last + 1;

@@ -1,24 +1,33 @@
 /*
- * store.meta, 128 bytes (docs/internals/store-format.md), and what all files of a store share: the version and
- * feature check, salts, UUIDs as text.
+ * store.meta, 128 bytes (docs/internals/store-format.md), and what all files of a store share: the
+ * version and feature check, salts, UUIDs as text.
  *
- * The checksum is looked at only after the magic and before everything else, with one exception: the version
- * is reported even from a file whose length is not ours, because a newer format may well be longer. A newer
- * superblock keeps magic, version, length and features where they are; that much is promised.
+ * The checksum is looked at only after the magic and before everything else, with one exception:
+ * the version is reported even from a file whose length is not ours, because a newer format may
+ * well be longer. A newer superblock keeps magic, version, length and features where they are; that
+ * much is promised.
  */
 #include "store/superblock.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "lib/base/bytes.h"
 #include "lib/base/crc32c.h"
+
+#include <stdio.h>
+#include <string.h>
 
 #define MAGIC "MIDGESTO"
 #define CRC_SEED 0xffffffffu
 #define SALT_SEED 0x6d696467u
 
-enum { AT_VERSION = 8, AT_LENGTH = 12, AT_FEATURES = 16, AT_UUID = 40, AT_CREATED = 56, AT_WRITER = 64, AT_CRC = 124 };
+enum {
+    AT_VERSION = 8,
+    AT_LENGTH = 12,
+    AT_FEATURES = 16,
+    AT_UUID = 40,
+    AT_CREATED = 56,
+    AT_WRITER = 64,
+    AT_CRC = 124
+};
 
 void superblock_encode(const struct superblock *sb, uint8_t out[SUPERBLOCK_BYTES])
 {
@@ -51,7 +60,8 @@ enum err superblock_decode(const void *bytes, size_t n, struct superblock *out, 
 
     memset(out, 0, sizeof(*out));
     if (n < AT_WRITER || memcmp(p, MAGIC, 8) != 0) {
-        snprintf(why, 160, n < AT_WRITER ? "cut off after %zu bytes" : "not the superblock of a store", n);
+        snprintf(why, 160,
+                 n < AT_WRITER ? "cut off after %zu bytes" : "not the superblock of a store", n);
         return ERR_CORRUPT;
     }
     out->version = get_u32(p + AT_VERSION);
@@ -65,29 +75,33 @@ enum err superblock_decode(const void *bytes, size_t n, struct superblock *out, 
     }
     bool intact = n == SUPERBLOCK_BYTES && get_u32(p + AT_LENGTH) == SUPERBLOCK_BYTES &&
                   get_u32(p + AT_CRC) == crc32c(CRC_SEED, p, AT_CRC);
-    /* A damaged version field must not read as a newer one, unless the length says that it is one. */
-    if (!intact && (out->version <= STORE_FORMAT_VERSION || get_u32(p + AT_LENGTH) == SUPERBLOCK_BYTES ||
-                    get_u32(p + AT_LENGTH) != n)) {
+    /* A damaged version field must not read as a newer one, unless the length says that it is one.
+     */
+    if (!intact && (out->version <= STORE_FORMAT_VERSION ||
+                    get_u32(p + AT_LENGTH) == SUPERBLOCK_BYTES || get_u32(p + AT_LENGTH) != n)) {
         snprintf(why, 160, "damaged (checksum)");
         return ERR_CORRUPT;
     }
     char reason[160];
     enum err err = store_features_check(out->version, &out->features, reason);
     if (err != ERR_OK)
-        snprintf(why, 160, "%.100s (written by %s)", reason, out->writer[0] != '\0' ? out->writer : "?");
+        snprintf(why, 160, "%.100s (written by %s)", reason,
+                 out->writer[0] != '\0' ? out->writer : "?");
     return err;
 }
 
 enum err store_features_check(uint32_t version, const struct store_features *f, char why[160])
 {
     if (version != STORE_FORMAT_VERSION) {
-        snprintf(why, 160, "format %u; this program reads format %u", version, STORE_FORMAT_VERSION);
+        snprintf(why, 160, "format %u; this program reads format %u", version,
+                 STORE_FORMAT_VERSION);
         return ERR_VERSION;
     }
     uint64_t unknown = f->incompat & ~(uint64_t) STORE_KNOWN_INCOMPAT;
     uint64_t readonly = f->readonly & ~(uint64_t) STORE_KNOWN_READONLY;
     if (unknown != 0 || readonly != 0) {
-        snprintf(why, 160, "uses features that this program does not know (bits 0x%llx, to write 0x%llx)",
+        snprintf(why, 160,
+                 "uses features that this program does not know (bits 0x%llx, to write 0x%llx)",
                  (unsigned long long) unknown, (unsigned long long) readonly);
         return ERR_VERSION;
     }
@@ -99,7 +113,8 @@ static uint32_t salt_start(const char tag[8], const uint8_t store[16])
     return crc32c(crc32c(SALT_SEED, tag, 8), store, 16);
 }
 
-uint32_t store_salt_segment(const uint8_t store[16], const uint8_t stream[16], uint64_t number, uint32_t generation)
+uint32_t store_salt_segment(const uint8_t store[16], const uint8_t stream[16], uint64_t number,
+                            uint32_t generation)
 {
     uint8_t tail[28];
 
@@ -109,7 +124,8 @@ uint32_t store_salt_segment(const uint8_t store[16], const uint8_t stream[16], u
     return crc32c(salt_start("segment", store), tail, sizeof(tail));
 }
 
-uint32_t store_salt_log(const uint8_t store[16], uint64_t generation, uint32_t worker, uint64_t number)
+uint32_t store_salt_log(const uint8_t store[16], uint64_t generation, uint32_t worker,
+                        uint64_t number)
 {
     uint8_t tail[20];
 

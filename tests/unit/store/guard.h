@@ -1,5 +1,6 @@
 /*
- * guard.h - bytes that end at an unreadable page, so that a parser that reads one byte too many dies.
+ * guard.h - bytes that end at an unreadable page, so that a parser that reads one byte too many
+ * dies.
  *
  *     struct guard g = guard_copy(bytes, n);   the copy's last byte is the last readable one
  */

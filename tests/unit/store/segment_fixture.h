@@ -2,17 +2,17 @@
 #ifndef TESTS_SEGMENT_FIXTURE_H
 #define TESTS_SEGMENT_FIXTURE_H
 
-#include <check.h>
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "lib/base/buf.h"
 #include "store/segment_format.h"
 #include "store/store.h"
 
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
 struct fixture {
     struct segment_header header;
-    struct buf file;               /* header page and what was added */
+    struct buf file; /* header page and what was added */
     struct segment_batch *batches;
     size_t nbatches;
     struct segment_message *messages;
@@ -25,10 +25,17 @@ struct fixture {
 
 static inline void fixture_init(struct fixture *f, uint64_t base_seq)
 {
-    *f = (struct fixture){.header = {.number = 1, .base_seq = base_seq, .file_bytes = 1 << 20, .created = 1,
-                                     .name_len = 4, .name = "TEST"},
-                          .next_seq = base_seq, .epoch = 1, .time = 1000};
-    static const char *const names[8] = {"b.one", "a", "a.b.c", "orders.new", "orders.old", "orders.older", "z", "a.b"};
+    *f = (struct fixture){.header = {.number = 1,
+                                     .base_seq = base_seq,
+                                     .file_bytes = 1 << 20,
+                                     .created = 1,
+                                     .name_len = 4,
+                                     .name = "TEST"},
+                          .next_seq = base_seq,
+                          .epoch = 1,
+                          .time = 1000};
+    static const char *const names[8] = {"b.one",        "a", "a.b.c", "orders.new", "orders.old",
+                                         "orders.older", "z", "a.b"};
     memset(f->header.store, 1, 16);
     memset(f->header.stream, 2, 16);
     for (unsigned i = 0; i < 8; i++)
@@ -50,7 +57,8 @@ static inline void fixture_free(struct fixture *f)
 /* What message seq looks like: a pure function of it. */
 static inline struct str fixture_payload(uint64_t seq, char out[64])
 {
-    int n = snprintf(out, 64, "message %llu %.*s", (unsigned long long) seq, (int) (seq % 20), "....................");
+    int n = snprintf(out, 64, "message %llu %.*s", (unsigned long long) seq, (int) (seq % 20),
+                     "....................");
     return str_from(out, (size_t) n);
 }
 static inline unsigned fixture_subject(uint64_t seq)
@@ -80,7 +88,8 @@ static inline void fixture_batch(struct fixture *f, unsigned n, uint64_t durable
 
     batch_open(&b, meta, sizeof(meta), body, sizeof(body), f->header.salt, f->next_seq);
     for (unsigned i = 0; i < n; i++, f->next_seq++, f->time += 7) {
-        struct str payload = fixture_payload(f->next_seq, text), subject = f->subjects[fixture_subject(f->next_seq)];
+        struct str payload = fixture_payload(f->next_seq, text),
+                   subject = f->subjects[fixture_subject(f->next_seq)];
         ck_assert(batch_append(&b, subject, STR_NONE, payload, f->time, flags));
         f->messages[f->nmessages++] = (struct segment_message){
             (uint32_t) (f->next_seq - f->header.base_seq), fixture_subject(f->next_seq),
@@ -105,9 +114,16 @@ static inline void fixture_skip(struct fixture *f, uint32_t span, uint64_t durab
 /* The footer as of now, behind the data. */
 static inline void fixture_seal(struct fixture *f, uint32_t flags)
 {
-    struct footer_input in = {.header = f->header, .batches = f->batches, .nbatches = f->nbatches,
-                              .messages = f->messages, .nmessages = f->nmessages, .next_seq = f->next_seq,
-                              .subjects = f->subjects, .nsubjects = 8, .data_end = f->file.n, .flags = flags};
+    struct footer_input in = {.header = f->header,
+                              .batches = f->batches,
+                              .nbatches = f->nbatches,
+                              .messages = f->messages,
+                              .nmessages = f->nmessages,
+                              .next_seq = f->next_seq,
+                              .subjects = f->subjects,
+                              .nsubjects = 8,
+                              .data_end = f->file.n,
+                              .flags = flags};
     fixture_pad(f, SEGMENT_PAGE);
     in.footer_offset = f->file.n;
     ck_assert_int_eq(footer_build(&in, &f->file), ERR_OK);

@@ -1,12 +1,11 @@
 /* Batches: round trip, limits of the builder, a table of rejects, every byte flip, guard pages. */
 #include "store/batch.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "store/store.h"
 #include "tests/lib/runner.h"
 #include "tests/unit/store/guard.h"
+
+#include <stdio.h>
+#include <stdlib.h>
 
 #define SALT 0x12345678u
 #define FIRST 1000
@@ -22,7 +21,8 @@ static struct batch_builder fill(unsigned n)
     for (unsigned i = 0; i < n; i++) {
         snprintf(subject, sizeof(subject), "orders.%u", i);
         snprintf(payload, sizeof(payload), "payload number %u %.*s", i, (int) (i % 9), "abcdefghi");
-        ck_assert(batch_append(&b, str_of(subject), i % 3 == 0 ? STR("NATS/1.0\r\nA: b\r\n\r\n") : STR_NONE,
+        ck_assert(batch_append(&b, str_of(subject),
+                               i % 3 == 0 ? STR("NATS/1.0\r\nA: b\r\n\r\n") : STR_NONE,
                                str_of(payload), 5000 + i * 10, i % 3 == 0 ? BATCH_HAS_IDS : 0));
     }
     return b;
@@ -94,7 +94,8 @@ TEST(builder_view_equals_disk_view)
     for (uint32_t k = 0; k < 50; k++) {
         batch_record_get(&mine, k, &x);
         batch_record_get(&disk, k, &y);
-        ck_assert(x.seq == y.seq && x.ts == y.ts && str_eq(x.payload, y.payload) && str_eq(x.subject, y.subject));
+        ck_assert(x.seq == y.seq && x.ts == y.ts && str_eq(x.payload, y.payload) &&
+                  str_eq(x.subject, y.subject));
     }
     guard_free(&g);
 }
@@ -202,7 +203,8 @@ TEST(sparse)
     ck_assert_uint_eq(batch_verify(&v, SALT, NULL), 0);
     ck_assert(batch_find(&v, FIRST + 5, &k) && k == 1);
     ck_assert(batch_find(&v, FIRST + 90, &k) && k == 2);
-    ck_assert(!batch_find(&v, FIRST + 6, &k) && !batch_find(&v, FIRST + 99, &k) && !batch_find(&v, FIRST + 100, &k));
+    ck_assert(!batch_find(&v, FIRST + 6, &k) && !batch_find(&v, FIRST + 99, &k) &&
+              !batch_find(&v, FIRST + 100, &k));
     /* Deltas must ascend and stay below span. */
     put_u32(all + BATCH_HEADER + 24 + 8, 100);
     h.crc = batch_header_crc(SALT, all, all + BATCH_HEADER, h.table_bytes);
@@ -237,7 +239,8 @@ TEST(erased)
     guard_free(&g);
 }
 
-/* ---- rejects ------------------------------------------------------------------------------------- */
+/* ---- rejects
+ * ------------------------------------------------------------------------------------- */
 
 static const struct reject {
     const char *what;
@@ -274,13 +277,15 @@ TEST(header_rejects) /* i = row; the checksum is right, so that it is the rule t
 
     batch_seal(&b, 1, 1);
     memcpy(b.meta + row->at, &row->value, row->bytes);
-    put_u32(b.meta + 4, batch_header_crc(SALT, b.meta, b.meta + BATCH_HEADER, b.count * BATCH_ENTRY));
+    put_u32(b.meta + 4,
+            batch_header_crc(SALT, b.meta, b.meta + BATCH_HEADER, b.count * BATCH_ENTRY));
     ck_assert_msg(batch_header_decode(b.meta, &h) == row->err, "%s", row->what);
 }
 
 TEST(table_rejects)
 {
-    static const uint32_t offsets[][3] = {{1, 60, 120}, {0, 0, 120}, {0, 120, 60}, {0, 60, 1000000}, {0, 5, 120}};
+    static const uint32_t offsets[][3] = {
+        {1, 60, 120}, {0, 0, 120}, {0, 120, 60}, {0, 60, 1000000}, {0, 5, 120}};
     struct batch_builder b = fill(3);
     struct batch_view v;
 
@@ -326,7 +331,8 @@ TEST(truncated_at_every_byte)
     guard_free(&whole);
 }
 
-/* Every byte, three patterns: header and table are mended, a record costs itself, padding nothing. */
+/* Every byte, three patterns: header and table are mended, a record costs itself, padding nothing.
+ */
 TEST(every_byte_flip)
 {
     static const uint8_t patterns[] = {0x01, 0x80, 0xff};
@@ -343,8 +349,10 @@ TEST(every_byte_flip)
             bool opens = batch_view_open(g.p, g.n, SALT, &v) == ERR_OK;
             ck_assert_msg(opens == (at >= head), "byte %zu", at);
             if (!opens) {
-                ck_assert_msg(batch_repair(g.p, g.n, SALT), "byte %zu ^ %02x is not mended", at, patterns[p]);
-                ck_assert_msg(memcmp(g.p, whole.p, g.n) == 0, "byte %zu ^ %02x mended wrongly", at, patterns[p]);
+                ck_assert_msg(batch_repair(g.p, g.n, SALT), "byte %zu ^ %02x is not mended", at,
+                              patterns[p]);
+                ck_assert_msg(memcmp(g.p, whole.p, g.n) == 0, "byte %zu ^ %02x mended wrongly", at,
+                              patterns[p]);
                 ck_assert_int_eq(batch_view_open(g.p, g.n, SALT, &v), ERR_OK);
             }
             uint64_t bad[1];

@@ -1,8 +1,7 @@
 /* Segment header page, footer, trailer: round trips, rejects, flips, truncation, guard pages. */
-#include "store/segment_format.h"
-
 #include "lib/base/bytes.h"
 #include "lib/base/crc32c.h"
+#include "store/segment_format.h"
 #include "tests/lib/runner.h"
 #include "tests/unit/store/guard.h"
 #include "tests/unit/store/segment_fixture.h"
@@ -20,8 +19,9 @@ static void make(struct fixture *f)
 static enum err open_footer(const uint8_t *file, size_t n, uint32_t salt, struct footer *out)
 {
     struct segment_trailer t;
-    enum err err = n < SEGMENT_TRAILER ? ERR_NOT_FOUND
-                                       : segment_trailer_decode(file + n - SEGMENT_TRAILER, n, salt, &t);
+    enum err err = n < SEGMENT_TRAILER
+                       ? ERR_NOT_FOUND
+                       : segment_trailer_decode(file + n - SEGMENT_TRAILER, n, salt, &t);
     if (err != ERR_OK)
         return err;
     return footer_open(file + t.footer_offset, n - t.footer_offset, n, salt, out);
@@ -132,7 +132,8 @@ TEST(footer_subjects)
     ck_assert_uint_eq(subjects, foot.summary.subjects);
     subject_iter_deinit(&it);
     buf_free(&before);
-    ck_assert(subject_iter_find(&it, foot.section[SECTION_SUBJECTS], 501, f.subjects[fixture_subject(501)]));
+    ck_assert(subject_iter_find(&it, foot.section[SECTION_SUBJECTS], 501,
+                                f.subjects[fixture_subject(501)]));
     ck_assert(subject_run_next(&it, &seq) && seq == 501);
     subject_iter_deinit(&it);
     ck_assert(!subject_iter_find(&it, foot.section[SECTION_SUBJECTS], 501, STR("nobody")));
@@ -158,8 +159,14 @@ TEST(footer_many_subjects)
         subjects[k] = str_of(text[k]);
         messages[k] = (struct segment_message){k, k, 40};
     }
-    struct footer_input in = {.header = f.header, .messages = messages, .nmessages = N, .next_seq = 1 + N,
-                              .subjects = subjects, .nsubjects = N, .data_end = 4096, .footer_offset = 4096};
+    struct footer_input in = {.header = f.header,
+                              .messages = messages,
+                              .nmessages = N,
+                              .next_seq = 1 + N,
+                              .subjects = subjects,
+                              .nsubjects = N,
+                              .data_end = 4096,
+                              .footer_offset = 4096};
     ck_assert_int_eq(footer_build(&in, &f.file), ERR_OK);
     ck_assert_int_eq(open_footer((uint8_t *) f.file.p, f.file.n, f.header.salt, &foot), ERR_OK);
     for (unsigned k = 0; k < N; k++) {
@@ -215,7 +222,8 @@ TEST(footer_every_byte_flip)
 
     make(&f);
     uint64_t from = f.file.n - 1;
-    while (from > 0 && get_u32(f.file.p + from) != BATCH_MAGIC) /* the last batch begins before the footer */
+    while (from > 0 && get_u32(f.file.p + from) != BATCH_MAGIC) /* the last batch begins before the
+                                                                   footer */
         from--;
     from = round_up(from, 4096);
     for (size_t at = from; at < f.file.n; at++) {
@@ -249,7 +257,8 @@ TEST(footer_of_another_segment)
     struct footer foot;
 
     make(&f);
-    ck_assert_int_eq(open_footer((uint8_t *) f.file.p, f.file.n, f.header.salt + 1, &foot), ERR_CORRUPT);
+    ck_assert_int_eq(open_footer((uint8_t *) f.file.p, f.file.n, f.header.salt + 1, &foot),
+                     ERR_CORRUPT);
     fixture_free(&f);
 }
 
@@ -309,8 +318,14 @@ TEST(footer_rejects)
 
 TEST(names)
 {
-    static const char *const bad[] = {"", "1.seg", "0000000001", "0000000001.log", "000000000x.seg",
-                                      "00000000001.seg", "0000000001.seg.x", "99999999999999999999.seg"};
+    static const char *const bad[] = {"",
+                                      "1.seg",
+                                      "0000000001",
+                                      "0000000001.log",
+                                      "000000000x.seg",
+                                      "00000000001.seg",
+                                      "0000000001.seg.x",
+                                      "99999999999999999999.seg"};
     char name[32];
     uint64_t n;
 

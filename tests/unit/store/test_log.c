@@ -1,13 +1,13 @@
-/* Commit log: names, header, frames, and the scanner's verdicts on torn, damaged and recycled contents. */
+/* Commit log: names, header, frames, and the scanner's verdicts on torn, damaged and recycled
+ * contents. */
+#include "lib/base/bytes.h"
+#include "lib/base/crc32c.h"
 #include "store/log_format.h"
+#include "tests/lib/runner.h"
+#include "tests/unit/store/guard.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#include "lib/base/bytes.h"
-#include "lib/base/crc32c.h"
-#include "tests/lib/runner.h"
-#include "tests/unit/store/guard.h"
 
 #define MOST 64
 
@@ -25,8 +25,14 @@ struct fixture {
 
 static void begin(struct fixture *f)
 {
-    *f = (struct fixture){.header = {.generation = 3, .worker = 1, .workers = 2, .number = 5, .first_commit = 11,
-                                     .file_bytes = 1 << 20}, .commit = 11, .durable = 10};
+    *f = (struct fixture){.header = {.generation = 3,
+                                     .worker = 1,
+                                     .workers = 2,
+                                     .number = 5,
+                                     .first_commit = 11,
+                                     .file_bytes = 1 << 20},
+                          .commit = 11,
+                          .durable = 10};
     memset(f->header.store, 9, 16);
     log_header_encode(&f->header, (uint8_t *) buf_reserve(&f->file, LOG_HEADER));
     f->file.n = LOG_HEADER;
@@ -35,9 +41,15 @@ static void begin(struct fixture *f)
 /* Record k of a commit: its id says both. */
 static struct log_record record(uint64_t commit, unsigned k, char text[200])
 {
-    int n = snprintf(text, 200, "commit %llu record %u %.*s", (unsigned long long) commit, k, (int) (commit * k % 100),
-                     "....................................................................................................");
-    return (struct log_record){.type = LOG_DELTA, .kind = 17, .id = commit * 100 + k, .version = commit, .parent = 0,
+    int n = snprintf(text, 200, "commit %llu record %u %.*s", (unsigned long long) commit, k,
+                     (int) (commit * k % 100),
+                     "............................................................................."
+                     ".......................");
+    return (struct log_record){.type = LOG_DELTA,
+                               .kind = 17,
+                               .id = commit * 100 + k,
+                               .version = commit,
+                               .parent = 0,
                                .bytes = str_from(text, (size_t) n)};
 }
 
@@ -167,16 +179,22 @@ TEST(header_round_trip_and_flips)
 
 TEST(names)
 {
-    static const char *const bad[] = {"", "x.log", "1-2-3.log", "0000000001-0002-0000000003.seg",
-                                      "0000000001-0002-0000000003.log2", "0000000001-0002.log",
-                                      "0000000001-0002-000000000x.log", "00000000001-0002-0000000003.log"};
+    static const char *const bad[] = {"",
+                                      "x.log",
+                                      "1-2-3.log",
+                                      "0000000001-0002-0000000003.seg",
+                                      "0000000001-0002-0000000003.log2",
+                                      "0000000001-0002.log",
+                                      "0000000001-0002-000000000x.log",
+                                      "00000000001-0002-0000000003.log"};
     char name[64];
     uint64_t generation, number;
     uint32_t worker;
 
     log_name(name, 1, 2, 3);
     ck_assert_str_eq(name, "0000000001-0002-0000000003.log");
-    ck_assert(log_name_parse(name, &generation, &worker, &number) && generation == 1 && worker == 2 && number == 3);
+    ck_assert(log_name_parse(name, &generation, &worker, &number) && generation == 1 &&
+              worker == 2 && number == 3);
     for (unsigned k = 0; k < sizeof(bad) / sizeof(bad[0]); k++)
         ck_assert_msg(!log_name_parse(bad[k], &generation, &worker, &number), "%s", bad[k]);
 }
@@ -197,7 +215,8 @@ TEST(round_trip)
 TEST(data_in_parts)
 {
     struct log_frame one = {0}, two = {0};
-    struct log_record r = {.type = LOG_DATA, .id = 7, .segment = 3, .offset = 4096, .bytes = STR("headerbody")};
+    struct log_record r = {
+        .type = LOG_DATA, .id = 7, .segment = 3, .offset = 4096, .bytes = STR("headerbody")};
     struct str parts[] = {STR_LIT("header"), STR_LIT(""), STR_LIT("body")};
 
     log_frame_begin(&one, 5, 1);
@@ -305,7 +324,7 @@ TEST(every_subset_of_sectors)
     ck_assert_uint_le(sectors, 16);
     uint8_t *whole = malloc(f.file.n);
     memcpy(whole, f.file.p, f.file.n);
-    for (unsigned set = 0; set < 1u << sectors; set += sectors > 10 ? 31 : 1) {
+    for (unsigned set = 0; set<1u << sectors; set += sectors> 10 ? 31 : 1) {
         for (unsigned k = 0; k < sectors; k++) {
             uint64_t at = f.frames[1].offset + k * 512;
             if ((set >> k & 1) != 0)
@@ -333,7 +352,8 @@ TEST(truncated_at_every_byte)
             if (f.frames[k].offset + f.frames[k].bytes <= n)
                 ck_assert_uint_eq(o.got[k], f.frames[k].records);
             else
-                ck_assert(o.got[k] == 0 || o.got[k] == f.frames[k].records); /* padding may be missing */
+                ck_assert(o.got[k] == 0 || o.got[k] == f.frames[k].records); /* padding may be
+                                                                                missing */
     }
     end(&f);
 }
@@ -387,7 +407,8 @@ TEST(frame_rejects) /* the sum is right */
     uint32_t count = get_u32(p + 24) < 100 ? get_u32(p + 24) : 2;
     put_u32(p + 4, crc32c(f.header.salt, p + 8, 56 + count * 8));
     struct guard g = guard_copy(p, f.frames[3].bytes);
-    ck_assert_msg(log_frame_open(g.p, g.n, f.header.salt, 0, &v) == ERR_CORRUPT, "%s", rejects[i].what);
+    ck_assert_msg(log_frame_open(g.p, g.n, f.header.salt, 0, &v) == ERR_CORRUPT, "%s",
+                  rejects[i].what);
     guard_free(&g);
     end(&f);
 }

@@ -1,11 +1,11 @@
 /*
  * The segment scanner: torn tails and damage told apart, exhaustively on small segments.
  *
- * `struct outcome` is what a caller would make of the verdicts: which sequences are readable, lost, cut.
+ * `struct outcome` is what a caller would make of the verdicts: which sequences are readable, lost,
+ * cut.
  */
-#include "store/scan.h"
-
 #include "lib/base/bytes.h"
+#include "store/scan.h"
 #include "tests/lib/runner.h"
 #include "tests/unit/store/guard.h"
 #include "tests/unit/store/segment_fixture.h"
@@ -55,7 +55,8 @@ static struct outcome scan_file(const uint8_t *file, size_t n, const struct scan
             if (window.map != NULL)
                 guard_free(&window);
             size_t there = e.offset < n ? n - e.offset : 0;
-            window = guard_copy(file + (there != 0 ? e.offset : 0), there < e.bytes ? there : e.bytes);
+            window = guard_copy(file + (there != 0 ? e.offset : 0),
+                                there < e.bytes ? there : e.bytes);
             scan_feed(&s, e.offset, window.p, window.n);
         } else if (v == SCAN_BATCH) {
             o.mended |= e.repaired;
@@ -70,7 +71,8 @@ static struct outcome scan_file(const uint8_t *file, size_t n, const struct scan
             o.torn_bytes = e.bytes;
         }
     }
-    for (uint64_t k = s.next_seq != 0 ? s.next_seq - BASE : 0; k < MOST; k++) /* void behind the cut */
+    for (uint64_t k = s.next_seq != 0 ? s.next_seq - BASE : 0; k < MOST; k++) /* void behind the cut
+                                                                               */
         o.seq[k] = ABSENT;
     o.next_seq = s.next_seq;
     o.data_end = s.data_end;
@@ -84,8 +86,10 @@ static struct outcome scan_file(const uint8_t *file, size_t n, const struct scan
 
 static struct outcome scan(const struct fixture *f, uint64_t durable)
 {
-    struct scan_options options = {.salt = f->header.salt, .base_seq = f->header.base_seq,
-                                   .file_bytes = f->file.n, .durable_seq = durable};
+    struct scan_options options = {.salt = f->header.salt,
+                                   .base_seq = f->header.base_seq,
+                                   .file_bytes = f->file.n,
+                                   .durable_seq = durable};
     return scan_file((const uint8_t *) f->file.p, f->file.n, &options);
 }
 
@@ -98,7 +102,8 @@ static unsigned count(const struct outcome *o, int what)
     return n;
 }
 
-/* Three commits: two small batches; page boundary and one; page boundary and two. 5 batches, 23 messages. */
+/* Three commits: two small batches; page boundary and one; page boundary and two. 5 batches, 23
+ * messages. */
 static void make(struct fixture *f)
 {
     fixture_init(f, BASE);
@@ -202,7 +207,8 @@ TEST(skips_take_sequences)
     fixture_free(&f);
 }
 
-/* A lost batch in the first commit: the second one, which began when it was durable, proves the damage. */
+/* A lost batch in the first commit: the second one, which began when it was durable, proves the
+ * damage. */
 TEST(proven_by_a_later_batch)
 {
     struct fixture f;
@@ -230,7 +236,8 @@ TEST(torn_last_commit)
     ck_assert_uint_eq(count(&o, READABLE), 15);
     ck_assert_uint_eq(o.next_seq, BASE + 15);
     ck_assert_uint_eq(o.torn_at, f.batches[2].offset + f.batches[2].bytes);
-    ck_assert_uint_eq(o.torn_at + o.torn_bytes, f.file.n); /* the batch behind it is part of the cut */
+    ck_assert_uint_eq(o.torn_at + o.torn_bytes, f.file.n); /* the batch behind it is part of the cut
+                                                            */
     ck_assert_uint_eq(o.found_end, f.file.n);
     /* Known from elsewhere to be durable: the same bytes are damage. */
     o = scan(&f, BASE + 22);
@@ -263,7 +270,8 @@ TEST(sealed_takes_everything_for_damage)
 
     make(&f);
     wipe(&f, 3, 0);
-    struct scan_options options = {.salt = f.header.salt, .base_seq = BASE, .file_bytes = f.file.n, .sealed = true};
+    struct scan_options options = {
+        .salt = f.header.salt, .base_seq = BASE, .file_bytes = f.file.n, .sealed = true};
     struct outcome o = scan_file((uint8_t *) f.file.p, f.file.n, &options);
     ck_assert(!o.torn && o.corrupt == 1);
     ck_assert_uint_eq(count(&o, READABLE), 20);
@@ -295,7 +303,8 @@ TEST(second_of_two_in_flight)
     fixture_free(&f);
 }
 
-/* Every subset of the 512-byte sectors of the last commit arrives: what was durable before stays, nothing invented. */
+/* Every subset of the 512-byte sectors of the last commit arrives: what was durable before stays,
+ * nothing invented. */
 TEST(every_subset_of_sectors)
 {
     struct fixture f;
@@ -311,7 +320,7 @@ TEST(every_subset_of_sectors)
     ck_assert_uint_le(sectors, 16);
     uint8_t *whole = malloc(f.file.n);
     memcpy(whole, f.file.p, f.file.n);
-    for (unsigned set = 0; set < 1u << sectors; set += sectors > 10 ? 37 : 1) {
+    for (unsigned set = 0; set<1u << sectors; set += sectors> 10 ? 37 : 1) {
         for (unsigned k = 0; k < sectors; k++) {
             if ((set >> k & 1) != 0)
                 memcpy(f.file.p + from + k * 512, whole + from + k * 512, 512);
@@ -342,13 +351,15 @@ TEST(truncated_at_every_byte)
         for (unsigned k = 0; k < 5; k++)
             if (f.batches[k].offset + f.batches[k].bytes <= n)
                 whole = f.batches[k].first_seq + f.batches[k].span - BASE;
-        ck_assert_msg(count(&o, READABLE) == whole, "%zu bytes: %u readable", n, count(&o, READABLE));
+        ck_assert_msg(count(&o, READABLE) == whole, "%zu bytes: %u readable", n,
+                      count(&o, READABLE));
         ck_assert_uint_eq(count(&o, LOST), 0);
     }
     fixture_free(&f);
 }
 
-/* At most the touched record is lost, wherever the flip is, with or without proof. i = a pattern. */
+/* At most the touched record is lost, wherever the flip is, with or without proof. i = a pattern.
+ */
 TEST(every_byte_flip)
 {
     static const uint8_t patterns[] = {0x01, 0x80, 0xff};
@@ -361,7 +372,8 @@ TEST(every_byte_flip)
         for (unsigned proof = 0; proof < 2; proof++) {
             struct outcome o = scan(&f, proof != 0 ? BASE + 22 : 0);
             ck_assert_msg(!o.torn && o.corrupt == 0, "byte %zu", at);
-            ck_assert_msg(count(&o, READABLE) + count(&o, LOST) == 23 && count(&o, LOST) <= 1, "byte %zu", at);
+            ck_assert_msg(count(&o, READABLE) + count(&o, LOST) == 23 && count(&o, LOST) <= 1,
+                          "byte %zu", at);
             ck_assert_uint_eq(o.lost, count(&o, LOST));
         }
         f.file.p[at] = (char) (f.file.p[at] ^ patterns[i]);
@@ -484,7 +496,8 @@ TEST(search_is_bounded)
     fixture_free(&f);
 }
 
-/* A payload that holds a whole batch of this very segment, and its container's header is gone for good. */
+/* A payload that holds a whole batch of this very segment, and its container's header is gone for
+ * good. */
 TEST(batch_inside_a_message)
 {
     struct fixture f;
@@ -494,7 +507,8 @@ TEST(batch_inside_a_message)
     make(&f);
     size_t at = f.file.n;
     batch_open(&b, meta, sizeof(meta), body, sizeof(body), f.header.salt, f.next_seq);
-    ck_assert(batch_append(&b, STR("a"), STR_NONE, str_from(f.file.p + batch_at(&f, 0), f.batches[0].bytes), 9, 0));
+    ck_assert(batch_append(&b, STR("a"), STR_NONE,
+                           str_from(f.file.p + batch_at(&f, 0), f.batches[0].bytes), 9, 0));
     batch_seal(&b, BASE + 22, 1);
     buf_put(&f.file, meta, batch_meta_bytes(&b));
     buf_put(&f.file, body, batch_body_bytes(&b));

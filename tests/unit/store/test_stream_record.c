@@ -1,17 +1,21 @@
-/* The stream object's record: round trip, deltas against the changes in memory, rejects, flips, truncation. */
-#include "store/stream_record.h"
-
-#include <string.h>
-
+/* The stream object's record: round trip, deltas against the changes in memory, rejects, flips,
+ * truncation. */
 #include "lib/base/prng.h"
 #include "lib/base/varint.h"
+#include "store/stream_record.h"
 #include "tests/lib/runner.h"
 #include "tests/unit/store/guard.h"
 
+#include <string.h>
+
 static void make(struct stream_record *r)
 {
-    *r = (struct stream_record){.level = STORE_ASYNC, .first_seq = 10, .last_seq = 900, .last_ts = -5,
-                                .limits = {1, UINT64_MAX, 3, 4000000000000}, .next_segment = 1};
+    *r = (struct stream_record){.level = STORE_ASYNC,
+                                .first_seq = 10,
+                                .last_seq = 900,
+                                .last_ts = -5,
+                                .limits = {1, UINT64_MAX, 3, 4000000000000},
+                                .next_segment = 1};
     memset(r->uuid, 0x5a, 16);
     buf_puts(&r->name, "ORDERS");
     buf_puts(&r->config, "{\"any\":\"thing\"}");
@@ -43,11 +47,14 @@ static bool same_set(const struct seqset *a, const struct seqset *b)
 
 static bool same(const struct stream_record *a, const struct stream_record *b)
 {
-    return memcmp(a->uuid, b->uuid, 16) == 0 && a->level == b->level && str_eq(buf_str(&a->name), buf_str(&b->name)) &&
-           str_eq(buf_str(&a->config), buf_str(&b->config)) && memcmp(&a->limits, &b->limits, sizeof(a->limits)) == 0 &&
-           a->first_seq == b->first_seq && a->last_seq == b->last_seq && a->last_ts == b->last_ts &&
-           same_set(&a->removed, &b->removed) && same_set(&a->lost, &b->lost) && same_set(&a->erase, &b->erase) &&
-           a->lost_msgs == b->lost_msgs && a->lost_bytes == b->lost_bytes && a->nsegments == b->nsegments &&
+    return memcmp(a->uuid, b->uuid, 16) == 0 && a->level == b->level &&
+           str_eq(buf_str(&a->name), buf_str(&b->name)) &&
+           str_eq(buf_str(&a->config), buf_str(&b->config)) &&
+           memcmp(&a->limits, &b->limits, sizeof(a->limits)) == 0 && a->first_seq == b->first_seq &&
+           a->last_seq == b->last_seq && a->last_ts == b->last_ts &&
+           same_set(&a->removed, &b->removed) && same_set(&a->lost, &b->lost) &&
+           same_set(&a->erase, &b->erase) && a->lost_msgs == b->lost_msgs &&
+           a->lost_bytes == b->lost_bytes && a->nsegments == b->nsegments &&
            memcmp(a->segments, b->segments, a->nsegments * sizeof(*a->segments)) == 0 &&
            a->next_segment == b->next_segment;
 }
@@ -88,7 +95,8 @@ TEST(purge_drops_what_lies_below)
     stream_record_deinit(&r);
 }
 
-/* Random changes: the record that had the deltas applied equals the one that was changed directly. */
+/* Random changes: the record that had the deltas applied equals the one that was changed directly.
+ */
 TEST(deltas_equal_changes)
 {
     struct stream_record r, other = {0}, third = {0};
@@ -100,18 +108,37 @@ TEST(deltas_equal_changes)
     stream_record_encode(&r, &full);
     ck_assert_int_eq(stream_record_decode(&other, buf_str(&full)), ERR_OK);
     for (unsigned k = 0; k < 200; k++) {
-        uint64_t first = 1 + prng_below(&rng, 3000), last = first + prng_below(&rng, 4), ts = prng_below(&rng, 1000);
+        uint64_t first = 1 + prng_below(&rng, 3000), last = first + prng_below(&rng, 4),
+                 ts = prng_below(&rng, 1000);
         switch (prng_below(&rng, 9)) {
-        case 0: stream_record_remove(&r, first, last); stream_delta_remove(&delta, first, last); break;
-        case 1: stream_record_purge(&r, first / 8 + k); stream_delta_purge(&delta, first / 8 + k); break;
-        case 2: stream_record_lose(&r, first, last, 9); stream_delta_lose(&delta, first, last, 9); break;
+        case 0:
+            stream_record_remove(&r, first, last);
+            stream_delta_remove(&delta, first, last);
+            break;
+        case 1:
+            stream_record_purge(&r, first / 8 + k);
+            stream_delta_purge(&delta, first / 8 + k);
+            break;
+        case 2:
+            stream_record_lose(&r, first, last, 9);
+            stream_delta_lose(&delta, first, last, 9);
+            break;
         case 3:
             stream_record_durable(&r, first, (int64_t) ts - 500);
             stream_delta_durable(&delta, first, (int64_t) ts - 500);
             break;
-        case 4: stream_record_add_segment(&r, first, first); stream_delta_add_segment(&delta, first, first); break;
-        case 5: stream_record_release_segment(&r, first); stream_delta_release_segment(&delta, first); break;
-        case 6: r.limits.max_msgs = first; stream_delta_limits(&delta, &r.limits); break;
+        case 4:
+            stream_record_add_segment(&r, first, first);
+            stream_delta_add_segment(&delta, first, first);
+            break;
+        case 5:
+            stream_record_release_segment(&r, first);
+            stream_delta_release_segment(&delta, first);
+            break;
+        case 6:
+            r.limits.max_msgs = first;
+            stream_delta_limits(&delta, &r.limits);
+            break;
         case 7:
             buf_putc(&r.config, 'x');
             stream_delta_config(&delta, buf_str(&r.config));
@@ -129,7 +156,8 @@ TEST(deltas_equal_changes)
         stream_record_check(&r);
         if (prng_below(&rng, 3) == 0) { /* several changes in one delta */
             ck_assert_int_eq(stream_record_apply(&other, buf_str(&delta)), ERR_OK);
-            ck_assert_int_eq(stream_record_apply(&other, buf_str(&delta)), ERR_OK); /* twice is once */
+            ck_assert_int_eq(stream_record_apply(&other, buf_str(&delta)), ERR_OK); /* twice is once
+                                                                                     */
             buf_clear(&delta);
             ck_assert(same(&r, &other));
         }
@@ -165,7 +193,8 @@ TEST(erase_is_kept)
     stream_record_deinit(&again);
 }
 
-/* Any flip, any truncation: some error or some other record, but sound, and nothing read out of bounds. */
+/* Any flip, any truncation: some error or some other record, but sound, and nothing read out of
+ * bounds. */
 TEST(flips_and_truncation_stay_sound)
 {
     struct stream_record r;
@@ -210,7 +239,10 @@ static const struct {
     {"number cut off", "\x06\x01\x87", 3, ERR_CORRUPT},
     {"number missing", "\x08\x01\x07", 3, ERR_CORRUPT},
     {"one number too many", "\x06\x02\x07\x07", 4, ERR_CORRUPT},
-    {"uuid in a delta", "\x01\x10" "0123456789abcdef", 18, ERR_CORRUPT},
+    {"uuid in a delta",
+     "\x01\x10"
+     "0123456789abcdef",
+     18, ERR_CORRUPT},
     {"name in a delta", "\x02\x01x", 3, ERR_CORRUPT},
     {"range from 0", "\x08\x02\x00\x05", 4, ERR_CORRUPT},
     {"range overflows", "\x08\x0b\x05\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 13, ERR_CORRUPT},
@@ -246,7 +278,8 @@ TEST(full_records_refused)
     stream_record_deinit(&r);
     ck_assert_int_eq(stream_record_decode(&r, STR("\x01\x01\x01x")), ERR_CORRUPT); /* short UUID */
     stream_record_deinit(&r);
-    ck_assert_int_eq(stream_record_decode(&r, STR("\x01\x0e\x01\x01")), ERR_CORRUPT); /* a delta's change */
+    ck_assert_int_eq(stream_record_decode(&r, STR("\x01\x0e\x01\x01")), ERR_CORRUPT); /* a delta's
+                                                                                         change */
     stream_record_deinit(&r);
 }
 

@@ -1,16 +1,16 @@
 /* store.meta: round trip, every flip, every length, versions; salts and UUIDs. */
-#include "store/superblock.h"
-
-#include <string.h>
-
 #include "lib/base/bytes.h"
 #include "lib/base/crc32c.h"
+#include "store/superblock.h"
 #include "tests/lib/runner.h"
 #include "tests/unit/store/guard.h"
 
+#include <string.h>
+
 static void make(uint8_t out[SUPERBLOCK_BYTES])
 {
-    struct superblock sb = {.version = STORE_FORMAT_VERSION, .created = 12345, .writer = "midge 0.1.0"};
+    struct superblock sb = {
+        .version = STORE_FORMAT_VERSION, .created = 12345, .writer = "midge 0.1.0"};
 
     memset(sb.uuid, 0xab, 16);
     superblock_encode(&sb, out);
@@ -103,22 +103,25 @@ TEST(unknown_features)
 TEST(salts_differ)
 {
     uint8_t a[16] = {1}, b[16] = {2};
-    uint32_t salts[] = {
-        store_salt_segment(a, b, 1, 0), store_salt_segment(a, b, 2, 0), store_salt_segment(a, b, 1, 1),
-        store_salt_segment(b, a, 1, 0), store_salt_log(a, 1, 0, 0), store_salt_log(a, 1, 0, 1),
-        store_salt_log(a, 1, 1, 0), store_salt_log(a, 2, 0, 0), store_salt_log(b, 1, 0, 0)};
+    uint32_t salts[] = {store_salt_segment(a, b, 1, 0), store_salt_segment(a, b, 2, 0),
+                        store_salt_segment(a, b, 1, 1), store_salt_segment(b, a, 1, 0),
+                        store_salt_log(a, 1, 0, 0),     store_salt_log(a, 1, 0, 1),
+                        store_salt_log(a, 1, 1, 0),     store_salt_log(a, 2, 0, 0),
+                        store_salt_log(b, 1, 0, 0)};
     unsigned n = sizeof(salts) / sizeof(salts[0]);
 
     for (unsigned x = 0; x < n; x++)
         for (unsigned y = 0; y < x; y++)
             ck_assert_uint_ne(salts[x], salts[y]);
     for (uint64_t number = 1; number < 1000; number++)
-        ck_assert_uint_ne(store_salt_segment(a, b, number, 0), store_salt_segment(a, b, number + 1, 0));
+        ck_assert_uint_ne(store_salt_segment(a, b, number, 0),
+                          store_salt_segment(a, b, number + 1, 0));
 }
 
 TEST(uuid_text)
 {
-    static const char *const bad[] = {"", "0", "0123456789abcdef0123456789abcdeg", "0123456789ABCDEF0123456789abcdef",
+    static const char *const bad[] = {"", "0", "0123456789abcdef0123456789abcdeg",
+                                      "0123456789ABCDEF0123456789abcdef",
                                       "0123456789abcdef0123456789abcdef0"};
     uint8_t uuid[16], again[16];
     char text[33];
@@ -133,8 +136,10 @@ TEST(uuid_text)
 }
 
 static const struct runner_case cases[] = {
-    RUN(round_trip),  RUN(every_byte_flip), RUN(every_length), RUN(newer_version_explains_itself),
-    RUN(unknown_features), RUN(salts_differ), RUN(uuid_text),
+    RUN(round_trip),       RUN(every_byte_flip),
+    RUN(every_length),     RUN(newer_version_explains_itself),
+    RUN(unknown_features), RUN(salts_differ),
+    RUN(uuid_text),
 };
 
 RUNNER_MAIN("store/superblock", cases)
