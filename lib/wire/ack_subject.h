@@ -16,12 +16,12 @@
 #ifndef WIRE_ACK_SUBJECT_H
 #define WIRE_ACK_SUBJECT_H
 
+#include "lib/base/fmt.h"
+#include "lib/base/str.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "lib/base/fmt.h"
-#include "lib/base/str.h"
 
 struct ack_info {
     uint64_t delivered; /* how many times this message was delivered, from 1 */

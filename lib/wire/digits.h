@@ -8,11 +8,11 @@
 #ifndef WIRE_DIGITS_H
 #define WIRE_DIGITS_H
 
-#include <stdbool.h>
-#include <stddef.h>
-
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
+
+#include <stdbool.h>
+#include <stddef.h>
 
 #define DIGITS_ZEROS UINT64_C(0x3030303030303030)
 
@@ -52,13 +52,12 @@ static inline unsigned digits_put_short(char *out, uint32_t v)
     return 8 - zeros;
 }
 
-/* Writes v; stores at most max(length, 8) bytes. Returns the length. */
-static inline unsigned digits_put(char *out, uint64_t v)
+/* Writes v >= 10^8. */
+static inline unsigned digits_put_long(char *out, uint64_t v)
 {
     const uint64_t base = 100000000;
-    unsigned n = 0;
-    if (v < base) return digits_put_short(out, (uint32_t) v);
     uint64_t top = v / base;
+    unsigned n;
     if (top < base) {
         n = digits_put_short(out, (uint32_t) top);
     } else {
@@ -70,26 +69,52 @@ static inline unsigned digits_put(char *out, uint64_t v)
     return n + 8;
 }
 
+/* Writes v; stores at most max(length, 8) bytes. Returns the length. */
+static inline __attribute__((always_inline)) unsigned digits_put(char *out, uint64_t v)
+{
+    if (v < 10) {
+        *out = (char) ('0' + v);
+        return 1;
+    }
+    return v < 100000000 ? digits_put_short(out, (uint32_t) v) : digits_put_long(out, v);
+}
+
+/* The word of the n <= 8 digits that end at `end`, with zeros in front. */
+static inline uint64_t digits_load(const char *end, size_t n)
+{
+    unsigned shift = (unsigned) (64 - 8 * n) & 63;
+    return (get_u64(end - 8) ^ DIGITS_ZEROS) >> shift << shift;
+}
+
+/* digits_read for n > 8. */
+static inline bool digits_read_long(const char *end, size_t n, uint64_t *out)
+{
+    const uint64_t base = 100000000;
+    uint64_t top = n > 16 ? digits_load(end - 16, n - 16) : 0;
+    uint64_t mid = digits_load(end - 8, n > 16 ? 8 : n - 8), low = digits_load(end, 8);
+    if (n > 20 || digits_bad(top) || digits_bad(mid) || digits_bad(low))
+        return false;
+    uint64_t high = digits_value(top) * base + digits_value(mid);
+    uint64_t tail = digits_value(low);
+    *out = high * base + tail;
+    return n < 20 || high <= (UINT64_MAX - tail) / base;
+}
+
 /* The n digits that end at `end` as a number. The 7 bytes before the digits must be readable,
  * whatever they are. False when n is 0 or above 20, when a byte is no digit, or when the number
  * does not fit. */
-static inline bool digits_read(const char *end, size_t n, uint64_t *out)
+static inline __attribute__((always_inline)) bool digits_read(const char *end, size_t n,
+                                                              uint64_t *out)
 {
-    const uint64_t base = 100000000;
-    size_t first = n % 8 == 0 ? 8 : n % 8; /* digits of the first word */
-    unsigned shift = (unsigned) (64 - 8 * first);
-    if (n == 0 || n > 20) return false;
-    uint64_t word = (get_u64(end - n + first - 8) ^ DIGITS_ZEROS) >> shift << shift;
-    bool bad = digits_bad(word);
-    uint64_t v = digits_value(word);
-    for (size_t left = n - first; left > 0; left -= 8) {
-        uint64_t more = get_u64(end - left) ^ DIGITS_ZEROS;
-        bad |= digits_bad(more);
-        if (UNLIKELY(n == 20) && v > (UINT64_MAX - digits_value(more)) / base) return false;
-        v = v * base + digits_value(more);
+    if (n > 8)
+        return digits_read_long(end, n, out);
+    if (n == 1) {
+        *out = (unsigned char) end[-1] - (uint64_t) '0';
+        return *out <= 9;
     }
-    *out = v;
-    return !bad;
+    uint64_t word = digits_load(end, n);
+    *out = digits_value(word);
+    return n != 0 && !digits_bad(word);
 }
 
 #endif

@@ -82,11 +82,15 @@ static bool is_blank(char c)
 static enum nats_line match_verb(const struct verb_rule *rule, struct str s)
 {
     for (size_t i = 0; i < rule->n; i++) {
-        if (i == s.n) return NATS_LINE_CUT;
-        if (upper(s.p[i]) != rule->text[i]) return NATS_LINE_ERROR;
+        if (i == s.n)
+            return NATS_LINE_CUT;
+        if (upper(s.p[i]) != rule->text[i])
+            return NATS_LINE_ERROR;
     }
-    if (!rule->blank) return NATS_LINE_OK;
-    if (s.n == rule->n) return NATS_LINE_CUT;
+    if (!rule->blank)
+        return NATS_LINE_OK;
+    if (s.n == rule->n)
+        return NATS_LINE_CUT;
     return is_blank(s.p[rule->n]) ? NATS_LINE_OK : NATS_LINE_ERROR;
 }
 
@@ -96,13 +100,15 @@ static enum nats_line find_verb(struct str s, enum nats_role role, enum nats_ver
     unsigned from = role == NATS_ROLE_SERVER ? FROM_C : FROM_S;
     enum nats_line best = NATS_LINE_ERROR;
     for (unsigned i = 0; i < NATS_VERBS; i++) {
-        if ((rules[i].from & from) == 0) continue;
+        if ((rules[i].from & from) == 0)
+            continue;
         enum nats_line found = match_verb(&rules[i], s);
         if (found == NATS_LINE_OK) {
             *verb = (enum nats_verb) i;
             return NATS_LINE_OK;
         }
-        if (found == NATS_LINE_CUT) best = NATS_LINE_CUT;
+        if (found == NATS_LINE_CUT)
+            best = NATS_LINE_CUT;
     }
     return best;
 }
@@ -110,10 +116,12 @@ static enum nats_line find_verb(struct str s, enum nats_role role, enum nats_ver
 bool nats_read_size(struct str digits, uint32_t *out)
 {
     uint32_t size = 0;
-    if (digits.n == 0 || digits.n > 9) return false;
+    if (digits.n == 0 || digits.n > 9)
+        return false;
     for (size_t i = 0; i < digits.n; i++) {
         unsigned digit = (unsigned char) digits.p[i] - (unsigned) '0';
-        if (digit > 9) return false;
+        if (digit > 9)
+            return false;
         size = size * 10 + digit;
     }
     *out = size;
@@ -130,10 +138,12 @@ static unsigned split(struct str args, struct str tokens[TOKENS_MAX])
             at++;
         size_t start = at;
         while (at < args.n && !is_blank(args.p[at])) {
-            if (args.p[at] == '\r') return 0;
+            if (args.p[at] == '\r')
+                return 0;
             at++;
         }
-        if (at == start) break;
+        if (at == start)
+            break;
         tokens[count++] = (struct str){args.p + start, at - start};
     }
     return count;
@@ -142,7 +152,8 @@ static unsigned split(struct str args, struct str tokens[TOKENS_MAX])
 static enum nats_error read_body_size(const struct nats_parser *p, struct nats_op *op, uint32_t n)
 {
     op->body = (struct str){NULL, n};
-    if (p->max_payload != NATS_NO_LIMIT && n > p->max_payload) return NATS_ERROR_PAYLOAD;
+    if (p->max_payload != NATS_NO_LIMIT && n > p->max_payload)
+        return NATS_ERROR_PAYLOAD;
     return NATS_ERROR_NONE;
 }
 
@@ -179,7 +190,8 @@ static enum nats_error read_header_message(const struct nats_parser *p, struct n
         return sids == 0 ? NATS_ERROR_HPUB_HEADER : NATS_ERROR_HMSG_SIZE;
     if (!nats_read_size(tokens[count - 1], &total))
         return sids == 0 ? NATS_ERROR_HPUB_TOTAL : NATS_ERROR_HMSG_SIZE;
-    if (op->header_n > total) return sids == 0 ? NATS_ERROR_HPUB_ORDER : NATS_ERROR_HMSG_SIZE;
+    if (op->header_n > total)
+        return sids == 0 ? NATS_ERROR_HPUB_ORDER : NATS_ERROR_HMSG_SIZE;
     return read_body_size(p, op, total);
 }
 
@@ -187,7 +199,8 @@ static enum nats_error read_sub(struct nats_op *op)
 {
     struct str tokens[TOKENS_MAX];
     unsigned count = split(op->args, tokens);
-    if (count != 2 && count != 3) return NATS_ERROR_SUB_ARGS;
+    if (count != 2 && count != 3)
+        return NATS_ERROR_SUB_ARGS;
     op->subject = tokens[0];
     op->queue = count == 3 ? tokens[1] : STR_NONE;
     op->sid = tokens[count - 1];
@@ -198,9 +211,11 @@ static enum nats_error read_unsub(struct nats_op *op)
 {
     struct str tokens[TOKENS_MAX];
     unsigned count = split(op->args, tokens);
-    if (count != 1 && count != 2) return NATS_ERROR_UNSUB_ARGS;
+    if (count != 1 && count != 2)
+        return NATS_ERROR_UNSUB_ARGS;
     op->sid = tokens[0];
-    if (count == 1 || !nats_read_size(tokens[1], &op->max)) op->max = 0;
+    if (count == 1 || !nats_read_size(tokens[1], &op->max))
+        op->max = 0;
     return NATS_ERROR_NONE;
 }
 
@@ -236,7 +251,8 @@ static enum nats_error read_args(const struct nats_parser *p, struct nats_op *op
 static bool line_fits(const struct nats_parser *p, const struct verb_rule *rule, struct str line)
 {
     size_t n = line.n - rule->n;
-    if (n > 0 && is_blank(line.p[rule->n])) n--;
+    if (n > 0 && is_blank(line.p[rule->n]))
+        n--;
     return n <= p->max_control_line;
 }
 
@@ -275,7 +291,8 @@ enum nats_line nats_line_read(const struct nats_parser *p, struct str s, size_t 
         *error = NATS_ERROR_CONTROL_LINE;
         return NATS_LINE_ERROR;
     }
-    if (lf == NULL) return NATS_LINE_CUT;
+    if (lf == NULL)
+        return NATS_LINE_CUT;
     op->verb = (uint8_t) verb;
     op->args = args_of(&rules[verb], line);
     *line_n = (size_t) (lf - s.p) + 1;

@@ -30,11 +30,11 @@
 #ifndef WIRE_NATS_PARSE_H
 #define WIRE_NATS_PARSE_H
 
+#include "lib/base/str.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "lib/base/str.h"
 
 /* A cut body of this size or more is collected by the caller; a smaller one is copied into the
  * parser's buffer, and again into wherever it goes: 16 KiB cost 0.3 us each time. */
@@ -106,7 +106,6 @@ struct nats_parser {
     bool connect_only; /* only CONNECT is allowed, anything else is NOT_CONNECT; false after init */
     uint8_t role;      /* enum nats_role */
     uint8_t error;     /* enum nats_error once NATS_PARSE_ERROR was returned */
-    uint32_t last_n;
     struct nats_partial *partial; /* the beginning of a cut operation, else NULL */
 };
 

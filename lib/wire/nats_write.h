@@ -10,11 +10,11 @@
 #ifndef WIRE_NATS_WRITE_H
 #define WIRE_NATS_WRITE_H
 
-#include <stddef.h>
-#include <stdint.h>
-
 #include "lib/base/fmt.h"
 #include "lib/base/str.h"
+
+#include <stddef.h>
+#include <stdint.h>
 
 #define NATS_WRITE_SLACK 16u
 #define NATS_SIZE_DIGITS 10u /* of a 32-bit size */

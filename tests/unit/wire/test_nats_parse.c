@@ -1,9 +1,9 @@
 /* What the parser takes and refuses, by tables. Each line goes in whole and byte by byte. */
-#include <stdio.h>
-
 #include "lib/base/mem.h"
 #include "tests/lib/runner.h"
 #include "tests/unit/wire/transcript.h"
+
+#include <stdio.h>
 
 static const struct nats_limits limits = {.max_control_line = 64, .max_payload = 1000};
 
@@ -113,7 +113,9 @@ static const struct row server_rejects[] = {
     {"HPUB a 0000000005 5\r\n", "error: processHeaderPub Bad or Missing Header Size\n"},
     {"HPUB a 5 x\r\n", "error: processHeaderPub Bad or Missing Total Size\n"},
     {"HPUB a 6 5\r\n", "error: processHeaderPub Header Size larger then TotalSize\n"},
+    {"HPUB a 6 5\r\nhello\r\n", "error: processHeaderPub Header Size larger then TotalSize\n"},
     {"HPUB a 2 2\r\nhi\n", UNKNOWN},
+    {"PUB a 2\rxhi\r\n", PUB_ARGS},
     {"SUB a\r\n", "error: processSub Parse Error\n"},
     {"SUB a b c d\r\n", "error: processSub Parse Error\n"},
     {"SUB \r\n", "error: processSub Parse Error\n"},
@@ -332,6 +334,24 @@ TEST(no_limit_on_payload)
     nats_parser_deinit(&p);
 }
 
+/* The body is there, but may not be. */
+TEST(a_whole_body_over_the_limit)
+{
+    static const char *const lines[] = {"PUB a 1001\r\n", "HPUB a 5 1001\r\n"};
+    for (size_t k = 0; k < 2; k++) {
+        struct transcript t;
+        char in[1200];
+        memset(in, 'x', sizeof(in));
+        memcpy(in, lines[k], strlen(lines[k]));
+        memcpy(in + strlen(lines[k]) + 1001, "\r\n", 2);
+        transcript_init(&t, NATS_ROLE_SERVER, limits);
+        ck_assert(!transcript_feed(&t, in, sizeof(in)));
+        ck_assert_int_eq(t.parser.error, NATS_ERROR_PAYLOAD);
+        ck_assert_uint_eq(t.ops, 0);
+        transcript_deinit(&t);
+    }
+}
+
 TEST(a_cut_line_keeps_no_more_than_the_limit)
 {
     struct transcript t;
@@ -416,6 +436,7 @@ static const struct runner_case cases[] = {
     RUN(an_error_shows_the_arguments),
     RUN(limits_may_change_between_operations),
     RUN(no_limit_on_payload),
+    RUN(a_whole_body_over_the_limit),
     RUN(a_cut_line_keeps_no_more_than_the_limit),
     RUN(an_idle_parser_owns_no_memory),
     RUN(short_memory_is_an_error),

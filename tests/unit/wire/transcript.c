@@ -1,9 +1,9 @@
 #include "tests/unit/wire/transcript.h"
 
-#include <stdlib.h>
-
 #include "lib/base/assert.h"
 #include "lib/base/mem.h"
+
+#include <stdlib.h>
 
 void transcript_init(struct transcript *t, enum nats_role role, struct nats_limits limits)
 {
@@ -106,7 +106,8 @@ static bool run(struct transcript *t, struct str in)
 
 bool transcript_feed(struct transcript *t, const char *bytes, size_t n)
 {
-    if (t->parser.error != NATS_ERROR_NONE) return false;
+    if (t->parser.error != NATS_ERROR_NONE)
+        return false;
     char *piece = mem_alloc(n + (n == 0));
     memcpy(piece, bytes, n);
     bool good = run(t, str_from(piece, n));
