@@ -1,14 +1,14 @@
 /*
- * fs.c - the blocking file calls of io.h over whichever file system stands behind the door, and the one
- * composition that every caller needs: replacing a small file.
+ * fs.c - the blocking file calls of io.h over whichever file system stands behind the door, and the
+ * one composition that every caller needs: replacing a small file.
  */
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
-
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "lib/io/io_backend.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 struct io_fs *io_fs(struct io *io)
 {
@@ -80,7 +80,8 @@ int fs_sync_dir(struct io_fs *fs, const char *path)
     return fs->ops->sync_dir(fs, path);
 }
 
-int fs_list(struct io_fs *fs, const char *path, void (*each)(void *ctx, const char *name), void *ctx)
+int fs_list(struct io_fs *fs, const char *path, void (*each)(void *ctx, const char *name),
+            void *ctx)
 {
     return fs->ops->list(fs, path, each, ctx);
 }

@@ -1,23 +1,24 @@
 /*
- * io.c - the part of the door that is the same for every backend: rules of submitting, the queue of completed
- * operations, timers, and what happens in which order inside io_poll.
+ * io.c - the part of the door that is the same for every backend: rules of submitting, the queue of
+ * completed operations, timers, and what happens in which order inside io_poll.
  *
- * An operation is idle (kind 0), waiting (with the backend) or ready (on io->ready). It leaves ready only
- * through deliver(), which makes it idle before it calls done, so that done may submit it again or free it.
+ * An operation is idle (kind 0), waiting (with the backend) or ready (on io->ready). It leaves
+ * ready only through deliver(), which makes it idle before it calls done, so that done may submit
+ * it again or free it.
  *
- * One iteration: the backend submits, waits and completes; both clocks are read; due timers fire; then done is
- * called for everything that was ready at that point. What callbacks complete on the spot (a cancelled
- * operation, a close) is delivered by the next iteration, which then does not wait. So a callback never runs
- * inside a submit, and one iteration always ends.
+ * One iteration: the backend submits, waits and completes; both clocks are read; due timers fire;
+ * then done is called for everything that was ready at that point. What callbacks complete on the
+ * spot (a cancelled operation, a close) is delivered by the next iteration, which then does not
+ * wait. So a callback never runs inside a submit, and one iteration always ends.
  */
 #include "lib/io/io.h"
+
+#include "lib/base/mem.h"
+#include "lib/io/io_backend.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "lib/base/mem.h"
-#include "lib/io/io_backend.h"
 
 void io_op_init(struct io_op *op, void (*done)(struct io_op *op))
 {
@@ -257,7 +258,8 @@ static unsigned deliver(struct io *io, struct io_op *op)
     return 1;
 }
 
-/* How long the backend may wait: not at all with something to deliver, else until the next timer. */
+/* How long the backend may wait: not at all with something to deliver, else until the next timer.
+ */
 static uint64_t wait_bound(struct io *io, uint64_t max_wait_ns)
 {
     uint64_t next;
@@ -406,7 +408,8 @@ void io_recv(struct io *io, struct io_op *op, struct io_sock *sock)
     io->ops->submit(io, op);
 }
 
-void io_send(struct io *io, struct io_op *op, struct io_sock *sock, const struct iovec *iov, unsigned n)
+void io_send(struct io *io, struct io_op *op, struct io_sock *sock, const struct iovec *iov,
+             unsigned n)
 {
     ASSERT(!sock->listener && sock->send == NULL && !sock->fin && n <= IO_IOV_MAX);
     begin_sock(io, op, IO_SEND, sock);
@@ -458,8 +461,8 @@ void io_commit(struct io *io, struct io_op *op, struct io_file *file, const stru
     io->ops->submit(io, op);
 }
 
-void io_write(struct io *io, struct io_op *op, struct io_file *file, const struct iovec *iov, unsigned n,
-              uint64_t offset)
+void io_write(struct io *io, struct io_op *op, struct io_file *file, const struct iovec *iov,
+              unsigned n, uint64_t offset)
 {
     begin_file(io, op, IO_WRITE, file, iov, n, offset);
     io->ops->submit(io, op);

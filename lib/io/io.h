@@ -1,31 +1,35 @@
 /*
  * io.h - the one door to sockets, files, threads, clocks and randomness.
  *
- * Style: completions. Submitting never fails and never calls back; every operation completes exactly once,
- * by op->done from io_poll on the loop's own thread. The owner embeds the struct io_op and may reuse or free
- * it in or after done. Cancelled operations and operations on a closed object complete too (-ECANCELED).
+ * Style: completions. Submitting never fails and never calls back; every operation completes
+ * exactly once, by op->done from io_poll on the loop's own thread. The owner embeds the struct
+ * io_op and may reuse or free it in or after done. Cancelled operations and operations on a closed
+ * object complete too (-ECANCELED).
  *
- * Three implementations pass one conformance suite (tests/unit/io/conformance.c): io_uring, libevent's
- * readiness turned into completions, and the deterministic simulator (tests/sim/io_sim.c). Nothing of a
- * backend (links, multishot, provided buffers, readiness) is visible here.
+ * Three implementations pass one conformance suite (tests/unit/io/conformance.c): io_uring,
+ * libevent's readiness turned into completions, and the deterministic simulator
+ * (tests/sim/io_sim.c). Nothing of a backend (links, multishot, provided buffers, readiness) is
+ * visible here.
  *
- * Threads: one struct io belongs to one thread; only io_wake may be called from others. Blocking file calls
- * (io_fs_*) are for io_work functions, for start-up and for shutdown, never for a running loop.
+ * Threads: one struct io belongs to one thread; only io_wake may be called from others. Blocking
+ * file calls (io_fs_*) are for io_work functions, for start-up and for shutdown, never for a
+ * running loop.
  *
- * Time: io_now and io_wall are set once per iteration. Errors: op->res and return values are negative errno.
+ * Time: io_now and io_wall are set once per iteration. Errors: op->res and return values are
+ * negative errno.
  */
 #ifndef IO_IO_H
 #define IO_IO_H
+
+#include "lib/base/list.h"
+#include "lib/base/log.h"
+#include "lib/base/wheel.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
-
-#include "lib/base/list.h"
-#include "lib/base/log.h"
-#include "lib/base/wheel.h"
 
 struct io;
 struct io_sock;
@@ -45,7 +49,7 @@ struct io_op {
 
     /* The backend's; do not touch between submit and done. */
     struct list link;
-    uint8_t kind;  /* 0 = idle */
+    uint8_t kind; /* 0 = idle */
     uint8_t state;
     uint16_t iovcnt;
     uint32_t len;
@@ -76,36 +80,39 @@ enum io_backend { IO_BACKEND_AUTO, IO_BACKEND_URING, IO_BACKEND_EVENT, IO_BACKEN
 struct io_config {
     enum io_backend backend;
     struct log *log;
-    unsigned commit_threads;  /* threads that write and sync; default 2 */
-    unsigned work_threads;    /* threads for io_work and io_read; default 2 */
-    size_t recv_bytes;        /* size of a lent receive buffer; default 256 KiB */
-    uint64_t spin_ns;         /* how long an iteration polls before it sleeps, adaptive upper bound */
-    unsigned files_open_max;  /* LRU of open descriptors; default 512 */
-    const char *congestion;   /* TCP congestion control of our sockets, as "cubic"; NULL = the system's */
-    int uring_errno;          /* tests: 0, or the errno with which opening io_uring shall fail */
+    unsigned commit_threads; /* threads that write and sync; default 2 */
+    unsigned work_threads;   /* threads for io_work and io_read; default 2 */
+    size_t recv_bytes;       /* size of a lent receive buffer; default 256 KiB */
+    uint64_t spin_ns; /* how long an iteration polls before it sleeps, adaptive upper bound */
+    unsigned files_open_max; /* LRU of open descriptors; default 512 */
+    const char *congestion;  /* TCP congestion control of our sockets, as "cubic"; NULL = the
+                                system's */
+    int uring_errno;         /* tests: 0, or the errno with which opening io_uring shall fail */
 };
 
 /* Fills in the defaults. */
 void io_config_init(struct io_config *config);
 
-/* Opens a loop, on any thread; the thread of the first io_poll is the loop's from then on. AUTO takes io_uring when the kernel gives it and else libevent, and logs which and why
- * ("io_uring_setup: Operation not permitted"); URING fails with a negative errno where it is not to be had. */
+/* Opens a loop, on any thread; the thread of the first io_poll is the loop's from then on. AUTO
+ * takes io_uring when the kernel gives it and else libevent, and logs which and why
+ * ("io_uring_setup: Operation not permitted"); URING fails with a negative errno where it is not to
+ * be had. */
 int io_open(const struct io_config *config, struct io **out);
 /* Nothing may be in flight and all sockets and files closed. */
 void io_close(struct io *io);
 const char *io_backend_name(const struct io *io);   /* "io_uring", "libevent", "simulator" */
 const char *io_backend_reason(const struct io *io); /* why this one, for the banner */
 
-/* One iteration: submits what was asked for, waits until something completes, a timer is due, io_wake was
- * called or max_wait_ns have passed (0 = do not wait), sets the clocks, fires timers, and calls done for all
- * that completed. Returns how many callbacks ran. */
+/* One iteration: submits what was asked for, waits until something completes, a timer is due,
+ * io_wake was called or max_wait_ns have passed (0 = do not wait), sets the clocks, fires timers,
+ * and calls done for all that completed. Returns how many callbacks ran. */
 unsigned io_poll(struct io *io, uint64_t max_wait_ns);
 
 /* Makes a waiting (or the next) io_poll return; any thread; cheap when the loop is not asleep. */
 void io_wake(struct io *io);
 
-uint64_t io_now(const struct io *io);  /* monotonic nanoseconds of this iteration */
-int64_t io_wall(const struct io *io);  /* nanoseconds since 1970 of this iteration */
+uint64_t io_now(const struct io *io); /* monotonic nanoseconds of this iteration */
+int64_t io_wall(const struct io *io); /* nanoseconds since 1970 of this iteration */
 /* Re-reads both clocks, for a callback that ran long. */
 void io_clock_update(struct io *io);
 /* Random bytes fit for secrets (the kernel's; the simulator: its seed). */
@@ -119,7 +126,8 @@ struct wheel *io_wheel(struct io *io);
 
 /* ---- sockets -------------------------------------------------------------------------------- */
 
-/* A socket as a number that any loop of this process can adopt: how the acceptor hands connections out. */
+/* A socket as a number that any loop of this process can adopt: how the acceptor hands connections
+ * out. */
 typedef int io_fd;
 
 struct io_addr {
@@ -127,36 +135,39 @@ struct io_addr {
     uint16_t port;
 };
 
-/* Binds and listens (SO_REUSEADDR, no SO_REUSEPORT); port 0 = any; *bound gets what it became. host may be a
- * name or numeric; resolves blocking: start-up only. */
+/* Binds and listens (SO_REUSEADDR, no SO_REUSEPORT); port 0 = any; *bound gets what it became. host
+ * may be a name or numeric; resolves blocking: start-up only. */
 int io_listen(struct io *io, const char *host, uint16_t port, int backlog, struct io_sock **out,
               struct io_addr *bound);
-/* Completes with res = an io_fd, TCP_NODELAY set. One accept at a time per listener. Without descriptors it
- * completes with -EMFILE or -ENFILE: the connection stays in the backlog, the caller retries by a timer. */
+/* Completes with res = an io_fd, TCP_NODELAY set. One accept at a time per listener. Without
+ * descriptors it completes with -EMFILE or -ENFILE: the connection stays in the backlog, the caller
+ * retries by a timer. */
 void io_accept(struct io *io, struct io_op *op, struct io_sock *listener);
-/* Completes with res = an io_fd. host is numeric or a name (resolved on a work thread, its addresses tried in
- * turn); copied. A name that does not resolve: -EHOSTUNREACH. */
+/* Completes with res = an io_fd. host is numeric or a name (resolved on a work thread, its
+ * addresses tried in turn); copied. A name that does not resolve: -EHOSTUNREACH. */
 void io_connect(struct io *io, struct io_op *op, const char *host, uint16_t port);
 /* Closes an io_fd that nobody adopted. */
 void io_fd_discard(struct io *io, io_fd fd);
 
 /* Makes the socket this loop's. Never fails for a valid io_fd. */
 struct io_sock *io_sock_open(struct io *io, io_fd fd);
-/* Cancels what is in flight on it (those operations complete first), closes, completes with 0; the socket is
- * gone just before done is called. */
+/* Cancels what is in flight on it (those operations complete first), closes, completes with 0; the
+ * socket is gone just before done is called. */
 void io_sock_close(struct io *io, struct io_op *op, struct io_sock *sock);
 /* Sends FIN after what was sent; receiving goes on. */
 void io_sock_shutdown(struct io *io, struct io_sock *sock);
 void io_sock_peer(const struct io_sock *sock, struct io_addr *out);
 void io_sock_local(const struct io_sock *sock, struct io_addr *out);
 
-/* Waits for data and lends a buffer: op->data[0..res) belongs to the callback until it returns. res = 0: the
- * peer closed its side. At most one per socket. No buffer is held while nothing arrives. */
+/* Waits for data and lends a buffer: op->data[0..res) belongs to the callback until it returns. res
+ * = 0: the peer closed its side. At most one per socket. No buffer is held while nothing arrives.
+ */
 void io_recv(struct io *io, struct io_op *op, struct io_sock *sock);
-/* Sends all of the vectors, or fails: res = all bytes, or a negative errno after which the stream is broken.
- * Vectors and bytes stay the caller's and unchanged until done; at most one send or splice per socket;
- * at most 1024 vectors. */
-void io_send(struct io *io, struct io_op *op, struct io_sock *sock, const struct iovec *iov, unsigned n);
+/* Sends all of the vectors, or fails: res = all bytes, or a negative errno after which the stream
+ * is broken. Vectors and bytes stay the caller's and unchanged until done; at most one send or
+ * splice per socket; at most 1024 vectors. */
+void io_send(struct io *io, struct io_op *op, struct io_sock *sock, const struct iovec *iov,
+             unsigned n);
 /* File to socket without passing through user space; same rules as io_send. */
 void io_splice(struct io *io, struct io_op *op, struct io_sock *sock, struct io_file *file,
                uint64_t offset, uint32_t len);
@@ -171,21 +182,22 @@ enum {
     IO_FILE_CREATE = 2, /* must not exist yet */
 };
 
-/* A file by path. The descriptor behind it opens on first use through the LRU; the object only names it. */
+/* A file by path. The descriptor behind it opens on first use through the LRU; the object only
+ * names it. */
 struct io_file *io_file_open(struct io *io, const char *path, unsigned flags);
 /* Nothing may be in flight on it. The descriptor closes on a work thread. */
 void io_file_close(struct io *io, struct io_file *file);
 
-/* Completes with the sum of bytes when they are durable (written and synced with everything written to the
- * file before), or a negative errno: then the contents of the range are unknown and the caller never writes
- * or syncs this file again. How it is done is the backend's business (measured: a blocking pool thread 84 us
- * for 64 KiB, a linked ring write + fsync 174 us). Several may be in flight on one file; they complete in
- * any order. At most 1024 vectors. */
+/* Completes with the sum of bytes when they are durable (written and synced with everything written
+ * to the file before), or a negative errno: then the contents of the range are unknown and the
+ * caller never writes or syncs this file again. How it is done is the backend's business (measured:
+ * a blocking pool thread 84 us for 64 KiB, a linked ring write + fsync 174 us). Several may be in
+ * flight on one file; they complete in any order. At most 1024 vectors. */
 void io_commit(struct io *io, struct io_op *op, struct io_file *file, const struct iovec *iov,
                unsigned n, uint64_t offset);
 /* Writes without durability: the sum of bytes or a negative errno. */
-void io_write(struct io *io, struct io_op *op, struct io_file *file, const struct iovec *iov, unsigned n,
-              uint64_t offset);
+void io_write(struct io *io, struct io_op *op, struct io_file *file, const struct iovec *iov,
+              unsigned n, uint64_t offset);
 /* Everything whose write completed before the submit becomes durable. */
 void io_sync(struct io *io, struct io_op *op, struct io_file *file);
 /* Reads up to len bytes; fewer only at the end of the file. */
@@ -196,12 +208,14 @@ void io_read(struct io *io, struct io_op *op, struct io_file *file, void *into, 
 
 struct io_work {
     struct io_op op;                   /* completes with res = 0 after run returned */
-    void (*run)(struct io_work *work); /* on a pool thread; owns what the caller lent it until done */
+    void (*run)(struct io_work *work); /* on a pool thread; owns what the caller lent it until done
+                                        */
     struct io_fs *fs;                  /* set before run: the blocking file calls */
 };
 
-/* At most 4096 in flight: one more completes with -EAGAIN without having run. They start in order of
- * submission, a few at a time. A cancelled one that had not started completes with -ECANCELED. */
+/* At most 4096 in flight: one more completes with -EAGAIN without having run. They start in order
+ * of submission, a few at a time. A cancelled one that had not started completes with -ECANCELED.
+ */
 void io_work_submit(struct io *io, struct io_work *work);
 
 /* Tries to stop an operation; it completes anyway, with -ECANCELED or with its result. */
@@ -214,7 +228,8 @@ struct io_fs *io_fs(struct io *io);
 
 typedef int fs_fd;
 
-fs_fd fs_open(struct io_fs *fs, const char *path, unsigned flags); /* IO_FILE_*; mode 0600; O_CLOEXEC */
+fs_fd fs_open(struct io_fs *fs, const char *path, unsigned flags); /* IO_FILE_*; mode 0600;
+                                                                      O_CLOEXEC */
 void fs_close(struct io_fs *fs, fs_fd fd);
 /* Whole transfers: loops over short ones; read returns fewer bytes only at the end of the file. */
 int64_t fs_read(struct io_fs *fs, fs_fd fd, void *into, size_t n, uint64_t offset);
@@ -222,7 +237,8 @@ int fs_write(struct io_fs *fs, fs_fd fd, const void *bytes, size_t n, uint64_t o
 int fs_sync(struct io_fs *fs, fs_fd fd);
 int64_t fs_size(struct io_fs *fs, fs_fd fd);
 int fs_truncate(struct io_fs *fs, fs_fd fd, uint64_t size);
-/* Reserves blocks [0, size) and extends the file; -ENOSPC here is the only place where it may occur. */
+/* Reserves blocks [0, size) and extends the file; -ENOSPC here is the only place where it may
+ * occur. */
 int fs_allocate(struct io_fs *fs, fs_fd fd, uint64_t size);
 int fs_rename(struct io_fs *fs, const char *from, const char *to);
 int fs_unlink(struct io_fs *fs, const char *path);
@@ -231,13 +247,14 @@ int fs_rmdir(struct io_fs *fs, const char *path);
 /* Makes creates, renames and unlinks in the directory durable. */
 int fs_sync_dir(struct io_fs *fs, const char *path);
 /* Calls each(ctx, name) for the entries except . and .., sorted by bytes. */
-int fs_list(struct io_fs *fs, const char *path, void (*each)(void *ctx, const char *name), void *ctx);
+int fs_list(struct io_fs *fs, const char *path, void (*each)(void *ctx, const char *name),
+            void *ctx);
 /* An exclusive lock on the open file: 0 or -EWOULDBLOCK. Released by fs_close. */
 int fs_lock(struct io_fs *fs, fs_fd fd);
 /* Bytes that can still be allocated for this path's file system. */
 int64_t fs_free_bytes(struct io_fs *fs, const char *path);
-/* Writes a small file so that after a crash either the old or the new contents are there: temporary name,
- * sync, rename, directory sync. */
+/* Writes a small file so that after a crash either the old or the new contents are there: temporary
+ * name, sync, rename, directory sync. */
 int fs_replace(struct io_fs *fs, const char *path, const void *bytes, size_t n);
 
 /* ---- statistics ----------------------------------------------------------------------------- */

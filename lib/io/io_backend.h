@@ -1,15 +1,16 @@
 /*
  * io_backend.h - what an implementation of io.h provides; for lib/io and tests/sim only.
  *
- * io.c owns what is the same everywhere: the rules of submitting (one receive and one send per socket, limits,
- * counting), the list of completed operations, timers, the order inside io_poll, statistics. A backend owns how
- * operations proceed. Its struct begins with struct io, its sockets with struct io_sock, its files with
- * struct io_file, its file system door with struct io_fs.
+ * io.c owns what is the same everywhere: the rules of submitting (one receive and one send per
+ * socket, limits, counting), the list of completed operations, timers, the order inside io_poll,
+ * statistics. A backend owns how operations proceed. Its struct begins with struct io, its sockets
+ * with struct io_sock, its files with struct io_file, its file system door with struct io_fs.
  *
- * Life of an operation: io.c fills it in (kind, state = IO_OP_WAITING) and calls ops->submit; the backend works
- * on it, may use `link`, `state` values from IO_OP_PRIVATE on, `off`, `len`, `iovcnt` and `ptr` as it likes, and
- * ends with io_complete(op, res) exactly once, at any time (also inside submit): that only queues it. io_poll
- * then sets kind = 0 and calls done. From io_complete on `link` and `state` are io.c's.
+ * Life of an operation: io.c fills it in (kind, state = IO_OP_WAITING) and calls ops->submit; the
+ * backend works on it, may use `link`, `state` values from IO_OP_PRIVATE on, `off`, `len`, `iovcnt`
+ * and `ptr` as it likes, and ends with io_complete(op, res) exactly once, at any time (also inside
+ * submit): that only queues it. io_poll then sets kind = 0 and calls done. From io_complete on
+ * `link` and `state` are io.c's.
  */
 #ifndef IO_IO_BACKEND_H
 #define IO_IO_BACKEND_H
@@ -22,19 +23,20 @@ enum io_kind {
     IO_CONNECT, /* arguments came with ops->connect; ptr is the backend's */
     IO_CLOSE,   /* sock */
     IO_RECV,    /* sock */
-    IO_SEND,    /* sock, ptr = iovec array, iovcnt, off = 0: bytes sent so far; len is the backend's */
-    IO_SPLICE,  /* sock, splice_from, off, len */
-    IO_COMMIT,  /* file, ptr = iovec array, iovcnt, off */
-    IO_WRITE,   /* the same */
-    IO_SYNC,    /* file */
-    IO_READ,    /* file, ptr = where to, len, off */
-    IO_WORK,    /* work */
+    IO_SEND, /* sock, ptr = iovec array, iovcnt, off = 0: bytes sent so far; len is the backend's */
+    IO_SPLICE, /* sock, splice_from, off, len */
+    IO_COMMIT, /* file, ptr = iovec array, iovcnt, off */
+    IO_WRITE,  /* the same */
+    IO_SYNC,   /* file */
+    IO_READ,   /* file, ptr = where to, len, off */
+    IO_WORK,   /* work */
 };
 
 enum {
     IO_OP_WAITING, /* submitted */
     IO_OP_READY,   /* completed, done not yet called */
-    IO_OP_LAZY,    /* as READY, but ops->before fills in res and data first, just before done is called */
+    IO_OP_LAZY, /* as READY, but ops->before fills in res and data first, just before done is called
+                 */
     IO_OP_PRIVATE, /* and above: the backend's own states of a waiting operation */
 };
 
@@ -43,8 +45,8 @@ struct io_ops {
     /* Frees everything including the struct io. Nothing is in flight, no socket or file is open. */
     void (*close)(struct io *io);
 
-    /* Submits, then waits at most wait_ns for one completion, wake-up or (wait_ns == 0) not at all, and calls
-     * io_complete for all that is complete. May return early for no reason. */
+    /* Submits, then waits at most wait_ns for one completion, wake-up or (wait_ns == 0) not at all,
+     * and calls io_complete for all that is complete. May return early for no reason. */
     void (*poll)(struct io *io, uint64_t wait_ns);
     void (*wake)(struct io *io); /* any thread */
     uint64_t (*monotonic)(struct io *io);
@@ -70,10 +72,11 @@ struct io_ops {
     /* The operation is in flight and not READY. LAZY ones too come here. */
     void (*cancel)(struct io *io, struct io_op *op);
 
-    /* Optional. An operation completed as IO_OP_LAZY is about to be delivered: set res and data and return
-     * true, or take it back (it waits again) and return false. */
+    /* Optional. An operation completed as IO_OP_LAZY is about to be delivered: set res and data and
+     * return true, or take it back (it waits again) and return false. */
     bool (*before)(struct io *io, struct io_op *op);
-    /* Optional. done of an IO_RECV returned; data, not NULL, is no longer lent. The operation may be gone. */
+    /* Optional. done of an IO_RECV returned; data, not NULL, is no longer lent. The operation may
+     * be gone. */
     void (*after)(struct io *io, uint8_t *data);
 };
 
@@ -138,9 +141,10 @@ struct io_fs {
     const struct io_fs_ops *ops;
 };
 
-/* For the open function of a backend, which sets config.backend's struct up: fills in the common part; clocks
- * are read through ops. */
-void io_setup(struct io *io, const struct io_ops *ops, const struct io_config *config, struct io_fs *fs);
+/* For the open function of a backend, which sets config.backend's struct up: fills in the common
+ * part; clocks are read through ops. */
+void io_setup(struct io *io, const struct io_ops *ops, const struct io_config *config,
+              struct io_fs *fs);
 /* For ops->close: frees what io_setup made. */
 void io_teardown(struct io *io);
 
@@ -149,8 +153,8 @@ void io_complete(struct io *io, struct io_op *op, int64_t res);
 /* Queues a waiting operation as IO_OP_LAZY. */
 void io_complete_lazy(struct io *io, struct io_op *op);
 
-/* The open functions of the backends of the kernel. io_uring_open returns a negative errno and writes the
- * failing call to `why` when there is no io_uring here. */
+/* The open functions of the backends of the kernel. io_uring_open returns a negative errno and
+ * writes the failing call to `why` when there is no io_uring here. */
 int io_event_open(const struct io_config *config, struct io **out);
 int io_uring_open(const struct io_config *config, struct io **out, char *why, size_t why_size);
 

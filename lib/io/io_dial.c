@@ -1,16 +1,17 @@
 /*
  * io_dial.c - connecting to a name or an address.
  *
- * A numeric host is tried at once. A name is resolved on a work thread; then its addresses are tried in order
- * until one answers, and the operation fails with the error of the last. Cancelled while the resolver runs (it
- * can not be stopped), the operation completes at once and the attempt is freed when the thread is back.
+ * A numeric host is tried at once. A name is resolved on a work thread; then its addresses are
+ * tried in order until one answers, and the operation fails with the error of the last. Cancelled
+ * while the resolver runs (it can not be stopped), the operation completes at once and the attempt
+ * is freed when the thread is back.
  */
+#include "lib/base/mem.h"
+#include "lib/io/io_host.h"
+
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
-
-#include "lib/base/mem.h"
-#include "lib/io/io_host.h"
 
 static void finish(struct dial *d, int64_t res)
 {

@@ -1,39 +1,42 @@
 /*
  * io_event.c - libevent's readiness turned into completions.
  *
- * Every socket is registered once, for reading and writing, edge-triggered; its event never changes until it
- * closes, so that a hot connection costs epoll_wait, recv and send and no epoll_ctl. What an edge said is kept in
- * flags of the socket:
+ * Every socket is registered once, for reading and writing, edge-triggered; its event never changes
+ * until it closes, so that a hot connection costs epoll_wait, recv and send and no epoll_ctl. What
+ * an edge said is kept in flags of the socket:
  *
- *   READABLE   an edge came, or the last receive filled its buffer: a receive is worth a try. A receive that got
- *              less than it had room for emptied the socket and clears the flag, the next edge sets it again;
- *              but an end of stream that was already there makes no further edge, so HUP keeps READABLE set.
- *   WRITABLE   nothing says that the socket is full. Cleared by EAGAIN, set by an edge.
- *   EDGE       a writing edge came since a splice's step began on its pool thread; that step's EAGAIN is old then.
+ *   READABLE   an edge came, or the last receive filled its buffer: a receive is worth a try. A
+ * receive that got less than it had room for emptied the socket and clears the flag, the next edge
+ * sets it again; but an end of stream that was already there makes no further edge, so HUP keeps
+ * READABLE set. WRITABLE   nothing says that the socket is full. Cleared by EAGAIN, set by an edge.
+ *   EDGE       a writing edge came since a splice's step began on its pool thread; that step's
+ * EAGAIN is old then.
  *
- * Receives complete lazily: io.c calls before() just ahead of the callback, and only there the bytes are read,
- * into the one buffer of the loop. So no socket owns a buffer, and the bytes are in the cache when the callback
- * looks at them. A try that finds nothing puts the operation back.
+ * Receives complete lazily: io.c calls before() just ahead of the callback, and only there the
+ * bytes are read, into the one buffer of the loop. So no socket owns a buffer, and the bytes are in
+ * the cache when the callback looks at them. A try that finds nothing puts the operation back.
  *
  * Sends are tried in the submit phase of the turn, then at each edge, until all is taken.
  *
- * The loop sleeps in event_base_loop, woken by an edge on the host's eventfd or by one libevent timer.
- * struct event is 128 bytes here, a whole socket 176 (plus 32 + 8 in libevent's tables).
+ * The loop sleeps in event_base_loop, woken by an edge on the host's eventfd or by one libevent
+ * timer. struct event is 128 bytes here, a whole socket 176 (plus 32 + 8 in libevent's tables).
  */
+#include "lib/base/mem.h"
+#include "lib/io/io_host.h"
+
 #include <errno.h>
 #include <event2/event.h>
-#include <event2/event_struct.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "lib/base/mem.h"
-#include "lib/io/io_host.h"
-
 enum { READABLE = 1, WRITABLE = 2, HUP = 4, EDGE = 8 };
-enum { EVENT_ARMED = IO_OP_PRIVATE, EVENT_QUEUED }; /* waits for an edge; waits for the submit phase */
+enum {
+    EVENT_ARMED = IO_OP_PRIVATE,
+    EVENT_QUEUED
+}; /* waits for an edge; waits for the submit phase */
 
 struct io_event {
     struct io_host host;
@@ -44,10 +47,17 @@ struct io_event {
     uint8_t *buffer;   /* the receive buffer, recv_bytes */
 };
 
+/* libevent's struct follows: its header can not be included beside ours (both have a LIST_ENTRY),
+ * and its size is a question to the library anyway. */
 struct event_sock {
     struct io_sock sock;
-    struct event event;
+    _Alignas(void *) unsigned char event[];
 };
+
+static struct event *event_in(struct io_sock *sock)
+{
+    return (void *) CONTAINER_OF(sock, struct event_sock, sock)->event;
+}
 
 static struct io_event *event_of(struct io *io)
 {
@@ -120,8 +130,8 @@ static bool event_before(struct io *io, struct io_op *op)
 
 enum { REST_MAX = 256 };
 
-/* The vectors from byte `done` on: the caller's own array while nothing was taken, else a copy whose first is
- * cut, as far as it fits. */
+/* The vectors from byte `done` on: the caller's own array while nothing was taken, else a copy
+ * whose first is cut, as far as it fits. */
 static const struct iovec *rest_of(const struct io_op *op, struct iovec *copy, size_t *n)
 {
     const struct iovec *iov = op->ptr;
@@ -287,14 +297,14 @@ static bool probe(struct io_host *h)
 
 static struct io_sock *sock_new(struct io_event *e, int fd)
 {
-    struct event_sock *s = mem_zalloc(sizeof(*s));
+    struct event_sock *s = mem_zalloc(sizeof(*s) + event_get_struct_event_size());
 
     s->sock.io = &e->host.io;
     s->sock.fd = fd;
     s->sock.flags = WRITABLE;
-    event_assign(&s->event, e->base, fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_edge,
-                 &s->sock);
-    if (event_add(&s->event, NULL) < 0)
+    event_assign(event_in(&s->sock), e->base, fd,
+                 EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_edge, &s->sock);
+    if (event_add(event_in(&s->sock), NULL) < 0)
         FATAL("event_add of descriptor %d failed", fd);
     return &s->sock;
 }
@@ -327,7 +337,8 @@ static void event_sock_free(struct io *io, struct io_sock *sock)
     mem_free(CONTAINER_OF(sock, struct event_sock, sock));
 }
 
-/* True when it has ended (or will be delivered with its result), false when a pool thread still has it. */
+/* True when it has ended (or will be delivered with its result), false when a pool thread still has
+ * it. */
 static bool cancel_on_sock(struct io_event *e, struct io_op *op)
 {
     if (op == NULL || op->state == IO_OP_READY)
@@ -344,7 +355,7 @@ static bool cancel_on_sock(struct io_event *e, struct io_op *op)
 
 static void close_now(struct io_event *e, struct io_sock *sock)
 {
-    event_del(&CONTAINER_OF(sock, struct event_sock, sock)->event);
+    event_del(event_in(sock));
     close(sock->fd);
     sock->fd = -1;
     io_complete(&e->host.io, sock->closing, 0);

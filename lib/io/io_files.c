@@ -1,22 +1,23 @@
 /*
  * io_files.c - descriptors on demand.
  *
- * A file is closed, busy (a thread opens or evicts it outside the mutex; others wait), borrowed (pins > 0) or
- * idle (open, on the idle list, oldest first). Only idle files are evicted.
+ * A file is closed, busy (a thread opens or evicts it outside the mutex; others wait), borrowed
+ * (pins > 0) or idle (open, on the idle list, oldest first). Only idle files are evicted.
  *
  * A file that was written and not synced since is dirty. The kernel reports a failed write-back on
- * descriptors that were open when it happened; closing the last one could lose the report. So evicting a
- * dirty file syncs it first, and a failure there stays with the object: every later call on it gets it.
+ * descriptors that were open when it happened; closing the last one could lose the report. So
+ * evicting a dirty file syncs it first, and a failure there stays with the object: every later call
+ * on it gets it.
  */
 #include "lib/io/io_files.h"
+
+#include "lib/base/mem.h"
+#include "lib/io/io_host.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
-
-#include "lib/base/mem.h"
-#include "lib/io/io_host.h"
 
 struct host_file {
     struct io_file file;

@@ -2,9 +2,10 @@
  * io_files.h - file objects and the LRU of the descriptors behind them.
  *
  * A file object is a path and flags. Pool threads borrow its descriptor for one call (files_borrow,
- * files_return); it opens on first use and stays open until more than `max` are, when the one that was idle
- * longest closes. Borrowed descriptors never close, so that the limit may be exceeded by the number of pool
- * threads. Borrow, return and close run on pool threads, opening and freeing objects on the loop's.
+ * files_return); it opens on first use and stays open until more than `max` are, when the one that
+ * was idle longest closes. Borrowed descriptors never close, so that the limit may be exceeded by
+ * the number of pool threads. Borrow, return and close run on pool threads, opening and freeing
+ * objects on the loop's.
  */
 #ifndef IO_IO_FILES_H
 #define IO_IO_FILES_H

@@ -1,9 +1,11 @@
 /*
  * io_fs.c - the blocking file calls on the operating system's file system.
  *
- * Every function returns 0 or a count, or a negative errno; interrupted and short transfers are continued here,
- * so that no caller loops. The door has no state: one constant object serves every loop and every thread.
+ * Every function returns 0 or a count, or a negative errno; interrupted and short transfers are
+ * continued here, so that no caller loops. The door has no state: one constant object serves every
+ * loop and every thread.
  */
+#include "lib/base/mem.h"
 #include "lib/io/io_host.h"
 
 #include <dirent.h>
@@ -16,8 +18,6 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
-
-#include "lib/base/mem.h"
 
 static int result(int rc)
 {

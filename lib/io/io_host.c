@@ -1,20 +1,23 @@
 /*
  * io_host.c - waiting and waking, and file operations on the pool's threads.
  *
- * Waking. `woken` says that somebody wants the loop to look around; `asleep` that the loop may be in a system
- * call that only the eventfd ends. A waker first publishes what it has (a finished operation, a lane's
- * counter), then sets woken, then reads asleep; the loop sets asleep, then reads woken. All four are
- * sequentially consistent, so that not both can miss: either the waker sees asleep and writes the eventfd, or
- * the loop sees woken and does not sleep. A waker that finds woken already set leaves the rest to the one who
- * set it. The loop clears woken at the end of poll, before its owner looks at the lanes: what was published
- * before the exchange is visible to it, what comes later sets woken anew. So a loop that is awake or spins
- * costs its wakers one exchange and no system call.
+ * Waking. `woken` says that somebody wants the loop to look around; `asleep` that the loop may be
+ * in a system call that only the eventfd ends. A waker first publishes what it has (a finished
+ * operation, a lane's counter), then sets woken, then reads asleep; the loop sets asleep, then
+ * reads woken. All four are sequentially consistent, so that not both can miss: either the waker
+ * sees asleep and writes the eventfd, or the loop sees woken and does not sleep. A waker that finds
+ * woken already set leaves the rest to the one who set it. The loop clears woken at the end of
+ * poll, before its owner looks at the lanes: what was published before the exchange is visible to
+ * it, what comes later sets woken anew. So a loop that is awake or spins costs its wakers one
+ * exchange and no system call.
  *
- * Waiting. Work in series makes short waits, and a short wait is spun (io_spin.h): shared memory is looked at,
- * the kernel is asked without blocking, and the core is offered to others (sched_yield) between looks, since
- * on a small machine the thread we wait for may want this very core.
+ * Waiting. Work in series makes short waits, and a short wait is spun (io_spin.h): shared memory is
+ * looked at, the kernel is asked without blocking, and the core is offered to others (sched_yield)
+ * between looks, since on a small machine the thread we wait for may want this very core.
  */
 #include "lib/io/io_host.h"
+
+#include "lib/base/mem.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -24,8 +27,6 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
-
-#include "lib/base/mem.h"
 
 static struct io_host *host_of(struct io *io)
 {
@@ -142,6 +143,7 @@ static void wait_for_something(struct io_host *h, uint64_t wait_ns)
     uint64_t since = host_monotonic(&h->io);
     uint64_t spin_ns = io_spin_ns(&h->spin);
     uint64_t waited = 0;
+    bool sleeps;
 
     if (spin_ns > 0) {
         h->host_ops->turn(h, 0);
@@ -149,9 +151,10 @@ static void wait_for_something(struct io_host *h, uint64_t wait_ns)
             spin(h, since, spin_ns < wait_ns ? spin_ns : wait_ns);
         waited = host_monotonic(&h->io) - since;
     }
-    if (!something(h) && waited < wait_ns)
+    sleeps = !something(h) && waited < wait_ns;
+    if (sleeps)
         sleep_in_kernel(h, wait_ns - waited);
-    io_spin_learn(&h->spin, host_monotonic(&h->io) - since);
+    io_spin_learn(&h->spin, host_monotonic(&h->io) - since, sleeps);
 }
 
 void host_poll(struct io *io, uint64_t wait_ns)
@@ -172,7 +175,8 @@ void host_poll(struct io *io, uint64_t wait_ns)
 
 /* ---- file operations, on pool threads -------------------------------------------------------- */
 
-/* Skips `done` bytes of the vectors: *iov and *n become the rest, whose first part is copied to *head. */
+/* Skips `done` bytes of the vectors: *iov and *n become the rest, whose first part is copied to
+ * *head. */
 static void skip(const struct iovec **iov, unsigned *n, size_t done, struct iovec *head)
 {
     while (*n > 0 && done >= (*iov)->iov_len) {

@@ -5,18 +5,20 @@
 #ifndef IO_IO_HOST_H
 #define IO_IO_HOST_H
 
-#include <stdatomic.h>
-
 #include "lib/io/io_backend.h"
 #include "lib/io/io_files.h"
 #include "lib/io/io_net.h"
 #include "lib/io/io_pool.h"
 #include "lib/io/io_spin.h"
 
-/* Kinds of operations that no caller sees: they go through the pool and end in done, inside poll. */
+#include <stdatomic.h>
+
+/* Kinds of operations that no caller sees: they go through the pool and end in done, inside poll.
+ */
 #define IO_JOB 100
 
-/* How long a pool thread looks for the next operation before it sleeps, when they come in series. */
+/* How long a pool thread looks for the next operation before it sleeps, when they come in series.
+ */
 #define POOL_SPIN_NS 30000
 
 struct io_host;
@@ -51,7 +53,8 @@ struct io_host {
 
 /* Start: pool, files, eventfd. Then the backend, and last io_setup. */
 int host_open(struct io_host *h, const struct host_ops *ops, const struct io_config *config);
-/* First half of closing: threads end, internal jobs too. Then the backend, then io_teardown, host_free. */
+/* First half of closing: threads end, internal jobs too. Then the backend, then io_teardown,
+ * host_free. */
 void host_stop(struct io_host *h);
 void host_free(struct io_host *h);
 
@@ -98,8 +101,8 @@ void dial_cancel(struct io_host *h, struct io_op *op);
 
 /* ---- splicing (io_splice.c) ------------------------------------------------------------------ */
 
-/* Moves what the socket takes now, on a pool thread; completes or calls host_ops->splice_wait. A cancelled
- * splice completes when the thread is back. */
+/* Moves what the socket takes now, on a pool thread; completes or calls host_ops->splice_wait. A
+ * cancelled splice completes when the thread is back. */
 void splice_go(struct io_host *h, struct io_op *op);
 /* True when a pool thread holds it, so that the caller has to wait for send_ended. */
 bool splice_cancel(struct io_host *h, struct io_op *op);

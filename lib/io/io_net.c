@@ -1,8 +1,8 @@
 /*
  * io_net.c - addresses and options of sockets.
  *
- * Sending never raises SIGPIPE: the backends pass MSG_NOSIGNAL, and sendfile, which has no such flag, runs on
- * pool threads that block all signals.
+ * Sending never raises SIGPIPE: the backends pass MSG_NOSIGNAL, and sendfile, which has no such
+ * flag, runs on pool threads that block all signals.
  */
 #include "lib/io/io_net.h"
 
@@ -95,7 +95,8 @@ int net_socket(const struct io_config *config, int family)
     return fd;
 }
 
-/* None of these can fail in a way that matters: an unknown congestion control leaves the system's. */
+/* None of these can fail in a way that matters: an unknown congestion control leaves the system's.
+ */
 void net_tune(const struct io_config *config, int fd)
 {
     int one = 1;

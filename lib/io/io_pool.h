@@ -1,19 +1,21 @@
 /*
- * io_pool.h - the threads behind a loop: some that write and sync, some for everything else that blocks.
+ * io_pool.h - the threads behind a loop: some that write and sync, some for everything else that
+ * blocks.
  *
- * The loop queues operations; a thread runs each once (run(ctx, op) sets op->res) and hands it back; the loop
- * takes what is finished. While an operation is queued or running it is the pool's; only its link and res are
- * written. Two queues, so that a commit never waits behind a directory scan or a name lookup.
+ * The loop queues operations; a thread runs each once (run(ctx, op) sets op->res) and hands it
+ * back; the loop takes what is finished. While an operation is queued or running it is the pool's;
+ * only its link and res are written. Two queues, so that a commit never waits behind a directory
+ * scan or a name lookup.
  *
- * Waking: the pool calls wake(ctx) after every finished operation, from its thread; the other way a queue's
- * threads spin for a moment when work comes in series, and sleep on a condition else.
+ * Waking: the pool calls wake(ctx) after every finished operation, from its thread; the other way a
+ * queue's threads spin for a moment when work comes in series, and sleep on a condition else.
  */
 #ifndef IO_IO_POOL_H
 #define IO_IO_POOL_H
 
-#include <stdbool.h>
-
 #include "lib/io/io.h"
+
+#include <stdbool.h>
 
 struct io_pool;
 

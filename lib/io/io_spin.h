@@ -1,9 +1,10 @@
 /*
  * io_spin.h - whether it pays to spin before sleeping, learned from how long the waits lasted.
  *
- * A wait that ends by itself within the limit is cheaper spun than slept: waking a thread costs the waker 2-5 us
- * and the sleeper 20-25 us here (why the average is compared with twice the limit). The average of the last waits (each cut at four limits, so that one long
- * pause is forgotten after about a dozen short waits) decides; a thread whose waits are long never spins.
+ * A wait that ends by itself within the limit is cheaper spun than slept: waking a thread costs the
+ * waker 2-5 us and the sleeper 20-40 us here. A wait that does not is spun for nothing. So what is
+ * learned is how many of the last waits were short (a moving share, by eighths), and a thread spins
+ * while most are. A wait that was slept through counts as short although waking made it longer.
  * One owner thread.
  */
 #ifndef IO_IO_SPIN_H
@@ -12,29 +13,33 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What waking from sleep adds to a wait. */
+#define IO_SPIN_WAKE_NS 30000
+#define IO_SPIN_ALL 256
+
 struct io_spin {
     uint64_t limit_ns; /* 0 = never */
-    uint64_t average_ns;
+    unsigned share;    /* of short waits, IO_SPIN_ALL = all */
 };
 
 static inline void io_spin_init(struct io_spin *spin, uint64_t limit_ns)
 {
     spin->limit_ns = limit_ns;
-    spin->average_ns = 4 * limit_ns;
+    spin->share = 0;
 }
 
 /* How long to spin this time. */
 static inline uint64_t io_spin_ns(const struct io_spin *spin)
 {
-    return spin->average_ns <= 2 * spin->limit_ns ? spin->limit_ns : 0;
+    return spin->share > IO_SPIN_ALL / 2 ? spin->limit_ns : 0;
 }
 
-static inline void io_spin_learn(struct io_spin *spin, uint64_t waited_ns)
+static inline void io_spin_learn(struct io_spin *spin, uint64_t waited_ns, bool slept)
 {
-    uint64_t cut = 4 * spin->limit_ns;
-    uint64_t w = waited_ns < cut ? waited_ns : cut;
+    bool was_short = waited_ns <= spin->limit_ns + (slept ? IO_SPIN_WAKE_NS : 0);
 
-    spin->average_ns = (7 * spin->average_ns + w) / 8;
+    spin->share -= spin->share / 8;
+    spin->share += was_short ? IO_SPIN_ALL / 8 : 0;
 }
 
 static inline void io_spin_pause(void)

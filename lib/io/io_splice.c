@@ -1,15 +1,17 @@
 /*
- * io_splice.c - file to socket through the kernel, on a pool thread, because reading the file may block.
+ * io_splice.c - file to socket through the kernel, on a pool thread, because reading the file may
+ * block.
  *
- * One step moves what the socket takes now and ends with all moved, an error, or a full socket; then the loop
- * waits until the socket is writable and starts the next step. The step has its own copies of everything: the
- * operation is the loop's alone. A file shorter than asked breaks the stream, so that is -EIO.
+ * One step moves what the socket takes now and ends with all moved, an error, or a full socket;
+ * then the loop waits until the socket is writable and starts the next step. The step has its own
+ * copies of everything: the operation is the loop's alone. A file shorter than asked breaks the
+ * stream, so that is -EIO.
  */
-#include <errno.h>
-#include <sys/sendfile.h>
-
 #include "lib/base/mem.h"
 #include "lib/io/io_host.h"
+
+#include <errno.h>
+#include <sys/sendfile.h>
 
 enum { SPLICE_WAITING = IO_OP_PRIVATE + 8, SPLICE_STEPPING, SPLICE_CANCELLED };
 

@@ -1,35 +1,38 @@
 /*
  * io_uring.c - completions by the kernel's rings.
  *
- * An operation on a socket waits on the list `pending` until the next turn makes one submission entry of it, then
- * is the kernel's until its one completion entry comes, which names it by address (user_data). So whatever was
- * submitted since the last turn goes to the kernel in one io_uring_enter, which also waits. Files and work
- * go to the pool, as with libevent: a sync in a ring runs on a kernel worker and took twice as long.
+ * An operation on a socket waits on the list `pending` until the next turn makes one submission
+ * entry of it, then is the kernel's until its one completion entry comes, which names it by address
+ * (user_data). So whatever was submitted since the last turn goes to the kernel in one
+ * io_uring_enter, which also waits. Files and work go to the pool, as with libevent: a sync in a
+ * ring runs on a kernel worker and took twice as long.
  *
  *   pending --turn--> in the kernel --completion--> ready
  *                        |   ^
  *             ENOBUFS    v   |  a buffer came back
  *                       starved
  *
- * Receiving lends from a ring of buffers registered with the kernel, which takes one only when data is there.
- * The ring holds few of them, used round and round, so that they stay in the cache; when they run out, the
- * kernel says ENOBUFS, the ring gets one more (up to BUFFERS_MAX) and the starved receives are submitted again.
- * A receive on a socket that the last one left empty asks the kernel to wait first rather than try.
+ * Receiving lends from a ring of buffers registered with the kernel, which takes one only when data
+ * is there. The ring holds few of them, used round and round, so that they stay in the cache; when
+ * they run out, the kernel says ENOBUFS, the ring gets one more (up to BUFFERS_MAX) and the starved
+ * receives are submitted again. A receive on a socket that the last one left empty asks the kernel
+ * to wait first rather than try.
  *
- * Sending goes on where a short send ended, with a copy of the vectors that is cut, until all is taken.
+ * Sending goes on where a short send ended, with a copy of the vectors that is cut, until all is
+ * taken.
  *
- * Closing cancels what the kernel has, waits for those completions, and closes the descriptor then: the kernel
- * never works for a socket that is gone, and no completion names freed memory.
+ * Closing cancels what the kernel has, waits for those completions, and closes the descriptor then:
+ * the kernel never works for a socket that is gone, and no completion names freed memory.
  *
- * The ring is made disabled and enabled by the first turn, because the thread that enables it becomes the only
- * one that may submit (SINGLE_ISSUER), and a loop may be opened elsewhere. DEFER_TASKRUN runs completions
- * inside our own calls; TASKRUN_FLAG shows in shared memory that there are some, so that a spinning loop makes
- * no system calls.
+ * The ring is made disabled and enabled by the first turn, because the thread that enables it
+ * becomes the only one that may submit (SINGLE_ISSUER), and a loop may be opened elsewhere.
+ * DEFER_TASKRUN runs completions inside our own calls; TASKRUN_FLAG shows in shared memory that
+ * there are some, so that a spinning loop makes no system calls.
  */
+#include "lib/io/io_backend.h"
+
 #include <errno.h>
 #include <stdio.h>
-
-#include "lib/io/io_backend.h"
 
 #ifndef HAVE_URING
 
@@ -43,24 +46,25 @@ int io_uring_open(const struct io_config *config, struct io **out, char *why, si
 
 #else
 
+#include "lib/base/mem.h"
+#include "lib/io/io_host.h"
+
 #include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/base/mem.h"
-#include "lib/io/io_host.h"
-
 #define SQ_ENTRIES 256
 #define CQ_ENTRIES 4096
-/* Two are enough for one hot connection: one being read by its callback while the next is filled. */
+/* Two are enough for one hot connection: one being read by its callback while the next is filled.
+ */
 #define BUFFERS_FIRST 4
 #define BUFFERS_MAX 64
 #define BUFFER_GROUP 0
 
 enum { URING_PENDING = IO_OP_PRIVATE, URING_KERNEL, URING_STARVED, URING_SPLICE };
-enum { NONEMPTY = 1 }; /* flags of a socket: the last receive left something */
+enum { NONEMPTY = 1 };         /* flags of a socket: the last receive left something */
 enum { NOBODY = 0, WAKE = 1 }; /* user_data that is no address */
 
 struct io_ring {
@@ -181,7 +185,8 @@ static void prepare_pending(struct io_ring *r)
     }
 }
 
-/* The kernel's completion of the cancelled operation tells how it went, this request's own says nothing. */
+/* The kernel's completion of the cancelled operation tells how it went, this request's own says
+ * nothing. */
 static void cancel_in_kernel(struct io_ring *r, struct io_op *op)
 {
     struct io_uring_sqe *sqe = next_entry(r);
@@ -208,7 +213,7 @@ static void give_buffer(struct io_ring *r, unsigned id)
 static void feed_starved(struct io_ring *r)
 {
     LIST_FOREACH(it, &r->starved)
-        LIST_ENTRY(it, struct io_op, link)->state = URING_PENDING;
+    LIST_ENTRY(it, struct io_op, link)->state = URING_PENDING;
     list_splice(&r->pending, &r->starved);
 }
 
@@ -297,7 +302,8 @@ static void free_vectors(struct io_op *op)
     op->data = NULL;
 }
 
-/* Cuts `done` bytes off the front of the vectors; false: nothing is left. The first cut makes our copy. */
+/* Cuts `done` bytes off the front of the vectors; false: nothing is left. The first cut makes our
+ * copy. */
 static bool cut_vectors(struct io_op *op, size_t done)
 {
     struct iovec *iov = op->ptr;
@@ -387,7 +393,8 @@ static void reap(struct io_ring *r)
     unsigned head;
     unsigned n = 0;
 
-    io_uring_for_each_cqe(&r->ring, head, cqe) {
+    io_uring_for_each_cqe(&r->ring, head, cqe)
+    {
         complete(r, cqe);
         n++;
     }
@@ -433,7 +440,8 @@ static void turn(struct io_host *h, uint64_t wait_ns)
                                        .tv_nsec = (long long) (wait_ns % 1000000000u)};
         struct io_uring_cqe *cqe;
         bool forever = wait_ns > UINT64_MAX / 2;
-        check_enter(io_uring_submit_and_wait_timeout(&r->ring, &cqe, 1, forever ? NULL : &ts, NULL));
+        check_enter(
+            io_uring_submit_and_wait_timeout(&r->ring, &cqe, 1, forever ? NULL : &ts, NULL));
     }
     reap(r);
 }

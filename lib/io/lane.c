@@ -1,32 +1,34 @@
 /*
  * lane.c - a ring for one sender and one receiver, with an overflow list behind it.
  *
- * Shared words: `published` (the sender's: items the receiver may take) and `consumed` (the receiver's: items
- * whose effects have happened), both counting from the start and never wrapping in practice (2^64), and
- * `wanted`. The slot of item number i is i & mask; it is free again once i is consumed. The sender keeps the
- * size of every item in a slot array of its own and so learns what is in flight from `consumed` alone.
+ * Shared words: `published` (the sender's: items the receiver may take) and `consumed` (the
+ * receiver's: items whose effects have happened), both counting from the start and never wrapping
+ * in practice (2^64), and `wanted`. The slot of item number i is i & mask; it is free again once i
+ * is consumed. The sender keeps the size of every item in a slot array of its own and so learns
+ * what is in flight from `consumed` alone.
  *
  *   0 <= consumed <= popped <= published <= filled <= consumed + slots
  *   filled + length of the overflow list = pushed
  *
- * Order. published is stored with release after the slots, and loaded with acquire before them; consumed the
- * same way back. That is all the ring needs. Waking is io_wake's: a release exchange after the store of
- * published, see io_host.c for why no wake is lost.
+ * Order. published is stored with release after the slots, and loaded with acquire before them;
+ * consumed the same way back. That is all the ring needs. Waking is io_wake's: a release exchange
+ * after the store of published, see io_host.c for why no wake is lost.
  *
- * Room and fences. A sender that goes to sleep with a list that did not fit, or waiting for a fence, has to be
- * woken. It sets wanted and then looks at consumed once more; a receiver that finds its lane empty stores
- * consumed and then looks at wanted. These four are sequentially consistent: not both can miss the other. The
- * receiver pays for it once per emptied lane, not per item.
+ * Room and fences. A sender that goes to sleep with a list that did not fit, or waiting for a
+ * fence, has to be woken. It sets wanted and then looks at consumed once more; a receiver that
+ * finds its lane empty stores consumed and then looks at wanted. These four are sequentially
+ * consistent: not both can miss the other. The receiver pays for it once per emptied lane, not per
+ * item.
  */
 #include "lib/io/lane.h"
-
-#include <stdatomic.h>
-#include <stddef.h>
-#include <string.h>
 
 #include "lib/base/assert.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
 
 #define CACHE_LINE 64
 

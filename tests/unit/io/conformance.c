@@ -1,16 +1,17 @@
 /*
- * conformance.c - what every backend of lib/io promises, socket half. Files and work: conformance_file.c.
+ * conformance.c - what every backend of lib/io promises, socket half. Files and work:
+ * conformance_file.c.
  */
 #include "tests/unit/io/conformance.h"
+
+#include "lib/base/assert.h"
+#include "tests/lib/runner.h"
+#include "tests/unit/io/probe.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "lib/base/assert.h"
-#include "tests/lib/runner.h"
-#include "tests/unit/io/probe.h"
 
 #define MS 1000000u
 
@@ -307,7 +308,8 @@ TEST(an_empty_send_completes)
     conformance_close(io);
 }
 
-/* More than any socket buffer holds: the send goes on by itself as the reader reads, and its progress shows. */
+/* More than any socket buffer holds: the send goes on by itself as the reader reads, and its
+ * progress shows. */
 TEST(a_large_send_is_whole)
 {
     enum { SIZE = 24 * 1024 * 1024 };
@@ -378,7 +380,8 @@ TEST(a_send_of_many_vectors_is_whole)
     free(in);
 }
 
-/* A buffer smaller than what is there: the rest comes with the next receive, without new traffic. */
+/* A buffer smaller than what is there: the rest comes with the next receive, without new traffic.
+ */
 TEST(receives_are_cut_at_the_buffer)
 {
     struct io_config config;
@@ -476,7 +479,8 @@ TEST(a_shutdown_waits_for_the_send)
     free(in);
 }
 
-/* The first send after the peer is gone may still be taken; the process survives, and an error follows. */
+/* The first send after the peer is gone may still be taken; the process survives, and an error
+ * follows. */
 TEST(sending_to_a_closed_peer_fails)
 {
     struct io *io = open_io();
@@ -807,7 +811,8 @@ TEST(many_connections_echo)
     conformance_close(io);
 }
 
-/* What is lent is the callback's alone: receives of other sockets in the same iteration do not touch it. */
+/* What is lent is the callback's alone: receives of other sockets in the same iteration do not
+ * touch it. */
 TEST(lent_buffers_are_separate)
 {
     enum { COUNT = 64, SIZE = 2000 };

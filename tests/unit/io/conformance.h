@@ -1,10 +1,11 @@
 /*
  * conformance.h - one suite for every backend of lib/io.
  *
- * conformance.c has the cases and main; a program adds one small file that defines these. The suite uses only
- * io.h, both ends of every connection are on one loop, and nothing in it depends on real time passing, so that
- * the simulator passes it too. What only a kernel has (other threads, full disks, sockets of this process used
- * behind the loop's back) is in host.c and comes as extra cases.
+ * conformance.c has the cases and main; a program adds one small file that defines these. The suite
+ * uses only io.h, both ends of every connection are on one loop, and nothing in it depends on real
+ * time passing, so that the simulator passes it too. What only a kernel has (other threads, full
+ * disks, sockets of this process used behind the loop's back) is in host.c and comes as extra
+ * cases.
  */
 #ifndef TESTS_UNIT_IO_CONFORMANCE_H
 #define TESTS_UNIT_IO_CONFORMANCE_H
@@ -13,7 +14,8 @@
 #include "tests/lib/runner.h"
 
 extern const char *const conformance_title;
-/* Opens a loop with this configuration, whose backend field is to be replaced; fails the test if it can't. */
+/* Opens a loop with this configuration, whose backend field is to be replaced; fails the test if it
+ * can't. */
 struct io *conformance_open(const struct io_config *config);
 void conformance_close(struct io *io);
 /* NULL, or why the suite can not run here. */
@@ -22,7 +24,6 @@ const char *conformance_skip(void);
 const char *conformance_dir(void);
 /* An address to listen on. */
 const char *conformance_host(void);
-
 
 /* Files and work, conformance_file.c. */
 const struct runner_case *conformance_file_cases(size_t *count);

@@ -1,5 +1,8 @@
 #include "tests/unit/io/host.h"
 
+#include "tests/unit/io/conformance.h"
+#include "tests/unit/io/probe.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -13,12 +16,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/unit/io/conformance.h"
-#include "tests/unit/io/probe.h"
-
 /* ---- surroundings ---------------------------------------------------------------------------- */
 
-/* One directory for the program, made and removed by its first process; one below it for each case's. */
+/* One directory for the program, made and removed by its first process; one below it for each
+ * case's. */
 static char root[64];
 static pid_t root_owner;
 

@@ -1,6 +1,7 @@
 /*
- * host.h - the suite's surroundings on a real kernel, shared by the programs of the two backends, and the cases
- * that need one: other threads, full disks, descriptors running out, sockets with tiny buffers.
+ * host.h - the suite's surroundings on a real kernel, shared by the programs of the two backends,
+ * and the cases that need one: other threads, full disks, descriptors running out, sockets with
+ * tiny buffers.
  */
 #ifndef TESTS_UNIT_IO_HOST_H
 #define TESTS_UNIT_IO_HOST_H

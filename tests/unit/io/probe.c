@@ -1,10 +1,10 @@
 #include "tests/unit/io/probe.h"
 
+#include "tests/unit/io/conformance.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#include "tests/unit/io/conformance.h"
 
 uint64_t probe_order;
 
@@ -55,7 +55,8 @@ int64_t probe_wait(struct probe *p)
     return p->res;
 }
 
-void pair_connect(struct io *io, struct pair *pair, struct io_sock **client, struct io_sock **server)
+void pair_connect(struct io *io, struct pair *pair, struct io_sock **client,
+                  struct io_sock **server)
 {
     struct probe accepted, connected;
 

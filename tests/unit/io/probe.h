@@ -4,9 +4,9 @@
 #ifndef TESTS_UNIT_IO_PROBE_H
 #define TESTS_UNIT_IO_PROBE_H
 
-#include <check.h>
-
 #include "lib/io/io.h"
+
+#include <check.h>
 
 struct probe {
     struct io_op op;
@@ -39,7 +39,8 @@ struct pair {
 void pair_open(struct io *io, struct pair *pair);
 void pair_close(struct io *io, struct pair *pair);
 /* Connects once more to the pair's listener. */
-void pair_connect(struct io *io, struct pair *pair, struct io_sock **client, struct io_sock **server);
+void pair_connect(struct io *io, struct pair *pair, struct io_sock **client,
+                  struct io_sock **server);
 void sock_close(struct io *io, struct io_sock *sock);
 
 int64_t send_bytes(struct io *io, struct io_sock *sock, const void *bytes, size_t n);

@@ -1,15 +1,15 @@
 /*
- * Lanes: order, fences, the mark and the overflow in one thread, then two threads that sleep and wake for real.
+ * Lanes: order, fences, the mark and the overflow in one thread, then two threads that sleep and
+ * wake for real.
  */
+#include "lib/io/io.h"
 #include "lib/io/lane.h"
+#include "tests/lib/runner.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "lib/io/io.h"
-#include "tests/lib/runner.h"
 
 struct item {
     struct lane_item item;
@@ -182,8 +182,8 @@ static void wait_for_receiver(struct side *s)
     lane_flush(s->out);
 }
 
-/* Sends in bursts through a ring that is too small for most, and sleeps without a limit until enough is
- * consumed: only the receiver can wake it. */
+/* Sends in bursts through a ring that is too small for most, and sleeps without a limit until
+ * enough is consumed: only the receiver can wake it. */
 static void *send_all(void *arg)
 {
     struct side *s = arg;
