@@ -133,13 +133,19 @@ static int64_t floor_div(int64_t a, int64_t b)
     return a / b - (a % b < 0);
 }
 
+/* What floor_div leaves: 0 to b - 1. */
+static uint64_t floor_mod(int64_t a, int64_t b)
+{
+    return (uint64_t) (a % b < 0 ? a % b + b : a % b);
+}
+
 #define GO_ZERO_TEXT "0001-01-01T00:00:00Z"
 
 unsigned fmt_time_rfc3339(char out[FMT_TIME_MAX], int64_t unix_ns)
 {
     int64_t s = floor_div(unix_ns, NS_PER_S);
     int64_t days = floor_div(s, S_PER_DAY);
-    unsigned in_day = (unsigned) (s - days * S_PER_DAY);
+    unsigned in_day = (unsigned) floor_mod(s, S_PER_DAY);
     struct date d = date_of_days(days);
     char *p = out;
 
@@ -159,7 +165,7 @@ unsigned fmt_time_rfc3339(char out[FMT_TIME_MAX], int64_t unix_ns)
     p = put_2(p, in_day / 60 % 60);
     *p++ = ':';
     p = put_2(p, in_day % 60);
-    p = put_fraction(p, (uint64_t) (unix_ns - s * NS_PER_S), 9);
+    p = put_fraction(p, floor_mod(unix_ns, NS_PER_S), 9);
     *p++ = 'Z';
     *p = '\0';
     return (unsigned) (p - out);
@@ -313,8 +319,9 @@ unsigned fmt_go_duration(char out[FMT_TIME_MAX], int64_t ns)
     return (unsigned) (p - out);
 }
 
-/* Digits at the front of *s; those that would overflow int64 are dropped and counted as not
- * scaling. */
+#define DURATION_MAX ((uint64_t) 1 << 63) /* of the smallest negative one */
+
+/* Digits at the front of *s; those behind 2^63 are dropped and do not scale. */
 struct digits {
     uint64_t value;
     double scale; /* 10 to the number of digits in value */
@@ -328,7 +335,7 @@ static struct digits take_number(struct str *s)
 
     for (; d.n < s->n && s->p[d.n] >= '0' && s->p[d.n] <= '9'; d.n++) {
         uint64_t digit = (uint64_t) (s->p[d.n] - '0');
-        if (d.overflow || d.value > ((uint64_t) INT64_MAX - digit) / 10) {
+        if (d.overflow || d.value > (DURATION_MAX - digit) / 10) {
             d.overflow = true;
             continue;
         }
@@ -371,7 +378,6 @@ static uint64_t take_unit(struct str *s)
  * negative). */
 static bool take_part(struct str *s, uint64_t *total)
 {
-    const uint64_t max = (uint64_t) 1 << 63;
     struct digits whole = take_number(s), fraction = {.scale = 1};
     uint64_t unit, v;
 
@@ -381,13 +387,13 @@ static bool take_part(struct str *s, uint64_t *total)
     }
     if (whole.overflow || whole.n + fraction.n == 0 || (unit = take_unit(s)) == 0)
         return false;
-    if (__builtin_mul_overflow(whole.value, unit, &v) || v > max)
+    if (__builtin_mul_overflow(whole.value, unit, &v) || v > DURATION_MAX)
         return false;
     /* In doubles as Go computes it, so that both read the same number. */
     v += (uint64_t) ((double) fraction.value * ((double) unit / fraction.scale));
-    if (v > max || __builtin_add_overflow(*total, v, total))
+    if (v > DURATION_MAX || __builtin_add_overflow(*total, v, total))
         return false;
-    return *total <= max;
+    return *total <= DURATION_MAX;
 }
 
 bool fmt_parse_go_duration(struct str s, int64_t *ns)

@@ -46,6 +46,14 @@ struct runner_case {
     static const struct TTest name##_test = {#name, name##_fn, __FILE__, __LINE__};                \
     static void name##_fn(int i __attribute__((unused)))
 
+/* ck_assert for inner loops: Check writes a mark to a file at each ck_assert, this costs nothing
+ * while it holds. */
+#define MUST(cond)                                                                                 \
+    do {                                                                                           \
+        if (!(cond))                                                                               \
+            ck_abort_msg("%s", #cond);                                                             \
+    } while (0)
+
 #define RUN(name)                                                                                  \
     {                                                                                              \
         .test = &name##_test, .end = 1                                                             \
