@@ -33,8 +33,9 @@ uint64_t hdr_bucket_max(unsigned bucket)
     return ((top + 1) << shift) - 1;
 }
 
-#define PERCENT_UNITS 10000000 /* hundred per cent; finer ones are rounded, so that 99.9 is exact  \
-                                */
+#define PERCENT_UNITS                                                                              \
+    10000000 /* hundred per cent; finer ones are rounded, so that 99.9 is exact                    \
+              */
 
 /* How many of count values are at or below the percentile, at least one. */
 static uint64_t rank_of(uint64_t count, double percent)

@@ -11,7 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The sanitizers' allocators stop the program at sizes that malloc answers with NULL, unless told. */
+/* The sanitizers' allocators stop the program at sizes that malloc answers with NULL, unless told.
+ */
 const char *__asan_default_options(void);
 const char *__tsan_default_options(void);
 
