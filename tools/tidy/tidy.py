@@ -285,10 +285,13 @@ def main(arguments):
         if path.endswith((".c", ".h")):
             check_c(path, text, lines, jscore)
     check_form([p for p in files if p.endswith((".c", ".h"))])
-    for path, line, text in sorted(set(findings)):
+    # What is not in form is often too wide as well; the formatter mends both.
+    unformed = {path for path, _, text in findings if "not in house form" in text}
+    shown = sorted(f for f in set(findings) if not (f[0] in unformed and " columns, " in f[2]))
+    for path, line, text in shown:
         print("%s:%d: %s" % (path, line, text))
-    print("tidy: %d files, %d findings" % (len(files), len(set(findings))))
-    return 1 if findings else 0
+    print("tidy: %d files, %d findings" % (len(files), len(shown)))
+    return 1 if shown else 0
 
 
 if __name__ == "__main__":
