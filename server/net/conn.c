@@ -1,0 +1,252 @@
+/*
+ * conn.c - a connection's life: adopted, timed, closed, freed.
+ *
+ * The timer serves two phases: until CONNECT it is the authentication timeout (when authentication is required), afterwards it is the
+ * ping timer: the first ping comes after FIRST_PING_NS so that the round trip time is known early, the next ones after ping_interval
+ * plus a jitter that keeps ten thousand connections from pinging in step.
+ */
+#include "server/net/conn.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/mem.h"
+#include "server/auth/auth.h"
+#include "server/config/options.h"
+
+#define FIRST_PING_NS 2000000000u
+
+const char *conn_reason_text(enum conn_reason r)
+{
+    static const char *const texts[] = {
+#define REASON(name, text) text,
+#include "server/net/reasons.def"
+#undef REASON
+    };
+    return texts[r];
+}
+
+const char *conn_text(const struct conn *c, char out[160])
+{
+    int n = snprintf(out, 160, "%s:%u - cid:%llu", c->peer.host, c->peer.port, (unsigned long long) c->cid);
+
+    if (c->got_connect && n > 0 && n < 160)
+        snprintf(out + n, 160 - (size_t) n, " - \"v%s:%s:%s\"", c->version != NULL ? c->version : "",
+                 c->lang != NULL ? c->lang : "", c->name != NULL ? c->name : "");
+    return out;
+}
+
+/* ---- timers ----------------------------------------------------------------------------------- */
+
+static void timed_out(struct wheel_timer *t);
+
+static void start_timer(struct conn *c, uint64_t ns)
+{
+    struct io *io = c->net->env->io;
+    io_timer_start(io, &c->timer, io_now(io) + ns);
+}
+
+void conn_start_ping(struct conn *c)
+{
+    const struct options *o = c->net->env->options;
+    uint64_t interval = (uint64_t) o->ping_interval_ns;
+
+    if (c->ping_sent == 0 && interval > FIRST_PING_NS) {
+        start_timer(c, FIRST_PING_NS);
+        return;
+    }
+    start_timer(c, interval + prng_below(c->net->env->prng, interval / 5 + 1));
+}
+
+static void send_ping(struct conn *c)
+{
+    c->pings_out++;
+    c->ping_sent = io_now(c->net->env->io);
+    conn_put(c, STR("PING\r\n"));
+}
+
+static void timed_out(struct wheel_timer *t)
+{
+    struct conn *c = CONTAINER_OF(t, struct conn, timer);
+    const struct options *o = c->net->env->options;
+    uint64_t now = io_now(c->net->env->io);
+
+    if (c->state == CONN_GREETED && auth_required(o)) {
+        conn_fail(c, REASON_AUTH_TIMEOUT, STR("Authentication Timeout"));
+        return;
+    }
+    /* Data that arrived since the last ping is as good as a PONG. */
+    if (c->ping_sent != 0 && c->last_in > c->ping_sent && now - c->last_in < (uint64_t) o->ping_interval_ns)
+        c->pings_out = 0;
+    if (c->pings_out > o->ping_max) {
+        c->net->stats.stale_connections++;
+        conn_fail(c, REASON_STALE, STR("Stale Connection"));
+        return;
+    }
+    send_ping(c);
+    conn_start_ping(c);
+}
+
+static void resume(struct wheel_timer *t)
+{
+    struct conn *c = CONTAINER_OF(t, struct conn, pause);
+
+    c->paused = false;
+    conn_receive(c);
+}
+
+static void missed_deadline(struct wheel_timer *t)
+{
+    struct conn *c = CONTAINER_OF(t, struct conn, deadline);
+    char text[160];
+
+    c->net->stats.slow_consumers++;
+    LOG_INF(c->net->env->log, "%s - Slow Consumer Detected: WriteDeadline of %.0fs exceeded with %llu bytes pending.",
+            conn_text(c, text), (double) c->net->env->options->write_deadline_ns / 1e9,
+            (unsigned long long) c->pending);
+    conn_close(c, REASON_SLOW_DEADLINE);
+}
+
+/* ---- adopting --------------------------------------------------------------------------------- */
+
+static void start(struct conn *c)
+{
+    const struct options *o = c->net->env->options;
+    char text[160];
+
+    io_sock_peer(c->sock, &c->peer);
+    LOG_DBG(c->net->env->log, "%s - Client connection created", conn_text(c, text));
+    info_put(c, false);
+    if (auth_required(o)) {
+        c->parser.connect_only = true;
+        start_timer(c, (uint64_t) o->auth_timeout_ns);
+    } else {
+        conn_start_ping(c);
+    }
+}
+
+static void sock_is_closed(struct io_op *op)
+{
+    struct conn *c = CONTAINER_OF(op, struct conn, close);
+    c->sock_closed = true;
+}
+
+void conn_adopt(struct net *net, io_fd fd)
+{
+    const struct options *o = net->env->options;
+    struct conn *c = mem_zalloc(sizeof(*c));
+    int64_t open = atomic_fetch_add(&net->shared->connections, 1) + 1;
+
+    c->net = net;
+    c->cid = atomic_fetch_add(&net->shared->next_cid, 1) + 1;
+    c->self = handle_add(&net->handles, c);
+    c->sock = io_sock_open(net->env->io, fd);
+    list_push_back(&net->conns, &c->link);
+    list_init(&c->dirty_link);
+    io_op_init(&c->recv, conn_received);
+    io_op_init(&c->send, conn_sent);
+    io_op_init(&c->close, sock_is_closed);
+    wheel_timer_init(&c->timer, timed_out);
+    wheel_timer_init(&c->pause, resume);
+    wheel_timer_init(&c->deadline, missed_deadline);
+    nats_parser_init(&c->parser, NATS_ROLE_SERVER, (struct nats_limits){
+        .max_control_line = o->max_control_line,
+        .max_payload = o->max_payload < NATS_NO_LIMIT ? (uint32_t) o->max_payload : NATS_NO_LIMIT});
+    hmap_init(&c->subs);
+    list_init(&c->ending_subs);
+    c->verbose = c->pedantic = c->echo = true;
+    c->start = c->last_activity = io_wall(net->env->io);
+    net->stats.connections++;
+    net->stats.total_connections++;
+    if (o->max_connections >= 0 && open > o->max_connections) {
+        conn_fail(c, REASON_MAX_CONNECTIONS, STR("maximum connections exceeded"));
+        return;
+    }
+    start(c);
+    conn_receive(c);
+}
+
+/* ---- closing ---------------------------------------------------------------------------------- */
+
+static bool peer_can_not_read(enum conn_reason r)
+{
+    return r == REASON_SLOW_PENDING || r == REASON_SLOW_DEADLINE || r == REASON_WRITE_ERROR ||
+        r == REASON_READ_ERROR || r == REASON_CLIENT_CLOSED;
+}
+
+void conn_close(struct conn *c, enum conn_reason reason)
+{
+    struct net *net = c->net;
+    struct io *io = net->env->io;
+    char text[160];
+
+    if (c->state == CONN_CLOSING)
+        return;
+    c->state = CONN_CLOSING;
+    c->reason = reason;
+    LOG_DBG(net->env->log, "%s - Client connection closed: %s", conn_text(c, text), conn_reason_text(reason));
+    io_timer_stop(io, &c->timer);
+    io_timer_stop(io, &c->pause);
+    if (peer_can_not_read(reason)) {
+        c->drop_output = true;
+        if (!io_op_busy(&c->send))
+            conn_drop_output(c);
+    }
+    list_remove(&c->link);
+    list_push_back(&net->closing, &c->link);
+    net->stats.connections--;
+    atomic_fetch_sub(&net->shared->connections, 1);
+    net_remember_closed(net, c);
+    conn_flush(c);
+}
+
+void conn_fail(struct conn *c, enum conn_reason reason, struct str text)
+{
+    if (c->state == CONN_CLOSING)
+        return;
+    conn_put_err(c, text);
+    conn_close(c, reason);
+}
+
+static void free_conn(struct conn *c)
+{
+    struct net *net = c->net;
+
+    ASSERT(c->subs.count == 0);
+    list_remove(&c->link);
+    list_remove(&c->dirty_link);
+    io_timer_stop(net->env->io, &c->deadline);
+    nats_parser_deinit(&c->parser);
+    if (c->collecting != NULL)
+        chunk_put(c->collecting, net->env->chunks);
+    hmap_deinit(&c->subs);
+    handle_remove(&net->handles, c->self);
+    mem_free(c->name);
+    mem_free(c->lang);
+    mem_free(c->version);
+    mem_free(c->user);
+    mem_free(c);
+}
+
+bool conn_reap(struct conn *c)
+{
+    bool output = c->out.bytes > 0 || io_op_busy(&c->send);
+
+    /* Not in conn_close: that may run inside a delivery, where the interest must not change. */
+    if (c->subs.count > 0)
+        sub_remove_all(c);
+    if (output && !c->drop_output) {
+        conn_flush(c);
+        return false;
+    }
+    if (!c->close_submitted) {
+        c->close_submitted = true;
+        io_sock_close(c->net->env->io, &c->close, c->sock);
+    }
+    if (!c->sock_closed || io_op_busy(&c->recv) || io_op_busy(&c->send) || c->fences > 0 ||
+        !list_empty(&c->ending_subs))
+        return false;
+    conn_drop_output(c);
+    free_conn(c);
+    return true;
+}

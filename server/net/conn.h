@@ -1,0 +1,176 @@
+/*
+ * conn.h - one client connection, inside net.
+ *
+ *            adopt                  CONNECT (or first op)              conn_close(reason)            all ops done
+ *   (none) --------> CONN_GREETED ------------------------> CONN_OPEN -------------------> CONN_CLOSING -----> (freed)
+ *                          \______________________________________________________________/
+ *
+ * Only conn_close moves to CONN_CLOSING; it takes the reason (feature map A10). While CLOSING, nothing is parsed or delivered; what was
+ * already in the output (an -ERR) is still sent unless the reason is a slow or broken peer. The struct is freed in net_step when no
+ * operation is in flight, never inside a callback that may still look at it.
+ *
+ * Memory: an idle connection is this struct, its subscriptions and nothing else: receive buffers are lent by io, output chunks exist
+ * while there is output.
+ */
+#ifndef NET_CONN_H
+#define NET_CONN_H
+
+#include "lib/base/hmap.h"
+#include "lib/base/list.h"
+#include "lib/base/wheel.h"
+#include "lib/io/io.h"
+#include "lib/wire/nats_parse.h"
+#include "server/core/sink.h"
+#include "server/net/net.h"
+
+struct net_shared {
+    _Atomic uint64_t next_cid;
+    _Atomic int64_t connections; /* over all workers, for max_connections */
+    _Atomic uint32_t next_worker;
+};
+
+struct closed_conn;
+
+struct net {
+    struct env *env;
+    struct net_shared *shared;
+    struct list conns;
+    struct list dirty;   /* connections with output to flush */
+    struct list closing; /* connections to free when they are quiet */
+    struct list dead_subs; /* subscriptions that ended inside a delivery */
+    struct handle_table handles;
+    struct net_stats stats;
+    struct closed_conn *closed; /* ring */
+    uint32_t closed_next, closed_count, closed_cap;
+    uint64_t seed;
+
+    /* worker 0 */
+    struct io_sock *listener;
+    struct io_op accept, listener_close;
+    struct wheel_timer accept_retry;
+    bool listening;
+
+    bool stopping;
+    void (*stopped)(void *ctx);
+    void *stopped_ctx;
+};
+
+enum conn_state { CONN_GREETED, CONN_OPEN, CONN_CLOSING };
+
+/* Texts are the peer's (A10). */
+enum conn_reason {
+#define REASON(name, text) REASON_##name,
+#include "server/net/reasons.def"
+#undef REASON
+    REASON_COUNT
+};
+const char *conn_reason_text(enum conn_reason r);
+
+struct conn {
+    struct net *net;
+    handle self;
+    uint64_t cid;
+    struct list link, dirty_link;
+    struct io_sock *sock;
+    struct io_op recv, send, close;
+    struct nats_parser parser;
+    struct chunk *collecting;  /* body being assembled */
+
+    struct outbuf out;         /* gathered since the last flush */
+    struct outbuf sending;     /* in flight */
+    struct iovec *iov;         /* of the send in flight */
+    uint64_t pending;          /* bytes in out and sending */
+
+    enum conn_state state;
+    enum conn_reason reason;
+    bool sock_closed, close_submitted, drop_output;
+    bool verbose, pedantic, echo, headers, no_responders;
+    bool got_connect, got_first_ping, paused;
+    uint8_t protocol;
+    uint8_t pings_out;
+    uint32_t fences;           /* PONGs that wait for one */
+    struct wheel_timer timer;  /* auth, then ping */
+    struct wheel_timer pause;  /* stalled producer */
+    struct wheel_timer deadline; /* write deadline of the send in flight */
+    uint64_t ping_sent, last_in;
+    int64_t rtt_ns;
+
+    struct hmap subs;          /* by sid */
+    struct list ending_subs;   /* out of the interest, waiting for their fence */
+    int64_t start, last_activity;
+    uint64_t in_msgs, in_bytes, out_msgs, out_bytes, stalls;
+    struct io_addr peer;
+    char *name, *lang, *version, *user;
+};
+
+/* A client's subscription. */
+struct sub {
+    struct sink sink;
+    struct hmap_node node;
+    struct conn *conn;
+    struct interest_sub *interest;
+    uint64_t delivered, max;
+    struct list dead_link;
+    uint16_t subject_n, queue_n, sid_n;
+    char text[]; /* subject, queue, sid */
+};
+
+/* conn.c */
+void conn_adopt(struct net *net, io_fd fd);
+void conn_close(struct conn *c, enum conn_reason reason);
+/* -ERR, then conn_close. */
+void conn_fail(struct conn *c, enum conn_reason reason, struct str text);
+/* Frees it when nothing is in flight any more; true when it did. */
+bool conn_reap(struct conn *c);
+void conn_start_ping(struct conn *c);
+/* "127.0.0.1:4711 - cid:7" with the client's name once it is known, for logs. */
+const char *conn_text(const struct conn *c, char out[160]);
+
+/* conn_in.c */
+void conn_received(struct io_op *op);
+void conn_receive(struct conn *c);
+
+/* conn_out.c */
+void conn_put(struct conn *c, struct str bytes);
+void conn_put_err(struct conn *c, struct str text);
+void conn_put_ok(struct conn *c);
+/* Registers output that was added to c->out directly. */
+void conn_wrote(struct conn *c, uint64_t bytes);
+/* Starts a send when there is output and none is in flight. */
+void conn_flush(struct conn *c);
+void conn_drop_output(struct conn *c);
+void conn_sent(struct io_op *op);
+
+/* sub.c */
+enum sub_verdict { SUB_OK, SUB_SAME_SID, SUB_TOO_MANY };
+enum sub_verdict sub_add(struct conn *c, struct str subject, struct str queue, struct str sid);
+void sub_unsub(struct conn *c, struct str sid, uint64_t max);
+void sub_remove_all(struct conn *c);
+/* The client's own plain subscription that a reply to `subject` would arrive at, or NULL. */
+struct sub *sub_matching(struct conn *c, struct str subject);
+/* Ends the subscriptions that reached their max during deliveries. */
+void sub_reap(struct net *net);
+
+static inline struct str sub_subject(const struct sub *s)
+{
+    return str_from(s->text, s->subject_n);
+}
+static inline struct str sub_queue(const struct sub *s)
+{
+    return str_from(s->text + s->subject_n, s->queue_n);
+}
+static inline struct str sub_sid(const struct sub *s)
+{
+    return str_from(s->text + s->subject_n + s->queue_n, s->sid_n);
+}
+
+/* info.c: the INFO line for this connection. connect_info: the one after the first PING. */
+void info_put(struct conn *c, bool connect_info);
+
+/* connect.c: acts on a CONNECT; false when the connection is being closed. */
+bool connect_process(struct conn *c, struct str json);
+
+/* net_info.c */
+void net_remember_closed(struct net *net, const struct conn *c);
+
+#endif

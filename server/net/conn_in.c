@@ -1,0 +1,320 @@
+/*
+ * conn_in.c - from received bytes to actions.
+ *
+ * One receive is one loop over its operations; published messages go to the router as views of the receive buffer, and route_flush
+ * before the buffer is given back makes sure that nobody keeps one. When a receiver of what was published is nearly full, this
+ * connection stops receiving for a few milliseconds (fast producer stall).
+ */
+#include "server/net/conn.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/base/header.h"
+#include "lib/base/buf.h"
+#include "lib/base/mem.h"
+#include "lib/base/subject.h"
+#include "lib/wire/nats_write.h"
+#include "server/config/options.h"
+
+/* The peer stalls 2 to 5 ms at a time. */
+#define STALL_NS 3000000u
+#define ERR_TEXT_MAX 512u
+
+/* ---- errors ----------------------------------------------------------------------------------- */
+
+static enum conn_reason reason_of(enum nats_error e)
+{
+    switch (e) {
+    case NATS_ERROR_NOT_CONNECT:
+        return REASON_AUTH_FAILURE;
+    case NATS_ERROR_CONTROL_LINE:
+        return REASON_MAX_CONTROL_LINE;
+    case NATS_ERROR_PAYLOAD:
+        return REASON_MAX_PAYLOAD;
+    default:
+        return REASON_PROTOCOL_VIOLATION;
+    }
+}
+
+static void parse_failed(struct conn *c, const struct nats_op *op)
+{
+    enum nats_error e = (enum nats_error) c->parser.error;
+    const char *wire = nats_error_wire(e);
+    char text[160];
+
+    LOG_ERR(c->net->env->log, "%s - %s: \"%.*s\"", conn_text(c, text), nats_error_log(e),
+            (int) (op->args.n < 64 ? op->args.n : 64), op->args.p);
+    if (wire[0] != '\0')
+        conn_fail(c, reason_of(e), str_of(wire));
+    else
+        conn_close(c, reason_of(e));
+}
+
+static void err_about(struct conn *c, const char *what, struct str subject)
+{
+    struct buf b = {0};
+
+    buf_printf(&b, "%s \"%.*s\"", what, (int) (subject.n < ERR_TEXT_MAX ? subject.n : ERR_TEXT_MAX),
+               subject.p);
+    conn_put_err(c, buf_str(&b));
+    buf_free(&b);
+}
+
+/* ---- tracing ---------------------------------------------------------------------------------- */
+
+static void trace_in(struct conn *c, const struct nats_op *op)
+{
+    char text[160];
+    struct log *log = c->net->env->log;
+    const char *verb = nats_verb_name((enum nats_verb) op->verb);
+
+    if (op->verb == NATS_VERB_CONNECT)
+        log_print(log, LOG_TRACE, "%s - <<- [CONNECT {...}]", conn_text(c, text));
+    else if (op->verb == NATS_VERB_PING || op->verb == NATS_VERB_PONG)
+        log_print(log, LOG_TRACE, "%s - <<- [%s]", conn_text(c, text), verb);
+    else
+        log_print(log, LOG_TRACE, "%s - <<- [%s %.*s]", conn_text(c, text), verb, STR_ARG(op->args));
+    if (op->verb == NATS_VERB_PUB || op->verb == NATS_VERB_HPUB) {
+        int most = c->net->env->options->max_traced_msg_len;
+        int n = most > 0 && (size_t) most < op->body.n ? most : (int) op->body.n;
+        log_print(log, LOG_TRACE, "%s - <<- MSG_PAYLOAD: [\"%.*s\"]", conn_text(c, text), n, op->body.p);
+    }
+}
+
+/* ---- publishing ------------------------------------------------------------------------------- */
+
+/* Reply subjects that only the server makes (feature map A5). */
+static bool reserved_reply(struct str reply)
+{
+    return reply.n > 0 && (reply.p[0] == '$' || reply.p[0] == '_') &&
+        (str_starts(reply, STR("$JS.ACK.")) || str_starts(reply, STR("_R_.")) ||
+         str_starts(reply, STR("_GR_.")));
+}
+
+static void no_responders(struct conn *c, const struct nats_op *op)
+{
+    const struct sub *s = sub_matching(c, op->reply);
+    size_t max;
+    char *out;
+
+    if (s == NULL)
+        return;
+    max = nats_no_responders_max(op->reply.n, s->sid_n, op->subject.n);
+    out = mem_alloc(max);
+    conn_put(c, str_from(out, nats_write_no_responders(out, op->reply, sub_sid(s), op->subject)));
+    mem_free(out);
+}
+
+static void publish(struct conn *c, const struct nats_op *op)
+{
+    struct net *net = c->net;
+    struct route_result res;
+    struct msg m;
+
+    c->in_msgs++;
+    c->in_bytes += op->body.n;
+    if (UNLIKELY(c->verbose))
+        conn_put_ok(c);
+    if (UNLIKELY(reserved_reply(op->reply))) {
+        err_about(c, "Permissions Violation for Publish with Reply of", op->reply);
+        return;
+    }
+    if (UNLIKELY(c->pedantic) && !subject_valid_literal(op->subject)) {
+        conn_put_err(c, STR("Invalid Publish Subject"));
+        return;
+    }
+    m = (struct msg){
+        .subject = op->subject,
+        .reply = op->reply,
+        .header = nats_op_header(op),
+        .payload = nats_op_payload(op),
+        .chunk = op->collected ? c->collecting : NULL,
+        .flags = c->echo ? 0 : MSG_F_NO_ECHO,
+        .origin_worker = net->env->worker,
+        .origin_conn = c->self,
+    };
+    res = route_publish(net->env->router, net->env->account, &m);
+    if (UNLIKELY(res.receivers == 0) && m.reply.n > 0 && c->no_responders)
+        no_responders(c, op);
+    if (UNLIKELY(res.stall) && !net->env->options->no_fast_producer_stall)
+        c->paused = true;
+    if (UNLIKELY(op->collected)) {
+        route_flush(net->env->router);
+        chunk_put(c->collecting, net->env->chunks);
+        c->collecting = NULL;
+    }
+}
+
+/* ---- other operations ------------------------------------------------------------------------- */
+
+static void subscribe(struct conn *c, const struct nats_op *op)
+{
+    const struct options *o = c->net->env->options;
+
+    conn_put_ok(c);
+    if (!subject_valid(op->subject)) {
+        conn_put_err(c, STR("Invalid Subject"));
+        return;
+    }
+    if (o->max_subscription_tokens > 0 && subject_count_tokens(op->subject) > o->max_subscription_tokens) {
+        struct buf b = {0};
+        buf_printf(&b, "Permissions Violation for Subscription to \"%.*s\", too many tokens",
+                   STR_ARG(op->subject));
+        conn_put_err(c, buf_str(&b));
+        buf_free(&b);
+        return;
+    }
+    route_flush(c->net->env->router);
+    if (sub_add(c, op->subject, op->queue, op->sid) == SUB_TOO_MANY)
+        conn_put_err(c, STR("maximum subscriptions exceeded"));
+}
+
+struct pong_wait {
+    struct env_fence fence;
+    struct conn *conn;
+};
+
+static void put_pong(struct conn *c)
+{
+    conn_put(c, NATS_PONG);
+    if (!c->got_first_ping) {
+        c->got_first_ping = true;
+        if (c->protocol >= 1)
+            info_put(c, true);
+    }
+}
+
+static void pong_passed(struct env_fence *f)
+{
+    struct pong_wait *w = CONTAINER_OF(f, struct pong_wait, fence);
+
+    w->conn->fences--;
+    put_pong(w->conn);
+    mem_free(w);
+}
+
+/* A PONG says that everything before it has had its effect, on other workers too. */
+static void ping(struct conn *c)
+{
+    struct env *env = c->net->env;
+    struct pong_wait *w;
+
+    route_flush(env->router);
+    if (env->workers == 1) {
+        put_pong(c);
+        return;
+    }
+    w = mem_zalloc(sizeof(*w));
+    w->fence.passed = pong_passed;
+    w->conn = c;
+    c->fences++;
+    env->fence(env, &w->fence);
+}
+
+static void pong(struct conn *c)
+{
+    if (c->ping_sent != 0 && c->pings_out > 0)
+        c->rtt_ns = (int64_t) (io_now(c->net->env->io) - c->ping_sent);
+    c->pings_out = 0;
+}
+
+static void act(struct conn *c, const struct nats_op *op)
+{
+    switch (op->verb) {
+    case NATS_VERB_PUB:
+    case NATS_VERB_HPUB:
+        publish(c, op);
+        break;
+    case NATS_VERB_SUB:
+        subscribe(c, op);
+        break;
+    case NATS_VERB_UNSUB:
+        conn_put_ok(c);
+        route_flush(c->net->env->router);
+        sub_unsub(c, op->sid, op->max);
+        break;
+    case NATS_VERB_PING:
+        ping(c);
+        break;
+    case NATS_VERB_PONG:
+        pong(c);
+        break;
+    case NATS_VERB_CONNECT:
+        connect_process(c, op->args);
+        break;
+    default: /* INFO, +OK, -ERR: nothing a server acts on */
+        break;
+    }
+}
+
+/* ---- receiving -------------------------------------------------------------------------------- */
+
+static bool collect(struct conn *c, const struct nats_op *op)
+{
+    c->collecting = chunk_alloc(c->net->env->chunks, op->body.n + 2);
+    if (c->collecting == NULL) {
+        conn_fail(c, REASON_MAX_PAYLOAD, STR("Maximum Payload Violation"));
+        return false;
+    }
+    nats_parse_collect(&c->parser, (char *) c->collecting->data);
+    return true;
+}
+
+static void parse_all(struct conn *c, struct str in)
+{
+    struct nats_op op;
+    bool trace = log_on(c->net->env->log, LOG_TRACE);
+
+    while (c->state != CONN_CLOSING) {
+        switch (nats_parse(&c->parser, &in, &op)) {
+        case NATS_PARSE_OP:
+            if (UNLIKELY(trace))
+                trace_in(c, &op);
+            act(c, &op);
+            break;
+        case NATS_PARSE_COLLECT:
+            if (!collect(c, &op))
+                return;
+            break;
+        case NATS_PARSE_MORE:
+            return;
+        case NATS_PARSE_ERROR:
+            parse_failed(c, &op);
+            return;
+        }
+    }
+}
+
+void conn_receive(struct conn *c)
+{
+    if (c->state != CONN_CLOSING && !c->paused && !io_op_busy(&c->recv))
+        io_recv(c->net->env->io, &c->recv, c->sock);
+}
+
+void conn_received(struct io_op *op)
+{
+    struct conn *c = CONTAINER_OF(op, struct conn, recv);
+    struct net *net = c->net;
+    uint64_t msgs = c->in_msgs, bytes = c->in_bytes;
+
+    if (c->state == CONN_CLOSING)
+        return;
+    if (op->res <= 0) {
+        conn_close(c, op->res == 0 || op->res == -ECONNRESET || op->res == -ECANCELED
+                       ? REASON_CLIENT_CLOSED : REASON_READ_ERROR);
+        return;
+    }
+    c->last_in = io_now(net->env->io);
+    c->last_activity = io_wall(net->env->io);
+    parse_all(c, str_from(op->data, (size_t) op->res));
+    route_flush(net->env->router);
+    net->stats.in_msgs += c->in_msgs - msgs;
+    net->stats.in_bytes += c->in_bytes - bytes;
+    if (UNLIKELY(c->paused) && c->state != CONN_CLOSING) {
+        c->stalls++;
+        net->stats.stalled_clients++;
+        io_timer_start(net->env->io, &c->pause, io_now(net->env->io) + STALL_NS);
+    }
+    conn_receive(c);
+}

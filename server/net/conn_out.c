@@ -1,0 +1,138 @@
+/*
+ * conn_out.c - a connection's output: gathered during an iteration, sent once at its end.
+ *
+ * out gathers; at net_step it becomes `sending` and one vectored send carries it, up to SEND_BYTES at a time, while new output
+ * gathers behind. pending counts both: above max_pending the consumer is too slow and is closed; above three quarters of it,
+ * publishers are told to slow down (router_note_stall).
+ */
+#include "server/net/conn.h"
+
+#include <string.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/mem.h"
+#include "lib/wire/nats_write.h"
+#include "server/config/options.h"
+
+/* One send takes this much at most: more gains nothing (loopback: 0.14 ns a byte either way) and delays other connections. */
+#define SEND_BYTES (1u << 20)
+#define SEND_VECTORS 64u
+
+void conn_wrote(struct conn *c, uint64_t bytes)
+{
+    const struct options *o = c->net->env->options;
+    char text[160];
+
+    c->pending += bytes;
+    if (!list_linked(&c->dirty_link))
+        list_push_back(&c->net->dirty, &c->dirty_link);
+    if (LIKELY(c->pending <= o->max_pending / 4 * 3))
+        return;
+    router_note_stall(c->net->env->router);
+    if (c->pending <= o->max_pending || c->state == CONN_CLOSING)
+        return;
+    c->net->stats.slow_consumers++;
+    LOG_INF(c->net->env->log, "%s - Slow Consumer Detected: MaxPending of %llu Exceeded", conn_text(c, text),
+            (unsigned long long) o->max_pending);
+    c->drop_output = true;
+    conn_close(c, REASON_SLOW_PENDING);
+}
+
+void conn_put(struct conn *c, struct str bytes)
+{
+    if (c->state == CONN_CLOSING)
+        return;
+    if (outbuf_put(&c->out, c->net->env->chunks, bytes.p, bytes.n))
+        conn_wrote(c, bytes.n);
+    else
+        conn_close(c, REASON_SLOW_PENDING);
+}
+
+void conn_put_err(struct conn *c, struct str text)
+{
+    struct buf b = {0};
+
+    buf_puts(&b, "-ERR '");
+    buf_put_str(&b, text);
+    buf_puts(&b, "'\r\n");
+    conn_put(c, buf_str(&b));
+    buf_free(&b);
+}
+
+void conn_put_ok(struct conn *c)
+{
+    if (c->verbose)
+        conn_put(c, NATS_OK);
+}
+
+void conn_drop_output(struct conn *c)
+{
+    outbuf_free(&c->out, c->net->env->chunks);
+    outbuf_free(&c->sending, c->net->env->chunks);
+    mem_free(c->iov);
+    c->iov = NULL;
+    c->pending = 0;
+}
+
+/* Moves chunks from out to sending until one send's worth is there. */
+static unsigned take_chunks(struct conn *c)
+{
+    unsigned n = 0;
+
+    while (c->out.head != NULL && n < SEND_VECTORS && c->sending.bytes < SEND_BYTES) {
+        struct chunk *k = c->out.head;
+        c->out.head = k->next;
+        if (c->out.head == NULL)
+            c->out.tail = NULL;
+        k->next = NULL;
+        c->out.bytes -= k->len;
+        if (c->sending.tail != NULL)
+            c->sending.tail->next = k;
+        else
+            c->sending.head = k;
+        c->sending.tail = k;
+        c->sending.bytes += k->len;
+        n++;
+    }
+    return n;
+}
+
+void conn_flush(struct conn *c)
+{
+    struct io *io = c->net->env->io;
+    const struct options *o = c->net->env->options;
+    unsigned n, i = 0;
+
+    list_remove(&c->dirty_link);
+    if (io_op_busy(&c->send) || c->out.head == NULL || c->sock_closed || c->drop_output)
+        return;
+    n = take_chunks(c);
+    c->iov = mem_array(n, sizeof(*c->iov));
+    for (struct chunk *k = c->sending.head; k != NULL; k = k->next)
+        c->iov[i++] = (struct iovec){k->data, k->len};
+    io_send(io, &c->send, c->sock, c->iov, n);
+    if (o->write_deadline_ns > 0)
+        io_timer_start(io, &c->deadline, io_now(io) + (uint64_t) o->write_deadline_ns);
+}
+
+void conn_sent(struct io_op *op)
+{
+    struct conn *c = CONTAINER_OF(op, struct conn, send);
+
+    io_timer_stop(c->net->env->io, &c->deadline);
+    mem_free(c->iov);
+    c->iov = NULL;
+    if (op->res >= 0)
+        c->pending -= c->sending.bytes;
+    outbuf_free(&c->sending, c->net->env->chunks);
+    if (op->res < 0) {
+        c->drop_output = true;
+        conn_close(c, REASON_WRITE_ERROR);
+        conn_drop_output(c);
+        return;
+    }
+    if (c->drop_output)
+        conn_drop_output(c);
+    else if (c->out.head != NULL && !list_linked(&c->dirty_link))
+        list_push_back(&c->net->dirty, &c->dirty_link);
+}

@@ -1,0 +1,175 @@
+/*
+ * net.c - accepting, handing out, the loop stage, the end.
+ *
+ * Worker 0 accepts one connection after the other and gives each to a worker in turn (with one worker: to itself). Out of
+ * descriptors, it pauses for a moment instead of spinning.
+ */
+#include "server/net/conn.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/mem.h"
+#include "server/config/options.h"
+
+#define BACKLOG 1024
+#define ACCEPT_RETRY_NS 50000000u
+#define CONNS_MAX (1u << 22)
+
+struct net_shared *net_shared_open(const struct options *options)
+{
+    (void) options;
+    return mem_zalloc(sizeof(struct net_shared));
+}
+
+void net_shared_close(struct net_shared *shared)
+{
+    mem_free(shared);
+}
+
+/* ---- accepting -------------------------------------------------------------------------------- */
+
+struct handed {
+    struct env_task task;
+    io_fd fd;
+};
+
+static void take_handed(struct env_task *task, struct env *env)
+{
+    struct handed *h = CONTAINER_OF(task, struct handed, task);
+
+    if (env->net == NULL || env->net->stopping)
+        io_fd_discard(env->io, h->fd);
+    else
+        conn_adopt(env->net, h->fd);
+    mem_free(h);
+}
+
+static void hand_out(struct net *net, io_fd fd)
+{
+    struct env *env = net->env;
+    uint32_t to = atomic_fetch_add(&net->shared->next_worker, 1) % env->workers;
+    struct handed *h;
+
+    if (to == env->worker) {
+        conn_adopt(net, fd);
+        return;
+    }
+    h = mem_zalloc(sizeof(*h));
+    h->task.run = take_handed;
+    h->fd = fd;
+    env->post(env, to, &h->task);
+}
+
+static void accepted(struct io_op *op)
+{
+    struct net *net = CONTAINER_OF(op, struct net, accept);
+    struct io *io = net->env->io;
+
+    if (net->stopping) {
+        if (op->res >= 0)
+            io_fd_discard(io, (io_fd) op->res);
+        return;
+    }
+    if (op->res >= 0) {
+        hand_out(net, (io_fd) op->res);
+    } else if (op->res != -ECONNABORTED && op->res != -EINTR) {
+        LOG_ERR(net->env->log, "Error accepting a connection: %s", strerror((int) -op->res));
+        io_timer_start(io, &net->accept_retry, io_now(io) + ACCEPT_RETRY_NS);
+        return;
+    }
+    io_accept(io, &net->accept, net->listener);
+}
+
+static void accept_again(struct wheel_timer *t)
+{
+    struct net *net = CONTAINER_OF(t, struct net, accept_retry);
+
+    if (!net->stopping)
+        io_accept(net->env->io, &net->accept, net->listener);
+}
+
+int net_listen(struct net *net, char host[64], uint16_t *port, char why[256])
+{
+    const struct options *o = net->env->options;
+    uint16_t want = o->port > 0 ? (uint16_t) o->port : 0;
+    struct io_addr bound;
+    int rc = io_listen(net->env->io, o->host, want, BACKLOG, &net->listener, &bound);
+
+    if (rc != 0) {
+        snprintf(why, 256, "listen tcp %s:%d: bind: %s", o->host, o->port, strerror(-rc));
+        return rc;
+    }
+    snprintf(host, 64, "%s", o->host);
+    *port = bound.port;
+    net->listening = true;
+    io_accept(net->env->io, &net->accept, net->listener);
+    return 0;
+}
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+static void listener_closed(struct io_op *op)
+{
+    CONTAINER_OF(op, struct net, listener_close)->listening = false;
+}
+
+int net_open(struct env *env, struct net_shared *shared, struct net **out)
+{
+    struct net *net = mem_zalloc(sizeof(*net));
+
+    net->env = env;
+    net->shared = shared;
+    net->seed = prng_u64(env->prng);
+    list_init(&net->conns);
+    list_init(&net->dirty);
+    list_init(&net->closing);
+    list_init(&net->dead_subs);
+    handle_table_init(&net->handles, CONNS_MAX);
+    io_op_init(&net->accept, accepted);
+    io_op_init(&net->listener_close, listener_closed);
+    wheel_timer_init(&net->accept_retry, accept_again);
+    net->closed_cap = env->options->max_closed_clients / env->workers;
+    *out = net;
+    return 0;
+}
+
+bool net_step(struct net *net)
+{
+    struct list *l;
+
+    sub_reap(net);
+    while ((l = list_first(&net->dirty)) != NULL)
+        conn_flush(LIST_ENTRY(l, struct conn, dirty_link));
+    LIST_FOREACH_SAFE (it, tmp, &net->closing)
+        conn_reap(LIST_ENTRY(it, struct conn, link));
+    if (net->stopping && net->stopped != NULL && list_empty(&net->conns) && list_empty(&net->closing) &&
+        !net->listening) {
+        void (*stopped)(void *ctx) = net->stopped;
+        net->stopped = NULL;
+        stopped(net->stopped_ctx);
+    }
+    return false;
+}
+
+void net_shutdown(struct net *net, void (*closed)(void *ctx), void *ctx)
+{
+    net->stopping = true;
+    net->stopped = closed;
+    net->stopped_ctx = ctx;
+    io_timer_stop(net->env->io, &net->accept_retry);
+    if (net->listening)
+        io_sock_close(net->env->io, &net->listener_close, net->listener);
+    LIST_FOREACH_SAFE (it, tmp, &net->conns)
+        conn_close(LIST_ENTRY(it, struct conn, link), REASON_SHUTDOWN);
+    io_wake(net->env->io);
+}
+
+void net_close(struct net *net)
+{
+    /* Without a shutdown before (a failed start) nothing but the listener can be open; the process ends next. */
+    handle_table_deinit(&net->handles);
+    mem_free(net->closed);
+    mem_free(net);
+}

@@ -1,0 +1,292 @@
+/*
+ * sub.c - a client's subscription: a sink that turns messages into MSG and HMSG operations.
+ *
+ * A subscription that reaches its max inside a delivery can not leave the interest there (the router is walking it): it is marked by
+ * delivered >= max, takes nothing more, and is removed in net_step. With several workers an UNSUB leaves the interest at once, but the
+ * sink keeps its slot until a fence has passed, so that what was already routed to it still arrives.
+ */
+#include "server/net/conn.h"
+
+#include <string.h>
+
+#include "lib/base/hash.h"
+#include "lib/base/mem.h"
+#include "lib/base/subject.h"
+#include "lib/wire/nats_write.h"
+#include "server/config/options.h"
+
+#define CONTIGUOUS_MAX 65536u
+
+/* ---- rendering -------------------------------------------------------------------------------- */
+
+/* Clients without header support get the payload alone. */
+static struct str header_for(const struct conn *c, const struct msg *m)
+{
+    return c->headers ? m->header : STR_NONE;
+}
+
+static size_t write_line(const struct sub *s, const struct msg *m, struct str header, char *out)
+{
+    struct nats_to to = {.subject = m->subject, .sid = sub_sid(s), .reply = m->reply};
+    uint32_t total = (uint32_t) (header.n + m->payload.n);
+
+    return header.n > 0 ? nats_write_hmsg(out, &to, (uint32_t) header.n, total)
+                        : nats_write_msg(out, &to, total);
+}
+
+static char *copy(char *out, struct str s)
+{
+    memcpy(out, s.p, s.n);
+    return out + s.n;
+}
+
+/* Appends the whole operation; false when memory is short. */
+static bool write_msg(const struct sub *s, const struct msg *m, struct outbuf *o, struct chunk_pool *pool)
+{
+    struct str header = header_for(s->conn, m);
+    size_t line_max = nats_msg_max(m->subject.n, s->sid_n, m->reply.n);
+    size_t body = header.n + m->payload.n + 2;
+    char *start, *p;
+
+    if (LIKELY(line_max + body <= CONTIGUOUS_MAX)) {
+        start = (char *) outbuf_reserve(o, pool, line_max + body);
+        if (start == NULL)
+            return false;
+        p = start + write_line(s, m, header, start);
+        if (header.n > 0)
+            p = copy(p, header);
+        p = copy(p, m->payload);
+        *p++ = '\r';
+        *p++ = '\n';
+        outbuf_commit(o, (size_t) (p - start));
+        return true;
+    }
+    start = (char *) outbuf_reserve(o, pool, line_max);
+    if (start == NULL)
+        return false;
+    outbuf_commit(o, write_line(s, m, header, start));
+    return outbuf_put(o, pool, header.p, header.n) && outbuf_put(o, pool, m->payload.p, m->payload.n) &&
+        outbuf_put(o, pool, "\r\n", 2);
+}
+
+/* ---- the sink --------------------------------------------------------------------------------- */
+
+static bool finished(const struct sub *s)
+{
+    return s->max > 0 && s->delivered >= s->max;
+}
+
+static void note_finished(struct sub *s)
+{
+    if (finished(s) && !list_linked(&s->dead_link))
+        list_push_back(&s->conn->net->dead_subs, &s->dead_link);
+}
+
+static void count_out(struct conn *c, uint64_t msgs, uint64_t bytes)
+{
+    c->out_msgs += msgs;
+    c->out_bytes += bytes;
+    c->net->stats.out_msgs += msgs;
+    c->net->stats.out_bytes += bytes;
+}
+
+static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
+{
+    struct sub *s = CONTAINER_OF(sink, struct sub, sink);
+    struct conn *c = s->conn;
+    uint64_t before = c->out.bytes;
+    uint64_t payload = 0;
+    unsigned done = 0;
+
+    if (c->state == CONN_CLOSING)
+        return 0;
+    while (done < n && !finished(s)) {
+        if (!write_msg(s, &run[done], &c->out, c->net->env->chunks)) {
+            conn_close(c, REASON_SLOW_PENDING);
+            return done;
+        }
+        payload += run[done].header.n + run[done].payload.n;
+        s->delivered++;
+        done++;
+    }
+    note_finished(s);
+    count_out(c, done, payload);
+    conn_wrote(c, c->out.bytes - before);
+    return done;
+}
+
+static void render(struct sink *sink, const struct msg *m, struct outbuf *out)
+{
+    struct sub *s = CONTAINER_OF(sink, struct sub, sink);
+
+    write_msg(s, m, out, s->conn->net->env->chunks);
+}
+
+static void append_chunks(struct outbuf *to, struct outbuf *from)
+{
+    if (from->head == NULL)
+        return;
+    if (to->tail != NULL)
+        to->tail->next = from->head;
+    else
+        to->head = from->head;
+    to->tail = from->tail;
+    to->bytes += from->bytes;
+    *from = (struct outbuf){0};
+}
+
+static void push(struct sink *sink, struct outbuf *out, unsigned msgs)
+{
+    struct sub *s = CONTAINER_OF(sink, struct sub, sink);
+    struct conn *c = s->conn;
+    uint64_t bytes = out->bytes;
+
+    if (c->state == CONN_CLOSING || c->drop_output) {
+        outbuf_free(out, c->net->env->chunks);
+        return;
+    }
+    append_chunks(&c->out, out);
+    s->delivered += msgs;
+    note_finished(s);
+    count_out(c, msgs, bytes);
+    conn_wrote(c, bytes);
+}
+
+static const struct sink_ops ops = {.deliver = deliver, .render = render, .push = push, .kind = "client"};
+
+/* ---- adding and removing ---------------------------------------------------------------------- */
+
+static struct sub *find(const struct conn *c, struct str sid)
+{
+    uint64_t h = hash_bytes(sid.p, sid.n, c->net->seed);
+
+    for (struct hmap_node *n = hmap_first(&c->subs, h); n != NULL; n = hmap_next(n, h)) {
+        struct sub *s = CONTAINER_OF(n, struct sub, node);
+        if (str_eq(sub_sid(s), sid))
+            return s;
+    }
+    return NULL;
+}
+
+enum sub_verdict sub_add(struct conn *c, struct str subject, struct str queue, struct str sid)
+{
+    struct env *env = c->net->env;
+    const struct options *o = env->options;
+    struct sub *s;
+
+    if (find(c, sid) != NULL)
+        return SUB_SAME_SID;
+    if (o->max_subscriptions > 0 && c->subs.count >= (size_t) o->max_subscriptions)
+        return SUB_TOO_MANY;
+    s = mem_zalloc(sizeof(*s) + subject.n + queue.n + sid.n);
+    s->sink.ops = &ops;
+    s->sink.conn_id = c->cid;
+    s->sink.conn = c->self;
+    s->conn = c;
+    s->subject_n = (uint16_t) subject.n;
+    s->queue_n = (uint16_t) queue.n;
+    s->sid_n = (uint16_t) sid.n;
+    copy(copy(copy(s->text, subject), queue), sid);
+    list_init(&s->dead_link);
+    if (router_sink_add(env->router, &s->sink) == 0) {
+        mem_free(s);
+        return SUB_TOO_MANY;
+    }
+    hmap_insert(&c->subs, &s->node, hash_bytes(sid.p, sid.n, c->net->seed));
+    s->interest = interest_add(env->account->interest, &(struct interest_spec){
+        .pattern = sub_subject(s), .queue = sub_queue(s), .worker = env->worker, .sink = s->sink.self});
+    c->net->stats.subscriptions++;
+    return SUB_OK;
+}
+
+struct ending {
+    struct env_fence fence;
+    struct env *env;
+    struct sub *sub;
+};
+
+static void free_sub(struct env *env, struct sub *s)
+{
+    router_sink_remove(env->router, &s->sink);
+    mem_free(s);
+}
+
+static void fence_passed(struct env_fence *f)
+{
+    struct ending *e = CONTAINER_OF(f, struct ending, fence);
+
+    list_remove(&e->sub->dead_link);
+    free_sub(e->env, e->sub);
+    mem_free(e);
+}
+
+static void leave_interest(struct sub *s)
+{
+    if (s->interest != NULL)
+        interest_remove(s->conn->net->env->account->interest, s->interest);
+    s->interest = NULL;
+}
+
+/* at_once: the connection is gone, nothing can be delivered any more. */
+static void remove_sub(struct sub *s, bool at_once)
+{
+    struct conn *c = s->conn;
+    struct env *env = c->net->env;
+
+    route_flush(env->router);
+    leave_interest(s);
+    list_remove(&s->dead_link);
+    hmap_remove(&c->subs, &s->node);
+    c->net->stats.subscriptions--;
+    if (env->workers == 1 || at_once) {
+        free_sub(env, s);
+        return;
+    }
+    struct ending *e = mem_zalloc(sizeof(*e));
+    e->fence.passed = fence_passed;
+    e->env = env;
+    e->sub = s;
+    list_push_back(&c->ending_subs, &s->dead_link);
+    env->fence(env, &e->fence);
+}
+
+void sub_unsub(struct conn *c, struct str sid, uint64_t max)
+{
+    struct sub *s = find(c, sid);
+
+    if (s == NULL)
+        return;
+    s->max = max;
+    if (max == 0 || s->delivered >= max)
+        remove_sub(s, false);
+}
+
+void sub_remove_all(struct conn *c)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&c->subs, &it)) != NULL)
+        remove_sub(CONTAINER_OF(n, struct sub, node), true);
+}
+
+struct sub *sub_matching(struct conn *c, struct str subject)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&c->subs, &it)) != NULL) {
+        struct sub *s = CONTAINER_OF(n, struct sub, node);
+        if (s->queue_n == 0 && subject_matches(subject, sub_subject(s)))
+            return s;
+    }
+    return NULL;
+}
+
+void sub_reap(struct net *net)
+{
+    struct list *l;
+
+    while ((l = list_first(&net->dead_subs)) != NULL)
+        remove_sub(LIST_ENTRY(l, struct sub, dead_link), false);
+}
