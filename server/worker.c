@@ -244,6 +244,7 @@ void worker_step(struct worker *w, uint64_t max_wait_ns)
     flush_lanes(w);
     if (w->env.net != NULL)
         busy |= net_step(w->env.net);
+    busy |= router_busy(w->env.router);
     w->busy = busy;
     note_time(w, began);
 }

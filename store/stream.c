@@ -67,6 +67,11 @@ void store_stream_deleted(struct store_stream *s, uint64_t max,
     }
 }
 
+void store_stream_set_ctx(struct store_stream *s, void *ctx)
+{
+    s->ctx = ctx;
+}
+
 store_object_id store_stream_id(const struct store_stream *s)
 {
     return s->object->id;

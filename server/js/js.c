@@ -293,7 +293,11 @@ bool js_resolve(void *ctx, struct account *a, struct str subject, struct route_t
         struct ack_subject ack;
         if (!ack_subject_parse(subject, &ack))
             return false;
-        return directory_consumer(js->shared->directory, ack.stream, ack.consumer, out);
+        if (!directory_consumer(js->shared->directory, ack.stream, ack.consumer, out))
+            return false;
+        /* Other subscribers of acks are looked for once per consumer. */
+        out->prefix = (uint32_t) (ack.consumer.p + ack.consumer.n + 1 - subject.p);
+        return true;
     }
     if (str_starts(subject, STR("$JS.FC.")))
         tail = str_skip(subject, 7);

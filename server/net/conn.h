@@ -85,7 +85,9 @@ struct conn {
     enum conn_reason reason;
     bool sock_closed, close_submitted, drop_output;
     bool verbose, pedantic, echo, headers, no_responders;
-    bool got_connect, got_first_ping, paused;
+    bool got_connect, got_first_ping;
+    bool stalled; /* a receiver of what was just published is nearly full */
+    bool paused;  /* not receiving until the pause timer fires */
     uint8_t protocol;
     uint8_t pings_out;
     uint32_t fences;           /* PONGs that wait for one */
@@ -129,6 +131,8 @@ const char *conn_text(const struct conn *c, char out[160]);
 /* conn_in.c */
 void conn_received(struct io_op *op);
 void conn_receive(struct conn *c);
+/* Answers 503 to the reply subject if this client asked for it. */
+void conn_no_responders(struct conn *c, struct str subject, struct str reply);
 
 /* conn_out.c */
 void conn_put(struct conn *c, struct str bytes);

@@ -92,17 +92,17 @@ static bool reserved_reply(struct str reply)
          str_starts(reply, STR("_GR_.")));
 }
 
-static void no_responders(struct conn *c, const struct nats_op *op)
+void conn_no_responders(struct conn *c, struct str subject, struct str reply)
 {
-    const struct sub *s = sub_matching(c, op->reply);
+    const struct sub *s;
     size_t max;
     char *out;
 
-    if (s == NULL)
+    if (!c->no_responders || reply.n == 0 || (s = sub_matching(c, reply)) == NULL)
         return;
-    max = nats_no_responders_max(op->reply.n, s->sid_n, op->subject.n);
+    max = nats_no_responders_max(reply.n, s->sid_n, subject.n);
     out = mem_alloc(max);
-    conn_put(c, str_from(out, nats_write_no_responders(out, op->reply, sub_sid(s), op->subject)));
+    conn_put(c, str_from(out, nats_write_no_responders(out, reply, sub_sid(s), subject)));
     mem_free(out);
 }
 
@@ -135,12 +135,11 @@ static void publish(struct conn *c, const struct nats_op *op)
         .origin_conn = c->self,
     };
     res = route_publish(net->env->router, net->env->account, &m);
-    if (UNLIKELY(res.receivers == 0) && m.reply.n > 0 && c->no_responders)
-        no_responders(c, op);
-    if (UNLIKELY(res.stall) && !net->env->options->no_fast_producer_stall)
-        c->paused = true;
+    if (UNLIKELY(res.receivers == 0))
+        conn_no_responders(c, op->subject, op->reply);
+    c->stalled |= res.stall;
     if (UNLIKELY(op->collected)) {
-        route_flush(net->env->router);
+        c->stalled |= route_flush(net->env->router);
         chunk_put(c->collecting, net->env->chunks);
         c->collecting = NULL;
     }
@@ -308,13 +307,16 @@ void conn_received(struct io_op *op)
     c->last_in = io_now(net->env->io);
     c->last_activity = io_wall(net->env->io);
     parse_all(c, str_from(op->data, (size_t) op->res));
-    route_flush(net->env->router);
+    c->stalled |= route_flush(net->env->router);
     net->stats.in_msgs += c->in_msgs - msgs;
     net->stats.in_bytes += c->in_bytes - bytes;
-    if (UNLIKELY(c->paused) && c->state != CONN_CLOSING) {
+    if (UNLIKELY(c->stalled) && c->state != CONN_CLOSING &&
+        !net->env->options->no_fast_producer_stall) {
+        c->paused = true;
         c->stalls++;
         net->stats.stalled_clients++;
         io_timer_start(net->env->io, &c->pause, io_now(net->env->io) + STALL_NS);
     }
+    c->stalled = false;
     conn_receive(c);
 }

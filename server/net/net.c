@@ -108,6 +108,17 @@ int net_listen(struct net *net, char host[64], uint16_t *port, char why[256])
     return 0;
 }
 
+/* A request that was counted as received found nobody after all. */
+static void nobody(void *ctx, handle conn, struct account *a, struct str subject, struct str reply)
+{
+    struct net *net = ctx;
+    struct conn *c = handle_get(&net->handles, conn);
+
+    (void) a;
+    if (c != NULL)
+        conn_no_responders(c, subject, reply);
+}
+
 /* ---- life ------------------------------------------------------------------------------------- */
 
 static void listener_closed(struct io_op *op)
@@ -130,6 +141,7 @@ int net_open(struct env *env, struct net_shared *shared, struct net **out)
     io_op_init(&net->accept, accepted);
     io_op_init(&net->listener_close, listener_closed);
     wheel_timer_init(&net->accept_retry, accept_again);
+    router_set_nobody(env->router, nobody, net);
     net->closed_cap = env->options->max_closed_clients / env->workers;
     *out = net;
     return 0;

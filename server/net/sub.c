@@ -152,7 +152,10 @@ static void push(struct sink *sink, struct outbuf *out, unsigned msgs)
     conn_wrote(c, bytes);
 }
 
-static const struct sink_ops ops = {.deliver = deliver, .render = render, .push = push, .kind = "client"};
+static const struct sink_ops ops = {
+    .deliver = deliver, .render = render, .push = push, .kind = "client"};
+/* With a max every message counts by itself. */
+static const struct sink_ops counting_ops = {.deliver = deliver, .kind = "client"};
 
 /* ---- adding and removing ---------------------------------------------------------------------- */
 
@@ -257,6 +260,7 @@ void sub_unsub(struct conn *c, struct str sid, uint64_t max)
     if (s == NULL)
         return;
     s->max = max;
+    s->sink.ops = &counting_ops;
     if (max == 0 || s->delivered >= max)
         remove_sub(s, false);
 }

@@ -1,0 +1,52 @@
+/* options.c - defaults (feature map A7, C3, C4) and the end of a snapshot. */
+#include "server/config/options.h"
+
+#include <string.h>
+
+#include "lib/base/mem.h"
+
+#define SECOND 1000000000ll
+#define KIB 1024u
+#define MIB (1024u * KIB)
+
+void options_init(struct options *o)
+{
+    memset(o, 0, sizeof(*o));
+    o->host = mem_strdup("0.0.0.0");
+    o->port = 4222;
+    o->logtime = true;
+    o->max_control_line = 4096;
+    o->max_payload = MIB;
+    o->max_pending = 64u * MIB;
+    o->max_connections = 65536;
+    o->max_closed_clients = 10000;
+    o->ping_interval_ns = 120 * SECOND;
+    o->ping_max = 2;
+    o->write_deadline_ns = 10 * SECOND;
+    o->lame_duck_duration_ns = 120 * SECOND;
+    o->lame_duck_grace_ns = 10 * SECOND;
+    o->auth_timeout_ns = 2 * SECOND;
+    o->max_memory_store = -1;
+    o->max_file_store = -1;
+    o->js_strict = true;
+    o->js_request_queue_limit = 10000;
+    o->js_max_buffered_msgs = 100000;
+    o->js_max_buffered_bytes = 128u * MIB;
+    o->pool_bytes = 512u * MIB;
+    o->cache_bytes = 512u * MIB;
+}
+
+void options_free(struct options *o)
+{
+    char **texts[] = {
+        &o->host,        &o->client_advertise, &o->http_host,   &o->http_base_path, &o->ports_file_dir,
+        &o->pid_file,    &o->server_name,      &o->log_file,    &o->remote_syslog,  &o->user,
+        &o->pass,        &o->token,            &o->store_dir,   &o->domain,         &o->io_backend,
+        &o->congestion,  &o->config_file,
+    };
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        mem_free(*texts[i]);
+        *texts[i] = NULL;
+    }
+}
