@@ -162,7 +162,7 @@ void files_return(struct io_files *files, struct io_file *file, bool synced)
     pthread_mutex_unlock(&files->lock);
 }
 
-void files_remove(struct io_files *files, struct io_file *file)
+void io_files_remove(struct io_files *files, struct io_file *file)
 {
     struct host_file *f = CONTAINER_OF(file, struct host_file, file);
 

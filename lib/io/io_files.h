@@ -24,7 +24,7 @@ int files_borrow(struct io_files *files, struct io_file *file, bool writing);
 /* synced: everything that had been written to it when it was borrowed is durable now. */
 void files_return(struct io_files *files, struct io_file *file, bool synced);
 /* Closes the descriptor, if any, and frees the object. Not borrowed. */
-void files_remove(struct io_files *files, struct io_file *file);
+void io_files_remove(struct io_files *files, struct io_file *file);
 /* Descriptors open at the moment; for tests. */
 unsigned files_count(struct io_files *files);
 

@@ -310,7 +310,7 @@ static void close_file(struct io_work *work)
 {
     struct file_closing *c = CONTAINER_OF(work, struct file_closing, job);
 
-    files_remove(c->h->files, c->file);
+    io_files_remove(c->h->files, c->file);
 }
 
 static void file_closed(struct io_op *op)

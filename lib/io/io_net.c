@@ -124,7 +124,7 @@ static int listen_at(const struct net_addr *addr, int backlog)
 }
 
 /* A name may mean several addresses; the first that can be bound is taken. */
-int net_listen(const char *host, uint16_t port, int backlog, struct io_addr *bound)
+int io_net_listen(const char *host, uint16_t port, int backlog, struct io_addr *bound)
 {
     struct net_addr addrs[NET_ADDRS_MAX];
     int n = net_resolve(host, port, true, addrs);

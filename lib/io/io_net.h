@@ -1,6 +1,6 @@
 /*
  * io_net.h - what the backends of the kernel share about sockets: addresses, options, listening.
- * Every call returns at once except net_listen and net_resolve, which may ask a name server.
+ * Every call returns at once except io_net_listen and net_resolve, which may ask a name server.
  */
 #ifndef IO_IO_NET_H
 #define IO_IO_NET_H
@@ -30,6 +30,6 @@ int net_socket(const struct io_config *config, int family);
 /* Options of a fresh connection, accepted or connected. */
 void net_tune(const struct io_config *config, int fd);
 /* A listening descriptor or a negative errno. */
-int net_listen(const char *host, uint16_t port, int backlog, struct io_addr *bound);
+int io_net_listen(const char *host, uint16_t port, int backlog, struct io_addr *bound);
 
 #endif

@@ -466,7 +466,7 @@ static struct io_sock *uring_sock_open(struct io *io, io_fd fd)
 static int uring_listen(struct io *io, const char *host, uint16_t port, int backlog,
                         struct io_sock **out, struct io_addr *bound)
 {
-    int fd = net_listen(host, port, backlog, bound);
+    int fd = io_net_listen(host, port, backlog, bound);
 
     if (fd < 0)
         return fd;

@@ -7,6 +7,7 @@
  */
 #include "server/config/cmdline.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,9 +110,13 @@ static void usage(FILE *out, const char *program)
     }
 }
 
-static void fail(struct parser *p, const char *format, const char *a, const char *b)
+__attribute__((format(printf, 2, 3))) static void fail(struct parser *p, const char *format, ...)
 {
-    fprintf(stderr, format, a, b);
+    va_list args;
+
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
     fputc('\n', stderr);
     usage(stdout, p->program);
     p->end = SAID_ALL;
@@ -227,7 +232,7 @@ static const struct flag *next_flag(struct parser *p, const char **value)
     if (strcmp(arg, "version") == 0 || strcmp(arg, "help") == 0)
         return find(str_of(arg));
     if (arg[0] != '-' || arg[1] == '\0') {
-        fail(p, "unrecognized argument: %s%s", arg, "");
+        fail(p, "unrecognized argument: %s", arg);
         return NULL;
     }
     if (strcmp(arg, "--") == 0)
@@ -235,9 +240,7 @@ static const struct flag *next_flag(struct parser *p, const char **value)
     name = str_cut(str_of(arg + (arg[1] == '-' ? 2 : 1)), '=', &rest);
     f = find(name);
     if (f == NULL) {
-        char text[128];
-        snprintf(text, sizeof(text), "%.*s", STR_ARG(name));
-        fail(p, "flag provided but not defined: -%s%s", text, "");
+        fail(p, "flag provided but not defined: -%.*s", STR_ARG(name));
         return NULL;
     }
     if (rest.p != NULL)
@@ -245,7 +248,7 @@ static const struct flag *next_flag(struct parser *p, const char **value)
     else if (f->argument != NULL && p->next < p->argc)
         *value = p->argv[p->next++];
     if (f->argument != NULL && *value == NULL) {
-        fail(p, "flag needs an argument: -%s%s", f->name, "");
+        fail(p, "flag needs an argument: -%s", f->name);
         return NULL;
     }
     return f;

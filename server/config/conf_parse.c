@@ -35,11 +35,10 @@ struct parser {
 
 /* ---- errors and values ------------------------------------------------------------------------ */
 
-static bool fail_at(struct parser *p, unsigned line, unsigned col, const char *format, const char *a)
+static bool fail_at(struct parser *p, unsigned line, unsigned column, const char *text)
 {
     buf_clear(p->err);
-    buf_printf(p->err, "%s:%u:%u: ", p->file, line, col);
-    buf_printf(p->err, format, a);
+    buf_printf(p->err, "%s:%u:%u: %s", p->file, line, column, text);
     return false;
 }
 
@@ -48,9 +47,9 @@ static unsigned col(const struct parser *p)
     return (unsigned) (p->at - p->line_start) + 1;
 }
 
-static bool fail(struct parser *p, const char *format, const char *a)
+static bool fail(struct parser *p, const char *text)
 {
-    return fail_at(p, p->line, col(p), format, a);
+    return fail_at(p, p->line, col(p), text);
 }
 
 static struct conf_value *new_value(const struct parser *p, enum conf_kind kind)
@@ -199,13 +198,13 @@ static bool escape(struct parser *p, struct buf *out)
         high = hex_digit(take(p));
         low = hex_digit(take(p));
         if (high < 0 || low < 0)
-            return fail(p, "Expected two hexadecimal digits after '\\x'%s", "");
+            return fail(p, "Expected two hexadecimal digits after '\\x'");
         buf_putc(out, (char) (high * 16 + low));
         return true;
     default:
         return fail(p,
                     "Invalid escape character. Only the following escape characters are allowed: "
-                    "\\xXX, \\t, \\n, \\r, \\\", \\\\.%s", "");
+                    "\\xXX, \\t, \\n, \\r, \\\", \\\\.");
     }
 }
 
@@ -217,7 +216,7 @@ static bool quoted(struct parser *p, struct buf *out)
     for (;;) {
         int c = take(p);
         if (c < 0 || (c == '\n' && quote == '\''))
-            return fail_at(p, line, start, "Unexpected end of a quoted text%s", "");
+            return fail_at(p, line, start, "Unexpected end of a quoted text");
         if (c == quote)
             return true;
         if (c == '\\' && quote == '"') {
@@ -238,7 +237,7 @@ static bool block(struct parser *p, struct buf *out)
     for (;;) {
         int c = peek(p);
         if (c < 0)
-            return fail_at(p, line, start, "Unexpected end of a block text%s", "");
+            return fail_at(p, line, start, "Unexpected end of a block text");
         if (c == ')' && (out->n == 0 || strspn(out->p + (out->n - (p->at - p->line_start)), " \t") >=
                                             p->at - p->line_start)) {
             take(p);
@@ -358,7 +357,7 @@ static struct conf_value *variable(struct parser *p, struct str name, const stru
     if (text == NULL) {
         char where[320];
         snprintf(where, sizeof(where), "variable reference for '%s' on line %u can not be found", key, line);
-        fail_at(p, line, start, "%s", where);
+        fail_at(p, line, start, where);
         return NULL;
     }
     v = new_value(p, CONF_TEXT);
@@ -381,7 +380,7 @@ static struct conf_value *parse_bare(struct parser *p, const struct scope *scope
         take(p);
     s = str_from(p->text.p + from, p->at - from);
     if (s.n == 0) {
-        fail(p, "Expected a value%s", "");
+        fail(p, "Expected a value");
         free_value(v);
         return NULL;
     }
@@ -403,7 +402,7 @@ static bool parse_list(struct parser *p, struct conf_value *list, const struct s
         struct conf_value *item;
         skip(p, true);
         if (peek(p) < 0)
-            return fail_at(p, list->line, list->col, "Unexpected end of an array%s", "");
+            return fail_at(p, list->line, list->col, "Unexpected end of an array");
         if (peek(p) == ']') {
             take(p);
             return true;
@@ -442,7 +441,7 @@ static struct conf_value *parse_value(struct parser *p, const struct scope *scop
     case '{':
     case '[':
         if (p->depth >= DEPTH_MAX) {
-            fail(p, "Nested too deeply%s", "");
+            fail(p, "Nested too deeply");
             return NULL;
         }
         p->depth++;
@@ -475,8 +474,9 @@ static bool parse_key(struct parser *p, struct buf *out, bool *bare)
     while ((c = peek(p)) >= 0 && strchr(" \t\r\n:={}[],;#", c) == NULL)
         buf_putc(out, (char) take(p));
     if (out->n == 0) {
-        char what[2] = {(char) c, '\0'};
-        return fail(p, "Expected a key, got '%s'", c < 0 ? "end of file" : what);
+        char text[48];
+        snprintf(text, sizeof(text), "Expected a key, got '%c'", c < 0 ? ' ' : c);
+        return fail(p, c < 0 ? "Expected a key, got the end of the file" : text);
     }
     return true;
 }
@@ -498,7 +498,7 @@ static bool include(struct parser *p, struct conf_value *map, const struct scope
         buf_put(&path, p->file, (size_t) (slash - p->file) + 1);
     buf_puts(&path, name->text);
     free_value(name);
-    ok = p->includes < INCLUDES_MAX || fail(p, "Too many nested includes%s", "");
+    ok = p->includes < INCLUDES_MAX || fail(p, "Too many nested includes");
     if (ok) {
         struct parser saved = *p;
         p->includes++;
@@ -549,7 +549,7 @@ static bool parse_map(struct parser *p, struct conf_value *map, const struct sco
             return true;
         }
         if (peek(p) < 0)
-            return fail_at(p, map->line, map->col, "Unexpected end of a map%s", "");
+            return fail_at(p, map->line, map->col, "Unexpected end of a map");
         if (!parse_pair(p, map, &scope))
             return false;
     }
@@ -564,7 +564,7 @@ static bool parse_file(struct parser *p, const char *path, struct conf_value *ma
 
     if (!ok) {
         if (p->file != NULL)
-            fail(p, "%s", buf_cstr(&why));
+            fail(p, buf_cstr(&why));
         else
             buf_put_str(p->err, buf_str(&why));
     }
@@ -578,7 +578,7 @@ static bool parse_file(struct parser *p, const char *path, struct conf_value *ma
         p->line_start = 0;
         if (map->file == NULL)
             map->file = p->file;
-        ok = text.n <= TEXT_MAX ? parse_map(p, map, outer, -1) : fail(p, "File is too large%s", "");
+        ok = text.n <= TEXT_MAX ? parse_map(p, map, outer, -1) : fail(p, "File is too large");
     }
     buf_free(&text);
     buf_free(&why);

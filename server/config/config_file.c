@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <sodium.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,11 +43,15 @@ static bool fail(struct context *c, const struct conf_value *v, const char *text
     return false;
 }
 
-static bool fail_about(struct context *c, const struct conf_value *v, const char *format, const char *what)
+__attribute__((format(printf, 3, 4))) static bool fail_about(struct context *c, const struct conf_value *v,
+                                                              const char *format, ...)
 {
     char text[320];
+    va_list args;
 
-    snprintf(text, sizeof(text), format, what);
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
     return fail(c, v, text);
 }
 

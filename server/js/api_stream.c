@@ -107,7 +107,7 @@ static void create_durable(struct store_req *req, enum err err)
 
     if (err != ERR_OK) {
         directory_release(s->js->shared->directory, str_of(s->config.name));
-        stream_free(s);
+        js_stream_free(s);
         change_failed(ch, err);
     } else {
         stream_publish_interest(s);
@@ -134,17 +134,17 @@ static void create_here(struct env_task *task, struct env *env)
     struct buf blob = {0};
     enum err err;
 
-    ch->s = stream_new(js, &ch->config, io_wall(env->io));
+    ch->s = js_stream_new(js, &ch->config, io_wall(env->io));
     o.first_seq = ch->config.first_seq;
     stream_limits(&ch->config, &o.limits);
-    stream_render(ch->s, &blob);
+    js_stream_render(ch->s, &blob);
     o.config = buf_str(&blob);
     ch->req.done = create_durable;
     err = store_stream_create(js->store, &o, &stream_store_ops, ch->s, &ch->s->store, &ch->req);
     buf_free(&blob);
     if (err != ERR_OK) {
         directory_release(js->shared->directory, str_of(ch->config.name));
-        stream_free(ch->s);
+        js_stream_free(ch->s);
         change_failed(ch, err);
         end_change(ch);
         return;
@@ -246,7 +246,7 @@ static void apply_update(struct stream *s, struct stream_change *ch)
     s->dedup.window_ns = s->config.duplicate_window_ns;
     stream_publish_interest(s);
     stream_limits(&s->config, &limits);
-    stream_render(s, &blob);
+    js_stream_render(s, &blob);
     ch->req.done = update_durable;
     store_stream_update(s->store, &limits, buf_str(&blob), &ch->req);
     buf_free(&blob);
@@ -446,7 +446,7 @@ void api_stream_delete(struct api_request *r)
     d->req.done = deleted;
     d->name = mem_strdup(s->config.name);
     store = s->store;
-    stream_free(s);
+    js_stream_free(s);
     store_stream_delete(store, &d->req);
 }
 

@@ -44,13 +44,13 @@ static void recover_stream(struct js *js, const struct store_object_view *v)
                 (unsigned long long) v->id);
         return;
     }
-    if (!stream_parse(blob, &config, &created)) {
+    if (!js_stream_parse(blob, &config, &created)) {
         LOG_ERR(js->env->log, "Configuration of stream object %llu can not be read; it is left as it is",
                 (unsigned long long) v->id);
         stream_config_release(&config);
         return;
     }
-    s = stream_new(js, &config, created);
+    s = js_stream_new(js, &config, created);
     store_stream_set_ctx(store, s);
     stream_config_release(&config);
     s->store = store;
@@ -208,7 +208,7 @@ void js_close(struct js *js)
 
     api_stop(js);
     while ((n = hmap_each(&js->streams, &it)) != NULL)
-        stream_free(CONTAINER_OF(n, struct stream, node));
+        js_stream_free(CONTAINER_OF(n, struct stream, node));
     while ((l = list_first(&js->requests)) != NULL)
         api_request_free(LIST_ENTRY(l, struct api_request, link));
     io_timer_stop(js->env->io, &js->save_timer);

@@ -121,8 +121,8 @@ struct stream {
 
 struct stream *js_stream_find(struct js *js, struct str name);
 /* Recovered or new: registers the sinks; interest is published by stream_publish_interest. */
-struct stream *stream_new(struct js *js, const struct stream_config *config, int64_t created);
-void stream_free(struct stream *s);
+struct stream *js_stream_new(struct js *js, const struct stream_config *config, int64_t created);
+void js_stream_free(struct stream *s);
 /* Once s->store is set. */
 void stream_reader_init(struct stream *s);
 void stream_publish_interest(struct stream *s);
@@ -136,8 +136,8 @@ void stream_announce(struct stream *s, uint64_t first, uint64_t last);
 void stream_settle(struct stream *s);
 void stream_limits(const struct stream_config *c, struct store_limits *out);
 /* The blob that the stream's store object keeps. */
-void stream_render(const struct stream *s, struct buf *out);
-bool stream_parse(struct str blob, struct stream_config *config, int64_t *created);
+void js_stream_render(const struct stream *s, struct buf *out);
+bool js_stream_parse(struct str blob, struct stream_config *config, int64_t *created);
 /* A consumer is done with [first, last]: removes what retention does not keep any more. */
 void stream_acked(struct stream *s, struct consumer *by, uint64_t first, uint64_t last);
 /* "config":{...},"created":...,"state":{...},... of a stream info, without braces. */

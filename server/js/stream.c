@@ -46,7 +46,7 @@ static void nothing_to_do(struct store_reader *r)
     (void) r;
 }
 
-struct stream *stream_new(struct js *js, const struct stream_config *config, int64_t created)
+struct stream *js_stream_new(struct js *js, const struct stream_config *config, int64_t created)
 {
     struct stream *s = mem_zalloc(sizeof(*s));
 
@@ -66,7 +66,7 @@ struct stream *stream_new(struct js *js, const struct stream_config *config, int
     return s;
 }
 
-void stream_free(struct stream *s)
+void js_stream_free(struct stream *s)
 {
     struct list *l;
 
@@ -173,7 +173,7 @@ void stream_limits(const struct stream_config *c, struct store_limits *out)
     };
 }
 
-void stream_render(const struct stream *s, struct buf *out)
+void js_stream_render(const struct stream *s, struct buf *out)
 {
     uint8_t created[8];
 
@@ -182,7 +182,7 @@ void stream_render(const struct stream *s, struct buf *out)
     stream_config_write(out, &s->config, false);
 }
 
-bool stream_parse(struct str blob, struct stream_config *config, int64_t *created)
+bool js_stream_parse(struct str blob, struct stream_config *config, int64_t *created)
 {
     struct js_error err = {0};
 

@@ -401,7 +401,7 @@ static void failed(void *ctx, enum err err, const char *why)
 
 static void render_config(void *ctx, struct buf *out)
 {
-    stream_render(ctx, out);
+    js_stream_render(ctx, out);
 }
 
 const struct store_stream_ops stream_store_ops = {

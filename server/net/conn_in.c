@@ -100,6 +100,7 @@ void conn_no_responders(struct conn *c, struct str subject, struct str reply)
 
     if (!c->no_responders || reply.n == 0 || (s = sub_matching(c, reply)) == NULL)
         return;
+    route_flush(c->net->env->router);
     max = nats_no_responders_max(reply.n, s->sid_n, subject.n);
     out = mem_alloc(max);
     conn_put(c, str_from(out, nats_write_no_responders(out, reply, sub_sid(s), subject)));
