@@ -41,11 +41,15 @@ static struct io *open_loop(const char *backend)
     struct io_config config;
     struct io *io;
     const char *spin = getenv("BENCH_SPIN_NS");
+    const char *threads;
 
     io_config_init(&config);
     config.backend = strcmp(backend, "uring") == 0 ? IO_BACKEND_URING : IO_BACKEND_EVENT;
     config.congestion = "cubic";
     config.spin_ns = spin != NULL ? strtoull(spin, NULL, 10) : config.spin_ns;
+    threads = getenv("BENCH_COMMIT_THREADS");
+    if (threads != NULL)
+        config.commit_threads = (unsigned) strtoul(threads, NULL, 10);
     if (io_open(&config, &io) < 0) {
         fprintf(stderr, "no %s here\n", backend);
         exit(1);

@@ -927,17 +927,19 @@ int main(int argc, char **argv)
 {
     const char *why = conformance_skip();
     struct runner_case all[256];
-    size_t files, extra, n;
+    size_t files, churn, extra, n;
     const struct runner_case *file_cases = conformance_file_cases(&files);
+    const struct runner_case *churn_cases = conformance_churn_cases(&churn);
     const struct runner_case *extra_cases = conformance_extra_cases(&extra);
 
     if (why != NULL) {
         printf("%s: skipped: %s\n", conformance_title, why);
         return 77;
     }
-    ASSERT(ARRAY_LEN(cases) + files + extra <= ARRAY_LEN(all));
+    ASSERT(ARRAY_LEN(cases) + files + churn + extra <= ARRAY_LEN(all));
     n = append(all, cases, ARRAY_LEN(cases));
     n += append(all + n, file_cases, files);
+    n += append(all + n, churn_cases, churn);
     n += append(all + n, extra_cases, extra);
     return runner_main(argc, argv, conformance_title, all, n);
 }

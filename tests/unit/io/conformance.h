@@ -27,6 +27,8 @@ const char *conformance_host(void);
 
 /* Files and work, conformance_file.c. */
 const struct runner_case *conformance_file_cases(size_t *count);
+/* Random operations, conformance_churn.c. */
+const struct runner_case *conformance_churn_cases(size_t *count);
 /* What only this backend is asked. */
 const struct runner_case *conformance_extra_cases(size_t *count);
 
