@@ -49,8 +49,7 @@ uint64_t store_msg_bytes(enum store_level level, size_t subject, size_t header, 
     return 22 + subject + header + (header != 0 ? 4 : 0) + payload + 8;
 }
 
-/* ---- header
- * -------------------------------------------------------------------------------------- */
+/* ---- header -------------------------------------------------------------------------------- */
 
 void batch_header_encode(const struct batch_header *h, uint8_t out[BATCH_HEADER])
 {
@@ -131,8 +130,7 @@ uint32_t batch_header_crc(uint32_t salt, const uint8_t *header, const uint8_t *t
     return crc32c(crc32c(salt, header + AT_BYTES, BATCH_HEADER - AT_BYTES), table, table_bytes);
 }
 
-/* ---- builder
- * ------------------------------------------------------------------------------------- */
+/* ---- builder ------------------------------------------------------------------------------- */
 
 void batch_seal(struct batch_builder *b, uint64_t durable_seq, uint32_t epoch)
 {
@@ -174,8 +172,7 @@ void batch_encode_skip(uint8_t out[BATCH_HEADER], uint32_t salt, uint64_t first_
     put_u32(out + AT_CRC, batch_header_crc(salt, out, NULL, 0));
 }
 
-/* ---- view
- * ---------------------------------------------------------------------------------------- */
+/* ---- view ---------------------------------------------------------------------------------- */
 
 /* Offsets begin with 0, ascend by at least a record, and stay inside; sequence deltas ascend below
  * span. */
@@ -284,8 +281,28 @@ bool batch_find(const struct batch_view *v, uint64_t seq, uint32_t *i)
     return low < v->h.count && batch_record_seq(v, low) == seq;
 }
 
-/* ---- repair
- * -------------------------------------------------------------------------------------- */
+/* ---- erasing -------------------------------------------------------------------------------- */
+
+bool batch_erase(uint8_t *bytes, size_t n, uint32_t salt, uint64_t seq)
+{
+    struct batch_view v;
+    uint32_t i;
+
+    if (batch_view_open(bytes, n, salt, &v) != ERR_OK || !batch_find(&v, seq, &i))
+        return false;
+    uint8_t *entry = bytes + BATCH_HEADER + (size_t) i * BATCH_ENTRY;
+    if ((get_u32(entry) & BATCH_ERASED) != 0)
+        return false;
+    uint32_t at = batch_record_offset(&v, i);
+    uint32_t end = i + 1 < v.h.count ? batch_record_offset(&v, i + 1) : v.h.raw_bytes;
+    memset(bytes + BATCH_HEADER + v.h.table_bytes + at, 0, end - at);
+    put_u32(entry, at | BATCH_ERASED);
+    put_u32(entry + 4, 0);
+    put_u32(bytes + AT_CRC, batch_header_crc(salt, bytes, bytes + BATCH_HEADER, v.h.table_bytes));
+    return true;
+}
+
+/* ---- repair -------------------------------------------------------------------------------- */
 
 /* The batch as it is now: does it open, and does a record say that header and table are right? */
 static bool believable(const uint8_t *bytes, size_t n, uint32_t salt)

@@ -61,8 +61,7 @@ enum {
  * field 0. */
 #define BATCH_ERASED 0x80000000u
 
-/* ---- header
- * -------------------------------------------------------------------------------------- */
+/* ---- header -------------------------------------------------------------------------------- */
 
 struct batch_header {
     uint32_t crc;   /* of bytes 8..96 and the table, seeded with the salt */
@@ -98,8 +97,7 @@ static inline uint32_t batch_record_seed(uint32_t salt, uint64_t seq)
     return salt ^ (uint32_t) seq ^ (uint32_t) (seq >> 32);
 }
 
-/* ---- builder: the hot path
- * ----------------------------------------------------------------------- */
+/* ---- builder: the hot path ----------------------------------------------------------------- */
 
 struct batch_builder {
     uint8_t *meta; /* BATCH_HEADER + table */
@@ -202,8 +200,7 @@ void batch_seal(struct batch_builder *b, uint64_t durable_seq, uint32_t epoch);
 void batch_encode_skip(uint8_t out[BATCH_HEADER], uint32_t salt, uint64_t first_seq, uint32_t span,
                        int64_t ts, uint64_t durable_seq, uint32_t epoch);
 
-/* ---- view: a validated batch
- * --------------------------------------------------------------------- */
+/* ---- view: a validated batch --------------------------------------------------------------- */
 
 struct batch_view {
     struct batch_header h;
@@ -242,6 +239,10 @@ uint32_t batch_verify(const struct batch_view *v, uint32_t salt, uint64_t *bad);
  * to be longer: false. Costs up to a few milliseconds; for recovery and for cold reads that failed.
  */
 bool batch_repair(uint8_t *bytes, size_t n, uint32_t salt);
+/* Erases the record of seq in the batch, in place: zero bytes, marked entry, new header sum. False
+ * when there is nothing to do: it is erased already, not in this batch, or the batch does not
+ * verify. */
+bool batch_erase(uint8_t *bytes, size_t n, uint32_t salt, uint64_t seq);
 /* Would one wrong byte explain the damage of record i? Then it is decay and not a torn write. */
 bool batch_record_decayed(const struct batch_view *v, uint32_t i, uint32_t salt);
 

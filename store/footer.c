@@ -24,8 +24,7 @@
 enum { SUMMARY_BYTES = 80, TABLE_ENTRY = 32, RESTART_EVERY = 16, MUST_UNDERSTAND = 1 };
 #define SECTION_VERSION 1u
 
-/* ---- building
- * ------------------------------------------------------------------------------------ */
+/* ---- building ------------------------------------------------------------------------------ */
 
 static void put_summary(const struct segment_summary *s, struct buf *out)
 {
@@ -192,7 +191,7 @@ enum err footer_build_subjects(const struct footer_input *in, struct buf *out, u
     return err;
 }
 
-static void summarize(const struct footer_input *in, struct segment_summary *s)
+void footer_summarize(const struct footer_input *in, struct segment_summary *s)
 {
     *s = (struct segment_summary){.base_seq = in->header.base_seq,
                                   .next_seq = in->next_seq,
@@ -263,7 +262,7 @@ enum err footer_build(const struct footer_input *in, struct buf *out)
 
     ASSERT(in->footer_offset % SEGMENT_PAGE == 0 && in->footer_offset >= in->data_end);
     ASSERT(in->next_seq >= in->header.base_seq && in->next_seq - in->header.base_seq <= UINT32_MAX);
-    summarize(in, &summary);
+    footer_summarize(in, &summary);
     size_t at = out->n;
     put_batches(in->batches, in->nbatches, out);
     end_section(&t, SECTION_BATCHES, at);
@@ -284,8 +283,7 @@ enum err footer_build(const struct footer_input *in, struct buf *out)
     return ERR_OK;
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------- */
 
 static enum err take_section(const uint8_t *entry, const uint8_t *bytes, uint64_t room,
                              uint32_t salt, struct footer *out)

@@ -8,6 +8,9 @@
 void segment_trailer_encode(const struct segment_trailer *t, uint32_t salt,
                             uint8_t out[SEGMENT_TRAILER]);
 
+/* All but the number of subjects. */
+void footer_summarize(const struct footer_input *in, struct segment_summary *out);
+
 /* All bounds, orders and counts of SECTION_SUBJECTS, so that iterators need no checks of their own.
  */
 bool subjects_sound(struct str section, const struct segment_summary *s);

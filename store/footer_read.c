@@ -9,8 +9,7 @@
 
 #include <string.h>
 
-/* ---- subjects
- * ------------------------------------------------------------------------------------ */
+/* ---- subjects ------------------------------------------------------------------------------ */
 
 struct subject_head {
     uint32_t subjects, restarts;
@@ -170,8 +169,7 @@ bool subjects_sound(struct str section, const struct segment_summary *s)
     return sound;
 }
 
-/* ---- sizes
- * --------------------------------------------------------------------------------------- */
+/* ---- sizes --------------------------------------------------------------------------------- */
 
 void size_iter_init(struct size_iter *it, struct str section, uint64_t base_seq)
 {

@@ -18,8 +18,7 @@
 #define HEADER_MAGIC "MIDGELOG"
 #define CRC_SEED 0xffffffffu
 
-/* ---- file header
- * --------------------------------------------------------------------------------- */
+/* ---- file header --------------------------------------------------------------------------- */
 
 enum {
     AT_VERSION = 8,
@@ -116,8 +115,7 @@ bool log_name_parse(const char *name, uint64_t *generation, uint32_t *worker, ui
     return strcmp(name, again) == 0;
 }
 
-/* ---- frame header
- * -------------------------------------------------------------------------------- */
+/* ---- frame header -------------------------------------------------------------------------- */
 
 enum {
     F_CRC = 4,
@@ -140,8 +138,7 @@ static uint32_t header_crc(uint32_t salt, const void *meta, uint32_t count)
                   LOG_FRAME_HEADER - F_COMMIT + (size_t) count * LOG_ENTRY);
 }
 
-/* ---- building
- * ------------------------------------------------------------------------------------ */
+/* ---- building ------------------------------------------------------------------------------ */
 
 void log_frame_free(struct log_frame *f)
 {
@@ -237,8 +234,7 @@ bool log_start_decode(struct str bytes, struct log_start *out)
     return out->workers != 0;
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------- */
 
 /* The records, one after the other, fill the body. */
 static bool table_sound(const struct log_frame_view *v)

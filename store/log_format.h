@@ -37,8 +37,7 @@ enum {
 #define LOG_RECORD_MAX (32u << 20) /* header included */
 #define LOG_FRAME_MAX (48u << 20)  /* padding included; a log file is at least LOG_HEADER + this */
 
-/* ---- file header
- * --------------------------------------------------------------------------------- */
+/* ---- file header --------------------------------------------------------------------------- */
 
 struct log_header {
     uint32_t version;
@@ -61,8 +60,7 @@ enum err log_header_decode(const uint8_t bytes[LOG_HEADER], struct log_header *o
 void log_name(char out[64], uint64_t generation, uint32_t worker, uint64_t number);
 bool log_name_parse(const char *name, uint64_t *generation, uint32_t *worker, uint64_t *number);
 
-/* ---- records
- * ------------------------------------------------------------------------------------- */
+/* ---- records ------------------------------------------------------------------------------- */
 
 enum log_type {
     LOG_FULL = 1,   /* an object's whole state: kind, id, version, parent, bytes */
@@ -98,8 +96,7 @@ static inline size_t log_record_bytes(size_t n)
     return LOG_RECORD_HEADER + ((n + LOG_RECORD_ALIGN - 1) & ~(size_t) (LOG_RECORD_ALIGN - 1));
 }
 
-/* ---- building a frame
- * ---------------------------------------------------------------------------- */
+/* ---- building a frame ---------------------------------------------------------------------- */
 
 /* Two growing buffers; on disk meta, then body, contiguous. Reused from commit to commit
  * (log_frame_begin). */
@@ -139,8 +136,7 @@ enum { LOG_START_BYTES = 16 };
 void log_start_encode(const struct log_start *s, uint8_t out[LOG_START_BYTES]);
 bool log_start_decode(struct str bytes, struct log_start *out);
 
-/* ---- reading
- * ------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------- */
 
 struct log_frame_view {
     uint64_t offset; /* in the file */

@@ -36,8 +36,7 @@ void log_scan_init(struct log_scan *s, uint8_t *bytes, size_t n, uint32_t salt,
                            .at = LOG_HEADER};
 }
 
-/* ---- repair
- * -------------------------------------------------------------------------------------- */
+/* ---- repair -------------------------------------------------------------------------------- */
 
 static bool any_record(struct log_frame_view v)
 {
@@ -113,8 +112,7 @@ static bool repair_frame(uint8_t *bytes, size_t n, uint32_t salt)
     return false;
 }
 
-/* ---- scanning
- * ------------------------------------------------------------------------------------ */
+/* ---- scanning ------------------------------------------------------------------------------ */
 
 uint64_t log_scan_durable(const uint8_t *bytes, size_t n, uint32_t salt, uint64_t *first)
 {

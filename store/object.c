@@ -169,7 +169,10 @@ static void forget_tree(struct store *st, struct object *o)
 
 void object_delete_tree(struct store *st, struct object *o, struct store_req *req)
 {
-    clog_put(st, LOG_DELETE, o, STR_NONE, req);
+    /* With the UUID a start can finish removing the files. */
+    struct str uuid = o->stream != NULL ? str_from(o->stream->rec.uuid, 16) : STR_NONE;
+
+    clog_put(st, LOG_DELETE, o, uuid, req);
     forget_tree(st, o);
 }
 

@@ -55,6 +55,7 @@ struct recovered_segment {
 struct recovered_stream {
     struct store_object_view view; /* full = what the new log holds; no deltas */
     uint64_t version;              /* of the object: the next record gets version + 1 */
+    uint8_t uuid[16];              /* rec's, and still here when rec was moved out */
     struct stream_record rec;
     struct recovered_segment *segments; /* ascending; may be empty: then create one */
     size_t nsegments;

@@ -56,8 +56,7 @@ void scan_feed(struct scan *s, uint64_t offset, uint8_t *bytes, size_t n)
     s->window_bytes = n;
 }
 
-/* ---- bytes
- * --------------------------------------------------------------------------------------- */
+/* ---- bytes --------------------------------------------------------------------------------- */
 
 /* [at, at + n), which lies below the limit; NULL: ask for it. */
 static uint8_t *bytes_at(const struct scan *s, uint64_t at, uint64_t n)
@@ -81,8 +80,7 @@ static enum scan_verdict need(struct scan *s, uint64_t at, uint64_t n, struct sc
     return SCAN_NEED;
 }
 
-/* ---- one place
- * ----------------------------------------------------------------------------------- */
+/* ---- one place ----------------------------------------------------------------------------- */
 
 static bool acceptable(const struct scan *s, const struct batch_header *h)
 {
@@ -131,8 +129,7 @@ static enum found mend(struct scan *s, uint64_t at, struct batch_view *out, uint
     return found == NEED ? NOTHING : found;
 }
 
-/* ---- proof
- * --------------------------------------------------------------------------------------- */
+/* ---- proof --------------------------------------------------------------------------------- */
 
 static uint64_t search_end(const struct scan *s, uint64_t from)
 {
@@ -191,8 +188,7 @@ static enum found prove(struct scan *s, uint64_t *want)
     return FOUND;
 }
 
-/* ---- verdicts
- * ------------------------------------------------------------------------------------ */
+/* ---- verdicts ------------------------------------------------------------------------------ */
 
 static enum scan_verdict torn(struct scan *s, struct scan_event *event)
 {

@@ -15,8 +15,7 @@
 #define TRAILER_MAGIC "MIDGEFTR"
 #define CRC_SEED 0xffffffffu
 
-/* ---- header page
- * --------------------------------------------------------------------------------- */
+/* ---- header page --------------------------------------------------------------------------- */
 
 enum {
     AT_VERSION = 8,
@@ -102,8 +101,7 @@ enum err segment_header_decode(const uint8_t bytes[SEGMENT_HEADER], struct segme
     return ERR_OK;
 }
 
-/* ---- batch index entry
- * --------------------------------------------------------------------------- */
+/* ---- batch index entry --------------------------------------------------------------------- */
 
 void segment_batch_of(const struct batch_header *h, uint64_t offset, struct segment_batch *out)
 {
@@ -119,8 +117,7 @@ void segment_batch_of(const struct batch_header *h, uint64_t offset, struct segm
                                   .max_time = h->max_time};
 }
 
-/* ---- trailer
- * ------------------------------------------------------------------------------------- */
+/* ---- trailer ------------------------------------------------------------------------------- */
 
 enum {
     T_VERSION = 8,
@@ -174,8 +171,7 @@ enum err segment_trailer_decode(const uint8_t bytes[SEGMENT_TRAILER], uint64_t f
     return ERR_OK;
 }
 
-/* ---- names
- * --------------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------- */
 
 void segment_name(char out[32], uint64_t number)
 {

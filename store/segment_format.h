@@ -29,8 +29,7 @@ enum {
     SEGMENT_TRAILER = 64,
 };
 
-/* ---- header page
- * --------------------------------------------------------------------------------- */
+/* ---- header page --------------------------------------------------------------------------- */
 
 struct segment_header {
     uint32_t version;
@@ -54,8 +53,7 @@ void segment_header_encode(struct segment_header *h, uint8_t out[SEGMENT_HEADER]
 enum err segment_header_decode(const uint8_t bytes[SEGMENT_HEADER], struct segment_header *out,
                                char why[160]);
 
-/* ---- batch index
- * --------------------------------------------------------------------------------- */
+/* ---- batch index --------------------------------------------------------------------------- */
 
 /* One batch of a segment: entry of the footer's index, of the index in memory, and result of a
  * scan. */
@@ -74,8 +72,7 @@ enum { SEGMENT_BATCH = 48 };
 
 void segment_batch_of(const struct batch_header *h, uint64_t offset, struct segment_batch *out);
 
-/* ---- footer
- * -------------------------------------------------------------------------------------- */
+/* ---- footer -------------------------------------------------------------------------------- */
 
 enum segment_section {
     SECTION_SUMMARY = 1,
@@ -185,8 +182,7 @@ bool size_iter_next(struct size_iter *it, uint64_t *seq, uint32_t *bytes);
 enum err footer_build_subjects(const struct footer_input *in, struct buf *out, uint64_t *subjects);
 void footer_build_sizes(const struct footer_input *in, struct buf *out);
 
-/* ---- names
- * --------------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------- */
 
 /* "<number>.seg" with 10 digits at least. */
 void segment_name(char out[32], uint64_t number);

@@ -42,8 +42,7 @@ enum {
     TAG_OPTIONAL = 64, /* from here on a reader may skip what it does not know */
 };
 
-/* ---- changes in memory
- * --------------------------------------------------------------------------- */
+/* ---- changes in memory --------------------------------------------------------------------- */
 
 void stream_record_deinit(struct stream_record *r)
 {
@@ -159,8 +158,7 @@ void stream_record_check(const struct stream_record *r)
                (i == 0 || r->segments[i - 1].number < r->segments[i].number));
 }
 
-/* ---- writing
- * ------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------- */
 
 static void put_bytes(struct buf *out, unsigned tag, struct str s)
 {
@@ -274,8 +272,7 @@ void stream_delta_erase(struct buf *out, uint64_t seq)
     PUT(out, TAG_ERASE, seq);
 }
 
-/* ---- reading
- * ------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------- */
 
 enum { IN_FULL = 1, IN_DELTA = 2, IN_BOTH = 3 };
 

@@ -99,7 +99,7 @@ CALLS = (
     ("localtime gmtime ctime asctime", "not reentrant; use lib/base/fmt.h or localtime_r", ()),
     ("sleep usleep nanosleep clock_nanosleep", "wait for an event, never for time", ("lib/io/",)),
     ("rand srand random srandom drand48 rand_r getrandom getentropy arc4random randombytes_buf",
-     "randomness comes from a struct prng", ("lib/io/", "server/server.c")),
+     "randomness comes from a struct prng", ("lib/io/", "server/server.c", "store/dir.c")),
 )
 
 # --- Words and globals ------------------------------------------------------------------------------------

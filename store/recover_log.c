@@ -1,0 +1,482 @@
+/*
+ * Reading the commit logs of the last run: objects as their records say, and where the log holds
+ * data for segments.
+ *
+ * Which generation. A start writes the logs of generation G + 1 and its START record last of all;
+ * then it deletes those of G. So the newest generation with a START counts; newer ones are
+ * unfinished starts. The START record is in a first file (number 0, or a few behind it when there
+ * are many objects): once worker 0's file 0 has been freed, the generation has been running, and
+ * was complete.
+ *
+ * Which files. Files are freed oldest first, a freed one may lie ready under the next number before
+ * it is used (it then has neither header nor frame that verifies under that name). Read are the
+ * used files of the unbroken series that ends with the highest number.
+ *
+ * Which records. Versions of an object count up, so that a full record or delta that is seen twice
+ * changes nothing and a missing one is noticed. What refers to an object without a full record is
+ * reported; its log file goes to quarantine, as does every file in which something was damaged.
+ */
+#include "lib/base/hash.h"
+#include "lib/base/mem.h"
+#include "store/recover_impl.h"
+
+#include <string.h>
+
+/* ---- the files ----------------------------------------------------------------------------- */
+
+void rec_log_path(const struct recovery *r, const struct rec_log_file *f, char out[STORE_PATH])
+{
+    store_path_log(r->dir, out, f->generation, f->worker, f->number);
+}
+
+static enum err list_files(struct recovery *r)
+{
+    char path[STORE_PATH];
+    struct rec_names names;
+
+    store_path(r->dir, path, "log");
+    enum err err = rec_list(r->fs, path, &names);
+    if (err != ERR_OK)
+        return rec_fail(r, err, "%s: %s", path, err_text(err));
+    for (size_t i = 0; i < names.n; i++) {
+        struct rec_log_file f = {0};
+        if (!log_name_parse(names.names[i], &f.generation, &f.worker, &f.number)) {
+            LOG_WRN(r->log, "%s/%s: not a commit log, left alone", path, names.names[i]);
+            continue;
+        }
+        if (r->nfiles == r->files_cap) {
+            r->files_cap = r->files_cap * 2 + 8;
+            r->files = mem_realloc(r->files, r->files_cap * sizeof(*r->files));
+        }
+        r->files[r->nfiles++] = f;
+        if (f.generation > r->newest)
+            r->newest = f.generation;
+    }
+    rec_names_free(&names);
+    return ERR_OK;
+}
+
+/* The whole file; *bytes is the caller's to free. */
+static enum err read_file(struct recovery *r, struct rec_log_file *f, uint8_t **bytes)
+{
+    char path[STORE_PATH];
+
+    rec_log_path(r, f, path);
+    fs_fd fd = fs_open(r->fs, path, IO_FILE_READ);
+    if (fd < 0)
+        return rec_fail(r, err_from_errno(fd), "%s: %s", path, err_text(err_from_errno(fd)));
+    int64_t n = fs_size(r->fs, fd);
+    *bytes = n >= 0 ? mem_try_alloc((size_t) n + 1) : NULL;
+    int64_t got = n >= 0 && *bytes != NULL ? fs_read(r->fs, fd, *bytes, (size_t) n, 0) : n;
+    fs_close(r->fs, fd);
+    if (got >= 0 && *bytes == NULL)
+        return rec_fail(r, ERR_NO_MEMORY, "%s: no memory to read it", path);
+    if (got < 0) {
+        mem_free(*bytes);
+        return rec_fail(r, ERR_IO, "%s: %s", path, err_text(err_from_errno((int) got)));
+    }
+    f->bytes = (uint64_t) got;
+    return ERR_OK;
+}
+
+static uint32_t salt_of(const struct recovery *r, const struct rec_log_file *f)
+{
+    return store_salt_log(r->dir->uuid, f->generation, f->worker, f->number);
+}
+
+/* Is it in use, where does it begin, what does it prove? */
+static enum err examine(struct recovery *r, struct rec_log_file *f)
+{
+    char path[STORE_PATH], why[160];
+    struct log_header h;
+    uint8_t *bytes;
+    enum err err = read_file(r, f, &bytes);
+
+    if (err != ERR_OK)
+        return err;
+    enum err header = f->bytes < LOG_HEADER ? ERR_CORRUPT : log_header_decode(bytes, &h, why);
+    if (header == ERR_VERSION) {
+        rec_log_path(r, f, path);
+        mem_free(bytes);
+        return rec_fail(r, ERR_VERSION, "%s: %s", path, why);
+    }
+    f->durable = log_scan_durable(bytes, f->bytes, salt_of(r, f), &f->first_seen);
+    bool own = header == ERR_OK && h.salt == salt_of(r, f) && h.generation == f->generation &&
+               h.worker == f->worker && h.number == f->number;
+    f->used = own || f->first_seen != 0;
+    f->first = own ? h.first_commit : 0;
+    f->workers = own ? h.workers : 0;
+    if (f->used && !own) {
+        rec_log_path(r, f, path);
+        LOG_WRN(r->log, "%s: offset 0: header damaged, its frames are read all the same", path);
+        f->damaged = true;
+    }
+    mem_free(bytes);
+    return ERR_OK;
+}
+
+/* ---- which generation ---------------------------------------------------------------------- */
+
+static enum err has_start(struct recovery *r, struct rec_log_file *f, bool *found)
+{
+    struct log_scan s;
+    struct log_scan_event e;
+    struct log_record record;
+    enum log_verdict v;
+    uint8_t *bytes;
+    int got;
+    enum err err = read_file(r, f, &bytes);
+
+    if (err != ERR_OK)
+        return err;
+    log_scan_init(&s, bytes, f->bytes, salt_of(r, f), 0, 0);
+    while ((v = log_scan_next(&s, &e)) != LOG_SCAN_DONE)
+        while (v == LOG_SCAN_FRAME && (got = log_frame_next(&e.frame, &record)) != 0)
+            *found |= got > 0 && record.type == LOG_START;
+    mem_free(bytes);
+    return ERR_OK;
+}
+
+static enum err is_complete(struct recovery *r, uint64_t generation, bool *complete)
+{
+    bool first_file = false, any = false;
+    enum err err = ERR_OK;
+
+    *complete = false;
+    for (size_t i = 0; i < r->nfiles; i++) {
+        struct rec_log_file *f = &r->files[i];
+        if (f->generation == generation && f->worker == 0) {
+            any = true;
+            first_file |= f->number == 0;
+        }
+    }
+    if (any && !first_file)
+        *complete = true;
+    for (size_t i = 0; i < r->nfiles && !*complete && err == ERR_OK; i++)
+        if (r->files[i].generation == generation && r->files[i].worker == 0)
+            err = has_start(r, &r->files[i], complete);
+    return err;
+}
+
+static enum err choose_generation(struct recovery *r)
+{
+    uint64_t below = UINT64_MAX;
+
+    while (r->generation == 0) {
+        uint64_t next = 0;
+        bool complete;
+        for (size_t i = 0; i < r->nfiles; i++)
+            if (r->files[i].generation < below && r->files[i].generation > next)
+                next = r->files[i].generation;
+        if (next == 0)
+            return ERR_OK;
+        enum err err = is_complete(r, next, &complete);
+        if (err != ERR_OK)
+            return err;
+        if (complete)
+            r->generation = next;
+        else
+            LOG_INF(r->log, "%s/log: generation %llu is an unfinished start, ignored", r->dir->path,
+                    (unsigned long long) next);
+        below = next;
+    }
+    return ERR_OK;
+}
+
+/* ---- records ------------------------------------------------------------------------------- */
+
+struct rec_object *rec_object_find(const struct recovery *r, uint64_t id)
+{
+    uint64_t h = hash_mix(id, 0x9e3779b97f4a7c15u);
+
+    for (struct hmap_node *n = hmap_first(&r->objects, h); n != NULL; n = hmap_next(n, h)) {
+        struct rec_object *o = CONTAINER_OF(n, struct rec_object, node);
+        if (o->id == id)
+            return o;
+    }
+    return NULL;
+}
+
+static struct rec_object *find_or_add(struct recovery *r, uint64_t id)
+{
+    struct rec_object *o = rec_object_find(r, id);
+
+    if (o != NULL)
+        return o;
+    o = mem_zalloc(sizeof(*o));
+    o->id = id;
+    hmap_insert(&r->objects, &o->node, hash_mix(id, 0x9e3779b97f4a7c15u));
+    if (r->nlist == r->list_cap) {
+        r->list_cap = r->list_cap * 2 + 16;
+        r->list = mem_realloc(r->list, r->list_cap * sizeof(struct rec_object *));
+    }
+    r->list[r->nlist++] = o;
+    return o;
+}
+
+static void drop_deltas(struct rec_object *o)
+{
+    while (o->ndeltas > 0)
+        buf_free(&o->deltas[--o->ndeltas]);
+}
+
+static void apply_full(struct recovery *r, const struct log_record *record)
+{
+    struct rec_object *o = find_or_add(r, record->id);
+
+    if (o->deleted || (o->full_seen && record->version <= o->version))
+        return;
+    drop_deltas(o);
+    o->full_seen = true;
+    o->kind = record->kind;
+    o->parent = record->parent;
+    o->version = record->version;
+    buf_clear(&o->full);
+    buf_put_str(&o->full, record->bytes);
+}
+
+/* False when it does not fit to what was read before. */
+static bool apply_delta(struct recovery *r, const struct log_record *record)
+{
+    struct rec_object *o = find_or_add(r, record->id);
+
+    if (o->deleted || (o->full_seen && record->version <= o->version))
+        return true;
+    if (!o->full_seen)
+        return false;
+    bool fits = record->version == o->version + 1;
+    if (o->ndeltas == o->deltas_cap) {
+        o->deltas_cap = o->deltas_cap * 2 + 4;
+        o->deltas = mem_realloc(o->deltas, o->deltas_cap * sizeof(*o->deltas));
+    }
+    o->deltas[o->ndeltas] = (struct buf){0};
+    buf_put_str(&o->deltas[o->ndeltas++], record->bytes);
+    o->version = record->version;
+    return fits;
+}
+
+static void apply_delete(struct recovery *r, const struct log_record *record)
+{
+    struct rec_object *o = find_or_add(r, record->id);
+
+    o->deleted = true;
+    if (record->bytes.n == 16) {
+        memcpy(o->deleted_uuid, record->bytes.p, 16);
+        o->has_deleted_uuid = true;
+    }
+}
+
+static void note_data(struct recovery *r, uint32_t file, const uint8_t *base,
+                      const struct log_record *record)
+{
+    if (r->ndata == r->data_cap) {
+        r->data_cap = r->data_cap * 2 + 64;
+        r->data = mem_realloc(r->data, r->data_cap * sizeof(*r->data));
+    }
+    r->data[r->ndata] =
+        (struct rec_data){.stream = record->id,
+                          .segment = record->segment,
+                          .offset = record->offset,
+                          .log_offset = (uint64_t) ((const uint8_t *) record->bytes.p - base),
+                          .bytes = (uint32_t) record->bytes.n,
+                          .file = file,
+                          .order = r->ndata};
+    r->ndata++;
+}
+
+struct reading {
+    struct recovery *r;
+    struct rec_log_file *f;
+    const uint8_t *bytes;
+    bool closed; /* the last record read was CLOSE */
+};
+
+static void apply(struct reading *in, const struct log_record *record, uint64_t offset)
+{
+    struct recovery *r = in->r;
+    char path[STORE_PATH];
+    bool fits = true;
+
+    in->closed = record->type == LOG_CLOSE;
+    switch (record->type) {
+    case LOG_FULL:
+        apply_full(r, record);
+        break;
+    case LOG_DELTA:
+        fits = apply_delta(r, record);
+        break;
+    case LOG_DELETE:
+        apply_delete(r, record);
+        break;
+    case LOG_DATA:
+        note_data(r, (uint32_t) (in->f - r->files), in->bytes, record);
+        break;
+    case LOG_START:
+    case LOG_CLOSE:
+        break;
+    default:
+        fits = false;
+    }
+    if (fits)
+        return;
+    rec_log_path(r, in->f, path);
+    LOG_WRN(r->log, "%s: offset %llu: a record of object %llx before this one (type %u) is missing",
+            path, (unsigned long long) offset, (unsigned long long) record->id, record->type);
+    in->f->damaged = true;
+}
+
+static void apply_frame(struct reading *in, struct log_frame_view *frame)
+{
+    struct log_record record;
+    char path[STORE_PATH];
+    int got;
+
+    while ((got = log_frame_next(frame, &record)) != 0) {
+        uint64_t end = (uint64_t) (frame->body - in->bytes) + frame->body_at;
+        if (got > 0) {
+            apply(in, &record, end);
+            continue;
+        }
+        rec_log_path(in->r, in->f, path);
+        LOG_WRN(in->r->log, "%s: offset %llu: record %u of commit %llu is damaged, lost", path,
+                (unsigned long long) end, frame->index - 1, (unsigned long long) frame->commit);
+        in->f->damaged = true;
+    }
+}
+
+/* ---- one file, one worker ------------------------------------------------------------------ */
+
+static void report(struct recovery *r, struct rec_log_file *f, enum log_verdict v,
+                   const struct log_scan_event *e)
+{
+    char path[STORE_PATH];
+
+    rec_log_path(r, f, path);
+    if (v == LOG_SCAN_TORN) {
+        r->dir->recovery.bytes_cut += e->bytes;
+        LOG_INF(r->log, "%s: offset %llu: %llu bytes of unfinished commits cut", path,
+                (unsigned long long) e->offset, (unsigned long long) e->bytes);
+    } else if (v == LOG_SCAN_CORRUPT) {
+        f->damaged = true;
+        LOG_WRN(r->log, "%s: offset %llu: %llu bytes damaged, %llu commits lost", path,
+                (unsigned long long) e->offset, (unsigned long long) e->bytes,
+                (unsigned long long) e->commits);
+    } else if (e->repaired) {
+        f->damaged = true;
+        LOG_WRN(r->log, "%s: offset %llu: one damaged byte in a frame header mended", path,
+                (unsigned long long) e->offset);
+    }
+}
+
+/* Reads one file; *next: the expected commit, before and after. *stop: the log ends here. */
+static enum err read_log_file(struct reading *in, uint64_t known_durable, uint64_t *next,
+                              bool *stop)
+{
+    struct recovery *r = in->r;
+    struct log_scan s;
+    struct log_scan_event e;
+    enum log_verdict v;
+    uint8_t *bytes;
+    enum err err = read_file(r, in->f, &bytes);
+
+    if (err != ERR_OK)
+        return err;
+    in->bytes = bytes;
+    log_scan_init(&s, bytes, in->f->bytes, salt_of(r, in->f), *next, known_durable);
+    while ((v = log_scan_next(&s, &e)) != LOG_SCAN_DONE) {
+        report(r, in->f, v, &e);
+        if (v == LOG_SCAN_FRAME)
+            apply_frame(in, &e.frame);
+    }
+    *next = s.next_commit;
+    *stop = s.torn;
+    mem_free(bytes);
+    return ERR_OK;
+}
+
+/* Between this file and the next one commits are missing. Returns false when they were never
+ * finished. */
+static bool bridge(struct recovery *r, struct rec_log_file *f, uint64_t *next, uint64_t begins,
+                   uint64_t durable)
+{
+    char path[STORE_PATH];
+
+    if (begins <= *next || *next == 0)
+        return true;
+    rec_log_path(r, f, path);
+    if (durable < *next) {
+        LOG_INF(r->log, "%s: commits from %llu on were not finished, cut", path,
+                (unsigned long long) *next);
+        return false;
+    }
+    LOG_WRN(r->log, "%s: offset %llu: commits %llu to %llu are missing", path,
+            (unsigned long long) f->bytes, (unsigned long long) *next,
+            (unsigned long long) begins - 1);
+    f->damaged = true;
+    *next = begins;
+    return true;
+}
+
+/* The series of used files of one worker: indices [*first, *end). */
+static void find_series(const struct recovery *r, uint32_t worker, size_t *first, size_t *end)
+{
+    *first = *end = 0;
+    for (size_t i = 0; i < r->nfiles; i++) {
+        const struct rec_log_file *f = &r->files[i];
+        if (f->generation != r->generation || f->worker != worker || !f->used)
+            continue;
+        bool follows = *end == i && i > 0 && *end > *first &&
+                       r->files[i - 1].number + 1 == f->number;
+        if (!follows)
+            *first = i;
+        *end = i + 1;
+    }
+}
+
+static enum err read_worker(struct recovery *r, uint32_t worker)
+{
+    size_t first, end;
+    bool stop = false;
+    struct reading in = {.r = r};
+
+    find_series(r, worker, &first, &end);
+    uint64_t next = end > first ? r->files[first].first : 0;
+    for (size_t i = first; i < end && !stop; i++) {
+        uint64_t durable = 0;
+        for (size_t k = i + 1; k < end; k++)
+            durable = r->files[k].durable > durable ? r->files[k].durable : durable;
+        in.f = &r->files[i];
+        enum err err = read_log_file(&in, durable, &next, &stop);
+        if (err != ERR_OK)
+            return err;
+        if (!stop && i + 1 < end) {
+            const struct rec_log_file *after = &r->files[i + 1];
+            stop = !bridge(r, in.f, &next, after->first != 0 ? after->first : after->first_seen,
+                           durable);
+        }
+    }
+    r->clean = r->clean && in.closed;
+    return ERR_OK;
+}
+
+enum err rec_logs_read(struct recovery *r)
+{
+    uint32_t workers = 0;
+    enum err err = list_files(r);
+
+    if (err == ERR_OK)
+        err = choose_generation(r);
+    if (err != ERR_OK || r->generation == 0)
+        return err;
+    for (size_t i = 0; i < r->nfiles && err == ERR_OK; i++) {
+        struct rec_log_file *f = &r->files[i];
+        if (f->generation != r->generation)
+            continue;
+        err = examine(r, f);
+        workers = f->worker >= workers ? f->worker + 1 : workers;
+    }
+    r->clean = true;
+    for (uint32_t w = 0; w < workers && err == ERR_OK; w++)
+        err = read_worker(r, w);
+    return err;
+}

@@ -1,0 +1,179 @@
+/*
+ * Data that the log holds goes to its place in the segments, where it was written without a sync.
+ *
+ * Batches on disk that verify stay as they are, even when they differ: a record erased on request
+ * must not come back from the log. All others are written. A segment that is gone (released), or
+ * whose stream is, is passed over.
+ */
+#include "lib/base/mem.h"
+#include "store/recover_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct replay {
+    struct recovery *r;
+    struct rec_stream *stream;
+    uint64_t segment;
+    uint32_t salt;
+    char path[STORE_PATH];
+    fs_fd fd; /* of the segment; -1 = none */
+    bool dirty;
+    uint32_t log_file;
+    fs_fd log; /* -1 = none */
+    struct buf from, there;
+};
+
+static int order_data(const void *a, const void *b)
+{
+    const struct rec_data *x = a, *y = b;
+
+    if (x->stream != y->stream)
+        return x->stream < y->stream ? -1 : 1;
+    if (x->segment != y->segment)
+        return x->segment < y->segment ? -1 : 1;
+    return x->order < y->order ? -1 : x->order > y->order;
+}
+
+static enum err end_segment(struct replay *p)
+{
+    int res = 0;
+
+    if (p->fd < 0)
+        return ERR_OK;
+    if (p->dirty)
+        res = fs_sync(p->r->fs, p->fd);
+    fs_close(p->r->fs, p->fd);
+    p->fd = -1;
+    p->dirty = false;
+    return res < 0 ? rec_fail(p->r, err_from_errno(res), "%s: sync: %s", p->path,
+                              err_text(err_from_errno(res)))
+                   : ERR_OK;
+}
+
+static bool listed(const struct stream_record *rec, uint64_t segment)
+{
+    for (size_t i = 0; i < rec->nsegments; i++)
+        if (rec->segments[i].number == segment)
+            return true;
+    return false;
+}
+
+static enum err begin_segment(struct replay *p, const struct rec_data *d)
+{
+    const struct rec_object *o = rec_object_find(p->r, d->stream);
+    enum err err = end_segment(p);
+
+    p->stream = o != NULL && !o->deleted ? o->stream : NULL;
+    p->segment = d->segment;
+    if (err != ERR_OK || p->stream == NULL || p->stream->failed)
+        return err;
+    p->salt = store_salt_segment(p->r->dir->uuid, p->stream->rec.uuid, d->segment, 0);
+    store_path_segment(p->r->dir, p->path, p->stream->rec.uuid, d->segment);
+    p->fd = fs_open(p->r->fs, p->path, IO_FILE_WRITE);
+    if (p->fd < 0 && listed(&p->stream->rec, d->segment))
+        LOG_WRN(p->r->log, "%s: %s; the commit log has data for it", p->path,
+                err_text(err_from_errno(p->fd)));
+    return ERR_OK;
+}
+
+static enum err read_log(struct replay *p, const struct rec_data *d)
+{
+    char path[STORE_PATH];
+
+    rec_log_path(p->r, &p->r->files[d->file], path);
+    if (p->log >= 0 && p->log_file != d->file) {
+        fs_close(p->r->fs, p->log);
+        p->log = -1;
+    }
+    if (p->log < 0)
+        p->log = fs_open(p->r->fs, path, IO_FILE_READ);
+    p->log_file = d->file;
+    buf_clear(&p->from);
+    buf_reserve(&p->from, d->bytes);
+    int64_t got = p->log < 0 ? p->log
+                             : fs_read(p->r->fs, p->log, p->from.p, d->bytes, d->log_offset);
+    if (got != d->bytes)
+        return rec_fail(p->r, ERR_IO, "%s: reading again failed", path);
+    p->from.n = d->bytes;
+    return ERR_OK;
+}
+
+/* Does what is on disk at this place hold the same batch, whole? */
+static bool stands(const struct replay *p, const uint8_t *there, size_t n,
+                   const struct batch_header *want)
+{
+    struct batch_view v;
+
+    return batch_view_open(there, n, p->salt, &v) == ERR_OK && v.h.first_seq == want->first_seq &&
+           v.h.count == want->count && v.h.span == want->span &&
+           batch_verify(&v, p->salt, NULL) == 0;
+}
+
+static enum err write_batch(struct replay *p, const uint8_t *bytes, uint32_t n, uint64_t offset)
+{
+    int res = fs_write(p->r->fs, p->fd, bytes, n, offset);
+
+    p->dirty = true;
+    p->r->dir->recovery.log_bytes_replayed += n;
+    return res < 0 ? rec_fail(p->r, err_from_errno(res), "%s: %s", p->path,
+                              err_text(err_from_errno(res)))
+                   : ERR_OK;
+}
+
+/* Batch by batch; zeros between them are padding. */
+static enum err replay_batches(struct replay *p, const struct rec_data *d)
+{
+    const uint8_t *from = (const uint8_t *) p->from.p, *there = (const uint8_t *) p->there.p;
+    struct batch_view v;
+    enum err err = ERR_OK;
+
+    for (uint64_t at = 0; at + BATCH_HEADER <= d->bytes && err == ERR_OK;) {
+        if (batch_view_open(from + at, d->bytes - at, p->salt, &v) != ERR_OK) {
+            at += BATCH_ALIGN;
+            continue;
+        }
+        /* Not its own sequences: the commit before it may have gone straight to the segment, and
+         * may not have arrived. */
+        if (v.h.durable_seq > p->stream->proven_seq)
+            p->stream->proven_seq = v.h.durable_seq;
+        if (at + v.h.bytes > p->there.n || !stands(p, there + at, v.h.bytes, &v.h))
+            err = write_batch(p, from + at, v.h.bytes, d->offset + at);
+        at += v.h.bytes;
+    }
+    return err;
+}
+
+static enum err replay_one(struct replay *p, const struct rec_data *d)
+{
+    enum err err = read_log(p, d);
+
+    if (err != ERR_OK)
+        return err;
+    buf_clear(&p->there);
+    buf_reserve(&p->there, d->bytes);
+    int64_t got = fs_read(p->r->fs, p->fd, p->there.p, d->bytes, d->offset);
+    p->there.n = got > 0 ? (size_t) got : 0;
+    return replay_batches(p, d);
+}
+
+enum err rec_replay(struct recovery *r)
+{
+    struct replay p = {.r = r, .fd = -1, .log = -1};
+    enum err err = ERR_OK;
+
+    qsort(r->data, r->ndata, sizeof(*r->data), order_data);
+    for (size_t i = 0; i < r->ndata && err == ERR_OK; i++) {
+        const struct rec_data *d = &r->data[i];
+        if (i == 0 || r->data[i - 1].stream != d->stream || r->data[i - 1].segment != d->segment)
+            err = begin_segment(&p, d);
+        if (err == ERR_OK && p.fd >= 0)
+            err = replay_one(&p, d);
+    }
+    enum err last = end_segment(&p);
+    if (p.log >= 0)
+        fs_close(r->fs, p.log);
+    buf_free(&p.from);
+    buf_free(&p.there);
+    return err != ERR_OK ? err : last;
+}

@@ -1,0 +1,443 @@
+/*
+ * One segment file: is it ours, is it sealed, and if not, what do its batches say.
+ *
+ * A file without a valid header page is one of three: never used (it was put in place, and the
+ * power went before its header was durable), damaged in its header page only, or damaged
+ * throughout. The salt comes from its path, so that batches of its own verify in the second case;
+ * the first and the third can not be told apart here, the caller asks the stream's record.
+ */
+#include "lib/base/hash.h"
+#include "lib/base/mem.h"
+#include "store/footer.h"
+#include "store/recover_impl.h"
+
+#include <string.h>
+
+/* ---- opening ------------------------------------------------------------------------------- */
+
+static void take_footer(struct rec_segment *seg, const struct footer *f)
+{
+    seg->sealed = true;
+    seg->index.summary = f->summary;
+    seg->base_seq = f->summary.base_seq;
+    seg->next_seq = f->summary.next_seq;
+    seg->data_end = f->summary.data_end;
+}
+
+/* The footer, whole: a start reads it anyway, and knows then that all of it verifies. */
+static enum err read_footer(struct recovery *r, struct rec_segment *seg, fs_fd fd)
+{
+    uint8_t bytes[SEGMENT_TRAILER];
+    struct segment_trailer t;
+    struct footer f;
+
+    if (seg->file_bytes < SEGMENT_HEADER + SEGMENT_TRAILER)
+        return ERR_NOT_FOUND;
+    if (fs_read(r->fs, fd, bytes, sizeof(bytes), seg->file_bytes - sizeof(bytes)) != sizeof(bytes))
+        return ERR_IO;
+    enum err err = segment_trailer_decode(bytes, seg->file_bytes, seg->salt, &t);
+    if (err != ERR_OK)
+        return err;
+    uint8_t *whole = mem_try_alloc(t.footer_bytes);
+    if (whole == NULL)
+        return ERR_NO_MEMORY;
+    int64_t got = fs_read(r->fs, fd, whole, t.footer_bytes, t.footer_offset);
+    err = got != (int64_t) t.footer_bytes
+              ? ERR_IO
+              : footer_open(whole, t.footer_bytes, seg->file_bytes, seg->salt, &f);
+    if (err == ERR_OK)
+        take_footer(seg, &f);
+    mem_free(whole);
+    return err;
+}
+
+static bool same_identity(const struct recovery *r, const struct rec_stream *s,
+                          const struct rec_segment *seg, const struct segment_header *h)
+{
+    return memcmp(h->store, r->dir->uuid, 16) == 0 && memcmp(h->stream, s->rec.uuid, 16) == 0 &&
+           h->number == seg->number && h->salt == seg->salt;
+}
+
+static enum err read_header(struct recovery *r, const struct rec_stream *s, struct rec_segment *seg,
+                            fs_fd fd)
+{
+    uint8_t *page = mem_alloc(SEGMENT_HEADER);
+    char why[160];
+    int64_t got = fs_read(r->fs, fd, page, SEGMENT_HEADER, 0);
+    enum err err = got < 0 ? ERR_IO : ERR_CORRUPT;
+
+    if (got == SEGMENT_HEADER)
+        err = segment_header_decode(page, &seg->header, why);
+    mem_free(page);
+    if (err == ERR_VERSION)
+        LOG_WRN(r->log, "%s: %s", seg->path, why);
+    if (err == ERR_OK && same_identity(r, s, seg, &seg->header)) {
+        seg->header_ok = true;
+        seg->base_seq = seg->next_seq = seg->header.base_seq;
+    }
+    return err == ERR_CORRUPT ? ERR_OK : err;
+}
+
+enum err rec_segment_open(struct recovery *r, struct rec_stream *s, struct rec_segment *seg)
+{
+    fs_fd fd = fs_open(r->fs, seg->path, IO_FILE_READ);
+    if (fd < 0)
+        return err_from_errno(fd);
+    int64_t size = fs_size(r->fs, fd);
+    seg->file_bytes = size > 0 ? (uint64_t) size : 0;
+    seg->salt = store_salt_segment(r->dir->uuid, s->rec.uuid, seg->number, 0);
+    seg->data_end = seg->found_end = SEGMENT_HEADER;
+    enum err err = size < 0 ? ERR_IO : read_header(r, s, seg, fd);
+    enum err footer = err == ERR_OK ? read_footer(r, seg, fd) : ERR_NOT_FOUND;
+    fs_close(r->fs, fd);
+    if (err != ERR_OK || footer == ERR_OK)
+        return err;
+    if (footer == ERR_VERSION || footer == ERR_NO_MEMORY)
+        return footer;
+    seg->bad_footer = footer != ERR_NOT_FOUND;
+    if (seg->header_ok)
+        return ERR_OK;
+    /* Is there a batch of its own? */
+    bool quiet = seg->quiet;
+    seg->quiet = true;
+    err = rec_segment_scan(r, s, seg, 0);
+    seg->quiet = quiet;
+    if (err == ERR_OK && seg->footer.nbatches == 0)
+        err = ERR_NOT_FOUND;
+    return err;
+}
+
+/* ---- collecting the index ------------------------------------------------------------------ */
+
+struct name_node {
+    struct hmap_node node;
+    uint32_t id;
+    uint32_t n;
+    char bytes[];
+};
+
+struct collector {
+    struct rec_segment *seg;
+    struct hmap names;
+    uint64_t seed;
+    struct str *subjects; /* by id */
+    size_t nsubjects, subjects_cap;
+    struct segment_batch *batches;
+    size_t nbatches, batches_cap;
+    struct segment_message *messages;
+    size_t nmessages, messages_cap;
+};
+
+static uint32_t intern(struct collector *c, struct str subject)
+{
+    uint64_t h = hash_bytes(subject.p, subject.n, c->seed);
+
+    for (struct hmap_node *n = hmap_first(&c->names, h); n != NULL; n = hmap_next(n, h)) {
+        struct name_node *name = CONTAINER_OF(n, struct name_node, node);
+        if (str_eq(str_from(name->bytes, name->n), subject))
+            return name->id;
+    }
+    struct name_node *name = mem_alloc(sizeof(*name) + subject.n);
+    name->id = (uint32_t) c->nsubjects;
+    name->n = (uint32_t) subject.n;
+    memcpy(name->bytes, subject.p, subject.n);
+    hmap_insert(&c->names, &name->node, h);
+    if (c->nsubjects == c->subjects_cap) {
+        c->subjects_cap = c->subjects_cap * 2 + 16;
+        c->subjects = mem_realloc(c->subjects, c->subjects_cap * sizeof(*c->subjects));
+    }
+    c->subjects[c->nsubjects++] = str_from(name->bytes, name->n);
+    return name->id;
+}
+
+static void collect_record(struct collector *c, uint64_t base, const struct batch_record *r)
+{
+    if (c->nmessages == c->messages_cap) {
+        c->messages_cap = c->messages_cap * 2 + 256;
+        c->messages = mem_realloc(c->messages, c->messages_cap * sizeof(*c->messages));
+    }
+    c->messages[c->nmessages++] = (struct segment_message){
+        (uint32_t) (r->seq - base), intern(c, r->subject),
+        (uint32_t) store_msg_bytes(STORE_DURABLE, r->subject.n, r->header.n, r->payload.n)};
+}
+
+static void collect_batch(struct collector *c, uint64_t base, const struct scan_event *e)
+{
+    struct batch_record r;
+
+    if (c->nbatches == c->batches_cap) {
+        c->batches_cap = c->batches_cap * 2 + 64;
+        c->batches = mem_realloc(c->batches, c->batches_cap * sizeof(*c->batches));
+    }
+    c->batches[c->nbatches++] = e->batch;
+    for (uint32_t i = 0; i < e->view.h.count; i++) {
+        if (e->bad != NULL && (e->bad[i / 64] >> (i % 64) & 1) != 0)
+            continue;
+        batch_record_get(&e->view, i, &r);
+        collect_record(c, base, &r);
+    }
+}
+
+/* What a SCAN_TORN takes back. */
+static void drop_behind(struct collector *c, uint64_t base, const struct scan *s)
+{
+    while (c->nbatches > 0 && c->batches[c->nbatches - 1].offset >= s->data_end)
+        c->nbatches--;
+    while (c->nmessages > 0 && base + c->messages[c->nmessages - 1].delta >= s->next_seq)
+        c->nmessages--;
+}
+
+/* Hands the arrays to seg->footer; the subjects' bytes stay in the name nodes, so they are copied.
+ */
+static void finish_index(struct collector *c, struct buf *names, struct str **subjects)
+{
+    *subjects = mem_alloc((c->nsubjects + 1) * sizeof(**subjects));
+    for (size_t i = 0; i < c->nsubjects; i++)
+        buf_put_str(names, c->subjects[i]);
+    const char *p = names->p;
+    for (size_t i = 0; i < c->nsubjects; i++) {
+        (*subjects)[i] = str_from(p, c->subjects[i].n);
+        p += c->subjects[i].n;
+    }
+}
+
+static void free_names(struct collector *c)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&c->names, &it)) != NULL) {
+        hmap_remove(&c->names, n);
+        mem_free(CONTAINER_OF(n, struct name_node, node));
+    }
+    hmap_deinit(&c->names);
+    mem_free(c->subjects);
+}
+
+/* ---- scanning ------------------------------------------------------------------------------ */
+
+struct window {
+    uint8_t *p;
+    size_t cap;
+};
+
+static enum err feed(struct recovery *r, struct scan *s, const struct scan_event *e, fs_fd fd,
+                     struct window *w)
+{
+    if (e->bytes > w->cap) {
+        mem_free(w->p);
+        w->p = mem_try_alloc(e->bytes);
+        w->cap = w->p != NULL ? e->bytes : 0;
+        if (w->p == NULL)
+            return ERR_NO_MEMORY;
+    }
+    int64_t got = e->bytes != 0 ? fs_read(r->fs, fd, w->p, e->bytes, e->offset) : 0;
+    if (got < 0)
+        return ERR_IO;
+    r->dir->recovery.bytes_scanned += (uint64_t) got;
+    scan_feed(s, e->offset, w->p, (size_t) got);
+    return ERR_OK;
+}
+
+/* A mended header and table go back to disk, so that readers need not mend them again. */
+static enum err write_back(struct recovery *r, struct rec_segment *seg, const struct scan_event *e,
+                           fs_fd fd)
+{
+    const uint8_t *bytes = e->view.table - BATCH_HEADER;
+    int res = fs_write(r->fs, fd, bytes, BATCH_HEADER + e->view.h.table_bytes, e->offset);
+
+    LOG_WRN(r->log, "%s: offset %llu: one damaged byte in a batch header mended", seg->path,
+            (unsigned long long) e->offset);
+    seg->dirty = true;
+    return res < 0 ? ERR_IO : ERR_OK;
+}
+
+/* The range [first, last] is damaged; what the stream does not have any more is no loss. */
+static void note_range(struct recovery *r, const struct rec_stream *s, struct rec_segment *seg,
+                       const struct scan_event *e)
+{
+    uint64_t last = e->first_seq + e->span - 1;
+    uint64_t first = e->first_seq < s->rec.first_seq ? s->rec.first_seq : e->first_seq;
+
+    if (first > last || seqset_count_in(&s->rec.removed, first, last) == last - first + 1)
+        return;
+    seqset_add(&seg->lost, first, last);
+    if (!seg->quiet)
+        LOG_WRN(r->log, "%s: offset %llu: %llu bytes damaged, sequences %llu to %llu are lost",
+                seg->path, (unsigned long long) e->offset, (unsigned long long) e->bytes,
+                (unsigned long long) e->first_seq, (unsigned long long) last);
+}
+
+static void note_records(struct recovery *r, const struct rec_stream *s, struct rec_segment *seg,
+                         const struct scan_event *e)
+{
+    const struct batch_view *v = &e->view;
+
+    for (uint32_t i = 0; i < v->h.count && e->nbad != 0; i++) {
+        uint64_t seq = batch_record_seq(v, i),
+                 body = (uint64_t) (v->body - v->table) + BATCH_HEADER;
+        if (batch_record_verify(v, i, seg->salt) != BATCH_RECORD_BAD || seq < s->rec.first_seq ||
+            seqset_has(&s->rec.removed, seq))
+            continue;
+        seqset_add(&seg->lost, seq, seq);
+        if (!seg->quiet)
+            LOG_WRN(r->log, "%s: offset %llu: message %llu is damaged, lost", seg->path,
+                    (unsigned long long) (e->offset + body + batch_record_offset(v, i)),
+                    (unsigned long long) seq);
+    }
+}
+
+static enum err run_scan(struct recovery *r, const struct rec_stream *stream,
+                         struct rec_segment *seg, struct scan *s, struct collector *c, fs_fd fd)
+{
+    struct window w = {0};
+    struct scan_event e;
+    enum scan_verdict v;
+    enum err err = ERR_OK;
+
+    while (err == ERR_OK && (v = scan_next(s, &e)) != SCAN_DONE) {
+        if (v == SCAN_NEED) {
+            err = feed(r, s, &e, fd, &w);
+        } else if (v == SCAN_BATCH) {
+            collect_batch(c, s->base_seq, &e);
+            note_records(r, stream, seg, &e);
+            if (e.repaired)
+                err = write_back(r, seg, &e, fd);
+        } else if (v == SCAN_CORRUPT) {
+            note_range(r, stream, seg, &e);
+        } else {
+            seg->torn = true;
+            seg->torn_offset = e.offset;
+            seg->torn_bytes = e.bytes;
+            drop_behind(c, s->base_seq, s);
+        }
+    }
+    mem_free(w.p);
+    return err;
+}
+
+static enum err build_index(struct rec_segment *seg, struct collector *c, const struct scan *s)
+{
+    struct footer_input *in = &seg->footer;
+    uint64_t used;
+
+    *in = (struct footer_input){.header = seg->header,
+                                .batches = c->batches,
+                                .nbatches = c->nbatches,
+                                .messages = c->messages,
+                                .nmessages = c->nmessages,
+                                .next_seq = seg->next_seq,
+                                .data_end = s->data_end};
+    in->header.salt = seg->salt;
+    in->header.base_seq = seg->base_seq;
+    seg->messages = c->messages;
+    seg->index.batches = c->batches;
+    c->messages = NULL;
+    c->batches = NULL;
+    finish_index(c, &seg->names, &seg->subjects);
+    in->subjects = seg->subjects;
+    in->nsubjects = c->nsubjects;
+    enum err err = footer_build_subjects(in, &seg->index.owned, &used);
+    if (err != ERR_OK)
+        return err;
+    size_t subjects_bytes = seg->index.owned.n;
+    footer_build_sizes(in, &seg->index.owned);
+    seg->index.subjects = str_from(seg->index.owned.p, subjects_bytes);
+    seg->index.sizes = str_from(seg->index.owned.p + subjects_bytes,
+                                seg->index.owned.n - subjects_bytes);
+    footer_summarize(in, &seg->index.summary);
+    seg->index.summary.subjects = used;
+    return ERR_OK;
+}
+
+static void forget_scan(struct rec_segment *seg)
+{
+    segment_index_deinit(&seg->index); /* owns the batches, too */
+    mem_free(seg->messages);
+    mem_free(seg->subjects);
+    seg->messages = NULL;
+    seg->subjects = NULL;
+    buf_free(&seg->names);
+    seqset_free(&seg->lost);
+    seg->footer = (struct footer_input){0};
+    seg->torn = false;
+}
+
+void rec_segment_deinit(struct rec_segment *seg)
+{
+    forget_scan(seg);
+}
+
+/* How far behind the end to look: what two commits in flight can reach; after a clean close
+ * nowhere. */
+static uint64_t search_bytes(const struct recovery *r, const struct rec_segment *seg)
+{
+    if (seg->bad_footer || !seg->header_ok)
+        return 0;
+    return r->clean ? SEGMENT_PAGE : SCAN_SEARCH_BYTES;
+}
+
+enum err rec_segment_scan(struct recovery *r, struct rec_stream *s, struct rec_segment *seg,
+                          uint64_t durable_seq)
+{
+    struct collector c = {.seg = seg, .seed = prng_u64(&r->dir->prng)};
+    struct scan scan;
+    uint64_t base = seg->header_ok ? seg->header.base_seq : 0;
+    struct scan_options options = {.salt = seg->salt,
+                                   .base_seq = base,
+                                   .file_bytes = seg->file_bytes,
+                                   .durable_seq = durable_seq,
+                                   .sealed = seg->bad_footer,
+                                   .search_bytes = search_bytes(r, seg)};
+
+    forget_scan(seg);
+    fs_fd fd = fs_open(r->fs, seg->path, IO_FILE_WRITE);
+    if (fd < 0)
+        return err_from_errno(fd);
+    hmap_init(&c.names);
+    scan_init(&scan, &options);
+    enum err err = run_scan(r, s, seg, &scan, &c, fd);
+    if (err == ERR_OK && seg->dirty && fs_sync(r->fs, fd) < 0)
+        err = ERR_IO;
+    fs_close(r->fs, fd);
+    seg->dirty = false;
+    seg->base_seq = base != 0 ? base : scan.base_seq;
+    seg->next_seq = scan.next_seq != 0 ? scan.next_seq : seg->base_seq;
+    seg->data_end = scan.data_end;
+    seg->found_end = scan.found_end;
+    seg->tail_lost = scan.tail_lost;
+    seg->proof = scan.durable_seq;
+    if (err == ERR_OK)
+        err = build_index(seg, &c, &scan);
+    mem_free(c.batches);
+    mem_free(c.messages);
+    free_names(&c);
+    scan_deinit(&scan);
+    return err;
+}
+
+/* ---- sealing ------------------------------------------------------------------------------- */
+
+enum err rec_segment_seal(struct recovery *r, struct rec_segment *seg)
+{
+    struct buf bytes = {0};
+    uint64_t behind = seg->found_end > seg->data_end ? seg->found_end : seg->data_end;
+
+    seg->footer.footer_offset = round_up(behind, SEGMENT_PAGE);
+    seg->footer.flags = seg->torn ? SEGMENT_CUT : 0;
+    enum err err = footer_build(&seg->footer, &bytes);
+    if (err != ERR_OK)
+        return err;
+    fs_fd fd = fs_open(r->fs, seg->path, IO_FILE_WRITE);
+    int res = fd < 0 ? fd : fs_write(r->fs, fd, bytes.p, bytes.n, seg->footer.footer_offset);
+    if (res == 0)
+        res = fs_truncate(r->fs, fd, seg->footer.footer_offset + bytes.n);
+    if (res == 0)
+        res = fs_sync(r->fs, fd);
+    if (fd >= 0)
+        fs_close(r->fs, fd);
+    seg->file_bytes = seg->footer.footer_offset + bytes.n;
+    seg->sealed = res == 0;
+    buf_free(&bytes);
+    return res < 0 ? err_from_errno(res) : ERR_OK;
+}

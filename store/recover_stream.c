@@ -1,0 +1,587 @@
+/*
+ * The segments of a stream, put together.
+ *
+ * From the last to the first, because the later ones prove what was durable in the earlier: a
+ * footer proves everything before it (a segment is sealed when it and all before are durable), a
+ * batch says it in its header. The header page's base sequence alone proves nothing: it is written
+ * when the segment is begun, while commits to the one before may be in flight.
+ *
+ * From the first to the last, then: each must continue where the one before ended.
+ *     it begins later, and the missing sequences are proven      they are lost
+ *     it begins later, and they are not                          it and all behind it were never
+ * acknowledged: cut Then every segment but the last is sealed, and the last too when it was cut or
+ * its end is damaged: nothing is ever appended behind bytes of doubt.
+ */
+#include "lib/base/mem.h"
+#include "store/recover_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static enum err stream_failed(struct recovery *r, struct rec_stream *s, const char *what,
+                              const char *why)
+{
+    s->failed = true;
+    snprintf(s->why, sizeof(s->why), "%.60s: %.90s", what, why);
+    LOG_ERR(r->log, "%s: stream '%.*s' is kept but not served: %s", s->dir,
+            STR_ARG(buf_str(&s->rec.name)), s->why);
+    return ERR_OK;
+}
+
+/* ---- decoding ------------------------------------------------------------------------------ */
+
+static void decode_stream(struct recovery *r, struct rec_object *o)
+{
+    struct rec_stream *s = mem_zalloc(sizeof(*s));
+    char what[40];
+
+    o->stream = s;
+    s->object = o;
+    enum err err = stream_record_decode(&s->rec, buf_str(&o->full));
+    for (unsigned i = 0; i < o->ndeltas && err == ERR_OK; i++)
+        err = stream_record_apply(&s->rec, buf_str(&o->deltas[i]));
+    store_path_stream(r->dir, s->dir, s->rec.uuid);
+    snprintf(what, sizeof(what), "record of object %llx", (unsigned long long) o->id);
+    if (err != ERR_OK)
+        stream_failed(r, s, what, err_text(err));
+}
+
+enum err rec_streams_decode(struct recovery *r)
+{
+    for (size_t i = 0; i < r->nlist; i++)
+        if (r->list[i]->kind == STORE_KIND_STREAM && r->list[i]->full_seen && !r->list[i]->deleted)
+            decode_stream(r, r->list[i]);
+    return ERR_OK;
+}
+
+void rec_stream_free(struct rec_stream *s)
+{
+    if (s == NULL)
+        return;
+    for (size_t i = 0; i < s->nsegments; i++)
+        segment_index_deinit(&s->segments[i].index);
+    mem_free(s->segments);
+    stream_record_deinit(&s->rec);
+    mem_free(s);
+}
+
+/* ---- its files ----------------------------------------------------------------------------- */
+
+struct files {
+    struct rec_segment *seg; /* ascending */
+    size_t n;
+};
+
+static bool is_listed(const struct rec_stream *s, const struct rec_segment *seg)
+{
+    for (size_t i = 0; i < s->rec.nsegments; i++)
+        if (s->rec.segments[i].number == seg->number)
+            return true;
+    return false;
+}
+
+static void remove_file(struct recovery *r, struct rec_segment *seg, const char *why)
+{
+    LOG_INF(r->log, "%s: %s, removed", seg->path, why);
+    fs_unlink(r->fs, seg->path);
+    seg->gone = true;
+}
+
+static void quarantine_file(struct recovery *r, struct rec_segment *seg, const char *why)
+{
+    store_quarantine(r->dir, seg->path, why);
+    seg->gone = true;
+}
+
+/* ERR_VERSION and I/O errors make the stream fail; everything else is dealt with here. */
+static enum err open_file(struct recovery *r, struct rec_stream *s, struct rec_segment *seg)
+{
+    enum err err = rec_segment_open(r, s, seg);
+
+    if (err == ERR_NOT_FOUND && is_listed(s, seg)) {
+        quarantine_file(r, seg, "neither header nor any batch verifies");
+        return ERR_OK;
+    }
+    if (err == ERR_NOT_FOUND) {
+        remove_file(r, seg, "never used");
+        return ERR_OK;
+    }
+    if (err == ERR_OK && seg->bad_footer)
+        LOG_WRN(r->log, "%s: footer damaged, the segment is scanned", seg->path);
+    if (err == ERR_OK && !seg->header_ok)
+        LOG_WRN(r->log, "%s: offset 0: header damaged, its contents are read all the same",
+                seg->path);
+    return err;
+}
+
+static int order_segments(const void *a, const void *b)
+{
+    const struct rec_segment *x = a, *y = b;
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static enum err open_files(struct recovery *r, struct rec_stream *s, struct files *f)
+{
+    struct rec_names names;
+    enum err err = rec_list(r->fs, s->dir, &names);
+
+    if (err != ERR_OK)
+        return err;
+    f->seg = mem_zalloc((names.n + 1) * sizeof(*f->seg));
+    for (size_t i = 0; i < names.n; i++) {
+        struct rec_segment *seg = &f->seg[f->n];
+        if (!segment_name_parse(names.names[i], &seg->number)) {
+            LOG_WRN(r->log, "%s/%s: not a segment, left alone", s->dir, names.names[i]);
+            continue;
+        }
+        store_path_segment(r->dir, seg->path, s->rec.uuid, seg->number);
+        f->n++;
+    }
+    rec_names_free(&names);
+    qsort(f->seg, f->n, sizeof(*f->seg), order_segments);
+    for (size_t i = 0; i < f->n && err == ERR_OK; i++)
+        err = open_file(r, s, &f->seg[i]);
+    return err;
+}
+
+static void compact_files(struct files *f)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < f->n; i++) {
+        if (f->seg[i].gone)
+            rec_segment_deinit(&f->seg[i]);
+        else if (n++ != i)
+            f->seg[n - 1] = f->seg[i];
+    }
+    f->n = n;
+}
+
+/* ---- backwards: scan, with what is proven -------------------------------------------------- */
+
+static enum err scan_files(struct recovery *r, struct rec_stream *s, struct files *f)
+{
+    uint64_t proof = s->rec.last_seq > s->proven_seq ? s->rec.last_seq : s->proven_seq;
+    uint64_t next_base = 0; /* of the segment behind, 0 = none or not known */
+    enum err err = ERR_OK;
+
+    for (size_t i = f->n; i-- > 0 && err == ERR_OK;) {
+        struct rec_segment *seg = &f->seg[i];
+        if (seg->sealed) {
+            proof = seg->next_seq - 1 > proof ? seg->next_seq - 1 : proof;
+        } else {
+            uint64_t durable = next_base != 0 && next_base - 1 < proof ? next_base - 1 : proof;
+            err = rec_segment_scan(r, s, seg, durable);
+            proof = seg->proof > proof ? seg->proof : proof;
+        }
+        seg->proof = proof;
+        next_base = seg->base_seq != 0 ? seg->base_seq : next_base;
+    }
+    return err;
+}
+
+/* ---- forwards: continuity ------------------------------------------------------------------ */
+
+/* Newly lost: what is not already removed. Returns how many. */
+static uint64_t lose(struct rec_stream *s, uint64_t first, uint64_t last)
+{
+    uint64_t from, to, lost = 0;
+
+    if (first < s->rec.first_seq)
+        first = s->rec.first_seq;
+    while (first <= last) {
+        uint64_t end = last;
+        bool any = seqset_range_from(&s->rec.removed, first, &from, &to) && from <= last;
+        if (any && from <= first) {
+            first = to + 1;
+            continue;
+        }
+        if (any)
+            end = from - 1;
+        stream_record_lose(&s->rec, first, end, 0);
+        lost += end - first + 1;
+        first = end + 1;
+    }
+    return lost;
+}
+
+static void lose_set(struct recovery *r, struct rec_stream *s, const struct seqset *set)
+{
+    uint64_t first, last, at = 0;
+
+    while (seqset_range_from(set, at, &first, &last)) {
+        r->dir->recovery.lost_messages += lose(s, first, last);
+        at = last + 1;
+    }
+}
+
+static void lose_gap(struct recovery *r, struct rec_stream *s, uint64_t first, uint64_t last,
+                     const char *path)
+{
+    uint64_t lost = lose(s, first, last);
+
+    r->dir->recovery.lost_messages += lost;
+    if (lost != 0)
+        LOG_WRN(r->log, "%s: %llu messages before it (sequences %llu to %llu) are lost", path,
+                (unsigned long long) lost, (unsigned long long) first, (unsigned long long) last);
+}
+
+static void cut_whole(struct recovery *r, struct rec_segment *seg)
+{
+    if (seg->next_seq > seg->base_seq) {
+        r->dir->recovery.bytes_cut += seg->data_end - SEGMENT_HEADER;
+        quarantine_file(r, seg,
+                        "its messages were never acknowledged, and those before them are missing");
+    } else {
+        remove_file(r, seg, "begun, but what comes before it was never finished");
+    }
+}
+
+static void report_cut(struct recovery *r, const struct rec_segment *seg)
+{
+    if (!seg->torn)
+        return;
+    r->dir->recovery.bytes_cut += seg->torn_bytes;
+    LOG_INF(r->log, "%s: offset %llu: %llu bytes of unfinished commits cut behind message %llu",
+            seg->path, (unsigned long long) seg->torn_offset, (unsigned long long) seg->torn_bytes,
+            (unsigned long long) seg->next_seq - 1);
+}
+
+static void join_files(struct recovery *r, struct rec_stream *s, struct files *f)
+{
+    uint64_t expected = 0;
+    bool cut = false;
+
+    for (size_t i = 0; i < f->n; i++) {
+        struct rec_segment *seg = &f->seg[i];
+        if (expected == 0)
+            expected = s->rec.first_seq < seg->base_seq ? s->rec.first_seq : seg->base_seq;
+        cut = cut || (i > 0 && seg->base_seq > expected && seg->proof < expected);
+        if (cut) {
+            cut_whole(r, seg);
+            continue;
+        }
+        if (seg->next_seq < expected || (seg->base_seq < expected && i > 0)) {
+            quarantine_file(r, seg, "its sequences are those of an earlier segment");
+            continue;
+        }
+        if (seg->base_seq > expected)
+            lose_gap(r, s, expected, seg->base_seq - 1, seg->path);
+        report_cut(r, seg);
+        lose_set(r, s, &seg->lost);
+        expected = seg->next_seq;
+    }
+    s->last_seq = expected != 0 ? expected - 1 : s->rec.first_seq - 1;
+    if (s->rec.last_seq > s->last_seq) {
+        lose_gap(r, s, s->last_seq + 1, s->rec.last_seq, s->dir);
+        s->last_seq = s->rec.last_seq;
+    }
+}
+
+/* ---- the result ---------------------------------------------------------------------------- */
+
+static void take_segment(struct rec_stream *s, struct rec_segment *seg, bool active)
+{
+    struct recovered_segment *out = &s->segments[s->nsegments++];
+
+    *out = (struct recovered_segment){
+        .number = seg->number,
+        .base_seq = seg->base_seq,
+        .next_seq = seg->next_seq,
+        .salt = seg->salt,
+        .state = active ? RECOVERED_ACTIVE : RECOVERED_SEALED,
+        .file_bytes = seg->file_bytes,
+        .data_end = seg->data_end,
+        .write_offset = active ? round_up(seg->data_end, SEGMENT_PAGE) : 0,
+        .msgs = seg->index.summary.msgs,
+        .bytes = seg->index.summary.bytes,
+        .min_time = seg->index.summary.min_time,
+        .max_time = seg->index.summary.max_time,
+    };
+    if (active) {
+        out->index = seg->index;
+        seg->index = (struct segment_index){0};
+    }
+    int64_t last = out->max_time != 0 ? out->max_time : seg->header_ok ? seg->header.last_time : 0;
+    s->last_ts = last > s->last_ts ? last : s->last_ts;
+    uint64_t removed = out->next_seq > out->base_seq
+                           ? seqset_count_in(&s->rec.removed, out->base_seq, out->next_seq - 1)
+                           : 0;
+    if (out->next_seq > s->rec.first_seq && out->msgs > removed)
+        s->messages += out->msgs - removed;
+}
+
+/* Only a last segment of which nothing is doubtful goes on. */
+static bool may_go_on(const struct rec_segment *seg)
+{
+    return !seg->sealed && !seg->torn && !seg->tail_lost && seg->header_ok && !seg->bad_footer;
+}
+
+static enum err take_files(struct recovery *r, struct rec_stream *s, struct files *f)
+{
+    enum err err = ERR_OK;
+
+    s->last_ts = s->rec.last_ts;
+    s->segments = mem_zalloc((f->n + 1) * sizeof(*s->segments));
+    for (size_t i = 0; i < f->n && err == ERR_OK; i++) {
+        bool active = i + 1 == f->n && may_go_on(&f->seg[i]) &&
+                      f->seg[i].next_seq == s->last_seq + 1;
+        if (!active && !f->seg[i].sealed)
+            err = rec_segment_seal(r, &f->seg[i]);
+        if (err == ERR_OK)
+            take_segment(s, &f->seg[i], active);
+    }
+    return err;
+}
+
+/* The record as it will be written: what is there, not what was said to be. */
+static void update_record(struct rec_stream *s)
+{
+    if (s->last_seq + 1 < s->rec.first_seq)
+        s->last_seq = s->rec.first_seq - 1;
+    stream_record_durable(&s->rec, s->last_seq, s->last_ts);
+    while (s->rec.nsegments > 0)
+        stream_record_release_segment(&s->rec, s->rec.segments[0].number);
+    for (size_t i = 0; i < s->nsegments; i++)
+        stream_record_add_segment(&s->rec, s->segments[i].number, s->segments[i].base_seq);
+}
+
+/* ---- erase intents ------------------------------------------------------------------------- */
+
+static enum err erase_in(struct recovery *r, struct rec_stream *s, struct recovered_segment *seg,
+                         uint64_t seq)
+{
+    struct segment_index x = {0};
+    const struct segment_batch *b = NULL;
+    char path[STORE_PATH];
+    struct recovered_stream shell = {0};
+
+    memcpy(shell.uuid, s->rec.uuid, 16);
+    bool active = seg->state == RECOVERED_ACTIVE;
+    enum err err = active ? ERR_OK : recovered_segment_load(r->dir, &shell, seg, &x);
+    const struct segment_index *index = active ? &seg->index : &x;
+    for (uint64_t i = 0; err == ERR_OK && i < index->summary.batches; i++)
+        if (seq >= index->batches[i].first_seq &&
+            seq - index->batches[i].first_seq < index->batches[i].span)
+            b = &index->batches[i];
+    if (b != NULL && b->count != 0) {
+        uint8_t *bytes = mem_try_alloc(b->bytes);
+        store_path_segment(r->dir, path, s->rec.uuid, seg->number);
+        fs_fd fd = fs_open(r->fs, path, IO_FILE_WRITE);
+        if (bytes == NULL || fd < 0 || fs_read(r->fs, fd, bytes, b->bytes, b->offset) != b->bytes)
+            err = ERR_IO;
+        else if (batch_erase(bytes, b->bytes, seg->salt, seq) &&
+                 (fs_write(r->fs, fd, bytes, b->bytes, b->offset) < 0 || fs_sync(r->fs, fd) < 0))
+            err = ERR_IO;
+        if (fd >= 0)
+            fs_close(r->fs, fd);
+        mem_free(bytes);
+    }
+    segment_index_deinit(&x);
+    return err;
+}
+
+static enum err redo_erasures(struct recovery *r, struct rec_stream *s)
+{
+    uint64_t first, last, at = 0;
+    enum err err = ERR_OK;
+
+    while (seqset_range_from(&s->rec.erase, at, &first, &last)) {
+        for (uint64_t seq = first; seq <= last && err == ERR_OK; seq++)
+            for (size_t i = 0; i < s->nsegments; i++)
+                if (seq >= s->segments[i].base_seq && seq < s->segments[i].next_seq)
+                    err = erase_in(r, s, &s->segments[i], seq);
+        at = last + 1;
+    }
+    if (err == ERR_OK)
+        seqset_remove(&s->rec.erase, 1, UINT64_MAX - 1);
+    return err;
+}
+
+/* ---- all of it ----------------------------------------------------------------------------- */
+
+/* Messages in memory are gone with the process; the stream goes on behind the last one known. */
+static void restart_memory(struct rec_stream *s)
+{
+    while (s->rec.nsegments > 0)
+        stream_record_release_segment(&s->rec, s->rec.segments[0].number);
+    stream_record_purge(&s->rec, s->rec.last_seq + 1);
+    s->last_seq = s->rec.last_seq;
+    s->last_ts = s->rec.last_ts;
+}
+
+static enum err read_stream(struct recovery *r, struct rec_stream *s)
+{
+    struct files f = {0};
+    enum err err = open_files(r, s, &f);
+
+    size_t before = f.n;
+
+    if (err == ERR_OK) {
+        compact_files(&f);
+        err = scan_files(r, s, &f);
+    }
+    if (err == ERR_OK) {
+        join_files(r, s, &f);
+        compact_files(&f);
+        if (f.n != before && fs_sync_dir(r->fs, s->dir) < 0)
+            err = ERR_IO;
+    }
+    if (err == ERR_OK)
+        err = take_files(r, s, &f);
+    if (err == ERR_OK) {
+        update_record(s);
+        err = redo_erasures(r, s);
+    }
+    for (size_t i = 0; i < f.n; i++)
+        rec_segment_deinit(&f.seg[i]);
+    mem_free(f.seg);
+    return err;
+}
+
+enum err rec_streams_read(struct recovery *r)
+{
+    for (size_t i = 0; i < r->nlist; i++) {
+        struct rec_stream *s = r->list[i]->stream;
+        if (s == NULL || s->failed)
+            continue;
+        r->dir->recovery.streams++;
+        if (s->rec.level == STORE_MEMORY) {
+            restart_memory(s);
+            continue;
+        }
+        enum err err = read_stream(r, s);
+        if (err != ERR_OK)
+            stream_failed(r, s, "segments", err_text(err));
+        r->dir->recovery.segments += s->nsegments;
+        r->dir->recovery.messages += s->messages;
+    }
+    return ERR_OK;
+}
+
+/* ---- directories nobody owns --------------------------------------------------------------- */
+
+/* A live stream's; or a stream's whose record can not be read, so that any directory may be its. */
+static bool is_live(const struct recovery *r, const uint8_t uuid[16])
+{
+    static const uint8_t none[16];
+
+    for (size_t i = 0; i < r->nlist; i++)
+        if (r->list[i]->stream != NULL && (memcmp(r->list[i]->stream->rec.uuid, uuid, 16) == 0 ||
+                                           memcmp(r->list[i]->stream->rec.uuid, none, 16) == 0))
+            return true;
+    return false;
+}
+
+static bool is_deleted(const struct recovery *r, const uint8_t uuid[16])
+{
+    for (size_t i = 0; i < r->nlist; i++)
+        if (r->list[i]->has_deleted_uuid && memcmp(r->list[i]->deleted_uuid, uuid, 16) == 0)
+            return true;
+    return false;
+}
+
+/* A deleted stream whose full record is still in the log, from before deletions named the UUID. */
+static bool was_deleted(const struct recovery *r, const uint8_t uuid[16])
+{
+    bool found = false;
+
+    for (size_t i = 0; i < r->nlist && !found; i++) {
+        const struct rec_object *o = r->list[i];
+        struct stream_record rec = {0};
+        if (!o->deleted || !o->full_seen || o->kind != STORE_KIND_STREAM)
+            continue;
+        if (stream_record_decode(&rec, buf_str(&o->full)) == ERR_OK)
+            found = memcmp(rec.uuid, uuid, 16) == 0;
+        stream_record_deinit(&rec);
+    }
+    return found;
+}
+
+/* Does any of its files hold a message? */
+static bool has_messages(struct recovery *r, const uint8_t uuid[16], const char *dir)
+{
+    struct rec_stream s = {0};
+    struct rec_names names;
+    bool found = false;
+
+    memcpy(s.rec.uuid, uuid, 16);
+    snprintf(s.dir, sizeof(s.dir), "%s", dir);
+    if (rec_list(r->fs, dir, &names) != ERR_OK)
+        return true;
+    for (size_t i = 0; i < names.n && !found; i++) {
+        struct rec_segment seg = {.quiet = true};
+        if (!segment_name_parse(names.names[i], &seg.number)) {
+            found = true;
+            continue;
+        }
+        store_path_segment(r->dir, seg.path, uuid, seg.number);
+        enum err err = rec_segment_open(r, &s, &seg);
+        if (err == ERR_OK && !seg.sealed)
+            err = rec_segment_scan(r, &s, &seg, 0);
+        found = err != ERR_NOT_FOUND && (err != ERR_OK || seg.next_seq != seg.base_seq || seg.torn);
+        rec_segment_deinit(&seg);
+    }
+    rec_names_free(&names);
+    return found;
+}
+
+static void remove_dir(struct recovery *r, const char *dir)
+{
+    struct rec_names names;
+    struct buf path = {0};
+
+    if (rec_list(r->fs, dir, &names) != ERR_OK)
+        return;
+    for (size_t i = 0; i < names.n; i++) {
+        buf_clear(&path);
+        buf_printf(&path, "%s/%s", dir, names.names[i]);
+        fs_unlink(r->fs, buf_cstr(&path));
+    }
+    fs_rmdir(r->fs, dir);
+    buf_free(&path);
+    rec_names_free(&names);
+}
+
+static void clean_one(struct recovery *r, const char *dir, const char *name)
+{
+    uint8_t uuid[16];
+
+    if (!store_uuid_parse(name, strlen(name), uuid)) {
+        LOG_WRN(r->log, "%s: not a stream, left alone", dir);
+        return;
+    }
+    if (is_live(r, uuid))
+        return;
+    if (is_deleted(r, uuid) || was_deleted(r, uuid)) {
+        LOG_INF(r->log, "%s: belongs to a deleted stream, removed", dir);
+        remove_dir(r, dir);
+    } else if (!has_messages(r, uuid, dir)) {
+        LOG_INF(r->log, "%s: belongs to no stream and is empty, removed", dir);
+        remove_dir(r, dir);
+    } else {
+        store_quarantine(r->dir, dir, "holds messages, but no stream is known to own it");
+    }
+}
+
+enum err rec_streams_clean(struct recovery *r)
+{
+    char path[STORE_PATH];
+    struct rec_names names;
+    struct buf dir = {0};
+
+    store_path(r->dir, path, "streams");
+    enum err err = rec_list(r->fs, path, &names);
+    if (err != ERR_OK)
+        return rec_fail(r, err, "%s: %s", path, err_text(err));
+    for (size_t i = 0; i < names.n; i++) {
+        buf_clear(&dir);
+        buf_printf(&dir, "%s/%s", path, names.names[i]);
+        clean_one(r, buf_cstr(&dir), names.names[i]);
+    }
+    buf_free(&dir);
+    rec_names_free(&names);
+    int res = fs_sync_dir(r->fs, path);
+    return res < 0 ? rec_fail(r, ERR_IO, "%s: sync: %s", path, err_text(err_from_errno(res)))
+                   : ERR_OK;
+}
