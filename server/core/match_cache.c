@@ -93,6 +93,7 @@ void match_cache_init(struct match_cache *c, const struct match_cache_options *o
     c->sets = mem_zalloc(SETS_MIN * sizeof(c->sets[0]));
     c->nothing = new_entry(MATCH_SUBJECT, STR(""), 0);
     c->nothing->pins = 1;
+    c->last = c->split = c->nothing;
 }
 
 void match_cache_deinit(struct match_cache *c)
@@ -149,9 +150,9 @@ static struct match *get(const struct match_cache *c, enum match_kind kind, stru
 static void let_go(struct match_cache *c, struct match *e)
 {
     if (c->last == e)
-        c->last = NULL;
+        c->last = c->nothing;
     if (c->split == e)
-        c->split = NULL;
+        c->split = c->nothing;
     e->loose = true;
     if (e->pins == 0)
         free_entry(e);
@@ -381,6 +382,7 @@ static struct match *from_answer(struct match_cache *c, enum match_kind kind, st
     fill_local(c, e, a);
     fill_groups(e, a);
     note_single_receiver(c, e);
+    e->fast = key.p[0] != '$' ? e->sink : 0;
     return e;
 }
 
@@ -428,10 +430,8 @@ static struct match *get_or_ask(struct match_cache *c, enum match_kind kind, str
     struct match *e = get(c, kind, key, hash);
 
     if (LIKELY(e != NULL)) {
-        if (LIKELY(match_is_fresh(c, e))) {
-            c->hits++;
+        if (LIKELY(match_is_fresh(c, e)))
             return e;
-        }
         drop(c, e);
     }
     c->misses++;
@@ -464,7 +464,7 @@ struct match *match_cache_look_up(struct match_cache *c, struct str subject)
 
     if (UNLIKELY(subject.n == 0 || subject.p[subject.n - 1] == '.'))
         return c->nothing;
-    if (c->split != NULL && match_covers(c->split, subject) && match_is_fresh(c, c->split)) {
+    if (match_covers(c->split, subject) && match_is_fresh(c, c->split)) {
         e = get_or_ask(c, MATCH_SUBJECT, subject);
         c->last = e;
         return e;

@@ -1,3 +1,9 @@
+/*
+ * Bytes on their way out, in a list of chunks.
+ *
+ * Every chunk is as big as all before it together, from 1 KiB to 64 KiB. What is reserved lies in
+ * one chunk, so the end of a chunk may stay unused; what is put is cut there.
+ */
 #include "lib/base/assert.h"
 #include "server/core/sink.h"
 
@@ -36,19 +42,12 @@ static bool add_chunk(struct outbuf *o, struct chunk_pool *pool, size_t n)
     return true;
 }
 
-uint8_t *outbuf_reserve(struct outbuf *o, struct chunk_pool *pool, size_t n)
+uint8_t *outbuf_grow(struct outbuf *o, struct chunk_pool *pool, size_t n)
 {
     ASSERT(n <= CHUNK_MAX);
-    if (UNLIKELY(room(o) < n) && !add_chunk(o, pool, n))
+    if (!add_chunk(o, pool, n))
         return NULL;
-    return o->tail->data + o->tail->len;
-}
-
-void outbuf_commit(struct outbuf *o, size_t n)
-{
-    ASSERT(n <= room(o));
-    o->tail->len += (uint32_t) n;
-    o->bytes += n;
+    return o->tail->data;
 }
 
 /* Takes back what was appended behind `tail` (its old length len); NULL tail: everything. */

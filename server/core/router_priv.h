@@ -22,6 +22,9 @@
 #define ROUTE_PLAIN 0u          /* dropped */
 #define ROUTE_DIRECT UINT32_MAX /* 503 */
 
+/* No sink's handle: slots end far below. */
+#define NO_RUN_SINK UINT64_MAX
+
 /* What goes with a message on its way. */
 struct delivery {
     struct account *account;
@@ -51,11 +54,13 @@ struct router {
     bool stall;
 
     /* The run being gathered; only at depth 0, so that it stays as it is while it is delivered. */
+    handle run_sink; /* NO_RUN_SINK when nrun is 0 */
     unsigned nrun;
     uint32_t run_group;
-    handle run_sink;
     struct account *run_account;
-    struct msg run[ROUTE_RUN];
+    struct msg run[ROUTE_RUN + 1];         /* run[nrun] is what route_slot lends */
+    struct msg slots[ROUTE_DEPTH_MAX + 4]; /* at greater depth: one each, so that nested callers do
+                                              not meet */
 
     struct handle_table sinks;
     handle active[ROUTE_DEPTH_MAX + 4]; /* sinks in their deliver, outermost first; 0: other calls

@@ -11,6 +11,8 @@
 #ifndef CORE_SINK_H
 #define CORE_SINK_H
 
+#include "lib/base/assert.h"
+#include "lib/base/chunk.h"
 #include "lib/base/handle.h"
 #include "server/core/msg.h"
 
@@ -63,10 +65,28 @@ struct outbuf {
     uint64_t bytes;
 };
 
+/* The slow half of outbuf_reserve. */
+uint8_t *outbuf_grow(struct outbuf *o, struct chunk_pool *pool, size_t n);
+
 /* Room for n contiguous bytes (n <= 64 KiB) at the end; NULL when memory is short. Follow with
  * outbuf_commit. */
-uint8_t *outbuf_reserve(struct outbuf *o, struct chunk_pool *pool, size_t n);
-void outbuf_commit(struct outbuf *o, size_t n);
+static inline uint8_t *outbuf_reserve(struct outbuf *o, struct chunk_pool *pool, size_t n)
+{
+    struct chunk *c = o->tail;
+
+    if (LIKELY(c != NULL && c->cap - c->len >= n))
+        return c->data + c->len;
+    return outbuf_grow(o, pool, n);
+}
+
+/* n: at most what was reserved. */
+static inline void outbuf_commit(struct outbuf *o, size_t n)
+{
+    DEBUG_ASSERT(n <= o->tail->cap - o->tail->len);
+    o->tail->len += (uint32_t) n;
+    o->bytes += n;
+}
+
 /* Appends bytes of any length; false (and nothing appended) when memory is short. Cuts where a
  * chunk is full. */
 bool outbuf_put(struct outbuf *o, struct chunk_pool *pool, const void *bytes, size_t n);
