@@ -78,9 +78,10 @@ static void wait_for_more(struct queue *q)
 {
     uint64_t since = clock_ns();
     uint64_t ns = io_spin_ns(&q->spin);
+    bool spins = ns > 0 && q->spinning == 0;
     bool slept = false;
 
-    if (ns > 0 && q->spinning == 0) {
+    if (spins) {
         q->spinning = 1;
         pthread_mutex_unlock(&q->lock);
         spin(q, ns);
@@ -93,7 +94,7 @@ static void wait_for_more(struct queue *q)
         pthread_cond_wait(&q->more, &q->lock);
         q->sleeping--;
     }
-    io_spin_learn(&q->spin, clock_ns() - since, slept);
+    io_spin_learn(&q->spin, clock_ns() - since, spins, slept);
 }
 
 /* The kernel's struct sched_attr, for which libc has no declaration. */

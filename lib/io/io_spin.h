@@ -4,7 +4,8 @@
  * A wait that ends by itself within the limit is cheaper spun than slept: waking a thread costs the
  * waker 2-5 us and the sleeper 20-40 us here. A wait that does not is spun for nothing. So what is
  * learned is how many of the last waits were short (a moving share, by eighths), and a thread spins
- * while most are. A wait that was slept through counts as short although waking made it longer.
+ * while most are. A wait that was spun is short when the spinning was enough; one that was slept
+ * through at once is taken for short even with what waking added.
  * One owner thread.
  */
 #ifndef IO_IO_SPIN_H
@@ -34,9 +35,10 @@ static inline uint64_t io_spin_ns(const struct io_spin *spin)
     return spin->share > IO_SPIN_ALL / 2 ? spin->limit_ns : 0;
 }
 
-static inline void io_spin_learn(struct io_spin *spin, uint64_t waited_ns, bool slept)
+/* waited_ns: how long it took until there was something; spun: io_spin_ns was not 0. */
+static inline void io_spin_learn(struct io_spin *spin, uint64_t waited_ns, bool spun, bool slept)
 {
-    bool was_short = waited_ns <= spin->limit_ns + (slept ? IO_SPIN_WAKE_NS : 0);
+    bool was_short = spun ? !slept : waited_ns <= spin->limit_ns + IO_SPIN_WAKE_NS;
 
     spin->share -= spin->share / 8;
     spin->share += was_short ? IO_SPIN_ALL / 8 : 0;
