@@ -320,6 +320,8 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
     struct js_error err = {0};
     struct consumer *c;
 
+    if (name == NULL)
+        name = q->config.durable_name;
     if (name == NULL) {
         random_name(r->js, random);
         name = random;
