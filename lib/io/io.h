@@ -83,7 +83,8 @@ struct io_config {
     unsigned commit_threads; /* threads that write and sync; default 2 */
     unsigned work_threads;   /* threads for io_work and io_read; default 2 */
     size_t recv_bytes;       /* size of a lent receive buffer; default 256 KiB */
-    uint64_t spin_ns; /* how long an iteration polls before it sleeps, adaptive upper bound */
+    uint64_t spin_ns; /* how long a wait may spin before it sleeps, when waits are short; default
+                       * 50 us, 0 = never */
     unsigned files_open_max; /* LRU of open descriptors; default 512 */
     const char *congestion;  /* TCP congestion control of our sockets, as "cubic"; NULL = the
                                 system's */
