@@ -20,6 +20,10 @@
 #include "lib/wire/nats_parse.h"
 #include "server/core/router_priv.h"
 
+/* Header and payload of a frame; longer replies are routed at release. So a sink can render into
+ * one piece. */
+#define FRAME_MAX 16384u
+
 struct part {
     handle sink;
     uint32_t frames;
@@ -165,7 +169,8 @@ void hold_add(struct hold *h, struct str to, struct str header, struct str paylo
     h->m.header = header;
     h->m.payload = payload;
     h->m.flags = MSG_F_SYSTEM;
-    if (LIKELY(e->sink != 0 && e->group == 0) && add_frame(h, e->sink))
+    if (LIKELY(e->sink != 0 && e->group == 0) && header.n + payload.n <= FRAME_MAX &&
+        add_frame(h, e->sink))
         return;
     if (is_one_bit(e->remote) && e->nlocal == 0 && e->ngroups == 0)
         add_record(h, RUN_INTEREST, (uint32_t) __builtin_ctzll(e->remote));

@@ -33,8 +33,9 @@ struct sink_ops {
 
     /*
      * Optional, both or none: a byte form for held replies. render appends the complete bytes that
-     * deliver would have sent, as MSG or HMSG protocol frames, behind what `out` holds; nothing
-     * when memory is short. Nothing is counted or limited before push, which takes over the chunks
+     * deliver would have sent, as MSG or HMSG protocol frames, behind what `out` holds; nothing at
+     * all when memory is short. Header and payload are at most 16 KiB, so that one outbuf_reserve
+     * takes the whole frame. Nothing is counted or limited before push, which takes over the chunks
      * of `out` (msgs frames) and leaves it empty. A sink that must count one by one (a max) has
      * none: its replies are delivered singly.
      */

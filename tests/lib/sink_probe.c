@@ -34,7 +34,7 @@ static unsigned probe_deliver(struct sink *s, const struct msg *run, unsigned n)
     p->calls++;
     if (n > p->longest)
         p->longest = n;
-    while (taken < n && p->sub != NULL) {
+    while (taken < n && p->sub != NULL && (p->limit == 0 || p->msgs < p->limit)) {
         write_down(p, &run[taken]);
         if (p->on_msg != NULL)
             p->on_msg(p, &run[taken]);
@@ -48,21 +48,17 @@ static unsigned probe_deliver(struct sink *s, const struct msg *run, unsigned n)
 
 static void probe_render(struct sink *s, const struct msg *m, struct outbuf *out)
 {
-    char line[512];
+    char frame[20000];
     struct nats_to to = {.subject = m->subject, .sid = STR("7"), .reply = m->reply};
-    struct chunk_pool *pool = probe_of(s)->ctx;
-    uint32_t total = (uint32_t) (m->header.n + m->payload.n);
+    uint32_t header = (uint32_t) m->header.n, total = header + (uint32_t) m->payload.n;
     size_t n;
 
-    ASSERT(nats_msg_max(m->subject.n, 1, m->reply.n) <= sizeof(line));
-    if (m->header.n > 0)
-        n = nats_write_hmsg(line, &to, (uint32_t) m->header.n, total);
-    else
-        n = nats_write_msg(line, &to, total);
-    ASSERT(outbuf_put(out, pool, line, n));
-    ASSERT(outbuf_put(out, pool, m->header.p, m->header.n));
-    ASSERT(outbuf_put(out, pool, m->payload.p, m->payload.n));
-    ASSERT(outbuf_put(out, pool, "\r\n", 2));
+    ASSERT(nats_msg_max(m->subject.n, 1, m->reply.n) + total + 2 <= sizeof(frame));
+    n = header > 0 ? nats_write_hmsg(frame, &to, header, total) : nats_write_msg(frame, &to, total);
+    memcpy(frame + n, m->header.p, header);
+    memcpy(frame + n + header, m->payload.p, m->payload.n);
+    memcpy(frame + n + total, "\r\n", 2);
+    outbuf_put(out, probe_of(s)->pool, frame, n + total + 2);
 }
 
 static void probe_push(struct sink *s, struct outbuf *out, unsigned msgs)
@@ -72,7 +68,7 @@ static void probe_push(struct sink *s, struct outbuf *out, unsigned msgs)
     p->frames += msgs;
     for (const struct chunk *c = out->head; c != NULL; c = c->next)
         buf_put(&p->log, c->data, c->len);
-    outbuf_free(out, p->ctx);
+    outbuf_free(out, p->pool);
 }
 
 static void probe_bounced(struct sink *s, uint64_t seq)
@@ -107,13 +103,18 @@ void sink_probe_open(struct sink_probe *p, const struct sink_probe_options *o)
         .worker = o->worker,
     };
 
-    *p = (struct sink_probe){.router = o->router, .account = o->account};
-    p->sink.ops = o->frames ? &frame_ops : &plain_ops;
+    *p = (struct sink_probe){.router = o->router, .account = o->account, .pool = o->pool};
+    p->sink.ops = o->pool != NULL ? &frame_ops : &plain_ops;
     p->sink.conn = o->conn;
     spec.sink = router_sink_add(o->router, &p->sink);
     ASSERT(spec.sink != 0);
     p->sub = interest_add(o->account->interest, &spec);
     ASSERT(p->sub != NULL);
+}
+
+void sink_probe_take_singly(struct sink_probe *p)
+{
+    p->sink.ops = &plain_ops;
 }
 
 void sink_probe_close(struct sink_probe *p)

@@ -31,6 +31,7 @@ struct sink_probe {
     void (*on_msg)(struct sink_probe *p, const struct msg *m);
     void (*on_bounce)(struct sink_probe *p, uint64_t seq);
     void *ctx;
+    struct chunk_pool *pool;
 };
 
 struct sink_probe_options {
@@ -40,11 +41,13 @@ struct sink_probe_options {
     const char *pattern;
     const char *queue; /* NULL = plain */
     handle conn;
-    bool frames; /* has a byte form, with sid 7 */
+    struct chunk_pool *pool; /* not NULL: the probe has a byte form, with sid 7 */
 };
 
 /* Registers and subscribes. The probe is zeroed first. */
 void sink_probe_open(struct sink_probe *p, const struct sink_probe_options *o);
+/* From now on without a byte form. */
+void sink_probe_take_singly(struct sink_probe *p);
 /* Unsubscribes and unregisters; the transcript stays. Harmless when closed. */
 void sink_probe_close(struct sink_probe *p);
 /* Forgets what was received. */
