@@ -163,7 +163,7 @@ static uint64_t last_matching(const struct consumer *c, uint64_t last)
     uint64_t best = 0;
 
     if (c->nfilters == 0)
-        return last;
+        best = store_subject_last_match(c->stream->store, STR(">"));
     for (unsigned i = 0; i < c->nfilters; i++) {
         uint64_t seq = store_subject_last_match(c->stream->store, c->filters[i]);
         if (seq > best)

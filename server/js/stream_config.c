@@ -147,7 +147,8 @@ static bool check_names(const struct stream_config *c, struct js_error *err)
     return true;
 }
 
-/* What the format and the cores are prepared for and nothing carries out yet. */
+/* What the format and the cores are prepared for and nothing carries out yet. (allow_msg_ttl is accepted, because every KV
+ * client sends it; a message that has a TTL is refused.) */
 static bool check_supported(const struct stream_config *c, struct js_error *err)
 {
     const struct {
@@ -158,7 +159,6 @@ static bool check_supported(const struct stream_config *c, struct js_error *err)
         {c->sources != NULL && json_array_size(c->sources) > 0, "sources"},
         {c->subject_transform != NULL, "subject_transform"},
         {c->republish != NULL, "republish"},
-        {c->allow_msg_ttl, "allow_msg_ttl"},
         {c->subject_delete_marker_ttl_ns != 0, "subject_delete_marker_ttl"},
         {c->allow_msg_counter, "allow_msg_counter"},
         {c->allow_atomic, "allow_atomic"},

@@ -75,7 +75,7 @@ static bool check_expected_subject(struct stream *s, const struct msg *m, struct
 {
     struct str want = header_get(m->header, STR("Nats-Expected-Last-Subject-Sequence"));
     struct str other = header_get(m->header, STR("Nats-Expected-Last-Subject-Sequence-Subject"));
-    uint64_t expected, last;
+    uint64_t expected, last, msgs;
 
     if (want.p == NULL) {
         if (other.p != NULL)
@@ -87,7 +87,7 @@ static bool check_expected_subject(struct stream *s, const struct msg *m, struct
     if (other.p != NULL && subject_has_wildcard(other))
         last = store_subject_last_match(s->store, other);
     else
-        last = store_subject_last_assigned(s->store, other.p != NULL ? other : m->subject, NULL);
+        last = store_subject_last_assigned(s->store, other.p != NULL ? other : m->subject, &msgs);
     return last == expected || wrong_last(v, last);
 }
 
