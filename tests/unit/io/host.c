@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -313,6 +315,51 @@ TEST(short_transfers)
     free(in);
 }
 
+static void check_options(int fd, const char *congestion)
+{
+    char name[16] = "";
+    int nodelay = 0;
+    socklen_t len = sizeof(nodelay);
+
+    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &nodelay, &len), 0);
+    ck_assert_int_ne(nodelay, 0);
+    ck_assert_int_ne(fcntl(fd, F_GETFD) & FD_CLOEXEC, 0);
+    ck_assert_int_ne(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
+    len = sizeof(name);
+    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+    if (congestion != NULL)
+        ck_assert_str_eq(name, congestion);
+}
+
+/* Both sides of a connection; reno is in every kernel, the last name in none. */
+TEST(sockets_have_their_options)
+{
+    static const char *const names[] = {NULL, "reno", "no-such-control"};
+    struct io_config config;
+    struct pair pair;
+    struct io *io;
+
+    io_config_init(&config);
+    config.congestion = names[i];
+    io = conformance_open(&config);
+    ck_assert_int_eq(io_listen(io, conformance_host(), 0, 8, &pair.listener, &pair.addr), 0);
+    for (int k = 0; k < 2; k++) {
+        struct probe accepted, connected;
+        probe_init(&accepted, io);
+        probe_init(&connected, io);
+        io_accept(io, &accepted.op, pair.listener);
+        io_connect(io, &connected.op, pair.addr.host, pair.addr.port);
+        ck_assert_int_ge(probe_wait(&connected), 0);
+        ck_assert_int_ge(probe_wait(&accepted), 0);
+        check_options((int) accepted.res, i == 1 ? "reno" : NULL);
+        check_options((int) connected.res, i == 1 ? "reno" : NULL);
+        io_fd_discard(io, (io_fd) accepted.res);
+        io_fd_discard(io, (io_fd) connected.res);
+    }
+    sock_close(io, pair.listener);
+    conformance_close(io);
+}
+
 TEST(ipv6)
 {
     struct io *io = open_io();
@@ -606,6 +653,7 @@ static const struct runner_case cases[] = {
     RUN(a_socket_moves_to_another_loop),
     RUN(the_loop_belongs_to_the_thread_that_polls),
     RUN(short_transfers),
+    RUN_LOOP(sockets_have_their_options, 0, 3),
     RUN(ipv6),
     RUN(connects_by_name),
     RUN(a_connect_can_be_cancelled),
