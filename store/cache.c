@@ -215,6 +215,8 @@ static void fetched_batch(struct segment *seg, uint32_t entry, struct chunk *chu
     chunk_get(chunk);
     e->mem = b;
     enum err err = batch_view_open(bytes, n, seg->salt, &b->view);
+    if (err == ERR_CORRUPT && batch_repair(chunk->data + (bytes - chunk->data), n, seg->salt))
+        err = batch_view_open(bytes, n, seg->salt, &b->view);
     if (err == ERR_OK && (b->view.h.first_seq != b->first_seq || b->view.h.count != b->count ||
                           b->view.deltas != NULL))
         err = ERR_CORRUPT;

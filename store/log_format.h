@@ -170,7 +170,7 @@ struct log_scan_event {
     struct log_frame_view frame;
     uint64_t offset, bytes;
     uint64_t first_commit, commits;
-    bool repaired; /* LOG_SCAN_FRAME: one damaged byte in header or table was mended (in the
+    bool repaired; /* LOG_SCAN_FRAME: damaged bytes in header, table or records were mended (in the
                       caller's bytes) */
 };
 

@@ -3,16 +3,17 @@
  *
  * Two log commits can be in flight when the power goes, so the last two frames may be there in part
  * or one without the other. A frame carries the highest commit that was known complete when it
- * began. So:
+ * began. So when the expected commit does not stand where it should, or a record of it does not
+ * verify, it is
  *
- *   the expected commit does not stand where it should, or a record of it does not verify:
- *     some later frame, of this file or a later one, says it (or a later commit) was complete   ->
- * damage one wrong byte explains it (no torn write looks like that) -> damage else -> torn, the log
- * ends
+ *     damaged   when a later frame, of this file or a later one, proves it complete;
+ *     damaged   when one wrong byte explains it: no torn write looks like that;
+ *     torn      else: the log ends before it.
  *
- * Damage in a record costs that record; one wrong byte in header or table is mended; worse damage
- * there costs the frame, and the next valid frame goes on. Frames begin at page boundaries, so that
- * looking for one is cheap.
+ * One wrong byte in header, table or record is mended (in data it is not: batches have checksums of
+ * their own, and messages are never guessed). Worse damage costs the record, in header or table the
+ * frame, and the next valid frame goes on. Frames begin at page boundaries, so that looking for one
+ * is cheap.
  */
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
@@ -148,27 +149,35 @@ static bool proven(struct log_scan *s, uint64_t commit)
     return s->durable_commit >= commit;
 }
 
-/* Some record does not verify, and it is not a single wrong byte: what a torn write leaves. */
-static bool looks_torn(const struct log_frame_view *frame)
+/* Mends records in which one byte is wrong. *torn: there is other damage, as a torn write leaves.
+ * Returns whether something was mended. Data is not touched: batches have checksums of their own.
+ */
+static bool mend_records(struct log_scan *s, const struct log_frame_view *frame, bool *torn)
 {
     struct log_frame_view v = *frame;
     struct log_record r;
+    bool mended = false;
     int got;
 
+    *torn = false;
     for (;;) {
-        const uint8_t *entry = v.table + (size_t) v.index * LOG_ENTRY, *p = v.body + v.body_at;
+        const uint8_t *entry = v.table + (size_t) v.index * LOG_ENTRY;
+        uint8_t *p = s->bytes + (v.body + v.body_at - s->bytes);
         uint32_t index = v.index;
-        got = log_frame_next(&v, &r);
-        if (got == 0)
-            return false;
-        if (got > 0)
-            continue;
-        uint32_t seed = v.salt ^ (uint32_t) v.commit ^ index * 0x9e3779b1u;
-        uint32_t difference = crc32c(seed, p, get_u32(entry)) ^ get_u32(entry + 4);
         size_t at;
         uint8_t pattern;
-        if (!repair_find_byte(difference, get_u32(entry), &at, &pattern))
-            return true;
+        got = log_frame_next(&v, &r);
+        if (got == 0)
+            return mended;
+        if (got > 0)
+            continue;
+        uint32_t seed = v.salt ^ (uint32_t) v.commit ^ index * 0x9e3779b1u, n = get_u32(entry);
+        if (!repair_find_byte(crc32c(seed, p, n) ^ get_u32(entry + 4), n, &at, &pattern)) {
+            *torn = true;
+        } else if (p[0] != LOG_DATA) {
+            p[at] ^= pattern;
+            mended = true;
+        }
     }
 }
 
@@ -263,7 +272,9 @@ enum log_verdict log_scan_next(struct log_scan *s, struct log_scan_event *event)
         s->prev_crc = 0;
         return LOG_SCAN_CORRUPT;
     }
-    if (looks_torn(&v) && !proven(s, v.commit))
+    bool torn;
+    event->repaired |= mend_records(s, &v, &torn);
+    if (torn && !proven(s, v.commit))
         return cut(s, s->at, event);
     return take_frame(s, &v, event);
 }

@@ -363,7 +363,7 @@ static void report(struct recovery *r, struct rec_log_file *f, enum log_verdict 
                 (unsigned long long) e->commits);
     } else if (e->repaired) {
         f->damaged = true;
-        LOG_WRN(r->log, "%s: offset %llu: one damaged byte in a frame header mended", path,
+        LOG_WRN(r->log, "%s: offset %llu: a damaged byte in a frame mended", path,
                 (unsigned long long) e->offset);
     }
 }

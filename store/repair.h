@@ -2,10 +2,12 @@
  * repair.h - finds the one damaged byte that explains a wrong CRC-32C.
  *
  * CRC is linear: the difference between the sum that is stored and the sum of what is there depends
- * only on the position and the pattern of the damage. One wrong byte in n is found in n steps. Used
- * where a damaged byte would otherwise cost many records (headers, tables), and only where each
- * record is verified by a checksum of its own afterwards: of random damage to n bytes, n / 2^24
- * looks like a single wrong byte. Never used on messages.
+ * only on the position and the pattern of the damage. One wrong byte in n is found in n steps.
+ *
+ * Random damage to n bytes looks like one wrong byte with a chance of n / 2^24. So it is used where
+ * a damaged byte would otherwise cost many messages, and something else confirms the result
+ * (headers and tables: the checksum of each record), or where the alternative is to lose an
+ * object's record. Never on messages.
  */
 #ifndef STORE_REPAIR_H
 #define STORE_REPAIR_H
