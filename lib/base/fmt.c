@@ -47,22 +47,80 @@ unsigned fmt_u64_len(uint64_t v)
     return guess + (v >= power[guess]);
 }
 
+static char *put_2(char *p, uint64_t v)
+{
+    memcpy(p, pairs + 2 * v, 2);
+    return p + 2;
+}
+
+/* One or two digits of v < 100. */
+static char *put_head(char *p, uint64_t v)
+{
+    if (v >= 10)
+        return put_2(p, v);
+    *p = (char) ('0' + v);
+    return p + 1;
+}
+
+/* Digits from the first on: v < 10^8 divided by 10^4 or 10^6 as a number with FRACTION bits behind
+ * the point, below 100 before it; times 100, the next two digits come before the point. The
+ * reciprocals are rounded up: the error is below 10^8 units, after all steps below 10^14, less than
+ * one. */
+#define FRACTION 57
+#define RECIPROCAL(n) (((uint64_t) 1 << FRACTION) / (n) + 1)
+
+static char *put_next_2(char *p, uint64_t *fixed)
+{
+    *fixed = (*fixed & (((uint64_t) 1 << FRACTION) - 1)) * 100;
+    return put_2(p, *fixed >> FRACTION);
+}
+
+/* v < 10^8 without zeros in front. */
+static char *put_short(char *p, uint64_t v)
+{
+    uint64_t fixed;
+
+    if (v < 100)
+        return put_head(p, v);
+    if (v < 10000)
+        return put_2(put_head(p, v / 100), v % 100);
+    if (v < 1000000) {
+        fixed = v * RECIPROCAL(10000);
+        p = put_head(p, fixed >> FRACTION);
+    } else {
+        fixed = v * RECIPROCAL(1000000);
+        p = put_head(p, fixed >> FRACTION);
+        p = put_next_2(p, &fixed);
+    }
+    p = put_next_2(p, &fixed);
+    return put_next_2(p, &fixed);
+}
+
+/* v < 10^8 with zeros in front. */
+static char *put_8(char *p, uint64_t v)
+{
+    uint64_t fixed = v * RECIPROCAL(1000000);
+
+    p = put_2(p, fixed >> FRACTION);
+    p = put_next_2(p, &fixed);
+    p = put_next_2(p, &fixed);
+    return put_next_2(p, &fixed);
+}
+
 unsigned fmt_u64(char *out, uint64_t v)
 {
-    unsigned n = fmt_u64_len(v);
-    char *p = out + n;
+    const uint64_t e8 = 100000000, e16 = e8 * e8;
+    char *p;
 
-    while (v >= 100) {
-        unsigned pair = (unsigned) (v % 100);
-        v /= 100;
-        p -= 2;
-        memcpy(p, pairs + 2 * pair, 2);
+    if (LIKELY(v < e8)) {
+        p = put_short(out, v);
+    } else if (v < e16) {
+        p = put_8(put_short(out, v / e8), v % e8);
+    } else {
+        p = put_8(put_short(out, v / e16), v / e8 % e8);
+        p = put_8(p, v % e8);
     }
-    if (v >= 10)
-        memcpy(out, pairs + 2 * v, 2);
-    else
-        *out = (char) ('0' + v);
-    return n;
+    return (unsigned) (p - out);
 }
 
 unsigned fmt_i64(char *out, int64_t v)
@@ -71,12 +129,6 @@ unsigned fmt_i64(char *out, int64_t v)
         return fmt_u64(out, (uint64_t) v);
     *out = '-';
     return 1 + fmt_u64(out + 1, 0 - (uint64_t) v);
-}
-
-static char *put_2(char *p, unsigned v)
-{
-    memcpy(p, pairs + 2 * v, 2);
-    return p + 2;
 }
 
 /* A point and `width` digits of v without trailing zeros; nothing when v is 0. */

@@ -31,9 +31,29 @@ static const char *line_end(const char *p, const char *end)
     return lf != NULL ? lf + 1 : end;
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* From p to the end of its line, without blanks and line end. */
 static struct str value_of(const char *p, const char *end)
 {
-    return str_trim(str_from(p, (size_t) (line_end(p, end) - p)));
+    const char *behind = line_end(p, end);
+
+    while (p < behind && is_blank(*p))
+        p++;
+    while (behind > p && is_blank(behind[-1]))
+        behind--;
+    return str_from(p, (size_t) (behind - p));
+}
+
+/* The line behind the first, which mostly is the version alone. */
+static const char *second_line(struct str block)
+{
+    const char *p = block.p + VERSION_LEN;
+
+    return p[0] == '\r' && p[1] == '\n' ? p + 2 : line_end(p, block.p + block.n);
 }
 
 struct str header_get(struct str block, struct str key)
@@ -42,7 +62,7 @@ struct str header_get(struct str block, struct str key)
 
     if (!header_valid(block))
         return STR_NONE;
-    for (const char *p = line_end(block.p, end); p < end; p = line_end(p, end)) {
+    for (const char *p = second_line(block); p < end; p = line_end(p, end)) {
         if ((size_t) (end - p) > key.n && p[key.n] == ':' && memcmp(p, key.p, key.n) == 0)
             return value_of(p + key.n + 1, end);
     }
@@ -70,7 +90,7 @@ bool header_next(struct str block, size_t *at, struct str *key, struct str *valu
     if (*at == 0) {
         if (!header_valid(block))
             return false;
-        *at = (size_t) (line_end(block.p, end) - block.p);
+        *at = (size_t) (second_line(block) - block.p);
     }
     for (p = block.p + *at; p < end;) {
         const char *next = line_end(p, end);

@@ -5,6 +5,9 @@
  */
 #include "lib/base/subject.h"
 
+#include <stdint.h>
+#include <string.h>
+
 enum { BYTE_BAD = 1, BYTE_DOT = 2, BYTE_FULL = 4, BYTE_STAR = 8 };
 
 static const unsigned char byte_class[256] = {
@@ -23,6 +26,7 @@ static bool alone(const char *p, const char *start, const char *end)
     return (p == start || p[-1] == '.') && (p + 1 == end || p[1] == '.');
 }
 
+/* Byte by byte, for whatever has a byte that plain_valid does not judge. */
 static bool valid(struct str s, bool wildcards)
 {
     const char *start = s.p, *end = s.p + s.n;
@@ -46,14 +50,102 @@ static bool valid(struct str s, bool wildcards)
     return true;
 }
 
+#define EACH_BYTE(c) (0x0101010101010101u * (uint64_t) (c))
+
+/* Bit 7 of every byte that is 0, and possibly of bytes above such a one. */
+static uint64_t zero_bytes(uint64_t v)
+{
+    return (v - EACH_BYTE(1)) & ~v & EACH_BYTE(0x80);
+}
+
+/* Bit 7 of exactly the bytes that are dots. */
+static uint64_t dots_in(uint64_t v)
+{
+    v ^= EACH_BYTE('.');
+    return ~(((v & EACH_BYTE(0x7f)) + EACH_BYTE(0x7f)) | v | EACH_BYTE(0x7f));
+}
+
+/* Is there a blank, a control byte or a wildcard in it? Wrongly yes is possible only beside a right
+ * one. */
+static bool has_special(uint64_t v)
+{
+    uint64_t small = (v - EACH_BYTE(' ' + 1)) & ~v & EACH_BYTE(0x80);
+    return (small | zero_bytes(v ^ EACH_BYTE('*')) | zero_bytes(v ^ EACH_BYTE('>'))) != 0;
+}
+
+static uint64_t load_8(const char *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+/* n < 8 bytes, filled up with letters. */
+static uint64_t load_short(const char *p, size_t n)
+{
+    uint64_t v = EACH_BYTE('x') << n * 8;
+
+    if (n >= 4) {
+        uint32_t low, high;
+        memcpy(&low, p, 4);
+        memcpy(&high, p + n - 4, 4);
+        return v | low | (uint64_t) high << (n - 4) * 8;
+    }
+    for (size_t i = 0; i < n; i++)
+        v |= (uint64_t) (unsigned char) p[i] << i * 8;
+    return v;
+}
+
+enum verdict { NO, YES, UNKNOWN };
+
+/* Judges eight bytes. `before`: bit 7 when the byte before them is a dot; takes their last one's
+ * place. */
+static inline enum verdict judge(uint64_t v, uint64_t *before)
+{
+    uint64_t dots;
+
+    if (has_special(v))
+        return UNKNOWN;
+    dots = dots_in(v);
+    if ((dots & (dots << 8 | *before)) != 0)
+        return NO;
+    *before = dots >> 56;
+    return YES;
+}
+
+/* A subject of ordinary bytes and dots is decided here in steps of eight bytes, all others are
+ * UNKNOWN. */
+static enum verdict plain_valid(struct str s)
+{
+    uint64_t before = 0x80; /* an empty token is one between two dots, also at the start */
+    const char *p = s.p, *end = s.p + s.n;
+
+    if (s.n == 0 || end[-1] == '.')
+        return NO;
+    if (s.n < 8)
+        return judge(load_short(p, s.n), &before);
+    for (; end - p >= 8; p += 8) {
+        enum verdict v = judge(load_8(p), &before);
+        if (v != YES)
+            return v;
+    }
+    if (p == end)
+        return YES;
+    /* The last eight overlap what is judged already by at least one byte. */
+    before = 0;
+    return judge(load_8(end - 8), &before);
+}
+
 bool subject_valid(struct str s)
 {
-    return valid(s, true);
+    enum verdict plain = plain_valid(s);
+    return plain != UNKNOWN ? plain == YES : valid(s, true);
 }
 
 bool subject_valid_literal(struct str s)
 {
-    return valid(s, false);
+    enum verdict plain = plain_valid(s);
+    return plain != UNKNOWN ? plain == YES : valid(s, false);
 }
 
 bool subject_has_wildcard(struct str s)

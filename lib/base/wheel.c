@@ -168,6 +168,9 @@ unsigned wheel_advance(struct wheel *w, uint64_t now_ns)
     unsigned fired;
 
     ASSERT(!w->advancing);
+    /* Most calls come within the same millisecond. */
+    if (target <= w->horizon && list_empty(&w->overdue))
+        return 0;
     if (target > w->horizon)
         w->horizon = target;
     w->advancing = true;

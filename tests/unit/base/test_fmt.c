@@ -41,6 +41,19 @@ TEST(prints_all_small_numbers)
         check_u64(v);
 }
 
+/* Both halves of numbers of 9 to 16 digits, and all three parts of longer ones. */
+TEST(prints_all_over_the_range)
+{
+    const uint64_t e8 = 100000000;
+
+    for (uint64_t v = 0; v < e8; v += 997) {
+        check_u64(v);
+        check_u64(e8 + v);
+        check_u64(v * e8 + (e8 - 1 - v));
+        check_u64(e8 * e8 * 1844 + v * 1000003);
+    }
+}
+
 TEST(prints_around_every_power)
 {
     uint64_t ten = 1;
@@ -338,11 +351,17 @@ TEST(prints_sizes)
 }
 
 static const struct runner_case cases[] = {
-    RUN(prints_all_small_numbers),   RUN(prints_around_every_power),
-    RUN(prints_random_numbers),      RUN(prints_and_reads_times),
-    RUN(agrees_with_the_calendar),   RUN(refuses_bad_times),
-    RUN(prints_and_reads_durations), RUN(reads_what_it_printed),
-    RUN(reads_other_durations),      RUN(prints_sizes),
+    RUN(prints_all_small_numbers),
+    RUN(prints_all_over_the_range),
+    RUN(prints_around_every_power),
+    RUN(prints_random_numbers),
+    RUN(prints_and_reads_times),
+    RUN(agrees_with_the_calendar),
+    RUN(refuses_bad_times),
+    RUN(prints_and_reads_durations),
+    RUN(reads_what_it_printed),
+    RUN(reads_other_durations),
+    RUN(prints_sizes),
 };
 
 RUNNER_MAIN("base/fmt", cases)
