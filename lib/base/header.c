@@ -58,10 +58,11 @@ static const char *second_line(struct str block)
 
 struct str header_get(struct str block, struct str key)
 {
-    const char *end = block.p + block.n;
+    const char *end;
 
     if (!header_valid(block))
         return STR_NONE;
+    end = block.p + block.n;
     for (const char *p = second_line(block); p < end; p = line_end(p, end)) {
         if ((size_t) (end - p) > key.n && p[key.n] == ':' && memcmp(p, key.p, key.n) == 0)
             return value_of(p + key.n + 1, end);
@@ -85,13 +86,14 @@ void header_status(struct str block, struct str *status, struct str *description
 
 bool header_next(struct str block, size_t *at, struct str *key, struct str *value)
 {
-    const char *end = block.p + block.n, *p;
+    const char *end, *p;
 
     if (*at == 0) {
         if (!header_valid(block))
             return false;
         *at = (size_t) (second_line(block) - block.p);
     }
+    end = block.p + block.n;
     for (p = block.p + *at; p < end;) {
         const char *next = line_end(p, end);
         const char *colon = memchr(p, ':', (size_t) (next - p));
@@ -114,19 +116,25 @@ static bool line_has_key(struct str line, struct str key)
 
 void header_remove(struct buf *out, struct str block, struct str key)
 {
-    const char *end = block.p + block.n;
+    const char *end;
     size_t start = out->n;
 
     if (!header_valid(block)) {
         buf_put_str(out, block);
         return;
     }
+    end = block.p + block.n;
     buf_reserve(out, block.n);
     for (const char *p = block.p, *next; p < end; p = next) {
         next = line_end(p, end);
         struct str line = str_from(p, (size_t) (next - p));
         if (p == block.p || !line_has_key(line, key))
             buf_put_str(out, line);
+    }
+    if (!ends_with_empty_line(buf_str(out))) {
+        /* The line that is last now ended with a bare LF. */
+        out->n -= 3;
+        buf_puts(out, "\r\n\r\n");
     }
     if (str_eq(str_skip(buf_str(out), start), STR(EMPTY_BLOCK)))
         out->n = start;

@@ -2,7 +2,8 @@
  * header.h - the NATS message header block: "NATS/1.0[ status[ description]]\r\nKey:
  * Value\r\n...\r\n\r\n".
  *
- * Views only, nothing is copied. Keys are compared with case, as the peer does. A block that does
+ * Views only, nothing is copied. Keys are compared with case, as the peer does, and
+ * hold no colon and no line end. A block that does
  * not start with "NATS/1.0" or does not end with an empty line is malformed for header_valid; the
  * lookups accept any bytes and find nothing in them.
  */

@@ -50,7 +50,8 @@ static inline bool str_starts(struct str s, struct str prefix)
 /* s without its first n bytes (n <= s.n). */
 static inline struct str str_skip(struct str s, size_t n)
 {
-    return (struct str){s.p + n, s.n - n};
+    /* NULL + 0 is undefined in C11. */
+    return (struct str){n != 0 ? s.p + n : s.p, s.n - n};
 }
 
 static inline struct str str_take(struct str s, size_t n)

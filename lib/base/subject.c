@@ -118,10 +118,11 @@ static inline enum verdict judge(uint64_t v, uint64_t *before)
 static enum verdict plain_valid(struct str s)
 {
     uint64_t before = 0x80; /* an empty token is one between two dots, also at the start */
-    const char *p = s.p, *end = s.p + s.n;
+    const char *p = s.p, *end;
 
-    if (s.n == 0 || end[-1] == '.')
+    if (s.n == 0 || s.p[s.n - 1] == '.')
         return NO;
+    end = s.p + s.n;
     if (s.n < 8)
         return judge(load_short(p, s.n), &before);
     for (; end - p >= 8; p += 8) {
@@ -150,8 +151,11 @@ bool subject_valid_literal(struct str s)
 
 bool subject_has_wildcard(struct str s)
 {
-    const char *start = s.p, *end = s.p + s.n;
+    const char *start = s.p, *end;
 
+    if (s.n == 0)
+        return false;
+    end = s.p + s.n;
     for (const char *p = start; p < end; p++) {
         if ((class_at(p) & (BYTE_FULL | BYTE_STAR)) != 0 && alone(p, start, end))
             return true;
@@ -227,7 +231,7 @@ unsigned subject_split(struct str s, struct str *tokens, unsigned max)
 {
     unsigned n = 0;
 
-    while (s.p != NULL) {
+    while (s.p != NULL && (s.n > 0 || n > 0)) {
         if (n == max)
             return 0;
         tokens[n++] = take_token(&s);

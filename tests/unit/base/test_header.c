@@ -154,6 +154,8 @@ TEST(removes_every_line_of_a_key)
         {H E, "A", ""},
         {"NATS/1.0 503\r\nA: 1\r\n" E, "A", "NATS/1.0 503\r\n" E},
         {"NATS/1.0 A: x\r\n" E, "NATS/1.0 A", "NATS/1.0 A: x\r\n" E},
+        {"NATS/1.0\r\nB: x\nA: y\r\n\r\n", "A", "NATS/1.0\r\nB: x\r\n\r\n"},
+        {"NATS/1.0 1\nA: y\r\n\r\n", "A", "NATS/1.0 1\r\n\r\n"},
         {"garbage", "A", "garbage"},
         {"", "A", ""},
     };

@@ -288,6 +288,7 @@ TEST(splits_like_the_twin)
     }
     ck_assert_uint_eq(subject_count_tokens(STR_NONE), 0);
     ck_assert_uint_eq(subject_split(STR_NONE, NULL, 0), 0);
+    ck_assert_uint_eq(subject_split(STR(""), NULL, 0), 0);
     ck_assert_uint_eq(subject_token(STR_NONE, 0).n, 0);
 }
 
