@@ -22,6 +22,8 @@
 #define LANE_MARK_BYTES (8u << 20)
 /* A loop with nothing to do looks at the stop flag this often even if a wake were lost. */
 #define IDLE_WAIT_NS 500000000u
+/* While stopping one stage hands over to the next at the end of an iteration: look again soon. */
+#define STOPPING_WAIT_NS 1000000u
 
 struct worker_group {
     unsigned count;
@@ -254,7 +256,7 @@ static void *worker_main(void *arg)
     struct worker *w = arg;
 
     while (!atomic_load_explicit(&w->stop, memory_order_acquire))
-        worker_step(w, IDLE_WAIT_NS);
+        worker_step(w, w->stopping != NULL ? STOPPING_WAIT_NS : IDLE_WAIT_NS);
     return NULL;
 }
 
