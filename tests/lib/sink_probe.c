@@ -55,8 +55,10 @@ static void probe_render(struct sink *s, const struct msg *m, struct outbuf *out
 
     ASSERT(nats_msg_max(m->subject.n, 1, m->reply.n) + total + 2 <= sizeof(frame));
     n = header > 0 ? nats_write_hmsg(frame, &to, header, total) : nats_write_msg(frame, &to, total);
-    memcpy(frame + n, m->header.p, header);
-    memcpy(frame + n + header, m->payload.p, m->payload.n);
+    if (header > 0)
+        memcpy(frame + n, m->header.p, header);
+    if (m->payload.n > 0)
+        memcpy(frame + n + header, m->payload.p, m->payload.n);
     memcpy(frame + n + total, "\r\n", 2);
     outbuf_put(out, probe_of(s)->pool, frame, n + total + 2);
 }
