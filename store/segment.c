@@ -185,7 +185,7 @@ static void prepared(struct segment *seg, bool with_header)
     s->no_space = false;
     if (with_header)
         seg->header_durable = true;
-    else if (seg->state == SEGMENT_ACTIVE)
+    else if (seg->base_seq != 0) /* active, or even full already */
         write_header(seg);
     if (s->create_waits > 0)
         stream_first_segment(s, ERR_OK);

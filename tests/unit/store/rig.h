@@ -1,0 +1,105 @@
+/*
+ * rig.h - a store on the real lib/io in a temporary directory, for tests of the running half.
+ *
+ * rig_open makes (or reopens) directory, loop and store; rig_run steps the loop until a condition
+ * holds, with a generous deadline. Everything is synchronous from the test's point of view:
+ * rig_append returns when the message is committed, and so on. Content is checkable: payload of
+ * sequence n of seed s is a function of both.
+ */
+#ifndef TESTS_UNIT_STORE_RIG_H
+#define TESTS_UNIT_STORE_RIG_H
+
+#include "lib/io/io.h"
+#include "store/store.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct rig_options {
+    uint64_t log_file_bytes;           /* 0: 64 MiB */
+    uint64_t segment_min, segment_max; /* 0: the defaults */
+    size_t cache_bytes;
+    size_t staging_bytes;
+    uint64_t ride_ns;
+    unsigned commit_threads;
+};
+
+struct rig {
+    char path[128];
+    struct rig_options options;
+    struct io *io;
+    struct chunk_pool *chunks;
+    struct store_dir *dir;
+    struct store *store;
+    struct log log;
+    unsigned warnings; /* lines at WRN and worse */
+    char last_warning[512];
+    bool closed;
+};
+
+/* A stream with what its callbacks said. */
+struct rig_stream {
+    struct rig *rig;
+    struct store_stream *s;
+    store_object_id id;
+    uint64_t begun, committed; /* last sequences */
+    uint64_t commits;
+    uint64_t removed; /* messages */
+    uint64_t removed_by[4];
+    uint64_t removed_last; /* highest sequence of a removed() */
+    bool failed;
+    enum err failed_err;
+    char config[64];
+};
+
+/* A request and its result. */
+struct rig_req {
+    struct store_req req;
+    bool done;
+    enum err err;
+};
+
+/* NULL options = defaults. The directory is new. */
+void rig_init(struct rig *r, const struct rig_options *options);
+/* Opens directory and store (also again after rig_close). */
+void rig_start(struct rig *r);
+/* Clean close of store and directory. */
+void rig_stop(struct rig *r);
+/* Stops and removes the directory. */
+void rig_deinit(struct rig *r);
+
+void rig_step(struct rig *r);
+/* Steps until *flag is true or fails the test after 30 s. */
+void rig_wait(struct rig *r, const bool *flag);
+void rig_wait_u64(struct rig *r, const uint64_t *value, uint64_t at_least);
+/* Steps until nothing is in flight: everything assigned is durable, requests are done. */
+void rig_settle(struct rig *r);
+
+void rig_req_init(struct rig_req *q);
+/* Waits for it and returns its error. */
+enum err rig_req_wait(struct rig *r, struct rig_req *q);
+
+/* Creates and waits until it exists. */
+void rig_create(struct rig *r, struct rig_stream *t, const char *name, enum store_level level,
+                const struct store_limits *limits);
+/* Finds the recovered stream of this name and attaches it. */
+void rig_attach(struct rig *r, struct rig_stream *t, const char *name);
+
+/* Payload of sequence seq: `size` bytes that depend on seq. */
+void rig_payload(uint64_t seq, char *out, size_t size);
+/* Appends n messages of `size` bytes, subject number (seq % subjects) ("s.<k>"), and does not wait.
+ */
+enum err rig_append(struct rig_stream *t, unsigned n, size_t size, unsigned subjects);
+enum err rig_append_to(struct rig_stream *t, const char *subject, size_t size);
+void rig_flush(struct rig_stream *t); /* until all appended are committed */
+
+/* One message, waiting for the disk: MSG or GONE. `out` lives until the next call with this reader.
+ */
+enum store_read rig_get(struct rig_stream *t, uint64_t seq, struct store_msg *out,
+                        struct store_reader *reader);
+bool rig_has(struct rig_stream *t, uint64_t seq);
+/* Reads everything from seq on that matches; checks payloads against rig_payload when size != 0;
+ * how many. */
+uint64_t rig_read_all(struct rig_stream *t, uint64_t seq, const char *filter, size_t size);
+
+#endif
