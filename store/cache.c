@@ -29,7 +29,8 @@ struct fetch {
     uint32_t first, n; /* entries */
     struct chunk *chunk;
     struct io_op op;
-    struct list waiters; /* store_reader.wait_link */
+    struct list waiters;           /* store_reader.wait_link */
+    struct store_batch *fetched[]; /* n of them */
 };
 
 /* ---- regions --------------------------------------------------------------------------------- */
@@ -121,20 +122,18 @@ void batch_unref(struct store_batch *b)
     if (b->cached) {
         struct store *st = b->stream->store;
         list_push_front(&st->cache.lru, &b->link);
-        if (st->cache.bytes > st->cache.limit)
-            cache_shrink(st, st->cache.limit);
+        cache_shrink(st, st->cache.limit);
     }
 }
 
 void cache_add(struct store *st, struct store_batch *b)
 {
-    ASSERT(b->durable && !b->cached && !list_linked(&b->write));
+    ASSERT(b->durable && b->written && !b->cached && !list_linked(&b->write));
     b->cached = true;
     st->cache.bytes += batch_memory(b);
     if (b->refs == 0)
         list_push_front(&st->cache.lru, &b->link);
-    if (st->cache.bytes > st->cache.limit)
-        cache_shrink(st, st->cache.limit);
+    cache_shrink(st, st->cache.limit);
 }
 
 void cache_touch(struct store *st, struct store_batch *b)
@@ -190,15 +189,16 @@ static void lose_records(struct store_batch *b)
     buf_free(&delta);
 }
 
-/* Verifies the batch at bytes and puts it into the cache. */
-static void fetched_batch(struct segment *seg, uint32_t entry, struct chunk *chunk,
-                          const uint8_t *bytes, uint64_t n)
+/* Verifies the batch at bytes and puts it into the cache, with a reference; NULL when it is there
+ * already. */
+static struct store_batch *fetched_batch(struct segment *seg, uint32_t entry, struct chunk *chunk,
+                                         const uint8_t *bytes, uint64_t n)
 {
     struct segment_entry *e = &seg->entries[entry];
     struct store_batch *b;
 
     if (e->mem != NULL)
-        return;
+        return NULL;
     b = batch_new(seg->stream);
     b->segment = seg;
     b->entry = entry;
@@ -209,7 +209,8 @@ static void fetched_batch(struct segment *seg, uint32_t entry, struct chunk *chu
     b->offset = e->b.offset;
     b->ordinal = e->ordinal;
     b->size = e->live_size;
-    b->durable = true;
+    b->durable = b->written = true;
+    batch_ref(b); /* until the waiters have theirs */
     b->bad = mem_zalloc(((size_t) b->count + 63) / 64 * 8 + 8);
     b->body_chunk = chunk;
     chunk_get(chunk);
@@ -234,14 +235,31 @@ static void fetched_batch(struct segment *seg, uint32_t entry, struct chunk *chu
         b->bad = NULL;
     }
     cache_add(seg->stream->store, b);
+    return b;
 }
 
-static void tell(struct store *st, struct list *waiters)
+/* Each waiter holds the batch it waits for from now on: it shall find it, however small the cache
+ * is. */
+static void tell(struct segment *seg, struct list *waiters)
 {
     struct list *w;
+    uint32_t entry;
 
-    while ((w = list_pop_front(waiters)) != NULL)
-        list_push_back(&st->ready, w);
+    while ((w = list_pop_front(waiters)) != NULL) {
+        struct store_reader *r = LIST_ENTRY(w, struct store_reader, wait_link);
+        if (r->batch == NULL && segment_find(seg, r->wait_seq, &entry) &&
+            seg->entries[entry].mem != NULL)
+            reader_hold(r, seg->entries[entry].mem);
+        list_push_back(&seg->stream->store->ready, w);
+    }
+}
+
+/* The references that fetched_batch took. */
+static void release_fetched(const struct fetch *f)
+{
+    for (uint32_t i = 0; i < f->n; i++)
+        if (f->fetched[i] != NULL)
+            batch_unref(f->fetched[i]);
 }
 
 static void fetch_free(struct fetch *f)
@@ -273,10 +291,11 @@ static void fetch_done(struct io_op *op)
             uint64_t n = (uint64_t) op->res > at ? (uint64_t) op->res - at : 0;
             if (n > seg->entries[i].b.bytes)
                 n = seg->entries[i].b.bytes;
-            fetched_batch(seg, i, f->chunk, f->chunk->data + at, n);
+            f->fetched[i - f->first] = fetched_batch(seg, i, f->chunk, f->chunk->data + at, n);
         }
     }
-    tell(st, &f->waiters);
+    tell(seg, &f->waiters);
+    release_fetched(f);
     fetch_free(f);
     segment_advance(seg);
 }
@@ -309,13 +328,14 @@ static uint32_t fetch_span(const struct segment *seg, uint32_t first, uint64_t *
     return n;
 }
 
-void cache_fetch(struct segment *seg, uint32_t entry, struct store_reader *waiter)
+void cache_fetch(struct segment *seg, uint32_t entry, uint64_t seq, struct store_reader *waiter)
 {
     struct store *st = seg->stream->store;
     struct fetch *f = fetch_running(seg, entry);
     uint64_t bytes = 0;
 
     waiter->waiting = true;
+    waiter->wait_seq = seq;
     if (f != NULL) {
         list_push_back(&f->waiters, &waiter->wait_link);
         return;
@@ -333,7 +353,7 @@ void cache_fetch(struct segment *seg, uint32_t entry, struct store_reader *waite
         return;
     }
     chunk->len = (uint32_t) bytes;
-    f = mem_zalloc(sizeof(*f));
+    f = mem_zalloc(sizeof(*f) + n * sizeof(f->fetched[0]));
     f->segment = seg;
     f->first = entry;
     f->n = n;

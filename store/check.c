@@ -113,7 +113,7 @@ static void check_log(struct store *st)
 
     ASSERT(l->ninflight <= LOG_INFLIGHT &&
            l->durable_commit + l->ninflight < l->next_commit + l->failed);
-    ASSERT(l->offset % LOG_PAGE == 0 && l->offset <= l->file_bytes);
+    ASSERT(l->offset % LOG_PAGE == 0 && l->offset <= clog_writing(l)->bytes);
     LIST_FOREACH(it, &l->files)
     {
         const struct clog_file *f = LIST_ENTRY(it, struct clog_file, link);

@@ -178,7 +178,7 @@ uint64_t clog_queue_commit(const struct store *st)
 /* An object's full record goes into this frame. */
 static void moves_home(struct clog *l, struct object *o, uint64_t commit)
 {
-    struct clog_file *current = LIST_ENTRY(l->files.prev, struct clog_file, link);
+    struct clog_file *current = clog_writing(l);
 
     if (o->home != NULL && o->home->free_after < commit)
         o->home->free_after = commit;
@@ -231,7 +231,7 @@ static void take_queue(struct clog *l, struct log_commit *lc, uint64_t max)
 static void add_data(struct clog *l, struct log_commit *lc, uint64_t max)
 {
     struct store *st = l->store;
-    struct clog_file *current = LIST_ENTRY(l->files.prev, struct clog_file, link);
+    struct clog_file *current = clog_writing(l);
 
     LIST_FOREACH_SAFE(it, tmp, &st->dirty)
     {
@@ -322,7 +322,7 @@ static void submit(struct clog *l, struct log_commit *lc)
     unsigned n = 0;
 
     l->prev_crc = log_frame_seal(&lc->frame, l->durable_commit, l->prev_crc, io_wall(st->io));
-    lc->file = LIST_ENTRY(l->files.prev, struct clog_file, link);
+    lc->file = clog_writing(l);
     if (l->begin_file) {
         clog_file_header(st, lc->file, &lc->header);
         lc->iov[n++] = (struct iovec){lc->header, LOG_HEADER};
@@ -333,7 +333,7 @@ static void submit(struct clog *l, struct log_commit *lc)
     lc->iov[n++] = (struct iovec){lc->frame.body.p, lc->frame.body.n};
     lc->bytes = lc->frame.meta.n + lc->frame.body.n;
     l->offset += lc->bytes;
-    ASSERT(l->offset <= l->file_bytes && l->offset % LOG_PAGE == 0);
+    ASSERT(l->offset <= lc->file->bytes && l->offset % LOG_PAGE == 0);
     l->next_commit++;
     list_push_back(&l->inflight, &lc->link);
     l->ninflight++;
@@ -381,15 +381,14 @@ bool clog_try(struct store *st)
             need = queue_head_bytes(l);
         if (need > l->file_bytes - LOG_HEADER)
             need = l->file_bytes - LOG_HEADER;
-        if (l->offset + need > l->file_bytes && !clog_switch(st))
+        if (l->offset + need > clog_writing(l)->bytes && !clog_switch(st))
             break; /* the next file is being made */
         struct log_commit *lc = free_slot(l);
-        uint64_t room = l->file_bytes - l->offset;
+        uint64_t room = clog_writing(l)->bytes - l->offset;
         lc->busy = true;
         lc->done = false;
         lc->number = l->next_commit;
-        log_frame_begin(&lc->frame, LIST_ENTRY(l->files.prev, struct clog_file, link)->salt,
-                        lc->number);
+        log_frame_begin(&lc->frame, clog_writing(l)->salt, lc->number);
         take_queue(l, lc, max);
         add_data(l, lc, max < room ? max : room);
         add_refreshed(l, lc, room);
@@ -461,7 +460,7 @@ static void fail_reqs(struct store *st, struct list *reqs, enum err err)
 void clog_fail(struct store *st, enum err err, const char *why)
 {
     struct clog *l = &st->clog;
-    struct clog_file *current = LIST_ENTRY(l->files.prev, struct clog_file, link);
+    struct clog_file *current = clog_writing(l);
 
     l->failed = true;
     LOG_ERR(st->log, "commit log %s: %s; all streams of this worker are read-only now",

@@ -69,10 +69,11 @@ void clog_files_close(struct store *st)
     l->spare = NULL;
 }
 
-struct clog_file *clog_add_file(struct store *st, uint64_t number)
+struct clog_file *clog_add_file(struct store *st, uint64_t number, uint64_t bytes)
 {
     struct clog_file *f = file_new(st, number);
 
+    f->bytes = bytes;
     f->file = io_file_open(st->io, f->path, IO_FILE_WRITE);
     list_push_back(&st->clog.files, &f->link);
     return f;
@@ -86,7 +87,7 @@ void clog_file_header(struct store *st, struct clog_file *f, uint8_t **page)
         .workers = st->dir->options.workers,
         .number = f->number,
         .first_commit = f->first_commit,
-        .file_bytes = st->clog.file_bytes,
+        .file_bytes = f->bytes,
         .created = io_wall(st->io),
     };
 
@@ -198,6 +199,7 @@ void clog_make_spare(struct store *st, char *recycled)
     l->spare_coming = true;
     job->store = st;
     job->file = file_new(st, l->next_number++);
+    job->file->bytes = l->file_bytes;
     job->recycled = recycled;
     job->bytes = l->file_bytes;
     if (recycled == NULL)
@@ -293,11 +295,12 @@ static void free_oldest(struct store *st, struct clog_file *f)
 {
     struct clog *l = &st->clog;
     char *path = mem_strdup(f->path);
+    bool fits = f->bytes == l->file_bytes;
 
     if (l->completed_file == f)
         l->completed_file = NULL;
     file_free(st, f);
-    if (l->spare == NULL && !l->spare_coming) {
+    if (fits && l->spare == NULL && !l->spare_coming) {
         clog_make_spare(st, path);
         return;
     }

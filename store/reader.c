@@ -91,6 +91,14 @@ static bool record_bad(const struct store_batch *b, uint32_t i)
     return b->bad != NULL && ((b->bad[i / 64] >> (i % 64)) & 1) != 0;
 }
 
+void reader_hold(struct store_reader *r, struct store_batch *b)
+{
+    if (b->refs == 0)
+        list_remove(&b->link); /* off the LRU while held */
+    batch_ref(b);
+    r->batch = b;
+}
+
 /* The batch with seq, held by the reader; NULL when it must be fetched (which has begun). */
 static struct store_batch *hold_batch(struct store_reader *r, uint64_t seq)
 {
@@ -108,14 +116,11 @@ static struct store_batch *hold_batch(struct store_reader *r, uint64_t seq)
     ASSERT(found);
     b = seg->entries[entry].mem;
     if (b == NULL) {
-        cache_fetch(seg, entry, r);
+        cache_fetch(seg, entry, seq, r);
         return NULL;
     }
     st->cache.hits++;
-    if (b->refs == 0)
-        list_remove(&b->link); /* off the LRU while held */
-    batch_ref(b);
-    r->batch = b;
+    reader_hold(r, b);
     return b;
 }
 

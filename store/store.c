@@ -32,13 +32,15 @@ static void open_log(struct store *st, const struct recovered_worker *w)
     struct clog *l = &st->clog;
     struct clog_file *f;
 
-    l->file_bytes = w->log.file_bytes;
+    l->file_bytes = st->dir->options.log_file_bytes;
     l->next_number = w->log.number + 1;
     l->offset = w->log.offset;
     l->next_commit = w->log.next_commit;
     l->durable_commit = w->log.next_commit - 1;
     l->prev_crc = w->log.prev_crc;
-    f = clog_add_file(st, w->log.number);
+    for (uint64_t n = 0; n < w->log.number; n++)
+        clog_add_file(st, n, 0);
+    f = clog_add_file(st, w->log.number, w->log.file_bytes);
     f->first_commit = w->log.first_commit;
     ASSERT(f->salt == w->log.salt);
 }
@@ -47,7 +49,8 @@ static void adopt_object(struct store *st, const struct store_object_view *v, ui
                          uint64_t full, uint64_t deltas)
 {
     struct object *o = object_new(st, v->id, v->kind, v->parent);
-    struct clog_file *f = LIST_ENTRY(st->clog.files.prev, struct clog_file, link);
+    /* At most that old; which of the first files it is does not matter. */
+    struct clog_file *f = LIST_ENTRY(st->clog.files.next, struct clog_file, link);
 
     o->version = version;
     o->full_bytes = full;

@@ -301,6 +301,7 @@ struct store_reader {
     struct filter *filter; /* NULL = everything; shared by readers with the same filters */
     struct list link;
     struct list wait_link;
+    uint64_t wait_seq; /* what is being fetched */
     bool waiting;
 };
 

@@ -85,8 +85,9 @@ void cache_add(struct store *st, struct store_batch *b);
 void cache_touch(struct store *st, struct store_batch *b);
 void cache_shrink(struct store *st, uint64_t limit);
 uint64_t batch_memory(const struct store_batch *b);
-/* Begins reading the batch at entry from disk; waiter (its wait_link) is told when it is there. */
-void cache_fetch(struct segment *seg, uint32_t entry, struct store_reader *waiter);
+/* Begins reading the batch at entry, which holds seq, from disk; the waiter (its wait_link) is told
+ * when it is there and holds it then. */
+void cache_fetch(struct segment *seg, uint32_t entry, uint64_t seq, struct store_reader *waiter);
 
 /* Room for open batches: regions of shared chunks, so that quiet streams do not hold a chunk each.
  */
@@ -366,6 +367,8 @@ void stream_render(struct store_stream *s, struct buf *out);
 void stream_first_segment(struct store_stream *s, enum err err);
 void stream_close(struct store_stream *s);
 void reader_detach(struct store_reader *r);
+/* The reader holds nothing yet. */
+void reader_hold(struct store_reader *r, struct store_batch *b);
 /* Frees it when it is DELETING and nothing in flight needs it. */
 void stream_maybe_free(struct store_stream *s);
 static inline bool stream_in_file(const struct store_stream *s)
@@ -415,6 +418,7 @@ void objects_free_all(struct store *st);
 struct clog_file {
     struct list link;
     uint64_t number;
+    uint64_t bytes; /* 0 = not known: it is not recycled */
     char *path;
     struct io_file *file;
     uint32_t salt;
@@ -448,8 +452,8 @@ struct clog {
     struct list files;       /* oldest first; the last one is written */
     struct clog_file *spare; /* allocated, name durable, not begun */
     bool spare_coming;
-    uint64_t file_bytes;
-    uint64_t generation, next_number;
+    uint64_t file_bytes; /* of new files */
+    uint64_t next_number;
     uint64_t offset; /* in the current file */
     uint64_t next_commit, durable_commit;
     uint32_t prev_crc;
@@ -482,12 +486,16 @@ void clog_put_close(struct store *st, struct store_req *req);
 void clog_barrier(struct store *st, struct store_req *req);
 /* Number of the commit that will carry what is queued now. */
 uint64_t clog_queue_commit(const struct store *st);
+static inline struct clog_file *clog_writing(const struct clog *l)
+{
+    return LIST_ENTRY(l->files.prev, struct clog_file, link);
+}
 /* Where the last durable frame lies. */
 struct clog_file *clog_current_file(struct store *st);
 /* Begins frames; true when one began. */
 bool clog_try(struct store *st);
 /* log_files.c */
-struct clog_file *clog_add_file(struct store *st, uint64_t number);
+struct clog_file *clog_add_file(struct store *st, uint64_t number, uint64_t bytes);
 void clog_file_header(struct store *st, struct clog_file *f, uint8_t **page);
 /* Goes on in the spare; false when it is still being made. */
 bool clog_switch(struct store *st);

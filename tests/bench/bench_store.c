@@ -132,8 +132,9 @@ static void report(const struct bench *b, double wall, double cpu, double own, u
     store_stats(b->store, &s);
     printf("%4zu B, window %6llu, %u subjects, %u streams: %6.3f M msg/s, %5.0f ns CPU each "
            "(%4.0f worker), %6.0f commits/s of %.0f KB, %6.0f log frames/s\n",
-           b->size, (unsigned long long) b->window, b->subjects, b->streams, (double) n / wall / 1e6,
-           cpu / (double) n * 1e9, own / (double) n * 1e9, (double) s.commits / wall,
+           b->size, (unsigned long long) b->window, b->subjects, b->streams,
+           (double) n / wall / 1e6, cpu / (double) n * 1e9, own / (double) n * 1e9,
+           (double) s.commits / wall,
            (double) s.commit_bytes / (double) (s.commits > 0 ? s.commits : 1) / 1e3,
            (double) s.log_commits / wall);
 }
@@ -213,23 +214,46 @@ static void on_closed(void *ctx)
 
 int main(int argc, char **argv)
 {
-    struct bench b = {.size = 128, .window = 4096, .subjects = 1, .streams = 1, .seconds = 2,
+    struct bench b = {.size = 128,
+                      .window = 4096,
+                      .subjects = 1,
+                      .streams = 1,
+                      .seconds = 2,
                       .backend = IO_BACKEND_EVENT};
     char temporary[] = "bench_store.XXXXXX";
     int option;
 
     while ((option = getopt(argc, argv, "d:s:w:n:t:k:l:b:r")) != -1) {
         switch (option) {
-        case 'd': b.dir = optarg; break;
-        case 's': b.size = (size_t) atol(optarg); break;
-        case 'w': b.window = (uint64_t) atol(optarg); break;
-        case 'n': b.subjects = (unsigned) atoi(optarg); break;
-        case 't': b.seconds = atof(optarg); break;
-        case 'k': b.streams = (unsigned) atoi(optarg); break;
-        case 'l': b.level = *optarg == 'a' ? STORE_ASYNC : *optarg == 'm' ? STORE_MEMORY : 0; break;
-        case 'b': b.backend = *optarg == 'u' ? IO_BACKEND_URING : IO_BACKEND_EVENT; break;
-        case 'r': b.read_back = true; break;
-        default: return 2;
+        case 'd':
+            b.dir = optarg;
+            break;
+        case 's':
+            b.size = strtoul(optarg, NULL, 10);
+            break;
+        case 'w':
+            b.window = strtoull(optarg, NULL, 10);
+            break;
+        case 'n':
+            b.subjects = (unsigned) strtoul(optarg, NULL, 10);
+            break;
+        case 't':
+            b.seconds = strtod(optarg, NULL);
+            break;
+        case 'k':
+            b.streams = (unsigned) strtoul(optarg, NULL, 10);
+            break;
+        case 'l':
+            b.level = *optarg == 'a' ? STORE_ASYNC : *optarg == 'm' ? STORE_MEMORY : 0;
+            break;
+        case 'b':
+            b.backend = *optarg == 'u' ? IO_BACKEND_URING : IO_BACKEND_EVENT;
+            break;
+        case 'r':
+            b.read_back = true;
+            break;
+        default:
+            return 2;
         }
     }
     if (b.dir == NULL)

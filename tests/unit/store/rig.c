@@ -228,6 +228,11 @@ static const struct store_stream_ops ops = {
     .render_config = on_render,
 };
 
+const struct store_stream_ops *rig_ops(void)
+{
+    return &ops;
+}
+
 void rig_create(struct rig *r, struct rig_stream *t, const char *name, enum store_level level,
                 const struct store_limits *limits)
 {

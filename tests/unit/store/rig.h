@@ -79,6 +79,8 @@ void rig_req_init(struct rig_req *q);
 /* Waits for it and returns its error. */
 enum err rig_req_wait(struct rig *r, struct rig_req *q);
 
+/* The callbacks that fill in a struct rig_stream (their ctx). */
+const struct store_stream_ops *rig_ops(void);
 /* Creates and waits until it exists. */
 void rig_create(struct rig *r, struct rig_stream *t, const char *name, enum store_level level,
                 const struct store_limits *limits);
