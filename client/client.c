@@ -1,11 +1,16 @@
 /*
  * client.c - a connection: connecting, driving, publishing, subscribing.
  *
- * midge_poll is the only place where time passes: it submits the gathered output as one send, runs one iteration of the loop, and the
- * receive callback parses what came and calls the subscribers. sids are indexes into a table, so that an incoming message finds its
- * subscription without hashing.
+ * midge_poll is the only place where time passes: it submits the gathered output as one send, runs
+ * one iteration of the loop, and the receive callback parses what came and calls the subscribers. A
+ * sid is a slot of a table plus a multiple of MAX_SUBS, so that an incoming message finds its
+ * subscription without hashing, and a message on its way to a subscription that has ended does not
+ * reach the next one in its slot.
  */
 #include "client/client_int.h"
+#include "lib/base/header.h"
+#include "lib/base/mem.h"
+#include "lib/wire/nats_write.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,12 +18,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "lib/base/header.h"
-#include "lib/base/mem.h"
-#include "lib/wire/nats_write.h"
-
 #define MAX_CONTROL_LINE 65536u
 #define MS UINT64_C(1000000)
+#define MAX_SUBS 65536u
 
 void midge_options_init(struct midge_options *o)
 {
@@ -74,7 +76,8 @@ unsigned client_status(struct midge_text header)
     return str_to_u64(status, &code) && code < 1000 ? (unsigned) code : 0;
 }
 
-/* ---- receiving -------------------------------------------------------------------------------- */
+/* ---- receiving --------------------------------------------------------------------------------
+ */
 
 static void take_msg(struct midge *m, const struct nats_op *op)
 {
@@ -84,10 +87,14 @@ static void take_msg(struct midge *m, const struct nats_op *op)
         .header = client_text(nats_op_header(op)),
         .payload = client_text(nats_op_payload(op)),
     };
+    struct midge_sub *s;
     uint64_t sid;
 
-    if (str_to_u64(op->sid, &sid) && sid < m->nsubs && m->subs[sid] != NULL)
-        m->subs[sid]->on_msg(m->subs[sid]->ctx, &msg);
+    if (!str_to_u64(op->sid, &sid) || sid % MAX_SUBS >= m->nsubs)
+        return;
+    s = m->subs[sid % MAX_SUBS].sub;
+    if (s != NULL && s->sid == sid)
+        s->on_msg(s->ctx, &msg);
 }
 
 /* The number behind "max_payload": the one field of INFO we need. */
@@ -123,6 +130,7 @@ static void act(struct midge *m, const struct nats_op *op)
         break;
     case NATS_VERB_ERR:
         snprintf(m->error, sizeof(m->error), "%.*s", STR_ARG(nats_err_text(op->args)));
+        m->server_said = true;
         break;
     default:
         break;
@@ -163,10 +171,13 @@ static void received(struct io_op *op)
     if (m->stopping)
         return;
     if (op->res <= 0) {
-        if (!m->closed && m->error[0] != '\0')
+        /* What the server said before it hung up is the better reason. */
+        if (m->server_said)
             m->closed = true;
         else if (!m->closed)
-            client_fail(m, "%s", op->res == 0 ? "the server closed the connection" : strerror((int) -op->res));
+            client_fail(m, "%s",
+                        op->res == 0 ? "the server closed the connection"
+                                     : strerror((int) -op->res));
         return;
     }
     parse_all(m, str_from(op->data, (size_t) op->res));
@@ -174,7 +185,8 @@ static void received(struct io_op *op)
         io_recv(m->io, &m->recv, m->sock);
 }
 
-/* ---- sending ---------------------------------------------------------------------------------- */
+/* ---- sending ----------------------------------------------------------------------------------
+ */
 
 static void sent(struct io_op *op)
 {
@@ -207,20 +219,15 @@ int midge_poll(struct midge *m, uint64_t max_wait_ns)
     return m->closed ? MIDGE_CLOSED : MIDGE_OK;
 }
 
-int midge_publish(struct midge *m, const struct midge_msg *msg)
+void client_publish(struct midge *m, const struct midge_msg *msg)
 {
     struct nats_to to = {.subject = client_str(msg->subject), .reply = client_str(msg->reply)};
     size_t body = msg->header.n + msg->payload.n;
-    char *at;
+    char *at = buf_reserve(&m->out, nats_pub_max(to.subject.n, to.reply.n) + body + 2);
 
-    if (m->closed)
-        return MIDGE_CLOSED;
-    if (m->out.n > m->max_output)
-        return MIDGE_FULL;
-    at = buf_reserve(&m->out, nats_pub_max(to.subject.n, to.reply.n) + body + 2);
     m->out.n += msg->header.n > 0
-        ? nats_write_hpub(at, &to, (uint32_t) msg->header.n, (uint32_t) body)
-        : nats_write_pub(at, &to, (uint32_t) body);
+                    ? nats_write_hpub(at, &to, (uint32_t) msg->header.n, (uint32_t) body)
+                    : nats_write_pub(at, &to, (uint32_t) body);
     at = m->out.p + m->out.n;
     if (msg->header.n > 0)
         memcpy(at, msg->header.p, msg->header.n);
@@ -229,40 +236,64 @@ int midge_publish(struct midge *m, const struct midge_msg *msg)
     at[body] = '\r';
     at[body + 1] = '\n';
     m->out.n += body + 2;
+}
+
+int midge_publish(struct midge *m, const struct midge_msg *msg)
+{
+    if (m->closed)
+        return MIDGE_CLOSED;
+    if (m->out.n > m->max_output)
+        return MIDGE_FULL;
+    if (m->max_payload > 0 && msg->header.n + msg->payload.n > m->max_payload) {
+        snprintf(m->error, sizeof(m->error),
+                 "%zu bytes are more than the server's max_payload, %llu",
+                 msg->header.n + msg->payload.n, (unsigned long long) m->max_payload);
+        return MIDGE_INVALID;
+    }
+    client_publish(m, msg);
     return MIDGE_OK;
 }
 
-/* ---- subscriptions ---------------------------------------------------------------------------- */
+/* ---- subscriptions ----------------------------------------------------------------------------
+ */
 
-static uint64_t free_sid(struct midge *m)
+/* The sid of the next user of a free slot; slot 0 stays empty. 0 when there are MAX_SUBS - 1. */
+static uint64_t take_slot(struct midge *m)
 {
-    for (size_t i = 1; i < m->nsubs; i++)
-        if (m->subs[i] == NULL)
-            return i;
-    m->subs = mem_realloc(m->subs, (m->nsubs + 16) * sizeof(*m->subs));
-    memset(m->subs + m->nsubs, 0, 16 * sizeof(*m->subs));
-    m->nsubs += 16;
-    return m->nsubs == 16 ? 1 : m->nsubs - 16;
+    size_t i = 1;
+
+    while (i < m->nsubs && m->subs[i].sub != NULL)
+        i++;
+    if (i == MAX_SUBS)
+        return 0;
+    if (i >= m->nsubs) {
+        m->subs = mem_realloc(m->subs, (i + 16) * sizeof(*m->subs));
+        memset(m->subs + m->nsubs, 0, (i + 16 - m->nsubs) * sizeof(*m->subs));
+        m->nsubs = i + 16 < MAX_SUBS ? i + 16 : MAX_SUBS;
+    }
+    return i + m->subs[i].uses++ * MAX_SUBS;
 }
 
-struct midge_sub *midge_subscribe(struct midge *m, struct midge_text subject, struct midge_text queue,
-                                  midge_on_msg on_msg, void *ctx)
+struct midge_sub *midge_subscribe(struct midge *m, struct midge_text subject,
+                                  struct midge_text queue, midge_on_msg on_msg, void *ctx)
 {
+    uint64_t sid = m->closed ? 0 : take_slot(m);
     struct midge_sub *s;
 
-    if (m->closed)
+    if (sid == 0)
         return NULL;
     s = mem_zalloc(sizeof(*s));
     s->m = m;
     s->on_msg = on_msg;
     s->ctx = ctx;
-    s->sid = free_sid(m);
-    m->subs[s->sid] = s;
+    s->sid = sid;
+    m->subs[sid % MAX_SUBS].sub = s;
     if (queue.n > 0)
-        buf_printf(&m->out, "SUB %.*s %.*s %llu\r\n", (int) subject.n, subject.p, (int) queue.n, queue.p,
-                   (unsigned long long) s->sid);
+        buf_printf(&m->out, "SUB %.*s %.*s %llu\r\n", (int) subject.n, subject.p, (int) queue.n,
+                   queue.p, (unsigned long long) s->sid);
     else
-        buf_printf(&m->out, "SUB %.*s %llu\r\n", (int) subject.n, subject.p, (unsigned long long) s->sid);
+        buf_printf(&m->out, "SUB %.*s %llu\r\n", (int) subject.n, subject.p,
+                   (unsigned long long) s->sid);
     return s;
 }
 
@@ -271,7 +302,7 @@ void midge_unsubscribe(struct midge *m, struct midge_sub *s)
     if (s == NULL)
         return;
     buf_printf(&m->out, "UNSUB %llu\r\n", (unsigned long long) s->sid);
-    m->subs[s->sid] = NULL;
+    m->subs[s->sid % MAX_SUBS].sub = NULL;
     mem_free(s);
 }
 
@@ -297,7 +328,8 @@ void midge_inbox(struct midge *m, char out[32])
     nuid_next(&m->nuid, out + 7);
 }
 
-/* ---- connecting ------------------------------------------------------------------------------- */
+/* ---- connecting -------------------------------------------------------------------------------
+ */
 
 static void put_json(struct buf *b, const char *key, const char *value)
 {
@@ -314,8 +346,9 @@ static void put_json(struct buf *b, const char *key, const char *value)
 
 static void put_connect(struct midge *m, const struct midge_options *o)
 {
-    buf_puts(&m->out, "CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":true,\"headers\":true,"
-                      "\"no_responders\":true,\"protocol\":1,\"lang\":\"c-midge\",\"version\":\"0.1.0\"");
+    buf_puts(&m->out,
+             "CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":true,\"headers\":true,"
+             "\"no_responders\":true,\"protocol\":1,\"lang\":\"c-midge\",\"version\":\"0.1.0\"");
     put_json(&m->out, "name", o->name);
     put_json(&m->out, "user", o->user);
     put_json(&m->out, "pass", o->pass);
@@ -400,8 +433,9 @@ struct midge *midge_connect(const struct midge_options *o, char err[256])
     io_op_init(&m->recv, received);
     io_op_init(&m->send, sent);
     io_op_init(&m->close, sock_closed);
-    nats_parser_init(&m->parser, NATS_ROLE_CLIENT,
-                     (struct nats_limits){.max_control_line = MAX_CONTROL_LINE, .max_payload = NATS_NO_LIMIT});
+    nats_parser_init(
+        &m->parser, NATS_ROLE_CLIENT,
+        (struct nats_limits){.max_control_line = MAX_CONTROL_LINE, .max_payload = NATS_NO_LIMIT});
     m->parser.headers = true;
     if (!handshake(m, o)) {
         snprintf(err, 256, "%s", m->error);
@@ -426,8 +460,9 @@ void midge_close(struct midge *m)
     io_close(m->io);
     nats_parser_deinit(&m->parser);
     for (size_t i = 0; i < m->nsubs; i++)
-        mem_free(m->subs[i]);
+        mem_free(m->subs[i].sub);
     mem_free(m->subs);
+    mem_free(m->requests);
     mem_free(m->collecting);
     buf_free(&m->out);
     buf_free(&m->sending);

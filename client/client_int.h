@@ -26,10 +26,16 @@ struct midge {
     bool got_info;
     uint64_t max_payload;
     uint64_t pings_sent, pongs_seen;
-    struct midge_sub **subs; /* by sid; NULL = free */
+    struct client_slot *subs; /* by sid % 65536 */
     size_t nsubs;
+    struct client_requests *requests; /* NULL until the first request */
+    bool server_said;                 /* error holds an -ERR of the server */
     char error[256];
-    char *user, *pass, *token, *name;
+};
+
+struct client_slot {
+    struct midge_sub *sub; /* NULL = free */
+    uint64_t uses;
 };
 
 struct midge_sub {
@@ -49,6 +55,8 @@ static inline struct midge_text client_text(struct str s)
     return (struct midge_text){s.p, s.n};
 }
 
+/* Appends to the output whatever waits there: for answers, which what was received bounds. */
+void client_publish(struct midge *m, const struct midge_msg *msg);
 int client_fail(struct midge *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The status code of a header block's first line ("503"), or 0. */
 unsigned client_status(struct midge_text header);

@@ -1,18 +1,19 @@
 /*
  * consumer_client.c - pulling and receiving from JetStream consumers.
  *
- * A pull keeps `batch` messages on order: it asks for batch at first, and whenever half of that has arrived or ended it asks for what is
- * missing. A request ends by its messages or by a status (408, 409, 404): the pending headers of a status say how many of its messages
- * will not come.
+ * A pull keeps `batch` messages on order: it asks for batch at first, and whenever half of that has
+ * arrived or ended it asks for what is missing. A request ends by its messages or by a status (404,
+ * 408, 409): the pending headers of a status say how many of its messages will not come. Statuses
+ * after which asking again is of no use (503: nobody serves the consumer; a 409 that says it was
+ * deleted or is not of the pull kind) end the pull.
  */
 #include "client/client_int.h"
-
-#include <stdio.h>
-#include <string.h>
-
 #include "lib/base/header.h"
 #include "lib/base/mem.h"
 #include "lib/wire/ack_subject.h"
+
+#include <stdio.h>
+#include <string.h>
 
 #define PULL_EXPIRES_NS 30000000000ll
 
@@ -22,6 +23,7 @@ struct midge_pull {
     char *next_subject;
     char inbox[32];
     unsigned batch;
+    char error[128];  /* "" while it works */
     uint64_t ordered; /* messages that were asked for and have neither come nor been called off */
     midge_on_delivery on_delivery;
     void *ctx;
@@ -57,25 +59,37 @@ static void order(struct midge_pull *p)
 {
     char body[128];
     uint64_t n = p->batch - p->ordered;
-    int len = snprintf(body, sizeof(body), "{\"batch\":%llu,\"expires\":%lld}", (unsigned long long) n,
-                       PULL_EXPIRES_NS);
+    int len = snprintf(body, sizeof(body), "{\"batch\":%llu,\"expires\":%lld}",
+                       (unsigned long long) n, PULL_EXPIRES_NS);
     struct midge_msg msg = {
         .subject = {p->next_subject, strlen(p->next_subject)},
         .reply = {p->inbox, strlen(p->inbox)},
         .payload = {body, (size_t) len},
     };
 
-    if (midge_publish(p->m, &msg) == MIDGE_OK)
-        p->ordered += n;
+    client_publish(p->m, &msg);
+    p->ordered += n;
+}
+
+static bool hopeless(struct str description)
+{
+    return str_eq_nocase(description, STR("Consumer Deleted")) ||
+           str_eq_nocase(description, STR("Consumer is push based"));
 }
 
 static void take_status(struct midge_pull *p, const struct midge_msg *msg, unsigned status)
 {
     struct str left = header_get(client_str(msg->header), STR("Nats-Pending-Messages"));
+    struct str code, text;
     uint64_t n;
 
     if (status == 100)
         return;
+    header_status(client_str(msg->header), &code, &text);
+    if (status == 503)
+        snprintf(p->error, sizeof(p->error), "no such consumer");
+    else if (status == 409 && hopeless(text))
+        snprintf(p->error, sizeof(p->error), "%.*s", STR_ARG(text));
     if (left.p != NULL && str_to_u64(left, &n))
         p->ordered -= n < p->ordered ? n : p->ordered;
     else
@@ -95,12 +109,12 @@ static void pulled(void *ctx, const struct midge_msg *msg)
             p->ordered--;
         p->on_delivery(p->ctx, &d);
     }
-    if (p->ordered <= p->batch / 2)
+    if (p->ordered <= p->batch / 2 && p->error[0] == '\0')
         order(p);
 }
 
-struct midge_pull *midge_pull_open(struct midge *m, const char *stream, const char *consumer, unsigned batch,
-                                   midge_on_delivery on_delivery, void *ctx)
+struct midge_pull *midge_pull_open(struct midge *m, const char *stream, const char *consumer,
+                                   unsigned batch, midge_on_delivery on_delivery, void *ctx)
 {
     struct midge_pull *p = mem_zalloc(sizeof(*p));
     struct buf subject = {0};
@@ -113,9 +127,15 @@ struct midge_pull *midge_pull_open(struct midge *m, const char *stream, const ch
     p->next_subject = mem_strdup(buf_cstr(&subject));
     buf_free(&subject);
     midge_inbox(m, p->inbox);
-    p->sub = midge_subscribe(m, (struct midge_text){p->inbox, strlen(p->inbox)}, nothing, pulled, p);
+    p->sub = midge_subscribe(m, (struct midge_text){p->inbox, strlen(p->inbox)}, nothing, pulled,
+                             p);
     order(p);
     return p;
+}
+
+const char *midge_pull_error(const struct midge_pull *p)
+{
+    return p->error[0] != '\0' ? p->error : NULL;
 }
 
 void midge_pull_close(struct midge_pull *p)
@@ -125,11 +145,12 @@ void midge_pull_close(struct midge_pull *p)
     mem_free(p);
 }
 
-/* ---- push ------------------------------------------------------------------------------------- */
+/* ---- push -------------------------------------------------------------------------------------
+ */
 
 static void answer_empty(struct midge *m, struct midge_text subject)
 {
-    midge_publish(m, &(struct midge_msg){.subject = subject});
+    client_publish(m, &(struct midge_msg){.subject = subject});
 }
 
 static void pushed(void *ctx, const struct midge_msg *msg)
@@ -149,8 +170,9 @@ static void pushed(void *ctx, const struct midge_msg *msg)
         p->on_delivery(p->ctx, &d);
 }
 
-struct midge_push *midge_push_open(struct midge *m, struct midge_text deliver_subject, struct midge_text group,
-                                   midge_on_delivery on_delivery, void *ctx)
+struct midge_push *midge_push_open(struct midge *m, struct midge_text deliver_subject,
+                                   struct midge_text group, midge_on_delivery on_delivery,
+                                   void *ctx)
 {
     struct midge_push *p = mem_zalloc(sizeof(*p));
 
@@ -169,5 +191,8 @@ void midge_push_close(struct midge_push *p)
 
 int midge_ack(struct midge *m, struct midge_text ack_subject)
 {
-    return midge_publish(m, &(struct midge_msg){.subject = ack_subject});
+    if (m->closed)
+        return MIDGE_CLOSED;
+    answer_empty(m, ack_subject);
+    return MIDGE_OK;
 }

@@ -1,16 +1,16 @@
 /*
  * publisher.c - asynchronous JetStream publishing.
  *
- * One inbox subscription "_INBOX.<nuid>.*" for all acknowledgements; the last token is the number of the publish. A number is in slot
- * number % window, so that an acknowledgement finds what it belongs to by one division. The window is the most that may be
- * unacknowledged, and slots are reused in order: a publish waits while its slot is taken.
+ * One inbox subscription "_INBOX.<nuid>.*" for all acknowledgements; the last token is the number
+ * of the publish. A number is in slot number % window, so that an acknowledgement finds what it
+ * belongs to by one division. The window is the most that may be unacknowledged, and slots are
+ * reused in order: a publish waits while its slot is taken.
  */
 #include "client/client_int.h"
-
-#include <string.h>
-
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
+
+#include <string.h>
 
 #define MS UINT64_C(1000000)
 
@@ -51,7 +51,8 @@ static uint64_t number_at(struct str s)
 
 static void read_ack(struct str json, struct midge_ack *ack, char text[128])
 {
-    static const char seq[] = "\"seq\":", error[] = "\"description\":\"", duplicate[] = "\"duplicate\"";
+    static const char seq[] = "\"seq\":", error[] = "\"description\":\"",
+                      duplicate[] = "\"duplicate\"";
     struct str why = after(json, error, sizeof(error) - 1);
 
     ack->stream_seq = number_at(after(json, seq, sizeof(seq) - 1));
@@ -90,7 +91,8 @@ static void acked(void *ctx, const struct midge_msg *msg)
         p->on_ack(p->ctx, &ack);
 }
 
-struct midge_publisher *midge_publisher_open(struct midge *m, unsigned window, midge_on_ack on_ack, void *ctx)
+struct midge_publisher *midge_publisher_open(struct midge *m, unsigned window, midge_on_ack on_ack,
+                                             void *ctx)
 {
     struct midge_publisher *p = mem_zalloc(sizeof(*p));
     char inbox[32];
@@ -105,13 +107,14 @@ struct midge_publisher *midge_publisher_open(struct midge *m, unsigned window, m
     buf_printf(&pattern, "%s.*", inbox);
     p->prefix_len = pattern.n - 1;
     memcpy(p->prefix, pattern.p, p->prefix_len);
-    p->sub = midge_subscribe(m, client_text(buf_str(&pattern)), (struct midge_text){NULL, 0}, acked, p);
+    p->sub = midge_subscribe(m, client_text(buf_str(&pattern)), (struct midge_text){NULL, 0}, acked,
+                             p);
     buf_free(&pattern);
     return p;
 }
 
-int midge_publisher_send(struct midge_publisher *p, struct midge_text subject, struct midge_text header,
-                         struct midge_text payload, void *ctx)
+int midge_publisher_send(struct midge_publisher *p, struct midge_text subject,
+                         struct midge_text header, struct midge_text payload, void *ctx)
 {
     struct slot *slot = &p->slots[p->next % p->window];
     struct midge_msg msg = {.subject = subject, .header = header, .payload = payload};

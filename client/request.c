@@ -1,54 +1,104 @@
-/* request.c - one request, one reply, by an inbox of its own; and JetStream's API on top. */
+/*
+ * request.c - requests, and JetStream's API on top.
+ *
+ * One subscription "_INBOX.<nuid>.*", made by the first request, takes all replies; the last token
+ * is the number of the request. Waiting requests (a callback may ask something itself) are a list
+ * on the stack. A reply whose request has given up finds nobody and is dropped.
+ */
 #include "client/client_int.h"
+#include "lib/base/fmt.h"
+#include "lib/base/mem.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/base/mem.h"
-
 #define MS UINT64_C(1000000)
 
 struct waiting {
+    struct waiting *outer;
+    uint64_t number;
     bool done;
     unsigned status;
     midge_on_msg on_msg;
     void *ctx;
 };
 
+struct client_requests {
+    struct midge_sub *sub;
+    struct waiting *waiting;
+    uint64_t last;
+    char prefix[64]; /* "_INBOX.<nuid>." and room for a number */
+    size_t prefix_len;
+};
+
 static void replied(void *ctx, const struct midge_msg *msg)
 {
-    struct waiting *w = ctx;
+    struct client_requests *r = ctx;
+    struct waiting *w = r->waiting;
+    uint64_t number;
 
-    w->status = client_status(msg->header);
-    if (!w->done && w->status != 503 && w->on_msg != NULL)
-        w->on_msg(w->ctx, msg);
+    if (msg->subject.n <= r->prefix_len ||
+        !str_to_u64(str_skip(client_str(msg->subject), r->prefix_len), &number))
+        return;
+    while (w != NULL && w->number != number)
+        w = w->outer;
+    if (w == NULL || w->done)
+        return;
     w->done = true;
+    w->status = msg->payload.n == 0 ? client_status(msg->header) : 0;
+    if (w->status != 503 && w->on_msg != NULL)
+        w->on_msg(w->ctx, msg);
 }
 
-int midge_request(struct midge *m, const struct midge_msg *msg, int timeout_ms, midge_on_msg on_msg, void *ctx)
+static bool open_requests(struct midge *m)
+{
+    struct client_requests *r;
+    char pattern[40];
+
+    if (m->requests != NULL)
+        return true;
+    r = mem_zalloc(sizeof(*r));
+    midge_inbox(m, r->prefix);
+    r->prefix_len = strlen(r->prefix) + 1;
+    r->prefix[r->prefix_len - 1] = '.';
+    memcpy(pattern, r->prefix, r->prefix_len);
+    pattern[r->prefix_len] = '*';
+    r->sub = midge_subscribe(m, (struct midge_text){pattern, r->prefix_len + 1},
+                             (struct midge_text){NULL, 0}, replied, r);
+    if (r->sub == NULL) {
+        mem_free(r);
+        return false;
+    }
+    m->requests = r;
+    return true;
+}
+
+int midge_request(struct midge *m, const struct midge_msg *msg, int timeout_ms, midge_on_msg on_msg,
+                  void *ctx)
 {
     struct waiting w = {.on_msg = on_msg, .ctx = ctx};
     uint64_t end = midge_now() + (uint64_t) timeout_ms * MS;
+    struct client_requests *r;
     struct midge_msg out = *msg;
-    struct midge_sub *sub;
-    char inbox[32];
     int rc;
 
-    midge_inbox(m, inbox);
-    out.reply = (struct midge_text){inbox, strlen(inbox)};
-    sub = midge_subscribe(m, out.reply, (struct midge_text){NULL, 0}, replied, &w);
-    if (sub == NULL)
+    if (!open_requests(m))
         return MIDGE_CLOSED;
+    r = m->requests;
+    w.number = ++r->last;
+    w.outer = r->waiting;
+    r->waiting = &w;
+    out.reply.p = r->prefix;
+    out.reply.n = r->prefix_len + fmt_u64(r->prefix + r->prefix_len, w.number);
     rc = midge_publish(m, &out);
     while (rc == MIDGE_OK && !w.done) {
         uint64_t now = midge_now();
-        if (now >= end)
-            rc = MIDGE_TIMEOUT;
-        else
-            rc = midge_poll(m, end - now);
+        rc = now >= end ? MIDGE_TIMEOUT : midge_poll(m, end - now);
     }
-    midge_unsubscribe(m, sub);
-    return rc != MIDGE_OK ? rc : (w.status == 503 ? MIDGE_NO_RESPONDERS : MIDGE_OK);
+    r->waiting = w.outer;
+    if (w.done)
+        return w.status == 503 ? MIDGE_NO_RESPONDERS : MIDGE_OK;
+    return rc;
 }
 
 static void keep(void *ctx, const struct midge_msg *msg)
@@ -58,7 +108,8 @@ static void keep(void *ctx, const struct midge_msg *msg)
     *answer = mem_strndup(msg->payload.p != NULL ? msg->payload.p : "", msg->payload.n);
 }
 
-int midge_js_api(struct midge *m, const char *subject, const char *json, int timeout_ms, char **answer)
+int midge_js_api(struct midge *m, const char *subject, const char *json, int timeout_ms,
+                 char **answer)
 {
     struct buf full = {0};
     struct midge_msg msg = {.payload = {json, json != NULL ? strlen(json) : 0}};

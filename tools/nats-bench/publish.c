@@ -1,0 +1,220 @@
+/*
+ * publish.c - the publishing roles.
+ *
+ * A burst is sent, then the connection is polled once: one send carries the burst. With a rate the
+ * burst is what is due, and a message's latency counts from the time it was due, so that a stall of
+ * the server is charged for every message it held up. Without, the clock is read once a burst and
+ * again once a poll: the start is at most a burst too early (counted against the server), the end
+ * at most the handling of one read too early.
+ */
+#include "lib/base/mem.h"
+#include "tools/nats-bench/bench.h"
+
+#include <string.h>
+
+#define BURST 256
+#define FLUSH_BYTES (64u << 10)
+
+/* ---- pace ---------------------------------------------------------------------------------------
+ */
+
+struct pace {
+    uint64_t start;
+    double interval_ns; /* 0 = as fast as it goes */
+};
+
+static struct pace pace_of(const struct client *c)
+{
+    const struct options *o = &c->b->o;
+    struct pace p = {.start = c->b->start};
+
+    if (o->rate > 0) {
+        p.interval_ns = (double) o->clients * (double) SECOND / (double) o->rate;
+        p.start += (uint64_t) (p.interval_ns * c->index / (double) o->clients);
+    }
+    return p;
+}
+
+static uint64_t due_time(const struct pace *p, uint64_t number, uint64_t now)
+{
+    return p->interval_ns > 0 ? p->start + (uint64_t) (p->interval_ns * (double) number) : now;
+}
+
+/* How many messages behind `number` may go now, at most a burst. */
+static uint64_t due(const struct pace *p, uint64_t number, uint64_t left, uint64_t now)
+{
+    uint64_t n = left < BURST ? left : BURST;
+
+    if (p->interval_ns > 0) {
+        uint64_t k = 0;
+        while (k < n && due_time(p, number + k, now) <= now)
+            k++;
+        n = k;
+    }
+    return n;
+}
+
+/* Waits are cut short: a loop's timer may be a millisecond late. */
+static uint64_t wait_until_due(const struct pace *p, uint64_t number, uint64_t now)
+{
+    uint64_t at = due_time(p, number, now);
+
+    return at > now + 2 * MS ? at - now - 2 * MS : 0;
+}
+
+static void stamp(struct client *c, uint64_t at)
+{
+    if (c->b->o.size >= sizeof(at))
+        memcpy(c->payload, &at, sizeof(at));
+}
+
+/* ---- core ---------------------------------------------------------------------------------------
+ */
+
+static bool nothing_to_set_up(struct client *c)
+{
+    (void) c;
+    return true;
+}
+
+/* Sends n messages; false when the output is full or the connection has ended. */
+static bool publish_burst(struct client *c, const struct pace *p, uint64_t n, uint64_t now)
+{
+    bool stamped = c->b->o.mode == MODE_PUBSUB;
+    struct midge_msg msg = {.payload = {c->payload, c->b->o.size}};
+
+    for (uint64_t i = 0; i < n; i++) {
+        if (stamped)
+            stamp(c, due_time(p, c->messages, now));
+        msg.subject = bench_subject(c);
+        if (midge_publish(c->m, &msg) != MIDGE_OK)
+            return false;
+        c->messages++;
+    }
+    return true;
+}
+
+static void run_publish(struct client *c)
+{
+    struct pace p = pace_of(c);
+    uint64_t now = midge_now();
+
+    while (c->messages < c->target && !bench_over(c, now)) {
+        uint64_t n = due(&p, c->messages, c->target - c->messages, now);
+        bool room = publish_burst(c, &p, n, now);
+        uint64_t wait = room ? wait_until_due(&p, c->messages, now) : 10 * MS;
+        bench_progress(c);
+        if (p.interval_ns > 0 || midge_output(c->m) >= FLUSH_BYTES || !room)
+            if (midge_poll(c->m, wait) != MIDGE_OK) {
+                bench_fail_connection(c);
+                return;
+            }
+        now = midge_now();
+    }
+    if (midge_flush(c->m, 60000) != MIDGE_OK)
+        bench_fail(c, "the server did not take everything: %s", midge_error(c->m));
+    c->bytes = c->messages * c->b->o.size;
+    c->last = midge_now();
+}
+
+const struct role role_publish = {
+    .name = "publish",
+    .bounded = true,
+    .setup = nothing_to_set_up,
+    .run = run_publish,
+};
+
+/* ---- JetStream ----------------------------------------------------------------------------------
+ */
+
+struct js_publish {
+    struct midge_publisher *publisher;
+    uint64_t sent;
+    uint64_t polled;    /* when the poll that calls us began to, 0 = not yet read */
+    uint64_t sent_at[]; /* by number % window */
+};
+
+static void acked(void *ctx, const struct midge_ack *ack)
+{
+    struct client *c = ctx;
+    struct js_publish *j = c->own;
+
+    if (ack->error != NULL) {
+        if (c->errors++ == 0)
+            bench_fail(c, "publish %llu: %s", (unsigned long long) ack->number, ack->error);
+        return;
+    }
+    if (j->polled == 0)
+        j->polled = midge_now();
+    c->messages++;
+    hdr_record(c->latency, j->polled - j->sent_at[ack->number % c->b->o.window]);
+    c->last = j->polled;
+}
+
+static bool setup_js_publish(struct client *c)
+{
+    struct js_publish *j;
+    uint64_t window = c->b->o.window;
+
+    c->own = j = mem_zalloc(sizeof(*j) + window * sizeof(j->sent_at[0]));
+    j->publisher = midge_publisher_open(c->m, (unsigned) window, acked, c);
+    return true;
+}
+
+/* False when the window or the output is full. */
+static bool js_publish_burst(struct client *c, const struct pace *p, uint64_t n, uint64_t now)
+{
+    struct js_publish *j = c->own;
+    struct midge_text nothing = {NULL, 0}, payload = {c->payload, c->b->o.size};
+    uint64_t window = c->b->o.window;
+
+    for (uint64_t i = 0; i < n; i++) {
+        if (midge_publisher_pending(j->publisher) == window ||
+            midge_publisher_send(j->publisher, c->b->subjects[c->next_subject], nothing, payload,
+                                 NULL) != MIDGE_OK)
+            return false;
+        bench_subject(c);
+        j->sent_at[j->sent % window] = due_time(p, j->sent, now);
+        j->sent++;
+    }
+    return true;
+}
+
+static void run_js_publish(struct client *c)
+{
+    struct js_publish *j = c->own;
+    struct pace p = pace_of(c);
+    uint64_t now = midge_now();
+    int rc = MIDGE_OK;
+
+    while (rc == MIDGE_OK && j->sent < c->target && !bench_over(c, now)) {
+        uint64_t n = due(&p, j->sent, c->target - j->sent, now);
+        bool room = js_publish_burst(c, &p, n, now);
+        j->polled = 0;
+        rc = midge_poll(c->m, room ? wait_until_due(&p, j->sent, now) : 100 * MS);
+        bench_progress(c);
+        now = midge_now();
+    }
+    /* Everything that was sent is waited for, whatever ended the loop. */
+    for (uint64_t end = now + 30 * SECOND;
+         rc == MIDGE_OK && midge_publisher_pending(j->publisher) > 0 && now < end;) {
+        j->polled = 0;
+        rc = midge_poll(c->m, 100 * MS);
+        bench_progress(c);
+        now = midge_now();
+    }
+    c->bytes = c->messages * c->b->o.size;
+    if (rc != MIDGE_OK)
+        bench_fail_connection(c);
+    else if (midge_publisher_pending(j->publisher) > 0)
+        bench_fail(c, "%u publishes were not acknowledged within 30 s",
+                   midge_publisher_pending(j->publisher));
+    midge_publisher_close(j->publisher);
+}
+
+const struct role role_js_publish = {
+    .name = "js publish",
+    .bounded = true,
+    .setup = setup_js_publish,
+    .run = run_js_publish,
+};
