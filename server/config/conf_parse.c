@@ -555,6 +555,19 @@ static bool parse_map(struct parser *p, struct conf_value *map, const struct sco
     }
 }
 
+/* Braces around the whole document are optional, so that a JSON object is one. */
+static bool parse_document(struct parser *p, struct conf_value *map, const struct scope *outer)
+{
+    skip(p, true);
+    if (peek(p) != '{')
+        return parse_map(p, map, outer, -1);
+    take(p);
+    if (!parse_map(p, map, outer, '}'))
+        return false;
+    skip(p, true);
+    return peek(p) < 0 || fail(p, "Unexpected text behind the closing brace");
+}
+
 static bool parse_file(struct parser *p, const char *path, struct conf_value *map, const struct scope *outer)
 {
     struct buf text = {0};
@@ -578,7 +591,7 @@ static bool parse_file(struct parser *p, const char *path, struct conf_value *ma
         p->line_start = 0;
         if (map->file == NULL)
             map->file = p->file;
-        ok = text.n <= TEXT_MAX ? parse_map(p, map, outer, -1) : fail(p, "File is too large");
+        ok = text.n <= TEXT_MAX ? parse_document(p, map, outer) : fail(p, "File is too large");
     }
     buf_free(&text);
     buf_free(&why);

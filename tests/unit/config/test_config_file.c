@@ -1,0 +1,243 @@
+/*
+ * test_config_file.c - the grammar as tables of texts, values and rejects; keys into options; and that conf/server.conf documents every key.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/assert.h"
+#include "server/config/conf_parse.h"
+#include "server/config/config_file.h"
+#include "tests/lib/runner.h"
+
+/* ---- grammar ---------------------------------------------------------------------------------- */
+
+static bool read_text(void *ctx, const char *path, struct buf *out, struct buf *err)
+{
+    if (strcmp(path, "main.conf") == 0) {
+        buf_puts(out, ctx);
+        return true;
+    }
+    if (strcmp(path, "more.conf") == 0) {
+        buf_puts(out, "from_include: 7\n");
+        return true;
+    }
+    buf_printf(err, "open %s: no such file", path);
+    return false;
+}
+
+static const char *environment(void *ctx, const char *name)
+{
+    (void) ctx;
+    return strcmp(name, "FROM_ENV") == 0 ? "42" : NULL;
+}
+
+static bool parse(const char *text, struct conf_tree *tree, struct buf *err)
+{
+    struct conf_source source = {read_text, environment, (void *) (uintptr_t) text};
+
+    return conf_parse(&source, "main.conf", tree, err);
+}
+
+TEST(reads_scalars)
+{
+    static const struct {
+        const char *text;
+        enum conf_kind kind;
+        int64_t integer;
+        const char *string;
+    } rows[] = {
+        {"a: 1", CONF_INT, 1, NULL},
+        {"a = -1", CONF_INT, -1, NULL},
+        {"a 4222", CONF_INT, 4222, NULL},
+        {"A: 1", CONF_INT, 1, NULL},
+        {"\"a\": 5,", CONF_INT, 5, NULL},
+        {"a: 1k", CONF_INT, 1000, NULL},
+        {"a: 1KB", CONF_INT, 1024, NULL},
+        {"a: 2mib", CONF_INT, 2 << 20, NULL},
+        {"a: 3G", CONF_INT, 3000000000, NULL},
+        {"a: true", CONF_BOOL, 1, NULL},
+        {"a: OFF", CONF_BOOL, 0, NULL},
+        {"a: 1.5", CONF_FLOAT, 0, NULL},
+        {"a: hello # x", CONF_TEXT, 0, "hello"},
+        {"a: 'it # is'", CONF_TEXT, 0, "it # is"},
+        {"a: \"x\\x41\\t\"", CONF_TEXT, 0, "xA\t"},
+        {"a: $FROM_ENV", CONF_INT, 42, NULL},
+        {"b: 9; a: $b", CONF_INT, 9, NULL},
+        {"a: $2a$11$abc", CONF_TEXT, 0, "$2a$11$abc"},
+        {"// c\na: nats://127.0.0.1:4222\n", CONF_TEXT, 0, "nats://127.0.0.1:4222"},
+        {"a: (\nline\n)\n", CONF_TEXT, 0, "\nline\n"},
+        {"{\"a\": 3}", CONF_INT, 3, NULL},
+    };
+
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+        struct conf_tree tree;
+        struct buf err = {0};
+        ck_assert_msg(parse(rows[k].text, &tree, &err), "%s: %s", rows[k].text, buf_cstr(&err));
+        const struct conf_value *v = conf_get(tree.root, "a");
+        ck_assert_msg(v != NULL, "%s", rows[k].text);
+        ck_assert_msg(v->kind == rows[k].kind, "%s: kind %d", rows[k].text, v->kind);
+        if (rows[k].string != NULL)
+            ck_assert_str_eq(v->text, rows[k].string);
+        else if (v->kind != CONF_FLOAT)
+            ck_assert_int_eq(v->integer, rows[k].integer);
+        conf_tree_free(&tree);
+        buf_free(&err);
+    }
+}
+
+TEST(reads_nested_maps_lists_and_includes)
+{
+    struct conf_tree tree;
+    struct buf err = {0};
+    const struct conf_value *m, *l;
+
+    ck_assert_msg(parse("m { x: 1, y { z: [a, \"b\" 3] } }\ninclude 'more.conf'\n", &tree, &err), "%s", buf_cstr(&err));
+    m = conf_get(conf_get(tree.root, "m"), "y");
+    l = conf_get(m, "z");
+    ck_assert_uint_eq(l->n, 3);
+    ck_assert_str_eq(l->items[1]->text, "b");
+    ck_assert_int_eq(conf_get(tree.root, "from_include")->integer, 7);
+    conf_tree_free(&tree);
+    buf_free(&err);
+}
+
+TEST(rejects_with_place)
+{
+    static const struct {
+        const char *text, *error;
+    } rows[] = {
+        {"a: \"x", "main.conf:1:5: Unexpected end of a quoted text"},
+        {"a: {", "main.conf:1:4: Unexpected end of a map"},
+        {"\n a: [1, 2", "main.conf:2:5: Unexpected end of an array"},
+        {"a: $NOPE", "main.conf:1:4: variable reference for 'NOPE' on line 1 can not be found"},
+        {"a:", "main.conf:1:3: Expected a value"},
+        {"}", "main.conf:1:1: Expected a key, got '}'"},
+        {"a: \"\\q\"", "main.conf:1:7: Invalid escape character."},
+        {"{a: 1} b: 2", "main.conf:1:8: Unexpected text behind the closing brace"},
+        {"include 'none.conf'", "main.conf:1:20: open none.conf: no such file"},
+    };
+
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+        struct conf_tree tree;
+        struct buf err = {0};
+        ck_assert_msg(!parse(rows[k].text, &tree, &err), "%s was accepted", rows[k].text);
+        ck_assert_msg(strncmp(buf_cstr(&err), rows[k].error, strlen(rows[k].error)) == 0, "%s: %s", rows[k].text,
+                      buf_cstr(&err));
+        conf_tree_free(&tree);
+        buf_free(&err);
+    }
+}
+
+/* ---- options ---------------------------------------------------------------------------------- */
+
+static bool load(const char *text, struct options *o, struct buf *err)
+{
+    char path[] = "/tmp/midge-conf-XXXXXX";
+    int fd = mkstemp(path);
+    bool ok;
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t) strlen(text));
+    close(fd);
+    options_init(o);
+    ok = config_file_load(path, o, err);
+    unlink(path);
+    return ok;
+}
+
+TEST(applies_keys)
+{
+    struct options o;
+    struct buf err = {0};
+
+    ck_assert_msg(load("listen: 127.0.0.1:-1\nhttp: 8223\nmax_payload: 2mb\nping_interval: 5\n"
+                       "authorization { user: u, password: p }\n"
+                       "jetstream { store_dir: '/x', sync_interval: always, limits { max_ack_pending: 5 } }\n"
+                       "midge { workers: 3 }\n", &o, &err), "%s", buf_cstr(&err));
+    ck_assert_str_eq(o.host, "127.0.0.1");
+    ck_assert_int_eq(o.port, -1);
+    ck_assert_int_eq(o.http_port, 8223);
+    ck_assert_uint_eq(o.max_payload, 2 << 20);
+    ck_assert_int_eq(o.ping_interval_ns, 5000000000);
+    ck_assert_str_eq(o.user, "u");
+    ck_assert(o.jetstream && o.sync_interval_set);
+    ck_assert_int_eq(o.js_max_ack_pending, 5);
+    ck_assert_uint_eq(o.workers, 3);
+    ck_assert_int_eq(strncmp(o.config_digest, "sha256:", 7), 0);
+    options_free(&o);
+}
+
+TEST(rejects_unknown_and_wrong)
+{
+    static const struct {
+        const char *text, *error;
+    } rows[] = {
+        {"nonsense: 1", ":1:11: unknown field \"nonsense\""},
+        {"port: abc", ":1:7: port must be an integer"},
+        {"max_payload: -5", ":1:14: max_payload must not be negative"},
+        {"debug: 7", ":1:8: debug must be true or false"},
+        {"ping_interval: soon", ":1:16: expected a duration"},
+        {"listen: nowhere", ":1:9: could not parse address string \"nowhere\""},
+        {"jetstream: maybe", ":1:12: Expected 'enabled' or 'disabled'"},
+        {"authorization { token: t, user: u }", "Cannot have a user/pass and token"},
+        {"cluster { port: 1 }", "unknown field \"cluster\""},
+    };
+
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+        struct options o;
+        struct buf err = {0};
+        ck_assert_msg(!load(rows[k].text, &o, &err), "%s was accepted", rows[k].text);
+        ck_assert_msg(strstr(buf_cstr(&err), rows[k].error) != NULL, "%s: %s", rows[k].text, buf_cstr(&err));
+        options_free(&o);
+        buf_free(&err);
+    }
+}
+
+static char *slurp(const char *name)
+{
+    const char *top = getenv("MIDGE_SRCDIR");
+    char path[512];
+    char *text = calloc(1, 1 << 20);
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/%s", top != NULL ? top : "..", name);
+    f = fopen(path, "re");
+    ck_assert_msg(f != NULL, "%s", path);
+    ck_assert_uint_gt(fread(text, 1, (1 << 20) - 1, f), 0);
+    fclose(f);
+    return text;
+}
+
+/* Every {"key", of the tables in config_file.c must stand in conf/server.conf. */
+TEST(every_key_is_documented)
+{
+    char *source = slurp("server/config/config_file.c");
+    char *conf = slurp("conf/server.conf");
+    unsigned keys = 0;
+
+    for (char *at = source; (at = strstr(at, "{\"")) != NULL; at++) {
+        char key[64] = "";
+        size_t n = strcspn(at + 2, "\"");
+        if (n == 0 || n >= sizeof(key) || at[2 + n + 1] != ',')
+            continue;
+        memcpy(key, at + 2, n);
+        ck_assert_msg(strstr(conf, key) != NULL, "conf/server.conf does not mention %s", key);
+        keys++;
+    }
+    ck_assert_uint_gt(keys, 50);
+    free(source);
+    free(conf);
+}
+
+static const struct runner_case cases[] = {
+    RUN(reads_scalars),
+    RUN(reads_nested_maps_lists_and_includes),
+    RUN(rejects_with_place),
+    RUN(applies_keys),
+    RUN(rejects_unknown_and_wrong),
+    RUN(every_key_is_documented),
+};
+
+RUNNER_MAIN("config/config_file", cases)
