@@ -327,7 +327,8 @@ static enum err apply_bytes(struct stream_record *r, unsigned tag, struct str s)
         return take_set(r, s, &r->removed) ? ERR_OK : ERR_CORRUPT;
     default:
         ASSERT(tag == TAG_LOST_SET);
-        return take_set(r, s, &r->lost) && take_set(r, s, &r->removed) ? ERR_OK : ERR_CORRUPT;
+        /* In this order: what is lost is removed, also when the set is cut off. */
+        return take_set(r, s, &r->removed) && take_set(r, s, &r->lost) ? ERR_OK : ERR_CORRUPT;
     }
 }
 
