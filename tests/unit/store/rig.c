@@ -4,7 +4,7 @@
 #include "lib/base/assert.h"
 #include "tests/sim/sim.h"
 
-#include <check.h>
+#include "tests/lib/runner.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
