@@ -398,7 +398,7 @@ void rig_flush(struct rig_stream *t)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static void on_ready(struct store_reader *r)
+void rig_on_ready(struct store_reader *r)
 {
     *(bool *) r->ctx = true;
 }
@@ -409,7 +409,7 @@ enum store_read rig_get(struct rig_stream *t, uint64_t seq, struct store_msg *ou
     static bool ready;
     enum store_read result;
 
-    store_reader_init(reader, t->s, seq, NULL, 0, on_ready, &ready);
+    store_reader_init(reader, t->s, seq, NULL, 0, rig_on_ready, &ready);
     for (;;) {
         ready = false;
         result = store_reader_get(reader, seq, out);
@@ -450,7 +450,7 @@ uint64_t rig_read_all(struct rig_stream *t, uint64_t seq, const char *filter, si
     uint64_t n = 0, last = 0;
     bool ready = false;
 
-    store_reader_init(&reader, t->s, seq, &pattern, filter != NULL ? 1 : 0, on_ready, &ready);
+    store_reader_init(&reader, t->s, seq, &pattern, filter != NULL ? 1 : 0, rig_on_ready, &ready);
     for (;;) {
         enum store_read result = store_reader_next(&reader, &m);
         if (result == STORE_READ_END)

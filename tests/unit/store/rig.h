@@ -109,6 +109,8 @@ void rig_flush(struct rig_stream *t); /* until all appended are committed */
  */
 enum store_read rig_get(struct rig_stream *t, uint64_t seq, struct store_msg *out,
                         struct store_reader *reader);
+/* A reader's ready(): sets the bool that its ctx points to. */
+void rig_on_ready(struct store_reader *r);
 bool rig_has(struct rig_stream *t, uint64_t seq);
 /* Reads everything from seq on that matches; checks payloads against rig_payload when size != 0;
  * how many. */
