@@ -2,9 +2,9 @@
 #include "tests/unit/store/rig.h"
 
 #include "lib/base/assert.h"
+#include "tests/lib/runner.h"
 #include "tests/sim/sim.h"
 
-#include "tests/lib/runner.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -4,9 +4,9 @@
  * The run appends to a few streams, removes, purges, changes objects, with log files of half a
  * megabyte, so that switching, recycling, sealing and releasing all happen. At sync points the
  * machine is forked, the fork loses power, and what its recovery finds is held against what the run
- * knows: everything that was said to be committed is there with its bytes and nothing else, what was
- * said to be removed is gone, objects have at least the state that was said to be durable. Then the
- * fork is used, closed and opened again.
+ * knows: everything that was said to be committed is there with its bytes and nothing else, what
+ * was said to be removed is gone, objects have at least the state that was said to be durable. Then
+ * the fork is used, closed and opened again.
  */
 #include "tests/lib/runner.h"
 #include "tests/sim/sim.h"
@@ -64,7 +64,7 @@ static void payload_of(uint64_t stream, uint64_t seq, char *out, size_t n)
     rig_payload(seq + 7 * stream, out, n);
 }
 
-/* ---- the judge ----------------------------------------------------------------------------- */
+/* ---- the judge ------------------------------------------------------------------------------- */
 
 struct judge {
     struct run *run;
@@ -163,8 +163,8 @@ static void judge_object(void *ctx, const struct store_object_view *v)
         struct str last = v->ndeltas > 0 ? v->deltas[v->ndeltas - 1] : v->full;
         uint64_t value;
         memcpy(&value, last.p, sizeof(value));
-        ck_assert_msg(value >= b->durable && value <= b->given, "object %u: %llu of %llu to %llu", k,
-                      (unsigned long long) value, (unsigned long long) b->durable,
+        ck_assert_msg(value >= b->durable && value <= b->given, "object %u: %llu of %llu to %llu",
+                      k, (unsigned long long) value, (unsigned long long) b->durable,
                       (unsigned long long) b->given);
         j->boxes |= 1u << k;
     }
@@ -231,7 +231,7 @@ static void at_point(void *ctx, struct sim *sim, uint64_t point)
     sim_close(fork);
 }
 
-/* ---- the run ------------------------------------------------------------------------------- */
+/* ---- the run --------------------------------------------------------------------------------- */
 
 static void some_appends(struct run *run, struct prng *rng)
 {
@@ -461,7 +461,7 @@ TEST(power_cuts)
 }
 
 static const struct runner_case cases[] = {
-    RUN_LOOP(power_cuts, 0, 12),
+    RUN_LOOP(power_cuts, 0, 8),
 };
 
 RUNNER_MAIN("store/store_crash", cases)
