@@ -53,13 +53,21 @@ static bool may_begin(const struct store_stream *s, uint64_t *bytes)
     return before->segment == b->segment && *bytes >= COMMIT_PIPELINE_MIN;
 }
 
+/* A small log takes small commits only: a frame must hold one. */
+static uint64_t log_max(const struct store *st)
+{
+    uint64_t part = st->clog.file_bytes / 16;
+
+    return part < COMMIT_LOG_MAX ? part : COMMIT_LOG_MAX;
+}
+
 static enum route route_of(const struct store_stream *s, uint64_t bytes)
 {
     if (s->level == STORE_MEMORY)
         return ROUTE_MEMORY;
     if (s->level == STORE_ASYNC)
         return ROUTE_WRITTEN;
-    return bytes < COMMIT_LOG_MAX ? ROUTE_LOG : ROUTE_SEGMENT;
+    return bytes < log_max(s->store) ? ROUTE_LOG : ROUTE_SEGMENT;
 }
 
 uint64_t commit_for_log(const struct store_stream *s)
@@ -398,7 +406,12 @@ static void finish_first(struct store_stream *s, struct commit *c)
     s->ops->committed(s->ctx, first, last);
     if (s->state == STREAM_ACTIVE)
         limits_check(s);
-    if (s->state != STREAM_DELETING && seg->state == SEGMENT_CLOSING)
+    if (s->state == STREAM_DELETING)
+        return;
+    struct segment *next = segment_after(seg);
+    if (next != NULL)
+        segment_header_if_due(next);
+    if (seg->state == SEGMENT_CLOSING)
         segment_advance(seg);
 }
 

@@ -25,8 +25,9 @@
 
 /* A second frame begins while one is in flight when so many bytes wait. */
 #define LOG_PIPELINE_MIN (64u << 10)
-/* Rendered anew per frame, at most about. */
+/* Rendered anew per frame, at most about; a part of the file when that is small. */
 #define REFRESH_BYTES (256u << 10)
+#define REFRESH_PART 16u
 
 /* A record in the queue; its bytes follow, padded to 8. */
 struct queued {
@@ -187,6 +188,13 @@ static void moves_home(struct clog *l, struct object *o, uint64_t commit)
     list_push_back(&current->objects, &o->home_link);
 }
 
+/* What the frame will take on disk with a record of so many bytes more. */
+static uint64_t frame_with(const struct log_commit *lc, uint64_t bytes)
+{
+    return round_up(lc->frame.meta.n + lc->frame.body.n + LOG_ENTRY + log_record_bytes(bytes),
+                    LOG_PAGE);
+}
+
 /* Records of the queue, as many as fit below max; how many bytes of the queue they took. */
 static size_t add_queue(struct clog *l, struct log_commit *lc, uint64_t max)
 {
@@ -196,8 +204,7 @@ static size_t add_queue(struct clog *l, struct log_commit *lc, uint64_t max)
         struct queued q;
         memcpy(&q, l->queue.p + at, sizeof(q));
         if (lc->frame.count > 0 &&
-            (log_frame_bytes(&lc->frame) + log_record_bytes(q.bytes) + LOG_ENTRY > max ||
-             !log_frame_fits(&lc->frame, q.bytes)))
+            (frame_with(lc, q.bytes) > max || !log_frame_fits(&lc->frame, q.bytes)))
             break;
         q.r.bytes = str_from(l->queue.p + at + sizeof(q), q.bytes);
         log_frame_add(&lc->frame, &q.r);
@@ -239,8 +246,7 @@ static void add_data(struct clog *l, struct log_commit *lc, uint64_t max)
         uint64_t bytes = commit_for_log(s);
         if (bytes == 0)
             continue;
-        if (log_frame_bytes(&lc->frame) + log_record_bytes(bytes) + LOG_PAGE > max ||
-            lc->frame.count + 16 > LOG_FRAME_RECORDS)
+        if (frame_with(lc, bytes) > max || lc->frame.count + 16 > LOG_FRAME_RECORDS)
             break;
         struct commit *c = commit_begin_log(s, COMMIT_LOG_MAX);
         struct str parts[2 * COMMIT_BATCHES];
@@ -279,17 +285,23 @@ static uint64_t data_waiting(const struct store *st)
     return total;
 }
 
+static uint64_t refresh_bytes(const struct clog *l)
+{
+    uint64_t part = l->file_bytes / REFRESH_PART;
+
+    return part < REFRESH_BYTES ? part : REFRESH_BYTES;
+}
+
 static void add_refreshed(struct clog *l, struct log_commit *lc, uint64_t max)
 {
     uint64_t rendered = 0;
 
-    while (!list_empty(&l->refresh) && rendered < REFRESH_BYTES) {
+    while (!list_empty(&l->refresh) && rendered < refresh_bytes(l)) {
         struct object *o = LIST_ENTRY(l->refresh.next, struct object, refresh);
         buf_clear(&l->scratch);
         bool raw = !object_render(o, &l->scratch);
         if (lc->frame.count > 0 &&
-            (log_frame_bytes(&lc->frame) + log_record_bytes(l->scratch.n) + LOG_PAGE > max ||
-             !log_frame_fits(&lc->frame, l->scratch.n)))
+            (frame_with(lc, l->scratch.n) > max || !log_frame_fits(&lc->frame, l->scratch.n)))
             break;
         list_remove(&o->refresh);
         account(l, LOG_FULL, o, l->scratch.n);
@@ -376,7 +388,7 @@ bool clog_try(struct store *st)
 
     while (frame_due(l, &bytes)) {
         uint64_t need = bytes < max ? bytes : max;
-        need = round_up(need + LOG_FRAME_HEADER + REFRESH_BYTES, LOG_PAGE);
+        need = round_up(need + LOG_FRAME_HEADER + refresh_bytes(l), LOG_PAGE);
         if (need < queue_head_bytes(l))
             need = queue_head_bytes(l);
         if (need > l->file_bytes - LOG_HEADER)
@@ -401,6 +413,14 @@ bool clog_try(struct store *st)
         any = true;
     }
     return any;
+}
+
+bool clog_waits_for_step(const struct store *st)
+{
+    const struct clog *l = &st->clog;
+
+    return l->urgent && l->queued_n > 0 && l->ninflight == 0 && !l->failed && !l->spare_coming &&
+           !l->spare_wanted;
 }
 
 /* ---- completion ------------------------------------------------------------------------------ */

@@ -157,6 +157,9 @@ uint64_t filter_scan(struct filter *f, uint64_t *from, uint64_t last, uint32_t *
     struct store_stream *s = f->stream;
     uint64_t first, end;
 
+    /* Below first_seq nothing exists, and rec.removed says nothing about it. */
+    if (*from < s->first_seq)
+        *from = s->first_seq;
     while (*from <= last && *budget > 0) {
         struct segment *seg = stream_segment_of(s, *from);
         if (seg == NULL)

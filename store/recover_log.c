@@ -235,17 +235,15 @@ static void apply_full(struct recovery *r, const struct log_record *record)
     buf_put_str(&o->full, record->bytes);
 }
 
-/* False when it does not fit to what was read before. freed: files before the first one read are
- * gone. An object whose full record was in one of them has a newer one further on (else the file
- * would not have been freed), and the changes between the two are no use any more. */
-static bool apply_delta(struct recovery *r, const struct log_record *record, bool freed)
+/* False when it does not fit to what was read before. */
+static bool apply_delta(struct recovery *r, const struct log_record *record)
 {
     struct rec_object *o = find_or_add(r, record->id);
 
     if (o->deleted || (o->full_seen && record->version <= o->version))
         return true;
     if (!o->full_seen)
-        return freed;
+        return false;
     bool fits = record->version == o->version + 1;
     if (o->ndeltas == o->deltas_cap) {
         o->deltas_cap = o->deltas_cap * 2 + 4;
@@ -290,7 +288,6 @@ struct reading {
     struct recovery *r;
     struct rec_log_file *f;
     const uint8_t *bytes;
-    bool freed;  /* the series does not begin with file 0 */
     bool closed; /* the last record read was CLOSE */
 };
 
@@ -306,7 +303,7 @@ static void apply(struct reading *in, const struct log_record *record, uint64_t 
         apply_full(r, record);
         break;
     case LOG_DELTA:
-        fits = apply_delta(r, record, in->freed);
+        fits = apply_delta(r, record);
         break;
     case LOG_DELETE:
         apply_delete(r, record);
@@ -444,7 +441,6 @@ static enum err read_worker(struct recovery *r, uint32_t worker)
 
     find_series(r, worker, &first, &end);
     uint64_t next = end > first ? r->files[first].first : 0;
-    in.freed = end > first && r->files[first].number > 0;
     for (size_t i = first; i < end && !stop; i++) {
         uint64_t durable = 0;
         for (size_t k = i + 1; k < end; k++)

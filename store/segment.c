@@ -173,38 +173,37 @@ static void prepare_run(struct io_work *work)
     job->result = make_file(work->fs, job);
 }
 
-static void write_header(struct segment *seg);
-
 /* The file is there: what waited for it goes on. */
-static void prepared(struct segment *seg, bool with_header)
+static void prepared(struct segment *seg, bool first)
 {
     struct store_stream *s = seg->stream;
 
     seg->file_ready = true;
     seg->file = io_file_open(s->store->io, seg->path, IO_FILE_WRITE);
     s->no_space = false;
-    if (with_header)
+    if (first) {
         seg->header_durable = true;
-    else if (seg->base_seq != 0) /* active, or even full already */
-        write_header(seg);
-    if (s->create_waits > 0)
         stream_first_segment(s, ERR_OK);
+        segments_retry(s);
+    } else {
+        segment_header_if_due(seg);
+    }
     stream_mark_dirty(s);
 }
 
-static void not_prepared(struct segment *seg, int result)
+static void not_prepared(struct segment *seg, bool first, int result)
 {
     struct store_stream *s = seg->stream;
     enum err err = err_from_errno(result);
 
-    if (err == ERR_NO_SPACE && s->create_waits == 0) {
+    if (err == ERR_NO_SPACE && !first) {
         s->no_space = true;
         seg->wants_file = true;
         store_no_space(s->store);
         return;
     }
     stream_fail(s, err, "can not create %s: %s", seg->path, strerror(-result));
-    if (s->create_waits > 0)
+    if (first)
         stream_first_segment(s, err);
 }
 
@@ -217,13 +216,15 @@ static void prepare_done(struct io_op *op)
     seg->jobs--;
     s->jobs--;
     s->store->jobs--;
+    if (job->header != NULL)
+        s->dir_coming = false;
     if (s->state == STREAM_DELETING || seg->discarded) {
         if (job->result == 0)
             seg->file_ready = true;
     } else if (job->result == 0) {
         prepared(seg, job->header != NULL);
     } else {
-        not_prepared(seg, job->result);
+        not_prepared(seg, job->header != NULL, job->result);
     }
     mem_free(job->header);
     mem_free(job);
@@ -251,9 +252,14 @@ static void submit_prepare(struct segment *seg, uint8_t *header)
     io_work_submit(st->io, &job->work);
 }
 
+/* The first segment's job makes the directory: the others wait for it. */
 void segment_prepare(struct segment *seg)
 {
-    if (stream_in_file(seg->stream))
+    if (!stream_in_file(seg->stream))
+        return;
+    if (seg->stream->dir_coming)
+        seg->wants_file = true;
+    else
         submit_prepare(seg, NULL);
 }
 
@@ -266,7 +272,7 @@ static uint8_t *make_header(struct segment *seg)
         .base_seq = seg->base_seq,
         .file_bytes = seg->capacity,
         .created = io_wall(s->store->io),
-        .last_time = s->last_ts_assigned,
+        .last_time = s->last_ts,
     };
 
     memcpy(h.store, s->store->uuid, sizeof(h.store));
@@ -281,6 +287,7 @@ static uint8_t *make_header(struct segment *seg)
 void segment_prepare_first(struct segment *seg, uint64_t base_seq)
 {
     segment_activate(seg, base_seq);
+    seg->stream->dir_coming = true;
     submit_prepare(seg, make_header(seg));
 }
 
@@ -314,12 +321,17 @@ static void header_done(struct io_op *op)
     segment_advance(seg);
 }
 
-/* base_seq of the active segment must be on disk before anything in it counts: it proves last_seq.
- */
-static void write_header(struct segment *seg)
+/* base_seq must be on disk before anything in the segment counts, and not before everything ahead
+ * of it is durable: to a start it proves last_seq. */
+void segment_header_if_due(struct segment *seg)
 {
-    struct store *st = seg->stream->store;
+    const struct store_stream *s = seg->stream;
+    struct store *st = s->store;
 
+    if (!seg->file_ready || seg->header_durable || seg->header_page != NULL ||
+        seg->state == SEGMENT_PREPARED || s->state != STREAM_ACTIVE ||
+        s->last_seq + 1 != seg->base_seq)
+        return;
     seg->header_page = make_header(seg);
     seg->header_iov = (struct iovec){seg->header_page, SEGMENT_HEADER};
     io_op_init(&seg->header_op, header_done);
@@ -356,8 +368,7 @@ void segment_activate(struct segment *seg, uint64_t base_seq)
         clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), NULL);
         buf_free(&delta);
     }
-    if (seg->file_ready && !seg->header_durable)
-        write_header(seg);
+    segment_header_if_due(seg);
     if (old != NULL)
         segment_advance(old);
 }

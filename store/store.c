@@ -324,7 +324,7 @@ static bool step_streams(struct store *st)
     return any;
 }
 
-static void close_step(struct store *st);
+static bool close_step(struct store *st);
 
 bool store_step(struct store *st)
 {
@@ -334,11 +334,10 @@ bool store_step(struct store *st)
     any = clog_try(st) || any;
     run_tasks(st);
     removals_tell(st);
-    if (st->closing) {
-        close_step(st);
-        return any;
-    }
-    return any || !list_empty(&st->tasks) || !list_empty(&st->deferred) || !list_empty(&st->ready);
+    if (st->closing)
+        return close_step(st) || any;
+    return any || !list_empty(&st->tasks) || !list_empty(&st->deferred) ||
+           !list_empty(&st->ready) || clog_waits_for_step(st);
 }
 
 /* ---- closing --------------------------------------------------------------------------------- */
@@ -418,19 +417,20 @@ static void free_store(struct store *st)
     closed(ctx);
 }
 
-static void close_step(struct store *st)
+/* True when it wants another step soon. May free the store. */
+static bool close_step(struct store *st)
 {
     if (still_busy(st))
-        return;
+        return st->clog.queued_n > 0 || !list_empty(&st->deferred) || !list_empty(&st->removals);
     if (st->close_state == STORE_CLOSE_NONE && !st->clog.failed) {
         st->close_state = STORE_CLOSE_MARKING;
         st->close_req.done = close_marked;
         clog_put_close(st, &st->close_req);
-        return;
+        return true;
     }
-    if (st->close_state == STORE_CLOSE_MARKING)
-        return;
-    free_store(st);
+    if (st->close_state != STORE_CLOSE_MARKING)
+        free_store(st);
+    return false;
 }
 
 void store_stats(const struct store *st, struct store_stats *out)

@@ -134,7 +134,7 @@ struct segment {
     struct io_file *file; /* NULL: memory, or its file is not ready */
     bool file_ready;      /* created, allocated, and its name is durable */
     bool header_durable;
-    bool wants_file; /* found the disk full: to be prepared again */
+    bool wants_file; /* found the disk full, or no directory yet: to be prepared again */
     bool discarded;
     bool seal_later; /* sealing found the disk full */
     uint8_t *header_page;
@@ -179,6 +179,7 @@ void segment_prepare_first(struct segment *seg, uint64_t base_seq);
 /* A prepared one that is not needed. */
 void segment_discard(struct segment *seg);
 /* Becomes the active one: base_seq is known, the header page goes out. */
+void segment_header_if_due(struct segment *seg);
 void segment_activate(struct segment *seg, uint64_t base_seq);
 /* Can a commit begin in it now? */
 static inline bool segment_ready(const struct segment *seg)
@@ -325,6 +326,7 @@ struct store_stream {
     uint64_t next_number;
     uint64_t disk_bytes; /* capacity of all segments */
     bool no_space;
+    bool dir_coming; /* its directory is being made, with the first segment */
 
     /* Owner and record. */
     struct list link; /* store->streams */
@@ -494,6 +496,8 @@ static inline struct clog_file *clog_writing(const struct clog *l)
 struct clog_file *clog_current_file(struct store *st);
 /* Begins frames; true when one began. */
 bool clog_try(struct store *st);
+/* Something was queued with urgency after clog_try, and nothing in flight will call it again. */
+bool clog_waits_for_step(const struct store *st);
 /* log_files.c */
 struct clog_file *clog_add_file(struct store *st, uint64_t number, uint64_t bytes);
 void clog_file_header(struct store *st, struct clog_file *f, uint8_t **page);

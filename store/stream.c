@@ -396,6 +396,8 @@ void store_stream_delete(struct store_stream *s, struct store_req *req)
         s->dirty = false;
         list_remove(&s->dirty_link);
     }
+    store_defer(st, s->create_req, ERR_CANCELED);
+    s->create_req = NULL;
     s->delete_req = req;
     s->delete_log.done = delete_logged;
     s->jobs++;
