@@ -1,7 +1,7 @@
 /* server_process.c - fork, exec, ports file, signals, waitpid. */
 #include "tests/lib/server_process.h"
 
-#include "tests/lib/runner.h"
+#include <check.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

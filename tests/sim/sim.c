@@ -322,6 +322,11 @@ uint64_t sim_now(const struct sim *sim)
     return sim->now;
 }
 
+int64_t sim_wall(const struct sim *sim)
+{
+    return (int64_t) sim->now + sim->wall_offset;
+}
+
 void sim_jump_wall(struct sim *sim, int64_t by_ns)
 {
     sim->wall_offset += by_ns;
@@ -415,6 +420,8 @@ struct sim *sim_fork(struct sim *sim, enum sim_crash mode, uint64_t seed)
     struct prng rng;
     prng_init(&rng, seed);
     struct sim *fork = sim_new(seed, &sim->options, sim_disk_crash(sim->disk, mode, &rng));
+    if (!fork->options.trace_forks)
+        fork->options.trace = NULL;
     fork->now = sim->now;
     fork->wall_offset = sim->wall_offset;
     sim_trace(fork, "fork at point %llu, mode %d", (unsigned long long) sim->points, (int) mode);

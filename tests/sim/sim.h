@@ -43,6 +43,7 @@ struct sim_options {
                                      default 5 */
     size_t window_min; /* bytes that a connection holds unread, at least; up to 32 times that;
                           default 64 KiB */
+    bool trace_forks;  /* also what forks do */
     FILE *trace;       /* where to print every event; default NULL */
 };
 
@@ -70,6 +71,7 @@ struct io *sim_next(struct sim *sim, uint64_t max_wait_ns);
 /* The loop's owner wants to be chosen although nothing completes, once. */
 void sim_want(struct io *io);
 uint64_t sim_now(const struct sim *sim);
+int64_t sim_wall(const struct sim *sim);
 /* The wall clock jumps. */
 void sim_jump_wall(struct sim *sim, int64_t by_ns);
 

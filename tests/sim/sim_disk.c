@@ -652,13 +652,13 @@ void sim_disk_rot(struct sim_disk *d, struct sim_inode *ino, uint64_t offset, si
 
 struct digest {
     uint64_t hash;
-    const char *except;
+    const char *below;
 };
 
 static void digest_file(void *ctx, const char *path, struct sim_inode *ino)
 {
     struct digest *g = ctx;
-    if (g->except != NULL && strncmp(path, g->except, strlen(g->except)) == 0)
+    if (g->below != NULL && strncmp(path, g->below, strlen(g->below)) != 0)
         return;
     g->hash = hash_bytes(path, strlen(path), g->hash);
     g->hash = hash_mix(g->hash ^ sim_disk_size(ino), 0x9e3779b97f4a7c15u);
@@ -669,9 +669,9 @@ static void digest_file(void *ctx, const char *path, struct sim_inode *ino)
     }
 }
 
-uint64_t sim_disk_digest(struct sim_disk *d, const char *except)
+uint64_t sim_disk_digest(struct sim_disk *d, const char *below)
 {
-    struct digest g = {1, except};
+    struct digest g = {1, below};
     sim_disk_walk(d, digest_file, &g);
     return g.hash;
 }

@@ -94,9 +94,8 @@ unsigned sim_disk_id(const struct sim_inode *ino);
 /* ---- for judges --------------------------------------------------------------------------------
  */
 
-/* Of all names and bytes that programs see. Files whose path starts with `except` are left out (may
- * be NULL). */
-uint64_t sim_disk_digest(struct sim_disk *d, const char *except);
+/* Of all names and bytes that programs see, below this path (NULL = all). */
+uint64_t sim_disk_digest(struct sim_disk *d, const char *below);
 /* Calls each for every file in order of path. */
 void sim_disk_walk(struct sim_disk *d,
                    void (*each)(void *ctx, const char *path, struct sim_inode *ino), void *ctx);

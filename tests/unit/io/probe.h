@@ -6,7 +6,7 @@
 
 #include "lib/io/io.h"
 
-#include "tests/lib/runner.h"
+#include <check.h>
 
 struct probe {
     struct io_op op;

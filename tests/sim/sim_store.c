@@ -1,0 +1,408 @@
+/*
+ * sim_store.c - the durability proof: random work on a store, power cuts at random moments and at
+ * sync points, recovery, judgement.
+ *
+ *     sim_store                  the fixed seeds of `make check`, the seeds of tests/sim/seeds, the
+ * canaries sim_store --seeds N        N seeds from 1 on (--from F: from F on) sim_store --seed S
+ * [-v]    exactly this one, in this process; -v prints every event, -vv also those of power cuts
+ * tried on the side
+ *     --lie commit|sync|dir      the disk lies: a run that passes is a hole in the proof
+ *     --calm                     no power cuts and no reopening: only the running half
+ *     --keep DIR                 on failure the disk's contents go to this directory
+ *
+ * A run of a seed: draw what it is like (swarm.h); open a store on an empty disk; do operations,
+ * stepping the loops between them; at some of its sync points try a power cut on a copy of
+ * everything (recover, judge, work a little, crash again or close); cut the power for real now and
+ * then and go on with what is left; at the end close, open, and compare once more.
+ * docs/internals/sim.md tells it in prose.
+ */
+#include "lib/base/hash.h"
+#include "lib/base/str.h"
+#include "tests/sim/world.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define FIXED_SEEDS 200
+#define CANARY_SEEDS 100
+/* No seed takes longer than a few seconds, also under a memory checker. */
+#define SEED_SECONDS 120
+#define DEPTH_MAX 2
+
+struct settings {
+    unsigned lies;
+    unsigned verbose;
+    const char *keep;
+    bool calm; /* no power cuts, no reopening */
+    bool quiet;
+};
+
+/* ---- power cuts --------------------------------------------------------------------------------
+ */
+
+static void on_point(void *ctx, struct sim *sim, uint64_t point);
+
+static enum sim_crash draw_mode(struct prng *rng)
+{
+    return (enum sim_crash) prng_below(rng, SIM_CRASH_MODES);
+}
+
+static void open_or_fail(struct world *w, struct sim *sim, struct model *model)
+{
+    char why[256];
+    enum err e = world_open(w, sim, model, why);
+    if (e != ERR_OK)
+        world_fail(w, "recovery: %s, %s", err_text(e), why);
+    judge_recovered(w);
+}
+
+/* Recovers what is left of a power cut in a world of its own, which then ends one way or another.
+ */
+static void try_recovery(struct world *parent, struct sim *fork, struct prng *rng)
+{
+    struct world w = {.seed = parent->seed,
+                      .depth = parent->depth + 1,
+                      .swarm = parent->swarm,
+                      .keep = parent->keep,
+                      .sim = fork};
+    struct model *model = model_copy(parent->model);
+    model->faults = false;
+    sim_disk_set_capacity(sim_disk(fork), w.swarm->disk_bytes);
+    model->full = false;
+    w.model = model;
+    if (w.depth < DEPTH_MAX && prng_below(rng, 100) < w.swarm->again_percent)
+        sim_on_sync_point(fork, on_point, &w);
+    open_or_fail(&w, fork, model);
+    sim_on_sync_point(fork, NULL, NULL);
+    for (uint64_t n = prng_below(rng, 4); n > 0; n--) {
+        enum work_op op = work_draw(&w);
+        if (op < WORK_VERIFY)
+            work_do(&w, op);
+    }
+    if (prng_below(rng, 3) == 0) {
+        world_close(&w);
+    } else {
+        if (prng_below(rng, 2) == 0)
+            judge_live(&w);
+        sim_crash(fork, draw_mode(rng));
+        world_vanish(&w);
+        if (prng_below(rng, 2) == 0) {
+            open_or_fail(&w, fork, model);
+            world_close(&w);
+        }
+    }
+    model_free(model);
+    sim_close(fork);
+}
+
+/* Two recoveries of the same disk leave the same bytes; and a second recovery changes no segment.
+ */
+static void try_twice(struct world *parent, enum sim_crash mode, uint64_t seed)
+{
+    uint64_t all[2], segments[2];
+    struct model *model = model_copy(parent->model);
+    for (unsigned i = 0; i < 2; i++) {
+        struct world w = {.seed = parent->seed,
+                          .depth = parent->depth + 1,
+                          .swarm = parent->swarm,
+                          .keep = parent->keep};
+        struct sim *fork = sim_fork(parent->sim, mode, seed);
+        sim_disk_set_capacity(sim_disk(fork), w.swarm->disk_bytes);
+        segments[i] = world_open_dir_only(&w, fork, model);
+        all[i] = sim_disk_digest(sim_disk(fork), NULL);
+        sim_crash(fork, SIM_CRASH_KEEP);
+        world_vanish(&w);
+        if (world_open_dir_only(&w, fork, model) != segments[i])
+            world_fail(&w, "a second recovery changed segments");
+        sim_crash(fork, SIM_CRASH_KEEP);
+        world_vanish(&w);
+        if (i == 1 && all[0] != all[1])
+            world_fail(&w, "two recoveries of the same disk left different bytes");
+        sim_close(fork);
+    }
+    model_free(model);
+}
+
+static void try_cut(struct world *w, uint64_t point)
+{
+    struct prng rng;
+    prng_init(&rng, hash_mix(w->seed + w->depth, point + 0x9e3779b97f4a7c15u));
+    if (prng_below(&rng, 100) >= w->swarm->fork_percent)
+        return;
+    enum sim_crash mode = draw_mode(&rng);
+    uint64_t seed = prng_u64(&rng);
+    w->cuts++;
+    if (prng_below(&rng, 8) == 0)
+        try_twice(w, mode, seed);
+    else
+        try_recovery(w, sim_fork(w->sim, mode, seed), &rng);
+}
+
+static void on_point(void *ctx, struct sim *sim, uint64_t point)
+{
+    struct world *w = ctx;
+    (void) sim;
+    try_cut(w, point);
+}
+
+/* ---- a run -------------------------------------------------------------------------------------
+ */
+
+static void crash(struct world *w)
+{
+    enum sim_crash mode = draw_mode(sim_rng(w->sim));
+    sim_crash(w->sim, mode);
+    world_vanish(w);
+    for (unsigned f = 0; f < SIM_FAULTS; f++)
+        sim_fault_arm(w->sim, (enum sim_fault) f, 0, 0);
+    w->model->faults = w->model->full = false;
+    sim_disk_set_capacity(sim_disk(w->sim), w->swarm->disk_bytes);
+    open_or_fail(w, w->sim, w->model);
+}
+
+static void reopen(struct world *w)
+{
+    if (w->model->faults || w->model->full) {
+        crash(w);
+        return;
+    }
+    world_close(w);
+    if (prng_below(sim_rng(w->sim), 2) == 0)
+        sim_crash(w->sim, draw_mode(sim_rng(w->sim)));
+    open_or_fail(w, w->sim, w->model);
+}
+
+static void work(struct world *w)
+{
+    for (unsigned n = 0; n < w->swarm->ops; n++) {
+        enum work_op op = work_draw(w);
+        if (op != WORK_CRASH && op != WORK_REOPEN)
+            work_do(w, op);
+        else if (!w->calm)
+            (op == WORK_CRASH ? crash : reopen)(w);
+        for (uint64_t k = prng_below(sim_rng(w->sim), w->swarm->steps + 1); k > 0; k--) {
+            if (!world_step(w, 1000000))
+                break;
+        }
+    }
+    if ((w->model->full || w->model->faults) && !w->calm)
+        crash(w);
+    judge_live(w);
+    if (!w->calm)
+        reopen(w);
+    world_close(w);
+}
+
+/* Returns the hash of the trace. */
+static uint64_t run_seed(uint64_t seed, const struct settings *set)
+{
+    struct swarm swarm;
+    struct sim_options options;
+    char text[400];
+    sim_options_init(&options);
+    struct world w = {.seed = seed, .swarm = &swarm, .keep = set->keep, .calm = set->calm};
+    options.trace = set->verbose > 0 ? stdout : NULL;
+    options.trace_forks = set->verbose > 1;
+    struct prng rng;
+    prng_init(&rng, seed ^ 0x737761726du);
+    swarm_draw(&swarm, &rng);
+    if (set->calm)
+        swarm.fork_percent = swarm.weights[WORK_FAULT] = swarm.weights[WORK_FULL] = 0;
+    options.capacity = swarm.disk_bytes;
+    struct sim *sim = sim_open(seed, &options);
+    swarm_print(&swarm, text, sizeof(text));
+    sim_trace(sim, "swarm %s", text);
+    struct model *model = model_new();
+    w.sim = sim;
+    w.model = model;
+    sim_lie(sim, set->lies);
+    sim_on_sync_point(sim, on_point, &w);
+    open_or_fail(&w, sim, model);
+    work(&w);
+    if (set->verbose > 0)
+        printf("seed %llu: %s; %llu sync points, %llu power cuts on the side\n",
+               (unsigned long long) seed, text, (unsigned long long) sim_sync_points(sim),
+               (unsigned long long) w.cuts);
+    uint64_t hash = sim_trace_hash(sim);
+    model_free(model);
+    sim_close(sim);
+    return hash;
+}
+
+/* ---- many seeds --------------------------------------------------------------------------------
+ */
+
+/* In a process of its own, so that a crash of the code under test is a failed seed. */
+static bool seed_passes(uint64_t seed, const struct settings *set)
+{
+    fflush(NULL);
+    pid_t child = fork();
+    if (child < 0) {
+        perror("fork");
+        exit(2);
+    }
+    if (child == 0) {
+        alarm(SEED_SECONDS);
+        if (set->quiet && freopen("/dev/null", "w", stderr) == NULL)
+            _exit(2);
+        run_seed(seed, set);
+        fflush(NULL);
+        _exit(0);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    if (WIFSIGNALED(status) && !set->quiet)
+        fprintf(stderr, "seed %llu: signal %d, %s\n", (unsigned long long) seed, WTERMSIG(status),
+                strsignal(WTERMSIG(status)));
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+struct tally {
+    unsigned passed, failed;
+};
+
+static void try_seed(uint64_t seed, const struct settings *set, struct tally *t)
+{
+    if (seed_passes(seed, set)) {
+        t->passed++;
+        return;
+    }
+    t->failed++;
+    printf("failed: ./dev sim --seed %llu\n", (unsigned long long) seed);
+}
+
+/* A disk that lies must be found out within the canary's seeds. */
+static void try_canary(const char *name, unsigned lie, struct tally *t)
+{
+    struct settings set = {.lies = lie, .quiet = true};
+    for (uint64_t seed = 1; seed <= CANARY_SEEDS; seed++) {
+        if (!seed_passes(seed, &set)) {
+            printf("canary %s: found by seed %llu\n", name, (unsigned long long) seed);
+            t->passed++;
+            return;
+        }
+    }
+    t->failed++;
+    printf("canary %s: not found by %d seeds: the proof proves nothing\n", name, CANARY_SEEDS);
+}
+
+/* One seed run twice gives the same trace. */
+static void try_same(struct tally *t)
+{
+    struct settings set = {.quiet = true};
+    uint64_t one = run_seed(1, &set);
+    bool same = run_seed(1, &set) == one;
+    *(same ? &t->passed : &t->failed) += 1;
+    if (!same)
+        printf("failed: two runs of seed 1 have different traces\n");
+}
+
+/* tests/sim/seeds/store: a seed at the start of a line, then what it once found. */
+static void try_kept_seeds(const struct settings *set, struct tally *t)
+{
+    char path[1024], line[512];
+    const char *top = getenv("MIDGE_SRCDIR");
+    snprintf(path, sizeof(path), "%s/tests/sim/seeds/store", top != NULL ? top : ".");
+    FILE *f = fopen(path, "r");
+    if (f == NULL) {
+        printf("failed: %s can not be read\n", path);
+        t->failed++;
+        return;
+    }
+    while (fgets(line, sizeof(line), f) != NULL) {
+        char *end;
+        uint64_t seed = strtoull(line, &end, 10);
+        if (end != line)
+            try_seed(seed, set, t);
+    }
+    fclose(f);
+}
+
+static int finish(const struct tally *t)
+{
+    printf("cases: %u passed, %u failed\n", t->passed, t->failed);
+    return t->failed == 0 && t->passed > 0 ? 0 : 1;
+}
+
+static int run_fixed(const struct settings *set)
+{
+    struct tally t = {0};
+    try_kept_seeds(set, &t);
+    for (uint64_t seed = 1; seed <= FIXED_SEEDS; seed++)
+        try_seed(seed, set, &t);
+    if (t.failed == 0) {
+        try_same(&t);
+        try_canary("commit", SIM_LIE_COMMIT, &t);
+        try_canary("sync", SIM_LIE_SYNC, &t);
+        try_canary("dir", SIM_LIE_DIR, &t);
+    }
+    return finish(&t);
+}
+
+/* ---- the command line --------------------------------------------------------------------------
+ */
+
+static unsigned lie_of(const char *name)
+{
+    if (strcmp(name, "commit") == 0)
+        return SIM_LIE_COMMIT;
+    if (strcmp(name, "sync") == 0)
+        return SIM_LIE_SYNC;
+    if (strcmp(name, "dir") == 0)
+        return SIM_LIE_DIR;
+    fprintf(stderr, "--lie: commit, sync or dir\n");
+    exit(2);
+}
+
+int main(int argc, char **argv)
+{
+    struct settings set = {0};
+    uint64_t seed = 0, seeds = 0, from = 1;
+    bool one = false;
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (strcmp(argv[i], "-v") == 0 || strcmp(argv[i], "-vv") == 0) {
+            set.verbose = (unsigned) strlen(argv[i]) - 1;
+            continue;
+        }
+        if (strcmp(argv[i], "--calm") == 0) {
+            set.calm = true;
+            continue;
+        }
+        if (strcmp(argv[i], "--seed") == 0) {
+            one = true;
+            seed = strtoull(value, NULL, 10);
+        } else if (strcmp(argv[i], "--seeds") == 0) {
+            seeds = strtoull(value, NULL, 10);
+        } else if (strcmp(argv[i], "--from") == 0) {
+            from = strtoull(value, NULL, 10);
+        } else if (strcmp(argv[i], "--lie") == 0) {
+            set.lies = lie_of(value);
+        } else if (strcmp(argv[i], "--keep") == 0) {
+            set.keep = value;
+        } else {
+            fprintf(stderr,
+                    "usage: %s [--seed S | --seeds N [--from F]] [-v | -vv] [--lie KIND] [--keep "
+                    "DIR]\n",
+                    argv[0]);
+            return 2;
+        }
+        i++;
+    }
+    if (one) {
+        setvbuf(stdout, NULL, _IOLBF, 0);
+        uint64_t hash = run_seed(seed, &set);
+        printf("seed %llu passed, trace %016llx\n", (unsigned long long) seed,
+               (unsigned long long) hash);
+        return 0;
+    }
+    if (seeds == 0)
+        return run_fixed(&set);
+    struct tally t = {0};
+    for (uint64_t s = from; s < from + seeds; s++)
+        try_seed(s, &set, &t);
+    return finish(&t);
+}
