@@ -1,5 +1,6 @@
 /*
- * fmt.h - numbers and times to text and back, without printf: two digits a step, 2-4 ns a number.
+ * fmt.h - numbers and times to text and back, without printf: two digits a step; measured 4 ns for
+ * 7 digits, 9 ns for 19.
  */
 #ifndef BASE_FMT_H
 #define BASE_FMT_H

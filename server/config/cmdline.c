@@ -72,7 +72,7 @@ static const struct flag flags[] = {
     {"workers", SET_UNSIGNED, AT(workers), "n", "Worker threads (default: cores - 1, at least 1)"},
     {"io", SET_TEXT, AT(io_backend), "backend", "I/O backend: uring, event or auto (default auto)"},
     {"pool", SET_SIZE, AT(pool_bytes), "bytes", "Prewritten store files kept ready (default 512 MiB)"},
-    {"cache", SET_SIZE, AT(cache_bytes), "bytes", "Messages kept in memory for readers (default 512 MiB)"},
+    {"cache", SET_SIZE, AT(cache_bytes), "bytes", "Messages kept in memory for readers (default 64 MiB)"},
     {"congestion", SET_TEXT, AT(congestion), "name", "TCP congestion control of connections, as cubic"},
     {"v", VERSION, 0, NULL, "Print the version and exit"},
     {"version", VERSION, 0, NULL, NULL},

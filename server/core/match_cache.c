@@ -179,7 +179,7 @@ static void drop(struct match_cache *c, struct match *e)
             clear_way(c, set, w);
             return;
         }
-    ASSERT(!"entry is in its set");
+    FATAL("a match cache entry is not in its set");
 }
 
 /* The next occupied way of this set that was not used lately; all lose their mark on the way. WAYS:

@@ -1,7 +1,7 @@
 /* server_process.c - fork, exec, ports file, signals, waitpid. */
 #include "tests/lib/server_process.h"
 
-#include <check.h>
+#include "tests/lib/runner.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -47,11 +47,16 @@ TEST(below_is_uniform)
         for (uint64_t v = 0; v < n; v++)
             MUST(seen[v] > 800 && seen[v] < 1200);
     }
-    /* Where a plain remainder would favour the lower third by half. */
-    unsigned low = 0;
+    /* Where four draws meet three numbers: scaling without rejection gives every third number twice
+     * as often, a remainder the lower third. */
+    unsigned thirds = 0, low = 0;
     uint64_t n = (uint64_t) 3 << 62;
-    for (unsigned k = 0; k < 30000; k++)
-        low += prng_below(&p, n) < n / 3;
+    for (unsigned k = 0; k < 30000; k++) {
+        uint64_t v = prng_below(&p, n);
+        thirds += v % 3 == 0;
+        low += v < n / 3;
+    }
+    MUST(thirds > 9500 && thirds < 10500);
     MUST(low > 9500 && low < 10500);
 }
 

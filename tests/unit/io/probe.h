@@ -6,7 +6,7 @@
 
 #include "lib/io/io.h"
 
-#include <check.h>
+#include "tests/lib/runner.h"
 
 struct probe {
     struct io_op op;

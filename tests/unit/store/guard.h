@@ -7,7 +7,7 @@
 #ifndef TESTS_GUARD_H
 #define TESTS_GUARD_H
 
-#include <check.h>
+#include "tests/lib/runner.h"
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -2,8 +2,9 @@
 #include "tests/unit/store/rig.h"
 
 #include "lib/base/assert.h"
+#include "tests/lib/runner.h"
+#include "tests/sim/sim.h"
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,25 +35,36 @@ void rig_init(struct rig *r, const struct rig_options *options)
         r->options = *options;
     r->log.line = on_line;
     r->log.enabled = (1u << LOG_FATAL) | (1u << LOG_ERROR) | (1u << LOG_WARN) | (1u << LOG_INFO);
-    snprintf(r->path, sizeof(r->path), "%s/midge-store-XXXXXX", tmp != NULL ? tmp : "/tmp");
-    ck_assert_ptr_nonnull(mkdtemp(r->path));
+    if (r->options.sim != NULL) {
+        snprintf(r->path, sizeof(r->path), "/data");
+    } else {
+        snprintf(r->path, sizeof(r->path), "%s/midge-store-XXXXXX", tmp != NULL ? tmp : "/tmp");
+        ck_assert_ptr_nonnull(mkdtemp(r->path));
+    }
     rig_start(r);
 }
 
-void rig_start(struct rig *r)
+static struct io *open_loop(struct rig *r)
 {
     struct io_config config;
-    char why[256] = "";
+    struct io *io;
 
     io_config_init(&config);
-    config.backend = IO_BACKEND_EVENT;
     config.log = &r->log;
+    if (r->options.sim != NULL)
+        return sim_io_open(r->options.sim, &config);
+    config.backend = IO_BACKEND_EVENT;
     if (r->options.commit_threads != 0)
         config.commit_threads = r->options.commit_threads;
-    ck_assert_int_eq(io_open(&config, &r->io), 0);
-    r->chunks = chunk_pool_open();
+    ck_assert_int_eq(io_open(&config, &io), 0);
+    return io;
+}
+
+enum err rig_try_start(struct rig *r, char why[256])
+{
+    struct io *io = open_loop(r);
     struct store_dir_options dir = {
-        .fs = io_fs(r->io),
+        .fs = io_fs(io),
         .path = r->path,
         .log = &r->log,
         .workers = 1,
@@ -62,7 +74,13 @@ void rig_start(struct rig *r)
         .seed = 4711,
     };
     enum err err = store_dir_open(&dir, &r->dir, why);
-    ck_assert_msg(err == ERR_OK, "store_dir_open: %s", why);
+
+    if (err != ERR_OK) {
+        io_close(io);
+        return err;
+    }
+    r->io = io;
+    r->chunks = chunk_pool_open();
     struct store_options options = {
         .io = r->io,
         .chunks = r->chunks,
@@ -73,6 +91,15 @@ void rig_start(struct rig *r)
     };
     ck_assert_int_eq(store_open(r->dir, 0, &options, &r->store), ERR_OK);
     r->closed = false;
+    return ERR_OK;
+}
+
+void rig_start(struct rig *r)
+{
+    char why[256];
+    enum err err = rig_try_start(r, why);
+
+    ck_assert_msg(err == ERR_OK, "store_dir_open: %s", why);
 }
 
 static void on_closed(void *ctx)
@@ -90,11 +117,11 @@ void rig_stop(struct rig *r)
         store_step(r->store);
         if (r->closed)
             break;
-        io_poll(r->io, 1000000);
+        rig_turn(r, 1000000);
         ck_assert_msg(io_now(r->io) - begin < DEADLINE_NS, "store_close does not end");
     }
-    for (int i = 0; i < 3; i++)
-        io_poll(r->io, 0);
+    for (int i = 0; i < 20; i++)
+        rig_turn(r, 1000000);
     store_dir_close(r->dir);
     io_close(r->io);
     chunk_pool_close(r->chunks);
@@ -107,15 +134,42 @@ void rig_deinit(struct rig *r)
 
     if (r->store != NULL)
         rig_stop(r);
+    if (r->options.sim != NULL)
+        return;
     snprintf(command, sizeof(command), "rm -rf %s", r->path);
     ck_assert_int_eq(system(command), 0);
+}
+
+void rig_turn(struct rig *r, uint64_t max_ns)
+{
+    if (r->options.sim == NULL) {
+        io_poll(r->io, max_ns);
+        return;
+    }
+    if (max_ns == 0)
+        sim_want(r->io);
+    if (sim_next(r->options.sim, max_ns) != NULL)
+        io_poll(r->io, 0);
 }
 
 void rig_step(struct rig *r)
 {
     bool soon = store_step(r->store);
 
-    io_poll(r->io, soon ? 0 : 1000000);
+    rig_turn(r, soon ? 0 : 1000000);
+}
+
+void rig_sleep(struct rig *r, uint64_t ns)
+{
+    uint64_t end = io_now(r->io) + ns;
+
+    while (io_now(r->io) < end) {
+        bool soon = store_step(r->store);
+        uint64_t left = end - io_now(r->io);
+        rig_turn(r, soon ? 0 : left);
+        io_clock_update(r->io);
+    }
+    store_step(r->store);
 }
 
 void rig_wait(struct rig *r, const bool *flag)
@@ -143,10 +197,13 @@ void rig_settle(struct rig *r)
 {
     unsigned quiet = 0;
 
-    while (quiet < 3) {
+    while (quiet < 5) {
         bool soon = store_step(r->store);
-        unsigned ran = io_poll(r->io, soon ? 0 : 2000000);
-        quiet = soon || ran > 0 ? 0 : quiet + 1;
+        uint64_t begin = io_now(r->io);
+        rig_turn(r, soon ? 0 : 10000000);
+        io_clock_update(r->io);
+        /* Nothing came in all that time. */
+        quiet = soon || io_now(r->io) - begin < 10000000 ? 0 : quiet + 1;
     }
     store_check(r->store);
 }
@@ -341,7 +398,7 @@ void rig_flush(struct rig_stream *t)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static void on_ready(struct store_reader *r)
+void rig_on_ready(struct store_reader *r)
 {
     *(bool *) r->ctx = true;
 }
@@ -352,7 +409,7 @@ enum store_read rig_get(struct rig_stream *t, uint64_t seq, struct store_msg *ou
     static bool ready;
     enum store_read result;
 
-    store_reader_init(reader, t->s, seq, NULL, 0, on_ready, &ready);
+    store_reader_init(reader, t->s, seq, NULL, 0, rig_on_ready, &ready);
     for (;;) {
         ready = false;
         result = store_reader_get(reader, seq, out);
@@ -393,7 +450,7 @@ uint64_t rig_read_all(struct rig_stream *t, uint64_t seq, const char *filter, si
     uint64_t n = 0, last = 0;
     bool ready = false;
 
-    store_reader_init(&reader, t->s, seq, &pattern, filter != NULL ? 1 : 0, on_ready, &ready);
+    store_reader_init(&reader, t->s, seq, &pattern, filter != NULL ? 1 : 0, rig_on_ready, &ready);
     for (;;) {
         enum store_read result = store_reader_next(&reader, &m);
         if (result == STORE_READ_END)

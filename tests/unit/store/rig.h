@@ -1,5 +1,6 @@
 /*
- * rig.h - a store on the real lib/io in a temporary directory, for tests of the running half.
+ * rig.h - a store on the real lib/io in a temporary directory, or on a simulated machine, for tests
+ * of the running half.
  *
  * rig_open makes (or reopens) directory, loop and store; rig_run steps the loop until a condition
  * holds, with a generous deadline. Everything is synchronous from the test's point of view:
@@ -15,6 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct sim;
+
 struct rig_options {
     uint64_t log_file_bytes;           /* 0: 64 MiB */
     uint64_t segment_min, segment_max; /* 0: the defaults */
@@ -22,6 +25,7 @@ struct rig_options {
     size_t staging_bytes;
     uint64_t ride_ns;
     unsigned commit_threads;
+    struct sim *sim; /* on this machine instead of the real one */
 };
 
 struct rig {
@@ -63,12 +67,18 @@ struct rig_req {
 void rig_init(struct rig *r, const struct rig_options *options);
 /* Opens directory and store (also again after rig_close). */
 void rig_start(struct rig *r);
+/* The same, and says how it went instead of failing the test. */
+enum err rig_try_start(struct rig *r, char why[256]);
 /* Clean close of store and directory. */
 void rig_stop(struct rig *r);
 /* Stops and removes the directory. */
 void rig_deinit(struct rig *r);
 
+/* One turn of the loop; virtual time moves on by at most max_ns. */
+void rig_turn(struct rig *r, uint64_t max_ns);
 void rig_step(struct rig *r);
+/* Lets time pass (virtual; on a real machine really). */
+void rig_sleep(struct rig *r, uint64_t ns);
 /* Steps until *flag is true or fails the test after 30 s. */
 void rig_wait(struct rig *r, const bool *flag);
 void rig_wait_u64(struct rig *r, const uint64_t *value, uint64_t at_least);
@@ -99,6 +109,8 @@ void rig_flush(struct rig_stream *t); /* until all appended are committed */
  */
 enum store_read rig_get(struct rig_stream *t, uint64_t seq, struct store_msg *out,
                         struct store_reader *reader);
+/* A reader's ready(): sets the bool that its ctx points to. */
+void rig_on_ready(struct store_reader *r);
 bool rig_has(struct rig_stream *t, uint64_t seq);
 /* Reads everything from seq on that matches; checks payloads against rig_payload when size != 0;
  * how many. */

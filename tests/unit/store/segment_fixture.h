@@ -6,7 +6,7 @@
 #include "store/segment_format.h"
 #include "store/store.h"
 
-#include <check.h>
+#include "tests/lib/runner.h"
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,0 +1,321 @@
+/*
+ * test_store_faults.c - full disks, failing writes and syncs, a failing log; each on the simulated
+ * machine, each followed by a start that finds what was committed.
+ */
+#include "tests/lib/runner.h"
+#include "tests/sim/sim.h"
+#include "tests/unit/store/rig.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECOND 1000000000ull
+
+struct bench {
+    struct sim *sim;
+    struct rig r;
+    struct rig_stream t, u;
+};
+
+static void open_bench(struct bench *b, uint64_t capacity)
+{
+    struct sim_options options;
+
+    memset(b, 0, sizeof(*b));
+    sim_options_init(&options);
+    if (capacity != 0)
+        options.capacity = capacity;
+    b->sim = sim_open(1, &options);
+    struct rig_options rig = {.sim = b->sim,
+                              .log_file_bytes = 1 << 20,
+                              .segment_min = 64 << 10,
+                              .segment_max = 128 << 10};
+    rig_init(&b->r, &rig);
+    rig_create(&b->r, &b->t, "one", STORE_DURABLE, NULL);
+    rig_create(&b->r, &b->u, "two", STORE_DURABLE, NULL);
+}
+
+static void reopen(struct bench *b, bool second)
+{
+    rig_stop(&b->r);
+    rig_start(&b->r);
+    rig_attach(&b->r, &b->t, "one");
+    if (second)
+        rig_attach(&b->r, &b->u, "two");
+    store_recovered_done(b->r.store);
+    store_check(b->r.store);
+}
+
+static void close_bench(struct bench *b)
+{
+    rig_deinit(&b->r);
+    sim_close(b->sim);
+}
+
+/* ---- a full disk ----------------------------------------------------------------------------- */
+
+TEST(full_disk_refuses_and_goes_on)
+{
+    struct bench b;
+    struct rig_req q;
+    uint64_t last, msgs, bytes, n = 0;
+    enum err err = ERR_OK;
+
+    open_bench(&b, 0);
+    rig_append(&b.t, 100, 200, 3);
+    rig_append(&b.u, 5, 200, 3);
+    rig_flush(&b.t);
+    rig_flush(&b.u);
+    sim_disk_set_capacity(sim_disk(b.sim), 1 << 20); /* less than there is: no file can be made */
+    while (n < 5000 && (err = rig_append(&b.t, 1, 200, 3)) == ERR_OK) {
+        n++;
+        rig_step(&b.r);
+    }
+    ck_assert_int_eq(err, ERR_NO_SPACE);
+    ck_assert(!b.t.failed);
+    /* The other stream still has room, and requests work. */
+    ck_assert_int_eq(rig_append(&b.u, 5, 200, 3), ERR_OK);
+    rig_flush(&b.u);
+    rig_req_init(&q);
+    ck_assert_int_eq(store_remove(b.u.s, 3, false, &q.req), ERR_OK);
+    ck_assert_int_eq(rig_req_wait(&b.r, &q), ERR_OK);
+    struct store_stream_options options = {.name = STR("new")};
+    struct rig_stream c = {.rig = &b.r};
+    ck_assert_int_eq(store_stream_create(b.r.store, &options, rig_ops(), &c, &c.s, NULL),
+                     ERR_NO_SPACE);
+    rig_sleep(&b.r, 3 * SECOND);
+    ck_assert_int_eq(rig_append(&b.t, 1, 200, 3), ERR_NO_SPACE);
+    sim_disk_set_capacity(sim_disk(b.sim), 64 << 20);
+    rig_sleep(&b.r, 3 * SECOND);
+    ck_assert_int_eq(rig_append(&b.t, 1000, 200, 3), ERR_OK);
+    rig_flush(&b.t);
+    store_stream_state_assigned(b.t.s, &last, &msgs, &bytes);
+    ck_assert_uint_eq(last, 100 + n + 1000);
+    ck_assert_uint_eq(rig_read_all(&b.t, 1, NULL, 200), last);
+    rig_settle(&b.r);
+    reopen(&b, true);
+    ck_assert_uint_eq(rig_read_all(&b.t, 1, NULL, 200), last);
+    ck_assert_uint_eq(rig_read_all(&b.u, 1, NULL, 200), 9);
+    close_bench(&b);
+}
+
+/* Appends outran the file that was being made, and then it could not be made: what was accepted
+ * becomes durable when there is room again. */
+TEST(full_disk_while_messages_wait)
+{
+    struct bench b;
+    uint64_t last, msgs, bytes;
+
+    open_bench(&b, 0);
+    sim_disk_set_capacity(sim_disk(b.sim), 1 << 20);
+    ck_assert_int_eq(rig_append(&b.t, 600, 200, 3), ERR_OK); /* about two segments */
+    rig_sleep(&b.r, 3 * SECOND);
+    store_stream_state_assigned(b.t.s, &last, &msgs, &bytes);
+    ck_assert_uint_eq(last, 600);
+    ck_assert_uint_lt(b.t.committed, 600);
+    ck_assert(!b.t.failed);
+    store_check(b.r.store);
+    sim_disk_set_capacity(sim_disk(b.sim), 64 << 20);
+    rig_flush(&b.t);
+    ck_assert_uint_eq(rig_read_all(&b.t, 1, NULL, 200), 600);
+    rig_settle(&b.r);
+    close_bench(&b);
+}
+
+/* ---- failing writes and syncs ---------------------------------------------------------------- */
+
+static void wait_failed(struct bench *b, const bool *failed)
+{
+    (void) b;
+    rig_wait(&b->r, failed);
+}
+
+/* A commit of one stream's segment fails: that stream alone is read-only. */
+TEST(segment_failure_stops_one_stream)
+{
+    struct bench b;
+    enum sim_fault fault = i % 2 == 0 ? SIM_FAULT_WRITE : SIM_FAULT_SYNC;
+    uint64_t committed;
+
+    open_bench(&b, 0);
+    rig_append(&b.t, 50, 200, 3);
+    rig_flush(&b.t);
+    rig_settle(&b.r);
+    committed = b.t.committed;
+    sim_fault_only(b.sim, ".seg");
+    sim_fault_arm(b.sim, fault, 1, 1000000);
+    ck_assert_int_eq(rig_append(&b.t, 400, 200, 3), ERR_OK); /* big enough for the segment itself */
+    wait_failed(&b, &b.t.failed);
+    sim_fault_arm(b.sim, fault, 0, 0);
+    ck_assert_uint_eq(b.t.committed, committed);
+    ck_assert_int_eq(rig_append(&b.t, 1, 200, 3), ERR_FAILED);
+    ck_assert_int_eq(store_remove(b.t.s, 1, false, NULL), ERR_FAILED);
+    ck_assert_uint_eq(rig_read_all(&b.t, 1, NULL, 200), committed);
+    store_check(b.r.store);
+    ck_assert_int_eq(rig_append(&b.u, 400, 200, 3), ERR_OK);
+    rig_flush(&b.u);
+    ck_assert(!b.u.failed);
+    rig_settle(&b.r);
+    reopen(&b, true);
+    ck_assert_uint_ge(rig_read_all(&b.t, 1, NULL, 200), committed);
+    ck_assert_uint_eq(rig_read_all(&b.u, 1, NULL, 200), 400);
+    ck_assert_int_eq(rig_append(&b.t, 10, 200, 3), ERR_OK); /* works again */
+    rig_flush(&b.t);
+    close_bench(&b);
+}
+
+static void count_failed_reqs(struct rig *r, struct rig_req *q, unsigned n)
+{
+    for (unsigned k = 0; k < n; k++)
+        ck_assert_int_ne(rig_req_wait(r, &q[k]), ERR_OK);
+}
+
+static void render_nothing(void *ctx, store_object_id id, struct buf *out)
+{
+    (void) ctx;
+    (void) id;
+    buf_puts(out, "state");
+}
+
+/* The log fails: all streams of the worker, all requests. */
+TEST(log_failure_stops_the_worker)
+{
+    struct bench b;
+    enum sim_fault fault = i % 2 == 0 ? SIM_FAULT_WRITE : SIM_FAULT_SYNC;
+    struct rig_req q[3];
+
+    open_bench(&b, 0);
+    rig_append(&b.t, 50, 200, 3);
+    rig_append(&b.u, 50, 200, 3);
+    rig_flush(&b.t);
+    rig_flush(&b.u);
+    rig_settle(&b.r);
+    sim_fault_only(b.sim, ".log");
+    sim_fault_arm(b.sim, fault, 1, 1000000);
+    for (int k = 0; k < 3; k++)
+        rig_req_init(&q[k]);
+    ck_assert_int_eq(rig_append(&b.t, 10, 200, 3), ERR_OK);
+    ck_assert_int_eq(store_remove(b.u.s, 7, false, &q[0].req), ERR_OK);
+    store_object_create(b.r.store, 20, 0, STR("state"), render_nothing, NULL, &q[1].req);
+    wait_failed(&b, &b.t.failed);
+    wait_failed(&b, &b.u.failed);
+    store_object_create(b.r.store, 20, 0, STR("state"), render_nothing, NULL, &q[2].req);
+    count_failed_reqs(&b.r, q, 3);
+    ck_assert_uint_eq(b.t.committed, 50);
+    ck_assert_int_eq(rig_append(&b.u, 1, 200, 3), ERR_FAILED);
+    ck_assert_uint_eq(rig_read_all(&b.t, 1, NULL, 200), 50);
+    ck_assert_uint_eq(rig_read_all(&b.u, 1, NULL, 200), 49);
+    sim_fault_arm(b.sim, fault, 0, 0);
+    rig_settle(&b.r);
+    reopen(&b, true);
+    ck_assert_uint_ge(rig_read_all(&b.t, 1, NULL, 200), 50);
+    ck_assert_uint_ge(rig_read_all(&b.u, 1, NULL, 200), 49);
+    close_bench(&b);
+}
+
+/* The k-th write, sync or name change fails, for k = 1, 2, ... until none is left to fail. */
+TEST(every_operation_fails_once)
+{
+    static const enum sim_fault faults[] = {SIM_FAULT_WRITE, SIM_FAULT_SYNC, SIM_FAULT_NAMES,
+                                            SIM_FAULT_ALLOCATE};
+    enum sim_fault fault = faults[i % 4];
+
+    for (uint64_t k = 1;; k++) {
+        struct bench b;
+        uint64_t last, msgs, bytes;
+
+        open_bench(&b, 0);
+        uint64_t before = sim_fault_count(b.sim, fault);
+        sim_fault_arm(b.sim, fault, k, 0);
+        for (int round = 0; round < 12; round++) {
+            rig_append(&b.t, round % 4 == 3 ? 400 : 30, 200, 3);
+            rig_append(&b.u, 10, 200, 3);
+            for (int step = 0; step < 40; step++)
+                rig_step(&b.r);
+        }
+        rig_sleep(&b.r, 3 * SECOND);
+        bool hit = sim_fault_count(b.sim, fault) > before;
+        sim_fault_arm(b.sim, fault, 0, 0);
+        store_check(b.r.store);
+        uint64_t committed[2] = {b.t.committed, b.u.committed};
+        for (int n = 0; n < 2; n++) {
+            struct rig_stream *s = n == 0 ? &b.t : &b.u;
+            ck_assert_uint_eq(rig_read_all(s, 1, NULL, 200), committed[n]);
+            store_stream_state_assigned(s->s, &last, &msgs, &bytes);
+            ck_assert_uint_eq(last, committed[n]); /* nothing hangs */
+        }
+        reopen(&b, true);
+        ck_assert_uint_ge(rig_read_all(&b.t, 1, NULL, 200), committed[0]);
+        ck_assert_uint_ge(rig_read_all(&b.u, 1, NULL, 200), committed[1]);
+        close_bench(&b);
+        if (!hit && getenv("RIG_VERBOSE") != NULL)
+            fprintf(stderr, "%llu operations\n", (unsigned long long) k);
+        if (!hit)
+            break;
+        ck_assert_uint_lt(k, 2000);
+    }
+}
+
+/* ---- reads ----------------------------------------------------------------------------------- */
+
+TEST(failed_reads_are_tried_again)
+{
+    struct bench b;
+
+    open_bench(&b, 0);
+    rig_append(&b.t, 500, 200, 3);
+    rig_flush(&b.t);
+    rig_settle(&b.r);
+    reopen(&b, false);
+    sim_fault_arm(b.sim, SIM_FAULT_READ, 1, 2);
+    ck_assert_uint_eq(rig_read_all(&b.t, 1, NULL, 200), 500);
+    close_bench(&b);
+}
+
+/* ---- async streams --------------------------------------------------------------------------- */
+
+TEST(async_loses_only_its_tail)
+{
+    struct bench b;
+    struct rig_stream a;
+    struct store_state state;
+
+    open_bench(&b, 0);
+    rig_create(&b.r, &a, "async", STORE_ASYNC, NULL);
+    for (int k = 0; k < 30; k++) {
+        ck_assert_int_eq(rig_append(&a, 50, 200, 3), ERR_OK);
+        rig_flush(&a);
+        store_remove(a.s, a.committed, false, NULL);
+    }
+    struct sim *fork = sim_fork(b.sim, (enum sim_crash) i, 99);
+    struct rig r = {.options = b.r.options};
+    r.options.sim = fork;
+    snprintf(r.path, sizeof(r.path), "/data");
+    rig_start(&r);
+    rig_attach(&r, &a, "async");
+    store_recovered_done(r.store);
+    store_stream_state(a.s, &state);
+    ck_assert_uint_le(state.last_seq, 1500);
+    ck_assert_uint_eq(rig_read_all(&a, 1, NULL, 200), state.msgs);
+    uint64_t before = state.last_seq;
+    ck_assert_int_eq(rig_append(&a, 100, 200, 3), ERR_OK);
+    rig_flush(&a);
+    for (uint64_t seq = before + 1; seq <= before + 100; seq++)
+        ck_assert(rig_has(&a, seq)); /* old removals do not hit new messages */
+    rig_stop(&r);
+    sim_close(fork);
+    close_bench(&b);
+}
+
+static const struct runner_case cases[] = {
+    RUN(full_disk_refuses_and_goes_on),
+    RUN(full_disk_while_messages_wait),
+    RUN_LOOP(segment_failure_stops_one_stream, 0, 2),
+    RUN_LOOP(log_failure_stops_the_worker, 0, 2),
+    RUN_LOOP(every_operation_fails_once, 0, 4),
+    RUN(failed_reads_are_tried_again),
+    RUN_LOOP(async_loses_only_its_tail, 0, SIM_CRASH_MODES),
+};
+
+RUNNER_MAIN("store/store_faults", cases)
