@@ -139,7 +139,8 @@ static void place_objects(struct recovery *r)
         free_object(gone[i]);
     }
     mem_free(gone);
-    qsort(r->list, r->nlist, sizeof(struct rec_object *), order_objects);
+    if (r->nlist > 0)
+        qsort(r->list, r->nlist, sizeof(struct rec_object *), order_objects);
 }
 
 /* ---- the steps ----------------------------------------------------------------------------- */

@@ -162,7 +162,8 @@ enum err rec_replay(struct recovery *r)
     struct replay p = {.r = r, .fd = -1, .log = -1};
     enum err err = ERR_OK;
 
-    qsort(r->data, r->ndata, sizeof(*r->data), order_data);
+    if (r->ndata > 0)
+        qsort(r->data, r->ndata, sizeof(*r->data), order_data);
     for (size_t i = 0; i < r->ndata && err == ERR_OK; i++) {
         const struct rec_data *d = &r->data[i];
         if (i == 0 || r->data[i - 1].stream != d->stream || r->data[i - 1].segment != d->segment)
