@@ -163,7 +163,7 @@ static void pull(natsSubscription *sub, int from, int to)
         natsMsgList list = {0};
         OK(natsSubscription_Fetch(&list, sub, 100, 5000, NULL));
         for (int n = 0; n < list.Count; n++, from++) {
-            ck_assert_int_eq(atoi(natsMsg_GetData(list.Msgs[n])), from);
+            ck_assert_int_eq(strtol(natsMsg_GetData(list.Msgs[n]), NULL, 10), from);
             if (n + 1 == list.Count)
                 OK(natsMsg_AckSync(list.Msgs[n], NULL, NULL));
             else

@@ -63,7 +63,7 @@ static uint64_t give(struct bench *b, uint64_t seq, char to[32])
 
     ck_assert(consumer_core_deliver(&b->core, b->now, seq, 100, &d));
     if (to != NULL && d.to != NULL)
-        strcpy(to, d.to->reply);
+        snprintf(to, 32, "%s", d.to->reply);
     consumer_core_sent(&b->core, d.to);
     return d.dseq;
 }
