@@ -76,8 +76,7 @@ unsigned client_status(struct midge_text header)
     return str_to_u64(status, &code) && code < 1000 ? (unsigned) code : 0;
 }
 
-/* ---- receiving --------------------------------------------------------------------------------
- */
+/* ---- receiving ------------------------------------------------------------------------------- */
 
 static void take_msg(struct midge *m, const struct nats_op *op)
 {
@@ -185,8 +184,7 @@ static void received(struct io_op *op)
         io_recv(m->io, &m->recv, m->sock);
 }
 
-/* ---- sending ----------------------------------------------------------------------------------
- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 static void sent(struct io_op *op)
 {
@@ -254,8 +252,7 @@ int midge_publish(struct midge *m, const struct midge_msg *msg)
     return MIDGE_OK;
 }
 
-/* ---- subscriptions ----------------------------------------------------------------------------
- */
+/* ---- subscriptions --------------------------------------------------------------------------- */
 
 /* The sid of the next user of a free slot; slot 0 stays empty. 0 when there are MAX_SUBS - 1. */
 static uint64_t take_slot(struct midge *m)
@@ -328,8 +325,7 @@ void midge_inbox(struct midge *m, char out[32])
     nuid_next(&m->nuid, out + 7);
 }
 
-/* ---- connecting -------------------------------------------------------------------------------
- */
+/* ---- connecting ------------------------------------------------------------------------------ */
 
 static void put_json(struct buf *b, const char *key, const char *value)
 {

@@ -145,8 +145,7 @@ void midge_pull_close(struct midge_pull *p)
     mem_free(p);
 }
 
-/* ---- push -------------------------------------------------------------------------------------
- */
+/* ---- push ------------------------------------------------------------------------------------ */
 
 static void answer_empty(struct midge *m, struct midge_text subject)
 {

@@ -108,8 +108,7 @@ int midge_request(struct midge *m, const struct midge_msg *msg, int timeout_ms, 
 /* A unique subject "_INBOX.<22 characters>"; writes a NUL too. */
 void midge_inbox(struct midge *m, char out[32]);
 
-/* ---- JetStream --------------------------------------------------------------------------------
- */
+/* ---- JetStream ------------------------------------------------------------------------------- */
 
 /* One API request: subject behind "$JS.API.", JSON body. The JSON answer is in *answer
  * (NUL-terminated, free with midge_free), also when it is an error (MIDGE_REFUSED). */

@@ -1,15 +1,16 @@
 /* banner.c - start-up lines, in the order in which a reader meets them. */
 #include "server/banner.h"
 
-#include <inttypes.h>
-#include <string.h>
-
 #include "lib/base/fmt.h"
 #include "lib/io/io.h"
 #include "server/server.h"
 #include "store/store.h"
 
-void banner_start(struct log *log, const char *program, const struct options *o, const char *server_id)
+#include <inttypes.h>
+#include <string.h>
+
+void banner_start(struct log *log, const char *program, const struct options *o,
+                  const char *server_id)
 {
     LOG_INF(log, "Starting nats-server");
     LOG_INF(log, "  Version:  %s", NATS_VERSION);
@@ -32,12 +33,15 @@ static void recovered(struct log *log, const struct store_recovery *r)
     if (r->streams == 0 && r->messages == 0)
         return;
     LOG_INF(log,
-            "  Recovered:       %" PRIu64 " streams, %" PRIu64 " messages in %.1f ms after a %s stop",
+            "  Recovered:       %" PRIu64 " streams, %" PRIu64
+            " messages in %.1f ms after a %s stop",
             r->streams, r->messages, (double) r->ns / 1e6, r->clean ? "clean" : "sudden");
     if (r->bytes_cut > 0)
-        LOG_INF(log, "  Cut:             %" PRIu64 " bytes that were never acknowledged", r->bytes_cut);
+        LOG_INF(log, "  Cut:             %" PRIu64 " bytes that were never acknowledged",
+                r->bytes_cut);
     if (r->lost_messages > 0 || r->quarantined_files > 0)
-        LOG_WRN(log, "  Damage:          %" PRIu64 " messages lost, %" PRIu64 " files in quarantine",
+        LOG_WRN(log,
+                "  Damage:          %" PRIu64 " messages lost, %" PRIu64 " files in quarantine",
                 r->lost_messages, r->quarantined_files);
 }
 
@@ -69,12 +73,14 @@ void banner_jetstream(struct log *log, const struct options *o, const char *stor
 void banner_hints(struct log *log, const struct options *o, const char *host, uint16_t port,
                   uint16_t http_port)
 {
-    const char *reach = strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0 ? "127.0.0.1" : host;
+    const char *reach = strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0 ? "127.0.0.1"
+                                                                                : host;
 
     if (!o->jetstream)
         return;
     LOG_INF(log, "Try next:");
-    LOG_INF(log, "  nats -s nats://%s:%u stream add ORDERS --subjects 'orders.>' --defaults", reach, port);
+    LOG_INF(log, "  nats -s nats://%s:%u stream add ORDERS --subjects 'orders.>' --defaults", reach,
+            port);
     LOG_INF(log, "  nats-bench js pub --server nats://%s:%u --count 1000000", reach, port);
     if (http_port != 0)
         LOG_INF(log, "  curl http://%s:%u/jsz", reach, http_port);

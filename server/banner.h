@@ -1,19 +1,21 @@
 /*
- * banner.h - the start-up text: the lines that tools parse (feature map C13), and what a person wants to know: which I/O backend
- * runs and why, where the data is, what an acknowledgement means, what to try next.
+ * banner.h - the start-up text: the lines that tools parse (feature map C13), and what a person
+ * wants to know: which I/O backend runs and why, where the data is, what an acknowledgement means,
+ * what to try next.
  */
 #ifndef SERVER_BANNER_H
 #define SERVER_BANNER_H
 
-#include <stdint.h>
-
 #include "lib/base/log.h"
 #include "server/config/options.h"
+
+#include <stdint.h>
 
 struct io;
 struct store_recovery;
 
-void banner_start(struct log *log, const char *program, const struct options *o, const char *server_id);
+void banner_start(struct log *log, const char *program, const struct options *o,
+                  const char *server_id);
 void banner_io(struct log *log, const struct io *io, unsigned workers);
 void banner_jetstream(struct log *log, const struct options *o, const char *store_path,
                       const struct store_recovery *r);

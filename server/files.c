@@ -1,8 +1,11 @@
 /*
- * files.c - pid file: the number alone. Ports file: <program>_<pid>.ports in ports_file_dir, JSON with the URLs of every
- * listener; a listener on all addresses is listed with each address of this machine.
+ * files.c - pid file: the number alone. Ports file: <program>_<pid>.ports in ports_file_dir, JSON
+ * with the URLs of every listener; a listener on all addresses is listed with each address of this
+ * machine.
  */
 #include "server/files.h"
+
+#include "lib/base/mem.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -15,9 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/base/mem.h"
-
-/* ---- directories ------------------------------------------------------------------------------ */
+/* ---- directories ----------------------------------------------------------------------------- */
 
 static bool make_dirs(struct buf *path, char why[256])
 {
@@ -52,7 +53,7 @@ bool files_make_store_dir(const char *store_dir, struct buf *out, char why[256])
     return make_dirs(out, why);
 }
 
-/* ---- files ------------------------------------------------------------------------------------ */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static bool write_file(const char *path, const struct buf *text)
 {
@@ -104,8 +105,8 @@ static void put_listener(struct buf *b, const char *key, const char *scheme, con
     buf_puts(b, "]");
 }
 
-static bool write_ports(struct files *f, const struct options *o, const char *program, const char *host,
-                        uint16_t port, uint16_t http_port)
+static bool write_ports(struct files *f, const struct options *o, const char *program,
+                        const char *host, uint16_t port, uint16_t http_port)
 {
     struct buf b = {0};
     struct buf path = {0};

@@ -1,27 +1,27 @@
 /*
- * files.h - the files a server leaves for others while it runs: pid file and ports file (feature map C13), and the making of
- * its store directory. Main thread; blocking.
+ * files.h - the files a server leaves for others while it runs: pid file and ports file (feature
+ * map C13), and the making of its store directory. Main thread; blocking.
  */
 #ifndef SERVER_FILES_H
 #define SERVER_FILES_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
 #include "lib/base/buf.h"
 #include "lib/base/log.h"
 #include "server/config/options.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 struct files {
     char *pid_file;
     char *ports_file;
 };
 
-/* Creates store_dir and store_dir/jetstream when missing; the latter's path goes to out. store_dir NULL: <temp>/nats/jetstream's
- * parent, as the peer does. False with a text in why. */
+/* Creates store_dir and store_dir/jetstream when missing; the latter's path goes to out. store_dir
+ * NULL: <temp>/nats/jetstream's parent, as the peer does. False with a text in why. */
 bool files_make_store_dir(const char *store_dir, struct buf *out, char why[256]);
-/* Writes the pid file and the ports file that are configured; a failure is logged and is not fatal for the ports file,
- * fatal for the pid file. */
+/* Writes the pid file and the ports file that are configured; a failure is logged and is not fatal
+ * for the ports file, fatal for the pid file. */
 bool files_write(struct files *f, const struct options *o, const char *program, struct log *log,
                  const char *host, uint16_t port, uint16_t http_port);
 void files_remove(struct files *f);

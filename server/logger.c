@@ -1,11 +1,15 @@
 /*
  * logger.c - the ring of lines and the file behind it.
  *
- * The ring is a plain array under a mutex that is held for a pointer's worth of work; lines are allocated by who logs and
- * freed by who writes. Logging is never on a hot path (levels are tested before a line is built), so nothing cleverer is
- * needed.
+ * The ring is a plain array under a mutex that is held for a pointer's worth of work; lines are
+ * allocated by who logs and freed by who writes. Logging is never on a hot path (levels are tested
+ * before a line is built), so nothing cleverer is needed.
  */
 #include "server/logger.h"
+
+#include "lib/base/assert.h"
+#include "lib/base/buf.h"
+#include "lib/base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,10 +20,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-#include "lib/base/assert.h"
-#include "lib/base/buf.h"
-#include "lib/base/mem.h"
 
 struct line {
     char *text;
@@ -47,7 +47,7 @@ struct logger {
 static const char *const labels[] = {"FTL", "ERR", "WRN", "INF", "DBG", "TRC"};
 static const char *const colours[] = {"31", "31", "33", "32", "36", "35"};
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void put_time(struct buf *b, const struct logger *l, const struct timespec *when)
 {
@@ -140,7 +140,7 @@ static void write_line(struct logger *l, const struct line *line)
         rotate(l);
 }
 
-/* ---- the ring --------------------------------------------------------------------------------- */
+/* ---- the ring -------------------------------------------------------------------------------- */
 
 static bool enqueue(struct logger *l, const struct line *line)
 {
@@ -204,7 +204,8 @@ void logger_drain(struct logger *l)
         if (dropped > 0) {
             char text[64];
             struct line note = {.text = text, .level = LOG_WARN, .when = line.when};
-            snprintf(text, sizeof(text), "%llu log lines were dropped", (unsigned long long) dropped);
+            snprintf(text, sizeof(text), "%llu log lines were dropped",
+                     (unsigned long long) dropped);
             write_line(l, &note);
         }
     }
@@ -228,7 +229,7 @@ void logger_stop(struct logger *l)
     logger_drain(l);
 }
 
-/* ---- making and ending ------------------------------------------------------------------------ */
+/* ---- making and ending ----------------------------------------------------------------------- */
 
 static unsigned level_mask(const struct logger_options *o)
 {

@@ -3,28 +3,29 @@
  *
  *     [4711] 2026/01/02 15:04:05.000000 [INF] Listening for client connections on 0.0.0.0:4222
  *
- * Any thread logs through the embedded struct log: the line goes into a bounded ring (LOGGER_RING lines; what does not fit is
- * counted and the count is logged), and the main thread writes it. A worker never touches a file. Before logger_start and
- * after logger_stop lines are written at once by the caller.
+ * Any thread logs through the embedded struct log: the line goes into a bounded ring (LOGGER_RING
+ * lines; what does not fit is counted and the count is logged), and the main thread writes it. A
+ * worker never touches a file. Before logger_start and after logger_stop lines are written at once
+ * by the caller.
  */
 #ifndef SERVER_LOGGER_H
 #define SERVER_LOGGER_H
 
+#include "lib/base/log.h"
+
 #include <stdbool.h>
 #include <stdint.h>
-
-#include "lib/base/log.h"
 
 #define LOGGER_RING 8192u
 
 struct logger;
 
 struct logger_options {
-    const char *file;       /* NULL = stderr */
+    const char *file; /* NULL = stderr */
     bool debug, trace;
-    bool time, utc;         /* the time stamp, and in UTC */
-    uint64_t size_limit;    /* rotate above; 0 = never */
-    unsigned max_num;       /* rotated files kept; 0 = all */
+    bool time, utc;      /* the time stamp, and in UTC */
+    uint64_t size_limit; /* rotate above; 0 = never */
+    unsigned max_num;    /* rotated files kept; 0 = all */
 };
 
 /* NULL when the file can not be opened; why says it. */
@@ -32,7 +33,8 @@ struct logger *logger_open(const struct logger_options *options, char why[256]);
 void logger_close(struct logger *l);
 struct log *logger_log(struct logger *l);
 
-/* From now on lines are queued; notify (any thread) must make the main thread call logger_drain soon. */
+/* From now on lines are queued; notify (any thread) must make the main thread call logger_drain
+ * soon. */
 void logger_start(struct logger *l, void (*notify)(void *ctx), void *ctx);
 void logger_drain(struct logger *l);
 void logger_stop(struct logger *l);

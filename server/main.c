@@ -1,11 +1,11 @@
 /* main.c - command line, log, server, exit code. */
+#include "server/config/cmdline.h"
+#include "server/server.h"
+
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "server/config/cmdline.h"
-#include "server/server.h"
 
 static const char *program_name(const char *argv0)
 {
@@ -16,15 +16,17 @@ static const char *program_name(const char *argv0)
 static struct logger *open_logger(const struct options *o, const char *program)
 {
     char why[256];
-    struct logger *l = logger_open(&(struct logger_options){
-        .file = o->log_file,
-        .debug = o->debug,
-        .trace = o->trace,
-        .time = o->logtime,
-        .utc = o->logtime_utc,
-        .size_limit = o->log_size_limit,
-        .max_num = o->log_max_num,
-    }, why);
+    struct logger *l = logger_open(
+        &(struct logger_options){
+            .file = o->log_file,
+            .debug = o->debug,
+            .trace = o->trace,
+            .time = o->logtime,
+            .utc = o->logtime_utc,
+            .size_limit = o->log_size_limit,
+            .max_num = o->log_max_num,
+        },
+        why);
 
     if (l == NULL)
         fprintf(stderr, "%s: %s\n", program, why);

@@ -1,10 +1,12 @@
 /*
  * server.h - the whole server's life: from options to listening, and from a signal to a clean end.
  *
- * Everything here runs on the main thread, which owns a libevent base with signals, log writing and the monitoring
- * HTTP server, and never touches what belongs to a worker except before the workers start and after they have stopped.
+ * Everything here runs on the main thread, which owns a libevent base with signals, log writing and
+ * the monitoring HTTP server, and never touches what belongs to a worker except before the workers
+ * start and after they have stopped.
  *
- * States: STARTING -> READY -> STOPPING -> STOPPED. A second signal while STOPPING ends the process at once with exit code 1.
+ * States: STARTING -> READY -> STOPPING -> STOPPED. A second signal while STOPPING ends the process
+ * at once with exit code 1.
  */
 #ifndef SERVER_SERVER_H
 #define SERVER_SERVER_H
@@ -17,9 +19,10 @@
 
 struct server;
 
-/* Opens the store, the workers and the listeners and logs the start-up text. NULL when something failed; then the reason was
- * logged at FTL. options and logger outlive the server. */
-struct server *server_open(const struct options *options, struct logger *logger, const char *program);
+/* Opens the store, the workers and the listeners and logs the start-up text. NULL when something
+ * failed; then the reason was logged at FTL. options and logger outlive the server. */
+struct server *server_open(const struct options *options, struct logger *logger,
+                           const char *program);
 /* Serves until a signal; returns the exit code. */
 int server_run(struct server *s);
 void server_close(struct server *s);

@@ -1,6 +1,6 @@
 /*
- * server_id.c - an Ed25519 public key in nkey form: prefix byte (server = 13 << 3), 32 key bytes, CRC-16/XMODEM of
- * both, little-endian; 35 bytes in base32 without padding make 56 characters.
+ * server_id.c - an Ed25519 public key in nkey form: prefix byte (server = 13 << 3), 32 key bytes,
+ * CRC-16/XMODEM of both, little-endian; 35 bytes in base32 without padding make 56 characters.
  */
 #include "server/server_id.h"
 

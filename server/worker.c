@@ -1,15 +1,13 @@
 /*
  * worker.c - the loop, the inbox of tasks, fences, and ask_all.
  *
- * Fences. worker A sends LANE_FENCE through its lane to every other worker B. B sees it after everything A sent before (lanes
- * are FIFO), and answers with LANE_FENCE_BACK through its own lane to A, behind everything it had routed to A so far.
- * When A has the answers of all, both directions are drained up to the fence. The item travels by value: it carries the
- * fence's address, which only A follows.
+ * Fences. worker A sends LANE_FENCE through its lane to every other worker B. B sees it after
+ * everything A sent before (lanes are FIFO), and answers with LANE_FENCE_BACK through its own lane
+ * to A, behind everything it had routed to A so far. When A has the answers of all, both directions
+ * are drained up to the fence. The item travels by value: it carries the fence's address, which
+ * only A follows.
  */
 #include "server/worker.h"
-
-#include <errno.h>
-#include <string.h>
 
 #include "lib/base/mem.h"
 #include "server/config/options.h"
@@ -17,7 +15,11 @@
 #include "server/net/net.h"
 #include "store/store.h"
 
-/* Slots of a lane's ring and its mark: 256 runs of up to 64 KiB are more than a worker digests in 10 ms. */
+#include <errno.h>
+#include <string.h>
+
+/* Slots of a lane's ring and its mark: 256 runs of up to 64 KiB are more than a worker digests in
+ * 10 ms. */
 #define LANE_SLOTS 1024u
 #define LANE_MARK_BYTES (8u << 20)
 /* A loop with nothing to do looks at the stop flag this often even if a wake were lost. */
@@ -53,7 +55,7 @@ static struct lane *lane_between(const struct worker_group *g, uint32_t from, ui
     return g->lanes[from * g->count + to];
 }
 
-/* ---- tasks ------------------------------------------------------------------------------------ */
+/* ---- tasks ----------------------------------------------------------------------------------- */
 
 void worker_post(struct worker *w, struct env_task *task)
 {
@@ -91,7 +93,7 @@ static bool run_inbox(struct worker *w)
     return true;
 }
 
-/* ---- lanes and fences ------------------------------------------------------------------------- */
+/* ---- lanes and fences ------------------------------------------------------------------------ */
 
 static void post_run(void *ctx, uint32_t to, struct lane_item *run)
 {
@@ -207,7 +209,7 @@ static bool lanes_waiting(const struct worker *w)
     return false;
 }
 
-/* ---- the loop --------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static void note_time(struct worker *w, uint64_t began)
 {
@@ -225,8 +227,9 @@ static void note_time(struct worker *w, uint64_t began)
 }
 
 /*
- * busy carries "a stage has more to do at once" from one iteration to the next: such an iteration does not wait.
- * Nothing is lost by waiting otherwise: whoever gives this worker something (a completion, a task, a lane) wakes its loop.
+ * busy carries "a stage has more to do at once" from one iteration to the next: such an iteration
+ * does not wait. Nothing is lost by waiting otherwise: whoever gives this worker something (a
+ * completion, a task, a lane) wakes its loop.
  */
 void worker_step(struct worker *w, uint64_t max_wait_ns)
 {
@@ -260,7 +263,7 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
-/* ---- making and ending ------------------------------------------------------------------------ */
+/* ---- making and ending ----------------------------------------------------------------------- */
 
 static int open_worker(struct worker_group *g, const struct worker_group_options *o, uint32_t index)
 {
@@ -416,7 +419,7 @@ void worker_group_close(struct worker_group *g)
     mem_free(g);
 }
 
-/* ---- ask_all ---------------------------------------------------------------------------------- */
+/* ---- ask_all --------------------------------------------------------------------------------- */
 
 struct ask_all_task {
     struct env_task task;

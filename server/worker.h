@@ -1,24 +1,25 @@
 /*
  * worker.h - one thread of the server: a loop over its own I/O, and everything that lives on it.
  *
- * worker_step is one iteration in the order DESIGN fixes: completions and their callbacks (io_poll), tasks from others,
- * inbound lanes, JetStream, commits, lanes out, connections out. The loop itself is four lines (worker_main), so that
- * the simulator can step several workers in one thread.
+ * worker_step is one iteration in the order DESIGN fixes: completions and their callbacks
+ * (io_poll), tasks from others, inbound lanes, JetStream, commits, lanes out, connections out. The
+ * loop itself is four lines (worker_main), so that the simulator can step several workers in one
+ * thread.
  *
- * Ownership: the worker owns its env, io, chunk pool, router, net, js and store. Lanes between workers are owned by the
- * group: lane[i][j] carries items from i to j.
+ * Ownership: the worker owns its env, io, chunk pool, router, net, js and store. Lanes between
+ * workers are owned by the group: lane[i][j] carries items from i to j.
  */
 #ifndef SERVER_WORKER_H
 #define SERVER_WORKER_H
+
+#include "lib/io/io.h"
+#include "lib/io/lane.h"
+#include "server/core/env.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-#include "lib/io/io.h"
-#include "lib/io/lane.h"
-#include "server/core/env.h"
 
 struct ask_all;
 struct store;
@@ -30,12 +31,13 @@ enum { LANE_FENCE = 2, LANE_FENCE_BACK = 3 };
 /* Counters other threads may read at any time (relaxed): the watchdog and /varz. */
 struct worker_meter {
     _Atomic uint64_t iterations;
-    _Atomic uint64_t busy_ns;     /* inside iterations, without waiting */
-    _Atomic uint64_t slow;        /* iterations over WORKER_SLOW_NS */
+    _Atomic uint64_t busy_ns; /* inside iterations, without waiting */
+    _Atomic uint64_t slow;    /* iterations over WORKER_SLOW_NS */
     _Atomic uint64_t slow_ns_max;
 };
 
-/* An iteration longer than this is counted and logged at debug level: nothing on a worker may block. */
+/* An iteration longer than this is counted and logged at debug level: nothing on a worker may
+ * block. */
 #define WORKER_SLOW_NS 5000000u
 
 struct worker {
@@ -53,7 +55,7 @@ struct worker {
     atomic_bool inbox_full; /* a look without the lock */
 
     struct ask_all *stopping; /* the shutdown this worker is part of */
-    struct list fences; /* round trips under way, oldest first */
+    struct list fences;       /* round trips under way, oldest first */
     struct worker_meter meter;
 };
 
@@ -70,7 +72,8 @@ struct worker_group_options {
     void *ctx;
 };
 
-/* Makes all workers with their loops, routers and lanes; no thread runs yet. 0 or a negative errno. */
+/* Makes all workers with their loops, routers and lanes; no thread runs yet. 0 or a negative errno.
+ */
 int worker_group_open(const struct worker_group_options *options, struct worker_group **out);
 unsigned worker_group_count(const struct worker_group *g);
 struct worker *worker_group_get(struct worker_group *g, unsigned index);
@@ -88,9 +91,10 @@ void worker_step(struct worker *w, uint64_t max_wait_ns);
 void worker_post(struct worker *w, struct env_task *task);
 
 /*
- * ask_all: the one way to do something on every worker and then answer once (monitoring documents, reload,
- * shutdown). step runs on each worker's thread, with no order between workers, and calls ask_all_stepped when its part is
- * complete (at once or later); after the last one done runs on the main thread.
+ * ask_all: the one way to do something on every worker and then answer once (monitoring documents,
+ * reload, shutdown). step runs on each worker's thread, with no order between workers, and calls
+ * ask_all_stepped when its part is complete (at once or later); after the last one done runs on the
+ * main thread.
  */
 struct ask_all {
     void (*step)(struct ask_all *ask, struct worker *w);
@@ -104,8 +108,8 @@ struct ask_all {
 /* From the main thread. The caller keeps `ask` alive until done. */
 void ask_all_start(struct worker_group *g, struct ask_all *ask);
 void ask_all_stepped(struct ask_all *ask);
-/* How finished asks reach the main thread: called on a worker's thread; must make the main thread call
- * ask_all_reap soon. Set once before start. */
+/* How finished asks reach the main thread: called on a worker's thread; must make the main thread
+ * call ask_all_reap soon. Set once before start. */
 void worker_group_on_done(struct worker_group *g, void (*notify)(void *ctx), void *ctx);
 /* Runs done of the finished ones; main thread. */
 void ask_all_reap(struct worker_group *g);

@@ -1,31 +1,31 @@
 /*
- * store.h - libmidgestore: durable streams of messages, and small durable objects, in one directory.
+ * store.h - libmidgestore: durable streams of messages, and small durable objects, in one
+ * directory.
  *
- * It knows subjects (bytes between dots) but no network, no accounts and no JSON. docs/internals/store-format.md
- * is the byte-exact format, docs/internals/store.md the life of a commit.
+ * It knows subjects (bytes between dots) but no network, no accounts and no JSON.
+ * docs/internals/store-format.md is the byte-exact format, docs/internals/store.md the life of a
+ * commit.
  *
- * Shape:  struct store_dir   one per process: lock, identity, recovery, pool of prewritten files, shared by all workers
- *         struct store       one per worker: its commit log, its streams and objects, its batch cache
- *         struct store_stream one stream; touched only by its worker
- *         struct store_reader a position in a stream (a consumer, a get)
- *         object             a blob with a kind and a parent (stream configuration, consumer state), kept in
- *                            the commit log as a full record followed by deltas
+ * Shape:  struct store_dir   one per process: lock, identity, recovery, pool of prewritten files,
+ * shared by all workers struct store       one per worker: its commit log, its streams and objects,
+ * its batch cache struct store_stream one stream; touched only by its worker struct store_reader a
+ * position in a stream (a consumer, a get) object             a blob with a kind and a parent
+ * (stream configuration, consumer state), kept in the commit log as a full record followed by
+ * deltas
  *
- * Two frontiers. *Assigned*: store_append gave the message its sequence. *Durable*: the commit that carries it
- * is on stable storage. Everything readable (state, readers, subject states) describes the durable frontier;
- * functions with `_assigned` in their name describe the other one, for checks at ingest. Messages become
- * durable strictly in order of sequence. For memory storage and for `async` streams a commit counts as
- * durable when it is complete in memory, or written but not synced.
+ * Two frontiers. *Assigned*: store_append gave the message its sequence. *Durable*: the commit that
+ * carries it is on stable storage. Everything readable (state, readers, subject states) describes
+ * the durable frontier; functions with `_assigned` in their name describe the other one, for checks
+ * at ingest. Messages become durable strictly in order of sequence. For memory storage and for
+ * `async` streams a commit counts as durable when it is complete in memory, or written but not
+ * synced.
  *
- * Completion style: nothing here blocks and nothing calls back from inside the call that asked; callbacks come
- * from io_poll of the worker's loop or from store_step. Every object belongs to the worker that opened it.
+ * Completion style: nothing here blocks and nothing calls back from inside the call that asked;
+ * callbacks come from io_poll of the worker's loop or from store_step. Every object belongs to the
+ * worker that opened it.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/chunk.h"
@@ -34,6 +34,10 @@
 #include "lib/base/log.h"
 #include "lib/base/prng.h"
 #include "lib/base/str.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 struct io;
 struct io_fs;
@@ -48,28 +52,32 @@ struct store_stream;
 
 typedef uint64_t store_object_id; /* unique in the directory, never reused, never 0 */
 
-/* ---- the directory ---------------------------------------------------------------------------- */
+/* ---- the directory --------------------------------------------------------------------------- */
 
 struct store_dir_options {
     struct io_fs *fs;
-    const char *path;         /* created when missing */
+    const char *path; /* created when missing */
     struct log *log;
-    unsigned workers;         /* how many struct store will be opened */
-    uint64_t pool_bytes;      /* prewritten files kept ready; 0 = none (fallocate instead) */
-    uint64_t log_file_bytes;  /* size of one commit log file; default 64 MiB */
-    uint64_t segment_bytes_min, segment_bytes_max; /* default 16 MiB and 256 MiB: grows with the stream */
+    unsigned workers;        /* how many struct store will be opened */
+    uint64_t pool_bytes;     /* prewritten files kept ready; 0 = none (fallocate instead) */
+    uint64_t log_file_bytes; /* size of one commit log file; default 64 MiB */
+    uint64_t segment_bytes_min, segment_bytes_max; /* default 16 MiB and 256 MiB: grows with the
+                                                      stream */
     /* Which worker gets a recovered stream (and the objects below it). */
     unsigned (*place)(void *ctx, store_object_id stream, struct str name);
     void *ctx;
     uint64_t seed; /* salts and UUIDs come from here in simulation; 0 = from the system */
 };
 
-/* Creates or recovers: takes the lock (LOCK names the owning pid), reads the commit logs, writes back what they
- * hold, scans the active segments, cuts torn tails (logged with their bytes), quarantines what is damaged, and
- * writes one fresh log per worker. Blocking; start-up only. On failure `why` says it in one line
+/* Creates or recovers: takes the lock (LOCK names the owning pid), reads the commit logs, writes
+ * back what they hold, scans the active segments, cuts torn tails (logged with their bytes),
+ * quarantines what is damaged, and writes one fresh log per worker. Blocking; start-up only. On
+ * failure `why` says it in one line
  * ("data/LOCK: in use by process 4711"). Recovering twice gives the same bytes. */
-enum err store_dir_open(const struct store_dir_options *options, struct store_dir **out, char why[256]);
-/* All stores are closed. A clean close seals nothing but marks the logs, so that the next open scans less. */
+enum err store_dir_open(const struct store_dir_options *options, struct store_dir **out,
+                        char why[256]);
+/* All stores are closed. A clean close seals nothing but marks the logs, so that the next open
+ * scans less. */
 void store_dir_close(struct store_dir *dir);
 const char *store_dir_path(const struct store_dir *dir);
 void store_dir_uuid(const struct store_dir *dir, uint8_t out[16]);
@@ -82,26 +90,30 @@ struct store_recovery {
 };
 const struct store_recovery *store_dir_recovery(const struct store_dir *dir);
 
-/* ---- a worker's store -------------------------------------------------------------------------- */
+/* ---- a worker's store ------------------------------------------------------------------------ */
 
 struct store_options {
     struct io *io;
     struct chunk_pool *chunks;
     struct log *log;
-    size_t cache_bytes;    /* batches kept in memory after they are durable; default 256 MiB */
-    size_t staging_bytes;  /* appended but not durable, over all streams; beyond, store_append says ERR_LIMIT */
-    uint64_t ride_ns;      /* how long a delta that nobody waits for may wait for a commit; default 100 ms */
+    size_t cache_bytes;   /* batches kept in memory after they are durable; default 256 MiB */
+    size_t staging_bytes; /* appended but not durable, over all streams; beyond, store_append says
+                             ERR_LIMIT */
+    uint64_t ride_ns; /* how long a delta that nobody waits for may wait for a commit; default 100
+                         ms */
 };
 
-/* Opens the part of the directory that was placed on this worker. `io` must be polled by the same thread. */
+/* Opens the part of the directory that was placed on this worker. `io` must be polled by the same
+ * thread. */
 enum err store_open(struct store_dir *dir, unsigned worker, const struct store_options *options,
                     struct store **out);
 /* Asynchronous: no more appends; commits what is pending, then calls closed. */
 void store_close(struct store *st, void (*closed)(void *ctx), void *ctx);
 
-/* The loop's "start commits" stage: begins whatever commits are due (at most two in flight per stream and for
- * the log), advances sliced work (trims, index loads) by at most 200 us, applies deferred callbacks. Call once per
- * iteration; returns true when it wants another iteration soon. */
+/* The loop's "start commits" stage: begins whatever commits are due (at most two in flight per
+ * stream and for the log), advances sliced work (trims, index loads) by at most 200 us, applies
+ * deferred callbacks. Call once per iteration; returns true when it wants another iteration soon.
+ */
 bool store_step(struct store *st);
 
 struct store_stats {
@@ -112,7 +124,7 @@ struct store_stats {
 };
 void store_stats(const struct store *st, struct store_stats *out);
 
-/* ---- requests ---------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 /* Something that completes when it is durable. The owner embeds it; done may free it. */
 struct store_req {
@@ -121,7 +133,7 @@ struct store_req {
     uint64_t count; /* result of removals: messages removed */
 };
 
-/* ---- objects ----------------------------------------------------------------------------------- */
+/* ---- objects --------------------------------------------------------------------------------- */
 
 /* The store's own kinds are below 16. */
 enum { STORE_KIND_STREAM = 1, STORE_KIND_USER = 16 };
@@ -134,29 +146,32 @@ struct store_object_view {
     unsigned ndeltas;
 };
 
-/* How the store asks for a fresh full record, when deltas outgrow it or a log file is to be freed. Appends the
- * object's current state (which includes every delta given so far). */
+/* How the store asks for a fresh full record, when deltas outgrow it or a log file is to be freed.
+ * Appends the object's current state (which includes every delta given so far). */
 typedef void (*store_render_fn)(void *ctx, store_object_id id, struct buf *out);
 
-/* Calls each for the recovered objects of this worker, parents before children; once, right after store_open.
- * The views live until store_recovered_done. Each must be claimed by store_object_attach (and streams by
- * store_stream_attach) or deleted; what is neither is kept as it is. */
-void store_recovered_each(struct store *st, void (*each)(void *ctx, const struct store_object_view *v),
-                          void *ctx);
+/* Calls each for the recovered objects of this worker, parents before children; once, right after
+ * store_open. The views live until store_recovered_done. Each must be claimed by
+ * store_object_attach (and streams by store_stream_attach) or deleted; what is neither is kept as
+ * it is. */
+void store_recovered_each(struct store *st,
+                          void (*each)(void *ctx, const struct store_object_view *v), void *ctx);
 void store_recovered_done(struct store *st);
 void store_object_attach(struct store *st, store_object_id id, store_render_fn render, void *ctx);
 
-/* A new object; the id is usable at once, req (may be NULL) completes when it is durable. parent 0 = none;
- * deleting a parent deletes its children. */
-store_object_id store_object_create(struct store *st, unsigned kind, store_object_id parent, struct str full,
-                                    store_render_fn render, void *ctx, struct store_req *req);
+/* A new object; the id is usable at once, req (may be NULL) completes when it is durable. parent 0
+ * = none; deleting a parent deletes its children. */
+store_object_id store_object_create(struct store *st, unsigned kind, store_object_id parent,
+                                    struct str full, store_render_fn render, void *ctx,
+                                    struct store_req *req);
 /* Replaces the whole record. */
 void store_object_put(struct store *st, store_object_id id, struct str full, struct store_req *req);
 /* Adds a delta. With req NULL it rides with the next commit, at the latest after ride_ns. */
-void store_object_delta(struct store *st, store_object_id id, struct str delta, struct store_req *req);
+void store_object_delta(struct store *st, store_object_id id, struct str delta,
+                        struct store_req *req);
 void store_object_delete(struct store *st, store_object_id id, struct store_req *req);
 
-/* ---- streams ----------------------------------------------------------------------------------- */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 enum store_level { STORE_DURABLE, STORE_ASYNC, STORE_MEMORY };
 
@@ -169,10 +184,10 @@ struct store_limits {
 };
 
 struct store_stream_options {
-    struct str name;     /* for logs and the inspector; not unique here */
-    struct str config;   /* the owner's blob, kept in the stream object's full record */
+    struct str name;   /* for logs and the inspector; not unique here */
+    struct str config; /* the owner's blob, kept in the stream object's full record */
     enum store_level level;
-    uint64_t first_seq;  /* 0 and 1 = start at 1 */
+    uint64_t first_seq; /* 0 and 1 = start at 1 */
     struct store_limits limits;
 };
 
@@ -183,75 +198,84 @@ enum store_reason { STORE_BY_LIMIT, STORE_BY_AGE, STORE_BY_REQUEST, STORE_BY_PUR
 struct store_stream_ops {
     /* A commit has begun: it carries all messages up to last_seq that were not in earlier ones. */
     void (*commit_begun)(void *ctx, uint64_t last_seq);
-    /* [first_seq, last_seq] are durable, indexed and visible. Called in order, before any removal they cause. */
+    /* [first_seq, last_seq] are durable, indexed and visible. Called in order, before any removal
+     * they cause. */
     void (*committed)(void *ctx, uint64_t first_seq, uint64_t last_seq);
     /* Messages are gone: those of [first_seq, last_seq] that still existed: msgs of them. */
     void (*removed)(void *ctx, uint64_t first_seq, uint64_t last_seq, uint64_t msgs,
                     enum store_reason reason);
-    /* The stream is FAILED: nothing that was not committed will be. why is constant text or lives as the stream. */
+    /* The stream is FAILED: nothing that was not committed will be. why is constant text or lives
+     * as the stream. */
     void (*failed)(void *ctx, enum err err, const char *why);
     /* The owner's configuration blob, for a fresh full record. */
     void (*render_config)(void *ctx, struct buf *out);
 };
 
-/* The stream exists when req completes (its object and its first segment header are durable). Appends are
- * accepted at once. ERR_NO_SPACE when no file can be allocated. */
+/* The stream exists when req completes (its object and its first segment header are durable).
+ * Appends are accepted at once. ERR_NO_SPACE when no file can be allocated. */
 enum err store_stream_create(struct store *st, const struct store_stream_options *options,
-                             const struct store_stream_ops *ops, void *ctx, struct store_stream **out,
-                             struct store_req *req);
+                             const struct store_stream_ops *ops, void *ctx,
+                             struct store_stream **out, struct store_req *req);
 /* A recovered stream by its object id; *config lives until store_recovered_done. */
-enum err store_stream_attach(struct store *st, store_object_id id, const struct store_stream_ops *ops, void *ctx,
+enum err store_stream_attach(struct store *st, store_object_id id,
+                             const struct store_stream_ops *ops, void *ctx,
                              struct store_stream **out, struct str *config);
 store_object_id store_stream_id(const struct store_stream *s);
-/* Gives the callbacks another ctx: for an owner that is made after it has read the recovered configuration. */
+/* Gives the callbacks another ctx: for an owner that is made after it has read the recovered
+ * configuration. */
 void store_stream_set_ctx(struct store_stream *s, void *ctx);
 /* Changes limits and the blob durably; what is now over a limit goes, in slices. */
-void store_stream_update(struct store_stream *s, const struct store_limits *limits, struct str config,
-                         struct store_req *req);
-/* The stream, its messages and the objects below it go; readers end. s is invalid after the call. */
+void store_stream_update(struct store_stream *s, const struct store_limits *limits,
+                         struct str config, struct store_req *req);
+/* The stream, its messages and the objects below it go; readers end. s is invalid after the call.
+ */
 void store_stream_delete(struct store_stream *s, struct store_req *req);
 
 struct store_state {
-    uint64_t msgs, bytes;        /* bytes: the peer's formula, see store_msg_bytes */
+    uint64_t msgs, bytes;         /* bytes: the peer's formula, see store_msg_bytes */
     uint64_t first_seq, last_seq; /* empty: first_seq = last_seq + 1 */
-    int64_t first_ts, last_ts;   /* unix ns; 0 when there never was one */
+    int64_t first_ts, last_ts;    /* unix ns; 0 when there never was one */
     uint64_t num_subjects;
-    uint64_t num_deleted;        /* interior */
+    uint64_t num_deleted;           /* interior */
     uint64_t lost_msgs, lost_bytes; /* to damage, since the stream was created */
     bool failed;
 };
 void store_stream_state(struct store_stream *s, struct store_state *out);
 /* With what is assigned but not durable yet. */
-void store_stream_state_assigned(struct store_stream *s, uint64_t *last_seq, uint64_t *msgs, uint64_t *bytes);
+void store_stream_state_assigned(struct store_stream *s, uint64_t *last_seq, uint64_t *msgs,
+                                 uint64_t *bytes);
 
-/* What a message counts for in state.bytes, max_bytes and account usage: the peer's file formula (22 bytes of
- * record header, 8 of hash, 4 more when it has headers) for files and its memory formula for memory. */
+/* What a message counts for in state.bytes, max_bytes and account usage: the peer's file formula
+ * (22 bytes of record header, 8 of hash, 4 more when it has headers) for files and its memory
+ * formula for memory. */
 uint64_t store_msg_bytes(enum store_level level, size_t subject, size_t header, size_t payload);
 
 /* Interior deleted sequences, at most max of them, as ranges: each(ctx, first, last). */
 void store_stream_deleted(struct store_stream *s, uint64_t max,
                           void (*each)(void *ctx, uint64_t first, uint64_t last), void *ctx);
 
-/* ---- append ------------------------------------------------------------------------------------ */
+/* ---- append ---------------------------------------------------------------------------------- */
 
-enum { STORE_MSG_HAS_ID = 1 }; /* hint: the header has a Nats-Msg-Id; recovery of the window skips batches without */
+enum {
+    STORE_MSG_HAS_ID = 1
+}; /* hint: the header has a Nats-Msg-Id; recovery of the window skips batches without */
 
 struct store_append {
     struct str subject; /* valid and literal */
     struct str header;  /* whole block or empty */
     struct str payload;
-    int64_t ts;         /* unix ns, not before the last message's */
+    int64_t ts; /* unix ns, not before the last message's */
     unsigned flags;
 };
 
-/* Copies the message into the open batch and assigns the next sequence. ERR_OK; ERR_FAILED; ERR_NO_SPACE (no
- * file can be allocated now; a timer retries); ERR_LIMIT (staging is full); ERR_TOO_LARGE. On error nothing
- * has changed. The hot path: no allocation, 30 to 40 ns. */
+/* Copies the message into the open batch and assigns the next sequence. ERR_OK; ERR_FAILED;
+ * ERR_NO_SPACE (no file can be allocated now; a timer retries); ERR_LIMIT (staging is full);
+ * ERR_TOO_LARGE. On error nothing has changed. The hot path: no allocation, 30 to 40 ns. */
 enum err store_append(struct store_stream *s, const struct store_append *m, uint64_t *seq);
 /* Uses up `n` sequences without messages, as interest streams without interest do. */
 enum err store_skip(struct store_stream *s, uint64_t n, uint64_t *last_seq);
 
-/* ---- subjects ---------------------------------------------------------------------------------- */
+/* ---- subjects -------------------------------------------------------------------------------- */
 
 struct store_subject {
     struct str subject; /* lives until the next call that changes the stream */
@@ -261,20 +285,22 @@ struct store_subject {
 bool store_subject_get(struct store_stream *s, struct str subject, struct store_subject *out);
 /* Last sequence and number of messages with what is assigned; 0 when none. */
 uint64_t store_subject_last_assigned(struct store_stream *s, struct str subject, uint64_t *msgs);
-/* All subjects that match the filter (">" or empty = all), in byte order; each may return false to stop. */
+/* All subjects that match the filter (">" or empty = all), in byte order; each may return false to
+ * stop. */
 void store_subjects_each(struct store_stream *s, struct str filter,
                          bool (*each)(void *ctx, const struct store_subject *sub), void *ctx);
-/* Largest last sequence of the subjects matching the filter, at or below max_seq when that is not 0; 0 = none. */
+/* Largest last sequence of the subjects matching the filter, at or below max_seq when that is not
+ * 0; 0 = none. */
 uint64_t store_subject_last_match(struct store_stream *s, struct str filter);
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 struct store_msg {
     uint64_t seq;
     int64_t ts;
     struct str subject, header, payload;
-    /* header and payload (with its CRLF behind it) lie in this chunk; chunk_get it to keep them. The views alone
-     * live until the next call on the same reader or the end of the callback. */
+    /* header and payload (with its CRLF behind it) lie in this chunk; chunk_get it to keep them.
+     * The views alone live until the next call on the same reader or the end of the callback. */
     struct chunk *chunk;
 };
 
@@ -282,7 +308,8 @@ enum store_read {
     STORE_READ_MSG,  /* *out is filled; the reader stands behind it */
     STORE_READ_END,  /* nothing more up to the durable frontier */
     STORE_READ_WAIT, /* must be fetched from disk; ready() will be called, then ask again */
-    STORE_READ_GONE, /* store_reader_get: this sequence does not exist (removed, lost, never there) */
+    STORE_READ_GONE, /* store_reader_get: this sequence does not exist (removed, lost, never there)
+                      */
 };
 
 struct store_batch;
@@ -306,37 +333,41 @@ struct store_reader {
 };
 
 /* filters (patterns) must outlive the reader; none = all messages. Starts at seq. */
-void store_reader_init(struct store_reader *r, struct store_stream *s, uint64_t seq, const struct str *filters,
-                       unsigned nfilters, void (*ready)(struct store_reader *), void *ctx);
+void store_reader_init(struct store_reader *r, struct store_stream *s, uint64_t seq,
+                       const struct str *filters, unsigned nfilters,
+                       void (*ready)(struct store_reader *), void *ctx);
 void store_reader_deinit(struct store_reader *r);
 void store_reader_seek(struct store_reader *r, uint64_t seq);
-/* The next message at or after r->seq that matches; a run of them costs about 10 ns each from memory. */
+/* The next message at or after r->seq that matches; a run of them costs about 10 ns each from
+ * memory. */
 enum store_read store_reader_next(struct store_reader *r, struct store_msg *out);
 /* Exactly this sequence, whatever the filters; does not move the reader. MSG, WAIT or GONE. */
 enum store_read store_reader_get(struct store_reader *r, uint64_t seq, struct store_msg *out);
 
-/* Messages from seq to the durable end that match; ERR_AGAIN when that needs the disk: then done is called with
- * the number in req->count. */
-enum err store_count(struct store_stream *s, uint64_t seq, const struct str *filters, unsigned nfilters,
-                     uint64_t *count, struct store_req *req);
-/* First sequence with a timestamp >= ts; last + 1 when there is none. Answers as store_count does. */
+/* Messages from seq to the durable end that match; ERR_AGAIN when that needs the disk: then done is
+ * called with the number in req->count. */
+enum err store_count(struct store_stream *s, uint64_t seq, const struct str *filters,
+                     unsigned nfilters, uint64_t *count, struct store_req *req);
+/* First sequence with a timestamp >= ts; last + 1 when there is none. Answers as store_count does.
+ */
 enum err store_seq_at(struct store_stream *s, int64_t ts, uint64_t *seq, struct store_req *req);
 
-/* ---- removal ----------------------------------------------------------------------------------- */
+/* ---- removal --------------------------------------------------------------------------------- */
 
-/* Removes one message: ERR_OK and req completes when that is durable; ERR_NOT_FOUND. Readers do not see it any
- * more at once. erase: its bytes are overwritten too. req may be NULL (it then rides). */
+/* Removes one message: ERR_OK and req completes when that is durable; ERR_NOT_FOUND. Readers do not
+ * see it any more at once. erase: its bytes are overwritten too. req may be NULL (it then rides).
+ */
 enum err store_remove(struct store_stream *s, uint64_t seq, bool erase, struct store_req *req);
 
 struct store_purge {
-    struct str filter; /* empty = all subjects */
+    struct str filter;   /* empty = all subjects */
     uint64_t before_seq; /* only messages below it; 0 = no bound */
     uint64_t keep;       /* leave this many of the last; 0 = none */
 };
 /* In slices; req->count = messages removed. */
 void store_purge(struct store_stream *s, const struct store_purge *p, struct store_req *req);
 
-/* ---- proof ------------------------------------------------------------------------------------- */
+/* ---- proof ----------------------------------------------------------------------------------- */
 
 /* Whole-object validation: indexes against batches, frontiers, counters, lists. */
 void store_check(struct store *st);

@@ -1,9 +1,9 @@
 /* auth.c - one user or one token, compared in constant time over hashes of equal length. */
 #include "server/auth/auth.h"
 
-#include <sodium.h>
-
 #include "server/config/options.h"
+
+#include <sodium.h>
 
 bool auth_required(const struct options *options)
 {

@@ -1,15 +1,16 @@
 /*
- * auth.h - is this client who it says it is? A verdict from what CONNECT carries and the options; pure.
+ * auth.h - is this client who it says it is? A verdict from what CONNECT carries and the options;
+ * pure.
  *
- * Today there is one account and at most one user or one token. Secrets are compared in constant time; a missing secret costs the
- * same time as a wrong one.
+ * Today there is one account and at most one user or one token. Secrets are compared in constant
+ * time; a missing secret costs the same time as a wrong one.
  */
 #ifndef AUTH_AUTH_H
 #define AUTH_AUTH_H
 
-#include <stdbool.h>
-
 #include "lib/base/str.h"
+
+#include <stdbool.h>
 
 struct options;
 

@@ -1,16 +1,12 @@
 /*
  * cmdline.c - flags by a table (feature map C1).
  *
- * Two passes: the first finds -c (the configuration file is applied before any other flag), the second applies all flags in their order.
- * Go's rules: one or two dashes, "-f=v" or "-f v", booleans alone or "=true|false", "--" ends the flags, bare words "version" and
- * "help". A wrong flag prints its line to stderr and the usage to stdout, and leaves with 0, as the peer does.
+ * Two passes: the first finds -c (the configuration file is applied before any other flag), the
+ * second applies all flags in their order. Go's rules: one or two dashes, "-f=v" or "-f v",
+ * booleans alone or "=true|false", "--" ends the flags, bare words "version" and "help". A wrong
+ * flag prints its line to stderr and the usage to stdout, and leaves with 0, as the peer does.
  */
 #include "server/config/cmdline.h"
-
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "lib/base/assert.h"
 #include "lib/base/fmt.h"
@@ -18,7 +14,23 @@
 #include "lib/base/str.h"
 #include "server/config/config_file.h"
 
-enum action { SET_TEXT, SET_INT, SET_UNSIGNED, SET_SIZE, SET_FLAG, SET_BOTH_TRACES, CONFIG, CHECK, VERSION, HELP };
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum action {
+    SET_TEXT,
+    SET_INT,
+    SET_UNSIGNED,
+    SET_SIZE,
+    SET_FLAG,
+    SET_BOTH_TRACES,
+    CONFIG,
+    CHECK,
+    VERSION,
+    HELP
+};
 
 struct flag {
     const char *name;
@@ -34,7 +46,8 @@ static const struct flag flags[] = {
     {"a", SET_TEXT, AT(host), "host", "Bind to this address (default 0.0.0.0)"},
     {"addr", SET_TEXT, AT(host), "host", NULL},
     {"net", SET_TEXT, AT(host), "host", NULL},
-    {"p", SET_INT, AT(port), "port", "Listen for clients on this port (default 4222; -1 = any free one)"},
+    {"p", SET_INT, AT(port), "port",
+     "Listen for clients on this port (default 4222; -1 = any free one)"},
     {"port", SET_INT, AT(port), "port", NULL},
     {"n", SET_TEXT, AT(server_name), "name", "Name of this server (default: its id)"},
     {"name", SET_TEXT, AT(server_name), "name", NULL},
@@ -46,14 +59,17 @@ static const struct flag flags[] = {
     {"c", CONFIG, 0, "file", "Configuration file; the other flags win over it"},
     {"config", CONFIG, 0, "file", NULL},
     {"t", CHECK, 0, NULL, "Check the configuration file and exit"},
-    {"client_advertise", SET_TEXT, AT(client_advertise), "host:port", "Address that clients are told"},
-    {"ports_file_dir", SET_TEXT, AT(ports_file_dir), "dir", "Write a file with all ports into this directory"},
+    {"client_advertise", SET_TEXT, AT(client_advertise), "host:port",
+     "Address that clients are told"},
+    {"ports_file_dir", SET_TEXT, AT(ports_file_dir), "dir",
+     "Write a file with all ports into this directory"},
     {"l", SET_TEXT, AT(log_file), "file", "Log to this file (default: stderr)"},
     {"log", SET_TEXT, AT(log_file), "file", NULL},
     {"T", SET_FLAG, AT(logtime), NULL, "Time stamps in the log (default true)"},
     {"logtime", SET_FLAG, AT(logtime), NULL, NULL},
     {"logtime_utc", SET_FLAG, AT(logtime_utc), NULL, "Time stamps in UTC"},
-    {"log_size_limit", SET_SIZE, AT(log_size_limit), "bytes", "Begin a new log file above this size"},
+    {"log_size_limit", SET_SIZE, AT(log_size_limit), "bytes",
+     "Begin a new log file above this size"},
     {"D", SET_FLAG, AT(debug), NULL, "Log debug messages"},
     {"debug", SET_FLAG, AT(debug), NULL, NULL},
     {"V", SET_FLAG, AT(trace), NULL, "Log the raw protocol"},
@@ -61,7 +77,8 @@ static const struct flag flags[] = {
     {"DV", SET_BOTH_TRACES, 0, NULL, "Both -D and -V"},
     {"VV", SET_FLAG, AT(trace), NULL, "Log the raw protocol, of the system account too"},
     {"DVV", SET_BOTH_TRACES, 0, NULL, "Both -D and -VV"},
-    {"max_traced_msg_len", SET_INT, AT(max_traced_msg_len), "bytes", "Longest payload in a trace line"},
+    {"max_traced_msg_len", SET_INT, AT(max_traced_msg_len), "bytes",
+     "Longest payload in a trace line"},
     {"js", SET_FLAG, AT(jetstream), NULL, "Turn JetStream on"},
     {"jetstream", SET_FLAG, AT(jetstream), NULL, NULL},
     {"sd", SET_TEXT, AT(store_dir), "dir", "Directory for streams"},
@@ -71,9 +88,12 @@ static const struct flag flags[] = {
     {"auth", SET_TEXT, AT(token), "token", "Token that clients must give"},
     {"workers", SET_UNSIGNED, AT(workers), "n", "Worker threads (default: cores - 1, at least 1)"},
     {"io", SET_TEXT, AT(io_backend), "backend", "I/O backend: uring, event or auto (default auto)"},
-    {"pool", SET_SIZE, AT(pool_bytes), "bytes", "Prewritten store files kept ready (default 512 MiB)"},
-    {"cache", SET_SIZE, AT(cache_bytes), "bytes", "Messages kept in memory for readers (default 64 MiB)"},
-    {"congestion", SET_TEXT, AT(congestion), "name", "TCP congestion control of connections, as cubic"},
+    {"pool", SET_SIZE, AT(pool_bytes), "bytes",
+     "Prewritten store files kept ready (default 512 MiB)"},
+    {"cache", SET_SIZE, AT(cache_bytes), "bytes",
+     "Messages kept in memory for readers (default 64 MiB)"},
+    {"congestion", SET_TEXT, AT(congestion), "name",
+     "TCP congestion control of connections, as cubic"},
     {"v", VERSION, 0, NULL, "Print the version and exit"},
     {"version", VERSION, 0, NULL, NULL},
     {"h", HELP, 0, NULL, "Print this text and exit"},
@@ -91,7 +111,7 @@ struct parser {
     enum { GO_ON, SAID_ALL, FAILED } end;
 };
 
-/* ---- texts ------------------------------------------------------------------------------------ */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
 static void usage(FILE *out, const char *program)
 {
@@ -122,7 +142,7 @@ __attribute__((format(printf, 2, 3))) static void fail(struct parser *p, const c
     p->end = SAID_ALL;
 }
 
-/* ---- values ----------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static bool parse_bool(const char *text, bool *out)
 {
@@ -147,8 +167,8 @@ static void set_number(struct parser *p, const struct flag *f, const char *text)
     char *at = (char *) p->options + f->offset;
     int64_t v;
 
-    if (!str_to_i64(str_of(text), &v) || (f->action != SET_INT && v < 0) || v > INT32_MAX * 4096ll ||
-        (f->action != SET_SIZE && v > INT32_MAX)) {
+    if (!str_to_i64(str_of(text), &v) || (f->action != SET_INT && v < 0) ||
+        v > INT32_MAX * 4096ll || (f->action != SET_SIZE && v > INT32_MAX)) {
         fail(p, "invalid value \"%s\" for flag -%s: parse error", text, f->name);
         return;
     }
@@ -208,7 +228,7 @@ static void apply(struct parser *p, const struct flag *f, const char *value)
     }
 }
 
-/* ---- passes ----------------------------------------------------------------------------------- */
+/* ---- passes ---------------------------------------------------------------------------------- */
 
 static const struct flag *find(struct str name)
 {
@@ -292,7 +312,9 @@ static void use_config(struct parser *p)
     struct buf err = {0};
 
     if (p->check && p->config == NULL) {
-        fprintf(stderr, "%s: must specify [-c, --config] option to check configuration file syntax\n", p->program);
+        fprintf(stderr,
+                "%s: must specify [-c, --config] option to check configuration file syntax\n",
+                p->program);
         p->end = FAILED;
         return;
     }

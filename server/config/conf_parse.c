@@ -3,14 +3,14 @@
  */
 #include "server/config/conf_parse.h"
 
+#include "lib/base/assert.h"
+#include "lib/base/fmt.h"
+#include "lib/base/mem.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-#include "lib/base/assert.h"
-#include "lib/base/fmt.h"
-#include "lib/base/mem.h"
 
 #define DEPTH_MAX 64u
 #define INCLUDES_MAX 16u
@@ -33,7 +33,7 @@ struct parser {
     unsigned depth, includes;
 };
 
-/* ---- errors and values ------------------------------------------------------------------------ */
+/* ---- errors and values ----------------------------------------------------------------------- */
 
 static bool fail_at(struct parser *p, unsigned line, unsigned column, const char *text)
 {
@@ -112,7 +112,7 @@ const struct conf_value *conf_get(const struct conf_value *map, const char *key)
     return NULL;
 }
 
-/* ---- characters ------------------------------------------------------------------------------- */
+/* ---- characters ------------------------------------------------------------------------------ */
 
 static int peek(const struct parser *p)
 {
@@ -174,7 +174,7 @@ static int hex_digit(int c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* ---- texts ------------------------------------------------------------------------------------ */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
 static bool escape(struct parser *p, struct buf *out)
 {
@@ -238,8 +238,8 @@ static bool block(struct parser *p, struct buf *out)
         int c = peek(p);
         if (c < 0)
             return fail_at(p, line, start, "Unexpected end of a block text");
-        if (c == ')' && (out->n == 0 || strspn(out->p + (out->n - (p->at - p->line_start)), " \t") >=
-                                            p->at - p->line_start)) {
+        if (c == ')' && (out->n == 0 || strspn(out->p + (out->n - (p->at - p->line_start)),
+                                               " \t") >= p->at - p->line_start)) {
             take(p);
             return true;
         }
@@ -252,7 +252,7 @@ static bool ends_bare(int c)
     return c < 0 || strchr(" \t\r\n,;]}", c) != NULL || c == '#';
 }
 
-/* ---- bare words ------------------------------------------------------------------------------- */
+/* ---- bare words ------------------------------------------------------------------------------ */
 
 static bool word_bool(struct str s, int64_t *out)
 {
@@ -338,7 +338,7 @@ static void classify(struct conf_value *v, struct str s)
         v->kind = CONF_TEXT;
 }
 
-/* ---- variables -------------------------------------------------------------------------------- */
+/* ---- variables ------------------------------------------------------------------------------- */
 
 static struct conf_value *variable(struct parser *p, struct str name, const struct scope *scope,
                                    unsigned line, unsigned start)
@@ -356,7 +356,8 @@ static struct conf_value *variable(struct parser *p, struct str name, const stru
     text = p->source->environment(p->source->ctx, key);
     if (text == NULL) {
         char where[320];
-        snprintf(where, sizeof(where), "variable reference for '%s' on line %u can not be found", key, line);
+        snprintf(where, sizeof(where), "variable reference for '%s' on line %u can not be found",
+                 key, line);
         fail_at(p, line, start, where);
         return NULL;
     }
@@ -365,7 +366,7 @@ static struct conf_value *variable(struct parser *p, struct str name, const stru
     return v;
 }
 
-/* ---- values ----------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static bool parse_map(struct parser *p, struct conf_value *map, const struct scope *outer, int end);
 
@@ -462,7 +463,7 @@ static struct conf_value *parse_value(struct parser *p, const struct scope *scop
     }
 }
 
-/* ---- keys and includes ------------------------------------------------------------------------ */
+/* ---- keys and includes ----------------------------------------------------------------------- */
 
 static bool parse_key(struct parser *p, struct buf *out, bool *bare)
 {
@@ -481,7 +482,8 @@ static bool parse_key(struct parser *p, struct buf *out, bool *bare)
     return true;
 }
 
-static bool parse_file(struct parser *p, const char *path, struct conf_value *map, const struct scope *outer);
+static bool parse_file(struct parser *p, const char *path, struct conf_value *map,
+                       const struct scope *outer);
 
 static bool include(struct parser *p, struct conf_value *map, const struct scope *scope)
 {
@@ -568,7 +570,8 @@ static bool parse_document(struct parser *p, struct conf_value *map, const struc
     return peek(p) < 0 || fail(p, "Unexpected text behind the closing brace");
 }
 
-static bool parse_file(struct parser *p, const char *path, struct conf_value *map, const struct scope *outer)
+static bool parse_file(struct parser *p, const char *path, struct conf_value *map,
+                       const struct scope *outer)
 {
     struct buf text = {0};
     struct buf why = {0};
@@ -598,7 +601,8 @@ static bool parse_file(struct parser *p, const char *path, struct conf_value *ma
     return ok;
 }
 
-bool conf_parse(const struct conf_source *source, const char *path, struct conf_tree *out, struct buf *err)
+bool conf_parse(const struct conf_source *source, const char *path, struct conf_tree *out,
+                struct buf *err)
 {
     struct parser p = {.source = source, .tree = out, .err = err};
 

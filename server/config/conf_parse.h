@@ -1,25 +1,28 @@
 /*
- * conf_parse.h - the configuration grammar (feature map C2): text to a tree of values. Pure: files come through a callback.
+ * conf_parse.h - the configuration grammar (feature map C2): text to a tree of values. Pure: files
+ * come through a callback.
  *
- *     document  = { key [ ":" | "=" ] value (newline | "," | ";") } ; comments with # and // to the end of the line
- *     value     = { document } | [ values ] | 'text' | "text" with \x41 \t \n \r \" \\ | ( block ) on lines of its own | bare word
- *     bare word = bool (true yes on, false no off) | integer with k kb ki kib m g t p e | float | date-time | $variable | text
- *     include 'file'   at any level, relative to the including file
+ *     document  = { key [ ":" | "=" ] value (newline | "," | ";") } ; comments with # and // to the
+ * end of the line value     = { document } | [ values ] | 'text' | "text" with \x41 \t \n \r \"
+ * \\ | ( block ) on lines of its own | bare word bare word = bool (true yes on, false no off) |
+ * integer with k kb ki kib m g t p e | float | date-time | $variable | text include 'file'   at any
+ * level, relative to the including file
  *
- * JSON is a subset. Keys keep their case; looking up ignores it. A variable is looked for outward through the enclosing maps (keys
- * defined before), then in the environment, whose text is parsed as a value.
+ * JSON is a subset. Keys keep their case; looking up ignores it. A variable is looked for outward
+ * through the enclosing maps (keys defined before), then in the environment, whose text is parsed
+ * as a value.
  *
  * Errors are "file:line:col: text". Limits: 64 levels, 16 nested includes, 16 MiB of text.
  */
 #ifndef CONFIG_CONF_PARSE_H
 #define CONFIG_CONF_PARSE_H
 
+#include "lib/base/buf.h"
+#include "lib/base/str.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "lib/base/buf.h"
-#include "lib/base/str.h"
 
 enum conf_kind { CONF_TEXT, CONF_INT, CONF_FLOAT, CONF_BOOL, CONF_TIME, CONF_LIST, CONF_MAP };
 
@@ -27,12 +30,12 @@ struct conf_value {
     enum conf_kind kind;
     const char *file; /* owned by the tree's root */
     unsigned line, col;
-    char *text;       /* CONF_TEXT; else the source text of a scalar */
-    int64_t integer;  /* CONF_INT; CONF_BOOL as 0 or 1; CONF_TIME as unix ns */
-    double real;      /* CONF_FLOAT */
+    char *text;      /* CONF_TEXT; else the source text of a scalar */
+    int64_t integer; /* CONF_INT; CONF_BOOL as 0 or 1; CONF_TIME as unix ns */
+    double real;     /* CONF_FLOAT */
     /* CONF_LIST and CONF_MAP */
     struct conf_value **items;
-    char **keys;      /* CONF_MAP; parallel to items */
+    char **keys; /* CONF_MAP; parallel to items */
     size_t n;
 };
 
@@ -51,7 +54,8 @@ struct conf_tree {
 };
 
 /* Parses the file; false with "file:line:col: text" in err. */
-bool conf_parse(const struct conf_source *source, const char *path, struct conf_tree *out, struct buf *err);
+bool conf_parse(const struct conf_source *source, const char *path, struct conf_tree *out,
+                struct buf *err);
 void conf_tree_free(struct conf_tree *tree);
 /* The last value with this key, without case, or NULL. */
 const struct conf_value *conf_get(const struct conf_value *map, const char *key);

@@ -1,10 +1,16 @@
 /*
  * config_file.c - the tree of a configuration file into options, by tables of keys.
  *
- * A key that no table has is an error with its place. Keys of features that this version does not have yet are errors too: a server that
- * ignores half of its configuration is worse than one that does not start.
+ * A key that no table has is an error with its place. Keys of features that this version does not
+ * have yet are errors too: a server that ignores half of its configuration is worse than one that
+ * does not start.
  */
 #include "server/config/config_file.h"
+
+#include "lib/base/assert.h"
+#include "lib/base/fmt.h"
+#include "lib/base/mem.h"
+#include "server/config/conf_parse.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -13,11 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-#include "lib/base/assert.h"
-#include "lib/base/fmt.h"
-#include "lib/base/mem.h"
-#include "server/config/conf_parse.h"
 
 #define FILE_MAX_BYTES (16u << 20)
 #define SECOND 1000000000ll
@@ -43,8 +44,9 @@ static bool fail(struct context *c, const struct conf_value *v, const char *text
     return false;
 }
 
-__attribute__((format(printf, 3, 4))) static bool fail_about(struct context *c, const struct conf_value *v,
-                                                              const char *format, ...)
+__attribute__((format(printf, 3, 4))) static bool fail_about(struct context *c,
+                                                             const struct conf_value *v,
+                                                             const char *format, ...)
 {
     char text[320];
     va_list args;
@@ -55,7 +57,7 @@ __attribute__((format(printf, 3, 4))) static bool fail_about(struct context *c, 
     return fail(c, v, text);
 }
 
-/* ---- single values ---------------------------------------------------------------------------- */
+/* ---- single values --------------------------------------------------------------------------- */
 
 static void keep(char **at, const char *text)
 {
@@ -91,7 +93,8 @@ static bool listen_at(struct context *c, const struct conf_value *v, char **host
     }
     colon = v->kind == CONF_TEXT ? strrchr(v->text, ':') : NULL;
     if (colon == NULL || !str_to_i64(str_of(colon + 1), &n) || n > 65535 || n < -1)
-        return fail_about(c, v, "could not parse address string \"%s\"", v->text != NULL ? v->text : "");
+        return fail_about(c, v, "could not parse address string \"%s\"",
+                          v->text != NULL ? v->text : "");
     *port = (int) n;
     if (colon > v->text) {
         bool bracket = v->text[0] == '[' && colon[-1] == ']';
@@ -150,7 +153,8 @@ static bool apply(struct context *c, const struct conf_value *v, const struct ke
     }
 }
 
-static bool apply_map(struct context *c, const struct conf_value *map, const struct key *keys, size_t n)
+static bool apply_map(struct context *c, const struct conf_value *map, const struct key *keys,
+                      size_t n)
 {
     for (size_t i = 0; i < map->n; i++) {
         size_t k = 0;
@@ -164,14 +168,14 @@ static bool apply_map(struct context *c, const struct conf_value *map, const str
     return true;
 }
 
-/* ---- blocks ----------------------------------------------------------------------------------- */
+/* ---- blocks ---------------------------------------------------------------------------------- */
 
 #define AT(member) offsetof(struct options, member)
 
 static const struct key authorization_keys[] = {
-    {"user", TEXT, AT(user), NULL},         {"username", TEXT, AT(user), NULL},
-    {"pass", TEXT, AT(pass), NULL},         {"password", TEXT, AT(pass), NULL},
-    {"token", TEXT, AT(token), NULL},       {"timeout", DURATION, AT(auth_timeout_ns), NULL},
+    {"user", TEXT, AT(user), NULL},   {"username", TEXT, AT(user), NULL},
+    {"pass", TEXT, AT(pass), NULL},   {"password", TEXT, AT(pass), NULL},
+    {"token", TEXT, AT(token), NULL}, {"timeout", DURATION, AT(auth_timeout_ns), NULL},
 };
 
 static bool authorization(struct context *c, const struct conf_value *v)
@@ -249,8 +253,8 @@ static bool jetstream(struct context *c, const struct conf_value *v)
 }
 
 static const struct key midge_keys[] = {
-    {"workers", U32, AT(workers), NULL},       {"io", TEXT, AT(io_backend), NULL},
-    {"pool", U64, AT(pool_bytes), NULL},       {"cache", U64, AT(cache_bytes), NULL},
+    {"workers", U32, AT(workers), NULL},        {"io", TEXT, AT(io_backend), NULL},
+    {"pool", U64, AT(pool_bytes), NULL},        {"cache", U64, AT(cache_bytes), NULL},
     {"congestion", TEXT, AT(congestion), NULL},
 };
 
@@ -309,7 +313,7 @@ static const struct key top_keys[] = {
     {"midge", BLOCK, 0, midge},
 };
 
-/* ---- files ------------------------------------------------------------------------------------ */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static bool read_file(void *ctx, const char *path, struct buf *out, struct buf *err)
 {
@@ -347,13 +351,15 @@ bool config_file_load(const char *path, struct options *options, struct buf *err
     bool ok;
 
     crypto_hash_sha256_init(&digest);
-    ok = conf_parse(&source, path, &tree, err) && apply_map(&c, tree.root, top_keys, ARRAY_LEN(top_keys));
+    ok = conf_parse(&source, path, &tree, err) &&
+         apply_map(&c, tree.root, top_keys, ARRAY_LEN(top_keys));
     conf_tree_free(&tree);
     if (!ok)
         return false;
     crypto_hash_sha256_final(&digest, sum);
     snprintf(options->config_digest, sizeof(options->config_digest), "sha256:");
-    sodium_bin2hex(options->config_digest + 7, sizeof(options->config_digest) - 7, sum, sizeof(sum));
+    sodium_bin2hex(options->config_digest + 7, sizeof(options->config_digest) - 7, sum,
+                   sizeof(sum));
     keep(&options->config_file, path);
     return true;
 }

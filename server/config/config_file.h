@@ -4,12 +4,13 @@
 #ifndef CONFIG_CONFIG_FILE_H
 #define CONFIG_CONFIG_FILE_H
 
-#include <stdbool.h>
-
 #include "lib/base/buf.h"
 #include "server/config/options.h"
 
-/* Reads, parses and applies the file; blocking. False with "file:line:col: text" in err; options may then be partly changed. */
+#include <stdbool.h>
+
+/* Reads, parses and applies the file; blocking. False with "file:line:col: text" in err; options
+ * may then be partly changed. */
 bool config_file_load(const char *path, struct options *options, struct buf *err);
 
 #endif

@@ -1,9 +1,9 @@
 /* options.c - defaults (feature map A7, C3, C4) and the end of a snapshot. */
 #include "server/config/options.h"
 
-#include <string.h>
-
 #include "lib/base/mem.h"
+
+#include <string.h>
 
 #define SECOND 1000000000ll
 #define KIB 1024u
@@ -33,16 +33,22 @@ void options_init(struct options *o)
     o->js_max_buffered_msgs = 100000;
     o->js_max_buffered_bytes = 128u * MIB;
     o->pool_bytes = 512u * MIB;
-    o->cache_bytes = 64u * MIB; /* more costs page faults (25 % of the CPU while it fills) and helps nobody near the tail */
+    o->cache_bytes = 64u * MIB; /* more costs page faults (25 % of the CPU while it fills) and helps
+                                   nobody near the tail */
 }
 
 void options_free(struct options *o)
 {
     char **texts[] = {
-        &o->host,        &o->client_advertise, &o->http_host,   &o->http_base_path, &o->ports_file_dir,
-        &o->pid_file,    &o->server_name,      &o->log_file,    &o->remote_syslog,  &o->user,
-        &o->pass,        &o->token,            &o->store_dir,   &o->domain,         &o->io_backend,
-        &o->congestion,  &o->config_file,
+        &o->host,           &o->client_advertise,
+        &o->http_host,      &o->http_base_path,
+        &o->ports_file_dir, &o->pid_file,
+        &o->server_name,    &o->log_file,
+        &o->remote_syslog,  &o->user,
+        &o->pass,           &o->token,
+        &o->store_dir,      &o->domain,
+        &o->io_backend,     &o->congestion,
+        &o->config_file,
     };
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {

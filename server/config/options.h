@@ -1,9 +1,10 @@
 /*
  * options.h - everything that can be configured, as one immutable snapshot.
  *
- * Made by options_init (defaults), then the configuration file, then the command line, then options_check. After that
- * nobody changes it; a reload makes a new one. Strings are owned by the snapshot. Sizes in bytes, times in
- * nanoseconds, unless the name says otherwise. Defaults and limits: feature map A7.
+ * Made by options_init (defaults), then the configuration file, then the command line, then
+ * options_check. After that nobody changes it; a reload makes a new one. Strings are owned by the
+ * snapshot. Sizes in bytes, times in nanoseconds, unless the name says otherwise. Defaults and
+ * limits: feature map A7.
  */
 #ifndef CONFIG_OPTIONS_H
 #define CONFIG_OPTIONS_H
@@ -14,33 +15,33 @@
 
 struct options {
     /* listeners */
-    char *host;              /* "0.0.0.0" */
-    int port;                /* 4222; -1 = any */
+    char *host; /* "0.0.0.0" */
+    int port;   /* 4222; -1 = any */
     char *client_advertise;
-    char *http_host;         /* host when NULL */
-    int http_port;           /* 0 = off, -1 = any */
+    char *http_host; /* host when NULL */
+    int http_port;   /* 0 = off, -1 = any */
     char *http_base_path;
     char *ports_file_dir;
     char *pid_file;
 
     /* identity */
-    char *server_name;       /* NULL = the server id */
+    char *server_name; /* NULL = the server id */
 
     /* logging */
-    char *log_file;          /* NULL = stderr */
+    char *log_file; /* NULL = stderr */
     uint64_t log_size_limit;
     unsigned log_max_num;
     bool logtime, logtime_utc, debug, trace, trace_verbose;
     bool syslog;
     char *remote_syslog;
-    int max_traced_msg_len;  /* 0 = whole */
+    int max_traced_msg_len; /* 0 = whole */
 
     /* limits */
-    uint32_t max_control_line;   /* 4096 */
-    uint64_t max_payload;        /* 1 MiB */
-    uint64_t max_pending;        /* 64 MiB */
-    int64_t max_connections;     /* 65536; -1 unlimited */
-    int64_t max_subscriptions;   /* 0 unlimited */
+    uint32_t max_control_line; /* 4096 */
+    uint64_t max_payload;      /* 1 MiB */
+    uint64_t max_pending;      /* 64 MiB */
+    int64_t max_connections;   /* 65536; -1 unlimited */
+    int64_t max_subscriptions; /* 0 unlimited */
     uint32_t max_subscription_tokens;
     uint32_t max_closed_clients; /* 10000 */
     int64_t ping_interval_ns;    /* 2 m */
@@ -53,31 +54,32 @@ struct options {
 
     /* authorization: one user or one token */
     char *user, *pass, *token;
-    int64_t auth_timeout_ns;     /* 2 s */
+    int64_t auth_timeout_ns; /* 2 s */
 
     /* jetstream */
     bool jetstream;
-    char *store_dir;             /* files live in <store_dir>/jetstream */
-    int64_t max_memory_store;    /* -1 = 75 % of memory */
-    int64_t max_file_store;      /* -1 = 75 % of the free disk */
+    char *store_dir;          /* files live in <store_dir>/jetstream */
+    int64_t max_memory_store; /* -1 = 75 % of memory */
+    int64_t max_file_store;   /* -1 = 75 % of the free disk */
     char *domain;
-    bool js_strict;              /* true */
-    int64_t js_max_ack_pending, js_max_request_batch, js_duplicate_window_ns; /* server limits; 0 = none */
-    uint32_t js_request_queue_limit; /* 10000 */
-    uint32_t js_max_buffered_msgs;   /* 100000 */
-    uint64_t js_max_buffered_bytes;  /* 128 MiB */
-    bool sync_interval_set;      /* accepted; does not lower durability: the log says so */
+    bool js_strict;                                                           /* true */
+    int64_t js_max_ack_pending, js_max_request_batch, js_duplicate_window_ns; /* server limits; 0 =
+                                                                                 none */
+    uint32_t js_request_queue_limit;                                          /* 10000 */
+    uint32_t js_max_buffered_msgs;                                            /* 100000 */
+    uint64_t js_max_buffered_bytes;                                           /* 128 MiB */
+    bool sync_interval_set; /* accepted; does not lower durability: the log says so */
 
     /* midge's own */
-    unsigned workers;            /* 0 = cores - 1, at least 1 */
-    char *io_backend;            /* "auto", "uring", "event" */
-    uint64_t pool_bytes;         /* prewritten files */
-    uint64_t cache_bytes;        /* batch cache over all workers */
-    char *congestion;            /* TCP congestion control of accepted sockets; NULL = the system's */
+    unsigned workers;     /* 0 = cores - 1, at least 1 */
+    char *io_backend;     /* "auto", "uring", "event" */
+    uint64_t pool_bytes;  /* prewritten files */
+    uint64_t cache_bytes; /* batch cache over all workers */
+    char *congestion;     /* TCP congestion control of accepted sockets; NULL = the system's */
 
     /* what was parsed */
     char *config_file;
-    char config_digest[80];      /* "sha256:..." */
+    char config_digest[80]; /* "sha256:..." */
     char **command_line_warnings;
 };
 

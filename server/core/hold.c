@@ -62,8 +62,7 @@ uint64_t hold_bytes(const struct hold *h)
     return h->bytes;
 }
 
-/* ---- parts ------------------------------------------------------------------------------------
- */
+/* ---- parts ----------------------------------------------------------------------------------- */
 
 static uint32_t slot_of(const struct hold *h, handle sink)
 {
@@ -130,8 +129,7 @@ static bool add_frame(struct hold *h, handle sink)
     return true;
 }
 
-/* ---- runs -------------------------------------------------------------------------------------
- */
+/* ---- runs ------------------------------------------------------------------------------------ */
 
 static void add_record(struct hold *h, enum run_kind kind, uint32_t worker)
 {
@@ -178,8 +176,7 @@ void hold_add(struct hold *h, struct str to, struct str header, struct str paylo
         add_record(h, RUN_ROUTE, h->r->worker);
 }
 
-/* ---- release ----------------------------------------------------------------------------------
- */
+/* ---- release --------------------------------------------------------------------------------- */
 
 static void route_frame(struct hold *h, const struct nats_op *op)
 {

@@ -92,8 +92,7 @@ void interest_close(struct interest *in)
     mem_free(in);
 }
 
-/* ---- generations ------------------------------------------------------------------------------
- */
+/* ---- generations ----------------------------------------------------------------------------- */
 
 const struct interest_clock *interest_clock(const struct interest *in)
 {
@@ -153,8 +152,7 @@ static void raise_generations(struct interest *in, struct str pattern)
         raise(&in->clock.bucket[hash_text(in, beginning(head, i)) % INTEREST_BUCKETS]);
 }
 
-/* ---- queue names ------------------------------------------------------------------------------
- */
+/* ---- queue names ----------------------------------------------------------------------------- */
 
 static struct queue_name *get_queue(struct interest *in, struct str name)
 {
@@ -185,8 +183,7 @@ static void put_queue(struct interest *in, struct queue_name *q)
     mem_free(q);
 }
 
-/* ---- changes ----------------------------------------------------------------------------------
- */
+/* ---- changes --------------------------------------------------------------------------------- */
 
 static bool within_limits(struct str pattern)
 {
@@ -253,8 +250,7 @@ void interest_remove(struct interest *in, struct interest_sub *sub)
     mem_free(sub);
 }
 
-/* ---- matching ---------------------------------------------------------------------------------
- */
+/* ---- matching -------------------------------------------------------------------------------- */
 
 static void note_hit(void *ctx, struct trie_entry *e)
 {
@@ -412,8 +408,7 @@ void interest_answer_free(struct interest_answer *a)
     *a = (struct interest_answer){0};
 }
 
-/* ---- the whole --------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 void interest_stats(struct interest *in, struct interest_stats *out)
 {

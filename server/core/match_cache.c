@@ -111,8 +111,7 @@ void match_cache_deinit(struct match_cache *c)
     interest_answer_free(&c->answer);
 }
 
-/* ---- the table --------------------------------------------------------------------------------
- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static uint64_t hash_key(const struct match_cache *c, enum match_kind kind, struct str key)
 {
@@ -281,8 +280,7 @@ void match_unpin(struct match_cache *c, struct match *e)
         free_entry(e);
 }
 
-/* ---- entries from answers ---------------------------------------------------------------------
- */
+/* ---- entries from answers -------------------------------------------------------------------- */
 
 struct shape {
     uint32_t nlocal;
@@ -386,8 +384,7 @@ static struct match *from_answer(struct match_cache *c, enum match_kind kind, st
     return e;
 }
 
-/* ---- lookups ----------------------------------------------------------------------------------
- */
+/* ---- lookups --------------------------------------------------------------------------------- */
 
 static struct str without_dot(struct str key)
 {

@@ -109,8 +109,7 @@ bool router_busy(const struct router *r);
  * it. */
 void router_note_stall(struct router *r);
 
-/* ---- held replies: routed now, sent when something has become durable -------------------------
- */
+/* ---- held replies: routed now, sent when something has become durable ------------------------ */
 
 /*
  * A hold gathers complete messages (PubAcks) in order, per destination, as finished bytes: local
@@ -131,8 +130,7 @@ void hold_release(struct hold *h);
 /* Frees it unsent. */
 void hold_drop(struct hold *h);
 
-/* ---- runs from other workers -------------------------------------------------------------------
- */
+/* ---- runs from other workers ----------------------------------------------------------------- */
 
 /* Lane item kinds of the router. */
 enum { LANE_RUN = 1 };

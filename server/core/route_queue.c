@@ -125,8 +125,7 @@ void route_unclaimed(struct router *r, const struct delivery *d, const struct ms
         route_nobody(r, d->account, m);
 }
 
-/* ---- the end of a message ---------------------------------------------------------------------
- */
+/* ---- the end of a message -------------------------------------------------------------------- */
 
 void route_bounced(struct router *r, handle sink, uint64_t seq)
 {

@@ -72,8 +72,7 @@ static struct route_run *run_of(struct lane_item *item)
     return CONTAINER_OF(item, struct route_run, item);
 }
 
-/* ---- writing ----------------------------------------------------------------------------------
- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void finish_open(struct run_writer *w)
 {
@@ -244,8 +243,7 @@ bool run_is_empty(const struct run_writer *w)
     return w->head == NULL && w->open == NULL;
 }
 
-/* ---- sending ----------------------------------------------------------------------------------
- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 static void post_all(struct router *r, uint32_t worker, struct lane_item *run)
 {
@@ -289,8 +287,7 @@ void router_flush_remote(struct router *r)
             post_all(r, w, run_take_all(&r->out[w]));
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static struct record *first_record(struct route_run *run)
 {
@@ -372,8 +369,7 @@ static void open_record(const struct route_run *run, const struct record *rec, s
     m->bounce_seq = rec->bounce_seq;
 }
 
-/* ---- executing --------------------------------------------------------------------------------
- */
+/* ---- executing ------------------------------------------------------------------------------- */
 
 static void hand_pick(struct router *r, struct view *v, const struct record_pick *pick, bool only)
 {

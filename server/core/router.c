@@ -79,8 +79,7 @@ void router_close(struct router *r)
     mem_free(r);
 }
 
-/* ---- sinks and caches -------------------------------------------------------------------------
- */
+/* ---- sinks and caches ------------------------------------------------------------------------ */
 
 handle router_sink_add(struct router *r, struct sink *s)
 {
@@ -148,8 +147,7 @@ struct match_cache *router_switch_cache(struct router *r, struct account *a)
     return r->cache;
 }
 
-/* ---- handing messages to sinks ----------------------------------------------------------------
- */
+/* ---- handing messages to sinks --------------------------------------------------------------- */
 
 static bool is_active(const struct router *r, handle sink)
 {
@@ -223,8 +221,7 @@ uint32_t route_hand_local(struct router *r, const struct delivery *d, const stru
     return took;
 }
 
-/* ---- the gathered run -------------------------------------------------------------------------
- */
+/* ---- the gathered run ------------------------------------------------------------------------ */
 
 void route_flush_run(struct router *r)
 {
@@ -361,8 +358,7 @@ void router_note_stall(struct router *r)
     r->stall = true;
 }
 
-/* ---- routing ----------------------------------------------------------------------------------
- */
+/* ---- routing --------------------------------------------------------------------------------- */
 
 static uint64_t bit(uint32_t worker)
 {
@@ -546,8 +542,7 @@ struct route_result route_deliver(struct router *r, struct account *a, struct st
     return deliver_slow(r, a, key, m);
 }
 
-/* ---- the whole --------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 void router_stats(const struct router *r, struct router_stats *out)
 {

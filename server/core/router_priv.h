@@ -91,8 +91,7 @@ struct router {
     struct router_stats stats;
 };
 
-/* ---- router.c ---------------------------------------------------------------------------------
- */
+/* ---- router.c -------------------------------------------------------------------------------- */
 
 /* Makes the account's cache the current one. */
 struct match_cache *router_switch_cache(struct router *r, struct account *a);
@@ -124,8 +123,7 @@ static inline bool route_is_echo(const struct router *r, const struct msg *m, ha
            m->origin_worker == r->worker;
 }
 
-/* ---- route_queue.c ----------------------------------------------------------------------------
- */
+/* ---- route_queue.c --------------------------------------------------------------------------- */
 
 /* Picks a member of every group of e, as entries from r->npicks on. */
 void route_choose(struct router *r, const struct match *e);

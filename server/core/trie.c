@@ -201,8 +201,7 @@ void trie_remove(struct trie *t, struct trie_entry *e)
     }
 }
 
-/* ---- matching ---------------------------------------------------------------------------------
- */
+/* ---- matching -------------------------------------------------------------------------------- */
 
 struct walk {
     const struct trie *trie;
@@ -309,8 +308,7 @@ bool trie_any_below(const struct trie *t, struct str prefix)
     return w.answer || seen;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 void trie_pattern(const struct trie_entry *e, struct buf *out)
 {

@@ -1,18 +1,18 @@
 /*
  * api_msg.c - single messages: STREAM.MSG.GET, STREAM.MSG.DELETE and DIRECT.GET.
  *
- * A get may have to wait for the disk: `fetch` keeps its own reader and tries again when the store says ready. It dies with its
- * answer, or with its stream (the reader is then ended and the answer is "no message found").
+ * A get may have to wait for the disk: `fetch` keeps its own reader and tries again when the store
+ * says ready. It dies with its answer, or with its stream (the reader is then ended and the answer
+ * is "no message found").
  */
-#include "server/js/js_int.h"
-
-#include <stdio.h>
-#include <string.h>
-
 #include "lib/base/base64.h"
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
+#include "server/js/js_int.h"
+
+#include <stdio.h>
+#include <string.h>
 
 struct get_request {
     uint64_t seq, batch, max_bytes, up_to_seq;
@@ -22,7 +22,10 @@ struct get_request {
     json_t *multi_last;
 };
 
-#define F(json, kind, member) {json, kind, offsetof(struct get_request, member), 0, NULL}
+#define F(json, kind, member)                                                                      \
+    {                                                                                              \
+        json, kind, offsetof(struct get_request, member), 0, NULL                                  \
+    }
 static const struct json_field get_fields[] = {
     F("seq", JSON_U64_FIELD, seq),
     F("last_by_subj", JSON_STRING_FIELD, last_by_subj),
@@ -37,7 +40,7 @@ static const struct json_field get_fields[] = {
 };
 #define NGET ARRAY_LEN(get_fields)
 
-/* ---- fetching --------------------------------------------------------------------------------- */
+/* ---- fetching -------------------------------------------------------------------------------- */
 
 struct fetch {
     struct store_reader reader;
@@ -46,11 +49,11 @@ struct fetch {
     struct str filter;
     char *filter_text;
     uint64_t seq;
-    bool exact;           /* this sequence or nothing */
+    bool exact; /* this sequence or nothing */
     bool no_hdr;
-    struct api_request *r; /* MSG.GET, or */
-    char *reply;           /* DIRECT.GET */
-    char stream_name[256]; /* ... and the name of its stream */
+    struct api_request *r;                                     /* MSG.GET, or */
+    char *reply;                                               /* DIRECT.GET */
+    char stream_name[256];                                     /* ... and the name of its stream */
     void (*found)(struct fetch *f, const struct store_msg *m); /* m NULL: there is none */
 };
 
@@ -68,7 +71,8 @@ static void try_fetch(struct fetch *f)
     enum store_read got = STORE_READ_GONE;
 
     if (f->reader.stream != NULL)
-        got = f->exact ? store_reader_get(&f->reader, f->seq, &m) : store_reader_next(&f->reader, &m);
+        got = f->exact ? store_reader_get(&f->reader, f->seq, &m)
+                       : store_reader_next(&f->reader, &m);
     if (got == STORE_READ_WAIT)
         return;
     f->found(f, got == STORE_READ_MSG ? &m : NULL);
@@ -128,7 +132,7 @@ static void resolve(struct fetch *f, struct stream *s, const struct get_request 
     start_fetch(f, s);
 }
 
-/* ---- STREAM.MSG.GET --------------------------------------------------------------------------- */
+/* ---- STREAM.MSG.GET -------------------------------------------------------------------------- */
 
 static void answer_get(struct fetch *f, const struct store_msg *m)
 {
@@ -162,7 +166,8 @@ static bool one_way(const struct get_request *q)
 {
     int ways = (q->last_by_subj != NULL) + (q->next_by_subj != NULL) + (q->start_time != 0);
 
-    if (q->batch != 0 || q->max_bytes != 0 || q->up_to_seq != 0 || q->up_to_time != 0 || q->multi_last != NULL)
+    if (q->batch != 0 || q->max_bytes != 0 || q->up_to_seq != 0 || q->up_to_time != 0 ||
+        q->multi_last != NULL)
         return false;
     if (q->seq > 0 && q->next_by_subj == NULL)
         ways++;
@@ -190,7 +195,7 @@ void api_msg_get(struct api_request *r)
     fields_release(get_fields, NGET, &q);
 }
 
-/* ---- STREAM.MSG.DELETE ------------------------------------------------------------------------ */
+/* ---- STREAM.MSG.DELETE ----------------------------------------------------------------------- */
 
 struct delete_request {
     uint64_t seq;
@@ -251,7 +256,7 @@ void api_msg_delete(struct api_request *r)
     api_error(r, &e);
 }
 
-/* ---- DIRECT.GET ------------------------------------------------------------------------------- */
+/* ---- DIRECT.GET ------------------------------------------------------------------------------ */
 
 static void status(struct js *js, struct str to, const char *line)
 {
@@ -268,7 +273,8 @@ static void add_header(struct buf *b, const char *key, struct str value)
 }
 
 /* The message's own header lines behind ours; the block's first line is replaced. */
-static void put_direct_header(struct buf *h, const struct store_msg *m, struct str stream, bool no_hdr)
+static void put_direct_header(struct buf *h, const struct store_msg *m, struct str stream,
+                              bool no_hdr)
 {
     char text[FMT_TIME_MAX];
     struct str rest = STR_NONE;
@@ -319,8 +325,9 @@ static void direct_last(struct stream *s, const struct msg *m, struct str subjec
         struct buf err = {0};
         json_t *object = json_parse_object(m->payload, &err);
         bool ok = object != NULL && fields_read(object, get_fields, NGET, &q, true, &err);
-        bool other = q.seq != 0 || q.last_by_subj != NULL || q.next_by_subj != NULL || q.batch != 0 ||
-            q.start_time != 0 || q.multi_last != NULL || q.up_to_seq != 0 || q.up_to_time != 0;
+        bool other = q.seq != 0 || q.last_by_subj != NULL || q.next_by_subj != NULL ||
+                     q.batch != 0 || q.start_time != 0 || q.multi_last != NULL ||
+                     q.up_to_seq != 0 || q.up_to_time != 0;
         json_decref(object);
         buf_free(&err);
         if (!ok || other) {

@@ -1,12 +1,13 @@
-/* consumer_config.c - the table of fields, the defaults, and the rules in the order in which the peer checks them. */
+/* consumer_config.c - the table of fields, the defaults, and the rules in the order in which the
+ * peer checks them. */
 #include "server/js/consumer_config.h"
-
-#include <stdlib.h>
-#include <string.h>
 
 #include "lib/base/assert.h"
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 #define SECOND 1000000000ll
 #define MILLISECOND 1000000ll
@@ -22,12 +23,18 @@ static const char *const deliver_texts[] = {
     "all", "last", "new", "by_start_sequence", "by_start_time", "last_per_subject", NULL};
 static const char *const ack_texts[] = {"none", "all", "explicit", "flow_control", NULL};
 static const char *const replay_texts[] = {"instant", "original", NULL};
-static const char *const priority_texts[] = {"none", "overflow", "pinned_client", "prioritized", NULL};
+static const char *const priority_texts[] = {"none", "overflow", "pinned_client", "prioritized",
+                                             NULL};
 static const char *const action_texts[] = {"", "create", "update", NULL};
 
-#define F(json, kind, member, how) {json, kind, offsetof(struct consumer_config, member), how, NULL}
-#define E(json, member, how, texts) \
-    {json, JSON_ENUM_FIELD, offsetof(struct consumer_config, member), how, texts}
+#define F(json, kind, member, how)                                                                 \
+    {                                                                                              \
+        json, kind, offsetof(struct consumer_config, member), how, NULL                            \
+    }
+#define E(json, member, how, texts)                                                                \
+    {                                                                                              \
+        json, JSON_ENUM_FIELD, offsetof(struct consumer_config, member), how, texts                \
+    }
 
 static const struct json_field fields[] = {
     F("durable_name", JSON_STRING_FIELD, durable_name, JSON_OMIT_EMPTY),
@@ -119,13 +126,14 @@ bool consumer_config_read(struct str json, struct consumer_config *out, struct j
     return ok;
 }
 
-bool consumer_request_read(struct str json, bool strict, struct consumer_request *out, struct js_error *err)
+bool consumer_request_read(struct str json, bool strict, struct consumer_request *out,
+                           struct js_error *err)
 {
     struct buf text = {0};
     struct envelope e = {0};
     json_t *object = json_parse_object(json, &text);
     bool ok = object != NULL &&
-        fields_read(object, envelope_fields, ARRAY_LEN(envelope_fields), &e, strict, &text);
+              fields_read(object, envelope_fields, ARRAY_LEN(envelope_fields), &e, strict, &text);
 
     memset(out, 0, sizeof(*out));
     if (ok && e.config != NULL && !json_is_object(e.config)) {
@@ -153,7 +161,7 @@ void consumer_request_release(struct consumer_request *r)
     consumer_config_release(&r->config);
 }
 
-/* ---- defaults --------------------------------------------------------------------------------- */
+/* ---- defaults -------------------------------------------------------------------------------- */
 
 static void set_defaults(struct consumer_config *c)
 {
@@ -177,12 +185,12 @@ static void set_defaults(struct consumer_config *c)
         c->inactive_threshold_ns = 5 * SECOND;
 }
 
-/* ---- rules ------------------------------------------------------------------------------------ */
+/* ---- rules ----------------------------------------------------------------------------------- */
 
 static bool policy(struct js_error *err, const char *is, const char *text)
 {
-    return js_fail(err, JS_ERR_CONSUMER_INVALID_POLICY, "consumer delivery policy is deliver %s, but optional %s",
-                   is, text);
+    return js_fail(err, JS_ERR_CONSUMER_INVALID_POLICY,
+                   "consumer delivery policy is deliver %s, but optional %s", is, text);
 }
 
 static bool check_deliver_policy(const struct consumer_config *c, struct js_error *err)
@@ -233,7 +241,8 @@ static bool check_push(const struct consumer_config *c, struct js_error *err)
     return true;
 }
 
-static bool check_pull(const struct consumer_config *c, const struct stream_config *s, struct js_error *err)
+static bool check_pull(const struct consumer_config *c, const struct stream_config *s,
+                       struct js_error *err)
 {
     if (c->rate_limit_bps > 0)
         return js_fail(err, JS_ERR_CONSUMER_PULL_WITH_RATE_LIMIT, NULL);
@@ -335,7 +344,8 @@ static bool check_names(const struct consumer_config *c, struct js_error *err)
     return true;
 }
 
-static bool check_numbers(const struct consumer_config *c, int64_t max_batch_limit, struct js_error *err)
+static bool check_numbers(const struct consumer_config *c, int64_t max_batch_limit,
+                          struct js_error *err)
 {
     if (max_batch_limit > 0 && c->max_batch > max_batch_limit)
         return js_fail(err, JS_ERR_CONSUMER_MAX_REQUEST_BATCH_EXCEEDED, "%lld",
@@ -355,14 +365,16 @@ static bool check_numbers(const struct consumer_config *c, int64_t max_batch_lim
 }
 
 bool consumer_config_check(struct consumer_config *c, const struct stream_config *stream,
-                           int64_t max_ack_pending_limit, int64_t max_batch_limit, struct js_error *err)
+                           int64_t max_ack_pending_limit, int64_t max_batch_limit,
+                           struct js_error *err)
 {
     if (!check_names(c, err))
         return false;
     if (c->deliver_subject != NULL ? !check_push(c, err) : !check_pull(c, stream, err))
         return false;
     if (!check_acks(c, stream, max_ack_pending_limit, err) || !check_deliver_policy(c, err) ||
-        !check_filters(c, err) || !check_numbers(c, max_batch_limit, err) || !check_supported(c, err))
+        !check_filters(c, err) || !check_numbers(c, max_batch_limit, err) ||
+        !check_supported(c, err))
         return false;
     set_defaults(c);
     return true;
@@ -373,8 +385,8 @@ static bool changed(const char *a, const char *b)
     return strcmp(a != NULL ? a : "", b != NULL ? b : "") != 0;
 }
 
-bool consumer_config_check_update(const struct consumer_config *old, const struct consumer_config *new,
-                                  struct js_error *err)
+bool consumer_config_check_update(const struct consumer_config *old,
+                                  const struct consumer_config *new, struct js_error *err)
 {
     const struct {
         bool differs;

@@ -1,17 +1,18 @@
 /*
- * consumer_config.h - a consumer's configuration (feature map B5): as a struct, as JSON, its defaults and its rules.
+ * consumer_config.h - a consumer's configuration (feature map B5): as a struct, as JSON, its
+ * defaults and its rules.
  *
- * What this version does not carry out yet (flow-control acknowledgements, priority groups, pauses, rate limits, sampling,
- * replay original) is refused with a text that says so.
+ * What this version does not carry out yet (flow-control acknowledgements, priority groups, pauses,
+ * rate limits, sampling, replay original) is refused with a text that says so.
  */
 #ifndef JS_CONSUMER_CONFIG_H
 #define JS_CONSUMER_CONFIG_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
 #include "server/js/consumer_core.h"
 #include "server/js/stream_config.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 enum deliver_policy {
     DELIVER_ALL,
@@ -69,14 +70,17 @@ void consumer_config_write(struct buf *b, const struct consumer_config *c);
 bool consumer_config_read(struct str json, struct consumer_config *out, struct js_error *err);
 
 /* A create request. */
-bool consumer_request_read(struct str json, bool strict, struct consumer_request *out, struct js_error *err);
+bool consumer_request_read(struct str json, bool strict, struct consumer_request *out,
+                           struct js_error *err);
 void consumer_request_release(struct consumer_request *r);
 
-/* Fills in defaults and checks what needs only the stream's configuration. Limits of the server: 0 = none. */
+/* Fills in defaults and checks what needs only the stream's configuration. Limits of the server: 0
+ * = none. */
 bool consumer_config_check(struct consumer_config *c, const struct stream_config *stream,
-                           int64_t max_ack_pending_limit, int64_t max_batch_limit, struct js_error *err);
-bool consumer_config_check_update(const struct consumer_config *old, const struct consumer_config *new,
-                                  struct js_error *err);
+                           int64_t max_ack_pending_limit, int64_t max_batch_limit,
+                           struct js_error *err);
+bool consumer_config_check_update(const struct consumer_config *old,
+                                  const struct consumer_config *new, struct js_error *err);
 /* What the core acts on; backoff is borrowed from c. */
 void consumer_config_rules(const struct consumer_config *c, struct consumer_rules *out);
 

@@ -7,21 +7,21 @@
  *                                     v   |
  *                                   PENDING(ready)  --over max_deliver--> gone, with an advisory
  *
- * Invariants (consumer_core_check): floor.stream < every pending sseq; floor <= delivered in both components; a ready entry has no
- * timer and a waiting one has; num_redelivered counts entries with deliveries > 1. With ACK_NONE nothing is ever pending and the
- * floor is what is delivered.
+ * Invariants (consumer_core_check): floor.stream < every pending sseq; floor <= delivered in both
+ * components; a ready entry has no timer and a waiting one has; num_redelivered counts entries with
+ * deliveries > 1. With ACK_NONE nothing is ever pending and the floor is what is delivered.
  */
 #include "server/js/consumer_core.h"
-
-#include <string.h>
 
 #include "lib/base/mem.h"
 #include "server/js/consumer_state.h"
 
-/* ---- life ------------------------------------------------------------------------------------- */
+#include <string.h>
 
-void consumer_core_init(struct consumer_core *c, const struct consumer_rules *rules, struct wheel *wheel,
-                        void (*wake)(struct consumer_core *))
+/* ---- life ------------------------------------------------------------------------------------ */
+
+void consumer_core_init(struct consumer_core *c, const struct consumer_rules *rules,
+                        struct wheel *wheel, void (*wake)(struct consumer_core *))
 {
     memset(c, 0, sizeof(*c));
     c->rules = *rules;
@@ -60,7 +60,7 @@ void consumer_core_set_rules(struct consumer_core *c, const struct consumer_rule
     c->rules = *rules;
 }
 
-/* ---- effects ---------------------------------------------------------------------------------- */
+/* ---- effects --------------------------------------------------------------------------------- */
 
 struct consumer_effect *consumer_effect_add(struct consumer_core *c, enum effect_kind kind)
 {
@@ -107,7 +107,7 @@ static void note_acked(struct consumer_core *c, uint64_t first, uint64_t last)
     e->last = last;
 }
 
-/* ---- pending ---------------------------------------------------------------------------------- */
+/* ---- pending --------------------------------------------------------------------------------- */
 
 static uint64_t wait_for(const struct consumer_core *c, uint64_t deliveries)
 {
@@ -187,7 +187,7 @@ static void move_floor(struct consumer_core *c)
         c->floor.consumer = oldest->dseq - 1;
 }
 
-/* ---- delivering ------------------------------------------------------------------------------- */
+/* ---- delivering ------------------------------------------------------------------------------ */
 
 static bool someone_waits(const struct consumer_core *c)
 {
@@ -277,7 +277,8 @@ bool consumer_core_deliver(struct consumer_core *c, uint64_t now, uint64_t seq, 
     return true;
 }
 
-void consumer_core_undeliverable(struct consumer_core *c, uint64_t now, uint64_t seq, struct str reply)
+void consumer_core_undeliverable(struct consumer_core *c, uint64_t now, uint64_t seq,
+                                 struct str reply)
 {
     struct pend *p = pend_find(&c->pending, seq);
 
@@ -316,7 +317,8 @@ void consumer_core_removed(struct consumer_core *c, uint64_t first, uint64_t las
         for (uint64_t seq = first; seq <= last; seq++)
             any |= drop_one(c, pend_find(&c->pending, seq));
     } else {
-        LIST_FOREACH_SAFE (l, tmp, &c->pending.order) {
+        LIST_FOREACH_SAFE(l, tmp, &c->pending.order)
+        {
             struct pend *p = LIST_ENTRY(l, struct pend, order);
             if (p->sseq >= first && p->sseq <= last)
                 any |= drop_one(c, p);
@@ -331,7 +333,7 @@ void consumer_core_appended(struct consumer_core *c, uint64_t matching)
     c->num_pending += matching;
 }
 
-/* ---- acknowledgements ------------------------------------------------------------------------- */
+/* ---- acknowledgements ------------------------------------------------------------------------ */
 
 static bool ack_one(struct consumer_core *c, uint64_t sseq)
 {
@@ -409,7 +411,7 @@ bool consumer_core_working(struct consumer_core *c, uint64_t now, uint64_t sseq)
     return true;
 }
 
-/* ---- proof ------------------------------------------------------------------------------------ */
+/* ---- proof ----------------------------------------------------------------------------------- */
 
 void consumer_core_check(const struct consumer_core *c)
 {
@@ -419,7 +421,8 @@ void consumer_core_check(const struct consumer_core *c)
     ASSERT(c->floor.stream <= c->delivered.stream);
     ASSERT(c->floor.consumer <= c->delivered.consumer);
     ASSERT(c->delivered.stream < c->next_seq || c->next_seq == 0);
-    LIST_FOREACH (l, &c->pending.order) {
+    LIST_FOREACH(l, &c->pending.order)
+    {
         const struct pend *p = LIST_ENTRY(l, struct pend, order);
         ASSERT(p->sseq > last && p->sseq > c->floor.stream && p->sseq <= c->delivered.stream);
         ASSERT(pend_find(&c->pending, p->sseq) == p);

@@ -1,62 +1,66 @@
 /*
  * consumer_core.h - what one consumer decides, without doing any of it.
  *
- * Pure: plain data in, plain data out; time is handed in; timers live on a wheel that the driver gives. The driver
- * (consumer.c) reads messages, sends them, and tells the core what happened:
+ * Pure: plain data in, plain data out; time is handed in; timers live on a wheel that the driver
+ * gives. The driver (consumer.c) reads messages, sends them, and tells the core what happened:
  *
  *     want()  -> NEW: read the next matching message | SEQ: read this one again | NOTHING
- *     deliver(seq, size) -> to whom, delivery count, consumer sequence, pending count   (or: nobody can take it now)
- *     gone(seq), end(), appended(n), pull(request), ack(...), nak(...), term(...), working(...)
+ *     deliver(seq, size) -> to whom, delivery count, consumer sequence, pending count   (or: nobody
+ * can take it now) gone(seq), end(), appended(n), pull(request), ack(...), nak(...), term(...),
+ * working(...)
  *
- * What must go out besides messages (statuses to pulls, advisories, acknowledged sequences for retention) is collected as
- * effects, which the driver takes after each event.
+ * What must go out besides messages (statuses to pulls, advisories, acknowledged sequences for
+ * retention) is collected as effects, which the driver takes after each event.
  *
- * Sequences. Every first delivery and every redelivery takes the next consumer sequence (dseq). A pending entry keeps the dseq of
- * its first delivery. The ack floor is the highest pair below which nothing is pending.
+ * Sequences. Every first delivery and every redelivery takes the next consumer sequence (dseq). A
+ * pending entry keeps the dseq of its first delivery. The ack floor is the highest pair below which
+ * nothing is pending.
  *
- * Durable state is event sourced: every change appends an operation to `log` (runs are merged: delivering 500 consecutive
- * messages is one operation); the driver writes the log as a delta and clears it. consumer_state.h encodes full records and
- * applies logs. What is not in it (waiting pulls, nak delays, timers) is rebuilt: after a restart all pending messages
- * are due after one ack wait.
+ * Durable state is event sourced: every change appends an operation to `log` (runs are merged:
+ * delivering 500 consecutive messages is one operation); the driver writes the log as a delta and
+ * clears it. consumer_state.h encodes full records and applies logs. What is not in it (waiting
+ * pulls, nak delays, timers) is rebuilt: after a restart all pending messages are due after one ack
+ * wait.
  */
 #ifndef JS_CONSUMER_CORE_H
 #define JS_CONSUMER_CORE_H
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/list.h"
 #include "lib/base/str.h"
 #include "lib/base/wheel.h"
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 enum ack_policy { ACK_NONE, ACK_ALL, ACK_EXPLICIT };
 
 struct consumer_rules {
     enum ack_policy ack_policy;
     int64_t ack_wait_ns;
-    const int64_t *backoff_ns; /* per delivery attempt; the last one repeats; owned by the caller, outlives the core */
+    const int64_t *backoff_ns; /* per delivery attempt; the last one repeats; owned by the caller,
+                                  outlives the core */
     unsigned nbackoff;
-    int64_t max_deliver;       /* -1 = no limit */
-    int64_t max_ack_pending;   /* -1 = no limit */
+    int64_t max_deliver;     /* -1 = no limit */
+    int64_t max_ack_pending; /* -1 = no limit */
     uint32_t max_waiting;
-    int64_t max_batch;         /* 0 = no limit, the next two too */
+    int64_t max_batch; /* 0 = no limit, the next two too */
     int64_t max_expires_ns;
     int64_t max_bytes;
     bool push;
 };
 
-/* ---- pending messages ------------------------------------------------------------------------- */
+/* ---- pending messages ------------------------------------------------------------------------ */
 
 enum pend_state { PEND_WAITING, PEND_READY };
 
 struct pend {
     uint64_t sseq, dseq;
-    uint64_t deliveries;     /* so far */
+    uint64_t deliveries; /* so far */
     struct consumer_core *core;
-    struct list order;       /* by sseq: entries are made in that order */
-    struct list ready;       /* on core->ready when due */
+    struct list order; /* by sseq: entries are made in that order */
+    struct list ready; /* on core->ready when due */
     struct wheel_timer due;
     enum pend_state state;
 };
@@ -66,13 +70,13 @@ struct pend_table {
     struct pend **slots;
     size_t mask;
     size_t count;
-    struct list order;       /* oldest sseq first */
-    struct pend *free_list;  /* linked through order.next */
+    struct list order;      /* oldest sseq first */
+    struct pend *free_list; /* linked through order.next */
     struct pend **slabs;
     size_t nslabs;
 };
 
-/* ---- pulls -------------------------------------------------------------------------------------- */
+/* ---- pulls ----------------------------------------------------------------------------------- */
 
 struct pull_spec {
     int64_t batch;        /* >= 1 */
@@ -85,14 +89,14 @@ struct pull_spec {
 struct pull {
     struct list link;
     struct consumer_core *core;
-    int64_t left;            /* messages */
-    int64_t bytes_left;      /* when has_bytes */
+    int64_t left;       /* messages */
+    int64_t bytes_left; /* when has_bytes */
     int64_t heartbeat_ns;
     uint64_t delivered;
     bool has_bytes, no_wait, expires;
     struct wheel_timer expiry, heartbeat;
     uint32_t reply_len;
-    char reply[];            /* the subject messages go to */
+    char reply[]; /* the subject messages go to */
 };
 
 /* Texts and codes of B10; consumer_status.def has them. */
@@ -103,13 +107,13 @@ enum consumer_status {
     STATUS_COUNT
 };
 
-/* ---- effects ------------------------------------------------------------------------------------ */
+/* ---- effects --------------------------------------------------------------------------------- */
 
 enum effect_kind {
-    EFFECT_STATUS,          /* send status to `to`; left and bytes for the pending headers */
-    EFFECT_HEARTBEAT,       /* idle heartbeat to `to` */
-    EFFECT_ACKED,           /* [seq, last] need this consumer no more (acknowledged or terminated) */
-    EFFECT_MAX_DELIVERIES,  /* advisory: seq was delivered `count` times */
+    EFFECT_STATUS,         /* send status to `to`; left and bytes for the pending headers */
+    EFFECT_HEARTBEAT,      /* idle heartbeat to `to` */
+    EFFECT_ACKED,          /* [seq, last] need this consumer no more (acknowledged or terminated) */
+    EFFECT_MAX_DELIVERIES, /* advisory: seq was delivered `count` times */
 };
 
 struct consumer_effect {
@@ -120,7 +124,7 @@ struct consumer_effect {
     char *to; /* owned by the effect, NULL for push (the deliver subject) */
 };
 
-/* ---- the core ----------------------------------------------------------------------------------- */
+/* ---- the core -------------------------------------------------------------------------------- */
 
 struct seq_pair {
     uint64_t consumer, stream;
@@ -129,16 +133,17 @@ struct seq_pair {
 struct consumer_core {
     struct consumer_rules rules;
     struct wheel *wheel;
-    void (*wake)(struct consumer_core *core); /* a timer made something deliverable or left effects */
+    void (*wake)(struct consumer_core *core); /* a timer made something deliverable or left effects
+                                               */
     uint64_t now;                             /* of the last event; monotonic ns */
 
     struct seq_pair delivered;
     struct seq_pair floor;
-    uint64_t next_seq;       /* first stream sequence not looked at yet */
-    uint64_t num_pending;    /* matching messages at or behind next_seq */
+    uint64_t next_seq;        /* first stream sequence not looked at yet */
+    uint64_t num_pending;     /* matching messages at or behind next_seq */
     uint64_t num_redelivered; /* pending entries with more than one delivery */
     struct pend_table pending;
-    struct list ready;       /* due for redelivery, in the order in which they became so */
+    struct list ready; /* due for redelivery, in the order in which they became so */
 
     struct list pulls;
     uint32_t npulls;
@@ -147,14 +152,14 @@ struct consumer_core {
     struct consumer_effect *effects;
     size_t neffects, effects_cap;
 
-    struct buf log;          /* operations since the last clear; consumer_state.c */
-    unsigned run_op;         /* the run being gathered, not in the log yet */
+    struct buf log;  /* operations since the last clear; consumer_state.c */
+    unsigned run_op; /* the run being gathered, not in the log yet */
     uint64_t run_first, run_count;
-    uint64_t log_prev;       /* sequence the next operation is encoded against */
+    uint64_t log_prev; /* sequence the next operation is encoded against */
 };
 
-void consumer_core_init(struct consumer_core *c, const struct consumer_rules *rules, struct wheel *wheel,
-                        void (*wake)(struct consumer_core *));
+void consumer_core_init(struct consumer_core *c, const struct consumer_rules *rules,
+                        struct wheel *wheel, void (*wake)(struct consumer_core *));
 void consumer_core_deinit(struct consumer_core *c);
 /* Where a new consumer starts: the first sequence it may deliver. */
 void consumer_core_start(struct consumer_core *c, uint64_t first_seq);
@@ -165,43 +170,49 @@ void consumer_core_set_rules(struct consumer_core *c, const struct consumer_rule
 
 enum consumer_want { WANT_NOTHING, WANT_NEW, WANT_SEQ };
 
-/* What could be delivered now: to a waiting pull, or (push) at all. WANT_SEQ sets *seq. A redelivery over max_deliver is
- * dropped here, with its advisory. */
+/* What could be delivered now: to a waiting pull, or (push) at all. WANT_SEQ sets *seq. A
+ * redelivery over max_deliver is dropped here, with its advisory. */
 enum consumer_want consumer_core_want(struct consumer_core *c, uint64_t now, uint64_t *seq);
 
 struct delivery {
     uint64_t dseq, deliveries, pending;
-    struct pull *to;   /* NULL for push; valid until the next event */
+    struct pull *to; /* NULL for push; valid until the next event */
 };
 
-/* The message is being delivered: `seq` of the stream, `size` as max_bytes counts it. False when nobody takes it (the last pulls
- * were closed by their max_bytes): then nothing has happened to this message. After sending, call
- * consumer_core_sent(c, d.to), which ends a pull that is complete. */
+/* The message is being delivered: `seq` of the stream, `size` as max_bytes counts it. False when
+ * nobody takes it (the last pulls were closed by their max_bytes): then nothing has happened to
+ * this message. After sending, call consumer_core_sent(c, d.to), which ends a pull that is
+ * complete. */
 bool consumer_core_deliver(struct consumer_core *c, uint64_t now, uint64_t seq, uint64_t size,
                            struct delivery *out);
 void consumer_core_sent(struct consumer_core *c, struct pull *to);
-/* Nobody was there: takes the delivery back; the pull it went to (by its reply subject; empty for push) ends. */
-void consumer_core_undeliverable(struct consumer_core *c, uint64_t now, uint64_t seq, struct str reply);
+/* Nobody was there: takes the delivery back; the pull it went to (by its reply subject; empty for
+ * push) ends. */
+void consumer_core_undeliverable(struct consumer_core *c, uint64_t now, uint64_t seq,
+                                 struct str reply);
 /* The message to be redelivered does not exist any more. */
 void consumer_core_gone(struct consumer_core *c, uint64_t seq);
 /* WANT_NEW found nothing up to the end of the stream: pulls that do not wait end. */
 void consumer_core_end(struct consumer_core *c, uint64_t now);
 /* `matching` more messages can be delivered. */
 void consumer_core_appended(struct consumer_core *c, uint64_t matching);
-/* Messages of [first, last] were removed from the stream; pending ones of them are dropped. The driver sets num_pending. */
+/* Messages of [first, last] were removed from the stream; pending ones of them are dropped. The
+ * driver sets num_pending. */
 void consumer_core_removed(struct consumer_core *c, uint64_t first, uint64_t last);
 
 /* --- pulls --- */
 
-/* Queues the request or answers it with a status effect, by the rules of B10 in their order. available: messages that could be
- * delivered now besides redeliveries. */
-void consumer_core_pull(struct consumer_core *c, uint64_t now, const struct pull_spec *spec, struct str reply);
+/* Queues the request or answers it with a status effect, by the rules of B10 in their order.
+ * available: messages that could be delivered now besides redeliveries. */
+void consumer_core_pull(struct consumer_core *c, uint64_t now, const struct pull_spec *spec,
+                        struct str reply);
 /* Ends every pull with this status (consumer deleted, server shutdown). */
 void consumer_core_end_pulls(struct consumer_core *c, enum consumer_status status);
 /* Ends the pulls with this reply subject, silently: its receiver is gone. */
 void consumer_core_drop_pull(struct consumer_core *c, struct str reply);
 
-/* --- acknowledgements: all return whether the message was pending (or, for ACK_ALL, the ack moved the floor) --- */
+/* --- acknowledgements: all return whether the message was pending (or, for ACK_ALL, the ack moved
+ * the floor) --- */
 
 bool consumer_core_ack(struct consumer_core *c, uint64_t now, uint64_t sseq);
 bool consumer_core_term(struct consumer_core *c, uint64_t now, uint64_t sseq);
@@ -212,23 +223,27 @@ bool consumer_core_working(struct consumer_core *c, uint64_t now, uint64_t sseq)
 void consumer_core_clear_effects(struct consumer_core *c);
 void consumer_core_check(const struct consumer_core *c);
 
-/* ---- pend table (consumer_pending.c) ------------------------------------------------------------- */
+/* ---- pend table (consumer_pending.c)
+ * ------------------------------------------------------------- */
 
 void pend_table_init(struct pend_table *t);
 void pend_table_deinit(struct pend_table *t);
 struct pend *pend_find(const struct pend_table *t, uint64_t sseq);
-/* sseq must not be there; entries normally come in ascending order, others find their place from the end. */
+/* sseq must not be there; entries normally come in ascending order, others find their place from
+ * the end. */
 struct pend *pend_add(struct pend_table *t, uint64_t sseq);
 void pend_remove(struct pend_table *t, struct pend *p);
 /* Oldest, or NULL. */
 struct pend *pend_first(const struct pend_table *t);
 
-/* ---- shared by the core's files ------------------------------------------------------------------- */
+/* ---- shared by the core's files
+ * ------------------------------------------------------------------- */
 
 struct consumer_effect *consumer_effect_add(struct consumer_core *c, enum effect_kind kind);
 void consumer_status_add(struct consumer_core *c, enum consumer_status status, const char *reply,
                          int64_t left, int64_t bytes);
-/* The pull whose turn it is, or NULL; pulls whose max_bytes the size exceeds are ended on the way. */
+/* The pull whose turn it is, or NULL; pulls whose max_bytes the size exceeds are ended on the way.
+ */
 struct pull *consumer_pull_next(struct consumer_core *c, uint64_t size);
 void consumer_pull_deinit(struct consumer_core *c);
 /* Starts the ack wait of an entry that was restored. */

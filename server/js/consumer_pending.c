@@ -1,15 +1,15 @@
 /*
  * consumer_pending.c - the table of delivered and unacknowledged messages.
  *
- * Open addressing with linear probing over pointers, deletion by shifting back; load at most one half. The hash spreads
- * strided sequences (a filtered consumer) and costs one multiply. Entries come from slabs of 64 with a free list, so that
- * 1000 pending messages are 16 allocations for the life of the consumer.
+ * Open addressing with linear probing over pointers, deletion by shifting back; load at most one
+ * half. The hash spreads strided sequences (a filtered consumer) and costs one multiply. Entries
+ * come from slabs of 64 with a free list, so that 1000 pending messages are 16 allocations for the
+ * life of the consumer.
  */
+#include "lib/base/mem.h"
 #include "server/js/consumer_core.h"
 
 #include <string.h>
-
-#include "lib/base/mem.h"
 
 #define SLAB 64u
 #define MIN_SLOTS 16u
@@ -51,8 +51,8 @@ static void grow(struct pend_table *t)
     mem_free(t->slots);
     t->slots = mem_zalloc(n * sizeof(struct pend *));
     t->mask = n - 1;
-    LIST_FOREACH (l, &t->order)
-        place(t, LIST_ENTRY(l, struct pend, order));
+    LIST_FOREACH(l, &t->order)
+    place(t, LIST_ENTRY(l, struct pend, order));
 }
 
 static struct pend *alloc(struct pend_table *t)
@@ -106,7 +106,8 @@ struct pend *pend_add(struct pend_table *t, uint64_t sseq)
     return p;
 }
 
-/* Is the wanted slot `home` cyclically outside (hole, i]? Then the entry at i may move into the hole. */
+/* Is the wanted slot `home` cyclically outside (hole, i]? Then the entry at i may move into the
+ * hole. */
 static bool may_move(size_t home, size_t hole, size_t i)
 {
     return hole <= i ? (home <= hole || home > i) : (home <= hole && home > i);

@@ -1,23 +1,25 @@
 /*
- * consumer_push.c - what only push consumers have: interest in the deliver subject, idle heartbeats, flow control.
+ * consumer_push.c - what only push consumers have: interest in the deliver subject, idle
+ * heartbeats, flow control.
  *
- * Interest. The watch tells when the first subscriber appears and the last one goes, on whatever thread changed it; a small task carries
- * the edge to the consumer's worker, addressed by the handle of its sink, so that a consumer deleted meanwhile is not found.
+ * Interest. The watch tells when the first subscriber appears and the last one goes, on whatever
+ * thread changed it; a small task carries the edge to the consumer's worker, addressed by the
+ * handle of its sink, so that a consumer deleted meanwhile is not found.
  *
- * Flow control. fc_bytes counts what was sent and not confirmed. Over half a window without an outstanding request, one is sent; its answer
- * takes those bytes off and doubles the window up to FLOW_WINDOW_MAX. Above the window nothing is sent.
+ * Flow control. fc_bytes counts what was sent and not confirmed. Over half a window without an
+ * outstanding request, one is sent; its answer takes those bytes off and doubles the window up to
+ * FLOW_WINDOW_MAX. Above the window nothing is sent.
  */
+#include "lib/base/mem.h"
+#include "lib/io/io.h"
 #include "server/js/js_int.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/base/mem.h"
-#include "lib/io/io.h"
-
 #define FLOW_WINDOW_MAX (32u << 20)
 
-/* ---- interest --------------------------------------------------------------------------------- */
+/* ---- interest -------------------------------------------------------------------------------- */
 
 struct edge_task {
     struct env_task task;
@@ -56,7 +58,7 @@ static void edge(void *ctx, bool on)
     w->env->post(w->env, w->env->worker, &e->task);
 }
 
-/* ---- heartbeats ------------------------------------------------------------------------------- */
+/* ---- heartbeats ------------------------------------------------------------------------------ */
 
 static void start_heartbeat(struct consumer *c)
 {
@@ -76,7 +78,7 @@ static void beat(struct wheel_timer *t)
     start_heartbeat(c);
 }
 
-/* ---- flow control ----------------------------------------------------------------------------- */
+/* ---- flow control ---------------------------------------------------------------------------- */
 
 static void ask_flow(struct consumer *c)
 {
@@ -116,7 +118,7 @@ void consumer_take_flow_reply(struct consumer *c, struct str subject)
     consumer_wake(c);
 }
 
-/* ---- start and stop --------------------------------------------------------------------------- */
+/* ---- start and stop -------------------------------------------------------------------------- */
 
 void consumer_start_push(struct consumer *c)
 {
@@ -125,8 +127,8 @@ void consumer_start_push(struct consumer *c)
     w->env = c->js->env;
     w->sink = c->sink.self;
     c->watch_ctx = w;
-    c->watch = interest_watch(c->js->env->account->interest, str_of(c->config.deliver_subject), edge, w,
-                              &c->interested);
+    c->watch = interest_watch(c->js->env->account->interest, str_of(c->config.deliver_subject),
+                              edge, w, &c->interested);
     wheel_timer_init(&c->heartbeat, beat);
     start_heartbeat(c);
 }

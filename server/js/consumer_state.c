@@ -1,8 +1,9 @@
 /*
  * consumer_state.c - encoding of consumer_state.h, and the replay of logs.
  *
- * Replaying repeats what consumer_core.c did when it logged the operation, without timers, effects or pulls: the same final
- * delivered, floor, next_seq and pending set. tests/unit/js compares the two on random histories.
+ * Replaying repeats what consumer_core.c did when it logged the operation, without timers, effects
+ * or pulls: the same final delivered, floor, next_seq and pending set. tests/unit/js compares the
+ * two on random histories.
  */
 #include "server/js/consumer_state.h"
 
@@ -13,7 +14,7 @@
 /* A pending count above this is damage, not a consumer. */
 #define PENDING_MAX (1u << 28)
 
-/* ---- the log ---------------------------------------------------------------------------------- */
+/* ---- the log --------------------------------------------------------------------------------- */
 
 static void flush_run(struct consumer_core *c)
 {
@@ -49,7 +50,7 @@ void consumer_state_take_log(struct consumer_core *c, struct buf *out)
     c->log_prev = 0;
 }
 
-/* ---- full records ----------------------------------------------------------------------------- */
+/* ---- full records ---------------------------------------------------------------------------- */
 
 void consumer_state_encode(const struct consumer_core *c, struct buf *out)
 {
@@ -62,7 +63,8 @@ void consumer_state_encode(const struct consumer_core *c, struct buf *out)
     varint_put_buf(out, c->floor.stream);
     varint_put_buf(out, c->next_seq);
     varint_put_buf(out, c->pending.count);
-    LIST_FOREACH (l, &c->pending.order) {
+    LIST_FOREACH(l, &c->pending.order)
+    {
         const struct pend *p = LIST_ENTRY(l, struct pend, order);
         varint_put_buf(out, p->sseq - sseq);
         varint_put_buf(out, zigzag((int64_t) (p->dseq - dseq)));
@@ -72,7 +74,8 @@ void consumer_state_encode(const struct consumer_core *c, struct buf *out)
     }
 }
 
-static void restore_pending(struct consumer_core *c, uint64_t sseq, uint64_t dseq, uint64_t deliveries)
+static void restore_pending(struct consumer_core *c, uint64_t sseq, uint64_t dseq,
+                            uint64_t deliveries)
 {
     struct pend *p = pend_add(&c->pending, sseq);
 
@@ -118,7 +121,7 @@ bool consumer_state_decode(struct consumer_core *c, struct str in)
     return take_pending(c, &in) && in.n == 0;
 }
 
-/* ---- replay ----------------------------------------------------------------------------------- */
+/* ---- replay ---------------------------------------------------------------------------------- */
 
 static void settle_floor(struct consumer_core *c)
 {
@@ -230,7 +233,8 @@ bool consumer_state_apply(struct consumer_core *c, struct str log)
 void consumer_state_resume(struct consumer_core *c, uint64_t now)
 {
     c->now = now;
-    LIST_FOREACH (l, &c->pending.order) {
+    LIST_FOREACH(l, &c->pending.order)
+    {
         struct pend *p = LIST_ENTRY(l, struct pend, order);
         consumer_core_restart_wait(p);
     }

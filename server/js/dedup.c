@@ -29,8 +29,8 @@ static void drop(struct dedup *d, struct entry *e)
 
 void dedup_deinit(struct dedup *d)
 {
-    LIST_FOREACH_SAFE (l, tmp, &d->order)
-        drop(d, LIST_ENTRY(l, struct entry, link));
+    LIST_FOREACH_SAFE(l, tmp, &d->order)
+    drop(d, LIST_ENTRY(l, struct entry, link));
     hmap_deinit(&d->map);
 }
 
@@ -81,7 +81,8 @@ void dedup_add(struct dedup *d, struct str id, uint64_t seq, int64_t ts)
 
 void dedup_forget_above(struct dedup *d, uint64_t seq)
 {
-    LIST_FOREACH_SAFE (l, tmp, &d->order) {
+    LIST_FOREACH_SAFE(l, tmp, &d->order)
+    {
         struct entry *e = LIST_ENTRY(l, struct entry, link);
         if (e->seq > seq)
             drop(d, e);

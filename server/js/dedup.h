@@ -1,17 +1,19 @@
 /*
- * dedup.h - the duplicate window of one stream: which message ids were seen in the last minutes, and with which sequence.
+ * dedup.h - the duplicate window of one stream: which message ids were seen in the last minutes,
+ * and with which sequence.
  *
- * Ids are kept as 128-bit seeded hashes (two different ids collide with a chance of 2^-64 at four billion ids), 56 bytes each.
- * Entries leave in the order in which they came, when they are older than the window. Pure; one owner.
+ * Ids are kept as 128-bit seeded hashes (two different ids collide with a chance of 2^-64 at four
+ * billion ids), 56 bytes each. Entries leave in the order in which they came, when they are older
+ * than the window. Pure; one owner.
  */
 #ifndef JS_DEDUP_H
 #define JS_DEDUP_H
 
-#include <stdint.h>
-
 #include "lib/base/hmap.h"
 #include "lib/base/list.h"
 #include "lib/base/str.h"
+
+#include <stdint.h>
 
 struct dedup {
     struct hmap map;

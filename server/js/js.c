@@ -1,16 +1,18 @@
 /*
- * js.c - JetStream of one worker: opening with what was recovered, the loop stage, the resolver, statistics, the end.
+ * js.c - JetStream of one worker: opening with what was recovered, the loop stage, the resolver,
+ * statistics, the end.
  */
-#include "server/js/js_int.h"
-
-#include <string.h>
+#include "server/js/js.h"
 
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "lib/wire/ack_subject.h"
 #include "server/js/consumer_state.h"
+#include "server/js/js_int.h"
 
-/* ---- shared ----------------------------------------------------------------------------------- */
+#include <string.h>
+
+/* ---- shared ---------------------------------------------------------------------------------- */
 
 struct js_shared *js_shared_open(const struct options *options, struct store_dir *dir)
 {
@@ -28,7 +30,7 @@ void js_shared_close(struct js_shared *shared)
     mem_free(shared);
 }
 
-/* ---- recovery --------------------------------------------------------------------------------- */
+/* ---- recovery -------------------------------------------------------------------------------- */
 
 static void recover_stream(struct js *js, const struct store_object_view *v)
 {
@@ -45,7 +47,8 @@ static void recover_stream(struct js *js, const struct store_object_view *v)
         return;
     }
     if (!js_stream_parse(blob, &config, &created)) {
-        LOG_ERR(js->env->log, "Configuration of stream object %llu can not be read; it is left as it is",
+        LOG_ERR(js->env->log,
+                "Configuration of stream object %llu can not be read; it is left as it is",
                 (unsigned long long) v->id);
         stream_config_release(&config);
         return;
@@ -59,7 +62,8 @@ static void recover_stream(struct js *js, const struct store_object_view *v)
     s->assigned = s->durable = st.last_seq;
     s->last_ts = st.last_ts;
     stream_reader_init(s);
-    directory_claim(js->shared->directory, str_of(s->config.name), &s->config.subjects, js->env->worker);
+    directory_claim(js->shared->directory, str_of(s->config.name), &s->config.subjects,
+                    js->env->worker);
 }
 
 static struct stream *stream_by_id(struct js *js, store_object_id id)
@@ -86,13 +90,14 @@ static bool restore_core(struct consumer *c, struct str state, const struct stor
     return ok;
 }
 
-/* What can not be counted from memory at start-up begins at 0 and is corrected by the first removal or info. */
+/* What can not be counted from memory at start-up begins at 0 and is corrected by the first removal
+ * or info. */
 static void restore_pending_count(struct consumer *c)
 {
     uint64_t count = 0;
 
-    if (store_count(c->stream->store, c->core.next_seq, c->nfilters > 0 ? c->filters : NULL, c->nfilters,
-                    &count, NULL) == ERR_OK)
+    if (store_count(c->stream->store, c->core.next_seq, c->nfilters > 0 ? c->filters : NULL,
+                    c->nfilters, &count, NULL) == ERR_OK)
         c->core.num_pending = count;
 }
 
@@ -114,7 +119,8 @@ static void recover_consumer(struct js *js, const struct store_object_view *v)
     consumer_config_release(&config);
     c->id = v->id;
     if (!restore_core(c, state, v)) {
-        LOG_ERR(js->env->log, "State of consumer '%s > %s' is damaged; it is left as it is", s->config.name, name);
+        LOG_ERR(js->env->log, "State of consumer '%s > %s' is damaged; it is left as it is",
+                s->config.name, name);
         consumer_free(c);
     } else {
         restore_pending_count(c);
@@ -143,7 +149,7 @@ static void publish_all(struct js *js)
         stream_publish_interest(CONTAINER_OF(n, struct stream, node));
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void save_now(struct wheel_timer *t)
 {
@@ -181,7 +187,8 @@ static void end_all_pulls(struct js *js)
 
     while ((n = hmap_each(&js->streams, &it)) != NULL) {
         struct stream *s = CONTAINER_OF(n, struct stream, node);
-        LIST_FOREACH (l, &s->consumers) {
+        LIST_FOREACH(l, &s->consumers)
+        {
             struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
             consumer_core_end_pulls(&c->core, STATUS_SERVER_SHUTDOWN);
             consumer_run_effects(c);
@@ -217,7 +224,7 @@ void js_close(struct js *js)
     mem_free(js);
 }
 
-/* ---- the loop stage --------------------------------------------------------------------------- */
+/* ---- the loop stage -------------------------------------------------------------------------- */
 
 static bool pump_ready(struct js *js)
 {
@@ -266,9 +273,10 @@ bool js_step(struct js *js)
     return more;
 }
 
-/* ---- small things ----------------------------------------------------------------------------- */
+/* ---- small things ---------------------------------------------------------------------------- */
 
-void js_publish(struct js *js, struct str subject, struct str reply, struct str header, struct str payload)
+void js_publish(struct js *js, struct str subject, struct str reply, struct str header,
+                struct str payload)
 {
     struct msg m = {
         .subject = subject,
@@ -336,7 +344,8 @@ static void put_consumers(struct stream *s, struct buf *out)
     bool first = true;
 
     buf_puts(out, ",\"consumer_detail\":[");
-    LIST_FOREACH (l, &s->consumers) {
+    LIST_FOREACH(l, &s->consumers)
+    {
         buf_puts(out, first ? "{" : ",{");
         first = false;
         consumer_info(LIST_ENTRY(l, struct consumer, stream_link), out);

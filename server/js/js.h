@@ -1,19 +1,19 @@
 /*
  * js.h - JetStream of one worker, as main, the worker loop and monitoring see it.
  *
- * One struct js per worker drives that worker's streams and consumers over its struct store. struct js_shared is the
- * directory all workers share: stream and consumer names -> (worker, sink handle), subject claims, account usage;
- * worker 0 (the registrar) alone changes names and claims, everybody reads under a read-write lock that never
- * spans a callback.
+ * One struct js per worker drives that worker's streams and consumers over its struct store. struct
+ * js_shared is the directory all workers share: stream and consumer names -> (worker, sink handle),
+ * subject claims, account usage; worker 0 (the registrar) alone changes names and claims, everybody
+ * reads under a read-write lock that never spans a callback.
  */
 #ifndef JS_JS_H
 #define JS_JS_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
 #include "lib/base/buf.h"
 #include "server/core/env.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 struct js;
 struct js_shared;
@@ -23,12 +23,14 @@ struct store_dir;
 struct js_shared *js_shared_open(const struct options *options, struct store_dir *dir);
 void js_shared_close(struct js_shared *shared);
 
-/* Attaches to the recovered streams and consumers of this worker's store, publishes their interest, and starts to serve
- * $JS.API. Called for all workers before the first connection is accepted. */
+/* Attaches to the recovered streams and consumers of this worker's store, publishes their interest,
+ * and starts to serve $JS.API. Called for all workers before the first connection is accepted. */
 void js_open(struct env *env, struct js_shared *shared, struct store *store, struct js **out);
-/* Loop stage after the lanes are drained and before store_step: ingest runs, deliveries, timers' work. True = more soon. */
+/* Loop stage after the lanes are drained and before store_step: ingest runs, deliveries, timers'
+ * work. True = more soon. */
 bool js_step(struct js *js);
-/* Answers waiting pulls (409 Server Shutdown), saves consumer states; closed is called when all is durable. */
+/* Answers waiting pulls (409 Server Shutdown), saves consumer states; closed is called when all is
+ * durable. */
 void js_shutdown(struct js *js, void (*closed)(void *ctx), void *ctx);
 void js_close(struct js *js);
 
@@ -38,8 +40,8 @@ struct js_stats {
 };
 void js_stats(const struct js *js, struct js_stats *out);
 
-/* For /jsz and /healthz: what this worker has, as plain JSON text appended to out (an array of stream details), with config and
- * consumers when asked. */
+/* For /jsz and /healthz: what this worker has, as plain JSON text appended to out (an array of
+ * stream details), with config and consumers when asked. */
 struct js_detail_options {
     bool streams, consumers, config;
 };

@@ -1,17 +1,17 @@
 /*
- * js_directory.c - two levels of hash maps under one lock. Listing sorts a copy of the names: lists are rare, lookups are
- * not.
+ * js_directory.c - two levels of hash maps under one lock. Listing sorts a copy of the names: lists
+ * are rare, lookups are not.
  */
 #include "server/js/js_directory.h"
-
-#include <stdlib.h>
-#include <string.h>
 
 #include "lib/base/hash.h"
 #include "lib/base/hmap.h"
 #include "lib/base/lock.h"
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 struct directory {
     struct rwlock lock;
@@ -103,7 +103,7 @@ void directory_close(struct directory *d)
     mem_free(d);
 }
 
-/* ---- claims ----------------------------------------------------------------------------------- */
+/* ---- claims ---------------------------------------------------------------------------------- */
 
 static bool lists_overlap(const struct str_list *a, const struct str_list *b)
 {
@@ -128,8 +128,8 @@ static bool anyone_overlaps(const struct directory *d, const struct str_list *su
     return false;
 }
 
-enum directory_verdict directory_claim(struct directory *d, struct str name, const struct str_list *subjects,
-                                       uint32_t worker)
+enum directory_verdict directory_claim(struct directory *d, struct str name,
+                                       const struct str_list *subjects, uint32_t worker)
 {
     enum directory_verdict verdict = DIRECTORY_OK;
     struct entry *e;
@@ -152,7 +152,8 @@ enum directory_verdict directory_claim(struct directory *d, struct str name, con
     return verdict;
 }
 
-enum directory_verdict directory_reclaim(struct directory *d, struct str name, const struct str_list *subjects)
+enum directory_verdict directory_reclaim(struct directory *d, struct str name,
+                                         const struct str_list *subjects)
 {
     enum directory_verdict verdict = DIRECTORY_OK;
     struct entry *e;
@@ -182,7 +183,7 @@ void directory_release(struct directory *d, struct str name)
     rwlock_unlock(&d->lock);
 }
 
-/* ---- lookups ---------------------------------------------------------------------------------- */
+/* ---- lookups --------------------------------------------------------------------------------- */
 
 bool directory_stream(struct directory *d, struct str name, uint32_t *worker)
 {
@@ -248,7 +249,7 @@ bool directory_overlaps(struct directory *d, struct str subject)
     return any;
 }
 
-/* ---- consumers -------------------------------------------------------------------------------- */
+/* ---- consumers ------------------------------------------------------------------------------- */
 
 void directory_consumer_add(struct directory *d, struct str stream, struct str consumer,
                             struct route_target target)
@@ -283,7 +284,8 @@ void directory_consumer_remove(struct directory *d, struct str stream, struct st
     rwlock_unlock(&d->lock);
 }
 
-bool directory_consumer(struct directory *d, struct str stream, struct str consumer, struct route_target *out)
+bool directory_consumer(struct directory *d, struct str stream, struct str consumer,
+                        struct route_target *out)
 {
     const struct entry *e;
     const struct member *m;

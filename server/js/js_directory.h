@@ -1,20 +1,21 @@
 /*
  * js_directory.h - names of streams and consumers -> where they live; shared by all workers.
  *
- * Worker 0 (the registrar) adds, changes and removes streams; a stream's worker adds and removes its consumers' sinks. Everybody looks
- * up. One read-write lock, held for a lookup or a change, never across a callback. Streams are listed in byte order of their names.
+ * Worker 0 (the registrar) adds, changes and removes streams; a stream's worker adds and removes
+ * its consumers' sinks. Everybody looks up. One read-write lock, held for a lookup or a change,
+ * never across a callback. Streams are listed in byte order of their names.
  */
 #ifndef JS_JS_DIRECTORY_H
 #define JS_JS_DIRECTORY_H
-
-#include <stdbool.h>
-#include <stdint.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/handle.h"
 #include "lib/base/str.h"
 #include "server/core/route.h"
 #include "server/js/json.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 struct directory;
 
@@ -24,14 +25,16 @@ void directory_close(struct directory *d);
 enum directory_verdict { DIRECTORY_OK, DIRECTORY_EXISTS, DIRECTORY_OVERLAP };
 
 /* Claims name and subjects for a stream on that worker. */
-enum directory_verdict directory_claim(struct directory *d, struct str name, const struct str_list *subjects,
-                                       uint32_t worker);
+enum directory_verdict directory_claim(struct directory *d, struct str name,
+                                       const struct str_list *subjects, uint32_t worker);
 /* New subjects for a stream that exists: OK or OVERLAP (then nothing changed). */
-enum directory_verdict directory_reclaim(struct directory *d, struct str name, const struct str_list *subjects);
+enum directory_verdict directory_reclaim(struct directory *d, struct str name,
+                                         const struct str_list *subjects);
 void directory_release(struct directory *d, struct str name);
 bool directory_stream(struct directory *d, struct str name, uint32_t *worker);
 size_t directory_count(struct directory *d);
-/* Copies the names (of streams with a subject that overlaps the filter; empty = all) in order into out. */
+/* Copies the names (of streams with a subject that overlaps the filter; empty = all) in order into
+ * out. */
 void directory_names(struct directory *d, struct str filter, struct str_list *out);
 
 void directory_consumer_add(struct directory *d, struct str stream, struct str consumer,

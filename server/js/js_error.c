@@ -1,11 +1,11 @@
 /* js_error.c - the table of js_errors.def and its wire form. */
 #include "server/js/js_error.h"
 
+#include "server/js/json.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "server/js/json.h"
 
 static const struct {
     unsigned err_code, http;

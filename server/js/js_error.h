@@ -4,9 +4,9 @@
 #ifndef JS_JS_ERROR_H
 #define JS_JS_ERROR_H
 
-#include <stdbool.h>
-
 #include "lib/base/buf.h"
+
+#include <stdbool.h>
 
 enum js_error_kind {
     JS_OK,
@@ -22,7 +22,8 @@ struct js_error {
     char detail[192]; /* replaces the placeholder; cut when longer */
 };
 
-/* Sets *e and returns false, so that validators can `return js_fail(e, ...)`. format may be NULL. */
+/* Sets *e and returns false, so that validators can `return js_fail(e, ...)`. format may be NULL.
+ */
 bool js_fail(struct js_error *e, enum js_error_kind kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

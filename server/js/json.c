@@ -1,17 +1,17 @@
 /* json.c - the table walker. One small function per direction and type; the tables do the rest. */
 #include "server/js/json.h"
 
-#include <string.h>
-#include <strings.h>
-
 #include "lib/base/assert.h"
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 
+#include <string.h>
+#include <strings.h>
+
 /* The years before 1678 and after 2262 do not fit; the peer's zero time is year 1. */
 #define ZERO_TIME "0001-01-01T00:00:00Z"
 
-/* ---- lists ------------------------------------------------------------------------------------ */
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 void str_list_add(struct str_list *l, struct str s)
 {
@@ -43,7 +43,7 @@ bool str_list_eq(const struct str_list *a, const struct str_list *b)
     return true;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 json_t *json_parse_object(struct str text, struct buf *err)
 {
@@ -108,7 +108,8 @@ static bool read_time(const json_t *v, const struct json_field *f, int64_t *out,
     return false;
 }
 
-static bool read_list(const json_t *v, const struct json_field *f, struct str_list *out, struct buf *err)
+static bool read_list(const json_t *v, const struct json_field *f, struct str_list *out,
+                      struct buf *err)
 {
     size_t i;
     json_t *item;
@@ -116,7 +117,8 @@ static bool read_list(const json_t *v, const struct json_field *f, struct str_li
     if (!json_is_array(v))
         return wrong_type(f, err);
     str_list_free(out);
-    json_array_foreach (v, i, item) {
+    json_array_foreach(v, i, item)
+    {
         if (!json_is_string(item))
             return wrong_type(f, err);
         str_list_add(out, str_from(json_string_value(item), json_string_length(item)));
@@ -135,9 +137,8 @@ static bool read_integers(const json_t *v, const struct json_field *f, struct i6
     mem_free(out->items);
     out->n = 0;
     out->items = mem_array(json_array_size(v) + 1, sizeof(int64_t));
-    json_array_foreach (v, i, item)
-        if (!read_integer(item, f, &out->items[out->n++], err))
-            return false;
+    json_array_foreach(v, i,
+                       item) if (!read_integer(item, f, &out->items[out->n++], err)) return false;
     return true;
 }
 
@@ -191,12 +192,13 @@ static bool read_field(json_t *v, const struct json_field *f, void *base, struct
 }
 
 bool fields_read(json_t *object, const struct json_field *fields, size_t n, void *out, bool strict,
-               struct buf *err)
+                 struct buf *err)
 {
     const char *key;
     json_t *value;
 
-    json_object_foreach (object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         size_t i = 0;
         while (i < n && strcasecmp(fields[i].name, key) != 0)
             i++;
@@ -211,7 +213,7 @@ bool fields_read(json_t *object, const struct json_field *fields, size_t n, void
     return true;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 void jput_string(struct buf *b, struct str s)
 {
@@ -359,7 +361,7 @@ void fields_write(struct buf *b, const struct json_field *fields, size_t n, cons
     }
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 void fields_release(const struct json_field *fields, size_t n, void *in)
 {

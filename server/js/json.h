@@ -1,23 +1,25 @@
 /*
  * json.h - JSON to structs and back, by tables: the one place that touches jansson.
  *
- * A struct that travels as JSON is described once by an array of struct json_field; fields_read fills it and fields_write
- * prints it. Keys are found without case, as the peer's decoder finds them; in strict mode an unknown key is an error.
- * Texts of errors follow the peer's ("json: unknown field \"x\"").
+ * A struct that travels as JSON is described once by an array of struct json_field; fields_read
+ * fills it and fields_write prints it. Keys are found without case, as the peer's decoder finds
+ * them; in strict mode an unknown key is an error. Texts of errors follow the peer's ("json:
+ * unknown field \"x\"").
  *
- * Strings are owned by the struct (fields_release frees them by the same table). Numbers are 64-bit; times are RFC 3339 text outside
- * and unix nanoseconds inside, durations are integer nanoseconds.
+ * Strings are owned by the struct (fields_release frees them by the same table). Numbers are
+ * 64-bit; times are RFC 3339 text outside and unix nanoseconds inside, durations are integer
+ * nanoseconds.
  */
 #ifndef JS_JSON_H
 #define JS_JSON_H
+
+#include "lib/base/buf.h"
+#include "lib/base/str.h"
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "lib/base/buf.h"
-#include "lib/base/str.h"
 
 enum field_type {
     JSON_STRING_FIELD, /* char *; NULL when absent */
@@ -61,9 +63,10 @@ bool str_list_eq(const struct str_list *a, const struct str_list *b);
 
 /* Parses text as one object. NULL with a text in err. The caller frees with json_decref. */
 json_t *json_parse_object(struct str text, struct buf *err);
-/* Fills out (which must be zeroed or hold earlier values; absent keys change nothing). False with a text in err. */
+/* Fills out (which must be zeroed or hold earlier values; absent keys change nothing). False with a
+ * text in err. */
 bool fields_read(json_t *object, const struct json_field *fields, size_t n, void *out, bool strict,
-               struct buf *err);
+                 struct buf *err);
 /* Prints `"name":value` pairs separated by commas, without braces. */
 void fields_write(struct buf *b, const struct json_field *fields, size_t n, const void *in);
 void fields_release(const struct json_field *fields, size_t n, void *in);

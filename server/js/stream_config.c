@@ -1,12 +1,13 @@
-/* stream_config.c - the table of fields, the defaults, and the rules in the order in which the peer checks them. */
+/* stream_config.c - the table of fields, the defaults, and the rules in the order in which the peer
+ * checks them. */
 #include "server/js/stream_config.h"
-
-#include <string.h>
 
 #include "lib/base/assert.h"
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
+
+#include <string.h>
 
 #define NAME_MAX_BYTES 255
 #define DESCRIPTION_MAX 4096
@@ -22,9 +23,14 @@ static const char *const storage_texts[] = {"file", "memory", NULL};
 static const char *const compression_texts[] = {"none", "s2", NULL};
 static const char *const persist_texts[] = {"default", "async", NULL};
 
-#define F(json, kind, member, how) {json, kind, offsetof(struct stream_config, member), how, NULL}
-#define E(json, member, how, texts) \
-    {json, JSON_ENUM_FIELD, offsetof(struct stream_config, member), how, texts}
+#define F(json, kind, member, how)                                                                 \
+    {                                                                                              \
+        json, kind, offsetof(struct stream_config, member), how, NULL                              \
+    }
+#define E(json, member, how, texts)                                                                \
+    {                                                                                              \
+        json, JSON_ENUM_FIELD, offsetof(struct stream_config, member), how, texts                  \
+    }
 
 static const struct json_field fields[] = {
     F("name", JSON_STRING_FIELD, name, JSON_OMIT_EMPTY),
@@ -85,7 +91,8 @@ bool stream_config_equal(const struct stream_config *a, const struct stream_conf
     return fields_equal(fields, NFIELDS, a, b);
 }
 
-bool stream_config_read(struct str json, bool strict, struct stream_config *out, struct js_error *err)
+bool stream_config_read(struct str json, bool strict, struct stream_config *out,
+                        struct js_error *err)
 {
     struct buf text = {0};
     json_t *object = json_parse_object(json, &text);
@@ -108,7 +115,7 @@ void stream_config_write(struct buf *b, const struct stream_config *c, bool full
     buf_putc(b, '}');
 }
 
-/* ---- rules ------------------------------------------------------------------------------------ */
+/* ---- rules ----------------------------------------------------------------------------------- */
 
 bool js_name_valid(const char *name)
 {
@@ -147,8 +154,8 @@ static bool check_names(const struct stream_config *c, struct js_error *err)
     return true;
 }
 
-/* What the format and the cores are prepared for and nothing carries out yet. (allow_msg_ttl is accepted, because every KV
- * client sends it; a message that has a TTL is refused.) */
+/* What the format and the cores are prepared for and nothing carries out yet. (allow_msg_ttl is
+ * accepted, because every KV client sends it; a message that has a TTL is refused.) */
 static bool check_supported(const struct stream_config *c, struct js_error *err)
 {
     const struct {
@@ -183,17 +190,21 @@ static bool check_subjects(struct stream_config *c, struct js_error *err)
             return invalid(err, "invalid subject");
         if (str_eq(s, STR(">")) && !c->no_ack)
             return invalid(err, "capturing all subjects requires no-ack to be true");
-        if ((subject_overlap(s, STR("$JS.>")) && !subject_subset(s, STR("$JS.EVENT.>")) && !c->no_ack))
-            return invalid(err, "subjects that overlap with jetstream api require no-ack to be true");
-        if (subject_overlap(s, STR("$SYS.>")) && !subject_subset(s, STR("$SYS.ACCOUNT.>")) && !c->no_ack)
+        if ((subject_overlap(s, STR("$JS.>")) && !subject_subset(s, STR("$JS.EVENT.>")) &&
+             !c->no_ack))
+            return invalid(err,
+                           "subjects that overlap with jetstream api require no-ack to be true");
+        if (subject_overlap(s, STR("$SYS.>")) && !subject_subset(s, STR("$SYS.ACCOUNT.>")) &&
+            !c->no_ack)
             return invalid(err, "subjects that overlap with system api require no-ack to be true");
         for (size_t k = 0; k < i; k++) {
             struct str other = str_of(c->subjects.items[k]);
             if (str_eq(s, other))
                 return invalid(err, "duplicate subjects detected");
             if (subject_overlap(s, other))
-                return js_fail(err, JS_ERR_STREAM_INVALID_CONFIG, "subject \"%s\" overlaps with \"%s\"",
-                               c->subjects.items[k], c->subjects.items[i]);
+                return js_fail(err, JS_ERR_STREAM_INVALID_CONFIG,
+                               "subject \"%s\" overlaps with \"%s\"", c->subjects.items[k],
+                               c->subjects.items[i]);
         }
     }
     return true;
@@ -248,7 +259,8 @@ static bool check_combinations(struct stream_config *c, struct js_error *err)
     return true;
 }
 
-bool stream_config_check(struct stream_config *c, int64_t server_duplicate_window, struct js_error *err)
+bool stream_config_check(struct stream_config *c, int64_t server_duplicate_window,
+                         struct js_error *err)
 {
     bool sealed = c->sealed;
     bool ok;
@@ -273,15 +285,16 @@ bool stream_config_check_update(const struct stream_config *old, const struct st
                                 struct js_error *err)
 {
     bool workqueue_changes = old->retention != new->retention &&
-        (old->retention == RETENTION_WORKQUEUE || new->retention == RETENTION_WORKQUEUE);
+                             (old->retention == RETENTION_WORKQUEUE ||
+                              new->retention == RETENTION_WORKQUEUE);
 
     if (strcmp(old->name, new->name) != 0)
         return invalid(err, "stream configuration name must match original");
     if (old->storage != new->storage)
         return invalid(err, "stream configuration update can not change storage type");
     if (workqueue_changes)
-        return invalid(err,
-                       "stream configuration update can not change retention policy to/from workqueue");
+        return invalid(
+            err, "stream configuration update can not change retention policy to/from workqueue");
     if (old->sealed && !new->sealed)
         return invalid(err, "stream configuration update can not unseal a sealed stream");
     if (old->deny_delete && !new->deny_delete)

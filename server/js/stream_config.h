@@ -1,17 +1,19 @@
 /*
- * stream_config.h - a stream's configuration (feature map B3): as a struct, as JSON, its defaults and its rules (B4).
+ * stream_config.h - a stream's configuration (feature map B3): as a struct, as JSON, its defaults
+ * and its rules (B4).
  *
- * All 2.15 fields are known and kept. What this version does not carry out yet (mirrors, sources, transforms, republish, counters,
- * batches, schedules, per-message TTL) is refused at create with a text that says so, rather than accepted and ignored.
+ * All 2.15 fields are known and kept. What this version does not carry out yet (mirrors, sources,
+ * transforms, republish, counters, batches, schedules, per-message TTL) is refused at create with a
+ * text that says so, rather than accepted and ignored.
  */
 #ifndef JS_STREAM_CONFIG_H
 #define JS_STREAM_CONFIG_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
 #include "server/js/js_error.h"
 #include "server/js/json.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 enum retention { RETENTION_LIMITS, RETENTION_INTEREST, RETENTION_WORKQUEUE };
 enum discard { DISCARD_OLD, DISCARD_NEW };
@@ -49,12 +51,15 @@ void stream_config_copy(struct stream_config *to, const struct stream_config *fr
 bool stream_config_equal(const struct stream_config *a, const struct stream_config *b);
 
 /* Reads a request; JS_ERR_INVALID_JSON otherwise. */
-bool stream_config_read(struct str json, bool strict, struct stream_config *out, struct js_error *err);
+bool stream_config_read(struct str json, bool strict, struct stream_config *out,
+                        struct js_error *err);
 /* The object with braces. full: with the metadata that only answers carry. */
 void stream_config_write(struct buf *b, const struct stream_config *c, bool full);
 
-/* Fills in defaults and checks everything that needs no other stream. server_duplicate_window: 0 = no limit. */
-bool stream_config_check(struct stream_config *c, int64_t server_duplicate_window, struct js_error *err);
+/* Fills in defaults and checks everything that needs no other stream. server_duplicate_window: 0 =
+ * no limit. */
+bool stream_config_check(struct stream_config *c, int64_t server_duplicate_window,
+                         struct js_error *err);
 /* May `old` become `new`? (both checked) */
 bool stream_config_check_update(const struct stream_config *old, const struct stream_config *new,
                                 struct js_error *err);

@@ -1,16 +1,16 @@
 /*
  * connz.c - /connz: connections, open or closed, filtered, sorted, paged.
  *
- * Every worker copies all of its connections that pass the filters; sorting and paging happen over all of them on the main thread.
+ * Every worker copies all of its connections that pass the filters; sorting and paging happen over
+ * all of them on the main thread.
  */
+#include "lib/base/assert.h"
+#include "lib/base/mem.h"
+#include "server/monitor/monitor_int.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "server/monitor/monitor_int.h"
-
-#include "lib/base/assert.h"
-#include "lib/base/mem.h"
 
 #define LIMIT_DEFAULT 1024
 
@@ -58,7 +58,7 @@ static void step(struct query *q, struct env *env, struct part *part)
         net_conns_each(env->net, true, add, part);
 }
 
-/* ---- sorting ---------------------------------------------------------------------------------- */
+/* ---- sorting --------------------------------------------------------------------------------- */
 
 /* Larger first except for cid and start; the peer's names. */
 #define DOWN(name, value)                                                                          \
@@ -94,9 +94,12 @@ static const struct {
     const char *name;
     int (*compare)(const void *, const void *);
 } orders[] = {
-    {"cid", by_cid},         {"start", by_cid},         {"subs", by_subs},         {"pending", by_pending},
-    {"msgs_to", by_msgs_to}, {"msgs_from", by_msgs_from}, {"bytes_to", by_bytes_to}, {"bytes_from", by_bytes_from},
-    {"last", by_last},       {"idle", by_idle},         {"uptime", by_cid},        {"stop", by_stop},
+    {"cid", by_cid},           {"start", by_cid},
+    {"subs", by_subs},         {"pending", by_pending},
+    {"msgs_to", by_msgs_to},   {"msgs_from", by_msgs_from},
+    {"bytes_to", by_bytes_to}, {"bytes_from", by_bytes_from},
+    {"last", by_last},         {"idle", by_idle},
+    {"uptime", by_cid},        {"stop", by_stop},
     {"rtt", by_rtt},
 };
 
@@ -113,7 +116,7 @@ static void sort(struct query *q, struct conn_part *all, size_t n)
     snprintf(q->error, sizeof(q->error), "invalid sorting option: %.64s", name);
 }
 
-/* ---- the document ----------------------------------------------------------------------------- */
+/* ---- the document ---------------------------------------------------------------------------- */
 
 static json_t *conn_object(const struct conn_part *p, int64_t now)
 {

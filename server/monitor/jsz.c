@@ -1,7 +1,7 @@
 /* jsz.c - /jsz: JetStream's sums, and streams and consumers in detail when asked for. */
-#include <string.h>
-
 #include "server/monitor/monitor_int.h"
+
+#include <string.h>
 
 static void step(struct query *q, struct env *env, struct part *part)
 {

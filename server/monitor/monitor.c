@@ -1,30 +1,30 @@
 /*
  * monitor.c - HTTP requests to documents and back; parameters; the index page.
  *
- * evhttp frees a request when its connection goes; a query that is still collecting then loses its request (on_gone) and its answer is
- * thrown away.
+ * evhttp frees a request when its connection goes; a query that is still collecting then loses its
+ * request (on_gone) and its answer is thrown away.
  */
-#include <arpa/inet.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-
-#include "server/monitor/monitor_int.h"
-
-#include <event2/buffer.h>
-#include <event2/http_struct.h>
-#include <stdio.h>
+#include "server/monitor/monitor.h"
 
 #include "lib/base/assert.h"
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
+#include "server/monitor/monitor_int.h"
+
+#include <arpa/inet.h>
+#include <event2/buffer.h>
+#include <event2/http_struct.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 static const struct document *const documents[] = {
-    &varz_document, &connz_document, &jsz_document, &subsz_document, &subscriptionsz_document,
-    &healthz_document,
+    &varz_document,  &connz_document,          &jsz_document,
+    &subsz_document, &subscriptionsz_document, &healthz_document,
 };
 
-/* ---- helpers ---------------------------------------------------------------------------------- */
+/* ---- helpers --------------------------------------------------------------------------------- */
 
 const char *query_text(struct query *q, const char *name)
 {
@@ -46,7 +46,8 @@ bool query_bool(struct query *q, const char *name, bool absent)
             return false;
     }
     q->status = 400;
-    snprintf(q->error, sizeof(q->error), "error 400: strconv.ParseBool: parsing \"%.64s\": invalid syntax", text);
+    snprintf(q->error, sizeof(q->error),
+             "error 400: strconv.ParseBool: parsing \"%.64s\": invalid syntax", text);
     return absent;
 }
 
@@ -60,7 +61,8 @@ int64_t query_int(struct query *q, const char *name, int64_t absent)
     if (str_to_i64(str_of(text), &v))
         return v;
     q->status = 400;
-    snprintf(q->error, sizeof(q->error), "error 400: strconv.Atoi: parsing \"%.64s\": invalid syntax", text);
+    snprintf(q->error, sizeof(q->error),
+             "error 400: strconv.Atoi: parsing \"%.64s\": invalid syntax", text);
     return absent;
 }
 
@@ -96,8 +98,8 @@ void put_uptime(json_t *o, const char *key, int64_t ns)
         snprintf(text, sizeof(text), "%lldd%lldh%lldm%llds", (long long) (s / 86400),
                  (long long) (s / 3600 % 24), (long long) (s / 60 % 60), (long long) (s % 60));
     else if (s >= 3600)
-        snprintf(text, sizeof(text), "%lldh%lldm%llds", (long long) (s / 3600), (long long) (s / 60 % 60),
-                 (long long) (s % 60));
+        snprintf(text, sizeof(text), "%lldh%lldm%llds", (long long) (s / 3600),
+                 (long long) (s / 60 % 60), (long long) (s % 60));
     else if (s >= 60)
         snprintf(text, sizeof(text), "%lldm%llds", (long long) (s / 60), (long long) (s % 60));
     else
@@ -147,9 +149,10 @@ void sum_js(const struct query *q, struct js_stats *out)
     }
 }
 
-/* ---- answering -------------------------------------------------------------------------------- */
+/* ---- answering ------------------------------------------------------------------------------- */
 
-static void send_text(struct evhttp_request *request, int status, const char *type, const char *text)
+static void send_text(struct evhttp_request *request, int status, const char *type,
+                      const char *text)
 {
     struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
     struct evbuffer *body = evbuffer_new();
@@ -236,7 +239,7 @@ static void start(struct monitor *m, const struct document *d, struct evhttp_req
     m->host.collect(m->host.ctx, &q->collect);
 }
 
-/* ---- requests --------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static void send_index(struct evhttp_request *request)
 {
@@ -244,7 +247,8 @@ static void send_index(struct evhttp_request *request)
 
     buf_puts(&b, "<html><head><title>midge</title></head><body><h3>midge monitoring</h3><ul>");
     for (size_t i = 0; i < ARRAY_LEN(documents); i++)
-        buf_printf(&b, "<li><a href=\".%s\">%s</a></li>", documents[i]->path, documents[i]->path + 1);
+        buf_printf(&b, "<li><a href=\".%s\">%s</a></li>", documents[i]->path,
+                   documents[i]->path + 1);
     buf_puts(&b, "</ul></body></html>\n");
     send_text(request, 200, "text/html", buf_cstr(&b));
     buf_free(&b);
@@ -273,8 +277,8 @@ static void on_request(struct evhttp_request *request, void *ctx)
     send_text(request, 404, "text/plain", "404 page not found\n");
 }
 
-struct monitor *monitor_open(struct event_base *base, const struct monitor_host *host, const char *address,
-                             uint16_t *port, char why[256])
+struct monitor *monitor_open(struct event_base *base, const struct monitor_host *host,
+                             const char *address, uint16_t *port, char why[256])
 {
     struct monitor *m = mem_zalloc(sizeof(*m));
     ev_socklen_t len = sizeof(struct sockaddr_storage);
@@ -296,8 +300,8 @@ struct monitor *monitor_open(struct event_base *base, const struct monitor_host 
     }
     if (getsockname(evhttp_bound_socket_get_fd(m->bound), (struct sockaddr *) &bound, &len) == 0)
         *port = bound.ss_family == AF_INET6
-            ? ntohs(((const struct sockaddr_in6 *) (const void *) &bound)->sin6_port)
-            : ntohs(((const struct sockaddr_in *) (const void *) &bound)->sin_port);
+                    ? ntohs(((const struct sockaddr_in6 *) (const void *) &bound)->sin6_port)
+                    : ntohs(((const struct sockaddr_in *) (const void *) &bound)->sin_port);
     return m;
 }
 

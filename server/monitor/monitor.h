@@ -1,21 +1,24 @@
 /*
- * monitor.h - the monitoring documents over HTTP (feature map C14), on the main thread's libevent base.
+ * monitor.h - the monitoring documents over HTTP (feature map C14), on the main thread's libevent
+ * base.
  *
- * A document that needs what the workers know is made in two halves: step runs on every worker's thread and copies plain data,
- * done runs on the main thread, merges and answers. The host (server.c) carries the steps there and back.
+ * A document that needs what the workers know is made in two halves: step runs on every worker's
+ * thread and copies plain data, done runs on the main thread, merges and answers. The host
+ * (server.c) carries the steps there and back.
  */
 #ifndef MONITOR_MONITOR_H
 #define MONITOR_MONITOR_H
 
-#include <stdint.h>
-
 #include "server/core/env.h"
+
+#include <stdint.h>
 
 struct event_base;
 struct monitor;
 
 struct monitor_collect {
-    /* On each worker's thread, in no order, one worker at a time or several at once: the callee locks or uses env->worker as index. */
+    /* On each worker's thread, in no order, one worker at a time or several at once: the callee
+     * locks or uses env->worker as index. */
     void (*step)(struct monitor_collect *c, struct env *env);
     /* On the main thread, after all steps. */
     void (*done)(struct monitor_collect *c);
@@ -38,8 +41,8 @@ struct monitor_host {
 };
 
 /* Listens; *port becomes the bound port. NULL with a text in why. */
-struct monitor *monitor_open(struct event_base *base, const struct monitor_host *host, const char *address,
-                             uint16_t *port, char why[256]);
+struct monitor *monitor_open(struct event_base *base, const struct monitor_host *host,
+                             const char *address, uint16_t *port, char why[256]);
 void monitor_close(struct monitor *m);
 
 #endif

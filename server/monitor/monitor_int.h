@@ -1,23 +1,24 @@
 /*
- * monitor_int.h - the inside of monitoring: a query on its way, and the helpers that the documents share.
+ * monitor_int.h - the inside of monitoring: a query on its way, and the helpers that the documents
+ * share.
  *
- * A document is a struct document: step copies from one worker into the query's part of that worker (no locks: each worker writes its own
- * part), finish turns the parts into JSON on the main thread.
+ * A document is a struct document: step copies from one worker into the query's part of that worker
+ * (no locks: each worker writes its own part), finish turns the parts into JSON on the main thread.
  */
 #ifndef MONITOR_MONITOR_INT_H
 #define MONITOR_MONITOR_INT_H
-
-#include <event2/http.h>
-#include <event2/keyvalq_struct.h>
-#include <jansson.h>
-#include <stdbool.h>
-#include <stddef.h>
 
 #include "lib/base/buf.h"
 #include "server/config/options.h"
 #include "server/js/js.h"
 #include "server/monitor/monitor.h"
 #include "server/net/net.h"
+
+#include <event2/http.h>
+#include <event2/keyvalq_struct.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 struct query;
 

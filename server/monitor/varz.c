@@ -1,10 +1,10 @@
 /* varz.c - /varz, /healthz and /subsz: the server as a whole. */
+#include "server/monitor/monitor_int.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-#include "server/monitor/monitor_int.h"
 
 static void step(struct query *q, struct env *env, struct part *part)
 {
@@ -154,7 +154,7 @@ static json_t *varz(struct query *q)
 
 const struct document varz_document = {"/varz", step, varz};
 
-/* ---- /healthz --------------------------------------------------------------------------------- */
+/* ---- /healthz -------------------------------------------------------------------------------- */
 
 static json_t *healthz(struct query *q)
 {
@@ -175,7 +175,7 @@ static json_t *healthz(struct query *q)
 
 const struct document healthz_document = {"/healthz", NULL, healthz};
 
-/* ---- /subsz ----------------------------------------------------------------------------------- */
+/* ---- /subsz ---------------------------------------------------------------------------------- */
 
 static void subs_step(struct query *q, struct env *env, struct part *part)
 {
@@ -186,7 +186,8 @@ static void subs_step(struct query *q, struct env *env, struct part *part)
         return;
     interest_stats(env->account->interest, &in);
     buf_printf(&part->text,
-               "{\"num_subscriptions\":%llu,\"num_inserts\":%llu,\"num_removes\":%llu,\"num_matches\":%llu}",
+               "{\"num_subscriptions\":%llu,\"num_inserts\":%llu,\"num_removes\":%llu,\"num_"
+               "matches\":%llu}",
                (unsigned long long) in.subs, (unsigned long long) in.inserts,
                (unsigned long long) in.removes, (unsigned long long) in.matches);
 }

@@ -1,16 +1,18 @@
 /*
  * conn.h - one client connection, inside net.
  *
- *            adopt                  CONNECT (or first op)              conn_close(reason)            all ops done
- *   (none) --------> CONN_GREETED ------------------------> CONN_OPEN -------------------> CONN_CLOSING -----> (freed)
+ *            adopt                  CONNECT (or first op)              conn_close(reason) all ops
+ * done (none) --------> CONN_GREETED ------------------------> CONN_OPEN ------------------->
+ * CONN_CLOSING -----> (freed)
  *                          \______________________________________________________________/
  *
- * Only conn_close moves to CONN_CLOSING; it takes the reason (feature map A10). While CLOSING, nothing is parsed or delivered; what was
- * already in the output (an -ERR) is still sent unless the reason is a slow or broken peer. The struct is freed in net_step when no
- * operation is in flight, never inside a callback that may still look at it.
+ * Only conn_close moves to CONN_CLOSING; it takes the reason (feature map A10). While CLOSING,
+ * nothing is parsed or delivered; what was already in the output (an -ERR) is still sent unless the
+ * reason is a slow or broken peer. The struct is freed in net_step when no operation is in flight,
+ * never inside a callback that may still look at it.
  *
- * Memory: an idle connection is this struct, its subscriptions and nothing else: receive buffers are lent by io, output chunks exist
- * while there is output.
+ * Memory: an idle connection is this struct, its subscriptions and nothing else: receive buffers
+ * are lent by io, output chunks exist while there is output.
  */
 #ifndef NET_CONN_H
 #define NET_CONN_H
@@ -35,8 +37,8 @@ struct net {
     struct env *env;
     struct net_shared *shared;
     struct list conns;
-    struct list dirty;   /* connections with output to flush */
-    struct list closing; /* connections to free when they are quiet */
+    struct list dirty;     /* connections with output to flush */
+    struct list closing;   /* connections to free when they are quiet */
     struct list dead_subs; /* subscriptions that ended inside a delivery */
     struct handle_table handles;
     struct net_stats stats;
@@ -74,12 +76,12 @@ struct conn {
     struct io_sock *sock;
     struct io_op recv, send, close;
     struct nats_parser parser;
-    struct chunk *collecting;  /* body being assembled */
+    struct chunk *collecting; /* body being assembled */
 
-    struct outbuf out;         /* gathered since the last flush */
-    struct outbuf sending;     /* in flight */
-    struct iovec *iov;         /* of the send in flight */
-    uint64_t pending;          /* bytes in out and sending */
+    struct outbuf out;     /* gathered since the last flush */
+    struct outbuf sending; /* in flight */
+    struct iovec *iov;     /* of the send in flight */
+    uint64_t pending;      /* bytes in out and sending */
 
     enum conn_state state;
     enum conn_reason reason;
@@ -90,15 +92,15 @@ struct conn {
     bool paused;  /* not receiving until the pause timer fires */
     uint8_t protocol;
     uint8_t pings_out;
-    uint32_t fences;           /* PONGs that wait for one */
-    struct wheel_timer timer;  /* auth, then ping */
-    struct wheel_timer pause;  /* stalled producer */
+    uint32_t fences;             /* PONGs that wait for one */
+    struct wheel_timer timer;    /* auth, then ping */
+    struct wheel_timer pause;    /* stalled producer */
     struct wheel_timer deadline; /* write deadline of the send in flight */
     uint64_t ping_sent, last_in;
     int64_t rtt_ns;
 
-    struct hmap subs;          /* by sid */
-    struct list ending_subs;   /* out of the interest, waiting for their fence */
+    struct hmap subs;        /* by sid */
+    struct list ending_subs; /* out of the interest, waiting for their fence */
     int64_t start, last_activity;
     uint64_t in_msgs, in_bytes, out_msgs, out_bytes, stalls;
     struct io_addr peer;

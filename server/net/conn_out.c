@@ -1,20 +1,21 @@
 /*
  * conn_out.c - a connection's output: gathered during an iteration, sent once at its end.
  *
- * out gathers; at net_step it becomes `sending` and one vectored send carries it, up to SEND_BYTES at a time, while new output
- * gathers behind. pending counts both: above max_pending the consumer is too slow and is closed; above three quarters of it,
- * publishers are told to slow down (router_note_stall).
+ * out gathers; at net_step it becomes `sending` and one vectored send carries it, up to SEND_BYTES
+ * at a time, while new output gathers behind. pending counts both: above max_pending the consumer
+ * is too slow and is closed; above three quarters of it, publishers are told to slow down
+ * (router_note_stall).
  */
-#include "server/net/conn.h"
-
-#include <string.h>
-
 #include "lib/base/buf.h"
 #include "lib/base/mem.h"
 #include "lib/wire/nats_write.h"
 #include "server/config/options.h"
+#include "server/net/conn.h"
 
-/* One send takes this much at most: more gains nothing (loopback: 0.14 ns a byte either way) and delays other connections. */
+#include <string.h>
+
+/* One send takes this much at most: more gains nothing (loopback: 0.14 ns a byte either way) and
+ * delays other connections. */
 #define SEND_BYTES (1u << 20)
 #define SEND_VECTORS 64u
 
@@ -32,8 +33,8 @@ void conn_wrote(struct conn *c, uint64_t bytes)
     if (c->pending <= o->max_pending || c->state == CONN_CLOSING)
         return;
     c->net->stats.slow_consumers++;
-    LOG_INF(c->net->env->log, "%s - Slow Consumer Detected: MaxPending of %llu Exceeded", conn_text(c, text),
-            (unsigned long long) o->max_pending);
+    LOG_INF(c->net->env->log, "%s - Slow Consumer Detected: MaxPending of %llu Exceeded",
+            conn_text(c, text), (unsigned long long) o->max_pending);
     c->drop_output = true;
     conn_close(c, REASON_SLOW_PENDING);
 }

@@ -1,17 +1,17 @@
 /*
- * connect.c - the CONNECT operation: JSON to connection settings, credentials to a verdict (feature map A3).
+ * connect.c - the CONNECT operation: JSON to connection settings, credentials to a verdict (feature
+ * map A3).
  *
- * Unknown fields are ignored, wrong types count as absent, text that is no JSON object closes the connection. A second CONNECT is
- * processed like the first.
+ * Unknown fields are ignored, wrong types count as absent, text that is no JSON object closes the
+ * connection. A second CONNECT is processed like the first.
  */
+#include "lib/base/mem.h"
+#include "server/auth/auth.h"
+#include "server/config/options.h"
 #include "server/net/conn.h"
 
 #include <jansson.h>
 #include <string.h>
-
-#include "lib/base/mem.h"
-#include "server/auth/auth.h"
-#include "server/config/options.h"
 
 static bool flag(const json_t *o, const char *key, bool absent)
 {

@@ -1,9 +1,8 @@
 /* info.c - the INFO line (feature map A2). */
-#include "server/net/conn.h"
-
 #include "lib/base/buf.h"
 #include "server/auth/auth.h"
 #include "server/config/options.h"
+#include "server/net/conn.h"
 
 static void put_text(struct buf *b, const char *key, const char *value)
 {
@@ -30,7 +29,8 @@ void info_put(struct conn *c, bool connect_info)
     put_text(&b, "version", env->version);
     buf_puts(&b, "\"proto\":1,\"go\":\"\",");
     put_text(&b, "host", o->host);
-    buf_printf(&b, "\"port\":%u,\"headers\":%s,", local.port, o->no_header_support ? "false" : "true");
+    buf_printf(&b, "\"port\":%u,\"headers\":%s,", local.port,
+               o->no_header_support ? "false" : "true");
     if (auth_required(o))
         buf_puts(&b, "\"auth_required\":true,");
     buf_printf(&b, "\"max_payload\":%llu,", (unsigned long long) o->max_payload);

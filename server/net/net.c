@@ -1,17 +1,18 @@
 /*
  * net.c - accepting, handing out, the loop stage, the end.
  *
- * Worker 0 accepts one connection after the other and gives each to a worker in turn (with one worker: to itself). Out of
- * descriptors, it pauses for a moment instead of spinning.
+ * Worker 0 accepts one connection after the other and gives each to a worker in turn (with one
+ * worker: to itself). Out of descriptors, it pauses for a moment instead of spinning.
  */
+#include "server/net/net.h"
+
+#include "lib/base/mem.h"
+#include "server/config/options.h"
 #include "server/net/conn.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "lib/base/mem.h"
-#include "server/config/options.h"
 
 #define BACKLOG 1024
 #define ACCEPT_RETRY_NS 50000000u
@@ -28,7 +29,7 @@ void net_shared_close(struct net_shared *shared)
     mem_free(shared);
 }
 
-/* ---- accepting -------------------------------------------------------------------------------- */
+/* ---- accepting ------------------------------------------------------------------------------- */
 
 struct handed {
     struct env_task task;
@@ -119,7 +120,7 @@ static void nobody(void *ctx, handle conn, struct account *a, struct str subject
         conn_no_responders(c, subject, reply);
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void listener_closed(struct io_op *op)
 {
@@ -154,10 +155,10 @@ bool net_step(struct net *net)
     sub_reap(net);
     while ((l = list_first(&net->dirty)) != NULL)
         conn_flush(LIST_ENTRY(l, struct conn, dirty_link));
-    LIST_FOREACH_SAFE (it, tmp, &net->closing)
-        conn_reap(LIST_ENTRY(it, struct conn, link));
-    if (net->stopping && net->stopped != NULL && list_empty(&net->conns) && list_empty(&net->closing) &&
-        !net->listening) {
+    LIST_FOREACH_SAFE(it, tmp, &net->closing)
+    conn_reap(LIST_ENTRY(it, struct conn, link));
+    if (net->stopping && net->stopped != NULL && list_empty(&net->conns) &&
+        list_empty(&net->closing) && !net->listening) {
         void (*stopped)(void *ctx) = net->stopped;
         net->stopped = NULL;
         stopped(net->stopped_ctx);
@@ -173,14 +174,15 @@ void net_shutdown(struct net *net, void (*closed)(void *ctx), void *ctx)
     io_timer_stop(net->env->io, &net->accept_retry);
     if (net->listening)
         io_sock_close(net->env->io, &net->listener_close, net->listener);
-    LIST_FOREACH_SAFE (it, tmp, &net->conns)
-        conn_close(LIST_ENTRY(it, struct conn, link), REASON_SHUTDOWN);
+    LIST_FOREACH_SAFE(it, tmp, &net->conns)
+    conn_close(LIST_ENTRY(it, struct conn, link), REASON_SHUTDOWN);
     io_wake(net->env->io);
 }
 
 void net_close(struct net *net)
 {
-    /* Without a shutdown before (a failed start) nothing but the listener can be open; the process ends next. */
+    /* Without a shutdown before (a failed start) nothing but the listener can be open; the process
+     * ends next. */
     handle_table_deinit(&net->handles);
     mem_free(net->closed);
     mem_free(net);

@@ -1,27 +1,29 @@
 /*
  * net.h - client connections of one worker. One struct net per worker; conn.h is the inside.
  *
- * Worker 0 accepts and hands sockets out, fill first (DESIGN section 3). A connection belongs to one worker from
- * adoption to its end. Everything here runs on the worker's thread, except where it says otherwise.
+ * Worker 0 accepts and hands sockets out, fill first (DESIGN section 3). A connection belongs to
+ * one worker from adoption to its end. Everything here runs on the worker's thread, except where it
+ * says otherwise.
  */
 #ifndef NET_NET_H
 #define NET_NET_H
 
+#include "server/core/env.h"
+
 #include <stdbool.h>
 #include <stdint.h>
-
-#include "server/core/env.h"
 
 struct net;
 struct net_shared;
 
-/* Shared by all workers' nets: connection ids, the limit on connections, load per worker. Made before the first net. */
+/* Shared by all workers' nets: connection ids, the limit on connections, load per worker. Made
+ * before the first net. */
 struct net_shared *net_shared_open(const struct options *options);
 void net_shared_close(struct net_shared *shared);
 
 int net_open(struct env *env, struct net_shared *shared, struct net **out);
-/* Worker 0: starts listening; the bound address for the log and the ports file. Returns 0 or a negative errno with a text in
- * why ("listen tcp 0.0.0.0:4222: bind: address already in use"). */
+/* Worker 0: starts listening; the bound address for the log and the ports file. Returns 0 or a
+ * negative errno with a text in why ("listen tcp 0.0.0.0:4222: bind: address already in use"). */
 int net_listen(struct net *net, char host[64], uint16_t *port, char why[256]);
 /* The loop's "flush connections once each" stage; true when something is left to do soon. */
 bool net_step(struct net *net);
@@ -54,12 +56,13 @@ struct net_conn_info {
     const char *reason; /* constant text (A10) or NULL */
 };
 /* Open connections, or the ring of the last max_closed_clients closed ones. */
-void net_conns_each(struct net *net, bool closed, void (*each)(void *ctx, const struct net_conn_info *info),
-                    void *ctx);
-/* The subjects of one open connection; each(ctx, subject, queue, sid, max, delivered). False when there is no such cid. */
+void net_conns_each(struct net *net, bool closed,
+                    void (*each)(void *ctx, const struct net_conn_info *info), void *ctx);
+/* The subjects of one open connection; each(ctx, subject, queue, sid, max, delivered). False when
+ * there is no such cid. */
 bool net_conn_subs(struct net *net, uint64_t cid,
-                   void (*each)(void *ctx, struct str subject, struct str queue, struct str sid, uint64_t max,
-                                uint64_t delivered),
+                   void (*each)(void *ctx, struct str subject, struct str queue, struct str sid,
+                                uint64_t max, uint64_t delivered),
                    void *ctx);
 
 #endif

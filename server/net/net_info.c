@@ -1,9 +1,10 @@
-/* net_info.c - what monitoring sees: counters, open connections, the last closed ones, a connection's subscriptions. */
-#include <stdio.h>
-#include <string.h>
-
+/* net_info.c - what monitoring sees: counters, open connections, the last closed ones, a
+ * connection's subscriptions. */
 #include "lib/base/mem.h"
 #include "server/net/conn.h"
+
+#include <stdio.h>
+#include <string.h>
 
 struct closed_conn {
     struct net_conn_info info;
@@ -58,12 +59,12 @@ void net_stats(const struct net *net, struct net_stats *out)
 {
     *out = net->stats;
     out->pending_bytes = 0;
-    LIST_FOREACH (l, &net->conns)
-        out->pending_bytes += LIST_ENTRY(l, struct conn, link)->pending;
+    LIST_FOREACH(l, &net->conns)
+    out->pending_bytes += LIST_ENTRY(l, struct conn, link)->pending;
 }
 
-void net_conns_each(struct net *net, bool closed, void (*each)(void *ctx, const struct net_conn_info *info),
-                    void *ctx)
+void net_conns_each(struct net *net, bool closed,
+                    void (*each)(void *ctx, const struct net_conn_info *info), void *ctx)
 {
     struct net_conn_info info;
 
@@ -72,18 +73,20 @@ void net_conns_each(struct net *net, bool closed, void (*each)(void *ctx, const 
             each(ctx, &net->closed[i].info);
         return;
     }
-    LIST_FOREACH (l, &net->conns) {
+    LIST_FOREACH(l, &net->conns)
+    {
         describe(LIST_ENTRY(l, struct conn, link), &info);
         each(ctx, &info);
     }
 }
 
 bool net_conn_subs(struct net *net, uint64_t cid,
-                   void (*each)(void *ctx, struct str subject, struct str queue, struct str sid, uint64_t max,
-                                uint64_t delivered),
+                   void (*each)(void *ctx, struct str subject, struct str queue, struct str sid,
+                                uint64_t max, uint64_t delivered),
                    void *ctx)
 {
-    LIST_FOREACH (l, &net->conns) {
+    LIST_FOREACH(l, &net->conns)
+    {
         struct conn *c = LIST_ENTRY(l, struct conn, link);
         struct hmap_iter it = {0};
         struct hmap_node *n;

@@ -1,23 +1,23 @@
 /*
  * sub.c - a client's subscription: a sink that turns messages into MSG and HMSG operations.
  *
- * A subscription that reaches its max inside a delivery can not leave the interest there (the router is walking it): it is marked by
- * delivered >= max, takes nothing more, and is removed in net_step. With several workers an UNSUB leaves the interest at once, but the
- * sink keeps its slot until a fence has passed, so that what was already routed to it still arrives.
+ * A subscription that reaches its max inside a delivery can not leave the interest there (the
+ * router is walking it): it is marked by delivered >= max, takes nothing more, and is removed in
+ * net_step. With several workers an UNSUB leaves the interest at once, but the sink keeps its slot
+ * until a fence has passed, so that what was already routed to it still arrives.
  */
-#include "server/net/conn.h"
-
-#include <string.h>
-
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
 #include "lib/wire/nats_write.h"
 #include "server/config/options.h"
+#include "server/net/conn.h"
+
+#include <string.h>
 
 #define CONTIGUOUS_MAX 65536u
 
-/* ---- rendering -------------------------------------------------------------------------------- */
+/* ---- rendering ------------------------------------------------------------------------------- */
 
 /* Clients without header support get the payload alone. */
 static struct str header_for(const struct conn *c, const struct msg *m)
@@ -41,7 +41,8 @@ static char *copy(char *out, struct str s)
 }
 
 /* Appends the whole operation; false when memory is short. */
-static bool write_msg(const struct sub *s, const struct msg *m, struct outbuf *o, struct chunk_pool *pool)
+static bool write_msg(const struct sub *s, const struct msg *m, struct outbuf *o,
+                      struct chunk_pool *pool)
 {
     struct str header = header_for(s->conn, m);
     size_t line_max = nats_msg_max(m->subject.n, s->sid_n, m->reply.n);
@@ -65,11 +66,11 @@ static bool write_msg(const struct sub *s, const struct msg *m, struct outbuf *o
     if (start == NULL)
         return false;
     outbuf_commit(o, write_line(s, m, header, start));
-    return outbuf_put(o, pool, header.p, header.n) && outbuf_put(o, pool, m->payload.p, m->payload.n) &&
-        outbuf_put(o, pool, "\r\n", 2);
+    return outbuf_put(o, pool, header.p, header.n) &&
+           outbuf_put(o, pool, m->payload.p, m->payload.n) && outbuf_put(o, pool, "\r\n", 2);
 }
 
-/* ---- the sink --------------------------------------------------------------------------------- */
+/* ---- the sink -------------------------------------------------------------------------------- */
 
 static bool finished(const struct sub *s)
 {
@@ -157,7 +158,7 @@ static const struct sink_ops ops = {
 /* With a max every message counts by itself. */
 static const struct sink_ops counting_ops = {.deliver = deliver, .kind = "client"};
 
-/* ---- adding and removing ---------------------------------------------------------------------- */
+/* ---- adding and removing --------------------------------------------------------------------- */
 
 static struct sub *find(const struct conn *c, struct str sid)
 {
@@ -196,8 +197,11 @@ enum sub_verdict sub_add(struct conn *c, struct str subject, struct str queue, s
         return SUB_TOO_MANY;
     }
     hmap_insert(&c->subs, &s->node, hash_bytes(sid.p, sid.n, c->net->seed));
-    s->interest = interest_add(env->account->interest, &(struct interest_spec){
-        .pattern = sub_subject(s), .queue = sub_queue(s), .worker = env->worker, .sink = s->sink.self});
+    s->interest = interest_add(env->account->interest,
+                               &(struct interest_spec){.pattern = sub_subject(s),
+                                                       .queue = sub_queue(s),
+                                                       .worker = env->worker,
+                                                       .sink = s->sink.self});
     c->net->stats.subscriptions++;
     return SUB_OK;
 }

@@ -1,15 +1,15 @@
 /*
- * test_libnats.c - the server as Debian's C client sees it: publish, request, streams, asynchronous publishing, pulling with
- * acknowledgements, and everything again after a restart and after a kill. Each case runs with both I/O backends and with 1, 2 and 4
- * workers.
+ * test_libnats.c - the server as Debian's C client sees it: publish, request, streams, asynchronous
+ * publishing, pulling with acknowledgements, and everything again after a restart and after a kill.
+ * Each case runs with both I/O backends and with 1, 2 and 4 workers.
  */
+#include "tests/lib/runner.h"
+#include "tests/lib/server_process.h"
+
 #include <nats/nats.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "tests/lib/runner.h"
-#include "tests/lib/server_process.h"
 
 #define KINDS 6
 #define OK(call) ck_assert_msg((call) == NATS_OK, "%s: %s", #call, nats_GetLastError(NULL))
@@ -75,13 +75,14 @@ static uint64_t messages(struct bench *b, const char *stream)
     return n;
 }
 
-/* ---- core ------------------------------------------------------------------------------------- */
+/* ---- core ------------------------------------------------------------------------------------ */
 
 static void answer(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
 {
     (void) sub;
     (void) closure;
-    natsConnection_Publish(nc, natsMsg_GetReply(msg), natsMsg_GetData(msg), natsMsg_GetDataLength(msg));
+    natsConnection_Publish(nc, natsMsg_GetReply(msg), natsMsg_GetData(msg),
+                           natsMsg_GetDataLength(msg));
     natsMsg_Destroy(msg);
 }
 
@@ -109,7 +110,8 @@ TEST(publishes_and_requests)
         ck_assert_str_eq(natsMsg_GetData(msg), text);
         natsMsg_Destroy(msg);
     }
-    ck_assert_int_eq(natsConnection_RequestString(&msg, b.nc, "nobody", "x", 5000), NATS_NO_RESPONDERS);
+    ck_assert_int_eq(natsConnection_RequestString(&msg, b.nc, "nobody", "x", 5000),
+                     NATS_NO_RESPONDERS);
     natsSubscription_Destroy(sub);
     natsSubscription_Destroy(echo);
     natsConnection_Destroy(other);
@@ -144,7 +146,7 @@ TEST(carries_a_megabyte_and_headers)
     teardown(&b);
 }
 
-/* ---- JetStream -------------------------------------------------------------------------------- */
+/* ---- JetStream ------------------------------------------------------------------------------- */
 
 static void publish_async(struct bench *b, const char *subject, int from, int to)
 {

@@ -1,21 +1,23 @@
 /*
- * test_sigkill.c - ten times: publish as fast as it goes, kill the server with SIGKILL in the middle, start it again on the same
- * directory; every message whose PubAck had arrived is there, with its sequence and its bytes.
+ * test_sigkill.c - ten times: publish as fast as it goes, kill the server with SIGKILL in the
+ * middle, start it again on the same directory; every message whose PubAck had arrived is there,
+ * with its sequence and its bytes.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "client/midge.h"
 #include "tests/lib/runner.h"
 #include "tests/lib/server_process.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define ROUNDS 10
 #define PER_ROUND 20000u
 
 struct record {
     uint32_t count;
-    uint64_t number_of[ROUNDS * PER_ROUND + 1]; /* by sequence: 1 + what was published, 0 = nothing acknowledged */
+    uint64_t number_of[ROUNDS * PER_ROUND + 1]; /* by sequence: 1 + what was published, 0 = nothing
+                                                   acknowledged */
     uint64_t highest;
 };
 
@@ -65,8 +67,9 @@ static void publish_and_kill(struct server_process *s, uint32_t until)
 
     while (record.count - before < until && sent < PER_ROUND) {
         size_t n = body(first_number + sent, text);
-        if (midge_publisher_send(p, (struct midge_text) MIDGE_TEXT("k.a"), (struct midge_text){NULL, 0},
-                                 (struct midge_text){text, n}, NULL) == MIDGE_OK)
+        if (midge_publisher_send(p, (struct midge_text) MIDGE_TEXT("k.a"),
+                                 (struct midge_text){NULL, 0}, (struct midge_text){text, n},
+                                 NULL) == MIDGE_OK)
             sent++;
         else
             ck_assert_int_eq(midge_poll(m, 100000000), MIDGE_OK);
@@ -107,14 +110,17 @@ static void verify(struct server_process *s, int round)
     char subject[64], json[256], here[32];
     struct midge_push *push;
 
-    /* A deliver subject of its own: the consumer of the round before still lives for a few seconds. */
+    /* A deliver subject of its own: the consumer of the round before still lives for a few seconds.
+     */
     snprintf(here, sizeof(here), "check.here.%d", round);
-    push = midge_push_open(m, (struct midge_text){here, strlen(here)}, (struct midge_text){NULL, 0}, on_delivery, &c);
+    push = midge_push_open(m, (struct midge_text){here, strlen(here)}, (struct midge_text){NULL, 0},
+                           on_delivery, &c);
     ck_assert_int_eq(midge_flush(m, 10000), MIDGE_OK);
     snprintf(subject, sizeof(subject), "CONSUMER.CREATE.K.check%d", round);
     snprintf(json, sizeof(json),
              "{\"stream_name\":\"K\",\"config\":{\"name\":\"check%d\",\"deliver_subject\":\"%s\","
-             "\"ack_policy\":\"none\"}}", round, here);
+             "\"ack_policy\":\"none\"}}",
+             round, here);
     ck_assert_msg(midge_js_api(m, subject, json, 10000, NULL) == MIDGE_OK, "%s", midge_error(m));
     while (c.seen < record.count)
         ck_assert_msg(midge_poll(m, 10000000000u) == MIDGE_OK, "%s", midge_error(m));
@@ -130,8 +136,9 @@ TEST(acknowledged_messages_survive_ten_kills)
     server_process_init(&s);
     server_process_start(&s);
     m = dial(&s);
-    ck_assert_int_eq(midge_js_api(m, "STREAM.CREATE.K", "{\"name\":\"K\",\"subjects\":[\"k.>\"]}", 10000, NULL),
-                     MIDGE_OK);
+    ck_assert_int_eq(
+        midge_js_api(m, "STREAM.CREATE.K", "{\"name\":\"K\",\"subjects\":[\"k.>\"]}", 10000, NULL),
+        MIDGE_OK);
     midge_close(m);
     for (int round = 0; round < ROUNDS; round++) {
         publish_and_kill(&s, (uint32_t) (round * 997 + 100));

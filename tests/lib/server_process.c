@@ -2,6 +2,7 @@
 #include "tests/lib/server_process.h"
 
 #include "tests/lib/runner.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -52,8 +53,8 @@ static void exec_server(const struct server_process *s)
 {
     const char *build = getenv("MIDGE_BUILDDIR");
     char program[512];
-    const char *argv[48] = {program, "-a", "127.0.0.1", "-p", "-1", "-m",
-                            "-1", "-js", "--pool", "0"};
+    const char *argv[48] = {program, "-a", "127.0.0.1", "-p",     "-1",
+                            "-m",    "-1", "-js",       "--pool", "0"};
     char store[192], log[192];
     int n = 10;
 
@@ -110,7 +111,8 @@ void server_process_stop(struct server_process *s)
         ck_abort_msg("the server did not stop within 30 s");
     }
     s->pid = 0;
-    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the server ended with status %d", status);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the server ended with status %d",
+                  status);
 }
 
 void server_process_kill(struct server_process *s)

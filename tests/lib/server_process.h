@@ -1,8 +1,10 @@
 /*
- * server_process.h - a real server as a child process, for black-box tests: on 127.0.0.1, on free ports, in a directory of its own.
+ * server_process.h - a real server as a child process, for black-box tests: on 127.0.0.1, on free
+ * ports, in a directory of its own.
  *
- * The executable is bin/midge-server below $MIDGE_BUILDDIR (make check sets it) or below the working directory. Nothing is slept for: the
- * server says where it listens through its ports file, and the test waits for that.
+ * The executable is bin/midge-server below $MIDGE_BUILDDIR (make check sets it) or below the
+ * working directory. Nothing is slept for: the server says where it listens through its ports file,
+ * and the test waits for that.
  */
 #ifndef TESTS_SERVER_PROCESS_H
 #define TESTS_SERVER_PROCESS_H
@@ -14,14 +16,15 @@
 struct server_process {
     pid_t pid; /* 0 = not running */
     uint16_t port, http_port;
-    char dir[128];     /* temporary; the store is in dir/store, the log in dir/log */
+    char dir[128]; /* temporary; the store is in dir/store, the log in dir/log */
     char url[64];
     const char *args[24]; /* more arguments, NULL-terminated */
 };
 
 /* Makes the directory. */
 void server_process_init(struct server_process *s);
-/* Starts and waits until it listens; fails the running test when it does not within 20 s. Again after a stop: the same directory. */
+/* Starts and waits until it listens; fails the running test when it does not within 20 s. Again
+ * after a stop: the same directory. */
 void server_process_start(struct server_process *s);
 /* SIGTERM, and waits; fails the test when the exit code is not 0. */
 void server_process_stop(struct server_process *s);

@@ -3,8 +3,7 @@
 #include "lib/base/assert.h"
 #include "lib/wire/nats_write.h"
 
-/* ---- the probe --------------------------------------------------------------------------------
- */
+/* ---- the probe ------------------------------------------------------------------------------- */
 
 static struct sink_probe *probe_of(struct sink *s)
 {
@@ -153,8 +152,7 @@ struct msg probe_msg(const char *subject, const char *reply, const char *payload
         .subject = str_of(subject), .reply = str_of(reply), .payload = str_of(payload)};
 }
 
-/* ---- routers in one thread --------------------------------------------------------------------
- */
+/* ---- routers in one thread ------------------------------------------------------------------- */
 
 static void post(void *ctx, uint32_t worker, struct lane_item *run)
 {

@@ -19,8 +19,7 @@
 /* The longest wait without any event in sight. */
 #define IDLE_NS 1000000000
 
-/* ---- pending operations -----------------------------------------------------------------------
- */
+/* ---- pending operations ---------------------------------------------------------------------- */
 
 struct sim_pending *sim_pending_new(struct sim_loop *loop, struct io_op *op)
 {
@@ -65,8 +64,7 @@ static struct sim_pending *pending_find(struct sim_loop *loop, const struct io_o
     return NULL;
 }
 
-/* ---- long work --------------------------------------------------------------------------------
- */
+/* ---- long work ------------------------------------------------------------------------------- */
 
 static void start_works(struct sim_loop *loop);
 
@@ -109,8 +107,7 @@ static void submit_work(struct sim_loop *loop, struct io_op *op)
     start_works(loop);
 }
 
-/* ---- the backend ------------------------------------------------------------------------------
- */
+/* ---- the backend ----------------------------------------------------------------------------- */
 
 static void close_loop(struct io *io)
 {

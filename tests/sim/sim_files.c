@@ -19,8 +19,7 @@
 
 #define CALL_NS 2000 /* a blocking call that does not wait for the disk */
 
-/* ---- shared by both styles --------------------------------------------------------------------
- */
+/* ---- shared by both styles ------------------------------------------------------------------- */
 
 static void names_changed(struct sim *sim)
 {
@@ -63,8 +62,7 @@ static int sync_inode(struct sim *sim, struct sim_inode *ino, const char *path, 
     return 0;
 }
 
-/* ---- file objects -----------------------------------------------------------------------------
- */
+/* ---- file objects ---------------------------------------------------------------------------- */
 
 struct io_file *sim_file_open(struct io *io, const char *path, unsigned flags)
 {
@@ -111,8 +109,7 @@ static int file_inode(struct sim *sim, struct sim_file *f, struct sim_inode **ou
     return 0;
 }
 
-/* ---- operations -------------------------------------------------------------------------------
- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 static struct sim_file *file_of(const struct sim_pending *p)
 {
@@ -255,8 +252,7 @@ void sim_pending_cut(struct sim_pending *p)
     apply_part(sim, p, ino, 1 + prng_below(&sim->rng, p->total - p->written));
 }
 
-/* ---- blocking calls ---------------------------------------------------------------------------
- */
+/* ---- blocking calls -------------------------------------------------------------------------- */
 
 static struct sim *sim_of(struct io_fs *fs)
 {

@@ -87,8 +87,7 @@ size_t sim_arena_oldest(const struct sim_arena *a, unsigned long *number)
     return b->n;
 }
 
-/* ---- the functions of mem.h --------------------------------------------------------------------
- */
+/* ---- the functions of mem.h ------------------------------------------------------------------ */
 
 static void *allocate(size_t alignment, size_t n)
 {

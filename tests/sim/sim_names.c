@@ -19,8 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- tables -----------------------------------------------------------------------------------
- */
+/* ---- tables ---------------------------------------------------------------------------------- */
 
 /* Where the name is, or where it would go. */
 static size_t names_at(const struct sim_names *t, const char *name, bool *found)
@@ -107,8 +106,7 @@ void sim_names_adopt(struct sim_disk *d)
     adopt_names(d, d->root);
 }
 
-/* ---- paths ------------------------------------------------------------------------------------
- */
+/* ---- paths ----------------------------------------------------------------------------------- */
 
 /* The directory that holds the last component, which goes to name; "" for the root itself. */
 static int walk_parent(struct sim_disk *d, const char *path, struct sim_inode **dir, char name[256])
@@ -152,8 +150,7 @@ static int walk(struct sim_disk *d, const char *path, struct sim_inode **out)
     return *out != NULL ? 0 : -ENOENT;
 }
 
-/* ---- changes ----------------------------------------------------------------------------------
- */
+/* ---- changes --------------------------------------------------------------------------------- */
 
 static struct sim_name_change *renaming(struct sim_disk *d, enum sim_renaming kind,
                                         struct sim_inode *dir, const char *name,
@@ -335,8 +332,7 @@ int sim_disk_rename(struct sim_disk *d, const char *from, const char *to)
     return 0;
 }
 
-/* ---- durability of names ----------------------------------------------------------------------
- */
+/* ---- durability of names --------------------------------------------------------------------- */
 
 static void unmark(const struct sim_disk *d)
 {
@@ -424,8 +420,7 @@ void sim_renames_choose(const struct sim_disk *d, enum sim_crash mode, uint64_t 
     }
 }
 
-/* ---- listing ----------------------------------------------------------------------------------
- */
+/* ---- listing --------------------------------------------------------------------------------- */
 
 int sim_disk_list(struct sim_disk *d, const char *path, void (*each)(void *ctx, const char *name),
                   void *ctx)

@@ -74,8 +74,7 @@ static struct sim_sock *sock_of(struct io_sock *sock)
     return (struct sim_sock *) sock;
 }
 
-/* ---- ends -------------------------------------------------------------------------------------
- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 static struct sim_end *end_new(struct sim *sim)
 {
@@ -136,8 +135,7 @@ static struct sim_end *end_of_fd(struct sim *sim, io_fd fd)
     return e;
 }
 
-/* ---- travelling -------------------------------------------------------------------------------
- */
+/* ---- travelling ------------------------------------------------------------------------------ */
 
 static void wake_receiver(struct sim_end *e)
 {
@@ -252,8 +250,7 @@ static void close_end(struct sim_end *e, bool reset)
     pair_free_if_spent(e);
 }
 
-/* ---- sending ----------------------------------------------------------------------------------
- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 static void run_pump(struct sim *sim, struct sim_event *ev)
 {
@@ -339,8 +336,7 @@ static void pump(struct sim *sim, struct sim_sock *s)
         io_complete(io, op, (int64_t) total);
 }
 
-/* ---- receiving --------------------------------------------------------------------------------
- */
+/* ---- receiving ------------------------------------------------------------------------------- */
 
 bool sim_net_before(struct io *io, struct io_op *op)
 {
@@ -373,8 +369,7 @@ void sim_net_after(struct io *io, uint8_t *data)
     free(data);
 }
 
-/* ---- making connections -----------------------------------------------------------------------
- */
+/* ---- making connections ---------------------------------------------------------------------- */
 
 /* "localhost" is the one name there is. */
 static int resolve(const char *host, struct io_addr *out)
@@ -530,8 +525,7 @@ void sim_net_shutdown(struct io *io, struct io_sock *sock)
     travel(e->peer, NULL, 0, true, false);
 }
 
-/* ---- submitting, cancelling, closing ----------------------------------------------------------
- */
+/* ---- submitting, cancelling, closing --------------------------------------------------------- */
 
 static void run_close(struct sim *sim, struct sim_event *ev)
 {
@@ -612,8 +606,7 @@ void sim_net_sock_free(struct io *io, struct io_sock *sock)
     sock_free(sock_of(sock));
 }
 
-/* ---- the end ----------------------------------------------------------------------------------
- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 void sim_net_vanish(struct sim_loop *loop)
 {

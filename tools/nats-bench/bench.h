@@ -81,8 +81,7 @@ struct bench {
 bool bench_run(struct bench *b);
 void bench_free(struct bench *b);
 
-/* ---- for roles --------------------------------------------------------------------------------
- */
+/* ---- for roles ------------------------------------------------------------------------------- */
 
 /* Keeps the first text, stops the run. */
 void bench_fail(struct client *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -108,14 +107,12 @@ static inline struct midge_text bench_subject(struct client *c)
 /* The subject, or the wildcard over all subjects. */
 void bench_pattern(const struct bench *b, char out[256]);
 
-/* ---- roles ------------------------------------------------------------------------------------
- */
+/* ---- roles ----------------------------------------------------------------------------------- */
 
 extern const struct role role_publish, role_js_publish, role_subscribe, role_request, role_respond,
     role_pull, role_push, role_ordered;
 
-/* ---- jetstream.c: what exists on the server before and after ------------------------------------
- */
+/* ---- jetstream.c: what exists on the server before and after --------------------------------- */
 
 /* Opens the control connection, creates the stream when missing, and a pull consumer. */
 bool jetstream_prepare(struct bench *b, char err[256]);
@@ -126,8 +123,7 @@ void jetstream_cleanup(struct bench *b);
 int jetstream_create_consumer(struct bench *b, struct midge *m, const char *name,
                               const char *settings, uint64_t *pending);
 
-/* ---- report.c -----------------------------------------------------------------------------------
- */
+/* ---- report.c -------------------------------------------------------------------------------- */
 
 void report_progress(const struct bench *b, bool last);
 void report_print(const struct bench *b);

@@ -87,8 +87,7 @@ void options_print_help(void)
            "midge-server)\n");
 }
 
-/* ---- values -----------------------------------------------------------------------------------
- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static uint64_t multiplier(char letter, uint64_t kilo)
 {
@@ -215,8 +214,7 @@ static bool take_value(struct options *o, const struct option *opt, const char *
     return bad_value(err, opt, value, "takes no value");
 }
 
-/* ---- names ------------------------------------------------------------------------------------
- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 #define LONGEST_NAME 16
 

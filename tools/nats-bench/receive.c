@@ -96,8 +96,7 @@ const struct role role_subscribe = {
     .run = run_subscribe,
 };
 
-/* ---- requests -----------------------------------------------------------------------------------
- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static bool setup_request(struct client *c)
 {

@@ -86,8 +86,7 @@ static const char *human_time(uint64_t ns, char out[32])
     return out;
 }
 
-/* ---- progress -----------------------------------------------------------------------------------
- */
+/* ---- progress -------------------------------------------------------------------------------- */
 
 void report_progress(const struct bench *b, bool last)
 {
@@ -110,8 +109,7 @@ void report_progress(const struct bench *b, bool last)
     fflush(stderr);
 }
 
-/* ---- text ---------------------------------------------------------------------------------------
- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 static void print_head(const struct bench *b)
 {
@@ -186,8 +184,7 @@ static void print_text(const struct bench *b, const struct sum *sums, unsigned n
         printf("  %s messages are delivered and not acknowledged\n", grouped(b->unacked, a));
 }
 
-/* ---- JSON ---------------------------------------------------------------------------------------
- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static void put_text(struct buf *j, const char *key, const char *value)
 {

@@ -172,8 +172,7 @@ def check_includes(path, raw, jscore):
             if layer:
                 check_include_layer(path, number, target, layer, jscore)
             continue
-        # Or its family's internal header (js_int.h), which includes the public one.
-        if first and own and os.path.dirname(target) != os.path.dirname(path):
+        if first and own and target != own:
             report(path, number, "the first include of a .c file is its own header")
         first = False
         if not ours:

@@ -1,17 +1,18 @@
 /*
- * test_config_file.c - the grammar as tables of texts, values and rejects; keys into options; and that conf/server.conf documents every key.
+ * test_config_file.c - the grammar as tables of texts, values and rejects; keys into options; and
+ * that conf/server.conf documents every key.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "lib/base/assert.h"
 #include "server/config/conf_parse.h"
 #include "server/config/config_file.h"
 #include "tests/lib/runner.h"
 
-/* ---- grammar ---------------------------------------------------------------------------------- */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- grammar --------------------------------------------------------------------------------- */
 
 static bool read_text(void *ctx, const char *path, struct buf *out, struct buf *err)
 {
@@ -93,7 +94,8 @@ TEST(reads_nested_maps_lists_and_includes)
     struct buf err = {0};
     const struct conf_value *m, *l;
 
-    ck_assert_msg(parse("m { x: 1, y { z: [a, \"b\" 3] } }\ninclude 'more.conf'\n", &tree, &err), "%s", buf_cstr(&err));
+    ck_assert_msg(parse("m { x: 1, y { z: [a, \"b\" 3] } }\ninclude 'more.conf'\n", &tree, &err),
+                  "%s", buf_cstr(&err));
     m = conf_get(conf_get(tree.root, "m"), "y");
     l = conf_get(m, "z");
     ck_assert_uint_eq(l->n, 3);
@@ -123,14 +125,14 @@ TEST(rejects_with_place)
         struct conf_tree tree;
         struct buf err = {0};
         ck_assert_msg(!parse(rows[k].text, &tree, &err), "%s was accepted", rows[k].text);
-        ck_assert_msg(strncmp(buf_cstr(&err), rows[k].error, strlen(rows[k].error)) == 0, "%s: %s", rows[k].text,
-                      buf_cstr(&err));
+        ck_assert_msg(strncmp(buf_cstr(&err), rows[k].error, strlen(rows[k].error)) == 0, "%s: %s",
+                      rows[k].text, buf_cstr(&err));
         conf_tree_free(&tree);
         buf_free(&err);
     }
 }
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static bool load(const char *text, struct options *o, struct buf *err)
 {
@@ -152,10 +154,13 @@ TEST(applies_keys)
     struct options o;
     struct buf err = {0};
 
-    ck_assert_msg(load("listen: 127.0.0.1:-1\nhttp: 8223\nmax_payload: 2mb\nping_interval: 5\n"
-                       "authorization { user: u, password: p }\n"
-                       "jetstream { store_dir: '/x', sync_interval: always, limits { max_ack_pending: 5 } }\n"
-                       "midge { workers: 3 }\n", &o, &err), "%s", buf_cstr(&err));
+    ck_assert_msg(
+        load("listen: 127.0.0.1:-1\nhttp: 8223\nmax_payload: 2mb\nping_interval: 5\n"
+             "authorization { user: u, password: p }\n"
+             "jetstream { store_dir: '/x', sync_interval: always, limits { max_ack_pending: 5 } }\n"
+             "midge { workers: 3 }\n",
+             &o, &err),
+        "%s", buf_cstr(&err));
     ck_assert_str_eq(o.host, "127.0.0.1");
     ck_assert_int_eq(o.port, -1);
     ck_assert_int_eq(o.http_port, 8223);
@@ -189,7 +194,8 @@ TEST(rejects_unknown_and_wrong)
         struct options o;
         struct buf err = {0};
         ck_assert_msg(!load(rows[k].text, &o, &err), "%s was accepted", rows[k].text);
-        ck_assert_msg(strstr(buf_cstr(&err), rows[k].error) != NULL, "%s: %s", rows[k].text, buf_cstr(&err));
+        ck_assert_msg(strstr(buf_cstr(&err), rows[k].error) != NULL, "%s: %s", rows[k].text,
+                      buf_cstr(&err));
         options_free(&o);
         buf_free(&err);
     }

@@ -376,8 +376,7 @@ TEST(no_memory)
     router_mesh_close(&mesh);
 }
 
-/* ---- outbuf -----------------------------------------------------------------------------------
- */
+/* ---- outbuf ---------------------------------------------------------------------------------- */
 
 static void compare(const struct outbuf *o, const struct buf *want)
 {

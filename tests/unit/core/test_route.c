@@ -163,8 +163,7 @@ TEST(deliver_by_another_key)
     router_mesh_close(&mesh);
 }
 
-/* ---- sinks that go while messages come --------------------------------------------------------
- */
+/* ---- sinks that go while messages come ------------------------------------------------------- */
 
 TEST(limit_cuts_a_run)
 {
@@ -264,8 +263,7 @@ TEST(slot_is_reused_during_a_run)
     router_mesh_close(&mesh);
 }
 
-/* ---- sinks that publish -----------------------------------------------------------------------
- */
+/* ---- sinks that publish ---------------------------------------------------------------------- */
 
 static void answer(struct sink_probe *p, const struct msg *m)
 {
@@ -409,8 +407,7 @@ TEST(stall_is_reported_once)
     router_mesh_close(&mesh);
 }
 
-/* ---- direct subjects --------------------------------------------------------------------------
- */
+/* ---- direct subjects ------------------------------------------------------------------------- */
 
 struct direct {
     struct route_target target;

@@ -33,8 +33,7 @@ static struct router_stats stats(uint32_t worker)
     return s;
 }
 
-/* ---- plain ------------------------------------------------------------------------------------
- */
+/* ---- plain ----------------------------------------------------------------------------------- */
 
 TEST(once_to_each_worker)
 {
@@ -178,8 +177,7 @@ TEST(no_echo_across_workers)
     router_mesh_close(&mesh);
 }
 
-/* ---- queue groups -----------------------------------------------------------------------------
- */
+/* ---- queue groups ---------------------------------------------------------------------------- */
 
 /* Members 1, 1, 2 and 4 on four workers: each of the eight gets an eighth. */
 TEST(members_are_picked_uniformly)
@@ -365,8 +363,7 @@ TEST(draining_member_keeps_its_messages)
     router_mesh_close(&mesh);
 }
 
-/* ---- deliveries that bounce -------------------------------------------------------------------
- */
+/* ---- deliveries that bounce ------------------------------------------------------------------ */
 
 static struct msg delivery(const struct sink_probe *consumer, uint32_t worker, uint64_t seq)
 {
@@ -490,8 +487,7 @@ TEST(no_bounce)
     router_mesh_close(&mesh);
 }
 
-/* ---- direct targets ---------------------------------------------------------------------------
- */
+/* ---- direct targets -------------------------------------------------------------------------- */
 
 static bool resolve(void *ctx, struct account *a, struct str subject, struct route_target *out)
 {
@@ -534,8 +530,7 @@ TEST(direct_target_goes)
     router_mesh_close(&mesh);
 }
 
-/* ---- all at once ------------------------------------------------------------------------------
- */
+/* ---- all at once ----------------------------------------------------------------------------- */
 
 /* Lines "t.a <publisher>.<number>": the numbers of each publisher rise. */
 static void check_order(struct str log)

@@ -5,7 +5,6 @@
 #define TESTS_UNIT_IO_PROBE_H
 
 #include "lib/io/io.h"
-
 #include "tests/lib/runner.h"
 
 struct probe {

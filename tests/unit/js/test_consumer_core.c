@@ -1,16 +1,17 @@
 /*
- * test_consumer_core.c - the consumer's decisions as tables, and random histories against a naive twin that keeps one record
- * per sequence; after every history the state replayed from full record and logs must equal the live one.
+ * test_consumer_core.c - the consumer's decisions as tables, and random histories against a naive
+ * twin that keeps one record per sequence; after every history the state replayed from full record
+ * and logs must equal the live one.
  */
-#include "server/js/consumer_core.h"
-
-#include <stdlib.h>
-#include <string.h>
-
 #include "lib/base/mem.h"
 #include "lib/base/prng.h"
+#include "server/js/consumer_core.h"
 #include "server/js/consumer_state.h"
 #include "tests/lib/runner.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define SECOND 1000000000u
 
@@ -177,7 +178,7 @@ TEST(max_ack_pending_stops_new_messages_only)
     teardown(&b);
 }
 
-/* ---- pull requests ---------------------------------------------------------------------------- */
+/* ---- pull requests --------------------------------------------------------------------------- */
 
 static enum consumer_status only_status(struct bench *b)
 {
@@ -235,7 +236,8 @@ TEST(pull_ends_by_expiry_no_wait_and_bytes)
     struct delivery d;
 
     setup(&b, &explicit_rules);
-    consumer_core_pull(&b.core, b.now, &(struct pull_spec){.batch = 4, .expires_ns = SECOND}, STR("a"));
+    consumer_core_pull(&b.core, b.now, &(struct pull_spec){.batch = 4, .expires_ns = SECOND},
+                       STR("a"));
     give(&b, 1, NULL);
     advance(&b, SECOND + 2000000);
     ck_assert_int_eq(b.core.effects[0].left, 3);
@@ -263,9 +265,10 @@ TEST(heartbeats_come_while_nothing_does)
     struct bench b;
 
     setup(&b, &explicit_rules);
-    consumer_core_pull(&b.core, b.now,
-                       &(struct pull_spec){.batch = 4, .expires_ns = 10ll * SECOND, .heartbeat_ns = SECOND},
-                       STR("a"));
+    consumer_core_pull(
+        &b.core, b.now,
+        &(struct pull_spec){.batch = 4, .expires_ns = 10ll * SECOND, .heartbeat_ns = SECOND},
+        STR("a"));
     for (int n = 0; n < 3; n++) {
         advance(&b, SECOND + 5000000);
         ck_assert_uint_eq(b.core.neffects, 1);
@@ -309,7 +312,7 @@ TEST(undeliverable_takes_the_attempt_back)
     teardown(&b);
 }
 
-/* ---- random histories ------------------------------------------------------------------------- */
+/* ---- random histories ------------------------------------------------------------------------ */
 
 #define SEQS 400
 
@@ -354,7 +357,8 @@ static void compare(const struct consumer_core *c, const struct twin *t)
     ck_assert_uint_eq(c->floor.stream, t->floor);
 }
 
-static void replay_and_compare(struct bench *b, const struct twin *t, struct str full, struct str log1)
+static void replay_and_compare(struct bench *b, const struct twin *t, struct str full,
+                               struct str log1)
 {
     struct consumer_core again;
     struct buf rest = {0};
@@ -411,8 +415,9 @@ static void step(struct bench *b, struct twin *t, struct prng *rng)
             settle(t);
         return;
     case 3:
-        ck_assert(consumer_core_nak(&b->core, b->now, s, prng_below(rng, 2) ? (int64_t) SECOND : 0) ==
-                  (t->deliveries[s] > 0));
+        ck_assert(
+            consumer_core_nak(&b->core, b->now, s, prng_below(rng, 2) ? (int64_t) SECOND : 0) ==
+            (t->deliveries[s] > 0));
         return;
     case 4:
         consumer_core_removed(&b->core, s, s + 3);

@@ -8,6 +8,7 @@
 #define TESTS_GUARD_H
 
 #include "tests/lib/runner.h"
+
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -5,8 +5,8 @@
 #include "lib/base/buf.h"
 #include "store/segment_format.h"
 #include "store/store.h"
-
 #include "tests/lib/runner.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
