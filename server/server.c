@@ -94,7 +94,10 @@ static void store_closed(void *ctx)
 {
     struct worker *w = ctx;
 
+    /* Not before: until its last commit the store calls streams and renders consumers. */
     w->store = NULL;
+    js_close(w->env.js);
+    w->env.js = NULL;
     ask_all_stepped(w->stopping);
 }
 
@@ -105,10 +108,6 @@ static void js_stopped(void *ctx)
     if (w->store == NULL) {
         ask_all_stepped(w->stopping);
         return;
-    }
-    if (w->env.js != NULL) {
-        js_close(w->env.js);
-        w->env.js = NULL;
     }
     store_close(w->store, store_closed, w);
 }

@@ -138,7 +138,8 @@ static enum err open_files(struct recovery *r, struct rec_stream *s, struct file
         f->n++;
     }
     rec_names_free(&names);
-    qsort(f->seg, f->n, sizeof(*f->seg), order_segments);
+    if (f->n > 0)
+        qsort(f->seg, f->n, sizeof(*f->seg), order_segments);
     for (size_t i = 0; i < f->n && err == ERR_OK; i++)
         err = open_file(r, s, &f->seg[i]);
     return err;

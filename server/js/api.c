@@ -1,7 +1,8 @@
 /*
  * api.c - requests on $JS.API: found in a table, carried to the worker that can answer, answered.
  *
- * Worker 0 listens. A request is copied once and then moves by pointer: handlers marked `registrar` run here, the others on the worker
+ * Worker 0 listens. A request never runs where it arrives: that may be inside the delivery of the very consumer it deletes (a pull
+ * whose reply subject is an API subject). It is copied, posted to the worker itself, and from then on moves by pointer: handlers marked `registrar` run here, the others on the worker
  * of the stream they name. Whoever answers frees it.
  *
  * CONSUMER.MSG.NEXT and DIRECT.GET are not here: they go straight to their sinks, and without one the requester hears "no responders".
@@ -157,6 +158,12 @@ struct api_request *api_request_of(struct env_task *task, struct env *env)
 {
     struct api_request *r = CONTAINER_OF(task, struct api_request, task);
 
+    if (env->js == NULL || env->js->stopping) {
+        if (r->change != NULL)
+            api_change_free(r->change);
+        api_request_free(r);
+        return NULL;
+    }
     r->js = env->js;
     list_push_back(&env->js->requests, &r->link);
     return r;
@@ -174,7 +181,9 @@ void api_go_to(struct api_request *r, uint32_t worker, void (*run)(struct env_ta
 static void run_here(struct env_task *task, struct env *env)
 {
     struct api_request *r = api_request_of(task, env);
-    r->handler->run(r);
+
+    if (r != NULL)
+        r->handler->run(r);
 }
 
 static struct api_request *make_request(struct js *js, const struct msg *m)
@@ -203,14 +212,14 @@ static bool level_ok(struct api_request *r)
     return false;
 }
 
-static void dispatch(struct js *js, const struct msg *m)
+static void dispatch(struct env_task *task, struct env *env)
 {
-    struct api_request *r;
+    struct api_request *r = api_request_of(task, env);
+    struct js *js = env->js;
     uint32_t worker;
 
-    if (m->reply.n == 0)
+    if (r == NULL)
         return;
-    r = make_request(js, m);
     if (r->handler->run == NULL) {
         api_error_kind(r, JS_ERR_BAD_REQUEST);
         return;
@@ -233,7 +242,8 @@ static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
     struct js *js = CONTAINER_OF(sink, struct js, api);
 
     for (unsigned i = 0; i < n; i++)
-        dispatch(js, &run[i]);
+        if (run[i].reply.n > 0)
+            api_go_to(make_request(js, &run[i]), js->env->worker, dispatch);
     return n;
 }
 

@@ -22,7 +22,8 @@
 struct creation {
     struct store_req req;
     struct api_request *r;
-    char *stream, *consumer; /* names: either may be gone when a step completes */
+    char *stream, *consumer; /* names: either may be gone when a step completes, */
+    uint64_t birth;          /* or another may have its name */
 };
 
 static void end_creation(struct creation *cr)
@@ -41,8 +42,9 @@ static void put_info(struct api_request *r, struct consumer *c)
 static struct consumer *find_again(const struct creation *cr)
 {
     struct stream *s = js_stream_find(cr->r->js, str_of(cr->stream));
+    struct consumer *c = s != NULL ? stream_consumer(s, str_of(cr->consumer)) : NULL;
 
-    return s != NULL ? stream_consumer(s, str_of(cr->consumer)) : NULL;
+    return c != NULL && c->birth == cr->birth ? c : NULL;
 }
 
 static void create_failed(struct creation *cr, enum err err)
@@ -308,6 +310,7 @@ static void create_new(struct api_request *r, struct stream *s, const struct con
     cr->r = r;
     cr->stream = mem_strdup(s->config.name);
     cr->consumer = mem_strdup(name);
+    cr->birth = c->birth;
     find_start(cr, c);
 }
 

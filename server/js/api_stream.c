@@ -46,6 +46,8 @@ static void visit_account(struct env_task *task, struct env *env)
     struct api_request *r = api_request_of(task, env);
     struct js_stats st;
 
+    if (r == NULL)
+        return;
     js_stats(env->js, &st);
     r->sum[SUM_MEMORY] += st.memory;
     r->sum[SUM_STORAGE] += st.storage;
@@ -73,11 +75,11 @@ struct stream_change {
     struct store_req req;
     struct api_request *r;
     struct stream_config config;
-    struct stream *s;
+    uint64_t birth; /* of the stream being created */
     bool created;
 };
 
-static void end_change(struct stream_change *ch)
+void api_change_free(struct stream_change *ch)
 {
     stream_config_release(&ch->config);
     mem_free(ch);
@@ -103,9 +105,12 @@ static void change_failed(struct stream_change *ch, enum err err)
 static void create_durable(struct store_req *req, enum err err)
 {
     struct stream_change *ch = CONTAINER_OF(req, struct stream_change, req);
-    struct stream *s = ch->s;
+    struct stream *s = js_stream_find(ch->r->js, str_of(ch->config.name));
 
-    if (err != ERR_OK) {
+    /* It may have been deleted again, and even another one created, before it was durable. */
+    if (s == NULL || s->birth != ch->birth) {
+        change_failed(ch, err != ERR_OK ? err : ERR_CANCELED);
+    } else if (err != ERR_OK) {
         directory_release(s->js->shared->directory, str_of(s->config.name));
         js_stream_free(s);
         change_failed(ch, err);
@@ -115,7 +120,7 @@ static void create_durable(struct store_req *req, enum err err)
         buf_puts(&ch->r->out, ",\"did_create\":true");
         api_reply(ch->r);
     }
-    end_change(ch);
+    api_change_free(ch);
 }
 
 static enum store_level level_of(const struct stream_config *c)
@@ -129,45 +134,56 @@ static void create_here(struct env_task *task, struct env *env)
 {
     struct api_request *r = api_request_of(task, env);
     struct js *js = env->js;
-    struct stream_change *ch = r->change;
-    struct store_stream_options o = {.name = str_of(ch->config.name), .level = level_of(&ch->config)};
+    struct store_stream_options o = {0};
+    struct stream_change *ch;
     struct buf blob = {0};
+    struct stream *s;
     enum err err;
 
-    ch->s = js_stream_new(js, &ch->config, io_wall(env->io));
+    if (r == NULL)
+        return;
+    ch = r->change;
+    o.name = str_of(ch->config.name);
+    o.level = level_of(&ch->config);
+    s = js_stream_new(js, &ch->config, io_wall(env->io));
+    ch->birth = s->birth;
     o.first_seq = ch->config.first_seq;
     stream_limits(&ch->config, &o.limits);
-    js_stream_render(ch->s, &blob);
+    js_stream_render(s, &blob);
     o.config = buf_str(&blob);
     ch->req.done = create_durable;
-    err = store_stream_create(js->store, &o, &stream_store_ops, ch->s, &ch->s->store, &ch->req);
+    err = store_stream_create(js->store, &o, &stream_store_ops, s, &s->store, &ch->req);
     buf_free(&blob);
     if (err != ERR_OK) {
         directory_release(js->shared->directory, str_of(ch->config.name));
-        js_stream_free(ch->s);
+        js_stream_free(s);
         change_failed(ch, err);
-        end_change(ch);
+        api_change_free(ch);
         return;
     }
-    ch->s->id = store_stream_id(ch->s->store);
-    ch->s->assigned = ch->s->durable = o.first_seq > 1 ? o.first_seq - 1 : 0;
-    stream_reader_init(ch->s);
+    s->id = store_stream_id(s->store);
+    s->assigned = s->durable = o.first_seq > 1 ? o.first_seq - 1 : 0;
+    stream_reader_init(s);
 }
 
 /* Creating what exists with the same configuration is answered as if it had been created before. */
 static void compare_here(struct env_task *task, struct env *env)
 {
     struct api_request *r = api_request_of(task, env);
-    struct stream_change *ch = r->change;
-    struct stream *s = js_stream_find(env->js, str_of(ch->config.name));
+    struct stream_change *ch;
+    struct stream *s;
 
+    if (r == NULL)
+        return;
+    ch = r->change;
+    s = js_stream_find(env->js, str_of(ch->config.name));
     if (s == NULL || !stream_config_equal(&s->config, &ch->config)) {
         api_error_kind(r, JS_ERR_STREAM_NAME_EXIST);
     } else {
         put_info(r, s, NULL);
         api_reply(r);
     }
-    end_change(ch);
+    api_change_free(ch);
 }
 
 /* Reads and checks the configuration in the body; NULL after having answered. */
@@ -182,7 +198,7 @@ static struct stream_change *read_change(struct api_request *r)
         ok = js_fail(&err, JS_ERR_STREAM_MISMATCH, NULL);
     ok = ok && stream_config_check(&ch->config, o->js_duplicate_window_ns, &err);
     if (!ok) {
-        end_change(ch);
+        api_change_free(ch);
         api_error(r, &err);
         return NULL;
     }
@@ -202,7 +218,7 @@ void api_stream_create(struct api_request *r)
     if (ch->config.sealed) {
         struct js_error err = {0};
         js_fail(&err, JS_ERR_STREAM_INVALID_CONFIG, "stream configuration for create can not be sealed");
-        end_change(ch);
+        api_change_free(ch);
         api_error(r, &err);
         return;
     }
@@ -214,7 +230,7 @@ void api_stream_create(struct api_request *r)
     worker = atomic_fetch_add(&js->shared->next_worker, 1) % js->env->workers;
     if (directory_claim(js->shared->directory, str_of(ch->config.name), &ch->config.subjects, worker) !=
         DIRECTORY_OK) {
-        end_change(ch);
+        api_change_free(ch);
         api_error_kind(r, JS_ERR_STREAM_SUBJECT_OVERLAP);
         return;
     }
@@ -232,7 +248,7 @@ static void update_durable(struct store_req *req, enum err err)
         put_info(ch->r, s, NULL);
         api_reply(ch->r);
     }
-    end_change(ch);
+    api_change_free(ch);
 }
 
 static void apply_update(struct stream *s, struct stream_change *ch)
@@ -255,16 +271,20 @@ static void apply_update(struct stream *s, struct stream_change *ch)
 static void update_here(struct env_task *task, struct env *env)
 {
     struct api_request *r = api_request_of(task, env);
-    struct stream_change *ch = r->change;
-    struct stream *s = js_stream_find(env->js, str_of(ch->config.name));
+    struct stream_change *ch;
+    struct stream *s;
     struct js_error err = {0};
 
+    if (r == NULL)
+        return;
+    ch = r->change;
+    s = js_stream_find(env->js, str_of(ch->config.name));
     if (s == NULL) {
-        end_change(ch);
+        api_change_free(ch);
         api_error_kind(r, JS_ERR_STREAM_NOT_FOUND);
     } else if (!stream_config_check_update(&s->config, &ch->config, &err)) {
         directory_reclaim(env->js->shared->directory, str_of(s->config.name), &s->config.subjects);
-        end_change(ch);
+        api_change_free(ch);
         api_error(r, &err);
     } else {
         apply_update(s, ch);
@@ -280,10 +300,10 @@ void api_stream_update(struct api_request *r)
     if (ch == NULL)
         return;
     if (!directory_stream(d, str_of(ch->config.name), &worker)) {
-        end_change(ch);
+        api_change_free(ch);
         api_error_kind(r, JS_ERR_STREAM_NOT_FOUND);
     } else if (directory_reclaim(d, str_of(ch->config.name), &ch->config.subjects) != DIRECTORY_OK) {
-        end_change(ch);
+        api_change_free(ch);
         api_error_kind(r, JS_ERR_STREAM_SUBJECT_OVERLAP);
     } else {
         api_go_to(r, worker, update_here);
@@ -348,6 +368,8 @@ static void visit_list(struct env_task *task, struct env *env)
 {
     struct api_request *r = api_request_of(task, env);
 
+    if (r == NULL)
+        return;
     for (size_t i = r->offset; i < r->names.n && i < r->offset + LIST_PAGE; i++) {
         struct stream *s = js_stream_find(env->js, str_of(r->names.items[i]));
         if (s == NULL || s->store == NULL)

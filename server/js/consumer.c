@@ -75,6 +75,7 @@ struct consumer *consumer_new(struct stream *s, const struct consumer_config *co
 
     c->js = s->js;
     c->stream = s;
+    c->birth = ++s->js->births;
     consumer_config_copy(&c->config, config);
     c->name = mem_strdup(name);
     if (c->config.name == NULL)

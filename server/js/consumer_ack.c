@@ -153,10 +153,12 @@ static void advise(struct consumer *c, const char *kind, const char *type, const
     nuid_next(&c->js->nuid, id);
     buf_printf(&b, "{\"type\":\"io.nats.jetstream.advisory.v1.%s\",\"id\":\"%s\",\"timestamp\":", type, id);
     jput_time(&b, io_wall(c->js->env->io));
-    buf_printf(&b,
-               ",\"stream\":\"%s\",\"consumer\":\"%s\",\"consumer_seq\":%llu,\"stream_seq\":%llu,"
-               "\"deliveries\":%llu",
-               c->stream->config.name, c->name, (unsigned long long) info->consumer_seq,
+    buf_puts(&b, ",\"stream\":");
+    jput_string(&b, str_of(c->stream->config.name));
+    buf_puts(&b, ",\"consumer\":");
+    jput_string(&b, str_of(c->name));
+    buf_printf(&b, ",\"consumer_seq\":%llu,\"stream_seq\":%llu,\"deliveries\":%llu",
+               (unsigned long long) info->consumer_seq,
                (unsigned long long) info->stream_seq, (unsigned long long) info->delivered);
     if (reason.n > 0) {
         buf_puts(&b, ",\"reason\":");
@@ -222,6 +224,8 @@ static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
 {
     struct consumer *c = CONTAINER_OF(sink, struct consumer, sink);
 
+    if (c->js->stopping)
+        return n;
     for (unsigned i = 0; i < n; i++) {
         if (str_starts(run[i].subject, STR("$JS.ACK.")))
             consumer_take_ack(c, &run[i]);

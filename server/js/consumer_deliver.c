@@ -303,8 +303,11 @@ static void advise_max_deliveries(struct consumer *c, const struct consumer_effe
     nuid_next(&c->js->nuid, id);
     buf_printf(&b, "{\"type\":\"io.nats.jetstream.advisory.v1.max_deliver\",\"id\":\"%s\",\"timestamp\":", id);
     jput_time(&b, io_wall(c->js->env->io));
-    buf_printf(&b, ",\"stream\":\"%s\",\"consumer\":\"%s\",\"stream_seq\":%llu,\"deliveries\":%llu}",
-               c->stream->config.name, c->name, (unsigned long long) e->seq,
+    buf_puts(&b, ",\"stream\":");
+    jput_string(&b, str_of(c->stream->config.name));
+    buf_puts(&b, ",\"consumer\":");
+    jput_string(&b, str_of(c->name));
+    buf_printf(&b, ",\"stream_seq\":%llu,\"deliveries\":%llu}", (unsigned long long) e->seq,
                (unsigned long long) e->count);
     snprintf(subject, sizeof(subject), "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.%s.%s",
              c->stream->config.name, c->name);
@@ -327,25 +330,41 @@ void consumer_send_heartbeat(struct consumer *c, struct str to)
     buf_free(&h);
 }
 
+static void run_effect(struct consumer *c, const struct consumer_effect *e)
+{
+    switch (e->kind) {
+    case EFFECT_STATUS:
+        send_status(c, e);
+        break;
+    case EFFECT_HEARTBEAT:
+        consumer_send_heartbeat(c, str_of(e->to));
+        break;
+    case EFFECT_ACKED:
+        stream_acked(c->stream, c, e->seq, e->last);
+        break;
+    case EFFECT_MAX_DELIVERIES:
+        advise_max_deliveries(c, e);
+        break;
+    }
+}
+
+/*
+ * What is sent here may come straight back to this consumer (a reply subject can be its own pull subject), which runs effects
+ * again: therefore they are taken from the core first.
+ */
 void consumer_run_effects(struct consumer *c)
 {
-    /* Executing one may not add others: js_publish and stream_acked do not call back into the core. */
-    for (size_t i = 0; i < c->core.neffects; i++) {
-        const struct consumer_effect *e = &c->core.effects[i];
-        switch (e->kind) {
-        case EFFECT_STATUS:
-            send_status(c, e);
-            break;
-        case EFFECT_HEARTBEAT:
-            consumer_send_heartbeat(c, str_of(e->to));
-            break;
-        case EFFECT_ACKED:
-            stream_acked(c->stream, c, e->seq, e->last);
-            break;
-        case EFFECT_MAX_DELIVERIES:
-            advise_max_deliveries(c, e);
-            break;
-        }
+    struct consumer_core *core = &c->core;
+
+    while (core->neffects > 0) {
+        struct consumer_effect *effects = core->effects;
+        size_t n = core->neffects;
+        core->effects = NULL;
+        core->neffects = core->effects_cap = 0;
+        for (size_t i = 0; i < n; i++)
+            run_effect(c, &effects[i]);
+        for (size_t i = 0; i < n; i++)
+            mem_free(effects[i].to);
+        mem_free(effects);
     }
-    consumer_core_clear_effects(&c->core);
 }

@@ -84,7 +84,7 @@ static enum consumer_status refusal(const struct consumer_core *c, const struct 
 
     if (r->push)
         return STATUS_PUSH_BASED;
-    if (s->heartbeat_ns > 0 && s->expires_ns > 0 && s->heartbeat_ns * 2 > s->expires_ns)
+    if (s->heartbeat_ns > 0 && s->expires_ns > 0 && s->heartbeat_ns > s->expires_ns / 2)
         return STATUS_BAD_HEARTBEAT;
     if (r->max_batch > 0 && s->batch > r->max_batch)
         return STATUS_EXCEEDED_BATCH;

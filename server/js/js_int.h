@@ -68,6 +68,7 @@ struct js {
     size_t napi_interest;
     struct js_stats stats;
     struct list requests;   /* API requests under way */
+    uint64_t births;        /* streams and consumers made here */
     bool stopping;
 };
 
@@ -92,6 +93,7 @@ struct stream {
     struct js *js;
     struct stream_config config;
     int64_t created; /* unix ns */
+    uint64_t birth;  /* tells it from another one that had its name */
     struct store_stream *store;
     store_object_id id;
     struct sink sink;
@@ -100,7 +102,7 @@ struct stream {
     struct sink direct;
     size_t ninterest;
     struct dedup dedup;
-    char ack_prefix[320];    /* {"stream":"S","seq": */
+    char *ack_prefix;        /* {"stream":"S","seq": */
     size_t ack_prefix_len;
 
     struct hold *open_hold;  /* replies since the last commit began */
@@ -159,6 +161,7 @@ struct consumer {
     struct consumer_config config;
     char *name;
     int64_t created;
+    uint64_t birth; /* tells it from another one that had its name */
     store_object_id id;
     struct consumer_core core;
     struct sink sink;
@@ -275,7 +278,10 @@ void api_error(struct api_request *r, const struct js_error *err);
 void api_error_kind(struct api_request *r, enum js_error_kind kind);
 /* Goes on with `run` on another worker (or here, later). */
 void api_go_to(struct api_request *r, uint32_t worker, void (*run)(struct env_task *task, struct env *env));
+/* What a posted request begins with: NULL when JetStream is ending here, and the request was freed. */
 struct api_request *api_request_of(struct env_task *task, struct env *env);
+/* The configuration that a create or update carries. */
+void api_change_free(struct stream_change *ch);
 /* The stream in tokens[0], or NULL after having answered 10059. */
 struct stream *api_stream(struct api_request *r);
 struct consumer *api_consumer(struct api_request *r, struct stream *s);

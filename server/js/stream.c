@@ -32,13 +32,18 @@ struct stream *js_stream_find(struct js *js, struct str name)
 static void make_ack_prefix(struct stream *s)
 {
     const char *domain = s->js->env->options->domain;
-    int n = domain != NULL
-        ? snprintf(s->ack_prefix, sizeof(s->ack_prefix), "{\"stream\":\"%s\",\"domain\":\"%.32s\",\"seq\":",
-                   s->config.name, domain)
-        : snprintf(s->ack_prefix, sizeof(s->ack_prefix), "{\"stream\":\"%s\",\"seq\":", s->config.name);
+    struct buf b = {0};
 
-    ASSERT(n > 0 && (size_t) n < sizeof(s->ack_prefix));
-    s->ack_prefix_len = (size_t) n;
+    buf_puts(&b, "{\"stream\":");
+    jput_string(&b, str_of(s->config.name));
+    if (domain != NULL) {
+        buf_puts(&b, ",\"domain\":");
+        jput_string(&b, str_of(domain));
+    }
+    buf_puts(&b, ",\"seq\":");
+    s->ack_prefix = mem_strndup(b.p, b.n);
+    s->ack_prefix_len = b.n;
+    buf_free(&b);
 }
 
 static void nothing_to_do(struct store_reader *r)
@@ -51,6 +56,7 @@ struct stream *js_stream_new(struct js *js, const struct stream_config *config, 
     struct stream *s = mem_zalloc(sizeof(*s));
 
     s->js = js;
+    s->birth = ++js->births;
     stream_config_copy(&s->config, config);
     s->created = created;
     s->sink.ops = &stream_sink_ops;
@@ -88,6 +94,7 @@ void js_stream_free(struct stream *s)
     hmap_remove(&s->js->streams, &s->node);
     s->js->stats.streams--;
     mem_free(s->last_id);
+    mem_free(s->ack_prefix);
     stream_config_release(&s->config);
     mem_free(s);
 }

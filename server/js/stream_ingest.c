@@ -14,8 +14,8 @@
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 
-/* Room for the fixed part, 20 digits and `,"duplicate": true}`. */
-#define ACK_MAX 400u
+/* Room for a prefix, 20 digits and `,"duplicate": true}`: a name or a domain of 255 bytes, each six bytes as \\u00XX. */
+#define ACK_MAX 3200u
 
 struct verdict {
     struct js_error error;
@@ -40,6 +40,7 @@ static void reply_ack(struct stream *s, struct str to, uint64_t seq, bool duplic
     char text[ACK_MAX];
     size_t n = s->ack_prefix_len;
 
+    ASSERT(n + FMT_U64_MAX + sizeof(mark) <= sizeof(text));
     memcpy(text, s->ack_prefix, n);
     n += fmt_u64(text + n, seq);
     if (duplicate) {
@@ -289,6 +290,8 @@ static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
     struct stream *s = CONTAINER_OF(sink, struct stream, sink);
     int64_t now = io_wall(s->js->env->io);
 
+    if (UNLIKELY(s->js->stopping))
+        return n;
     if (now < s->last_ts)
         now = s->last_ts;
     s->last_ts = now;

@@ -43,7 +43,10 @@ static void timed_out(struct wheel_timer *t);
 static void start_timer(struct conn *c, uint64_t ns)
 {
     struct io *io = c->net->env->io;
-    io_timer_start(io, &c->timer, io_now(io) + ns);
+
+    /* Whatever was just put may have closed the connection: it is freed without looking at timers again. */
+    if (c->state != CONN_CLOSING)
+        io_timer_start(io, &c->timer, io_now(io) + ns);
 }
 
 void conn_start_ping(struct conn *c)
@@ -104,6 +107,8 @@ static void missed_deadline(struct wheel_timer *t)
     LOG_INF(c->net->env->log, "%s - Slow Consumer Detected: WriteDeadline of %.0fs exceeded with %llu bytes pending.",
             conn_text(c, text), (double) c->net->env->options->write_deadline_ns / 1e9,
             (unsigned long long) c->pending);
+    /* A connection that closes already must not wait for this peer either. */
+    c->drop_output = true;
     conn_close(c, REASON_SLOW_DEADLINE);
 }
 
@@ -114,9 +119,7 @@ static void start(struct conn *c)
     const struct options *o = c->net->env->options;
     char text[160];
 
-    io_sock_peer(c->sock, &c->peer);
     LOG_DBG(c->net->env->log, "%s - Client connection created", conn_text(c, text));
-    info_put(c, false);
     if (auth_required(o)) {
         c->parser.connect_only = true;
         start_timer(c, (uint64_t) o->auth_timeout_ns);
@@ -158,6 +161,9 @@ void conn_adopt(struct net *net, io_fd fd)
     c->start = c->last_activity = io_wall(net->env->io);
     net->stats.connections++;
     net->stats.total_connections++;
+    io_sock_peer(c->sock, &c->peer);
+    /* Clients read INFO before anything else, also before a refusal. */
+    info_put(c, false);
     if (o->max_connections >= 0 && open > o->max_connections) {
         conn_fail(c, REASON_MAX_CONNECTIONS, STR("maximum connections exceeded"));
         return;

@@ -107,25 +107,25 @@ void conn_no_responders(struct conn *c, struct str subject, struct str reply)
     mem_free(out);
 }
 
-static void publish(struct conn *c, const struct nats_op *op)
+/* False after having said why not. */
+static bool may_publish(struct conn *c, const struct nats_op *op)
 {
-    struct net *net = c->net;
-    struct route_result res;
-    struct msg m;
-
-    c->in_msgs++;
-    c->in_bytes += op->body.n;
-    if (UNLIKELY(c->verbose))
-        conn_put_ok(c);
     if (UNLIKELY(reserved_reply(op->reply))) {
         err_about(c, "Permissions Violation for Publish with Reply of", op->reply);
-        return;
+        return false;
     }
     if (UNLIKELY(c->pedantic) && !subject_valid_literal(op->subject)) {
         conn_put_err(c, STR("Invalid Publish Subject"));
-        return;
+        return false;
     }
-    m = (struct msg){
+    return true;
+}
+
+static void route(struct conn *c, const struct nats_op *op)
+{
+    struct net *net = c->net;
+    struct route_result res;
+    struct msg m = {
         .subject = op->subject,
         .reply = op->reply,
         .header = nats_op_header(op),
@@ -139,9 +139,21 @@ static void publish(struct conn *c, const struct nats_op *op)
     if (UNLIKELY(res.receivers == 0))
         conn_no_responders(c, op->subject, op->reply);
     c->stalled |= res.stall;
+}
+
+static void publish(struct conn *c, const struct nats_op *op)
+{
+    struct env *env = c->net->env;
+
+    c->in_msgs++;
+    c->in_bytes += op->body.n;
+    if (UNLIKELY(c->verbose))
+        conn_put_ok(c);
+    if (may_publish(c, op))
+        route(c, op);
     if (UNLIKELY(op->collected)) {
-        c->stalled |= route_flush(net->env->router);
-        chunk_put(c->collecting, net->env->chunks);
+        c->stalled |= route_flush(env->router);
+        chunk_put(c->collecting, env->chunks);
         c->collecting = NULL;
     }
 }

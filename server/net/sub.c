@@ -36,6 +36,8 @@ static size_t write_line(const struct sub *s, const struct msg *m, struct str he
 
 static char *copy(char *out, struct str s)
 {
+    if (s.n == 0)
+        return out;
     memcpy(out, s.p, s.n);
     return out + s.n;
 }
