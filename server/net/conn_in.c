@@ -2,7 +2,8 @@
  * conn_in.c - from received bytes to actions.
  *
  * One receive is one loop over its operations; published messages go to the router as views of the receive buffer, and route_flush
- * before the buffer is given back makes sure that nobody keeps one. When a receiver of what was published is nearly full, this
+ * before the buffer is given back makes sure that nobody keeps one. An operation that was cut between two receives is a view of
+ * memory that lives until the next one is parsed: it is flushed at once. When a receiver of what was published is nearly full, this
  * connection stops receiving for a few milliseconds (fast producer stall).
  */
 #include "server/net/conn.h"
@@ -151,8 +152,10 @@ static void publish(struct conn *c, const struct nats_op *op)
         conn_put_ok(c);
     if (may_publish(c, op))
         route(c, op);
-    if (UNLIKELY(op->collected)) {
+    /* A cut operation lies in the parser's own memory, which the next nats_parse frees. */
+    if (UNLIKELY(c->parser.partial != NULL || op->collected))
         c->stalled |= route_flush(env->router);
+    if (UNLIKELY(op->collected)) {
         chunk_put(c->collecting, env->chunks);
         c->collecting = NULL;
     }
