@@ -166,6 +166,18 @@ static enum err run(struct recovery *r)
     return rec_write(r);
 }
 
+void recovery_deinit(struct recovery *r)
+{
+    for (size_t i = 0; i < r->nlist; i++) {
+        hmap_remove(&r->objects, &r->list[i]->node);
+        free_object(r->list[i]);
+    }
+    hmap_deinit(&r->objects);
+    mem_free(r->list);
+    mem_free(r->files);
+    mem_free(r->data);
+}
+
 enum err store_recover(struct store_dir *dir, char why[256])
 {
     struct recovery r = {.dir = dir, .fs = dir->options.fs, .log = dir->options.log, .why = why};
@@ -173,14 +185,7 @@ enum err store_recover(struct store_dir *dir, char why[256])
     hmap_init(&r.objects);
     dir->workers = mem_zalloc(dir->options.workers * sizeof(*dir->workers));
     enum err err = run(&r);
-    for (size_t i = 0; i < r.nlist; i++) {
-        hmap_remove(&r.objects, &r.list[i]->node);
-        free_object(r.list[i]);
-    }
-    hmap_deinit(&r.objects);
-    mem_free(r.list);
-    mem_free(r.files);
-    mem_free(r.data);
+    recovery_deinit(&r);
     return err;
 }
 

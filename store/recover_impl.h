@@ -85,6 +85,7 @@ struct recovery {
     size_t ndata, data_cap;
 };
 
+void recovery_deinit(struct recovery *r);
 struct rec_object *rec_object_find(const struct recovery *r, uint64_t id);
 enum err rec_fail(struct recovery *r, enum err err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -63,7 +63,7 @@ static inline struct str fixture_payload(uint64_t seq, char out[64])
 }
 static inline unsigned fixture_subject(uint64_t seq)
 {
-    return (unsigned) (seq * seq % 8);
+    return (unsigned) ((seq * 5 + seq / 3) % 8);
 }
 
 static inline void fixture_pad(struct fixture *f, uint64_t to)
