@@ -320,9 +320,10 @@ TEST(publishes_to_itself)
     publish("self", "1");
     route_flush(mesh.r[0]);
     ck_assert(router_busy(mesh.r[0]));
-    publish("self", "0"); /* behind what waits */
+    publish("self", "0 new"); /* behind what waits */
     router_mesh_settle(&mesh);
-    ck_assert_str_eq(sink_probe_log(&p), "self 2\nself 1\nself 1\nself 0\nself 0\nself 0\n");
+    ck_assert_str_eq(sink_probe_log(&p),
+                     "self 2\nself 1\nself 1\nself 0\nself 0\nself 0 new\n");
     ck_assert(!router_busy(mesh.r[0]));
     sink_probe_free(&p);
     router_mesh_close(&mesh);

@@ -227,6 +227,48 @@ TEST(one_member_of_each_group)
     router_mesh_close(&mesh);
 }
 
+/* A run in which a message for one member is followed by one for two: gathered first, still first. */
+TEST(order_of_picks_in_a_run)
+{
+    struct sink_probe s, t;
+
+    router_mesh_open(&mesh, 2);
+    at(&s, 1, "q.>", "g");
+    at(&t, 1, "q.b", "h");
+    publish(0, "q.a", "1");
+    publish(0, "q.b", "2");
+    publish(0, "q.a", "3");
+    router_mesh_settle(&mesh);
+    ck_assert_str_eq(sink_probe_log(&s), "q.a 1\nq.b 2\nq.a 3\n");
+    ck_assert_str_eq(sink_probe_log(&t), "q.b 2\n");
+    sink_probe_free(&s);
+    sink_probe_free(&t);
+    router_mesh_close(&mesh);
+}
+
+/* The publisher's own member is passed over. */
+TEST(no_echo_in_a_group)
+{
+    struct sink_probe mine, other;
+    struct sink_probe_options o = {.worker = 0, .pattern = "q", .queue = "g", .conn = 9};
+    struct msg m = probe_msg("q", NULL, "1");
+
+    router_mesh_open(&mesh, 1);
+    o.router = mesh.r[0];
+    o.account = mesh.account;
+    sink_probe_open(&mine, &o);
+    at(&other, 0, "q", "g");
+    m.flags = MSG_F_NO_ECHO;
+    m.origin_conn = 9;
+    for (unsigned k = 0; k < 50; k++)
+        ck_assert_uint_eq(publish_at(0, &m).receivers, 1);
+    ck_assert_uint_eq(mine.msgs, 0);
+    ck_assert_uint_eq(other.msgs, 50);
+    sink_probe_free(&mine);
+    sink_probe_free(&other);
+    router_mesh_close(&mesh);
+}
+
 /* Picked on another worker, gone before the run arrives: picked again there, and found on a third.
  */
 TEST(stale_pick_is_made_again)
@@ -243,6 +285,25 @@ TEST(stale_pick_is_made_again)
     ck_assert_uint_eq(gone.msgs, 0);
     ck_assert_str_eq(sink_probe_log(&left), "q 1\n");
     ck_assert_uint_eq(stats(1).queue_repicks, 1);
+    sink_probe_free(&gone);
+    sink_probe_free(&left);
+    router_mesh_close(&mesh);
+}
+
+/* A deliver group: the pick is made again by the key, which receivers never see. */
+TEST(stale_pick_by_key)
+{
+    struct sink_probe gone, left;
+    struct msg m = probe_msg("orders.new", NULL, "1");
+
+    router_mesh_open(&mesh, 3);
+    at(&gone, 1, "deliver", "g");
+    ck_assert_uint_eq(route_deliver(mesh.r[0], mesh.account, STR("deliver"), &m).receivers, 1);
+    router_mesh_flush(&mesh);
+    at(&left, 2, "deliver", "g");
+    sink_probe_close(&gone);
+    router_mesh_settle(&mesh);
+    ck_assert_str_eq(sink_probe_log(&left), "orders.new 1\n");
     sink_probe_free(&gone);
     sink_probe_free(&left);
     router_mesh_close(&mesh);
@@ -665,7 +726,10 @@ static const struct runner_case cases[] = {
     RUN(no_echo_across_workers),
     RUN_LOOP(members_are_picked_uniformly, 0, 4),
     RUN(one_member_of_each_group),
+    RUN(order_of_picks_in_a_run),
+    RUN(no_echo_in_a_group),
     RUN_LOOP(stale_pick_is_made_again, -1, 2),
+    RUN(stale_pick_by_key),
     RUN(stale_pick_with_nobody_left),
     RUN(members_with_a_limit),
     RUN(gathered_run_is_picked_again),
