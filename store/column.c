@@ -4,7 +4,7 @@
 #include "lib/base/assert.h"
 #include "lib/base/mem.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 void column_deinit(struct column *c)
 {
@@ -49,76 +49,107 @@ uint64_t column_bytes(const struct column *c)
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
-static int by_number(const void *a, const void *b)
+/* What the wide form holds, in one pass. */
+struct survey {
+    uint32_t max_id, max_size;
+    bool one_size;
+};
+
+static struct survey look_over(const struct column *c)
 {
-    uint32_t x = *(const uint32_t *) a, y = *(const uint32_t *) b;
-    return x < y ? -1 : x > y;
+    struct survey v = {.one_size = true};
+    uint32_t first = c->blocks[0][0].size, differs = 0;
+
+    for (uint32_t b = 0, left = c->n; left > 0; b++) {
+        uint32_t n = left < COLUMN_BLOCK ? left : COLUMN_BLOCK;
+        for (uint32_t i = 0; i < n; i++) {
+            const struct column_item *item = &c->blocks[b][i];
+            v.max_id = item->id > v.max_id ? item->id : v.max_id;
+            v.max_size = item->size > v.max_size ? item->size : v.max_size;
+            differs |= item->size ^ first;
+        }
+        left -= n;
+    }
+    v.one_size = differs == 0;
+    return v;
 }
 
-/* The distinct ids in ascending order, and index_of[id] = place in it. */
-static uint32_t *make_dictionary(const struct column *c, uint32_t *ndict, uint32_t **index_of)
+/* The distinct ids in ascending order, and place[id] = index in it. */
+static uint32_t *make_dictionary(const struct column *c, uint32_t max_id, uint32_t *ndict,
+                                 uint32_t **place_of)
 {
-    uint32_t max = 0, n = 0, cap = 16;
-    uint32_t *dict = mem_array(cap, sizeof(*dict));
+    uint32_t *place = mem_zalloc(((size_t) max_id + 1) * sizeof(*place)), *dict, n = 0;
 
-    for (uint32_t i = 0; i < c->n; i++)
-        if (column_id(c, i) > max)
-            max = column_id(c, i);
-    uint32_t *place = mem_zalloc(((size_t) max + 1) * sizeof(*place));
-    for (uint32_t i = 0; i < c->n; i++) {
-        uint32_t id = column_id(c, i);
-        if (place[id] != 0)
+    for (uint32_t b = 0, left = c->n; left > 0; b++) {
+        uint32_t k = left < COLUMN_BLOCK ? left : COLUMN_BLOCK;
+        for (uint32_t i = 0; i < k; i++)
+            place[c->blocks[b][i].id] = 1;
+        left -= k;
+    }
+    for (uint32_t id = 0; id <= max_id; id++)
+        n += place[id];
+    dict = mem_array((size_t) n + 1, sizeof(*dict));
+    n = 0;
+    for (uint32_t id = 0; id <= max_id; id++) {
+        if (place[id] == 0)
             continue;
-        place[id] = 1;
-        if (n == cap)
-            dict = mem_realloc(dict, (cap *= 2) * sizeof(*dict));
+        place[id] = n;
         dict[n++] = id;
     }
-    qsort(dict, n, sizeof(*dict), by_number);
-    for (uint32_t i = 0; i < n; i++)
-        place[dict[i]] = i;
     *ndict = n;
-    *index_of = place;
+    *place_of = place;
     return dict;
 }
 
-static void store_width(uint8_t *p, uint8_t width, uint32_t i, uint32_t value)
-{
-    uint16_t half = (uint16_t) value;
+/* One loop per width: this runs over every record that was ever stored. */
+#define PACK_LOOP(type, bytes, value)                                                              \
+    for (uint32_t b = 0, left = wide->n; left > 0; b++) {                                          \
+        uint32_t n = left < COLUMN_BLOCK ? left : COLUMN_BLOCK;                                    \
+        for (uint32_t i = 0; i < n; i++) {                                                         \
+            type v = (type) (value);                                                               \
+            memcpy((bytes) + ((size_t) b * COLUMN_BLOCK + i) * sizeof(v), &v, sizeof(v));          \
+        }                                                                                          \
+        left -= n;                                                                                 \
+    }
 
-    if (width == 1)
-        p[i] = (uint8_t) value;
-    else if (width == 2)
-        memcpy(p + (size_t) i * 2, &half, 2);
-    else if (width == 4)
-        memcpy(p + (size_t) i * 4, &value, 4);
+static void pack_ids(const struct column *wide, struct column *out, const uint32_t *place)
+{
+    if (out->id_width != 0)
+        out->ids = mem_array(wide->n, out->id_width);
+    if (out->id_width == 1) {
+        PACK_LOOP(uint8_t, out->ids, place[wide->blocks[b][i].id])
+    } else if (out->id_width == 2) {
+        PACK_LOOP(uint16_t, out->ids, place[wide->blocks[b][i].id])
+    } else if (out->id_width == 4) {
+        PACK_LOOP(uint32_t, out->ids, place[wide->blocks[b][i].id])
+    }
+}
+
+static void pack_sizes(const struct column *wide, struct column *out)
+{
+    if (out->size_width != 0)
+        out->sizes = mem_array(wide->n, out->size_width);
+    if (out->size_width == 2) {
+        PACK_LOOP(uint16_t, out->sizes, wide->blocks[b][i].size)
+    } else if (out->size_width == 4) {
+        PACK_LOOP(uint32_t, out->sizes, wide->blocks[b][i].size)
+    }
 }
 
 void column_pack(const struct column *wide, struct column *out)
 {
-    uint32_t *index_of, max_size = 0;
-    bool one_size = true;
+    struct survey v;
+    uint32_t *place;
 
     *out = (struct column){.n = wide->n, .packed = true};
     if (wide->n == 0)
         return;
-    out->dict = make_dictionary(wide, &out->ndict, &index_of);
-    out->one_size = column_size(wide, 0);
-    for (uint32_t i = 0; i < wide->n; i++) {
-        uint32_t size = column_size(wide, i);
-        one_size = one_size && size == out->one_size;
-        if (size > max_size)
-            max_size = size;
-    }
+    v = look_over(wide);
+    out->dict = make_dictionary(wide, v.max_id, &out->ndict, &place);
+    out->one_size = wide->blocks[0][0].size;
     out->id_width = out->ndict == 1 ? 0 : out->ndict <= 256 ? 1 : out->ndict <= 65536 ? 2 : 4;
-    out->size_width = one_size ? 0 : max_size <= UINT16_MAX ? 2 : 4;
-    if (out->id_width != 0)
-        out->ids = mem_array(wide->n, out->id_width);
-    if (out->size_width != 0)
-        out->sizes = mem_array(wide->n, out->size_width);
-    for (uint32_t i = 0; i < wide->n; i++) {
-        store_width(out->ids, out->id_width, i, index_of[column_id(wide, i)]);
-        store_width(out->sizes, out->size_width, i, column_size(wide, i));
-    }
-    mem_free(index_of);
+    out->size_width = v.one_size ? 0 : v.max_size <= UINT16_MAX ? 2 : 4;
+    pack_ids(wide, out, place);
+    pack_sizes(wide, out);
+    mem_free(place);
 }

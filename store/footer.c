@@ -21,7 +21,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUMMARY_BYTES = 80, TABLE_ENTRY = 32, RESTART_EVERY = 16, MUST_UNDERSTAND = 1 };
+enum {
+    SUMMARY_BYTES = 80,
+    TABLE_ENTRY = 32,
+    RESTART_EVERY = 16,
+    MUST_UNDERSTAND = 1,
+    VARINT_U32_MAX = 5
+};
 #define SECTION_VERSION 1u
 
 /* ---- building ------------------------------------------------------------------------------ */
@@ -137,8 +143,16 @@ static size_t shared_prefix(struct str a, struct str b)
 static void put_run(const uint32_t *positions, uint32_t n, struct buf *run, struct buf *out)
 {
     buf_clear(run);
-    for (uint32_t i = 0; i < n; i++)
-        varint_put_buf(run, positions[i] - (i != 0 ? positions[i - 1] : 0));
+    uint8_t *p = (uint8_t *) buf_reserve(run, (size_t) n * VARINT_U32_MAX);
+    uint8_t *begin = p;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t delta = positions[i] - (i != 0 ? positions[i - 1] : 0);
+        if (LIKELY(delta < 0x80))
+            *p++ = (uint8_t) delta;
+        else
+            p += varint_put(p, delta);
+    }
+    run->n = (size_t) (p - begin);
     varint_put_buf(out, n);
     varint_put_buf(out, run->n);
     buf_put_str(out, buf_str(run));
