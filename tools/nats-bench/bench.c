@@ -36,8 +36,8 @@ void bench_pattern(const struct bench *b, char out[256])
     snprintf(out, 256, b->o.subjects > 1 ? "%s.>" : "%s", b->o.subject);
 }
 
-/* utime and stime of all threads; 0 when the process is not there. */
-static uint64_t process_cpu(uint64_t pid)
+/* utime and stime of all threads, in steps of 10 ms; false when the process is not there. */
+static bool process_cpu(uint64_t pid, uint64_t *ns)
 {
     char path[64], line[1024];
     char *at;
@@ -47,17 +47,18 @@ static uint64_t process_cpu(uint64_t pid)
     snprintf(path, sizeof(path), "/proc/%llu/stat", (unsigned long long) pid);
     f = fopen(path, "r");
     if (f == NULL)
-        return 0;
+        return false;
     at = fgets(line, sizeof(line), f) != NULL ? strrchr(line, ')') : NULL;
     fclose(f);
     /* Behind the name: state is field 3, utime 14, stime 15. */
     for (int field = 2; at != NULL && field < 14; field++)
         at = strchr(at + 1, ' ');
     if (at == NULL)
-        return 0;
+        return false;
     user = strtoull(at, &at, 10);
     system = strtoull(at, NULL, 10);
-    return (user + system) * (SECOND / (uint64_t) sysconf(_SC_CLK_TCK));
+    *ns = (user + system) * (SECOND / (uint64_t) sysconf(_SC_CLK_TCK));
+    return true;
 }
 
 /* ---- a client's thread --------------------------------------------------------------------------
@@ -227,7 +228,7 @@ static void start_line(struct bench *b)
     pthread_mutex_lock(&b->lock);
     while (b->ready < b->nclients)
         pthread_cond_wait(&b->changed, &b->lock);
-    b->cpu_before = b->o.server_pid != 0 ? process_cpu(b->o.server_pid) : 0;
+    process_cpu(b->o.server_pid, &b->cpu_before);
     clock_gettime(CLOCK_REALTIME, &wall);
     b->wall_start = (int64_t) wall.tv_sec * (int64_t) SECOND + wall.tv_nsec;
     b->start = midge_now();
@@ -247,11 +248,11 @@ static bool all_ended(struct bench *b)
     return all;
 }
 
-static bool check_server_pid(const struct bench *b)
+static bool check_server_pid(struct bench *b)
 {
-    if (b->o.server_pid == 0 || process_cpu(b->o.server_pid) > 0)
+    if (b->o.server_pid == 0 || process_cpu(b->o.server_pid, &b->cpu_before))
         return true;
-    fprintf(stderr, "nats-bench: --server-pid %llu: no such process, or it has used no CPU yet\n",
+    fprintf(stderr, "nats-bench: --server-pid %llu: no such process\n",
             (unsigned long long) b->o.server_pid);
     return false;
 }
@@ -308,7 +309,7 @@ bool bench_run(struct bench *b)
         if (progress)
             report_progress(b, false);
     }
-    b->cpu_after = b->o.server_pid != 0 ? process_cpu(b->o.server_pid) : 0;
+    process_cpu(b->o.server_pid, &b->cpu_after);
     b->end = midge_now();
     if (progress)
         report_progress(b, true);

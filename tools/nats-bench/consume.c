@@ -65,19 +65,21 @@ static bool setup_consumer(struct client *c)
 static void consume_shared(struct client *c, const struct midge_pull *pull)
 {
     struct consumer *k = c->own;
-    uint64_t now = midge_now();
+    uint64_t now = midge_now(), counted = c->messages;
 
+    /* What came while the consumer was being created. */
+    atomic_fetch_add(&c->b->total, counted);
     while (!bench_over(c, now) && atomic_load(&c->b->total) < c->b->goal) {
-        uint64_t before = c->messages;
         k->wall = 0;
         if (midge_poll(c->m, 20 * MS) != MIDGE_OK) {
             bench_fail_connection(c);
             return;
         }
         now = midge_now();
-        if (c->messages != before) {
+        if (c->messages != counted) {
             c->last = now;
-            atomic_fetch_add(&c->b->total, c->messages - before);
+            atomic_fetch_add(&c->b->total, c->messages - counted);
+            counted = c->messages;
             bench_progress(c);
         }
         if (pull != NULL && midge_pull_error(pull) != NULL) {
