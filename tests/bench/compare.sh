@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# compare.sh: what `./dev bench` runs. Each row starts a fresh server on its own port and directory, pinned to
-# core 0, with nats-bench on core 1; with --peer the same row then runs against the other server. Rows
-# are short, so look at ratios on a quiet machine, and at more than one run.
+# compare.sh: what `./dev bench` runs. Each row starts a fresh server on its own port and directory,
+# pinned to core 0, with nats-bench on core 1; with --peer the same row then runs against the other
+# server. Rows are short, so look at ratios on a quiet machine, and at more than one run.
 #
 # usage: compare.sh [--peer PATH] [--server PATH] [--bench PATH] [--seconds N] [--dir PATH] [row...]
 set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-server=$top/build/bin/midge-server bench=$top/build/bin/nats-bench peer='' seconds=4 parent=${TMPDIR:-/tmp}
+server=$top/build/bin/midge-server bench=$top/build/bin/nats-bench
+peer='' seconds=4 parent=${TMPDIR:-/tmp}
 wanted=()
 
 die() { echo "bench: $*" >&2; exit 1; }
@@ -41,7 +42,8 @@ else
 fi
 # A congestion control made for wide networks throttles the loopback.
 congestion=()
-grep -qw cubic /proc/sys/net/ipv4/tcp_available_congestion_control 2>/dev/null && congestion=(--congestion cubic)
+! grep -qw cubic /proc/sys/net/ipv4/tcp_available_congestion_control 2>/dev/null ||
+    congestion=(--congestion cubic)
 
 work=$(mktemp -d "$parent/midge-bench.XXXXXX")
 pid='' port=''
@@ -58,18 +60,23 @@ trap 'exit 130' INT TERM
 start_server() { # program
     local tries=0
     mkdir -p "$work/data"
+    : >"$work/log"
     "${pin_server[@]}" "$1" -a 127.0.0.1 -p -1 -js -sd "$work/data" >"$work/log" 2>&1 &
     pid=$!
     until grep -q 'Server is ready' "$work/log"; do
-        kill -0 "$pid" 2>/dev/null && [ $((tries += 1)) -lt 300 ] || { cat "$work/log" >&2; die "$1 did not start"; }
+        if ! kill -0 "$pid" 2>/dev/null || [ $((tries += 1)) -gt 300 ]; then
+            cat "$work/log" >&2
+            die "$1 did not start"
+        fi
         sleep 0.1
     done
-    port=$(sed -n 's/.*Listening for client connections on .*:\([0-9]*\)$/\1/p' "$work/log" | head -1)
+    port=$(sed -n 's/.*Listening for client connections on .*:\([0-9]*\)$/\1/p' "$work/log")
 }
 
 run() { # nats-bench arguments...; the answer goes to $work/json
-    "${pin_bench[@]}" "$bench" "$@" --server "nats://127.0.0.1:$port" --server-pid "$pid" "${congestion[@]}" \
-        --json --quiet >"$work/json" || { cat "$work/json" "$work/log" >&2; die "nats-bench $* failed"; }
+    "${pin_bench[@]}" "$bench" "$@" --server "nats://127.0.0.1:$port" --server-pid "$pid" \
+        "${congestion[@]}" --json --quiet >"$work/json" ||
+        { cat "$work/json" "$work/log" >&2; die "nats-bench $* failed"; }
 }
 
 field() { # name: the number of the first role
@@ -113,7 +120,7 @@ measure() { # program, row
         run $(arguments "$2") --duration "$seconds"
     fi
     value=$(field messages_per_second) cpu=$(cpu_per_message)
-    [ "$2" != request ] || value=$(sed -n 's/.*"role":"request"[^}]*"p50":\([0-9]*\).*/\1/p' "$work/json")
+    [ "$2" != request ] || value=$(field p50)
     [ -n "$value" ] && [ -n "$cpu" ] || { cat "$work/json" >&2; die "no result in the answer above"; }
     stop_server
 }
@@ -121,7 +128,7 @@ measure() { # program, row
 human() { # row, value
     case $1 in
     request) awk -v v="$2" 'BEGIN { printf "%.1f us", v / 1000 }' ;;
-    *) awk -v v="$2" 'BEGIN { if (v >= 1e6) printf "%.2f M/s", v / 1e6; else printf "%.1f k/s", v / 1e3 }' ;;
+    *) awk -v v="$2" 'BEGIN { printf v >= 1e6 ? "%.2f M/s" : "%.1f k/s", v / (v >= 1e6 ? 1e6 : 1e3) }' ;;
     esac
 }
 ratio() { # row, ours, theirs: above 1 is better
@@ -147,8 +154,8 @@ line='| %-46s | %12s | %12s | %12s | %12s | %6s |\n'
         ours=$value ours_cpu=$cpu
         if [ -n "$peer" ]; then
             measure "$peer" "$row"
-            printf "$line" "$(title "$row")" "$(human "$row" "$ours")" "$ours_cpu" "$(human "$row" "$value")" "$cpu" \
-                "$(ratio "$row" "$ours" "$value")"
+            printf "$line" "$(title "$row")" "$(human "$row" "$ours")" "$ours_cpu" \
+                "$(human "$row" "$value")" "$cpu" "$(ratio "$row" "$ours" "$value")"
         else
             printf "$line" "$(title "$row")" "$(human "$row" "$ours")" "$ours_cpu" - - -
         fi
