@@ -393,7 +393,7 @@ TEST(recovering_twice_gives_the_same_bytes)
     for (unsigned k = 0; k < 3; k++) {
         world_open(&w);
         world_close(&w);
-        digest[k] = sim_disk_digest(sim_disk(w.sim), "data/log");
+        digest[k] = sim_disk_digest(sim_disk(w.sim), "data/streams");
     }
     ck_assert(digest[0] == digest[1] && digest[1] == digest[2]);
     end_world(&w, f);
