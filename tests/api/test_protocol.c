@@ -1,0 +1,426 @@
+/*
+ * test_protocol.c - the text protocol byte for byte (feature map A1 to A8), against a real server.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/lib/raw_client.h"
+#include "tests/lib/runner.h"
+#include "tests/lib/server_process.h"
+
+static void start(struct server_process *s, const char *workers, const char *config)
+{
+    static char path[256];
+    FILE *f;
+
+    server_process_init(s);
+    s->args[0] = "--workers";
+    s->args[1] = workers;
+    if (config != NULL) {
+        snprintf(path, sizeof(path), "%s/conf", s->dir);
+        f = fopen(path, "we");
+        ck_assert(f != NULL);
+        fputs(config, f);
+        fclose(f);
+        s->args[2] = "-c";
+        s->args[3] = path;
+    }
+    server_process_start(s);
+}
+
+static void end(struct server_process *s)
+{
+    server_process_stop(s);
+    server_process_deinit(s);
+}
+
+/* ---- what is answered ------------------------------------------------------------------------- */
+
+#define UNKNOWN "-ERR 'Unknown Protocol Operation'\r\n"
+#define CLOSES true
+
+static const struct {
+    const char *send, *answer;
+    bool closes;
+} lines[] = {
+    {"PING\r\n", "PONG\r\n", false},
+    {"ping\r\n", "PONG\r\n", false},
+    {"PiNg  \r\n", "PONG\r\n", false},
+    {"PING\n", "PONG\r\n", false},
+    {"PONG\r\n", "", false},
+    {"FOO\r\n", UNKNOWN, CLOSES},
+    {"\x01\r\n", UNKNOWN, CLOSES},
+    {"PUBLISH a 0\r\n\r\n", UNKNOWN, CLOSES},
+    {"RS+ a b\r\n", UNKNOWN, CLOSES},
+    {"PUB a 0\r\n\r\n", "", false},
+    {"pub\ta\t0\r\n\r\n", "", false},
+    {"PUB  a  b  0\r\n\r\n", "", false},
+    {"PUB a 1\r\nxyz\r\n", UNKNOWN, CLOSES},
+    {"PUB a\r\n", "", CLOSES},
+    {"PUB a b c 0\r\n\r\n", "", CLOSES},
+    {"PUB a -1\r\n", "", CLOSES},
+    {"PUB a 1x\r\n", "", CLOSES},
+    {"PUB a 99999999999\r\n", "", CLOSES},
+    {"PUB a 1048577\r\n", "-ERR 'Maximum Payload Violation'\r\n", CLOSES},
+    {"PUB a b $ 0\r\n", "", CLOSES},
+    {"PUB a $JS.ACK.x 0\r\n\r\n",
+     "-ERR 'Permissions Violation for Publish with Reply of \"$JS.ACK.x\"'\r\n", false},
+    {"PUB a _R_.x 0\r\n\r\n", "-ERR 'Permissions Violation for Publish with Reply of \"_R_.x\"'\r\n", false},
+    {"HPUB a 12 12\r\nNATS/1.0\r\n\r\n\r\n", "", CLOSES}, /* without headers in CONNECT */
+    {"SUB a 1\r\n", "", false},
+    {"SUB a q 1\r\n", "", false},
+    {"SUB a 1\r\nSUB b 1\r\nPUB b 0\r\n\r\n", "", false}, /* the first one stays */
+    {"SUB a\r\n", "", CLOSES},
+    {"SUB a b c d\r\n", "", CLOSES},
+    {"SUB a..b 1\r\n", "-ERR 'Invalid Subject'\r\n", false},
+    {"SUB .a 1\r\n", "-ERR 'Invalid Subject'\r\n", false},
+    {"SUB a. 1\r\n", "-ERR 'Invalid Subject'\r\n", false},
+    {"SUB a.>.b 1\r\n", "-ERR 'Invalid Subject'\r\n", false},
+    {"SUB a*b 1\r\nPUB a*b 1\r\nx\r\n", "MSG a*b 1 1\r\nx\r\n", false},
+    {"UNSUB\r\n", UNKNOWN, CLOSES},
+    {"UNSUB nobody\r\n", "", false},
+    {"UNSUB a 1 2\r\n", "", CLOSES},
+    {"CONNECT {\r\n", UNKNOWN, CLOSES},
+    {"CONNECT []\r\n", UNKNOWN, CLOSES},
+    {"CONNECT {\"protocol\":2}\r\n", "-ERR 'invalid client protocol'\r\n", CLOSES},
+    {"CONNECT {\"no_responders\":true}\r\n", "-ERR 'no responders requires headers support'\r\n", CLOSES},
+    {"CONNECT {\"verbose\":true}\r\nPUB a.> 0\r\n\r\n", "+OK\r\n+OK\r\n-ERR 'Invalid Publish Subject'\r\n", false},
+    {"CONNECT {\"verbose\":true}\r\nSUB a 1\r\nUNSUB 1\r\n", "+OK\r\n+OK\r\n+OK\r\n", false},
+};
+
+TEST(answers_each_line)
+{
+    struct server_process s;
+
+    start(&s, "1", NULL);
+    for (size_t k = 0; k < sizeof(lines) / sizeof(lines[0]); k++) {
+        struct raw_client r;
+        raw_hello(&r, s.port, "");
+        raw_send(&r, lines[k].send);
+        raw_expect(&r, lines[k].answer);
+        if (lines[k].closes)
+            raw_expect_end(&r);
+        else
+            raw_fence(&r);
+        raw_close(&r);
+    }
+    end(&s);
+}
+
+TEST(a_long_line_ends_the_connection)
+{
+    struct server_process s;
+    struct raw_client r;
+    char line[6000];
+
+    start(&s, "1", NULL);
+    raw_hello(&r, s.port, "");
+    memset(line, 'a', sizeof(line));
+    memcpy(line, "SUB ", 4);
+    raw_send_bytes(&r, line, sizeof(line));
+    raw_expect(&r, "-ERR 'maximum control line exceeded'\r\n");
+    raw_expect_end(&r);
+    raw_close(&r);
+    end(&s);
+}
+
+/* ---- delivery --------------------------------------------------------------------------------- */
+
+TEST(headers_echo_and_no_responders)
+{
+    struct server_process s;
+    struct raw_client with, without, deaf;
+
+    start(&s, i == 0 ? "1" : "2", NULL);
+    raw_hello(&with, s.port, "\"headers\":true,\"no_responders\":true");
+    raw_hello(&without, s.port, "");
+    raw_hello(&deaf, s.port, "\"echo\":false");
+    raw_send(&without, "SUB h.* 7\r\n");
+    raw_fence(&without);
+    raw_send(&with, "SUB h.a 8\r\nHPUB h.a re 18 20\r\nNATS/1.0\r\nA: b\r\n\r\nxy\r\n");
+    raw_expect(&with, "HMSG h.a 8 re 18 20\r\nNATS/1.0\r\nA: b\r\n\r\nxy\r\n");
+    raw_expect(&without, "MSG h.a 7 re 2\r\nxy\r\n");
+    raw_send(&deaf, "SUB d 1\r\nPUB d 1\r\nx\r\n");
+    raw_fence(&deaf);
+    raw_send(&with, "SUB inbox.* 9\r\nPUB nobody inbox.1 2\r\nhi\r\n");
+    raw_expect(&with, "HMSG inbox.1 9 38 38\r\nNATS/1.0 503\r\nNats-Subject: nobody\r\n\r\n\r\n");
+    raw_fence(&with);
+    raw_close(&with);
+    raw_close(&without);
+    raw_close(&deaf);
+    end(&s);
+}
+
+TEST(a_max_counts_from_the_start)
+{
+    static const char *const workers[] = {"1", "2", "4"};
+    struct server_process s;
+    struct raw_client sub, pub;
+
+    start(&s, workers[i], NULL);
+    raw_hello(&sub, s.port, "");
+    raw_hello(&pub, s.port, "");
+    raw_send(&sub, "SUB m 1\r\nUNSUB 1 2\r\n");
+    raw_fence(&sub);
+    raw_send(&pub, "PUB m 1\r\n1\r\nPUB m 1\r\n2\r\nPUB m 1\r\n3\r\n");
+    raw_fence(&pub);
+    raw_expect(&sub, "MSG m 1 1\r\n1\r\nMSG m 1 1\r\n2\r\n");
+    raw_fence(&sub);
+    /* The PONG of the publisher is behind the effect on every worker; after UNSUB and PING nothing comes. */
+    raw_send(&sub, "SUB m 2\r\n");
+    raw_fence(&sub);
+    raw_send(&pub, "PUB m 1\r\n4\r\n");
+    raw_fence(&pub);
+    raw_send(&sub, "UNSUB 2\r\nPING\r\n");
+    raw_expect(&sub, "MSG m 2 1\r\n4\r\nPONG\r\n");
+    raw_send(&pub, "PUB m 1\r\n5\r\n");
+    raw_fence(&pub);
+    raw_fence(&sub);
+    raw_close(&sub);
+    raw_close(&pub);
+    end(&s);
+}
+
+TEST(a_queue_member_gets_each_message_once)
+{
+    enum { MEMBERS = 5, MSGS = 500 };
+    static const char *const workers[] = {"1", "2", "4"};
+    struct server_process s;
+    struct raw_client member[MEMBERS], pub;
+    bool seen[MSGS] = {false};
+    int total = 0;
+
+    start(&s, workers[i], NULL);
+    for (int k = 0; k < MEMBERS; k++) {
+        raw_hello(&member[k], s.port, "");
+        raw_send(&member[k], "SUB q.* group 1\r\n");
+        raw_fence(&member[k]);
+    }
+    raw_hello(&pub, s.port, "");
+    for (int k = 0; k < MSGS; k++) {
+        char text[64];
+        snprintf(text, sizeof(text), "PUB q.%d 0\r\n\r\n", k);
+        raw_send(&pub, text);
+    }
+    raw_fence(&pub);
+    for (int k = 0; k < MEMBERS; k++) {
+        int mine = 0;
+        raw_send(&member[k], "PING\r\n");
+        for (;;) {
+            char *line = raw_line(&member[k]);
+            int at;
+            if (strcmp(line, "PONG") == 0) {
+                free(line);
+                break;
+            }
+            ck_assert_int_eq(sscanf(line, "MSG q.%d 1 0", &at), 1);
+            ck_assert(at >= 0 && at < MSGS && !seen[at]);
+            seen[at] = true;
+            mine++;
+            free(line);
+            raw_expect(&member[k], "\r\n");
+        }
+        total += mine;
+        raw_close(&member[k]);
+    }
+    ck_assert_int_eq(total, MSGS);
+    raw_close(&pub);
+    end(&s);
+}
+
+/* A publish that is cut at each place, with another one right behind: both arrive as they were. */
+TEST(every_cut_gives_the_same)
+{
+    static const char ops[] = "PUB cut.a 11\r\nhello world\r\nPUB cut.b re.ply 5\r\nthere\r\nPUB cut.c 0\r\n\r\n";
+    struct server_process s;
+    struct raw_client sub, pub;
+
+    start(&s, "1", NULL);
+    raw_hello(&sub, s.port, "");
+    raw_hello(&pub, s.port, "");
+    raw_send(&sub, "SUB cut.* 1\r\n");
+    raw_fence(&sub);
+    for (size_t at = 1; at < sizeof(ops) - 1; at++) {
+        raw_send(&pub, "PING\r\n");
+        raw_send_bytes(&pub, ops, at);
+        raw_expect(&pub, "PONG\r\n");
+        raw_send_bytes(&pub, ops + at, sizeof(ops) - 1 - at);
+        raw_expect(&sub, "MSG cut.a 1 11\r\nhello world\r\nMSG cut.b 1 re.ply 5\r\nthere\r\nMSG cut.c 1 0\r\n\r\n");
+    }
+    raw_close(&sub);
+    raw_close(&pub);
+    end(&s);
+}
+
+TEST(large_bodies_in_odd_pieces)
+{
+    static const size_t sizes[] = {16383, 16384, 65535, 65536, 65537, 1048576};
+    struct server_process s;
+    struct raw_client sub, pub;
+    char *body = malloc(1048576 + 64);
+
+    start(&s, i == 0 ? "1" : "2", NULL);
+    raw_hello(&sub, s.port, "");
+    raw_hello(&pub, s.port, "\"pedantic\":true");
+    raw_send(&sub, "SUB big 1\r\n");
+    raw_fence(&sub);
+    for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
+        size_t n = sizes[k], piece = 7001, done = 0;
+        char line[64], *got;
+        /* A refused one first: its body must go. */
+        snprintf(line, sizeof(line), "PUB big.> %zu\r\n", n);
+        for (size_t j = 0; j < n; j++)
+            body[j] = (char) ('a' + (j * 31 + k) % 26);
+        memcpy(body + n, "\r\n", 2);
+        raw_send(&pub, line);
+        raw_send_bytes(&pub, body, n + 2);
+        raw_expect(&pub, "-ERR 'Invalid Publish Subject'\r\n");
+        snprintf(line, sizeof(line), "PUB big %zu\r\n", n);
+        raw_send(&pub, line);
+        for (; done < n + 2; done += piece)
+            raw_send_bytes(&pub, body + done, n + 2 - done < piece ? n + 2 - done : piece);
+        snprintf(line, sizeof(line), "MSG big 1 %zu\r\n", n);
+        raw_expect(&sub, line);
+        got = raw_take(&sub, n + 2);
+        ck_assert(memcmp(got, body, n + 2) == 0);
+        free(got);
+    }
+    free(body);
+    raw_close(&sub);
+    raw_close(&pub);
+    end(&s);
+}
+
+/* ---- limits and credentials ------------------------------------------------------------------- */
+
+TEST(configured_limits_hold)
+{
+    struct server_process s;
+    struct raw_client a, b, c;
+
+    start(&s, "1", "max_connections: 2\nmax_subscriptions: 2\nmax_payload: 64\nmax_control_line: 512\n"
+                   "max_subscription_tokens: 3\n");
+    raw_hello(&a, s.port, "");
+    raw_hello(&b, s.port, "");
+    raw_open(&c, s.port);
+    raw_skip(&c, "}\r\n");
+    raw_expect(&c, "-ERR 'maximum connections exceeded'\r\n");
+    raw_expect_end(&c);
+    raw_close(&c);
+    raw_send(&a, "SUB a.b.c.d 9\r\n");
+    raw_expect(&a, "-ERR 'Permissions Violation for Subscription to \"a.b.c.d\", too many tokens'\r\n");
+    raw_send(&a, "SUB a 1\r\nSUB b 2\r\nSUB c 3\r\n");
+    raw_expect(&a, "-ERR 'maximum subscriptions exceeded'\r\n");
+    raw_send(&a, "UNSUB 1\r\nSUB c 3\r\n");
+    raw_fence(&a);
+    raw_send(&a, "PUB a 65\r\n");
+    raw_expect(&a, "-ERR 'Maximum Payload Violation'\r\n");
+    raw_expect_end(&a);
+    raw_close(&a);
+    raw_close(&b);
+    end(&s);
+}
+
+static const struct {
+    const char *config, *send, *answer;
+    bool closes;
+} logins[] = {
+    {"authorization { user: joe, password: secret }\n", "CONNECT {\"user\":\"joe\",\"pass\":\"secret\",\"verbose\":false}\r\n",
+     "", false},
+    {"authorization { user: joe, password: secret }\n", "CONNECT {\"user\":\"joe\",\"pass\":\"secre\"}\r\n",
+     "-ERR 'Authorization Violation'\r\n", CLOSES},
+    {"authorization { user: joe, password: secret }\n", "CONNECT {\"auth_token\":\"secret\"}\r\n",
+     "-ERR 'Authorization Violation'\r\n", CLOSES},
+    {"authorization { user: joe, password: secret }\n", "PING\r\n", "-ERR 'Authorization Violation'\r\n", CLOSES},
+    {"authorization { token: t0k }\n", "CONNECT {\"auth_token\":\"t0k\",\"verbose\":false}\r\n", "", false},
+    {"authorization { token: t0k }\n", "CONNECT {}\r\n", "-ERR 'Authorization Violation'\r\n", CLOSES},
+    {"authorization { token: t0k, timeout: 0.2 }\n", "", "-ERR 'Authentication Timeout'\r\n", CLOSES},
+};
+
+TEST(credentials)
+{
+    struct server_process s;
+    struct raw_client r;
+
+    start(&s, "1", logins[i].config);
+    raw_open(&r, s.port);
+    raw_expect(&r, "INFO {");
+    raw_skip(&r, "\"auth_required\":true");
+    raw_skip(&r, "\r\n");
+    raw_send(&r, logins[i].send);
+    raw_expect(&r, logins[i].answer);
+    if (logins[i].closes)
+        raw_expect_end(&r);
+    else
+        raw_fence(&r);
+    raw_close(&r);
+    end(&s);
+}
+
+/* A consumer that does not read is closed at max_pending, others are not disturbed, and the server can stop. */
+TEST(a_slow_consumer_is_closed)
+{
+    struct server_process s;
+    struct raw_client slow, pub;
+    char *body = malloc(65536 + 64);
+    int head = snprintf(body, 64, "PUB slow 65000\r\n");
+
+    start(&s, i == 0 ? "1" : "2", "max_pending: 1MB\nno_fast_producer_stall: true\n");
+    raw_hello(&slow, s.port, "");
+    raw_send(&slow, "SUB slow 1\r\n");
+    raw_fence(&slow);
+    raw_hello(&pub, s.port, "");
+    memset(body + head, 'x', 65000);
+    memcpy(body + head + 65000, "\r\n", 2);
+    for (int k = 0; k < 2000 && !server_process_log_has(&s, "Slow Consumer Detected: MaxPending of 1048576 Exceeded"); k++) {
+        raw_send_bytes(&pub, body, (size_t) head + 65002);
+        raw_fence(&pub);
+    }
+    ck_assert(server_process_log_has(&s, "Slow Consumer Detected: MaxPending of 1048576 Exceeded"));
+    raw_fence(&pub);
+    raw_close(&slow);
+    raw_close(&pub);
+    free(body);
+    end(&s);
+}
+
+/* One that is being closed and does not read must not keep the server from stopping. */
+TEST(stops_while_a_client_does_not_read)
+{
+    struct server_process s;
+    struct raw_client deaf, pub;
+    char *body = malloc(65536 + 64);
+    int head = snprintf(body, 64, "PUB deaf 65000\r\n");
+
+    start(&s, "1", "write_deadline: \"1s\"\nno_fast_producer_stall: true\n");
+    raw_hello(&deaf, s.port, "");
+    raw_send(&deaf, "SUB deaf 1\r\n");
+    raw_fence(&deaf);
+    raw_hello(&pub, s.port, "");
+    memset(body + head, 'x', 65000);
+    memcpy(body + head + 65000, "\r\n", 2);
+    for (int k = 0; k < 300; k++)
+        raw_send_bytes(&pub, body, (size_t) head + 65002);
+    raw_fence(&pub);
+    free(body);
+    end(&s);
+    raw_close(&deaf);
+    raw_close(&pub);
+}
+
+static const struct runner_case cases[] = {
+    RUN(answers_each_line),
+    RUN(a_long_line_ends_the_connection),
+    RUN_LOOP(headers_echo_and_no_responders, 0, 2),
+    RUN_LOOP(a_max_counts_from_the_start, 0, 3),
+    RUN_LOOP(a_queue_member_gets_each_message_once, 0, 3),
+    RUN(every_cut_gives_the_same),
+    RUN_LOOP(large_bodies_in_odd_pieces, 0, 2),
+    RUN(configured_limits_hold),
+    RUN_LOOP(credentials, 0, (int) (sizeof(logins) / sizeof(logins[0]))),
+    RUN_LOOP(a_slow_consumer_is_closed, 0, 2),
+    RUN(stops_while_a_client_does_not_read),
+};
+
+RUNNER_MAIN("api/protocol", cases)
