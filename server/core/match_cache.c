@@ -7,10 +7,12 @@
  * subscriptions of its own the prefix is remembered as *split*, and subjects get entries of their
  * own. A lookup goes:
  *
- *     same prefix or subject as before?                 2 ns (match_cache_find, inline)
- *     prefix: hash, one set, compare, generations       6-8 ns
- *     if split, subject: likewise                       6-8 ns (the split prefix before is not
- * hashed again) not there or not fresh: ask the trie              100 ns and up
+ *     same prefix or subject as before?            compare, two generations   (inline)
+ *     prefix: hash, one set, compare, generations  about 15 ns more
+ *     if split, subject: likewise                  about 10 ns more
+ *     not there or not fresh: ask the trie         about 150 ns more
+ *
+ * The split prefix before is not hashed again. (bench_route 64, random; docs/internals/routing.md)
  *
  * A prefix entry of fewer tokens than choose a bucket uses the bucket of its own short head, which
  * every change below it raises (interest.c), so its generation is as good as a subject's.

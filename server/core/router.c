@@ -244,55 +244,9 @@ void route_flush_run(struct router *r)
     r->depth--;
 }
 
-/*
- * Keeps the compiler from joining this load with the next one. The caller has just stored the
- * fields of a message one by one, and a 16-byte load over two fresh stores waits until both have
- * left the store buffer: that alone made route_publish 10 ns slower.
- */
-static inline uint64_t alone64(uint64_t v)
-{
-    __asm__("" : "+r"(v));
-    return v;
-}
-
-static inline uint32_t alone32(uint32_t v)
-{
-    __asm__("" : "+r"(v));
-    return v;
-}
-
-static inline struct str alone_str(struct str s)
-{
-    __asm__("" : "+r"(s.p));
-    __asm__("" : "+r"(s.n));
-    return s;
-}
-
-static inline __attribute__((always_inline)) void copy_msg(struct msg *to, const struct msg *from)
-{
-    struct chunk *chunk = from->chunk;
-
-    __asm__("" : "+r"(chunk));
-    to->subject = alone_str(from->subject);
-    to->reply = alone_str(from->reply);
-    to->header = alone_str(from->header);
-    to->payload = alone_str(from->payload);
-    to->chunk = chunk;
-    to->flags = alone32(from->flags);
-    to->origin_worker = alone32(from->origin_worker);
-    to->origin_conn = alone64(from->origin_conn);
-    to->bounce_to = alone64(from->bounce_to);
-    to->bounce_worker = alone32(from->bounce_worker);
-    to->bounce_seq = alone64(from->bounce_seq);
-}
-
-/* m may be run[nrun] itself, which a flush of the run before leaves as it is. */
 static inline __attribute__((always_inline)) void append(struct router *r, const struct msg *m)
 {
-    struct msg *slot = &r->run[r->nrun++];
-
-    if (m != slot)
-        copy_msg(slot, m);
+    r->run[r->nrun++] = *m;
 }
 
 static void gather(struct router *r, struct account *a, uint32_t group, handle sink,
@@ -305,11 +259,6 @@ static void gather(struct router *r, struct account *a, uint32_t group, handle s
         r->run_account = a;
     }
     append(r, m);
-}
-
-struct msg *route_slot(struct router *r)
-{
-    return r->depth == 0 ? &r->run[r->nrun] : &r->slots[r->depth];
 }
 
 void router_gather(struct router *r, const struct delivery *d, handle sink, const struct msg *m)
@@ -373,7 +322,7 @@ static uint32_t send_remote(struct router *r, const struct delivery *d, const st
     uint64_t workers = e->remote;
     uint32_t sent = 0;
 
-    put.keep_bounce = (uint32_t) __builtin_popcountll(e->remote) + e->nlocal + e->ngroups == 1;
+    put.keep_bounce = e->nlocal + e->ngroups == 1 && e->remote == 0;
     for (uint32_t i = base; i < r->npicks; i++)
         workers |= bit(r->picks[i].worker);
     workers &= ~bit(r->worker);
@@ -411,6 +360,23 @@ static uint32_t route_many(struct router *r, const struct delivery *d, struct ma
     return took;
 }
 
+/* The plain subscriptions of one other worker: nothing here can be overtaken, nothing foreign runs.
+ */
+static uint32_t route_one_worker(struct router *r, const struct delivery *d, uint32_t worker,
+                                 const struct msg *m)
+{
+    struct run_put put = {
+        .kind = RUN_INTEREST,
+        .plain = true,
+        .keep_bounce = true,
+        .delivery = d,
+        .m = m,
+        .worker = worker,
+    };
+
+    return route_send(r, &put);
+}
+
 static uint32_t route_key(struct router *r, struct account *a, struct str key, const struct msg *m)
 {
     struct match_cache *c = router_cache(r, a);
@@ -424,11 +390,13 @@ static uint32_t route_key(struct router *r, struct account *a, struct str key, c
         gather(r, a, e->group, e->sink, m);
         return 1;
     }
-    if (e->nlocal == 0 && e->ngroups == 0 && e->remote == 0)
+    if (e->nlocal + e->ngroups == 0 && e->remote == 0)
         return 0;
     d = (struct delivery){.account = a};
     if (key.p != m->subject.p || key.n != m->subject.n)
         d.key = key;
+    if (e->nlocal + e->ngroups == 0 && (e->remote & (e->remote - 1)) == 0)
+        return route_one_worker(r, &d, (uint32_t) __builtin_ctzll(e->remote), m);
     return route_many(r, &d, c, e, m);
 }
 

@@ -58,9 +58,7 @@ struct router {
     unsigned nrun;
     uint32_t run_group;
     struct account *run_account;
-    struct msg run[ROUTE_RUN + 1];         /* run[nrun] is what route_slot lends */
-    struct msg slots[ROUTE_DEPTH_MAX + 4]; /* at greater depth: one each, so that nested callers do
-                                              not meet */
+    struct msg run[ROUTE_RUN];
 
     struct handle_table sinks;
     handle active[ROUTE_DEPTH_MAX + 4]; /* sinks in their deliver, outermost first; 0: other calls

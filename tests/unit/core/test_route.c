@@ -322,8 +322,7 @@ TEST(publishes_to_itself)
     ck_assert(router_busy(mesh.r[0]));
     publish("self", "0 new"); /* behind what waits */
     router_mesh_settle(&mesh);
-    ck_assert_str_eq(sink_probe_log(&p),
-                     "self 2\nself 1\nself 1\nself 0\nself 0\nself 0 new\n");
+    ck_assert_str_eq(sink_probe_log(&p), "self 2\nself 1\nself 1\nself 0\nself 0\nself 0 new\n");
     ck_assert(!router_busy(mesh.r[0]));
     sink_probe_free(&p);
     router_mesh_close(&mesh);

@@ -227,7 +227,8 @@ TEST(one_member_of_each_group)
     router_mesh_close(&mesh);
 }
 
-/* A run in which a message for one member is followed by one for two: gathered first, still first. */
+/* A run in which a message for one member is followed by one for two: gathered first, still first.
+ */
 TEST(order_of_picks_in_a_run)
 {
     struct sink_probe s, t;
