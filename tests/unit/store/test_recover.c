@@ -50,6 +50,9 @@ static uint64_t data_digest(struct world *w)
                                         "data/quarantine"};
     uint64_t all = 0;
 
+    /* A path that names nothing would compare nothing. */
+    ck_assert(sim_disk_digest(sim_disk(w->sim), parts[2]) !=
+              sim_disk_digest(sim_disk(w->sim), "nowhere"));
     for (size_t k = 0; k < sizeof(parts) / sizeof(parts[0]); k++)
         all = all * 31 + sim_disk_digest(sim_disk(w->sim), parts[k]);
     return all;
