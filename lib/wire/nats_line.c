@@ -272,7 +272,7 @@ static struct str args_of(const struct verb_rule *rule, struct str line)
 enum nats_line nats_line_read(const struct nats_parser *p, struct str s, size_t searched,
                               struct nats_op *op, size_t *line_n, enum nats_error *error)
 {
-    enum nats_verb verb;
+    enum nats_verb verb = NATS_VERBS;
     op->args = str_take(s, SNIPPET_MAX);
     if (p->connect_only && s.n > 0 && upper(s.p[0]) != 'C') {
         *error = NATS_ERROR_NOT_CONNECT;

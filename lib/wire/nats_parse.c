@@ -407,7 +407,7 @@ INLINE bool fast_message(const struct nats_parser *p, struct str *in, struct nat
 {
     const char *s = in->p;
     struct cursor c = {s + v.first, s, s + in->n, scan_stops(s) >> v.first << v.first};
-    uint32_t total;
+    uint32_t total = 0;
     if (!fast_line(&c, v, op, &total) || total > p->max_payload)
         return false;
     const char *body = c.at + 1;
