@@ -299,7 +299,7 @@ bool route_flush(struct router *r)
 
 bool router_busy(const struct router *r)
 {
-    return !run_is_empty(&r->deferred);
+    return r->nrun > 0 || !run_is_empty(&r->deferred);
 }
 
 void router_note_stall(struct router *r)
