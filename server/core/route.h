@@ -98,8 +98,8 @@ struct route_result route_deliver(struct router *r, struct account *a, struct st
 /* Delivers the run being gathered, and what had to wait for the end of a delivery. True when a
  * receiver asked for a stall since the last result that said so. */
 bool route_flush(struct router *r);
-/* Something waits for the next route_flush: a gathered run, or messages that a flush has just put off
- * (sinks that publish to each other without end): do not sleep. */
+/* Something waits for the next route_flush: a gathered run, or messages that a flush has just put
+ * off (sinks that publish to each other without end): do not sleep. */
 bool router_busy(const struct router *r);
 
 /* A receiver sets this during deliver when it is nearly full; route_publish or route_flush reports
