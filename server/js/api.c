@@ -1,9 +1,9 @@
 /*
  * api.c - requests on $JS.API: found in a table, carried to the worker that can answer, answered.
  *
- * Worker 0 listens. A request never runs where it arrives: that may be inside the delivery of the very consumer it deletes (a pull
- * whose reply subject is an API subject). It is copied, posted to the worker itself, and from then on moves by pointer: handlers marked `registrar` run here, the others on the worker
- * of the stream they name. Whoever answers frees it.
+ * Worker 0 listens. A request never runs where it arrives: that may be inside a delivery of the very consumer it deletes (when the
+ * stream stores API subjects). It is copied, posted to the worker itself, and from then on moves by pointer: handlers marked
+ * `registrar` run here, the others on the worker of the stream they name. Whoever answers frees it.
  *
  * CONSUMER.MSG.NEXT and DIRECT.GET are not here: they go straight to their sinks, and without one the requester hears "no responders".
  */

@@ -1,13 +1,13 @@
 /*
  * test_protocol.c - the text protocol byte for byte (feature map A1 to A8), against a real server.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "tests/lib/raw_client.h"
 #include "tests/lib/runner.h"
 #include "tests/lib/server_process.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static void start(struct server_process *s, const char *workers, const char *config)
 {
@@ -35,7 +35,8 @@ static void end(struct server_process *s)
     server_process_deinit(s);
 }
 
-/* ---- what is answered ------------------------------------------------------------------------- */
+/* ---- what is answered -------------------------------------------------------------------------
+ */
 
 #define UNKNOWN "-ERR 'Unknown Protocol Operation'\r\n"
 #define CLOSES true
@@ -66,7 +67,8 @@ static const struct {
     {"PUB a b $ 0\r\n", "", CLOSES},
     {"PUB a $JS.ACK.x 0\r\n\r\n",
      "-ERR 'Permissions Violation for Publish with Reply of \"$JS.ACK.x\"'\r\n", false},
-    {"PUB a _R_.x 0\r\n\r\n", "-ERR 'Permissions Violation for Publish with Reply of \"_R_.x\"'\r\n", false},
+    {"PUB a _R_.x 0\r\n\r\n",
+     "-ERR 'Permissions Violation for Publish with Reply of \"_R_.x\"'\r\n", false},
     {"HPUB a 12 12\r\nNATS/1.0\r\n\r\n\r\n", "", CLOSES}, /* without headers in CONNECT */
     {"SUB a 1\r\n", "", false},
     {"SUB a q 1\r\n", "", false},
@@ -84,8 +86,10 @@ static const struct {
     {"CONNECT {\r\n", UNKNOWN, CLOSES},
     {"CONNECT []\r\n", UNKNOWN, CLOSES},
     {"CONNECT {\"protocol\":2}\r\n", "-ERR 'invalid client protocol'\r\n", CLOSES},
-    {"CONNECT {\"no_responders\":true}\r\n", "-ERR 'no responders requires headers support'\r\n", CLOSES},
-    {"CONNECT {\"verbose\":true}\r\nPUB a.> 0\r\n\r\n", "+OK\r\n+OK\r\n-ERR 'Invalid Publish Subject'\r\n", false},
+    {"CONNECT {\"no_responders\":true}\r\n", "-ERR 'no responders requires headers support'\r\n",
+     CLOSES},
+    {"CONNECT {\"verbose\":true}\r\nPUB a.> 0\r\n\r\n",
+     "+OK\r\n+OK\r\n-ERR 'Invalid Publish Subject'\r\n", false},
     {"CONNECT {\"verbose\":true}\r\nSUB a 1\r\nUNSUB 1\r\n", "+OK\r\n+OK\r\n+OK\r\n", false},
 };
 
@@ -125,7 +129,8 @@ TEST(a_long_line_ends_the_connection)
     end(&s);
 }
 
-/* ---- delivery --------------------------------------------------------------------------------- */
+/* ---- delivery ---------------------------------------------------------------------------------
+ */
 
 TEST(headers_echo_and_no_responders)
 {
@@ -167,7 +172,8 @@ TEST(a_max_counts_from_the_start)
     raw_fence(&pub);
     raw_expect(&sub, "MSG m 1 1\r\n1\r\nMSG m 1 1\r\n2\r\n");
     raw_fence(&sub);
-    /* The PONG of the publisher is behind the effect on every worker; after UNSUB and PING nothing comes. */
+    /* The PONG of the publisher is behind the effect on every worker; after UNSUB and PING nothing
+     * comes. */
     raw_send(&sub, "SUB m 2\r\n");
     raw_fence(&sub);
     raw_send(&pub, "PUB m 1\r\n4\r\n");
@@ -232,7 +238,8 @@ TEST(a_queue_member_gets_each_message_once)
 /* A publish that is cut at each place, with another one right behind: both arrive as they were. */
 TEST(every_cut_gives_the_same)
 {
-    static const char ops[] = "PUB cut.a 11\r\nhello world\r\nPUB cut.b re.ply 5\r\nthere\r\nPUB cut.c 0\r\n\r\n";
+    static const char ops[] =
+        "PUB cut.a 11\r\nhello world\r\nPUB cut.b re.ply 5\r\nthere\r\nPUB cut.c 0\r\n\r\n";
     struct server_process s;
     struct raw_client sub, pub;
 
@@ -246,7 +253,8 @@ TEST(every_cut_gives_the_same)
         raw_send_bytes(&pub, ops, at);
         raw_expect(&pub, "PONG\r\n");
         raw_send_bytes(&pub, ops + at, sizeof(ops) - 1 - at);
-        raw_expect(&sub, "MSG cut.a 1 11\r\nhello world\r\nMSG cut.b 1 re.ply 5\r\nthere\r\nMSG cut.c 1 0\r\n\r\n");
+        raw_expect(&sub, "MSG cut.a 1 11\r\nhello world\r\nMSG cut.b 1 re.ply 5\r\nthere\r\nMSG "
+                         "cut.c 1 0\r\n\r\n");
     }
     raw_close(&sub);
     raw_close(&pub);
@@ -292,15 +300,17 @@ TEST(large_bodies_in_odd_pieces)
     end(&s);
 }
 
-/* ---- limits and credentials ------------------------------------------------------------------- */
+/* ---- limits and credentials -------------------------------------------------------------------
+ */
 
 TEST(configured_limits_hold)
 {
     struct server_process s;
     struct raw_client a, b, c;
 
-    start(&s, "1", "max_connections: 2\nmax_subscriptions: 2\nmax_payload: 64\nmax_control_line: 512\n"
-                   "max_subscription_tokens: 3\n");
+    start(&s, "1",
+          "max_connections: 2\nmax_subscriptions: 2\nmax_payload: 64\nmax_control_line: 512\n"
+          "max_subscription_tokens: 3\n");
     raw_hello(&a, s.port, "");
     raw_hello(&b, s.port, "");
     raw_open(&c, s.port);
@@ -309,7 +319,8 @@ TEST(configured_limits_hold)
     raw_expect_end(&c);
     raw_close(&c);
     raw_send(&a, "SUB a.b.c.d 9\r\n");
-    raw_expect(&a, "-ERR 'Permissions Violation for Subscription to \"a.b.c.d\", too many tokens'\r\n");
+    raw_expect(&a,
+               "-ERR 'Permissions Violation for Subscription to \"a.b.c.d\", too many tokens'\r\n");
     raw_send(&a, "SUB a 1\r\nSUB b 2\r\nSUB c 3\r\n");
     raw_expect(&a, "-ERR 'maximum subscriptions exceeded'\r\n");
     raw_send(&a, "UNSUB 1\r\nSUB c 3\r\n");
@@ -326,16 +337,21 @@ static const struct {
     const char *config, *send, *answer;
     bool closes;
 } logins[] = {
-    {"authorization { user: joe, password: secret }\n", "CONNECT {\"user\":\"joe\",\"pass\":\"secret\",\"verbose\":false}\r\n",
-     "", false},
-    {"authorization { user: joe, password: secret }\n", "CONNECT {\"user\":\"joe\",\"pass\":\"secre\"}\r\n",
-     "-ERR 'Authorization Violation'\r\n", CLOSES},
+    {"authorization { user: joe, password: secret }\n",
+     "CONNECT {\"user\":\"joe\",\"pass\":\"secret\",\"verbose\":false}\r\n", "", false},
+    {"authorization { user: joe, password: secret }\n",
+     "CONNECT {\"user\":\"joe\",\"pass\":\"secre\"}\r\n", "-ERR 'Authorization Violation'\r\n",
+     CLOSES},
     {"authorization { user: joe, password: secret }\n", "CONNECT {\"auth_token\":\"secret\"}\r\n",
      "-ERR 'Authorization Violation'\r\n", CLOSES},
-    {"authorization { user: joe, password: secret }\n", "PING\r\n", "-ERR 'Authorization Violation'\r\n", CLOSES},
-    {"authorization { token: t0k }\n", "CONNECT {\"auth_token\":\"t0k\",\"verbose\":false}\r\n", "", false},
-    {"authorization { token: t0k }\n", "CONNECT {}\r\n", "-ERR 'Authorization Violation'\r\n", CLOSES},
-    {"authorization { token: t0k, timeout: 0.2 }\n", "", "-ERR 'Authentication Timeout'\r\n", CLOSES},
+    {"authorization { user: joe, password: secret }\n", "PING\r\n",
+     "-ERR 'Authorization Violation'\r\n", CLOSES},
+    {"authorization { token: t0k }\n", "CONNECT {\"auth_token\":\"t0k\",\"verbose\":false}\r\n", "",
+     false},
+    {"authorization { token: t0k }\n", "CONNECT {}\r\n", "-ERR 'Authorization Violation'\r\n",
+     CLOSES},
+    {"authorization { token: t0k, timeout: 0.2 }\n", "", "-ERR 'Authentication Timeout'\r\n",
+     CLOSES},
 };
 
 TEST(credentials)
@@ -358,7 +374,8 @@ TEST(credentials)
     end(&s);
 }
 
-/* A consumer that does not read is closed at max_pending, others are not disturbed, and the server can stop. */
+/* A consumer that does not read is closed at max_pending, others are not disturbed, and the server
+ * can stop. */
 TEST(a_slow_consumer_is_closed)
 {
     struct server_process s;
@@ -373,7 +390,9 @@ TEST(a_slow_consumer_is_closed)
     raw_hello(&pub, s.port, "");
     memset(body + head, 'x', 65000);
     memcpy(body + head + 65000, "\r\n", 2);
-    for (int k = 0; k < 2000 && !server_process_log_has(&s, "Slow Consumer Detected: MaxPending of 1048576 Exceeded"); k++) {
+    for (int k = 0; k < 2000 && !server_process_log_has(
+                                    &s, "Slow Consumer Detected: MaxPending of 1048576 Exceeded");
+         k++) {
         raw_send_bytes(&pub, body, (size_t) head + 65002);
         raw_fence(&pub);
     }

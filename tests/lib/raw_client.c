@@ -63,7 +63,8 @@ static bool more(struct raw_client *r)
         r->bytes = realloc(r->bytes, r->cap + 1);
         ck_assert(r->bytes != NULL);
     }
-    ck_assert_msg(poll(&p, 1, PATIENCE_MS) == 1, "nothing came; before: \"%.*s\"", (int) r->n, r->bytes);
+    ck_assert_msg(poll(&p, 1, PATIENCE_MS) == 1, "nothing came; before: \"%.*s\"", (int) r->n,
+                  r->bytes);
     n = recv(r->fd, r->bytes + r->n, r->cap - r->n, 0);
     if (n <= 0)
         return false;
@@ -180,7 +181,8 @@ void raw_msg(struct raw_client *r, struct raw_msg *m)
         word[n++] = w;
     memset(m, 0, sizeof(*m));
     fixed = strcmp(word[0], "HMSG") == 0 ? 5 : 4;
-    ck_assert_msg(strcmp(word[0], "HMSG") == 0 || strcmp(word[0], "MSG") == 0, "not a message: %s", word[0]);
+    ck_assert_msg(strcmp(word[0], "HMSG") == 0 || strcmp(word[0], "MSG") == 0, "not a message: %s",
+                  word[0]);
     ck_assert_msg(n == fixed || n == fixed + 1, "%d words in a %s", n, word[0]);
     snprintf(m->subject, sizeof(m->subject), "%s", word[1]);
     snprintf(m->sid, sizeof(m->sid), "%s", word[2]);
@@ -200,8 +202,8 @@ char *raw_ask(struct raw_client *r, const char *subject, const char *body)
 
     ck_assert(text != NULL);
     r->inbox++;
-    snprintf(text, n, "SUB _ASK.%u ask%u\r\nUNSUB ask%u 1\r\nPUB %s _ASK.%u %zu\r\n%s\r\n", r->inbox, r->inbox,
-             r->inbox, subject, r->inbox, strlen(body), body);
+    snprintf(text, n, "SUB _ASK.%u ask%u\r\nUNSUB ask%u 1\r\nPUB %s _ASK.%u %zu\r\n%s\r\n",
+             r->inbox, r->inbox, r->inbox, subject, r->inbox, strlen(body), body);
     raw_send(r, text);
     free(text);
     raw_msg(r, &m);

@@ -1,6 +1,6 @@
 /*
- * raw_client.h - a socket that says exactly what a test wants and compares exactly what comes back. Every wait has a deadline of 20 s
- * and fails the running test when it passes.
+ * raw_client.h - a socket that says exactly what a test wants and compares exactly what comes back.
+ * Every wait has a deadline of 20 s and fails the running test when it passes.
  */
 #ifndef TESTS_RAW_CLIENT_H
 #define TESTS_RAW_CLIENT_H
@@ -17,7 +17,8 @@ struct raw_client {
 
 /* Connects and consumes nothing. */
 void raw_open(struct raw_client *r, uint16_t port);
-/* Connects, takes INFO, sends CONNECT with these fields (without braces; verbose and pedantic are false), waits for the PONG. */
+/* Connects, takes INFO, sends CONNECT with these fields (without braces; verbose and pedantic are
+ * false), waits for the PONG. */
 void raw_hello(struct raw_client *r, uint16_t port, const char *fields);
 void raw_close(struct raw_client *r);
 void raw_send(struct raw_client *r, const char *text);
@@ -34,9 +35,11 @@ char *raw_take(struct raw_client *r, size_t n);
 void raw_expect_end(struct raw_client *r);
 /* PING, and nothing but the PONG: all before has been answered. */
 void raw_fence(struct raw_client *r);
-/* A request; the answer's payload, which the caller frees. A status (a header without payload) comes as its header. */
+/* A request; the answer's payload, which the caller frees. A status (a header without payload)
+ * comes as its header. */
 char *raw_ask(struct raw_client *r, const char *subject, const char *body);
-/* The next message: its subject, reply ("" = none) and header with payload behind, which the caller frees. */
+/* The next message: its subject, reply ("" = none) and header with payload behind, which the caller
+ * frees. */
 struct raw_msg {
     char subject[600], sid[32], reply[700];
     size_t header_n;
