@@ -121,14 +121,16 @@ measure() { # program, row
     fi
     value=$(field messages_per_second) cpu=$(cpu_per_message)
     [ "$2" != request ] || value=$(field p50)
-    [ -n "$value" ] && [ -n "$cpu" ] || { cat "$work/json" >&2; die "no result in the answer above"; }
+    [ -n "$value" ] && [ -n "$cpu" ] ||
+        { cat "$work/json" >&2; die "no result in the answer above"; }
     stop_server
 }
 
 human() { # row, value
     case $1 in
     request) awk -v v="$2" 'BEGIN { printf "%.1f us", v / 1000 }' ;;
-    *) awk -v v="$2" 'BEGIN { printf v >= 1e6 ? "%.2f M/s" : "%.1f k/s", v / (v >= 1e6 ? 1e6 : 1e3) }' ;;
+    *) awk -v v="$2" 'BEGIN { if (v < 1e6) printf "%.1f k/s", v / 1e3
+        else printf "%.2f M/s", v / 1e6 }' ;;
     esac
 }
 ratio() { # row, ours, theirs: above 1 is better
