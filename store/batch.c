@@ -132,9 +132,22 @@ uint32_t batch_header_crc(uint32_t salt, const uint8_t *header, const uint8_t *t
 
 /* ---- builder ------------------------------------------------------------------------------- */
 
+static void sum_records(struct batch_builder *b)
+{
+    uint8_t *entry = b->meta + BATCH_HEADER + (size_t) b->summed * BATCH_ENTRY;
+
+    for (; b->summed < b->count; b->summed++, entry += BATCH_ENTRY) {
+        uint32_t at = get_u32(entry);
+        uint32_t end = b->summed + 1 < b->count ? get_u32(entry + BATCH_ENTRY) : b->body_len;
+        put_u32(entry + 4, crc32c(batch_record_seed(b->salt, b->first_seq + b->summed),
+                                  b->body + at, end - at));
+    }
+}
+
 void batch_seal(struct batch_builder *b, uint64_t durable_seq, uint32_t epoch)
 {
     ASSERT(b->count != 0);
+    sum_records(b);
     struct batch_header h = {.bytes = batch_bytes(b),
                              .table_bytes = b->count * BATCH_ENTRY,
                              .body_bytes = b->body_len,

@@ -106,6 +106,7 @@ struct batch_builder {
     uint32_t salt;
     uint32_t count;
     uint32_t body_len;
+    uint32_t summed; /* records whose checksum is in the table */
     uint16_t flags;
     uint64_t first_seq;
     int64_t base_time, max_time;
@@ -137,7 +138,9 @@ static inline size_t batch_body_need(size_t subject, size_t header, size_t paylo
 
 /* Adds the record of sequence first_seq + count. False (and nothing changed) when it does not fit:
  * table or body full, or ts more than 4.29 s from the first record's or before it. Lengths are
- * below the STORE_*_MAX. */
+ * below the STORE_*_MAX. The checksum is left to batch_seal: read back at once, the bytes would
+ * still be in the store buffer in other pieces than the checksum loads, which stalls (128 B: 30 ns
+ * an append and checksum instead of 21). */
 static inline bool batch_append(struct batch_builder *b, struct str subject, struct str header,
                                 struct str payload, int64_t ts, unsigned flags)
 {
@@ -169,8 +172,6 @@ static inline bool batch_append(struct batch_builder *b, struct str subject, str
     p[0] = '\r';
     p[1] = '\n';
     put_u32(b->meta + entry, b->body_len);
-    put_u32(b->meta + entry + 4,
-            crc32c(batch_record_seed(b->salt, b->first_seq + b->count), start, n));
     b->body_len += (uint32_t) n;
     b->count++;
     b->flags = (uint16_t) (b->flags | flags);
@@ -192,7 +193,8 @@ static inline uint32_t batch_bytes(const struct batch_builder *b)
 {
     return batch_meta_bytes(b) + batch_body_bytes(b);
 }
-/* Writes header and padding; call when its commit begins. At least one record. May be called again.
+/* Writes checksums, header and padding; call when its commit begins. At least one record. May be
+ * called again.
  */
 void batch_seal(struct batch_builder *b, uint64_t durable_seq, uint32_t epoch);
 
