@@ -107,6 +107,8 @@ static enum err open_batch(struct store_stream *s, size_t need)
         meta = BATCH_META;
     if (s->active->column.n == UINT32_MAX)
         return ERR_LIMIT;
+    if (s->no_space && !s->active->file_ready)
+        return ERR_NO_SPACE;
     err = segment_for(s, (uint64_t) body + meta, s->last_assigned + 1);
     if (err != ERR_OK)
         return err;

@@ -117,9 +117,9 @@ static void seal(struct store_stream *s, struct store_batch *b)
 
     if (b->skip)
         batch_encode_skip(b->builder.meta, b->segment->salt, b->first_seq, b->span,
-                          s->last_ts_assigned, s->last_seq, epoch);
+                          s->last_ts_assigned, stream_proven(s), epoch);
     else
-        batch_seal(&b->builder, s->last_seq, epoch);
+        batch_seal(&b->builder, stream_proven(s), epoch);
 }
 
 /* Moves batches of one segment from gathered to the commit and gives them their places. */
@@ -190,6 +190,7 @@ static void written(struct store_batch *b)
 static void operation_done(struct io_op *op)
 {
     struct commit *c = CONTAINER_OF(op, struct commit, op);
+    struct segment *seg = c->segment;
     struct store_stream *s = c->stream;
     struct store *st = s->store;
 
@@ -203,10 +204,15 @@ static void operation_done(struct io_op *op)
     }
     c->nextra = 0;
     if (c->syncs && op->res >= 0)
-        segment_sync_end(c->segment);
+        segment_sync_end(seg);
     else if (c->syncs)
-        c->segment->syncing = false;
+        seg->syncing = false;
+    if (c->route == ROUTE_WRITTEN)
+        seg->writes--;
+    seg->jobs++; /* commits_finish may let go of it */
     commits_finish(s);
+    seg->jobs--;
+    segment_advance(seg);
 }
 
 /* Writes c's batches, and what lies unwritten before them, with or without a sync. */
@@ -237,7 +243,8 @@ static void submit(struct commit *c, bool sync)
     if (sync) {
         io_commit(st->io, &c->op, seg->file, c->iov, c->niov, offset);
     } else {
-        seg->unsynced = true;
+        seg->writes++;
+        segment_unsynced(seg);
         io_write(st->io, &c->op, seg->file, c->iov, c->niov, offset);
     }
 }
@@ -403,9 +410,11 @@ static void finish_first(struct store_stream *s, struct commit *c)
     s->inflight--;
     seg->commits--;
     commit_free(c);
+    seg->jobs++; /* the callback may remove all its messages */
     s->ops->committed(s->ctx, first, last);
     if (s->state == STREAM_ACTIVE)
         limits_check(s);
+    seg->jobs--;
     if (s->state == STREAM_DELETING)
         return;
     struct segment *next = segment_after(seg);

@@ -189,7 +189,7 @@ static void load_gaps(struct store_stream *s)
 static void load_stream(struct store_stream *s, struct recovered_stream *r)
 {
     s->first_seq = s->rec.first_seq;
-    s->last_seq = s->last_assigned = r->last_seq;
+    s->last_seq = s->last_assigned = s->synced_seq = r->last_seq;
     s->last_ts = s->last_ts_assigned = r->last_ts;
     s->next_number = s->rec.next_segment > 0 ? s->rec.next_segment : 1;
     for (size_t i = 0; i < r->nsegments && s->state != STREAM_FAILED; i++) {
@@ -228,8 +228,13 @@ enum err store_stream_attach(struct store *st, store_object_id id,
         struct segment *seg = segment_new(s, s->next_number++, segment_next_capacity(s, 0));
         segment_prepare_first(seg, s->last_seq + 1);
     }
+    /* All of it at once, and told to nobody: the owner has not looked yet. */
+    s->loading = true;
     limits_rings(s);
     limits_check(s);
+    while (s->trim_due)
+        limits_step(s);
+    s->loading = false;
     *config = buf_str(&s->rec.config);
     *out = s;
     return ERR_OK;

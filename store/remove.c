@@ -38,6 +38,8 @@ void stream_removed(struct store_stream *s, uint64_t first, uint64_t last, uint6
 {
     struct store *st = s->store;
 
+    if (s->loading)
+        return;
     if (!list_empty(&st->removals)) {
         struct removal *before = LIST_ENTRY(st->removals.prev, struct removal, link);
         if (before->stream == s && before->reason == reason && before->last + 1 == first) {
@@ -302,8 +304,8 @@ static void release(struct segment *seg)
     r->segment = seg;
     r->req.done = release_logged;
     seg->jobs++;
-    stream_delta_durable(&delta, s->last_seq, s->last_ts);
-    stream_delta_purge(&delta, s->first_seq);
+    stream_claim_durable(s, &delta);
+    stream_delta_purge(&delta, stream_first_proven(s));
     stream_delta_release_segment(&delta, seg->number);
     clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), &r->req);
     buf_free(&delta);
@@ -372,10 +374,10 @@ static void log_slice(struct purge *p, const struct seqset *gone, bool last)
     struct store_stream *s = p->task.stream;
     struct buf delta = {0};
 
-    stream_delta_durable(&delta, s->last_seq, s->last_ts);
+    stream_claim_durable(s, &delta);
     if (gone != NULL && gone->count > 0)
         stream_delta_remove_set(&delta, gone);
-    stream_delta_purge(&delta, s->first_seq);
+    stream_delta_purge(&delta, stream_first_proven(s));
     if (last && p->task.req != NULL)
         p->task.req->count = p->count;
     clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), last ? p->task.req : NULL);

@@ -38,6 +38,9 @@
 #define FLUSH_BYTES (256u << 10)
 #define FLUSH_BATCHES 256u
 
+/* How long an async stream's data may be in the page cache alone. */
+#define ASYNC_SYNC_NS 1000000000ull
+
 static const uint8_t zeros[SEGMENT_PAGE];
 
 /* ---- making ---------------------------------------------------------------------------------- */
@@ -196,10 +199,12 @@ static void not_prepared(struct segment *seg, bool first, int result)
     struct store_stream *s = seg->stream;
     enum err err = err_from_errno(result);
 
-    if (err == ERR_NO_SPACE && !first) {
+    if (err == ERR_NO_SPACE) {
         s->no_space = true;
         seg->wants_file = true;
         store_no_space(s->store);
+        if (first)
+            stream_first_segment(s, err); /* says so; the stream gets its file when there is room */
         return;
     }
     stream_fail(s, err, "can not create %s: %s", seg->path, strerror(-result));
@@ -330,7 +335,7 @@ void segment_header_if_due(struct segment *seg)
 
     if (!seg->file_ready || seg->header_durable || seg->header_page != NULL ||
         seg->state == SEGMENT_PREPARED || s->state != STREAM_ACTIVE ||
-        s->last_seq + 1 != seg->base_seq)
+        stream_proven(s) + 1 != seg->base_seq)
         return;
     seg->header_page = make_header(seg);
     seg->header_iov = (struct iovec){seg->header_page, SEGMENT_HEADER};
@@ -582,18 +587,34 @@ void segment_sync_begin(struct segment *seg)
 {
     ASSERT(!seg->syncing && seg->unwritten_n == 0 && seg->writes == 0);
     seg->syncing = true;
+    seg->syncing_to = seg->next_seq - 1;
+    seg->unsynced = false; /* what is written from now on is not covered */
     seg->log_after = NO_LOG_FILE;
 }
 
 void segment_sync_end(struct segment *seg)
 {
+    struct segment *next = segment_after(seg);
+
     seg->syncing = false;
-    seg->unsynced = false;
+    if (seg->syncing_to > seg->stream->synced_seq)
+        seg->stream->synced_seq = seg->syncing_to;
+    if (next != NULL)
+        segment_header_if_due(next);
     list_remove(&seg->logged);
     seg->log_from = seg->log_after;
     seg->log_after = NO_LOG_FILE;
     if (seg->log_from != NO_LOG_FILE)
         list_push_back(&seg->stream->store->logged, &seg->logged);
+}
+
+void segment_unsynced(struct segment *seg)
+{
+    struct store *st = seg->stream->store;
+
+    seg->unsynced = true;
+    if (!wheel_pending(&st->sync_timer))
+        io_timer_start(st->io, &st->sync_timer, io_now(st->io) + ASYNC_SYNC_NS);
 }
 
 static void sync_done(struct io_op *op)
@@ -669,7 +690,7 @@ void segments_retry(struct store_stream *s)
     {
         struct segment *seg = LIST_ENTRY(it, struct segment, link);
         if (seg->wants_file)
-            submit_prepare(seg, NULL);
+            submit_prepare(seg, seg->first_made ? make_header(seg) : NULL);
         if (seg->seal_later) {
             seg->seal_later = false;
             segment_advance(seg);

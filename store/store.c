@@ -12,6 +12,7 @@
  */
 #include "store/store.h"
 
+#include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "store/store_impl.h"
 
@@ -24,6 +25,7 @@
 #define STEP_NS 200000ull
 
 static void retry_fire(struct wheel_timer *timer);
+static void sync_fire(struct wheel_timer *timer);
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
@@ -84,7 +86,8 @@ enum err store_open(struct store_dir *dir, unsigned worker, const struct store_o
     st->log = options->log;
     st->generation = dir->generation;
     memcpy(st->uuid, dir->uuid, sizeof(st->uuid));
-    prng_init(&st->prng, dir->seeds[worker]);
+    /* A fixed seed must not give the streams of two starts the same UUIDs. */
+    prng_init(&st->prng, dir->seeds[worker] ^ hash_mix(dir->generation, 0x9e3779b97f4a7c15u));
     if (st->options.cache_bytes == 0)
         st->options.cache_bytes = CACHE_BYTES;
     if (st->options.staging_bytes == 0)
@@ -107,6 +110,7 @@ enum err store_open(struct store_dir *dir, unsigned worker, const struct store_o
     st->meta.class_bytes = BATCH_META;
     st->body.class_bytes = BATCH_BODY;
     wheel_timer_init(&st->retry_timer, retry_fire);
+    wheel_timer_init(&st->sync_timer, sync_fire);
     clog_init(st);
     open_log(st, &dir->workers[worker]);
     adopt_objects(st, &dir->workers[worker]);
@@ -206,6 +210,21 @@ static void retry_fire(struct wheel_timer *timer)
         struct store_stream *s = LIST_ENTRY(it, struct store_stream, link);
         if (s->state == STREAM_ACTIVE)
             segments_retry(s);
+    }
+}
+
+static void sync_fire(struct wheel_timer *timer)
+{
+    struct store *st = CONTAINER_OF(timer, struct store, sync_timer);
+
+    LIST_FOREACH(it, &st->streams)
+    {
+        struct store_stream *s = LIST_ENTRY(it, struct store_stream, link);
+        if (s->state != STREAM_ACTIVE || s->level != STORE_ASYNC)
+            continue;
+        LIST_FOREACH(seg, &s->segments)
+        if (LIST_ENTRY(seg, struct segment, link)->unsynced)
+            segment_checkpoint(LIST_ENTRY(seg, struct segment, link));
     }
 }
 
@@ -401,6 +420,7 @@ static void free_store(struct store *st)
     wake_readers(st);
     cache_shrink(st, 0);
     io_timer_stop(st->io, &st->retry_timer);
+    io_timer_stop(st->io, &st->sync_timer);
     objects_free_all(st);
     hmap_deinit(&st->objects);
     clog_deinit(st);

@@ -134,6 +134,7 @@ struct segment {
     struct io_file *file; /* NULL: memory, or its file is not ready */
     bool file_ready;      /* created, allocated, and its name is durable */
     bool header_durable;
+    bool first_made; /* its file is made with directory and header page */
     bool wants_file; /* found the disk full, or no directory yet: to be prepared again */
     bool discarded;
     bool seal_later; /* sealing found the disk full */
@@ -159,6 +160,7 @@ struct segment {
     uint32_t writes;        /* io_write in flight */
     bool checkpoint_due;    /* when the writes in flight are through */
     bool syncing;           /* a sync (or commit) in flight will clear log_from */
+    uint64_t syncing_to;    /* last sequence that the sync in flight covers */
     bool unsynced;          /* async level: written and not synced */
     uint64_t log_from;      /* oldest log file with data that is not synced here */
     uint64_t log_after;     /* the same for data placed since the sync in flight began */
@@ -206,6 +208,8 @@ void segment_flush(struct segment *seg);
 void segment_flush_if_due(struct segment *seg);
 /* Flushes, then syncs, so that log_from moves on. */
 void segment_checkpoint(struct segment *seg);
+/* Async level: written without a sync; a timer brings one. */
+void segment_unsynced(struct segment *seg);
 /* A sync that covers everything placed so far has begun / ended well. */
 void segment_sync_begin(struct segment *seg);
 void segment_sync_end(struct segment *seg);
@@ -300,6 +304,7 @@ struct store_stream {
 
     /* Durable state. */
     uint64_t last_seq, first_seq; /* first_seq = last_seq + 1 when empty */
+    uint64_t synced_seq; /* async level: below last_seq by what is only in the page cache */
     uint64_t msgs, bytes;
     int64_t first_ts, last_ts;
     int64_t first_ts_latest; /* first_ts, or later when that is only a lower bound */
@@ -337,6 +342,7 @@ struct store_stream {
     char *dir;
     struct list readers;
     struct list filters;
+    bool loading;   /* being attached: removals are not told */
     bool trim_due;  /* over a limit: limits_step has work */
     uint32_t *over; /* ids of subjects over their limit, from the commit just merged */
     uint32_t nover, over_cap;
@@ -373,6 +379,15 @@ void reader_detach(struct store_reader *r);
 void reader_hold(struct store_reader *r, struct store_batch *b);
 /* Frees it when it is DELETING and nothing in flight needs it. */
 void stream_maybe_free(struct store_stream *s);
+/* Highest sequence that a start will certainly find: what a batch header or a record may claim. */
+static inline uint64_t stream_proven(const struct store_stream *s)
+{
+    return s->level == STORE_ASYNC ? s->synced_seq : s->last_seq;
+}
+/* first_seq as far as a record may claim it. */
+uint64_t stream_first_proven(const struct store_stream *s);
+/* Appends to a delta what is proven durable. */
+void stream_claim_durable(const struct store_stream *s, struct buf *delta);
 static inline bool stream_in_file(const struct store_stream *s)
 {
     return s->level != STORE_MEMORY;
@@ -621,6 +636,7 @@ struct store {
     struct region_pool meta, body;
     uint64_t staging;
     uint64_t segment_min, segment_max;
+    struct wheel_timer sync_timer;  /* syncs what async streams wrote */
     struct wheel_timer retry_timer; /* a second after a full disk or a failed read */
     bool no_space;
     uint32_t jobs; /* work in flight */

@@ -225,7 +225,7 @@ enum err store_stream_create(struct store *st, const struct store_stream_options
     buf_put_str(&s->rec.config, options->config);
     s->rec.limits = options->limits;
     s->first_seq = first;
-    s->last_seq = s->last_assigned = first - 1;
+    s->last_seq = s->last_assigned = s->synced_seq = first - 1;
     s->rings = options->limits.max_msgs_per_subject > 1;
     stream_bind(s, object_new(st, object_next_id(st), STORE_KIND_STREAM, 0), ops, ctx);
     s->object->in_memory = options->level == STORE_MEMORY;
@@ -253,11 +253,23 @@ enum err store_stream_create(struct store *st, const struct store_stream_options
 
 /* ---- its record ------------------------------------------------------------------------------ */
 
+uint64_t stream_first_proven(const struct store_stream *s)
+{
+    return s->first_seq <= stream_proven(s) ? s->first_seq : stream_proven(s) + 1;
+}
+
+void stream_claim_durable(const struct store_stream *s, struct buf *delta)
+{
+    uint64_t proven = stream_proven(s);
+
+    stream_delta_durable(delta, proven, proven == s->last_seq ? s->last_ts : 0);
+}
+
 void stream_render(struct store_stream *s, struct buf *out)
 {
-    s->rec.first_seq = s->first_seq;
-    s->rec.last_seq = s->last_seq;
-    s->rec.last_ts = s->last_ts;
+    s->rec.first_seq = stream_first_proven(s);
+    s->rec.last_seq = stream_proven(s);
+    s->rec.last_ts = s->rec.last_seq == s->last_seq ? s->last_ts : 0;
     s->rec.next_segment = s->next_number;
     if (s->state == STREAM_ACTIVE && s->ops != NULL && s->ops->render_config != NULL &&
         s->render_config) {
