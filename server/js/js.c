@@ -290,6 +290,21 @@ void js_publish(struct js *js, struct str subject, struct str reply, struct str 
     route_flush(js->env->router);
 }
 
+/* Behind "$JS.API.CONSUMER.MSG.NEXT.", also with the domain for API; p == NULL when it is something
+ * else. */
+static struct str next_tail(const struct js *js, struct str subject)
+{
+    const char *domain = js->env->options->domain;
+
+    if (str_starts(subject, STR("$JS.API.CONSUMER.MSG.NEXT.")))
+        return str_skip(subject, 26);
+    subject = str_skip(subject, 4);
+    if (domain == NULL || !str_starts(subject, str_of(domain)))
+        return STR_NONE;
+    subject = str_skip(subject, strlen(domain));
+    return str_starts(subject, STR(".API.CONSUMER.MSG.NEXT.")) ? str_skip(subject, 23) : STR_NONE;
+}
+
 bool js_resolve(void *ctx, struct account *a, struct str subject, struct route_target *out)
 {
     struct js *js = ctx;
@@ -309,9 +324,7 @@ bool js_resolve(void *ctx, struct account *a, struct str subject, struct route_t
     }
     if (str_starts(subject, STR("$JS.FC.")))
         tail = str_skip(subject, 7);
-    else if (str_starts(subject, STR("$JS.API.CONSUMER.MSG.NEXT.")))
-        tail = str_skip(subject, 26);
-    else
+    else if ((tail = next_tail(js, subject)).p == NULL)
         return false;
     stream = str_cut(tail, '.', &tail);
     consumer = str_cut(tail, '.', &tail);

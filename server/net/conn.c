@@ -1,20 +1,24 @@
 /*
  * conn.c - a connection's life: adopted, timed, closed, freed.
  *
- * The timer serves two phases: until CONNECT it is the authentication timeout (when authentication is required), afterwards it is the
- * ping timer: the first ping comes after FIRST_PING_NS so that the round trip time is known early, the next ones after ping_interval
- * plus a jitter that keeps ten thousand connections from pinging in step.
+ * The timer serves two phases: until CONNECT it is the authentication timeout (when authentication
+ * is required), afterwards it is the ping timer: the first ping comes after FIRST_PING_NS so that
+ * the round trip time is known early, the next ones after ping_interval plus a jitter that keeps
+ * ten thousand connections from pinging in step.
  */
 #include "server/net/conn.h"
-
-#include <stdio.h>
-#include <string.h>
 
 #include "lib/base/mem.h"
 #include "server/auth/auth.h"
 #include "server/config/options.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #define FIRST_PING_NS 2000000000u
+/* A message's line carries a subject and a reply of its publisher and a sid of its receiver, and
+ * must fit one output chunk of 64 KiB. */
+#define CONTROL_LINE_MAX 30000u
 
 const char *conn_reason_text(enum conn_reason r)
 {
@@ -28,15 +32,18 @@ const char *conn_reason_text(enum conn_reason r)
 
 const char *conn_text(const struct conn *c, char out[160])
 {
-    int n = snprintf(out, 160, "%s:%u - cid:%llu", c->peer.host, c->peer.port, (unsigned long long) c->cid);
+    int n = snprintf(out, 160, "%s:%u - cid:%llu", c->peer.host, c->peer.port,
+                     (unsigned long long) c->cid);
 
     if (c->got_connect && n > 0 && n < 160)
-        snprintf(out + n, 160 - (size_t) n, " - \"v%s:%s:%s\"", c->version != NULL ? c->version : "",
-                 c->lang != NULL ? c->lang : "", c->name != NULL ? c->name : "");
+        snprintf(out + n, 160 - (size_t) n, " - \"v%s:%s:%s\"",
+                 c->version != NULL ? c->version : "", c->lang != NULL ? c->lang : "",
+                 c->name != NULL ? c->name : "");
     return out;
 }
 
-/* ---- timers ----------------------------------------------------------------------------------- */
+/* ---- timers -----------------------------------------------------------------------------------
+ */
 
 static void timed_out(struct wheel_timer *t);
 
@@ -44,7 +51,8 @@ static void start_timer(struct conn *c, uint64_t ns)
 {
     struct io *io = c->net->env->io;
 
-    /* Whatever was just put may have closed the connection: it is freed without looking at timers again. */
+    /* Whatever was just put may have closed the connection: it is freed without looking at timers
+     * again. */
     if (c->state != CONN_CLOSING)
         io_timer_start(io, &c->timer, io_now(io) + ns);
 }
@@ -79,7 +87,8 @@ static void timed_out(struct wheel_timer *t)
         return;
     }
     /* Data that arrived since the last ping is as good as a PONG. */
-    if (c->ping_sent != 0 && c->last_in > c->ping_sent && now - c->last_in < (uint64_t) o->ping_interval_ns)
+    if (c->ping_sent != 0 && c->last_in > c->ping_sent &&
+        now - c->last_in < (uint64_t) o->ping_interval_ns)
         c->pings_out = 0;
     if (c->pings_out > o->ping_max) {
         c->net->stats.stale_connections++;
@@ -104,7 +113,8 @@ static void missed_deadline(struct wheel_timer *t)
     char text[160];
 
     c->net->stats.slow_consumers++;
-    LOG_INF(c->net->env->log, "%s - Slow Consumer Detected: WriteDeadline of %.0fs exceeded with %llu bytes pending.",
+    LOG_INF(c->net->env->log,
+            "%s - Slow Consumer Detected: WriteDeadline of %.0fs exceeded with %llu bytes pending.",
             conn_text(c, text), (double) c->net->env->options->write_deadline_ns / 1e9,
             (unsigned long long) c->pending);
     /* A connection that closes already must not wait for this peer either. */
@@ -112,7 +122,8 @@ static void missed_deadline(struct wheel_timer *t)
     conn_close(c, REASON_SLOW_DEADLINE);
 }
 
-/* ---- adopting --------------------------------------------------------------------------------- */
+/* ---- adopting ---------------------------------------------------------------------------------
+ */
 
 static void start(struct conn *c)
 {
@@ -152,9 +163,13 @@ void conn_adopt(struct net *net, io_fd fd)
     wheel_timer_init(&c->timer, timed_out);
     wheel_timer_init(&c->pause, resume);
     wheel_timer_init(&c->deadline, missed_deadline);
-    nats_parser_init(&c->parser, NATS_ROLE_SERVER, (struct nats_limits){
-        .max_control_line = o->max_control_line,
-        .max_payload = o->max_payload < NATS_NO_LIMIT ? (uint32_t) o->max_payload : NATS_NO_LIMIT});
+    nats_parser_init(&c->parser, NATS_ROLE_SERVER,
+                     (struct nats_limits){.max_control_line = o->max_control_line < CONTROL_LINE_MAX
+                                                                  ? o->max_control_line
+                                                                  : CONTROL_LINE_MAX,
+                                          .max_payload = o->max_payload < NATS_NO_LIMIT
+                                                             ? (uint32_t) o->max_payload
+                                                             : NATS_NO_LIMIT});
     hmap_init(&c->subs);
     list_init(&c->ending_subs);
     c->verbose = c->pedantic = c->echo = true;
@@ -172,12 +187,13 @@ void conn_adopt(struct net *net, io_fd fd)
     conn_receive(c);
 }
 
-/* ---- closing ---------------------------------------------------------------------------------- */
+/* ---- closing ----------------------------------------------------------------------------------
+ */
 
 static bool peer_can_not_read(enum conn_reason r)
 {
     return r == REASON_SLOW_PENDING || r == REASON_SLOW_DEADLINE || r == REASON_WRITE_ERROR ||
-        r == REASON_READ_ERROR || r == REASON_CLIENT_CLOSED;
+           r == REASON_READ_ERROR || r == REASON_CLIENT_CLOSED;
 }
 
 void conn_close(struct conn *c, enum conn_reason reason)
@@ -190,7 +206,8 @@ void conn_close(struct conn *c, enum conn_reason reason)
         return;
     c->state = CONN_CLOSING;
     c->reason = reason;
-    LOG_DBG(net->env->log, "%s - Client connection closed: %s", conn_text(c, text), conn_reason_text(reason));
+    LOG_DBG(net->env->log, "%s - Client connection closed: %s", conn_text(c, text),
+            conn_reason_text(reason));
     io_timer_stop(io, &c->timer);
     io_timer_stop(io, &c->pause);
     if (peer_can_not_read(reason)) {

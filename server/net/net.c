@@ -151,6 +151,9 @@ int net_open(struct env *env, struct net_shared *shared, struct net **out)
 bool net_step(struct net *net)
 {
     struct list *l;
+    /* Ended subscriptions send fences, which the next iteration carries to the others: it should
+     * not wait. */
+    bool more = !list_empty(&net->dead_subs);
 
     sub_reap(net);
     while ((l = list_first(&net->dirty)) != NULL)
@@ -163,7 +166,7 @@ bool net_step(struct net *net)
         net->stopped = NULL;
         stopped(net->stopped_ctx);
     }
-    return false;
+    return more || !list_empty(&net->dirty);
 }
 
 void net_shutdown(struct net *net, void (*closed)(void *ctx), void *ctx)

@@ -226,6 +226,35 @@ TEST(pulls_and_acks)
     end(&s, &r);
 }
 
+/* With a domain every API subject exists twice. */
+TEST(a_domain_has_its_own_subjects)
+{
+    struct server_process s;
+    struct raw_client r;
+    char path[256];
+    FILE *f;
+
+    server_process_init(&s);
+    snprintf(path, sizeof(path), "%s/conf", s.dir);
+    f = fopen(path, "we");
+    ck_assert(f != NULL);
+    fputs("jetstream { domain: hub }\n", f);
+    fclose(f);
+    s.args[0] = "-c";
+    s.args[1] = path;
+    server_process_start(&s);
+    raw_hello(&r, s.port, CLIENT);
+    ask(&r, "$JS.hub.API.STREAM.CREATE.S", "{\"name\":\"S\",\"subjects\":[\"s.*\"]}",
+        "\"did_create\":true");
+    ask(&r, "s.a", "hello", "{\"stream\":\"S\",\"domain\":\"hub\",\"seq\":1}");
+    ask(&r, "$JS.hub.API.CONSUMER.DURABLE.CREATE.S.C",
+        "{\"stream_name\":\"S\",\"config\":{\"durable_name\":\"C\",\"ack_policy\":\"explicit\"}}",
+        "\"num_pending\":1");
+    ask(&r, "$JS.hub.API.CONSUMER.MSG.NEXT.S.C", "1", "hello");
+    ask(&r, "$JS.other.API.CONSUMER.MSG.NEXT.S.C", "1", "NATS/1.0 503");
+    end(&s, &r);
+}
+
 /* ---- awkward moments --------------------------------------------------------------------------
  */
 
@@ -334,6 +363,7 @@ static const struct runner_case cases[] = {
     RUN(purges),
     RUN_LOOP(a_name_with_quotes_and_one_of_255_bytes, 0, 2),
     RUN_LOOP(pulls_and_acks, 0, 2),
+    RUN(a_domain_has_its_own_subjects),
     RUN_LOOP(deletes_what_is_being_created, 0, 3),
     RUN_LOOP(replies_into_the_server, 0, 2),
     RUN_LOOP(stops_with_traffic, 0, 3),
