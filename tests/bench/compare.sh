@@ -140,9 +140,11 @@ ratio() { # row, ours, theirs: above 1 is better
 
 [ ${#wanted[@]} -gt 0 ] || wanted=("${rows[@]}")
 for row in "${wanted[@]}"; do title "$row" >/dev/null; done
+model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
+load=$(cut -d' ' -f1 /proc/loadavg)
 cat <<HEAD
-$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) cores, Linux $(uname -r), $(date -u +%Y-%m-%d)
-one core for the server, one for nats-bench; $seconds s a row; load average before: $(cut -d' ' -f1 /proc/loadavg)
+$model, $(nproc) cores, Linux $(uname -r), $(date -u +%Y-%m-%d), load average before: $load
+one core for the server, one for nats-bench; $seconds s a row
 midge acknowledges after the data is synced to disk${peer:+; the peer, as it is by default, before}
 
 HEAD
@@ -165,4 +167,6 @@ line='| %-46s | %12s | %12s | %12s | %12s | %6s |\n'
 }
 echo
 echo "server ns: the server's CPU time per message. Rows in turn:"
-for row in "${wanted[@]}"; do echo "    $row: nats-bench $(arguments "$row") --duration $seconds"; done
+for row in "${wanted[@]}"; do
+    echo "    $row: nats-bench $(arguments "$row") --duration $seconds"
+done

@@ -429,7 +429,9 @@ static int do_verify(struct demo *d)
                grouped(d->found, a));
         printf("     %s more that were stored before their acknowledgement got out\n",
                grouped(d->extra, a));
-        if (midge_js_api(d->m, "CONSUMER.INFO.ORDERS.billing", NULL, 10000, &answer) == MIDGE_OK)
+        if (midge_js_api(d->m, "CONSUMER.INFO.ORDERS.billing", NULL, 10000, &answer) != MIDGE_OK)
+            bad(d, "the consumer of step 2 is gone: %s", midge_error(d->m));
+        else
             printf("     the consumer of step 2 goes on behind sequence %s\n",
                    grouped(number_of(strstr(answer, "\"ack_floor\""), "\"stream_seq\":"), a));
         midge_free(answer);
