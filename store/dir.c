@@ -357,7 +357,13 @@ static void fill_in_options(struct store_dir *dir)
         randombytes_buf(&seed, sizeof(seed));
     prng_init(&dir->prng, seed);
     dir->seeds = mem_array(o->workers, sizeof(*dir->seeds));
-    for (unsigned i = 0; i < o->workers; i++)
+}
+
+/* Each start has its own, also when the caller's seed is the same: UUIDs must not come again. */
+static void draw_seeds(struct store_dir *dir)
+{
+    prng_init(&dir->prng, prng_u64(&dir->prng) + dir->generation * 0x9e3779b97f4a7c15u);
+    for (unsigned i = 0; i < dir->options.workers; i++)
         dir->seeds[i] = prng_u64(&dir->prng);
 }
 
@@ -377,6 +383,8 @@ static enum err open_all(struct store_dir *dir, char why[256])
         err = read_meta(dir, why);
     if (err == ERR_OK)
         err = store_recover(dir, why);
+    if (err == ERR_OK)
+        draw_seeds(dir);
     return err;
 }
 
