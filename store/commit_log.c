@@ -403,7 +403,8 @@ bool clog_try(struct store *st)
         log_frame_begin(&lc->frame, clog_writing(l)->salt, lc->number);
         take_queue(l, lc, max);
         add_data(l, lc, max < room ? max : room);
-        add_refreshed(l, lc, room);
+        if (st->close_state == STORE_CLOSE_NONE) /* nothing comes behind a close marker */
+            add_refreshed(l, lc, room);
         l->refresh_now = false;
         if (lc->frame.count == 0) {
             lc->busy = false;

@@ -312,6 +312,8 @@ void clog_maintain(struct store *st)
 {
     struct clog *l = &st->clog;
 
+    if (st->close_state != STORE_CLOSE_NONE)
+        return;
     while (l->files.next != l->files.prev && !l->failed) { /* more than one */
         struct clog_file *f = LIST_ENTRY(l->files.next, struct clog_file, link);
         bool busy = checkpoint_segments(st, f);

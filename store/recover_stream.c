@@ -341,6 +341,11 @@ static void update_record(struct rec_stream *s)
     if (s->last_seq + 1 < s->rec.first_seq)
         s->last_seq = s->rec.first_seq - 1;
     stream_record_durable(&s->rec, s->last_seq, s->last_ts);
+    /* An async stream's record may speak of messages that did not survive: their sequences will be
+     * given to others. */
+    seqset_remove(&s->rec.erase, s->last_seq + 1, UINT64_MAX - 1);
+    seqset_remove(&s->rec.lost, s->last_seq + 1, UINT64_MAX - 1);
+    seqset_remove(&s->rec.removed, s->last_seq + 1, UINT64_MAX - 1);
     while (s->rec.nsegments > 0)
         stream_record_release_segment(&s->rec, s->rec.segments[0].number);
     for (size_t i = 0; i < s->nsegments; i++)
