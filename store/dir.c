@@ -108,10 +108,9 @@ static void sync_parent(struct io_fs *fs, const char *path)
 {
     char *copy = mem_strdup(path), *slash = strrchr(copy, '/');
 
-    if (slash != NULL) {
+    if (slash != NULL)
         *slash = '\0';
-        fs_sync_dir(fs, copy);
-    }
+    fs_sync_dir(fs, slash == NULL ? "." : slash == copy ? "/" : copy);
     mem_free(copy);
 }
 
@@ -312,7 +311,7 @@ static int make_path(struct io_fs *fs, const char *path)
         if (*p != '/')
             continue;
         *p = '\0';
-        fs_mkdir(fs, copy);
+        make_dir(fs, copy);
         *p = '/';
     }
     if (res == -ENOENT)

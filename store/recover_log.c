@@ -235,15 +235,58 @@ static void apply_full(struct recovery *r, const struct log_record *record)
     buf_put_str(&o->full, record->bytes);
 }
 
-/* False when it does not fit to what was read before. */
-static bool apply_delta(struct recovery *r, const struct log_record *record)
+bool rec_object_gone(const struct recovery *r, const struct rec_object *o)
+{
+    for (size_t depth = 0; o != NULL && depth <= r->nlist; depth++) {
+        if (o->deleted)
+            return true;
+        o = o->parent != 0 ? rec_object_find(r, o->parent) : NULL;
+    }
+    return false;
+}
+
+/* A change without a full record before it is in order when the object is deleted or rendered anew
+ * further on: then the file with its full record has been freed. report_orphans looks at the end.
+ */
+static void note_orphan(struct rec_object *o, const struct log_record *record, uint32_t file,
+                        uint64_t offset)
+{
+    if (o->parent == 0)
+        o->parent = record->parent;
+    if (o->orphan_at != 0)
+        return;
+    o->orphan_file = file;
+    o->orphan_at = offset;
+}
+
+static void report_orphans(struct recovery *r)
+{
+    char path[STORE_PATH];
+
+    for (size_t i = 0; i < r->nlist; i++) {
+        const struct rec_object *o = r->list[i];
+        if (o->full_seen || o->orphan_at == 0 || rec_object_gone(r, o))
+            continue;
+        struct rec_log_file *f = &r->files[o->orphan_file];
+        rec_log_path(r, f, path);
+        LOG_WRN(r->log, "%s: offset %llu: a change to object %llx, which has no full record", path,
+                (unsigned long long) o->orphan_at, (unsigned long long) o->id);
+        f->damaged = true;
+    }
+}
+
+/* False when a change before this one is missing. */
+static bool apply_delta(struct recovery *r, const struct log_record *record, uint32_t file,
+                        uint64_t offset)
 {
     struct rec_object *o = find_or_add(r, record->id);
 
     if (o->deleted || (o->full_seen && record->version <= o->version))
         return true;
-    if (!o->full_seen)
-        return false;
+    if (!o->full_seen) {
+        note_orphan(o, record, file, offset);
+        return true;
+    }
     bool fits = record->version == o->version + 1;
     if (o->ndeltas == o->deltas_cap) {
         o->deltas_cap = o->deltas_cap * 2 + 4;
@@ -303,7 +346,7 @@ static void apply(struct reading *in, const struct log_record *record, uint64_t 
         apply_full(r, record);
         break;
     case LOG_DELTA:
-        fits = apply_delta(r, record);
+        fits = apply_delta(r, record, (uint32_t) (in->f - r->files), offset);
         break;
     case LOG_DELETE:
         apply_delete(r, record);
@@ -320,8 +363,8 @@ static void apply(struct reading *in, const struct log_record *record, uint64_t 
     if (fits)
         return;
     rec_log_path(r, in->f, path);
-    LOG_WRN(r->log, "%s: offset %llu: a record of object %llx before this one (type %u) is missing",
-            path, (unsigned long long) offset, (unsigned long long) record->id, record->type);
+    LOG_WRN(r->log, "%s: offset %llu: before this record (type %u) of object %llx one is missing",
+            path, (unsigned long long) offset, record->type, (unsigned long long) record->id);
     in->f->damaged = true;
 }
 
@@ -478,5 +521,7 @@ enum err rec_logs_read(struct recovery *r)
     r->clean = true;
     for (uint32_t w = 0; w < workers && err == ERR_OK; w++)
         err = read_worker(r, w);
+    if (err == ERR_OK)
+        report_orphans(r);
     return err;
 }

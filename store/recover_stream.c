@@ -98,12 +98,8 @@ static enum err open_file(struct recovery *r, struct rec_stream *s, struct rec_s
 {
     enum err err = rec_segment_open(r, s, seg);
 
-    if (err == ERR_NOT_FOUND && is_listed(s, seg)) {
-        quarantine_file(r, seg, "neither header nor any batch verifies");
-        return ERR_OK;
-    }
     if (err == ERR_NOT_FOUND) {
-        remove_file(r, seg, "never used");
+        seg->unused = true;
         return ERR_OK;
     }
     if (err == ERR_OK && seg->bad_footer)
@@ -156,6 +152,38 @@ static void compact_files(struct files *f)
             f->seg[n - 1] = f->seg[i];
     }
     f->n = n;
+}
+
+/* Files without header and batches of their own. That the record lists one says little: the list
+ * may be durable before the header is. Only when messages turn out to be missing, the file may have
+ * been theirs. */
+static void deal_with_unused(struct recovery *r, struct rec_stream *s, struct files *unused,
+                             uint64_t lost)
+{
+    for (size_t i = 0; i < unused->n; i++) {
+        if (lost != 0 && is_listed(s, &unused->seg[i]))
+            quarantine_file(r, &unused->seg[i], "neither header nor any batch verifies");
+        else
+            remove_file(r, &unused->seg[i], "never used");
+        rec_segment_deinit(&unused->seg[i]);
+    }
+    mem_free(unused->seg);
+}
+
+/* Takes the unused ones out of f. */
+static struct files split_unused(struct files *f)
+{
+    struct files unused = {.seg = mem_zalloc((f->n + 1) * sizeof(*unused.seg))};
+    size_t n = 0;
+
+    for (size_t i = 0; i < f->n; i++) {
+        if (f->seg[i].unused)
+            unused.seg[unused.n++] = f->seg[i];
+        else
+            f->seg[n++] = f->seg[i];
+    }
+    f->n = n;
+    return unused;
 }
 
 /* ---- backwards: scan, with what is proven -------------------------------------------------- */
@@ -416,25 +444,32 @@ static void restart_memory(struct rec_stream *s)
     s->last_ts = s->rec.last_ts;
 }
 
+static enum err put_together(struct recovery *r, struct rec_stream *s, struct files *f)
+{
+    size_t before = f->n;
+    uint64_t lost = r->dir->recovery.lost_messages;
+    struct files unused = split_unused(f);
+    enum err err = scan_files(r, s, f);
+
+    if (err == ERR_OK) {
+        join_files(r, s, f);
+        deal_with_unused(r, s, &unused, r->dir->recovery.lost_messages - lost);
+        compact_files(f);
+        if (f->n != before && fs_sync_dir(r->fs, s->dir) < 0)
+            err = ERR_IO;
+    } else {
+        mem_free(unused.seg);
+    }
+    return err != ERR_OK ? err : take_files(r, s, f);
+}
+
 static enum err read_stream(struct recovery *r, struct rec_stream *s)
 {
     struct files f = {0};
     enum err err = open_files(r, s, &f);
 
-    size_t before = f.n;
-
-    if (err == ERR_OK) {
-        compact_files(&f);
-        err = scan_files(r, s, &f);
-    }
-    if (err == ERR_OK) {
-        join_files(r, s, &f);
-        compact_files(&f);
-        if (f.n != before && fs_sync_dir(r->fs, s->dir) < 0)
-            err = ERR_IO;
-    }
     if (err == ERR_OK)
-        err = take_files(r, s, &f);
+        err = put_together(r, s, &f);
     if (err == ERR_OK) {
         update_record(s);
         err = redo_erasures(r, s);
