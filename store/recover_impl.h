@@ -132,6 +132,7 @@ struct rec_segment {
     bool quiet;      /* only probing: say nothing */
     struct segment_header header;
     uint64_t base_seq, next_seq;
+    uint32_t epoch; /* of the first batch that a scan found */
     uint64_t proof; /* highest sequence that this segment and later ones prove durable */
     struct segment_index index; /* after rec_segment_scan */
     struct footer_input footer; /* the same in the builder's form, pointing to what follows */

@@ -331,7 +331,7 @@ struct reading {
     struct recovery *r;
     struct rec_log_file *f;
     const uint8_t *bytes;
-    bool closed; /* the last record read was CLOSE */
+    bool closed; /* CLOSE was read, and no data behind it */
 };
 
 static void apply(struct reading *in, const struct log_record *record, uint64_t offset)
@@ -340,7 +340,8 @@ static void apply(struct reading *in, const struct log_record *record, uint64_t 
     char path[STORE_PATH];
     bool fits = true;
 
-    in->closed = record->type == LOG_CLOSE;
+    /* Objects may still be rendered anew behind it, but nothing goes into segments. */
+    in->closed = record->type == LOG_CLOSE || (in->closed && record->type != LOG_DATA);
     switch (record->type) {
     case LOG_FULL:
         apply_full(r, record);

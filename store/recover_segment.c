@@ -299,6 +299,8 @@ static enum err run_scan(struct recovery *r, const struct rec_stream *stream,
         if (v == SCAN_NEED) {
             err = feed(r, s, &e, fd, &w);
         } else if (v == SCAN_BATCH) {
+            if (c->nbatches == 0)
+                seg->epoch = e.view.h.epoch;
             collect_batch(c, s->base_seq, &e);
             note_records(r, stream, seg, &e);
             if (e.repaired)

@@ -539,32 +539,50 @@ static bool was_deleted(const struct recovery *r, const uint8_t uuid[16])
     return found;
 }
 
-/* Does any of its files hold a message? */
-static bool has_messages(struct recovery *r, const uint8_t uuid[16], const char *dir)
+enum orphan { ORPHAN_EMPTY, ORPHAN_UNFINISHED, ORPHAN_DOUBTFUL };
+
+/* What one of its files says. */
+static enum orphan judge_file(struct recovery *r, struct rec_stream *s, const char *name)
+{
+    struct rec_segment seg = {.quiet = true};
+    enum orphan orphan = ORPHAN_DOUBTFUL;
+
+    if (!segment_name_parse(name, &seg.number))
+        return ORPHAN_DOUBTFUL;
+    store_path_segment(r->dir, seg.path, s->rec.uuid, seg.number);
+    enum err err = rec_segment_open(r, s, &seg);
+    if (err == ERR_OK && !seg.sealed)
+        err = rec_segment_scan(r, s, &seg, 0);
+    if (err == ERR_NOT_FOUND || (err == ERR_OK && seg.next_seq == seg.base_seq && !seg.torn))
+        orphan = ORPHAN_EMPTY;
+    else if (err == ERR_OK && !seg.sealed && seg.epoch == (uint32_t) r->generation)
+        orphan = ORPHAN_UNFINISHED;
+    rec_segment_deinit(&seg);
+    return orphan;
+}
+
+/* A stream that no record knows. Messages in it that the last run wrote were never acknowledged, as
+ * its creation was not: every start writes all records anew. Unless the log is damaged; then its
+ * record may be what is missing. */
+static enum orphan judge_orphan(struct recovery *r, const uint8_t uuid[16], const char *dir)
 {
     struct rec_stream s = {0};
     struct rec_names names;
-    bool found = false;
+    enum orphan worst = ORPHAN_EMPTY;
 
     memcpy(s.rec.uuid, uuid, 16);
     snprintf(s.dir, sizeof(s.dir), "%s", dir);
     if (rec_list(r->fs, dir, &names) != ERR_OK)
-        return true;
-    for (size_t i = 0; i < names.n && !found; i++) {
-        struct rec_segment seg = {.quiet = true};
-        if (!segment_name_parse(names.names[i], &seg.number)) {
-            found = true;
-            continue;
-        }
-        store_path_segment(r->dir, seg.path, uuid, seg.number);
-        enum err err = rec_segment_open(r, &s, &seg);
-        if (err == ERR_OK && !seg.sealed)
-            err = rec_segment_scan(r, &s, &seg, 0);
-        found = err != ERR_NOT_FOUND && (err != ERR_OK || seg.next_seq != seg.base_seq || seg.torn);
-        rec_segment_deinit(&seg);
+        return ORPHAN_DOUBTFUL;
+    for (size_t i = 0; i < names.n; i++) {
+        enum orphan orphan = judge_file(r, &s, names.names[i]);
+        worst = orphan > worst ? orphan : worst;
     }
+    for (size_t i = 0; i < r->nfiles && worst == ORPHAN_UNFINISHED; i++)
+        if (r->files[i].damaged || r->generation == 0)
+            worst = ORPHAN_DOUBTFUL;
     rec_names_free(&names);
-    return found;
+    return worst;
 }
 
 static void remove_dir(struct recovery *r, const char *dir)
@@ -597,12 +615,16 @@ static void clean_one(struct recovery *r, const char *dir, const char *name)
     if (is_deleted(r, uuid) || was_deleted(r, uuid)) {
         LOG_INF(r->log, "%s: belongs to a deleted stream, removed", dir);
         remove_dir(r, dir);
-    } else if (!has_messages(r, uuid, dir)) {
-        LOG_INF(r->log, "%s: belongs to no stream and is empty, removed", dir);
-        remove_dir(r, dir);
-    } else {
-        store_quarantine(r->dir, dir, "holds messages, but no stream is known to own it");
+        return;
     }
+    enum orphan orphan = judge_orphan(r, uuid, dir);
+    if (orphan == ORPHAN_DOUBTFUL) {
+        store_quarantine(r->dir, dir, "holds messages, but no stream is known to own it");
+        return;
+    }
+    LOG_INF(r->log, "%s: belongs to a stream whose creation was not finished%s, removed", dir,
+            orphan == ORPHAN_EMPTY ? "" : " (nor were its messages acknowledged)");
+    remove_dir(r, dir);
 }
 
 enum err rec_streams_clean(struct recovery *r)

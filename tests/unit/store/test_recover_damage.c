@@ -223,6 +223,9 @@ TEST(undecodable_stream_is_kept)
     end_world(&w, f);
 }
 
+/* 1 deleted; 2 unknown and empty; 3 unknown with messages of an earlier run; 4 with messages of the
+ * last run, whose creation was not finished. i = 1: the log is damaged, so that nobody can say what
+ * 4 is. */
 TEST(directories_of_deleted_and_unknown_streams)
 {
     struct world w;
@@ -230,8 +233,9 @@ TEST(directories_of_deleted_and_unknown_streams)
 
     world_init(&w);
     put_stream(&w, f);
-    for (uint8_t k = 1; k <= 3; k++) { /* 1 deleted, 2 unknown and empty, 3 unknown with messages */
+    for (uint8_t k = 1; k <= 4; k++) {
         world_segment(&w, &other, (uint8_t) (0x10 + k), 1, 1);
+        other.epoch = k == 3 ? 1 : 2;
         if (k != 2)
             fixture_batch(&other, 5, 0, 0);
         world_put_segment(&w, &other, 9000);
@@ -239,12 +243,15 @@ TEST(directories_of_deleted_and_unknown_streams)
     }
     world_record(&w, LOG_DELETE, STORE_KIND_STREAM, 90, 3, 0,
                  STR("\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11"));
+    world_end_frame(&w);
+    if (i == 1)
+        world_record(&w, LOG_DELTA, 20, 99, 2, 0, STR("of an object whose record is missing"));
     world_put_log(&w, 0);
-    ck_assert_uint_eq(world_count(&w, "/data/streams"), 4);
+    ck_assert_uint_eq(world_count(&w, "/data/streams"), 5);
     world_open(&w);
     ck_assert_uint_eq(world_count(&w, "/data/streams"), 1);
-    ck_assert_uint_eq(world_count(&w, "/data/quarantine"), 1);
-    ck_assert_uint_eq(w.lines.warnings, 1);
+    ck_assert_uint_eq(world_count(&w, "/data/quarantine"), i == 1 ? 3 : 1); /* with the log itself
+                                                                             */
     ck_assert_uint_eq(content(&w, stream(&w)).messages, 34);
     end_world(&w, f);
 }
@@ -441,7 +448,7 @@ static const struct runner_case cases[] = {
     RUN(recycled_file_as_next_segment_is_removed),
     RUN(memory_stream_starts_empty_behind_its_last),
     RUN(undecodable_stream_is_kept),
-    RUN(directories_of_deleted_and_unknown_streams),
+    RUN_LOOP(directories_of_deleted_and_unknown_streams, 0, 2),
     RUN(other_files_are_left_alone),
     RUN_LOOP(every_byte_flip, 0, 5),
     RUN_LOOP(every_sector_wiped, 0, 4),
