@@ -168,6 +168,7 @@ void stream_settle_first(struct store_stream *s)
     if (s->msgs == 0) {
         s->first_seq = s->last_seq + 1;
         seqset_free(&s->rec.removed);
+        seqset_free(&s->rec.erase);
         s->first_ts = 0;
     } else {
         while (seqset_range_from(&s->rec.removed, 0, &first, &last) && first <= s->first_seq) {
@@ -175,6 +176,7 @@ void stream_settle_first(struct store_stream *s)
                 s->first_seq = last + 1;
             seqset_remove(&s->rec.removed, first, last);
         }
+        seqset_remove(&s->rec.erase, 0, s->first_seq - 1);
         s->first_ts = time_of(s, s->first_seq, &s->first_ts_latest);
     }
     segments_release(s);
@@ -336,14 +338,18 @@ enum err store_remove(struct store_stream *s, uint64_t seq, bool erase, struct s
         return ERR_FAILED;
     if (!message_exists(s, seq))
         return ERR_NOT_FOUND;
-    remove_one(s, seq);
-    stream_settle_first(s);
     if (req != NULL)
         req->count = 1;
-    if (erase)
+    if (erase && stream_in_file(s)) {
+        req = erase_start(s, seq, req);
         stream_delta_erase(&delta, seq);
-    else
+    } else {
         stream_delta_remove(&delta, seq, seq);
+    }
+    remove_one(s, seq);
+    if (erase && stream_in_file(s))
+        seqset_add(&s->rec.erase, seq, seq);
+    stream_settle_first(s);
     clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), req);
     buf_free(&delta);
     stream_removed(s, seq, seq, 1, STORE_BY_REQUEST);

@@ -183,7 +183,7 @@ static void prepared(struct segment *seg, bool first)
 
     seg->file_ready = true;
     seg->file = io_file_open(s->store->io, seg->path, IO_FILE_WRITE);
-    s->no_space = false;
+    s->no_space = s->store->said_no_space = false;
     if (first) {
         seg->header_durable = true;
         stream_first_segment(s, ERR_OK);

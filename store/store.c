@@ -102,6 +102,7 @@ enum err store_open(struct store_dir *dir, unsigned worker, const struct store_o
     list_init(&st->logged);
     list_init(&st->deferred);
     list_init(&st->removals);
+    list_init(&st->erasures);
     list_init(&st->ready);
     list_init(&st->retry);
     hmap_init(&st->objects);
@@ -236,10 +237,10 @@ void store_retry_later(struct store *st)
 
 void store_no_space(struct store *st)
 {
-    if (!st->no_space)
+    if (!st->said_no_space)
         LOG_WRN(st->log,
                 "no space left for a file of the store; publishes are refused until there is");
-    st->no_space = true;
+    st->no_space = st->said_no_space = true;
     store_retry_later(st);
 }
 
@@ -353,6 +354,7 @@ bool store_step(struct store *st)
     any = clog_try(st) || any;
     run_tasks(st);
     removals_tell(st);
+    erasures_step(st);
     if (st->closing)
         return close_step(st) || any;
     return any || !list_empty(&st->tasks) || !list_empty(&st->deferred) ||
@@ -372,7 +374,8 @@ void store_close(struct store *st, void (*closed)(void *ctx), void *ctx)
 /* Anything assigned, queued, unwritten or unsynced? Asks for its end. */
 static bool still_busy(struct store *st)
 {
-    bool busy = st->jobs > 0 || !list_empty(&st->deferred) || !list_empty(&st->removals);
+    bool busy = st->jobs > 0 || !list_empty(&st->erasures) || !list_empty(&st->deferred) ||
+                !list_empty(&st->removals);
 
     if (st->clog.queued_n > 0 && !st->clog.failed)
         busy = st->clog.urgent = true;

@@ -601,6 +601,10 @@ void limits_timer(struct store_stream *s);
 void limits_rings(struct store_stream *s);
 /* Advances first_seq behind removed sequences. */
 void stream_settle_first(struct store_stream *s);
+/* erase.c: the request that the intent's record completes; req (may be NULL) follows when the bytes
+ * are gone. */
+struct store_req *erase_start(struct store_stream *s, uint64_t seq, struct store_req *req);
+void erasures_step(struct store *st);
 /* Lets go of leading segments without messages. */
 void segments_release(struct store_stream *s);
 /* Queues what removed() is to be told; removals_tell tells it. */
@@ -627,6 +631,7 @@ struct store {
     struct list logged;   /* segments by log_from */
     struct list deferred; /* struct deferred */
     struct list removals; /* removed() to be called */
+    struct list erasures; /* wait for their batch to be written */
     struct list ready;    /* readers to be told */
     struct list retry;    /* readers whose read failed; told by retry_timer */
     struct hmap objects;
@@ -638,7 +643,7 @@ struct store {
     uint64_t segment_min, segment_max;
     struct wheel_timer sync_timer;  /* syncs what async streams wrote */
     struct wheel_timer retry_timer; /* a second after a full disk or a failed read */
-    bool no_space;
+    bool no_space, said_no_space;
     uint32_t jobs; /* work in flight */
     bool closing;
     enum { STORE_CLOSE_NONE, STORE_CLOSE_MARKING, STORE_CLOSE_MARKED } close_state;

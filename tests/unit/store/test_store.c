@@ -5,6 +5,7 @@
 #include "tests/unit/store/rig.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- the first path -------------------------------------------------------------------------- */
@@ -411,6 +412,58 @@ TEST(finds_a_time)
     rig_deinit(&r);
 }
 
+/* ---- erasing --------------------------------------------------------------------------------- */
+
+static bool file_contains(const char *path, const char *text)
+{
+    char command[256];
+
+    snprintf(command, sizeof(command), "grep -rqa '%s' %s/streams", text, path);
+    return system(command) == 0;
+}
+
+TEST(erased_bytes_are_gone)
+{
+    struct rig r;
+    struct rig_stream t;
+    struct rig_req q[3];
+    uint64_t seq;
+    char text[32];
+
+    rig_init(&r, NULL);
+    rig_create(&r, &t, "erase", STORE_DURABLE, NULL);
+    for (int k = 1; k <= 400; k++) { /* small ones by the log, then big ones */
+        snprintf(text, sizeof(text), "secret number %d.", k);
+        struct store_append m = {.subject = STR("a"), .payload = str_of(text), .ts = k};
+        ck_assert_int_eq(store_append(t.s, &m, &seq), ERR_OK);
+        if (k == 100)
+            rig_flush(&t);
+    }
+    rig_flush(&t);
+    for (int k = 0; k < 3; k++) {
+        rig_req_init(&q[k]);
+        ck_assert_int_eq(store_remove(t.s, k == 2 ? 1 : 50 + 100 * (uint64_t) k, true, &q[k].req),
+                         ERR_OK);
+    }
+    for (int k = 0; k < 3; k++)
+        ck_assert_int_eq(rig_req_wait(&r, &q[k]), ERR_OK);
+    for (int k = 0; k < 2; k++) {
+        ck_assert(!file_contains(r.path, "secret number 50\\."));
+        ck_assert(!file_contains(r.path, "secret number 150\\."));
+        ck_assert(!file_contains(r.path, "secret number 1\\."));
+        ck_assert(rig_has(&t, 51) && rig_has(&t, 149) && !rig_has(&t, 150));
+        ck_assert_uint_eq(rig_read_all(&t, 1, NULL, 0), 397);
+        rig_settle(&r);
+        rig_stop(&r);
+        ck_assert(file_contains(r.path, "secret number 51\\."));
+        rig_start(&r);
+        rig_attach(&r, &t, "erase");
+        store_recovered_done(r.store);
+    }
+    ck_assert_uint_eq(r.warnings, 0);
+    rig_deinit(&r);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(append_commit_read, 0, 3),
     RUN(big_commits_go_to_the_segment),
@@ -422,6 +475,7 @@ static const struct runner_case cases[] = {
     RUN(deleted_objects_stay_deleted),
     RUN_LOOP(reads_cold_data, 0, 2),
     RUN_LOOP(finds_a_time, 0, 2),
+    RUN(erased_bytes_are_gone),
 };
 
 RUNNER_MAIN("store/store", cases)
