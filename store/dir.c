@@ -292,13 +292,16 @@ static enum err read_meta(struct store_dir *dir, char why[256])
 
 /* ---- directories --------------------------------------------------------------------------- */
 
+/* Also one that is there: whoever made it may have been killed before its name was durable. */
 static int make_dir(struct io_fs *fs, const char *path)
 {
     int res = fs_mkdir(fs, path);
 
+    if (res == -EEXIST)
+        res = 0;
     if (res == 0)
         sync_parent(fs, path);
-    return res == -EEXIST ? 0 : res;
+    return res;
 }
 
 /* With its parents, as `mkdir -p`. */

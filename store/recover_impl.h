@@ -32,9 +32,10 @@ struct rec_object {
     struct hmap_node node; /* recovery->objects */
     uint64_t id, parent, version;
     unsigned kind;
-    bool full_seen;       /* else only changes of it were found, the first of them at ... */
-    uint32_t orphan_file; /* ... this index and ... */
-    uint64_t orphan_at;   /* ... this offset */
+    bool full_seen; /* else only changes of it were found */
+    bool orphan;    /* a change came before any full record: damage, unless one follows */
+    uint32_t orphan_file;
+    uint64_t orphan_offset;
     bool deleted;
     uint8_t deleted_uuid[16]; /* of a deleted stream */
     bool has_deleted_uuid;
@@ -89,8 +90,6 @@ struct recovery {
 
 void recovery_deinit(struct recovery *r);
 struct rec_object *rec_object_find(const struct recovery *r, uint64_t id);
-/* It or something above it was deleted. */
-bool rec_object_gone(const struct recovery *r, const struct rec_object *o);
 enum err rec_fail(struct recovery *r, enum err err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -127,7 +126,6 @@ struct rec_segment {
     bool sealed;     /* its footer is valid: summary is filled in */
     bool bad_footer; /* it had one */
     bool gone;       /* removed or in quarantine */
-    bool unused;     /* neither header nor batch of its own */
     bool dirty;      /* written to: must be synced */
     bool quiet;      /* only probing: say nothing */
     struct segment_header header;

@@ -13,8 +13,10 @@
  * used files of the unbroken series that ends with the highest number.
  *
  * Which records. Versions of an object count up, so that a full record or delta that is seen twice
- * changes nothing and a missing one is noticed. What refers to an object without a full record is
- * reported; its log file goes to quarantine, as does every file in which something was damaged.
+ * changes nothing and a missing one is noticed. A log file may begin with changes of an object
+ * whose full record lay in a file that was freed: a newer full record follows then. Where none
+ * does, that is reported; the log file goes to quarantine, as does every file in which something
+ * was damaged.
  */
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
@@ -228,6 +230,7 @@ static void apply_full(struct recovery *r, const struct log_record *record)
         return;
     drop_deltas(o);
     o->full_seen = true;
+    o->orphan = false;
     o->kind = record->kind;
     o->parent = record->parent;
     o->version = record->version;
@@ -235,47 +238,7 @@ static void apply_full(struct recovery *r, const struct log_record *record)
     buf_put_str(&o->full, record->bytes);
 }
 
-bool rec_object_gone(const struct recovery *r, const struct rec_object *o)
-{
-    for (size_t depth = 0; o != NULL && depth <= r->nlist; depth++) {
-        if (o->deleted)
-            return true;
-        o = o->parent != 0 ? rec_object_find(r, o->parent) : NULL;
-    }
-    return false;
-}
-
-/* A change without a full record before it is in order when the object is deleted or rendered anew
- * further on: then the file with its full record has been freed. report_orphans looks at the end.
- */
-static void note_orphan(struct rec_object *o, const struct log_record *record, uint32_t file,
-                        uint64_t offset)
-{
-    if (o->parent == 0)
-        o->parent = record->parent;
-    if (o->orphan_at != 0)
-        return;
-    o->orphan_file = file;
-    o->orphan_at = offset;
-}
-
-static void report_orphans(struct recovery *r)
-{
-    char path[STORE_PATH];
-
-    for (size_t i = 0; i < r->nlist; i++) {
-        const struct rec_object *o = r->list[i];
-        if (o->full_seen || o->orphan_at == 0 || rec_object_gone(r, o))
-            continue;
-        struct rec_log_file *f = &r->files[o->orphan_file];
-        rec_log_path(r, f, path);
-        LOG_WRN(r->log, "%s: offset %llu: a change to object %llx, which has no full record", path,
-                (unsigned long long) o->orphan_at, (unsigned long long) o->id);
-        f->damaged = true;
-    }
-}
-
-/* False when a change before this one is missing. */
+/* False when it does not fit to what was read before. */
 static bool apply_delta(struct recovery *r, const struct log_record *record, uint32_t file,
                         uint64_t offset)
 {
@@ -284,7 +247,11 @@ static bool apply_delta(struct recovery *r, const struct log_record *record, uin
     if (o->deleted || (o->full_seen && record->version <= o->version))
         return true;
     if (!o->full_seen) {
-        note_orphan(o, record, file, offset);
+        if (!o->orphan) {
+            o->orphan_file = file;
+            o->orphan_offset = offset;
+        }
+        o->orphan = true;
         return true;
     }
     bool fits = record->version == o->version + 1;
@@ -334,10 +301,19 @@ struct reading {
     bool closed; /* CLOSE was read, and no data behind it */
 };
 
+static void report_missing(struct recovery *r, struct rec_log_file *f, uint64_t offset, uint64_t id)
+{
+    char path[STORE_PATH];
+
+    rec_log_path(r, f, path);
+    LOG_WRN(r->log, "%s: offset %llu: a record of object %llx before this one is missing", path,
+            (unsigned long long) offset, (unsigned long long) id);
+    f->damaged = true;
+}
+
 static void apply(struct reading *in, const struct log_record *record, uint64_t offset)
 {
     struct recovery *r = in->r;
-    char path[STORE_PATH];
     bool fits = true;
 
     /* Objects may still be rendered anew behind it, but nothing goes into segments. */
@@ -363,10 +339,7 @@ static void apply(struct reading *in, const struct log_record *record, uint64_t 
     }
     if (fits)
         return;
-    rec_log_path(r, in->f, path);
-    LOG_WRN(r->log, "%s: offset %llu: before this record (type %u) of object %llx one is missing",
-            path, (unsigned long long) offset, record->type, (unsigned long long) record->id);
-    in->f->damaged = true;
+    report_missing(r, in->f, offset, record->id);
 }
 
 static void apply_frame(struct reading *in, struct log_frame_view *frame)
@@ -522,7 +495,10 @@ enum err rec_logs_read(struct recovery *r)
     r->clean = true;
     for (uint32_t w = 0; w < workers && err == ERR_OK; w++)
         err = read_worker(r, w);
-    if (err == ERR_OK)
-        report_orphans(r);
+    for (size_t i = 0; i < r->nlist; i++) {
+        const struct rec_object *o = r->list[i];
+        if (o->orphan && !o->deleted)
+            report_missing(r, &r->files[o->orphan_file], o->orphan_offset, o->id);
+    }
     return err;
 }

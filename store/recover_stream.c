@@ -72,11 +72,15 @@ struct files {
     size_t n;
 };
 
-static bool is_listed(const struct rec_stream *s, const struct rec_segment *seg)
+/* Must it have had a header page? It is in the record, and something behind its first sequence is
+ * proven durable. The record may name a segment whose header page never was. */
+static bool had_header(const struct rec_stream *s, const struct rec_segment *seg, bool later)
 {
+    uint64_t proof = s->rec.last_seq > s->proven_seq ? s->rec.last_seq : s->proven_seq;
+
     for (size_t i = 0; i < s->rec.nsegments; i++)
         if (s->rec.segments[i].number == seg->number)
-            return true;
+            return later || s->rec.segments[i].base_seq <= proof;
     return false;
 }
 
@@ -93,13 +97,19 @@ static void quarantine_file(struct recovery *r, struct rec_segment *seg, const c
     seg->gone = true;
 }
 
-/* ERR_VERSION and I/O errors make the stream fail; everything else is dealt with here. */
-static enum err open_file(struct recovery *r, struct rec_stream *s, struct rec_segment *seg)
+/* ERR_VERSION and I/O errors make the stream fail; everything else is dealt with here. later: a
+ * segment behind it is in use. */
+static enum err open_file(struct recovery *r, struct rec_stream *s, struct rec_segment *seg,
+                          bool later)
 {
     enum err err = rec_segment_open(r, s, seg);
 
+    if (err == ERR_NOT_FOUND && had_header(s, seg, later)) {
+        quarantine_file(r, seg, "neither header nor any batch verifies");
+        return ERR_OK;
+    }
     if (err == ERR_NOT_FOUND) {
-        seg->unused = true;
+        remove_file(r, seg, "never used");
         return ERR_OK;
     }
     if (err == ERR_OK && seg->bad_footer)
@@ -136,8 +146,11 @@ static enum err open_files(struct recovery *r, struct rec_stream *s, struct file
     rec_names_free(&names);
     if (f->n > 0)
         qsort(f->seg, f->n, sizeof(*f->seg), order_segments);
-    for (size_t i = 0; i < f->n && err == ERR_OK; i++)
-        err = open_file(r, s, &f->seg[i]);
+    bool later = false;
+    for (size_t i = f->n; i-- > 0 && err == ERR_OK;) {
+        err = open_file(r, s, &f->seg[i], later);
+        later = later || !f->seg[i].gone;
+    }
     return err;
 }
 
@@ -152,38 +165,6 @@ static void compact_files(struct files *f)
             f->seg[n - 1] = f->seg[i];
     }
     f->n = n;
-}
-
-/* Files without header and batches of their own. That the record lists one says little: the list
- * may be durable before the header is. Only when messages turn out to be missing, the file may have
- * been theirs. */
-static void deal_with_unused(struct recovery *r, struct rec_stream *s, struct files *unused,
-                             uint64_t lost)
-{
-    for (size_t i = 0; i < unused->n; i++) {
-        if (lost != 0 && is_listed(s, &unused->seg[i]))
-            quarantine_file(r, &unused->seg[i], "neither header nor any batch verifies");
-        else
-            remove_file(r, &unused->seg[i], "never used");
-        rec_segment_deinit(&unused->seg[i]);
-    }
-    mem_free(unused->seg);
-}
-
-/* Takes the unused ones out of f. */
-static struct files split_unused(struct files *f)
-{
-    struct files unused = {.seg = mem_zalloc((f->n + 1) * sizeof(*unused.seg))};
-    size_t n = 0;
-
-    for (size_t i = 0; i < f->n; i++) {
-        if (f->seg[i].unused)
-            unused.seg[unused.n++] = f->seg[i];
-        else
-            f->seg[n++] = f->seg[i];
-    }
-    f->n = n;
-    return unused;
 }
 
 /* ---- backwards: scan, with what is proven -------------------------------------------------- */
@@ -368,6 +349,11 @@ static void update_record(struct rec_stream *s)
 {
     if (s->last_seq + 1 < s->rec.first_seq)
         s->last_seq = s->rec.first_seq - 1;
+    /* Of an async stream, removals may have outlived the messages: those sequences come again. */
+    if (s->last_seq < UINT64_MAX - 1) {
+        seqset_remove(&s->rec.removed, s->last_seq + 1, UINT64_MAX - 1);
+        seqset_remove(&s->rec.erase, s->last_seq + 1, UINT64_MAX - 1);
+    }
     stream_record_durable(&s->rec, s->last_seq, s->last_ts);
     /* An async stream's record may speak of messages that did not survive: their sequences will be
      * given to others. */
@@ -444,32 +430,25 @@ static void restart_memory(struct rec_stream *s)
     s->last_ts = s->rec.last_ts;
 }
 
-static enum err put_together(struct recovery *r, struct rec_stream *s, struct files *f)
-{
-    size_t before = f->n;
-    uint64_t lost = r->dir->recovery.lost_messages;
-    struct files unused = split_unused(f);
-    enum err err = scan_files(r, s, f);
-
-    if (err == ERR_OK) {
-        join_files(r, s, f);
-        deal_with_unused(r, s, &unused, r->dir->recovery.lost_messages - lost);
-        compact_files(f);
-        if (f->n != before && fs_sync_dir(r->fs, s->dir) < 0)
-            err = ERR_IO;
-    } else {
-        mem_free(unused.seg);
-    }
-    return err != ERR_OK ? err : take_files(r, s, f);
-}
-
 static enum err read_stream(struct recovery *r, struct rec_stream *s)
 {
     struct files f = {0};
     enum err err = open_files(r, s, &f);
 
+    size_t before = f.n;
+
+    if (err == ERR_OK) {
+        compact_files(&f);
+        err = scan_files(r, s, &f);
+    }
+    if (err == ERR_OK) {
+        join_files(r, s, &f);
+        compact_files(&f);
+        if (f.n != before && fs_sync_dir(r->fs, s->dir) < 0)
+            err = ERR_IO;
+    }
     if (err == ERR_OK)
-        err = put_together(r, s, &f);
+        err = take_files(r, s, &f);
     if (err == ERR_OK) {
         update_record(s);
         err = redo_erasures(r, s);
