@@ -91,7 +91,7 @@ struct conn {
     bool stalled; /* a receiver of what was just published is nearly full */
     bool paused;  /* not receiving until the pause timer fires */
     uint8_t protocol;
-    uint32_t pings_out;
+    uint8_t pings_out;
     uint32_t fences;             /* PONGs that wait for one */
     struct wheel_timer timer;    /* auth, then ping */
     struct wheel_timer pause;    /* stalled producer */

@@ -93,17 +93,31 @@ static void answered(struct ask *a)
     }
 }
 
+/* A purge ended early: what it has not taken by now it may not have meant. */
+static void doubt_purge(struct model_stream *s)
+{
+    for (uint64_t i = 0; i < s->n; i++) {
+        struct model_msg *m = &s->msgs[i];
+        if ((m->flags & (MSG_PURGED | MSG_TOLD | MSG_REMOVED)) != MSG_PURGED)
+            continue;
+        m->flags &= (uint16_t) ~(MSG_PURGED | MSG_ASKED);
+        m->flags |= MSG_PURGE;
+    }
+}
+
 /* A request may fail when something was made to fail, or when its subject is gone. */
 static void refused(struct ask *a, enum err err)
 {
     struct world *w = a->world;
-    bool gone = (a->stream != NULL && a->stream->life >= LIFE_DYING) ||
+    bool gone = (a->stream != NULL && (a->stream->life >= LIFE_DYING || a->stream->failed)) ||
                 (a->object != NULL && a->object->life >= LIFE_DYING);
     bool full = w->model->full && err == ERR_NO_SPACE;
     if (!w->model->faults && !gone && !full)
         world_fail(w, "request of kind %d failed: %s", (int) a->kind, err_text(err));
     if (a->kind == ASK_REMOVE || a->kind == ASK_PURGE)
         a->stream->removals--;
+    if (a->kind == ASK_PURGE)
+        doubt_purge(a->stream);
     if (a->kind == ASK_STREAM_CREATE && a->stream->handle != NULL) {
         a->stream->stillborn = true;
         w->stillborn++;
@@ -247,7 +261,7 @@ static void on_failed(void *ctx, enum err err, const char *why)
     struct model_stream *s = ctx;
     struct world *w = world_of(s);
     sim_trace(w->sim, "stream %u failed: %s, %s", s->key, err_text(err), why);
-    if (!w->model->faults)
+    if (!w->model->faults && !(w->model->full && s->life == LIFE_ASKED))
         world_fail(w, "stream %u failed: %s, %s", s->key, err_text(err), why);
     s->failed = true;
 }

@@ -60,7 +60,7 @@ static void check_objects(struct tree *t)
         inspect_damage(t->in, path, 0, "no generation of the commit log is complete");
     for (size_t i = 0; i < r->nlist; i++) {
         const struct rec_object *o = r->list[i];
-        if (rec_object_gone(r, o))
+        if (o->deleted)
             continue;
         if (!o->full_seen)
             inspect_damage(t->in, path, 0, "object %" PRIx64 " has changes, but no full record",
