@@ -1,20 +1,22 @@
 /*
- * stream_ingest.c - from a published message to a sequence and a PubAck that leaves when it is true.
+ * stream_ingest.c - from a published message to a sequence and a PubAck that leaves when it is
+ * true.
  *
- * Checks run in the order of feature map B7. Those that ask for a last sequence, a message id or a limit look at the *assigned* state
- * (what is durable and what is on its way). Every answer, good or bad, goes into the stream's open hold: it leaves with the commit
- * whose state it was computed from, or at the end of this step when nothing is on its way.
+ * Checks run in the order of feature map B7. Those that ask for a last sequence, a message id or a
+ * limit look at the *assigned* state (what is durable and what is on its way). Every answer, good
+ * or bad, goes into the stream's open hold: it leaves with the commit whose state it was computed
+ * from, or at the end of this step when nothing is on its way.
  */
-#include "server/js/js_int.h"
-
-#include <string.h>
-
 #include "lib/base/fmt.h"
 #include "lib/base/header.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
+#include "server/js/js_int.h"
 
-/* Room for a prefix, 20 digits and `,"duplicate": true}`: a name or a domain of 255 bytes, each six bytes as \\u00XX. */
+#include <string.h>
+
+/* Room for a prefix, 20 digits and `,"duplicate": true}`: a name or a domain of 255 bytes, each six
+ * bytes as \\u00XX. */
 #define ACK_MAX 3200u
 
 struct verdict {
@@ -23,7 +25,8 @@ struct verdict {
     struct str id;
 };
 
-/* ---- replies ---------------------------------------------------------------------------------- */
+/* ---- replies ----------------------------------------------------------------------------------
+ */
 
 static struct hold *hold_for(struct stream *s)
 {
@@ -65,7 +68,8 @@ static void reply_error(struct stream *s, struct str to, const struct js_error *
     buf_free(&b);
 }
 
-/* ---- checks ----------------------------------------------------------------------------------- */
+/* ---- checks -----------------------------------------------------------------------------------
+ */
 
 static bool wrong_last(struct verdict *v, uint64_t seq)
 {
@@ -175,9 +179,11 @@ static bool check_discard_new(struct stream *s, const struct msg *m, struct verd
                                     m->subject.n, m->header.n, m->payload.n);
 
     store_stream_state_assigned(s->store, &last, &msgs, &bytes);
-    if (c->max_msgs_per_subject > 0 && (c->discard_new_per_subject || c->max_msgs > 0 || c->max_bytes > 0))
+    if (c->max_msgs_per_subject > 0 &&
+        (c->discard_new_per_subject || c->max_msgs > 0 || c->max_bytes > 0))
         store_subject_last_assigned(s->store, m->subject, &of_subject);
-    bool full_subject = c->max_msgs_per_subject > 0 && of_subject >= (uint64_t) c->max_msgs_per_subject;
+    bool full_subject = c->max_msgs_per_subject > 0 &&
+                        of_subject >= (uint64_t) c->max_msgs_per_subject;
     if (c->discard_new_per_subject && full_subject)
         return store_failed(v, ERR_MAX_PER_SUBJECT);
     /* A message that replaces the oldest of its subject does not make the stream larger. */
@@ -209,16 +215,17 @@ static bool check(struct stream *s, const struct msg *m, int64_t now, struct ver
     return s->config.discard != DISCARD_NEW || check_discard_new(s, m, v);
 }
 
-/* ---- taking ----------------------------------------------------------------------------------- */
+/* ---- taking -----------------------------------------------------------------------------------
+ */
 
 /* On an interest stream a message that no consumer wants uses up a sequence and nothing else. */
 static bool nobody_wants(const struct stream *s, struct str subject)
 {
     if (s->config.retention != RETENTION_INTEREST)
         return false;
-    LIST_FOREACH (l, &s->consumers)
-        if (consumer_matches(LIST_ENTRY(l, struct consumer, stream_link), subject))
-            return false;
+    LIST_FOREACH(l, &s->consumers)
+    if (consumer_matches(LIST_ENTRY(l, struct consumer, stream_link), subject))
+        return false;
     return true;
 }
 
@@ -250,7 +257,8 @@ static void plan_rollup(struct stream *s, const struct msg *m, uint64_t seq)
 static void take(struct stream *s, const struct msg *m, int64_t now)
 {
     struct verdict v = {0};
-    struct store_append a = {.subject = m->subject, .header = m->header, .payload = m->payload, .ts = now};
+    struct store_append a = {
+        .subject = m->subject, .header = m->header, .payload = m->payload, .ts = now};
     uint64_t seq = 0;
     bool wants_reply = m->reply.n > 0 && !s->config.no_ack;
     enum err err;
@@ -302,7 +310,8 @@ static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
 
 const struct sink_ops stream_sink_ops = {.deliver = deliver, .kind = "stream"};
 
-/* ---- what the store says ---------------------------------------------------------------------- */
+/* ---- what the store says ----------------------------------------------------------------------
+ */
 
 static void commit_begun(void *ctx, uint64_t last_seq)
 {
@@ -313,7 +322,9 @@ static void commit_begun(void *ctx, uint64_t last_seq)
         return;
     h = mem_zalloc(sizeof(*h));
     h->hold = s->open_hold;
-    h->last_seq = last_seq;
+    /* Not last_seq: a commit may carry less than what has been appended, and the hold answers for
+     * all of it. */
+    h->last_seq = s->assigned > last_seq ? s->assigned : last_seq;
     s->open_hold = NULL;
     s->open_assigned = false;
     list_push_back(&s->held, &h->link);
@@ -351,8 +362,10 @@ static void run_rollups(struct stream *s)
         if (r->seq > s->durable)
             return;
         list_remove(&r->link);
-        store_purge(s->store, &(struct store_purge){
-            .filter = str_from(r->subject, r->subject_len), .before_seq = r->seq}, NULL);
+        store_purge(s->store,
+                    &(struct store_purge){.filter = str_from(r->subject, r->subject_len),
+                                          .before_seq = r->seq},
+                    NULL);
         mem_free(r);
     }
 }
@@ -368,17 +381,19 @@ static void committed(void *ctx, uint64_t first_seq, uint64_t last_seq)
     run_rollups(s);
 }
 
-static void removed(void *ctx, uint64_t first_seq, uint64_t last_seq, uint64_t msgs, enum store_reason reason)
+static void removed(void *ctx, uint64_t first_seq, uint64_t last_seq, uint64_t msgs,
+                    enum store_reason reason)
 {
     struct stream *s = ctx;
 
     (void) msgs;
     (void) reason;
-    LIST_FOREACH (l, &s->consumers)
-        consumer_note_removed(LIST_ENTRY(l, struct consumer, stream_link), first_seq, last_seq);
+    LIST_FOREACH(l, &s->consumers)
+    consumer_note_removed(LIST_ENTRY(l, struct consumer, stream_link), first_seq, last_seq);
 }
 
-/* Nothing on its way will become true: the waiting publishers get no answer that could be believed. */
+/* Nothing on its way will become true: the waiting publishers get no answer that could be believed.
+ */
 static void failed(void *ctx, enum err err, const char *why)
 {
     struct stream *s = ctx;
