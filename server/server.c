@@ -1,25 +1,16 @@
 /*
  * server.c - opening everything in order, waiting on the main loop, closing everything in reverse.
  *
- * Start: server id -> store directory (recovery) -> workers (loops, routers) -> per worker: store, js -> per worker: net ->
- * listen -> threads -> monitoring -> files (pid, ports) -> "Server is ready". Up to the threads everything runs here on the main
- * thread; a client that connects early waits in the listen queue.
+ * Start: server id -> store directory (recovery) -> workers (loops, routers) -> per worker: store,
+ * js -> per worker: net -> listen -> threads -> monitoring -> files (pid, ports) -> "Server is
+ * ready". Up to the threads everything runs here on the main thread; a client that connects early
+ * waits in the listen queue.
  *
- * Stop: per worker net_shutdown (no new connections, flush, close) -> js_shutdown (consumer states durable) -> store_close
- * (commits done) -> threads joined -> objects freed -> store_dir_close marks the directory clean.
+ * Stop: per worker net_shutdown (no new connections, flush, close) -> js_shutdown (consumer states
+ * durable) -> store_close (commits done) -> threads joined -> objects freed -> store_dir_close
+ * marks the directory clean.
  */
 #include "server/server.h"
-
-#include <errno.h>
-#include <event2/event.h>
-#include <signal.h>
-#include <sodium.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/eventfd.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/fmt.h"
@@ -33,6 +24,17 @@
 #include "server/server_id.h"
 #include "server/worker.h"
 #include "store/store.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
 
 enum state { STARTING, READY, STOPPING, STOPPED };
 
@@ -64,7 +66,8 @@ struct server {
     struct ask_all stopping;
 };
 
-/* ---- waking the main thread ------------------------------------------------------------------- */
+/* ---- waking the main thread -------------------------------------------------------------------
+ */
 
 static void wake_main(void *ctx)
 {
@@ -88,7 +91,8 @@ static void on_woken(evutil_socket_t fd, short what, void *ctx)
     logger_drain(s->logger);
 }
 
-/* ---- stopping --------------------------------------------------------------------------------- */
+/* ---- stopping ---------------------------------------------------------------------------------
+ */
 
 static void store_closed(void *ctx)
 {
@@ -191,7 +195,8 @@ static void on_signal(evutil_socket_t number, short what, void *ctx)
     logger_drain(s->logger);
 }
 
-/* ---- starting --------------------------------------------------------------------------------- */
+/* ---- starting ---------------------------------------------------------------------------------
+ */
 
 static bool open_base(struct server *s)
 {
@@ -259,7 +264,8 @@ static bool open_workers(struct server *s)
     return true;
 }
 
-/* Fill first, as with connections: everything recovered starts on worker 0 unless there are several workers, which share by id. */
+/* Fill first, as with connections: everything recovered starts on worker 0 unless there are several
+ * workers, which share by id. */
 static unsigned place_stream(void *ctx, store_object_id stream, struct str name)
 {
     struct server *s = ctx;
@@ -279,15 +285,17 @@ static bool open_store_dir(struct server *s)
         buf_free(&path);
         return false;
     }
-    err = store_dir_open(&(struct store_dir_options){
-        .fs = io_fs(worker_group_get(s->workers, 0)->env.io),
-        .path = buf_cstr(&path),
-        .log = s->log,
-        .workers = worker_group_count(s->workers),
-        .pool_bytes = s->options->pool_bytes,
-        .place = place_stream,
-        .ctx = s,
-    }, &s->store_dir, why);
+    err = store_dir_open(
+        &(struct store_dir_options){
+            .fs = io_fs(worker_group_get(s->workers, 0)->env.io),
+            .path = buf_cstr(&path),
+            .log = s->log,
+            .workers = worker_group_count(s->workers),
+            .pool_bytes = s->options->pool_bytes,
+            .place = place_stream,
+            .ctx = s,
+        },
+        &s->store_dir, why);
     if (err != ERR_OK)
         log_print(s->log, LOG_FATAL, "Can't start JetStream: %s", why);
     buf_free(&path);
@@ -306,12 +314,14 @@ static bool open_jetstream(struct server *s)
     s->js_shared = js_shared_open(s->options, s->store_dir);
     for (unsigned i = 0; i < n; i++) {
         struct worker *w = worker_group_get(s->workers, i);
-        enum err err = store_open(s->store_dir, i, &(struct store_options){
-            .io = w->env.io,
-            .chunks = w->env.chunks,
-            .log = s->log,
-            .cache_bytes = s->options->cache_bytes / n,
-        }, &w->store);
+        enum err err = store_open(s->store_dir, i,
+                                  &(struct store_options){
+                                      .io = w->env.io,
+                                      .chunks = w->env.chunks,
+                                      .log = s->log,
+                                      .cache_bytes = s->options->cache_bytes / n,
+                                  },
+                                  &w->store);
         if (err != ERR_OK) {
             log_print(s->log, LOG_FATAL, "Can't start JetStream: %s", err_text(err));
             return false;
@@ -348,7 +358,8 @@ static bool open_net(struct server *s)
     return true;
 }
 
-/* ---- monitoring ------------------------------------------------------------------------------- */
+/* ---- monitoring -------------------------------------------------------------------------------
+ */
 
 struct collecting {
     struct ask_all ask;
@@ -397,23 +408,25 @@ static bool open_monitor(struct server *s)
     if (s->options->http_port == 0)
         return true;
     s->http_port = s->options->http_port > 0 ? (uint16_t) s->options->http_port : 0;
-    s->monitor = monitor_open(s->base, &(struct monitor_host){
-        .ctx = s,
-        .workers = worker_group_count(s->workers),
-        .collect = collect,
-        .options = s->options,
-        .server_id = s->id,
-        .server_name = worker_group_get(s->workers, 0)->env.server_name,
-        .version = NATS_VERSION,
-        .git_commit = "",
-        .start_wall_ns = s->start_wall_ns,
-        .io_backend = io_backend_name(io),
-        .io_reason = io_backend_reason(io),
-        .host = s->host,
-        .port = s->port,
-        .unhealthy = unhealthy,
-        .log = s->log,
-    }, host, &s->http_port, why);
+    s->monitor = monitor_open(s->base,
+                              &(struct monitor_host){
+                                  .ctx = s,
+                                  .workers = worker_group_count(s->workers),
+                                  .collect = collect,
+                                  .options = s->options,
+                                  .server_id = s->id,
+                                  .server_name = worker_group_get(s->workers, 0)->env.server_name,
+                                  .version = NATS_VERSION,
+                                  .git_commit = "",
+                                  .start_wall_ns = s->start_wall_ns,
+                                  .io_backend = io_backend_name(io),
+                                  .io_reason = io_backend_reason(io),
+                                  .host = s->host,
+                                  .port = s->port,
+                                  .unhealthy = unhealthy,
+                                  .log = s->log,
+                              },
+                              host, &s->http_port, why);
     if (s->monitor == NULL) {
         log_print(s->log, LOG_FATAL, "Can't listen to the monitor port: %s", why);
         return false;
@@ -422,7 +435,8 @@ static bool open_monitor(struct server *s)
     return true;
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------
+ */
 
 static bool start(struct server *s)
 {
@@ -448,7 +462,8 @@ static bool start(struct server *s)
     return files_write(&s->files, s->options, s->program, s->log, s->host, s->port, s->http_port);
 }
 
-struct server *server_open(const struct options *options, struct logger *logger, const char *program)
+struct server *server_open(const struct options *options, struct logger *logger,
+                           const char *program)
 {
     struct server *s = mem_zalloc(sizeof(*s));
     int rc;

@@ -1,18 +1,19 @@
 /*
  * api.c - requests on $JS.API: found in a table, carried to the worker that can answer, answered.
  *
- * Worker 0 listens. A request never runs where it arrives: that may be inside a delivery of the very consumer it deletes (when the
- * stream stores API subjects). It is copied, posted to the worker itself, and from then on moves by pointer: handlers marked
- * `registrar` run here, the others on the worker of the stream they name. Whoever answers frees it.
+ * Worker 0 listens. A request never runs where it arrives: that may be inside a delivery of the
+ * very consumer it deletes (when the stream stores API subjects). It is copied, posted to the
+ * worker itself, and from then on moves by pointer: handlers marked `registrar` run here, the
+ * others on the worker of the stream they name. Whoever answers frees it.
  *
- * CONSUMER.MSG.NEXT and DIRECT.GET are not here: they go straight to their sinks, and without one the requester hears "no responders".
+ * CONSUMER.MSG.NEXT and DIRECT.GET are not here: they go straight to their sinks, and without one
+ * the requester hears "no responders".
  */
+#include "lib/base/mem.h"
 #include "server/js/js_int.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#include "lib/base/mem.h"
 
 static const struct api_handler handlers[] = {
     {"INFO", "account_info", true, api_info},
@@ -48,14 +49,27 @@ static const struct api_handler handlers[] = {
 
 /* What is listened to: everything but MSG.NEXT and DIRECT. */
 static const char *const patterns[] = {
-    "INFO",           "STREAM.>",         "CONSUMER.CREATE.>", "CONSUMER.DURABLE.>", "CONSUMER.NAMES.>",
-    "CONSUMER.LIST.>", "CONSUMER.INFO.>", "CONSUMER.DELETE.>", "CONSUMER.PAUSE.>",   "CONSUMER.UNPIN.>",
-    "CONSUMER.RESET.>", "CONSUMER.LEADER.>", "META.>",         "SERVER.>",           "ACCOUNT.>",
+    "INFO",
+    "STREAM.>",
+    "CONSUMER.CREATE.>",
+    "CONSUMER.DURABLE.>",
+    "CONSUMER.NAMES.>",
+    "CONSUMER.LIST.>",
+    "CONSUMER.INFO.>",
+    "CONSUMER.DELETE.>",
+    "CONSUMER.PAUSE.>",
+    "CONSUMER.UNPIN.>",
+    "CONSUMER.RESET.>",
+    "CONSUMER.LEADER.>",
+    "META.>",
+    "SERVER.>",
+    "ACCOUNT.>",
 };
 
 static const struct api_handler unknown = {"", "system", true, NULL};
 
-/* ---- parsing the subject ---------------------------------------------------------------------- */
+/* ---- parsing the subject ----------------------------------------------------------------------
+ */
 
 /* Matches behind "$JS.API."; collects what wildcards stand for. `>` takes the rest as one. */
 static bool match(const char *pattern, struct str subject, struct str *tokens, unsigned *n)
@@ -104,7 +118,8 @@ static const struct api_handler *find(struct str tail, struct str *tokens, unsig
     return &unknown;
 }
 
-/* ---- requests --------------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------------
+ */
 
 void api_request_free(struct api_request *r)
 {
@@ -169,7 +184,8 @@ struct api_request *api_request_of(struct env_task *task, struct env *env)
     return r;
 }
 
-void api_go_to(struct api_request *r, uint32_t worker, void (*run)(struct env_task *task, struct env *env))
+void api_go_to(struct api_request *r, uint32_t worker,
+               void (*run)(struct env_task *task, struct env *env))
 {
     struct env *env = r->js->env;
 
@@ -255,8 +271,10 @@ static struct interest_sub *listen_on(struct js *js, const char *prefix, const c
     char subject[192];
 
     snprintf(subject, sizeof(subject), "%s%s", prefix, pattern);
-    return interest_add(env->account->interest, &(struct interest_spec){
-        .pattern = str_of(subject), .worker = env->worker, .sink = js->api.self, .internal = true});
+    return interest_add(env->account->interest, &(struct interest_spec){.pattern = str_of(subject),
+                                                                        .worker = env->worker,
+                                                                        .sink = js->api.self,
+                                                                        .internal = true});
 }
 
 void api_listen(struct js *js)
@@ -287,7 +305,8 @@ void api_stop(struct js *js)
     js->api.self = 0;
 }
 
-/* ---- what handlers share ---------------------------------------------------------------------- */
+/* ---- what handlers share ----------------------------------------------------------------------
+ */
 
 struct stream *api_stream(struct api_request *r)
 {
@@ -327,7 +346,8 @@ bool api_read_body(struct api_request *r, const struct json_field *fields, size_
     if (str_trim(buf_str(&r->body)).n == 0)
         return true;
     object = json_parse_object(buf_str(&r->body), &text);
-    ok = object != NULL && fields_read(object, fields, n, out, r->js->env->options->js_strict, &text);
+    ok = object != NULL &&
+         fields_read(object, fields, n, out, r->js->env->options->js_strict, &text);
     if (!ok) {
         js_fail(&err, JS_ERR_INVALID_JSON, "%s", buf_cstr(&text));
         fields_release(fields, n, out);

@@ -1,23 +1,24 @@
 /*
  * api_consumer.c - requests about consumers; all run on the worker of the stream.
  *
- * Creating: configuration checked -> start sequence by the deliver policy (may need the disk) -> number of pending messages (likewise)
- * -> object durable -> answered. The consumer exists in memory from the start, so that a second create of the same name finds it, and
- * begins to deliver when its object is durable.
+ * Creating: configuration checked -> start sequence by the deliver policy (may need the disk) ->
+ * number of pending messages (likewise)
+ * -> object durable -> answered. The consumer exists in memory from the start, so that a second
+ * create of the same name finds it, and begins to deliver when its object is durable.
  */
+#include "lib/base/mem.h"
+#include "lib/io/io.h"
 #include "server/js/js_int.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/mem.h"
-#include "lib/io/io.h"
-
 #define NAMES_PAGE 1024u
 #define LIST_PAGE 256u
 #define EPHEMERAL_NAME 8
 
-/* ---- creating --------------------------------------------------------------------------------- */
+/* ---- creating ---------------------------------------------------------------------------------
+ */
 
 struct creation {
     struct store_req req;
@@ -98,8 +99,8 @@ static void counted(struct store_req *req, enum err err)
     c->core.num_pending = c->nlast > 0 ? c->nlast + req->count : req->count;
     consumer_render(c, &blob);
     cr->req.done = durable;
-    c->id = store_object_create(c->js->store, JS_KIND_CONSUMER, c->stream->id, buf_str(&blob), render, c,
-                                &cr->req);
+    c->id = store_object_create(c->js->store, JS_KIND_CONSUMER, c->stream->id, buf_str(&blob),
+                                render, c, &cr->req);
     buf_free(&blob);
 }
 
@@ -212,7 +213,8 @@ static void find_start(struct creation *cr, struct consumer *c)
     start_known(cr, c, seq);
 }
 
-/* ---- rules that need the stream --------------------------------------------------------------- */
+/* ---- rules that need the stream ---------------------------------------------------------------
+ */
 
 static bool filters_overlap(const struct consumer *c, const struct consumer_config *n)
 {
@@ -231,14 +233,15 @@ static bool filters_overlap(const struct consumer *c, const struct consumer_conf
 }
 
 /* On a work queue every message has one consumer. */
-static bool check_work_queue(const struct stream *s, const struct consumer_config *config, const char *name,
-                             struct js_error *err)
+static bool check_work_queue(const struct stream *s, const struct consumer_config *config,
+                             const char *name, struct js_error *err)
 {
     bool unfiltered = config->filter_subject == NULL && config->filter_subjects.n == 0;
 
     if (s->config.retention != RETENTION_WORKQUEUE)
         return true;
-    LIST_FOREACH (l, &s->consumers) {
+    LIST_FOREACH(l, &s->consumers)
+    {
         const struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
         if (strcmp(c->name, name) == 0)
             continue;
@@ -263,7 +266,7 @@ static bool check_cycle(struct stream *s, const struct consumer_config *c, struc
 static bool push_in_use(const struct consumer *c, const struct consumer_config *n)
 {
     return c->config.deliver_subject != NULL && n->deliver_subject != NULL && c->interested &&
-        strcmp(c->config.deliver_subject, n->deliver_subject) != 0;
+           strcmp(c->config.deliver_subject, n->deliver_subject) != 0;
 }
 
 static void random_name(struct js *js, char out[EPHEMERAL_NAME + 1])
@@ -301,8 +304,8 @@ static void update_existing(struct api_request *r, struct consumer *c, struct co
     api_reply(r);
 }
 
-static void create_new(struct api_request *r, struct stream *s, const struct consumer_config *config,
-                       const char *name)
+static void create_new(struct api_request *r, struct stream *s,
+                       const struct consumer_config *config, const char *name)
 {
     struct creation *cr = mem_zalloc(sizeof(*cr));
     struct consumer *c = consumer_new(s, config, name, io_wall(r->js->env->io));
@@ -330,7 +333,8 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
         name = random;
     }
     c = stream_consumer(s, str_of(name));
-    if (!consumer_config_check(&q->config, &s->config, o->js_max_ack_pending, o->js_max_request_batch, &err) ||
+    if (!consumer_config_check(&q->config, &s->config, o->js_max_ack_pending,
+                               o->js_max_request_batch, &err) ||
         !check_cycle(s, &q->config, &err)) {
         api_error(r, &err);
         return;
@@ -353,7 +357,8 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
         create_new(r, s, &q->config, name);
 }
 
-/* ---- the three subjects ----------------------------------------------------------------------- */
+/* ---- the three subjects -----------------------------------------------------------------------
+ */
 
 static bool read_create(struct api_request *r, struct stream *s, struct consumer_request *q)
 {
@@ -444,7 +449,8 @@ void api_consumer_create_durable(struct api_request *r)
     consumer_request_release(&q);
 }
 
-/* ---- names, lists, info, delete --------------------------------------------------------------- */
+/* ---- names, lists, info, delete ---------------------------------------------------------------
+ */
 
 static int by_name(const void *a, const void *b)
 {
@@ -457,8 +463,8 @@ static struct consumer **sorted(const struct stream *s)
     struct consumer **all = mem_array(s->nconsumers + 1, sizeof(*all));
     size_t n = 0;
 
-    LIST_FOREACH (l, &s->consumers)
-        all[n++] = LIST_ENTRY(l, struct consumer, stream_link);
+    LIST_FOREACH(l, &s->consumers)
+    all[n++] = LIST_ENTRY(l, struct consumer, stream_link);
     qsort(all, n, sizeof(*all), by_name);
     return all;
 }
@@ -468,8 +474,8 @@ static void list(struct api_request *r, struct stream *s, unsigned page,
 {
     struct consumer **all = sorted(s);
 
-    buf_printf(&r->out, ",\"total\":%zu,\"offset\":%llu,\"limit\":%u,\"consumers\":[", s->nconsumers,
-               (unsigned long long) r->offset, page);
+    buf_printf(&r->out, ",\"total\":%zu,\"offset\":%llu,\"limit\":%u,\"consumers\":[",
+               s->nconsumers, (unsigned long long) r->offset, page);
     for (size_t i = r->offset; i < s->nconsumers && i < r->offset + page; i++) {
         if (i > r->offset)
             buf_putc(&r->out, ',');

@@ -1,20 +1,21 @@
 /*
  * api_stream.c - requests about streams.
  *
- * Create and update begin on worker 0, which claims the name and the subjects in the directory, go to the worker that owns (or will own) the
- * stream, and answer from there when the change is durable. Lists visit the workers one after the other.
+ * Create and update begin on worker 0, which claims the name and the subjects in the directory, go
+ * to the worker that owns (or will own) the stream, and answer from there when the change is
+ * durable. Lists visit the workers one after the other.
  */
+#include "lib/base/mem.h"
+#include "lib/io/io.h"
 #include "server/js/js_int.h"
 
 #include <string.h>
 
-#include "lib/base/mem.h"
-#include "lib/io/io.h"
-
 #define NAMES_PAGE 1024u
 #define LIST_PAGE 256u
 
-/* ---- account ---------------------------------------------------------------------------------- */
+/* ---- account ----------------------------------------------------------------------------------
+ */
 
 enum { SUM_MEMORY, SUM_STORAGE, SUM_STREAMS, SUM_CONSUMERS, SUM_TOTAL, SUM_ERRORS };
 
@@ -24,15 +25,16 @@ static void put_account(struct api_request *r)
     struct buf *b = &r->out;
     const struct options *o = r->js->env->options;
 
-    buf_printf(b,
-               ",\"memory\":%llu,\"storage\":%llu,\"reserved_memory\":0,\"reserved_storage\":0,"
-               "\"streams\":%llu,\"consumers\":%llu,"
-               "\"limits\":{\"max_memory\":-1,\"max_storage\":-1,\"max_streams\":-1,\"max_consumers\":-1,"
-               "\"max_ack_pending\":%lld,\"memory_max_stream_bytes\":-1,\"storage_max_stream_bytes\":-1,"
-               "\"max_bytes_required\":false}",
-               (unsigned long long) n[SUM_MEMORY], (unsigned long long) n[SUM_STORAGE],
-               (unsigned long long) n[SUM_STREAMS], (unsigned long long) n[SUM_CONSUMERS],
-               (long long) (o->js_max_ack_pending > 0 ? o->js_max_ack_pending : -1));
+    buf_printf(
+        b,
+        ",\"memory\":%llu,\"storage\":%llu,\"reserved_memory\":0,\"reserved_storage\":0,"
+        "\"streams\":%llu,\"consumers\":%llu,"
+        "\"limits\":{\"max_memory\":-1,\"max_storage\":-1,\"max_streams\":-1,\"max_consumers\":-1,"
+        "\"max_ack_pending\":%lld,\"memory_max_stream_bytes\":-1,\"storage_max_stream_bytes\":-1,"
+        "\"max_bytes_required\":false}",
+        (unsigned long long) n[SUM_MEMORY], (unsigned long long) n[SUM_STORAGE],
+        (unsigned long long) n[SUM_STREAMS], (unsigned long long) n[SUM_CONSUMERS],
+        (long long) (o->js_max_ack_pending > 0 ? o->js_max_ack_pending : -1));
     if (o->domain != NULL) {
         buf_puts(b, ",\"domain\":");
         jput_string(b, str_of(o->domain));
@@ -69,7 +71,8 @@ void api_info(struct api_request *r)
     visit_account(&r->task, r->js->env);
 }
 
-/* ---- create and update ------------------------------------------------------------------------ */
+/* ---- create and update ------------------------------------------------------------------------
+ */
 
 struct stream_change {
     struct store_req req;
@@ -217,7 +220,8 @@ void api_stream_create(struct api_request *r)
         return;
     if (ch->config.sealed) {
         struct js_error err = {0};
-        js_fail(&err, JS_ERR_STREAM_INVALID_CONFIG, "stream configuration for create can not be sealed");
+        js_fail(&err, JS_ERR_STREAM_INVALID_CONFIG,
+                "stream configuration for create can not be sealed");
         api_change_free(ch);
         api_error(r, &err);
         return;
@@ -228,8 +232,8 @@ void api_stream_create(struct api_request *r)
         return;
     }
     worker = atomic_fetch_add(&js->shared->next_worker, 1) % js->env->workers;
-    if (directory_claim(js->shared->directory, str_of(ch->config.name), &ch->config.subjects, worker) !=
-        DIRECTORY_OK) {
+    if (directory_claim(js->shared->directory, str_of(ch->config.name), &ch->config.subjects,
+                        worker) != DIRECTORY_OK) {
         api_change_free(ch);
         api_error_kind(r, JS_ERR_STREAM_SUBJECT_OVERLAP);
         return;
@@ -302,7 +306,8 @@ void api_stream_update(struct api_request *r)
     if (!directory_stream(d, str_of(ch->config.name), &worker)) {
         api_change_free(ch);
         api_error_kind(r, JS_ERR_STREAM_NOT_FOUND);
-    } else if (directory_reclaim(d, str_of(ch->config.name), &ch->config.subjects) != DIRECTORY_OK) {
+    } else if (directory_reclaim(d, str_of(ch->config.name), &ch->config.subjects) !=
+               DIRECTORY_OK) {
         api_change_free(ch);
         api_error_kind(r, JS_ERR_STREAM_SUBJECT_OVERLAP);
     } else {
@@ -310,7 +315,8 @@ void api_stream_update(struct api_request *r)
     }
 }
 
-/* ---- names and lists -------------------------------------------------------------------------- */
+/* ---- names and lists --------------------------------------------------------------------------
+ */
 
 struct list_request {
     uint64_t offset;
@@ -396,7 +402,8 @@ void api_stream_list(struct api_request *r)
     visit_list(&r->task, r->js->env);
 }
 
-/* ---- info, delete, purge ---------------------------------------------------------------------- */
+/* ---- info, delete, purge ----------------------------------------------------------------------
+ */
 
 struct info_request {
     uint64_t offset;
@@ -458,7 +465,8 @@ void api_stream_delete(struct api_request *r)
 
     if (s == NULL || !api_expect_empty(r))
         return;
-    LIST_FOREACH (l, &s->consumers) {
+    LIST_FOREACH(l, &s->consumers)
+    {
         struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
         consumer_core_end_pulls(&c->core, STATUS_CONSUMER_DELETED);
         consumer_run_effects(c);
@@ -495,7 +503,8 @@ static void purged(struct store_req *req, enum err err)
     struct js_error e = {0};
 
     if (err == ERR_OK) {
-        buf_printf(&p->r->out, ",\"success\":true,\"purged\":%llu", (unsigned long long) req->count);
+        buf_printf(&p->r->out, ",\"success\":true,\"purged\":%llu",
+                   (unsigned long long) req->count);
         api_reply(p->r);
     } else {
         js_fail(&e, JS_ERR_STREAM_PURGE_FAILED, "%s", err_text(err));
@@ -529,6 +538,8 @@ void api_stream_purge(struct api_request *r)
     p->r = r;
     p->req.done = purged;
     p->filter = q.filter;
-    store_purge(s->store, &(struct store_purge){
-        .filter = str_of(p->filter), .before_seq = q.seq, .keep = q.keep}, &p->req);
+    store_purge(
+        s->store,
+        &(struct store_purge){.filter = str_of(p->filter), .before_seq = q.seq, .keep = q.keep},
+        &p->req);
 }

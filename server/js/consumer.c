@@ -1,29 +1,29 @@
 /*
  * consumer.c - a consumer's life: made, recovered, described, saved, deleted.
  *
- * Durable record (a store object of kind JS_KIND_CONSUMER below its stream's): created as 8 bytes little-endian, length of the name (4
- * bytes), name, length of the configuration (4), configuration as JSON, then the core's state (consumer_state.h). Deltas of the
- * object are core logs.
+ * Durable record (a store object of kind JS_KIND_CONSUMER below its stream's): created as 8 bytes
+ * little-endian, length of the name (4 bytes), name, length of the configuration (4), configuration
+ * as JSON, then the core's state (consumer_state.h). Deltas of the object are core logs.
  *
- * A consumer without a durable name goes when nobody has used it for its inactive threshold: for pulls counted from the last
- * request or ack, for push from when its deliver subject lost interest.
+ * A consumer without a durable name goes when nobody has used it for its inactive threshold: for
+ * pulls counted from the last request or ack, for push from when its deliver subject lost interest.
  */
-#include "server/js/js_int.h"
-
-#include <stdio.h>
-#include <string.h>
-
 #include "lib/base/bytes.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "lib/wire/ack_subject.h"
 #include "server/js/consumer_state.h"
+#include "server/js/js_int.h"
+
+#include <stdio.h>
+#include <string.h>
 
 /* The peer's first flow control window: a 16th of 32 MiB. */
 #define FLOW_WINDOW_FIRST (32u << 20) / 16
 #define RETRY_NS 2000000u
 
-/* ---- making ----------------------------------------------------------------------------------- */
+/* ---- making -----------------------------------------------------------------------------------
+ */
 
 static struct consumer *of_core(struct consumer_core *core)
 {
@@ -56,18 +56,17 @@ static void set_filters(struct consumer *c)
             c->filters[c->nfilters++] = str_of(cfg->filter_subjects.items[i]);
     }
     /* One filter that is the stream's only subject, or everything, filters nothing. */
-    if (c->nfilters == 1 &&
-        (str_eq(c->filters[0], STR(">")) ||
-         (c->stream->config.subjects.n == 1 &&
-          str_eq(c->filters[0], str_of(c->stream->config.subjects.items[0])))))
+    if (c->nfilters == 1 && (str_eq(c->filters[0], STR(">")) ||
+                             (c->stream->config.subjects.n == 1 &&
+                              str_eq(c->filters[0], str_of(c->stream->config.subjects.items[0])))))
         c->nfilters = 0;
 }
 
 static void went_inactive(struct wheel_timer *t);
 static void retry(struct wheel_timer *t);
 
-struct consumer *consumer_new(struct stream *s, const struct consumer_config *config, const char *name,
-                              int64_t created)
+struct consumer *consumer_new(struct stream *s, const struct consumer_config *config,
+                              const char *name, int64_t created)
 {
     struct consumer *c = mem_zalloc(sizeof(*c));
     struct consumer_rules rules;
@@ -105,7 +104,8 @@ void consumer_free(struct consumer *c)
 {
     struct env *env = c->js->env;
 
-    directory_consumer_remove(c->js->shared->directory, str_of(c->stream->config.name), str_of(c->name));
+    directory_consumer_remove(c->js->shared->directory, str_of(c->stream->config.name),
+                              str_of(c->name));
     if (c->sink.self != 0)
         router_sink_remove(env->router, &c->sink);
     consumer_stop_push(c);
@@ -138,9 +138,9 @@ void consumer_start(struct consumer *c)
     struct env *env = c->js->env;
 
     c->sink.self = router_sink_add(env->router, &c->sink);
-    directory_consumer_add(c->js->shared->directory, str_of(c->stream->config.name), str_of(c->name),
-                           (struct route_target){.worker = env->worker,
-                                                .sink = c->sink.self});
+    directory_consumer_add(c->js->shared->directory, str_of(c->stream->config.name),
+                           str_of(c->name),
+                           (struct route_target){.worker = env->worker, .sink = c->sink.self});
     store_reader_seek(&c->reader, c->core.next_seq);
     consumer_touch(c);
     if (c->config.deliver_subject != NULL)
@@ -178,7 +178,8 @@ void consumer_delete(struct consumer *c, enum consumer_status status)
     consumer_free(c);
 }
 
-/* ---- activity --------------------------------------------------------------------------------- */
+/* ---- activity ---------------------------------------------------------------------------------
+ */
 
 static void went_inactive(struct wheel_timer *t)
 {
@@ -229,16 +230,16 @@ void consumer_note_appended(struct consumer *c, uint64_t n)
     consumer_wake(c);
 }
 
-/* How many are left to deliver after a removal can not be told from the range alone; counting is cheap unless it needs the disk,
- * and then the number settles with the next removal or restart. */
+/* How many are left to deliver after a removal can not be told from the range alone; counting is
+ * cheap unless it needs the disk, and then the number settles with the next removal or restart. */
 void consumer_note_removed(struct consumer *c, uint64_t first, uint64_t last)
 {
     uint64_t count;
 
     consumer_core_removed(&c->core, first, last);
     if (last >= c->core.next_seq &&
-        store_count(c->stream->store, c->core.next_seq, c->nfilters > 0 ? c->filters : NULL, c->nfilters,
-                    &count, NULL) == ERR_OK)
+        store_count(c->stream->store, c->core.next_seq, c->nfilters > 0 ? c->filters : NULL,
+                    c->nfilters, &count, NULL) == ERR_OK)
         c->core.num_pending = count;
     consumer_run_effects(c);
     consumer_save_later(c);
@@ -265,7 +266,8 @@ bool consumer_needs(const struct consumer *c, uint64_t seq, struct str subject)
 
 struct consumer *stream_consumer(struct stream *s, struct str name)
 {
-    LIST_FOREACH (l, &s->consumers) {
+    LIST_FOREACH(l, &s->consumers)
+    {
         struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
         if (str_eq(str_of(c->name), name))
             return c;
@@ -273,7 +275,8 @@ struct consumer *stream_consumer(struct stream *s, struct str name)
     return NULL;
 }
 
-/* ---- durable record --------------------------------------------------------------------------- */
+/* ---- durable record ---------------------------------------------------------------------------
+ */
 
 static void put_counted(struct buf *out, const char *p, size_t n)
 {
@@ -375,7 +378,8 @@ void consumer_save_later(struct consumer *c)
         list_push_back(&c->js->unsaved, &c->unsaved_link);
 }
 
-/* ---- info ------------------------------------------------------------------------------------- */
+/* ---- info -------------------------------------------------------------------------------------
+ */
 
 static void put_pair(struct buf *out, const char *name, struct seq_pair pair, int64_t active)
 {
@@ -403,10 +407,12 @@ void consumer_info(struct consumer *c, struct buf *out)
     consumer_config_write(out, &c->config);
     put_pair(out, "delivered", core->delivered, c->last_delivery);
     put_pair(out, "ack_floor", core->floor, c->last_ack);
-    buf_printf(out, ",\"num_ack_pending\":%zu,\"num_redelivered\":%llu,\"num_waiting\":%u,\"num_pending\":%llu",
-               core->pending.count,
-               (unsigned long long) (c->config.max_deliver == 1 ? 0 : core->num_redelivered), core->npulls,
-               (unsigned long long) core->num_pending);
+    buf_printf(
+        out,
+        ",\"num_ack_pending\":%zu,\"num_redelivered\":%llu,\"num_waiting\":%u,\"num_pending\":%llu",
+        core->pending.count,
+        (unsigned long long) (c->config.max_deliver == 1 ? 0 : core->num_redelivered), core->npulls,
+        (unsigned long long) core->num_pending);
     buf_puts(out, ",\"cluster\":{\"leader\":");
     jput_string(out, str_of(env->server_name));
     buf_putc(out, '}');

@@ -1,19 +1,20 @@
 /*
- * consumer_ack.c - what clients say to a consumer: acknowledgements (feature map B12), pull requests (B10), flow control answers.
+ * consumer_ack.c - what clients say to a consumer: acknowledgements (feature map B12), pull
+ * requests (B10), flow control answers.
  *
- * All three arrive at the consumer's one sink; the subject tells which. An ack with a reply subject is a double ack: its answer leaves when
- * the state that contains it is durable.
+ * All three arrive at the consumer's one sink; the subject tells which. An ack with a reply subject
+ * is a double ack: its answer leaves when the state that contains it is durable.
  */
-#include "server/js/js_int.h"
-
-#include <string.h>
-
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "lib/wire/ack_subject.h"
+#include "server/js/js_int.h"
 
-/* ---- pull requests ---------------------------------------------------------------------------- */
+#include <string.h>
+
+/* ---- pull requests ----------------------------------------------------------------------------
+ */
 
 struct pull_json {
     int64_t expires, batch, max_bytes, heartbeat, min_pending, min_ack_pending, priority;
@@ -21,7 +22,10 @@ struct pull_json {
     char *group, *id;
 };
 
-#define F(json, kind, member) {json, kind, offsetof(struct pull_json, member), 0, NULL}
+#define F(json, kind, member)                                                                      \
+    {                                                                                              \
+        json, kind, offsetof(struct pull_json, member), 0, NULL                                    \
+    }
 static const struct json_field pull_fields[] = {
     F("expires", JSON_I64_FIELD, expires),
     F("batch", JSON_I64_FIELD, batch),
@@ -86,7 +90,8 @@ void consumer_take_pull(struct consumer *c, struct str reply, struct str body)
     buf_free(&err);
 }
 
-/* ---- acknowledgements ------------------------------------------------------------------------- */
+/* ---- acknowledgements -------------------------------------------------------------------------
+ */
 
 enum ack_kind { ACK_IS_ACK, ACK_IS_NAK, ACK_IS_WORKING, ACK_IS_NEXT, ACK_IS_TERM, ACK_IS_UNKNOWN };
 
@@ -96,7 +101,9 @@ static enum ack_kind kind_of(struct str body, struct str *rest)
         struct str text;
         enum ack_kind kind;
     } table[] = {
-        {STR_LIT("-NAK"), ACK_IS_NAK},   {STR_LIT("+WPI"), ACK_IS_WORKING}, {STR_LIT("+NXT"), ACK_IS_NEXT},
+        {STR_LIT("-NAK"), ACK_IS_NAK},
+        {STR_LIT("+WPI"), ACK_IS_WORKING},
+        {STR_LIT("+NXT"), ACK_IS_NEXT},
         {STR_LIT("+TERM"), ACK_IS_TERM},
     };
 
@@ -131,7 +138,8 @@ static int64_t nak_delay(struct consumer *c, struct str rest)
         return 0;
     if (rest.p[0] == '{') {
         object = json_parse_object(rest, &err);
-        ok = object != NULL && fields_read(object, nak_fields, ARRAY_LEN(nak_fields), &n, false, &err);
+        ok = object != NULL &&
+             fields_read(object, nak_fields, ARRAY_LEN(nak_fields), &n, false, &err);
         json_decref(object);
     } else {
         ok = fmt_parse_go_duration(rest, &n.delay);
@@ -143,29 +151,32 @@ static int64_t nak_delay(struct consumer *c, struct str rest)
     return ok && n.delay > 0 ? n.delay : 0;
 }
 
-static void advise(struct consumer *c, const char *kind, const char *type, const struct ack_info *info,
-                   struct str reason)
+static void advise(struct consumer *c, const char *kind, const char *type,
+                   const struct ack_info *info, struct str reason)
 {
     struct buf b = {0};
     struct buf subject = {0};
     char id[NUID_LEN + 1];
 
     nuid_next(&c->js->nuid, id);
-    buf_printf(&b, "{\"type\":\"io.nats.jetstream.advisory.v1.%s\",\"id\":\"%s\",\"timestamp\":", type, id);
+    buf_printf(&b,
+               "{\"type\":\"io.nats.jetstream.advisory.v1.%s\",\"id\":\"%s\",\"timestamp\":", type,
+               id);
     jput_time(&b, io_wall(c->js->env->io));
     buf_puts(&b, ",\"stream\":");
     jput_string(&b, str_of(c->stream->config.name));
     buf_puts(&b, ",\"consumer\":");
     jput_string(&b, str_of(c->name));
     buf_printf(&b, ",\"consumer_seq\":%llu,\"stream_seq\":%llu,\"deliveries\":%llu",
-               (unsigned long long) info->consumer_seq,
-               (unsigned long long) info->stream_seq, (unsigned long long) info->delivered);
+               (unsigned long long) info->consumer_seq, (unsigned long long) info->stream_seq,
+               (unsigned long long) info->delivered);
     if (reason.n > 0) {
         buf_puts(&b, ",\"reason\":");
         jput_string(&b, reason);
     }
     buf_putc(&b, '}');
-    buf_printf(&subject, "$JS.EVENT.ADVISORY.CONSUMER.%s.%s.%s", kind, c->stream->config.name, c->name);
+    buf_printf(&subject, "$JS.EVENT.ADVISORY.CONSUMER.%s.%s.%s", kind, c->stream->config.name,
+               c->name);
     js_publish(c->js, buf_str(&subject), STR_NONE, STR_NONE, buf_str(&b));
     buf_free(&subject);
     buf_free(&b);
@@ -218,7 +229,8 @@ void consumer_take_ack(struct consumer *c, const struct msg *m)
     consumer_save_later(c);
 }
 
-/* ---- the sink --------------------------------------------------------------------------------- */
+/* ---- the sink ---------------------------------------------------------------------------------
+ */
 
 static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
 {
@@ -248,4 +260,5 @@ static void bounced(struct sink *sink, uint64_t seq)
     consumer_wake(c);
 }
 
-const struct sink_ops consumer_sink_ops = {.deliver = deliver, .bounced = bounced, .kind = "consumer"};
+const struct sink_ops consumer_sink_ops = {
+    .deliver = deliver, .bounced = bounced, .kind = "consumer"};

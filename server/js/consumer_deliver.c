@@ -1,20 +1,20 @@
 /*
  * consumer_deliver.c - messages from the store to whoever waits for them, in runs.
  *
- * consumer_pump asks the core what it wants, reads it, and hands it to the router, which gathers consecutive messages to one
- * destination. The router keeps views until route_flush; therefore the subjects made here lie in a ring of ROUTE_RUN + 1 slots, and the
- * batch that the bytes come from stays pinned until the run was flushed.
+ * consumer_pump asks the core what it wants, reads it, and hands it to the router, which gathers
+ * consecutive messages to one destination. The router keeps views until route_flush; therefore the
+ * subjects made here lie in a ring of ROUTE_RUN + 1 slots, and the batch that the bytes come from
+ * stays pinned until the run was flushed.
  */
-#include "server/js/js_int.h"
-
-#include <stdio.h>
-#include <string.h>
-
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "lib/wire/ack_subject.h"
 #include "lib/wire/nats_write.h"
+#include "server/js/js_int.h"
+
+#include <stdio.h>
+#include <string.h>
 
 #define SLOT_BYTES 768u
 #define SLOTS (ROUTE_RUN + 1)
@@ -33,7 +33,8 @@ static char *next_slot(struct ring *r, struct router *router)
     return r->slot[r->next++];
 }
 
-/* ---- one message ------------------------------------------------------------------------------ */
+/* ---- one message ------------------------------------------------------------------------------
+ */
 
 static void pin(struct consumer *c, const struct store_msg *m)
 {
@@ -57,8 +58,8 @@ static struct str size_header(struct buf *b, const struct store_msg *m)
     return buf_str(b);
 }
 
-static struct str reply_subject(struct consumer *c, const struct store_msg *m, const struct delivery *d,
-                                char *slot)
+static struct str reply_subject(struct consumer *c, const struct store_msg *m,
+                                const struct delivery *d, char *slot)
 {
     struct ack_info info = {
         .delivered = d->deliveries,
@@ -68,7 +69,8 @@ static struct str reply_subject(struct consumer *c, const struct store_msg *m, c
         .pending = d->pending,
     };
 
-    return str_from(slot, ack_subject_write(slot, str_from(c->ack_prefix, c->ack_prefix_len), &info));
+    return str_from(slot,
+                    ack_subject_write(slot, str_from(c->ack_prefix, c->ack_prefix_len), &info));
 }
 
 static struct route_result route_one(struct consumer *c, struct str to, struct str reply,
@@ -143,7 +145,8 @@ static bool deliver(struct consumer *c, const struct store_msg *m, struct ring *
     return true;
 }
 
-/* ---- the pump --------------------------------------------------------------------------------- */
+/* ---- the pump ---------------------------------------------------------------------------------
+ */
 
 enum step { STEP_DELIVERED, STEP_STOP };
 
@@ -239,10 +242,11 @@ bool consumer_pump(struct consumer *c)
     return left == 0;
 }
 
-/* ---- effects ---------------------------------------------------------------------------------- */
+/* ---- effects ----------------------------------------------------------------------------------
+ */
 
-void consumer_send_status(struct consumer *c, enum consumer_status status, struct str to, const char *detail,
-                          int64_t left, int64_t bytes)
+void consumer_send_status(struct consumer *c, enum consumer_status status, struct str to,
+                          const char *detail, int64_t left, int64_t bytes)
 {
     static const struct {
         unsigned code;
@@ -261,8 +265,8 @@ void consumer_send_status(struct consumer *c, enum consumer_status status, struc
         buf_printf(&text, " %s", detail);
     buf_printf(&h, "NATS/1.0 %u %s\r\n", table[status].code, buf_cstr(&text));
     if (table[status].pending)
-        buf_printf(&h, "Nats-Pending-Messages: %lld\r\nNats-Pending-Bytes: %lld\r\n", (long long) left,
-                   (long long) bytes);
+        buf_printf(&h, "Nats-Pending-Messages: %lld\r\nNats-Pending-Bytes: %lld\r\n",
+                   (long long) left, (long long) bytes);
     buf_puts(&h, "\r\n");
     js_publish(c->js, to, STR_NONE, buf_str(&h), STR_NONE);
     buf_free(&text);
@@ -301,7 +305,9 @@ static void advise_max_deliveries(struct consumer *c, const struct consumer_effe
     char id[NUID_LEN + 1];
 
     nuid_next(&c->js->nuid, id);
-    buf_printf(&b, "{\"type\":\"io.nats.jetstream.advisory.v1.max_deliver\",\"id\":\"%s\",\"timestamp\":", id);
+    buf_printf(
+        &b,
+        "{\"type\":\"io.nats.jetstream.advisory.v1.max_deliver\",\"id\":\"%s\",\"timestamp\":", id);
     jput_time(&b, io_wall(c->js->env->io));
     buf_puts(&b, ",\"stream\":");
     jput_string(&b, str_of(c->stream->config.name));
@@ -319,12 +325,13 @@ void consumer_send_heartbeat(struct consumer *c, struct str to)
 {
     struct buf h = {0};
 
-    buf_printf(&h, "NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: %llu\r\nNats-Last-Stream: %llu\r\n",
-               (unsigned long long) c->core.delivered.consumer,
-               (unsigned long long) c->core.delivered.stream);
+    buf_printf(
+        &h, "NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: %llu\r\nNats-Last-Stream: %llu\r\n",
+        (unsigned long long) c->core.delivered.consumer,
+        (unsigned long long) c->core.delivered.stream);
     if (c->fc_reply[0] != '\0')
-        buf_printf(&h, "Nats-Consumer-Stalled: $JS.FC.%s.%s.%s\r\n", c->stream->config.name, c->name,
-                   c->fc_reply);
+        buf_printf(&h, "Nats-Consumer-Stalled: $JS.FC.%s.%s.%s\r\n", c->stream->config.name,
+                   c->name, c->fc_reply);
     buf_puts(&h, "\r\n");
     js_publish(c->js, to, STR_NONE, buf_str(&h), STR_NONE);
     buf_free(&h);
@@ -349,8 +356,8 @@ static void run_effect(struct consumer *c, const struct consumer_effect *e)
 }
 
 /*
- * What is sent here may come straight back to this consumer (a reply subject can be its own pull subject), which runs effects
- * again: therefore they are taken from the core first.
+ * What is sent here may come straight back to this consumer (a reply subject can be its own pull
+ * subject), which runs effects again: therefore they are taken from the core first.
  */
 void consumer_run_effects(struct consumer *c)
 {

@@ -1,18 +1,17 @@
 /*
  * consumer_pull.c - the queue of waiting pull requests.
  *
- * Turns. With one request everything goes to it. With several, each gets up to `quantum` messages before the next one's
- * turn: the backlog divided by the number of requests, between 1 and 64. So few messages are spread evenly, as
- * users of work queues expect, and a long backlog moves in runs.
+ * Turns. With one request everything goes to it. With several, each gets up to `quantum` messages
+ * before the next one's turn: the backlog divided by the number of requests, between 1 and 64. So
+ * few messages are spread evenly, as users of work queues expect, and a long backlog moves in runs.
  *
- * A request ends by: its batch filled; its max_bytes met; its expiry; no_wait and nothing more to get; its receiver
- * gone; the consumer deleted. Its heartbeat timer restarts with every message.
+ * A request ends by: its batch filled; its max_bytes met; its expiry; no_wait and nothing more to
+ * get; its receiver gone; the consumer deleted. Its heartbeat timer restarts with every message.
  */
+#include "lib/base/mem.h"
 #include "server/js/consumer_core.h"
 
 #include <string.h>
-
-#include "lib/base/mem.h"
 
 #define QUANTUM_MAX 64u
 
@@ -71,8 +70,8 @@ static uint64_t wanted(const struct consumer_core *c)
 {
     uint64_t n = 0;
 
-    LIST_FOREACH (l, &c->pulls)
-        n += (uint64_t) LIST_ENTRY(l, struct pull, link)->left;
+    LIST_FOREACH(l, &c->pulls)
+    n += (uint64_t) LIST_ENTRY(l, struct pull, link)->left;
     return n;
 }
 
@@ -92,8 +91,8 @@ static enum consumer_status refusal(const struct consumer_core *c, const struct 
         return STATUS_EXCEEDED_EXPIRES;
     if (r->max_bytes > 0 && s->max_bytes > r->max_bytes)
         return STATUS_EXCEEDED_BYTES;
-    LIST_FOREACH (l, &c->ready)
-        available++;
+    LIST_FOREACH(l, &c->ready)
+    available++;
     if (s->no_wait && available == 0 && s->expires_ns == 0)
         return STATUS_NO_MESSAGES;
     if (s->no_wait && available > 0 && available < wanted(c))
@@ -103,7 +102,8 @@ static enum consumer_status refusal(const struct consumer_core *c, const struct 
     return STATUS_COUNT;
 }
 
-void consumer_core_pull(struct consumer_core *c, uint64_t now, const struct pull_spec *spec, struct str reply)
+void consumer_core_pull(struct consumer_core *c, uint64_t now, const struct pull_spec *spec,
+                        struct str reply)
 {
     enum consumer_status no;
     struct pull *p;
@@ -188,7 +188,8 @@ void consumer_core_sent(struct consumer_core *c, struct pull *p)
 void consumer_core_end(struct consumer_core *c, uint64_t now)
 {
     c->now = now;
-    LIST_FOREACH_SAFE (l, tmp, &c->pulls) {
+    LIST_FOREACH_SAFE(l, tmp, &c->pulls)
+    {
         struct pull *p = LIST_ENTRY(l, struct pull, link);
         if (p->no_wait && (p->delivered > 0 || !p->expires))
             end_with(p, STATUS_REQUEST_TIMEOUT);
@@ -197,13 +198,14 @@ void consumer_core_end(struct consumer_core *c, uint64_t now)
 
 void consumer_core_end_pulls(struct consumer_core *c, enum consumer_status status)
 {
-    LIST_FOREACH_SAFE (l, tmp, &c->pulls)
-        end_with(LIST_ENTRY(l, struct pull, link), status);
+    LIST_FOREACH_SAFE(l, tmp, &c->pulls)
+    end_with(LIST_ENTRY(l, struct pull, link), status);
 }
 
 void consumer_core_drop_pull(struct consumer_core *c, struct str reply)
 {
-    LIST_FOREACH_SAFE (l, tmp, &c->pulls) {
+    LIST_FOREACH_SAFE(l, tmp, &c->pulls)
+    {
         struct pull *p = LIST_ENTRY(l, struct pull, link);
         if (str_eq(str_from(p->reply, p->reply_len), reply))
             end_pull(p);
@@ -212,6 +214,6 @@ void consumer_core_drop_pull(struct consumer_core *c, struct str reply)
 
 void consumer_pull_deinit(struct consumer_core *c)
 {
-    LIST_FOREACH_SAFE (l, tmp, &c->pulls)
-        end_pull(LIST_ENTRY(l, struct pull, link));
+    LIST_FOREACH_SAFE(l, tmp, &c->pulls)
+    end_pull(LIST_ENTRY(l, struct pull, link));
 }

@@ -2,21 +2,21 @@
  * js_int.h - the inside of JetStream: what its files share. Nothing outside server/js includes it.
  *
  * Objects and owners
- *   js_shared      all workers: the directory of names (under its lock), worker 0 alone writes to it
- *   js             one worker: its streams, its consumers that have something to do, API sinks
- *   stream         one worker: configuration, store_stream, ingest sink, holds of PubAcks, consumers
- *   consumer       its stream's worker: configuration, core, reader, one sink for acks, pulls and flow control
+ *   js_shared      all workers: the directory of names (under its lock), worker 0 alone writes to
+ * it js             one worker: its streams, its consumers that have something to do, API sinks
+ *   stream         one worker: configuration, store_stream, ingest sink, holds of PubAcks,
+ * consumers consumer       its stream's worker: configuration, core, reader, one sink for acks,
+ * pulls and flow control
  *
- * Way of a publish: router -> stream's sink (stream.c ingest) -> checks -> store_append -> PubAck into the open hold ->
- * commit_begun closes the hold -> committed releases it and wakes consumers -> js_step pumps them (consumer_deliver.c).
+ * Way of a publish: router -> stream's sink (stream.c ingest) -> checks -> store_append -> PubAck
+ * into the open hold -> commit_begun closes the hold -> committed releases it and wakes consumers
+ * -> js_step pumps them (consumer_deliver.c).
  *
- * Way of an ack: router -> resolver (js_directory.c) names the consumer's sink -> consumer_ack.c -> core -> state log, written with
- * the next commit; a double ack waits for it.
+ * Way of an ack: router -> resolver (js_directory.c) names the consumer's sink -> consumer_ack.c ->
+ * core -> state log, written with the next commit; a double ack waits for it.
  */
 #ifndef JS_JS_INT_H
 #define JS_JS_INT_H
-
-#include <stdatomic.h>
 
 #include "lib/base/header.h"
 #include "lib/base/hmap.h"
@@ -34,10 +34,13 @@
 #include "server/js/stream_config.h"
 #include "store/store.h"
 
+#include <stdatomic.h>
+
 #define JS_API_LEVEL 5
 /* Kinds of store objects. */
 enum { JS_KIND_CONSUMER = STORE_KIND_USER };
-/* Messages one consumer may deliver before the next one's turn: 64 KiB of 16-byte messages and more. */
+/* Messages one consumer may deliver before the next one's turn: 64 KiB of 16-byte messages and
+ * more. */
 #define CONSUMER_TURN 1024u
 /* Consumer states that nobody waits for are written this often. */
 #define STATE_INTERVAL_NS 50000000u
@@ -57,22 +60,23 @@ struct js {
     struct js_shared *shared;
     struct store *store;
     struct nuid nuid;
-    struct hmap streams;    /* struct stream by name */
+    struct hmap streams;       /* struct stream by name */
     struct list dirty_streams; /* have replies that can leave */
-    struct list ready;      /* consumers to pump */
-    struct list unsaved;    /* consumers with a state log to write */
+    struct list ready;         /* consumers to pump */
+    struct list unsaved;       /* consumers with a state log to write */
     struct wheel_timer save_timer;
     bool save_due;
-    struct sink api;        /* $JS.API requests for this worker */
+    struct sink api;                    /* $JS.API requests for this worker */
     struct interest_sub **api_interest; /* worker 0 */
     size_t napi_interest;
     struct js_stats stats;
-    struct list requests;   /* API requests under way */
-    uint64_t births;        /* streams and consumers made here */
+    struct list requests; /* API requests under way */
+    uint64_t births;      /* streams and consumers made here */
     bool stopping;
 };
 
-/* ---- streams (stream.c, stream_ingest.c) --------------------------------------------------------- */
+/* ---- streams (stream.c, stream_ingest.c)
+ * --------------------------------------------------------- */
 
 struct held {
     struct list link;
@@ -102,19 +106,19 @@ struct stream {
     struct sink direct;
     size_t ninterest;
     struct dedup dedup;
-    char *ack_prefix;        /* {"stream":"S","seq": */
+    char *ack_prefix; /* {"stream":"S","seq": */
     size_t ack_prefix_len;
 
-    struct hold *open_hold;  /* replies since the last commit began */
-    bool open_assigned;      /* ... which carry a sequence that is not durable */
-    struct list held;        /* of commits in flight, oldest first */
+    struct hold *open_hold; /* replies since the last commit began */
+    bool open_assigned;     /* ... which carry a sequence that is not durable */
+    struct list held;       /* of commits in flight, oldest first */
     uint64_t assigned, durable;
     struct list rollups;
-    int64_t last_ts;         /* stream time: max(wall clock, this) */
-    char *last_id;           /* Nats-Msg-Id of the last message, NULL = it had none */
+    int64_t last_ts; /* stream time: max(wall clock, this) */
+    char *last_id;   /* Nats-Msg-Id of the last message, NULL = it had none */
     struct list dirty_link;
 
-    struct list consumers;   /* struct consumer by stream_link */
+    struct list consumers; /* struct consumer by stream_link */
     size_t nconsumers, nfiltered;
     struct store_reader reader; /* for gets and for subjects of committed messages */
     bool failed;
@@ -151,7 +155,8 @@ struct info_options {
 void stream_info(struct stream *s, const struct info_options *o, struct buf *out);
 void stream_state_json(struct stream *s, const struct info_options *o, struct buf *out);
 
-/* ---- consumers (consumer.c, consumer_deliver.c, consumer_ack.c) ----------------------------------- */
+/* ---- consumers (consumer.c, consumer_deliver.c, consumer_ack.c)
+ * ----------------------------------- */
 
 struct consumer {
     struct js *js;
@@ -176,7 +181,7 @@ struct consumer {
 
     uint64_t *last_seqs; /* deliver last per subject: sequences still to go, ascending */
     size_t nlast, last_pos;
-    uint64_t last_resume;      /* where ordinary delivery goes on */
+    uint64_t last_resume; /* where ordinary delivery goes on */
 
     /* push */
     bool interested;
@@ -198,8 +203,8 @@ struct consumer {
 struct consumer *stream_consumer(struct stream *s, struct str name);
 extern const struct sink_ops consumer_sink_ops;
 /* Makes the object in memory; not started. */
-struct consumer *consumer_new(struct stream *s, const struct consumer_config *config, const char *name,
-                              int64_t created);
+struct consumer *consumer_new(struct stream *s, const struct consumer_config *config,
+                              const char *name, int64_t created);
 /* Tells the store how to render the recovered object c->id anew. */
 void consumer_attach(struct consumer *c);
 /* After the core has its state: registers, publishes the name, watches interest. */
@@ -238,27 +243,29 @@ bool consumer_matches(const struct consumer *c, struct str subject);
 /* Does the consumer still need this sequence (interest retention)? */
 bool consumer_needs(const struct consumer *c, uint64_t seq, struct str subject);
 
-/* ---- API (api*.c) ---------------------------------------------------------------------------------- */
+/* ---- API (api*.c)
+ * ---------------------------------------------------------------------------------- */
 
 #define API_TOKENS 4
 
-/* One request on its way; lives until it was answered. It may move between workers (api_go_to): then it is worked on there. */
+/* One request on its way; lives until it was answered. It may move between workers (api_go_to):
+ * then it is worked on there. */
 struct api_request {
     struct env_task task;
-    struct js *js;      /* where it is being worked on */
-    struct list link;   /* js->requests */
+    struct js *js;    /* where it is being worked on */
+    struct list link; /* js->requests */
     char *subject, *reply;
     struct buf body;
     struct buf header;
     const struct api_handler *handler;
     struct str tokens[API_TOKENS]; /* what the handler's wildcards matched: views into subject */
     unsigned ntokens;
-    struct buf out;     /* fields of the answer, each preceded by a comma */
+    struct buf out; /* fields of the answer, each preceded by a comma */
     struct stream_change *change;
-    uint64_t sum[8];    /* scratch of handlers that visit all workers */
-    uint64_t offset;    /* of a list */
+    uint64_t sum[8]; /* scratch of handlers that visit all workers */
+    uint64_t offset; /* of a list */
     struct str_list names;
-    size_t at;          /* scratch */
+    size_t at; /* scratch */
 };
 
 struct api_handler {
@@ -277,8 +284,10 @@ void api_reply(struct api_request *r);
 void api_error(struct api_request *r, const struct js_error *err);
 void api_error_kind(struct api_request *r, enum js_error_kind kind);
 /* Goes on with `run` on another worker (or here, later). */
-void api_go_to(struct api_request *r, uint32_t worker, void (*run)(struct env_task *task, struct env *env));
-/* What a posted request begins with: NULL when JetStream is ending here, and the request was freed. */
+void api_go_to(struct api_request *r, uint32_t worker,
+               void (*run)(struct env_task *task, struct env *env));
+/* What a posted request begins with: NULL when JetStream is ending here, and the request was freed.
+ */
 struct api_request *api_request_of(struct env_task *task, struct env *env);
 /* The configuration that a create or update carries. */
 void api_change_free(struct stream_change *ch);
@@ -287,7 +296,8 @@ struct stream *api_stream(struct api_request *r);
 struct consumer *api_consumer(struct api_request *r, struct stream *s);
 /* True when the body is empty; else answers 10038. */
 bool api_expect_empty(struct api_request *r);
-/* The body as a JSON object into out by the table; empty bodies leave it alone. Answers 10025 and returns false otherwise. */
+/* The body as a JSON object into out by the table; empty bodies leave it alone. Answers 10025 and
+ * returns false otherwise. */
 bool api_read_body(struct api_request *r, const struct json_field *fields, size_t n, void *out);
 /* {"offset":N} of lists. */
 bool api_read_offset(struct api_request *r);
@@ -313,7 +323,8 @@ void api_needs_cluster(struct api_request *r);
 void api_later(struct api_request *r);
 
 /* Sends one message as the server. */
-void js_publish(struct js *js, struct str subject, struct str reply, struct str header, struct str payload);
+void js_publish(struct js *js, struct str subject, struct str reply, struct str header,
+                struct str payload);
 /* The resolver of "$JS." subjects. */
 bool js_resolve(void *ctx, struct account *a, struct str subject, struct route_target *out);
 

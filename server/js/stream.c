@@ -1,17 +1,18 @@
 /*
- * stream.c - a stream's life: made, published to the interest, described, freed; and what retention removes.
+ * stream.c - a stream's life: made, published to the interest, described, freed; and what retention
+ * removes.
  *
- * Durable blob (kept in the store's stream object): created as 8 bytes little-endian, then the configuration as JSON.
+ * Durable blob (kept in the store's stream object): created as 8 bytes little-endian, then the
+ * configuration as JSON.
  */
-#include "server/js/js_int.h"
-
-#include <stdio.h>
-#include <string.h>
-
 #include "lib/base/bytes.h"
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
+#include "server/js/js_int.h"
+
+#include <stdio.h>
+#include <string.h>
 
 /* Deleted sequences listed in a stream info with deleted_details. */
 #define DELETED_MAX 1000000u
@@ -99,19 +100,21 @@ void js_stream_free(struct stream *s)
     mem_free(s);
 }
 
-/* ---- interest --------------------------------------------------------------------------------- */
+/* ---- interest ---------------------------------------------------------------------------------
+ */
 
-static struct interest_sub *listen_on(struct stream *s, struct sink *sink, struct str pattern, struct str queue)
+static struct interest_sub *listen_on(struct stream *s, struct sink *sink, struct str pattern,
+                                      struct str queue)
 {
     struct env *env = s->js->env;
 
     return interest_add(env->account->interest, &(struct interest_spec){
-        .pattern = pattern,
-        .queue = queue,
-        .worker = env->worker,
-        .sink = sink->self,
-        .internal = true,
-    });
+                                                    .pattern = pattern,
+                                                    .queue = queue,
+                                                    .worker = env->worker,
+                                                    .sink = sink->self,
+                                                    .internal = true,
+                                                });
 }
 
 static void publish_direct(struct stream *s)
@@ -159,7 +162,8 @@ void stream_withdraw_interest(struct stream *s)
     s->direct.self = 0;
 }
 
-/* ---- configuration ---------------------------------------------------------------------------- */
+/* ---- configuration ----------------------------------------------------------------------------
+ */
 
 static uint64_t limit_of(int64_t v)
 {
@@ -170,7 +174,8 @@ void stream_limits(const struct stream_config *c, struct store_limits *out)
 {
     bool refuse = c->discard == DISCARD_NEW;
 
-    /* With discard new the stream refuses what would exceed a limit, and the store removes nothing. */
+    /* With discard new the stream refuses what would exceed a limit, and the store removes nothing.
+     */
     *out = (struct store_limits){
         .max_msgs = refuse ? 0 : limit_of(c->max_msgs),
         .max_bytes = refuse ? 0 : limit_of(c->max_bytes),
@@ -199,16 +204,19 @@ bool js_stream_parse(struct str blob, struct stream_config *config, int64_t *cre
     return stream_config_read(str_skip(blob, 8), false, config, &err);
 }
 
-/* ---- visibility and retention ----------------------------------------------------------------- */
+/* ---- visibility and retention -----------------------------------------------------------------
+ */
 
-/* Filtered consumers need the subjects of what was committed: one walk over the fresh (cached) batch for all of them. */
+/* Filtered consumers need the subjects of what was committed: one walk over the fresh (cached)
+ * batch for all of them. */
 static void announce_filtered(struct stream *s, uint64_t first, uint64_t last)
 {
     struct store_msg m;
 
     store_reader_seek(&s->reader, first);
     while (store_reader_next(&s->reader, &m) == STORE_READ_MSG && m.seq <= last)
-        LIST_FOREACH (l, &s->consumers) {
+        LIST_FOREACH(l, &s->consumers)
+        {
             struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
             if (c->nfilters > 0 && m.seq >= c->core.next_seq && consumer_matches(c, m.subject))
                 consumer_note_appended(c, 1);
@@ -221,7 +229,8 @@ void stream_announce(struct stream *s, uint64_t first, uint64_t last)
         return;
     if (s->nfiltered > 0)
         announce_filtered(s, first, last);
-    LIST_FOREACH (l, &s->consumers) {
+    LIST_FOREACH(l, &s->consumers)
+    {
         struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
         uint64_t from = first > c->core.next_seq ? first : c->core.next_seq;
         if (c->nfilters == 0 && from <= last)
@@ -229,9 +238,11 @@ void stream_announce(struct stream *s, uint64_t first, uint64_t last)
     }
 }
 
-static bool needed_by_others(const struct stream *s, const struct consumer *by, uint64_t seq, struct str subject)
+static bool needed_by_others(const struct stream *s, const struct consumer *by, uint64_t seq,
+                             struct str subject)
 {
-    LIST_FOREACH (l, &s->consumers) {
+    LIST_FOREACH(l, &s->consumers)
+    {
         const struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
         if (c != by && consumer_needs(c, seq, subject))
             return true;
@@ -257,7 +268,8 @@ void stream_acked(struct stream *s, struct consumer *by, uint64_t first, uint64_
     }
 }
 
-/* ---- info ------------------------------------------------------------------------------------- */
+/* ---- info -------------------------------------------------------------------------------------
+ */
 
 struct deleted_list {
     struct buf *out;
@@ -317,7 +329,8 @@ void stream_state_json(struct stream *s, const struct info_options *o, struct bu
     if (st.num_subjects > 0)
         buf_printf(out, ",\"num_subjects\":%llu", (unsigned long long) st.num_subjects);
     if (o != NULL && o->subjects_filter != NULL) {
-        struct subject_list l = {.out = out, .skip = o->offset, .left = SUBJECTS_PAGE, .first = true};
+        struct subject_list l = {
+            .out = out, .skip = o->offset, .left = SUBJECTS_PAGE, .first = true};
         buf_puts(out, ",\"subjects\":{");
         store_subjects_each(s->store, str_of(o->subjects_filter), put_subject, &l);
         buf_putc(out, '}');
@@ -331,8 +344,8 @@ void stream_state_json(struct stream *s, const struct info_options *o, struct bu
         buf_putc(out, ']');
     }
     if (st.lost_msgs > 0)
-        buf_printf(out, ",\"lost\":{\"msgs\":%llu,\"bytes\":%llu}", (unsigned long long) st.lost_msgs,
-                   (unsigned long long) st.lost_bytes);
+        buf_printf(out, ",\"lost\":{\"msgs\":%llu,\"bytes\":%llu}",
+                   (unsigned long long) st.lost_msgs, (unsigned long long) st.lost_bytes);
     buf_printf(out, ",\"consumer_count\":%zu}", s->nconsumers);
 }
 

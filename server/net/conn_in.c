@@ -1,28 +1,29 @@
 /*
  * conn_in.c - from received bytes to actions.
  *
- * One receive is one loop over its operations; published messages go to the router as views of the receive buffer, and route_flush
- * before the buffer is given back makes sure that nobody keeps one. An operation that was cut between two receives is a view of
- * memory that lives until the next one is parsed: it is flushed at once. When a receiver of what was published is nearly full, this
+ * One receive is one loop over its operations; published messages go to the router as views of the
+ * receive buffer, and route_flush before the buffer is given back makes sure that nobody keeps one.
+ * An operation that was cut between two receives is a view of memory that lives until the next one
+ * is parsed: it is flushed at once. When a receiver of what was published is nearly full, this
  * connection stops receiving for a few milliseconds (fast producer stall).
  */
+#include "lib/base/buf.h"
+#include "lib/base/header.h"
+#include "lib/base/mem.h"
+#include "lib/base/subject.h"
+#include "lib/wire/nats_write.h"
+#include "server/config/options.h"
 #include "server/net/conn.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "lib/base/header.h"
-#include "lib/base/buf.h"
-#include "lib/base/mem.h"
-#include "lib/base/subject.h"
-#include "lib/wire/nats_write.h"
-#include "server/config/options.h"
-
 /* The peer stalls 2 to 5 ms at a time. */
 #define STALL_NS 3000000u
 #define ERR_TEXT_MAX 512u
 
-/* ---- errors ----------------------------------------------------------------------------------- */
+/* ---- errors -----------------------------------------------------------------------------------
+ */
 
 static enum conn_reason reason_of(enum nats_error e)
 {
@@ -62,7 +63,8 @@ static void err_about(struct conn *c, const char *what, struct str subject)
     buf_free(&b);
 }
 
-/* ---- tracing ---------------------------------------------------------------------------------- */
+/* ---- tracing ----------------------------------------------------------------------------------
+ */
 
 static void trace_in(struct conn *c, const struct nats_op *op)
 {
@@ -75,22 +77,25 @@ static void trace_in(struct conn *c, const struct nats_op *op)
     else if (op->verb == NATS_VERB_PING || op->verb == NATS_VERB_PONG)
         log_print(log, LOG_TRACE, "%s - <<- [%s]", conn_text(c, text), verb);
     else
-        log_print(log, LOG_TRACE, "%s - <<- [%s %.*s]", conn_text(c, text), verb, STR_ARG(op->args));
+        log_print(log, LOG_TRACE, "%s - <<- [%s %.*s]", conn_text(c, text), verb,
+                  STR_ARG(op->args));
     if (op->verb == NATS_VERB_PUB || op->verb == NATS_VERB_HPUB) {
         int most = c->net->env->options->max_traced_msg_len;
         int n = most > 0 && (size_t) most < op->body.n ? most : (int) op->body.n;
-        log_print(log, LOG_TRACE, "%s - <<- MSG_PAYLOAD: [\"%.*s\"]", conn_text(c, text), n, op->body.p);
+        log_print(log, LOG_TRACE, "%s - <<- MSG_PAYLOAD: [\"%.*s\"]", conn_text(c, text), n,
+                  op->body.p);
     }
 }
 
-/* ---- publishing ------------------------------------------------------------------------------- */
+/* ---- publishing -------------------------------------------------------------------------------
+ */
 
 /* Reply subjects that only the server makes (feature map A5). */
 static bool reserved_reply(struct str reply)
 {
     return reply.n > 0 && (reply.p[0] == '$' || reply.p[0] == '_') &&
-        (str_starts(reply, STR("$JS.ACK.")) || str_starts(reply, STR("_R_.")) ||
-         str_starts(reply, STR("_GR_.")));
+           (str_starts(reply, STR("$JS.ACK.")) || str_starts(reply, STR("_R_.")) ||
+            str_starts(reply, STR("_GR_.")));
 }
 
 void conn_no_responders(struct conn *c, struct str subject, struct str reply)
@@ -161,7 +166,8 @@ static void publish(struct conn *c, const struct nats_op *op)
     }
 }
 
-/* ---- other operations ------------------------------------------------------------------------- */
+/* ---- other operations -------------------------------------------------------------------------
+ */
 
 static void subscribe(struct conn *c, const struct nats_op *op)
 {
@@ -172,7 +178,8 @@ static void subscribe(struct conn *c, const struct nats_op *op)
         conn_put_err(c, STR("Invalid Subject"));
         return;
     }
-    if (o->max_subscription_tokens > 0 && subject_count_tokens(op->subject) > o->max_subscription_tokens) {
+    if (o->max_subscription_tokens > 0 &&
+        subject_count_tokens(op->subject) > o->max_subscription_tokens) {
         struct buf b = {0};
         buf_printf(&b, "Permissions Violation for Subscription to \"%.*s\", too many tokens",
                    STR_ARG(op->subject));
@@ -263,7 +270,8 @@ static void act(struct conn *c, const struct nats_op *op)
     }
 }
 
-/* ---- receiving -------------------------------------------------------------------------------- */
+/* ---- receiving --------------------------------------------------------------------------------
+ */
 
 static bool collect(struct conn *c, const struct nats_op *op)
 {
@@ -317,7 +325,8 @@ void conn_received(struct io_op *op)
         return;
     if (op->res <= 0) {
         conn_close(c, op->res == 0 || op->res == -ECONNRESET || op->res == -ECANCELED
-                       ? REASON_CLIENT_CLOSED : REASON_READ_ERROR);
+                          ? REASON_CLIENT_CLOSED
+                          : REASON_READ_ERROR);
         return;
     }
     c->last_in = io_now(net->env->io);
