@@ -215,12 +215,13 @@ TEST(a_queue_member_gets_each_message_once)
         raw_send(&member[k], "PING\r\n");
         for (;;) {
             char *line = raw_line(&member[k]);
-            int at;
+            long at;
             if (strcmp(line, "PONG") == 0) {
                 free(line);
                 break;
             }
-            ck_assert_int_eq(sscanf(line, "MSG q.%d 1 0", &at), 1);
+            ck_assert_int_eq(strncmp(line, "MSG q.", 6), 0);
+            at = strtol(line + 6, NULL, 10);
             ck_assert(at >= 0 && at < MSGS && !seen[at]);
             seen[at] = true;
             mine++;
