@@ -302,7 +302,7 @@ static bool take_counted(struct str *in, struct str *out)
     return true;
 }
 
-void consumer_render(const struct consumer *c, struct buf *out)
+void consumer_render(struct consumer *c, struct buf *out)
 {
     struct buf config = {0};
     uint8_t created[8];
@@ -313,7 +313,7 @@ void consumer_render(const struct consumer *c, struct buf *out)
     consumer_config_write(&config, &c->config);
     put_counted(out, config.p, config.n);
     buf_free(&config);
-    consumer_state_encode(&c->core, out);
+    consumer_state_checkpoint(&c->core, out);
 }
 
 bool consumer_parse(struct str blob, struct consumer_config *config, char **name, int64_t *created,

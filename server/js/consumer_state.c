@@ -74,6 +74,14 @@ void consumer_state_encode(const struct consumer_core *c, struct buf *out)
     }
 }
 
+void consumer_state_checkpoint(struct consumer_core *c, struct buf *out)
+{
+    consumer_state_encode(c, out);
+    c->run_op = OP_NONE;
+    buf_clear(&c->log);
+    c->log_prev = 0;
+}
+
 static void restore_pending(struct consumer_core *c, uint64_t sseq, uint64_t dseq,
                             uint64_t deliveries)
 {

@@ -32,6 +32,9 @@ enum consumer_op {
 
 /* Appends the full record of the state as it is now. */
 void consumer_state_encode(const struct consumer_core *c, struct buf *out);
+/* The same, and forgets the operations that have not been taken yet: the record contains them, and
+ * replaying them on top of it would be damage. What a store asks for between two logs. */
+void consumer_state_checkpoint(struct consumer_core *c, struct buf *out);
 /* Appends the operations since the last call to out and forgets them; nothing when there were none.
  */
 void consumer_state_take_log(struct consumer_core *c, struct buf *out);

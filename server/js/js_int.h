@@ -233,7 +233,8 @@ void consumer_take_flow_reply(struct consumer *c, struct str subject);
 void consumer_send_status(struct consumer *c, enum consumer_status status, struct str to,
                           const char *detail, int64_t left, int64_t bytes);
 void consumer_info(struct consumer *c, struct buf *out); /* fields without braces */
-void consumer_render(const struct consumer *c, struct buf *out);
+/* A full record; what the state log still held is in it. */
+void consumer_render(struct consumer *c, struct buf *out);
 bool consumer_parse(struct str blob, struct consumer_config *config, char **name, int64_t *created,
                     struct str *state);
 void consumer_note_removed(struct consumer *c, uint64_t first, uint64_t last);

@@ -496,6 +496,36 @@ TEST(damaged_state_is_refused)
     buf_free(&log);
 }
 
+/* A full record made between two logs contains what the first of them has not said yet. */
+TEST(a_record_between_two_logs_replays)
+{
+    struct bench b;
+    struct consumer_core again;
+    struct buf full = {0}, log = {0};
+
+    setup(&b, &explicit_rules);
+    pull(&b, "in", 100, false);
+    give(&b, 1, NULL);
+    give(&b, 2, NULL);
+    ck_assert(consumer_core_ack(&b.core, b.now, 1));
+    consumer_state_checkpoint(&b.core, &full);
+    give(&b, 3, NULL);
+    consumer_state_take_log(&b.core, &log);
+
+    consumer_core_init(&again, &explicit_rules, b.wheel, wake);
+    consumer_core_start(&again, 1);
+    ck_assert(consumer_state_decode(&again, buf_str(&full)));
+    ck_assert(consumer_state_apply(&again, buf_str(&log)));
+    ck_assert_uint_eq(again.delivered.stream, 3);
+    ck_assert_uint_eq(again.delivered.consumer, 3);
+    ck_assert_uint_eq(again.floor.stream, 1);
+    ck_assert_uint_eq(again.pending.count, 2);
+    consumer_core_deinit(&again);
+    teardown(&b);
+    buf_free(&full);
+    buf_free(&log);
+}
+
 static const struct runner_case cases[] = {
     RUN(delivers_acks_and_moves_the_floor),
     RUN(redelivers_after_ack_wait_and_stops_at_max_deliver),
@@ -507,6 +537,7 @@ static const struct runner_case cases[] = {
     RUN(few_messages_are_spread_over_the_pulls),
     RUN(undeliverable_takes_the_attempt_back),
     RUN_LOOP(random_histories_match_the_twin_and_their_replay, 0, 60),
+    RUN(a_record_between_two_logs_replays),
     RUN(damaged_state_is_refused),
 };
 
