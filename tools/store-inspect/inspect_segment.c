@@ -39,10 +39,45 @@ static bool identity_of_path(const char *path, uint8_t stream[16], uint64_t *num
     return store_uuid_parse(name - 32, 32, stream);
 }
 
+/* Without a header of its own a file is damaged, or was never used: then no batch verifies either.
+ */
+static bool never_used(const struct seg *s)
+{
+    struct scan_options options = {.salt = s->salt, .file_bytes = s->bytes->n, .sealed = true};
+    struct scan scan;
+    struct scan_event e;
+    enum scan_verdict v;
+
+    scan_init(&scan, &options);
+    while ((v = scan_next(&scan, &e)) != SCAN_DONE && scan.batches == 0)
+        if (v == SCAN_NEED)
+            scan_feed(&scan, e.offset, s->bytes->p + e.offset, s->bytes->n - e.offset);
+    bool used = scan.batches != 0;
+    scan_deinit(&scan);
+    return !used;
+}
+
+/* False: there is nothing to be looked at. */
+static bool without_header(struct seg *s, bool named, const uint8_t stream[16], uint64_t number,
+                           const char *why)
+{
+    uint8_t store[16];
+    bool known = named && inspect_find_uuid(s->in, s->path, 2, store);
+
+    if (known)
+        s->salt = store_salt_segment(store, stream, number, 0);
+    if (known && never_used(s)) {
+        inspect_say(s->in, "%s: not used yet (%s)\n", s->path, why);
+        return false;
+    }
+    inspect_damage(s->in, s->path, 0, "%s", why);
+    return known;
+}
+
 static bool open_header(struct seg *s)
 {
     char why[160] = "cut off", uuid[33];
-    uint8_t stream[16], store[16];
+    uint8_t stream[16];
     uint64_t number;
     enum err err = s->bytes->n < SEGMENT_HEADER
                        ? ERR_CORRUPT
@@ -52,13 +87,9 @@ static bool open_header(struct seg *s)
     s->header_ok = err == ERR_OK && (!named || (memcmp(stream, s->header.stream, 16) == 0 &&
                                                 number == s->header.number));
     s->salt = s->header.salt;
-    if (!s->header_ok) {
-        inspect_damage(s->in, s->path, 0, "%s", err == ERR_OK ? "header of another segment" : why);
-        if (!named || !inspect_find_uuid(s->in, s->path, 2, store))
-            return false;
-        s->salt = store_salt_segment(store, stream, number, 0);
-        return true;
-    }
+    if (!s->header_ok)
+        return without_header(s, named, stream, number,
+                              err == ERR_OK ? "header of another segment" : why);
     store_uuid_text(s->header.stream, uuid);
     inspect_say(s->in,
                 "%s: segment %" PRIu64 " of stream '%s' %s, base sequence %" PRIu64

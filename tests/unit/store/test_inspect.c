@@ -115,6 +115,27 @@ TEST(unfinished_commits_are_not_damage)
     end_world(&w, f);
 }
 
+TEST(prepared_segment_is_not_damage)
+{
+    struct world w;
+    struct fixture f[3], next;
+
+    put_world(&w, f);
+    world_segment(&w, &next, 5, 4, 35);
+    memset(next.file.p, 0, SEGMENT_HEADER);
+    world_put_segment(&w, &next, 9000);
+    export_world(&w);
+    struct run r = inspect("verify data");
+    ck_assert_msg(r.status == 0, "%s", r.out.p);
+    buf_free(&r.out);
+    r = inspect("print data");
+    ck_assert_ptr_nonnull(strstr(r.out.p, "0000000004.seg: not used yet"));
+    buf_free(&r.out);
+    remove_export();
+    fixture_free(&next);
+    end_world(&w, f);
+}
+
 TEST(data_in_the_log_counts)
 {
     struct world w;
@@ -247,6 +268,7 @@ TEST(usage)
 static const struct runner_case cases[] = {
     RUN_LOOP(clean_store, 0, 2),
     RUN(unfinished_commits_are_not_damage),
+    RUN(prepared_segment_is_not_damage),
     RUN(data_in_the_log_counts),
     RUN_LOOP(damage_is_found_and_named, 0, 4),
     RUN(missing_segment_is_found),
