@@ -274,6 +274,15 @@ static unsigned place_stream(void *ctx, store_object_id stream, struct str name)
     return (unsigned) (stream % worker_group_count(s->workers));
 }
 
+static uint64_t clock_now(void *ctx)
+{
+    struct server *s = ctx;
+    struct io *io = worker_group_get(s->workers, 0)->env.io;
+
+    io_clock_update(io);
+    return io_now(io);
+}
+
 static bool open_store_dir(struct server *s)
 {
     struct buf path = {0};
@@ -293,6 +302,7 @@ static bool open_store_dir(struct server *s)
             .workers = worker_group_count(s->workers),
             .pool_bytes = s->options->pool_bytes,
             .place = place_stream,
+            .clock = clock_now,
             .ctx = s,
         },
         &s->store_dir, why);

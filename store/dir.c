@@ -369,6 +369,11 @@ static void draw_seeds(struct store_dir *dir)
         dir->seeds[i] = prng_u64(&dir->prng);
 }
 
+static uint64_t now(const struct store_dir *dir)
+{
+    return dir->options.clock != NULL ? dir->options.clock(dir->options.ctx) : 0;
+}
+
 static enum err open_all(struct store_dir *dir, char why[256])
 {
     if (dir->options.log_file_bytes < LOG_HEADER + 4 * LOG_PAGE)
@@ -383,8 +388,10 @@ static enum err open_all(struct store_dir *dir, char why[256])
         err = make_subdirs(dir, why);
     if (err == ERR_OK)
         err = read_meta(dir, why);
+    uint64_t begun = now(dir);
     if (err == ERR_OK)
         err = store_recover(dir, why);
+    dir->recovery.ns = now(dir) - begun;
     if (err == ERR_OK)
         draw_seeds(dir);
     return err;

@@ -69,7 +69,7 @@ enum log_type {
     LOG_DATA = 4,   /* whole batches of a segment: id of the stream, segment, offset, bytes */
     LOG_START = 5,  /* in worker 0's first file, last of all: this generation is complete; bytes:
                        struct log_start */
-    LOG_CLOSE = 6,  /* nothing follows in this worker's log, and all segments are synced: a clean
+    LOG_CLOSE = 6,  /* all segments are synced, no data follows in this worker's log: a clean
                        close */
 };
 

@@ -65,7 +65,8 @@ struct store_dir_options {
                                                       stream */
     /* Which worker gets a recovered stream (and the objects below it). */
     unsigned (*place)(void *ctx, store_object_id stream, struct str name);
-    void *ctx;
+    uint64_t (*clock)(void *ctx); /* monotonic ns, to time recovery; NULL = it is not timed */
+    void *ctx;                    /* of place and clock */
     uint64_t seed; /* salts and UUIDs come from here in simulation; 0 = from the system */
 };
 
