@@ -176,6 +176,7 @@ void recovery_deinit(struct recovery *r)
     mem_free(r->list);
     mem_free(r->files);
     mem_free(r->data);
+    mem_free(r->cache);
 }
 
 enum err store_recover(struct store_dir *dir, char why[256])

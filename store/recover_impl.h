@@ -77,6 +77,9 @@ struct recovery {
 
     struct rec_log_file *files; /* by generation, worker, number */
     size_t nfiles, files_cap;
+    const struct rec_log_file *cached; /* whose bytes are in cache; NULL = nobody's */
+    uint8_t *cache;
+    uint64_t cache_cap;
     uint64_t newest;     /* generation in any name */
     uint64_t generation; /* the one that counts; 0 = none */
     bool clean;

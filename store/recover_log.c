@@ -58,26 +58,37 @@ static enum err list_files(struct recovery *r)
     return ERR_OK;
 }
 
-/* The whole file; *bytes is the caller's to free. */
+/* The whole file; the bytes stay until another file is read. A start looks at the same one up to
+ * three times, and reading 64 MiB into fresh memory takes 60 ms. */
 static enum err read_file(struct recovery *r, struct rec_log_file *f, uint8_t **bytes)
 {
     char path[STORE_PATH];
 
+    if (r->cached == f) {
+        *bytes = r->cache;
+        return ERR_OK;
+    }
     rec_log_path(r, f, path);
     fs_fd fd = fs_open(r->fs, path, IO_FILE_READ);
     if (fd < 0)
         return rec_fail(r, err_from_errno(fd), "%s: %s", path, err_text(err_from_errno(fd)));
     int64_t n = fs_size(r->fs, fd);
-    *bytes = n >= 0 ? mem_try_alloc((size_t) n + 1) : NULL;
-    int64_t got = n >= 0 && *bytes != NULL ? fs_read(r->fs, fd, *bytes, (size_t) n, 0) : n;
-    fs_close(r->fs, fd);
-    if (got >= 0 && *bytes == NULL)
-        return rec_fail(r, ERR_NO_MEMORY, "%s: no memory to read it", path);
-    if (got < 0) {
-        mem_free(*bytes);
-        return rec_fail(r, ERR_IO, "%s: %s", path, err_text(err_from_errno((int) got)));
+    r->cached = NULL;
+    if (n >= 0 && (uint64_t) n + 1 > r->cache_cap) {
+        mem_free(r->cache);
+        r->cache = mem_try_alloc((size_t) n + 1);
+        r->cache_cap = r->cache != NULL ? (uint64_t) n + 1 : 0;
     }
-    f->bytes = (uint64_t) got;
+    if (n >= 0 && r->cache != NULL)
+        n = fs_read(r->fs, fd, r->cache, (size_t) n, 0);
+    fs_close(r->fs, fd);
+    if (n >= 0 && r->cache == NULL)
+        return rec_fail(r, ERR_NO_MEMORY, "%s: no memory to read it", path);
+    if (n < 0)
+        return rec_fail(r, ERR_IO, "%s: %s", path, err_text(err_from_errno((int) n)));
+    f->bytes = (uint64_t) n;
+    *bytes = r->cache;
+    r->cached = f;
     return ERR_OK;
 }
 
@@ -99,7 +110,6 @@ static enum err examine(struct recovery *r, struct rec_log_file *f)
     enum err header = f->bytes < LOG_HEADER ? ERR_CORRUPT : log_header_decode(bytes, &h, why);
     if (header == ERR_VERSION) {
         rec_log_path(r, f, path);
-        mem_free(bytes);
         return rec_fail(r, ERR_VERSION, "%s: %s", path, why);
     }
     f->durable = log_scan_durable(bytes, f->bytes, salt_of(r, f), &f->first_seen);
@@ -113,7 +123,6 @@ static enum err examine(struct recovery *r, struct rec_log_file *f)
         LOG_WRN(r->log, "%s: offset 0: header damaged, its frames are read all the same", path);
         f->damaged = true;
     }
-    mem_free(bytes);
     return ERR_OK;
 }
 
@@ -135,7 +144,6 @@ static enum err has_start(struct recovery *r, struct rec_log_file *f, bool *foun
     while ((v = log_scan_next(&s, &e)) != LOG_SCAN_DONE)
         while (v == LOG_SCAN_FRAME && (got = log_frame_next(&e.frame, &record)) != 0)
             *found |= got > 0 && record.type == LOG_START;
-    mem_free(bytes);
     return ERR_OK;
 }
 
@@ -407,7 +415,6 @@ static enum err read_log_file(struct reading *in, uint64_t known_durable, uint64
     }
     *next = s.next_commit;
     *stop = s.torn;
-    mem_free(bytes);
     return ERR_OK;
 }
 
