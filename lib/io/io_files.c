@@ -145,6 +145,18 @@ int files_borrow(struct io_files *files, struct io_file *file, bool writing)
     return rc;
 }
 
+const char *files_clean_path(struct io_files *files, struct io_file *file)
+{
+    struct host_file *f = CONTAINER_OF(file, struct host_file, file);
+    const char *path = f->path;
+
+    pthread_mutex_lock(&files->lock);
+    if (f->busy || f->dirty || f->failed != 0 || (f->flags & IO_FILE_CREATE) != 0)
+        path = NULL;
+    pthread_mutex_unlock(&files->lock);
+    return path;
+}
+
 void files_return(struct io_files *files, struct io_file *file, bool synced)
 {
     struct host_file *f = CONTAINER_OF(file, struct host_file, file);

@@ -217,6 +217,15 @@ static int64_t run_write(struct io_host *h, const struct io_op *op)
 {
     bool sync = op->kind != IO_WRITE;
     int64_t res = 0;
+
+    if (op->kind == IO_COMMIT) {
+        size_t bytes = direct_bytes(h->direct, op->ptr, op->iovcnt, op->off);
+        const char *path = bytes != 0 ? files_clean_path(h->files, op->file) : NULL;
+        if (path != NULL)
+            res = direct_commit(h->direct, path, op->ptr, op->iovcnt, bytes, op->off);
+        if (res != 0)
+            return res;
+    }
     int fd = files_borrow(h->files, op->file, true);
 
     if (fd < 0)
@@ -372,9 +381,11 @@ int host_open(struct io_host *h, const struct host_ops *ops, const struct io_con
     if (h->wake_fd < 0)
         return -errno;
     h->files = files_open(config->files_open_max);
+    h->direct = direct_open();
     rc = pool_open(&pool, &h->pool);
     if (rc < 0) {
         files_close(h->files);
+        direct_close(h->direct);
         close(h->wake_fd);
     }
     return rc;
@@ -390,5 +401,6 @@ void host_free(struct io_host *h)
 {
     pool_free(h->pool);
     files_close(h->files);
+    direct_close(h->direct);
     close(h->wake_fd);
 }

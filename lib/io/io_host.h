@@ -6,6 +6,7 @@
 #define IO_IO_HOST_H
 
 #include "lib/io/io_backend.h"
+#include "lib/io/io_direct.h"
 #include "lib/io/io_files.h"
 #include "lib/io/io_net.h"
 #include "lib/io/io_pool.h"
@@ -44,6 +45,7 @@ struct io_host {
     const struct host_ops *host_ops;
     struct io_pool *pool;
     struct io_files *files;
+    struct io_direct *direct;
     struct io_spin spin;
     int wake_fd; /* an eventfd, never read: the backends wait for edges */
     /* Other threads write woken and read asleep; see io_host.c. */

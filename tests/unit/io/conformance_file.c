@@ -126,6 +126,43 @@ TEST(commits_1024_vectors)
 }
 
 /* Completions come in any order, none inside a submit, each once. */
+/* Whole pages, in vectors without any alignment, into a file that has been synced or has not: a
+ * backend may take another way for these. */
+TEST(commits_of_many_pages)
+{
+    enum { PAGE = 4096, PAGES = 80, COUNT = 7 };
+    struct io *io = open_io();
+    struct io_file *file = io_file_open(io, path_of("f"), IO_FILE_CREATE);
+    uint8_t *out = malloc(PAGES * PAGE + 3), *in = malloc(PAGES * PAGE);
+    struct iovec iov[COUNT];
+    struct probe p;
+
+    for (unsigned round = 0; round < 6; round++) {
+        uint64_t at = round * 64 * PAGE; /* they overlap */
+        size_t done = 0;
+        pattern_fill(out + 3, PAGES * PAGE, round, 0);
+        for (unsigned k = 0; k < COUNT; k++) {
+            size_t n = k + 1 < COUNT ? 1234 * (k + 1) + round : PAGES * PAGE - done;
+            iov[k] = (struct iovec){out + 3 + done, n};
+            done += n;
+        }
+        probe_init(&p, io);
+        if (round % 3 == 2) { /* written and not synced */
+            io_write(io, &p.op, file, iov, 1, at + 5);
+            ck_assert_int_eq(probe_wait(&p), (int64_t) iov[0].iov_len);
+            probe_init(&p, io);
+        }
+        io_commit(io, &p.op, file, iov, COUNT, at);
+        ck_assert_int_eq(probe_wait(&p), PAGES * PAGE);
+        ck_assert_int_eq(read_at(io, file, in, PAGES * PAGE, at), PAGES * PAGE);
+        ck_assert_mem_eq(in, out + 3, PAGES * PAGE);
+    }
+    io_file_close(io, file);
+    conformance_close(io);
+    free(in);
+    free(out);
+}
+
 TEST(several_commits_in_flight)
 {
     enum { COUNT = 32, SIZE = 5000 };
@@ -580,6 +617,7 @@ static const struct runner_case cases[] = {
     RUN(reads_end_at_the_end),
     RUN(holes_read_as_zeros),
     RUN(commits_1024_vectors),
+    RUN(commits_of_many_pages),
     RUN(several_commits_in_flight),
     RUN(write_then_sync),
     RUN(create_refuses_what_exists),
