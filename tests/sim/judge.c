@@ -248,6 +248,7 @@ static void attach_stream(struct world *w, struct model_stream *s)
                    "%llu to %llu",
                    s->key, ULL(version), ULL(s->config.acked), ULL(s->config.lineage),
                    ULL(s->config.submitted));
+    sim_trace(w->sim, "stream %u is version %llu", s->key, ULL(version));
     model_value_adopt(&s->config, version);
 }
 
@@ -337,12 +338,19 @@ static void recover_absent(struct world *w, const struct model_stream *s, struct
     m->flags = MSG_COMMITTED | MSG_LIMIT | MSG_TOLD;
 }
 
+static void trace_tail(struct world *w, const struct model_stream *s, const bool *present);
+
 static void recover_messages(struct world *w, struct model_stream *s)
 {
     bool *present = sim_alloc(s->n + 1);
     bool *allowed = sim_alloc(s->n + 1);
+    bool *could = sim_alloc(s->n + 1);
     scan(w, s, present);
-    model_limits_allow(s, &s->limits[s->config.current], sim_wall(w->sim), present, allowed);
+    trace_tail(w, s, present);
+    /* What a limit took may have been taken because of a message that went the same way. */
+    for (uint64_t i = 0; i < s->n; i++)
+        could[i] = (s->msgs[i].flags & (MSG_SKIP | MSG_REMOVED)) == 0;
+    model_limits_allow(s, &s->limits[s->config.current], sim_wall(w->sim), could, allowed);
     const char *limit = model_limits_exceeded(s, &s->limits[s->config.current], present);
     if (limit != NULL)
         world_fail(w, "stream %u recovered with more %s than its limit", s->key, limit);
@@ -355,6 +363,18 @@ static void recover_messages(struct world *w, struct model_stream *s)
     s->floor = s->committed;
     free(present);
     free(allowed);
+    free(could);
+}
+
+/* For the trace: what became of the last messages. */
+static void trace_tail(struct world *w, const struct model_stream *s, const bool *present)
+{
+    for (uint64_t i = s->n > 20 ? s->n - 20 : 0; i < s->n; i++) {
+        const struct model_msg *m = &s->msgs[i];
+        sim_trace(w->sim, "stream %u: %llu is %s, flags %x, %llu bytes, subject %u", s->key,
+                  ULL(s->first + i), present[i] ? "there" : "absent", m->flags,
+                  ULL((m->flags & MSG_SKIP) != 0 ? 0 : model_msg_bytes(s, m)), m->subject);
+    }
 }
 
 void judge_recovered(struct world *w)

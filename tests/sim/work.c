@@ -152,7 +152,7 @@ static bool append_one(struct world *w, struct model_stream *s)
                        (unsigned long long) seq, (unsigned long long) model_last(s));
         return true;
     }
-    if (e == ERR_LIMIT || (e == ERR_NO_SPACE && w->model->full) || (e == ERR_FAILED && s->failed) ||
+    if (e == ERR_LIMIT || (e == ERR_NO_SPACE && world_full(w)) || (e == ERR_FAILED && s->failed) ||
         w->model->faults)
         return false;
     world_fail(w, "stream %u: append: %s", s->key, err_text(e));
@@ -175,7 +175,7 @@ static void do_skip(struct world *w, struct model_stream *s)
     sim_trace(w->sim, "work skip %llu of stream %u: %s", (unsigned long long) n, s->key,
               err_text(e));
     if (e != ERR_OK) {
-        if (e != ERR_LIMIT && !w->model->full && !s->failed && !w->model->faults)
+        if (e != ERR_LIMIT && !world_full(w) && !s->failed && !w->model->faults)
             world_fail(w, "stream %u: skip: %s", s->key, err_text(e));
         return;
     }
@@ -314,8 +314,15 @@ static const struct store_limits *next_config(struct world *w, struct model_stre
 {
     uint64_t version = model_value_next(&s->config);
     s->limits = sim_grow(s->limits, (version + 1) * sizeof(*s->limits));
-    s->limits[version] = draw_limits(w);
-    return &s->limits[version];
+    struct store_limits *l = &s->limits[version];
+    *l = draw_limits(w);
+    sim_trace(
+        w->sim,
+        "stream %u version %llu: at most %llu messages, %llu bytes, %llu per subject, %lld ns",
+        s->key, (unsigned long long) version, (unsigned long long) l->max_msgs,
+        (unsigned long long) l->max_bytes, (unsigned long long) l->max_msgs_per_subject,
+        (long long) l->max_age_ns);
+    return l;
 }
 
 static enum store_level draw_level(struct world *w)
@@ -355,7 +362,7 @@ static void do_stream_create(struct world *w)
     if (e == ERR_OK) {
         s->id = store_stream_id(s->handle);
     } else {
-        if (!w->model->full && !w->model->faults)
+        if (!world_full(w) && !w->model->faults)
             world_fail(w, "stream %u can not be created: %s", s->key, err_text(e));
         ask_free(a);
         world_stream_dead(w, s);
@@ -488,6 +495,7 @@ static void do_full(struct world *w)
 {
     struct sim_disk *d = sim_disk(w->sim);
     w->model->full = !w->model->full;
+    w->full_until = sim_now(w->sim) + WORLD_FULL_NS;
     uint64_t used = w->swarm->disk_bytes - sim_disk_free_bytes(d);
     sim_trace(w->sim, "work disk %s", w->model->full ? "full" : "has space");
     if (w->model->full)

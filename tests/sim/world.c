@@ -56,6 +56,11 @@ void world_touch(struct world *w, unsigned worker)
     sim_want(w->workers[worker].io);
 }
 
+bool world_full(const struct world *w)
+{
+    return w->model->full || sim_now(w->sim) < w->full_until;
+}
+
 /* ---- opening ----------------------------------------------------------------------------------
  */
 

@@ -39,10 +39,11 @@ struct world {
     struct list asks;    /* struct ask: requests not answered */
     struct list readers; /* struct world_reader */
     unsigned nreaders;
-    unsigned stillborn; /* streams whose creation was refused and that wait to be deleted */
-    bool recovering;    /* between opening and the end of judge_recovered */
-    bool clean;         /* the store was closed before this opening */
-    uint64_t cuts;      /* power cuts tried so far */
+    unsigned stillborn;  /* streams whose creation was refused and that wait to be deleted */
+    bool recovering;     /* between opening and the end of judge_recovered */
+    bool clean;          /* the store was closed before this opening */
+    uint64_t full_until; /* when the store must have noticed that there is space again */
+    uint64_t cuts;       /* power cuts tried so far */
 };
 
 enum ask_kind {
@@ -94,6 +95,9 @@ void world_close(struct world *w);
 /* Power is gone: forgets what was open. The sim's loops have vanished already. */
 void world_vanish(struct world *w);
 
+/* May the store refuse for lack of space? */
+#define WORLD_FULL_NS 2500000000u
+bool world_full(const struct world *w);
 /* One iteration of one loop; false when nothing happens within the time. */
 bool world_step(struct world *w, uint64_t max_wait_ns);
 /* Until nothing happens any more. */

@@ -111,7 +111,7 @@ static void refused(struct ask *a, enum err err)
     struct world *w = a->world;
     bool gone = (a->stream != NULL && (a->stream->life >= LIFE_DYING || a->stream->failed)) ||
                 (a->object != NULL && a->object->life >= LIFE_DYING);
-    bool full = w->model->full && err == ERR_NO_SPACE;
+    bool full = world_full(w) && err == ERR_NO_SPACE;
     if (!w->model->faults && !gone && !full)
         world_fail(w, "request of kind %d failed: %s", (int) a->kind, err_text(err));
     if (a->kind == ASK_REMOVE || a->kind == ASK_PURGE)
@@ -194,7 +194,7 @@ static void by_limit(struct world *w, struct model_stream *s, uint64_t first, ui
     }
     for (uint64_t seq = first; seq <= last; seq++) {
         uint64_t i = seq - s->first;
-        if (live[i] && !allowed[i])
+        if (model_live(&s->msgs[i]) && !allowed[i])
             world_fail(w, "stream %u: a limit took message %llu without need", s->key,
                        (unsigned long long) seq);
     }
@@ -261,7 +261,7 @@ static void on_failed(void *ctx, enum err err, const char *why)
     struct model_stream *s = ctx;
     struct world *w = world_of(s);
     sim_trace(w->sim, "stream %u failed: %s, %s", s->key, err_text(err), why);
-    if (!w->model->faults && !(w->model->full && s->life == LIFE_ASKED))
+    if (!w->model->faults && !(world_full(w) && s->life == LIFE_ASKED))
         world_fail(w, "stream %u failed: %s, %s", s->key, err_text(err), why);
     s->failed = true;
 }
