@@ -83,7 +83,7 @@ int io_open(const struct io_config *config, struct io **out)
         return rc;
     }
     snprintf((*out)->reason, sizeof((*out)->reason), "%s", why);
-    LOG_INF(config->log, "I/O backend: %s (%s)", io_backend_name(*out), why);
+    LOG_DBG(config->log, "I/O loop: %s (%s)", io_backend_name(*out), why);
     return 0;
 }
 

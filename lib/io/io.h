@@ -95,9 +95,9 @@ struct io_config {
 void io_config_init(struct io_config *config);
 
 /* Opens a loop, on any thread; the thread of the first io_poll is the loop's from then on. AUTO
- * takes io_uring when the kernel gives it and else libevent, and logs which and why
- * ("io_uring_setup: Operation not permitted"); URING fails with a negative errno where it is not to
- * be had. */
+ * takes io_uring when the kernel gives it and else libevent; io_backend_reason says why
+ * ("io_uring_setup: Operation not permitted"), for the start-up text. URING fails with a negative
+ * errno where it is not to be had, and logs that. */
 int io_open(const struct io_config *config, struct io **out);
 /* Nothing may be in flight and all sockets and files closed. */
 void io_close(struct io *io);

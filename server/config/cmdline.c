@@ -353,6 +353,7 @@ struct cmdline_result cmdline_parse(int argc, char **argv, const char *nats_vers
         use_config(&p);
     if (p.end == GO_ON)
         second_pass(&p);
+    options_finish(options);
     return (struct cmdline_result){
         .run = p.end == GO_ON,
         .exit_code = p.end == FAILED ? EXIT_FAILURE : EXIT_SUCCESS,

@@ -13,19 +13,7 @@ void options_init(struct options *o)
 {
     memset(o, 0, sizeof(*o));
     o->host = mem_strdup("0.0.0.0");
-    o->port = 4222;
     o->logtime = true;
-    o->max_control_line = 4096;
-    o->max_payload = MIB;
-    o->max_pending = 64u * MIB;
-    o->max_connections = 65536;
-    o->max_closed_clients = 10000;
-    o->ping_interval_ns = 120 * SECOND;
-    o->ping_max = 2;
-    o->write_deadline_ns = 10 * SECOND;
-    o->lame_duck_duration_ns = 120 * SECOND;
-    o->lame_duck_grace_ns = 10 * SECOND;
-    o->auth_timeout_ns = 2 * SECOND;
     o->max_memory_store = -1;
     o->max_file_store = -1;
     o->js_strict = true;
@@ -35,6 +23,39 @@ void options_init(struct options *o)
     o->pool_bytes = 512u * MIB;
     o->cache_bytes = 64u * MIB; /* more costs page faults (25 % of the CPU while it fills) and helps
                                    nobody near the tail */
+    options_finish(o);
+}
+
+static void or_u32(uint32_t *at, uint32_t otherwise)
+{
+    *at = *at != 0 ? *at : otherwise;
+}
+
+static void or_u64(uint64_t *at, uint64_t otherwise)
+{
+    *at = *at != 0 ? *at : otherwise;
+}
+
+static void or_i64(int64_t *at, int64_t otherwise)
+{
+    *at = *at != 0 ? *at : otherwise;
+}
+
+void options_finish(struct options *o)
+{
+    if (o->port == 0)
+        o->port = 4222;
+    or_u32(&o->max_control_line, 4096);
+    or_u64(&o->max_payload, MIB);
+    or_u64(&o->max_pending, 64u * MIB);
+    or_i64(&o->max_connections, 65536);
+    or_u32(&o->max_closed_clients, 10000);
+    or_i64(&o->ping_interval_ns, 120 * SECOND);
+    or_u32(&o->ping_max, 2);
+    or_i64(&o->write_deadline_ns, 10 * SECOND);
+    or_i64(&o->lame_duck_duration_ns, 120 * SECOND);
+    or_i64(&o->lame_duck_grace_ns, 10 * SECOND);
+    or_i64(&o->auth_timeout_ns, 2 * SECOND);
 }
 
 void options_free(struct options *o)

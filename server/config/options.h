@@ -85,5 +85,7 @@ struct options {
 
 void options_init(struct options *o);
 void options_free(struct options *o);
+/* The last step of making a snapshot: a limit or time of 0 means its default. */
+void options_finish(struct options *o);
 
 #endif

@@ -112,13 +112,19 @@ static void missed_deadline(struct wheel_timer *t)
     struct conn *c = CONTAINER_OF(t, struct conn, deadline);
     char text[160];
 
+    if (c->fin_sent) {
+        c->linger_over = true;
+        return;
+    }
+    if (c->state == CONN_CLOSING) {
+        c->drop_output = true;
+        return;
+    }
     c->net->stats.slow_consumers++;
     LOG_INF(c->net->env->log,
             "%s - Slow Consumer Detected: WriteDeadline of %.0fs exceeded with %llu bytes pending.",
             conn_text(c, text), (double) c->net->env->options->write_deadline_ns / 1e9,
             (unsigned long long) c->pending);
-    /* A connection that closes already must not wait for this peer either. */
-    c->drop_output = true;
     conn_close(c, REASON_SLOW_DEADLINE);
 }
 
@@ -215,6 +221,7 @@ void conn_close(struct conn *c, enum conn_reason reason)
         if (!io_op_busy(&c->send))
             conn_drop_output(c);
     }
+    io_timer_start(io, &c->deadline, io_now(io) + CONN_CLOSE_NS);
     list_remove(&c->link);
     list_push_back(&net->closing, &c->link);
     net->stats.connections--;
@@ -251,6 +258,24 @@ static void free_conn(struct conn *c)
     mem_free(c);
 }
 
+/* Shuts our side down; true while the client still has time to close its side. */
+static bool lingers(struct conn *c)
+{
+    struct io *io = c->net->env->io;
+
+    if (c->drop_output || c->linger_over)
+        return false;
+    if (!c->fin_sent) {
+        c->fin_sent = true;
+        io_sock_shutdown(io, c->sock);
+        io_timer_start(io, &c->deadline,
+                       io_now(io) + (c->net->stopping ? CONN_LINGER_STOPPING_NS : CONN_LINGER_NS));
+        if (!io_op_busy(&c->recv))
+            io_recv(io, &c->recv, c->sock);
+    }
+    return true;
+}
+
 bool conn_reap(struct conn *c)
 {
     bool output = c->out.bytes > 0 || io_op_busy(&c->send);
@@ -263,6 +288,8 @@ bool conn_reap(struct conn *c)
         return false;
     }
     if (!c->close_submitted) {
+        if (lingers(c))
+            return false;
         c->close_submitted = true;
         io_sock_close(c->net->env->io, &c->close, c->sock);
     }

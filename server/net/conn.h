@@ -6,10 +6,13 @@
  * CONN_CLOSING -----> (freed)
  *                          \______________________________________________________________/
  *
- * Only conn_close moves to CONN_CLOSING; it takes the reason (feature map A10). While CLOSING,
- * nothing is parsed or delivered; what was already in the output (an -ERR) is still sent unless the
- * reason is a slow or broken peer. The struct is freed in net_step when no operation is in flight,
- * never inside a callback that may still look at it.
+ * Only conn_close moves to CONN_CLOSING; it takes the reason (reasons.def). While CLOSING, nothing
+ * is parsed or delivered; what was already in the output (an -ERR) is still sent unless the reason
+ * is a slow or broken peer, for at most CONN_CLOSE_NS in all. Then the socket *lingers*: our side
+ * is shut down and what still arrives is thrown away until the client closes its side, or for
+ * CONN_LINGER_NS. Closing a socket with unread input would send a reset, which takes from the
+ * client what it has not read yet, the -ERR line first of all. The struct is freed in net_step when
+ * no operation is in flight, never inside a callback that may still look at it.
  *
  * Memory: an idle connection is this struct, its subscriptions and nothing else: receive buffers
  * are lent by io, output chunks exist while there is output.
@@ -32,6 +35,12 @@ struct net_shared {
 };
 
 struct closed_conn;
+
+/* What a connection that is being closed gets at most: for sending what is in the output, then for
+ * the client to close its side, and for that while the server stops. */
+#define CONN_CLOSE_NS 2000000000u
+#define CONN_LINGER_NS 1000000000u
+#define CONN_LINGER_STOPPING_NS 100000000u
 
 struct net {
     struct env *env;
@@ -86,6 +95,7 @@ struct conn {
     enum conn_state state;
     enum conn_reason reason;
     bool sock_closed, close_submitted, drop_output;
+    bool fin_sent, linger_over; /* our side is shut down; the client's is too, or it had its time */
     bool verbose, pedantic, echo, headers, no_responders;
     bool got_connect, got_first_ping;
     bool stalled; /* a receiver of what was just published is nearly full */
@@ -95,7 +105,7 @@ struct conn {
     uint32_t fences;             /* PONGs that wait for one */
     struct wheel_timer timer;    /* auth, then ping */
     struct wheel_timer pause;    /* stalled producer */
-    struct wheel_timer deadline; /* write deadline of the send in flight */
+    struct wheel_timer deadline; /* of the send in flight; of the whole end while CLOSING */
     uint64_t ping_sent, last_in;
     int64_t rtt_ns;
 

@@ -321,8 +321,13 @@ void conn_received(struct io_op *op)
     struct net *net = c->net;
     uint64_t msgs = c->in_msgs, bytes = c->in_bytes;
 
-    if (c->state == CONN_CLOSING)
+    if (c->state == CONN_CLOSING) {
+        if (op->res <= 0)
+            c->linger_over = true;
+        else if (c->fin_sent && !c->close_submitted)
+            io_recv(net->env->io, &c->recv, c->sock);
         return;
+    }
     if (op->res <= 0) {
         conn_close(c, op->res == 0 || op->res == -ECONNRESET || op->res == -ECANCELED
                           ? REASON_CLIENT_CLOSED

@@ -101,7 +101,6 @@ static unsigned take_chunks(struct conn *c)
 void conn_flush(struct conn *c)
 {
     struct io *io = c->net->env->io;
-    const struct options *o = c->net->env->options;
     unsigned n, i = 0;
 
     list_remove(&c->dirty_link);
@@ -112,15 +111,17 @@ void conn_flush(struct conn *c)
     for (struct chunk *k = c->sending.head; k != NULL; k = k->next)
         c->iov[i++] = (struct iovec){k->data, k->len};
     io_send(io, &c->send, c->sock, c->iov, n);
-    if (o->write_deadline_ns > 0)
-        io_timer_start(io, &c->deadline, io_now(io) + (uint64_t) o->write_deadline_ns);
+    if (c->state != CONN_CLOSING)
+        io_timer_start(io, &c->deadline,
+                       io_now(io) + (uint64_t) c->net->env->options->write_deadline_ns);
 }
 
 void conn_sent(struct io_op *op)
 {
     struct conn *c = CONTAINER_OF(op, struct conn, send);
 
-    io_timer_stop(c->net->env->io, &c->deadline);
+    if (c->state != CONN_CLOSING)
+        io_timer_stop(c->net->env->io, &c->deadline);
     mem_free(c->iov);
     c->iov = NULL;
     if (op->res >= 0)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 static void start(struct server_process *s, const char *workers, const char *config)
 {
@@ -126,6 +127,29 @@ TEST(a_long_line_ends_the_connection)
     raw_expect(&r, "-ERR 'maximum control line exceeded'\r\n");
     raw_expect_end(&r);
     raw_close(&r);
+    end(&s);
+}
+
+/* With a lot of input unread the server ends with a FIN behind its reason, not with a reset that
+ * may take the reason away: it shuts its side down and takes the rest before it closes. */
+TEST(an_end_with_unread_input_is_no_reset)
+{
+    enum { REST = 2 << 20 };
+    struct server_process s;
+    struct raw_client r;
+    char *rest = malloc(REST);
+
+    start(&s, "1", NULL);
+    memset(rest, 'x', REST);
+    for (int k = 0; k < 20; k++) {
+        raw_hello(&r, s.port, "");
+        raw_send(&r, "FOO\r\n");
+        raw_send_bytes(&r, rest, REST);
+        raw_expect(&r, UNKNOWN);
+        ck_assert_int_eq(recv(r.fd, rest, 1, 0), 0);
+        raw_close(&r);
+    }
+    free(rest);
     end(&s);
 }
 
@@ -405,15 +429,20 @@ TEST(a_slow_consumer_is_closed)
     end(&s);
 }
 
-/* One that is being closed and does not read must not keep the server from stopping. */
+/* One that is being closed and does not read must not keep the server from stopping. 0 is the
+ * default deadline, not none. */
 TEST(stops_while_a_client_does_not_read)
 {
+    static const char *const configs[] = {
+        "write_deadline: \"1s\"\nno_fast_producer_stall: true\n",
+        "write_deadline: 0\nno_fast_producer_stall: true\n",
+    };
     struct server_process s;
     struct raw_client deaf, pub;
     char *body = malloc(65536 + 64);
     int head = snprintf(body, 64, "PUB deaf 65000\r\n");
 
-    start(&s, "1", "write_deadline: \"1s\"\nno_fast_producer_stall: true\n");
+    start(&s, "1", configs[i]);
     raw_hello(&deaf, s.port, "");
     raw_send(&deaf, "SUB deaf 1\r\n");
     raw_fence(&deaf);
@@ -432,6 +461,7 @@ TEST(stops_while_a_client_does_not_read)
 static const struct runner_case cases[] = {
     RUN(answers_each_line),
     RUN(a_long_line_ends_the_connection),
+    RUN(an_end_with_unread_input_is_no_reset),
     RUN_LOOP(headers_echo_and_no_responders, 0, 2),
     RUN_LOOP(a_max_counts_from_the_start, 0, 3),
     RUN_LOOP(a_queue_member_gets_each_message_once, 0, 3),
@@ -440,7 +470,7 @@ static const struct runner_case cases[] = {
     RUN(configured_limits_hold),
     RUN_LOOP(credentials, 0, (int) (sizeof(logins) / sizeof(logins[0]))),
     RUN_LOOP(a_slow_consumer_is_closed, 0, 2),
-    RUN(stops_while_a_client_does_not_read),
+    RUN_LOOP(stops_while_a_client_does_not_read, 0, 2),
 };
 
 RUNNER_MAIN("api/protocol", cases)

@@ -560,7 +560,7 @@ TEST(auto_falls_back_and_says_why)
     ck_assert_int_eq(io_open(&config, &io), 0);
     ck_assert_str_eq(io_backend_name(io), "libevent");
     ck_assert_str_eq(io_backend_reason(io), "io_uring_setup: Operation not permitted");
-    ck_assert_str_eq(lines.last, "I/O backend: libevent (io_uring_setup: Operation not permitted)");
+    ck_assert_str_eq(lines.last, "I/O loop: libevent (io_uring_setup: Operation not permitted)");
     io_close(io);
 }
 
@@ -590,7 +590,7 @@ TEST(the_choice_is_logged)
     config.backend = host_backend;
     config.log = &lines.log;
     ck_assert_int_eq(io_open(&config, &io), 0);
-    snprintf(expected, sizeof(expected), "I/O backend: %s (asked for)", io_backend_name(io));
+    snprintf(expected, sizeof(expected), "I/O loop: %s (asked for)", io_backend_name(io));
     ck_assert_str_eq(lines.last, expected);
     io_close(io);
 }
