@@ -392,8 +392,9 @@ bool batch_repair(uint8_t *bytes, size_t n, uint32_t salt)
            repair_lengths(bytes, n, salt);
 }
 
-bool batch_record_decayed(const struct batch_view *v, uint32_t i, uint32_t salt)
+bool batch_record_decayed(const struct batch_view *v, uint32_t i, uint32_t salt, uint64_t offset)
 {
+    const uint8_t *begin = v->table - BATCH_HEADER;
     uint32_t at = batch_record_offset(v, i);
     uint32_t end = i + 1 < v->h.count ? batch_record_offset(v, i + 1) : v->h.raw_bytes;
     uint32_t stored = get_u32(v->table + (size_t) i * BATCH_ENTRY + 4);
@@ -402,5 +403,6 @@ bool batch_record_decayed(const struct batch_view *v, uint32_t i, uint32_t salt)
     size_t where;
     uint8_t pattern;
 
-    return stored != actual && repair_find_byte(stored ^ actual, end - at, &where, &pattern);
+    return stored != actual && repair_find_byte(stored ^ actual, end - at, &where, &pattern) &&
+           !repair_sector_empty(begin, v->h.bytes, offset, (size_t) (v->body + at - begin) + where);
 }

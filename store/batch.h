@@ -245,8 +245,10 @@ bool batch_repair(uint8_t *bytes, size_t n, uint32_t salt);
  * when there is nothing to do: it is erased already, not in this batch, or the batch does not
  * verify. */
 bool batch_erase(uint8_t *bytes, size_t n, uint32_t salt, uint64_t seq);
-/* Would one wrong byte explain the damage of record i? Then it is decay and not a torn write. */
-bool batch_record_decayed(const struct batch_view *v, uint32_t i, uint32_t salt);
+/* Would one wrong byte explain the damage of record i? Then it is decay and not a torn write,
+ * unless it is in a sector of zeros, which may never have been written. offset: of the batch in its
+ * file. */
+bool batch_record_decayed(const struct batch_view *v, uint32_t i, uint32_t salt, uint64_t offset);
 
 static inline uint32_t batch_record_offset(const struct batch_view *v, uint32_t i)
 {

@@ -292,6 +292,52 @@ static uint64_t refresh_bytes(const struct clog *l)
     return part < REFRESH_BYTES ? part : REFRESH_BYTES;
 }
 
+struct raw_copy {
+    struct store_req req;
+    struct store *store;
+    store_object_id id;
+    struct clog_file *pinned;
+};
+
+static void raw_copied(struct store_req *req, enum err err)
+{
+    struct raw_copy *copy = CONTAINER_OF(req, struct raw_copy, req);
+    struct object *o = object_find(copy->store, copy->id);
+
+    (void) err;
+    copy->pinned->pins--;
+    if (o != NULL)
+        o->raw_coming = false;
+    mem_free(copy);
+}
+
+/* An object that nobody attached is written again as it was, with the versions it had: full record
+ * and deltas may go into several frames, and until the last of them is durable the file with the
+ * old ones stays. */
+static void queue_raw(struct clog *l, struct object *o)
+{
+    struct raw_copy *copy = mem_zalloc(sizeof(*copy));
+    struct log_record r = {.type = LOG_FULL,
+                           .kind = (uint16_t) o->kind,
+                           .id = o->id,
+                           .version = o->version - o->nraw,
+                           .parent = o->parent,
+                           .bytes = o->raw_full};
+
+    *copy = (struct raw_copy){
+        .req.done = raw_copied, .store = l->store, .id = o->id, .pinned = o->home};
+    copy->pinned->pins++;
+    o->raw_coming = true;
+    queue_record(l, &r, o->nraw == 0 ? &copy->req : NULL);
+    r.type = LOG_DELTA;
+    r.parent = 0;
+    for (unsigned i = 0; i < o->nraw; i++) {
+        r.version++;
+        r.bytes = o->raw_deltas[i];
+        queue_record(l, &r, i + 1 == o->nraw ? &copy->req : NULL);
+    }
+}
+
 static void add_refreshed(struct clog *l, struct log_commit *lc, uint64_t max)
 {
     uint64_t rendered = 0;
@@ -299,7 +345,12 @@ static void add_refreshed(struct clog *l, struct log_commit *lc, uint64_t max)
     while (!list_empty(&l->refresh) && rendered < refresh_bytes(l)) {
         struct object *o = LIST_ENTRY(l->refresh.next, struct object, refresh);
         buf_clear(&l->scratch);
-        bool raw = !object_render(o, &l->scratch);
+        if (!object_render(o, &l->scratch)) {
+            list_remove(&o->refresh);
+            rendered += o->full_bytes + o->delta_bytes;
+            queue_raw(l, o);
+            continue;
+        }
         if (lc->frame.count > 0 &&
             (frame_with(lc, l->scratch.n) > max || !log_frame_fits(&lc->frame, l->scratch.n)))
             break;
@@ -314,8 +365,6 @@ static void add_refreshed(struct clog *l, struct log_commit *lc, uint64_t max)
         log_frame_add(&lc->frame, &r);
         moves_home(l, o, lc->number);
         rendered += l->scratch.n;
-        for (unsigned i = 0; raw && i < o->nraw; i++)
-            clog_put(l->store, LOG_DELTA, o, o->raw_deltas[i], NULL);
     }
 }
 

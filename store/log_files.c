@@ -119,8 +119,6 @@ static int spare_create(struct io_fs *fs, struct spare_job *job)
         return fd;
     result = fs_allocate(fs, fd, job->bytes);
     fs_close(fs, fd);
-    if (result != 0)
-        fs_unlink(fs, job->file->path);
     return result;
 }
 
@@ -142,6 +140,14 @@ static int spare_write(struct io_fs *fs, struct spare_job *job)
     return result;
 }
 
+/* The number will be tried again. */
+static void spare_give_up(struct io_fs *fs, struct spare_job *job)
+{
+    fs_unlink(fs, job->file->path);
+    if (job->recycled != NULL)
+        fs_unlink(fs, job->recycled);
+}
+
 static void spare_run(struct io_work *work)
 {
     struct spare_job *job = CONTAINER_OF(work, struct spare_job, work);
@@ -160,6 +166,8 @@ static void spare_run(struct io_work *work)
         *strrchr(dir, '/') = '\0';
         job->result = fs_sync_dir(work->fs, dir);
     }
+    if (job->result != 0)
+        spare_give_up(work->fs, job);
 }
 
 static void spare_done(struct io_op *op)
@@ -180,6 +188,7 @@ static void spare_done(struct io_op *op)
         l->spare = job->file;
     } else {
         LOG_WRN(st->log, "%s: can not be made: %s", job->file->path, strerror(-job->result));
+        l->next_number = job->file->number; /* a start reads files in an unbroken series */
         file_free(st, job->file);
         l->spare_wanted = true;
         store_retry_later(st);
@@ -321,7 +330,7 @@ void clog_maintain(struct store *st)
         LIST_FOREACH(it, &f->objects)
         {
             struct object *o = LIST_ENTRY(it, struct object, home_link);
-            if (!list_linked(&o->refresh))
+            if (!list_linked(&o->refresh) && !o->raw_coming)
                 list_push_back(&l->refresh, &o->refresh);
             busy = l->refresh_now = true;
             if (++asked == REFRESH_ASK)

@@ -7,7 +7,8 @@
  * verify, it is
  *
  *     damaged   when a later frame, of this file or a later one, proves it complete;
- *     damaged   when one wrong byte explains it: no torn write looks like that;
+ *     damaged   when one wrong byte explains it: no torn write looks like that, unless the byte is
+ *               the only one of its sector that would not be zero;
  *     torn      else: the log ends before it.
  *
  * One wrong byte in header, table or record is mended (in data it is not: batches have checksums of
@@ -149,6 +150,15 @@ static bool proven(struct log_scan *s, uint64_t commit)
     return s->durable_commit >= commit;
 }
 
+/* Does the byte lie in a sector that may never have been written? */
+static bool in_empty_sector(const struct log_frame_view *frame, const uint8_t *byte)
+{
+    const uint8_t *begin = frame->table - LOG_FRAME_HEADER;
+
+    return repair_sector_empty(begin, (size_t) (frame->body - begin) + frame->body_bytes,
+                               frame->offset, (size_t) (byte - begin));
+}
+
 /* Mends records in which one byte is wrong. *torn: there is other damage, as a torn write leaves.
  * Returns whether something was mended. Data is not touched: batches have checksums of their own.
  */
@@ -172,7 +182,8 @@ static bool mend_records(struct log_scan *s, const struct log_frame_view *frame,
         if (got > 0)
             continue;
         uint32_t seed = v.salt ^ (uint32_t) v.commit ^ index * 0x9e3779b1u, n = get_u32(entry);
-        if (!repair_find_byte(crc32c(seed, p, n) ^ get_u32(entry + 4), n, &at, &pattern)) {
+        if (!repair_find_byte(crc32c(seed, p, n) ^ get_u32(entry + 4), n, &at, &pattern) ||
+            (!proven(s, v.commit) && in_empty_sector(frame, p + at))) {
             *torn = true;
         } else if (p[0] != LOG_DATA) {
             p[at] ^= pattern;

@@ -95,8 +95,6 @@ bool object_render(struct object *o, struct buf *out)
         stream_render(o->stream, out);
     else if (o->render != NULL)
         o->render(o->ctx, o->id, out);
-    else
-        buf_put_str(out, o->raw_full);
     return o->stream != NULL || o->render != NULL;
 }
 

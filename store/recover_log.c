@@ -118,12 +118,32 @@ static enum err examine(struct recovery *r, struct rec_log_file *f)
     f->used = own || f->first_seen != 0;
     f->first = own ? h.first_commit : 0;
     f->workers = own ? h.workers : 0;
-    if (f->used && !own) {
-        rec_log_path(r, f, path);
-        LOG_WRN(r->log, "%s: offset 0: header damaged, its frames are read all the same", path);
-        f->damaged = true;
-    }
     return ERR_OK;
+}
+
+/* The header page is written together with the file's first frame: without it the file is damaged
+ * when that commit is proven complete, and else it was the last one, and torn. */
+static void judge_headers(struct recovery *r)
+{
+    uint64_t durable = 0;
+    char path[STORE_PATH];
+
+    for (size_t i = r->nfiles; i-- > 0;) {
+        struct rec_log_file *f = &r->files[i];
+        if (f->generation != r->generation)
+            continue;
+        if (i + 1 == r->nfiles || r->files[i + 1].worker != f->worker)
+            durable = 0;
+        durable = f->durable > durable ? f->durable : durable;
+        if (!f->used || f->workers != 0)
+            continue;
+        rec_log_path(r, f, path);
+        f->damaged = durable >= f->first_seen;
+        if (f->damaged)
+            LOG_WRN(r->log, "%s: offset 0: header damaged, its frames are read all the same", path);
+        else
+            LOG_INF(r->log, "%s: offset 0: header never finished, the first commit is read", path);
+    }
 }
 
 /* ---- which generation ---------------------------------------------------------------------- */
@@ -499,6 +519,7 @@ enum err rec_logs_read(struct recovery *r)
         err = examine(r, f);
         workers = f->worker >= workers ? f->worker + 1 : workers;
     }
+    judge_headers(r);
     r->clean = true;
     for (uint32_t w = 0; w < workers && err == ERR_OK; w++)
         err = read_worker(r, w);

@@ -7,6 +7,8 @@
  */
 #include "store/repair.h"
 
+/* What a disk writes whole or not at all. */
+#define SECTOR 512u
 #define POLYNOMIAL 0x82f63b78u
 
 static uint32_t table_entry(uint32_t e)
@@ -35,6 +37,18 @@ bool repair_find_byte(uint32_t difference, size_t n, size_t *at, uint8_t *patter
         difference = (difference ^ table[e]) << 8 | e;
     }
     return false;
+}
+
+bool repair_sector_empty(const uint8_t *bytes, size_t n, uint64_t offset, size_t at)
+{
+    uint64_t sector = (offset + at) & ~(uint64_t) (SECTOR - 1);
+    size_t from = sector > offset ? (size_t) (sector - offset) : 0;
+    size_t end = sector + SECTOR - offset < n ? (size_t) (sector + SECTOR - offset) : n;
+
+    for (size_t i = from; i < end; i++)
+        if (bytes[i] != 0)
+            return false;
+    return true;
 }
 
 bool repair_in_sum(uint32_t difference)

@@ -19,6 +19,9 @@
 /* difference = stored ^ computed over n bytes, not 0. True: bytes[*at] ^= *pattern makes them
  * agree. */
 bool repair_find_byte(uint32_t difference, size_t n, size_t *at, uint8_t *pattern);
+/* Is all zero in the sector of the disk that holds byte `at`? bytes: n of them, from this offset of
+ * the file. Then the sector may never have been written. */
+bool repair_sector_empty(const uint8_t *bytes, size_t n, uint64_t offset, size_t at);
 /* Is the damage in the stored sum itself: one of its own four bytes? */
 bool repair_in_sum(uint32_t difference);
 

@@ -295,7 +295,7 @@ static uint32_t verify(struct scan *s, const struct batch_view *v, uint32_t *ner
             uint32_t i = (uint32_t) (w * 64) + (uint32_t) __builtin_ctzll(bits);
             if (batch_record_verify(v, i, s->o.salt) == BATCH_RECORD_ERASED)
                 ++*nerased;
-            else if (!batch_record_decayed(v, i, s->o.salt))
+            else if (!batch_record_decayed(v, i, s->o.salt, s->at))
                 *looks_torn = true;
         }
     return nbad;

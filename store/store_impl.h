@@ -406,6 +406,7 @@ struct object {
     struct str raw_full; /* recovered and not attached */
     struct str *raw_deltas;
     unsigned nraw;
+    bool raw_coming; /* they are being written again */
     uint64_t full_bytes, delta_bytes;
     struct clog_file *home; /* file of its last full record */
     struct list home_link;
@@ -420,8 +421,8 @@ struct object *object_new(struct store *st, store_object_id id, unsigned kind,
                           store_object_id parent);
 void object_free(struct store *st, struct object *o);
 store_object_id object_next_id(struct store *st);
-/* Appends its full record; false when that is the recovered one, and its deltas must be written
- * behind it. */
+/* Appends its full record; false when nobody can render it: raw_full and raw_deltas stand for it.
+ */
 bool object_render(struct object *o, struct buf *out);
 /* Nobody attached it: keeps copies of what was recovered. */
 void object_keep_raw(struct object *o, const struct store_object_view *v);

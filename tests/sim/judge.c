@@ -328,11 +328,13 @@ static void recover_absent(struct world *w, const struct model_stream *s, struct
                                                        : "not acknowledged, but followed by others";
     if ((m->flags & MSG_SKIP) != 0)
         return;
-    if ((m->flags & (MSG_ASKED | MSG_PURGE | MSG_REMOVED)) != 0) {
+    bool asked = (m->flags & (MSG_ASKED | MSG_PURGE)) != 0;
+    /* When a limit may have taken it, its removal may still be lost. */
+    if ((m->flags & MSG_REMOVED) != 0 || (asked && !allowed)) {
         m->flags = MSG_COMMITTED | MSG_REMOVED | MSG_TOLD;
         return;
     }
-    if ((m->flags & MSG_LIMIT) == 0 && !allowed)
+    if ((m->flags & MSG_LIMIT) == 0 && !allowed && !asked)
         world_fail(w, "stream %u: message %llu of %llu is lost: %s", s->key, ULL(seq),
                    ULL(s->committed), kind);
     m->flags = MSG_COMMITTED | MSG_LIMIT | MSG_TOLD;

@@ -361,7 +361,7 @@ TEST(every_byte_flip)
             if (in_record) {
                 uint32_t k = (uint32_t) __builtin_ctzll(bad[0]);
                 ck_assert_uint_ge(at - head, batch_record_offset(&v, k));
-                ck_assert(batch_record_decayed(&v, k, SALT));
+                ck_assert(batch_record_decayed(&v, k, SALT, 0));
             }
             guard_free(&g);
         }

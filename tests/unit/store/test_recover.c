@@ -235,6 +235,31 @@ TEST(several_log_files)
     world_free(&w);
 }
 
+/* The header page of a log file is written with its first frame. i = 0: that was the last one
+ * before the power cut; 1: a later frame says that it was complete. */
+TEST(header_of_a_log_file_is_torn)
+{
+    const char *path = "/data/log/0000000002-0000-0000000001.log";
+    struct world w;
+
+    world_init(&w);
+    put_objects(&w);
+    world_put_log(&w, 0);
+    world_begin_log(&w, 1, w.commit);
+    world_record(&w, LOG_DELTA, 20, 10, 4, 0, STR("+c"));
+    world_end_frame(&w);
+    if (i == 1)
+        world_record(&w, LOG_DELTA, 20, 10, 5, 0, STR("+d"));
+    world_put_log(&w, 1);
+    world_drop_first_generation(&w);
+    world_flip(&w, path, 100, 0xff);
+    world_open(&w);
+    ck_assert_uint_eq(object(&w, 10)->view.ndeltas, i == 1 ? 4 : 3);
+    ck_assert_uint_eq(w.lines.warnings, i == 1 ? 2 : 0);
+    ck_assert_uint_eq(store_dir_recovery(w.dir)->quarantined_files, (unsigned) i);
+    world_free(&w);
+}
+
 TEST(unused_next_file_is_taken_over)
 {
     struct world w;
@@ -519,6 +544,7 @@ static const struct runner_case cases[] = {
     RUN(objects),
     RUN(clean_close_is_seen),
     RUN_LOOP(several_log_files, 0, 2),
+    RUN_LOOP(header_of_a_log_file_is_torn, 0, 2),
     RUN(unused_next_file_is_taken_over),
     RUN(full_disk_says_so),
     RUN(unfinished_start_is_ignored),
