@@ -234,7 +234,7 @@ static void submit(struct commit *c, bool sync)
     c->niov += segment_iov_padding(c->iov + c->niov, seg->end);
     seg->end = round_up(seg->end, SEGMENT_PAGE);
     ASSERT(offset % SEGMENT_PAGE == 0);
-    if (sync && !seg->syncing && seg->writes == 0) {
+    if (sync && !seg->syncing && seg->writes == 0 && !seg->flushed && !seg->unsynced) {
         c->syncs = true;
         segment_sync_begin(seg);
     }

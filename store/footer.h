@@ -1,15 +1,15 @@
-/* footer.h - what footer.c, footer_read.c and segment_format.c share; everybody else includes
- * segment_format.h. */
+/* footer.h - what footer.c, footer_build.c, footer_read.c and segment_format.c share; everybody
+ * else includes segment_format.h. */
 #ifndef STORE_FOOTER_H
 #define STORE_FOOTER_H
 
 #include "store/segment_format.h"
 
+#define FOOTER_SECTION_VERSION 1u
+enum { FOOTER_SUMMARY = 80, FOOTER_TABLE_ENTRY = 32, FOOTER_MUST_UNDERSTAND = 1 };
+
 void segment_trailer_encode(const struct segment_trailer *t, uint32_t salt,
                             uint8_t out[SEGMENT_TRAILER]);
-
-/* All but the number of subjects. */
-void footer_summarize(const struct footer_input *in, struct segment_summary *out);
 
 /* All bounds, orders and counts of SECTION_SUBJECTS, so that iterators need no checks of their own.
  */

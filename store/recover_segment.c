@@ -321,7 +321,7 @@ static enum err run_scan(struct recovery *r, const struct rec_stream *stream,
 static enum err build_index(struct rec_segment *seg, struct collector *c, const struct scan *s)
 {
     struct footer_input *in = &seg->footer;
-    uint64_t used;
+    struct buf sizes = {0};
 
     *in = (struct footer_input){.header = seg->header,
                                 .batches = c->batches,
@@ -339,16 +339,15 @@ static enum err build_index(struct rec_segment *seg, struct collector *c, const 
     finish_index(c, &seg->names, &seg->subjects);
     in->subjects = seg->subjects;
     in->nsubjects = c->nsubjects;
-    enum err err = footer_build_subjects(in, &seg->index.owned, &used);
+    enum err err = footer_build_index(in, &seg->index.owned, &sizes, &seg->index.summary);
+    size_t subjects_bytes = seg->index.owned.n;
+    buf_put_str(&seg->index.owned, buf_str(&sizes));
+    buf_free(&sizes);
     if (err != ERR_OK)
         return err;
-    size_t subjects_bytes = seg->index.owned.n;
-    footer_build_sizes(in, &seg->index.owned);
     seg->index.subjects = str_from(seg->index.owned.p, subjects_bytes);
     seg->index.sizes = str_from(seg->index.owned.p + subjects_bytes,
                                 seg->index.owned.n - subjects_bytes);
-    footer_summarize(in, &seg->index.summary);
-    seg->index.summary.subjects = used;
     return ERR_OK;
 }
 

@@ -29,25 +29,32 @@ struct seal_job {
     uint64_t first_seq; /* of the stream */
     struct segment_header header;
     uint64_t data_end, next_seq;
+    uint32_t at_batch, at_record; /* next_messages */
     int result;
 };
 
-static size_t fill_messages(const struct seal_job *job, struct segment_message *messages)
+/* Walks the messages that are still there. */
+static size_t next_messages(void *ctx, bool restart, struct segment_message *out, size_t max)
 {
+    struct seal_job *job = ctx;
     uint64_t base = job->header.base_seq;
     size_t n = 0;
 
-    for (uint32_t b = 0; b < job->nbatches; b++) {
-        const struct segment_batch *batch = &job->batches[b];
+    if (restart)
+        job->at_batch = job->at_record = 0;
+    for (; job->at_batch < job->nbatches; job->at_batch++, job->at_record = 0) {
+        const struct segment_batch *batch = &job->batches[job->at_batch];
         uint64_t first, last;
         bool holes = seqset_range_from(&job->gone, batch->first_seq, &first, &last) &&
                      first < batch->first_seq + batch->span;
-        for (uint32_t i = 0; i < batch->count; i++) {
-            uint64_t seq = batch->first_seq + i;
-            uint32_t at = job->ordinals[b] + i;
+        for (; job->at_record < batch->count; job->at_record++) {
+            uint64_t seq = batch->first_seq + job->at_record;
+            uint32_t at = job->ordinals[job->at_batch] + job->at_record;
             if (seq < job->first_seq || (holes && seqset_has(&job->gone, seq)))
                 continue;
-            messages[n++] = (struct segment_message){
+            if (n == max)
+                return n;
+            out[n++] = (struct segment_message){
                 .delta = (uint32_t) (seq - base),
                 .subject = column_load(job->packed.ids, job->packed.id_width, at),
                 .bytes = column_size(&job->packed, at),
@@ -64,25 +71,19 @@ static enum err build(struct seal_job *job, struct buf *out, uint64_t *offset)
                               .nbatches = job->nbatches,
                               .nsubjects = job->packed.ndict,
                               .next_seq = job->next_seq,
-                              .data_end = job->data_end};
-    struct segment_message *messages = mem_try_alloc((job->packed.n + 1) * sizeof(*messages));
-    struct str *subjects;
-
-    if (messages == NULL)
-        return ERR_NO_MEMORY;
-    subjects = mem_array(in.nsubjects + 1, sizeof(*subjects));
+                              .data_end = job->data_end,
+                              .next = next_messages,
+                              .ctx = job};
+    struct str *subjects = mem_array(in.nsubjects + 1, sizeof(*subjects));
     for (uint32_t i = 0; i < job->packed.ndict; i++) {
         uint32_t id = job->packed.dict[i];
         const struct subject *sub = job->blocks[id / SUBJECTS_BLOCK][id % SUBJECTS_BLOCK];
         /* NULL or another one: all its messages here are gone, and the entry is unused. */
         subjects[i] = sub != NULL ? subject_text(sub) : STR_NONE;
     }
-    in.nmessages = fill_messages(job, messages);
-    in.messages = messages;
     in.subjects = subjects;
     in.footer_offset = *offset = round_up(job->data_end, SEGMENT_PAGE);
     enum err err = footer_build(&in, out);
-    mem_free(messages);
     mem_free(subjects);
     return err;
 }

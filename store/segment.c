@@ -552,6 +552,7 @@ void segment_flush(struct segment *seg)
     seg->end = round_up(seg->end, SEGMENT_PAGE);
     io_op_init(&w->op, write_done);
     seg->writes++;
+    seg->flushed = true;
     st->jobs++;
     io_write(st->io, &w->op, seg->file, w->iov, niov, offset);
 }
@@ -588,7 +589,7 @@ void segment_sync_begin(struct segment *seg)
     ASSERT(!seg->syncing && seg->unwritten_n == 0 && seg->writes == 0);
     seg->syncing = true;
     seg->syncing_to = seg->next_seq - 1;
-    seg->unsynced = false; /* what is written from now on is not covered */
+    seg->unsynced = seg->flushed = false; /* what is written from now on is not covered */
     seg->log_after = NO_LOG_FILE;
 }
 

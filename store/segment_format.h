@@ -109,8 +109,12 @@ struct footer_input {
     struct segment_header header; /* the segment's; salt and base_seq are used */
     const struct segment_batch *batches;
     size_t nbatches;
-    const struct segment_message *messages; /* those that exist, ascending */
+    /* The messages that exist, ascending: an array, or else a function that gives up to max more,
+     * from the first again with `restart`, and 0 at the end. It is walked twice. */
+    const struct segment_message *messages;
     size_t nmessages;
+    size_t (*next)(void *ctx, bool restart, struct segment_message *out, size_t max);
+    void *ctx;
     uint64_t next_seq;          /* last sequence covered + 1; less than base_seq + 2^32 */
     const struct str *subjects; /* in any order, without duplicates; unused ones are left out */
     size_t nsubjects;
@@ -178,9 +182,9 @@ struct size_iter {
 void size_iter_init(struct size_iter *it, struct str section, uint64_t base_seq);
 bool size_iter_next(struct size_iter *it, uint64_t *seq, uint32_t *bytes);
 
-/* The two sections alone, as footer_build writes them. */
-enum err footer_build_subjects(const struct footer_input *in, struct buf *out, uint64_t *subjects);
-void footer_build_sizes(const struct footer_input *in, struct buf *out);
+/* Two sections and the summary alone, appended as footer_build writes them. ERR_NO_MEMORY. */
+enum err footer_build_index(const struct footer_input *in, struct buf *subjects, struct buf *sizes,
+                            struct segment_summary *summary);
 
 /* ---- names --------------------------------------------------------------------------------- */
 

@@ -160,6 +160,7 @@ struct segment {
     uint32_t writes;        /* io_write in flight */
     bool checkpoint_due;    /* when the writes in flight are through */
     bool syncing;           /* a sync (or commit) in flight will clear log_from */
+    bool flushed;           /* written by segment_flush, and no sync since: no commit covers it */
     uint64_t syncing_to;    /* last sequence that the sync in flight covers */
     bool unsynced;          /* async level: written and not synced */
     uint64_t log_from;      /* oldest log file with data that is not synced here */

@@ -189,11 +189,12 @@ struct io_file *io_file_open(struct io *io, const char *path, unsigned flags);
 /* Nothing may be in flight on it. The descriptor closes on a work thread. */
 void io_file_close(struct io *io, struct io_file *file);
 
-/* Completes with the sum of bytes when they are durable (written and synced with everything written
- * to the file before), or a negative errno: then the contents of the range are unknown and the
- * caller never writes or syncs this file again. How it is done is the backend's business (measured:
- * a blocking pool thread 84 us for 64 KiB, a linked ring write + fsync 174 us). Several may be in
- * flight on one file; they complete in any order. At most 1024 vectors. */
+/* Completes with the sum of bytes when they are durable, or a negative errno: then the contents of
+ * the range are unknown and the caller never writes or syncs this file again. It says nothing of
+ * other writes to the file, even completed ones: they may have gone another way, and wait for an
+ * io_sync. How it is done is the backend's business (measured: a blocking pool thread 84 us for
+ * 64 KiB, a linked ring write + fsync 174 us). Several may be in flight on one file; they complete
+ * in any order. At most 1024 vectors. */
 void io_commit(struct io *io, struct io_op *op, struct io_file *file, const struct iovec *iov,
                unsigned n, uint64_t offset);
 /* Writes without durability: the sum of bytes or a negative errno. */

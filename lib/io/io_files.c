@@ -145,13 +145,13 @@ int files_borrow(struct io_files *files, struct io_file *file, bool writing)
     return rc;
 }
 
-const char *files_clean_path(struct io_files *files, struct io_file *file)
+const char *files_direct_path(struct io_files *files, struct io_file *file)
 {
     struct host_file *f = CONTAINER_OF(file, struct host_file, file);
     const char *path = f->path;
 
     pthread_mutex_lock(&files->lock);
-    if (f->busy || f->dirty || f->failed != 0 || (f->flags & IO_FILE_CREATE) != 0)
+    if (f->failed != 0 || (f->flags & IO_FILE_CREATE) != 0)
         path = NULL;
     pthread_mutex_unlock(&files->lock);
     return path;

@@ -21,9 +21,9 @@ void files_close(struct io_files *files);
 struct io_file *files_add(struct io_files *files, const char *path, unsigned flags);
 /* A descriptor, or a negative errno. With `writing` the file counts as dirty until files_synced. */
 int files_borrow(struct io_files *files, struct io_file *file, bool writing);
-/* The path of a file that exists and has no unsynced writes and no failure behind it, else NULL:
- * what may be written past the page cache. */
-const char *files_clean_path(struct io_files *files, struct io_file *file);
+/* The path of a file that exists and has no failure behind it, else NULL: what may be written past
+ * the page cache. */
+const char *files_direct_path(struct io_files *files, struct io_file *file);
 /* synced: everything that had been written to it when it was borrowed is durable now. */
 void files_return(struct io_files *files, struct io_file *file, bool synced);
 /* Closes the descriptor, if any, and frees the object. Not borrowed. */

@@ -220,7 +220,7 @@ static int64_t run_write(struct io_host *h, const struct io_op *op)
 
     if (op->kind == IO_COMMIT) {
         size_t bytes = direct_bytes(h->direct, op->ptr, op->iovcnt, op->off);
-        const char *path = bytes != 0 ? files_clean_path(h->files, op->file) : NULL;
+        const char *path = bytes != 0 ? files_direct_path(h->files, op->file) : NULL;
         if (path != NULL)
             res = direct_commit(h->direct, path, op->ptr, op->iovcnt, bytes, op->off);
         if (res != 0)

@@ -19,10 +19,11 @@
  * bytes as \\u00XX. */
 #define ACK_MAX 3200u
 
+/* error is set by js_fail alone: clearing its text for every message cost 6 ns. */
 struct verdict {
-    struct js_error error;
     uint64_t duplicate_of; /* sequence of the first, when the id was seen */
     struct str id;
+    struct js_error error;
 };
 
 /* ---- replies ----------------------------------------------------------------------------------
@@ -256,13 +257,15 @@ static void plan_rollup(struct stream *s, const struct msg *m, uint64_t seq)
 
 static void take(struct stream *s, const struct msg *m, int64_t now)
 {
-    struct verdict v = {0};
+    struct verdict v;
     struct store_append a = {
         .subject = m->subject, .header = m->header, .payload = m->payload, .ts = now};
     uint64_t seq = 0;
     bool wants_reply = m->reply.n > 0 && !s->config.no_ack;
     enum err err;
 
+    v.duplicate_of = 0;
+    v.id = STR_NONE;
     if (!check(s, m, now, &v)) {
         if (wants_reply && v.duplicate_of != 0)
             reply_ack(s, m->reply, v.duplicate_of, true);

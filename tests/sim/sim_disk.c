@@ -419,6 +419,36 @@ void sim_disk_harden(struct sim_disk *d, struct sim_inode *ino, uint64_t mark)
     }
 }
 
+static bool only_writes(const struct sim_inode *ino, uint64_t mark)
+{
+    LIST_FOREACH(it, &ino->changes)
+    {
+        const struct sim_change *c = LIST_ENTRY(it, struct sim_change, link);
+        if (c->seq <= mark && c->kind != SIM_WRITE)
+            return false;
+    }
+    return true;
+}
+
+void sim_disk_harden_range(struct sim_disk *d, struct sim_inode *ino, uint64_t mark,
+                           uint64_t offset, uint64_t n)
+{
+    if (!only_writes(ino, mark)) {
+        sim_disk_harden(d, ino, mark);
+        return;
+    }
+    LIST_FOREACH_SAFE(it, tmp, &ino->changes)
+    {
+        struct sim_change *c = LIST_ENTRY(it, struct sim_change, link);
+        if (c->seq > mark)
+            break;
+        if (c->offset >= offset + n || c->offset + c->n <= offset)
+            continue;
+        change_apply(&ino->durable, c, d->zero);
+        change_free(c);
+    }
+}
+
 struct cut {
     enum sim_crash mode;
     uint64_t seq;  /* PREFIX: changes before it are kept, it itself in part */

@@ -82,6 +82,10 @@ int sim_disk_allocate(struct sim_disk *d, struct sim_inode *ino, uint64_t size);
 /* A sync in two steps: what was written up to the mark is durable after the harden. */
 uint64_t sim_disk_mark(const struct sim_disk *d);
 void sim_disk_harden(struct sim_disk *d, struct sim_inode *ino, uint64_t mark);
+/* The same for the writes that touch a range: what a commit promises, and not more. Changes of the
+ * size or of the allocation up to the mark bring everything with them. */
+void sim_disk_harden_range(struct sim_disk *d, struct sim_inode *ino, uint64_t mark,
+                           uint64_t offset, uint64_t n);
 /* A sync that fails: any part of the changes up to the mark becomes durable, the others never will,
  * though they stay readable until the power fails. */
 void sim_disk_fail_sync(struct sim_disk *d, struct sim_inode *ino, uint64_t mark, struct prng *rng);

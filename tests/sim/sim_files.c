@@ -3,9 +3,9 @@
  *
  * A write takes effect at a drawn moment between submit and completion, a split one at two; that
  * its bytes stay unchanged meanwhile, as io.h asks of the caller, is asserted. A sync covers what
- * was written when it was submitted; a commit is a write followed by a sync. A file object names a
- * path: its descriptor may be closed and opened again between operations, as the LRU of the real
- * backends does.
+ * was written when it was submitted; a commit is a write and a sync of its own range. A file object
+ * names a path: its descriptor may be closed and opened again between operations, as the LRU of the
+ * real backends does.
  *
  * Blocking calls take effect at once. They make time pass, and what else was due happens later.
  */
@@ -49,16 +49,28 @@ static int write_inode(struct sim *sim, struct sim_inode *ino, const char *path,
     return -EIO;
 }
 
-static int sync_inode(struct sim *sim, struct sim_inode *ino, const char *path, uint64_t mark,
-                      enum sim_lie lie)
+static int sync_inode(struct sim *sim, struct sim_inode *ino, const char *path, uint64_t mark)
 {
-    sim_sync_point(sim, lie == SIM_LIE_COMMIT ? "commit" : "sync", path);
+    sim_sync_point(sim, "sync", path);
     if (sim_fails(sim, SIM_FAULT_SYNC, path)) {
         sim_disk_fail_sync(sim->disk, ino, mark, &sim->rng);
         return -EIO;
     }
-    if ((sim->lies & lie) == 0)
+    if ((sim->lies & SIM_LIE_SYNC) == 0)
         sim_disk_harden(sim->disk, ino, mark);
+    return 0;
+}
+
+static int commit_inode(struct sim *sim, struct sim_inode *ino, const char *path,
+                        const struct sim_pending *p)
+{
+    sim_sync_point(sim, "commit", path);
+    if (sim_fails(sim, SIM_FAULT_SYNC, path)) {
+        sim_disk_fail_sync(sim->disk, ino, p->mark, &sim->rng);
+        return -EIO;
+    }
+    if ((sim->lies & SIM_LIE_COMMIT) == 0)
+        sim_disk_harden_range(sim->disk, ino, p->mark, p->op->off, p->total);
     return 0;
 }
 
@@ -166,8 +178,8 @@ static void run_sync(struct sim *sim, struct sim_event *ev)
     p->begun = true;
     int rc = file_inode(sim, f, &ino);
     if (rc == 0)
-        rc = sync_inode(sim, ino, f->path, p->mark,
-                        p->op->kind == IO_COMMIT ? SIM_LIE_COMMIT : SIM_LIE_SYNC);
+        rc = p->op->kind == IO_COMMIT ? commit_inode(sim, ino, f->path, p)
+                                      : sync_inode(sim, ino, f->path, p->mark);
     sim_pending_done(p, rc < 0 ? rc : (int64_t) p->total);
 }
 
@@ -344,7 +356,7 @@ static int do_sync(struct io_fs *fs, fs_fd fd)
     struct sim *sim = enter(fs);
     struct sim_fd *f = fd_get(sim, fd);
     sim->now += sim_draw(sim, &sim->options.sync);
-    return sync_inode(sim, f->ino, f->path, sim_disk_mark(sim->disk), SIM_LIE_SYNC);
+    return sync_inode(sim, f->ino, f->path, sim_disk_mark(sim->disk));
 }
 
 static int64_t do_size(struct io_fs *fs, fs_fd fd)
