@@ -70,9 +70,11 @@ void banner_jetstream(struct log *log, const struct options *o, const char *stor
     LOG_INF(log, "-------------------------------------------");
 }
 
-void banner_hints(struct log *log, const struct options *o, const char *host, uint16_t port,
-                  uint16_t http_port)
+void banner_hints(struct log *log, const char *path, const struct options *o, const char *host,
+                  uint16_t port, uint16_t http_port)
 {
+    const char *slash = strrchr(path, '/');
+    int dir = slash != NULL ? (int) (slash - path) + 1 : 0;
     const char *reach = strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0 ? "127.0.0.1"
                                                                                 : host;
 
@@ -81,9 +83,10 @@ void banner_hints(struct log *log, const struct options *o, const char *host, ui
     LOG_INF(log, "Try next:");
     LOG_INF(log, "  nats -s nats://%s:%u stream add ORDERS --subjects 'orders.>' --defaults", reach,
             port);
-    LOG_INF(log, "  nats-bench js pub --server nats://%s:%u --count 1000000", reach, port);
+    LOG_INF(log, "  %.*snats-bench js pub --server nats://%s:%u --count 1000000", dir, path, reach,
+            port);
     if (http_port != 0)
         LOG_INF(log, "  curl http://%s:%u/jsz", reach, http_port);
     else
-        LOG_INF(log, "  nats-bench js pull --server nats://%s:%u", reach, port);
+        LOG_INF(log, "  %.*snats-bench js pull --server nats://%s:%u", dir, path, reach, port);
 }

@@ -19,7 +19,8 @@ void banner_start(struct log *log, const char *program, const struct options *o,
 void banner_io(struct log *log, const struct io *io, unsigned workers);
 void banner_jetstream(struct log *log, const struct options *o, const char *store_path,
                       const struct store_recovery *r);
-void banner_hints(struct log *log, const struct options *o, const char *host, uint16_t port,
-                  uint16_t http_port);
+/* path: how this program was called; the tools are beside it. */
+void banner_hints(struct log *log, const char *path, const struct options *o, const char *host,
+                  uint16_t port, uint16_t http_port);
 
 #endif

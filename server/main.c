@@ -51,7 +51,7 @@ int main(int argc, char **argv)
     }
     logger = open_logger(&options, program);
     if (logger != NULL) {
-        server = server_open(&options, logger, program);
+        server = server_open(&options, logger, program, argc > 0 ? argv[0] : program);
         if (server != NULL) {
             exit_code = server_run(server);
             server_close(server);

@@ -100,7 +100,8 @@ static void store_closed(void *ctx)
 
     /* Not before: until its last commit the store calls streams and renders consumers. */
     w->store = NULL;
-    js_close(w->env.js);
+    if (w->env.js != NULL)
+        js_close(w->env.js);
     w->env.js = NULL;
     ask_all_stepped(w->stopping);
 }
@@ -129,7 +130,10 @@ static void net_stopped(void *ctx)
 static void stop_worker(struct ask_all *ask, struct worker *w)
 {
     w->stopping = ask;
-    net_shutdown(w->env.net, net_stopped, w);
+    if (w->env.net != NULL)
+        net_shutdown(w->env.net, net_stopped, w);
+    else /* the start failed before */
+        net_stopped(w);
 }
 
 static void all_stopped(struct ask_all *ask)
@@ -140,14 +144,19 @@ static void all_stopped(struct ask_all *ask)
     event_base_loopbreak(s->base);
 }
 
+static void stop_workers(struct server *s)
+{
+    s->state = STOPPING;
+    s->stopping = (struct ask_all){.step = stop_worker, .done = all_stopped};
+    ask_all_start(s->workers, &s->stopping);
+}
+
 static void begin_stop(struct server *s)
 {
     if (s->state != READY)
         return;
-    s->state = STOPPING;
     LOG_INF(s->log, "Initiating Shutdown...");
-    s->stopping = (struct ask_all){.step = stop_worker, .done = all_stopped};
-    ask_all_start(s->workers, &s->stopping);
+    stop_workers(s);
 }
 
 static const char *signal_text(int number)
@@ -361,7 +370,7 @@ static bool open_net(struct server *s)
     }
     if (net_listen(worker_group_get(s->workers, 0)->env.net, s->host, &s->port, why) != 0) {
         log_print(s->log, LOG_FATAL, "Error listening on port: %s:%d, \"%s\"", s->options->host,
-                  s->options->port, why);
+                  s->options->port < 0 ? 0 : s->options->port, why);
         return false;
     }
     LOG_INF(s->log, "Listening for client connections on %s:%u", s->host, s->port);
@@ -472,11 +481,36 @@ static bool start(struct server *s)
     return files_write(&s->files, s->options, s->program, s->log, s->host, s->port, s->http_port);
 }
 
+static bool start_threads(struct server *s)
+{
+    int rc;
+
+    logger_start(s->logger, wake_main, s);
+    rc = worker_group_start(s->workers);
+    if (rc != 0)
+        log_print(s->log, LOG_FATAL, "can not start a thread: %s", strerror(-rc));
+    return rc == 0;
+}
+
+/* What a start that fails late has opened (stores, a listener) has operations in flight, and only
+ * running workers see them end: so the workers run, to stop as they always do. */
+static void give_up(struct server *s)
+{
+    if (s->workers != NULL) {
+        if (!start_threads(s)) {
+            logger_stop(s->logger);
+            _exit(EXIT_FAILURE);
+        }
+        stop_workers(s);
+        event_base_dispatch(s->base);
+    }
+    server_close(s);
+}
+
 struct server *server_open(const struct options *options, struct logger *logger,
-                           const char *program)
+                           const char *program, const char *path)
 {
     struct server *s = mem_zalloc(sizeof(*s));
-    int rc;
 
     s->options = options;
     s->logger = logger;
@@ -484,19 +518,16 @@ struct server *server_open(const struct options *options, struct logger *logger,
     s->program = program;
     s->wake_fd = -1;
     if (!start(s)) {
-        server_close(s);
+        give_up(s);
         return NULL;
     }
-    logger_start(logger, wake_main, s);
-    rc = worker_group_start(s->workers);
-    if (rc != 0) {
-        log_print(s->log, LOG_FATAL, "can not start a thread: %s", strerror(-rc));
-        server_close(s);
-        return NULL;
+    if (!start_threads(s)) {
+        logger_stop(logger);
+        _exit(EXIT_FAILURE);
     }
     s->state = READY;
     LOG_INF(s->log, "Server is ready");
-    banner_hints(s->log, options, s->host, s->port, s->http_port);
+    banner_hints(s->log, path, options, s->host, s->port, s->http_port);
     logger_drain(logger);
     return s;
 }

@@ -20,9 +20,10 @@
 struct server;
 
 /* Opens the store, the workers and the listeners and logs the start-up text. NULL when something
- * failed; then the reason was logged at FTL. options and logger outlive the server. */
+ * failed; then the reason was logged at FTL. program: the name that texts and files have; path: how
+ * it was called. All four outlive the server. */
 struct server *server_open(const struct options *options, struct logger *logger,
-                           const char *program);
+                           const char *program, const char *path);
 /* Serves until a signal; returns the exit code. */
 int server_run(struct server *s);
 void server_close(struct server *s);

@@ -4,7 +4,8 @@
  * Two passes: the first finds -c (the configuration file is applied before any other flag), the
  * second applies all flags in their order. Go's rules: one or two dashes, "-f=v" or "-f v",
  * booleans alone or "=true|false", "--" ends the flags, bare words "version" and "help". A wrong
- * flag prints its line to stderr and the usage to stdout, and leaves with 0, as the peer does.
+ * flag prints its line to stderr and the usage to stdout, and leaves with 0, as the peer does. A
+ * value that no server can run with, a bare word, and everything about the file leave with 1.
  */
 #include "server/config/cmdline.h"
 
@@ -252,7 +253,8 @@ static const struct flag *next_flag(struct parser *p, const char **value)
     if (strcmp(arg, "version") == 0 || strcmp(arg, "help") == 0)
         return find(str_of(arg));
     if (arg[0] != '-' || arg[1] == '\0') {
-        fail(p, "unrecognized argument: %s", arg);
+        fprintf(stderr, "%s: unrecognized command: \"%s\"\n", p->program, arg);
+        p->end = FAILED;
         return NULL;
     }
     if (strcmp(arg, "--") == 0)
@@ -323,12 +325,23 @@ static void use_config(struct parser *p)
     if (!config_file_load(p->config, p->options, &err)) {
         fprintf(stderr, "%s: %s\n", p->program, buf_cstr(&err));
         p->end = FAILED;
+    }
+    buf_free(&err);
+}
+
+/* What neither a flag nor a line of the file can see alone; then -t has its answer. */
+static void check_all(struct parser *p)
+{
+    char why[256];
+
+    if (!options_check(p->options, why)) {
+        fprintf(stderr, "%s: %s\n", p->program, why);
+        p->end = FAILED;
     } else if (p->check) {
         fprintf(stderr, "%s: configuration file %s is valid (%s)\n", p->program, p->config,
                 p->options->config_digest);
         p->end = SAID_ALL;
     }
-    buf_free(&err);
 }
 
 static const char *base_name(const char *path)
@@ -354,6 +367,8 @@ struct cmdline_result cmdline_parse(int argc, char **argv, const char *nats_vers
     if (p.end == GO_ON)
         second_pass(&p);
     options_finish(options);
+    if (p.end == GO_ON)
+        check_all(&p);
     return (struct cmdline_result){
         .run = p.end == GO_ON,
         .exit_code = p.end == FAILED ? EXIT_FAILURE : EXIT_SUCCESS,

@@ -15,6 +15,7 @@
 #define DEPTH_MAX 64u
 #define INCLUDES_MAX 16u
 #define TEXT_MAX (16u << 20)
+#define VALUES_MAX 1000000u
 
 struct scope {
     const struct conf_value *map;
@@ -31,6 +32,7 @@ struct parser {
     unsigned line;
     size_t line_start;
     unsigned depth, includes;
+    size_t values; /* made so far */
 };
 
 /* ---- errors and values ----------------------------------------------------------------------- */
@@ -76,6 +78,16 @@ static void free_value(struct conf_value *v)
     mem_free(v->keys);
     mem_free(v->text);
     mem_free(v);
+}
+
+/* Maps and lists within; the value itself. */
+static size_t count_values(const struct conf_value *v)
+{
+    size_t n = 1;
+
+    for (size_t i = 0; i < v->n; i++)
+        n += count_values(v->items[i]);
+    return n;
 }
 
 static struct conf_value *copy_value(const struct conf_value *v)
@@ -210,8 +222,8 @@ static bool escape(struct parser *p, struct buf *out)
 
 static bool quoted(struct parser *p, struct buf *out)
 {
-    int quote = take(p);
     unsigned line = p->line, start = col(p);
+    int quote = take(p);
 
     for (;;) {
         int c = take(p);
@@ -228,23 +240,26 @@ static bool quoted(struct parser *p, struct buf *out)
     }
 }
 
-/* ( ... ) whose closing parenthesis stands alone on its line. */
+/* A closing parenthesis alone on its line ends a block. */
+static bool ends_block(const struct parser *p)
+{
+    int next = peek2(p);
+
+    return peek(p) == ')' && p->at == p->line_start && (next < 0 || next == '\n' || next == '\r');
+}
+
 static bool block(struct parser *p, struct buf *out)
 {
     unsigned line = p->line, start = col(p);
 
     take(p);
-    for (;;) {
-        int c = peek(p);
-        if (c < 0)
+    while (!ends_block(p)) {
+        if (peek(p) < 0)
             return fail_at(p, line, start, "Unexpected end of a block text");
-        if (c == ')' && (out->n == 0 || strspn(out->p + (out->n - (p->at - p->line_start)),
-                                               " \t") >= p->at - p->line_start)) {
-            take(p);
-            return true;
-        }
         buf_putc(out, (char) take(p));
     }
+    take(p);
+    return true;
 }
 
 static bool ends_bare(int c)
@@ -350,8 +365,13 @@ static struct conf_value *variable(struct parser *p, struct str name, const stru
     snprintf(key, sizeof(key), "%.*s", STR_ARG(name));
     for (const struct scope *s = scope; s != NULL; s = s->outer) {
         const struct conf_value *found = conf_get(s->map, key);
-        if (found != NULL)
+        if (found == NULL)
+            continue;
+        p->values += count_values(found);
+        if (p->values <= VALUES_MAX)
             return copy_value(found);
+        fail_at(p, line, start, "Too many values");
+        return NULL;
     }
     text = p->source->environment(p->source->ctx, key);
     if (text == NULL) {
@@ -434,6 +454,10 @@ static struct conf_value *parse_value(struct parser *p, const struct scope *scop
     struct conf_value *v;
     bool ok;
 
+    if (++p->values > VALUES_MAX) {
+        fail(p, "Too many values");
+        return NULL;
+    }
     switch (peek(p)) {
     case '"':
     case '\'':
@@ -496,6 +520,11 @@ static bool include(struct parser *p, struct conf_value *map, const struct scope
     name = parse_value(p, scope);
     if (name == NULL)
         return false;
+    if (name->kind != CONF_TEXT) {
+        fail_at(p, name->line, name->col, "Expected a file name after 'include'");
+        free_value(name);
+        return false;
+    }
     if (name->text[0] != '/' && slash != NULL)
         buf_put(&path, p->file, (size_t) (slash - p->file) + 1);
     buf_puts(&path, name->text);
@@ -505,6 +534,7 @@ static bool include(struct parser *p, struct conf_value *map, const struct scope
         struct parser saved = *p;
         p->includes++;
         ok = parse_file(p, buf_cstr(&path), map, scope != NULL ? scope->outer : NULL);
+        saved.values = p->values;
         if (ok)
             *p = saved;
     }

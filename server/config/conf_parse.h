@@ -2,17 +2,21 @@
  * conf_parse.h - the configuration grammar (feature map C2): text to a tree of values. Pure: files
  * come through a callback.
  *
- *     document  = { key [ ":" | "=" ] value (newline | "," | ";") } ; comments with # and // to the
- * end of the line value     = { document } | [ values ] | 'text' | "text" with \x41 \t \n \r \"
- * \\ | ( block ) on lines of its own | bare word bare word = bool (true yes on, false no off) |
- * integer with k kb ki kib m g t p e | float | date-time | $variable | text include 'file'   at any
- * level, relative to the including file
+ *     document  = { key [ ":" | "=" ] value ( newline | "," | ";" ) }
+ *     value     = "{" document "}" | "[" values "]" | text | block | bare word
+ *     text      = 'as it is' | "with \x41 \t \n \r \" \\"
+ *     block     = "(" lines ")" with the closing parenthesis alone on its line
+ *     bare word = bool (true yes on, false no off) | integer with k kb ki kib m g t p e
+ *               | float | date-time | $variable | text
+ *     comment   = "#" or "//" to the end of the line
+ *     include 'file'   in place of a key, at any level, relative to the including file
  *
  * JSON is a subset. Keys keep their case; looking up ignores it. A variable is looked for outward
  * through the enclosing maps (keys defined before), then in the environment, whose text is parsed
  * as a value.
  *
- * Errors are "file:line:col: text". Limits: 64 levels, 16 nested includes, 16 MiB of text.
+ * Errors are "file:line:col: text". Limits: 64 levels, 16 nested includes, 16 MiB of text per file,
+ * 1,000,000 values in all (a variable that names a list copies it).
  */
 #ifndef CONFIG_CONF_PARSE_H
 #define CONFIG_CONF_PARSE_H

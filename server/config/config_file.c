@@ -22,13 +22,14 @@
 
 #define FILE_MAX_BYTES (16u << 20)
 #define SECOND 1000000000ll
+#define SECONDS_MAX 9e9 /* what an int64_t of nanoseconds holds */
 
 struct context {
     struct options *o;
     struct buf *err;
 };
 
-enum how { TEXT, INT, U32, U64, I64, FLAG, DURATION, LISTEN, HTTP, BLOCK };
+enum how { TEXT, INT, PORT, U32, U64, I64, FLAG, DURATION, LISTEN, HTTP, BLOCK };
 
 struct key {
     const char *name;
@@ -68,17 +69,24 @@ static void keep(char **at, const char *text)
 /* "2s", "1h30m", or a bare number of seconds. */
 static bool duration(struct context *c, const struct conf_value *v, int64_t *out)
 {
+    bool ok = false;
+
     if (v->kind == CONF_INT) {
-        *out = v->integer * SECOND;
-        return true;
+        ok = !__builtin_mul_overflow(v->integer, SECOND, out);
+    } else if (v->kind == CONF_FLOAT) {
+        ok = v->real >= -SECONDS_MAX && v->real <= SECONDS_MAX;
+        *out = ok ? (int64_t) (v->real * (double) SECOND) : 0;
+    } else if (v->kind == CONF_TEXT) {
+        ok = fmt_parse_go_duration(str_of(v->text), out);
     }
-    if (v->kind == CONF_FLOAT) {
-        *out = (int64_t) (v->real * (double) SECOND);
-        return true;
-    }
-    if (v->kind == CONF_TEXT && fmt_parse_go_duration(str_of(v->text), out))
-        return true;
-    return fail(c, v, "expected a duration, as \"2s\"");
+    if (!ok)
+        return fail(c, v, "expected a duration, as \"2s\"");
+    return *out >= 0 || fail(c, v, "a duration must not be negative");
+}
+
+static bool is_port(int64_t n)
+{
+    return n >= -1 && n <= OPTIONS_PORT_MAX;
 }
 
 /* "host:port", ":port", "[v6]:port" or a port. */
@@ -88,11 +96,13 @@ static bool listen_at(struct context *c, const struct conf_value *v, char **host
     int64_t n;
 
     if (v->kind == CONF_INT) {
+        if (!is_port(v->integer))
+            return fail_about(c, v, "port %s is not between -1 and 65535", v->text);
         *port = (int) v->integer;
         return true;
     }
     colon = v->kind == CONF_TEXT ? strrchr(v->text, ':') : NULL;
-    if (colon == NULL || !str_to_i64(str_of(colon + 1), &n) || n > 65535 || n < -1)
+    if (colon == NULL || !str_to_i64(str_of(colon + 1), &n) || !is_port(n))
         return fail_about(c, v, "could not parse address string \"%s\"",
                           v->text != NULL ? v->text : "");
     *port = (int) n;
@@ -116,7 +126,9 @@ static bool number(struct context *c, const struct conf_value *v, const struct k
         return fail_about(c, v, "%s is too large", k->name);
     if (k->how == INT && (v->integer > INT32_MAX || v->integer < -1))
         return fail_about(c, v, "%s is out of range", k->name);
-    if (k->how == INT)
+    if (k->how == PORT && !is_port(v->integer))
+        return fail_about(c, v, "%s is not between -1 and 65535", k->name);
+    if (k->how == INT || k->how == PORT)
         *(int *) at = (int) v->integer;
     else if (k->how == U32)
         *(uint32_t *) at = (uint32_t) v->integer;
@@ -252,9 +264,27 @@ static bool jetstream(struct context *c, const struct conf_value *v)
     return true;
 }
 
+static bool workers(struct context *c, const struct conf_value *v)
+{
+    if (v->kind != CONF_INT || v->integer < 0 || v->integer > OPTIONS_WORKERS_MAX)
+        return fail_about(c, v, "workers must be an integer from 0 to %u", OPTIONS_WORKERS_MAX);
+    c->o->workers = (unsigned) v->integer;
+    return true;
+}
+
+static bool io_backend(struct context *c, const struct conf_value *v)
+{
+    if (v->kind != CONF_TEXT || !options_is_io_backend(v->text))
+        return fail(c, v, "io must be auto, uring or event");
+    keep(&c->o->io_backend, v->text);
+    return true;
+}
+
 static const struct key midge_keys[] = {
-    {"workers", U32, AT(workers), NULL},        {"io", TEXT, AT(io_backend), NULL},
-    {"pool", U64, AT(pool_bytes), NULL},        {"cache", U64, AT(cache_bytes), NULL},
+    {"workers", BLOCK, 0, workers},
+    {"io", BLOCK, 0, io_backend},
+    {"pool", U64, AT(pool_bytes), NULL},
+    {"cache", U64, AT(cache_bytes), NULL},
     {"congestion", TEXT, AT(congestion), NULL},
 };
 
@@ -267,7 +297,7 @@ static bool midge(struct context *c, const struct conf_value *v)
 
 static const struct key top_keys[] = {
     {"listen", LISTEN, 0, NULL},
-    {"port", INT, AT(port), NULL},
+    {"port", PORT, AT(port), NULL},
     {"host", TEXT, AT(host), NULL},
     {"net", TEXT, AT(host), NULL},
     {"client_advertise", TEXT, AT(client_advertise), NULL},
@@ -287,8 +317,8 @@ static const struct key top_keys[] = {
     {"pid_file", TEXT, AT(pid_file), NULL},
     {"ports_file_dir", TEXT, AT(ports_file_dir), NULL},
     {"http", HTTP, 0, NULL},
-    {"http_port", INT, AT(http_port), NULL},
-    {"monitor_port", INT, AT(http_port), NULL},
+    {"http_port", PORT, AT(http_port), NULL},
+    {"monitor_port", PORT, AT(http_port), NULL},
     {"http_base_path", TEXT, AT(http_base_path), NULL},
     {"max_control_line", U32, AT(max_control_line), NULL},
     {"max_payload", U64, AT(max_payload), NULL},
@@ -331,8 +361,11 @@ static bool read_file(void *ctx, const char *path, struct buf *out, struct buf *
         crypto_hash_sha256_update(digest, (unsigned char *) at, n);
         out->n += n;
     } while (n > 0 && out->n <= FILE_MAX_BYTES);
+    bool ok = ferror(f) == 0; /* a directory opens and can not be read */
+    if (!ok)
+        buf_printf(err, "error reading config file: read %s: %s", path, strerror(errno));
     fclose(f);
-    return true;
+    return ok;
 }
 
 static const char *environment(void *ctx, const char *name)
@@ -341,18 +374,23 @@ static const char *environment(void *ctx, const char *name)
     return getenv(name);
 }
 
+bool config_file_apply(const struct conf_tree *tree, struct options *options, struct buf *err)
+{
+    struct context c = {options, err};
+
+    return apply_map(&c, tree->root, top_keys, ARRAY_LEN(top_keys));
+}
+
 bool config_file_load(const char *path, struct options *options, struct buf *err)
 {
     crypto_hash_sha256_state digest;
     struct conf_source source = {read_file, environment, &digest};
     unsigned char sum[crypto_hash_sha256_BYTES];
-    struct context c = {options, err};
     struct conf_tree tree;
     bool ok;
 
     crypto_hash_sha256_init(&digest);
-    ok = conf_parse(&source, path, &tree, err) &&
-         apply_map(&c, tree.root, top_keys, ARRAY_LEN(top_keys));
+    ok = conf_parse(&source, path, &tree, err) && config_file_apply(&tree, options, err);
     conf_tree_free(&tree);
     if (!ok)
         return false;

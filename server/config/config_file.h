@@ -9,8 +9,12 @@
 
 #include <stdbool.h>
 
-/* Reads, parses and applies the file; blocking. False with "file:line:col: text" in err; options
+struct conf_tree;
+
+/* The tree of a parsed file into options; pure. False with "file:line:col: text" in err; options
  * may then be partly changed. */
+bool config_file_apply(const struct conf_tree *tree, struct options *options, struct buf *err);
+/* Reads, parses and applies the file; blocking. Fails like config_file_apply. */
 bool config_file_load(const char *path, struct options *options, struct buf *err);
 
 #endif

@@ -3,6 +3,8 @@
 
 #include "lib/base/mem.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define SECOND 1000000000ll
@@ -56,6 +58,43 @@ void options_finish(struct options *o)
     or_i64(&o->lame_duck_duration_ns, 120 * SECOND);
     or_i64(&o->lame_duck_grace_ns, 10 * SECOND);
     or_i64(&o->auth_timeout_ns, 2 * SECOND);
+}
+
+bool options_is_io_backend(const char *name)
+{
+    return strcmp(name, "auto") == 0 || strcmp(name, "uring") == 0 || strcmp(name, "event") == 0;
+}
+
+static bool port_fits(int port)
+{
+    return port >= -1 && port <= OPTIONS_PORT_MAX;
+}
+
+/* Where a single value is wrong, the configuration file has said so with its place; this is for
+ * flags and for values that do not go together. */
+bool options_check(const struct options *o, char why[256])
+{
+    if (!port_fits(o->port))
+        snprintf(why, 256, "port %d is not between -1 and %d", o->port, OPTIONS_PORT_MAX);
+    else if (!port_fits(o->http_port))
+        snprintf(why, 256, "monitoring port %d is not between -1 and %d", o->http_port,
+                 OPTIONS_PORT_MAX);
+    else if (o->io_backend != NULL && !options_is_io_backend(o->io_backend))
+        snprintf(why, 256, "unknown I/O backend \"%.64s\": expected auto, uring or event",
+                 o->io_backend);
+    else if (o->workers > OPTIONS_WORKERS_MAX)
+        snprintf(why, 256, "%u workers are more than %u", o->workers, OPTIONS_WORKERS_MAX);
+    else if (o->server_name != NULL && strchr(o->server_name, ' ') != NULL)
+        snprintf(why, 256, "server name cannot contain spaces");
+    else if (o->max_payload > o->max_pending)
+        snprintf(why, 256,
+                 "max_payload (%" PRIu64 ") cannot be higher than max_pending (%" PRIu64 ")",
+                 o->max_payload, o->max_pending);
+    else if (o->token != NULL && o->user != NULL)
+        snprintf(why, 256, "Cannot have a user/pass and token");
+    else
+        return true;
+    return false;
 }
 
 void options_free(struct options *o)

@@ -13,6 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define OPTIONS_PORT_MAX 65535
+#define OPTIONS_WORKERS_MAX 64u /* WORKERS_MAX of core, which this layer does not see */
+
 struct options {
     /* listeners */
     char *host; /* "0.0.0.0" */
@@ -84,6 +87,9 @@ struct options {
 };
 
 void options_init(struct options *o);
+/* False with a text in why when the server can not run with these. */
+bool options_check(const struct options *o, char why[256]);
+bool options_is_io_backend(const char *name);
 void options_free(struct options *o);
 /* The last step of making a snapshot: a limit or time of 0 means its default. */
 void options_finish(struct options *o);

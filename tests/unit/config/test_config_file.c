@@ -24,6 +24,14 @@ static bool read_text(void *ctx, const char *path, struct buf *out, struct buf *
         buf_puts(out, "from_include: 7\n");
         return true;
     }
+    if (strcmp(path, "bad.conf") == 0) {
+        buf_puts(out, "# one\nb: [1\n");
+        return true;
+    }
+    if (strcmp(path, "loop.conf") == 0) {
+        buf_puts(out, "include 'loop.conf'\n");
+        return true;
+    }
     buf_printf(err, "open %s: no such file", path);
     return false;
 }
@@ -110,7 +118,7 @@ TEST(rejects_with_place)
     static const struct {
         const char *text, *error;
     } rows[] = {
-        {"a: \"x", "main.conf:1:5: Unexpected end of a quoted text"},
+        {"a: \"x", "main.conf:1:4: Unexpected end of a quoted text"},
         {"a: {", "main.conf:1:4: Unexpected end of a map"},
         {"\n a: [1, 2", "main.conf:2:5: Unexpected end of an array"},
         {"a: $NOPE", "main.conf:1:4: variable reference for 'NOPE' on line 1 can not be found"},
@@ -119,6 +127,17 @@ TEST(rejects_with_place)
         {"a: \"\\q\"", "main.conf:1:7: Invalid escape character."},
         {"{a: 1} b: 2", "main.conf:1:8: Unexpected text behind the closing brace"},
         {"include 'none.conf'", "main.conf:1:20: open none.conf: no such file"},
+        {"include { a: 1 }", "main.conf:1:9: Expected a file name after 'include'"},
+        {"include 'bad.conf'\nc: 1", "bad.conf:2:4: Unexpected end of an array"},
+        {"include 'loop.conf'", "loop.conf:1:20: Too many nested includes"},
+        {"a: (x\n  )", "main.conf:1:4: Unexpected end of a block text"},
+        {"a: (b) c", "main.conf:1:4: Unexpected end of a block text"},
+        {"a: 'x\n'", "main.conf:1:4: Unexpected end of a quoted text"},
+        {"a: \"\\x4\"", "main.conf:1:9: Expected two hexadecimal digits"},
+        {"a: $a", "main.conf:1:4: variable reference for 'a' on line 1 can not be found"},
+        {": 1", "main.conf:1:1: Expected a key, got ':'"},
+        {"a: ]", "main.conf:1:4: Expected a value"},
+        {"a", "main.conf:1:2: Expected a value"},
     };
 
     for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
@@ -130,6 +149,50 @@ TEST(rejects_with_place)
         conf_tree_free(&tree);
         buf_free(&err);
     }
+}
+
+/* A closing parenthesis anywhere else is text. */
+TEST(reads_blocks)
+{
+    static const struct {
+        const char *text, *value;
+    } rows[] = {
+        {"a: (\nx\n)\nb: 1", "\nx\n"},
+        {"a: (\nx (y)\n) \n  )\n)", "\nx (y)\n) \n  )\n"},
+        {"a: (\n)\r\nb: 1", "\n"},
+    };
+
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+        struct conf_tree tree;
+        struct buf err = {0};
+        ck_assert_msg(parse(rows[k].text, &tree, &err), "%s: %s", rows[k].text, buf_cstr(&err));
+        ck_assert_str_eq(conf_get(tree.root, "a")->text, rows[k].value);
+        conf_tree_free(&tree);
+        buf_free(&err);
+    }
+}
+
+/* Each line doubles what the one before holds: 2^20 values are refused, not allocated. */
+TEST(limits_values)
+{
+    struct conf_tree tree;
+    struct buf text = {0}, err = {0};
+
+    buf_puts(&text, "a0: [1]\n");
+    for (int k = 1; k <= 30; k++)
+        buf_printf(&text, "a%d: [$a%d $a%d]\n", k, k - 1, k - 1);
+    ck_assert(!parse(buf_cstr(&text), &tree, &err));
+    ck_assert_msg(strstr(buf_cstr(&err), "Too many values") != NULL, "%s", buf_cstr(&err));
+    conf_tree_free(&tree);
+    buf_clear(&text);
+    buf_puts(&text, "a: ");
+    for (int k = 0; k < 100; k++)
+        buf_puts(&text, "[");
+    ck_assert(!parse(buf_cstr(&text), &tree, &err));
+    ck_assert_str_eq(buf_cstr(&err), "main.conf:1:68: Nested too deeply");
+    conf_tree_free(&tree);
+    buf_free(&text);
+    buf_free(&err);
 }
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -188,6 +251,26 @@ TEST(rejects_unknown_and_wrong)
         {"jetstream: maybe", ":1:12: Expected 'enabled' or 'disabled'"},
         {"authorization { token: t, user: u }", "Cannot have a user/pass and token"},
         {"cluster { port: 1 }", "unknown field \"cluster\""},
+        {"port: 65536", ":1:7: port is not between -1 and 65535"},
+        {"port: -2", ":1:7: port is not between -1 and 65535"},
+        {"http_port: 99999", ":1:12: http_port is not between -1 and 65535"},
+        {"listen: 65536", ":1:9: port 65536 is not between -1 and 65535"},
+        {"listen: 'h:65536'", ":1:9: could not parse address string \"h:65536\""},
+        {"listen: [1]", ":1:9: could not parse address string \"\""},
+        {"http: 99999999999999", ":1:7: port 99999999999999 is not"},
+        {"ping_interval: 9223372036854775807", ":1:16: expected a duration"},
+        {"ping_interval: 1.0e30", ":1:16: expected a duration"},
+        {"ping_interval: -2s", ":1:16: a duration must not be negative"},
+        {"write_deadline: true", ":1:17: expected a duration"},
+        {"max_control_line: 5000000000", ":1:19: max_control_line is too large"},
+        {"server_name { a: 1 }", ":1:13: server_name must be a text"},
+        {"authorization: yes", ":1:16: authorization must be a map"},
+        {"authorization { users: [] }", ":1:24: unknown field \"users\""},
+        {"jetstream { limits: 1 }", ":1:21: limits must be a map"},
+        {"jetstream {\n  max_file: 1\n  key: abc\n}", ":3:8: unknown field \"key\""},
+        {"midge: 1", ":1:8: midge must be a map"},
+        {"midge { io: ring }", ":1:13: io must be auto, uring or event"},
+        {"midge { workers: 65 }", ":1:18: workers must be an integer from 0 to 64"},
     };
 
     for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
@@ -240,7 +323,9 @@ TEST(every_key_is_documented)
 static const struct runner_case cases[] = {
     RUN(reads_scalars),
     RUN(reads_nested_maps_lists_and_includes),
+    RUN(reads_blocks),
     RUN(rejects_with_place),
+    RUN(limits_values),
     RUN(applies_keys),
     RUN(rejects_unknown_and_wrong),
     RUN(every_key_is_documented),
