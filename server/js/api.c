@@ -15,36 +15,39 @@
 #include <stdio.h>
 #include <string.h>
 
+/* An empty page, as it stands in answers that are errors. */
+#define PAGE0 ",\"total\":0,\"offset\":0,\"limit\":0"
+
 static const struct api_handler handlers[] = {
-    {"INFO", "account_info", true, api_info},
-    {"STREAM.CREATE.*", "stream_create", true, api_stream_create},
-    {"STREAM.UPDATE.*", "stream_update", true, api_stream_update},
-    {"STREAM.NAMES", "stream_names", true, api_stream_names},
-    {"STREAM.LIST", "stream_list", true, api_stream_list},
-    {"STREAM.INFO.*", "stream_info", false, api_stream_info},
-    {"STREAM.DELETE.*", "stream_delete", false, api_stream_delete},
-    {"STREAM.PURGE.*", "stream_purge", false, api_stream_purge},
-    {"STREAM.MSG.GET.*", "stream_msg_get", false, api_msg_get},
-    {"STREAM.MSG.DELETE.*", "stream_msg_delete", false, api_msg_delete},
-    {"STREAM.SNAPSHOT.*", "stream_snapshot", false, api_later},
-    {"STREAM.RESTORE.*", "stream_restore", true, api_later},
-    {"STREAM.PEER.REMOVE.*", "stream_remove_peer", true, api_needs_cluster},
-    {"STREAM.PEER.EVACUATE.*", "stream_evacuate_peer", true, api_needs_cluster},
-    {"STREAM.CANCEL_MOVE.*", "stream_cancel_move", true, api_needs_cluster},
-    {"STREAM.LEADER.STEPDOWN.*", "stream_leader_stepdown", true, api_needs_cluster},
-    {"CONSUMER.CREATE.*", "consumer_create", false, api_consumer_create},
-    {"CONSUMER.CREATE.*.>", "consumer_create", false, api_consumer_create_named},
-    {"CONSUMER.DURABLE.CREATE.*.*", "consumer_create", false, api_consumer_create_durable},
-    {"CONSUMER.NAMES.*", "consumer_names", false, api_consumer_names},
-    {"CONSUMER.LIST.*", "consumer_list", false, api_consumer_list},
-    {"CONSUMER.INFO.*.*", "consumer_info", false, api_consumer_info},
-    {"CONSUMER.DELETE.*.*", "consumer_delete", false, api_consumer_delete},
-    {"CONSUMER.PAUSE.*.*", "consumer_pause", false, api_later},
-    {"CONSUMER.UNPIN.*.*", "consumer_unpin", false, api_later},
-    {"CONSUMER.RESET.*.*", "consumer_reset", false, api_later},
-    {"CONSUMER.LEADER.STEPDOWN.*.*", "consumer_leader_stepdown", true, api_needs_cluster},
-    {"META.LEADER.STEPDOWN", "meta_leader_stepdown", true, api_needs_cluster},
-    {"SERVER.REMOVE", "meta_server_remove", true, api_needs_cluster},
+    {"INFO", "account_info", true, api_info, NULL},
+    {"STREAM.CREATE.*", "stream_create", true, api_stream_create, NULL},
+    {"STREAM.UPDATE.*", "stream_update", true, api_stream_update, NULL},
+    {"STREAM.NAMES", "stream_names", true, api_stream_names, PAGE0 ",\"streams\":null"},
+    {"STREAM.LIST", "stream_list", true, api_stream_list, PAGE0 ",\"streams\":[]"},
+    {"STREAM.INFO.*", "stream_info", false, api_stream_info, PAGE0},
+    {"STREAM.DELETE.*", "stream_delete", false, api_stream_delete, NULL},
+    {"STREAM.PURGE.*", "stream_purge", false, api_stream_purge, ",\"purged\":0"},
+    {"STREAM.MSG.GET.*", "stream_msg_get", false, api_msg_get, NULL},
+    {"STREAM.MSG.DELETE.*", "stream_msg_delete", false, api_msg_delete, NULL},
+    {"STREAM.SNAPSHOT.*", "stream_snapshot", false, api_later, NULL},
+    {"STREAM.RESTORE.*", "stream_restore", true, api_later, NULL},
+    {"STREAM.PEER.REMOVE.*", "stream_remove_peer", true, api_needs_cluster, NULL},
+    {"STREAM.PEER.EVACUATE.*", "stream_evacuate_peer", true, api_needs_cluster, NULL},
+    {"STREAM.CANCEL_MOVE.*", "stream_cancel_move", true, api_needs_cluster, NULL},
+    {"STREAM.LEADER.STEPDOWN.*", "stream_leader_stepdown", true, api_needs_cluster, NULL},
+    {"CONSUMER.CREATE.*", "consumer_create", false, api_consumer_create, NULL},
+    {"CONSUMER.CREATE.*.>", "consumer_create", false, api_consumer_create_named, NULL},
+    {"CONSUMER.DURABLE.CREATE.*.*", "consumer_create", false, api_consumer_create_durable, NULL},
+    {"CONSUMER.NAMES.*", "consumer_names", false, api_consumer_names, PAGE0 ",\"consumers\":[]"},
+    {"CONSUMER.LIST.*", "consumer_list", false, api_consumer_list, PAGE0 ",\"consumers\":[]"},
+    {"CONSUMER.INFO.*.*", "consumer_info", false, api_consumer_info, NULL},
+    {"CONSUMER.DELETE.*.*", "consumer_delete", false, api_consumer_delete, NULL},
+    {"CONSUMER.PAUSE.*.*", "consumer_pause", false, api_later, NULL},
+    {"CONSUMER.UNPIN.*.*", "consumer_unpin", false, api_later, NULL},
+    {"CONSUMER.RESET.*.*", "consumer_reset", false, api_later, NULL},
+    {"CONSUMER.LEADER.STEPDOWN.*.*", "consumer_leader_stepdown", true, api_needs_cluster, NULL},
+    {"META.LEADER.STEPDOWN", "meta_leader_stepdown", true, api_needs_cluster, NULL},
+    {"SERVER.REMOVE", "meta_server_remove", true, api_needs_cluster, NULL},
 };
 
 /* What is listened to: everything but MSG.NEXT and DIRECT. */
@@ -66,7 +69,7 @@ static const char *const patterns[] = {
     "ACCOUNT.>",
 };
 
-static const struct api_handler unknown = {"", "system", true, NULL};
+static const struct api_handler unknown = {"", "system", true, NULL, NULL};
 
 /* ---- parsing the subject ----------------------------------------------------------------------
  */
@@ -157,6 +160,8 @@ void api_error(struct api_request *r, const struct js_error *err)
     buf_clear(&r->out);
     buf_putc(&r->out, ',');
     js_error_put(&r->out, err);
+    if (r->handler->failed != NULL)
+        buf_puts(&r->out, r->handler->failed);
     r->js->stats.api_errors++;
     answer(r);
 }

@@ -37,7 +37,7 @@ static void end_creation(struct creation *cr)
 static void put_info(struct api_request *r, struct consumer *c)
 {
     buf_putc(&r->out, ',');
-    consumer_info(c, &r->out);
+    consumer_info(c, INFO_ASKED, &r->out);
 }
 
 static struct consumer *find_again(const struct creation *cr)
@@ -494,7 +494,7 @@ static void put_name(struct consumer *c, struct buf *b)
 static void put_object(struct consumer *c, struct buf *b)
 {
     buf_putc(b, '{');
-    consumer_info(c, b);
+    consumer_info(c, INFO_LISTED, b);
     buf_putc(b, '}');
 }
 

@@ -231,6 +231,7 @@ void api_msg_delete(struct api_request *r)
 {
     struct delete_request q = {0};
     struct stream *s = api_stream(r);
+    struct store_state st;
     struct js_error e = {0};
     struct removing *d;
     enum err err;
@@ -252,7 +253,12 @@ void api_msg_delete(struct api_request *r)
     if (err == ERR_OK)
         return;
     mem_free(d);
-    js_fail(&e, JS_ERR_SEQUENCE_NOT_FOUND, "%llu", (unsigned long long) q.seq);
+    store_stream_state(s->store, &st);
+    /* The peer's file store tells the two apart, its memory store does not. */
+    if (q.seq > st.last_seq && s->config.storage == STORAGE_FILE)
+        js_fail(&e, JS_ERR_STREAM_MSG_DELETE_FAILED, "stream store EOF");
+    else
+        js_fail(&e, JS_ERR_SEQUENCE_NOT_FOUND, "%llu", (unsigned long long) q.seq);
     api_error(r, &e);
 }
 

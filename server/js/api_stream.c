@@ -17,7 +17,16 @@
 /* ---- account ----------------------------------------------------------------------------------
  */
 
-enum { SUM_MEMORY, SUM_STORAGE, SUM_STREAMS, SUM_CONSUMERS, SUM_TOTAL, SUM_ERRORS };
+enum {
+    SUM_MEMORY,
+    SUM_STORAGE,
+    SUM_RESERVED_MEMORY,
+    SUM_RESERVED_STORAGE,
+    SUM_STREAMS,
+    SUM_CONSUMERS,
+    SUM_TOTAL,
+    SUM_ERRORS
+};
 
 static void put_account(struct api_request *r)
 {
@@ -27,12 +36,13 @@ static void put_account(struct api_request *r)
 
     buf_printf(
         b,
-        ",\"memory\":%llu,\"storage\":%llu,\"reserved_memory\":0,\"reserved_storage\":0,"
+        ",\"memory\":%llu,\"storage\":%llu,\"reserved_memory\":%llu,\"reserved_storage\":%llu,"
         "\"streams\":%llu,\"consumers\":%llu,"
         "\"limits\":{\"max_memory\":-1,\"max_storage\":-1,\"max_streams\":-1,\"max_consumers\":-1,"
         "\"max_ack_pending\":%lld,\"memory_max_stream_bytes\":-1,\"storage_max_stream_bytes\":-1,"
         "\"max_bytes_required\":false}",
         (unsigned long long) n[SUM_MEMORY], (unsigned long long) n[SUM_STORAGE],
+        (unsigned long long) n[SUM_RESERVED_MEMORY], (unsigned long long) n[SUM_RESERVED_STORAGE],
         (unsigned long long) n[SUM_STREAMS], (unsigned long long) n[SUM_CONSUMERS],
         (long long) (o->js_max_ack_pending > 0 ? o->js_max_ack_pending : -1));
     if (o->domain != NULL) {
@@ -53,6 +63,8 @@ static void visit_account(struct env_task *task, struct env *env)
     js_stats(env->js, &st);
     r->sum[SUM_MEMORY] += st.memory;
     r->sum[SUM_STORAGE] += st.storage;
+    r->sum[SUM_RESERVED_MEMORY] += st.reserved_memory;
+    r->sum[SUM_RESERVED_STORAGE] += st.reserved_storage;
     r->sum[SUM_STREAMS] += st.streams;
     r->sum[SUM_CONSUMERS] += st.consumers;
     r->sum[SUM_TOTAL] += st.api_total;
@@ -88,10 +100,10 @@ void api_change_free(struct stream_change *ch)
     mem_free(ch);
 }
 
-static void put_info(struct api_request *r, struct stream *s, const struct info_options *o)
+static void put_changed(struct api_request *r, struct stream *s)
 {
     buf_putc(&r->out, ',');
-    stream_info(s, o, &r->out);
+    stream_info(s, &(struct info_options){.kind = INFO_CHANGED}, &r->out);
 }
 
 static void change_failed(struct stream_change *ch, enum err err)
@@ -119,7 +131,7 @@ static void create_durable(struct store_req *req, enum err err)
         change_failed(ch, err);
     } else {
         stream_publish_interest(s);
-        put_info(ch->r, s, NULL);
+        put_changed(ch->r, s);
         buf_puts(&ch->r->out, ",\"did_create\":true");
         api_reply(ch->r);
     }
@@ -169,7 +181,7 @@ static void create_here(struct env_task *task, struct env *env)
     stream_reader_init(s);
 }
 
-/* Creating what exists with the same configuration is answered as if it had been created before. */
+/* Creating what exists with the same configuration is answered as if it had been created now. */
 static void compare_here(struct env_task *task, struct env *env)
 {
     struct api_request *r = api_request_of(task, env);
@@ -183,7 +195,8 @@ static void compare_here(struct env_task *task, struct env *env)
     if (s == NULL || !stream_config_equal(&s->config, &ch->config)) {
         api_error_kind(r, JS_ERR_STREAM_NAME_EXIST);
     } else {
-        put_info(r, s, NULL);
+        put_changed(r, s);
+        buf_puts(&r->out, ",\"did_create\":true");
         api_reply(r);
     }
     api_change_free(ch);
@@ -249,7 +262,7 @@ static void update_durable(struct store_req *req, enum err err)
     if (err != ERR_OK || s == NULL) {
         change_failed(ch, err);
     } else {
-        put_info(ch->r, s, NULL);
+        put_changed(ch->r, s);
         api_reply(ch->r);
     }
     api_change_free(ch);
@@ -272,6 +285,30 @@ static void apply_update(struct stream *s, struct stream_change *ch)
     buf_free(&blob);
 }
 
+/* Consumers stay within limits that become narrower. */
+static bool consumers_fit(const struct stream *s, const struct stream_config *config,
+                          struct js_error *err)
+{
+    struct consumer_limits l;
+    struct buf names = {0};
+    bool fit;
+
+    stream_config_limits(config, &l);
+    LIST_FOREACH(link, &s->consumers)
+    {
+        const struct consumer *c = LIST_ENTRY(link, struct consumer, stream_link);
+        bool more = (l.max_ack_pending > 0 && c->config.max_ack_pending > l.max_ack_pending) ||
+                    (l.inactive_threshold_ns > 0 &&
+                     c->config.inactive_threshold_ns > l.inactive_threshold_ns);
+        if (more)
+            buf_printf(&names, "%s%s", names.n > 0 ? ", " : "", c->name);
+    }
+    fit = names.n == 0 || js_fail(err, JS_ERR_STREAM_UPDATE,
+                                  "change to limits violates consumers: %s", buf_cstr(&names));
+    buf_free(&names);
+    return fit;
+}
+
 static void update_here(struct env_task *task, struct env *env)
 {
     struct api_request *r = api_request_of(task, env);
@@ -286,7 +323,8 @@ static void update_here(struct env_task *task, struct env *env)
     if (s == NULL) {
         api_change_free(ch);
         api_error_kind(r, JS_ERR_STREAM_NOT_FOUND);
-    } else if (!stream_config_check_update(&s->config, &ch->config, &err)) {
+    } else if (!stream_config_check_update(&s->config, &ch->config, &err) ||
+               !consumers_fit(s, &ch->config, &err)) {
         directory_reclaim(env->js->shared->directory, str_of(s->config.name), &s->config.subjects);
         api_change_free(ch);
         api_error(r, &err);
@@ -381,7 +419,7 @@ static void visit_list(struct env_task *task, struct env *env)
         if (s == NULL || s->store == NULL)
             continue;
         buf_puts(&r->out, r->at++ > 0 ? ",{" : "{");
-        stream_info(s, NULL, &r->out);
+        stream_info(s, &(struct info_options){.kind = INFO_LISTED}, &r->out);
         buf_putc(&r->out, '}');
     }
     if (env->worker + 1 < env->workers) {
@@ -421,15 +459,19 @@ void api_stream_info(struct api_request *r)
 {
     struct info_request q = {0};
     struct stream *s = api_stream(r);
+    uint64_t matched = 0;
 
     if (s == NULL || !api_read_body(r, info_fields, ARRAY_LEN(info_fields), &q))
         return;
-    if (q.subjects_filter != NULL) {
-        struct store_state st;
-        store_stream_state(s->store, &st);
-        put_page(&r->out, st.num_subjects, q.offset, 100000);
-    }
-    put_info(r, s, &(struct info_options){q.deleted_details, q.subjects_filter, q.offset});
+    buf_putc(&r->out, ',');
+    stream_info(s,
+                &(struct info_options){INFO_ASKED, q.deleted_details, q.subjects_filter, q.offset,
+                                       &matched},
+                &r->out);
+    if (matched > 0)
+        put_page(&r->out, matched, q.offset, SUBJECTS_PAGE);
+    else
+        put_page(&r->out, 0, 0, 0);
     fields_release(info_fields, ARRAY_LEN(info_fields), &q);
     api_reply(r);
 }
@@ -526,7 +568,7 @@ void api_stream_purge(struct api_request *r)
     if (s->config.sealed)
         js_fail(&err, JS_ERR_STREAM_SEALED, NULL);
     else if (s->config.deny_purge)
-        js_fail(&err, JS_ERR_STREAM_PURGE_FAILED, "purge not allowed");
+        js_fail(&err, JS_ERR_STREAM_PURGE_FAILED, "stream purge not permitted");
     else if (q.seq > 0 && q.keep > 0)
         js_fail(&err, JS_ERR_BAD_REQUEST, NULL);
     if (err.kind != JS_OK) {

@@ -392,7 +392,7 @@ static void put_pair(struct buf *out, const char *name, struct seq_pair pair, in
     buf_putc(out, '}');
 }
 
-void consumer_info(struct consumer *c, struct buf *out)
+void consumer_info(struct consumer *c, enum info_kind kind, struct buf *out)
 {
     const struct consumer_core *core = &c->core;
     const struct env *env = c->js->env;
@@ -404,7 +404,10 @@ void consumer_info(struct consumer *c, struct buf *out)
     buf_puts(out, ",\"created\":");
     jput_time(out, c->created);
     buf_puts(out, ",\"config\":");
-    consumer_config_write(out, &c->config);
+    if (kind == INFO_LISTED)
+        consumer_config_write(out, &c->config);
+    else
+        consumer_config_answer(out, &c->config, env->version);
     put_pair(out, "delivered", core->delivered, c->last_delivery);
     put_pair(out, "ack_floor", core->floor, c->last_ack);
     buf_printf(
@@ -413,9 +416,6 @@ void consumer_info(struct consumer *c, struct buf *out)
         core->pending.count,
         (unsigned long long) (c->config.max_deliver == 1 ? 0 : core->num_redelivered), core->npulls,
         (unsigned long long) core->num_pending);
-    buf_puts(out, ",\"cluster\":{\"leader\":");
-    jput_string(out, str_of(env->server_name));
-    buf_putc(out, '}');
     if (c->config.deliver_subject != NULL && c->interested)
         buf_puts(out, ",\"push_bound\":true");
     buf_puts(out, ",\"ts\":");

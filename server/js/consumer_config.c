@@ -3,8 +3,10 @@
 #include "server/js/consumer_config.h"
 
 #include "lib/base/assert.h"
+#include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
+#include "server/js/metadata.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -111,6 +113,15 @@ void consumer_config_write(struct buf *b, const struct consumer_config *c)
     buf_putc(b, '}');
 }
 
+void consumer_config_answer(struct buf *b, const struct consumer_config *c, const char *version)
+{
+    struct consumer_config shown = *c; /* borrows all but the metadata */
+
+    shown.metadata = metadata_for_answer(c->metadata, version);
+    consumer_config_write(b, &shown);
+    json_decref(shown.metadata);
+}
+
 bool consumer_config_read(struct str json, struct consumer_config *out, struct js_error *err)
 {
     struct buf text = {0};
@@ -161,12 +172,34 @@ void consumer_request_release(struct consumer_request *r)
     consumer_config_release(&r->config);
 }
 
+/* ---- limits of the stream ---------------------------------------------------------------------
+ */
+
+static bool check_limits(const struct consumer_config *c, const struct consumer_limits *limits,
+                         struct js_error *err)
+{
+    if (limits->max_ack_pending > 0 && c->max_ack_pending > limits->max_ack_pending)
+        return js_fail(err, JS_ERR_CONSUMER_MAX_PENDING_ACK_EXCESS, "%lld",
+                       (long long) limits->max_ack_pending);
+    if (limits->inactive_threshold_ns > 0 &&
+        c->inactive_threshold_ns > limits->inactive_threshold_ns) {
+        char text[FMT_TIME_MAX];
+        fmt_go_duration(text, limits->inactive_threshold_ns);
+        return js_fail(err, JS_ERR_CONSUMER_INACTIVE_THRESHOLD_EXCESS, "%s", text);
+    }
+    return true;
+}
+
 /* ---- defaults -------------------------------------------------------------------------------- */
 
-static void set_defaults(struct consumer_config *c)
+static void set_defaults(struct consumer_config *c, const struct consumer_limits *limits)
 {
     bool push = c->deliver_subject != NULL;
 
+    if (c->max_ack_pending == 0)
+        c->max_ack_pending = limits->max_ack_pending;
+    if (c->inactive_threshold_ns == 0)
+        c->inactive_threshold_ns = limits->inactive_threshold_ns;
     if (c->max_deliver == 0 || c->max_deliver < -1)
         c->max_deliver = -1;
     if (c->ack_policy != ACK_NONE) {
@@ -288,7 +321,7 @@ static bool check_acks(const struct consumer_config *c, const struct stream_conf
     for (size_t i = 0; i < c->backoff.n; i++)
         if (c->backoff.items[i] < 0)
             return js_fail(err, JS_ERR_CONSUMER_BACK_OFF_NEGATIVE, NULL);
-    if (c->backoff.n > 0 && c->max_deliver > 0 && (size_t) c->max_deliver <= c->backoff.n)
+    if (c->backoff.n > 0 && c->max_deliver > 0 && (size_t) c->max_deliver < c->backoff.n)
         return js_fail(err, JS_ERR_CONSUMER_MAX_DELIVER_BACKOFF, NULL);
     if (c->ack_policy == ACK_NONE && c->max_ack_pending > 0)
         return js_fail(err, JS_ERR_CONSUMER_MAX_PENDING_ACK_POLICY_REQUIRED, NULL);
@@ -352,6 +385,8 @@ static bool check_numbers(const struct consumer_config *c, int64_t max_batch_lim
                        (long long) max_batch_limit);
     if (c->num_replicas > 1)
         return js_fail(err, JS_ERR_CONSUMER_REPLICAS_EXCEEDS_STREAM, NULL);
+    if (!metadata_valid(c->metadata))
+        return js_fail(err, JS_ERR_INVALID_JSON, "json: metadata is not an object of texts");
     if (c->metadata != NULL) {
         struct buf b = {0};
         size_t n;
@@ -364,19 +399,33 @@ static bool check_numbers(const struct consumer_config *c, int64_t max_batch_lim
     return true;
 }
 
+static unsigned required_level(const struct consumer_config *c)
+{
+    if (c->ack_policy == ACK_POLICY_FLOW_CONTROL)
+        return 4;
+    return c->pause_until != 0 || c->priority_policy != 0 || c->priority_timeout_ns != 0 ||
+                   c->priority_groups.n > 0
+               ? 1
+               : 0;
+}
+
 bool consumer_config_check(struct consumer_config *c, const struct stream_config *stream,
                            int64_t max_ack_pending_limit, int64_t max_batch_limit,
                            struct js_error *err)
 {
+    struct consumer_limits limits;
+
+    stream_config_limits(stream, &limits);
     if (!check_names(c, err))
         return false;
     if (c->deliver_subject != NULL ? !check_push(c, err) : !check_pull(c, stream, err))
         return false;
     if (!check_acks(c, stream, max_ack_pending_limit, err) || !check_deliver_policy(c, err) ||
         !check_filters(c, err) || !check_numbers(c, max_batch_limit, err) ||
-        !check_supported(c, err))
+        !check_limits(c, &limits, err) || !check_supported(c, err))
         return false;
-    set_defaults(c);
+    set_defaults(c, &limits);
+    metadata_set_required(&c->metadata, required_level(c));
     return true;
 }
 

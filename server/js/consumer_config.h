@@ -65,7 +65,10 @@ struct consumer_request {
 void consumer_config_release(struct consumer_config *c);
 void consumer_config_copy(struct consumer_config *to, const struct consumer_config *from);
 bool consumer_config_equal(const struct consumer_config *a, const struct consumer_config *b);
+/* The object with braces, as it is stored; and as it is answered, with the metadata of
+ * metadata_for_answer. */
 void consumer_config_write(struct buf *b, const struct consumer_config *c);
+void consumer_config_answer(struct buf *b, const struct consumer_config *c, const char *version);
 /* One config object (recovery). */
 bool consumer_config_read(struct str json, struct consumer_config *out, struct js_error *err);
 

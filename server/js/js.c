@@ -335,6 +335,7 @@ void js_stats(const struct js *js, struct js_stats *out)
 {
     struct hmap_iter it = {0};
     struct hmap_node *n;
+    uint64_t reserved;
 
     *out = js->stats;
     while ((n = hmap_each(&js->streams, &it)) != NULL) {
@@ -345,10 +346,14 @@ void js_stats(const struct js *js, struct js_stats *out)
         store_stream_state(s->store, &st);
         out->messages += st.msgs;
         out->bytes += st.bytes;
-        if (s->config.storage == STORAGE_MEMORY)
+        reserved = s->config.max_bytes > 0 ? (uint64_t) s->config.max_bytes : 0;
+        if (s->config.storage == STORAGE_MEMORY) {
             out->memory += st.bytes;
-        else
+            out->reserved_memory += reserved;
+        } else {
             out->storage += st.bytes;
+            out->reserved_storage += reserved;
+        }
     }
 }
 
@@ -361,7 +366,7 @@ static void put_consumers(struct stream *s, struct buf *out)
     {
         buf_puts(out, first ? "{" : ",{");
         first = false;
-        consumer_info(LIST_ENTRY(l, struct consumer, stream_link), out);
+        consumer_info(LIST_ENTRY(l, struct consumer, stream_link), INFO_LISTED, out);
         buf_putc(out, '}');
     }
     buf_putc(out, ']');
@@ -387,7 +392,7 @@ void js_details(struct js *js, const struct js_detail_options *o, struct buf *ou
         stream_state_json(s, NULL, out);
         if (o->config) {
             buf_puts(out, ",\"config\":");
-            stream_config_write(out, &s->config, true);
+            stream_config_write(out, &s->config);
         }
         if (o->consumers)
             put_consumers(s, out);

@@ -36,6 +36,7 @@ void js_close(struct js *js);
 
 struct js_stats {
     uint64_t streams, consumers, messages, bytes, memory, storage;
+    uint64_t reserved_memory, reserved_storage; /* max_bytes of streams that have one */
     uint64_t api_total, api_errors, api_inflight;
 };
 void js_stats(const struct js *js, struct js_stats *out);

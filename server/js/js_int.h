@@ -31,12 +31,12 @@
 #include "server/js/js.h"
 #include "server/js/js_directory.h"
 #include "server/js/js_error.h"
+#include "server/js/metadata.h"
 #include "server/js/stream_config.h"
 #include "store/store.h"
 
 #include <stdatomic.h>
 
-#define JS_API_LEVEL 5
 /* Kinds of store objects. */
 enum { JS_KIND_CONSUMER = STORE_KIND_USER };
 /* Messages one consumer may deliver before the next one's turn: 64 KiB of 16-byte messages and
@@ -147,10 +147,17 @@ bool js_stream_parse(struct str blob, struct stream_config *config, int64_t *cre
 /* A consumer is done with [first, last]: removes what retention does not keep any more. */
 void stream_acked(struct stream *s, struct consumer *by, uint64_t first, uint64_t last);
 /* "config":{...},"created":...,"state":{...},... of a stream info, without braces. */
+enum info_kind {
+    INFO_LISTED,  /* in a list: stored metadata, no cluster */
+    INFO_CHANGED, /* answer to a create or update: no cluster */
+    INFO_ASKED,
+};
 struct info_options {
+    enum info_kind kind;
     bool deleted_details;
     const char *subjects_filter;
     uint64_t offset;
+    uint64_t *matched; /* set to the number of subjects the filter selects, from all pages */
 };
 void stream_info(struct stream *s, const struct info_options *o, struct buf *out);
 void stream_state_json(struct stream *s, const struct info_options *o, struct buf *out);
@@ -232,7 +239,8 @@ void consumer_take_pull(struct consumer *c, struct str reply, struct str body);
 void consumer_take_flow_reply(struct consumer *c, struct str subject);
 void consumer_send_status(struct consumer *c, enum consumer_status status, struct str to,
                           const char *detail, int64_t left, int64_t bytes);
-void consumer_info(struct consumer *c, struct buf *out); /* fields without braces */
+/* Fields without braces. */
+void consumer_info(struct consumer *c, enum info_kind kind, struct buf *out);
 /* A full record; what the state log still held is in it. */
 void consumer_render(struct consumer *c, struct buf *out);
 bool consumer_parse(struct str blob, struct consumer_config *config, char **name, int64_t *created,
@@ -248,6 +256,8 @@ bool consumer_needs(const struct consumer *c, uint64_t seq, struct str subject);
  * ---------------------------------------------------------------------------------- */
 
 #define API_TOKENS 4
+/* Subjects in one stream info. */
+#define SUBJECTS_PAGE 100000u
 
 /* One request on its way; lives until it was answered. It may move between workers (api_go_to):
  * then it is worked on there. */
@@ -274,6 +284,7 @@ struct api_handler {
     const char *type;    /* io.nats.jetstream.api.v1.<type>_response */
     bool registrar;      /* runs on worker 0; else on the worker of the stream in tokens[0] */
     void (*run)(struct api_request *r);
+    const char *failed; /* fields that answers have also when they are errors, or NULL */
 };
 
 extern const struct sink_ops api_sink_ops;

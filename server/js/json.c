@@ -256,7 +256,7 @@ void jput_time(struct buf *b, int64_t unix_ns)
 
 void jput_raw(struct buf *b, const json_t *value)
 {
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS);
 
     if (text == NULL)
         FATAL("jansson can not print a value that it has parsed");

@@ -78,6 +78,7 @@ bool fields_equal(const struct json_field *fields, size_t n, const void *a, cons
 /* Pieces for documents written by hand. */
 void jput_string(struct buf *b, struct str s);
 void jput_time(struct buf *b, int64_t unix_ns);
+/* Keys of objects in order, so that equal values print alike. */
 void jput_raw(struct buf *b, const json_t *value);
 
 #endif

@@ -16,7 +16,6 @@
 
 /* Deleted sequences listed in a stream info with deleted_details. */
 #define DELETED_MAX 1000000u
-#define SUBJECTS_PAGE 100000u
 
 struct stream *js_stream_find(struct js *js, struct str name)
 {
@@ -191,7 +190,7 @@ void js_stream_render(const struct stream *s, struct buf *out)
 
     put_u64(created, (uint64_t) s->created);
     buf_put(out, created, sizeof(created));
-    stream_config_write(out, &s->config, false);
+    stream_config_write(out, &s->config);
 }
 
 bool js_stream_parse(struct str blob, struct stream_config *config, int64_t *created)
@@ -331,9 +330,13 @@ void stream_state_json(struct stream *s, const struct info_options *o, struct bu
     if (o != NULL && o->subjects_filter != NULL) {
         struct subject_list l = {
             .out = out, .skip = o->offset, .left = SUBJECTS_PAGE, .first = true};
+        size_t before = out->n;
         buf_puts(out, ",\"subjects\":{");
         store_subjects_each(s->store, str_of(o->subjects_filter), put_subject, &l);
         buf_putc(out, '}');
+        if (l.total == 0)
+            out->n = before;
+        *o->matched = l.total;
     }
     if (st.num_deleted > 0)
         buf_printf(out, ",\"num_deleted\":%llu", (unsigned long long) st.num_deleted);
@@ -354,7 +357,10 @@ void stream_info(struct stream *s, const struct info_options *o, struct buf *out
     const struct env *env = s->js->env;
 
     buf_puts(out, "\"config\":");
-    stream_config_write(out, &s->config, true);
+    if (o->kind == INFO_LISTED)
+        stream_config_write(out, &s->config);
+    else
+        stream_config_answer(out, &s->config, env->version);
     buf_puts(out, ",\"created\":");
     jput_time(out, s->created);
     buf_puts(out, ",\"state\":");
@@ -363,9 +369,12 @@ void stream_info(struct stream *s, const struct info_options *o, struct buf *out
         buf_puts(out, ",\"domain\":");
         jput_string(out, str_of(env->options->domain));
     }
-    buf_puts(out, ",\"cluster\":{\"leader\":");
-    jput_string(out, str_of(env->server_name));
-    buf_puts(out, "},\"ts\":");
+    if (o->kind == INFO_ASKED) {
+        buf_puts(out, ",\"cluster\":{\"leader\":");
+        jput_string(out, str_of(env->server_name));
+        buf_putc(out, '}');
+    }
+    buf_puts(out, ",\"ts\":");
     jput_time(out, io_wall(env->io));
 }
 

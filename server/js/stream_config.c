@@ -6,6 +6,7 @@
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
+#include "server/js/metadata.h"
 
 #include <string.h>
 
@@ -107,12 +108,20 @@ bool stream_config_read(struct str json, bool strict, struct stream_config *out,
     return ok;
 }
 
-void stream_config_write(struct buf *b, const struct stream_config *c, bool full)
+void stream_config_write(struct buf *b, const struct stream_config *c)
 {
-    (void) full;
     buf_putc(b, '{');
     fields_write(b, fields, NFIELDS, c);
     buf_putc(b, '}');
+}
+
+void stream_config_answer(struct buf *b, const struct stream_config *c, const char *version)
+{
+    struct stream_config shown = *c; /* borrows all but the metadata */
+
+    shown.metadata = metadata_for_answer(c->metadata, version);
+    stream_config_write(b, &shown);
+    json_decref(shown.metadata);
 }
 
 /* ---- rules ----------------------------------------------------------------------------------- */
@@ -141,6 +150,8 @@ static bool check_names(const struct stream_config *c, struct js_error *err)
         return invalid(err, "stream name is too long, maximum allowed is 255");
     if (c->description != NULL && strlen(c->description) > DESCRIPTION_MAX)
         return invalid(err, "stream description is too long, maximum allowed is 4096");
+    if (!metadata_valid(c->metadata))
+        return js_fail(err, JS_ERR_INVALID_JSON, "json: metadata is not an object of texts");
     if (c->metadata != NULL) {
         struct buf b = {0};
         size_t n;
@@ -259,6 +270,16 @@ static bool check_combinations(struct stream_config *c, struct js_error *err)
     return true;
 }
 
+/* The lowest API level that has everything the configuration asks for. */
+static unsigned required_level(const struct stream_config *c)
+{
+    if (c->allow_batched)
+        return 4;
+    if (c->allow_msg_counter || c->allow_atomic || c->allow_msg_schedules || c->persist_mode != 0)
+        return 2;
+    return c->allow_msg_ttl || c->subject_delete_marker_ttl_ns > 0 ? 1 : 0;
+}
+
 bool stream_config_check(struct stream_config *c, int64_t server_duplicate_window,
                          struct js_error *err)
 {
@@ -278,10 +299,37 @@ bool stream_config_check(struct stream_config *c, int64_t server_duplicate_windo
     ok = check_age(c, server_duplicate_window, err) && check_combinations(c, err) &&
          check_supported(c, err) && check_subjects(c, err);
     c->sealed = sealed;
+    if (ok)
+        metadata_set_required(&c->metadata, required_level(c));
     return ok;
 }
 
-bool stream_config_check_update(const struct stream_config *old, const struct stream_config *new,
+void stream_config_limits(const struct stream_config *c, struct consumer_limits *out)
+{
+    static const struct json_field limit_fields[] = {
+        {"max_ack_pending", JSON_I64_FIELD, offsetof(struct consumer_limits, max_ack_pending), 0,
+         NULL},
+        {"inactive_threshold", JSON_I64_FIELD,
+         offsetof(struct consumer_limits, inactive_threshold_ns), 0, NULL},
+    };
+    struct buf err = {0};
+
+    *out = (struct consumer_limits){0};
+    if (json_is_object(c->consumer_limits))
+        fields_read(c->consumer_limits, limit_fields, ARRAY_LEN(limit_fields), out, false, &err);
+    buf_free(&err);
+}
+
+/* Nothing enters or leaves a sealed stream. */
+static void close_all(struct stream_config *c)
+{
+    c->max_age_ns = 0;
+    c->discard = DISCARD_NEW;
+    c->deny_delete = c->deny_purge = true;
+    c->allow_rollup_hdrs = false;
+}
+
+bool stream_config_check_update(const struct stream_config *old, struct stream_config *new,
                                 struct js_error *err)
 {
     bool workqueue_changes = old->retention != new->retention &&
@@ -303,5 +351,9 @@ bool stream_config_check_update(const struct stream_config *old, const struct st
         return invalid(err, "stream configuration update can not cancel deny purge");
     if (old->persist_mode != new->persist_mode)
         return invalid(err, "stream configuration update can not change persist mode");
+    if (old->allow_msg_ttl && !new->allow_msg_ttl)
+        return invalid(err, "message TTL status can not be disabled");
+    if (new->sealed)
+        close_all(new);
     return true;
 }

@@ -53,16 +53,23 @@ bool stream_config_equal(const struct stream_config *a, const struct stream_conf
 /* Reads a request; JS_ERR_INVALID_JSON otherwise. */
 bool stream_config_read(struct str json, bool strict, struct stream_config *out,
                         struct js_error *err);
-/* The object with braces. full: with the metadata that only answers carry. */
-void stream_config_write(struct buf *b, const struct stream_config *c, bool full);
+/* The object with braces, as it is stored. */
+void stream_config_write(struct buf *b, const struct stream_config *c);
+/* ... as it is answered: with the metadata of metadata_for_answer. */
+void stream_config_answer(struct buf *b, const struct stream_config *c, const char *version);
 
 /* Fills in defaults and checks everything that needs no other stream. server_duplicate_window: 0 =
  * no limit. */
 bool stream_config_check(struct stream_config *c, int64_t server_duplicate_window,
                          struct js_error *err);
-/* May `old` become `new`? (both checked) */
-bool stream_config_check_update(const struct stream_config *old, const struct stream_config *new,
+/* May `old` become `new`? (both checked) Sealing changes more of `new` than it says. */
+bool stream_config_check_update(const struct stream_config *old, struct stream_config *new,
                                 struct js_error *err);
+/* consumer_limits: defaults of the stream's consumers and the most they may ask for; 0 = none. */
+struct consumer_limits {
+    int64_t max_ack_pending, inactive_threshold_ns;
+};
+void stream_config_limits(const struct stream_config *c, struct consumer_limits *out);
 /* Names of streams and consumers: no blank, dot, star, greater-than, slash or backslash. */
 bool js_name_valid(const char *name);
 

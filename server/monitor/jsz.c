@@ -40,8 +40,8 @@ static json_t *account(struct query *q, const struct js_stats *js)
     put_str(a, "id", "$G");
     put_int(a, "memory", (int64_t) js->memory);
     put_int(a, "storage", (int64_t) js->storage);
-    put_int(a, "reserved_memory", 0);
-    put_int(a, "reserved_storage", 0);
+    put_int(a, "reserved_memory", (int64_t) js->reserved_memory);
+    put_int(a, "reserved_storage", (int64_t) js->reserved_storage);
     put_int(a, "accounts", 0);
     json_object_set_new(a, "stream_detail", streams(q));
     return a;
@@ -67,8 +67,8 @@ static json_t *jsz(struct query *q)
     json_object_set_new(o, "limits", json_object());
     put_int(o, "memory", (int64_t) js.memory);
     put_int(o, "storage", (int64_t) js.storage);
-    put_int(o, "reserved_memory", 0);
-    put_int(o, "reserved_storage", 0);
+    put_int(o, "reserved_memory", (int64_t) js.reserved_memory);
+    put_int(o, "reserved_storage", (int64_t) js.reserved_storage);
     put_int(o, "accounts", q->parts[0].has_js ? 1 : 0);
     put_int(o, "ha_assets", 0);
     put_int(api, "level", 5);

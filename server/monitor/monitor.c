@@ -144,6 +144,8 @@ void sum_js(const struct query *q, struct js_stats *out)
         out->bytes += j->bytes;
         out->memory += j->memory;
         out->storage += j->storage;
+        out->reserved_memory += j->reserved_memory;
+        out->reserved_storage += j->reserved_storage;
         out->api_total += j->api_total;
         out->api_errors += j->api_errors;
     }

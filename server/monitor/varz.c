@@ -61,8 +61,8 @@ static json_t *jetstream(const struct query *q)
     json_object_set_new(all, "config", config);
     put_int(stats, "memory", (int64_t) js.memory);
     put_int(stats, "storage", (int64_t) js.storage);
-    put_int(stats, "reserved_memory", 0);
-    put_int(stats, "reserved_storage", 0);
+    put_int(stats, "reserved_memory", (int64_t) js.reserved_memory);
+    put_int(stats, "reserved_storage", (int64_t) js.reserved_storage);
     put_int(stats, "accounts", 1);
     put_int(stats, "ha_assets", 0);
     put_int(api, "level", 5);

@@ -1,0 +1,159 @@
+/*
+ * test_tools.c - what command-line tools read in answers and the client libraries do not: fields of
+ * every answer, in the order of a session. Each row was compared with the peer's answer.
+ */
+#include "tests/lib/raw_client.h"
+#include "tests/lib/runner.h"
+#include "tests/lib/server_process.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CLIENT "\"headers\":true,\"no_responders\":true"
+
+struct step {
+    const char *subject, *body;
+    const char *want;   /* in the answer, */
+    const char *unwant; /* not in the answer, or NULL */
+};
+
+static void start(struct server_process *s, struct raw_client *r, int workers)
+{
+    static const char *const names[] = {"1", "2", "4"};
+
+    server_process_init(s);
+    s->args[0] = "--workers";
+    s->args[1] = names[workers];
+    server_process_start(s);
+    raw_hello(r, s->port, CLIENT);
+}
+
+static void end(struct server_process *s, struct raw_client *r)
+{
+    raw_close(r);
+    server_process_stop(s);
+    server_process_deinit(s);
+}
+
+static void run(struct raw_client *r, const struct step *steps, size_t n)
+{
+    for (size_t k = 0; k < n; k++) {
+        const struct step *t = &steps[k];
+        char *answer = raw_ask(r, t->subject, t->body);
+        ck_assert_msg(strstr(answer, t->want) != NULL, "%s %s: wanted %s, got %s", t->subject,
+                      t->body, t->want, answer);
+        ck_assert_msg(t->unwant == NULL || strstr(answer, t->unwant) == NULL,
+                      "%s %s: unwanted %s in %s", t->subject, t->body, t->unwant, answer);
+        free(answer);
+    }
+}
+
+#define STEPS(steps) (steps), sizeof(steps) / sizeof((steps)[0])
+#define C "$JS.API.CONSUMER."
+#define S "$JS.API.STREAM."
+
+/* ---- streams -------------------------------------------------------------------------------- */
+
+static const struct step stream_steps[] = {
+    /* The version and the level are in answers, the required level is stored. */
+    {S "CREATE.A", "{\"name\":\"A\",\"subjects\":[\"a.>\"],\"max_bytes\":1000}",
+     "\"metadata\":{\"_nats.level\":\"5\",\"_nats.req.level\":\"0\",\"_nats.ver\":\"2.15.0\"}",
+     "\"cluster\""},
+    {S "CREATE.A",
+     "{\"name\":\"A\",\"subjects\":[\"a.>\"],\"max_bytes\":1000,"
+     "\"metadata\":{\"_nats.ver\":\"1\",\"_nats.level\":\"1\",\"_nats.req.level\":\"9\"}}",
+     "\"did_create\":true", NULL},
+    {S "CREATE.B",
+     "{\"name\":\"B\",\"allow_msg_ttl\":true,\"storage\":\"memory\",\"max_bytes\":70,"
+     "\"metadata\":{\"b\":\"2\",\"a\":\"1\"}}",
+     "\"_nats.req.level\":\"1\",\"_nats.ver\":\"2.15.0\",\"a\":\"1\",\"b\":\"2\"}", NULL},
+    {S "CREATE.C", "{\"name\":\"C\",\"metadata\":{\"a\":1}}", "\"err_code\":10025", NULL},
+    {S "CREATE.C", "{\"name\":\"C\",\"metadata\":[]}", "\"err_code\":10025", NULL},
+    {S "UPDATE.B", "{\"name\":\"B\",\"storage\":\"memory\"}",
+     "message TTL status can not be disabled", NULL},
+    {"$JS.API.INFO", "", "\"reserved_memory\":70,\"reserved_storage\":1000,", NULL},
+    {S "LIST", "", "\"metadata\":{\"_nats.req.level\":\"0\"}", "\"cluster\""},
+    {S "INFO.A", "", "\"total\":0,\"offset\":0,\"limit\":0", NULL},
+    {S "INFO.A", "", "\"cluster\":{\"leader\":", NULL},
+    {S "INFO.X", "", "\"total\":0,\"offset\":0,\"limit\":0}", NULL},
+    {"a.1", "x", "\"seq\":1}", NULL},
+    {"a.2", "x", "\"seq\":2}", NULL},
+    {S "INFO.A", "{\"subjects_filter\":\"a.2\"}", "\"total\":1,\"offset\":0,\"limit\":100000",
+     "\"a.1\":1"},
+    {S "INFO.A", "{\"subjects_filter\":\"b\"}", "\"total\":0,\"offset\":0,\"limit\":0",
+     "\"subjects\":{"},
+    {S "MSG.DELETE.A", "{\"seq\":3}",
+     "\"code\":500,\"err_code\":10057,\"description\":\"stream store EOF\"", NULL},
+    /* Sealing denies, and keeps what is there for good. */
+    {S "UPDATE.A", "{\"name\":\"A\",\"subjects\":[\"a.>\"],\"max_age\":86400000000000}",
+     "\"max_age\":86400000000000", NULL},
+    {S "UPDATE.A",
+     "{\"name\":\"A\",\"subjects\":[\"a.>\"],\"max_age\":86400000000000,\"sealed\":true}",
+     "\"sealed\":true,\"deny_delete\":true,\"deny_purge\":true", "\"max_age\":8"},
+    {S "PURGE.A", "", "\"purged\":0}", "success"},
+    {S "CREATE.D", "{\"name\":\"D\",\"deny_purge\":true}", "\"did_create\":true", NULL},
+    {S "PURGE.D", "",
+     "\"err_code\":10110,\"description\":\"stream purge not permitted\"},\"purged\":0}", NULL},
+};
+
+TEST(streams)
+{
+    struct server_process s;
+    struct raw_client r;
+
+    start(&s, &r, i);
+    run(&r, STEPS(stream_steps));
+    end(&s, &r);
+}
+
+/* ---- consumers ------------------------------------------------------------------------------ */
+
+static const struct step limit_steps[] = {
+    {S "CREATE.L",
+     "{\"name\":\"L\",\"consumer_limits\":{\"max_ack_pending\":10,"
+     "\"inactive_threshold\":10000000000}}",
+     "\"did_create\":true", NULL},
+    {C "CREATE.L.a",
+     "{\"stream_name\":\"L\",\"config\":{\"durable_name\":\"a\",\"ack_policy\":\"explicit\"}}",
+     "\"inactive_threshold\":10000000000", NULL},
+    {C "INFO.L.a", "", "\"max_ack_pending\":10", "\"cluster\""},
+    {C "CREATE.L.b",
+     "{\"stream_name\":\"L\",\"config\":{\"durable_name\":\"b\",\"ack_policy\":\"explicit\","
+     "\"max_ack_pending\":11}}",
+     "consumer max ack pending exceeds system limit of 10", NULL},
+    {C "CREATE.L.b",
+     "{\"stream_name\":\"L\",\"config\":{\"durable_name\":\"b\",\"ack_policy\":\"explicit\","
+     "\"inactive_threshold\":10000000001}}",
+     "consumer inactive threshold exceeds system limit of 10s", NULL},
+    {S "UPDATE.L", "{\"name\":\"L\",\"consumer_limits\":{\"max_ack_pending\":9}}",
+     "change to limits violates consumers: a", NULL},
+    {S "UPDATE.L", "{\"name\":\"L\",\"consumer_limits\":{\"max_ack_pending\":11}}",
+     "\"max_ack_pending\":11", NULL},
+    /* As many steps of backoff as deliveries. */
+    {C "CREATE.L.c",
+     "{\"stream_name\":\"L\",\"config\":{\"durable_name\":\"c\",\"ack_policy\":\"explicit\","
+     "\"max_deliver\":2,\"backoff\":[1000000000,2000000000]}}",
+     "\"max_deliver\":2", NULL},
+    {C "CREATE.L.d",
+     "{\"stream_name\":\"L\",\"config\":{\"durable_name\":\"d\",\"ack_policy\":\"explicit\","
+     "\"max_deliver\":1,\"backoff\":[1000000000,2000000000]}}",
+     "\"err_code\":10116", NULL},
+};
+
+TEST(consumer_limits)
+{
+    struct server_process s;
+    struct raw_client r;
+
+    start(&s, &r, i);
+    run(&r, STEPS(limit_steps));
+    end(&s, &r);
+}
+
+static const struct runner_case cases[] = {
+    RUN_LOOP(streams, 0, 3),
+    RUN(consumer_limits),
+};
+
+RUNNER_MAIN("api/tools", cases)
