@@ -278,10 +278,21 @@ static void random_name(struct js *js, char out[EPHEMERAL_NAME + 1])
     out[EPHEMERAL_NAME] = '\0';
 }
 
+/* Carried out at once, durable with the next commit. */
+static void set_config(struct consumer *c, const struct consumer_config *config)
+{
+    struct buf blob = {0};
+
+    consumer_set_config(c, config);
+    consumer_save(c);
+    consumer_render(c, &blob);
+    store_object_put(c->js->store, c->id, buf_str(&blob), NULL);
+    buf_free(&blob);
+}
+
 static void update_existing(struct api_request *r, struct consumer *c, struct consumer_request *q)
 {
     struct js_error err = {0};
-    struct buf blob = {0};
 
     if (q->action == CONSUMER_ACTION_CREATE && !consumer_config_equal(&c->config, &q->config))
         js_fail(&err, JS_ERR_CONSUMER_ALREADY_EXISTS, NULL);
@@ -293,13 +304,8 @@ static void update_existing(struct api_request *r, struct consumer *c, struct co
         api_error(r, &err);
         return;
     }
-    if (!consumer_config_equal(&c->config, &q->config)) {
-        consumer_set_config(c, &q->config);
-        consumer_save(c);
-        consumer_render(c, &blob);
-        store_object_put(c->js->store, c->id, buf_str(&blob), NULL);
-        buf_free(&blob);
-    }
+    if (!consumer_config_equal(&c->config, &q->config))
+        set_config(c, &q->config);
     put_info(r, c);
     api_reply(r);
 }
@@ -524,6 +530,45 @@ void api_consumer_info(struct api_request *r)
     put_info(r, c);
     api_reply(r);
 }
+
+/* ---- pause ------------------------------------------------------------------------------------
+ */
+
+struct pause_request {
+    int64_t pause_until;
+};
+
+static const struct json_field pause_fields[] = {
+    {"pause_until", JSON_TIME_FIELD, offsetof(struct pause_request, pause_until), 0, NULL},
+};
+
+/* An empty request, a zero time and one that has passed resume. */
+void api_consumer_pause(struct api_request *r)
+{
+    struct pause_request q = {0};
+    struct consumer_config config;
+    struct stream *s = api_stream(r);
+    struct consumer *c;
+    int64_t left;
+
+    if (s == NULL || !api_read_body(r, pause_fields, ARRAY_LEN(pause_fields), &q) ||
+        (c = api_consumer(r, s)) == NULL)
+        return;
+    consumer_config_copy(&config, &c->config);
+    config.pause_until = q.pause_until;
+    consumer_config_stamp(&config);
+    set_config(c, &config);
+    consumer_config_release(&config);
+    left = q.pause_until != 0 ? q.pause_until - io_wall(r->js->env->io) : 0;
+    buf_printf(&r->out, ",\"paused\":%s,\"pause_until\":", left > 0 ? "true" : "false");
+    jput_time(&r->out, q.pause_until);
+    if (left > 0)
+        buf_printf(&r->out, ",\"pause_remaining\":%lld", (long long) left);
+    api_reply(r);
+}
+
+/* ---- delete -----------------------------------------------------------------------------------
+ */
 
 struct ending {
     struct store_req req;

@@ -64,6 +64,8 @@ static void set_filters(struct consumer *c)
 
 static void went_inactive(struct wheel_timer *t);
 static void retry(struct wheel_timer *t);
+static void resume(struct wheel_timer *t);
+static void set_pause(struct consumer *c);
 
 struct consumer *consumer_new(struct stream *s, const struct consumer_config *config,
                               const char *name, int64_t created)
@@ -92,6 +94,7 @@ struct consumer *consumer_new(struct stream *s, const struct consumer_config *co
     store_reader_init(&c->again, s->store, 1, NULL, 0, reader_ready, c);
     wheel_timer_init(&c->inactive, went_inactive);
     wheel_timer_init(&c->retry, retry);
+    wheel_timer_init(&c->resume, resume);
     c->fc_window = FLOW_WINDOW_FIRST;
     list_push_back(&s->consumers, &c->stream_link);
     s->nconsumers++;
@@ -111,6 +114,7 @@ void consumer_free(struct consumer *c)
     consumer_stop_push(c);
     io_timer_stop(env->io, &c->inactive);
     io_timer_stop(env->io, &c->retry);
+    io_timer_stop(env->io, &c->resume);
     list_remove(&c->ready_link);
     list_remove(&c->unsaved_link);
     list_remove(&c->stream_link);
@@ -143,6 +147,7 @@ void consumer_start(struct consumer *c)
                            (struct route_target){.worker = env->worker, .sink = c->sink.self});
     store_reader_seek(&c->reader, c->core.next_seq);
     consumer_touch(c);
+    set_pause(c);
     if (c->config.deliver_subject != NULL)
         consumer_start_push(c);
     consumer_wake(c);
@@ -167,6 +172,7 @@ void consumer_set_config(struct consumer *c, const struct consumer_config *confi
     if (push)
         consumer_start_push(c);
     consumer_touch(c);
+    set_pause(c);
     consumer_wake(c);
 }
 
@@ -185,6 +191,7 @@ static void went_inactive(struct wheel_timer *t)
 {
     struct consumer *c = CONTAINER_OF(t, struct consumer, inactive);
 
+    consumer_prune_pulls(c);
     if (c->config.deliver_subject != NULL ? c->interested : c->core.npulls > 0) {
         consumer_touch(c);
         return;
@@ -222,6 +229,33 @@ void consumer_stall(struct consumer *c)
 
     c->stalled = true;
     io_timer_start(io, &c->retry, io_now(io) + RETRY_NS);
+}
+
+/* ---- pause ------------------------------------------------------------------------------------
+ */
+
+bool consumer_paused(const struct consumer *c)
+{
+    return c->config.pause_until != 0 && io_wall(c->js->env->io) < c->config.pause_until;
+}
+
+/* The wall clock may have been set back since: then it sleeps on. */
+static void resume(struct wheel_timer *t)
+{
+    struct consumer *c = CONTAINER_OF(t, struct consumer, resume);
+
+    set_pause(c);
+    consumer_wake(c);
+}
+
+static void set_pause(struct consumer *c)
+{
+    struct io *io = c->js->env->io;
+
+    io_timer_stop(io, &c->resume);
+    if (consumer_paused(c))
+        io_timer_start(io, &c->resume,
+                       io_now(io) + (uint64_t) (c->config.pause_until - io_wall(io)));
 }
 
 void consumer_note_appended(struct consumer *c, uint64_t n)
@@ -397,6 +431,7 @@ void consumer_info(struct consumer *c, enum info_kind kind, struct buf *out)
     const struct consumer_core *core = &c->core;
     const struct env *env = c->js->env;
 
+    consumer_prune_pulls(c);
     buf_puts(out, "\"stream_name\":");
     jput_string(out, str_of(c->stream->config.name));
     buf_puts(out, ",\"name\":");
@@ -418,6 +453,9 @@ void consumer_info(struct consumer *c, enum info_kind kind, struct buf *out)
         (unsigned long long) core->num_pending);
     if (c->config.deliver_subject != NULL && c->interested)
         buf_puts(out, ",\"push_bound\":true");
+    if (consumer_paused(c))
+        buf_printf(out, ",\"paused\":true,\"pause_remaining\":%lld",
+                   (long long) (c->config.pause_until - io_wall(env->io)));
     buf_puts(out, ",\"ts\":");
     jput_time(out, io_wall(env->io));
 }

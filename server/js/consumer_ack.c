@@ -83,11 +83,23 @@ void consumer_take_pull(struct consumer *c, struct str reply, struct str body)
         js_publish(c->js, reply, STR_NONE, buf_str(&h), STR_NONE);
         buf_free(&h);
     } else {
+        if ((int64_t) c->core.npulls >= c->config.max_waiting)
+            consumer_prune_pulls(c);
         consumer_core_pull(&c->core, io_now(c->js->env->io), &spec, reply);
         consumer_run_effects(c);
         consumer_wake(c);
     }
     buf_free(&err);
+}
+
+static bool heard(void *ctx, struct str reply)
+{
+    return interest_any(ctx, reply);
+}
+
+void consumer_prune_pulls(struct consumer *c)
+{
+    consumer_core_prune(&c->core, heard, c->js->env->account->interest);
 }
 
 /* ---- acknowledgements -------------------------------------------------------------------------

@@ -348,7 +348,6 @@ static bool check_supported(const struct consumer_config *c, struct js_error *er
         {c->rate_limit_bps != 0, "rate_limit_bps"},
         {c->sample_freq != NULL, "sample_freq"},
         {c->priority_policy != 0, "priority_policy"},
-        {c->pause_until != 0, "pause_until"},
         {c->direct, "direct"},
     };
 
@@ -384,7 +383,7 @@ static bool check_numbers(const struct consumer_config *c, int64_t max_batch_lim
         return js_fail(err, JS_ERR_CONSUMER_MAX_REQUEST_BATCH_EXCEEDED, "%lld",
                        (long long) max_batch_limit);
     if (c->num_replicas > 1)
-        return js_fail(err, JS_ERR_CONSUMER_REPLICAS_EXCEEDS_STREAM, NULL);
+        return js_fail(err, JS_ERR_STREAM_REPLICAS_NOT_SUPPORTED, NULL);
     if (!metadata_valid(c->metadata))
         return js_fail(err, JS_ERR_INVALID_JSON, "json: metadata is not an object of texts");
     if (c->metadata != NULL) {
@@ -409,6 +408,11 @@ static unsigned required_level(const struct consumer_config *c)
                : 0;
 }
 
+void consumer_config_stamp(struct consumer_config *c)
+{
+    metadata_set_required(&c->metadata, required_level(c));
+}
+
 bool consumer_config_check(struct consumer_config *c, const struct stream_config *stream,
                            int64_t max_ack_pending_limit, int64_t max_batch_limit,
                            struct js_error *err)
@@ -425,7 +429,7 @@ bool consumer_config_check(struct consumer_config *c, const struct stream_config
         !check_limits(c, &limits, err) || !check_supported(c, err))
         return false;
     set_defaults(c, &limits);
-    metadata_set_required(&c->metadata, required_level(c));
+    consumer_config_stamp(c);
     return true;
 }
 

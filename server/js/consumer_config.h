@@ -2,8 +2,8 @@
  * consumer_config.h - a consumer's configuration (feature map B5): as a struct, as JSON, its
  * defaults and its rules.
  *
- * What this version does not carry out yet (flow-control acknowledgements, priority groups, pauses,
- * rate limits, sampling, replay original) is refused with a text that says so.
+ * What this version does not carry out yet (flow-control acknowledgements, priority groups, rate
+ * limits, sampling, replay original) is refused with a text that says so.
  */
 #ifndef JS_CONSUMER_CONFIG_H
 #define JS_CONSUMER_CONFIG_H
@@ -82,6 +82,9 @@ void consumer_request_release(struct consumer_request *r);
 bool consumer_config_check(struct consumer_config *c, const struct stream_config *stream,
                            int64_t max_ack_pending_limit, int64_t max_batch_limit,
                            struct js_error *err);
+/* Notes the required API level in the metadata, after a change. consumer_config_check does it too.
+ */
+void consumer_config_stamp(struct consumer_config *c);
 bool consumer_config_check_update(const struct consumer_config *old,
                                   const struct consumer_config *new, struct js_error *err);
 /* What the core acts on; backoff is borrowed from c. */

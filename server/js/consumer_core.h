@@ -209,6 +209,9 @@ void consumer_core_pull(struct consumer_core *c, uint64_t now, const struct pull
 /* Ends every pull with this status (consumer deleted, server shutdown). */
 void consumer_core_end_pulls(struct consumer_core *c, enum consumer_status status);
 /* Ends the pulls with this reply subject, silently: its receiver is gone. */
+/* Drops the pulls for whose reply keep() is false, without a status. */
+void consumer_core_prune(struct consumer_core *c, bool (*keep)(void *ctx, struct str reply),
+                         void *ctx);
 void consumer_core_drop_pull(struct consumer_core *c, struct str reply);
 
 /* --- acknowledgements: all return whether the message was pending (or, for ACK_ALL, the ack moved

@@ -227,6 +227,10 @@ bool consumer_pump(struct consumer *c)
     unsigned left = CONSUMER_TURN;
     enum step step = STEP_DELIVERED;
 
+    if (consumer_paused(c)) {
+        consumer_run_effects(c);
+        return false;
+    }
     while (left > 0 && step == STEP_DELIVERED && may_send(c)) {
         uint64_t seq;
         enum consumer_want want = consumer_core_want(&c->core, now, &seq);

@@ -202,6 +202,17 @@ void consumer_core_end_pulls(struct consumer_core *c, enum consumer_status statu
     end_with(LIST_ENTRY(l, struct pull, link), status);
 }
 
+void consumer_core_prune(struct consumer_core *c, bool (*keep)(void *ctx, struct str reply),
+                         void *ctx)
+{
+    LIST_FOREACH_SAFE(l, tmp, &c->pulls)
+    {
+        struct pull *p = LIST_ENTRY(l, struct pull, link);
+        if (!keep(ctx, str_from(p->reply, p->reply_len)))
+            end_pull(p);
+    }
+}
+
 void consumer_core_drop_pull(struct consumer_core *c, struct str reply)
 {
     LIST_FOREACH_SAFE(l, tmp, &c->pulls)

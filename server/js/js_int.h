@@ -194,7 +194,7 @@ struct consumer {
     bool interested;
     struct interest_watch *watch;
     struct watch_ctx *watch_ctx;
-    struct wheel_timer heartbeat, inactive, retry;
+    struct wheel_timer heartbeat, inactive, retry, resume;
     int64_t last_delivery, last_ack; /* unix ns */
     uint64_t sent_since_beat;
     /* flow control: bytes in the client's hands and the window for them */
@@ -225,6 +225,10 @@ void consumer_wake(struct consumer *c);
 bool consumer_pump(struct consumer *c);
 void consumer_run_effects(struct consumer *c);
 void consumer_touch(struct consumer *c);
+/* Is it before pause_until? Then nothing is delivered. */
+bool consumer_paused(const struct consumer *c);
+/* Ends waiting pulls whose receiver has gone. */
+void consumer_prune_pulls(struct consumer *c);
 /* A receiver is nearly full: pauses this consumer for a moment. */
 void consumer_stall(struct consumer *c);
 void consumer_start_push(struct consumer *c);
@@ -331,6 +335,7 @@ void api_consumer_names(struct api_request *r);
 void api_consumer_list(struct api_request *r);
 void api_consumer_info(struct api_request *r);
 void api_consumer_delete(struct api_request *r);
+void api_consumer_pause(struct api_request *r);
 void api_needs_cluster(struct api_request *r);
 void api_later(struct api_request *r);
 

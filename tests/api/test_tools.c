@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define CLIENT "\"headers\":true,\"no_responders\":true"
 
@@ -151,9 +152,96 @@ TEST(consumer_limits)
     end(&s, &r);
 }
 
+static const struct step pause_steps[] = {
+    {S "CREATE.P", "{\"name\":\"P\"}", "\"did_create\":true", NULL},
+    {C "CREATE.P.c", "{\"stream_name\":\"P\",\"config\":{\"durable_name\":\"c\"}}",
+     "\"name\":\"c\"", "pause"},
+    {"P", "x", "\"seq\":1}", NULL},
+    {C "PAUSE.P.c", "{\"pause_until\":\"2100-01-01T00:00:00Z\"}",
+     "\"paused\":true,\"pause_until\":\"2100-01-01T00:00:00Z\",\"pause_remaining\":", NULL},
+    {C "INFO.P.c", "", "\"paused\":true,\"pause_remaining\":", NULL},
+    {C "INFO.P.c", "", "\"_nats.req.level\":\"1\"", NULL},
+    {C "MSG.NEXT.P.c", "{\"batch\":1,\"expires\":20000000}", "NATS/1.0 408 Request Timeout", NULL},
+    {C "PAUSE.P.c", "", "\"paused\":false,\"pause_until\":\"0001-01-01T00:00:00Z\"}", NULL},
+    {C "INFO.P.c", "", "\"_nats.req.level\":\"0\"", "paused"},
+    {C "MSG.NEXT.P.c", "{\"batch\":1,\"expires\":20000000000}", "x", NULL},
+    {C "PAUSE.P.d", "{\"pause_until\":\"2100-01-01T00:00:00Z\"}",
+     "\"err_code\":10014,\"description\":\"consumer not found\"},\"paused\":false,"
+     "\"pause_until\":\"0001-01-01T00:00:00Z\"}",
+     NULL},
+    {C "CREATE.P.r",
+     "{\"stream_name\":\"P\",\"config\":{\"durable_name\":\"r\",\"num_replicas\":3}}",
+     "\"err_code\":10074", NULL},
+    {C "PAUSE.P.c", "{\"pause_until\":\"soon\"}", "\"err_code\":10025", NULL},
+    /* Paused from the start. */
+    {C "CREATE.P.e",
+     "{\"stream_name\":\"P\",\"config\":{\"durable_name\":\"e\","
+     "\"pause_until\":\"2100-01-01T00:00:00Z\"}}",
+     "\"paused\":true", NULL},
+    {C "MSG.NEXT.P.e", "{\"batch\":1,\"expires\":20000000}", "NATS/1.0 408 Request Timeout", NULL},
+};
+
+TEST(pauses)
+{
+    struct server_process s;
+    struct raw_client r;
+    struct raw_msg m;
+    char body[64], text[256];
+    struct timespec now;
+    struct tm utc;
+    time_t until;
+
+    start(&s, &r, i);
+    run(&r, STEPS(pause_steps));
+    /* It ends by itself, and a waiting pull gets its message then. */
+    until = time(NULL) + 2;
+    strftime(body, sizeof(body), "{\"pause_until\":\"%Y-%m-%dT%H:%M:%SZ\"}",
+             gmtime_r(&until, &utc));
+    free(raw_ask(&r, C "PAUSE.P.e", body));
+    snprintf(text, sizeof(text), "SUB in x\r\nPUB " C "MSG.NEXT.P.e in 0\r\n\r\n");
+    raw_send(&r, text);
+    raw_msg(&r, &m);
+    ck_assert_msg(strncmp(m.reply, "$JS.ACK.P.e.1.1.", 16) == 0, "%s %s", m.reply, m.body);
+    clock_gettime(CLOCK_REALTIME, &now);
+    ck_assert(now.tv_sec >= until);
+    free(m.body);
+    end(&s, &r);
+}
+
+/* A pull whose receiver has gone does not wait any more, and makes room for others. */
+TEST(forgets_pulls_without_receiver)
+{
+    struct server_process s;
+    struct raw_client r;
+    static const struct step create[] = {
+        {S "CREATE.P", "{\"name\":\"P\"}", "\"did_create\":true", NULL},
+        {C "CREATE.P.c",
+         "{\"stream_name\":\"P\",\"config\":{\"durable_name\":\"c\",\"max_waiting\":1}}",
+         "\"name\":\"c\"", NULL},
+    };
+    static const struct step one[] = {{C "INFO.P.c", "", "\"num_waiting\":1,", NULL}};
+    static const struct step none[] = {{C "INFO.P.c", "", "\"num_waiting\":0,", NULL}};
+
+    start(&s, &r, i);
+    run(&r, STEPS(create));
+    raw_send(&r, "SUB in x\r\nPUB " C "MSG.NEXT.P.c in 0\r\n\r\n");
+    run(&r, STEPS(one));
+    raw_send(&r, "UNSUB x\r\n");
+    raw_fence(&r);
+    run(&r, STEPS(none));
+    raw_send(&r, "SUB in x\r\nPUB " C "MSG.NEXT.P.c in 0\r\n\r\nUNSUB x\r\n");
+    raw_fence(&r);
+    raw_send(&r, "SUB in2 y\r\nPUB " C "MSG.NEXT.P.c in2 0\r\n\r\n");
+    raw_fence(&r);
+    run(&r, STEPS(one));
+    end(&s, &r);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(streams, 0, 3),
     RUN(consumer_limits),
+    RUN_LOOP(pauses, 0, 2),
+    RUN_LOOP(forgets_pulls_without_receiver, 0, 2),
 };
 
 RUNNER_MAIN("api/tools", cases)
