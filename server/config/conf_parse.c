@@ -116,12 +116,17 @@ static void add(struct conf_value *to, struct str key, struct conf_value *item)
     to->items[to->n++] = item;
 }
 
-const struct conf_value *conf_get(const struct conf_value *map, const char *key)
+static struct conf_value *find(const struct conf_value *map, const char *key)
 {
     for (size_t i = map->n; i > 0; i--)
         if (strcasecmp(map->keys[i - 1], key) == 0)
             return map->items[i - 1];
     return NULL;
+}
+
+const struct conf_value *conf_get(const struct conf_value *map, const char *key)
+{
+    return find(map, key);
 }
 
 /* ---- characters ------------------------------------------------------------------------------ */
@@ -364,9 +369,10 @@ static struct conf_value *variable(struct parser *p, struct str name, const stru
 
     snprintf(key, sizeof(key), "%.*s", STR_ARG(name));
     for (const struct scope *s = scope; s != NULL; s = s->outer) {
-        const struct conf_value *found = conf_get(s->map, key);
+        struct conf_value *found = find(s->map, key);
         if (found == NULL)
             continue;
+        found->used = true;
         p->values += count_values(found);
         if (p->values <= VALUES_MAX)
             return copy_value(found);

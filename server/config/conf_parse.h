@@ -41,6 +41,7 @@ struct conf_value {
     struct conf_value **items;
     char **keys; /* CONF_MAP; parallel to items */
     size_t n;
+    bool used; /* this key of a map was used as a variable, which is what it may be there for */
 };
 
 struct conf_source {

@@ -72,6 +72,14 @@ static bool port_fits(int port)
 
 /* Where a single value is wrong, the configuration file has said so with its place; this is for
  * flags and for values that do not go together. */
+static bool knows_no_auth_user(const struct options *o)
+{
+    const char *name = o->no_auth_user;
+
+    return name == NULL || users_find(&o->users, name, strlen(name)) != NULL ||
+           users_find_nkey(&o->users, name, strlen(name)) != NULL;
+}
+
 bool options_check(const struct options *o, char why[256])
 {
     if (!port_fits(o->port))
@@ -92,6 +100,19 @@ bool options_check(const struct options *o, char why[256])
                  o->max_payload, o->max_pending);
     else if (o->token != NULL && o->user != NULL)
         snprintf(why, 256, "Cannot have a user/pass and token");
+    else if (o->lame_duck_grace_ns >= o->lame_duck_duration_ns)
+        snprintf(why, 256,
+                 "lame duck grace period (%llds) should be strictly lower than lame duck "
+                 "duration (%llds)",
+                 o->lame_duck_grace_ns / SECOND, o->lame_duck_duration_ns / SECOND);
+    else if (o->no_auth_user != NULL && o->users.n == 0)
+        snprintf(why, 256, "no_auth_user: \"%.128s\" present, but users/nkeys are not defined",
+                 o->no_auth_user);
+    else if (!knows_no_auth_user(o))
+        snprintf(why, 256,
+                 "no_auth_user: \"%.128s\" not present as user or nkey in authorization block or "
+                 "account configuration",
+                 o->no_auth_user);
     else
         return true;
     return false;
@@ -108,11 +129,12 @@ void options_free(struct options *o)
         &o->pass,           &o->token,
         &o->store_dir,      &o->domain,
         &o->io_backend,     &o->congestion,
-        &o->config_file,
+        &o->config_file,    &o->no_auth_user,
     };
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         mem_free(*texts[i]);
         *texts[i] = NULL;
     }
+    users_free(&o->users);
 }

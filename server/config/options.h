@@ -9,6 +9,8 @@
 #ifndef CONFIG_OPTIONS_H
 #define CONFIG_OPTIONS_H
 
+#include "server/config/users.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -53,10 +55,11 @@ struct options {
     int64_t lame_duck_duration_ns, lame_duck_grace_ns;
     bool no_fast_producer_stall;
     bool no_header_support;
-    bool no_auth_user_set;
 
-    /* authorization: one user or one token */
+    /* authorization: one user, or one token, or a list of users */
     char *user, *pass, *token;
+    struct users users;
+    char *no_auth_user;      /* who a client is that offers nothing; NULL = nobody */
     int64_t auth_timeout_ns; /* 2 s */
 
     /* jetstream */

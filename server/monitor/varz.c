@@ -83,7 +83,8 @@ static void put_identity(json_t *o, const struct monitor_host *h)
     put_str(o, "go", "");
     put_str(o, "host", h->host);
     put_int(o, "port", h->port);
-    put_bool(o, "auth_required", h->options->user != NULL || h->options->token != NULL);
+    put_bool(o, "auth_required",
+             h->options->user != NULL || h->options->token != NULL || h->options->users.n > 0);
     put_str(o, "io_backend", h->io_backend);
     put_str(o, "io_backend_reason", h->io_reason);
 }

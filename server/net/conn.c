@@ -82,7 +82,7 @@ static void timed_out(struct wheel_timer *t)
     const struct options *o = c->net->env->options;
     uint64_t now = io_now(c->net->env->io);
 
-    if (c->state == CONN_GREETED && auth_required(o)) {
+    if (c->state == CONN_GREETED && auth_announced(o)) {
         conn_fail(c, REASON_AUTH_TIMEOUT, STR("Authentication Timeout"));
         return;
     }
@@ -137,7 +137,8 @@ static void start(struct conn *c)
     char text[160];
 
     LOG_DBG(c->net->env->log, "%s - Client connection created", conn_text(c, text));
-    if (auth_required(o)) {
+    connect_nothing(c);
+    if (auth_announced(o)) {
         c->parser.connect_only = true;
         start_timer(c, (uint64_t) o->auth_timeout_ns);
     } else {
@@ -183,6 +184,12 @@ void conn_adopt(struct net *net, io_fd fd)
     net->stats.connections++;
     net->stats.total_connections++;
     io_sock_peer(c->sock, &c->peer);
+    if (auth_wants_nonce(o)) {
+        uint8_t random[AUTH_NONCE_BYTES];
+        c->nonce = mem_alloc(AUTH_NONCE_LEN + 1);
+        io_random(net->env->io, random, sizeof(random));
+        auth_nonce_text(random, c->nonce);
+    }
     /* Clients read INFO before anything else, also before a refusal. */
     info_put(c, false);
     if (o->max_connections >= 0 && open > o->max_connections) {
@@ -255,6 +262,8 @@ static void free_conn(struct conn *c)
     mem_free(c->lang);
     mem_free(c->version);
     mem_free(c->user);
+    mem_free(c->nonce);
+    answers_free(c);
     mem_free(c);
 }
 
@@ -294,7 +303,7 @@ bool conn_reap(struct conn *c)
         io_sock_close(c->net->env->io, &c->close, c->sock);
     }
     if (!c->sock_closed || io_op_busy(&c->recv) || io_op_busy(&c->send) || c->fences > 0 ||
-        !list_empty(&c->ending_subs))
+        c->checking != NULL || !list_empty(&c->ending_subs))
         return false;
     conn_drop_output(c);
     free_conn(c);

@@ -35,6 +35,10 @@ struct net_shared {
 };
 
 struct closed_conn;
+struct answers;
+struct checking;
+struct permissions;
+struct user;
 
 /* What a connection that is being closed gets at most: for sending what is in the output, then for
  * the client to close its side, and for that while the server stops. */
@@ -115,6 +119,12 @@ struct conn {
     uint64_t in_msgs, in_bytes, out_msgs, out_bytes, stalls;
     struct io_addr peer;
     char *name, *lang, *version, *user;
+
+    const struct user *login;      /* of the current options; NULL = not one of a list */
+    const struct permissions *may; /* NULL = everything */
+    struct answers *answers;       /* requests that it may answer; NULL = none yet */
+    char *nonce;                   /* of its INFO; NULL = none */
+    struct checking *checking;     /* a password on its way through a pool thread, else NULL */
 };
 
 /* A client's subscription. */
@@ -141,6 +151,8 @@ void conn_start_ping(struct conn *c);
 const char *conn_text(const struct conn *c, char out[160]);
 
 /* conn_in.c */
+/* Acts on bytes that have arrived, then receives more. */
+void conn_take(struct conn *c, struct str in);
 void conn_received(struct io_op *op);
 void conn_receive(struct conn *c);
 /* Answers 503 to the reply subject if this client asked for it. */
@@ -162,6 +174,8 @@ enum sub_verdict { SUB_OK, SUB_SAME_SID, SUB_TOO_MANY };
 enum sub_verdict sub_add(struct conn *c, struct str subject, struct str queue, struct str sid);
 void sub_unsub(struct conn *c, struct str sid, uint64_t max);
 void sub_remove_all(struct conn *c);
+/* After the connection's permissions changed: ends what is no longer allowed, saying so. */
+void sub_recheck(struct conn *c);
 /* The client's own plain subscription that a reply to `subject` would arrive at, or NULL. */
 struct sub *sub_matching(struct conn *c, struct str subject);
 /* Ends the subscriptions that reached their max during deliveries. */
@@ -183,8 +197,25 @@ static inline struct str sub_sid(const struct sub *s)
 /* info.c: the INFO line for this connection. connect_info: the one after the first PING. */
 void info_put(struct conn *c, bool connect_info);
 
-/* connect.c: acts on a CONNECT; false when the connection is being closed. */
-bool connect_process(struct conn *c, struct str json);
+/* connect.c: acts on a CONNECT. A password with a slow hash is checked elsewhere: until then
+ * c->checking is set, and nothing more of this client is read or acted on. */
+void connect_process(struct conn *c, struct str json);
+/* What arrived behind such a CONNECT, for later. */
+void connect_hold(struct conn *c, struct str rest);
+/* Binds the user of a client that sends no CONNECT, when the options name one. */
+void connect_nothing(struct conn *c);
+/* Gives a connection its user (NULL: nobody of a list) and what that one may. */
+void connect_bind(struct conn *c, const struct user *user);
+
+/* The options changed: the client is asked to go when it would not be let in any more. */
+void connect_reload(struct conn *c, const struct options *before, const struct options *now);
+
+/* answers.c: the right to answer requests, for users with allow_responses. */
+/* A message with a reply subject is delivered to c. */
+void answers_expect(struct conn *c, struct str reply);
+/* Takes one of the answers that are left, if there is one. */
+bool answers_take(struct conn *c, struct str subject);
+void answers_free(struct conn *c);
 
 /* net_info.c */
 void net_remember_closed(struct net *net, const struct conn *c);

@@ -12,6 +12,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
 #include "lib/wire/nats_write.h"
+#include "server/auth/permissions.h"
 #include "server/config/options.h"
 #include "server/net/conn.h"
 
@@ -116,8 +117,17 @@ void conn_no_responders(struct conn *c, struct str subject, struct str reply)
 /* False after having said why not. */
 static bool may_publish(struct conn *c, const struct nats_op *op)
 {
+    char text[160];
+
     if (UNLIKELY(reserved_reply(op->reply))) {
         err_about(c, "Permissions Violation for Publish with Reply of", op->reply);
+        return false;
+    }
+    if (UNLIKELY(c->may != NULL) && !permissions_may_publish(c->may, op->subject) &&
+        !answers_take(c, op->subject)) {
+        LOG_ERR(c->net->env->log, "%s - Publish Violation - Subject \"%.*s\"", conn_text(c, text),
+                STR_ARG(op->subject));
+        err_about(c, "Permissions Violation for Publish to", op->subject);
         return false;
     }
     if (UNLIKELY(c->pedantic) && !subject_valid_literal(op->subject)) {
@@ -169,6 +179,24 @@ static void publish(struct conn *c, const struct nats_op *op)
 /* ---- other operations -------------------------------------------------------------------------
  */
 
+/* False after having said why not. */
+static bool may_subscribe(struct conn *c, const struct nats_op *op)
+{
+    struct buf b = {0};
+    char text[160];
+
+    if (c->may == NULL || permissions_may_subscribe(c->may, op->subject, op->queue))
+        return true;
+    buf_printf(&b, "Permissions Violation for Subscription to \"%.*s\"", STR_ARG(op->subject));
+    if (op->queue.n > 0)
+        buf_printf(&b, " using queue \"%.*s\"", STR_ARG(op->queue));
+    LOG_ERR(c->net->env->log, "%s - Subscription Violation - Subject \"%.*s\", SID %.*s",
+            conn_text(c, text), STR_ARG(op->subject), STR_ARG(op->sid));
+    conn_put_err(c, buf_str(&b));
+    buf_free(&b);
+    return false;
+}
+
 static void subscribe(struct conn *c, const struct nats_op *op)
 {
     const struct options *o = c->net->env->options;
@@ -187,6 +215,8 @@ static void subscribe(struct conn *c, const struct nats_op *op)
         buf_free(&b);
         return;
     }
+    if (!may_subscribe(c, op))
+        return;
     route_flush(c->net->env->router);
     if (sub_add(c, op->subject, op->queue, op->sid) == SUB_TOO_MANY)
         conn_put_err(c, STR("maximum subscriptions exceeded"));
@@ -295,6 +325,10 @@ static void parse_all(struct conn *c, struct str in)
             if (UNLIKELY(trace))
                 trace_in(c, &op);
             act(c, &op);
+            if (UNLIKELY(c->checking != NULL)) {
+                connect_hold(c, in);
+                return;
+            }
             break;
         case NATS_PARSE_COLLECT:
             if (!collect(c, &op))
@@ -311,15 +345,34 @@ static void parse_all(struct conn *c, struct str in)
 
 void conn_receive(struct conn *c)
 {
-    if (c->state != CONN_CLOSING && !c->paused && !io_op_busy(&c->recv))
+    if (c->state != CONN_CLOSING && !c->paused && c->checking == NULL && !io_op_busy(&c->recv))
         io_recv(c->net->env->io, &c->recv, c->sock);
+}
+
+void conn_take(struct conn *c, struct str in)
+{
+    struct net *net = c->net;
+    uint64_t msgs = c->in_msgs, bytes = c->in_bytes;
+
+    parse_all(c, in);
+    c->stalled |= route_flush(net->env->router);
+    net->stats.in_msgs += c->in_msgs - msgs;
+    net->stats.in_bytes += c->in_bytes - bytes;
+    if (UNLIKELY(c->stalled) && c->state != CONN_CLOSING &&
+        !net->env->options->no_fast_producer_stall) {
+        c->paused = true;
+        c->stalls++;
+        net->stats.stalled_clients++;
+        io_timer_start(net->env->io, &c->pause, io_now(net->env->io) + STALL_NS);
+    }
+    c->stalled = false;
+    conn_receive(c);
 }
 
 void conn_received(struct io_op *op)
 {
     struct conn *c = CONTAINER_OF(op, struct conn, recv);
     struct net *net = c->net;
-    uint64_t msgs = c->in_msgs, bytes = c->in_bytes;
 
     if (c->state == CONN_CLOSING) {
         if (op->res <= 0)
@@ -336,17 +389,5 @@ void conn_received(struct io_op *op)
     }
     c->last_in = io_now(net->env->io);
     c->last_activity = io_wall(net->env->io);
-    parse_all(c, str_from(op->data, (size_t) op->res));
-    c->stalled |= route_flush(net->env->router);
-    net->stats.in_msgs += c->in_msgs - msgs;
-    net->stats.in_bytes += c->in_bytes - bytes;
-    if (UNLIKELY(c->stalled) && c->state != CONN_CLOSING &&
-        !net->env->options->no_fast_producer_stall) {
-        c->paused = true;
-        c->stalls++;
-        net->stats.stalled_clients++;
-        io_timer_start(net->env->io, &c->pause, io_now(net->env->io) + STALL_NS);
-    }
-    c->stalled = false;
-    conn_receive(c);
+    conn_take(c, str_from(op->data, (size_t) op->res));
 }

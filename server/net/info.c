@@ -31,8 +31,10 @@ void info_put(struct conn *c, bool connect_info)
     put_text(&b, "host", o->host);
     buf_printf(&b, "\"port\":%u,\"headers\":%s,", local.port,
                o->no_header_support ? "false" : "true");
-    if (auth_required(o))
+    if (auth_announced(o))
         buf_puts(&b, "\"auth_required\":true,");
+    if (c->nonce != NULL)
+        put_text(&b, "nonce", c->nonce);
     buf_printf(&b, "\"max_payload\":%llu,", (unsigned long long) o->max_payload);
     if (o->jetstream)
         buf_puts(&b, "\"jetstream\":true,");

@@ -6,10 +6,12 @@
  * net_step. With several workers an UNSUB leaves the interest at once, but the sink keeps its slot
  * until a fence has passed, so that what was already routed to it still arrives.
  */
+#include "lib/base/buf.h"
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
 #include "lib/wire/nats_write.h"
+#include "server/auth/permissions.h"
 #include "server/config/options.h"
 #include "server/net/conn.h"
 
@@ -118,6 +120,28 @@ static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
     return done;
 }
 
+/* As deliver, for users with permissions: keeps from it what is denied, and notes what it may
+ * answer. */
+static unsigned deliver_checked(struct sink *sink, const struct msg *run, unsigned n)
+{
+    struct sub *s = CONTAINER_OF(sink, struct sub, sink);
+    struct conn *c = s->conn;
+    unsigned done = 0;
+
+    while (done < n) {
+        const struct msg *m = &run[done];
+        if (c->state == CONN_CLOSING || c->may == NULL ||
+            !permissions_deny_delivery(c->may, m->subject, sub_queue(s))) {
+            if (deliver(sink, m, 1) == 0)
+                break;
+            if (m->reply.n > 0 && c->may != NULL)
+                answers_expect(c, m->reply);
+        }
+        done++;
+    }
+    return done;
+}
+
 static void render(struct sink *sink, const struct msg *m, struct outbuf *out)
 {
     struct sub *s = CONTAINER_OF(sink, struct sub, sink);
@@ -159,6 +183,16 @@ static const struct sink_ops ops = {
     .deliver = deliver, .render = render, .push = push, .kind = "client"};
 /* With a max every message counts by itself. */
 static const struct sink_ops counting_ops = {.deliver = deliver, .kind = "client"};
+static const struct sink_ops checked_ops = {.deliver = deliver_checked, .kind = "client"};
+
+static const struct sink_ops *ops_for(const struct sub *s)
+{
+    const struct permissions *may = s->conn->may;
+
+    if (may != NULL && (may->sub_deny.n > 0 || may->responses))
+        return &checked_ops;
+    return s->max > 0 ? &counting_ops : &ops;
+}
 
 /* ---- adding and removing --------------------------------------------------------------------- */
 
@@ -185,10 +219,10 @@ enum sub_verdict sub_add(struct conn *c, struct str subject, struct str queue, s
     if (o->max_subscriptions > 0 && c->subs.count >= (size_t) o->max_subscriptions)
         return SUB_TOO_MANY;
     s = mem_zalloc(sizeof(*s) + subject.n + queue.n + sid.n);
-    s->sink.ops = &ops;
     s->sink.conn_id = c->cid;
     s->sink.conn = c->self;
     s->conn = c;
+    s->sink.ops = ops_for(s);
     s->subject_n = (uint16_t) subject.n;
     s->queue_n = (uint16_t) queue.n;
     s->sid_n = (uint16_t) sid.n;
@@ -266,7 +300,7 @@ void sub_unsub(struct conn *c, struct str sid, uint64_t max)
     if (s == NULL)
         return;
     s->max = max;
-    s->sink.ops = &counting_ops;
+    s->sink.ops = ops_for(s);
     if (max == 0 || s->delivered >= max)
         remove_sub(s, false);
 }
@@ -278,6 +312,33 @@ void sub_remove_all(struct conn *c)
 
     while ((n = hmap_each(&c->subs, &it)) != NULL)
         remove_sub(CONTAINER_OF(n, struct sub, node), true);
+}
+
+static void say_removed(const struct sub *s)
+{
+    struct buf b = {0};
+
+    buf_printf(&b, "Permissions Violation for Subscription to \"%.*s\"", STR_ARG(sub_subject(s)));
+    if (s->queue_n > 0)
+        buf_printf(&b, " using queue \"%.*s\"", STR_ARG(sub_queue(s)));
+    buf_printf(&b, " (sid \"%.*s\")", STR_ARG(sub_sid(s)));
+    conn_put_err(s->conn, buf_str(&b));
+    buf_free(&b);
+}
+
+void sub_recheck(struct conn *c)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&c->subs, &it)) != NULL) {
+        struct sub *s = CONTAINER_OF(n, struct sub, node);
+        s->sink.ops = ops_for(s);
+        if (c->may == NULL || permissions_may_subscribe(c->may, sub_subject(s), sub_queue(s)))
+            continue;
+        say_removed(s);
+        remove_sub(s, false);
+    }
 }
 
 struct sub *sub_matching(struct conn *c, struct str subject)

@@ -358,6 +358,13 @@ TEST(configured_limits_hold)
     end(&s);
 }
 
+/* Of "secret", at the lowest cost. */
+#define BCRYPT "$2a$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW"
+#define BCRYPT_USER "authorization { users: [ {user: joe, password: \"" BCRYPT "\"} ] }\n"
+#define TWO_USERS                                                                                  \
+    "authorization { users: [ {user: a, pass: 1}, {user: b, pass: 2}, {user: ws, pass: 3, "        \
+    "connection_types: [WEBSOCKET]} ] }\n"
+
 static const struct {
     const char *config, *send, *answer;
     bool closes;
@@ -377,6 +384,20 @@ static const struct {
      CLOSES},
     {"authorization { token: t0k, timeout: 0.2 }\n", "", "-ERR 'Authentication Timeout'\r\n",
      CLOSES},
+    /* bcrypt of "secret", a list of users, what comes behind a slow CONNECT */
+    {BCRYPT_USER, "CONNECT {\"user\":\"joe\",\"pass\":\"secret\",\"verbose\":false}\r\nPING\r\n",
+     "PONG\r\n", false},
+    {BCRYPT_USER, "CONNECT {\"user\":\"joe\",\"pass\":\"secreT\"}\r\nPING\r\n",
+     "-ERR 'Authorization Violation'\r\n", CLOSES},
+    {"authorization { token: \"" BCRYPT "\" }\n",
+     "CONNECT {\"auth_token\":\"secret\",\"verbose\":false}\r\nSUB a 1\r\nPUB a 0\r\n\r\n",
+     "MSG a 1 0\r\n\r\n", false},
+    {TWO_USERS, "CONNECT {\"user\":\"b\",\"pass\":\"2\",\"verbose\":false}\r\n", "", false},
+    {TWO_USERS, "CONNECT {\"user\":\"b\",\"pass\":\"1\"}\r\n", "-ERR 'Authorization Violation'\r\n",
+     CLOSES},
+    {TWO_USERS, "CONNECT {\"user\":\"ws\",\"pass\":\"3\"}\r\n",
+     "-ERR 'Authorization Violation'\r\n", CLOSES},
+    {TWO_USERS, "CONNECT {}\r\n", "-ERR 'Authorization Violation'\r\n", CLOSES},
 };
 
 TEST(credentials)
@@ -395,6 +416,120 @@ TEST(credentials)
         raw_expect_end(&r);
     else
         raw_fence(&r);
+    raw_close(&r);
+    end(&s);
+}
+
+/* What a user with permissions may do, line by line. */
+static const struct {
+    const char *user, *send, *answer;
+} permitted[] = {
+    {"pub", "PUB foo 0\r\n\r\n", ""},
+    {"pub", "PUB fooo 0\r\n\r\n", "-ERR 'Permissions Violation for Publish to \"fooo\"'\r\n"},
+    {"pub", "PUB a.b 0\r\n\r\nPUB a.x 0\r\n\r\n",
+     "-ERR 'Permissions Violation for Publish to \"a.x\"'\r\n"},
+    {"pub", "SUB bar 1\r\nSUB b.> 2\r\n",
+     "-ERR 'Permissions Violation for Subscription to \"b.>\"'\r\n"},
+    {"pub", "SUB bar q 1\r\n", ""},
+    {"sub", "SUB s.* 1\r\nPUB s.open 0\r\n\r\nPUB s.shut 0\r\n\r\n", "MSG s.open 1 0\r\n\r\n"},
+    {"sub", "SUB s.shut 1\r\n", "-ERR 'Permissions Violation for Subscription to \"s.shut\"'\r\n"},
+    {"sub", "SUB > 1\r\n", "-ERR 'Permissions Violation for Subscription to \">\"'\r\n"},
+    {"queue", "SUB q.a v1.x 1\r\nSUB q.a v2 2\r\n",
+     "-ERR 'Permissions Violation for Subscription to \"q.a\" using queue \"v2\"'\r\n"},
+    {"queue", "SUB q.a 1\r\n", "-ERR 'Permissions Violation for Subscription to \"q.a\"'\r\n"},
+    {"none", "PUB x 0\r\n\r\n", "-ERR 'Permissions Violation for Publish to \"x\"'\r\n"},
+    {"none", "PUB only 0\r\n\r\n", ""},
+    {"answer", "SUB req 1\r\nPUB req 0\r\n\r\n",
+     "-ERR 'Permissions Violation for Publish to \"req\"'\r\n"},
+};
+
+static const char permissions_config[] =
+    "authorization {\n"
+    "  RW = { publish: [foo, a.*] , subscribe: bar }\n"
+    "  default_permissions: { publish: only }\n"
+    "  users: [\n"
+    "    {user: pub, pass: p, permissions: { publish: { allow: [foo, a.*], deny: a.x }, subscribe: "
+    "bar }}\n"
+    "    {user: sub, pass: p, permissions: { subscribe: { allow: s.>, deny: [s.shut] } }}\n"
+    "    {user: queue, pass: p, permissions: { subscribe: \"q.* v1.>\" }}\n"
+    "    {user: answer, pass: p, permissions: { subscribe: req, allow_responses: { max: 2 } }}\n"
+    "    {user: rw, pass: p, permissions: $RW}\n"
+    "    {user: none, pass: p}\n"
+    "    {user: all, pass: p, permissions: {}}\n"
+    "  ]\n"
+    "}\n";
+
+static void login(struct raw_client *r, const struct server_process *s, const char *user)
+{
+    char fields[128];
+
+    snprintf(fields, sizeof(fields), "\"user\":\"%s\",\"pass\":\"p\"", user);
+    raw_hello(r, s->port, fields);
+}
+
+TEST(permissions_are_held)
+{
+    struct server_process s;
+
+    start(&s, "1", permissions_config);
+    for (size_t k = 0; k < sizeof(permitted) / sizeof(permitted[0]); k++) {
+        struct raw_client r;
+        login(&r, &s, permitted[k].user);
+        raw_send(&r, permitted[k].send);
+        raw_expect(&r, permitted[k].answer);
+        raw_fence(&r);
+        raw_close(&r);
+    }
+    end(&s);
+}
+
+/* One request may be answered twice, another subject never. */
+TEST(a_response_is_allowed_as_often_as_configured)
+{
+    struct server_process s;
+    struct raw_client a, r;
+
+    start(&s, i == 0 ? "1" : "2", permissions_config);
+    login(&r, &s, "all");
+    login(&a, &s, "answer");
+    raw_send(&a, "SUB req 1\r\n");
+    raw_fence(&a);
+    raw_send(&r, "SUB in.* 1\r\nPUB req in.1 0\r\n\r\n");
+    raw_fence(&r);
+    raw_expect(&a, "MSG req 1 in.1 0\r\n\r\n");
+    raw_send(&a, "PUB in.2 0\r\n\r\n");
+    raw_expect(&a, "-ERR 'Permissions Violation for Publish to \"in.2\"'\r\n");
+    raw_send(&a, "PUB in.1 1\r\na\r\nPUB in.1 1\r\nb\r\nPUB in.1 1\r\nc\r\n");
+    raw_expect(&a, "-ERR 'Permissions Violation for Publish to \"in.1\"'\r\n");
+    raw_expect(&r, "MSG in.1 1 1\r\na\r\nMSG in.1 1 1\r\nb\r\n");
+    raw_fence(&r);
+    raw_close(&a);
+    raw_close(&r);
+    end(&s);
+}
+
+/* Who offers nothing is the named user, also without a CONNECT; wrong credentials stay wrong. */
+TEST(no_auth_user_takes_in_who_offers_nothing)
+{
+    struct server_process s;
+    struct raw_client r;
+
+    start(&s, "1",
+          "no_auth_user: guest\nauthorization { users: [ {user: guest, pass: g, permissions: "
+          "{publish: a}} {user: joe, pass: secret} ] }\n");
+    raw_open(&r, s.port);
+    raw_skip(&r, "\r\n");
+    raw_send(&r, "PUB b 0\r\n\r\n");
+    raw_expect(&r, "+OK\r\n-ERR 'Permissions Violation for Publish to \"b\"'\r\n");
+    raw_close(&r);
+    raw_hello(&r, s.port, "");
+    raw_send(&r, "PUB b 0\r\n\r\n");
+    raw_expect(&r, "-ERR 'Permissions Violation for Publish to \"b\"'\r\n");
+    raw_send(&r,
+             "CONNECT {\"user\":\"joe\",\"pass\":\"secret\",\"verbose\":false}\r\nPUB b 0\r\n\r\n");
+    raw_fence(&r);
+    raw_send(&r, "CONNECT {\"user\":\"joe\",\"pass\":\"x\"}\r\n");
+    raw_expect(&r, "-ERR 'Authorization Violation'\r\n");
     raw_close(&r);
     end(&s);
 }
@@ -469,6 +604,9 @@ static const struct runner_case cases[] = {
     RUN_LOOP(large_bodies_in_odd_pieces, 0, 2),
     RUN(configured_limits_hold),
     RUN_LOOP(credentials, 0, (int) (sizeof(logins) / sizeof(logins[0]))),
+    RUN(permissions_are_held),
+    RUN_LOOP(a_response_is_allowed_as_often_as_configured, 0, 2),
+    RUN(no_auth_user_takes_in_who_offers_nothing),
     RUN_LOOP(a_slow_consumer_is_closed, 0, 2),
     RUN_LOOP(stops_while_a_client_does_not_read, 0, 2),
 };

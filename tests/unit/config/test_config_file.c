@@ -195,6 +195,8 @@ TEST(limits_values)
     buf_free(&err);
 }
 
+#define NKEY "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4"
+
 /* ---- options --------------------------------------------------------------------------------- */
 
 static bool load(const char *text, struct options *o, struct buf *err)
@@ -265,11 +267,43 @@ TEST(rejects_unknown_and_wrong)
         {"max_control_line: 5000000000", ":1:19: max_control_line is too large"},
         {"server_name { a: 1 }", ":1:13: server_name must be a text"},
         {"authorization: yes", ":1:16: authorization must be a map"},
-        {"authorization { users: [] }", ":1:24: unknown field \"users\""},
         {"jetstream { limits: 1 }", ":1:21: limits must be a map"},
         {"jetstream {\n  max_file: 1\n  key: abc\n}", ":3:8: unknown field \"key\""},
         {"midge: 1", ":1:8: midge must be a map"},
         {"midge { io: ring }", ":1:13: io must be auto, uring or event"},
+        {"lame_duck_duration: \"3s\"", "invalid lame_duck_duration of 3s, minimum is 30 seconds"},
+        {"authorization { users: joe }", ":1:24: Expected users field to be an array"},
+        {"authorization { users: [joe] }", ":1:25: Expected user entry to be a map/struct"},
+        {"authorization { users: [{pass: p}] }", ":1:25: User entry requires a user"},
+        {"authorization { users: [{user: a},{user: a}] }", "Duplicate user \"a\" detected"},
+        {"authorization { users: [{user: a, colour: b}] }", "unknown field \"colour\""},
+        {"authorization { users: [{nkey: UAB}] }", "Not a valid public nkey for a user"},
+        {"authorization { users: [{nkey: " NKEY ", pass: p}] }",
+         "Nkey users do not take usernames or passwords"},
+        {"authorization { users: [{user: a}], user: u }",
+         "Can not have a single user/pass and a users array"},
+        {"authorization { users: [{user: a}], token: t }",
+         "Can not have a token and a users array"},
+        {"authorization { users: [{user: a, permissions: 1}] }",
+         "Expected permissions to be a map/struct"},
+        {"authorization { users: [{user: a, permissions: { push: a }}] }",
+         "Unknown field \"push\" parsing permissions"},
+        {"authorization { users: [{user: a, permissions: { pub: a..b }}] }",
+         "subject \"a..b\" is not a valid subject"},
+        {"authorization { users: [{user: a, permissions: { pub: \"a q\" }}] }",
+         "subject \"a q\" is not a valid subject"},
+        {"authorization { users: [{user: a, permissions: { sub: \"a q..r\" }}] }",
+         "queue \"q..r\" is not a valid queue"},
+        {"authorization { users: [{user: a, permissions: { sub: [{a: b}] }}] }",
+         "Subject in permissions array cannot be cast to string"},
+        {"authorization { users: [{user: a, permissions: { sub: {allow: a, forbid: b} }}] }",
+         "Unknown field name \"forbid\" parsing subject permissions"},
+        {"authorization { users: [{user: a, permissions: { allow_responses: 7 }}] }",
+         "error parsing response permissions, expected a boolean or a map"},
+        {"authorization { users: [{user: a, permissions: { allow_responses: {ttl: 7} }}] }",
+         "error parsing expires, not a duration string"},
+        {"authorization { users: [{user: a, connection_types: [RADIO]}] }",
+         "unknown connection type \"RADIO\""},
         {"midge { workers: 65 }", ":1:18: workers must be an integer from 0 to 64"},
     };
 
@@ -281,6 +315,83 @@ TEST(rejects_unknown_and_wrong)
                       buf_cstr(&err));
         options_free(&o);
         buf_free(&err);
+    }
+}
+
+TEST(applies_users_and_their_permissions)
+{
+    struct options o;
+    struct buf err = {0};
+    const struct permissions *p;
+
+    ck_assert_msg(
+        load("P = 4711\nport: $P\n"
+             "authorization {\n"
+             "  SOME = { publish: [a, \"b.>\"], subscribe: { allow: \"c q.*\", deny: d } }\n"
+             "  default_permissions: { publish: { deny: x }, allow_responses: true }\n"
+             "  users: [\n"
+             "    { user: joe, password: s3, permissions: $SOME, clients: [WEBSOCKET] }\n"
+             "    { nkey: " NKEY " }\n"
+             "  ]\n"
+             "}\n",
+             &o, &err),
+        "%s", buf_cstr(&err));
+    ck_assert_int_eq(o.port, 4711);
+    ck_assert_uint_eq(o.users.n, 2);
+    ck_assert_str_eq(o.users.list[0].name, "joe");
+    ck_assert_str_eq(o.users.list[0].pass, "s3");
+    ck_assert(!o.users.list[0].standard && o.users.list[1].standard);
+    ck_assert_str_eq(o.users.list[1].nkey, NKEY);
+    p = users_may(&o.users, &o.users.list[0]);
+    ck_assert_uint_eq(p->pub_allow.n, 2);
+    ck_assert_str_eq(p->pub_allow.rules[1].subject, "b.>");
+    ck_assert_str_eq(p->sub_allow.rules[0].subject, "c");
+    ck_assert_str_eq(p->sub_allow.rules[0].queue, "q.*");
+    ck_assert_str_eq(p->sub_deny.rules[0].subject, "d");
+    ck_assert(!p->responses);
+    p = users_may(&o.users, &o.users.list[1]);
+    ck_assert(p == o.users.otherwise && p->responses && p->pub_allow.set);
+    ck_assert_int_eq(p->responses_max, 1);
+    ck_assert_int_eq(p->responses_ns, 120000000000);
+    ck_assert_uint_eq(p->pub_allow.n, 0);
+    options_free(&o);
+}
+
+/* What is set to 0 is not off but at its default; what contradicts itself is refused. */
+TEST(finishes_and_checks)
+{
+    static const struct {
+        const char *text, *error;
+    } rows[] = {
+        {"lame_duck_duration: \"30s\"\nlame_duck_grace_period: \"30s\"",
+         "lame duck grace period (30s) should be strictly lower than lame duck duration (30s)"},
+        {"max_payload: 2mb\nmax_pending: 1mb",
+         "max_payload (2097152) cannot be higher than max_pending (1048576)"},
+        {"server_name: \"a b\"", "server name cannot contain spaces"},
+        {"no_auth_user: joe", "no_auth_user: \"joe\" present, but users/nkeys are not defined"},
+        {"no_auth_user: joe\nauthorization { users: [{user: a}] }",
+         "no_auth_user: \"joe\" not present as user or nkey in authorization block or account "
+         "configuration"},
+        {"write_deadline: 0\nping_max: 0\nmax_pending: 0\nno_auth_user: a\n"
+         "authorization { users: [{user: a}] }",
+         NULL},
+    };
+
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+        struct options o;
+        struct buf err = {0};
+        char why[256];
+        bool ok;
+        ck_assert_msg(load(rows[k].text, &o, &err), "%s", buf_cstr(&err));
+        options_finish(&o);
+        ok = options_check(&o, why);
+        ck_assert_msg(ok == (rows[k].error == NULL), "%s", rows[k].text);
+        if (!ok)
+            ck_assert_str_eq(why, rows[k].error);
+        ck_assert_int_eq(o.write_deadline_ns, 10000000000);
+        ck_assert_uint_eq(o.ping_max, 2);
+        ck_assert_uint_gt(o.max_pending, 0);
+        options_free(&o);
     }
 }
 
@@ -299,24 +410,28 @@ static char *slurp(const char *name)
     return text;
 }
 
-/* Every {"key", of the tables in config_file.c must stand in conf/server.conf. */
+/* Every {"key", of the tables in config_*.c must stand in conf/server.conf. */
 TEST(every_key_is_documented)
 {
-    char *source = slurp("server/config/config_file.c");
+    static const char *const sources[] = {"server/config/config_file.c",
+                                          "server/config/config_auth.c"};
     char *conf = slurp("conf/server.conf");
     unsigned keys = 0;
 
-    for (char *at = source; (at = strstr(at, "{\"")) != NULL; at++) {
-        char key[64] = "";
-        size_t n = strcspn(at + 2, "\"");
-        if (n == 0 || n >= sizeof(key) || at[2 + n + 1] != ',')
-            continue;
-        memcpy(key, at + 2, n);
-        ck_assert_msg(strstr(conf, key) != NULL, "conf/server.conf does not mention %s", key);
-        keys++;
+    for (size_t k = 0; k < ARRAY_LEN(sources); k++) {
+        char *source = slurp(sources[k]);
+        for (char *at = source; (at = strstr(at, "{\"")) != NULL; at++) {
+            char key[64] = "";
+            size_t n = strcspn(at + 2, "\"");
+            if (n == 0 || n >= sizeof(key) || at[2 + n + 1] != ',')
+                continue;
+            memcpy(key, at + 2, n);
+            ck_assert_msg(strstr(conf, key) != NULL, "conf/server.conf does not mention %s", key);
+            keys++;
+        }
+        free(source);
     }
     ck_assert_uint_gt(keys, 50);
-    free(source);
     free(conf);
 }
 
@@ -328,6 +443,8 @@ static const struct runner_case cases[] = {
     RUN(limits_values),
     RUN(applies_keys),
     RUN(rejects_unknown_and_wrong),
+    RUN(applies_users_and_their_permissions),
+    RUN(finishes_and_checks),
     RUN(every_key_is_documented),
 };
 

@@ -1,0 +1,53 @@
+/*
+ * config_apply.h - values of a configuration tree into options by tables of keys; for config_*.c
+ * only.
+ *
+ * Every function that may fail returns false with "file:line:col: text" in the context's err,
+ * naming the place of the value.
+ */
+#ifndef CONFIG_CONFIG_APPLY_H
+#define CONFIG_CONFIG_APPLY_H
+
+#include "server/config/conf_parse.h"
+#include "server/config/options.h"
+
+struct config_context {
+    struct options *o;
+    struct buf *err;
+};
+
+enum config_how {
+    CONFIG_TEXT,
+    CONFIG_INT,
+    CONFIG_PORT,
+    CONFIG_U32,
+    CONFIG_U64,
+    CONFIG_I64,
+    CONFIG_FLAG,
+    CONFIG_DURATION,
+    CONFIG_LISTEN,
+    CONFIG_HTTP,
+    CONFIG_BLOCK
+};
+
+struct config_key {
+    const char *name;
+    enum config_how how;
+    size_t offset; /* in struct options */
+    bool (*block)(struct config_context *c, const struct conf_value *v);
+};
+
+bool config_fail(struct config_context *c, const struct conf_value *v, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Replaces a text. */
+void config_keep(char **at, const char *text);
+/* "2s", "1h30m", or a bare number of seconds. */
+bool config_duration(struct config_context *c, const struct conf_value *v, int64_t *out);
+/* v must be a map; a key that no row has is an error, unless it was used as a variable. */
+bool config_apply_map(struct config_context *c, const struct conf_value *v, const char *what,
+                      const struct config_key *keys, size_t n);
+
+/* config_auth.c: the authorization block. */
+bool config_authorization(struct config_context *c, const struct conf_value *v);
+
+#endif

@@ -1,0 +1,65 @@
+/* users.c - looking up and freeing; config_auth.c makes them. */
+#include "server/config/users.h"
+
+#include "lib/base/mem.h"
+
+#include <string.h>
+
+static void free_rules(struct subject_rules *r)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        mem_free(r->rules[i].subject);
+        mem_free(r->rules[i].queue);
+    }
+    mem_free(r->rules);
+}
+
+static void free_permissions(struct permissions *p)
+{
+    if (p == NULL)
+        return;
+    free_rules(&p->pub_allow);
+    free_rules(&p->pub_deny);
+    free_rules(&p->sub_allow);
+    free_rules(&p->sub_deny);
+    mem_free(p);
+}
+
+void users_free(struct users *u)
+{
+    for (size_t i = 0; i < u->n; i++) {
+        mem_free(u->list[i].name);
+        mem_free(u->list[i].pass);
+        mem_free(u->list[i].nkey);
+        free_permissions(u->list[i].may);
+    }
+    mem_free(u->list);
+    free_permissions(u->otherwise);
+    memset(u, 0, sizeof(*u));
+}
+
+static bool same(const char *text, const char *other, size_t n)
+{
+    return text != NULL && strlen(text) == n && memcmp(text, other, n) == 0;
+}
+
+const struct user *users_find(const struct users *u, const char *name, size_t n)
+{
+    for (size_t i = 0; i < u->n; i++)
+        if (same(u->list[i].name, name, n))
+            return &u->list[i];
+    return NULL;
+}
+
+const struct user *users_find_nkey(const struct users *u, const char *key, size_t n)
+{
+    for (size_t i = 0; i < u->n; i++)
+        if (same(u->list[i].nkey, key, n))
+            return &u->list[i];
+    return NULL;
+}
+
+const struct permissions *users_may(const struct users *u, const struct user *user)
+{
+    return user->may != NULL ? user->may : u->otherwise;
+}
