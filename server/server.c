@@ -16,11 +16,9 @@
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "server/banner.h"
-#include "server/core/account.h"
 #include "server/files.h"
-#include "server/js/js.h"
 #include "server/monitor/monitor.h"
-#include "server/net/net.h"
+#include "server/parts.h"
 #include "server/server_id.h"
 #include "server/worker.h"
 #include "store/store.h"
@@ -53,17 +51,12 @@ struct server {
     struct event *woken; /* eventfd: log lines to write, asks to finish */
     int wake_fd;
 
-    struct account *account, *system_account;
-    struct store_dir *store_dir;
-    struct worker_group *workers;
-    struct net_shared *net_shared;
-    struct js_shared *js_shared;
+    struct server_parts parts;
     struct monitor *monitor;
     struct files files;
 
     char host[64];
     uint16_t port, http_port;
-    struct ask_all stopping;
 };
 
 /* ---- waking the main thread -------------------------------------------------------------------
@@ -86,59 +79,17 @@ static void on_woken(evutil_socket_t fd, short what, void *ctx)
     (void) n;
     (void) what;
     logger_drain(s->logger);
-    if (s->workers != NULL)
-        ask_all_reap(s->workers);
+    if (s->parts.workers != NULL)
+        ask_all_reap(s->parts.workers);
     logger_drain(s->logger);
 }
 
 /* ---- stopping ---------------------------------------------------------------------------------
  */
 
-static void store_closed(void *ctx)
+static void all_stopped(struct server_parts *parts)
 {
-    struct worker *w = ctx;
-
-    /* Not before: until its last commit the store calls streams and renders consumers. */
-    w->store = NULL;
-    if (w->env.js != NULL)
-        js_close(w->env.js);
-    w->env.js = NULL;
-    ask_all_stepped(w->stopping);
-}
-
-static void js_stopped(void *ctx)
-{
-    struct worker *w = ctx;
-
-    if (w->store == NULL) {
-        ask_all_stepped(w->stopping);
-        return;
-    }
-    store_close(w->store, store_closed, w);
-}
-
-static void net_stopped(void *ctx)
-{
-    struct worker *w = ctx;
-
-    if (w->env.js != NULL)
-        js_shutdown(w->env.js, js_stopped, w);
-    else
-        js_stopped(w);
-}
-
-static void stop_worker(struct ask_all *ask, struct worker *w)
-{
-    w->stopping = ask;
-    if (w->env.net != NULL)
-        net_shutdown(w->env.net, net_stopped, w);
-    else /* the start failed before */
-        net_stopped(w);
-}
-
-static void all_stopped(struct ask_all *ask)
-{
-    struct server *s = CONTAINER_OF(ask, struct server, stopping);
+    struct server *s = CONTAINER_OF(parts, struct server, parts);
 
     s->state = STOPPED;
     event_base_loopbreak(s->base);
@@ -147,8 +98,7 @@ static void all_stopped(struct ask_all *ask)
 static void stop_workers(struct server *s)
 {
     s->state = STOPPING;
-    s->stopping = (struct ask_all){.step = stop_worker, .done = all_stopped};
-    ask_all_start(s->workers, &s->stopping);
+    parts_stop(&s->parts, all_stopped);
 }
 
 static void begin_stop(struct server *s)
@@ -248,110 +198,46 @@ static enum io_backend backend_of(const char *name)
 
 static bool open_workers(struct server *s)
 {
-    struct worker_group_options o = {
-        .workers = worker_count(s->options),
-        .log = s->log,
+    struct server_parts_options o = {
         .options = s->options,
-        .account = s->account,
-        .system_account = s->system_account,
+        .log = s->log,
         .server_id = s->id,
-        .server_name = s->options->server_name != NULL ? s->options->server_name : s->id,
         .version = NATS_VERSION,
+        .workers = worker_count(s->options),
     };
-    int rc;
+    char why[256];
 
+    randombytes_buf(&o.seed, sizeof(o.seed));
     io_config_init(&o.io);
     o.io.backend = backend_of(s->options->io_backend);
     o.io.log = s->log;
     o.io.congestion = s->options->congestion;
-    rc = worker_group_open(&o, &s->workers);
-    if (rc != 0) {
-        log_print(s->log, LOG_FATAL, "can not open I/O loops: %s", strerror(-rc));
-        return false;
-    }
-    worker_group_on_done(s->workers, wake_main, s);
-    return true;
-}
-
-/* Fill first, as with connections: everything recovered starts on worker 0 unless there are several
- * workers, which share by id. */
-static unsigned place_stream(void *ctx, store_object_id stream, struct str name)
-{
-    struct server *s = ctx;
-
-    (void) name;
-    return (unsigned) (stream % worker_group_count(s->workers));
-}
-
-static uint64_t clock_now(void *ctx)
-{
-    struct server *s = ctx;
-    struct io *io = worker_group_get(s->workers, 0)->env.io;
-
-    io_clock_update(io);
-    return io_now(io);
-}
-
-static bool open_store_dir(struct server *s)
-{
-    struct buf path = {0};
-    char why[256];
-    enum err err;
-
-    if (!files_make_store_dir(s->options->store_dir, &path, why)) {
+    if (!parts_open_workers(&s->parts, &o, why)) {
         log_print(s->log, LOG_FATAL, "%s", why);
-        buf_free(&path);
         return false;
     }
-    err = store_dir_open(
-        &(struct store_dir_options){
-            .fs = io_fs(worker_group_get(s->workers, 0)->env.io),
-            .path = buf_cstr(&path),
-            .log = s->log,
-            .workers = worker_group_count(s->workers),
-            .pool_bytes = s->options->pool_bytes,
-            .place = place_stream,
-            .clock = clock_now,
-            .ctx = s,
-        },
-        &s->store_dir, why);
-    if (err != ERR_OK)
-        log_print(s->log, LOG_FATAL, "Can't start JetStream: %s", why);
-    buf_free(&path);
-    return err == ERR_OK;
+    worker_group_on_done(s->parts.workers, wake_main, s);
+    return true;
 }
 
 static bool open_jetstream(struct server *s)
 {
-    unsigned n = worker_group_count(s->workers);
+    struct buf path = {0};
+    char why[256];
+    bool ok;
 
     if (!s->options->jetstream)
         return true;
     LOG_INF(s->log, "Starting JetStream");
-    if (!open_store_dir(s))
+    ok = files_make_store_dir(s->options->store_dir, &path, why) &&
+         parts_open_jetstream(&s->parts, buf_cstr(&path), why);
+    buf_free(&path);
+    if (!ok) {
+        log_print(s->log, LOG_FATAL, "%s", why);
         return false;
-    s->js_shared = js_shared_open(s->options, s->store_dir);
-    for (unsigned i = 0; i < n; i++) {
-        struct worker *w = worker_group_get(s->workers, i);
-        enum err err = store_open(s->store_dir, i,
-                                  &(struct store_options){
-                                      .io = w->env.io,
-                                      .chunks = w->env.chunks,
-                                      .log = s->log,
-                                      .cache_bytes = s->options->cache_bytes / n,
-                                  },
-                                  &w->store);
-        if (err != ERR_OK) {
-            log_print(s->log, LOG_FATAL, "Can't start JetStream: %s", err_text(err));
-            return false;
-        }
     }
-    for (unsigned i = 0; i < n; i++) {
-        struct worker *w = worker_group_get(s->workers, i);
-        js_open(&w->env, s->js_shared, w->store, &w->env.js);
-    }
-    banner_jetstream(s->log, s->options, store_dir_path(s->store_dir),
-                     store_dir_recovery(s->store_dir));
+    banner_jetstream(s->log, s->options, store_dir_path(s->parts.store_dir),
+                     store_dir_recovery(s->parts.store_dir));
     return true;
 }
 
@@ -359,18 +245,8 @@ static bool open_net(struct server *s)
 {
     char why[256];
 
-    s->net_shared = net_shared_open(s->options);
-    for (unsigned i = 0; i < worker_group_count(s->workers); i++) {
-        struct env *env = &worker_group_get(s->workers, i)->env;
-        int rc = net_open(env, s->net_shared, &env->net);
-        if (rc != 0) {
-            log_print(s->log, LOG_FATAL, "can not open connections: %s", strerror(-rc));
-            return false;
-        }
-    }
-    if (net_listen(worker_group_get(s->workers, 0)->env.net, s->host, &s->port, why) != 0) {
-        log_print(s->log, LOG_FATAL, "Error listening on port: %s:%d, \"%s\"", s->options->host,
-                  s->options->port < 0 ? 0 : s->options->port, why);
+    if (!parts_open_net(&s->parts, s->host, &s->port, why)) {
+        log_print(s->log, LOG_FATAL, "%s", why);
         return false;
     }
     LOG_INF(s->log, "Listening for client connections on %s:%u", s->host, s->port);
@@ -409,7 +285,7 @@ static void collect(void *ctx, struct monitor_collect *what)
     c->collect = what;
     c->ask.step = collect_step;
     c->ask.done = collect_done;
-    ask_all_start(s->workers, &c->ask);
+    ask_all_start(s->parts.workers, &c->ask);
 }
 
 static const char *unhealthy(void *ctx)
@@ -420,32 +296,33 @@ static const char *unhealthy(void *ctx)
 
 static bool open_monitor(struct server *s)
 {
-    struct io *io = worker_group_get(s->workers, 0)->env.io;
+    struct io *io = worker_group_get(s->parts.workers, 0)->env.io;
     const char *host = s->options->http_host != NULL ? s->options->http_host : s->options->host;
     char why[256];
 
     if (s->options->http_port == 0)
         return true;
     s->http_port = s->options->http_port > 0 ? (uint16_t) s->options->http_port : 0;
-    s->monitor = monitor_open(s->base,
-                              &(struct monitor_host){
-                                  .ctx = s,
-                                  .workers = worker_group_count(s->workers),
-                                  .collect = collect,
-                                  .options = s->options,
-                                  .server_id = s->id,
-                                  .server_name = worker_group_get(s->workers, 0)->env.server_name,
-                                  .version = NATS_VERSION,
-                                  .git_commit = "",
-                                  .start_wall_ns = s->start_wall_ns,
-                                  .io_backend = io_backend_name(io),
-                                  .io_reason = io_backend_reason(io),
-                                  .host = s->host,
-                                  .port = s->port,
-                                  .unhealthy = unhealthy,
-                                  .log = s->log,
-                              },
-                              host, &s->http_port, why);
+    s->monitor =
+        monitor_open(s->base,
+                     &(struct monitor_host){
+                         .ctx = s,
+                         .workers = worker_group_count(s->parts.workers),
+                         .collect = collect,
+                         .options = s->options,
+                         .server_id = s->id,
+                         .server_name = worker_group_get(s->parts.workers, 0)->env.server_name,
+                         .version = NATS_VERSION,
+                         .git_commit = "",
+                         .start_wall_ns = s->start_wall_ns,
+                         .io_backend = io_backend_name(io),
+                         .io_reason = io_backend_reason(io),
+                         .host = s->host,
+                         .port = s->port,
+                         .unhealthy = unhealthy,
+                         .log = s->log,
+                     },
+                     host, &s->http_port, why);
     if (s->monitor == NULL) {
         log_print(s->log, LOG_FATAL, "Can't listen to the monitor port: %s", why);
         return false;
@@ -460,22 +337,19 @@ static bool open_monitor(struct server *s)
 static bool start(struct server *s)
 {
     struct timespec now;
-    uint64_t seed;
 
     if (sodium_init() < 0)
         FATAL("libsodium can not be initialised");
     clock_gettime(CLOCK_REALTIME, &now);
     s->start_wall_ns = (int64_t) now.tv_sec * 1000000000 + now.tv_nsec;
     server_id_make(s->id);
-    randombytes_buf(&seed, sizeof(seed));
-    s->account = account_open("$G", 0, seed);
-    s->system_account = account_open("$SYS", 1, seed);
     if (!open_base(s))
         return false;
     banner_start(s->log, s->program, s->options, s->id);
     if (!open_workers(s))
         return false;
-    banner_io(s->log, worker_group_get(s->workers, 0)->env.io, worker_group_count(s->workers));
+    banner_io(s->log, worker_group_get(s->parts.workers, 0)->env.io,
+              worker_group_count(s->parts.workers));
     if (!open_jetstream(s) || !open_net(s) || !open_monitor(s))
         return false;
     return files_write(&s->files, s->options, s->program, s->log, s->host, s->port, s->http_port);
@@ -486,7 +360,7 @@ static bool start_threads(struct server *s)
     int rc;
 
     logger_start(s->logger, wake_main, s);
-    rc = worker_group_start(s->workers);
+    rc = worker_group_start(s->parts.workers);
     if (rc != 0)
         log_print(s->log, LOG_FATAL, "can not start a thread: %s", strerror(-rc));
     return rc == 0;
@@ -496,7 +370,7 @@ static bool start_threads(struct server *s)
  * running workers see them end: so the workers run, to stop as they always do. */
 static void give_up(struct server *s)
 {
-    if (s->workers != NULL) {
+    if (s->parts.workers != NULL) {
         if (!start_threads(s)) {
             logger_stop(s->logger);
             _exit(EXIT_FAILURE);
@@ -539,39 +413,15 @@ int server_run(struct server *s)
     return s->exit_code;
 }
 
-/* Frees what the workers held; no thread runs any more. */
-static void close_workers(struct server *s)
-{
-    worker_group_stop(s->workers);
-    for (unsigned i = 0; i < worker_group_count(s->workers); i++) {
-        struct worker *w = worker_group_get(s->workers, i);
-        if (w->env.net != NULL)
-            net_close(w->env.net);
-        if (w->env.js != NULL)
-            js_close(w->env.js);
-    }
-}
-
 void server_close(struct server *s)
 {
     logger_stop(s->logger);
     if (s->monitor != NULL)
         monitor_close(s->monitor);
     files_remove(&s->files);
-    if (s->workers != NULL)
-        close_workers(s);
-    if (s->js_shared != NULL)
-        js_shared_close(s->js_shared);
-    if (s->net_shared != NULL)
-        net_shared_close(s->net_shared);
-    if (s->store_dir != NULL)
-        store_dir_close(s->store_dir);
-    if (s->workers != NULL)
-        worker_group_close(s->workers);
-    if (s->account != NULL)
-        account_close(s->account);
-    if (s->system_account != NULL)
-        account_close(s->system_account);
+    if (s->parts.workers != NULL)
+        worker_group_stop(s->parts.workers);
+    parts_close(&s->parts);
     for (size_t i = 0; i < ARRAY_LEN(s->signals); i++)
         if (s->signals[i] != NULL)
             event_free(s->signals[i]);

@@ -1,0 +1,240 @@
+/*
+ * parts.c - the parts of a server in the order they need each other.
+ *
+ * Open: accounts -> workers (loops, routers, lanes) -> store directory (recovery) -> per worker:
+ * store, js -> per worker: net -> listen. Nothing runs meanwhile; a client that connects early
+ * waits in the listen queue.
+ *
+ * Stop: per worker net_shutdown (no new connections, flush, close) -> js_shutdown (consumer states
+ * saved) -> store_close (commits done) -> js freed. Close: what is left, in reverse;
+ * store_dir_close marks the directory clean.
+ */
+#include "server/parts.h"
+
+#include "server/config/options.h"
+#include "server/core/account.h"
+#include "server/js/js.h"
+#include "server/net/net.h"
+#include "store/store.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- opening ----------------------------------------------------------------------------------
+ */
+
+bool parts_open_workers(struct server_parts *p, const struct server_parts_options *o, char why[256])
+{
+    const char *name = o->options->server_name;
+    struct worker_group_options g = {
+        .workers = o->workers,
+        .io = o->io,
+        .log = o->log,
+        .options = o->options,
+        .server_id = o->server_id,
+        .server_name = name != NULL ? name : o->server_id,
+        .version = o->version,
+        .seed = o->workers_seed,
+        .open_io = o->open_io,
+        .ctx = o->ctx,
+    };
+    int rc;
+
+    p->options = o->options;
+    p->log = o->log;
+    p->store_seed = o->store_seed;
+    p->log_file_bytes = o->log_file_bytes;
+    p->segment_bytes_min = o->segment_bytes_min;
+    p->segment_bytes_max = o->segment_bytes_max;
+    p->account = g.account = account_open("$G", 0, o->seed);
+    p->system_account = g.system_account = account_open("$SYS", 1, o->seed);
+    rc = worker_group_open(&g, &p->workers);
+    if (rc != 0)
+        snprintf(why, 256, "can not open I/O loops: %s", strerror(-rc));
+    return rc == 0;
+}
+
+/* Fill first, as with connections: everything recovered starts on worker 0 unless there are several
+ * workers, which share by id. */
+static unsigned place_stream(void *ctx, store_object_id stream, struct str name)
+{
+    struct server_parts *p = ctx;
+
+    (void) name;
+    return (unsigned) (stream % worker_group_count(p->workers));
+}
+
+static uint64_t clock_now(void *ctx)
+{
+    struct server_parts *p = ctx;
+    struct io *io = worker_group_get(p->workers, 0)->env.io;
+
+    io_clock_update(io);
+    return io_now(io);
+}
+
+static bool open_store_dir(struct server_parts *p, const char *path, char why[256])
+{
+    char text[200];
+    enum err err = store_dir_open(
+        &(struct store_dir_options){
+            .fs = io_fs(worker_group_get(p->workers, 0)->env.io),
+            .path = path,
+            .log = p->log,
+            .workers = worker_group_count(p->workers),
+            .pool_bytes = p->options->pool_bytes,
+            .log_file_bytes = p->log_file_bytes,
+            .segment_bytes_min = p->segment_bytes_min,
+            .segment_bytes_max = p->segment_bytes_max,
+            .place = place_stream,
+            .clock = clock_now,
+            .ctx = p,
+            .seed = p->store_seed,
+        },
+        &p->store_dir, why);
+
+    if (err != ERR_OK) {
+        snprintf(text, sizeof(text), "%s", why);
+        snprintf(why, 256, "Can't start JetStream: %s", text);
+    }
+    return err == ERR_OK;
+}
+
+bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256])
+{
+    unsigned n = worker_group_count(p->workers);
+
+    if (!open_store_dir(p, path, why))
+        return false;
+    p->js_shared = js_shared_open(p->options, p->store_dir);
+    for (unsigned i = 0; i < n; i++) {
+        struct worker *w = worker_group_get(p->workers, i);
+        enum err err = store_open(p->store_dir, i,
+                                  &(struct store_options){
+                                      .io = w->env.io,
+                                      .chunks = w->env.chunks,
+                                      .log = p->log,
+                                      .cache_bytes = p->options->cache_bytes / n,
+                                  },
+                                  &w->store);
+        if (err != ERR_OK) {
+            snprintf(why, 256, "Can't start JetStream: %s", err_text(err));
+            return false;
+        }
+    }
+    for (unsigned i = 0; i < n; i++) {
+        struct worker *w = worker_group_get(p->workers, i);
+        js_open(&w->env, p->js_shared, w->store, &w->env.js);
+    }
+    return true;
+}
+
+bool parts_open_net(struct server_parts *p, char host[64], uint16_t *port, char why[256])
+{
+    char text[256];
+
+    p->net_shared = net_shared_open(p->options);
+    for (unsigned i = 0; i < worker_group_count(p->workers); i++) {
+        struct env *env = &worker_group_get(p->workers, i)->env;
+        int rc = net_open(env, p->net_shared, &env->net);
+        if (rc != 0) {
+            snprintf(why, 256, "can not open connections: %s", strerror(-rc));
+            return false;
+        }
+    }
+    if (net_listen(worker_group_get(p->workers, 0)->env.net, host, port, text) != 0) {
+        snprintf(why, 256, "Error listening on port: %s:%d, \"%.180s\"", p->options->host,
+                 p->options->port < 0 ? 0 : p->options->port, text);
+        return false;
+    }
+    return true;
+}
+
+/* ---- stopping ---------------------------------------------------------------------------------
+ */
+
+static void store_closed(void *ctx)
+{
+    struct worker *w = ctx;
+
+    /* Not before: until its last commit the store calls streams and renders consumers. */
+    w->store = NULL;
+    if (w->env.js != NULL)
+        js_close(w->env.js);
+    w->env.js = NULL;
+    ask_all_stepped(w->stopping);
+}
+
+static void js_stopped(void *ctx)
+{
+    struct worker *w = ctx;
+
+    if (w->store == NULL) {
+        ask_all_stepped(w->stopping);
+        return;
+    }
+    store_close(w->store, store_closed, w);
+}
+
+static void net_stopped(void *ctx)
+{
+    struct worker *w = ctx;
+
+    if (w->env.js != NULL)
+        js_shutdown(w->env.js, js_stopped, w);
+    else
+        js_stopped(w);
+}
+
+static void stop_worker(struct ask_all *ask, struct worker *w)
+{
+    w->stopping = ask;
+    if (w->env.net != NULL)
+        net_shutdown(w->env.net, net_stopped, w);
+    else /* the start failed before */
+        net_stopped(w);
+}
+
+static void all_stopped(struct ask_all *ask)
+{
+    struct server_parts *p = CONTAINER_OF(ask, struct server_parts, stopping);
+
+    p->stopped(p);
+}
+
+void parts_stop(struct server_parts *p, void (*stopped)(struct server_parts *p))
+{
+    p->stopped = stopped;
+    p->stopping = (struct ask_all){.step = stop_worker, .done = all_stopped};
+    ask_all_start(p->workers, &p->stopping);
+}
+
+/* ---- closing ----------------------------------------------------------------------------------
+ */
+
+static void close_worker(struct worker *w)
+{
+    if (w->env.net != NULL)
+        net_close(w->env.net);
+    if (w->env.js != NULL)
+        js_close(w->env.js);
+}
+
+void parts_close(struct server_parts *p)
+{
+    if (p->workers != NULL)
+        for (unsigned i = 0; i < worker_group_count(p->workers); i++)
+            close_worker(worker_group_get(p->workers, i));
+    if (p->js_shared != NULL)
+        js_shared_close(p->js_shared);
+    if (p->net_shared != NULL)
+        net_shared_close(p->net_shared);
+    if (p->store_dir != NULL)
+        store_dir_close(p->store_dir);
+    if (p->workers != NULL)
+        worker_group_close(p->workers);
+    if (p->account != NULL)
+        account_close(p->account);
+    if (p->system_account != NULL)
+        account_close(p->system_account);
+}

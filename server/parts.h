@@ -1,0 +1,70 @@
+/*
+ * parts.h - everything of a server that lives on its workers, without what lives on the main
+ * thread (signals, monitoring, files, banner).
+ *
+ * server.c opens the parts one after the other and says on the log what it did; the simulator opens
+ * the same parts on loops of its own and steps the workers by hand. Opening and closing happen on
+ * one thread while no worker runs.
+ *
+ * Zero-initialised is closed. After a failed step only parts_close may follow.
+ */
+#ifndef SERVER_PARTS_H
+#define SERVER_PARTS_H
+
+#include "lib/io/io.h"
+#include "server/worker.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct account;
+struct js_shared;
+struct net_shared;
+struct options;
+struct store_dir;
+
+struct server_parts_options {
+    const struct options *options;
+    struct log *log;
+    const char *server_id;
+    const char *version;
+    unsigned workers;
+    struct io_config io;
+    uint64_t seed;         /* of the interest's hashes */
+    uint64_t workers_seed; /* of the workers' generators; 0 = each from the system */
+    int (*open_io)(void *ctx, unsigned worker, struct io **out); /* NULL = io_open with `io` */
+    void *ctx;
+
+    /* The store's, see store_dir_options; 0 = its defaults. */
+    uint64_t store_seed;
+    uint64_t log_file_bytes, segment_bytes_min, segment_bytes_max;
+};
+
+struct server_parts {
+    const struct options *options;
+    struct log *log;
+    uint64_t store_seed, log_file_bytes, segment_bytes_min, segment_bytes_max;
+    struct account *account, *system_account;
+    struct worker_group *workers;
+    struct store_dir *store_dir;
+    struct js_shared *js_shared;
+    struct net_shared *net_shared;
+    struct ask_all stopping;
+    void (*stopped)(struct server_parts *p);
+};
+
+/* Accounts, loops, routers and lanes. False: `why` says it. */
+bool parts_open_workers(struct server_parts *p, const struct server_parts_options *o,
+                        char why[256]);
+/* The store directory at `path` with its recovery, then every worker's store and JetStream. */
+bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256]);
+/* Every worker's connections, and the listener of worker 0. port: what it became. */
+bool parts_open_net(struct server_parts *p, char host[64], uint16_t *port, char why[256]);
+
+/* Connections flushed and closed, consumer states and commits durable, stores closed; then stopped
+ * is called by ask_all_reap. The workers must run. */
+void parts_stop(struct server_parts *p, void (*stopped)(struct server_parts *p));
+/* Frees everything; no worker runs any more. After parts_stop the directory is marked clean. */
+void parts_close(struct server_parts *p);
+
+#endif
