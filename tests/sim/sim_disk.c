@@ -317,6 +317,17 @@ size_t sim_disk_read(const struct sim_inode *ino, void *into, size_t n, uint64_t
     return n;
 }
 
+size_t sim_disk_read_durable(const struct sim_inode *ino, void *into, size_t n, uint64_t offset)
+{
+    uint64_t size = ino->durable.size;
+    if (offset >= size)
+        return 0;
+    if (n > size - offset)
+        n = (size_t) (size - offset);
+    image_read(&ino->durable, into, n, offset);
+    return n;
+}
+
 int sim_disk_write(struct sim_disk *d, struct sim_inode *ino, const void *bytes, size_t n,
                    uint64_t offset)
 {
@@ -401,10 +412,14 @@ static void harden_all(struct sim_inode *ino)
     ino->durable.size = ino->seen.size;
 }
 
-void sim_disk_harden(struct sim_disk *d, struct sim_inode *ino, uint64_t mark)
+void sim_disk_on_durable(struct sim_disk *d, sim_durable_fn told, void *ctx)
 {
-    if (list_empty(&ino->changes))
-        return;
+    d->told = told;
+    d->told_ctx = ctx;
+}
+
+static void harden(struct sim_disk *d, struct sim_inode *ino, uint64_t mark)
+{
     if (!ino->diverged && LIST_ENTRY(ino->changes.prev, struct sim_change, link)->seq <= mark) {
         harden_all(ino);
         return;
@@ -417,6 +432,35 @@ void sim_disk_harden(struct sim_disk *d, struct sim_inode *ino, uint64_t mark)
         change_apply(&ino->durable, c, d->zero);
         change_free(c);
     }
+}
+
+void sim_disk_harden(struct sim_disk *d, struct sim_inode *ino, uint64_t mark)
+{
+    size_t n = 0, cap = 0;
+    struct range {
+        uint64_t offset;
+        size_t n;
+    } *ranges = NULL;
+
+    if (list_empty(&ino->changes))
+        return;
+    LIST_FOREACH(it, &ino->changes)
+    {
+        const struct sim_change *c = LIST_ENTRY(it, struct sim_change, link);
+        if (d->told == NULL || c->seq > mark)
+            break;
+        if (c->kind != SIM_WRITE)
+            continue;
+        if (n == cap) {
+            cap = cap == 0 ? 16 : 2 * cap;
+            ranges = sim_grow(ranges, cap * sizeof(*ranges));
+        }
+        ranges[n++] = (struct range){c->offset, c->n};
+    }
+    harden(d, ino, mark);
+    for (size_t i = 0; i < n; i++)
+        d->told(d->told_ctx, ino, ranges[i].offset, ranges[i].n);
+    free(ranges);
 }
 
 static bool only_writes(const struct sim_inode *ino, uint64_t mark)
@@ -445,6 +489,8 @@ void sim_disk_harden_range(struct sim_disk *d, struct sim_inode *ino, uint64_t m
         if (c->offset >= offset + n || c->offset + c->n <= offset)
             continue;
         change_apply(&ino->durable, c, d->zero);
+        if (d->told != NULL)
+            d->told(d->told_ctx, ino, c->offset, c->n);
         change_free(c);
     }
 }

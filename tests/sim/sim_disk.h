@@ -95,6 +95,13 @@ void sim_disk_unlock(struct sim_inode *ino);
 /* A number that names the inode in traces, the same in every run. */
 unsigned sim_disk_id(const struct sim_inode *ino);
 
+/* Told of every range of a file that a sync made durable, right after it did. One listener, of this
+ * disk only: not of what a crash makes of it. */
+typedef void (*sim_durable_fn)(void *ctx, const struct sim_inode *ino, uint64_t offset, size_t n);
+void sim_disk_on_durable(struct sim_disk *d, sim_durable_fn told, void *ctx);
+/* As sim_disk_read, of what a power cut would leave at the least. */
+size_t sim_disk_read_durable(const struct sim_inode *ino, void *into, size_t n, uint64_t offset);
+
 /* ---- for judges --------------------------------------------------------------------------------
  */
 

@@ -81,6 +81,8 @@ struct sim_disk {
     uint64_t seq; /* of the last change */
     unsigned last_id;
     uint64_t capacity, used; /* pages; used: by files with links or opens */
+    sim_durable_fn told;
+    void *told_ctx;
 };
 
 /* Never NULL; not from mem.h, whose memory vanishes with a crash (sim_mem.h). */
