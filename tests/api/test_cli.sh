@@ -103,8 +103,8 @@ check 'the log file says the end' has "$work/log" 'Server Exiting..'
 
 # --- files that are wrong ---------------------------------------------------------------------
 
-printf 'port: -1\nlisten: 127.0.0.1:-1\n\nauthorization {\n  users: []\n}\n' >"$work/conf"
-ends 1 "midge-server: $work/conf:5:10: unknown field \"users\"" -c "$work/conf"
+printf 'port: -1\nlisten: 127.0.0.1:-1\n\nauthorization {\n  guest: []\n}\n' >"$work/conf"
+ends 1 "midge-server: $work/conf:5:10: unknown field \"guest\"" -c "$work/conf"
 printf 'port: 1\ncluster { port: 2 }\n' >"$work/conf"
 ends 1 "$work/conf:2:9: unknown field \"cluster\"" -c "$work/conf"
 printf 'port: 1\n' >"$work/conf"
