@@ -9,7 +9,8 @@
  *
  * Where it goes (enum route). Small commits of all streams of the worker share one frame of the
  * commit log; big ones (COMMIT_LOG_MAX and more) are written and synced in the segment itself,
- * since writing them twice would cost more than sharing a sync saves.
+ * since writing them twice would cost more than sharing a sync saves. So are all when the disk is
+ * full and the log has no file to go on in: what is left of it is for what can go nowhere else.
  *
  * How it ends. Operations complete in any order, commits finish in order of sequence: a later one
  * that is through first waits (commits_finish). Only then its batches enter the segment's index,
@@ -67,7 +68,7 @@ static enum route route_of(const struct store_stream *s, uint64_t bytes)
         return ROUTE_MEMORY;
     if (s->level == STORE_ASYNC)
         return ROUTE_WRITTEN;
-    return bytes < log_max(s->store) ? ROUTE_LOG : ROUTE_SEGMENT;
+    return bytes < log_max(s->store) && !clog_short(&s->store->clog) ? ROUTE_LOG : ROUTE_SEGMENT;
 }
 
 uint64_t commit_for_log(const struct store_stream *s)

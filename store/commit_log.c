@@ -442,7 +442,8 @@ bool clog_try(struct store *st)
             need = queue_head_bytes(l);
         if (need > l->file_bytes - LOG_HEADER)
             need = l->file_bytes - LOG_HEADER;
-        if (l->offset + need > clog_writing(l)->bytes && !clog_switch(st))
+        l->waits_for_file = l->offset + need > clog_writing(l)->bytes && !clog_switch(st);
+        if (l->waits_for_file)
             break; /* the next file is being made */
         struct log_commit *lc = free_slot(l);
         uint64_t room = clog_writing(l)->bytes - l->offset;
@@ -527,6 +528,25 @@ static void fail_reqs(struct store *st, struct list *reqs, enum err err)
         store_defer(st, LIST_ENTRY(it, struct store_req, link), err);
 }
 
+static void fail_queue(struct store *st, enum err err)
+{
+    struct clog *l = &st->clog;
+
+    l->failed = true;
+    io_timer_stop(st->io, &l->ride);
+    fail_reqs(st, &l->reqs, err);
+    buf_clear(&l->queue);
+    l->queued_n = 0;
+    l->queued_bytes = 0;
+}
+
+void clog_give_up(struct store *st)
+{
+    LOG_WRN(st->log, "commit log %s: closed on a full disk, the last changes are not in it",
+            clog_writing(&st->clog)->path);
+    fail_queue(st, ERR_NO_SPACE);
+}
+
 void clog_fail(struct store *st, enum err err, const char *why)
 {
     struct clog *l = &st->clog;
@@ -535,7 +555,6 @@ void clog_fail(struct store *st, enum err err, const char *why)
     l->failed = true;
     LOG_ERR(st->log, "commit log %s: %s; all streams of this worker are read-only now",
             current->path, why);
-    io_timer_stop(st->io, &l->ride);
     LIST_FOREACH(it, &st->streams)
     {
         struct store_stream *s = LIST_ENTRY(it, struct store_stream, link);
@@ -544,8 +563,5 @@ void clog_fail(struct store *st, enum err err, const char *why)
     }
     for (unsigned i = 0; i < LOG_INFLIGHT; i++)
         fail_reqs(st, &l->slots[i].reqs, ERR_FAILED);
-    fail_reqs(st, &l->reqs, ERR_FAILED);
-    buf_clear(&l->queue);
-    l->queued_n = 0;
-    l->queued_bytes = 0;
+    fail_queue(st, ERR_FAILED);
 }

@@ -169,6 +169,8 @@ static enum err take_lock(struct store_dir *dir, char why[256])
     res = fs_truncate(fs, dir->lock, 0);
     if (res == 0)
         res = fs_write(fs, dir->lock, pid, (size_t) n, 0);
+    if (res == -ENOSPC) /* the lock is what counts */
+        res = 0;
     return res < 0 ? explain(err_from_errno(res), why, path, strerror(-res)) : ERR_OK;
 }
 

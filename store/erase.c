@@ -81,7 +81,8 @@ static void erase_done(struct io_op *op)
     struct erasure *x = CONTAINER_OF(op, struct erasure, work.op);
     struct store_stream *s = x->segment->stream;
 
-    s->store->jobs--;
+    if (!store_work_done(s->store, &x->work))
+        return;
     if (x->result < 0)
         stream_fail(s, err_from_errno(x->result), "erasing in %s: %s", x->segment->path,
                     strerror(-x->result));
@@ -112,8 +113,7 @@ static void begin(struct erasure *x)
     list_remove(&x->link);
     x->work.run = erase_run;
     io_op_init(&x->work.op, erase_done);
-    st->jobs++;
-    io_work_submit(st->io, &x->work);
+    store_work_submit(st, &x->work);
 }
 
 static void erase_logged(struct store_req *req, enum err err)

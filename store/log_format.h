@@ -172,6 +172,8 @@ struct log_scan_event {
     uint64_t first_commit, commits;
     bool repaired; /* LOG_SCAN_FRAME: damaged bytes in header, table or records were mended (in the
                       caller's bytes) */
+    bool unproven; /* ... of a commit that nothing proves complete: the byte may be that of an older
+                      frame at this place, and the write of this one have been torn */
 };
 
 struct log_scan {

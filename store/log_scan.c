@@ -287,5 +287,6 @@ enum log_verdict log_scan_next(struct log_scan *s, struct log_scan_event *event)
     event->repaired |= mend_records(s, &v, &torn);
     if (torn && !proven(s, v.commit))
         return cut(s, s->at, event);
+    event->unproven = event->repaired && !proven(s, v.commit);
     return take_frame(s, &v, event);
 }

@@ -81,6 +81,7 @@ struct recovered_log {
     uint32_t salt;
     int64_t created;
     uint64_t first_commit; /* of that file */
+    bool spare;            /* the file with the next number is there, unused */
 };
 
 struct recovered_worker {

@@ -406,6 +406,9 @@ static void report(struct recovery *r, struct rec_log_file *f, enum log_verdict 
         LOG_WRN(r->log, "%s: offset %llu: %llu bytes damaged, %llu commits lost", path,
                 (unsigned long long) e->offset, (unsigned long long) e->bytes,
                 (unsigned long long) e->commits);
+    } else if (e->unproven) {
+        LOG_INF(r->log, "%s: offset %llu: a byte of the last commit mended", path,
+                (unsigned long long) e->offset);
     } else if (e->repaired) {
         f->damaged = true;
         LOG_WRN(r->log, "%s: offset %llu: a damaged byte in a frame mended", path,

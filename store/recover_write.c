@@ -6,8 +6,9 @@
  * last file, synced. Until then the old generation counts, afterwards this one.
  *
  * A stream's record is rendered from what was found; other objects are the owner's and opaque here,
- * so their last full record and the deltas behind it are copied. Unused files of the old generation
- * are taken over when they fit: they are prewritten, and they are there when the disk is full.
+ * so their last full record and the deltas behind it are copied. Unused files are taken over when
+ * they fit: they are prewritten, and they are there when the disk is full. For the same reason the
+ * old generation's files become the workers' spares.
  */
 #include "lib/base/mem.h"
 #include "store/recover_impl.h"
@@ -35,13 +36,28 @@ static enum err failed(struct writer *w, int res)
 
 /* ---- files --------------------------------------------------------------------------------- */
 
-/* An unused file of this size from an earlier generation. */
+static uint64_t file_bytes(struct recovery *r, const struct rec_log_file *f)
+{
+    char path[STORE_PATH];
+
+    if (f->bytes != 0)
+        return f->bytes;
+    rec_log_path(r, f, path);
+    fs_fd fd = fs_open(r->fs, path, IO_FILE_READ);
+    int64_t n = fd < 0 ? 0 : fs_size(r->fs, fd);
+    if (fd >= 0)
+        fs_close(r->fs, fd);
+    return n > 0 ? (uint64_t) n : 0;
+}
+
+/* A file of this size that was never used, or belongs to another generation than the one that
+ * counts: to a start that was not finished, or one that did not come to deleting its leftovers. */
 static struct rec_log_file *find_spare(struct recovery *r, uint64_t bytes)
 {
     for (size_t i = 0; i < r->nfiles; i++) {
         struct rec_log_file *f = &r->files[i];
-        if (f->generation == r->generation && !f->used && !f->taken && !f->damaged &&
-            f->bytes == bytes)
+        bool unused = f->generation != r->generation || !f->used;
+        if (unused && !f->taken && !f->damaged && file_bytes(r, f) == bytes)
             return f;
     }
     return NULL;
@@ -357,6 +373,23 @@ static enum err write_start(struct writer *w)
     return err != ERR_OK ? err : close_file(w);
 }
 
+/* The old file at this path becomes the spare of the first worker that has none. */
+static bool make_spare(struct recovery *r, const struct rec_log_file *f, const char *path)
+{
+    struct store_dir *dir = r->dir;
+    char to[STORE_PATH];
+
+    for (unsigned i = 0; i < dir->options.workers; i++) {
+        struct recovered_log *log = &dir->workers[i].log;
+        if (log->spare || file_bytes(r, f) != dir->options.log_file_bytes)
+            continue;
+        store_path_log(dir, to, dir->generation, i, log->number + 1);
+        log->spare = fs_rename(r->fs, path, to) == 0;
+        return log->spare;
+    }
+    return false;
+}
+
 static enum err remove_old(struct recovery *r)
 {
     char path[STORE_PATH];
@@ -367,7 +400,7 @@ static enum err remove_old(struct recovery *r)
         rec_log_path(r, &r->files[i], path);
         if (r->files[i].damaged)
             store_quarantine(r->dir, path, "damaged");
-        else
+        else if (!make_spare(r, &r->files[i], path))
             fs_unlink(r->fs, path);
     }
     return sync_log_dir(r);

@@ -135,8 +135,9 @@ static void seal_done(struct io_op *op)
     struct segment *seg = job->segment;
     struct store_stream *s = seg->stream;
 
+    if (!store_work_done(s->store, &job->work))
+        return;
     seg->jobs--;
-    s->store->jobs--;
     subjects_thaw(&s->subjects);
     if (job->result == 0) {
         sealed(seg, job);
@@ -190,6 +191,5 @@ void segment_seal(struct segment *seg)
     job->work.run = seal_run;
     io_op_init(&job->work.op, seal_done);
     seg->jobs++;
-    s->store->jobs++;
-    io_work_submit(s->store->io, &job->work);
+    store_work_submit(s->store, &job->work);
 }

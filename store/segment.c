@@ -218,9 +218,10 @@ static void prepare_done(struct io_op *op)
     struct segment *seg = job->segment;
     struct store_stream *s = seg->stream;
 
+    if (!store_work_done(s->store, &job->work))
+        return;
     seg->jobs--;
     s->jobs--;
-    s->store->jobs--;
     if (job->header != NULL)
         s->dir_coming = false;
     if (s->state == STREAM_DELETING || seg->discarded) {
@@ -253,8 +254,8 @@ static void submit_prepare(struct segment *seg, uint8_t *header)
     seg->wants_file = false;
     seg->jobs++;
     seg->stream->jobs++;
-    st->jobs++;
-    io_work_submit(st->io, &job->work);
+    seg->stream->dir_coming = seg->stream->dir_coming || header != NULL;
+    store_work_submit(st, &job->work);
 }
 
 /* The first segment's job makes the directory: the others wait for it. */
@@ -292,7 +293,7 @@ static uint8_t *make_header(struct segment *seg)
 void segment_prepare_first(struct segment *seg, uint64_t base_seq)
 {
     segment_activate(seg, base_seq);
-    seg->stream->dir_coming = true;
+    seg->first_made = true;
     submit_prepare(seg, make_header(seg));
 }
 
@@ -682,19 +683,30 @@ void segment_advance(struct segment *seg)
     segments_release(s);
 }
 
+/* The directory comes with the first segment: without it the others can not be made. */
+static bool retry_file(struct segment *seg)
+{
+    if (!seg->wants_file || seg->stream->dir_coming)
+        return seg->wants_file;
+    submit_prepare(seg, seg->first_made ? make_header(seg) : NULL);
+    return true;
+}
+
 void segments_retry(struct store_stream *s)
 {
-    s->no_space = false;
-    if (s->next != NULL && s->next->wants_file)
-        submit_prepare(s->next, NULL);
+    bool waits = false;
+
     LIST_FOREACH_SAFE(it, tmp, &s->segments)
     {
         struct segment *seg = LIST_ENTRY(it, struct segment, link);
-        if (seg->wants_file)
-            submit_prepare(seg, seg->first_made ? make_header(seg) : NULL);
+        waits = retry_file(seg) || waits;
         if (seg->seal_later) {
             seg->seal_later = false;
             segment_advance(seg);
         }
     }
+    if (s->next != NULL)
+        waits = retry_file(s->next) || waits;
+    if (!waits) /* else the file says so when it is there */
+        s->no_space = false;
 }

@@ -36,6 +36,8 @@ static void open_log(struct store *st, const struct recovered_worker *w)
 
     l->file_bytes = st->dir->options.log_file_bytes;
     l->next_number = w->log.number + 1;
+    if (w->log.spare)
+        clog_adopt_spare(st);
     l->offset = w->log.offset;
     l->next_commit = w->log.next_commit;
     l->durable_commit = w->log.next_commit - 1;
@@ -105,6 +107,7 @@ enum err store_open(struct store_dir *dir, unsigned worker, const struct store_o
     list_init(&st->erasures);
     list_init(&st->ready);
     list_init(&st->retry);
+    list_init(&st->work_queue);
     hmap_init(&st->objects);
     list_init(&st->cache.lru);
     st->cache.limit = st->options.cache_bytes;
@@ -115,6 +118,7 @@ enum err store_open(struct store_dir *dir, unsigned worker, const struct store_o
     clog_init(st);
     open_log(st, &dir->workers[worker]);
     adopt_objects(st, &dir->workers[worker]);
+    clog_want_spare(st);
     *out = st;
     return ERR_OK;
 }
@@ -204,8 +208,7 @@ static void retry_fire(struct wheel_timer *timer)
 
     st->no_space = false;
     list_splice(&st->ready, &st->retry);
-    if (st->clog.spare_wanted && st->clog.spare == NULL && !st->clog.spare_coming)
-        clog_make_spare(st, NULL);
+    clog_retry_spare(st);
     LIST_FOREACH(it, &st->streams)
     {
         struct store_stream *s = LIST_ENTRY(it, struct store_stream, link);
@@ -350,6 +353,7 @@ bool store_step(struct store *st)
 {
     run_deferred(st);
     wake_readers(st);
+    store_works_step(st);
     bool any = step_streams(st);
     any = clog_try(st) || any;
     run_tasks(st);
@@ -369,6 +373,8 @@ void store_close(struct store *st, void (*closed)(void *ctx), void *ctx)
     st->closing = true;
     st->closed = closed;
     st->closed_ctx = ctx;
+    if (wheel_pending(&st->retry_timer)) /* perhaps there is space by now: one last try */
+        retry_fire(&st->retry_timer);
 }
 
 /* Anything assigned, queued, unwritten or unsynced? Asks for its end. */
@@ -377,6 +383,8 @@ static bool still_busy(struct store *st)
     bool busy = st->jobs > 0 || !list_empty(&st->erasures) || !list_empty(&st->deferred) ||
                 !list_empty(&st->removals);
 
+    if (!busy && clog_stuck(&st->clog) && !st->clog.failed)
+        clog_give_up(st);
     if (st->clog.queued_n > 0 && !st->clog.failed)
         busy = st->clog.urgent = true;
     LIST_FOREACH(it, &st->streams)
@@ -386,7 +394,7 @@ static bool still_busy(struct store *st)
             busy = true;
         if (s->state != STREAM_ACTIVE || !stream_in_file(s))
             continue;
-        if (s->last_assigned != s->last_seq && !s->no_space)
+        if (s->last_assigned != s->last_seq && !s->no_space && !st->clog.failed)
             busy = true;
         LIST_FOREACH(seg_it, &s->segments)
         {

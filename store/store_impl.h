@@ -438,6 +438,7 @@ struct clog_file {
     struct list link;
     uint64_t number;
     uint64_t bytes; /* 0 = not known: it is not recycled */
+    bool written;   /* a spare: all its blocks hold something */
     char *path;
     struct io_file *file;
     uint32_t salt;
@@ -486,6 +487,8 @@ struct clog {
     struct list refresh;              /* objects to be rendered into the next frame */
     bool refresh_now;                 /* even if nothing else asks for a frame */
     bool spare_wanted;                /* it could not be made; the retry timer asks again */
+    bool said_spare;                  /* ... and that was logged */
+    bool waits_for_file;              /* a frame is due and has no room */
     struct clog_file *completed_file; /* of the last durable frame */
     struct buf scratch;
     struct log_commit slots[LOG_INFLIGHT];
@@ -518,13 +521,35 @@ bool clog_waits_for_step(const struct store *st);
 /* log_files.c */
 struct clog_file *clog_add_file(struct store *st, uint64_t number, uint64_t bytes);
 void clog_file_header(struct store *st, struct clog_file *f, uint8_t **page);
+struct clog_file *clog_file_new(struct store *st, uint64_t number);
+void clog_file_free(struct store *st, struct clog_file *f);
+/* log_spare.c */
 /* Goes on in the spare; false when it is still being made. */
 bool clog_switch(struct store *st);
+/* Makes one, or of the freed file at this path (which becomes the callee's; NULL = none). */
 void clog_make_spare(struct store *st, char *recycled);
+/* Sees to it that there is one, and that it is written over before it is needed. */
+void clog_want_spare(struct store *st);
+/* After a full disk: tries again. */
+void clog_retry_spare(struct store *st);
+/* One that a start has found. */
+void clog_adopt_spare(struct store *st);
+/* Another file can not be made, and half of this one is used. */
+static inline bool clog_short(const struct clog *l)
+{
+    return l->spare_wanted && l->spare == NULL && l->offset > l->file_bytes / 2;
+}
+/* A frame is due, the file is full, and another one can not be made. */
+static inline bool clog_stuck(const struct clog *l)
+{
+    return l->waits_for_file && l->spare == NULL && l->spare_wanted && !l->spare_coming;
+}
 void clog_files_close(struct store *st);
 /* Keeps the log short: asks for checkpoints and renders, frees the oldest file. */
 void clog_maintain(struct store *st);
 void clog_fail(struct store *st, enum err err, const char *why);
+/* The store closes while the log is stuck: what waits for a frame is refused. */
+void clog_give_up(struct store *st);
 
 /* ---- filters (filter.c)
  * -------------------------------------------------------------------------- */
@@ -646,7 +671,9 @@ struct store {
     struct wheel_timer sync_timer;  /* syncs what async streams wrote */
     struct wheel_timer retry_timer; /* a second after a full disk or a failed read */
     bool no_space, said_no_space;
-    uint32_t jobs; /* work in flight */
+    uint32_t jobs;          /* work in flight or waiting for its turn */
+    struct list work_queue; /* io_op.link of works that wait */
+    uint32_t works;         /* given to io */
     bool closing;
     enum { STORE_CLOSE_NONE, STORE_CLOSE_MARKING, STORE_CLOSE_MARKED } close_state;
     struct store_req close_req;
@@ -656,6 +683,11 @@ struct store {
     struct commit *free_commits;
 };
 
+/* work.c: long work with the store's files, a few at a time; counts as a job. The completion calls
+ * store_work_done first, and goes no further when that says false: it will run later. */
+void store_work_submit(struct store *st, struct io_work *work);
+bool store_work_done(struct store *st, struct io_work *work);
+void store_works_step(struct store *st);
 /* Calls req->done from the next store_step. req may be NULL. */
 void store_defer(struct store *st, struct store_req *req, enum err err);
 /* The disk is full; a timer tries again. */

@@ -328,7 +328,8 @@ static void remove_files_done(struct io_op *op)
 {
     struct remove_files *job = CONTAINER_OF(op, struct remove_files, work.op);
 
-    job->store->jobs--;
+    if (!store_work_done(job->store, &job->work))
+        return;
     if (job->pinned != NULL)
         job->pinned->pins--;
     job->stream->jobs--;
@@ -371,10 +372,9 @@ static void remove_all_files(struct store_stream *s)
     job->pinned = clog_current_file(st);
     if (job->pinned != NULL)
         job->pinned->pins++;
-    st->jobs++;
     s->jobs++;
     s->files_gone = true;
-    io_work_submit(st->io, &job->work);
+    store_work_submit(st, &job->work);
 }
 
 static void end_readers(struct store_stream *s)

@@ -34,8 +34,11 @@ static void scan(struct world *w, struct model_stream *s, bool *present)
     struct store_msg msg;
     bool waiting = false;
     uint64_t before = 0;
+    bool *told = sim_alloc(s->n + 1);
     struct sim_arena *arena = world_enter(w);
     memset(present, 0, s->n * sizeof(*present));
+    for (uint64_t i = 0; i < s->n; i++)
+        told[i] = (s->msgs[i].flags & MSG_TOLD) != 0;
     store_reader_init(&r, s->handle, 0, NULL, 0, scan_ready, &waiting);
     for (;;) {
         enum store_read rc = store_reader_next(&r, &msg);
@@ -61,6 +64,10 @@ static void scan(struct world *w, struct model_stream *s, bool *present)
     }
     store_reader_deinit(&r);
     world_leave(arena);
+    /* Reading takes time: what was read first may have become too old meanwhile. */
+    for (uint64_t i = 0; i < s->n; i++)
+        present[i] = present[i] && (told[i] || (s->msgs[i].flags & MSG_TOLD) == 0);
+    free(told);
 }
 
 /* ---- state -------------------------------------------------------------------------------------

@@ -16,17 +16,25 @@ struct bench {
     struct sim *sim;
     struct rig r;
     struct rig_stream t, u;
+    uint64_t capacity;
+    /* Armed before the store is opened: only, fault, nth, repeat. */
+    const char *only;
+    enum sim_fault fault;
+    uint64_t nth, repeat;
+    bool slow_work;
 };
 
-static void open_bench(struct bench *b, uint64_t capacity)
+static void open_bench_faulty(struct bench *b)
 {
     struct sim_options options;
 
-    memset(b, 0, sizeof(*b));
     sim_options_init(&options);
-    if (capacity != 0)
-        options.capacity = capacity;
+    b->capacity = options.capacity;
+    if (b->slow_work)
+        options.work = (struct sim_latency){SECOND / 20, SECOND / 10};
     b->sim = sim_open(1, &options);
+    sim_fault_only(b->sim, b->only);
+    sim_fault_arm(b->sim, b->fault, b->nth, b->repeat);
     struct rig_options rig = {.sim = b->sim,
                               .log_file_bytes = 1 << 20,
                               .segment_min = 64 << 10,
@@ -34,6 +42,12 @@ static void open_bench(struct bench *b, uint64_t capacity)
     rig_init(&b->r, &rig);
     rig_create(&b->r, &b->t, "one", STORE_DURABLE, NULL);
     rig_create(&b->r, &b->u, "two", STORE_DURABLE, NULL);
+}
+
+static void open_bench(struct bench *b)
+{
+    memset(b, 0, sizeof(*b));
+    open_bench_faulty(b);
 }
 
 static void reopen(struct bench *b, bool second)
@@ -62,7 +76,7 @@ TEST(full_disk_refuses_and_goes_on)
     uint64_t last, msgs, bytes, n = 0;
     enum err err = ERR_OK;
 
-    open_bench(&b, 0);
+    open_bench(&b);
     rig_append(&b.t, 100, 200, 3);
     rig_append(&b.u, 5, 200, 3);
     rig_flush(&b.t);
@@ -107,7 +121,7 @@ TEST(full_disk_while_messages_wait)
     struct bench b;
     uint64_t last, msgs, bytes;
 
-    open_bench(&b, 0);
+    open_bench(&b);
     sim_disk_set_capacity(sim_disk(b.sim), 1 << 20);
     ck_assert_int_eq(rig_append(&b.t, 600, 200, 3), ERR_OK); /* about two segments */
     rig_sleep(&b.r, 3 * SECOND);
@@ -120,6 +134,253 @@ TEST(full_disk_while_messages_wait)
     rig_flush(&b.t);
     ck_assert_uint_eq(rig_read_all(&b.t, 1, NULL, 200), 600);
     rig_settle(&b.r);
+    close_bench(&b);
+}
+
+/* The disk has no room for anything that is not there already. */
+static void fill_disk(struct bench *b)
+{
+    struct sim_disk *d = sim_disk(b->sim);
+
+    sim_disk_set_capacity(d, b->capacity - sim_disk_free_bytes(d));
+}
+
+static void make_room(struct bench *b)
+{
+    sim_disk_set_capacity(sim_disk(b->sim), b->capacity);
+}
+
+static void render_nothing(void *ctx, store_object_id id, struct buf *out)
+{
+    (void) ctx;
+    (void) id;
+    buf_puts(out, "state");
+}
+
+/* Puts an object n times, each waiting for the one before: about n KiB of log and a page each. */
+static enum err put_often(struct bench *b, store_object_id id, unsigned n)
+{
+    char bytes[1024];
+    enum err err = ERR_OK;
+
+    memset(bytes, 'p', sizeof(bytes));
+    for (unsigned k = 0; k < n && err == ERR_OK; k++) {
+        struct rig_req q;
+        rig_req_init(&q);
+        store_object_put(b->r.store, id, str_from(bytes, sizeof(bytes)), &q.req);
+        err = rig_req_wait(&b->r, &q);
+    }
+    return err;
+}
+
+/* One spare file of the log, which takes the place of the oldest over and over: what needs no new
+ * file goes on for as long as it likes. */
+TEST(full_disk_leaves_requests_working)
+{
+    struct bench b;
+    struct rig_req q;
+    store_object_id id;
+
+    open_bench(&b);
+    ck_assert_int_eq(rig_append(&b.t, 300, 200, 3), ERR_OK);
+    rig_flush(&b.t);
+    rig_req_init(&q);
+    id = store_object_create(b.r.store, 20, 0, STR("state"), render_nothing, NULL, &q.req);
+    ck_assert_int_eq(rig_req_wait(&b.r, &q), ERR_OK);
+    rig_settle(&b.r);
+    fill_disk(&b);
+    ck_assert_int_eq(put_often(&b, id, 1000), ERR_OK); /* four log files and more */
+    for (uint64_t seq = 1; seq <= 100; seq++) {
+        rig_req_init(&q);
+        ck_assert_int_eq(store_remove(b.t.s, seq, seq % 7 == 0, &q.req), ERR_OK);
+        ck_assert_int_eq(rig_req_wait(&b.r, &q), ERR_OK);
+    }
+    struct store_purge purge = {.before_seq = 250};
+    rig_req_init(&q);
+    store_purge(b.t.s, &purge, &q.req);
+    ck_assert_int_eq(rig_req_wait(&b.r, &q), ERR_OK);
+    ck_assert_uint_eq(rig_read_all(&b.t, 1, NULL, 200), 51);
+    ck_assert(!b.t.failed && !b.u.failed);
+    rig_settle(&b.r);
+    close_bench(&b);
+}
+
+/* A start finds its log files among the old ones. */
+TEST(full_disk_does_not_stop_a_start)
+{
+    struct bench b;
+    struct rig r = {.path = "/data"};
+    struct rig_stream t;
+    char why[256];
+
+    open_bench(&b);
+    ck_assert_int_eq(rig_append(&b.t, 300, 200, 3), ERR_OK);
+    rig_flush(&b.t);
+    rig_settle(&b.r);
+    for (int k = 0; k < 3; k++) {
+        struct sim *fork = sim_fork(b.sim, (enum sim_crash) i, (uint64_t) k);
+        struct sim_disk *d = sim_disk(fork);
+        sim_disk_set_capacity(d, b.capacity - sim_disk_free_bytes(d));
+        r.options = b.r.options;
+        r.options.sim = fork;
+        enum err err = rig_try_start(&r, why);
+        ck_assert_msg(err == ERR_OK, "start: %s", why);
+        rig_attach(&r, &t, "one");
+        store_recovered_done(r.store);
+        ck_assert_uint_eq(rig_read_all(&t, 1, NULL, 200), 300);
+        rig_stop(&r);
+        sim_close(fork);
+    }
+    close_bench(&b);
+}
+
+/* Power fails now: everything that was committed is there. */
+static void cut_and_compare(struct bench *b, uint64_t seed, size_t size)
+{
+    struct rig r = {.path = "/data", .options = b->r.options};
+    struct rig_stream t;
+
+    r.options.sim = sim_fork(b->sim, SIM_CRASH_DROP, seed);
+    rig_start(&r);
+    rig_attach(&r, &t, "one");
+    store_recovered_done(r.store);
+    ck_assert_uint_ge(rig_read_all(&t, 1, NULL, size), b->t.committed);
+    rig_stop(&r);
+    sim_close(r.options.sim);
+}
+
+/* The number of a log file that could not be made is used by the next attempt: a start reads the
+ * unbroken series, and nothing before a gap. */
+TEST(log_file_that_can_not_be_made_leaves_no_gap)
+{
+    struct bench b = {0};
+    struct store_stats stats;
+    uint64_t cuts = 0;
+
+    b.only = ".log";
+    b.fault = SIM_FAULT_ALLOCATE;
+    b.nth = 2; /* the first one is the start's own */
+    open_bench_faulty(&b);
+    ck_assert_uint_eq(sim_fault_count(b.sim, SIM_FAULT_ALLOCATE), 1);
+    rig_sleep(&b.r, 3 * SECOND);
+    do {
+        ck_assert_int_eq(rig_append(&b.t, 10, 2000, 3), ERR_OK);
+        rig_flush(&b.t);
+        store_stats(b.r.store, &stats);
+        if (stats.log_bytes > b.r.options.log_file_bytes * 9 / 10)
+            cut_and_compare(&b, cuts++, 2000);
+    } while (stats.log_bytes < b.r.options.log_file_bytes * 12 / 10);
+    ck_assert_uint_gt(cuts, 5);
+    close_bench(&b);
+}
+
+/* What waits for space when the store is closed gets a last try. */
+TEST(closing_tries_once_more)
+{
+    struct bench b;
+
+    open_bench(&b);
+    fill_disk(&b);
+    ck_assert_int_eq(rig_append(&b.t, 600, 200, 3), ERR_OK);
+    rig_sleep(&b.r, 3 * SECOND);
+    ck_assert_uint_lt(b.t.committed, 600);
+    make_room(&b);
+    reopen(&b, true);
+    ck_assert_uint_eq(rig_read_all(&b.t, 1, NULL, 200), 600);
+    close_bench(&b);
+}
+
+/* No spare, the log full, the disk full: requests wait, and closing refuses them. */
+TEST(closing_with_a_full_log)
+{
+    struct bench b = {0};
+    struct rig_req q[400];
+    unsigned done = 0;
+    char bytes[1024];
+
+    b.only = ".log";
+    b.fault = SIM_FAULT_ALLOCATE;
+    b.nth = 2;
+    b.repeat = 1000000;
+    open_bench_faulty(&b);
+    memset(bytes, 'p', sizeof(bytes));
+    for (unsigned k = 0; k < 400; k++) {
+        rig_req_init(&q[k]);
+        store_object_create(b.r.store, 20, 0, str_from(bytes, sizeof(bytes)), render_nothing, NULL,
+                            &q[k].req);
+        rig_sleep(&b.r, SECOND / 100);
+        if (!q[k].done)
+            break;
+        done++;
+    }
+    ck_assert_uint_gt(done, 50);
+    ck_assert_uint_lt(done, 400);
+    ck_assert_int_eq(rig_append(&b.u, 5, 200, 3), ERR_OK); /* through the log: waits too */
+    rig_sleep(&b.r, 3 * SECOND);
+    ck_assert(!q[done].done);
+    rig_stop(&b.r);
+    ck_assert(q[done].done);
+    ck_assert_int_eq(q[done].err, ERR_NO_SPACE);
+    sim_fault_arm(b.sim, SIM_FAULT_ALLOCATE, 0, 0);
+    rig_start(&b.r);
+    ck_assert_uint_eq(store_dir_recovery(b.r.dir)->objects, done + 2); /* and two streams */
+    store_recovered_done(b.r.store);
+    close_bench(&b);
+}
+
+/* The retry timer fires (because of the log) while streams are being made: their further files wait
+ * for their directory. */
+TEST(retry_while_streams_are_made)
+{
+    enum { STREAMS = 50 };
+    struct bench b = {0};
+    struct rig_stream t[STREAMS];
+
+    b.only = ".log";
+    b.fault = SIM_FAULT_ALLOCATE;
+    b.nth = 2;
+    b.repeat = 1000000;
+    b.slow_work = true;
+    open_bench_faulty(&b);
+    for (int k = 0; k < STREAMS; k++) {
+        struct store_stream_options options = {.name = STR("new"), .config = STR("new")};
+        t[k] = (struct rig_stream){.rig = &b.r};
+        ck_assert_int_eq(store_stream_create(b.r.store, &options, rig_ops(), &t[k], &t[k].s, NULL),
+                         ERR_OK);
+        ck_assert_int_eq(rig_append(&t[k], 200, 200, 3), ERR_OK); /* more than half a segment */
+        rig_sleep(&b.r, SECOND / 20);
+    }
+    rig_sleep(&b.r, 20 * SECOND);
+    for (int k = 0; k < STREAMS; k++) {
+        ck_assert(!t[k].failed);
+        ck_assert_uint_eq(t[k].committed, 200);
+    }
+    close_bench(&b);
+}
+
+/* More files to be made than io takes works at a time. */
+TEST(many_streams_at_once)
+{
+    enum { STREAMS = 4500 };
+    struct bench b;
+    static struct rig_stream t[STREAMS];
+    static struct rig_req q[STREAMS];
+
+    open_bench(&b);
+    for (int k = 0; k < STREAMS; k++) {
+        struct store_stream_options options = {.name = STR("many"), .config = STR("many")};
+        t[k] = (struct rig_stream){.rig = &b.r};
+        rig_req_init(&q[k]);
+        ck_assert_int_eq(
+            store_stream_create(b.r.store, &options, rig_ops(), &t[k], &t[k].s, &q[k].req), ERR_OK);
+    }
+    for (int k = 0; k < STREAMS; k++)
+        ck_assert_int_eq(rig_req_wait(&b.r, &q[k]), ERR_OK);
+    ck_assert_int_eq(rig_append(&t[STREAMS - 1], 300, 200, 3), ERR_OK); /* to the file itself */
+    rig_flush(&t[STREAMS - 1]);
+    rig_settle(&b.r);
+    for (int k = 0; k < STREAMS; k++)
+        ck_assert(!t[k].failed);
     close_bench(&b);
 }
 
@@ -138,7 +399,7 @@ TEST(segment_failure_stops_one_stream)
     enum sim_fault fault = i % 2 == 0 ? SIM_FAULT_WRITE : SIM_FAULT_SYNC;
     uint64_t committed;
 
-    open_bench(&b, 0);
+    open_bench(&b);
     rig_append(&b.t, 50, 200, 3);
     rig_flush(&b.t);
     rig_settle(&b.r);
@@ -171,13 +432,6 @@ static void count_failed_reqs(struct rig *r, struct rig_req *q, unsigned n)
         ck_assert_int_ne(rig_req_wait(r, &q[k]), ERR_OK);
 }
 
-static void render_nothing(void *ctx, store_object_id id, struct buf *out)
-{
-    (void) ctx;
-    (void) id;
-    buf_puts(out, "state");
-}
-
 /* The log fails: all streams of the worker, all requests. */
 TEST(log_failure_stops_the_worker)
 {
@@ -185,7 +439,7 @@ TEST(log_failure_stops_the_worker)
     enum sim_fault fault = i % 2 == 0 ? SIM_FAULT_WRITE : SIM_FAULT_SYNC;
     struct rig_req q[3];
 
-    open_bench(&b, 0);
+    open_bench(&b);
     rig_append(&b.t, 50, 200, 3);
     rig_append(&b.u, 50, 200, 3);
     rig_flush(&b.t);
@@ -225,7 +479,7 @@ TEST(every_operation_fails_once)
         struct bench b;
         uint64_t last, msgs, bytes;
 
-        open_bench(&b, 0);
+        open_bench(&b);
         uint64_t before = sim_fault_count(b.sim, fault);
         sim_fault_arm(b.sim, fault, k, 0);
         for (int round = 0; round < 12; round++) {
@@ -263,7 +517,7 @@ TEST(failed_reads_are_tried_again)
 {
     struct bench b;
 
-    open_bench(&b, 0);
+    open_bench(&b);
     rig_append(&b.t, 500, 200, 3);
     rig_flush(&b.t);
     rig_settle(&b.r);
@@ -281,7 +535,7 @@ TEST(async_loses_only_its_tail)
     struct rig_stream a;
     struct store_state state;
 
-    open_bench(&b, 0);
+    open_bench(&b);
     rig_create(&b.r, &a, "async", STORE_ASYNC, NULL);
     for (int k = 0; k < 30; k++) {
         ck_assert_int_eq(rig_append(&a, 50, 200, 3), ERR_OK);
@@ -311,6 +565,13 @@ TEST(async_loses_only_its_tail)
 static const struct runner_case cases[] = {
     RUN(full_disk_refuses_and_goes_on),
     RUN(full_disk_while_messages_wait),
+    RUN(full_disk_leaves_requests_working),
+    RUN_LOOP(full_disk_does_not_stop_a_start, 0, SIM_CRASH_MODES),
+    RUN(log_file_that_can_not_be_made_leaves_no_gap),
+    RUN(closing_tries_once_more),
+    RUN(closing_with_a_full_log),
+    RUN(retry_while_streams_are_made),
+    RUN(many_streams_at_once),
     RUN_LOOP(segment_failure_stops_one_stream, 0, 2),
     RUN_LOOP(log_failure_stops_the_worker, 0, 2),
     RUN_LOOP(every_operation_fails_once, 0, 4),
