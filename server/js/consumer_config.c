@@ -323,7 +323,7 @@ static bool check_acks(const struct consumer_config *c, const struct stream_conf
             return js_fail(err, JS_ERR_CONSUMER_BACK_OFF_NEGATIVE, NULL);
     if (c->backoff.n > 0 && c->max_deliver > 0 && (size_t) c->max_deliver < c->backoff.n)
         return js_fail(err, JS_ERR_CONSUMER_MAX_DELIVER_BACKOFF, NULL);
-    if (c->ack_policy == ACK_NONE && c->max_ack_pending > 0)
+    if (c->deliver_subject != NULL && c->ack_policy == ACK_NONE && c->max_ack_pending > 0)
         return js_fail(err, JS_ERR_CONSUMER_MAX_PENDING_ACK_POLICY_REQUIRED, NULL);
     if (max_ack_pending_limit > 0 && c->max_ack_pending > max_ack_pending_limit)
         return js_fail(err, JS_ERR_CONSUMER_MAX_PENDING_ACK_EXCESS, "%lld",

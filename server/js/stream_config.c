@@ -165,8 +165,9 @@ static bool check_names(const struct stream_config *c, struct js_error *err)
     return true;
 }
 
-/* What the format and the cores are prepared for and nothing carries out yet. (allow_msg_ttl is
- * accepted, because every KV client sends it; a message that has a TTL is refused.) */
+/* What the format and the cores are prepared for and nothing carries out yet. (Permissions that
+ * common tools give to every stream they make are accepted: allow_msg_ttl, allow_atomic,
+ * allow_batched. A message that uses one is refused.) */
 static bool check_supported(const struct stream_config *c, struct js_error *err)
 {
     const struct {
@@ -179,9 +180,7 @@ static bool check_supported(const struct stream_config *c, struct js_error *err)
         {c->republish != NULL, "republish"},
         {c->subject_delete_marker_ttl_ns != 0, "subject_delete_marker_ttl"},
         {c->allow_msg_counter, "allow_msg_counter"},
-        {c->allow_atomic, "allow_atomic"},
         {c->allow_msg_schedules, "allow_msg_schedules"},
-        {c->allow_batched, "allow_batched"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(later); i++)
@@ -265,6 +264,8 @@ static bool check_combinations(struct stream_config *c, struct js_error *err)
         return invalid(err, "discard new per subject requires max msgs per subject > 0");
     if (c->persist_mode != 0 && c->storage != STORAGE_FILE)
         return invalid(err, "async persist mode is only supported on file storage");
+    if (c->persist_mode != 0 && c->allow_atomic)
+        return invalid(err, "async persist mode is not supported with atomic batch publish");
     if (c->sealed)
         return invalid(err, "stream configuration for create can not be sealed");
     return true;
@@ -280,6 +281,19 @@ static unsigned required_level(const struct stream_config *c)
     return c->allow_msg_ttl || c->subject_delete_marker_ttl_ns > 0 ? 1 : 0;
 }
 
+/* {"cluster":""} asks for nothing. */
+static void drop_empty_placement(struct stream_config *c)
+{
+    const json_t *cluster = json_object_get(c->placement, "cluster");
+    const json_t *tags = json_object_get(c->placement, "tags");
+
+    if (c->placement == NULL || json_array_size(tags) > 0 ||
+        (json_is_string(cluster) && json_string_length(cluster) > 0))
+        return;
+    json_decref(c->placement);
+    c->placement = NULL;
+}
+
 bool stream_config_check(struct stream_config *c, int64_t server_duplicate_window,
                          struct js_error *err)
 {
@@ -290,6 +304,7 @@ bool stream_config_check(struct stream_config *c, int64_t server_duplicate_windo
         return false;
     if (c->num_replicas == 0)
         c->num_replicas = 1;
+    drop_empty_placement(c);
     unlimited(&c->max_consumers);
     unlimited(&c->max_msgs);
     unlimited(&c->max_bytes);

@@ -205,12 +205,20 @@ static bool check_sizes(const struct stream *s, const struct msg *m, struct verd
     return true;
 }
 
+/* The reply subject tells the message's place in the batch. */
+static bool in_fast_batch(struct str reply)
+{
+    return reply.n > 4 && memcmp(reply.p + reply.n - 4, ".$FI", 4) == 0;
+}
+
 static bool check(struct stream *s, const struct msg *m, int64_t now, struct verdict *v)
 {
     if (UNLIKELY(s->config.sealed))
         return js_fail(&v->error, JS_ERR_STREAM_SEALED, NULL);
     if (m->header.n > 0 && !check_headers(s, m, now, v))
         return false;
+    if (UNLIKELY(in_fast_batch(m->reply)))
+        return js_fail(&v->error, JS_ERR_BATCH_PUBLISH_DISABLED, NULL);
     if (!check_sizes(s, m, v))
         return false;
     return s->config.discard != DISCARD_NEW || check_discard_new(s, m, v);

@@ -98,6 +98,31 @@ static const struct step stream_steps[] = {
      "\"err_code\":10110,\"description\":\"stream purge not permitted\"},\"purged\":0}", NULL},
 };
 
+/* Permissions are accepted, what they permit is refused. */
+static const struct step batch_steps[] = {
+    {S "CREATE.B",
+     "{\"name\":\"B\",\"allow_atomic\":true,\"allow_batched\":true,\"placement\":{\"cluster\":\"\"}"
+     "}",
+     "\"_nats.req.level\":\"4\"", "placement"},
+    {S "CREATE.P", "{\"name\":\"P\",\"allow_atomic\":true,\"persist_mode\":\"async\"}",
+     "async persist mode is not supported with atomic batch publish", NULL},
+    {"B", "x", "\"seq\":1}", NULL},
+};
+
+TEST(batches_are_refused)
+{
+    struct server_process s;
+    struct raw_client r;
+
+    start(&s, &r, 0);
+    run(&r, STEPS(batch_steps));
+    raw_send(&r, "SUB in.> x\r\nHPUB B in.a 30 31\r\nNATS/1.0\r\nNats-Batch-Id: 1\r\n\r\nx\r\n");
+    raw_skip(&r, "\"err_code\":10174");
+    raw_send(&r, "PUB B in.b.500.ok.1.0.$FI 1\r\nx\r\n");
+    raw_skip(&r, "\"err_code\":10205");
+    end(&s, &r);
+}
+
 TEST(streams)
 {
     struct server_process s;
@@ -131,6 +156,15 @@ static const struct step limit_steps[] = {
      "change to limits violates consumers: a", NULL},
     {S "UPDATE.L", "{\"name\":\"L\",\"consumer_limits\":{\"max_ack_pending\":11}}",
      "\"max_ack_pending\":11", NULL},
+    /* Only push consumers without acknowledgements can not have pending ones. */
+    {C "CREATE.L.n",
+     "{\"stream_name\":\"L\",\"config\":{\"durable_name\":\"n\",\"ack_policy\":\"none\","
+     "\"max_ack_pending\":9}}",
+     "\"max_ack_pending\":9", NULL},
+    {C "CREATE.L.m",
+     "{\"stream_name\":\"L\",\"config\":{\"durable_name\":\"m\",\"ack_policy\":\"none\","
+     "\"max_ack_pending\":9,\"deliver_subject\":\"m\"}}",
+     "\"err_code\":10082", NULL},
     /* As many steps of backoff as deliveries. */
     {C "CREATE.L.c",
      "{\"stream_name\":\"L\",\"config\":{\"durable_name\":\"c\",\"ack_policy\":\"explicit\","
@@ -239,6 +273,7 @@ TEST(forgets_pulls_without_receiver)
 
 static const struct runner_case cases[] = {
     RUN_LOOP(streams, 0, 3),
+    RUN(batches_are_refused),
     RUN(consumer_limits),
     RUN_LOOP(pauses, 0, 2),
     RUN_LOOP(forgets_pulls_without_receiver, 0, 2),
