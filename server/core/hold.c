@@ -178,7 +178,7 @@ void hold_add(struct hold *h, struct str to, struct str header, struct str paylo
 
 /* ---- release --------------------------------------------------------------------------------- */
 
-static void route_frame(struct hold *h, const struct nats_op *op)
+static void route_frame(struct hold *h, const struct nats_op *op, void *ctx)
 {
     struct msg m = {
         .subject = op->subject,
@@ -188,6 +188,7 @@ static void route_frame(struct hold *h, const struct nats_op *op)
         .flags = MSG_F_SYSTEM,
     };
 
+    (void) ctx;
     h->r->stats.published++;
     route_message(h->r, h->account, m.subject, &m);
     /* The views end with the next operation. */
@@ -196,7 +197,9 @@ static void route_frame(struct hold *h, const struct nats_op *op)
 }
 
 /* Frames are our own, so they parse; a body that is cut by the end of a chunk is collected. */
-static void route_frames(struct hold *h, const struct outbuf *out)
+static void each_frame(struct hold *h, const struct outbuf *out,
+                       void (*frame)(struct hold *h, const struct nats_op *op, void *ctx),
+                       void *ctx)
 {
     struct nats_limits limits = {.max_control_line = NATS_NO_LIMIT, .max_payload = NATS_NO_LIMIT};
     struct nats_parser parser;
@@ -216,7 +219,7 @@ static void route_frames(struct hold *h, const struct outbuf *out)
                 continue;
             }
             ASSERT(op.verb == NATS_VERB_MSG || op.verb == NATS_VERB_HMSG);
-            route_frame(h, &op);
+            frame(h, &op, ctx);
         }
     }
     ASSERT(!nats_parse_is_cut(&parser));
@@ -235,7 +238,7 @@ static void release_part(struct hold *h, struct part *p)
         s->ops->push(s, &p->out, p->frames);
         return;
     }
-    route_frames(h, &p->out);
+    each_frame(h, &p->out, route_frame, NULL);
 }
 
 /* Within a delivery, where run_execute may not be called, they wait with what is deferred. */
@@ -288,6 +291,41 @@ void hold_release(struct hold *h)
         release_part(h, h->parts[i]);
     release_runs(h);
     free_hold(h);
+}
+
+/* ---- something else instead ------------------------------------------------------------------ */
+
+struct instead {
+    struct hold *to;
+    struct str payload;
+};
+
+static void frame_instead(struct hold *h, const struct nats_op *op, void *ctx)
+{
+    const struct instead *in = ctx;
+
+    (void) h;
+    hold_add(in->to, op->subject, STR_NONE, in->payload);
+}
+
+static void record_instead(void *ctx, struct str subject)
+{
+    const struct instead *in = ctx;
+
+    hold_add(in->to, subject, STR_NONE, in->payload);
+}
+
+void hold_release_instead(struct hold *h, struct str payload)
+{
+    struct instead in = {hold_open(h->r, h->account), payload};
+
+    for (uint32_t i = 0; i < h->nparts; i++)
+        each_frame(h, &h->parts[i]->out, frame_instead, &in);
+    if (h->runs != NULL)
+        for (uint32_t w = 0; w < h->r->workers; w++)
+            run_each_subject(&h->runs[w], record_instead, &in);
+    free_hold(h);
+    hold_release(in.to);
 }
 
 void hold_drop(struct hold *h)

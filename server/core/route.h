@@ -124,6 +124,9 @@ uint64_t hold_count(const struct hold *h);
 uint64_t hold_bytes(const struct hold *h);
 /* Sends all and frees the hold. Ends a gathered run. */
 void hold_release(struct hold *h);
+/* Sends this payload, without a header, to every reply subject instead of what was held, and frees
+ * it: what the replies said did not come true. */
+void hold_release_instead(struct hold *h, struct str payload);
 /* Frees it unsent. */
 void hold_drop(struct hold *h);
 

@@ -304,6 +304,38 @@ TEST(dropped_unsent)
     router_mesh_close(&mesh);
 }
 
+/* To frames, to another worker, to whoever comes later: all hear the other payload. */
+TEST(something_else_instead)
+{
+    struct sink_probe p, q, later;
+    struct hold *h;
+    static char big[20000];
+
+    router_mesh_open(&mesh, 2);
+    client(&p, 0, "a.*");
+    client(&q, 1, "b");
+    h = hold_open(mesh.r[0], mesh.account);
+    hold_add(h, STR("a.1"), STR("NATS/1.0\r\nA: b\r\n\r\n"), STR("true"));
+    add(h, "a.2", "true");
+    add(h, "b", "true");
+    add(h, "c", "true");
+    memset(big, 'b', sizeof(big));
+    hold_add(h, STR("a.3"), STR_NONE, str_from(big, sizeof(big)));
+    client(&later, 0, "c");
+    hold_release_instead(h, STR("no"));
+    router_mesh_settle(&mesh);
+    ck_assert_str_eq(sink_probe_log(&p),
+                     "MSG a.1 7 2\r\nno\r\nMSG a.2 7 2\r\nno\r\nMSG a.3 7 2\r\nno\r\n");
+    ck_assert_str_eq(sink_probe_log(&q), "b no\n");
+    ck_assert_str_eq(sink_probe_log(&later), "MSG c 7 2\r\nno\r\n");
+    h = hold_open(mesh.r[0], mesh.account);
+    hold_release_instead(h, STR("no"));
+    sink_probe_free(&p);
+    sink_probe_free(&q);
+    sink_probe_free(&later);
+    router_mesh_close(&mesh);
+}
+
 struct nested {
     struct hold *hold;
 };
@@ -458,6 +490,7 @@ static const struct runner_case cases[] = {
     RUN(to_another_worker),
     RUN(long_replies_are_routed),
     RUN(dropped_unsent),
+    RUN(something_else_instead),
     RUN(released_within_a_delivery),
     RUN(no_memory),
     RUN(outbuf_keeps_bytes_in_order),
