@@ -205,6 +205,19 @@ static void load_stream(struct store_stream *s, struct recovered_stream *r)
     stream_settle_first(s);
 }
 
+enum err store_stream_peek(struct store *st, store_object_id id, struct str *name,
+                           struct str *config)
+{
+    const struct recovered_stream *r = find_recovered(st, id);
+    const struct object *o = object_find(st, id);
+
+    if (r == NULL || o == NULL || o->stream != NULL)
+        return ERR_NOT_FOUND;
+    *name = buf_str(&r->rec.name);
+    *config = buf_str(&r->rec.config);
+    return ERR_OK;
+}
+
 enum err store_stream_attach(struct store *st, store_object_id id,
                              const struct store_stream_ops *ops, void *ctx,
                              struct store_stream **out, struct str *config)

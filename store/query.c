@@ -221,6 +221,23 @@ static uint64_t next_existing(const struct store_stream *s, uint64_t seq)
     return seq <= s->last_seq ? seq : s->last_seq + 1;
 }
 
+uint64_t store_seq_with_id(struct store_stream *s, uint64_t seq)
+{
+    struct segment *seg = stream_segment_of(s, seq);
+    uint32_t i;
+
+    for (; seg != NULL; seg = segment_after(seg)) {
+        if (!segment_find(seg, seq, &i))
+            continue;
+        for (; i < seg->nentries; i++) {
+            const struct segment_batch *b = &seg->entries[i].b;
+            if ((b->flags & BATCH_HAS_IDS) != 0)
+                return b->first_seq > seq ? b->first_seq : seq;
+        }
+    }
+    return 0;
+}
+
 struct time_query {
     struct task task;
     struct store_reader reader;

@@ -217,6 +217,10 @@ struct store_stream_ops {
 enum err store_stream_create(struct store *st, const struct store_stream_options *options,
                              const struct store_stream_ops *ops, void *ctx,
                              struct store_stream **out, struct store_req *req);
+/* Name and configuration blob of a recovered stream that is not attached (yet): an owner that can
+ * not read the blob leaves the stream as it is. They live until store_recovered_done. */
+enum err store_stream_peek(struct store *st, store_object_id id, struct str *name,
+                           struct str *config);
 /* A recovered stream by its object id; *config lives until store_recovered_done. */
 enum err store_stream_attach(struct store *st, store_object_id id,
                              const struct store_stream_ops *ops, void *ctx,
@@ -245,6 +249,9 @@ void store_stream_state(struct store_stream *s, struct store_state *out);
 /* With what is assigned but not durable yet. */
 void store_stream_state_assigned(struct store_stream *s, uint64_t *last_seq, uint64_t *msgs,
                                  uint64_t *bytes);
+
+/* Messages that are assigned and not durable yet, and their bytes. */
+void store_stream_waiting(const struct store_stream *s, uint64_t *msgs, uint64_t *bytes);
 
 /* What a message counts for in state.bytes, max_bytes and account usage: the peer's file formula
  * (22 bytes of record header, 8 of hash, 4 more when it has headers) for files and its memory
@@ -352,6 +359,10 @@ enum err store_count(struct store_stream *s, uint64_t seq, const struct str *fil
 /* First sequence with a timestamp >= ts; last + 1 when there is none. Answers as store_count does.
  */
 enum err store_seq_at(struct store_stream *s, int64_t ts, uint64_t *seq, struct store_req *req);
+
+/* First sequence at or behind seq of a batch in which a message was appended with STORE_MSG_HAS_ID
+ * (not necessarily that message); 0 = none. From memory. */
+uint64_t store_seq_with_id(struct store_stream *s, uint64_t seq);
 
 /* ---- removal --------------------------------------------------------------------------------- */
 

@@ -45,6 +45,12 @@ void store_stream_state(struct store_stream *s, struct store_state *out)
     };
 }
 
+void store_stream_waiting(const struct store_stream *s, uint64_t *msgs, uint64_t *bytes)
+{
+    *msgs = s->open_msgs;
+    *bytes = s->open_size;
+}
+
 void store_stream_state_assigned(struct store_stream *s, uint64_t *last_seq, uint64_t *msgs,
                                  uint64_t *bytes)
 {
