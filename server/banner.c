@@ -3,6 +3,7 @@
 
 #include "lib/base/fmt.h"
 #include "lib/io/io.h"
+#include "server/js/js.h"
 #include "server/server.h"
 #include "store/store.h"
 
@@ -46,19 +47,15 @@ static void recovered(struct log *log, const struct store_recovery *r)
 }
 
 void banner_jetstream(struct log *log, const struct options *o, const char *store_path,
-                      const struct store_recovery *r)
+                      const struct store_recovery *r, const struct js_stats *js)
 {
     char size[FMT_TIME_MAX];
 
     LOG_INF(log, "---------------- JETSTREAM ----------------");
-    if (o->max_memory_store >= 0) {
-        fmt_bytes(size, (uint64_t) o->max_memory_store);
-        LOG_INF(log, "  Max Memory:      %s", size);
-    }
-    if (o->max_file_store >= 0) {
-        fmt_bytes(size, (uint64_t) o->max_file_store);
-        LOG_INF(log, "  Max Storage:     %s", size);
-    }
+    fmt_bytes(size, js->max_memory);
+    LOG_INF(log, "  Max Memory:      %s", size);
+    fmt_bytes(size, js->max_storage);
+    LOG_INF(log, "  Max Storage:     %s", size);
     LOG_INF(log, "  Store Directory: \"%s\"", store_path);
     if (o->domain != NULL)
         LOG_INF(log, "  Domain:          %s", o->domain);

@@ -42,6 +42,7 @@ bool parts_open_workers(struct server_parts *p, const struct server_parts_option
 
     p->options = o->options;
     p->log = o->log;
+    p->memory_bytes = o->memory_bytes;
     p->store_seed = o->store_seed;
     p->log_file_bytes = o->log_file_bytes;
     p->segment_bytes_min = o->segment_bytes_min;
@@ -100,13 +101,50 @@ static bool open_store_dir(struct server_parts *p, const char *path, char why[25
     return err == ERR_OK;
 }
 
+/* The machine's memory or, when that is less, what its group may use; a group without a limit says
+ * "max". */
+static uint64_t memory_limit(struct server_parts *p)
+{
+    struct io_fs *fs = io_fs(worker_group_get(p->workers, 0)->env.io);
+    uint64_t group;
+    char text[32];
+    int64_t n;
+    fs_fd fd;
+
+    if (p->memory_bytes == 0)
+        return UINT64_MAX;
+    fd = fs_open(fs, "/sys/fs/cgroup/memory.max", IO_FILE_READ);
+    if (fd < 0)
+        return p->memory_bytes;
+    n = fs_read(fs, fd, text, sizeof(text), 0);
+    fs_close(fs, fd);
+    if (n > 0 && str_to_u64(str_trim(str_from(text, (size_t) n)), &group) &&
+        group < p->memory_bytes)
+        return group;
+    return p->memory_bytes;
+}
+
+static uint64_t disk_free(struct server_parts *p)
+{
+    int64_t n = fs_free_bytes(io_fs(worker_group_get(p->workers, 0)->env.io),
+                              store_dir_path(p->store_dir));
+
+    return n > 0 ? (uint64_t) n : 0;
+}
+
+static uint64_t three_quarters(uint64_t n)
+{
+    return n / 4 * 3;
+}
+
 bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256])
 {
     unsigned n = worker_group_count(p->workers);
 
     if (!open_store_dir(p, path, why))
         return false;
-    p->js_shared = js_shared_open(p->options, p->store_dir);
+    p->js_shared = js_shared_open(p->options, p->store_dir, three_quarters(memory_limit(p)),
+                                  three_quarters(disk_free(p)));
     for (unsigned i = 0; i < n; i++) {
         struct worker *w = worker_group_get(p->workers, i);
         enum err err = store_open(p->store_dir, i,
@@ -216,15 +254,23 @@ static void close_worker(struct worker *w)
 {
     if (w->env.net != NULL)
         net_close(w->env.net);
+    w->env.net = NULL;
     if (w->env.js != NULL)
         js_close(w->env.js);
+    w->env.js = NULL;
+}
+
+static void close_workers(struct worker_group *g)
+{
+    for (unsigned i = 0; i < worker_group_count(g); i++)
+        close_worker(worker_group_get(g, i));
+    worker_group_drain(g);
 }
 
 void parts_close(struct server_parts *p)
 {
     if (p->workers != NULL)
-        for (unsigned i = 0; i < worker_group_count(p->workers); i++)
-            close_worker(worker_group_get(p->workers, i));
+        close_workers(p->workers);
     if (p->js_shared != NULL)
         js_shared_close(p->js_shared);
     if (p->net_shared != NULL)

@@ -30,6 +30,8 @@ struct server_parts_options {
     const char *version;
     unsigned workers;
     struct io_config io;
+    uint64_t memory_bytes; /* the machine's; 0 = memory streams have no limit but a configured one
+                            */
     uint64_t seed;         /* of the interest's hashes */
     uint64_t workers_seed; /* of the workers' generators; 0 = each from the system */
     int (*open_io)(void *ctx, unsigned worker, struct io **out); /* NULL = io_open with `io` */
@@ -43,7 +45,7 @@ struct server_parts_options {
 struct server_parts {
     const struct options *options;
     struct log *log;
-    uint64_t store_seed, log_file_bytes, segment_bytes_min, segment_bytes_max;
+    uint64_t store_seed, log_file_bytes, segment_bytes_min, segment_bytes_max, memory_bytes;
     struct account *account, *system_account;
     struct worker_group *workers;
     struct store_dir *store_dir;

@@ -17,6 +17,7 @@
 #include "lib/base/mem.h"
 #include "server/banner.h"
 #include "server/files.h"
+#include "server/js/js.h"
 #include "server/monitor/monitor.h"
 #include "server/parts.h"
 #include "server/server_id.h"
@@ -204,6 +205,7 @@ static bool open_workers(struct server *s)
         .server_id = s->id,
         .version = NATS_VERSION,
         .workers = worker_count(s->options),
+        .memory_bytes = (uint64_t) sysconf(_SC_PHYS_PAGES) * (uint64_t) sysconf(_SC_PAGESIZE),
     };
     char why[256];
 
@@ -225,6 +227,7 @@ static bool open_jetstream(struct server *s)
     struct buf path = {0};
     char why[256];
     bool ok;
+    struct js_stats stats;
 
     if (!s->options->jetstream)
         return true;
@@ -236,8 +239,9 @@ static bool open_jetstream(struct server *s)
         log_print(s->log, LOG_FATAL, "%s", why);
         return false;
     }
+    js_stats(worker_group_get(s->parts.workers, 0)->env.js, &stats);
     banner_jetstream(s->log, s->options, store_dir_path(s->parts.store_dir),
-                     store_dir_recovery(s->parts.store_dir));
+                     store_dir_recovery(s->parts.store_dir), &stats);
     return true;
 }
 

@@ -73,18 +73,27 @@ static void post_to(struct env *env, uint32_t to, struct env_task *task)
     worker_post(&worker_of(env)->group->workers[to], task);
 }
 
-static bool run_inbox(struct worker *w)
+static struct env_task *take_inbox(struct worker *w)
 {
     struct env_task *task;
 
     if (!atomic_load_explicit(&w->inbox_full, memory_order_acquire))
-        return false;
+        return NULL;
     pthread_mutex_lock(&w->inbox_lock);
     task = w->inbox_head;
     w->inbox_head = NULL;
     w->inbox_tail = &w->inbox_head;
     atomic_store_explicit(&w->inbox_full, false, memory_order_relaxed);
     pthread_mutex_unlock(&w->inbox_lock);
+    return task;
+}
+
+static bool run_inbox(struct worker *w)
+{
+    struct env_task *task = take_inbox(w);
+
+    if (task == NULL)
+        return false;
     while (task != NULL) {
         struct env_task *next = task->next;
         task->run(task, &w->env);
@@ -393,6 +402,33 @@ static void discard_lane(struct worker_group *g, uint32_t to, struct lane *lane)
             mem_free(CONTAINER_OF(item, struct fence_item, item));
     }
     lane_close(lane);
+}
+
+static void run_step(struct env_task *task, struct env *env);
+
+static bool drain_inbox(struct worker *w)
+{
+    struct env_task *task = take_inbox(w);
+    bool any = task != NULL;
+
+    while (task != NULL) {
+        struct env_task *next = task->next;
+        if (task->run != run_step) /* a question: nobody waits for its answer any more */
+            task->run(task, &w->env);
+        task = next;
+    }
+    return any;
+}
+
+void worker_group_drain(struct worker_group *g)
+{
+    bool any = true;
+
+    while (any) {
+        any = false;
+        for (uint32_t i = 0; i < g->count; i++)
+            any |= drain_inbox(&g->workers[i]);
+    }
 }
 
 void worker_group_close(struct worker_group *g)

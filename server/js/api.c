@@ -25,7 +25,7 @@ static const struct api_handler handlers[] = {
     {"STREAM.NAMES", "stream_names", true, api_stream_names, PAGE0 ",\"streams\":null"},
     {"STREAM.LIST", "stream_list", true, api_stream_list, PAGE0 ",\"streams\":[]"},
     {"STREAM.INFO.*", "stream_info", false, api_stream_info, PAGE0},
-    {"STREAM.DELETE.*", "stream_delete", false, api_stream_delete, NULL},
+    {"STREAM.DELETE.*", "stream_delete", true, api_stream_delete, NULL},
     {"STREAM.PURGE.*", "stream_purge", false, api_stream_purge, ",\"purged\":0"},
     {"STREAM.MSG.GET.*", "stream_msg_get", false, api_msg_get, NULL},
     {"STREAM.MSG.DELETE.*", "stream_msg_delete", false, api_msg_delete, NULL},
@@ -128,11 +128,14 @@ static const struct api_handler *find(struct str tail, struct str *tokens, unsig
 void api_request_free(struct api_request *r)
 {
     list_remove(&r->link);
+    if (r->change != NULL)
+        api_change_free(r->change);
     mem_free(r->subject);
     mem_free(r->reply);
     buf_free(&r->body);
     buf_free(&r->header);
     buf_free(&r->out);
+    buf_free(&r->extra);
     str_list_free(&r->names);
     mem_free(r);
 }
@@ -180,8 +183,6 @@ struct api_request *api_request_of(struct env_task *task, struct env *env)
     struct api_request *r = CONTAINER_OF(task, struct api_request, task);
 
     if (env->js == NULL || env->js->stopping) {
-        if (r->change != NULL)
-            api_change_free(r->change);
         api_request_free(r);
         return NULL;
     }
@@ -314,11 +315,26 @@ void api_stop(struct js *js)
 /* ---- what handlers share ----------------------------------------------------------------------
  */
 
+bool api_is_offline(struct api_request *r, struct str consumer)
+{
+    const char *reason = js_offline_reason(r->js, r->tokens[0], consumer);
+    struct js_error err = {0};
+
+    if (reason == NULL)
+        return false;
+    js_fail(&err, consumer.n > 0 ? JS_ERR_CONSUMER_OFFLINE_REASON : JS_ERR_STREAM_OFFLINE_REASON,
+            "%s", reason);
+    api_error(r, &err);
+    return true;
+}
+
 struct stream *api_stream(struct api_request *r)
 {
     struct stream *s = js_stream_find(r->js, r->tokens[0]);
 
-    if (s == NULL)
+    if (s != NULL && api_waits_for_stream(r, s, run_here))
+        return NULL;
+    if (s == NULL && !api_is_offline(r, STR_NONE))
         api_error_kind(r, JS_ERR_STREAM_NOT_FOUND);
     return s;
 }
@@ -327,7 +343,9 @@ struct consumer *api_consumer(struct api_request *r, struct stream *s)
 {
     struct consumer *c = stream_consumer(s, r->tokens[1]);
 
-    if (c == NULL)
+    if (c != NULL && api_waits_for_consumer(r, c))
+        return NULL;
+    if (c == NULL && !api_is_offline(r, r->tokens[1]))
         api_error_kind(r, JS_ERR_CONSUMER_NOT_FOUND);
     return c;
 }

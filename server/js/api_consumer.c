@@ -22,13 +22,28 @@
 
 struct creation {
     struct store_req req;
+    struct js *js;
     struct api_request *r;
+    void (*answer)(struct api_request *r, struct consumer *c); /* of a change */
+    struct list waiting;     /* requests that asked for it meanwhile: api_request.link */
     char *stream, *consumer; /* names: either may be gone when a step completes, */
     uint64_t birth;          /* or another may have its name */
 };
 
+static void ask_again(struct env_task *task, struct env *env)
+{
+    struct api_request *r = api_request_of(task, env);
+
+    if (r != NULL)
+        r->handler->run(r);
+}
+
 static void end_creation(struct creation *cr)
 {
+    struct list *l;
+
+    while ((l = list_pop_front(&cr->waiting)) != NULL)
+        api_go_to(LIST_ENTRY(l, struct api_request, link), cr->js->env->worker, ask_again);
     mem_free(cr->stream);
     mem_free(cr->consumer);
     mem_free(cr);
@@ -69,10 +84,41 @@ static void durable(struct store_req *req, enum err err)
         create_failed(cr, err != ERR_OK ? err : ERR_CANCELED);
         return;
     }
+    c->creation = NULL;
     consumer_start(c);
     put_info(cr->r, c);
     api_reply(cr->r);
     end_creation(cr);
+}
+
+/* New settings of one that exists are durable. */
+static void updated(struct store_req *req, enum err err)
+{
+    struct creation *cr = CONTAINER_OF(req, struct creation, req);
+    struct consumer *c = find_again(cr);
+    struct js_error e = {0};
+
+    if (err == ERR_OK && c != NULL) {
+        cr->answer(cr->r, c);
+        api_reply(cr->r);
+    } else {
+        js_fail(&e, JS_ERR_CONSUMER_CREATE, "%s", err_text(err != ERR_OK ? err : ERR_CANCELED));
+        api_error(cr->r, &e);
+    }
+    end_creation(cr);
+}
+
+static struct creation *new_creation(struct api_request *r, const struct consumer *c)
+{
+    struct creation *cr = mem_zalloc(sizeof(*cr));
+
+    cr->js = r->js;
+    cr->r = r;
+    list_init(&cr->waiting);
+    cr->stream = mem_strdup(c->stream->config.name);
+    cr->consumer = mem_strdup(c->name);
+    cr->birth = c->birth;
+    return cr;
 }
 
 static void render(void *ctx, store_object_id id, struct buf *out)
@@ -130,37 +176,6 @@ static void time_known(struct store_req *req, enum err err)
         start_known(cr, c, req->count);
 }
 
-static bool collect_last(void *ctx, const struct store_subject *sub)
-{
-    struct consumer *c = ctx;
-
-    if (c->nlast % 64 == 0)
-        c->last_seqs = mem_realloc(c->last_seqs, (c->nlast + 64) * sizeof(uint64_t));
-    c->last_seqs[c->nlast++] = sub->last_seq;
-    return true;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *) a;
-    uint64_t y = *(const uint64_t *) b;
-    return x < y ? -1 : x > y;
-}
-
-/* Also the number of distinct subjects behind several filters: filters do not overlap. */
-static uint64_t start_last_per_subject(struct consumer *c, uint64_t last)
-{
-    for (unsigned i = 0; i < c->nfilters; i++)
-        store_subjects_each(c->stream->store, c->filters[i], collect_last, c);
-    if (c->nfilters == 0)
-        store_subjects_each(c->stream->store, STR(">"), collect_last, c);
-    if (c->nlast == 0)
-        return last + 1;
-    qsort(c->last_seqs, c->nlast, sizeof(uint64_t), by_value);
-    c->last_resume = last + 1;
-    return c->last_seqs[0];
-}
-
 static uint64_t last_matching(const struct consumer *c, uint64_t last)
 {
     uint64_t best = 0;
@@ -173,6 +188,15 @@ static uint64_t last_matching(const struct consumer *c, uint64_t last)
             best = seq;
     }
     return best > 0 ? best : last + 1;
+}
+
+bool api_waits_for_consumer(struct api_request *r, struct consumer *c)
+{
+    if (c->creation == NULL)
+        return false;
+    list_remove(&r->link);
+    list_push_back(&c->creation->waiting, &r->link);
+    return true;
 }
 
 static void find_start(struct creation *cr, struct consumer *c)
@@ -199,7 +223,7 @@ static void find_start(struct creation *cr, struct consumer *c)
             return;
         break;
     case DELIVER_LAST_PER_SUBJECT:
-        seq = start_last_per_subject(c, st.last_seq);
+        seq = consumer_last_start(c, st.last_seq);
         break;
     default:
         seq = st.first_seq;
@@ -265,8 +289,9 @@ static bool check_cycle(struct stream *s, const struct consumer_config *c, struc
 
 static bool push_in_use(const struct consumer *c, const struct consumer_config *n)
 {
-    return c->config.deliver_subject != NULL && n->deliver_subject != NULL && c->interested &&
-           strcmp(c->config.deliver_subject, n->deliver_subject) != 0;
+    return c->config.deliver_subject != NULL && n->deliver_subject != NULL &&
+           strcmp(c->config.deliver_subject, n->deliver_subject) != 0 &&
+           interest_any(c->js->env->account->interest, str_of(c->config.deliver_subject));
 }
 
 static void random_name(struct js *js, char out[EPHEMERAL_NAME + 1])
@@ -278,15 +303,20 @@ static void random_name(struct js *js, char out[EPHEMERAL_NAME + 1])
     out[EPHEMERAL_NAME] = '\0';
 }
 
-/* Carried out at once, durable with the next commit. */
-static void set_config(struct consumer *c, const struct consumer_config *config)
+/* Carried out at once; `answer` puts the fields of the answer, which leaves when it is durable. */
+static void set_config(struct api_request *r, struct consumer *c,
+                       const struct consumer_config *config,
+                       void (*answer)(struct api_request *r, struct consumer *c))
 {
+    struct creation *cr = new_creation(r, c);
     struct buf blob = {0};
 
     consumer_set_config(c, config);
     consumer_save(c);
     consumer_render(c, &blob);
-    store_object_put(c->js->store, c->id, buf_str(&blob), NULL);
+    cr->answer = answer;
+    cr->req.done = updated;
+    store_object_put(c->js->store, c->id, buf_str(&blob), &cr->req);
     buf_free(&blob);
 }
 
@@ -304,22 +334,21 @@ static void update_existing(struct api_request *r, struct consumer *c, struct co
         api_error(r, &err);
         return;
     }
-    if (!consumer_config_equal(&c->config, &q->config))
-        set_config(c, &q->config);
-    put_info(r, c);
-    api_reply(r);
+    if (consumer_config_equal(&c->config, &q->config)) {
+        put_info(r, c);
+        api_reply(r);
+    } else {
+        set_config(r, c, &q->config, put_info);
+    }
 }
 
 static void create_new(struct api_request *r, struct stream *s,
                        const struct consumer_config *config, const char *name)
 {
-    struct creation *cr = mem_zalloc(sizeof(*cr));
     struct consumer *c = consumer_new(s, config, name, io_wall(r->js->env->io));
+    struct creation *cr = new_creation(r, c);
 
-    cr->r = r;
-    cr->stream = mem_strdup(s->config.name);
-    cr->consumer = mem_strdup(name);
-    cr->birth = c->birth;
+    c->creation = cr;
     find_start(cr, c);
 }
 
@@ -329,6 +358,7 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
     const struct options *o = r->js->env->options;
     char random[EPHEMERAL_NAME + 1];
     const char *name = q->config.name;
+    const char *offline;
     struct js_error err = {0};
     struct consumer *c;
 
@@ -339,6 +369,8 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
         name = random;
     }
     c = stream_consumer(s, str_of(name));
+    if (c != NULL && api_waits_for_consumer(r, c))
+        return;
     if (!consumer_config_check(&q->config, &s->config, o->js_max_ack_pending,
                                o->js_max_request_batch, &err) ||
         !check_cycle(s, &q->config, &err)) {
@@ -351,7 +383,9 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
         update_existing(r, c, q);
         return;
     }
-    if (q->action == CONSUMER_ACTION_UPDATE)
+    if ((offline = js_offline_reason(r->js, r->tokens[0], str_of(name))) != NULL)
+        js_fail(&err, JS_ERR_CONSUMER_OFFLINE_REASON, "%s", offline);
+    else if (q->action == CONSUMER_ACTION_UPDATE)
         js_fail(&err, JS_ERR_CONSUMER_DOES_NOT_EXIST, NULL);
     else if (s->config.max_consumers > 0 && s->nconsumers >= (size_t) s->config.max_consumers)
         js_fail(&err, JS_ERR_MAXIMUM_CONSUMERS_LIMIT, NULL);
@@ -463,26 +497,31 @@ static int by_name(const void *a, const void *b)
     return strcmp((*(struct consumer *const *) a)->name, (*(struct consumer *const *) b)->name);
 }
 
-/* All consumers in order of their names; the caller frees the array. */
-static struct consumer **sorted(const struct stream *s)
+/* All that are durable in order of their names; the caller frees the array. */
+static struct consumer **sorted(const struct stream *s, size_t *n)
 {
     struct consumer **all = mem_array(s->nconsumers + 1, sizeof(*all));
-    size_t n = 0;
 
+    *n = 0;
     LIST_FOREACH(l, &s->consumers)
-    all[n++] = LIST_ENTRY(l, struct consumer, stream_link);
-    qsort(all, n, sizeof(*all), by_name);
+    {
+        struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
+        if (c->creation == NULL)
+            all[(*n)++] = c;
+    }
+    qsort(all, *n, sizeof(*all), by_name);
     return all;
 }
 
 static void list(struct api_request *r, struct stream *s, unsigned page,
                  void (*put)(struct consumer *c, struct buf *b))
 {
-    struct consumer **all = sorted(s);
+    size_t n;
+    struct consumer **all = sorted(s, &n);
 
-    buf_printf(&r->out, ",\"total\":%zu,\"offset\":%llu,\"limit\":%u,\"consumers\":[",
-               s->nconsumers, (unsigned long long) r->offset, page);
-    for (size_t i = r->offset; i < s->nconsumers && i < r->offset + page; i++) {
+    buf_printf(&r->out, ",\"total\":%zu,\"offset\":%llu,\"limit\":%u,\"consumers\":[", n,
+               (unsigned long long) r->offset, page);
+    for (size_t i = r->offset; i < n && i < r->offset + page; i++) {
         if (i > r->offset)
             buf_putc(&r->out, ',');
         put(all[i], &r->out);
@@ -542,6 +581,17 @@ static const struct json_field pause_fields[] = {
     {"pause_until", JSON_TIME_FIELD, offsetof(struct pause_request, pause_until), 0, NULL},
 };
 
+static void put_pause(struct api_request *r, struct consumer *c)
+{
+    int64_t until = c->config.pause_until;
+    int64_t left = until != 0 ? until - io_wall(r->js->env->io) : 0;
+
+    buf_printf(&r->out, ",\"paused\":%s,\"pause_until\":", left > 0 ? "true" : "false");
+    jput_time(&r->out, until);
+    if (left > 0)
+        buf_printf(&r->out, ",\"pause_remaining\":%lld", (long long) left);
+}
+
 /* An empty request, a zero time and one that has passed resume. */
 void api_consumer_pause(struct api_request *r)
 {
@@ -549,7 +599,6 @@ void api_consumer_pause(struct api_request *r)
     struct consumer_config config;
     struct stream *s = api_stream(r);
     struct consumer *c;
-    int64_t left;
 
     if (s == NULL || !api_read_body(r, pause_fields, ARRAY_LEN(pause_fields), &q) ||
         (c = api_consumer(r, s)) == NULL)
@@ -557,14 +606,8 @@ void api_consumer_pause(struct api_request *r)
     consumer_config_copy(&config, &c->config);
     config.pause_until = q.pause_until;
     consumer_config_stamp(&config);
-    set_config(c, &config);
+    set_config(r, c, &config, put_pause);
     consumer_config_release(&config);
-    left = q.pause_until != 0 ? q.pause_until - io_wall(r->js->env->io) : 0;
-    buf_printf(&r->out, ",\"paused\":%s,\"pause_until\":", left > 0 ? "true" : "false");
-    jput_time(&r->out, q.pause_until);
-    if (left > 0)
-        buf_printf(&r->out, ",\"pause_remaining\":%lld", (long long) left);
-    api_reply(r);
 }
 
 /* ---- delete -----------------------------------------------------------------------------------
@@ -593,14 +636,15 @@ void api_consumer_delete(struct api_request *r)
     struct stream *s = api_stream(r);
     struct consumer *c;
     struct ending *e;
+    bool nothing_stored;
 
     if (s == NULL || !api_expect_empty(r) || (c = api_consumer(r, s)) == NULL)
         return;
-    consumer_core_end_pulls(&c->core, STATUS_CONSUMER_DELETED);
-    consumer_run_effects(c);
     e = mem_zalloc(sizeof(*e));
     e->r = r;
     e->req.done = gone;
-    store_object_delete(c->js->store, c->id, &e->req);
-    consumer_free(c);
+    nothing_stored = c->id == 0;
+    consumer_delete(c, STATUS_CONSUMER_DELETED, &e->req);
+    if (nothing_stored)
+        gone(&e->req, ERR_OK);
 }

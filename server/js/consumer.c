@@ -2,8 +2,9 @@
  * consumer.c - a consumer's life: made, recovered, described, saved, deleted.
  *
  * Durable record (a store object of kind JS_KIND_CONSUMER below its stream's): created as 8 bytes
- * little-endian, length of the name (4 bytes), name, length of the configuration (4), configuration
- * as JSON, then the core's state (consumer_state.h). Deltas of the object are core logs.
+ * little-endian, then with a length (4 bytes) before each: the name, the configuration as JSON, the
+ * list of consumer_last.c (mostly empty); then the core's state (consumer_state.h). Deltas of the
+ * object are core logs.
  *
  * A consumer without a durable name goes when nobody has used it for its inactive threshold: for
  * pulls counted from the last request or ack, for push from when its deliver subject lost interest.
@@ -107,6 +108,7 @@ void consumer_free(struct consumer *c)
 {
     struct env *env = c->js->env;
 
+    consumer_recount_free(c);
     directory_consumer_remove(c->js->shared->directory, str_of(c->stream->config.name),
                               str_of(c->name));
     if (c->sink.self != 0)
@@ -158,17 +160,19 @@ void consumer_set_config(struct consumer *c, const struct consumer_config *confi
     struct consumer_rules rules;
     bool push = c->config.deliver_subject != NULL;
 
-    if (push)
-        consumer_stop_push(c);
+    consumer_stop_push(c);
     c->stream->nfiltered -= c->nfilters > 0;
     consumer_config_release(&c->config);
     consumer_config_copy(&c->config, config);
     set_filters(c);
     c->stream->nfiltered += c->nfilters > 0;
-    c->reader.filters = c->nfilters > 0 ? c->filters : NULL;
-    c->reader.nfilters = c->nfilters;
+    store_reader_deinit(&c->reader);
+    store_reader_init(&c->reader, c->stream->store, c->core.next_seq, c->filters, c->nfilters,
+                      reader_ready, c);
     consumer_config_rules(&c->config, &rules);
     consumer_core_set_rules(&c->core, &rules);
+    consumer_recount(c);
+    stream_interest_lost(c->stream);
     if (push)
         consumer_start_push(c);
     consumer_touch(c);
@@ -176,12 +180,16 @@ void consumer_set_config(struct consumer *c, const struct consumer_config *confi
     consumer_wake(c);
 }
 
-void consumer_delete(struct consumer *c, enum consumer_status status)
+void consumer_delete(struct consumer *c, enum consumer_status status, struct store_req *req)
 {
+    struct stream *s = c->stream;
+
     consumer_core_end_pulls(&c->core, status);
     consumer_run_effects(c);
-    store_object_delete(c->js->store, c->id, NULL);
+    if (c->id != 0)
+        store_object_delete(c->js->store, c->id, req);
     consumer_free(c);
+    stream_interest_lost(s);
 }
 
 /* ---- activity ---------------------------------------------------------------------------------
@@ -198,7 +206,7 @@ static void went_inactive(struct wheel_timer *t)
     }
     LOG_DBG(c->js->env->log, "JetStream consumer '%s > %s > %s' was not used and is deleted",
             c->js->env->account->name, c->stream->config.name, c->name);
-    consumer_delete(c, STATUS_CONSUMER_DELETED);
+    consumer_delete(c, STATUS_CONSUMER_DELETED, NULL);
 }
 
 void consumer_touch(struct consumer *c)
@@ -261,20 +269,16 @@ static void set_pause(struct consumer *c)
 void consumer_note_appended(struct consumer *c, uint64_t n)
 {
     consumer_core_appended(&c->core, n);
+    consumer_recount_note(c, n, 0);
     consumer_wake(c);
 }
 
-/* How many are left to deliver after a removal can not be told from the range alone; counting is
- * cheap unless it needs the disk, and then the number settles with the next removal or restart. */
+/* How many are left to deliver after a removal can not be told from the range alone. */
 void consumer_note_removed(struct consumer *c, uint64_t first, uint64_t last)
 {
-    uint64_t count;
-
     consumer_core_removed(&c->core, first, last);
-    if (last >= c->core.next_seq &&
-        store_count(c->stream->store, c->core.next_seq, c->nfilters > 0 ? c->filters : NULL,
-                    c->nfilters, &count, NULL) == ERR_OK)
-        c->core.num_pending = count;
+    if (last >= c->core.next_seq && c->creation == NULL)
+        consumer_recount(c);
     consumer_run_effects(c);
     consumer_save_later(c);
 }
@@ -346,30 +350,33 @@ void consumer_render(struct consumer *c, struct buf *out)
     put_counted(out, c->name, strlen(c->name));
     consumer_config_write(&config, &c->config);
     put_counted(out, config.p, config.n);
+    buf_clear(&config);
+    consumer_last_put(c, &config);
+    put_counted(out, config.p, config.n);
     buf_free(&config);
     consumer_state_checkpoint(&c->core, out);
 }
 
-bool consumer_parse(struct str blob, struct consumer_config *config, char **name, int64_t *created,
-                    struct str *state)
+bool consumer_parse(struct str blob, struct consumer_record *out)
 {
     struct js_error err = {0};
     struct str text;
 
+    *out = (struct consumer_record){0};
     if (blob.n < 8)
         return false;
-    *created = (int64_t) get_u64(blob.p);
+    out->created = (int64_t) get_u64(blob.p);
     blob = str_skip(blob, 8);
     if (!take_counted(&blob, &text) || text.n == 0)
         return false;
-    *name = mem_strndup(text.p, text.n);
-    if (!take_counted(&blob, &text) || !consumer_config_read(text, config, &err)) {
-        mem_free(*name);
-        *name = NULL;
+    out->name = mem_strndup(text.p, text.n);
+    if (!take_counted(&blob, &text) || !take_counted(&blob, &out->last))
         return false;
-    }
-    *state = blob;
-    return true;
+    out->state = blob;
+    if (consumer_config_read(text, &out->config, &err))
+        return true;
+    consumer_config_release(&out->config);
+    return false;
 }
 
 struct double_acks {
@@ -394,6 +401,8 @@ void consumer_save(struct consumer *c)
     struct double_acks *d = NULL;
 
     list_remove(&c->unsaved_link);
+    if (c->id == 0)
+        return; /* its first record is still to come */
     consumer_state_take_log(&c->core, &log);
     if (c->ack_hold != NULL) {
         d = mem_zalloc(sizeof(*d));

@@ -13,6 +13,8 @@
 
 #include <string.h>
 
+#define CLEANING_NS 1000000000u
+
 /* ---- pull requests ----------------------------------------------------------------------------
  */
 
@@ -69,6 +71,17 @@ static bool parse_pull(struct str body, struct pull_spec *out, struct buf *err)
     return ok;
 }
 
+/* A full queue may be full of requests whose clients have gone; at most once a second. */
+static void make_room(struct consumer *c)
+{
+    uint64_t now = io_now(c->js->env->io);
+
+    if (c->core.npulls < c->core.rules.max_waiting || now - c->last_cleaning < CLEANING_NS)
+        return;
+    c->last_cleaning = now;
+    consumer_prune_pulls(c);
+}
+
 void consumer_take_pull(struct consumer *c, struct str reply, struct str body)
 {
     struct pull_spec spec;
@@ -83,8 +96,7 @@ void consumer_take_pull(struct consumer *c, struct str reply, struct str body)
         js_publish(c->js, reply, STR_NONE, buf_str(&h), STR_NONE);
         buf_free(&h);
     } else {
-        if ((int64_t) c->core.npulls >= c->config.max_waiting)
-            consumer_prune_pulls(c);
+        make_room(c);
         consumer_core_pull(&c->core, io_now(c->js->env->io), &spec, reply);
         consumer_run_effects(c);
         consumer_wake(c);

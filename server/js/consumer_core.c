@@ -251,9 +251,27 @@ static void deliver_new(struct consumer_core *c, uint64_t seq, struct delivery *
     consumer_log(c, OP_DELIVER, seq);
     if (c->rules.ack_policy == ACK_NONE) {
         c->floor = c->delivered;
+        note_acked(c, seq, seq);
         return;
     }
     start_waiting(add_pending(c, seq, out->dseq), wait_for(c, 1));
+}
+
+void consumer_core_preview(const struct consumer_core *c, uint64_t seq, struct delivery *out)
+{
+    const struct pend *p = seq < c->next_seq ? pend_find(&c->pending, seq) : NULL;
+
+    out->to = NULL;
+    out->dseq = c->delivered.consumer + 1;
+    out->deliveries = p != NULL ? p->deliveries + 1 : 1;
+    out->pending = c->num_pending - (p == NULL && c->num_pending > 0);
+}
+
+bool consumer_core_counts_bytes(const struct consumer_core *c)
+{
+    struct list *l = list_first(&c->pulls);
+
+    return l != NULL && LIST_ENTRY(l, struct pull, link)->has_bytes;
 }
 
 bool consumer_core_deliver(struct consumer_core *c, uint64_t now, uint64_t seq, uint64_t size,

@@ -179,6 +179,11 @@ struct delivery {
     struct pull *to; /* NULL for push; valid until the next event */
 };
 
+/* What consumer_core_deliver would say of this message, without `to`: its reply subject counts for
+ * max_bytes. Changes nothing. */
+void consumer_core_preview(const struct consumer_core *c, uint64_t seq, struct delivery *out);
+/* Does the pull whose turn it is have a max_bytes? Else sizes do not matter. */
+bool consumer_core_counts_bytes(const struct consumer_core *c);
 /* The message is being delivered: `seq` of the stream, `size` as max_bytes counts it. False when
  * nobody takes it (the last pulls were closed by their max_bytes): then nothing has happened to
  * this message. After sending, call consumer_core_sent(c, d.to), which ends a pull that is
@@ -208,10 +213,10 @@ void consumer_core_pull(struct consumer_core *c, uint64_t now, const struct pull
                         struct str reply);
 /* Ends every pull with this status (consumer deleted, server shutdown). */
 void consumer_core_end_pulls(struct consumer_core *c, enum consumer_status status);
-/* Ends the pulls with this reply subject, silently: its receiver is gone. */
 /* Drops the pulls for whose reply keep() is false, without a status. */
 void consumer_core_prune(struct consumer_core *c, bool (*keep)(void *ctx, struct str reply),
                          void *ctx);
+/* Ends the pulls with this reply subject, silently: its receiver is gone. */
 void consumer_core_drop_pull(struct consumer_core *c, struct str reply);
 
 /* --- acknowledgements: all return whether the message was pending (or, for ACK_ALL, the ack moved

@@ -104,10 +104,18 @@ static struct route_result route_one(struct consumer *c, struct str to, struct s
     return res;
 }
 
-/* What max_bytes and flow control count. */
-static uint64_t size_of(const struct consumer *c, const struct store_msg *m)
+/* What max_bytes and flow control count: what the client sees of the message, its reply subject
+ * included. 0 when nobody counts. */
+static uint64_t size_of(struct consumer *c, const struct store_msg *m)
 {
-    return m->subject.n + c->ack_prefix_len + m->header.n + m->payload.n;
+    char reply[SLOT_BYTES];
+    struct delivery d;
+
+    if (!c->config.flow_control && !consumer_core_counts_bytes(&c->core))
+        return 0;
+    consumer_core_preview(&c->core, m->seq, &d);
+    return m->subject.n + reply_subject(c, m, &d, reply).n + m->header.n +
+           (c->config.headers_only ? 0 : m->payload.n);
 }
 
 /* False when nobody can take the message now: it stays where it is. */
@@ -122,6 +130,8 @@ static bool deliver(struct consumer *c, const struct store_msg *m, struct ring *
     pin(c, m);
     if (!consumer_core_deliver(&c->core, io_now(env->io), m->seq, size, &d))
         return false;
+    if (d.deliveries == 1)
+        consumer_recount_note(c, 0, 1);
     to = d.to != NULL ? str_from(d.to->reply, d.to->reply_len) : str_of(c->config.deliver_subject);
     char *slot = next_slot(ring, env->router);
     res = route_one(c, to, reply_subject(c, m, &d, slot), m);
@@ -181,13 +191,7 @@ static enum step step_last(struct consumer *c, struct ring *ring)
     default:
         break; /* removed meanwhile */
     }
-    if (++c->last_pos == c->nlast) {
-        mem_free(c->last_seqs);
-        c->last_seqs = NULL;
-        c->nlast = 0;
-        c->core.next_seq = c->last_resume > c->core.next_seq ? c->last_resume : c->core.next_seq;
-        store_reader_seek(&c->reader, c->core.next_seq);
-    }
+    consumer_last_next(c);
     return STEP_DELIVERED;
 }
 

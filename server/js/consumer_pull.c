@@ -5,8 +5,9 @@
  * before the next one's turn: the backlog divided by the number of requests, between 1 and 64. So
  * few messages are spread evenly, as users of work queues expect, and a long backlog moves in runs.
  *
- * A request ends by: its batch filled; its max_bytes met; its expiry; no_wait and nothing more to
- * get; its receiver gone; the consumer deleted. Its heartbeat timer restarts with every message.
+ * A request ends by: its batch filled or its max_bytes met exactly (silently); a message that is
+ * larger than what is left of its max_bytes; its expiry; no_wait and nothing more to get; its
+ * receiver gone; the consumer deleted. Its heartbeat timer restarts with every message.
  */
 #include "lib/base/mem.h"
 #include "server/js/consumer_core.h"
@@ -160,8 +161,11 @@ struct pull *consumer_pull_next(struct consumer_core *c, uint64_t size)
             c->quantum = turn_length(c);
         p->left--;
         p->delivered++;
-        if (p->has_bytes)
+        if (p->has_bytes) {
             p->bytes_left -= (int64_t) size;
+            if (p->bytes_left == 0)
+                p->left = 0; /* met exactly: it ends like one whose batch is filled */
+        }
         return p;
     }
     return NULL;
@@ -192,7 +196,7 @@ void consumer_core_end(struct consumer_core *c, uint64_t now)
     {
         struct pull *p = LIST_ENTRY(l, struct pull, link);
         if (p->no_wait && (p->delivered > 0 || !p->expires))
-            end_with(p, STATUS_REQUEST_TIMEOUT);
+            end_with(p, STATUS_NO_MESSAGES);
     }
 }
 

@@ -6,6 +6,9 @@
  * thread changed it; a small task carries the edge to the consumer's worker, addressed by the
  * handle of its sink, so that a consumer deleted meanwhile is not found.
  *
+ * Heartbeats. One is due when nothing has been sent for the interval: the timer looks at when the
+ * last message went, so that messages need not restart it.
+ *
  * Flow control. fc_bytes counts what was sent and not confirmed. Over half a window without an
  * outstanding request, one is sent; its answer takes those bytes off and doubles the window up to
  * FLOW_WINDOW_MAX. Above the window nothing is sent.
@@ -72,9 +75,14 @@ static void beat(struct wheel_timer *t)
 {
     struct consumer *c = CONTAINER_OF(t, struct consumer, heartbeat);
 
-    if (c->interested && c->sent_since_beat == 0)
+    uint64_t due = c->last_pushed + (uint64_t) c->config.idle_heartbeat_ns;
+
+    if (due > io_now(c->js->env->io)) {
+        io_timer_start(c->js->env->io, t, due);
+        return;
+    }
+    if (c->interested)
         consumer_send_heartbeat(c, str_of(c->config.deliver_subject));
-    c->sent_since_beat = 0;
     start_heartbeat(c);
 }
 
@@ -96,7 +104,7 @@ static void ask_flow(struct consumer *c)
 
 void consumer_pushed(struct consumer *c, uint64_t size)
 {
-    c->sent_since_beat++;
+    c->last_pushed = io_now(c->js->env->io);
     if (!c->config.flow_control)
         return;
     c->fc_bytes += size;

@@ -1,24 +1,24 @@
 /*
- * js.c - JetStream of one worker: opening with what was recovered, the loop stage, the resolver,
- * statistics, the end.
+ * js.c - JetStream of one worker: opening, the loop stage, the resolver, statistics, the end.
  */
 #include "server/js/js.h"
 
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "lib/wire/ack_subject.h"
-#include "server/js/consumer_state.h"
 #include "server/js/js_int.h"
 
 #include <string.h>
 
 /* ---- shared ---------------------------------------------------------------------------------- */
 
-struct js_shared *js_shared_open(const struct options *options, struct store_dir *dir)
+struct js_shared *js_shared_open(const struct options *options, struct store_dir *dir,
+                                 uint64_t memory, uint64_t disk)
 {
     struct js_shared *shared = mem_zalloc(sizeof(*shared));
 
-    (void) options;
+    js_resources_init(&shared->resources, STORAGE_MEMORY, options->max_memory_store, memory);
+    js_resources_init(&shared->resources, STORAGE_FILE, options->max_file_store, disk);
     shared->directory = directory_open(0x6d69646765u);
     shared->dir = dir;
     return shared;
@@ -30,115 +30,7 @@ void js_shared_close(struct js_shared *shared)
     mem_free(shared);
 }
 
-/* ---- recovery -------------------------------------------------------------------------------- */
-
-static void recover_stream(struct js *js, const struct store_object_view *v)
-{
-    struct stream_config config;
-    struct store_stream *store;
-    struct store_state st;
-    struct stream *s;
-    struct str blob;
-    int64_t created;
-
-    if (store_stream_attach(js->store, v->id, &stream_store_ops, NULL, &store, &blob) != ERR_OK) {
-        LOG_ERR(js->env->log, "Stream object %llu can not be attached and is left as it is",
-                (unsigned long long) v->id);
-        return;
-    }
-    if (!js_stream_parse(blob, &config, &created)) {
-        LOG_ERR(js->env->log,
-                "Configuration of stream object %llu can not be read; it is left as it is",
-                (unsigned long long) v->id);
-        stream_config_release(&config);
-        return;
-    }
-    s = js_stream_new(js, &config, created);
-    store_stream_set_ctx(store, s);
-    stream_config_release(&config);
-    s->store = store;
-    s->id = v->id;
-    store_stream_state(store, &st);
-    s->assigned = s->durable = st.last_seq;
-    s->last_ts = st.last_ts;
-    stream_reader_init(s);
-    directory_claim(js->shared->directory, str_of(s->config.name), &s->config.subjects,
-                    js->env->worker);
-}
-
-static struct stream *stream_by_id(struct js *js, store_object_id id)
-{
-    struct hmap_iter it = {0};
-    struct hmap_node *n;
-
-    while ((n = hmap_each(&js->streams, &it)) != NULL) {
-        struct stream *s = CONTAINER_OF(n, struct stream, node);
-        if (s->id == id)
-            return s;
-    }
-    return NULL;
-}
-
-static bool restore_core(struct consumer *c, struct str state, const struct store_object_view *v)
-{
-    bool ok = consumer_state_decode(&c->core, state);
-
-    for (unsigned i = 0; ok && i < v->ndeltas; i++)
-        ok = consumer_state_apply(&c->core, v->deltas[i]);
-    if (ok)
-        consumer_state_resume(&c->core, io_now(c->js->env->io));
-    return ok;
-}
-
-/* What can not be counted from memory at start-up begins at 0 and is corrected by the first removal
- * or info. */
-static void restore_pending_count(struct consumer *c)
-{
-    uint64_t count = 0;
-
-    if (store_count(c->stream->store, c->core.next_seq, c->nfilters > 0 ? c->filters : NULL,
-                    c->nfilters, &count, NULL) == ERR_OK)
-        c->core.num_pending = count;
-}
-
-static void recover_consumer(struct js *js, const struct store_object_view *v)
-{
-    struct stream *s = stream_by_id(js, v->parent);
-    struct consumer_config config;
-    struct consumer *c;
-    struct str state;
-    int64_t created;
-    char *name;
-
-    if (s == NULL || !consumer_parse(v->full, &config, &name, &created, &state)) {
-        LOG_ERR(js->env->log, "Consumer object %llu can not be read; it is left as it is",
-                (unsigned long long) v->id);
-        return;
-    }
-    c = consumer_new(s, &config, name, created);
-    consumer_config_release(&config);
-    c->id = v->id;
-    if (!restore_core(c, state, v)) {
-        LOG_ERR(js->env->log, "State of consumer '%s > %s' is damaged; it is left as it is",
-                s->config.name, name);
-        consumer_free(c);
-    } else {
-        restore_pending_count(c);
-        consumer_attach(c);
-        consumer_start(c);
-    }
-    mem_free(name);
-}
-
-static void recovered(void *ctx, const struct store_object_view *v)
-{
-    struct js *js = ctx;
-
-    if (v->kind == STORE_KIND_STREAM)
-        recover_stream(js, v);
-    else if (v->kind == JS_KIND_CONSUMER)
-        recover_consumer(js, v);
-}
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void publish_all(struct js *js)
 {
@@ -148,8 +40,6 @@ static void publish_all(struct js *js)
     while ((n = hmap_each(&js->streams, &it)) != NULL)
         stream_publish_interest(CONTAINER_OF(n, struct stream, node));
 }
-
-/* ---- life ------------------------------------------------------------------------------------ */
 
 static void save_now(struct wheel_timer *t)
 {
@@ -169,11 +59,13 @@ void js_open(struct env *env, struct js_shared *shared, struct store *store, str
     list_init(&js->dirty_streams);
     list_init(&js->ready);
     list_init(&js->unsaved);
+    list_init(&js->sweeps);
+    list_init(&js->offline);
     list_init(&js->requests);
+    list_init(&js->parked);
     wheel_timer_init(&js->save_timer, save_now);
     *out = js;
-    store_recovered_each(store, recovered, js);
-    store_recovered_done(store);
+    js_recover(js);
     publish_all(js);
     router_set_resolver(env->router, js_resolve, js);
     if (env->worker == 0)
@@ -213,11 +105,14 @@ void js_close(struct js *js)
     struct hmap_node *n;
     struct list *l;
 
+    js->store = NULL; /* it has been closed: nothing will be completed any more */
     api_stop(js);
     while ((n = hmap_each(&js->streams, &it)) != NULL)
         js_stream_free(CONTAINER_OF(n, struct stream, node));
+    list_splice(&js->requests, &js->parked);
     while ((l = list_first(&js->requests)) != NULL)
         api_request_free(LIST_ENTRY(l, struct api_request, link));
+    js_offline_free(js);
     io_timer_stop(js->env->io, &js->save_timer);
     router_set_resolver(js->env->router, NULL, NULL);
     hmap_deinit(&js->streams);
@@ -260,10 +155,23 @@ static void settle_streams(struct js *js)
         stream_settle(LIST_ENTRY(l, struct stream, dirty_link));
 }
 
+static void sweep_some(struct js *js)
+{
+    struct list now, *l;
+
+    list_init(&now);
+    list_splice(&now, &js->sweeps);
+    while ((l = list_first(&now)) != NULL)
+        stream_sweep(CONTAINER_OF(l, struct stream, sweep.link));
+}
+
 bool js_step(struct js *js)
 {
     struct io *io = js->env->io;
     bool more = pump_ready(js);
+
+    sweep_some(js);
+    more |= !list_empty(&js->sweeps);
 
     if (js->save_due)
         save_all(js);
@@ -337,7 +245,11 @@ void js_stats(const struct js *js, struct js_stats *out)
     struct hmap_node *n;
     uint64_t reserved;
 
+    struct js_resources *res = &js->shared->resources;
+
     *out = js->stats;
+    out->max_memory = atomic_load(&res->of[STORAGE_MEMORY].max);
+    out->max_storage = atomic_load(&res->of[STORAGE_FILE].max);
     while ((n = hmap_each(&js->streams, &it)) != NULL) {
         struct stream *s = CONTAINER_OF(n, struct stream, node);
         struct store_state st;

@@ -20,7 +20,9 @@ struct js_shared;
 struct store;
 struct store_dir;
 
-struct js_shared *js_shared_open(const struct options *options, struct store_dir *dir);
+/* memory, disk: what the limits are taken to be when they are not configured. */
+struct js_shared *js_shared_open(const struct options *options, struct store_dir *dir,
+                                 uint64_t memory, uint64_t disk);
 void js_shared_close(struct js_shared *shared);
 
 /* Attaches to the recovered streams and consumers of this worker's store, publishes their interest,
@@ -38,6 +40,8 @@ struct js_stats {
     uint64_t streams, consumers, messages, bytes, memory, storage;
     uint64_t reserved_memory, reserved_storage; /* max_bytes of streams that have one */
     uint64_t api_total, api_errors, api_inflight;
+    /* Of the whole server, the same at every worker. */
+    uint64_t max_memory, max_storage;
 };
 void js_stats(const struct js *js, struct js_stats *out);
 

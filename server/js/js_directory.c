@@ -24,6 +24,8 @@ struct entry {
     char *name;
     size_t name_len;
     uint32_t worker;
+    bool retired; /* being deleted */
+    bool offline;
     struct str_list subjects;
     struct hmap consumers;
 };
@@ -114,42 +116,76 @@ static bool lists_overlap(const struct str_list *a, const struct str_list *b)
     return false;
 }
 
-static bool anyone_overlaps(const struct directory *d, const struct str_list *subjects,
-                            const struct entry *except)
+/* DIRECTORY_OK when nobody does. */
+static enum directory_verdict anyone_overlaps(const struct directory *d,
+                                              const struct str_list *subjects,
+                                              const struct entry *except)
 {
+    enum directory_verdict verdict = DIRECTORY_OK;
     struct hmap_iter it = {0};
     struct hmap_node *n;
 
     while ((n = hmap_each(&d->streams, &it)) != NULL) {
         const struct entry *e = CONTAINER_OF(n, struct entry, node);
-        if (e != except && lists_overlap(&e->subjects, subjects))
-            return true;
+        if (e == except || !lists_overlap(&e->subjects, subjects))
+            continue;
+        if (!e->retired)
+            return DIRECTORY_OVERLAP;
+        verdict = DIRECTORY_BUSY;
     }
-    return false;
+    return verdict;
+}
+
+static struct entry *add_entry(struct directory *d, struct str name, uint32_t worker)
+{
+    struct entry *e = mem_zalloc(sizeof(*e));
+
+    e->name = mem_strndup(name.p, name.n);
+    e->name_len = name.n;
+    e->worker = worker;
+    hmap_init(&e->consumers);
+    hmap_insert(&d->streams, &e->node, hash_of(d, name));
+    return e;
 }
 
 enum directory_verdict directory_claim(struct directory *d, struct str name,
                                        const struct str_list *subjects, uint32_t worker)
 {
-    enum directory_verdict verdict = DIRECTORY_OK;
-    struct entry *e;
+    enum directory_verdict verdict;
+    const struct entry *e;
 
     rwlock_write(&d->lock);
-    if (find(d, name) != NULL) {
-        verdict = DIRECTORY_EXISTS;
-    } else if (anyone_overlaps(d, subjects, NULL)) {
-        verdict = DIRECTORY_OVERLAP;
-    } else {
-        e = mem_zalloc(sizeof(*e));
-        e->name = mem_strndup(name.p, name.n);
-        e->name_len = name.n;
-        e->worker = worker;
-        str_list_copy(&e->subjects, subjects);
-        hmap_init(&e->consumers);
-        hmap_insert(&d->streams, &e->node, hash_of(d, name));
-    }
+    e = find(d, name);
+    if (e != NULL)
+        verdict = e->retired ? DIRECTORY_BUSY : DIRECTORY_EXISTS;
+    else
+        verdict = anyone_overlaps(d, subjects, NULL);
+    if (verdict == DIRECTORY_OK)
+        str_list_copy(&add_entry(d, name, worker)->subjects, subjects);
     rwlock_unlock(&d->lock);
     return verdict;
+}
+
+void directory_claim_offline(struct directory *d, struct str name, uint32_t worker)
+{
+    rwlock_write(&d->lock);
+    if (find(d, name) == NULL)
+        add_entry(d, name, worker)->offline = true;
+    rwlock_unlock(&d->lock);
+}
+
+bool directory_retire(struct directory *d, struct str name)
+{
+    struct entry *e;
+    bool ok;
+
+    rwlock_write(&d->lock);
+    e = find(d, name);
+    ok = e != NULL && !e->offline && !e->retired;
+    if (ok)
+        e->retired = true;
+    rwlock_unlock(&d->lock);
+    return ok;
 }
 
 enum directory_verdict directory_reclaim(struct directory *d, struct str name,
@@ -160,7 +196,7 @@ enum directory_verdict directory_reclaim(struct directory *d, struct str name,
 
     rwlock_write(&d->lock);
     e = find(d, name);
-    if (e == NULL || anyone_overlaps(d, subjects, e)) {
+    if (e == NULL || anyone_overlaps(d, subjects, e) != DIRECTORY_OK) {
         verdict = DIRECTORY_OVERLAP;
     } else {
         str_list_free(&e->subjects);
@@ -191,6 +227,8 @@ bool directory_stream(struct directory *d, struct str name, uint32_t *worker)
 
     rwlock_read(&d->lock);
     e = find(d, name);
+    if (e != NULL && e->retired)
+        e = NULL;
     if (e != NULL)
         *worker = e->worker;
     rwlock_unlock(&d->lock);
@@ -228,7 +266,7 @@ void directory_names(struct directory *d, struct str filter, struct str_list *ou
     rwlock_read(&d->lock);
     while ((n = hmap_each(&d->streams, &it)) != NULL) {
         const struct entry *e = CONTAINER_OF(n, struct entry, node);
-        if (filter.n == 0 || claims_overlap(e, filter))
+        if (!e->retired && (filter.n == 0 || claims_overlap(e, filter)))
             str_list_add(out, str_from(e->name, e->name_len));
     }
     rwlock_unlock(&d->lock);

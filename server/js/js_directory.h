@@ -22,7 +22,12 @@ struct directory;
 struct directory *directory_open(uint64_t seed);
 void directory_close(struct directory *d);
 
-enum directory_verdict { DIRECTORY_OK, DIRECTORY_EXISTS, DIRECTORY_OVERLAP };
+enum directory_verdict {
+    DIRECTORY_OK,
+    DIRECTORY_EXISTS,
+    DIRECTORY_OVERLAP,
+    DIRECTORY_BUSY, /* only streams that are being deleted are in the way: ask again later */
+};
 
 /* Claims name and subjects for a stream on that worker. */
 enum directory_verdict directory_claim(struct directory *d, struct str name,
@@ -30,6 +35,11 @@ enum directory_verdict directory_claim(struct directory *d, struct str name,
 /* New subjects for a stream that exists: OK or OVERLAP (then nothing changed). */
 enum directory_verdict directory_reclaim(struct directory *d, struct str name,
                                          const struct str_list *subjects);
+/* It is being deleted: lookups and lists do not find it any more; what it claims stays claimed
+ * until it is released. False when it has no sink to be deleted: an offline stream, or none. */
+bool directory_retire(struct directory *d, struct str name);
+/* Its data can not be served: found by lookups, never retired. */
+void directory_claim_offline(struct directory *d, struct str name, uint32_t worker);
 void directory_release(struct directory *d, struct str name);
 bool directory_stream(struct directory *d, struct str name, uint32_t *worker);
 size_t directory_count(struct directory *d);

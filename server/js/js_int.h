@@ -22,6 +22,7 @@
 #include "lib/base/hmap.h"
 #include "lib/base/list.h"
 #include "lib/base/nuid.h"
+#include "lib/base/seqset.h"
 #include "lib/base/subject.h"
 #include "server/config/options.h"
 #include "server/core/env.h"
@@ -31,6 +32,7 @@
 #include "server/js/js.h"
 #include "server/js/js_directory.h"
 #include "server/js/js_error.h"
+#include "server/js/js_resources.h"
 #include "server/js/metadata.h"
 #include "server/js/stream_config.h"
 #include "store/store.h"
@@ -46,12 +48,16 @@ enum { JS_KIND_CONSUMER = STORE_KIND_USER };
 #define STATE_INTERVAL_NS 50000000u
 
 struct consumer;
+struct consumer_recount;
+struct creation;
 struct stream_change;
+struct stream_load;
 struct stream;
 
 struct js_shared {
     struct directory *directory;
     struct store_dir *dir;
+    struct js_resources resources;
     atomic_uint next_worker; /* where the next stream goes */
 };
 
@@ -64,6 +70,8 @@ struct js {
     struct list dirty_streams; /* have replies that can leave */
     struct list ready;         /* consumers to pump */
     struct list unsaved;       /* consumers with a state log to write */
+    struct list sweeps;        /* streams with sequences to look at: sweep.link */
+    struct list offline;       /* struct offline: what is stored and can not be served */
     struct wheel_timer save_timer;
     bool save_due;
     struct sink api;                    /* $JS.API requests for this worker */
@@ -71,9 +79,27 @@ struct js {
     size_t napi_interest;
     struct js_stats stats;
     struct list requests; /* API requests under way */
+    struct list parked;   /* worker 0: creations that wait for the end of a deletion */
     uint64_t births;      /* streams and consumers made here */
     bool stopping;
 };
+
+/* A stream, or a consumer, that was found in the store and can not be served: its bytes are kept as
+ * they are, its name is taken, and whoever asks for it hears why. */
+struct offline {
+    struct list link;
+    char *stream;
+    char *consumer; /* NULL = the stream itself */
+    char *reason;
+};
+
+/* ---- recovery (js_recover.c) */
+
+/* Attaches to what the store has recovered. */
+void js_recover(struct js *js);
+void js_offline_free(struct js *js);
+/* Why it is offline, or NULL. consumer empty = the stream. */
+const char *js_offline_reason(struct js *js, struct str stream, struct str consumer);
 
 /* ---- streams (stream.c, stream_ingest.c)
  * --------------------------------------------------------- */
@@ -90,6 +116,14 @@ struct rollup {
     uint64_t seq;
     size_t subject_len; /* 0 = the whole stream */
     char subject[];
+};
+
+/* Sequences to look at, whether a consumer still needs them; stream_sweep.c. */
+struct sweep {
+    struct list link; /* js->sweeps while there is something to do */
+    struct seqset check;
+    struct store_reader reader;
+    bool open; /* reader is initialised */
 };
 
 struct stream {
@@ -118,8 +152,12 @@ struct stream {
     char *last_id;   /* Nats-Msg-Id of the last message, NULL = it had none */
     struct list dirty_link;
 
+    struct list waiting;   /* requests that wait for its creation: api_request.link */
     struct list consumers; /* struct consumer by stream_link */
     size_t nconsumers, nfiltered;
+    uint64_t used;            /* bytes that the resources know of */
+    struct stream_load *load; /* while the duplicate window is read back; else NULL */
+    struct sweep sweep;
     struct store_reader reader; /* for gets and for subjects of committed messages */
     bool failed;
     const char *fail_reason;
@@ -141,6 +179,24 @@ void stream_announce(struct stream *s, uint64_t first, uint64_t last);
 /* Lets replies go that wait for nothing any more. */
 void stream_settle(struct stream *s);
 void stream_limits(const struct stream_config *c, struct store_limits *out);
+/* Its bytes may have changed: tells the resources. */
+void stream_count_usage(struct stream *s);
+/* One published message: checked, stored, answered. */
+void stream_take(struct stream *s, const struct msg *m);
+/* The duplicate window of a recovered stream (stream_load.c): reads it back; meanwhile s->load is
+ * set and messages are parked. False when there is no room for another one. */
+void stream_load_start(struct stream *s);
+bool stream_load_park(struct stream *s, const struct msg *m);
+void stream_load_free(struct stream *s);
+/* Messages of an interest stream that nobody needs any more (stream_sweep.c). */
+void stream_sweep_init(struct stream *s);
+void stream_sweep_free(struct stream *s);
+/* [first, last] may not be needed any more; looked at in slices. */
+void stream_recheck(struct stream *s, uint64_t first, uint64_t last);
+/* A consumer has gone or wants less. */
+void stream_interest_lost(struct stream *s);
+/* One slice. */
+void stream_sweep(struct stream *s);
 /* The blob that the stream's store object keeps. */
 void js_stream_render(const struct stream *s, struct buf *out);
 bool js_stream_parse(struct str blob, struct stream_config *config, int64_t *created);
@@ -188,7 +244,9 @@ struct consumer {
 
     uint64_t *last_seqs; /* deliver last per subject: sequences still to go, ascending */
     size_t nlast, last_pos;
-    uint64_t last_resume; /* where ordinary delivery goes on */
+    uint64_t last_resume;             /* where ordinary delivery goes on */
+    struct consumer_recount *recount; /* a count under way, or NULL */
+    struct creation *creation;        /* not durable yet; who else asks for it waits there */
 
     /* push */
     bool interested;
@@ -196,13 +254,14 @@ struct consumer {
     struct watch_ctx *watch_ctx;
     struct wheel_timer heartbeat, inactive, retry, resume;
     int64_t last_delivery, last_ack; /* unix ns */
-    uint64_t sent_since_beat;
+    uint64_t last_pushed;            /* monotonic */
     /* flow control: bytes in the client's hands and the window for them */
     uint64_t fc_window, fc_bytes, fc_asked_bytes;
     char fc_reply[8]; /* last token of the outstanding request, "" = none */
 
-    struct hold *ack_hold; /* double acks waiting for the next save */
-    uint64_t last_active;  /* monotonic: for the inactive threshold */
+    struct hold *ack_hold;  /* double acks waiting for the next save */
+    uint64_t last_active;   /* monotonic: for the inactive threshold */
+    uint64_t last_cleaning; /* monotonic: of the waiting pulls */
     bool stalled;
     bool deleted;
 };
@@ -218,7 +277,7 @@ void consumer_attach(struct consumer *c);
 void consumer_start(struct consumer *c);
 void consumer_free(struct consumer *c);
 /* Deletes it durably; ends pulls with the status. */
-void consumer_delete(struct consumer *c, enum consumer_status status);
+void consumer_delete(struct consumer *c, enum consumer_status status, struct store_req *req);
 void consumer_set_config(struct consumer *c, const struct consumer_config *config);
 void consumer_wake(struct consumer *c);
 /* Delivers up to CONSUMER_TURN messages; true when there is more. */
@@ -247,8 +306,28 @@ void consumer_send_status(struct consumer *c, enum consumer_status status, struc
 void consumer_info(struct consumer *c, enum info_kind kind, struct buf *out);
 /* A full record; what the state log still held is in it. */
 void consumer_render(struct consumer *c, struct buf *out);
-bool consumer_parse(struct str blob, struct consumer_config *config, char **name, int64_t *created,
-                    struct str *state);
+/* What a record holds; the views lie in the record. */
+struct consumer_record {
+    struct consumer_config config;
+    char *name;
+    int64_t created;
+    struct str last; /* list of consumer_last.c */
+    struct str state;
+};
+/* False, with the name when that can be read (else NULL), and nothing else to release. */
+bool consumer_parse(struct str blob, struct consumer_record *out);
+/* Counts num_pending anew (consumer_count.c), now or soon. */
+void consumer_recount(struct consumer *c);
+/* Messages appended for it and first deliveries, while a count is under way. */
+void consumer_recount_note(struct consumer *c, uint64_t appended, uint64_t delivered);
+void consumer_recount_free(struct consumer *c);
+/* Deliver last per subject (consumer_last.c): makes the list, returns the first sequence. */
+uint64_t consumer_last_start(struct consumer *c, uint64_t last);
+/* The list's current sequence has been dealt with. */
+void consumer_last_next(struct consumer *c);
+void consumer_last_put(const struct consumer *c, struct buf *out);
+/* Once the core stands where it was; false when malformed. */
+bool consumer_last_take(struct consumer *c, struct str in);
 void consumer_note_removed(struct consumer *c, uint64_t first, uint64_t last);
 /* `n` messages it may deliver have been appended. */
 void consumer_note_appended(struct consumer *c, uint64_t n);
@@ -275,10 +354,12 @@ struct api_request {
     const struct api_handler *handler;
     struct str tokens[API_TOKENS]; /* what the handler's wildcards matched: views into subject */
     unsigned ntokens;
-    struct buf out; /* fields of the answer, each preceded by a comma */
-    struct stream_change *change;
-    uint64_t sum[8]; /* scratch of handlers that visit all workers */
-    uint64_t offset; /* of a list */
+    struct buf out;               /* fields of the answer, each preceded by a comma */
+    struct buf extra;             /* scratch of handlers: a second part of the answer */
+    struct js_error error;        /* the answer instead, where it is given later (api_release) */
+    struct stream_change *change; /* of a create or update; freed with the request */
+    uint64_t sum[8];              /* scratch of handlers that visit all workers */
+    uint64_t offset;              /* of a list */
     struct str_list names;
     size_t at; /* scratch */
 };
@@ -305,11 +386,26 @@ void api_go_to(struct api_request *r, uint32_t worker,
 /* What a posted request begins with: NULL when JetStream is ending here, and the request was freed.
  */
 struct api_request *api_request_of(struct env_task *task, struct env *env);
+/* A stream that is not durable yet is not spoken of: true, and `run` will be called when it is, or
+ * has failed. */
+bool api_waits_for_stream(struct api_request *r, struct stream *s,
+                          void (*run)(struct env_task *task, struct env *env));
+/* The stream exists durably, or never will: requests that waited for that run again. */
+void api_created(struct stream *s);
+/* Is the stream in tokens[0], or that consumer of it, offline? Then it has been answered. */
+bool api_is_offline(struct api_request *r, struct str consumer);
 /* The configuration that a create or update carries. */
 void api_change_free(struct stream_change *ch);
-/* The stream in tokens[0], or NULL after having answered 10059. */
+/* Ends the claims of the stream in tokens[0] on worker 0 and answers there: with r->error, or with
+ * the collected fields. Creations that waited for that begin. */
+void api_release(struct api_request *r);
+/* The stream in tokens[0], or NULL after having answered 10059, or 10194 when it is offline. */
 struct stream *api_stream(struct api_request *r);
+/* The consumer in tokens[1], or NULL: answered, or to be run again (api_waits_for_consumer). */
 struct consumer *api_consumer(struct api_request *r, struct stream *s);
+/* A consumer that is not durable yet is not spoken of: the request runs again when it is, or has
+ * failed. */
+bool api_waits_for_consumer(struct api_request *r, struct consumer *c);
 /* True when the body is empty; else answers 10038. */
 bool api_expect_empty(struct api_request *r);
 /* The body as a JSON object into out by the table; empty bodies leave it alone. Answers 10025 and

@@ -65,6 +65,8 @@ struct stream *js_stream_new(struct js *js, const struct stream_config *config, 
     list_init(&s->rollups);
     list_init(&s->dirty_link);
     list_init(&s->consumers);
+    list_init(&s->waiting);
+    stream_sweep_init(s);
     dedup_init(&s->dedup, prng_u64(js->env->prng), config->duplicate_window_ns);
     make_ack_prefix(s);
     hmap_insert(&js->streams, &s->node, hash_bytes(config->name, strlen(config->name), 0));
@@ -76,6 +78,7 @@ void js_stream_free(struct stream *s)
 {
     struct list *l;
 
+    api_created(s);
     stream_withdraw_interest(s);
     while ((l = list_first(&s->consumers)) != NULL)
         consumer_free(LIST_ENTRY(l, struct consumer, stream_link));
@@ -89,9 +92,14 @@ void js_stream_free(struct stream *s)
     if (s->open_hold != NULL)
         hold_drop(s->open_hold);
     list_remove(&s->dirty_link);
+    stream_load_free(s);
+    stream_sweep_free(s);
     store_reader_deinit(&s->reader);
     dedup_deinit(&s->dedup);
     hmap_remove(&s->js->streams, &s->node);
+    js_resources_release(&s->js->shared->resources, (enum storage) s->config.storage,
+                         s->config.max_bytes);
+    js_resources_use(&s->js->shared->resources, (enum storage) s->config.storage, s->used, 0);
     s->js->stats.streams--;
     mem_free(s->last_id);
     mem_free(s->ack_prefix);
@@ -237,6 +245,16 @@ void stream_announce(struct stream *s, uint64_t first, uint64_t last)
     }
 }
 
+void stream_count_usage(struct stream *s)
+{
+    struct store_state st;
+
+    store_stream_state(s->store, &st);
+    js_resources_use(&s->js->shared->resources, (enum storage) s->config.storage, s->used,
+                     st.bytes);
+    s->used = st.bytes;
+}
+
 static bool needed_by_others(const struct stream *s, const struct consumer *by, uint64_t seq,
                              struct str subject)
 {
@@ -257,10 +275,11 @@ void stream_acked(struct stream *s, struct consumer *by, uint64_t first, uint64_
         return;
     for (uint64_t seq = first; seq <= last; seq++) {
         if (s->config.retention == RETENTION_INTEREST && s->nconsumers > 1) {
-            struct str subject = STR_NONE;
-            if (store_reader_get(&s->reader, seq, &m) == STORE_READ_MSG)
-                subject = m.subject;
-            if (needed_by_others(s, by, seq, subject))
+            /* On a work queue a message has one consumer: whoever is done with it, removes it. */
+            enum store_read got = store_reader_get(&s->reader, seq, &m);
+            if (got == STORE_READ_WAIT)
+                stream_recheck(s, seq, seq); /* by what it is when it has been read */
+            if (got != STORE_READ_MSG || needed_by_others(s, by, seq, m.subject))
                 continue;
         }
         store_remove(s->store, seq, false, NULL);
@@ -290,7 +309,7 @@ static void put_deleted(void *ctx, uint64_t first, uint64_t last)
 struct subject_list {
     struct buf *out;
     uint64_t skip, left, total;
-    bool first;
+    bool any; /* printed */
 };
 
 static bool put_subject(void *ctx, const struct store_subject *sub)
@@ -305,9 +324,8 @@ static bool put_subject(void *ctx, const struct store_subject *sub)
     if (l->left == 0)
         return true;
     l->left--;
-    if (!l->first)
-        buf_putc(l->out, ',');
-    l->first = false;
+    buf_puts(l->out, l->any ? "," : ",\"subjects\":{");
+    l->any = true;
     jput_string(l->out, sub->subject);
     buf_putc(l->out, ':');
     buf_put_u64(l->out, sub->msgs);
@@ -328,14 +346,10 @@ void stream_state_json(struct stream *s, const struct info_options *o, struct bu
     if (st.num_subjects > 0)
         buf_printf(out, ",\"num_subjects\":%llu", (unsigned long long) st.num_subjects);
     if (o != NULL && o->subjects_filter != NULL) {
-        struct subject_list l = {
-            .out = out, .skip = o->offset, .left = SUBJECTS_PAGE, .first = true};
-        size_t before = out->n;
-        buf_puts(out, ",\"subjects\":{");
+        struct subject_list l = {.out = out, .skip = o->offset, .left = SUBJECTS_PAGE};
         store_subjects_each(s->store, str_of(o->subjects_filter), put_subject, &l);
-        buf_putc(out, '}');
-        if (l.total == 0)
-            out->n = before;
+        if (l.any)
+            buf_putc(out, '}');
         *o->matched = l.total;
     }
     if (st.num_deleted > 0)

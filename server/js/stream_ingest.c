@@ -56,15 +56,20 @@ static void reply_ack(struct stream *s, struct str to, uint64_t seq, bool duplic
     hold_add(hold_for(s), to, STR_NONE, str_from(text, n));
 }
 
+static void put_error(struct stream *s, const struct js_error *err, struct buf *b)
+{
+    buf_putc(b, '{');
+    js_error_put(b, err);
+    buf_puts(b, ",\"stream\":");
+    jput_string(b, str_of(s->config.name));
+    buf_puts(b, ",\"seq\":0}");
+}
+
 static void reply_error(struct stream *s, struct str to, const struct js_error *err)
 {
     struct buf b = {0};
 
-    buf_putc(&b, '{');
-    js_error_put(&b, err);
-    buf_puts(&b, ",\"stream\":");
-    jput_string(&b, str_of(s->config.name));
-    buf_puts(&b, ",\"seq\":0}");
+    put_error(s, err, &b);
     hold_add(hold_for(s), to, STR_NONE, buf_str(&b));
     buf_free(&b);
 }
@@ -211,15 +216,38 @@ static bool in_fast_batch(struct str reply)
     return reply.n > 4 && memcmp(reply.p + reply.n - 4, ".$FI", 4) == 0;
 }
 
+/* What waits to become durable is bounded per stream. */
+static bool has_room(const struct stream *s)
+{
+    const struct options *o = s->js->env->options;
+    uint64_t msgs, bytes;
+
+    store_stream_waiting(s->store, &msgs, &bytes);
+    return msgs < o->js_max_buffered_msgs && bytes < o->js_max_buffered_bytes;
+}
+
+static bool check_resources(const struct stream *s, struct verdict *v)
+{
+    uint64_t msgs, bytes;
+
+    store_stream_waiting(s->store, &msgs, &bytes);
+    if (LIKELY(
+            !js_resources_full(&s->js->shared->resources, (enum storage) s->config.storage, bytes)))
+        return true;
+    return js_fail(&v->error, JS_ERR_INSUFFICIENT_RESOURCES, NULL);
+}
+
 static bool check(struct stream *s, const struct msg *m, int64_t now, struct verdict *v)
 {
+    if (UNLIKELY(!has_room(s)))
+        return store_failed(v, ERR_LIMIT);
     if (UNLIKELY(s->config.sealed))
         return js_fail(&v->error, JS_ERR_STREAM_SEALED, NULL);
     if (m->header.n > 0 && !check_headers(s, m, now, v))
         return false;
     if (UNLIKELY(in_fast_batch(m->reply)))
         return js_fail(&v->error, JS_ERR_BATCH_PUBLISH_DISABLED, NULL);
-    if (!check_sizes(s, m, v))
+    if (!check_sizes(s, m, v) || !check_resources(s, v))
         return false;
     return s->config.discard != DISCARD_NEW || check_discard_new(s, m, v);
 }
@@ -304,18 +332,46 @@ static void take(struct stream *s, const struct msg *m, int64_t now)
     }
 }
 
-static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
+/* Stream time: it never goes back. */
+static int64_t stream_time(struct stream *s)
 {
-    struct stream *s = CONTAINER_OF(sink, struct stream, sink);
     int64_t now = io_wall(s->js->env->io);
 
-    if (UNLIKELY(s->js->stopping))
-        return n;
     if (now < s->last_ts)
         now = s->last_ts;
     s->last_ts = now;
+    return now;
+}
+
+void stream_take(struct stream *s, const struct msg *m)
+{
+    take(s, m, stream_time(s));
+}
+
+/* The duplicate window is still being read. */
+static void park(struct stream *s, const struct msg *m)
+{
+    struct verdict v = {0};
+
+    if (stream_load_park(s, m))
+        return;
+    store_failed(&v, ERR_LIMIT);
+    if (m->reply.n > 0 && !s->config.no_ack)
+        reply_error(s, m->reply, &v.error);
+}
+
+static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
+{
+    struct stream *s = CONTAINER_OF(sink, struct stream, sink);
+    int64_t now = stream_time(s);
+
+    if (UNLIKELY(s->js->stopping))
+        return n;
     for (unsigned i = 0; i < n; i++)
-        take(s, &run[i], now);
+        if (LIKELY(s->load == NULL))
+            take(s, &run[i], now);
+        else
+            park(s, &run[i]);
     return n;
 }
 
@@ -386,6 +442,7 @@ static void committed(void *ctx, uint64_t first_seq, uint64_t last_seq)
     struct stream *s = ctx;
 
     s->durable = last_seq;
+    stream_count_usage(s);
     release_held(s);
     release_idle(s);
     stream_announce(s, first_seq, last_seq);
@@ -399,12 +456,34 @@ static void removed(void *ctx, uint64_t first_seq, uint64_t last_seq, uint64_t m
 
     (void) msgs;
     (void) reason;
+    stream_count_usage(s);
     LIST_FOREACH(l, &s->consumers)
     consumer_note_removed(LIST_ENTRY(l, struct consumer, stream_link), first_seq, last_seq);
 }
 
-/* Nothing on its way will become true: the waiting publishers get no answer that could be believed.
- */
+/* Nothing on its way has become true: the waiting publishers hear that, with the answer a failed
+ * append gets. */
+static void refuse_held(struct stream *s, enum err err)
+{
+    struct verdict v = {0};
+    struct buf b = {0};
+    struct list *l;
+
+    store_failed(&v, err);
+    put_error(s, &v.error, &b);
+    while ((l = list_pop_front(&s->held)) != NULL) {
+        struct held *h = LIST_ENTRY(l, struct held, link);
+        hold_release_instead(h->hold, buf_str(&b));
+        mem_free(h);
+    }
+    if (s->open_hold != NULL && s->open_assigned) {
+        hold_release_instead(s->open_hold, buf_str(&b));
+        s->open_hold = NULL;
+    }
+    s->open_assigned = false;
+    buf_free(&b);
+}
+
 static void failed(void *ctx, enum err err, const char *why)
 {
     struct stream *s = ctx;
@@ -414,16 +493,9 @@ static void failed(void *ctx, enum err err, const char *why)
             s->js->env->account->name, s->config.name, why, err_text(err));
     s->failed = true;
     s->fail_reason = why;
-    while ((l = list_pop_front(&s->held)) != NULL) {
-        struct held *h = LIST_ENTRY(l, struct held, link);
-        hold_drop(h->hold);
-        mem_free(h);
-    }
-    if (s->open_hold != NULL && s->open_assigned) {
-        hold_drop(s->open_hold);
-        s->open_hold = NULL;
-    }
-    s->open_assigned = false;
+    refuse_held(s, err);
+    while ((l = list_pop_front(&s->rollups)) != NULL)
+        mem_free(LIST_ENTRY(l, struct rollup, link));
     s->assigned = s->durable;
     dedup_forget_above(&s->dedup, s->durable);
 }

@@ -60,8 +60,8 @@ static json_t *jsz(struct query *q)
     put_time(o, "now", monitor_wall());
     if (!q->parts[0].has_js)
         put_bool(o, "disabled", true);
-    put_int(config, "max_memory", opt->max_memory_store);
-    put_int(config, "max_storage", opt->max_file_store);
+    put_int(config, "max_memory", (int64_t) js.max_memory);
+    put_int(config, "max_storage", (int64_t) js.max_storage);
     put_str(config, "store_dir", opt->store_dir);
     json_object_set_new(o, "config", config);
     json_object_set_new(o, "limits", json_object());

@@ -148,6 +148,8 @@ void sum_js(const struct query *q, struct js_stats *out)
         out->reserved_storage += j->reserved_storage;
         out->api_total += j->api_total;
         out->api_errors += j->api_errors;
+        out->max_memory = j->max_memory;
+        out->max_storage = j->max_storage;
     }
 }
 

@@ -52,8 +52,8 @@ static json_t *jetstream(const struct query *q)
     struct js_stats js;
 
     sum_js(q, &js);
-    put_int(config, "max_memory", o->max_memory_store);
-    put_int(config, "max_storage", o->max_file_store);
+    put_int(config, "max_memory", (int64_t) js.max_memory);
+    put_int(config, "max_storage", (int64_t) js.max_storage);
     put_str(config, "store_dir", o->store_dir);
     if (o->domain != NULL)
         put_str(config, "domain", o->domain);

@@ -247,7 +247,7 @@ TEST(pull_ends_by_expiry_no_wait_and_bytes)
     pull(&b, "b", 4, true);
     give(&b, 2, NULL);
     consumer_core_end(&b.core, b.now);
-    ck_assert_int_eq(only_status(&b), STATUS_REQUEST_TIMEOUT);
+    ck_assert_int_eq(only_status(&b), STATUS_NO_MESSAGES);
 
     consumer_core_pull(&b.core, b.now, &(struct pull_spec){.batch = 4, .max_bytes = 150}, STR("c"));
     give(&b, 3, NULL);
@@ -257,6 +257,14 @@ TEST(pull_ends_by_expiry_no_wait_and_bytes)
     consumer_core_pull(&b.core, b.now, &(struct pull_spec){.batch = 1, .max_bytes = 150}, STR("d"));
     give(&b, 4, NULL);
     ck_assert_int_eq(only_status(&b), STATUS_BATCH_COMPLETED);
+
+    /* Met exactly, with messages to go: no status, as with a batch that is filled. */
+    consumer_core_pull(&b.core, b.now, &(struct pull_spec){.batch = 9, .max_bytes = 100}, STR("e"));
+    ck_assert(consumer_core_counts_bytes(&b.core));
+    give(&b, 5, NULL);
+    ck_assert_uint_eq(b.core.neffects, 0);
+    ck_assert_uint_eq(b.core.npulls, 0);
+    ck_assert(!consumer_core_counts_bytes(&b.core));
     teardown(&b);
 }
 

@@ -1,0 +1,218 @@
+/*
+ * js_recover.c - streams and consumers that the store found.
+ *
+ * Streams come before consumers. What can not be read (a configuration of a later version, a
+ * damaged state) or can not have its name or subjects is offline: the store keeps its bytes as they
+ * are, messages included; the name stays taken, requests for it are answered with the reason, and
+ * the log says it once at the start.
+ *
+ * A recovered stream reads its duplicate window back before it takes publishes (stream_load.c).
+ * After an end that was not clean, messages of an interest stream are looked at once, whether
+ * somebody still needs them (stream_sweep.c).
+ */
+#include "lib/base/mem.h"
+#include "lib/io/io.h"
+#include "server/js/consumer_state.h"
+#include "server/js/js_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- what is offline ------------------------------------------------------------------------- */
+
+static void set_offline(struct js *js, struct str stream, struct str consumer, const char *reason)
+{
+    struct offline *o = mem_zalloc(sizeof(*o));
+
+    o->stream = mem_strndup(stream.p, stream.n);
+    o->consumer = consumer.n > 0 ? mem_strndup(consumer.p, consumer.n) : NULL;
+    o->reason = mem_strdup(reason);
+    list_push_back(&js->offline, &o->link);
+    if (consumer.n > 0)
+        LOG_ERR(js->env->log, "JetStream consumer '%s > %s > %s' is offline: %s",
+                js->env->account->name, o->stream, o->consumer, reason);
+    else
+        LOG_ERR(js->env->log, "JetStream stream '%s > %s' is offline: %s", js->env->account->name,
+                o->stream, reason);
+}
+
+void js_offline_free(struct js *js)
+{
+    struct list *l;
+
+    while ((l = list_pop_front(&js->offline)) != NULL) {
+        struct offline *o = LIST_ENTRY(l, struct offline, link);
+        mem_free(o->stream);
+        mem_free(o->consumer);
+        mem_free(o->reason);
+        mem_free(o);
+    }
+}
+
+const char *js_offline_reason(struct js *js, struct str stream, struct str consumer)
+{
+    LIST_FOREACH(l, &js->offline)
+    {
+        const struct offline *o = LIST_ENTRY(l, struct offline, link);
+        if (str_eq(str_of(o->stream), stream) && str_eq(str_of(o->consumer), consumer))
+            return o->reason;
+    }
+    return NULL;
+}
+
+/* ---- streams --------------------------------------------------------------------------------- */
+
+/* Its name is claimed without subjects: they can not be known, or are another's. */
+static void stream_offline(struct js *js, struct str name, const char *reason)
+{
+    directory_claim_offline(js->shared->directory, name, js->env->worker);
+    set_offline(js, name, STR_NONE, reason);
+}
+
+static void attach_stream(struct js *js, const struct store_object_view *v,
+                          const struct stream_config *config, int64_t created)
+{
+    struct stream *s = js_stream_new(js, config, created);
+    struct store_state st;
+    struct str blob;
+
+    if (store_stream_attach(js->store, v->id, &stream_store_ops, s, &s->store, &blob) != ERR_OK)
+        FATAL("a recovered stream can not be attached");
+    s->id = v->id;
+    store_stream_state(s->store, &st);
+    s->assigned = s->durable = st.last_seq;
+    s->last_ts = st.last_ts;
+    stream_reader_init(s);
+    s->used = st.bytes;
+    js_resources_recover(&js->shared->resources, (enum storage) s->config.storage,
+                         s->config.max_bytes, st.bytes);
+    if (!st.failed)
+        stream_load_start(s);
+}
+
+static void recover_stream(struct js *js, const struct store_object_view *v)
+{
+    struct stream_config config = {0};
+    struct str name, blob;
+    int64_t created;
+
+    if (store_stream_peek(js->store, v->id, &name, &blob) != ERR_OK) {
+        LOG_ERR(js->env->log, "Stream object %llu can not be read and is left as it is",
+                (unsigned long long) v->id);
+        return;
+    }
+    if (!js_stream_parse(blob, &config, &created) || config.name == NULL)
+        stream_offline(js, name, "its configuration can not be read");
+    else if (directory_claim(js->shared->directory, str_of(config.name), &config.subjects,
+                             js->env->worker) != DIRECTORY_OK)
+        stream_offline(js, name, "its name or its subjects are those of another stream");
+    else
+        attach_stream(js, v, &config, created);
+    stream_config_release(&config);
+}
+
+static struct stream *stream_by_id(struct js *js, store_object_id id)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&js->streams, &it)) != NULL) {
+        struct stream *s = CONTAINER_OF(n, struct stream, node);
+        if (s->id == id)
+            return s;
+    }
+    return NULL;
+}
+
+/* ---- consumers ------------------------------------------------------------------------------- */
+
+static bool restore_core(struct consumer *c, const struct consumer_record *rec,
+                         const struct store_object_view *v)
+{
+    bool ok = consumer_state_decode(&c->core, rec->state);
+
+    for (unsigned i = 0; ok && i < v->ndeltas; i++)
+        ok = consumer_state_apply(&c->core, v->deltas[i]);
+    ok = ok && consumer_last_take(c, rec->last);
+    if (ok)
+        consumer_state_resume(&c->core, io_now(c->js->env->io));
+    return ok;
+}
+
+static void attach_consumer(struct stream *s, const struct store_object_view *v,
+                            const struct consumer_record *rec)
+{
+    struct consumer *c = consumer_new(s, &rec->config, rec->name, rec->created);
+
+    c->id = v->id;
+    if (!restore_core(c, rec, v)) {
+        consumer_free(c);
+        set_offline(s->js, str_of(s->config.name), str_of(rec->name), "its state can not be read");
+        return;
+    }
+    consumer_recount(c);
+    consumer_attach(c);
+    consumer_start(c);
+}
+
+static void recover_consumer(struct js *js, const struct store_object_view *v)
+{
+    struct stream *s = stream_by_id(js, v->parent);
+    struct consumer_record rec;
+    bool ok = consumer_parse(v->full, &rec);
+
+    if (s != NULL && ok)
+        attach_consumer(s, v, &rec);
+    else if (s != NULL)
+        set_offline(js, str_of(s->config.name), rec.name != NULL ? str_of(rec.name) : STR("?"),
+                    "its configuration can not be read");
+    else
+        LOG_ERR(js->env->log, "Consumer object %llu can not be read and is left as it is",
+                (unsigned long long) v->id);
+    if (ok)
+        consumer_config_release(&rec.config);
+    mem_free(rec.name);
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+static void recovered(void *ctx, const struct store_object_view *v)
+{
+    struct js *js = ctx;
+
+    if (v->kind == STORE_KIND_STREAM)
+        recover_stream(js, v);
+    else if (v->kind == JS_KIND_CONSUMER)
+        recover_consumer(js, v);
+}
+
+static bool any_offline(struct js *js, const struct stream *s)
+{
+    LIST_FOREACH(l, &js->offline)
+    if (strcmp(LIST_ENTRY(l, struct offline, link)->stream, s->config.name) == 0)
+        return true;
+    return false;
+}
+
+/* Not where a consumer can not be read: it may need them all. */
+static void recheck_all(struct js *js)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&js->streams, &it)) != NULL) {
+        struct stream *s = CONTAINER_OF(n, struct stream, node);
+        if (!any_offline(js, s))
+            stream_interest_lost(s);
+    }
+}
+
+void js_recover(struct js *js)
+{
+    bool clean = store_dir_recovery(js->shared->dir)->clean;
+
+    store_recovered_each(js->store, recovered, js);
+    store_recovered_done(js->store);
+    if (!clean)
+        recheck_all(js);
+}
