@@ -22,6 +22,9 @@
 #include <string.h>
 
 #define FETCH_BYTES (256u << 10)
+/* How far in front of a reader that goes from batch to batch the next fetch begins: a pull of cold
+ * messages waits for the disk once, and not for every 256 KiB. */
+#define AHEAD_BYTES (384u << 10)
 
 struct fetch {
     struct list link; /* segment->fetches */
@@ -328,30 +331,22 @@ static uint32_t fetch_span(const struct segment *seg, uint32_t first, uint64_t *
     return n;
 }
 
-void cache_fetch(struct segment *seg, uint32_t entry, uint64_t seq, struct store_reader *waiter)
+/* Reads the batches from `entry` on; false without memory for it. */
+static bool fetch_begin(struct segment *seg, uint32_t entry, struct store_reader *waiter)
 {
     struct store *st = seg->stream->store;
-    struct fetch *f = fetch_running(seg, entry);
+    struct fetch *f;
     uint64_t bytes = 0;
-
-    waiter->waiting = true;
-    waiter->wait_seq = seq;
-    if (f != NULL) {
-        list_push_back(&f->waiters, &waiter->wait_link);
-        return;
-    }
     uint32_t n = fetch_span(seg, entry, &bytes);
     struct chunk *chunk = chunk_alloc(st->chunks, bytes);
+
     if (chunk == NULL && n > 1) {
         n = 1;
         bytes = seg->entries[entry].b.bytes;
         chunk = chunk_alloc(st->chunks, bytes);
     }
-    if (chunk == NULL) { /* told to ask again later: memory comes back */
-        list_push_back(&st->retry, &waiter->wait_link);
-        store_retry_later(st);
-        return;
-    }
+    if (chunk == NULL)
+        return false;
     chunk->len = (uint32_t) bytes;
     f = mem_zalloc(sizeof(*f) + n * sizeof(f->fetched[0]));
     f->segment = seg;
@@ -359,11 +354,43 @@ void cache_fetch(struct segment *seg, uint32_t entry, uint64_t seq, struct store
     f->n = n;
     f->chunk = chunk;
     list_init(&f->waiters);
-    list_push_back(&f->waiters, &waiter->wait_link);
+    if (waiter != NULL)
+        list_push_back(&f->waiters, &waiter->wait_link);
     list_push_back(&seg->fetches, &f->link);
     io_op_init(&f->op, fetch_done);
     seg->jobs++;
     st->jobs++;
     st->cache.misses++;
     io_read(st->io, &f->op, seg->file, chunk->data, (uint32_t) bytes, seg->entries[entry].b.offset);
+    return true;
+}
+
+void cache_fetch(struct segment *seg, uint32_t entry, uint64_t seq, struct store_reader *waiter)
+{
+    struct store *st = seg->stream->store;
+    struct fetch *f = fetch_running(seg, entry);
+
+    waiter->waiting = true;
+    waiter->wait_seq = seq;
+    if (f != NULL) {
+        list_push_back(&f->waiters, &waiter->wait_link);
+    } else if (!fetch_begin(seg, entry, waiter)) { /* told to ask again: memory comes back */
+        list_push_back(&st->retry, &waiter->wait_link);
+        store_retry_later(st);
+    }
+}
+
+void cache_read_ahead(struct segment *seg, uint32_t entry)
+{
+    uint64_t ahead = 0;
+
+    while (++entry < seg->nentries && ahead < AHEAD_BYTES) {
+        const struct segment_entry *e = &seg->entries[entry];
+        ahead += e->b.bytes;
+        if (e->mem != NULL || e->live == 0)
+            continue;
+        if (fetch_running(seg, entry) == NULL)
+            fetch_begin(seg, entry, NULL);
+        return;
+    }
 }

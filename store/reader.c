@@ -121,6 +121,9 @@ static struct store_batch *hold_batch(struct store_reader *r, uint64_t seq)
     }
     st->cache.hits++;
     reader_hold(r, b);
+    if (b->first_seq == r->after)
+        cache_read_ahead(seg, entry);
+    r->after = b->first_seq + b->span;
     return b;
 }
 

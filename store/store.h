@@ -337,6 +337,7 @@ struct store_reader {
     struct list link;
     struct list wait_link;
     uint64_t wait_seq; /* what is being fetched */
+    uint64_t after;    /* first sequence behind the batch it held last */
     bool waiting;
 };
 

@@ -88,6 +88,9 @@ uint64_t batch_memory(const struct store_batch *b);
 /* Begins reading the batch at entry, which holds seq, from disk; the waiter (its wait_link) is told
  * when it is there and holds it then. */
 void cache_fetch(struct segment *seg, uint32_t entry, uint64_t seq, struct store_reader *waiter);
+/* A reader goes from batch to batch and holds that of `entry`: fetches the next ones if they are
+ * cold. */
+void cache_read_ahead(struct segment *seg, uint32_t entry);
 
 /* Room for open batches: regions of shared chunks, so that quiet streams do not hold a chunk each.
  */
