@@ -16,9 +16,14 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define PAGE 4096u
+/* Buffers in huge pages where there are: the kernel pins one page for a commit, not hundreds.
+ * js pub 128 B, four pairs in turn under load: 273/302/290/313 ns of server CPU without,
+ * 293/283/287/263 with. */
+#define HUGE (2u << 20)
 /* Below, finding the page in the cache costs less than the copy and the open. */
 #define DIRECT_MIN (128u << 10)
 /* A bigger commit than any buffer goes through the page cache. */
@@ -67,7 +72,12 @@ static uint8_t *take_buffer(struct io_direct *d)
     if (d->nfree > 0)
         buffer = d->free[--d->nfree];
     pthread_mutex_unlock(&d->lock);
-    return buffer != NULL ? buffer : mem_try_alloc_aligned(PAGE, DIRECT_MAX);
+    if (buffer != NULL)
+        return buffer;
+    buffer = mem_try_alloc_aligned(HUGE, DIRECT_MAX);
+    if (buffer != NULL)
+        madvise(buffer, DIRECT_MAX, MADV_HUGEPAGE);
+    return buffer;
 }
 
 static void give_buffer(struct io_direct *d, uint8_t *buffer)
