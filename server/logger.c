@@ -242,27 +242,51 @@ static unsigned level_mask(const struct logger_options *o)
     return mask;
 }
 
+static bool same_file(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* The file of these options becomes the one that is written to. */
+static bool change_file(struct logger *l, const char *file, char why[256])
+{
+    int fd = file != NULL ? open_file(file) : STDERR_FILENO;
+    struct stat st;
+
+    if (fd < 0) {
+        snprintf(why, 256, "error opening log file %s: %s", file, strerror(errno));
+        return false;
+    }
+    if (l->path != NULL)
+        close(l->fd);
+    mem_free(l->path);
+    l->fd = fd;
+    l->path = file != NULL ? mem_strdup(file) : NULL;
+    l->written = file != NULL && fstat(fd, &st) == 0 ? (uint64_t) st.st_size : 0;
+    return true;
+}
+
+bool logger_change(struct logger *l, const struct logger_options *options, char why[256])
+{
+    if (!same_file(l->path, options->file) && !change_file(l, options->file, why))
+        return false;
+    l->options = *options;
+    l->options.file = l->path;
+    l->colour = l->path == NULL && isatty(STDERR_FILENO) != 0;
+    atomic_store_explicit(&l->log.enabled, level_mask(options), memory_order_relaxed);
+    return true;
+}
+
 struct logger *logger_open(const struct logger_options *options, char why[256])
 {
     struct logger *l = mem_zalloc(sizeof(*l));
-    struct stat st;
 
-    l->options = *options;
     l->fd = STDERR_FILENO;
-    if (options->file != NULL) {
-        l->fd = open_file(options->file);
-        if (l->fd < 0) {
-            snprintf(why, 256, "error opening log file %s: %s", options->file, strerror(errno));
-            mem_free(l);
-            return NULL;
-        }
-        l->path = mem_strdup(options->file);
-        if (fstat(l->fd, &st) == 0)
-            l->written = (uint64_t) st.st_size;
-    }
-    l->colour = options->file == NULL && isatty(STDERR_FILENO) != 0;
     l->log.line = log_line;
-    l->log.enabled = level_mask(options);
+    if (!logger_change(l, options, why)) {
+        mem_free(l);
+        return NULL;
+    }
     pthread_mutex_init(&l->lock, NULL);
     return l;
 }

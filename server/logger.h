@@ -38,6 +38,9 @@ struct log *logger_log(struct logger *l);
 void logger_start(struct logger *l, void (*notify)(void *ctx), void *ctx);
 void logger_drain(struct logger *l);
 void logger_stop(struct logger *l);
+/* Other levels, times, limits or another file from the next line on (reload). False with a text in
+ * why when the file can not be opened; then nothing changes. Main thread. */
+bool logger_change(struct logger *l, const struct logger_options *options, char why[256]);
 /* Closes and opens the file again (SIGUSR1). Main thread. */
 void logger_reopen(struct logger *l);
 

@@ -1,6 +1,7 @@
 /* main.c - command line, log, server, exit code. */
 #include "server/config/cmdline.h"
 #include "server/server.h"
+#include "server/signal_command.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -33,9 +34,21 @@ static struct logger *open_logger(const struct options *o, const char *program)
     return l;
 }
 
+struct arguments {
+    int argc;
+    char **argv;
+};
+
+static bool reread(void *ctx, struct options *out, struct buf *err)
+{
+    const struct arguments *a = ctx;
+    return cmdline_reread(a->argc, a->argv, out, err);
+}
+
 int main(int argc, char **argv)
 {
     const char *program = program_name(argc > 0 ? argv[0] : "midge-server");
+    struct arguments arguments = {argc, argv};
     struct options options;
     struct cmdline_result parsed;
     struct logger *logger;
@@ -49,9 +62,15 @@ int main(int argc, char **argv)
         options_free(&options);
         return parsed.exit_code;
     }
+    if (options.signal != NULL) {
+        exit_code = signal_command(options.signal, program);
+        options_free(&options);
+        return exit_code;
+    }
     logger = open_logger(&options, program);
     if (logger != NULL) {
-        server = server_open(&options, logger, program, argc > 0 ? argv[0] : program);
+        server = server_open(&options, logger, program, argc > 0 ? argv[0] : program,
+                             (struct server_reread){reread, &arguments});
         if (server != NULL) {
             exit_code = server_run(server);
             server_close(server);

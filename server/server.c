@@ -16,17 +16,13 @@
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "server/banner.h"
-#include "server/files.h"
 #include "server/js/js.h"
 #include "server/monitor/monitor.h"
-#include "server/parts.h"
-#include "server/server_id.h"
-#include "server/worker.h"
+#include "server/server_int.h"
 #include "store/store.h"
 
 #include <errno.h>
 #include <event2/event.h>
-#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,31 +30,6 @@
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
-
-enum state { STARTING, READY, STOPPING, STOPPED };
-
-struct server {
-    const struct options *options;
-    struct logger *logger;
-    struct log *log;
-    const char *program;
-    enum state state;
-    int exit_code;
-    int64_t start_wall_ns;
-    char id[SERVER_ID_LEN + 1];
-
-    struct event_base *base;
-    struct event *signals[5];
-    struct event *woken; /* eventfd: log lines to write, asks to finish */
-    int wake_fd;
-
-    struct server_parts parts;
-    struct monitor *monitor;
-    struct files files;
-
-    char host[64];
-    uint16_t port, http_port;
-};
 
 /* ---- waking the main thread -------------------------------------------------------------------
  */
@@ -85,83 +56,11 @@ static void on_woken(evutil_socket_t fd, short what, void *ctx)
     logger_drain(s->logger);
 }
 
-/* ---- stopping ---------------------------------------------------------------------------------
- */
-
-static void all_stopped(struct server_parts *parts)
-{
-    struct server *s = CONTAINER_OF(parts, struct server, parts);
-
-    s->state = STOPPED;
-    event_base_loopbreak(s->base);
-}
-
-static void stop_workers(struct server *s)
-{
-    s->state = STOPPING;
-    parts_stop(&s->parts, all_stopped);
-}
-
-static void begin_stop(struct server *s)
-{
-    if (s->state != READY)
-        return;
-    LOG_INF(s->log, "Initiating Shutdown...");
-    stop_workers(s);
-}
-
-static const char *signal_text(int number)
-{
-    switch (number) {
-    case SIGINT:
-        return "interrupt";
-    case SIGTERM:
-        return "terminated";
-    case SIGHUP:
-        return "hangup";
-    case SIGUSR1:
-        return "user defined signal 1";
-    default:
-        return "user defined signal 2";
-    }
-}
-
-static void on_signal(evutil_socket_t number, short what, void *ctx)
-{
-    struct server *s = ctx;
-
-    (void) what;
-    LOG_INF(s->log, "Trapped \"%s\" signal", signal_text((int) number));
-    switch (number) {
-    case SIGINT:
-    case SIGTERM:
-        if (s->state == STOPPING) {
-            LOG_WRN(s->log, "Second signal: leaving without waiting for connections");
-            logger_stop(s->logger);
-            _exit(EXIT_FAILURE);
-        }
-        begin_stop(s);
-        break;
-    case SIGUSR1:
-        logger_reopen(s->logger);
-        break;
-    case SIGUSR2:
-        begin_stop(s);
-        break;
-    default:
-        LOG_WRN(s->log, "Configuration reload is not supported by this version");
-        break;
-    }
-    logger_drain(s->logger);
-}
-
 /* ---- starting ---------------------------------------------------------------------------------
  */
 
 static bool open_base(struct server *s)
 {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
-
     s->base = event_base_new();
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s->base == NULL || s->wake_fd < 0) {
@@ -170,8 +69,8 @@ static bool open_base(struct server *s)
     }
     s->woken = event_new(s->base, s->wake_fd, EV_READ | EV_PERSIST, on_woken, s);
     event_add(s->woken, NULL);
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
-        s->signals[i] = evsignal_new(s->base, numbers[i], on_signal, s);
+    for (size_t i = 0; i < SERVER_SIGNALS; i++) {
+        s->signals[i] = evsignal_new(s->base, server_signals[i], server_on_signal, s);
         event_add(s->signals[i], NULL);
     }
     return true;
@@ -295,7 +194,7 @@ static void collect(void *ctx, struct monitor_collect *what)
 static const char *unhealthy(void *ctx)
 {
     const struct server *s = ctx;
-    return s->state == READY ? NULL : "server is shutting down";
+    return s->state == READY || s->state == LAME_DUCK ? NULL : "server is shutting down";
 }
 
 static bool open_monitor(struct server *s)
@@ -319,6 +218,7 @@ static bool open_monitor(struct server *s)
                          .version = NATS_VERSION,
                          .git_commit = "",
                          .start_wall_ns = s->start_wall_ns,
+                         .config_load_wall_ns = s->start_wall_ns,
                          .io_backend = io_backend_name(io),
                          .io_reason = io_backend_reason(io),
                          .host = s->host,
@@ -379,18 +279,19 @@ static void give_up(struct server *s)
             logger_stop(s->logger);
             _exit(EXIT_FAILURE);
         }
-        stop_workers(s);
+        server_stop_workers(s);
         event_base_dispatch(s->base);
     }
     server_close(s);
 }
 
 struct server *server_open(const struct options *options, struct logger *logger,
-                           const char *program, const char *path)
+                           const char *program, const char *path, struct server_reread reread)
 {
     struct server *s = mem_zalloc(sizeof(*s));
 
     s->options = options;
+    s->reread = reread;
     s->logger = logger;
     s->log = logger_log(logger);
     s->program = program;
@@ -426,6 +327,7 @@ void server_close(struct server *s)
     if (s->parts.workers != NULL)
         worker_group_stop(s->parts.workers);
     parts_close(&s->parts);
+    server_signals_close(s);
     for (size_t i = 0; i < ARRAY_LEN(s->signals); i++)
         if (s->signals[i] != NULL)
             event_free(s->signals[i]);

@@ -14,16 +14,25 @@
 #include "server/config/options.h"
 #include "server/logger.h"
 
+#include <stdbool.h>
+
 /* The NATS version whose features we have; clients gate on it. */
 #define NATS_VERSION "2.15.0"
 
+struct buf;
 struct server;
+
+/* Makes the options anew for a reload, into initialised ones. False with a text in err. */
+struct server_reread {
+    bool (*read)(void *ctx, struct options *out, struct buf *err);
+    void *ctx;
+};
 
 /* Opens the store, the workers and the listeners and logs the start-up text. NULL when something
  * failed; then the reason was logged at FTL. program: the name that texts and files have; path: how
- * it was called. All four outlive the server. */
+ * it was called. All outlive the server. */
 struct server *server_open(const struct options *options, struct logger *logger,
-                           const char *program, const char *path);
+                           const char *program, const char *path, struct server_reread reread);
 /* Serves until a signal; returns the exit code. */
 int server_run(struct server *s);
 void server_close(struct server *s);

@@ -10,6 +10,7 @@
 #define BASE_LOG_H
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 enum log_level { LOG_FATAL, LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
@@ -17,12 +18,13 @@ enum log_level { LOG_FATAL, LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE 
 struct log {
     /* One line without a newline; any thread that was given this log. */
     void (*line)(struct log *log, enum log_level level, const char *text);
-    unsigned enabled; /* bit (1 << level) */
+    _Atomic unsigned enabled; /* bit (1 << level); may change at any time */
 };
 
 static inline bool log_on(const struct log *log, enum log_level level)
 {
-    return log != 0 && (log->enabled & (1u << level)) != 0;
+    return log != 0 &&
+           (atomic_load_explicit(&log->enabled, memory_order_relaxed) & (1u << level)) != 0;
 }
 
 /* Lines over 8 KiB are cut. A NULL log drops everything. */

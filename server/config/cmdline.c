@@ -95,6 +95,9 @@ static const struct flag flags[] = {
      "Messages kept in memory for readers (default 64 MiB)"},
     {"congestion", SET_TEXT, AT(congestion), "name",
      "TCP congestion control of connections, as cubic"},
+    {"sl", SET_TEXT, AT(signal), "signal",
+     "Send ldm, stop, quit, term, reopen or reload[=pid or pid file] to a server and exit"},
+    {"signal", SET_TEXT, AT(signal), "signal", NULL},
     {"v", VERSION, 0, NULL, "Print the version and exit"},
     {"version", VERSION, 0, NULL, NULL},
     {"h", HELP, 0, NULL, "Print this text and exit"},
@@ -373,4 +376,25 @@ struct cmdline_result cmdline_parse(int argc, char **argv, const char *nats_vers
         .run = p.end == GO_ON,
         .exit_code = p.end == FAILED ? EXIT_FAILURE : EXIT_SUCCESS,
     };
+}
+
+bool cmdline_reread(int argc, char **argv, struct options *options, struct buf *err)
+{
+    struct parser p = {.argc = argc, .argv = argv, .next = 1, .program = "", .options = options};
+    char why[256];
+
+    /* The flags were right at the start. */
+    first_pass(&p, "", "");
+    if (p.config == NULL) {
+        buf_puts(err, "can only reload config when a file is provided using -c or --config");
+        return false;
+    }
+    if (!config_file_load(p.config, options, err))
+        return false;
+    second_pass(&p);
+    options_finish(options);
+    if (options_check(options, why))
+        return true;
+    buf_puts(err, why);
+    return false;
 }

@@ -5,6 +5,7 @@
 #ifndef CONFIG_CMDLINE_H
 #define CONFIG_CMDLINE_H
 
+#include "lib/base/buf.h"
 #include "server/config/options.h"
 
 #include <stdbool.h>
@@ -19,5 +20,9 @@ struct cmdline_result {
  * then. */
 struct cmdline_result cmdline_parse(int argc, char **argv, const char *nats_version,
                                     const char *midge_version, struct options *options);
+
+/* The same again for a reload, into initialised options: the file is read anew, the flags win over
+ * it. Prints nothing; false with a text in err. */
+bool cmdline_reread(int argc, char **argv, struct options *options, struct buf *err);
 
 #endif

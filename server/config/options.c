@@ -130,6 +130,7 @@ void options_free(struct options *o)
         &o->store_dir,      &o->domain,
         &o->io_backend,     &o->congestion,
         &o->config_file,    &o->no_auth_user,
+        &o->signal,
     };
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {

@@ -86,7 +86,7 @@ struct options {
     /* what was parsed */
     char *config_file;
     char config_digest[80]; /* "sha256:..." */
-    char **command_line_warnings;
+    char *signal;           /* not to run, but to send this to a running server */
 };
 
 void options_init(struct options *o);

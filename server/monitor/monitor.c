@@ -309,6 +309,12 @@ struct monitor *monitor_open(struct event_base *base, const struct monitor_host 
     return m;
 }
 
+void monitor_set_options(struct monitor *m, const struct options *options)
+{
+    m->host.options = options;
+    m->host.config_load_wall_ns = monitor_wall();
+}
+
 void monitor_close(struct monitor *m)
 {
     evhttp_free(m->http);

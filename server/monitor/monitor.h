@@ -29,6 +29,7 @@ struct monitor_host {
     unsigned workers;
     void (*collect)(void *ctx, struct monitor_collect *c);
     const struct options *options;
+    int64_t config_load_wall_ns;
     const char *server_id, *server_name, *version, *git_commit;
     int64_t start_wall_ns;
     const char *io_backend, *io_reason;
@@ -43,6 +44,8 @@ struct monitor_host {
 /* Listens; *port becomes the bound port. NULL with a text in why. */
 struct monitor *monitor_open(struct event_base *base, const struct monitor_host *host,
                              const char *address, uint16_t *port, char why[256]);
+/* After a reload; the old ones are not looked at any more. */
+void monitor_set_options(struct monitor *m, const struct options *options);
 void monitor_close(struct monitor *m);
 
 #endif

@@ -147,7 +147,7 @@ static json_t *varz(struct query *q)
     put_int(o, "gomaxprocs", h->workers);
     json_object_set_new(o, "cpu", json_real(cpu(now - h->start_wall_ns)));
     put_traffic(o, &n);
-    put_time(o, "config_load_time", h->start_wall_ns);
+    put_time(o, "config_load_time", h->config_load_wall_ns);
     put_str(o, "config_digest", h->options->config_digest);
     put_str(o, "system_account", "$SYS");
     return o;

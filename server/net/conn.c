@@ -152,6 +152,16 @@ static void sock_is_closed(struct io_op *op)
     c->sock_closed = true;
 }
 
+void conn_set_limits(struct conn *c)
+{
+    const struct options *o = c->net->env->options;
+
+    c->parser.max_control_line = o->max_control_line < CONTROL_LINE_MAX ? o->max_control_line
+                                                                        : CONTROL_LINE_MAX;
+    c->parser.max_payload = o->max_payload < NATS_NO_LIMIT ? (uint32_t) o->max_payload
+                                                           : NATS_NO_LIMIT;
+}
+
 void conn_adopt(struct net *net, io_fd fd)
 {
     const struct options *o = net->env->options;
@@ -170,13 +180,8 @@ void conn_adopt(struct net *net, io_fd fd)
     wheel_timer_init(&c->timer, timed_out);
     wheel_timer_init(&c->pause, resume);
     wheel_timer_init(&c->deadline, missed_deadline);
-    nats_parser_init(&c->parser, NATS_ROLE_SERVER,
-                     (struct nats_limits){.max_control_line = o->max_control_line < CONTROL_LINE_MAX
-                                                                  ? o->max_control_line
-                                                                  : CONTROL_LINE_MAX,
-                                          .max_payload = o->max_payload < NATS_NO_LIMIT
-                                                             ? (uint32_t) o->max_payload
-                                                             : NATS_NO_LIMIT});
+    nats_parser_init(&c->parser, NATS_ROLE_SERVER, (struct nats_limits){0});
+    conn_set_limits(c);
     hmap_init(&c->subs);
     list_init(&c->ending_subs);
     c->verbose = c->pedantic = c->echo = true;

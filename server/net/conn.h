@@ -63,7 +63,14 @@ struct net {
     struct io_sock *listener;
     struct io_op accept, listener_close;
     struct wheel_timer accept_retry;
-    bool listening;
+    bool listening, listener_closing;
+
+    bool lame_duck; /* no new connections */
+    struct wheel_timer drain;
+    size_t drain_batch;
+    uint64_t drain_pause_ns;
+    void (*drained)(void *ctx);
+    void *drained_ctx;
 
     bool stopping;
     void (*stopped)(void *ctx);
@@ -139,6 +146,10 @@ struct sub {
     char text[]; /* subject, queue, sid */
 };
 
+/* net.c, net_drain.c */
+void net_stop_listening(struct net *net);
+void net_drain_next(struct wheel_timer *t);
+
 /* conn.c */
 void conn_adopt(struct net *net, io_fd fd);
 void conn_close(struct conn *c, enum conn_reason reason);
@@ -146,6 +157,8 @@ void conn_close(struct conn *c, enum conn_reason reason);
 void conn_fail(struct conn *c, enum conn_reason reason, struct str text);
 /* Frees it when nothing is in flight any more; true when it did. */
 bool conn_reap(struct conn *c);
+/* The parser's limits, from the options. */
+void conn_set_limits(struct conn *c);
 void conn_start_ping(struct conn *c);
 /* "127.0.0.1:4711 - cid:7" with the client's name once it is known, for logs. */
 const char *conn_text(const struct conn *c, char out[160]);

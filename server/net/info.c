@@ -40,10 +40,12 @@ void info_put(struct conn *c, bool connect_info)
         buf_puts(&b, "\"jetstream\":true,");
     buf_printf(&b, "\"client_id\":%llu,", (unsigned long long) c->cid);
     put_text(&b, "client_ip", c->peer.host);
-    if (o->client_advertise != NULL)
+    if (o->client_advertise != NULL && !c->net->lame_duck)
         buf_printf(&b, "\"connect_urls\":[\"%s\"],", o->client_advertise);
     if (o->domain != NULL)
         put_text(&b, "domain", o->domain);
+    if (c->net->lame_duck)
+        buf_puts(&b, "\"ldm\":true,");
     if (connect_info) {
         buf_puts(&b, "\"connect_info\":true,");
         put_text(&b, "remote_account", env->account->name);

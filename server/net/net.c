@@ -75,19 +75,22 @@ static void accepted(struct io_op *op)
     }
     if (op->res >= 0) {
         hand_out(net, (io_fd) op->res);
+    } else if (net->lame_duck) {
+        return;
     } else if (op->res != -ECONNABORTED && op->res != -EINTR) {
         LOG_ERR(net->env->log, "Error accepting a connection: %s", strerror((int) -op->res));
         io_timer_start(io, &net->accept_retry, io_now(io) + ACCEPT_RETRY_NS);
         return;
     }
-    io_accept(io, &net->accept, net->listener);
+    if (!net->lame_duck)
+        io_accept(io, &net->accept, net->listener);
 }
 
 static void accept_again(struct wheel_timer *t)
 {
     struct net *net = CONTAINER_OF(t, struct net, accept_retry);
 
-    if (!net->stopping)
+    if (!net->stopping && !net->lame_duck)
         io_accept(net->env->io, &net->accept, net->listener);
 }
 
@@ -142,6 +145,7 @@ int net_open(struct env *env, struct net_shared *shared, struct net **out)
     io_op_init(&net->accept, accepted);
     io_op_init(&net->listener_close, listener_closed);
     wheel_timer_init(&net->accept_retry, accept_again);
+    wheel_timer_init(&net->drain, net_drain_next);
     router_set_nobody(env->router, nobody, net);
     net->closed_cap = env->options->max_closed_clients / env->workers;
     *out = net;
@@ -160,6 +164,12 @@ bool net_step(struct net *net)
         conn_flush(LIST_ENTRY(l, struct conn, dirty_link));
     LIST_FOREACH_SAFE(it, tmp, &net->closing)
     conn_reap(LIST_ENTRY(it, struct conn, link));
+    if (net->drained != NULL && list_empty(&net->conns)) {
+        void (*drained)(void *ctx) = net->drained;
+        net->drained = NULL;
+        io_timer_stop(net->env->io, &net->drain);
+        drained(net->drained_ctx);
+    }
     if (net->stopping && net->stopped != NULL && list_empty(&net->conns) &&
         list_empty(&net->closing) && !net->listening) {
         void (*stopped)(void *ctx) = net->stopped;
@@ -169,14 +179,22 @@ bool net_step(struct net *net)
     return more || !list_empty(&net->dirty);
 }
 
+void net_stop_listening(struct net *net)
+{
+    io_timer_stop(net->env->io, &net->accept_retry);
+    if (net->listening && !net->listener_closing) {
+        net->listener_closing = true;
+        io_sock_close(net->env->io, &net->listener_close, net->listener);
+    }
+}
+
 void net_shutdown(struct net *net, void (*closed)(void *ctx), void *ctx)
 {
     net->stopping = true;
     net->stopped = closed;
     net->stopped_ctx = ctx;
-    io_timer_stop(net->env->io, &net->accept_retry);
-    if (net->listening)
-        io_sock_close(net->env->io, &net->listener_close, net->listener);
+    io_timer_stop(net->env->io, &net->drain);
+    net_stop_listening(net);
     LIST_FOREACH_SAFE(it, tmp, &net->conns)
     conn_close(LIST_ENTRY(it, struct conn, link), REASON_SHUTDOWN);
     io_wake(net->env->io);

@@ -28,6 +28,17 @@ int net_listen(struct net *net, char host[64], uint16_t *port, char why[256]);
 /* The loop's "flush connections once each" stage; true when something is left to do soon. */
 bool net_step(struct net *net);
 
+/* Lame duck: no new connections from now on, and every client is told so by INFO. */
+void net_lame_duck(struct net *net);
+/* Closes the connections one after the other, spread over this time but with at most a second
+ * between two; calls done when none is left. */
+void net_drain(struct net *net, uint64_t over_ns, void (*done)(void *ctx), void *ctx);
+/* env->options is a new snapshot, before is the last one: limits change, who would not be let in
+ * any more is closed, permissions of the others are looked at again. */
+void net_reload(struct net *net, const struct options *before);
+/* Connections over all workers; any thread. */
+int64_t net_shared_connections(const struct net_shared *shared);
+
 /* Stops accepting, tells every connection, flushes, closes them; calls closed when none is left. */
 void net_shutdown(struct net *net, void (*closed)(void *ctx), void *ctx);
 void net_close(struct net *net);

@@ -95,12 +95,11 @@ void server_process_start(struct server_process *s)
     snprintf(s->url, sizeof(s->url), "nats://127.0.0.1:%u", s->port);
 }
 
-void server_process_stop(struct server_process *s)
+void server_process_wait(struct server_process *s)
 {
     int status = 0;
     pid_t done = 0;
 
-    kill(s->pid, SIGTERM);
     for (int i = 0; i < STOP_TRIES && done == 0; i++) {
         done = waitpid(s->pid, &status, WNOHANG);
         if (done == 0)
@@ -113,6 +112,12 @@ void server_process_stop(struct server_process *s)
     s->pid = 0;
     ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the server ended with status %d",
                   status);
+}
+
+void server_process_stop(struct server_process *s)
+{
+    kill(s->pid, SIGTERM);
+    server_process_wait(s);
 }
 
 void server_process_kill(struct server_process *s)
@@ -160,4 +165,14 @@ bool server_process_log_has(const struct server_process *s, const char *text)
     if (f != NULL)
         fclose(f);
     return found;
+}
+
+void server_process_log_wait(const struct server_process *s, const char *text)
+{
+    for (int i = 0; i < START_TRIES; i++) {
+        if (server_process_log_has(s, text))
+            return;
+        nap();
+    }
+    ck_abort_msg("the log does not say \"%s\"; see %s/log", text, s->dir);
 }

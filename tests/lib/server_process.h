@@ -28,10 +28,16 @@ void server_process_init(struct server_process *s);
 void server_process_start(struct server_process *s);
 /* SIGTERM, and waits; fails the test when the exit code is not 0. */
 void server_process_stop(struct server_process *s);
+/* Waits for its own end; fails the test when it does not come within 30 s or the exit code is not
+ * 0.
+ */
+void server_process_wait(struct server_process *s);
 /* SIGKILL, and waits. */
 void server_process_kill(struct server_process *s);
 /* Stops when running, removes the directory. */
 void server_process_deinit(struct server_process *s);
+/* Waits until the log contains this text; fails the test when it does not within 20 s. */
+void server_process_log_wait(const struct server_process *s, const char *text);
 /* Does the log contain this text? */
 bool server_process_log_has(const struct server_process *s, const char *text);
 

@@ -93,7 +93,7 @@ CALLS = (
      # The main thread, beside or before the workers: log and configuration files, pid and ports
      # files, the signal pipe, /proc.
      ("lib/io/", "tests/", "tools/", "server/logger.c", "server/files.c", "server/server.c",
-      "server/config/config_file.c", "server/monitor/varz.c")),
+      "server/config/config_file.c", "server/monitor/varz.c", "server/signal_command.c")),
     ("socket socketpair bind listen accept accept4 connect recv recvmsg recvfrom send sendmsg sendto shutdown "
      "setsockopt getsockopt poll ppoll select epoll_create1 epoll_ctl epoll_wait eventfd pipe pipe2 "
      "getaddrinfo getnameinfo gethostbyname",

@@ -1,0 +1,118 @@
+/*
+ * net_drain.c - what is done to all connections of a worker at once: lame duck, draining, reload.
+ *
+ * Lame duck: the listener closes and every client that can take a second INFO gets one with "ldm",
+ * so that it can look for another server. After the grace period the clients are closed one after
+ * the other, with a pause between two of half to all of (time / clients), at most a second, so that
+ * they do not all arrive elsewhere in one moment. Where that is less than a tick of the timer
+ * several are closed at a time.
+ */
+#include "lib/base/prng.h"
+#include "server/auth/auth.h"
+#include "server/config/options.h"
+#include "server/net/conn.h"
+
+#include <string.h>
+
+#define PAUSE_MAX_NS 1000000000u
+
+int64_t net_shared_connections(const struct net_shared *shared)
+{
+    return atomic_load(&shared->connections);
+}
+
+static void put_infos(struct net *net)
+{
+    LIST_FOREACH_SAFE(it, tmp, &net->conns)
+    {
+        struct conn *c = LIST_ENTRY(it, struct conn, link);
+        if (c->got_connect && c->protocol >= 1)
+            info_put(c, c->got_first_ping);
+    }
+}
+
+/* ---- lame duck --------------------------------------------------------------------------------
+ */
+
+void net_lame_duck(struct net *net)
+{
+    net->lame_duck = true;
+    net_stop_listening(net);
+    put_infos(net);
+}
+
+static size_t count(const struct list *l)
+{
+    size_t n = 0;
+
+    LIST_FOREACH(it, l)
+    n++;
+    return n;
+}
+
+void net_drain_next(struct wheel_timer *t)
+{
+    struct net *net = CONTAINER_OF(t, struct net, drain);
+    struct io *io = net->env->io;
+    struct list *l;
+
+    for (size_t i = 0; i < net->drain_batch && (l = list_first(&net->conns)) != NULL; i++)
+        conn_close(LIST_ENTRY(l, struct conn, link), REASON_SHUTDOWN);
+    if (!list_empty(&net->conns))
+        io_timer_start(io, &net->drain,
+                       io_now(io) + net->drain_pause_ns / 2 +
+                           prng_below(net->env->prng, net->drain_pause_ns / 2 + 1));
+}
+
+void net_drain(struct net *net, uint64_t over_ns, void (*done)(void *ctx), void *ctx)
+{
+    size_t n = count(&net->conns);
+    uint64_t pause = n > 0 ? over_ns / n : 0;
+
+    net->drained = done;
+    net->drained_ctx = ctx;
+    net->drain_batch = pause < WHEEL_TICK_NS ? (size_t) (n * WHEEL_TICK_NS / over_ns) + 1 : 1;
+    if (pause < WHEEL_TICK_NS)
+        pause = WHEEL_TICK_NS;
+    net->drain_pause_ns = pause < PAUSE_MAX_NS ? pause : PAUSE_MAX_NS;
+    net_drain_next(&net->drain);
+    io_wake(net->env->io);
+}
+
+/* ---- reload -----------------------------------------------------------------------------------
+ */
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static void close_surplus(struct net *net)
+{
+    int64_t max = net->env->options->max_connections;
+    struct list *newest;
+
+    while (max >= 0 && atomic_load(&net->shared->connections) > max && !list_empty(&net->conns)) {
+        newest = net->conns.prev;
+        conn_fail(LIST_ENTRY(newest, struct conn, link), REASON_MAX_CONNECTIONS,
+                  STR("maximum connections exceeded"));
+    }
+}
+
+void net_reload(struct net *net, const struct options *before)
+{
+    const struct options *now = net->env->options;
+
+    route_flush(net->env->router);
+    LIST_FOREACH_SAFE(it, tmp, &net->conns)
+    {
+        struct conn *c = LIST_ENTRY(it, struct conn, link);
+        conn_set_limits(c);
+        connect_reload(c, before, now);
+    }
+    close_surplus(net);
+    if (before->max_payload != now->max_payload ||
+        !same_text(before->client_advertise, now->client_advertise))
+        put_infos(net);
+    io_wake(net->env->io);
+}

@@ -1,0 +1,217 @@
+/* reload.c - one table of fields; the names of those that can not change are the peer's. */
+#include "server/reload.h"
+
+#include "lib/base/assert.h"
+#include "lib/base/fmt.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+enum kind { TEXT, SECRET, FLAG, INT, U32, U64, I64, DURATION };
+
+struct field {
+    const char *name;
+    enum kind kind;
+    bool live;
+    size_t offset;
+};
+
+#define AT(member) offsetof(struct options, member)
+
+static const struct field fields[] = {
+    {"Host", TEXT, false, AT(host)},
+    {"Port", INT, false, AT(port)},
+    {"HTTPHost", TEXT, false, AT(http_host)},
+    {"HTTPPort", INT, false, AT(http_port)},
+    {"HTTPBasePath", TEXT, false, AT(http_base_path)},
+    {"ServerName", TEXT, false, AT(server_name)},
+    {"MaxClosedClients", U32, false, AT(max_closed_clients)},
+    {"NoHeaderSupport", FLAG, false, AT(no_header_support)},
+    {"JetStream", FLAG, false, AT(jetstream)},
+    {"JetStreamDomain", TEXT, false, AT(domain)},
+    {"JetStreamMaxMemory", I64, false, AT(max_memory_store)},
+    {"JetStreamMaxStore", I64, false, AT(max_file_store)},
+    {"workers", U32, false, AT(workers)},
+    {"io", TEXT, false, AT(io_backend)},
+    {"pool", U64, false, AT(pool_bytes)},
+    {"cache", U64, false, AT(cache_bytes)},
+    {"congestion", TEXT, false, AT(congestion)},
+    {"debug", FLAG, true, AT(debug)},
+    {"trace", FLAG, true, AT(trace)},
+    {"trace_verbose", FLAG, true, AT(trace_verbose)},
+    {"logtime", FLAG, true, AT(logtime)},
+    {"logtime_utc", FLAG, true, AT(logtime_utc)},
+    {"log_file", TEXT, true, AT(log_file)},
+    {"log_size_limit", U64, true, AT(log_size_limit)},
+    {"log_max_num", U32, true, AT(log_max_num)},
+    {"max_traced_msg_len", INT, true, AT(max_traced_msg_len)},
+    {"pid_file", TEXT, true, AT(pid_file)},
+    {"ports_file_dir", TEXT, true, AT(ports_file_dir)},
+    {"client_advertise", TEXT, true, AT(client_advertise)},
+    {"max_connections", I64, true, AT(max_connections)},
+    {"max_subscriptions", I64, true, AT(max_subscriptions)},
+    {"max_subscription_tokens", U32, true, AT(max_subscription_tokens)},
+    {"max_control_line", U32, true, AT(max_control_line)},
+    {"max_payload", U64, true, AT(max_payload)},
+    {"max_pending", U64, true, AT(max_pending)},
+    {"ping_interval", DURATION, true, AT(ping_interval_ns)},
+    {"ping_max", U32, true, AT(ping_max)},
+    {"write_deadline", DURATION, true, AT(write_deadline_ns)},
+    {"lame_duck_duration", DURATION, true, AT(lame_duck_duration_ns)},
+    {"lame_duck_grace_period", DURATION, true, AT(lame_duck_grace_ns)},
+    {"no_fast_producer_stall", FLAG, true, AT(no_fast_producer_stall)},
+    {"authorization username", SECRET, true, AT(user)},
+    {"authorization password", SECRET, true, AT(pass)},
+    {"authorization token", SECRET, true, AT(token)},
+    {"authorization timeout", DURATION, true, AT(auth_timeout_ns)},
+    {"no_auth_user", TEXT, true, AT(no_auth_user)},
+    {"strict", FLAG, true, AT(js_strict)},
+    {"limits.max_ack_pending", I64, true, AT(js_max_ack_pending)},
+    {"limits.max_request_batch", I64, true, AT(js_max_request_batch)},
+    {"limits.duplicate_window", DURATION, true, AT(js_duplicate_window_ns)},
+    {"request_queue_limit", U32, true, AT(js_request_queue_limit)},
+    {"max_buffered_msgs", U32, true, AT(js_max_buffered_msgs)},
+    {"max_buffered_size", U64, true, AT(js_max_buffered_bytes)},
+};
+
+#define VALUE_MAX 160u
+
+static const void *at(const struct options *o, const struct field *f)
+{
+    return (const char *) o + f->offset;
+}
+
+static const char *text_of(const struct options *o, const struct field *f)
+{
+    const char *text = *(char *const *) at(o, f);
+    return text != NULL ? text : "";
+}
+
+static void value(const struct options *o, const struct field *f, char out[VALUE_MAX])
+{
+    char time[FMT_TIME_MAX];
+
+    switch (f->kind) {
+    case TEXT:
+    case SECRET:
+        snprintf(out, VALUE_MAX, "%s", text_of(o, f));
+        break;
+    case FLAG:
+        snprintf(out, VALUE_MAX, "%s", *(const bool *) at(o, f) ? "true" : "false");
+        break;
+    case INT:
+        snprintf(out, VALUE_MAX, "%d", *(const int *) at(o, f));
+        break;
+    case U32:
+        snprintf(out, VALUE_MAX, "%" PRIu32, *(const uint32_t *) at(o, f));
+        break;
+    case U64:
+        snprintf(out, VALUE_MAX, "%" PRIu64, *(const uint64_t *) at(o, f));
+        break;
+    case I64:
+        snprintf(out, VALUE_MAX, "%" PRId64, *(const int64_t *) at(o, f));
+        break;
+    case DURATION:
+        snprintf(out, VALUE_MAX, "%.*s", (int) fmt_go_duration(time, *(const int64_t *) at(o, f)),
+                 time);
+        break;
+    }
+}
+
+static bool differs(const struct options *a, const struct options *b, const struct field *f)
+{
+    char x[VALUE_MAX], y[VALUE_MAX];
+
+    if (f->kind == TEXT || f->kind == SECRET)
+        return strcmp(text_of(a, f), text_of(b, f)) != 0;
+    value(a, f, x);
+    value(b, f, y);
+    return strcmp(x, y) != 0;
+}
+
+bool reload_possible(const struct options *before, const struct options *now, char why[256])
+{
+    char x[VALUE_MAX], y[VALUE_MAX];
+    const char *old_dir = before->store_dir != NULL ? before->store_dir : "";
+
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+        const struct field *f = &fields[i];
+        if (f->live || !differs(before, now, f))
+            continue;
+        value(before, f, x);
+        value(now, f, y);
+        snprintf(why, 256, "config reload not supported for %s: old=%.80s, new=%.80s", f->name, x,
+                 y);
+        return false;
+    }
+    if (before->jetstream && strcmp(old_dir, now->store_dir != NULL ? now->store_dir : "") != 0) {
+        snprintf(why, 256, "config reload not supported for jetstream storage directory");
+        return false;
+    }
+    return true;
+}
+
+/* ---- users ------------------------------------------------------------------------------------
+ */
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool same_rules(const struct subject_rules *a, const struct subject_rules *b)
+{
+    if (a->n != b->n || a->set != b->set)
+        return false;
+    for (size_t i = 0; i < a->n; i++)
+        if (!same_text(a->rules[i].subject, b->rules[i].subject) ||
+            !same_text(a->rules[i].queue, b->rules[i].queue))
+            return false;
+    return true;
+}
+
+static bool same_permissions(const struct permissions *a, const struct permissions *b)
+{
+    if (a == NULL || b == NULL)
+        return a == b;
+    return same_rules(&a->pub_allow, &b->pub_allow) && same_rules(&a->pub_deny, &b->pub_deny) &&
+           same_rules(&a->sub_allow, &b->sub_allow) && same_rules(&a->sub_deny, &b->sub_deny) &&
+           a->responses == b->responses && a->responses_max == b->responses_max &&
+           a->responses_ns == b->responses_ns;
+}
+
+static bool same_users(const struct users *a, const struct users *b)
+{
+    if (a->n != b->n || !same_permissions(a->otherwise, b->otherwise))
+        return false;
+    for (size_t i = 0; i < a->n; i++) {
+        const struct user *x = &a->list[i], *y = &b->list[i];
+        if (!same_text(x->name, y->name) || !same_text(x->pass, y->pass) ||
+            !same_text(x->nkey, y->nkey) || x->standard != y->standard ||
+            !same_permissions(x->may, y->may))
+            return false;
+    }
+    return true;
+}
+
+void reload_changes(const struct options *before, const struct options *now,
+                    void (*each)(void *ctx, const char *line), void *ctx)
+{
+    char v[VALUE_MAX], line[VALUE_MAX + 64];
+
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+        const struct field *f = &fields[i];
+        if (!differs(before, now, f))
+            continue;
+        value(now, f, v);
+        if (f->kind == SECRET)
+            snprintf(line, sizeof(line), "%s", f->name);
+        else
+            snprintf(line, sizeof(line), "%s = %s", f->name, v);
+        each(ctx, line);
+    }
+    if (!same_users(&before->users, &now->users))
+        each(ctx, "authorization users");
+}

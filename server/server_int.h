@@ -1,0 +1,61 @@
+/*
+ * server_int.h - the inside of a server, shared by server.c (start and end) and server_signals.c
+ * (what happens in between). Main thread.
+ *
+ *     STARTING -> READY -> LAME_DUCK -> STOPPING -> STOPPED
+ *                      \________________/
+ */
+#ifndef SERVER_SERVER_INT_H
+#define SERVER_SERVER_INT_H
+
+#include "server/files.h"
+#include "server/parts.h"
+#include "server/server.h"
+#include "server/server_id.h"
+
+enum server_state { STARTING, READY, LAME_DUCK, STOPPING, STOPPED };
+
+struct reloading;
+
+struct server {
+    const struct options *options; /* the current snapshot */
+    /* The same, once it comes from a reload. The first one is the caller's, who keeps it until the
+     * end: its strings of what can not change are used everywhere. */
+    struct options *own_options;
+    struct server_reread reread;
+    struct logger *logger;
+    struct log *log;
+    const char *program;
+    enum server_state state;
+    int exit_code;
+    int64_t start_wall_ns;
+    char id[SERVER_ID_LEN + 1];
+
+    struct event_base *base;
+    struct event *signals[5];
+    struct event *woken; /* eventfd: log lines to write, asks to finish */
+    int wake_fd;
+
+    struct server_parts parts;
+    struct monitor *monitor;
+    struct files files;
+
+    char host[64];
+    uint16_t port, http_port;
+
+    struct event *grace; /* lame duck: the clients' time to look for another server */
+    struct ask_all draining;
+    struct reloading *reloading; /* NULL = none under way */
+};
+
+#define SERVER_SIGNALS 5
+extern const int server_signals[SERVER_SIGNALS];
+
+/* An event callback; ctx is the server. */
+void server_on_signal(int number, short what, void *ctx);
+/* Stops whatever runs, without a word; the base's loop ends when it is done. */
+void server_stop_workers(struct server *s);
+/* Frees what lame duck and reload made. */
+void server_signals_close(struct server *s);
+
+#endif

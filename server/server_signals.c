@@ -1,0 +1,282 @@
+/*
+ * server_signals.c - what a running server is told by signals: stop, lame duck, reload, open the
+ * log again.
+ *
+ * Stop (INT, TERM): all workers end their part, then the main loop ends. A second one leaves at
+ * once. TERM is ignored while lame duck runs.
+ *
+ * Lame duck (USR2): the listener closes, every client is told by INFO; without clients that is all.
+ * After lame_duck_grace_period the clients are closed one after the other in the rest of
+ * lame_duck_duration; then stop. JetStream works until the last client is gone.
+ *
+ * Reload (HUP): file and flags are read again into a new snapshot. One that is not valid, or that
+ * changes what can only change with a restart, is refused as a whole. Else every worker gets it
+ * between two iterations and looks at its connections again; when the last one has, the old
+ * snapshot is freed. Readers of the options on the main thread follow at the same moment.
+ */
+#include "lib/base/assert.h"
+#include "lib/base/buf.h"
+#include "lib/base/mem.h"
+#include "server/monitor/monitor.h"
+#include "server/net/net.h"
+#include "server/reload.h"
+#include "server/server_int.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+const int server_signals[SERVER_SIGNALS] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+
+/* ---- stop -------------------------------------------------------------------------------------
+ */
+
+static void all_stopped(struct server_parts *parts)
+{
+    struct server *s = CONTAINER_OF(parts, struct server, parts);
+
+    s->state = STOPPED;
+    event_base_loopbreak(s->base);
+}
+
+void server_stop_workers(struct server *s)
+{
+    s->state = STOPPING;
+    parts_stop(&s->parts, all_stopped);
+}
+
+static void begin_stop(struct server *s)
+{
+    if (s->state != READY && s->state != LAME_DUCK)
+        return;
+    LOG_INF(s->log, "Initiating Shutdown...");
+    server_stop_workers(s);
+}
+
+/* ---- lame duck --------------------------------------------------------------------------------
+ */
+
+static void drained(struct ask_all *ask)
+{
+    begin_stop(CONTAINER_OF(ask, struct server, draining));
+}
+
+static void worker_drained(void *ctx)
+{
+    ask_all_stepped(ctx);
+}
+
+static void drain_worker(struct ask_all *ask, struct worker *w)
+{
+    const struct options *o = w->env.options;
+
+    net_drain(w->env.net, (uint64_t) (o->lame_duck_duration_ns - o->lame_duck_grace_ns),
+              worker_drained, ask);
+}
+
+static void grace_over(evutil_socket_t fd, short what, void *ctx)
+{
+    struct server *s = ctx;
+
+    (void) fd;
+    (void) what;
+    if (s->state != LAME_DUCK)
+        return;
+    LOG_INF(s->log, "Closing existing clients");
+    s->draining = (struct ask_all){.step = drain_worker, .done = drained};
+    ask_all_start(s->parts.workers, &s->draining);
+}
+
+static void quieten_worker(struct ask_all *ask, struct worker *w)
+{
+    net_lame_duck(w->env.net);
+    ask_all_stepped(ask);
+}
+
+static void quietened(struct ask_all *ask)
+{
+    struct server *s = CONTAINER_OF(ask, struct server, draining);
+    int64_t ns = s->options->lame_duck_grace_ns;
+    struct timeval grace = {.tv_sec = ns / 1000000000, .tv_usec = ns % 1000000000 / 1000};
+
+    if (s->state != LAME_DUCK)
+        return;
+    if (net_shared_connections(s->parts.net_shared) == 0) {
+        begin_stop(s);
+        return;
+    }
+    s->grace = evtimer_new(s->base, grace_over, s);
+    event_add(s->grace, &grace);
+}
+
+static void begin_lame_duck(struct server *s)
+{
+    if (s->state != READY)
+        return;
+    s->state = LAME_DUCK;
+    LOG_INF(s->log, "Entering lame duck mode, stop accepting new clients");
+    s->draining = (struct ask_all){.step = quieten_worker, .done = quietened};
+    ask_all_start(s->parts.workers, &s->draining);
+}
+
+/* ---- reload -----------------------------------------------------------------------------------
+ */
+
+struct reloading {
+    struct ask_all ask;
+    struct server *server;
+    const struct options *before;
+    struct options *before_own; /* before, or NULL when it is not ours */
+    const struct options *now;
+};
+
+static void free_snapshot(struct options *o)
+{
+    if (o != NULL)
+        options_free(o);
+    mem_free(o);
+}
+
+static void reload_worker(struct ask_all *ask, struct worker *w)
+{
+    const struct reloading *r = CONTAINER_OF(ask, struct reloading, ask);
+
+    w->env.options = r->now;
+    net_reload(w->env.net, r->before);
+    ask_all_stepped(ask);
+}
+
+static void say_changed(void *ctx, const char *line)
+{
+    LOG_INF((struct log *) ctx, "Reloaded: %s", line);
+}
+
+static void reloaded(struct ask_all *ask)
+{
+    struct reloading *r = CONTAINER_OF(ask, struct reloading, ask);
+    struct server *s = r->server;
+
+    reload_changes(r->before, r->now, say_changed, s->log);
+    LOG_INF(s->log, "Reloaded server configuration (%s)", r->now->config_digest);
+    free_snapshot(r->before_own);
+    s->reloading = NULL;
+    mem_free(r);
+}
+
+/* What the main thread does with options; before the workers, so that a log file that can not be
+ * opened refuses the reload. */
+static bool follow(struct server *s, const struct options *now, char why[256])
+{
+    if (!logger_change(s->logger,
+                       &(struct logger_options){
+                           .file = now->log_file,
+                           .debug = now->debug,
+                           .trace = now->trace,
+                           .time = now->logtime,
+                           .utc = now->logtime_utc,
+                           .size_limit = now->log_size_limit,
+                           .max_num = now->log_max_num,
+                       },
+                       why))
+        return false;
+    if (s->monitor != NULL)
+        monitor_set_options(s->monitor, now);
+    files_remove(&s->files);
+    files_write(&s->files, now, s->program, s->log, s->host, s->port, s->http_port);
+    return true;
+}
+
+static void begin_reload(struct server *s)
+{
+    struct options *now;
+    struct reloading *r;
+    struct buf err = {0};
+    char why[256];
+
+    if (s->state != READY || s->reloading != NULL)
+        return;
+    now = mem_zalloc(sizeof(*now));
+    options_init(now);
+    if (!s->reread.read(s->reread.ctx, now, &err) ||
+        (!reload_possible(s->options, now, why) && (buf_puts(&err, why), true)) ||
+        (!follow(s, now, why) && (buf_puts(&err, why), true))) {
+        LOG_ERR(s->log, "Failed to reload server configuration: %s", buf_cstr(&err));
+        free_snapshot(now);
+        buf_free(&err);
+        return;
+    }
+    r = mem_zalloc(sizeof(*r));
+    *r = (struct reloading){
+        .server = s, .before = s->options, .before_own = s->own_options, .now = now};
+    r->ask.step = reload_worker;
+    r->ask.done = reloaded;
+    s->reloading = r;
+    s->options = s->parts.options = s->own_options = now;
+    ask_all_start(s->parts.workers, &r->ask);
+    buf_free(&err);
+}
+
+/* ---- signals ----------------------------------------------------------------------------------
+ */
+
+static const char *signal_text(int number)
+{
+    switch (number) {
+    case SIGINT:
+        return "interrupt";
+    case SIGTERM:
+        return "terminated";
+    case SIGHUP:
+        return "hangup";
+    case SIGUSR1:
+        return "user defined signal 1";
+    default:
+        return "user defined signal 2";
+    }
+}
+
+static void stop_signal(struct server *s, int number)
+{
+    if (s->state == STOPPING) {
+        LOG_WRN(s->log, "Second signal: leaving without waiting for connections");
+        logger_stop(s->logger);
+        _exit(EXIT_FAILURE);
+    }
+    if (number == SIGINT || s->state != LAME_DUCK)
+        begin_stop(s);
+}
+
+void server_on_signal(int number, short what, void *ctx)
+{
+    struct server *s = ctx;
+
+    (void) what;
+    LOG_INF(s->log, "Trapped \"%s\" signal", signal_text(number));
+    switch (number) {
+    case SIGINT:
+    case SIGTERM:
+        stop_signal(s, number);
+        break;
+    case SIGUSR1:
+        logger_reopen(s->logger);
+        break;
+    case SIGUSR2:
+        begin_lame_duck(s);
+        break;
+    default:
+        begin_reload(s);
+        break;
+    }
+    logger_drain(s->logger);
+}
+
+void server_signals_close(struct server *s)
+{
+    if (s->grace != NULL)
+        event_free(s->grace);
+    if (s->reloading != NULL)
+        free_snapshot(s->reloading->before_own);
+    mem_free(s->reloading);
+    free_snapshot(s->own_options);
+}
