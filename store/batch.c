@@ -296,7 +296,15 @@ bool batch_find(const struct batch_view *v, uint64_t seq, uint32_t *i)
 
 /* ---- erasing -------------------------------------------------------------------------------- */
 
-bool batch_erase(uint8_t *bytes, size_t n, uint32_t salt, uint64_t seq)
+static bool all_zero(const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i] != 0)
+            return false;
+    return true;
+}
+
+bool batch_erase(uint8_t *bytes, size_t n, uint32_t salt, uint64_t seq, struct batch_erased *out)
 {
     struct batch_view v;
     uint32_t i;
@@ -304,11 +312,13 @@ bool batch_erase(uint8_t *bytes, size_t n, uint32_t salt, uint64_t seq)
     if (batch_view_open(bytes, n, salt, &v) != ERR_OK || !batch_find(&v, seq, &i))
         return false;
     uint8_t *entry = bytes + BATCH_HEADER + (size_t) i * BATCH_ENTRY;
-    if ((get_u32(entry) & BATCH_ERASED) != 0)
-        return false;
-    uint32_t at = batch_record_offset(&v, i);
+    uint32_t at = batch_record_offset(&v, i), head = BATCH_HEADER + v.h.table_bytes;
     uint32_t end = i + 1 < v.h.count ? batch_record_offset(&v, i + 1) : v.h.raw_bytes;
-    memset(bytes + BATCH_HEADER + v.h.table_bytes + at, 0, end - at);
+    if ((get_u32(entry) & BATCH_ERASED) != 0 && all_zero(bytes + head + at, end - at))
+        return false;
+    if (out != NULL)
+        *out = (struct batch_erased){.head = head, .from = head + at, .end = head + end};
+    memset(bytes + head + at, 0, end - at);
     put_u32(entry, at | BATCH_ERASED);
     put_u32(entry + 4, 0);
     put_u32(bytes + AT_CRC, batch_header_crc(salt, bytes, bytes + BATCH_HEADER, v.h.table_bytes));
@@ -403,6 +413,7 @@ bool batch_record_decayed(const struct batch_view *v, uint32_t i, uint32_t salt,
     size_t where;
     uint8_t pattern;
 
-    return stored != actual && repair_find_byte(stored ^ actual, end - at, &where, &pattern) &&
+    return stored != actual && end - at <= REPAIR_DOUBTFUL &&
+           repair_find_byte(stored ^ actual, end - at, &where, &pattern) &&
            !repair_sector_empty(begin, v->h.bytes, offset, (size_t) (v->body + at - begin) + where);
 }

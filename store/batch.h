@@ -241,12 +241,19 @@ uint32_t batch_verify(const struct batch_view *v, uint32_t salt, uint64_t *bad);
  * to be longer: false. Costs up to a few milliseconds; for recovery and for cold reads that failed.
  */
 bool batch_repair(uint8_t *bytes, size_t n, uint32_t salt);
+/* Where an erased record was, from the beginning of the batch. What has changed lies there, and in
+ * header and table. */
+struct batch_erased {
+    uint32_t head; /* bytes of header and table */
+    uint32_t from, end;
+};
 /* Erases the record of seq in the batch, in place: zero bytes, marked entry, new header sum. False
  * when there is nothing to do: it is erased already, not in this batch, or the batch does not
- * verify. */
-bool batch_erase(uint8_t *bytes, size_t n, uint32_t salt, uint64_t seq);
+ * verify. out may be NULL. */
+bool batch_erase(uint8_t *bytes, size_t n, uint32_t salt, uint64_t seq, struct batch_erased *out);
 /* Would one wrong byte explain the damage of record i? Then it is decay and not a torn write,
- * unless it is in a sector of zeros, which may never have been written. offset: of the batch in its
+ * unless it is in a sector of zeros, which may never have been written, or the record so long that
+ * it may be chance. offset: of the batch in its
  * file. */
 bool batch_record_decayed(const struct batch_view *v, uint32_t i, uint32_t salt, uint64_t offset);
 

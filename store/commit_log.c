@@ -33,6 +33,7 @@
 struct queued {
     struct log_record r;
     uint64_t bytes;
+    struct clog_file *home; /* DELETE: of the object's full record; pinned until this is taken */
 };
 
 static void commit_done(struct io_op *op);
@@ -104,11 +105,14 @@ static void account(struct clog *l, enum log_type type, struct object *o, uint64
     }
 }
 
-static void queue_record(struct clog *l, const struct log_record *r, struct store_req *req)
+static void queue_record(struct clog *l, const struct log_record *r, struct clog_file *home,
+                         struct store_req *req)
 {
-    struct queued q = {.r = *r, .bytes = r->bytes.n};
+    struct queued q = {.r = *r, .bytes = r->bytes.n, .home = home};
     size_t padded = round_up(q.bytes, 8);
 
+    if (home != NULL)
+        home->pins++;
     buf_put(&l->queue, &q, sizeof(q));
     char *at = buf_reserve(&l->queue, padded);
     memset(at, 0, padded);
@@ -120,6 +124,12 @@ static void queue_record(struct clog *l, const struct log_record *r, struct stor
     wait_for_queue(l, req);
 }
 
+static bool fits(const struct clog *l, size_t bytes)
+{
+    return LOG_HEADER + LOG_PAGE + log_record_bytes(bytes) <= l->file_bytes / 2 &&
+           log_record_bytes(bytes) <= LOG_RECORD_MAX;
+}
+
 void clog_put(struct store *st, enum log_type type, struct object *o, struct str bytes,
               struct store_req *req)
 {
@@ -129,8 +139,7 @@ void clog_put(struct store *st, enum log_type type, struct object *o, struct str
         store_defer(st, req, l->failed ? ERR_FAILED : ERR_OK);
         return;
     }
-    if (LOG_HEADER + LOG_PAGE + log_record_bytes(bytes.n) > l->file_bytes / 2 ||
-        log_record_bytes(bytes.n) > LOG_RECORD_MAX) {
+    if (!fits(l, bytes.n)) {
         store_defer(st, req, ERR_TOO_LARGE);
         return;
     }
@@ -141,14 +150,34 @@ void clog_put(struct store *st, enum log_type type, struct object *o, struct str
                            .version = o->version,
                            .parent = o->parent,
                            .bytes = bytes};
-    queue_record(l, &r, req);
+    queue_record(l, &r, type == LOG_DELETE ? o->home : NULL, req);
+}
+
+bool clog_put_image(struct store *st, const struct object *o, uint64_t segment, uint64_t offset,
+                    struct str bytes, struct store_req *req)
+{
+    struct log_record r = {.type = LOG_DATA,
+                           .flags = LOG_IMAGE,
+                           .kind = STORE_KIND_STREAM,
+                           .id = o->id,
+                           .segment = segment,
+                           .offset = offset,
+                           .bytes = bytes};
+
+    if (!fits(&st->clog, bytes.n))
+        return false;
+    if (st->clog.failed)
+        store_defer(st, req, ERR_FAILED);
+    else
+        queue_record(&st->clog, &r, NULL, req);
+    return true;
 }
 
 void clog_put_close(struct store *st, struct store_req *req)
 {
     struct log_record r = {.type = LOG_CLOSE};
 
-    queue_record(&st->clog, &r, req);
+    queue_record(&st->clog, &r, NULL, req);
 }
 
 void clog_barrier(struct store *st, struct store_req *req)
@@ -165,13 +194,6 @@ void clog_barrier(struct store *st, struct store_req *req)
     } else {
         store_defer(st, req, ERR_OK);
     }
-}
-
-uint64_t clog_queue_commit(const struct store *st)
-{
-    const struct clog *l = &st->clog;
-
-    return l->queued_n > 0 ? l->next_commit : l->next_commit - 1;
 }
 
 /* ---- making a frame -------------------------------------------------------------------------- */
@@ -212,6 +234,10 @@ static size_t add_queue(struct clog *l, struct log_commit *lc, uint64_t max)
             struct object *o = object_find(l->store, q.r.id);
             if (o != NULL)
                 moves_home(l, o, lc->number);
+        }
+        if (q.home != NULL) {
+            q.home->pins--;
+            q.home->free_after = lc->number;
         }
         at += sizeof(q) + round_up(q.bytes, 8);
         l->queued_n--;
@@ -328,13 +354,13 @@ static void queue_raw(struct clog *l, struct object *o)
         .req.done = raw_copied, .store = l->store, .id = o->id, .pinned = o->home};
     copy->pinned->pins++;
     o->raw_coming = true;
-    queue_record(l, &r, o->nraw == 0 ? &copy->req : NULL);
+    queue_record(l, &r, NULL, o->nraw == 0 ? &copy->req : NULL);
     r.type = LOG_DELTA;
     r.parent = 0;
     for (unsigned i = 0; i < o->nraw; i++) {
         r.version++;
         r.bytes = o->raw_deltas[i];
-        queue_record(l, &r, i + 1 == o->nraw ? &copy->req : NULL);
+        queue_record(l, &r, NULL, i + 1 == o->nraw ? &copy->req : NULL);
     }
 }
 
@@ -483,7 +509,6 @@ static void finish(struct clog *l, struct log_commit *lc)
     list_remove(&lc->link);
     l->ninflight--;
     l->durable_commit = lc->number;
-    l->completed_file = lc->file;
     while ((it = list_pop_front(&lc->data)) != NULL)
         commit_logged(LIST_ENTRY(it, struct commit, log_link), 0);
     while ((it = list_pop_front(&lc->reqs)) != NULL) {

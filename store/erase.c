@@ -1,17 +1,25 @@
 /*
  * erase.c - removing a message so that its bytes are gone from the segment, too.
  *
- *     1. the message is removed in memory, and a delta with the intent to erase is logged;
+ *     1. the message is removed in memory, and a delta with the intent to erase is logged; it says
+ *        that everything before is durable, so that no start takes what follows for a torn tail;
  *     2. when that is durable, and the segment's file has the batch at all, a work thread reads the
- *        batch, zeroes the record, clears its table entry, writes the batch back in place and
- * syncs;
- *     3. the intent leaves the stream's record (with the next full one), the request completes.
+ *        batch, zeroes the record in memory and clears its table entry;
+ *     3. the sectors that will be written go into the log as images (LOG_IMAGE);
+ *     4. when those are durable the sectors are written, and synced; until then the log file with
+ *        the images stays;
+ *     5. the intent leaves the stream's record (with the next full one), the request completes.
  *
- * A crash after 1 leaves the intent in the log; the start that follows does 2. The batch is written
- * in place, over pages that are durable already: should the write be torn, the intent says that it
- * is to be done again, and the neighbours' bytes are the same before and after. Copies of the
- * message may live on in the commit log until its files have been recycled, and in batches in
- * memory.
+ * The batch is written in place, over pages that are durable already: a power cut may leave any mix
+ * of old, new and, at worst, of noise in the sectors that were being written, and neighbours in the
+ * batch, and in the batches before and behind it, are somebody's messages. The start that follows
+ * puts the images in their places. Of a large message only its first and last sector are shared;
+ * what lies between is only zeroed, again when the intent says so. One erasure at a time goes on in
+ * a segment: two would overwrite each other's sectors.
+ *
+ * A crash before 4 is through leaves the intent in the record; the next opening goes on with 2.
+ * Copies of the message may live on in the commit log until its files have been recycled, and in
+ * batches in memory.
  */
 #include "lib/base/mem.h"
 #include "store/store_impl.h"
@@ -19,56 +27,45 @@
 #include <errno.h>
 #include <string.h>
 
+/* What a disk writes whole or not at all. */
+#define SECTOR 512u
+/* Above, only the first and the last sector of a record go into the log. */
+#define IMAGE_MAX (16u << 10)
+
+struct part {
+    uint64_t at; /* in the file */
+    size_t n;
+};
+
 struct erasure {
-    struct list link; /* store->erasures, while it waits for the batch to be written */
+    struct list link; /* store->erasures, while it waits for its turn */
     struct io_work work;
     struct store_req logged;
     struct store_req *req; /* the owner's */
     struct segment *segment;
     struct segment_batch batch;
     uint64_t seq;
+    uint8_t *bytes; /* the batch without the message, and the rest of its first and last sector */
+    uint64_t offset;
+    struct part head, record; /* to be written; record.n is 0 when head has it */
+    struct clog_file *pinned;
+    bool begun;
     int result;
 };
-
-static int overwrite(struct io_fs *fs, struct erasure *x)
-{
-    fs_fd fd = fs_open(fs, x->segment->path, IO_FILE_WRITE);
-    uint8_t *bytes;
-    int64_t n;
-
-    if (fd < 0)
-        return fd;
-    bytes = mem_try_alloc(x->batch.bytes);
-    if (bytes == NULL) {
-        fs_close(fs, fd);
-        return -ENOMEM;
-    }
-    n = fs_read(fs, fd, bytes, x->batch.bytes, x->batch.offset);
-    int result = n < 0 ? (int) n : 0;
-    if (result == 0 && n == x->batch.bytes &&
-        batch_erase(bytes, x->batch.bytes, x->segment->salt, x->seq)) {
-        result = fs_write(fs, fd, bytes, x->batch.bytes, x->batch.offset);
-        if (result == 0)
-            result = fs_sync(fs, fd);
-    }
-    mem_free(bytes);
-    fs_close(fs, fd);
-    return result;
-}
-
-static void erase_run(struct io_work *work)
-{
-    struct erasure *x = CONTAINER_OF(work, struct erasure, work);
-
-    x->result = overwrite(work->fs, x);
-}
 
 static void finish(struct erasure *x, enum err err)
 {
     struct segment *seg = x->segment;
     struct store_req *req = x->req;
 
+    if (x->begun)
+        seg->erasing = false;
+    if (x->pinned != NULL)
+        x->pinned->pins--;
+    if (err == ERR_OK)
+        seqset_remove(&seg->stream->rec.erase, x->seq, x->seq);
     list_remove(&x->link);
+    mem_free(x->bytes);
     mem_free(x);
     seg->jobs--;
     if (req != NULL)
@@ -76,20 +73,159 @@ static void finish(struct erasure *x, enum err err)
     segment_advance(seg);
 }
 
-static void erase_done(struct io_op *op)
+static void fail(struct erasure *x)
+{
+    stream_fail(x->segment->stream, err_from_errno(x->result), "erasing in %s: %s",
+                x->segment->path, strerror(-x->result));
+    finish(x, err_from_errno(x->result));
+}
+
+/* ---- 4: over the batch ----------------------------------------------------------------------- */
+
+static int write_part(struct io_fs *fs, fs_fd fd, const struct erasure *x, const struct part *part)
+{
+    return fs_write(fs, fd, x->bytes + (part->at - x->offset), part->n, part->at);
+}
+
+static void write_run(struct io_work *work)
+{
+    struct erasure *x = CONTAINER_OF(work, struct erasure, work);
+    fs_fd fd = fs_open(work->fs, x->segment->path, IO_FILE_WRITE);
+
+    x->result = fd;
+    if (fd < 0)
+        return;
+    x->result = write_part(work->fs, fd, x, &x->head);
+    if (x->result == 0 && x->record.n > 0)
+        x->result = write_part(work->fs, fd, x, &x->record);
+    if (x->result == 0)
+        x->result = fs_sync(work->fs, fd);
+    fs_close(work->fs, fd);
+}
+
+static void write_done(struct io_op *op)
 {
     struct erasure *x = CONTAINER_OF(op, struct erasure, work.op);
-    struct store_stream *s = x->segment->stream;
 
-    if (!store_work_done(s->store, &x->work))
+    if (!store_work_done(x->segment->stream->store, &x->work))
         return;
     if (x->result < 0)
-        stream_fail(s, err_from_errno(x->result), "erasing in %s: %s", x->segment->path,
-                    strerror(-x->result));
+        fail(x);
     else
-        seqset_remove(&s->rec.erase, x->seq, x->seq);
-    finish(x, x->result < 0 ? err_from_errno(x->result) : ERR_OK);
+        finish(x, ERR_OK);
 }
+
+static void submit(struct erasure *x, void (*run)(struct io_work *work),
+                   void (*done)(struct io_op *op))
+{
+    x->work.run = run;
+    io_op_init(&x->work.op, done);
+    store_work_submit(x->segment->stream->store, &x->work);
+}
+
+/* ---- 2 and 3: the images --------------------------------------------------------------------- */
+
+static void images_logged(struct store_req *req, enum err err)
+{
+    struct erasure *x = CONTAINER_OF(req, struct erasure, logged);
+
+    if (err != ERR_OK || x->segment->stream->state != STREAM_ACTIVE)
+        finish(x, err != ERR_OK ? err : ERR_FAILED);
+    else
+        submit(x, write_run, write_done);
+}
+
+static bool log_image(struct erasure *x, uint64_t at, size_t n, struct store_req *req)
+{
+    struct store_stream *s = x->segment->stream;
+
+    return clog_put_image(s->store, s->object, x->segment->number, at,
+                          str_from((const char *) x->bytes + (at - x->offset), n), req);
+}
+
+/* False: the log's files are too small for them. Then it goes without. */
+static bool log_images(struct erasure *x)
+{
+    const struct part *r = &x->record;
+
+    x->pinned = clog_pin(x->segment->stream->store);
+    if (r->n == 0)
+        return log_image(x, x->head.at, x->head.n, &x->logged);
+    if (!log_image(x, x->head.at, x->head.n, NULL))
+        return false;
+    if (r->n <= IMAGE_MAX)
+        return log_image(x, r->at, r->n, &x->logged);
+    return log_image(x, r->at, SECTOR, NULL) &&
+           log_image(x, r->at + r->n - SECTOR, SECTOR, &x->logged);
+}
+
+/* The sectors of [from, end) of the batch; n bytes are in memory from x->offset on. */
+static struct part sectors_of(const struct erasure *x, uint64_t from, uint64_t end, uint64_t n)
+{
+    uint64_t at = (x->batch.offset + from) / SECTOR * SECTOR;
+    uint64_t stop = round_up(x->batch.offset + end, SECTOR);
+
+    if (stop > x->offset + n)
+        stop = x->offset + n;
+    return (struct part){at, (size_t) (stop - at)};
+}
+
+/* Zeroes the message in memory; false: there is nothing to do. */
+static bool change(struct erasure *x, uint64_t n)
+{
+    uint64_t before = x->batch.offset - x->offset;
+    struct batch_erased e;
+
+    if (n < before + x->batch.bytes ||
+        !batch_erase(x->bytes + before, x->batch.bytes, x->segment->salt, x->seq, &e))
+        return false;
+    x->head = sectors_of(x, 0, e.head, n);
+    x->record = sectors_of(x, e.from, e.end, n);
+    if (x->record.at <= x->head.at + x->head.n && x->record.n <= IMAGE_MAX) {
+        x->head.n = (size_t) (x->record.at + x->record.n - x->head.at);
+        x->record.n = 0;
+    }
+    return true;
+}
+
+static void read_run(struct io_work *work)
+{
+    struct erasure *x = CONTAINER_OF(work, struct erasure, work);
+    fs_fd fd = fs_open(work->fs, x->segment->path, IO_FILE_READ);
+
+    x->result = fd;
+    if (fd < 0)
+        return;
+    x->offset = x->batch.offset / SECTOR * SECTOR;
+    uint64_t n = round_up(x->batch.offset + x->batch.bytes, SECTOR) - x->offset;
+    x->bytes = mem_try_alloc(n);
+    int64_t got = x->bytes == NULL ? -ENOMEM : fs_read(work->fs, fd, x->bytes, n, x->offset);
+    fs_close(work->fs, fd);
+    x->result = got < 0 ? (int) got : 0;
+    if (got >= 0 && change(x, (uint64_t) got))
+        return;
+    mem_free(x->bytes);
+    x->bytes = NULL;
+}
+
+static void read_done(struct io_op *op)
+{
+    struct erasure *x = CONTAINER_OF(op, struct erasure, work.op);
+
+    if (!store_work_done(x->segment->stream->store, &x->work))
+        return;
+    x->logged.done = images_logged;
+    if (x->result < 0)
+        fail(x);
+    else if (x->bytes == NULL)
+        finish(x, ERR_OK);
+    else if (x->segment->stream->state != STREAM_ACTIVE)
+        finish(x, ERR_FAILED);
+    else if (!log_images(x))
+        submit(x, write_run, write_done);
+}
+
+/* ---- its turn -------------------------------------------------------------------------------- */
 
 /* Is the batch in the file? If not, asks for it. */
 static bool in_file(struct erasure *x)
@@ -108,12 +244,9 @@ static bool in_file(struct erasure *x)
 
 static void begin(struct erasure *x)
 {
-    struct store *st = x->segment->stream->store;
-
     list_remove(&x->link);
-    x->work.run = erase_run;
-    io_op_init(&x->work.op, erase_done);
-    store_work_submit(st, &x->work);
+    x->begun = x->segment->erasing = true;
+    submit(x, read_run, read_done);
 }
 
 static void erase_logged(struct store_req *req, enum err err)
@@ -134,24 +267,51 @@ void erasures_step(struct store *st)
         struct erasure *x = LIST_ENTRY(it, struct erasure, link);
         if (x->segment->stream->state != STREAM_ACTIVE)
             finish(x, ERR_FAILED);
-        else if (in_file(x))
+        else if (!x->segment->erasing && in_file(x))
             begin(x);
     }
 }
 
-struct store_req *erase_start(struct store_stream *s, uint64_t seq, struct store_req *req)
+/* NULL when no batch holds it. */
+static struct erasure *erasure_new(struct store_stream *s, uint64_t seq)
 {
-    struct erasure *x = mem_zalloc(sizeof(*x));
+    struct segment *seg = stream_segment_of(s, seq);
+    struct erasure *x;
     uint32_t entry;
 
+    if (seg == NULL || !segment_find(seg, seq, &entry) || seg->entries[entry].b.first_seq > seq)
+        return NULL;
+    x = mem_zalloc(sizeof(*x));
     list_init(&x->link);
-    x->segment = stream_segment_of(s, seq);
-    bool found = segment_find(x->segment, seq, &entry);
-    ASSERT(found);
-    x->batch = x->segment->entries[entry].b;
+    x->segment = seg;
+    x->batch = seg->entries[entry].b;
     x->seq = seq;
-    x->req = req;
     x->logged.done = erase_logged;
-    x->segment->jobs++;
+    seg->jobs++;
+    return x;
+}
+
+struct store_req *erase_start(struct store_stream *s, uint64_t seq, struct store_req *req)
+{
+    struct erasure *x = erasure_new(s, seq);
+
+    ASSERT(x != NULL);
+    x->req = req;
     return &x->logged;
+}
+
+void erase_resume(struct store_stream *s)
+{
+    uint64_t first, last, at = 0;
+
+    while (seqset_range_from(&s->rec.erase, at, &first, &last)) {
+        for (uint64_t seq = first; seq <= last; seq++) {
+            struct erasure *x = erasure_new(s, seq);
+            if (x != NULL)
+                list_push_back(&s->store->erasures, &x->link);
+            else
+                seqset_remove(&s->rec.erase, seq, seq);
+        }
+        at = last + 1;
+    }
 }

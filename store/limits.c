@@ -4,8 +4,9 @@
  * Computed when a commit is durable, never at append, so that no message is lost for one that was
  * never stored. Messages go from the head (max_msgs, max_bytes, max_age) or per subject, oldest
  * first. These removals are not logged one by one: a start applies the limits to what it finds and
- * comes to the same result; the record gets first_seq when a segment is released and with every
- * full record.
+ * comes to the same result, as long as nothing else was removed. So a removal on request, which may
+ * bring the stream below a limit, logs them first (stream_claim_limits); and so does every full
+ * record.
  *
  * Per subject: with a limit of 1 the subject's first and last say everything. Above, each subject
  * keeps a ring of its sequences, which the limit bounds.
@@ -73,6 +74,7 @@ static void trim_subjects(struct store_stream *s)
         while (max != 0 && sub->msgs > max) { /* more than one: it is not freed */
             uint64_t seq = subject_first(s, sub);
             remove_one(s, seq);
+            seqset_add(&s->unlogged, seq, seq);
             stream_removed(s, seq, seq, 1, STORE_BY_LIMIT);
         }
     }

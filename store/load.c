@@ -202,6 +202,7 @@ static void load_stream(struct store_stream *s, struct recovered_stream *r)
     }
     let_go_of_subjects(s);
     load_gaps(s);
+    erase_resume(s); /* also what is about to fall below first_seq */
     stream_settle_first(s);
 }
 

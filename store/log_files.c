@@ -8,7 +8,8 @@
  *     - no object has its last full record in it: those that have are rendered anew;
  *     - no segment has data in it that is not synced: such segments are checkpointed, oldest first;
  *     - the frames that carry the new records are durable (free_after);
- *     - no files are being removed on the strength of a record in it (pins).
+ *     - nothing else holds it (pins): files that are removed on the strength of a record in it, a
+ *       batch that is written over, the removal of an object that still waits for a frame.
  * That work begins as soon as a file is full, so that the log holds about two files, however long
  * the server runs, and a start replays no more than that. The freed file becomes the next spare.
  */
@@ -128,8 +129,6 @@ static void free_oldest(struct store *st, struct clog_file *f)
     char *path = mem_strdup(f->path);
     bool fits = f->bytes == l->file_bytes;
 
-    if (l->completed_file == f)
-        l->completed_file = NULL;
     clog_file_free(st, f);
     if (fits && l->spare == NULL && !l->spare_coming) {
         clog_make_spare(st, path);
@@ -165,7 +164,10 @@ void clog_maintain(struct store *st)
     clog_want_spare(st);
 }
 
-struct clog_file *clog_current_file(struct store *st)
+struct clog_file *clog_pin(struct store *st)
 {
-    return st->clog.completed_file;
+    struct clog_file *f = clog_writing(&st->clog);
+
+    f->pins++;
+    return f;
 }

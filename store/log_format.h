@@ -73,9 +73,13 @@ enum log_type {
                        close */
 };
 
+/* Of DATA: bytes that are written over what stands there, which may be torn. They go before all
+ * other DATA of the segment, and are written whatever is there. */
+#define LOG_IMAGE 1u
+
 struct log_record {
     uint8_t type;
-    uint8_t flags; /* 0 */
+    uint8_t flags; /* DATA: LOG_IMAGE */
     uint16_t kind;
     uint64_t id;
     union {

@@ -7,8 +7,8 @@
  * verify, it is
  *
  *     damaged   when a later frame, of this file or a later one, proves it complete;
- *     damaged   when one wrong byte explains it: no torn write looks like that, unless the byte is
- *               the only one of its sector that would not be zero;
+ *     damaged   when one wrong byte of a short record explains it: no torn write looks like that,
+ *               unless the byte is the only one of its sector that would not be zero;
  *     torn      else: the log ends before it.
  *
  * One wrong byte in header, table or record is mended (in data it is not: batches have checksums of
@@ -183,7 +183,7 @@ static bool mend_records(struct log_scan *s, const struct log_frame_view *frame,
             continue;
         uint32_t seed = v.salt ^ (uint32_t) v.commit ^ index * 0x9e3779b1u, n = get_u32(entry);
         if (!repair_find_byte(crc32c(seed, p, n) ^ get_u32(entry + 4), n, &at, &pattern) ||
-            (!proven(s, v.commit) && in_empty_sector(frame, p + at))) {
+            (!proven(s, v.commit) && (n > REPAIR_DOUBTFUL || in_empty_sector(frame, p + at)))) {
             *torn = true;
         } else if (p[0] != LOG_DATA) {
             p[at] ^= pattern;

@@ -156,22 +156,17 @@ void store_object_delta(struct store *st, store_object_id id, struct str delta,
         clog_put(st, LOG_DELTA, o, delta, req);
 }
 
-static void forget_tree(struct store *st, struct object *o)
-{
-    while (!list_empty(&o->children))
-        forget_tree(st, LIST_ENTRY(o->children.next, struct object, sibling));
-    if (o->home != NULL && o->home->free_after < clog_queue_commit(st))
-        o->home->free_after = clog_queue_commit(st);
-    object_free(st, o);
-}
-
+/* Each object gets a record of its own: changes of a child may outlive its full record in the log,
+ * and then nothing would say that its parent is gone. */
 void object_delete_tree(struct store *st, struct object *o, struct store_req *req)
 {
     /* With the UUID a start can finish removing the files. */
     struct str uuid = o->stream != NULL ? str_from(o->stream->rec.uuid, 16) : STR_NONE;
 
     clog_put(st, LOG_DELETE, o, uuid, req);
-    forget_tree(st, o);
+    while (!list_empty(&o->children))
+        object_delete_tree(st, LIST_ENTRY(o->children.next, struct object, sibling), NULL);
+    object_free(st, o);
 }
 
 void store_object_delete(struct store *st, store_object_id id, struct store_req *req)

@@ -67,6 +67,7 @@ struct rec_data {
     uint32_t bytes;
     uint32_t file; /* index of the rec_log_file */
     uint64_t order;
+    bool image;
 };
 
 struct recovery {

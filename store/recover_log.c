@@ -318,7 +318,8 @@ static void note_data(struct recovery *r, uint32_t file, const uint8_t *base,
                           .log_offset = (uint64_t) ((const uint8_t *) record->bytes.p - base),
                           .bytes = (uint32_t) record->bytes.n,
                           .file = file,
-                          .order = r->ndata};
+                          .order = r->ndata,
+                          .image = (record->flags & LOG_IMAGE) != 0};
     r->ndata++;
 }
 

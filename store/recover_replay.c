@@ -2,7 +2,8 @@
  * Data that the log holds goes to its place in the segments, where it was written without a sync.
  *
  * Batches on disk that verify stay as they are, even when they differ: a record erased on request
- * must not come back from the log. All others are written. A segment that is gone (released), or
+ * must not come back from the log. All others are written. Images (LOG_IMAGE) go before: they are
+ * what was being written over a batch, which may be torn. A segment that is gone (released), or
  * whose stream is, is passed over.
  */
 #include "lib/base/mem.h"
@@ -32,6 +33,8 @@ static int order_data(const void *a, const void *b)
         return x->stream < y->stream ? -1 : 1;
     if (x->segment != y->segment)
         return x->segment < y->segment ? -1 : 1;
+    if (x->image != y->image)
+        return x->image ? -1 : 1;
     return x->order < y->order ? -1 : x->order > y->order;
 }
 
@@ -110,7 +113,7 @@ static bool stands(const struct replay *p, const uint8_t *there, size_t n,
            batch_verify(&v, p->salt, NULL) == 0;
 }
 
-static enum err write_batch(struct replay *p, const uint8_t *bytes, uint32_t n, uint64_t offset)
+static enum err write_bytes(struct replay *p, const uint8_t *bytes, uint32_t n, uint64_t offset)
 {
     int res = fs_write(p->r->fs, p->fd, bytes, n, offset);
 
@@ -138,7 +141,7 @@ static enum err replay_batches(struct replay *p, const struct rec_data *d)
         if (v.h.durable_seq > p->stream->proven_seq)
             p->stream->proven_seq = v.h.durable_seq;
         if (at + v.h.bytes > p->there.n || !stands(p, there + at, v.h.bytes, &v.h))
-            err = write_batch(p, from + at, v.h.bytes, d->offset + at);
+            err = write_bytes(p, from + at, v.h.bytes, d->offset + at);
         at += v.h.bytes;
     }
     return err;
@@ -150,6 +153,8 @@ static enum err replay_one(struct replay *p, const struct rec_data *d)
 
     if (err != ERR_OK)
         return err;
+    if (d->image)
+        return write_bytes(p, (const uint8_t *) p->from.p, d->bytes, d->offset);
     buf_clear(&p->there);
     buf_reserve(&p->there, d->bytes);
     int64_t got = fs_read(p->r->fs, p->fd, p->there.p, d->bytes, d->offset);

@@ -349,11 +349,6 @@ static void update_record(struct rec_stream *s)
 {
     if (s->last_seq + 1 < s->rec.first_seq)
         s->last_seq = s->rec.first_seq - 1;
-    /* Of an async stream, removals may have outlived the messages: those sequences come again. */
-    if (s->last_seq < UINT64_MAX - 1) {
-        seqset_remove(&s->rec.removed, s->last_seq + 1, UINT64_MAX - 1);
-        seqset_remove(&s->rec.erase, s->last_seq + 1, UINT64_MAX - 1);
-    }
     stream_record_durable(&s->rec, s->last_seq, s->last_ts);
     /* An async stream's record may speak of messages that did not survive: their sequences will be
      * given to others. */
@@ -364,58 +359,6 @@ static void update_record(struct rec_stream *s)
         stream_record_release_segment(&s->rec, s->rec.segments[0].number);
     for (size_t i = 0; i < s->nsegments; i++)
         stream_record_add_segment(&s->rec, s->segments[i].number, s->segments[i].base_seq);
-}
-
-/* ---- erase intents ------------------------------------------------------------------------- */
-
-static enum err erase_in(struct recovery *r, struct rec_stream *s, struct recovered_segment *seg,
-                         uint64_t seq)
-{
-    struct segment_index x = {0};
-    const struct segment_batch *b = NULL;
-    char path[STORE_PATH];
-    struct recovered_stream shell = {0};
-
-    memcpy(shell.uuid, s->rec.uuid, 16);
-    bool active = seg->state == RECOVERED_ACTIVE;
-    enum err err = active ? ERR_OK : recovered_segment_load(r->dir, &shell, seg, &x);
-    const struct segment_index *index = active ? &seg->index : &x;
-    for (uint64_t i = 0; err == ERR_OK && i < index->summary.batches; i++)
-        if (seq >= index->batches[i].first_seq &&
-            seq - index->batches[i].first_seq < index->batches[i].span)
-            b = &index->batches[i];
-    if (b != NULL && b->count != 0) {
-        uint8_t *bytes = mem_try_alloc(b->bytes);
-        store_path_segment(r->dir, path, s->rec.uuid, seg->number);
-        fs_fd fd = fs_open(r->fs, path, IO_FILE_WRITE);
-        if (bytes == NULL || fd < 0 || fs_read(r->fs, fd, bytes, b->bytes, b->offset) != b->bytes)
-            err = ERR_IO;
-        else if (batch_erase(bytes, b->bytes, seg->salt, seq) &&
-                 (fs_write(r->fs, fd, bytes, b->bytes, b->offset) < 0 || fs_sync(r->fs, fd) < 0))
-            err = ERR_IO;
-        if (fd >= 0)
-            fs_close(r->fs, fd);
-        mem_free(bytes);
-    }
-    segment_index_deinit(&x);
-    return err;
-}
-
-static enum err redo_erasures(struct recovery *r, struct rec_stream *s)
-{
-    uint64_t first, last, at = 0;
-    enum err err = ERR_OK;
-
-    while (seqset_range_from(&s->rec.erase, at, &first, &last)) {
-        for (uint64_t seq = first; seq <= last && err == ERR_OK; seq++)
-            for (size_t i = 0; i < s->nsegments; i++)
-                if (seq >= s->segments[i].base_seq && seq < s->segments[i].next_seq)
-                    err = erase_in(r, s, &s->segments[i], seq);
-        at = last + 1;
-    }
-    if (err == ERR_OK)
-        seqset_remove(&s->rec.erase, 1, UINT64_MAX - 1);
-    return err;
 }
 
 /* ---- all of it ----------------------------------------------------------------------------- */
@@ -449,10 +392,8 @@ static enum err read_stream(struct recovery *r, struct rec_stream *s)
     }
     if (err == ERR_OK)
         err = take_files(r, s, &f);
-    if (err == ERR_OK) {
+    if (err == ERR_OK)
         update_record(s);
-        err = redo_erasures(r, s);
-    }
     for (size_t i = 0; i < f.n; i++)
         rec_segment_deinit(&f.seg[i]);
     mem_free(f.seg);

@@ -166,6 +166,8 @@ void stream_settle_first(struct store_stream *s)
     uint64_t first, last;
 
     if (s->msgs == 0) {
+        s->unlogged_head |= s->unlogged.count > 0;
+        seqset_free(&s->unlogged);
         s->first_seq = s->last_seq + 1;
         seqset_free(&s->rec.removed);
         seqset_free(&s->rec.erase);
@@ -177,6 +179,8 @@ void stream_settle_first(struct store_stream *s)
             seqset_remove(&s->rec.removed, first, last);
         }
         seqset_remove(&s->rec.erase, 0, s->first_seq - 1);
+        if (s->unlogged.count > 0 && seqset_remove(&s->unlogged, 0, s->first_seq - 1) > 0)
+            s->unlogged_head = true;
         s->first_ts = time_of(s, s->first_seq, &s->first_ts_latest);
     }
     segments_release(s);
@@ -212,6 +216,7 @@ uint64_t remove_head(struct store_stream *s, uint64_t max, uint32_t limit, enum 
         seqset_remove(&s->rec.removed, 0, s->first_seq - 1);
     }
     if (gone > 0) {
+        s->unlogged_head |= reason == STORE_BY_LIMIT || reason == STORE_BY_AGE;
         stream_settle_first(s);
         stream_removed(s, from, s->first_seq - 1, gone, reason);
     }
@@ -278,8 +283,13 @@ static void release_logged(struct store_req *req, enum err err)
     seg->jobs--;
     mem_free(r);
     if (err == ERR_OK && s->state == STREAM_ACTIVE) {
+        struct segment *next = segment_after(seg);
+        if (seg->next_seq > s->synced_seq + 1) /* async level: it will never be synced */
+            s->synced_seq = seg->next_seq - 1;
         store_unlink(s->store, seg->path);
         segment_free(seg);
+        if (next != NULL)
+            segment_header_if_due(next);
     }
     stream_maybe_free(s);
 }
@@ -307,7 +317,7 @@ static void release(struct segment *seg)
     r->req.done = release_logged;
     seg->jobs++;
     stream_claim_durable(s, &delta);
-    stream_delta_purge(&delta, stream_first_proven(s));
+    stream_claim_first(s, &delta);
     stream_delta_release_segment(&delta, seg->number);
     clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), &r->req);
     buf_free(&delta);
@@ -340,8 +350,10 @@ enum err store_remove(struct store_stream *s, uint64_t seq, bool erase, struct s
         return ERR_NOT_FOUND;
     if (req != NULL)
         req->count = 1;
+    stream_claim_limits(s, &delta);
     if (erase && stream_in_file(s)) {
         req = erase_start(s, seq, req);
+        stream_claim_durable(s, &delta);
         stream_delta_erase(&delta, seq);
     } else {
         stream_delta_remove(&delta, seq, seq);
@@ -381,9 +393,10 @@ static void log_slice(struct purge *p, const struct seqset *gone, bool last)
     struct buf delta = {0};
 
     stream_claim_durable(s, &delta);
+    stream_claim_limits(s, &delta);
     if (gone != NULL && gone->count > 0)
         stream_delta_remove_set(&delta, gone);
-    stream_delta_purge(&delta, stream_first_proven(s));
+    stream_claim_first(s, &delta);
     if (last && p->task.req != NULL)
         p->task.req->count = p->count;
     clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), last ? p->task.req : NULL);

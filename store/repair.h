@@ -8,6 +8,10 @@
  * a damaged byte would otherwise cost many messages, and something else confirms the result
  * (headers and tables: the checksum of each record), or where the alternative is to lose an
  * object's record. Never on messages.
+ *
+ * A write that the power cut tore is random damage, too, and much likelier than decay. So where
+ * nothing proves that a record was ever whole, one wrong byte is believed in up to REPAIR_DOUBTFUL
+ * bytes only.
  */
 #ifndef STORE_REPAIR_H
 #define STORE_REPAIR_H
@@ -15,6 +19,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define REPAIR_DOUBTFUL 256u
 
 /* difference = stored ^ computed over n bytes, not 0. True: bytes[*at] ^= *pattern makes them
  * agree. */

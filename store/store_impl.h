@@ -166,6 +166,7 @@ struct segment {
     bool flushed;           /* written by segment_flush, and no sync since: no commit covers it */
     uint64_t syncing_to;    /* last sequence that the sync in flight covers */
     bool unsynced;          /* async level: written and not synced */
+    bool erasing;           /* one at a time */
     uint64_t log_from;      /* oldest log file with data that is not synced here */
     uint64_t log_after;     /* the same for data placed since the sync in flight began */
     struct list logged;     /* store->logged, while log_from is set */
@@ -317,6 +318,9 @@ struct store_stream {
      * ones too), lost_*, segments; first_seq, last_seq, last_ts are filled in when it is rendered.
      */
     struct stream_record rec;
+    /* What limits took since the log was last told: interior ones; and whether first_seq moved. */
+    struct seqset unlogged;
+    bool unlogged_head;
 
     /* Gathering and committing. */
     struct list dirty_link;
@@ -359,6 +363,7 @@ struct store_stream {
     enum err create_err;
     struct store_req *delete_req;
     struct store_req delete_log;
+    struct clog_file *delete_pin;
     bool delete_durable, files_gone;
     bool render_config; /* ask the owner for its blob when the record is rendered */
     uint32_t jobs;      /* in flight that need the struct */
@@ -392,6 +397,11 @@ static inline uint64_t stream_proven(const struct store_stream *s)
 uint64_t stream_first_proven(const struct store_stream *s);
 /* Appends to a delta what is proven durable. */
 void stream_claim_durable(const struct store_stream *s, struct buf *delta);
+/* The same: everything below first_seq is gone. */
+void stream_claim_first(struct store_stream *s, struct buf *delta);
+/* The same: what limits took. Goes before a removal on request, which may make room below a limit:
+ * a start would find no reason any more to take them again. */
+void stream_claim_limits(struct store_stream *s, struct buf *delta);
 static inline bool stream_in_file(const struct store_stream *s)
 {
     return s->level != STORE_MEMORY;
@@ -448,7 +458,7 @@ struct clog_file {
     uint64_t first_commit;
     struct list objects; /* last full record is here */
     uint64_t free_after; /* log commit that must be durable before it may be freed */
-    uint32_t pins;       /* removals of files whose record is here */
+    uint32_t pins;       /* what else needs it, or a later one */
 };
 
 /* One frame in flight. */
@@ -487,12 +497,11 @@ struct clog {
     struct list reqs;      /* wait for the queue to be durable */
     bool urgent;           /* somebody waits for the queue */
     struct wheel_timer ride;
-    struct list refresh;              /* objects to be rendered into the next frame */
-    bool refresh_now;                 /* even if nothing else asks for a frame */
-    bool spare_wanted;                /* it could not be made; the retry timer asks again */
-    bool said_spare;                  /* ... and that was logged */
-    bool waits_for_file;              /* a frame is due and has no room */
-    struct clog_file *completed_file; /* of the last durable frame */
+    struct list refresh; /* objects to be rendered into the next frame */
+    bool refresh_now;    /* even if nothing else asks for a frame */
+    bool spare_wanted;   /* it could not be made; the retry timer asks again */
+    bool said_spare;     /* ... and that was logged */
+    bool waits_for_file; /* a frame is due and has no room */
     struct buf scratch;
     struct log_commit slots[LOG_INFLIGHT];
     struct list inflight; /* slots, oldest first */
@@ -505,18 +514,19 @@ void clog_deinit(struct store *st);
 /* Queues a record; bytes are copied. req may be NULL: then it rides. */
 void clog_put(struct store *st, enum log_type type, struct object *o, struct str bytes,
               struct store_req *req);
+/* Queues bytes as they will be written over those in the segment. False: too large. */
+bool clog_put_image(struct store *st, const struct object *o, uint64_t segment, uint64_t offset,
+                    struct str bytes, struct store_req *req);
 /* The last record of all: a clean close. */
 void clog_put_close(struct store *st, struct store_req *req);
 /* Completes req when everything queued or in flight so far is durable. */
 void clog_barrier(struct store *st, struct store_req *req);
-/* Number of the commit that will carry what is queued now. */
-uint64_t clog_queue_commit(const struct store *st);
 static inline struct clog_file *clog_writing(const struct clog *l)
 {
     return LIST_ENTRY(l->files.prev, struct clog_file, link);
 }
-/* Where the last durable frame lies. */
-struct clog_file *clog_current_file(struct store *st);
+/* What is queued from now on stays in the log until pins of the returned file goes down. */
+struct clog_file *clog_pin(struct store *st);
 /* Begins frames; true when one began. */
 bool clog_try(struct store *st);
 /* Something was queued with urgency after clog_try, and nothing in flight will call it again. */
@@ -634,6 +644,8 @@ void stream_settle_first(struct store_stream *s);
 /* erase.c: the request that the intent's record completes; req (may be NULL) follows when the bytes
  * are gone. */
 struct store_req *erase_start(struct store_stream *s, uint64_t seq, struct store_req *req);
+/* Goes on with what the last run did not finish: the intents in the record. */
+void erase_resume(struct store_stream *s);
 void erasures_step(struct store *st);
 /* Lets go of leading segments without messages. */
 void segments_release(struct store_stream *s);

@@ -271,8 +271,69 @@ void stream_claim_durable(const struct store_stream *s, struct buf *delta)
     stream_delta_durable(delta, proven, proven == s->last_seq ? s->last_ts : 0);
 }
 
+/* Of an async stream the record may not claim that what is not synced is gone: those sequences may
+ * come again. It names them one by one; a start keeps of it what is below the end it finds. */
+static bool first_not_proven(const struct store_stream *s, uint64_t *first, uint64_t *last)
+{
+    *first = stream_first_proven(s);
+    *last = s->first_seq - 1;
+    return *first <= *last;
+}
+
+void stream_claim_first(struct store_stream *s, struct buf *delta)
+{
+    uint64_t first, last;
+
+    stream_delta_purge(delta, stream_first_proven(s));
+    if (first_not_proven(s, &first, &last))
+        stream_delta_remove(delta, first, last);
+    s->unlogged_head = false;
+}
+
+/* A large set goes ahead in records of its own. */
+static void claim_part(struct store_stream *s, const struct seqset *part)
+{
+    struct buf delta = {0};
+
+    stream_delta_remove_set(&delta, part);
+    clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), NULL);
+    buf_free(&delta);
+}
+
+#define CLAIM_RANGES 1024u
+
+void stream_claim_limits(struct store_stream *s, struct buf *delta)
+{
+    struct seqset part = {0};
+    uint64_t first, last, at = 0;
+
+    if (s->unlogged_head)
+        stream_claim_first(s, delta);
+    if (s->unlogged.nranges <= CLAIM_RANGES) {
+        if (s->unlogged.nranges > 0)
+            stream_delta_remove_set(delta, &s->unlogged);
+        seqset_free(&s->unlogged);
+        return;
+    }
+    while (seqset_range_from(&s->unlogged, at, &first, &last)) {
+        seqset_add(&part, first, last);
+        at = last + 1;
+        if (part.nranges == CLAIM_RANGES) {
+            claim_part(s, &part);
+            seqset_free(&part);
+        }
+    }
+    if (part.nranges > 0)
+        claim_part(s, &part);
+    seqset_free(&part);
+    seqset_free(&s->unlogged);
+}
+
 void stream_render(struct store_stream *s, struct buf *out)
 {
+    uint64_t first, last;
+    bool more = first_not_proven(s, &first, &last);
+
     s->rec.first_seq = stream_first_proven(s);
     s->rec.last_seq = stream_proven(s);
     s->rec.last_ts = s->rec.last_seq == s->last_seq ? s->last_ts : 0;
@@ -282,7 +343,13 @@ void stream_render(struct store_stream *s, struct buf *out)
         buf_clear(&s->rec.config);
         s->ops->render_config(s->ctx, &s->rec.config);
     }
+    if (more)
+        seqset_add(&s->rec.removed, first, last);
     stream_record_encode(&s->rec, out);
+    if (more)
+        seqset_remove(&s->rec.removed, first, last);
+    seqset_free(&s->unlogged);
+    s->unlogged_head = false;
 }
 
 void store_stream_update(struct store_stream *s, const struct store_limits *limits,
@@ -315,7 +382,6 @@ struct remove_files {
     char **paths;
     unsigned n;
     char *dir;
-    struct clog_file *pinned;
 };
 
 static void remove_files_run(struct io_work *work)
@@ -336,8 +402,6 @@ static void remove_files_done(struct io_op *op)
 
     if (!store_work_done(job->store, &job->work))
         return;
-    if (job->pinned != NULL)
-        job->pinned->pins--;
     job->stream->jobs--;
     for (unsigned i = 0; i < job->n; i++)
         mem_free(job->paths[i]);
@@ -375,9 +439,6 @@ static void remove_all_files(struct store_stream *s)
         job->paths[job->n++] = mem_strdup(s->next->path);
     job->work.run = remove_files_run;
     io_op_init(&job->work.op, remove_files_done);
-    job->pinned = clog_current_file(st);
-    if (job->pinned != NULL)
-        job->pinned->pins++;
     s->jobs++;
     s->files_gone = true;
     store_work_submit(st, &job->work);
@@ -419,6 +480,8 @@ void store_stream_delete(struct store_stream *s, struct store_req *req)
     s->delete_req = req;
     s->delete_log.done = delete_logged;
     s->jobs++;
+    if (stream_in_file(s))
+        s->delete_pin = clog_pin(st); /* until the files are gone */
     object_delete_tree(st, s->object, &s->delete_log);
     s->object = NULL;
 }
@@ -431,11 +494,14 @@ static void free_stream(struct store_stream *s)
         segment_free(LIST_ENTRY(list_first(&s->segments), struct segment, link));
     if (s->next != NULL)
         segment_free(s->next);
+    if (s->delete_pin != NULL)
+        s->delete_pin->pins--;
     ASSERT(list_empty(&s->filters) && list_empty(&s->readers) && list_empty(&s->commits));
     list_remove(&s->link);
     io_timer_stop(st->io, &s->age_timer);
     subjects_deinit(&s->subjects);
     stream_record_deinit(&s->rec);
+    seqset_free(&s->unlogged);
     mem_free(s->index);
     mem_free(s->over);
     mem_free(s->name);

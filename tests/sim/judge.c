@@ -344,6 +344,8 @@ static void recover_absent(struct world *w, const struct model_stream *s, struct
     if ((m->flags & MSG_LIMIT) == 0 && !allowed && !asked)
         world_fail(w, "stream %u: message %llu of %llu is lost: %s", s->key, ULL(seq),
                    ULL(s->committed), kind);
+    if ((m->flags & MSG_LIMIT) == 0)
+        m->limit_at = s->asked;
     m->flags = MSG_COMMITTED | MSG_LIMIT | MSG_TOLD;
 }
 
@@ -424,7 +426,8 @@ static void compare(struct world *w, struct model_stream *s)
             continue;
         if ((m->flags & MSG_PURGE) != 0) {
             m->flags &= (uint16_t) ~MSG_PURGE;
-            if (!present[i])
+            /* Of a stream that failed it may not have been there yet. */
+            if (!present[i] && (!s->failed || s->first + i <= s->committed))
                 m->flags |= MSG_ASKED | MSG_REMOVED;
         }
         if (model_live(m) != present[i])

@@ -26,11 +26,11 @@ enum {
     MSG_ASKED = 4,     /* its removal was accepted */
     MSG_PURGE = 8,     /* a purge that runs may or may not mean it */
     MSG_REMOVED = 16,  /* its removal was acknowledged: never comes back */
-    MSG_LIMIT = 32,   /* a limit took it; may come back after a crash, for as long as the limit does
-                         not */
-    MSG_TOLD = 64,    /* removed() has named it */
-    MSG_PURGED = 256, /* a purge meant it: its acknowledgement is this message's */
-    MSG_MISSED = 128, /* a reader passed it by: must turn out to be removed */
+    MSG_LIMIT = 32,    /* a limit took it; may come back after a crash, until a removal or change of
+                          limits that was asked for later is acknowledged */
+    MSG_TOLD = 64,     /* removed() has named it */
+    MSG_PURGED = 256,  /* a purge meant it: its acknowledgement is this message's */
+    MSG_MISSED = 128,  /* a reader passed it by: must turn out to be removed */
 };
 #define MSG_GONE (MSG_SKIP | MSG_ASKED | MSG_PURGE | MSG_REMOVED | MSG_LIMIT)
 
@@ -43,6 +43,7 @@ struct model_msg {
     uint16_t header;
     uint16_t subject;
     uint16_t flags;
+    uint32_t limit_at; /* MSG_LIMIT: the stream's `asked` when it was learned of */
 };
 
 /* A counter whose changes are submitted, then acknowledged. Versions that a crash lost are never
@@ -72,6 +73,7 @@ struct model_stream {
     int64_t last_ts;
     uint64_t begun;    /* of commit_begun */
     unsigned removals; /* single ones and purges in flight */
+    uint32_t asked;    /* removals and changes of limits asked for so far */
     unsigned unasked;  /* single ones that nobody waits for, since the opening */
     struct world *world;
     /* The running store's; NULL in a copy. */

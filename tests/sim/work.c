@@ -196,6 +196,7 @@ static void do_remove(struct world *w, struct model_stream *s)
     struct ask *a = NULL;
     if (!rides) {
         a = ask_new(w, ASK_REMOVE);
+        a->order = ++s->asked;
         a->stream = s;
         a->seq = seq;
     }
@@ -275,6 +276,7 @@ static void do_purge(struct world *w, struct model_stream *s)
     if (s->handle == NULL)
         return;
     struct ask *a = ask_new(w, ASK_PURGE);
+    a->order = ++s->asked;
     a->stream = s;
     s->removals++;
     if (exact)
@@ -377,6 +379,7 @@ static void do_stream_update(struct world *w, struct model_stream *s)
     const struct store_limits *limits = next_config(w, s);
     model_full(&config, s->key, s->config.current);
     struct ask *a = ask_new(w, ASK_STREAM_UPDATE);
+    a->order = ++s->asked;
     a->stream = s;
     a->version = s->config.current;
     sim_trace(w->sim, "work update stream %u", s->key);

@@ -67,6 +67,7 @@ struct ask {
     struct model_stream *stream;
     struct model_object *object;
     uint64_t seq, version;
+    uint32_t order;  /* of the stream's asked: REMOVE, PURGE, STREAM_UPDATE */
     uint64_t expect; /* COUNT, PURGE: the answer; UINT64_MAX = any */
 };
 

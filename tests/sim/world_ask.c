@@ -55,8 +55,20 @@ static void purged(struct ask *a)
     }
 }
 
+/* What limits had taken by then is in the log, too. */
+static void limits_are_logged(const struct ask *a)
+{
+    for (uint64_t i = 0; i < a->stream->n; i++) {
+        struct model_msg *m = &a->stream->msgs[i];
+        if ((m->flags & MSG_LIMIT) != 0 && m->limit_at < a->order)
+            m->flags |= MSG_REMOVED;
+    }
+}
+
 static void answered(struct ask *a)
 {
+    if (a->order > 0)
+        limits_are_logged(a);
     switch (a->kind) {
     case ASK_STREAM_CREATE:
         if (a->stream->life == LIFE_ASKED)
@@ -208,7 +220,7 @@ static bool on_request(enum store_reason reason)
     return reason == STORE_BY_REQUEST || reason == STORE_BY_PURGE;
 }
 
-static void tell_one(struct model_msg *m, enum store_reason reason)
+static void tell_one(const struct model_stream *s, struct model_msg *m, enum store_reason reason)
 {
     m->flags |= MSG_TOLD;
     m->flags &= (uint16_t) ~(MSG_MISSED | MSG_PURGE);
@@ -216,6 +228,7 @@ static void tell_one(struct model_msg *m, enum store_reason reason)
         m->flags |= MSG_ASKED | MSG_PURGED;
     else if ((m->flags & MSG_GONE) == 0)
         m->flags |= reason == STORE_BY_REQUEST ? MSG_ASKED : MSG_LIMIT;
+    m->limit_at = s->asked;
 }
 
 static uint64_t tell_removed(struct model_stream *s, uint64_t first, uint64_t last,
@@ -229,7 +242,7 @@ static uint64_t tell_removed(struct model_stream *s, uint64_t first, uint64_t la
         if (on_request(reason) && (m->flags & MSG_GONE) == 0)
             world_fail(world_of(s), "stream %u: %llu was removed on request of nobody", s->key,
                        (unsigned long long) seq);
-        tell_one(m, reason);
+        tell_one(s, m, reason);
         told++;
     }
     return told;

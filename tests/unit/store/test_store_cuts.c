@@ -33,7 +33,9 @@ static void cut(struct story *s, struct sim *fork)
     memcpy(after.path, s->r.path, sizeof(after.path));
     enum err err = rig_try_start(&after, why);
     ck_assert_msg(err == ERR_OK, "recovery: %s", why);
-    ck_assert_msg(after.warnings == 0, "%s", after.last_warning);
+    /* A torn footer looks like a damaged one; it costs a scan. */
+    if (after.warnings != 0 && strstr(after.last_warning, "footer damaged") == NULL)
+        ck_abort_msg("%s", after.last_warning);
     s->check(s, &after);
     store_recovered_done(after.store);
     rig_stop(&after);
@@ -167,7 +169,245 @@ TEST(log_goes_on_after_a_file_that_could_not_be_made)
     end(&s);
 }
 
+static void render_nothing(void *ctx, store_object_id id, struct buf *out)
+{
+    (void) ctx;
+    (void) id;
+    buf_puts(out, "n");
+}
+
+static void check_nothing(struct story *s, struct rig *after)
+{
+    (void) s;
+    (void) after;
+}
+
+/* Changes of a deleted stream's object are still in the log when its full record is not. */
+TEST(objects_of_a_deleted_stream_are_not_missed)
+{
+    struct rig_options options = {.log_file_bytes = 64 << 10, .segment_min = 256 << 10};
+    static struct story s;
+    struct rig_stream other;
+    struct rig_req q;
+
+    begin(&s, &options, 0);
+    rig_create(&s.r, &s.t, "log", STORE_DURABLE, NULL);
+    rig_create(&s.r, &other, "other", STORE_DURABLE, NULL);
+    store_object_id id = store_object_create(s.r.store, STORE_KIND_USER, other.id, STR("n"),
+                                             render_nothing, NULL, NULL);
+    store_object_id below = store_object_create(s.r.store, STORE_KIND_USER, id, STR("n"),
+                                                render_nothing, NULL, NULL);
+    s.check = check_nothing;
+    for (unsigned n = 0; n < 40; n++) {
+        rig_req_init(&q);
+        if (n < 10) {
+            store_object_delta(s.r.store, id, STR("+"), &q.req);
+            store_object_delta(s.r.store, below, STR("+"), NULL);
+            ck_assert_int_eq(rig_req_wait(&s.r, &q), ERR_OK);
+        } else if (n == 10) {
+            store_stream_delete(other.s, &q.req);
+            ck_assert_int_eq(rig_req_wait(&s.r, &q), ERR_OK);
+        }
+        rig_append(&s.t, 4, 600, 3);
+        rig_flush(&s.t);
+    }
+    end(&s);
+}
+
+/* ---- removals ---------------------------------------------------------------------------------
+ */
+
+static uint64_t gone_below; /* acknowledged */
+
+static void check_gone(struct story *s, struct rig *after)
+{
+    struct rig_stream t;
+
+    (void) s;
+    rig_attach(after, &t, "log");
+    for (uint64_t seq = 1; seq < gone_below; seq++)
+        ck_assert_msg(!rig_has(&t, seq), "message %llu is back", (unsigned long long) seq);
+}
+
+static void remove_and_wait(struct story *s, uint64_t seq)
+{
+    struct rig_req q;
+
+    rig_req_init(&q);
+    ck_assert_int_eq(store_remove(s->t.s, seq, false, &q.req), ERR_OK);
+    ck_assert_int_eq(rig_req_wait(&s->r, &q), ERR_OK);
+}
+
+/* A removal makes room below the limit: what the limit took before must not fill it. i = 0: limit
+ * per subject, 1: of the stream. */
+TEST(what_a_limit_took_stays_gone)
+{
+    struct store_limits limits = {.max_msgs_per_subject = i == 0 ? 2 : 0,
+                                  .max_msgs = i == 1 ? 2 : 0};
+    static struct story s;
+
+    gone_below = 0;
+    begin(&s, &(struct rig_options){.segment_min = 256 << 10}, 0);
+    rig_create(&s.r, &s.t, "log", STORE_DURABLE, &limits);
+    if (i == 0)
+        rig_append_to(&s.t, "stays", 10);
+    s.check = check_gone;
+    for (unsigned n = 0; n < 5; n++)
+        rig_append_to(&s.t, "s", 10);
+    rig_flush(&s.t);
+    uint64_t last = s.t.committed;
+    remove_and_wait(&s, last);
+    if (i == 1)
+        gone_below = last - 1;
+    for (uint64_t seq = 2; i == 0 && seq < last - 1; seq++)
+        ck_assert(!rig_has(&s.t, seq));
+    remove_and_wait(&s, last - 1);
+    gone_below = i == 1 ? last + 1 : 0;
+    rig_append_to(&s.t, "t", 10);
+    rig_flush(&s.t);
+    struct store_state state;
+    store_stream_state(s.t.s, &state);
+    ck_assert_uint_eq(state.msgs, i == 0 ? 2 : 1);
+    rig_stop(&s.r);
+    s.check = NULL;
+    rig_start(&s.r);
+    rig_attach(&s.r, &s.t, "log");
+    store_recovered_done(s.r.store);
+    store_stream_state(s.t.s, &state);
+    ck_assert_uint_eq(state.msgs, i == 0 ? 2 : 1);
+    end(&s);
+}
+
+/* The purge is durable at once, what it purged only a second later. */
+TEST(purged_messages_of_an_async_stream_stay_gone)
+{
+    static struct story s;
+    struct rig_req q;
+
+    gone_below = 0;
+    begin(&s, &(struct rig_options){.segment_min = 256 << 10}, 0);
+    rig_create(&s.r, &s.t, "log", STORE_ASYNC, NULL);
+    rig_append(&s.t, 20, 100, 3);
+    rig_flush(&s.t);
+    rig_req_init(&q);
+    store_purge(s.t.s, &(struct store_purge){0}, &q.req);
+    ck_assert_int_eq(rig_req_wait(&s.r, &q), ERR_OK);
+    gone_below = 21;
+    s.check = check_gone;
+    rig_sleep(&s.r, 3000000000u);
+    rig_settle(&s.r);
+    rig_append(&s.t, 20, 100, 3);
+    rig_flush(&s.t);
+    end(&s);
+}
+
+/* A segment that nobody needs any more goes without having been synced; the next one's header,
+ * which waits for that, must not wait for ever. */
+TEST(async_segments_may_go_before_they_are_synced)
+{
+    struct store_limits limits = {.max_msgs = 3};
+    static struct story s;
+
+    begin(&s, &(struct rig_options){.segment_min = 64 << 10, .segment_max = 64 << 10}, 0);
+    rig_create(&s.r, &s.t, "log", STORE_ASYNC, &limits);
+    for (unsigned n = 0; n < 100; n++) {
+        rig_append(&s.t, 4, 1500, 3);
+        rig_flush(&s.t);
+        if (n == 95)
+            s.check = check_nothing;
+    }
+    rig_sleep(&s.r, 2000000000);
+    end(&s);
+}
+
+/* ---- erasing ----------------------------------------------------------------------------------
+ */
+
+/* rig_payload repeats itself after 26 */
+#define ERASE_MSGS 24u
+static uint64_t erasing[] = {7, 8, 24, 20, 1};
+static unsigned erase_asked, erase_done;
+static char segment_path[300];
+
+static void note_name(void *ctx, const char *name)
+{
+    char *path = ctx;
+    size_t n = strlen(path);
+
+    snprintf(path + n, 300 - n, "/%s", name);
+}
+
+/* Is the message's text in the stream's segment? */
+static bool in_segment(struct rig *r, uint64_t seq)
+{
+    struct io_fs *fs = sim_fs(r->options.sim);
+    static char bytes[512 << 10];
+    char payload[1000];
+
+    if (segment_path[0] == '\0') {
+        snprintf(segment_path, sizeof(segment_path), "%s/streams", r->path);
+        fs_list(fs, segment_path, note_name, segment_path);
+        note_name(segment_path, "0000000001.seg");
+    }
+    fs_fd fd = fs_open(fs, segment_path, IO_FILE_READ);
+    int64_t n = fs_read(fs, fd, bytes, sizeof(bytes), 0);
+    fs_close(fs, fd);
+    ck_assert_int_gt(n, 0);
+    rig_payload(seq, payload, 800);
+    return memmem(bytes, (size_t) n, payload, 800) != NULL;
+}
+
+static void check_erased(struct story *s, struct rig *after)
+{
+    struct rig_stream t;
+
+    (void) s;
+    rig_attach(after, &t, "log");
+    rig_settle(after);
+    for (uint64_t seq = 1; seq <= ERASE_MSGS; seq++) {
+        bool asked = false, done = false;
+        for (unsigned k = 0; k < erase_asked; k++) {
+            asked |= erasing[k] == seq;
+            done |= erasing[k] == seq && k < erase_done;
+        }
+        bool there = rig_has(&t, seq);
+        ck_assert_msg(there ? !done : asked, "message %llu", (unsigned long long) seq);
+        ck_assert_msg(in_segment(after, seq) == there, "bytes of %llu", (unsigned long long) seq);
+    }
+}
+
+/* Batches are written over in place: what is torn then is mended from the log. i = 0: small ones,
+ * through the log, 1: all in one. */
+TEST(neighbours_of_an_erased_message_survive)
+{
+    static struct story s;
+    struct rig_req q;
+
+    segment_path[0] = '\0';
+    erase_asked = erase_done = 0;
+    begin(&s, &(struct rig_options){.segment_min = 256 << 10, .log_file_bytes = 256 << 10}, 0);
+    rig_create(&s.r, &s.t, "log", STORE_DURABLE, NULL);
+    for (unsigned n = 0; n < ERASE_MSGS; n += i == 0 ? 8 : ERASE_MSGS) {
+        rig_append(&s.t, i == 0 ? 8 : ERASE_MSGS, 800, 3);
+        rig_flush(&s.t);
+    }
+    s.check = check_erased;
+    for (unsigned k = 0; k < ARRAY_LEN(erasing); k++) {
+        erase_asked = k + 1;
+        rig_req_init(&q);
+        ck_assert_int_eq(store_remove(s.t.s, erasing[k], true, &q.req), ERR_OK);
+        ck_assert_int_eq(rig_req_wait(&s.r, &q), ERR_OK);
+        erase_done = k + 1;
+    }
+    end(&s);
+}
+
 static const struct runner_case cases[] = {
+    RUN(objects_of_a_deleted_stream_are_not_missed),
+    RUN_LOOP(what_a_limit_took_stays_gone, 0, 2),
+    RUN(purged_messages_of_an_async_stream_stay_gone),
+    RUN(async_segments_may_go_before_they_are_synced),
+    RUN_LOOP(neighbours_of_an_erased_message_survive, 0, 2),
     RUN(log_goes_on_after_a_file_that_could_not_be_made),
     RUN(objects_that_nobody_attached_keep_their_changes),
 };
