@@ -152,9 +152,10 @@ static void trace_op(struct client *c, const struct nats_op *op)
     bool msg = op->verb == NATS_VERB_MSG || op->verb == NATS_VERB_HMSG;
 
     if (msg)
-        sim_trace(c->world->sim, "client %u: %.*s %.*s %zu %016llx", c->id, STR_ARG(op->subject),
-                  STR_ARG(op->reply), op->body.n,
-                  (unsigned long long) hash_bytes(op->body.p, op->body.n, 0));
+        sim_trace(c->world->sim, "client %u: %.*s %.*s %zu %016llx %.*s", c->id,
+                  STR_ARG(op->subject), STR_ARG(op->reply), op->body.n,
+                  (unsigned long long) hash_bytes(op->body.p, op->body.n, 0),
+                  (int) (op->body.n < 960 ? op->body.n : 960), op->body.p);
     else
         sim_trace(c->world->sim, "client %u: %s %.*s", c->id,
                   nats_verb_name((enum nats_verb) op->verb),

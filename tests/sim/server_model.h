@@ -66,6 +66,7 @@ struct m_stream {
     uint64_t max_msgs, per_subject; /* 0 = none; max_msgs: what it was last set to */
     uint64_t least_max;             /* the smallest max_msgs that was ever asked for; 0 = none */
     bool updating;
+    uint64_t updated;   /* model's clock when an update was asked for last */
     uint64_t born;      /* model's clock */
     struct m_place *at; /* by sequence; [0] is not used */
     size_t n;
@@ -86,7 +87,7 @@ struct m_consumer {
     int filter;       /* subject, or -1 */
     unsigned owner;   /* client that subscribes to the deliver subject */
     uint64_t sure_at; /* model's clock when its creation was answered */
-    uint64_t start;   /* messages below were not for it */
+    bool fresh;       /* delivers only what is stored after its creation */
     uint8_t *flags;   /* by sequence */
     struct m_acked {
         unsigned epoch, client;
@@ -135,6 +136,8 @@ struct m_acked *model_acked(struct m_consumer *c, uint64_t seq);
  * or when the disk does not have it. */
 void model_promise(struct world *w, struct m_stream *s, uint64_t seq, struct m_msg *msg,
                    const char *how);
+/* May msg be at another place than it was? */
+bool model_moved(const struct model *m, const struct m_stream *s, const struct m_msg *msg);
 /* A client was told that the stream has reached seq. */
 void model_reached(struct m_stream *s, uint64_t seq);
 /* May this place be empty? last: of the stream now. */

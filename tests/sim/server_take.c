@@ -164,7 +164,7 @@ static void stream_created_again(struct ask *a, const json_t *o, unsigned code)
 {
     if (code == 0 && a->stream->life == LIFE_ASKED)
         a->stream->life = LIFE_SURE;
-    else if (code != 0 && a->stream->life == LIFE_SURE && !a->stream->updating &&
+    else if (code != 0 && a->stream->life == LIFE_SURE && a->stream->updated < a->clock &&
              !no_space(a, code))
         unexpected(a, o, "a stream that exists can not be created again");
 }
@@ -201,7 +201,7 @@ static void consumer_created(struct ask *a, const json_t *o, unsigned code)
         c->sure_at = ++a->world->model->clock;
         return;
     }
-    if (code != ERR_NO_STREAM && !no_space(a, code))
+    if (code != ERR_NO_STREAM && !no_space(a, code) && a->stream->life == LIFE_SURE)
         unexpected(a, o, "a consumer can not be created");
     c->life = LIFE_GONE;
 }
@@ -388,6 +388,8 @@ void ask_send(struct client *c, struct ask *a, const char *subject, struct str h
               struct str payload)
 {
     a->req.done = done;
+    sim_trace(a->world->sim, "client %u asks %s %.*s", c->id, subject,
+              (int) (payload.n < 300 ? payload.n : 300), payload.p);
     client_request(c, &a->req, str_of(subject), header, payload);
 }
 
@@ -458,7 +460,7 @@ void take_delivery(struct client *c, const struct nats_op *op)
         return;
     model_promise(w, k->stream, a.info.stream_seq, msg, "delivery");
     const struct m_place *p = model_place(k->stream, a.info.stream_seq);
-    if (p->gone && (w->depth > 0 || p->gone_epoch < w->model->epoch))
+    if (p->gone && !k->stream->async && (w->depth > 0 || p->gone_epoch < w->model->epoch))
         world_fail(w, "%s delivers %llu of %s, which was removed", k->name,
                    (unsigned long long) a.info.stream_seq, k->stream->name);
     check_again(c, k, a.info.stream_seq);

@@ -342,6 +342,7 @@ static void update_stream(struct client *c)
     if (s == NULL || s->updating)
         return;
     s->updating = true;
+    s->updated = c->world->model->clock;
     s->max_msgs = 5 + below(c->world, 200);
     if (s->least_max == 0 || s->max_msgs < s->least_max)
         s->least_max = s->max_msgs;
@@ -454,13 +455,12 @@ static void create_consumer(struct client *c)
     if (s->retention != M_WORKQUEUE && chance(w, 30))
         k->filter = (int) below(w, w->swarm->subjects);
     if (s->retention == M_LIMITS && chance(w, 20))
-        k->start = s->last + 1;
+        k->fresh = true;
     buf_printf(&body,
                "{\"stream_name\":\"%s\",\"config\":{\"durable_name\":\"%s\",\"ack_policy\":\"%s\","
                "\"ack_wait\":%llu,\"deliver_policy\":\"%s\"",
                s->name, k->name, k->ack_none ? "none" : "explicit",
-               (unsigned long long) (200000000 + below(w, 1000000000)),
-               k->start > 0 ? "new" : "all");
+               (unsigned long long) (200000000 + below(w, 1000000000)), k->fresh ? "new" : "all");
     if (k->push) {
         buf_printf(&body, ",\"deliver_subject\":\"D.%s\"", k->name);
         snprintf(subject, sizeof(subject), "D.%s", k->name);
@@ -658,14 +658,38 @@ static void wake_clients(struct world *w)
     }
 }
 
+/* Who publishes while somebody else deletes the stream may not hear of it. */
+static bool may_be_unheard(const struct ask *a)
+{
+    return a->kind == ASK_PUBLISH && a->stream->life != LIFE_SURE;
+}
+
+static bool waits(const struct client *c)
+{
+    LIST_FOREACH(l, &c->requests)
+    if (!may_be_unheard(LIST_ENTRY(l, struct ask, req.link)))
+        return true;
+    return false;
+}
+
+static void forget_unheard(struct client *c)
+{
+    LIST_FOREACH_SAFE(l, tmp, &c->requests)
+    {
+        struct ask *a = LIST_ENTRY(l, struct ask, req.link);
+        list_remove(l);
+        a->msg->asked = false;
+        free(a);
+    }
+}
+
 /* All connected, and nothing asked for that was not answered. */
 static bool at_rest(struct world *w)
 {
     LIST_FOREACH(l, &w->clients)
     {
         struct client *c = LIST_ENTRY(l, struct client, link);
-        if (!ready(c) || c->out.n > 0 || io_op_busy(&c->send) || c->pongs < c->pings ||
-            !list_empty(&c->requests))
+        if (!ready(c) || c->out.n > 0 || io_op_busy(&c->send) || c->pongs < c->pings || waits(c))
             return false;
     }
     return true;
@@ -676,9 +700,11 @@ static void explain_unrest(struct world *w)
     LIST_FOREACH(l, &w->clients)
     {
         struct client *c = LIST_ENTRY(l, struct client, link);
-        if (!list_empty(&c->requests)) {
-            struct list *first = list_first(&c->requests);
-            struct ask *a = LIST_ENTRY(first, struct ask, req.link);
+        LIST_FOREACH(r, &c->requests)
+        {
+            const struct ask *a = LIST_ENTRY(r, struct ask, req.link);
+            if (may_be_unheard(a))
+                continue;
             world_fail(w, "client %u: request %llu of kind %d (message %d, %s) is never answered",
                        c->id, (unsigned long long) a->req.number, (int) a->kind,
                        a->msg != NULL ? (int) a->msg->token : -1,
@@ -710,12 +736,17 @@ void work_settle(struct world *w)
     if (w->model->full)
         toggle_full(w);
     wake_clients(w);
+    /* The store looks for space once a second. */
+    if (w->model->was_full)
+        work_pass(w, 2500000000u);
     wait_for_rest(w);
     LIST_FOREACH(l, &w->clients)
     ping(LIST_ENTRY(l, struct client, link));
     wait_for_rest(w);
     work_pass(w, 50000000);
     wait_for_rest(w);
+    LIST_FOREACH(l, &w->clients)
+    forget_unheard(LIST_ENTRY(l, struct client, link));
     world_check(w);
     w->model->epoch++;
     w->model->was_full = false;

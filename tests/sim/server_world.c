@@ -27,7 +27,7 @@
 #include <string.h>
 
 /* A server that needs more iterations than this to stop spins. */
-#define STOP_STEPS 100000
+#define STOP_STEPS 6000000
 #define STOP_WAIT_NS 1000000u
 
 void world_fail(struct world *w, const char *format, ...)

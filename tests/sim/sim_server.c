@@ -319,6 +319,8 @@ int main(int argc, char **argv)
     uint64_t seed = 0, seeds = 0, from = 1;
     bool one = false;
 
+    /* What the server makes with it belongs to the machine, too. */
+    json_set_alloc_funcs(mem_alloc, mem_free);
     json_object_seed(1);
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
