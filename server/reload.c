@@ -34,6 +34,7 @@ static const struct field fields[] = {
     {"JetStreamMaxMemory", I64, false, AT(max_memory_store)},
     {"JetStreamMaxStore", I64, false, AT(max_file_store)},
     {"workers", U32, false, AT(workers)},
+    {"spread", FLAG, false, AT(spread)},
     {"io", TEXT, false, AT(io_backend)},
     {"pool", U64, false, AT(pool_bytes)},
     {"cache", U64, false, AT(cache_bytes)},

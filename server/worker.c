@@ -13,6 +13,7 @@
 #include "server/config/options.h"
 #include "server/js/js.h"
 #include "server/net/net.h"
+#include "server/placement.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -32,6 +33,7 @@ struct worker_group {
     struct worker *workers;
     struct lane **lanes; /* [from * count + to]; NULL on the diagonal */
     bool started;
+    struct placement placement; /* worker 0's thread */
 
     pthread_mutex_t done_lock; /* guards done_list */
     struct ask_all *done_list;
@@ -220,12 +222,54 @@ static bool lanes_waiting(const struct worker *w)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
+static void note_share(struct worker *w, uint64_t now, uint64_t busy)
+{
+    struct worker_meter *m = &w->meter;
+    uint64_t window = now - m->window_began;
+    uint32_t share, before = atomic_load_explicit(&m->share, memory_order_relaxed);
+
+    m->window_busy += busy;
+    if (window < WORKER_WINDOW_NS)
+        return;
+    share = (uint32_t) (m->window_busy * 1000 / window);
+    /* Of a long sleep nothing of before is left. */
+    if (window < 4 * (uint64_t) WORKER_WINDOW_NS)
+        share = (share + before) / 2;
+    atomic_store_explicit(&m->share, share, memory_order_relaxed);
+    atomic_store_explicit(&m->share_ns, now, memory_order_relaxed);
+    m->window_began = now;
+    m->window_busy = 0;
+}
+
+/* A worker that has not been heard of for some windows sleeps. */
+static uint32_t share_of(const struct worker *w, uint64_t now)
+{
+    uint64_t at = atomic_load_explicit(&w->meter.share_ns, memory_order_relaxed);
+
+    if (now > at + 4 * (uint64_t) WORKER_WINDOW_NS)
+        return 0;
+    return atomic_load_explicit(&w->meter.share, memory_order_relaxed);
+}
+
+static uint32_t place(struct env *env)
+{
+    struct worker_group *g = CONTAINER_OF(env, struct worker, env)->group;
+    uint32_t busy[WORKERS_MAX];
+
+    if (g->count == 1)
+        return 0;
+    for (uint32_t i = 0; i < g->count; i++)
+        busy[i] = share_of(&g->workers[i], io_now(env->io));
+    return placement_choose(&g->placement, busy, io_now(env->io));
+}
+
 static void note_time(struct worker *w, uint64_t began)
 {
     uint64_t ns;
 
     io_clock_update(w->env.io);
     ns = io_now(w->env.io) - began;
+    note_share(w, io_now(w->env.io), ns);
     atomic_fetch_add_explicit(&w->meter.iterations, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&w->meter.busy_ns, ns, memory_order_relaxed);
     if (UNLIKELY(ns > WORKER_SLOW_NS)) {
@@ -305,6 +349,7 @@ static int open_worker(struct worker_group *g, const struct worker_group_options
         .server_name = o->server_name,
         .version = o->version,
         .post = post_to,
+        .place = place,
         .fence = start_fence,
     };
     env->router = router_open(&(struct router_options){
@@ -340,6 +385,7 @@ int worker_group_open(const struct worker_group_options *options, struct worker_
     g->count = options->workers;
     g->workers = mem_zalloc(g->count * sizeof(struct worker));
     pthread_mutex_init(&g->done_lock, NULL);
+    placement_init(&g->placement, g->count, options->options->spread);
     for (uint32_t i = 0; i < g->count && rc == 0; i++)
         rc = open_worker(g, options, i);
     if (rc != 0) {
@@ -450,6 +496,7 @@ void worker_group_close(struct worker_group *g)
         pthread_mutex_destroy(&w->inbox_lock);
     }
     pthread_mutex_destroy(&g->done_lock);
+    placement_deinit(&g->placement);
     mem_free(g->lanes);
     mem_free(g->workers);
     mem_free(g);

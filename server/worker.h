@@ -34,11 +34,17 @@ struct worker_meter {
     _Atomic uint64_t busy_ns; /* inside iterations, without waiting */
     _Atomic uint64_t slow;    /* iterations over WORKER_SLOW_NS */
     _Atomic uint64_t slow_ns_max;
+    /* Share of the time it was busy, of 1000, smoothed over windows of WORKER_WINDOW_NS; and when
+     * the last one ended: an idle worker has no iterations to say so. */
+    _Atomic uint32_t share;
+    _Atomic uint64_t share_ns;
+    uint64_t window_began, window_busy; /* its own thread's */
 };
 
 /* An iteration longer than this is counted and logged at debug level: nothing on a worker may
  * block. */
 #define WORKER_SLOW_NS 5000000u
+#define WORKER_WINDOW_NS 100000000u
 
 struct worker {
     struct env env; /* first: env_task callbacks get it */

@@ -88,6 +88,8 @@ static const struct flag flags[] = {
     {"pass", SET_TEXT, AT(pass), "password", "Password that clients must give"},
     {"auth", SET_TEXT, AT(token), "token", "Token that clients must give"},
     {"workers", SET_UNSIGNED, AT(workers), "n", "Worker threads (default: cores - 1, at least 1)"},
+    {"spread", SET_FLAG, AT(spread), NULL,
+     "Give connections and streams to workers in turn, whatever their load"},
     {"io", SET_TEXT, AT(io_backend), "backend", "I/O backend: uring, event or auto (default auto)"},
     {"pool", SET_SIZE, AT(pool_bytes), "bytes",
      "Prewritten store files kept ready (default 512 MiB)"},

@@ -78,6 +78,7 @@ struct options {
 
     /* midge's own */
     unsigned workers;     /* 0 = cores - 1, at least 1 */
+    bool spread;          /* workers take connections and streams in turn, not fill first */
     char *io_backend;     /* "auto", "uring", "event" */
     uint64_t pool_bytes;  /* prewritten files */
     uint64_t cache_bytes; /* batch cache over all workers */

@@ -57,6 +57,9 @@ struct env {
     /* Any worker; FIFO per pair of workers. The target runs it in its next iteration. */
     void (*post)(struct env *env, uint32_t worker, struct env_task *task);
 
+    /* Which worker takes the next connection or stream. Worker 0's thread; the newcomer counts. */
+    uint32_t (*place)(struct env *env);
+
     /* Own thread; never calls back before it returns. */
     void (*fence)(struct env *env, struct env_fence *fence);
 

@@ -278,11 +278,10 @@ static void claim(struct api_request *r)
         api_go_to(r, worker, compare_here);
         return;
     }
-    worker = atomic_load(&js->shared->next_worker) % js->env->workers;
+    worker = js->env->place(js->env);
     switch (directory_claim(d, str_of(c->name), &c->subjects, worker)) {
     case DIRECTORY_OK:
         if (js_resources_reserve(&js->shared->resources, (enum storage) c->storage, c->max_bytes)) {
-            atomic_fetch_add(&js->shared->next_worker, 1);
             api_go_to(r, worker, create_here);
         } else {
             directory_release(d, str_of(c->name));

@@ -58,7 +58,6 @@ struct js_shared {
     struct directory *directory;
     struct store_dir *dir;
     struct js_resources resources;
-    atomic_uint next_worker; /* where the next stream goes */
 };
 
 struct js {

@@ -31,7 +31,6 @@
 struct net_shared {
     _Atomic uint64_t next_cid;
     _Atomic int64_t connections; /* over all workers, for max_connections */
-    _Atomic uint32_t next_worker;
 };
 
 struct closed_conn;

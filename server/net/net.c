@@ -50,7 +50,7 @@ static void take_handed(struct env_task *task, struct env *env)
 static void hand_out(struct net *net, io_fd fd)
 {
     struct env *env = net->env;
-    uint32_t to = atomic_fetch_add(&net->shared->next_worker, 1) % env->workers;
+    uint32_t to = env->place(env);
     struct handed *h;
 
     if (to == env->worker) {

@@ -58,6 +58,7 @@ static void set_options(struct world *w)
 
     options_init(o);
     o->jetstream = true;
+    o->spread = true;
     o->port = WORLD_PORT;
     o->pool_bytes = w->swarm->pool_bytes;
     o->cache_bytes = w->swarm->cache_bytes;
