@@ -114,6 +114,21 @@ void conn_no_responders(struct conn *c, struct str subject, struct str reply)
     mem_free(out);
 }
 
+/* Subjects that servers talk to each other on. */
+static bool reserved_subject(struct str subject)
+{
+    return subject.n > 5 && (subject.p[0] == '$' || subject.p[0] == '_') &&
+           (str_starts(subject, STR("$NRG.")) || str_starts(subject, STR("_GR_.")));
+}
+
+static bool allowed_subject(struct conn *c, struct str subject)
+{
+    if (UNLIKELY(reserved_subject(subject)))
+        return false;
+    return LIKELY(c->may == NULL) || permissions_may_publish(c->may, subject) ||
+           answers_take(c, subject);
+}
+
 /* False after having said why not. */
 static bool may_publish(struct conn *c, const struct nats_op *op)
 {
@@ -123,8 +138,7 @@ static bool may_publish(struct conn *c, const struct nats_op *op)
         err_about(c, "Permissions Violation for Publish with Reply of", op->reply);
         return false;
     }
-    if (UNLIKELY(c->may != NULL) && !permissions_may_publish(c->may, op->subject) &&
-        !answers_take(c, op->subject)) {
+    if (UNLIKELY(!allowed_subject(c, op->subject))) {
         LOG_ERR(c->net->env->log, "%s - Publish Violation - Subject \"%.*s\"", conn_text(c, text),
                 STR_ARG(op->subject));
         err_about(c, "Permissions Violation for Publish to", op->subject);
@@ -271,6 +285,15 @@ static void pong(struct conn *c)
     c->pings_out = 0;
 }
 
+/* A client that reports an error is done. */
+static void client_error(struct conn *c, struct str text)
+{
+    char who[160];
+
+    LOG_ERR(c->net->env->log, "%s - Client Error %.*s", conn_text(c, who), STR_ARG(text));
+    conn_close(c, REASON_PARSE_ERROR);
+}
+
 static void act(struct conn *c, const struct nats_op *op)
 {
     switch (op->verb) {
@@ -295,7 +318,10 @@ static void act(struct conn *c, const struct nats_op *op)
     case NATS_VERB_CONNECT:
         connect_process(c, op->args);
         break;
-    default: /* INFO, +OK, -ERR: nothing a server acts on */
+    case NATS_VERB_ERR:
+        client_error(c, op->args);
+        break;
+    default: /* INFO, +OK: nothing a server acts on */
         break;
     }
 }

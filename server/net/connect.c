@@ -1,8 +1,8 @@
 /*
  * connect.c - the CONNECT operation: JSON to connection settings, credentials to a verdict.
  *
- * Unknown fields are ignored, wrong types count as absent, text that is no JSON object closes the
- * connection. A second CONNECT is processed like the first.
+ * Unknown fields are ignored; a value of the wrong type, or text that is no JSON object, closes the
+ * connection without a word. A second CONNECT is processed like the first.
  *
  * A password with a bcrypt hash takes up to a tenth of a second to check, which a pool thread does.
  * Meanwhile the connection reads nothing, and what came behind the CONNECT is kept:
@@ -19,24 +19,93 @@
 #include "server/net/conn.h"
 
 #include <jansson.h>
+#include <stddef.h>
 #include <string.h>
+#include <strings.h>
 
-static bool flag(const json_t *o, const char *key, bool absent)
+/* ---- the text ---------------------------------------------------------------------------------
+ */
+
+/* What CONNECT may say. A later CONNECT keeps what it does not mention of an earlier one, except
+ * for the credentials. */
+struct said {
+    bool verbose, pedantic, echo, headers, no_responders;
+    json_int_t protocol;
+    struct str name, lang, version;
+    struct str user, pass, token, nkey, sig, account;
+};
+
+enum kind { FLAG, NUMBER, TEXT };
+
+static const struct {
+    const char *name;
+    enum kind kind;
+    size_t offset;
+} fields[] = {
+    {"verbose", FLAG, offsetof(struct said, verbose)},
+    {"pedantic", FLAG, offsetof(struct said, pedantic)},
+    {"echo", FLAG, offsetof(struct said, echo)},
+    {"headers", FLAG, offsetof(struct said, headers)},
+    {"no_responders", FLAG, offsetof(struct said, no_responders)},
+    {"protocol", NUMBER, offsetof(struct said, protocol)},
+    {"name", TEXT, offsetof(struct said, name)},
+    {"lang", TEXT, offsetof(struct said, lang)},
+    {"version", TEXT, offsetof(struct said, version)},
+    {"user", TEXT, offsetof(struct said, user)},
+    {"pass", TEXT, offsetof(struct said, pass)},
+    {"auth_token", TEXT, offsetof(struct said, token)},
+    {"nkey", TEXT, offsetof(struct said, nkey)},
+    {"sig", TEXT, offsetof(struct said, sig)},
+    {"account", TEXT, offsetof(struct said, account)},
+};
+
+static bool take(void *at, enum kind kind, const json_t *v)
 {
-    const json_t *v = json_object_get(o, key);
-    return json_is_boolean(v) ? json_is_true(v) : absent;
+    if (kind == FLAG && json_is_boolean(v))
+        *(bool *) at = json_is_true(v);
+    else if (kind == NUMBER && json_is_integer(v))
+        *(json_int_t *) at = json_integer_value(v);
+    else if (kind == TEXT && json_is_string(v))
+        *(struct str *) at = str_from(json_string_value(v), json_string_length(v));
+    else
+        return json_is_null(v);
+    return true;
 }
 
-static struct str text(const json_t *o, const char *key)
+/* The views are of the JSON object, and of the connection for what it does not mention. False when
+ * a value has the wrong type. Names compare without case, as they do at the peer. */
+static bool read_said(const struct conn *c, json_t *o, struct said *out)
 {
-    const json_t *v = json_object_get(o, key);
-    return json_is_string(v) ? str_from(json_string_value(v), json_string_length(v)) : STR_NONE;
+    const char *key;
+    json_t *v;
+
+    *out = (struct said){
+        .verbose = c->verbose,
+        .pedantic = c->pedantic,
+        .echo = c->echo,
+        .headers = c->headers,
+        .no_responders = c->no_responders,
+        .protocol = c->protocol,
+        .name = str_of(c->name != NULL ? c->name : ""),
+        .lang = str_of(c->lang != NULL ? c->lang : ""),
+        .version = str_of(c->version != NULL ? c->version : ""),
+    };
+    json_object_foreach(o, key, v)
+    {
+        for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+            if (strcasecmp(key, fields[i].name) == 0 &&
+                !take((char *) out + fields[i].offset, fields[i].kind, v))
+                return false;
+    }
+    return true;
 }
 
 static void keep(char **at, struct str s)
 {
-    mem_free(*at);
+    char *old = *at;
+
     *at = s.n > 0 ? mem_strndup(s.p, s.n < 256 ? s.n : 256) : NULL;
+    mem_free(old);
 }
 
 static void refuse(struct conn *c)
@@ -50,28 +119,27 @@ static void refuse(struct conn *c)
 /* ---- settings ---------------------------------------------------------------------------------
  */
 
-static bool accept_settings(struct conn *c, const json_t *o)
+static bool accept_settings(struct conn *c, const struct said *said)
 {
-    const json_t *protocol = json_object_get(o, "protocol");
-    json_int_t version = json_is_integer(protocol) ? json_integer_value(protocol) : 0;
+    bool headers = said->headers && !c->net->env->options->no_header_support;
 
-    if (version < 0 || version > 1) {
+    if (said->protocol < 0 || said->protocol > 1) {
         conn_fail(c, REASON_BAD_PROTOCOL, STR("invalid client protocol"));
         return false;
     }
-    c->protocol = (uint8_t) version;
-    c->verbose = flag(o, "verbose", true);
-    c->pedantic = flag(o, "pedantic", true);
-    c->echo = flag(o, "echo", true);
-    c->headers = flag(o, "headers", false) && !c->net->env->options->no_header_support;
-    c->no_responders = flag(o, "no_responders", false);
-    if (c->no_responders && !c->headers) {
+    if (said->no_responders && !headers) {
         conn_fail(c, REASON_NO_RESPONDERS_HEADERS, STR("no responders requires headers support"));
         return false;
     }
-    keep(&c->name, text(o, "name"));
-    keep(&c->lang, text(o, "lang"));
-    keep(&c->version, text(o, "version"));
+    c->protocol = (uint8_t) said->protocol;
+    c->verbose = said->verbose;
+    c->pedantic = said->pedantic;
+    c->echo = said->echo;
+    c->headers = headers;
+    c->no_responders = said->no_responders;
+    keep(&c->name, said->name);
+    keep(&c->lang, said->lang);
+    keep(&c->version, said->version);
     return true;
 }
 
@@ -194,33 +262,47 @@ void connect_reload(struct conn *c, const struct options *before, const struct o
 /* ---- CONNECT ----------------------------------------------------------------------------------
  */
 
-void connect_process(struct conn *c, struct str json)
+static void process(struct conn *c, const struct said *said)
 {
-    json_error_t error;
-    json_t *o = json_loadb(json.p, json.n, JSON_ALLOW_NUL, &error);
     struct auth_verdict v;
 
-    if (!json_is_object(o)) {
-        json_decref(o);
-        conn_fail(c, REASON_PROTOCOL_VIOLATION, STR("Unknown Protocol Operation"));
+    /* Choosing an account was possible once. */
+    if (said->account.n > 0) {
+        refuse(c);
         return;
     }
     v = auth_check(c->net->env->options, &(struct auth_claim){
-                                             .user = text(o, "user"),
-                                             .pass = text(o, "pass"),
-                                             .token = text(o, "auth_token"),
-                                             .nkey = text(o, "nkey"),
-                                             .sig = text(o, "sig"),
+                                             .user = said->user,
+                                             .pass = said->pass,
+                                             .token = said->token,
+                                             .nkey = said->nkey,
+                                             .sig = said->sig,
                                              .nonce = str_of(c->nonce != NULL ? c->nonce : ""),
                                          });
     if (v.answer == AUTH_NO) {
         refuse(c);
-    } else if (accept_settings(c, o)) {
-        keep(&c->user, text(o, "user"));
+    } else if (accept_settings(c, said)) {
+        keep(&c->user, said->user);
         if (v.answer == AUTH_SLOW)
             check_slowly(c, &v);
         else
             opened(c, v.user);
+    }
+}
+
+void connect_process(struct conn *c, struct str json)
+{
+    json_error_t error;
+    json_t *o = json_loadb(json.p, json.n, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
+    struct said said;
+    char who[160];
+
+    if ((json_is_object(o) || json_is_null(o)) && read_said(c, o, &said)) {
+        process(c, &said);
+    } else {
+        LOG_ERR(c->net->env->log, "%s - bad CONNECT: %s", conn_text(c, who),
+                o == NULL ? error.text : "wrong type");
+        conn_close(c, REASON_PROTOCOL_VIOLATION);
     }
     json_decref(o);
 }

@@ -1,5 +1,6 @@
 /*
- * test_protocol.c - the text protocol byte for byte (feature map A1 to A8), against a real server.
+ * test_protocol.c - the text protocol byte for byte (verbs, errors, limits, delivery), against a
+ * real server.
  */
 #include "tests/lib/raw_client.h"
 #include "tests/lib/runner.h"
@@ -40,58 +41,18 @@ static void end(struct server_process *s)
  */
 
 #define UNKNOWN "-ERR 'Unknown Protocol Operation'\r\n"
+#define PLAIN ""
+#define HEADERS "\"headers\":true"
+#define STAYS false
 #define CLOSES true
 
 static const struct {
-    const char *send, *answer;
+    const char *hello, *send, *answer;
     bool closes;
 } lines[] = {
-    {"PING\r\n", "PONG\r\n", false},
-    {"ping\r\n", "PONG\r\n", false},
-    {"PiNg  \r\n", "PONG\r\n", false},
-    {"PING\n", "PONG\r\n", false},
-    {"PONG\r\n", "", false},
-    {"FOO\r\n", UNKNOWN, CLOSES},
-    {"\x01\r\n", UNKNOWN, CLOSES},
-    {"PUBLISH a 0\r\n\r\n", UNKNOWN, CLOSES},
-    {"RS+ a b\r\n", UNKNOWN, CLOSES},
-    {"PUB a 0\r\n\r\n", "", false},
-    {"pub\ta\t0\r\n\r\n", "", false},
-    {"PUB  a  b  0\r\n\r\n", "", false},
-    {"PUB a 1\r\nxyz\r\n", UNKNOWN, CLOSES},
-    {"PUB a\r\n", "", CLOSES},
-    {"PUB a b c 0\r\n\r\n", "", CLOSES},
-    {"PUB a -1\r\n", "", CLOSES},
-    {"PUB a 1x\r\n", "", CLOSES},
-    {"PUB a 99999999999\r\n", "", CLOSES},
-    {"PUB a 1048577\r\n", "-ERR 'Maximum Payload Violation'\r\n", CLOSES},
-    {"PUB a b $ 0\r\n", "", CLOSES},
-    {"PUB a $JS.ACK.x 0\r\n\r\n",
-     "-ERR 'Permissions Violation for Publish with Reply of \"$JS.ACK.x\"'\r\n", false},
-    {"PUB a _R_.x 0\r\n\r\n",
-     "-ERR 'Permissions Violation for Publish with Reply of \"_R_.x\"'\r\n", false},
-    {"HPUB a 12 12\r\nNATS/1.0\r\n\r\n\r\n", "", CLOSES}, /* without headers in CONNECT */
-    {"SUB a 1\r\n", "", false},
-    {"SUB a q 1\r\n", "", false},
-    {"SUB a 1\r\nSUB b 1\r\nPUB b 0\r\n\r\n", "", false}, /* the first one stays */
-    {"SUB a\r\n", "", CLOSES},
-    {"SUB a b c d\r\n", "", CLOSES},
-    {"SUB a..b 1\r\n", "-ERR 'Invalid Subject'\r\n", false},
-    {"SUB .a 1\r\n", "-ERR 'Invalid Subject'\r\n", false},
-    {"SUB a. 1\r\n", "-ERR 'Invalid Subject'\r\n", false},
-    {"SUB a.>.b 1\r\n", "-ERR 'Invalid Subject'\r\n", false},
-    {"SUB a*b 1\r\nPUB a*b 1\r\nx\r\n", "MSG a*b 1 1\r\nx\r\n", false},
-    {"UNSUB\r\n", UNKNOWN, CLOSES},
-    {"UNSUB nobody\r\n", "", false},
-    {"UNSUB a 1 2\r\n", "", CLOSES},
-    {"CONNECT {\r\n", UNKNOWN, CLOSES},
-    {"CONNECT []\r\n", UNKNOWN, CLOSES},
-    {"CONNECT {\"protocol\":2}\r\n", "-ERR 'invalid client protocol'\r\n", CLOSES},
-    {"CONNECT {\"no_responders\":true}\r\n", "-ERR 'no responders requires headers support'\r\n",
-     CLOSES},
-    {"CONNECT {\"verbose\":true}\r\nPUB a.> 0\r\n\r\n",
-     "+OK\r\n+OK\r\n-ERR 'Invalid Publish Subject'\r\n", false},
-    {"CONNECT {\"verbose\":true}\r\nSUB a 1\r\nUNSUB 1\r\n", "+OK\r\n+OK\r\n+OK\r\n", false},
+#define LINE(hello, send, answer, end) {hello, send, answer, end},
+#include "tests/api/protocol_lines.def"
+#undef LINE
 };
 
 TEST(answers_each_line)
@@ -101,7 +62,7 @@ TEST(answers_each_line)
     start(&s, "1", NULL);
     for (size_t k = 0; k < sizeof(lines) / sizeof(lines[0]); k++) {
         struct raw_client r;
-        raw_hello(&r, s.port, "");
+        raw_hello(&r, s.port, lines[k].hello);
         raw_send(&r, lines[k].send);
         raw_expect(&r, lines[k].answer);
         if (lines[k].closes)
@@ -113,20 +74,25 @@ TEST(answers_each_line)
     end(&s);
 }
 
+/* Arguments above max_control_line end the connection, whatever the verb. */
 TEST(a_long_line_ends_the_connection)
 {
+    static const char *const verbs[] = {"SUB ",  "PUB ",  "UNSUB ",
+                                        "INFO ", "-ERR ", "CONNECT {\"name\":\""};
     struct server_process s;
     struct raw_client r;
     char line[6000];
 
     start(&s, "1", NULL);
-    raw_hello(&r, s.port, "");
-    memset(line, 'a', sizeof(line));
-    memcpy(line, "SUB ", 4);
-    raw_send_bytes(&r, line, sizeof(line));
-    raw_expect(&r, "-ERR 'maximum control line exceeded'\r\n");
-    raw_expect_end(&r);
-    raw_close(&r);
+    for (size_t k = 0; k < sizeof(verbs) / sizeof(verbs[0]); k++) {
+        raw_hello(&r, s.port, "");
+        memset(line, 'a', sizeof(line));
+        memcpy(line, verbs[k], strlen(verbs[k]));
+        raw_send_bytes(&r, line, sizeof(line));
+        raw_expect(&r, "-ERR 'maximum control line exceeded'\r\n");
+        raw_expect_end(&r);
+        raw_close(&r);
+    }
     end(&s);
 }
 
