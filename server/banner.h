@@ -1,7 +1,6 @@
 /*
- * banner.h - the start-up text: the lines that tools parse (feature map C13), and what a person
- * wants to know: which I/O backend runs and why, where the data is, what an acknowledgement means,
- * what to try next.
+ * banner.h - the start-up text: the lines that tools parse, and what a person wants to know: which
+ * I/O backend runs and why, where the data is, what an acknowledgement means, what to try next.
  */
 #ifndef SERVER_BANNER_H
 #define SERVER_BANNER_H

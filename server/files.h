@@ -1,6 +1,6 @@
 /*
- * files.h - the files a server leaves for others while it runs: pid file and ports file (feature
- * map C13), and the making of its store directory. Main thread; blocking.
+ * files.h - the files a server leaves for others while it runs: pid file and ports file, and the
+ * making of its store directory. Main thread; blocking.
  */
 #ifndef SERVER_FILES_H
 #define SERVER_FILES_H

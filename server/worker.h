@@ -1,10 +1,9 @@
 /*
  * worker.h - one thread of the server: a loop over its own I/O, and everything that lives on it.
  *
- * worker_step is one iteration in the order DESIGN fixes: completions and their callbacks
- * (io_poll), tasks from others, inbound lanes, JetStream, commits, lanes out, connections out. The
- * loop itself is four lines (worker_main), so that the simulator can step several workers in one
- * thread.
+ * worker_step is one iteration, in this order: completions and their callbacks (io_poll), tasks
+ * from others, inbound lanes, JetStream, commits, lanes out, connections out. The loop itself is
+ * four lines (worker_main), so that the simulator can step several workers in one thread.
  *
  * Ownership: the worker owns its env, io, chunk pool, router, net, js and store. Lanes between
  * workers are owned by the group: lane[i][j] carries items from i to j.

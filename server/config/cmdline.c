@@ -1,5 +1,5 @@
 /*
- * cmdline.c - flags by a table (feature map C1).
+ * cmdline.c - flags by a table.
  *
  * Two passes: the first finds -c (the configuration file is applied before any other flag), the
  * second applies all flags in their order. Go's rules: one or two dashes, "-f=v" or "-f v",

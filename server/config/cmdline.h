@@ -1,6 +1,6 @@
 /*
- * cmdline.h - the command line (feature map C1): flags with one or two dashes, "-f v" or "-f=v", -c
- * applied before the other flags so that flags win.
+ * cmdline.h - the command line: flags with one or two dashes, "-f v" or "-f=v", -c applied before
+ * the other flags so that flags win.
  */
 #ifndef CONFIG_CMDLINE_H
 #define CONFIG_CMDLINE_H

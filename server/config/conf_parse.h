@@ -1,5 +1,5 @@
 /*
- * conf_parse.h - the configuration grammar (feature map C2): text to a tree of values. Pure: files
+ * conf_parse.h - the configuration grammar of NATS: text to a tree of values. Pure: files
  * come through a callback.
  *
  *     document  = { key [ ":" | "=" ] value ( newline | "," | ";" ) }

@@ -1,5 +1,5 @@
 /*
- * config_file.h - a configuration file (feature map C2, C3) into options.
+ * config_file.h - a configuration file into options.
  */
 #ifndef CONFIG_CONFIG_FILE_H
 #define CONFIG_CONFIG_FILE_H

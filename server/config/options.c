@@ -1,4 +1,4 @@
-/* options.c - defaults (feature map A7, C3, C4) and the end of a snapshot. */
+/* options.c - the defaults, which are those of nats-server, and the end of a snapshot. */
 #include "server/config/options.h"
 
 #include "lib/base/mem.h"

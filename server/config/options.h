@@ -3,8 +3,8 @@
  *
  * Made by options_init (defaults), then the configuration file, then the command line, then
  * options_check. After that nobody changes it; a reload makes a new one. Strings are owned by the
- * snapshot. Sizes in bytes, times in nanoseconds, unless the name says otherwise. Defaults and
- * limits: feature map A7.
+ * snapshot. Sizes in bytes, times in nanoseconds, unless the name says otherwise. Defaults are in
+ * options_init and options_finish.
  */
 #ifndef CONFIG_OPTIONS_H
 #define CONFIG_OPTIONS_H

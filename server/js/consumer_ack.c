@@ -1,6 +1,6 @@
 /*
- * consumer_ack.c - what clients say to a consumer: acknowledgements (feature map B12), pull
- * requests (B10), flow control answers.
+ * consumer_ack.c - what clients say to a consumer: acknowledgements, pull requests, flow control
+ * answers.
  *
  * All three arrive at the consumer's one sink; the subject tells which. An ack with a reply subject
  * is a double ack: its answer leaves when the state that contains it is durable.

@@ -1,6 +1,5 @@
 /*
- * consumer_config.h - a consumer's configuration (feature map B5): as a struct, as JSON, its
- * defaults and its rules.
+ * consumer_config.h - a consumer's configuration: as a struct, as JSON, its defaults and its rules.
  *
  * What this version does not carry out yet (flow-control acknowledgements, priority groups, rate
  * limits, sampling, replay original) is refused with a text that says so.

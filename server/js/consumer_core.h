@@ -99,7 +99,7 @@ struct pull {
     char reply[]; /* the subject messages go to */
 };
 
-/* Texts and codes of B10; consumer_status.def has them. */
+/* What a pull is told when it gets no message; consumer_status.def has texts and codes. */
 enum consumer_status {
 #define STATUS(name, code, text, pending) STATUS_##name,
 #include "server/js/consumer_status.def"
@@ -207,8 +207,8 @@ void consumer_core_removed(struct consumer_core *c, uint64_t first, uint64_t las
 
 /* --- pulls --- */
 
-/* Queues the request or answers it with a status effect, by the rules of B10 in their order.
- * available: messages that could be delivered now besides redeliveries. */
+/* Queues the request or answers it with a status effect, by the rules of consumer_pull.c in their
+ * order. available: messages that could be delivered now besides redeliveries. */
 void consumer_core_pull(struct consumer_core *c, uint64_t now, const struct pull_spec *spec,
                         struct str reply);
 /* Ends every pull with this status (consumer deleted, server shutdown). */

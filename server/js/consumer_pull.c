@@ -76,7 +76,7 @@ static uint64_t wanted(const struct consumer_core *c)
     return n;
 }
 
-/* A status that refuses the request, or STATUS_COUNT; rules in the order of B10. */
+/* A status that refuses the request, or STATUS_COUNT; in the order in which nats-server looks. */
 static enum consumer_status refusal(const struct consumer_core *c, const struct pull_spec *s)
 {
     const struct consumer_rules *r = &c->rules;

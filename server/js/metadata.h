@@ -1,6 +1,6 @@
 /*
- * metadata.h - the `metadata` object of streams and consumers (feature map B3, B5): the user's
- * texts, and the `_nats.` keys with which a server says what wrote the asset and what it needs.
+ * metadata.h - the `metadata` object of streams and consumers: the user's texts, and the `_nats.`
+ * keys with which a server says what wrote the asset and what it needs.
  *
  * `_nats.req.level` is stored: the lowest API level that can carry out the configuration.
  * `_nats.ver` and `_nats.level` describe the server that answers; they are in answers only.

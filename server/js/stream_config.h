@@ -1,6 +1,5 @@
 /*
- * stream_config.h - a stream's configuration (feature map B3): as a struct, as JSON, its defaults
- * and its rules (B4).
+ * stream_config.h - a stream's configuration: as a struct, as JSON, its defaults and its rules.
  *
  * All 2.15 fields are known and kept. What this version does not carry out yet (mirrors, sources,
  * transforms, republish, counters, batches, schedules, per-message TTL) is refused at create with a

@@ -2,10 +2,11 @@
  * stream_ingest.c - from a published message to a sequence and a PubAck that leaves when it is
  * true.
  *
- * Checks run in the order of feature map B7. Those that ask for a last sequence, a message id or a
- * limit look at the *assigned* state (what is durable and what is on its way). Every answer, good
- * or bad, goes into the stream's open hold: it leaves with the commit whose state it was computed
- * from, or at the end of this step when nothing is on its way.
+ * Checks run in the order in which nats-server makes them, which decides what a message with two
+ * faults is told. Those that ask for a last sequence, a message id or a limit look at the
+ * *assigned* state (what is durable and what is on its way). Every answer, good or bad, goes into
+ * the stream's open hold: it leaves with the commit whose state it was computed from, or at the end
+ * of this step when nothing is on its way.
  */
 #include "lib/base/fmt.h"
 #include "lib/base/header.h"

@@ -1,6 +1,5 @@
 /*
- * monitor.h - the monitoring documents over HTTP (feature map C14), on the main thread's libevent
- * base.
+ * monitor.h - the monitoring documents over HTTP, on the main thread's libevent base.
  *
  * A document that needs what the workers know is made in two halves: step runs on every worker's
  * thread and copies plain data, done runs on the main thread, merges and answers. The host

@@ -78,7 +78,7 @@ struct net {
 
 enum conn_state { CONN_GREETED, CONN_OPEN, CONN_CLOSING };
 
-/* Texts are the peer's (A10). */
+/* Why it ended; the texts are in reasons.def. */
 enum conn_reason {
 #define REASON(name, text) REASON_##name,
 #include "server/net/reasons.def"

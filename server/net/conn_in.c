@@ -91,7 +91,7 @@ static void trace_in(struct conn *c, const struct nats_op *op)
 /* ---- publishing -------------------------------------------------------------------------------
  */
 
-/* Reply subjects that only the server makes (feature map A5). */
+/* Reply subjects that only the server makes. */
 static bool reserved_reply(struct str reply)
 {
     return reply.n > 0 && (reply.p[0] == '$' || reply.p[0] == '_') &&

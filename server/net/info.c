@@ -1,4 +1,4 @@
-/* info.c - the INFO line (feature map A2). */
+/* info.c - the INFO line: what a client learns about the server and about its own connection. */
 #include "lib/base/buf.h"
 #include "server/auth/auth.h"
 #include "server/config/options.h"

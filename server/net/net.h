@@ -1,9 +1,8 @@
 /*
  * net.h - client connections of one worker. One struct net per worker; conn.h is the inside.
  *
- * Worker 0 accepts and hands sockets out, fill first (DESIGN section 3). A connection belongs to
- * one worker from adoption to its end. Everything here runs on the worker's thread, except where it
- * says otherwise.
+ * Worker 0 accepts and hands sockets out in turn. A connection belongs to one worker from adoption
+ * to its end. Everything here runs on the worker's thread, except where it says otherwise.
  */
 #ifndef NET_NET_H
 #define NET_NET_H
@@ -64,7 +63,7 @@ struct net_conn_info {
     uint64_t subscriptions;
     char name[64], lang[32], version[32];
     char authorized_user[64], account[64];
-    const char *reason; /* constant text (A10) or NULL */
+    const char *reason; /* constant text of reasons.def, or NULL */
 };
 /* Open connections, or the ring of the last max_closed_clients closed ones. */
 void net_conns_each(struct net *net, bool closed,

@@ -1,6 +1,6 @@
 /*
- * test_jetstream.c - JetStream requests and their answers as they travel (feature map B), against a
- * real server; and what a client can do at an awkward moment.
+ * test_jetstream.c - JetStream requests and their answers as they travel, against a real server;
+ * and what a client can do at an awkward moment.
  */
 #include "tests/lib/raw_client.h"
 #include "tests/lib/runner.h"

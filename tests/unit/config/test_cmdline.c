@@ -1,6 +1,6 @@
 /*
  * test_cmdline.c - flags as tables: what each sets, what is said about wrong ones and with which
- * exit code (feature map C1).
+ * exit code.
  */
 #include "lib/base/assert.h"
 #include "server/config/cmdline.h"
