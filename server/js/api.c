@@ -98,18 +98,23 @@ static bool match(const char *pattern, struct str subject, struct str *tokens, u
     return subject.p == NULL;
 }
 
-/* Behind "$JS.API." or "$JS.<domain>.API.", or p == NULL. */
-static struct str api_tail(const struct js *js, struct str subject)
+bool js_domain_prefix(const struct js *js, char *out, size_t cap)
 {
     const char *domain = js->env->options->domain;
+
+    if (domain == NULL)
+        return false;
+    snprintf(out, cap, "$JS.%.64s.API.", domain);
+    return true;
+}
+
+struct str api_tail(const struct js *js, struct str subject)
+{
     char prefix[96];
 
     if (str_starts(subject, STR("$JS.API.")))
         return str_skip(subject, 8);
-    if (domain == NULL)
-        return STR_NONE;
-    snprintf(prefix, sizeof(prefix), "$JS.%.64s.API.", domain);
-    if (str_starts(subject, str_of(prefix)))
+    if (js_domain_prefix(js, prefix, sizeof(prefix)) && str_starts(subject, str_of(prefix)))
         return str_skip(subject, strlen(prefix));
     return STR_NONE;
 }
@@ -293,9 +298,8 @@ void api_listen(struct js *js)
     js->api_interest = mem_array(2 * ARRAY_LEN(patterns), sizeof(*js->api_interest));
     for (size_t i = 0; i < ARRAY_LEN(patterns); i++)
         js->api_interest[js->napi_interest++] = listen_on(js, "$JS.API.", patterns[i]);
-    if (js->env->options->domain == NULL)
+    if (!js_domain_prefix(js, prefix, sizeof(prefix)))
         return;
-    snprintf(prefix, sizeof(prefix), "$JS.%.64s.API.", js->env->options->domain);
     for (size_t i = 0; i < ARRAY_LEN(patterns); i++)
         js->api_interest[js->napi_interest++] = listen_on(js, prefix, patterns[i]);
 }

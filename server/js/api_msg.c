@@ -347,6 +347,12 @@ static void direct_last(struct stream *s, const struct msg *m, struct str subjec
     fields_release(get_fields, NGET, &q);
 }
 
+static bool asks_nothing(const struct get_request *q)
+{
+    return q->seq == 0 && q->last_by_subj == NULL && q->next_by_subj == NULL &&
+           q->start_time == 0 && q->multi_last == NULL;
+}
+
 static void direct_request(struct stream *s, const struct msg *m)
 {
     struct get_request q = {0};
@@ -362,6 +368,8 @@ static void direct_request(struct stream *s, const struct msg *m)
     ok = object != NULL && fields_read(object, get_fields, NGET, &q, true, &err);
     if (!ok)
         status(s->js, m->reply, "408 Malformed Request");
+    else if (asks_nothing(&q))
+        status(s->js, m->reply, "408 Empty Request");
     else if (!one_way(&q))
         status(s->js, m->reply, "408 Bad Request");
     else
@@ -374,13 +382,14 @@ static void direct_request(struct stream *s, const struct msg *m)
 static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
 {
     struct stream *s = CONTAINER_OF(sink, struct stream, direct);
-    size_t prefix = strlen("$JS.API.DIRECT.GET.") + strlen(s->config.name);
+    size_t prefix = strlen("DIRECT.GET.") + strlen(s->config.name);
 
     for (unsigned i = 0; i < n; i++) {
+        struct str tail = api_tail(s->js, run[i].subject);
         if (run[i].reply.n == 0)
             continue;
-        if (run[i].subject.n > prefix + 1)
-            direct_last(s, &run[i], str_skip(run[i].subject, prefix + 1));
+        if (tail.n > prefix + 1)
+            direct_last(s, &run[i], str_skip(tail, prefix + 1));
         else
             direct_request(s, &run[i]);
     }

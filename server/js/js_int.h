@@ -135,7 +135,8 @@ struct stream {
     store_object_id id;
     struct sink sink;
     struct interest_sub **interest;
-    struct interest_sub *direct_interest[2]; /* $JS.API.DIRECT.GET.<s> and .<s>.> */
+    struct interest_sub *direct_interest[4]; /* DIRECT.GET.<s> and .<s>.>, also of the domain */
+    size_t ndirect;
     struct sink direct;
     size_t ninterest;
     struct dedup dedup;
@@ -434,6 +435,10 @@ void api_consumer_pause(struct api_request *r);
 void api_needs_cluster(struct api_request *r);
 void api_later(struct api_request *r);
 
+/* "$JS.<domain>.API."; false when the server has no domain. */
+bool js_domain_prefix(const struct js *js, char *out, size_t cap);
+/* Behind "$JS.API." or "$JS.<domain>.API.", or p == NULL. */
+struct str api_tail(const struct js *js, struct str subject);
 /* Sends one message as the server. */
 void js_publish(struct js *js, struct str subject, struct str reply, struct str header,
                 struct str payload);

@@ -124,17 +124,27 @@ static struct interest_sub *listen_on(struct stream *s, struct sink *sink, struc
                                                 });
 }
 
+static void listen_direct(struct stream *s, const char *prefix)
+{
+    struct buf b = {0};
+
+    buf_printf(&b, "%sDIRECT.GET.%s", prefix, s->config.name);
+    s->direct_interest[s->ndirect++] = listen_on(s, &s->direct, buf_str(&b), STR("_sys_"));
+    buf_puts(&b, ".>");
+    s->direct_interest[s->ndirect++] = listen_on(s, &s->direct, buf_str(&b), STR("_sys_"));
+    buf_free(&b);
+}
+
 static void publish_direct(struct stream *s)
 {
-    char subject[320];
+    char prefix[96];
 
     if (!s->config.allow_direct)
         return;
     s->direct.self = router_sink_add(s->js->env->router, &s->direct);
-    snprintf(subject, sizeof(subject), "$JS.API.DIRECT.GET.%s", s->config.name);
-    s->direct_interest[0] = listen_on(s, &s->direct, str_of(subject), STR("_sys_"));
-    snprintf(subject, sizeof(subject), "$JS.API.DIRECT.GET.%s.>", s->config.name);
-    s->direct_interest[1] = listen_on(s, &s->direct, str_of(subject), STR("_sys_"));
+    listen_direct(s, "$JS.API.");
+    if (js_domain_prefix(s->js, prefix, sizeof(prefix)))
+        listen_direct(s, prefix);
 }
 
 void stream_publish_interest(struct stream *s)
@@ -156,11 +166,8 @@ void stream_withdraw_interest(struct stream *s)
     mem_free(s->interest);
     s->interest = NULL;
     s->ninterest = 0;
-    for (size_t i = 0; i < ARRAY_LEN(s->direct_interest); i++)
-        if (s->direct_interest[i] != NULL) {
-            interest_remove(in, s->direct_interest[i]);
-            s->direct_interest[i] = NULL;
-        }
+    while (s->ndirect > 0)
+        interest_remove(in, s->direct_interest[--s->ndirect]);
     if (s->sink.self != 0)
         router_sink_remove(s->js->env->router, &s->sink);
     if (s->direct.self != 0)

@@ -139,8 +139,10 @@ char *raw_line(struct raw_client *r)
     char *at = NULL, *out;
 
     answer_ping(r);
-    while (r->n == 0 || (at = memmem(r->bytes, r->n, "\r\n", 2)) == NULL)
+    while (r->n == 0 || (at = memmem(r->bytes, r->n, "\r\n", 2)) == NULL) {
         ck_assert_msg(more(r), "wanted a line, closed after \"%.*s\"", (int) r->n, r->bytes);
+        answer_ping(r);
+    }
     out = raw_take(r, (size_t) (at - r->bytes));
     consume(r, 2);
     return out;

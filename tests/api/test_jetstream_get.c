@@ -1,0 +1,164 @@
+/*
+ * test_jetstream_get.c - single messages over the wire: STREAM.MSG.GET and DIRECT.GET in all their
+ * forms (feature map B2.9, B2.13, B2.14, B11).
+ */
+#include "tests/lib/js_rig.h"
+#include "tests/lib/runner.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void start(struct js_rig *r, int i)
+{
+    js_rig_start(r, i);
+    js_stream(r, "[\"s.*\"]", ",\"allow_direct\":true");
+    js_fill(r, "s.a", 1, 1);
+    js_pub(r, "s.b", "A: 1\r\nB: 2\r\n", "two", "\"seq\":2}");
+    js_fill(r, "s.a", 3, 1);
+    js_ask(r, "s.c", "", "\"seq\":4}");
+}
+
+/* A direct get whose answer must have these headers, in this order, and this payload. */
+static void direct(struct js_rig *r, const char *subject, const char *body, const char *header,
+                   const char *payload)
+{
+    struct raw_client c;
+    struct raw_msg m;
+    char text[512];
+
+    raw_hello(&c, r->server.port, "\"headers\":true,\"no_responders\":true");
+    snprintf(text, sizeof(text), "SUB in.d 1\r\nPUB %s in.d %zu\r\n%s\r\n", subject, strlen(body),
+             body);
+    raw_send(&c, text);
+    raw_msg(&c, &m);
+    ck_assert_msg(strncmp(m.body, header, strlen(header)) == 0, "%s %s: wanted %s, got %s", subject,
+                  body, header, m.body);
+    ck_assert_msg(strcmp(m.body + m.header_n, payload) == 0, "%s %s: wanted %s, got %s", subject,
+                  body, payload, m.body);
+    free(m.body);
+    raw_close(&c);
+}
+
+#define GET "$JS.API.DIRECT.GET.S"
+
+TEST(direct_gets)
+{
+    struct js_rig r;
+
+    start(&r, i);
+    direct(&r, GET, "{\"seq\":1}",
+           "NATS/1.0\r\nNats-Stream: S\r\nNats-Subject: s.a\r\nNats-Sequence: 1\r\n"
+           "Nats-Time-Stamp: 2",
+           "x");
+    direct(&r, GET, "{\"seq\":2}",
+           "NATS/1.0\r\nA: 1\r\nB: 2\r\nNats-Stream: S\r\nNats-Subject: s.b\r\nNats-Sequence: "
+           "2\r\nNats-Time-Stamp: 2",
+           "two");
+    direct(&r, GET, "{\"last_by_subj\":\"s.a\"}",
+           "NATS/1.0\r\nNats-Stream: S\r\nNats-Subject: s.a\r\nNats-Sequence: 3\r\n", "x");
+    direct(&r, GET, "{\"last_by_subj\":\"s.*\"}",
+           "NATS/1.0\r\nNats-Stream: S\r\nNats-Subject: s.c\r\nNats-Sequence: 4\r\n", "");
+    direct(&r, GET, "{\"next_by_subj\":\"s.a\"}",
+           "NATS/1.0\r\nNats-Stream: S\r\nNats-Subject: s.a\r\nNats-Sequence: 1\r\n", "x");
+    direct(&r, GET, "{\"seq\":2,\"next_by_subj\":\"s.a\"}",
+           "NATS/1.0\r\nNats-Stream: S\r\nNats-Subject: s.a\r\nNats-Sequence: 3\r\n", "x");
+    direct(&r, GET, "{\"seq\":2,\"next_by_subj\":\">\"}",
+           "NATS/1.0\r\nA: 1\r\nB: 2\r\nNats-Stream: S\r\nNats-Subject: s.b\r\n", "two");
+    direct(&r, GET, "{\"start_time\":\"2020-01-01T00:00:00Z\"}",
+           "NATS/1.0\r\nNats-Stream: S\r\nNats-Subject: s.a\r\nNats-Sequence: 1\r\n", "x");
+    direct(&r, GET ".s.b", "", "NATS/1.0\r\nA: 1\r\nB: 2\r\nNats-Stream: S\r\n", "two");
+    js_rig_end(&r);
+}
+
+TEST(direct_gets_that_fail)
+{
+    struct js_rig r;
+
+    start(&r, i);
+    direct(&r, GET, "", "NATS/1.0 408 Empty Request\r\n\r\n", "");
+    direct(&r, GET, "{\"seq\":", "NATS/1.0 408 Malformed Request\r\n\r\n", "");
+    direct(&r, GET, "{}", "NATS/1.0 408 Empty Request\r\n\r\n", "");
+    direct(&r, GET, "{\"seq\":1,\"last_by_subj\":\"s.a\"}", "NATS/1.0 408 Bad Request\r\n\r\n", "");
+    direct(&r, GET, "{\"seq\":5}", "NATS/1.0 404 Message Not Found\r\n\r\n", "");
+    direct(&r, GET, "{\"last_by_subj\":\"s.none\"}", "NATS/1.0 404 Message Not Found\r\n\r\n", "");
+    direct(&r, GET, "{\"seq\":4,\"next_by_subj\":\"s.a\"}",
+           "NATS/1.0 404 Message Not Found\r\n\r\n", "");
+    direct(&r, GET ".s.none", "", "NATS/1.0 404 Message Not Found\r\n\r\n", "");
+    direct(&r, GET ".s.b", "{\"seq\":1}", "NATS/1.0 408 Bad Request\r\n\r\n", "");
+    direct(&r, "$JS.API.DIRECT.GET.X", "{\"seq\":1}", "NATS/1.0 503\r\n", "");
+    js_rig_end(&r);
+}
+
+TEST(message_gets)
+{
+    struct js_rig r;
+    static const struct {
+        const char *body, *want;
+    } gets[] = {
+        {"{\"seq\":1}",
+         "\"message\":{\"subject\":\"s.a\",\"seq\":1,\"data\":\"eA==\",\"time\":\"2"},
+        {"{\"seq\":2}", "\"hdrs\":\"TkFUUy8xLjANCkE6IDENCkI6IDINCg0K\",\"data\":\"dHdv\""},
+        {"{\"last_by_subj\":\"s.a\"}", "\"seq\":3,"},
+        {"{\"seq\":2,\"next_by_subj\":\"s.a\"}", "\"seq\":3,"},
+        {"{\"start_time\":\"2020-01-01T00:00:00Z\"}", "\"seq\":1,"},
+        {"{\"seq\":5}", "\"code\":404,\"err_code\":10037"},
+        {"{\"seq\":1,\"last_by_subj\":\"s.a\"}", "\"err_code\":10003"},
+        {"{\"seq\":1,\"batch\":2}", "\"err_code\":10003"},
+        {"{}", "\"err_code\":10003"},
+        {"", "\"err_code\":10003"},
+    };
+
+    start(&r, i);
+    for (size_t k = 0; k < sizeof(gets) / sizeof(gets[0]); k++)
+        js_ask(&r, "$JS.API.STREAM.MSG.GET.S", gets[k].body, gets[k].want);
+    js_rig_end(&r);
+}
+
+/* A removed message is not got, by no way; what is left is. */
+TEST(gets_after_removal)
+{
+    struct js_rig r;
+
+    start(&r, i);
+    js_ask(&r, "$JS.API.STREAM.MSG.DELETE.S", "{\"seq\":3}", "\"success\":true");
+    direct(&r, GET, "{\"seq\":3}", "NATS/1.0 404 Message Not Found\r\n\r\n", "");
+    direct(&r, GET, "{\"last_by_subj\":\"s.a\"}",
+           "NATS/1.0\r\nNats-Stream: S\r\nNats-Subject: s.a\r\nNats-Sequence: 1\r\n", "x");
+    js_rig_restart(&r);
+    direct(&r, GET, "{\"last_by_subj\":\"s.a\"}",
+           "NATS/1.0\r\nNats-Stream: S\r\nNats-Subject: s.a\r\nNats-Sequence: 1\r\n", "x");
+    js_ask(&r, "$JS.API.STREAM.MSG.DELETE.S", "{\"seq\":3}", "\"err_code\":10043");
+    js_rig_end(&r);
+}
+
+/* Without allow_direct nobody answers; with a domain there are two subjects. */
+TEST(direct_gets_of_a_domain)
+{
+    struct js_rig r;
+
+    js_rig_start_conf(&r, i, "jetstream { domain: hub }\n");
+    js_stream(&r, "[\"s.*\"]", "");
+    js_ask(&r, "s.a", "x", "\"seq\":1}");
+    direct(&r, GET ".s.a", "", "NATS/1.0 503\r\n", "");
+    js_ask(&r, "$JS.API.STREAM.UPDATE.S",
+           "{\"name\":\"S\",\"subjects\":[\"s.*\"],\"allow_direct\":true}",
+           "\"allow_direct\":true");
+    direct(&r, GET ".s.a", "", "NATS/1.0\r\nNats-Stream: S\r\nNats-Subject: s.a\r\n", "x");
+    direct(&r, "$JS.hub.API.DIRECT.GET.S.s.a", "",
+           "NATS/1.0\r\nNats-Stream: S\r\nNats-Subject: s.a\r\n", "x");
+    direct(&r, "$JS.hub.API.DIRECT.GET.S", "{\"seq\":1}",
+           "NATS/1.0\r\nNats-Stream: S\r\nNats-Subject: s.a\r\n", "x");
+    direct(&r, "$JS.other.API.DIRECT.GET.S.s.a", "", "NATS/1.0 503\r\n", "");
+    js_rig_end(&r);
+}
+
+static const struct runner_case cases[] = {
+    RUN_LOOP(direct_gets, 0, 3),
+    RUN_LOOP(direct_gets_that_fail, 0, 3),
+    RUN_LOOP(message_gets, 0, 3),
+    RUN_LOOP(gets_after_removal, 0, 3),
+    RUN_LOOP(direct_gets_of_a_domain, 0, 3),
+};
+
+RUNNER_MAIN("api/jetstream_get", cases)
