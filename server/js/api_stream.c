@@ -93,6 +93,7 @@ struct stream_change {
     struct api_request *r;
     struct stream_config config;
     uint64_t birth; /* of the stream being created */
+    enum err err;   /* why it can not be */
     bool created;
 };
 
@@ -132,17 +133,50 @@ static void create_failed(struct stream_change *ch, enum err err)
     api_release(ch->r);
 }
 
+static void undone(struct store_req *req, enum err err)
+{
+    struct stream_change *ch = CONTAINER_OF(req, struct stream_change, req);
+
+    (void) err;
+    create_failed(ch, ch->err);
+}
+
+/* What the store has made of it goes again, durably: a stream that was refused must not be there
+ * after a restart. */
+static void undo_create(struct env_task *task, struct env *env)
+{
+    struct api_request *r = api_request_of(task, env);
+    struct stream_change *ch;
+    struct store_stream *store;
+    struct stream *s;
+
+    if (r == NULL)
+        return;
+    ch = r->change;
+    s = js_stream_find(r->js, str_of(ch->config.name));
+    if (s == NULL || s->birth != ch->birth) { /* it was deleted meanwhile */
+        change_failed(ch, ch->err);
+        return;
+    }
+    store = s->store;
+    js_stream_free(s);
+    ch->req.done = undone;
+    store_stream_delete(store, &ch->req);
+}
+
 static void create_durable(struct store_req *req, enum err err)
 {
     struct stream_change *ch = CONTAINER_OF(req, struct stream_change, req);
-    struct stream *s = js_stream_find(ch->r->js, str_of(ch->config.name));
+    struct js *js = ch->r->js;
+    struct stream *s = js_stream_find(js, str_of(ch->config.name));
 
     /* It may have been deleted again, and even another one created, before it was durable. */
     if (s == NULL || s->birth != ch->birth) {
         change_failed(ch, err != ERR_OK ? err : ERR_CANCELED);
     } else if (err != ERR_OK) {
-        js_stream_free(s);
-        create_failed(ch, err);
+        /* Not in here: the store is not done with the stream. */
+        ch->err = err;
+        api_go_to(ch->r, js->env->worker, undo_create);
     } else {
         stream_publish_interest(s);
         api_created(s);

@@ -94,7 +94,8 @@ void js_stream_free(struct stream *s)
     list_remove(&s->dirty_link);
     stream_load_free(s);
     stream_sweep_free(s);
-    store_reader_deinit(&s->reader);
+    if (s->store != NULL)
+        store_reader_deinit(&s->reader);
     dedup_deinit(&s->dedup);
     hmap_remove(&s->js->streams, &s->node);
     js_resources_release(&s->js->shared->resources, (enum storage) s->config.storage,
