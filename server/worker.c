@@ -299,6 +299,8 @@ void worker_step(struct worker *w, uint64_t max_wait_ns)
         busy |= js_step(w->env.js);
     if (w->store != NULL)
         busy |= store_step(w->store);
+    if (w->env.js != NULL)
+        busy |= js_waiting(w->env.js);
     flush_lanes(w);
     if (w->env.net != NULL)
         busy |= net_step(w->env.net);

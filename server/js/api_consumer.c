@@ -309,15 +309,11 @@ static void set_config(struct api_request *r, struct consumer *c,
                        void (*answer)(struct api_request *r, struct consumer *c))
 {
     struct creation *cr = new_creation(r, c);
-    struct buf blob = {0};
 
     consumer_set_config(c, config);
-    consumer_save(c);
-    consumer_render(c, &blob);
     cr->answer = answer;
     cr->req.done = updated;
-    store_object_put(c->js->store, c->id, buf_str(&blob), &cr->req);
-    buf_free(&blob);
+    consumer_rewrite(c, &cr->req);
 }
 
 static void update_existing(struct api_request *r, struct consumer *c, struct consumer_request *q)

@@ -415,6 +415,16 @@ void consumer_save(struct consumer *c)
     buf_free(&log);
 }
 
+void consumer_rewrite(struct consumer *c, struct store_req *req)
+{
+    struct buf blob = {0};
+
+    consumer_save(c);
+    consumer_render(c, &blob);
+    store_object_put(c->js->store, c->id, buf_str(&blob), req);
+    buf_free(&blob);
+}
+
 void consumer_save_later(struct consumer *c)
 {
     if (!list_linked(&c->unsaved_link))

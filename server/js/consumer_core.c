@@ -346,6 +346,19 @@ void consumer_core_removed(struct consumer_core *c, uint64_t first, uint64_t las
         move_floor(c);
 }
 
+bool consumer_core_cut(struct consumer_core *c, uint64_t last)
+{
+    if (c->next_seq <= last + 1)
+        return false;
+    consumer_core_removed(c, last + 1, UINT64_MAX);
+    c->next_seq = last + 1;
+    if (c->delivered.stream > last)
+        c->delivered.stream = last;
+    if (c->floor.stream > last)
+        c->floor.stream = last;
+    return true;
+}
+
 void consumer_core_appended(struct consumer_core *c, uint64_t matching)
 {
     c->num_pending += matching;

@@ -197,13 +197,19 @@ void consumer_core_undeliverable(struct consumer_core *c, uint64_t now, uint64_t
                                  struct str reply);
 /* The message to be redelivered does not exist any more. */
 void consumer_core_gone(struct consumer_core *c, uint64_t seq);
-/* WANT_NEW found nothing up to the end of the stream: pulls that do not wait end. */
+/* WANT_NEW found nothing up to the end of the stream: nothing is pending, pulls that do not wait
+ * end. */
 void consumer_core_end(struct consumer_core *c, uint64_t now);
 /* `matching` more messages can be delivered. */
 void consumer_core_appended(struct consumer_core *c, uint64_t matching);
 /* Messages of [first, last] were removed from the stream; pending ones of them are dropped. The
  * driver sets num_pending. */
 void consumer_core_removed(struct consumer_core *c, uint64_t first, uint64_t last);
+
+/* The stream ends at `last`: it is of a level that may lose its end in a crash, and the sequences
+ * behind are used again. Forgets what was said about them. True when there was something; the
+ * driver then writes a full record. */
+bool consumer_core_cut(struct consumer_core *c, uint64_t last);
 
 /* --- pulls --- */
 

@@ -203,6 +203,8 @@ static enum step step_new(struct consumer *c, struct ring *ring)
         return step_last(c, ring);
     switch (store_reader_next(&c->reader, &m)) {
     case STORE_READ_MSG:
+        /* Without filters every sequence in between was counted, unless it had gone before. */
+        c->gap |= c->nfilters == 0 && m.seq != c->core.next_seq;
         if (deliver(c, &m, ring))
             return STEP_DELIVERED;
         store_reader_seek(&c->reader, m.seq);
@@ -246,6 +248,10 @@ bool consumer_pump(struct consumer *c)
     route_flush(c->js->env->router);
     if (left < CONSUMER_TURN)
         consumer_save_later(c);
+    if (UNLIKELY(c->gap)) {
+        c->gap = false;
+        consumer_recount(c);
+    }
     consumer_run_effects(c);
     return left == 0;
 }

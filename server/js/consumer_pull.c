@@ -192,6 +192,8 @@ void consumer_core_sent(struct consumer_core *c, struct pull *p)
 void consumer_core_end(struct consumer_core *c, uint64_t now)
 {
     c->now = now;
+    /* Whatever became of messages that were counted. */
+    c->num_pending = 0;
     LIST_FOREACH_SAFE(l, tmp, &c->pulls)
     {
         struct pull *p = LIST_ENTRY(l, struct pull, link);

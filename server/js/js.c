@@ -181,6 +181,11 @@ bool js_step(struct js *js)
     return more;
 }
 
+bool js_waiting(const struct js *js)
+{
+    return !list_empty(&js->ready) || !list_empty(&js->dirty_streams) || js->save_due;
+}
+
 /* ---- small things ---------------------------------------------------------------------------- */
 
 void js_publish(struct js *js, struct str subject, struct str reply, struct str header,

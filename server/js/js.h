@@ -31,6 +31,8 @@ void js_open(struct env *env, struct js_shared *shared, struct store *store, str
 /* Loop stage after the lanes are drained and before store_step: ingest runs, deliveries, timers'
  * work. True = more soon. */
 bool js_step(struct js *js);
+/* Something for js_step came up since it ran: the store's stage behind it has called back. */
+bool js_waiting(const struct js *js);
 /* Answers waiting pulls (409 Server Shutdown), saves consumer states; closed is called when all is
  * durable. */
 void js_shutdown(struct js *js, void (*closed)(void *ctx), void *ctx);

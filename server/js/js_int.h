@@ -246,6 +246,7 @@ struct consumer {
     size_t nlast, last_pos;
     uint64_t last_resume;             /* where ordinary delivery goes on */
     struct consumer_recount *recount; /* a count under way, or NULL */
+    bool gap;                         /* it came past messages that had gone */
     struct creation *creation;        /* not durable yet; who else asks for it waits there */
 
     /* push */
@@ -304,6 +305,8 @@ void consumer_send_status(struct consumer *c, enum consumer_status status, struc
                           const char *detail, int64_t left, int64_t bytes);
 /* Fields without braces. */
 void consumer_info(struct consumer *c, enum info_kind kind, struct buf *out);
+/* Writes a full record; req (may be NULL) completes when it is durable. */
+void consumer_rewrite(struct consumer *c, struct store_req *req);
 /* A full record; what the state log still held is in it. */
 void consumer_render(struct consumer *c, struct buf *out);
 /* What a record holds; the views lie in the record. */

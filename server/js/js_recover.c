@@ -143,6 +143,7 @@ static void attach_consumer(struct stream *s, const struct store_object_view *v,
                             const struct consumer_record *rec)
 {
     struct consumer *c = consumer_new(s, &rec->config, rec->name, rec->created);
+    bool cut;
 
     c->id = v->id;
     if (!restore_core(c, rec, v)) {
@@ -150,8 +151,11 @@ static void attach_consumer(struct stream *s, const struct store_object_view *v,
         set_offline(s->js, str_of(s->config.name), str_of(rec->name), "its state can not be read");
         return;
     }
+    cut = consumer_core_cut(&c->core, s->durable);
     consumer_recount(c);
     consumer_attach(c);
+    if (cut)
+        consumer_rewrite(c, NULL);
     consumer_start(c);
 }
 

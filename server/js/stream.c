@@ -222,20 +222,36 @@ bool js_stream_parse(struct str blob, struct stream_config *config, int64_t *cre
 /* ---- visibility and retention -----------------------------------------------------------------
  */
 
+/* The batch has left the cache already (a small cache, a large commit): each counts for itself. */
+static void recount_filtered(struct stream *s, uint64_t last)
+{
+    LIST_FOREACH(l, &s->consumers)
+    {
+        struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
+        if (c->nfilters == 0 || c->core.next_seq > last)
+            continue;
+        consumer_recount(c);
+        consumer_wake(c);
+    }
+}
+
 /* Filtered consumers need the subjects of what was committed: one walk over the fresh (cached)
  * batch for all of them. */
 static void announce_filtered(struct stream *s, uint64_t first, uint64_t last)
 {
     struct store_msg m;
+    enum store_read got;
 
     store_reader_seek(&s->reader, first);
-    while (store_reader_next(&s->reader, &m) == STORE_READ_MSG && m.seq <= last)
+    while ((got = store_reader_next(&s->reader, &m)) == STORE_READ_MSG && m.seq <= last)
         LIST_FOREACH(l, &s->consumers)
         {
             struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
             if (c->nfilters > 0 && m.seq >= c->core.next_seq && consumer_matches(c, m.subject))
                 consumer_note_appended(c, 1);
         }
+    if (got == STORE_READ_WAIT)
+        recount_filtered(s, last);
 }
 
 void stream_announce(struct stream *s, uint64_t first, uint64_t last)

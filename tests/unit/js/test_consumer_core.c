@@ -534,7 +534,50 @@ TEST(a_record_between_two_logs_replays)
     buf_free(&log);
 }
 
+/* Messages that were counted and removed before their turn are not pending at the end. */
+TEST(the_end_of_the_stream_leaves_nothing_pending)
+{
+    struct bench b;
+
+    setup(&b, &explicit_rules);
+    consumer_core_appended(&b.core, 5);
+    pull(&b, "in", 10, false);
+    give(&b, 1, NULL);
+    give(&b, 4, NULL);
+    ck_assert_uint_eq(b.core.num_pending, 3);
+    consumer_core_end(&b.core, b.now);
+    ck_assert_uint_eq(b.core.num_pending, 0);
+    teardown(&b);
+}
+
+/* A stream that lost its end gives its sequences out again: they are new to the consumer. */
+TEST(a_cut_forgets_what_was_behind_it)
+{
+    struct bench b;
+
+    setup(&b, &explicit_rules);
+    pull(&b, "in", 10, false);
+    for (uint64_t seq = 1; seq <= 6; seq++)
+        give(&b, seq, NULL);
+    ck_assert(consumer_core_ack(&b.core, b.now, 1));
+    ck_assert(consumer_core_ack(&b.core, b.now, 5));
+    ck_assert(!consumer_core_cut(&b.core, 6));
+    ck_assert(consumer_core_cut(&b.core, 3));
+    ck_assert_uint_eq(b.core.next_seq, 4);
+    ck_assert_uint_eq(b.core.delivered.stream, 3);
+    ck_assert_uint_eq(b.core.floor.stream, 1);
+    ck_assert_uint_eq(b.core.pending.count, 2);
+    ck_assert_uint_eq(give(&b, 4, NULL), 7);
+    ck_assert(consumer_core_ack(&b.core, b.now, 4));
+    ck_assert(consumer_core_ack(&b.core, b.now, 2));
+    ck_assert(consumer_core_ack(&b.core, b.now, 3));
+    ck_assert_uint_eq(b.core.floor.stream, 4);
+    teardown(&b);
+}
+
 static const struct runner_case cases[] = {
+    RUN(the_end_of_the_stream_leaves_nothing_pending),
+    RUN(a_cut_forgets_what_was_behind_it),
     RUN(delivers_acks_and_moves_the_floor),
     RUN(redelivers_after_ack_wait_and_stops_at_max_deliver),
     RUN(backoff_nak_delay_and_progress_set_the_due_time),
