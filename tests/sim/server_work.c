@@ -60,9 +60,7 @@ static void down(struct client *c)
 {
     struct worker_bee *b = bee(c);
 
-    /* What was not confirmed may have gone with the connection. */
     b->subscribed = false;
-    b->core_sure = b->core_sent;
     for (unsigned i = 0; i < 16; i++)
         b->from[i].conn = 0;
 }
