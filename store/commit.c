@@ -48,6 +48,8 @@ static bool may_begin(const struct store_stream *s, uint64_t *bytes)
     *bytes = waiting_bytes(s);
     if (b == NULL || s->state != STREAM_ACTIVE || !segment_ready(b->segment) || s->inflight >= 2)
         return false;
+    if (s->create_waits > 0) /* nothing is durable in a stream that is not */
+        return false;
     if (s->inflight == 0)
         return true;
     const struct commit *before = LIST_ENTRY(s->commits.prev, struct commit, link);

@@ -191,6 +191,8 @@ static void create_waited(struct store_stream *s, enum err err)
     ASSERT(s->create_waits > 0);
     if (--s->create_waits > 0)
         return;
+    if (s->state == STREAM_ACTIVE)
+        stream_mark_dirty(s); /* commits waited for it */
     struct store_req *req = s->create_req;
     s->create_req = NULL;
     if (req != NULL)

@@ -214,6 +214,29 @@ TEST(objects_of_a_deleted_stream_are_not_missed)
     end(&s);
 }
 
+/* Big commits go past the log: they must wait for the stream's record, which does not. What comes
+ * first is a matter of luck, so there are several tries. */
+TEST(nothing_is_committed_in_a_stream_that_is_not_durable)
+{
+    for (unsigned k = 0; k < 400; k++) {
+        struct store_stream_options o = {.name = STR("log")};
+        struct rig_stream t = {0};
+        struct rig_req q;
+        struct rig r;
+        struct rig_options options = {.sim = sim_open(k, NULL)};
+        rig_init(&r, &options);
+        t.rig = &r;
+        rig_req_init(&q);
+        ck_assert_int_eq(store_stream_create(r.store, &o, rig_ops(), &t, &t.s, &q.req), ERR_OK);
+        rig_append(&t, 100, 1000, 3);
+        while (t.committed == 0)
+            rig_step(&r);
+        ck_assert(q.done);
+        rig_stop(&r);
+        sim_close(options.sim);
+    }
+}
+
 /* ---- removals ---------------------------------------------------------------------------------
  */
 
@@ -404,6 +427,7 @@ TEST(neighbours_of_an_erased_message_survive)
 
 static const struct runner_case cases[] = {
     RUN(objects_of_a_deleted_stream_are_not_missed),
+    RUN(nothing_is_committed_in_a_stream_that_is_not_durable),
     RUN_LOOP(what_a_limit_took_stays_gone, 0, 2),
     RUN(purged_messages_of_an_async_stream_stay_gone),
     RUN(async_segments_may_go_before_they_are_synced),
