@@ -17,6 +17,9 @@
  * Chunks above the largest class are freed where they are dropped, on any thread, since keeping
  * them would be a leak in all but name.
  *
+ * A view has no bytes of its own. The reference to the chunk that has them is dropped by whoever
+ * drops the view's last one, on any thread, before the view goes home.
+ *
  * Reference counts: taking one is relaxed (who takes one has one). Dropping releases, and the last
  * dropper acquires, so that all writes of all holders are seen by whoever reuses the memory. A
  * holder that reads 1 is alone and skips the atomic decrement.
@@ -29,6 +32,7 @@
 
 #define CLASSES 5
 #define CLASS_LARGE CLASSES
+#define CLASS_VIEW (CLASSES + 1)
 #define PAGE 4096
 #define LARGE_MAX ((size_t) UINT32_MAX - PAGE)
 
@@ -36,7 +40,8 @@ static const uint32_t class_bytes[CLASSES] = {1 << 10, 4 << 10, 16 << 10, 64 << 
 
 struct chunk_pool {
     struct chunk *free[CLASSES];
-    int64_t out; /* handed out, as far as the owner knows */
+    struct chunk *views; /* without bytes of their own, kept until the close */
+    int64_t out;         /* handed out, as far as the owner knows */
     bool closed;
     _Atomic size_t bytes; /* of all chunks that exist */
     _Atomic int64_t orphans;
@@ -83,12 +88,17 @@ static struct chunk *create(struct chunk_pool *pool, unsigned size_class, uint32
     c->cap = cap;
     c->size_class = size_class;
     c->home = pool;
+    c->of = NULL;
     atomic_fetch_add_explicit(&pool->bytes, cap, memory_order_relaxed);
     return c;
 }
 
 static void destroy(struct chunk *c)
 {
+    if (c->size_class == CLASS_VIEW) {
+        mem_free(c);
+        return;
+    }
     atomic_fetch_sub_explicit(&c->home->bytes, c->cap, memory_order_relaxed);
     if (c->data != (uint8_t *) (c + 1))
         mem_free(c->data);
@@ -98,13 +108,16 @@ static void destroy(struct chunk *c)
 /* Owner thread: a chunk whose last reference is gone. */
 static void come_home(struct chunk_pool *pool, struct chunk *c)
 {
+    struct chunk **list;
+
     pool->out--;
     if (c->size_class == CLASS_LARGE) {
         destroy(c);
         return;
     }
-    c->next = pool->free[c->size_class];
-    pool->free[c->size_class] = c;
+    list = c->size_class == CLASS_VIEW ? &pool->views : &pool->free[c->size_class];
+    c->next = *list;
+    *list = c;
 }
 
 /* Owner thread: empties the return stack and leaves `head` in its place. */
@@ -158,6 +171,11 @@ void chunk_pool_close(struct chunk_pool *pool)
     collect(pool, CLOSED);
     pool->closed = true;
     free_lists_trim(pool, 0);
+    while (pool->views != NULL) {
+        struct chunk *c = pool->views;
+        pool->views = c->next;
+        destroy(c);
+    }
     count_orphans(pool, pool->out);
 }
 
@@ -192,6 +210,40 @@ struct chunk *chunk_alloc(struct chunk_pool *pool, size_t bytes)
     return c;
 }
 
+static struct chunk *take_view(struct chunk_pool *pool)
+{
+    struct chunk *c;
+
+    collect_if_any(pool);
+    c = pool->views;
+    if (c != NULL) {
+        pool->views = c->next;
+        return c;
+    }
+    c = mem_try_alloc(sizeof(*c));
+    if (c != NULL) {
+        c->size_class = CLASS_VIEW;
+        c->home = pool;
+    }
+    return c;
+}
+
+struct chunk *chunk_view(struct chunk_pool *pool, struct chunk *of, const void *bytes, uint32_t n)
+{
+    struct chunk *c = take_view(pool);
+
+    if (c == NULL)
+        return NULL;
+    chunk_get(of);
+    pool->out++;
+    c->of = of;
+    c->data = (uint8_t *) (uintptr_t) bytes;
+    c->len = c->cap = n;
+    c->next = NULL;
+    atomic_store_explicit(&c->refs, 1, memory_order_relaxed);
+    return c;
+}
+
 static void send_home(struct chunk *c)
 {
     struct chunk *head;
@@ -220,6 +272,8 @@ void chunk_put(struct chunk *c, struct chunk_pool *pool)
         if (before != 1)
             return;
     }
+    if (UNLIKELY(c->size_class == CLASS_VIEW))
+        chunk_put(c->of, pool); /* never a view itself, or one more step */
     if (LIKELY(c->home == pool && !pool->closed))
         come_home(pool, c);
     else

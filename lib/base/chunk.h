@@ -26,6 +26,7 @@ struct chunk {
     _Atomic uint32_t refs;
     uint32_t size_class; /* of its pool; pool-internal */
     struct chunk_pool *home;
+    struct chunk *of;   /* a view's: where its bytes lie */
     struct chunk *next; /* free list link, or the link of whatever single list the one owner keeps
                          */
 };
@@ -47,6 +48,11 @@ void chunk_pool_close(struct chunk_pool *pool);
  * KiB, then exact multiples of 4 KiB, which are not kept. Data of 4 KiB and more is 4096-aligned.
  * NULL when memory is short. Only the pool's thread. */
 struct chunk *chunk_alloc(struct chunk_pool *pool, size_t bytes);
+
+/* n bytes of another chunk, of any pool, as a chunk of their own: len = cap = n, refs = 1. It holds
+ * a reference to the other until its own last one is dropped. The bytes must not change meanwhile.
+ * NULL when memory is short. Only the pool's thread. */
+struct chunk *chunk_view(struct chunk_pool *pool, struct chunk *of, const void *bytes, uint32_t n);
 
 static inline void chunk_get(struct chunk *c)
 {

@@ -17,14 +17,25 @@ static uint32_t room(const struct outbuf *o)
     return o->tail != NULL ? o->tail->cap - o->tail->len : 0;
 }
 
-/* As much as there is already, so that a buffer has few chunks and wastes little. */
+/* As much as there is already, so that a buffer has few chunks and wastes little; behind a view
+ * comes the end of one message and the line of the next. */
 static size_t next_size(const struct outbuf *o, size_t n)
 {
-    size_t size = o->bytes < CHUNK_MIN ? CHUNK_MIN : o->bytes;
+    bool view = o->tail != NULL && o->tail->of != NULL;
+    size_t size = o->bytes < CHUNK_MIN || view ? CHUNK_MIN : o->bytes;
 
     if (size > CHUNK_MAX)
         size = CHUNK_MAX;
     return size > n ? size : n;
+}
+
+static void append(struct outbuf *o, struct chunk *c)
+{
+    if (o->tail != NULL)
+        o->tail->next = c;
+    else
+        o->head = c;
+    o->tail = c;
 }
 
 static bool add_chunk(struct outbuf *o, struct chunk_pool *pool, size_t n)
@@ -34,11 +45,7 @@ static bool add_chunk(struct outbuf *o, struct chunk_pool *pool, size_t n)
     if (c == NULL)
         return false;
     c->next = NULL;
-    if (o->tail != NULL)
-        o->tail->next = c;
-    else
-        o->head = c;
-    o->tail = c;
+    append(o, c);
     return true;
 }
 
@@ -93,6 +100,18 @@ bool outbuf_put(struct outbuf *o, struct chunk_pool *pool, const void *bytes, si
         from += now;
         n -= now;
     }
+    return true;
+}
+
+bool outbuf_put_view(struct outbuf *o, struct chunk_pool *pool, struct chunk *of, const void *bytes,
+                     size_t n)
+{
+    struct chunk *c = chunk_view(pool, of, bytes, (uint32_t) n);
+
+    if (c == NULL)
+        return false;
+    append(o, c);
+    o->bytes += n;
     return true;
 }
 

@@ -91,6 +91,10 @@ static inline void outbuf_commit(struct outbuf *o, size_t n)
 /* Appends bytes of any length; false (and nothing appended) when memory is short. Cuts where a
  * chunk is full. */
 bool outbuf_put(struct outbuf *o, struct chunk_pool *pool, const void *bytes, size_t n);
+/* Appends bytes that lie in a chunk, by reference: no copy, and the chunk stays until they are
+ * sent. n <= 4 GiB. False when memory is short. */
+bool outbuf_put_view(struct outbuf *o, struct chunk_pool *pool, struct chunk *of, const void *bytes,
+                     size_t n);
 /* Drops the references; empty afterwards. */
 void outbuf_free(struct outbuf *o, struct chunk_pool *pool);
 void outbuf_check(const struct outbuf *o);

@@ -44,6 +44,31 @@ static char *copy(char *out, struct str s)
     return out + s.n;
 }
 
+/* A payload goes out where it lies if that saves enough copying, and does not keep much more memory
+ * than it has bytes. */
+static bool worth_a_view(const struct msg *m)
+{
+    return m->payload.n >= MSG_SLICE_MIN && m->chunk != NULL && m->payload.n >= m->chunk->cap / 4;
+}
+
+/* Any size, in as many chunks as it takes. */
+static bool write_large(const struct sub *s, const struct msg *m, struct str header,
+                        struct outbuf *o, struct chunk_pool *pool)
+{
+    char *start = (char *) outbuf_reserve(o, pool,
+                                          nats_msg_max(m->subject.n, s->sid_n, m->reply.n));
+
+    if (start == NULL)
+        return false;
+    outbuf_commit(o, write_line(s, m, header, start));
+    if (!outbuf_put(o, pool, header.p, header.n))
+        return false;
+    if (worth_a_view(m) ? !outbuf_put_view(o, pool, m->chunk, m->payload.p, m->payload.n)
+                        : !outbuf_put(o, pool, m->payload.p, m->payload.n))
+        return false;
+    return outbuf_put(o, pool, "\r\n", 2);
+}
+
 /* Appends the whole operation; false when memory is short. */
 static bool write_msg(const struct sub *s, const struct msg *m, struct outbuf *o,
                       struct chunk_pool *pool)
@@ -53,7 +78,8 @@ static bool write_msg(const struct sub *s, const struct msg *m, struct outbuf *o
     size_t body = header.n + m->payload.n + 2;
     char *start, *p;
 
-    if (LIKELY(line_max + body <= CONTIGUOUS_MAX)) {
+    if (LIKELY(line_max + body <= CONTIGUOUS_MAX) &&
+        (LIKELY(m->payload.n < MSG_SLICE_MIN) || !worth_a_view(m))) {
         start = (char *) outbuf_reserve(o, pool, line_max + body);
         if (start == NULL)
             return false;
@@ -66,12 +92,7 @@ static bool write_msg(const struct sub *s, const struct msg *m, struct outbuf *o
         outbuf_commit(o, (size_t) (p - start));
         return true;
     }
-    start = (char *) outbuf_reserve(o, pool, line_max);
-    if (start == NULL)
-        return false;
-    outbuf_commit(o, write_line(s, m, header, start));
-    return outbuf_put(o, pool, header.p, header.n) &&
-           outbuf_put(o, pool, m->payload.p, m->payload.n) && outbuf_put(o, pool, "\r\n", 2);
+    return write_large(s, m, header, o, pool);
 }
 
 /* ---- the sink -------------------------------------------------------------------------------- */

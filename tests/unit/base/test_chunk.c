@@ -90,6 +90,31 @@ TEST(lives_until_the_last_reference)
     chunk_pool_close(pool);
 }
 
+TEST(a_view_holds_what_it_shows)
+{
+    struct chunk_pool *pool = chunk_pool_open(), *other = chunk_pool_open();
+    struct chunk *a = chunk_alloc(other, 100000), *view;
+
+    memcpy(a->data + 500, "abcdef", 6);
+    view = chunk_view(pool, a, a->data + 500, 6);
+    ck_assert_uint_eq(view->len, 6);
+    ck_assert_uint_eq(view->cap, 6);
+    ck_assert_uint_eq(chunk_pool_bytes(pool), 0);
+    chunk_put(a, other);
+    /* Its pool may go first, and the last reference be dropped on another thread. */
+    chunk_pool_close(other);
+    chunk_get(view);
+    chunk_put(view, NULL);
+    ck_assert(memcmp(view->data, "abcdef", 6) == 0);
+    chunk_put(view, NULL);
+    /* It is used again. */
+    a = chunk_alloc(pool, 100);
+    ck_assert_ptr_eq(chunk_view(pool, a, a->data, 1), view);
+    chunk_put(a, pool);
+    chunk_put(view, pool);
+    chunk_pool_close(pool);
+}
+
 TEST(trims_what_is_idle)
 {
     struct chunk_pool *pool = chunk_pool_open();
@@ -286,10 +311,15 @@ TEST(close_races_with_drops)
 }
 
 static const struct runner_case cases[] = {
-    RUN(has_the_size_of_its_class),      RUN(is_used_again),
-    RUN(lives_until_the_last_reference), RUN(trims_what_is_idle),
-    RUN(fails_without_memory),           RUN(outlives_its_pool),
-    RUN_LOOP(many_threads_drop, 0, 4),   RUN(close_races_with_drops),
+    RUN(has_the_size_of_its_class),
+    RUN(is_used_again),
+    RUN(lives_until_the_last_reference),
+    RUN(trims_what_is_idle),
+    RUN(a_view_holds_what_it_shows),
+    RUN(fails_without_memory),
+    RUN(outlives_its_pool),
+    RUN_LOOP(many_threads_drop, 0, 4),
+    RUN(close_races_with_drops),
 };
 
 RUNNER_MAIN("base/chunk", cases)

@@ -422,6 +422,32 @@ static void compare(const struct outbuf *o, const struct buf *want)
     }
 }
 
+/* A view between copies: in order, without a copy, and what follows begins small again. */
+TEST(outbuf_shows_chunks_of_others)
+{
+    struct chunk_pool *pool = chunk_pool_open();
+    struct chunk *of = chunk_alloc(pool, 100000);
+    struct outbuf o = {0};
+    struct buf want = {0};
+
+    memset(of->data, 'v', 100000);
+    for (int k = 0; k < 3; k++) {
+        ck_assert(outbuf_put(&o, pool, "line", 4));
+        ck_assert(outbuf_put_view(&o, pool, of, of->data + k, 90000));
+        ck_assert_ptr_eq(o.tail->data, of->data + k);
+        buf_puts(&want, "line");
+        buf_put(&want, of->data, 90000);
+    }
+    ck_assert(outbuf_put(&o, pool, "end", 3));
+    ck_assert_uint_le(o.tail->cap, 1024);
+    buf_puts(&want, "end");
+    chunk_put(of, pool);
+    compare(&o, &want);
+    outbuf_free(&o, pool);
+    buf_free(&want);
+    chunk_pool_close(pool);
+}
+
 TEST(outbuf_keeps_bytes_in_order)
 {
     struct chunk_pool *pool = chunk_pool_open();
@@ -493,6 +519,7 @@ static const struct runner_case cases[] = {
     RUN(something_else_instead),
     RUN(released_within_a_delivery),
     RUN(no_memory),
+    RUN(outbuf_shows_chunks_of_others),
     RUN(outbuf_keeps_bytes_in_order),
     RUN_LOOP(outbuf_without_memory, 0, 10),
 };
