@@ -129,7 +129,8 @@ bool consumer_config_read(struct str json, struct consumer_config *out, struct j
     bool ok;
 
     memset(out, 0, sizeof(*out));
-    ok = object != NULL && fields_read(object, fields, NFIELDS, out, false, &text);
+    ok = object != NULL && fields_read(object, fields, NFIELDS, out, true, &text) &&
+         metadata_required(out->metadata) <= JS_API_LEVEL;
     if (!ok)
         js_fail(err, JS_ERR_INVALID_JSON, "%s", buf_cstr(&text));
     json_decref(object);

@@ -198,7 +198,7 @@ enum directory_verdict directory_reclaim(struct directory *d, struct str name,
     e = find(d, name);
     if (e == NULL || anyone_overlaps(d, subjects, e) != DIRECTORY_OK) {
         verdict = DIRECTORY_OVERLAP;
-    } else {
+    } else if (!e->offline) { /* one that is claims nothing, and the update is refused later */
         str_list_free(&e->subjects);
         str_list_copy(&e->subjects, subjects);
     }

@@ -2,6 +2,7 @@
 #include "server/js/metadata.h"
 
 #include "lib/base/assert.h"
+#include "lib/base/str.h"
 
 #include <stdio.h>
 
@@ -67,4 +68,15 @@ json_t *metadata_for_answer(json_t *metadata, const char *version)
     set(m, VERSION, version);
     set_number(m, LEVEL, JS_API_LEVEL);
     return m;
+}
+
+unsigned metadata_required(const json_t *metadata)
+{
+    const char *text = metadata != NULL ? json_string_value(json_object_get(metadata, REQUIRED))
+                                        : NULL;
+    uint64_t level;
+
+    if (text == NULL)
+        return 0;
+    return str_to_u64(str_of(text), &level) && level < UINT32_MAX ? (unsigned) level : UINT32_MAX;
 }

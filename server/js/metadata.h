@@ -21,6 +21,8 @@ bool metadata_valid(json_t *metadata);
 /* Replaces *metadata (an own reference or NULL) by one with this required level and without the
  * keys of answers. What *metadata pointed to is not changed. */
 void metadata_set_required(json_t **metadata, unsigned level);
+/* The required level that it says, 0 when it says none. */
+unsigned metadata_required(const json_t *metadata);
 /* A new reference: metadata with the keys of answers. version: of INFO. */
 json_t *metadata_for_answer(json_t *metadata, const char *version);
 

@@ -216,7 +216,8 @@ bool js_stream_parse(struct str blob, struct stream_config *config, int64_t *cre
     if (blob.n < 8)
         return false;
     *created = (int64_t) get_u64(blob.p);
-    return stream_config_read(str_skip(blob, 8), false, config, &err);
+    return stream_config_read(str_skip(blob, 8), true, config, &err) &&
+           metadata_required(config->metadata) <= JS_API_LEVEL;
 }
 
 /* ---- visibility and retention -----------------------------------------------------------------
