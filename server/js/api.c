@@ -354,11 +354,26 @@ struct consumer *api_consumer(struct api_request *r, struct stream *s)
     return c;
 }
 
-bool api_expect_empty(struct api_request *r)
+/* Nothing, null or an object without members. */
+bool api_body_empty(const struct api_request *r)
 {
     struct str body = str_trim(buf_str(&r->body));
+    struct buf err = {0};
+    json_t *object;
+    bool empty;
 
-    if (body.n == 0 || str_eq(body, STR("{}")))
+    if (body.n == 0 || str_eq(body, STR("null")))
+        return true;
+    object = json_parse_object(body, &err);
+    empty = object != NULL && json_object_size(object) == 0;
+    json_decref(object);
+    buf_free(&err);
+    return empty;
+}
+
+bool api_expect_empty(struct api_request *r)
+{
+    if (api_body_empty(r))
         return true;
     api_error_kind(r, JS_ERR_NOT_EMPTY_REQUEST);
     return false;
@@ -371,7 +386,7 @@ bool api_read_body(struct api_request *r, const struct json_field *fields, size_
     json_t *object;
     bool ok;
 
-    if (str_trim(buf_str(&r->body)).n == 0)
+    if (api_body_empty(r))
         return true;
     object = json_parse_object(buf_str(&r->body), &text);
     ok = object != NULL &&
@@ -386,6 +401,14 @@ bool api_read_body(struct api_request *r, const struct json_field *fields, size_
     return ok;
 }
 
+bool api_read_options(struct api_request *r, const struct json_field *fields, size_t n, void *out)
+{
+    struct str body = str_trim(buf_str(&r->body));
+
+    return body.n == 0 || (body.p[0] != '{' && body.p[0] != '[') ||
+           api_read_body(r, fields, n, out);
+}
+
 bool api_read_offset(struct api_request *r)
 {
     struct paging {
@@ -395,7 +418,7 @@ bool api_read_offset(struct api_request *r)
         {"offset", JSON_U64_FIELD, offsetof(struct paging, offset), 0, NULL},
     };
 
-    if (!api_read_body(r, fields, ARRAY_LEN(fields), &p))
+    if (!api_read_options(r, fields, ARRAY_LEN(fields), &p))
         return false;
     r->offset = p.offset;
     return true;

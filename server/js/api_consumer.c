@@ -596,7 +596,7 @@ void api_consumer_pause(struct api_request *r)
     struct stream *s = api_stream(r);
     struct consumer *c;
 
-    if (s == NULL || !api_read_body(r, pause_fields, ARRAY_LEN(pause_fields), &q) ||
+    if (s == NULL || !api_read_options(r, pause_fields, ARRAY_LEN(pause_fields), &q) ||
         (c = api_consumer(r, s)) == NULL)
         return;
     consumer_config_copy(&config, &c->config);

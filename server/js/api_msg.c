@@ -238,7 +238,9 @@ void api_msg_delete(struct api_request *r)
 
     if (s == NULL || !api_read_body(r, delete_fields, ARRAY_LEN(delete_fields), &q))
         return;
-    if (s->config.sealed)
+    if (api_body_empty(r))
+        js_fail(&e, JS_ERR_BAD_REQUEST, NULL);
+    else if (s->config.sealed)
         js_fail(&e, JS_ERR_STREAM_SEALED, NULL);
     else if (s->config.deny_delete)
         js_fail(&e, JS_ERR_STREAM_MSG_DELETE_FAILED, "message delete not permitted");

@@ -30,7 +30,7 @@ static bool collect_names(struct api_request *r)
 {
     struct list_request q = {0};
 
-    if (!api_read_body(r, list_fields, ARRAY_LEN(list_fields), &q))
+    if (!api_read_options(r, list_fields, ARRAY_LEN(list_fields), &q))
         return false;
     r->offset = q.offset;
     directory_names(r->js->shared->directory, str_of(q.subject), &r->names);
@@ -141,7 +141,7 @@ void api_stream_info(struct api_request *r)
     struct stream *s = api_stream(r);
     uint64_t matched = 0;
 
-    if (s == NULL || !api_read_body(r, info_fields, ARRAY_LEN(info_fields), &q))
+    if (s == NULL || !api_read_options(r, info_fields, ARRAY_LEN(info_fields), &q))
         return;
     buf_putc(&r->out, ',');
     stream_info(s,

@@ -219,6 +219,10 @@ void consumer_core_pull(struct consumer_core *c, uint64_t now, const struct pull
                         struct str reply);
 /* Ends every pull with this status (consumer deleted, server shutdown). */
 void consumer_core_end_pulls(struct consumer_core *c, enum consumer_status status);
+/* The pull whose turn it is, or NULL. */
+struct pull *consumer_core_first_pull(const struct consumer_core *c);
+/* Its receiver has gone: it ends without a status. */
+void consumer_core_leave(struct pull *p);
 /* Drops the pulls for whose reply keep() is false, without a status. */
 void consumer_core_prune(struct consumer_core *c, bool (*keep)(void *ctx, struct str reply),
                          void *ctx);

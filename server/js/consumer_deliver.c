@@ -226,8 +226,24 @@ static bool may_send(const struct consumer *c)
     return c->interested && (!c->config.flow_control || c->fc_bytes <= c->fc_window);
 }
 
+/* Pulls whose clients have ended are passed over before they use up a consumer sequence. Asked once
+ * per pull and turn: a receiver that goes in between, on another worker, makes the message bounce.
+ */
+static void pass_deserted(struct consumer *c, const struct pull **asked)
+{
+    struct pull *p;
+
+    while ((p = consumer_core_first_pull(&c->core)) != NULL && p != *asked) {
+        if (interest_any(c->js->env->account->interest, str_from(p->reply, p->reply_len)))
+            *asked = p;
+        else
+            consumer_core_leave(p);
+    }
+}
+
 bool consumer_pump(struct consumer *c)
 {
+    const struct pull *asked = NULL;
     struct ring ring = {.next = 0};
     uint64_t now = io_now(c->js->env->io);
     unsigned left = CONSUMER_TURN;
@@ -239,7 +255,9 @@ bool consumer_pump(struct consumer *c)
     }
     while (left > 0 && step == STEP_DELIVERED && may_send(c)) {
         uint64_t seq;
-        enum consumer_want want = consumer_core_want(&c->core, now, &seq);
+        enum consumer_want want;
+        pass_deserted(c, &asked);
+        want = consumer_core_want(&c->core, now, &seq);
         if (want == WANT_NOTHING)
             break;
         step = want == WANT_SEQ ? step_again(c, seq, &ring) : step_new(c, &ring);

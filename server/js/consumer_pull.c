@@ -208,6 +208,18 @@ void consumer_core_end_pulls(struct consumer_core *c, enum consumer_status statu
     end_with(LIST_ENTRY(l, struct pull, link), status);
 }
 
+struct pull *consumer_core_first_pull(const struct consumer_core *c)
+{
+    struct list *l = list_first(&c->pulls);
+
+    return l != NULL ? LIST_ENTRY(l, struct pull, link) : NULL;
+}
+
+void consumer_core_leave(struct pull *p)
+{
+    end_pull(p);
+}
+
 void consumer_core_prune(struct consumer_core *c, bool (*keep)(void *ctx, struct str reply),
                          void *ctx)
 {

@@ -414,6 +414,10 @@ bool api_expect_empty(struct api_request *r);
 /* The body as a JSON object into out by the table; empty bodies leave it alone. Answers 10025 and
  * returns false otherwise. */
 bool api_read_body(struct api_request *r, const struct json_field *fields, size_t n, void *out);
+/* The same for requests that may do without: a body that is no JSON object or array is ignored. */
+bool api_read_options(struct api_request *r, const struct json_field *fields, size_t n, void *out);
+/* Nothing, null or an object without members? */
+bool api_body_empty(const struct api_request *r);
 /* {"offset":N} of lists. */
 bool api_read_offset(struct api_request *r);
 

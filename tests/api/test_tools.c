@@ -133,6 +133,41 @@ TEST(streams)
     end(&s, &r);
 }
 
+/* Bodies as client libraries send them when they have nothing to say. */
+static const struct step empty_steps[] = {
+    {S "CREATE.E", "{\"name\":\"E\"}", "\"did_create\":true", NULL},
+    {C "CREATE.E.c", "{\"stream_name\":\"E\",\"config\":{\"durable_name\":\"c\"}}",
+     "\"name\":\"c\"", NULL},
+    {"$JS.API.INFO", "null", "\"streams\":1", NULL},
+    {S "INFO.E", "null", "\"messages\":0", NULL},
+    {S "INFO.E", " { } ", "\"messages\":0", NULL},
+    {S "INFO.E", "anything", "\"messages\":0", NULL},
+    {S "INFO.E", "{anything", "\"err_code\":10025", NULL},
+    {S "INFO.E", "[]", "\"err_code\":10025", NULL},
+    {S "NAMES", "null", "\"streams\":[\"E\"]", NULL},
+    {S "LIST", "x", "\"total\":1", NULL},
+    {S "PURGE.E", "null", "\"purged\":0", NULL},
+    {S "MSG.GET.E", "null", "\"err_code\":10003", NULL},
+    {S "MSG.GET.E", "x", "\"err_code\":10025", NULL},
+    {S "MSG.DELETE.E", "{}", "\"err_code\":10003", NULL},
+    {C "NAMES.E", "null", "\"consumers\":[\"c\"]", NULL},
+    {C "INFO.E.c", "null", "\"num_pending\":0", NULL},
+    {C "INFO.E.c", " {\n} ", "\"num_pending\":0", NULL},
+    {C "INFO.E.c", "x", "\"err_code\":10038", NULL},
+    {C "DELETE.E.c", "null", "\"success\":true", NULL},
+    {S "DELETE.E", "null", "\"success\":true", NULL},
+};
+
+TEST(empty_bodies)
+{
+    struct server_process s;
+    struct raw_client r;
+
+    start(&s, &r, 0);
+    run(&r, STEPS(empty_steps));
+    end(&s, &r);
+}
+
 /* ---- consumers ------------------------------------------------------------------------------ */
 
 static const struct step limit_steps[] = {
@@ -250,8 +285,13 @@ TEST(forgets_pulls_without_receiver)
     static const struct step create[] = {
         {S "CREATE.P", "{\"name\":\"P\"}", "\"did_create\":true", NULL},
         {C "CREATE.P.c",
-         "{\"stream_name\":\"P\",\"config\":{\"durable_name\":\"c\",\"max_waiting\":1}}",
+         "{\"stream_name\":\"P\",\"config\":{\"durable_name\":\"c\",\"ack_policy\":\"explicit\","
+         "\"max_waiting\":1}}",
          "\"name\":\"c\"", NULL},
+    };
+    static const struct step taken[] = {
+        {C "INFO.P.c", "", "\"num_ack_pending\":1,", NULL},
+        {C "INFO.P.c", "", "\"delivered\":{\"consumer_seq\":1,\"stream_seq\":1,", NULL},
     };
     static const struct step one[] = {{C "INFO.P.c", "", "\"num_waiting\":1,", NULL}};
     static const struct step none[] = {{C "INFO.P.c", "", "\"num_waiting\":0,", NULL}};
@@ -269,15 +309,20 @@ TEST(forgets_pulls_without_receiver)
     raw_send(&r, "SUB in2 y\r\nPUB " C "MSG.NEXT.P.c in2 0\r\n\r\n");
     raw_fence(&r);
     run(&r, STEPS(one));
+    /* Nor does a message that comes just then use up a consumer sequence for it. */
+    raw_send(&r, "UNSUB y\r\nPUB P 1\r\nx\r\n");
+    raw_fence(&r);
+    raw_send(&r, "SUB in3 z\r\nPUB " C "MSG.NEXT.P.c in3 0\r\n\r\n");
+    raw_skip(&r, "$JS.ACK.P.c.1.1.1.");
+    raw_skip(&r, "x\r\n");
+    run(&r, STEPS(taken));
     end(&s, &r);
 }
 
 static const struct runner_case cases[] = {
-    RUN_LOOP(streams, 0, 3),
-    RUN(batches_are_refused),
-    RUN(consumer_limits),
-    RUN_LOOP(pauses, 0, 2),
-    RUN_LOOP(forgets_pulls_without_receiver, 0, 2),
+    RUN_LOOP(streams, 0, 3), RUN(batches_are_refused),
+    RUN(empty_bodies),       RUN(consumer_limits),
+    RUN_LOOP(pauses, 0, 2),  RUN_LOOP(forgets_pulls_without_receiver, 0, 2),
 };
 
 RUNNER_MAIN("api/tools", cases)
