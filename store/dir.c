@@ -16,6 +16,7 @@
 
 #include "lib/base/mem.h"
 #include "store/log_format.h"
+#include "store/pool.h"
 #include "store/recover_impl.h"
 
 #include <errno.h>
@@ -394,8 +395,10 @@ static enum err open_all(struct store_dir *dir, char why[256])
     if (err == ERR_OK)
         err = store_recover(dir, why);
     dir->recovery.ns = now(dir) - begun;
-    if (err == ERR_OK)
-        draw_seeds(dir);
+    if (err != ERR_OK)
+        return err;
+    draw_seeds(dir);
+    dir->pool = store_pool_open(dir);
     return err;
 }
 
@@ -426,6 +429,8 @@ void store_dir_close(struct store_dir *dir)
     for (unsigned i = 0; dir->workers != NULL && i < dir->options.workers; i++)
         recovered_worker_free(&dir->workers[i]);
     mem_free(dir->workers);
+    if (dir->pool != NULL)
+        store_pool_close(dir->pool);
     if (dir->lock >= 0)
         fs_close(dir->options.fs, dir->lock);
     mem_free(dir->seeds);

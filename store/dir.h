@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct store_pool; /* the running half's: prewritten files */
+struct store_pool; /* pool.h */
 
 #define STORE_LOG_FILE_BYTES (64ull << 20)
 #define STORE_SEGMENT_MIN (16ull << 20)

@@ -134,7 +134,7 @@ static void free_oldest(struct store *st, struct clog_file *f)
         clog_make_spare(st, path);
         return;
     }
-    store_unlink(st, path);
+    store_retire(st, path, fits ? l->file_bytes : 0);
     mem_free(path);
 }
 

@@ -18,6 +18,7 @@
  * file that could not be made is given to the next attempt.
  */
 #include "lib/base/mem.h"
+#include "store/pool.h"
 #include "store/store_impl.h"
 
 #include <errno.h>
@@ -31,6 +32,7 @@ struct spare_job {
     struct store *store;
     struct clog_file *file;
     char *recycled; /* path of a freed file to be renamed, or NULL */
+    bool taken;     /* it comes from the pool */
     uint8_t *zeros; /* it has its blocks, and is written over */
     uint64_t at;
     int result;
@@ -48,8 +50,13 @@ static int sync_parent(struct io_fs *fs, const char *path)
 }
 
 /* What an attempt that failed left behind must not be in the way. */
-static int create(struct io_fs *fs, const struct clog_file *f)
+static int create(struct io_fs *fs, struct spare_job *job)
 {
+    struct clog_file *f = job->file;
+
+    job->taken = store_pool_take(job->store->dir->pool, fs, f->bytes, false, f->path);
+    if (job->taken)
+        return 0;
     fs_fd fd = fs_open(fs, f->path, IO_FILE_WRITE | IO_FILE_CREATE);
     int result;
 
@@ -58,6 +65,8 @@ static int create(struct io_fs *fs, const struct clog_file *f)
     if (fd < 0)
         return fd;
     result = fs_allocate(fs, fd, f->bytes);
+    if (result == -ENOSPC && store_pool_release(job->store->dir->pool, fs))
+        result = fs_allocate(fs, fd, f->bytes);
     if (result == 0)
         result = fs_sync(fs, fd);
     fs_close(fs, fd);
@@ -85,13 +94,13 @@ static int write_over(struct io_fs *fs, struct spare_job *job)
 static void spare_run(struct io_work *work)
 {
     struct spare_job *job = CONTAINER_OF(work, struct spare_job, work);
-    const struct clog_file *f = job->file;
+    struct clog_file *f = job->file;
 
     if (job->zeros != NULL) {
         job->result = write_over(work->fs, job);
     } else {
         job->result = job->recycled != NULL ? fs_rename(work->fs, job->recycled, f->path)
-                                            : create(work->fs, f);
+                                            : create(work->fs, job);
         if (job->result == 0)
             job->result = sync_parent(work->fs, f->path);
         if (job->result != 0 && job->recycled != NULL)
@@ -139,7 +148,7 @@ static void spare_done(struct io_op *op)
     }
     l->spare_coming = false;
     if (job->result == 0) {
-        job->file->written = job->recycled != NULL || job->zeros != NULL;
+        job->file->written = job->recycled != NULL || job->zeros != NULL || job->taken;
         l->said_spare = false;
         adopt(st, job->file);
     } else {

@@ -24,6 +24,7 @@
  * so that the next start can bring the data back.
  */
 #include "lib/base/mem.h"
+#include "store/pool.h"
 #include "store/store_impl.h"
 
 #include <errno.h>
@@ -132,6 +133,7 @@ void segment_free(struct segment *seg)
 struct prepare_job {
     struct io_work work;
     struct segment *segment;
+    struct store_pool *pool;
     const char *path, *dir;
     uint64_t bytes;
     uint8_t *header; /* NULL: the stream's directory is there already */
@@ -140,15 +142,18 @@ struct prepare_job {
 
 static int make_file(struct io_fs *fs, struct prepare_job *job)
 {
-    fs_fd fd = fs_open(fs, job->path, IO_FILE_WRITE | IO_FILE_CREATE);
+    bool taken = store_pool_take(job->pool, fs, job->bytes, true, job->path);
+    fs_fd fd = fs_open(fs, job->path, IO_FILE_WRITE | (taken ? 0 : IO_FILE_CREATE));
     int result;
 
     if (fd < 0)
         return fd;
-    result = fs_allocate(fs, fd, job->bytes);
+    result = taken ? 0 : fs_allocate(fs, fd, job->bytes);
+    if (result == -ENOSPC && store_pool_release(job->pool, fs))
+        result = fs_allocate(fs, fd, job->bytes);
     if (result == 0 && job->header != NULL)
         result = fs_write(fs, fd, job->header, SEGMENT_HEADER, 0);
-    if (result == 0)
+    if (result == 0 && (!taken || job->header != NULL))
         result = fs_sync(fs, fd);
     fs_close(fs, fd);
     if (result == 0)
@@ -245,6 +250,7 @@ static void submit_prepare(struct segment *seg, uint8_t *header)
     struct prepare_job *job = mem_zalloc(sizeof(*job));
 
     job->segment = seg;
+    job->pool = st->dir->pool;
     job->path = seg->path;
     job->dir = seg->stream->dir;
     job->bytes = seg->capacity;
@@ -303,7 +309,7 @@ void segment_discard(struct segment *seg)
     if (seg->jobs > 0)
         return; /* prepare_done comes back here */
     if (seg->file_ready && stream_in_file(seg->stream))
-        store_unlink(seg->stream->store, seg->path);
+        store_retire(seg->stream->store, seg->path, seg->capacity);
     segment_free(seg);
 }
 

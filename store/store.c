@@ -14,6 +14,7 @@
 
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
+#include "store/pool.h"
 #include "store/store_impl.h"
 
 #include <string.h>
@@ -115,6 +116,7 @@ enum err store_open(struct store_dir *dir, unsigned worker, const struct store_o
     st->body.class_bytes = BATCH_BODY;
     wheel_timer_init(&st->retry_timer, retry_fire);
     wheel_timer_init(&st->sync_timer, sync_fire);
+    store_fill_init(st);
     clog_init(st);
     open_log(st, &dir->workers[worker]);
     adopt_objects(st, &dir->workers[worker]);
@@ -354,6 +356,7 @@ bool store_step(struct store *st)
     run_deferred(st);
     wake_readers(st);
     store_works_step(st);
+    store_fill_step(st);
     bool any = step_streams(st);
     any = clog_try(st) || any;
     run_tasks(st);
@@ -432,6 +435,7 @@ static void free_store(struct store *st)
     cache_shrink(st, 0);
     io_timer_stop(st->io, &st->retry_timer);
     io_timer_stop(st->io, &st->sync_timer);
+    io_timer_stop(st->io, &st->fill_timer);
     objects_free_all(st);
     hmap_deinit(&st->objects);
     clog_deinit(st);
@@ -480,6 +484,10 @@ void store_stats(const struct store *st, struct store_stats *out)
     }
     LIST_FOREACH(it, &st->clog.files)
     out->disk_bytes += st->clog.file_bytes;
+    out->disk_bytes += st->clog.spare != NULL ? st->clog.file_bytes : 0;
+    uint64_t pool_bytes;
+    store_pool_counts(st->dir->pool, &out->pool_files, &pool_bytes, &out->pool_misses);
+    out->disk_bytes += st->worker == 0 ? pool_bytes : 0;
     out->cache_bytes = st->cache.bytes;
     out->cache_hits = st->cache.hits;
     out->cache_misses = st->cache.misses;

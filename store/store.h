@@ -121,7 +121,8 @@ struct store_stats {
     uint64_t streams, objects, messages, bytes;
     uint64_t appends, append_bytes, commits, commit_bytes, log_commits, log_bytes;
     uint64_t cache_bytes, cache_hits, cache_misses, staging_bytes;
-    uint64_t pool_files, pool_misses, disk_bytes;
+    uint64_t pool_files, pool_misses; /* of the directory */
+    uint64_t disk_bytes;              /* allocated; the pool's count for worker 0 */
 };
 void store_stats(const struct store *st, struct store_stats *out);
 

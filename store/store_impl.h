@@ -689,6 +689,10 @@ struct store {
     uint32_t jobs;          /* work in flight or waiting for its turn */
     struct list work_queue; /* io_op.link of works that wait */
     uint32_t works;         /* given to io */
+    struct io_work fill;    /* a step of filling the pool */
+    bool fill_running, fill_paused;
+    uint64_t fill_begun;
+    struct wheel_timer fill_timer;
     bool closing;
     enum { STORE_CLOSE_NONE, STORE_CLOSE_MARKING, STORE_CLOSE_MARKED } close_state;
     struct store_req close_req;
@@ -708,7 +712,10 @@ void store_defer(struct store *st, struct store_req *req, enum err err);
 /* The disk is full; a timer tries again. */
 void store_no_space(struct store *st);
 void store_retry_later(struct store *st);
-/* Removes a file on a work thread. */
-void store_unlink(struct store *st, const char *path);
+/* The file goes to the pool (bytes: what it was made with; 0 = never) or away, on a work thread. */
+void store_retire(struct store *st, const char *path, uint64_t bytes);
+/* Fills the pool when it wants to be. */
+void store_fill_init(struct store *st);
+void store_fill_step(struct store *st);
 
 #endif

@@ -20,6 +20,7 @@
  */
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
+#include "store/pool.h"
 #include "store/store_impl.h"
 
 #include <stdarg.h>
@@ -382,6 +383,7 @@ struct remove_files {
     struct store *store;
     struct store_stream *stream;
     char **paths;
+    uint64_t *bytes;
     unsigned n;
     char *dir;
 };
@@ -391,7 +393,7 @@ static void remove_files_run(struct io_work *work)
     struct remove_files *job = CONTAINER_OF(work, struct remove_files, work);
 
     for (unsigned i = 0; i < job->n; i++)
-        fs_unlink(work->fs, job->paths[i]);
+        store_pool_retire(job->store->dir->pool, work->fs, job->paths[i], job->bytes[i]);
     fs_rmdir(work->fs, job->dir);
     char *slash = strrchr(job->dir, '/');
     *slash = '\0';
@@ -408,6 +410,7 @@ static void remove_files_done(struct io_op *op)
     for (unsigned i = 0; i < job->n; i++)
         mem_free(job->paths[i]);
     mem_free(job->paths);
+    mem_free(job->bytes);
     mem_free(job->dir);
     stream_maybe_free(job->stream);
     mem_free(job);
@@ -426,6 +429,12 @@ static void delete_logged(struct store_req *req, enum err err)
     stream_maybe_free(s);
 }
 
+static void add_path(struct remove_files *job, const struct segment *seg)
+{
+    job->bytes[job->n] = seg->capacity;
+    job->paths[job->n++] = mem_strdup(seg->path);
+}
+
 static void remove_all_files(struct store_stream *s)
 {
     struct remove_files *job = mem_zalloc(sizeof(*job));
@@ -435,10 +444,11 @@ static void remove_all_files(struct store_stream *s)
     job->stream = s;
     job->dir = mem_strdup(s->dir);
     job->paths = mem_array(s->nindex + 2, sizeof(*job->paths));
+    job->bytes = mem_array(s->nindex + 2, sizeof(*job->bytes));
     LIST_FOREACH(it, &s->segments)
-    job->paths[job->n++] = mem_strdup(LIST_ENTRY(it, struct segment, link)->path);
+    add_path(job, LIST_ENTRY(it, struct segment, link));
     if (s->next != NULL)
-        job->paths[job->n++] = mem_strdup(s->next->path);
+        add_path(job, s->next);
     job->work.run = remove_files_run;
     io_op_init(&job->work.op, remove_files_done);
     s->jobs++;

@@ -7,6 +7,7 @@
  */
 #include "lib/base/assert.h"
 #include "lib/base/mem.h"
+#include "store/pool.h"
 #include "store/store_impl.h"
 
 #include <errno.h>
@@ -49,22 +50,25 @@ void store_works_step(struct store *st)
     submit_some(st);
 }
 
-/* ---- removing a file ------------------------------------------------------------------------- */
+/* ---- a file that nobody needs ---------------------------------------------------------------- */
 
-struct unlink_job {
+struct retire_job {
     struct io_work work;
     struct store *store;
     char *path;
+    uint64_t bytes;
 };
 
-static void unlink_run(struct io_work *work)
+static void retire_run(struct io_work *work)
 {
-    fs_unlink(work->fs, CONTAINER_OF(work, struct unlink_job, work)->path);
+    struct retire_job *job = CONTAINER_OF(work, struct retire_job, work);
+
+    store_pool_retire(job->store->dir->pool, work->fs, job->path, job->bytes);
 }
 
-static void unlink_done(struct io_op *op)
+static void retire_done(struct io_op *op)
 {
-    struct unlink_job *job = CONTAINER_OF(op, struct unlink_job, work.op);
+    struct retire_job *job = CONTAINER_OF(op, struct retire_job, work.op);
 
     if (!store_work_done(job->store, &job->work))
         return;
@@ -72,13 +76,61 @@ static void unlink_done(struct io_op *op)
     mem_free(job);
 }
 
-void store_unlink(struct store *st, const char *path)
+void store_retire(struct store *st, const char *path, uint64_t bytes)
 {
-    struct unlink_job *job = mem_zalloc(sizeof(*job));
+    struct retire_job *job = mem_zalloc(sizeof(*job));
 
     job->store = st;
     job->path = mem_strdup(path);
-    job->work.run = unlink_run;
-    io_op_init(&job->work.op, unlink_done);
+    job->bytes = bytes;
+    job->work.run = retire_run;
+    io_op_init(&job->work.op, retire_done);
     store_work_submit(st, &job->work);
+}
+
+/* ---- the pool -------------------------------------------------------------------------------- */
+
+/* After a step that took t ns the pool is left alone for as many times t. */
+#define FILL_PAUSE 4u
+
+static void fill_run(struct io_work *work)
+{
+    store_pool_fill(CONTAINER_OF(work, struct store, fill)->dir->pool, work->fs);
+}
+
+static void fill_pause(struct wheel_timer *timer)
+{
+    CONTAINER_OF(timer, struct store, fill_timer)->fill_paused = false;
+}
+
+static void fill_done(struct io_op *op)
+{
+    struct store *st = CONTAINER_OF(op, struct store, fill.op);
+
+    if (!store_work_done(st, &st->fill))
+        return;
+    st->fill_running = false;
+    store_pool_fill_end(st->dir->pool);
+    if (st->closing)
+        return;
+    st->fill_paused = true;
+    io_timer_start(st->io, &st->fill_timer,
+                   io_now(st->io) + FILL_PAUSE * (io_now(st->io) - st->fill_begun));
+}
+
+void store_fill_init(struct store *st)
+{
+    wheel_timer_init(&st->fill_timer, fill_pause);
+}
+
+void store_fill_step(struct store *st)
+{
+    if (!store_pool_hungry(st->dir->pool) || st->fill_running || st->fill_paused || st->closing ||
+        !store_pool_fill_begin(st->dir->pool))
+        return;
+    st->fill_running = true;
+    st->fill_begun = io_now(st->io);
+    st->fill.run = fill_run;
+    io_op_init(&st->fill.op, fill_done);
+    store_work_submit(st, &st->fill);
 }

@@ -55,6 +55,12 @@ int fs_allocate(struct io_fs *fs, fs_fd fd, uint64_t size)
     return fs->ops->allocate(fs, fd, size);
 }
 
+void fs_forget(struct io_fs *fs, fs_fd fd)
+{
+    if (fs->ops->forget != NULL)
+        fs->ops->forget(fs, fd);
+}
+
 int fs_rename(struct io_fs *fs, const char *from, const char *to)
 {
     return fs->ops->rename(fs, from, to);

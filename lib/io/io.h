@@ -242,6 +242,8 @@ int fs_truncate(struct io_fs *fs, fs_fd fd, uint64_t size);
 /* Reserves blocks [0, size) and extends the file; -ENOSPC here is the only place where it may
  * occur. */
 int fs_allocate(struct io_fs *fs, fs_fd fd, uint64_t size);
+/* Nobody will read the file soon: its clean pages may leave the page cache. */
+void fs_forget(struct io_fs *fs, fs_fd fd);
 int fs_rename(struct io_fs *fs, const char *from, const char *to);
 int fs_unlink(struct io_fs *fs, const char *path);
 int fs_mkdir(struct io_fs *fs, const char *path); /* mode 0700; -EEXIST when it is there */

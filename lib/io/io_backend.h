@@ -126,6 +126,7 @@ struct io_fs_ops {
     int64_t (*size)(struct io_fs *fs, fs_fd fd);
     int (*truncate)(struct io_fs *fs, fs_fd fd, uint64_t size);
     int (*allocate)(struct io_fs *fs, fs_fd fd, uint64_t size);
+    void (*forget)(struct io_fs *fs, fs_fd fd); /* NULL: there is no page cache */
     int (*rename)(struct io_fs *fs, const char *from, const char *to);
     int (*unlink)(struct io_fs *fs, const char *path);
     int (*mkdir)(struct io_fs *fs, const char *path);

@@ -127,6 +127,12 @@ static int allocate_by_writing(struct io_fs *fs, fs_fd fd, uint64_t size)
     return rc;
 }
 
+static void posix_forget(struct io_fs *fs, fs_fd fd)
+{
+    (void) fs;
+    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static int posix_allocate(struct io_fs *fs, fs_fd fd, uint64_t size)
 {
     int rc;
@@ -255,6 +261,7 @@ static const struct io_fs_ops posix_ops = {
     .size = posix_size,
     .truncate = posix_truncate,
     .allocate = posix_allocate,
+    .forget = posix_forget,
     .rename = posix_rename,
     .unlink = posix_unlink,
     .mkdir = posix_mkdir,

@@ -21,8 +21,8 @@ void options_init(struct options *o)
     o->js_strict = true;
     o->js_request_queue_limit = 10000;
     o->js_max_buffered_msgs = 100000;
-    o->js_max_buffered_bytes = 128u * MIB;
-    o->pool_bytes = 512u * MIB;
+    o->js_max_buffered_bytes = 256u * MIB;
+    o->pool_bytes = 256u * MIB;
     o->cache_bytes = 64u * MIB; /* more costs page faults (25 % of the CPU while it fills) and helps
                                    nobody near the tail */
     options_finish(o);

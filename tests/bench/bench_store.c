@@ -2,8 +2,9 @@
  * bench_store.c - what the store alone costs: appends with N in flight against a real directory.
  *
  *     bench_store [-d dir] [-s size] [-w window] [-n subjects] [-t seconds] [-k streams]
- *                 [-l durable|async|memory] [-b backend] [-r]
+ *                 [-l durable|async|memory] [-b backend] [-m MiB] [-p MiB] [-r]
  *
+ * -m: the size of segments; -p: so many MiB of prewritten ones lie ready, and the pool is kept.
  * Prints messages a second, CPU of the whole process per message (getrusage: the worker and the
  * pool threads), commits a second and their size. -r reads all of it back. Not run by the tests.
  */
@@ -11,10 +12,12 @@
 #include "lib/io/io.h"
 #include "store/store.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,6 +30,7 @@ struct bench {
     enum store_level level;
     enum io_backend backend;
     bool read_back;
+    uint64_t segment_bytes, pool_bytes;
     struct io *io;
     struct chunk_pool *chunks;
     struct store_dir *store_dir;
@@ -92,6 +96,28 @@ static void step(struct bench *b, uint64_t wait_ns)
     io_poll(b->io, soon ? 0 : wait_ns);
 }
 
+/* What a run that took a while would find there. */
+static void prewrite(const struct bench *b)
+{
+    char path[512], *zeros = mem_zalloc(b->segment_bytes);
+
+    mkdir(b->dir, 0700);
+    snprintf(path, sizeof(path), "%s/pool", b->dir);
+    mkdir(path, 0700);
+    for (uint64_t i = 1; i * b->segment_bytes <= b->pool_bytes; i++) {
+        snprintf(path, sizeof(path), "%s/pool/%llu.pre", b->dir, (unsigned long long) i);
+        int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+        if (fd < 0 || posix_fallocate(fd, 0, (off_t) b->segment_bytes) != 0 ||
+            write(fd, zeros, b->segment_bytes) != (ssize_t) b->segment_bytes || fsync(fd) != 0) {
+            perror(path);
+            exit(1);
+        }
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+        close(fd);
+    }
+    mem_free(zeros);
+}
+
 static void open_all(struct bench *b)
 {
     struct io_config config;
@@ -104,8 +130,15 @@ static void open_all(struct bench *b)
         exit(1);
     }
     b->chunks = chunk_pool_open();
-    struct store_dir_options dir = {
-        .fs = io_fs(b->io), .path = b->dir, .log = &bench_log, .workers = 1};
+    if (b->pool_bytes != 0)
+        prewrite(b);
+    struct store_dir_options dir = {.fs = io_fs(b->io),
+                                    .path = b->dir,
+                                    .log = &bench_log,
+                                    .workers = 1,
+                                    .segment_bytes_min = b->segment_bytes,
+                                    .segment_bytes_max = b->segment_bytes,
+                                    .pool_bytes = b->pool_bytes};
     if (store_dir_open(&dir, &b->store_dir, why) != ERR_OK) {
         fprintf(stderr, "%s\n", why);
         exit(1);
@@ -131,12 +164,13 @@ static void report(const struct bench *b, double wall, double cpu, double own, u
 
     store_stats(b->store, &s);
     printf("%4zu B, window %6llu, %u subjects, %u streams: %6.3f M msg/s, %5.0f ns CPU each "
-           "(%4.0f worker), %6.0f commits/s of %.0f KB, %6.0f log frames/s\n",
+           "(%4.0f worker), %6.0f commits/s of %.0f KB, %6.0f log frames/s, %llu not from the "
+           "pool\n",
            b->size, (unsigned long long) b->window, b->subjects, b->streams,
            (double) n / wall / 1e6, cpu / (double) n * 1e9, own / (double) n * 1e9,
            (double) s.commits / wall,
            (double) s.commit_bytes / (double) (s.commits > 0 ? s.commits : 1) / 1e3,
-           (double) s.log_commits / wall);
+           (double) s.log_commits / wall, (unsigned long long) s.pool_misses);
 }
 
 static void append_all(struct bench *b)
@@ -223,7 +257,7 @@ int main(int argc, char **argv)
     char temporary[] = "bench_store.XXXXXX";
     int option;
 
-    while ((option = getopt(argc, argv, "d:s:w:n:t:k:l:b:r")) != -1) {
+    while ((option = getopt(argc, argv, "d:s:w:n:t:k:l:b:m:p:r")) != -1) {
         switch (option) {
         case 'd':
             b.dir = optarg;
@@ -249,6 +283,12 @@ int main(int argc, char **argv)
         case 'b':
             b.backend = *optarg == 'u' ? IO_BACKEND_URING : IO_BACKEND_EVENT;
             break;
+        case 'm':
+            b.segment_bytes = strtoull(optarg, NULL, 10) << 20;
+            break;
+        case 'p':
+            b.pool_bytes = strtoull(optarg, NULL, 10) << 20;
+            break;
         case 'r':
             b.read_back = true;
             break;
@@ -256,6 +296,8 @@ int main(int argc, char **argv)
             return 2;
         }
     }
+    if (b.pool_bytes != 0 && b.segment_bytes == 0)
+        b.segment_bytes = 16u << 20;
     if (b.dir == NULL)
         b.dir = mkdtemp(temporary);
     open_all(&b);

@@ -24,6 +24,7 @@ struct rig_options {
     size_t cache_bytes;
     size_t staging_bytes;
     uint64_t ride_ns;
+    uint64_t pool_bytes;
     unsigned commit_threads;
     struct sim *sim; /* on this machine instead of the real one */
 };

@@ -384,6 +384,27 @@ TEST(repair_refuses_more_than_one_byte)
     guard_free(&g);
 }
 
+/* Of a long record a torn write may look like one wrong byte: it is not called decayed. */
+TEST(only_short_records_decay)
+{
+    static char payload[4096];
+    size_t sizes[] = {10, 200, 300, 4096};
+
+    for (unsigned k = 0; k < ARRAY_LEN(sizes); k++) {
+        struct batch_builder b;
+        struct batch_view v;
+        batch_open(&b, meta, sizeof(meta), body, sizeof(body), SALT, FIRST);
+        ck_assert(batch_append(&b, STR("s"), STR_NONE, str_from(payload, sizes[k]), 1, 0));
+        batch_seal(&b, 1, 1);
+        struct guard g = flat(&b);
+        ck_assert_int_eq(batch_view_open(g.p, g.n, SALT, &v), ERR_OK);
+        g.p[(size_t) (v.body - g.p) + 5] ^= 1;
+        ck_assert_int_eq(batch_record_verify(&v, 0, SALT), BATCH_RECORD_BAD);
+        ck_assert_int_eq(batch_record_decayed(&v, 0, SALT, 0), sizes[k] < 250);
+        guard_free(&g);
+    }
+}
+
 TEST(message_sizes)
 {
     ck_assert_uint_eq(store_msg_bytes(STORE_DURABLE, 3, 0, 10), 22 + 3 + 10 + 8);
@@ -406,6 +427,7 @@ static const struct runner_case cases[] = {
     RUN(truncated_at_every_byte),
     RUN(every_byte_flip),
     RUN(repair_refuses_more_than_one_byte),
+    RUN(only_short_records_decay),
     RUN(message_sizes),
 };
 
