@@ -8,16 +8,39 @@
 #include "store/store.h"
 
 #include <inttypes.h>
+#include <sodium.h>
 #include <string.h>
+
+#define NODE_LEN 8u
+
+/* The name that nats-server's JetStream has for a server: eight characters of its hash. */
+static void node_name(const char *server_name, char out[NODE_LEN + 1])
+{
+    static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    unsigned char sum[crypto_hash_sha256_BYTES];
+
+    crypto_hash_sha256(sum, (const unsigned char *) server_name, strlen(server_name));
+    for (size_t i = 0; i < NODE_LEN; i++)
+        out[i] = digits[sum[i] % (sizeof(digits) - 1)];
+    out[NODE_LEN] = '\0';
+}
 
 void banner_start(struct log *log, const char *program, const struct options *o,
                   const char *server_id)
 {
+    const char *name = o->server_name != NULL ? o->server_name : server_id;
+    char node[NODE_LEN + 1];
+
     LOG_INF(log, "Starting nats-server");
     LOG_INF(log, "  Version:  %s", NATS_VERSION);
     if (strcmp(program, "nats-server") != 0)
         LOG_INF(log, "  Midge:    %s", PACKAGE_VERSION);
-    LOG_INF(log, "  Name:     %s", o->server_name != NULL ? o->server_name : server_id);
+    LOG_INF(log, "  Git:      [not set]");
+    LOG_INF(log, "  Name:     %s", name);
+    if (o->jetstream) {
+        node_name(name, node);
+        LOG_INF(log, "  Node:     %s", node);
+    }
     LOG_INF(log, "  ID:       %s", server_id);
     if (o->config_file != NULL)
         LOG_INF(log, "Using configuration file: %s (%s)", o->config_file, o->config_digest);

@@ -4,6 +4,9 @@
 #include "server/config/options.h"
 #include "server/net/conn.h"
 
+#include <stdio.h>
+#include <string.h>
+
 static void put_text(struct buf *b, const char *key, const char *value)
 {
     buf_printf(b, "\"%s\":\"", key);
@@ -13,6 +16,26 @@ static void put_text(struct buf *b, const char *key, const char *value)
         buf_putc(b, *p);
     }
     buf_puts(b, "\",");
+}
+
+/* Where clients shall go: client_advertise ("host", "host:port", "[v6]:port") or where we listen.
+ */
+static void put_address(struct buf *b, const struct options *o, uint16_t bound)
+{
+    struct str host = str_of(o->client_advertise != NULL ? o->client_advertise : o->host);
+    const char *colon = o->client_advertise != NULL ? strrchr(host.p, ':') : NULL;
+    char text[256];
+    int64_t port;
+
+    if (colon != NULL && str_to_i64(str_of(colon + 1), &port) && port > 0 && port <= 65535) {
+        bound = (uint16_t) port;
+        host.n = (size_t) (colon - host.p);
+    }
+    if (host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+        host = str_from(host.p + 1, host.n - 2);
+    snprintf(text, sizeof(text), "%.*s", STR_ARG(host));
+    put_text(b, "host", text);
+    buf_printf(b, "\"port\":%u,", bound);
 }
 
 void info_put(struct conn *c, bool connect_info)
@@ -28,9 +51,8 @@ void info_put(struct conn *c, bool connect_info)
     put_text(&b, "server_name", env->server_name);
     put_text(&b, "version", env->version);
     buf_puts(&b, "\"proto\":1,\"go\":\"\",");
-    put_text(&b, "host", o->host);
-    buf_printf(&b, "\"port\":%u,\"headers\":%s,", local.port,
-               o->no_header_support ? "false" : "true");
+    put_address(&b, o, local.port);
+    buf_printf(&b, "\"headers\":%s,", o->no_header_support ? "false" : "true");
     if (auth_announced(o))
         buf_puts(&b, "\"auth_required\":true,");
     if (c->nonce != NULL)
@@ -40,8 +62,6 @@ void info_put(struct conn *c, bool connect_info)
         buf_puts(&b, "\"jetstream\":true,");
     buf_printf(&b, "\"client_id\":%llu,", (unsigned long long) c->cid);
     put_text(&b, "client_ip", c->peer.host);
-    if (o->client_advertise != NULL && !c->net->lame_duck)
-        buf_printf(&b, "\"connect_urls\":[\"%s\"],", o->client_advertise);
     if (o->domain != NULL)
         put_text(&b, "domain", o->domain);
     if (c->net->lame_duck)

@@ -331,6 +331,28 @@ TEST(configured_limits_hold)
     "authorization { users: [ {user: a, pass: 1}, {user: b, pass: 2}, {user: ws, pass: 3, "        \
     "connection_types: [WEBSOCKET]} ] }\n"
 
+/* Where INFO says that the server is. */
+static const struct {
+    const char *config, *has;
+} infos[] = {
+    {"", "\"host\":\"127.0.0.1\",\"port\":"},
+    {"client_advertise: \"edge.example:4333\"\n", "\"host\":\"edge.example\",\"port\":4333,"},
+    {"client_advertise: \"[::1]:4333\"\n", "\"host\":\"::1\",\"port\":4333,"},
+    {"client_advertise: edge.example\n", "\"host\":\"edge.example\",\"port\":"},
+};
+
+TEST(info_says_where_the_server_is)
+{
+    struct server_process s;
+    struct raw_client r;
+
+    start(&s, "1", infos[i].config);
+    raw_open(&r, s.port);
+    raw_skip(&r, infos[i].has);
+    raw_close(&r);
+    end(&s);
+}
+
 static const struct {
     const char *config, *send, *answer;
     bool closes;
@@ -569,6 +591,7 @@ static const struct runner_case cases[] = {
     RUN(every_cut_gives_the_same),
     RUN_LOOP(large_bodies_in_odd_pieces, 0, 2),
     RUN(configured_limits_hold),
+    RUN_LOOP(info_says_where_the_server_is, 0, (int) (sizeof(infos) / sizeof(infos[0]))),
     RUN_LOOP(credentials, 0, (int) (sizeof(logins) / sizeof(logins[0]))),
     RUN(permissions_are_held),
     RUN_LOOP(a_response_is_allowed_as_often_as_configured, 0, 2),
