@@ -1,8 +1,8 @@
 /*
  * net.c - accepting, handing out, the loop stage, the end.
  *
- * Worker 0 accepts one connection after the other and gives each to a worker in turn (with one
- * worker: to itself). Out of descriptors, it pauses for a moment instead of spinning.
+ * Worker 0 accepts one connection after the other and gives each to the worker that env->place
+ * names. Out of descriptors, it pauses for a moment instead of spinning.
  */
 #include "server/net/net.h"
 

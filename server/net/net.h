@@ -1,8 +1,8 @@
 /*
  * net.h - client connections of one worker. One struct net per worker; conn.h is the inside.
  *
- * Worker 0 accepts and hands sockets out in turn. A connection belongs to one worker from adoption
- * to its end. Everything here runs on the worker's thread, except where it says otherwise.
+ * Worker 0 accepts and hands sockets out, to worker 0 first while it has time. A connection belongs
+ * to one worker from adoption to its end. Everything here runs on the worker's thread, except where it says otherwise.
  */
 #ifndef NET_NET_H
 #define NET_NET_H
