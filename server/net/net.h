@@ -2,7 +2,8 @@
  * net.h - client connections of one worker. One struct net per worker; conn.h is the inside.
  *
  * Worker 0 accepts and hands sockets out, to worker 0 first while it has time. A connection belongs
- * to one worker from adoption to its end. Everything here runs on the worker's thread, except where it says otherwise.
+ * to one worker from adoption to its end. Everything here runs on the worker's thread, except where
+ * it says otherwise.
  */
 #ifndef NET_NET_H
 #define NET_NET_H
