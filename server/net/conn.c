@@ -8,6 +8,7 @@
  */
 #include "server/net/conn.h"
 
+#include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "server/auth/auth.h"
 #include "server/config/options.h"
@@ -35,7 +36,7 @@ const char *conn_text(const struct conn *c, char out[160])
     int n = snprintf(out, 160, "%s:%u - cid:%llu", c->peer.host, c->peer.port,
                      (unsigned long long) c->cid);
 
-    if (c->got_connect && n > 0 && n < 160)
+    if ((c->version != NULL || c->lang != NULL || c->name != NULL) && n > 0 && n < 160)
         snprintf(out + n, 160 - (size_t) n, " - \"v%s:%s:%s\"",
                  c->version != NULL ? c->version : "", c->lang != NULL ? c->lang : "",
                  c->name != NULL ? c->name : "");
@@ -90,7 +91,7 @@ static void timed_out(struct wheel_timer *t)
     if (c->ping_sent != 0 && c->last_in > c->ping_sent &&
         now - c->last_in < (uint64_t) o->ping_interval_ns)
         c->pings_out = 0;
-    if (c->pings_out > o->ping_max) {
+    if (c->pings_out >= o->ping_max) {
         c->net->stats.stale_connections++;
         conn_fail(c, REASON_STALE, STR("Stale Connection"));
         return;
@@ -110,7 +111,8 @@ static void resume(struct wheel_timer *t)
 static void missed_deadline(struct wheel_timer *t)
 {
     struct conn *c = CONTAINER_OF(t, struct conn, deadline);
-    char text[160];
+    char text[160], deadline[FMT_TIME_MAX];
+    unsigned chunks = 0;
 
     if (c->fin_sent) {
         c->linger_over = true;
@@ -121,10 +123,14 @@ static void missed_deadline(struct wheel_timer *t)
         return;
     }
     c->net->stats.slow_consumers++;
-    LOG_INF(c->net->env->log,
-            "%s - Slow Consumer Detected: WriteDeadline of %.0fs exceeded with %llu bytes pending.",
-            conn_text(c, text), (double) c->net->env->options->write_deadline_ns / 1e9,
-            (unsigned long long) c->pending);
+    for (const struct chunk *k = c->sending.head; k != NULL; k = k->next)
+        chunks++;
+    fmt_go_duration(deadline, c->net->env->options->write_deadline_ns);
+    LOG_INF(
+        c->net->env->log,
+        "%s - Slow Consumer Detected: WriteDeadline of %s exceeded with %u chunks of %llu total "
+        "bytes.",
+        conn_text(c, text), deadline, chunks, (unsigned long long) c->sending.bytes);
     conn_close(c, REASON_SLOW_DEADLINE);
 }
 
@@ -244,8 +250,13 @@ void conn_close(struct conn *c, enum conn_reason reason)
 
 void conn_fail(struct conn *c, enum conn_reason reason, struct str text)
 {
+    char who[160];
+
     if (c->state == CONN_CLOSING)
         return;
+    if (reason == REASON_MAX_CONNECTIONS || reason == REASON_BAD_PROTOCOL ||
+        reason == REASON_NO_RESPONDERS_HEADERS)
+        LOG_ERR(c->net->env->log, "%s - %.*s", conn_text(c, who), STR_ARG(text));
     conn_put_err(c, text);
     conn_close(c, reason);
 }

@@ -112,7 +112,11 @@ static void refuse(struct conn *c)
 {
     char who[160];
 
-    LOG_ERR(c->net->env->log, "%s - authentication error", conn_text(c, who));
+    if (c->user != NULL)
+        LOG_ERR(c->net->env->log, "%s - authentication error - User \"%s\"", conn_text(c, who),
+                c->user);
+    else
+        LOG_ERR(c->net->env->log, "%s - authentication error", conn_text(c, who));
     conn_fail(c, REASON_AUTH_FAILURE, STR("Authorization Violation"));
 }
 
@@ -279,10 +283,10 @@ static void process(struct conn *c, const struct said *said)
                                              .sig = said->sig,
                                              .nonce = str_of(c->nonce != NULL ? c->nonce : ""),
                                          });
+    keep(&c->user, said->user.n > 0 ? said->user : said->nkey);
     if (v.answer == AUTH_NO) {
         refuse(c);
     } else if (accept_settings(c, said)) {
-        keep(&c->user, said->user);
         if (v.answer == AUTH_SLOW)
             check_slowly(c, &v);
         else

@@ -552,6 +552,46 @@ TEST(a_slow_consumer_is_closed)
     end(&s);
 }
 
+/* A send that does not end within write_deadline ends the connection. */
+TEST(a_missed_write_deadline_closes)
+{
+    struct server_process s;
+    struct raw_client deaf, pub;
+    char *body = malloc(65536 + 64);
+    int head = snprintf(body, 64, "PUB deaf 65000\r\n");
+
+    start(&s, i == 0 ? "1" : "2", "write_deadline: \"1s\"\nno_fast_producer_stall: true\n");
+    raw_hello(&deaf, s.port, "");
+    raw_send(&deaf, "SUB deaf 1\r\n");
+    raw_fence(&deaf);
+    raw_hello(&pub, s.port, "");
+    memset(body + head, 'x', 65000);
+    memcpy(body + head + 65000, "\r\n", 2);
+    for (int k = 0; k < 400; k++)
+        raw_send_bytes(&pub, body, (size_t) head + 65002);
+    raw_fence(&pub);
+    server_process_log_wait(&s, "Slow Consumer Detected: WriteDeadline of 1s exceeded with ");
+    raw_fence(&pub);
+    free(body);
+    raw_close(&deaf);
+    raw_close(&pub);
+    end(&s);
+}
+
+/* Who answers none of ping_max pings is gone. */
+TEST(a_silent_client_is_stale)
+{
+    struct server_process s;
+    struct raw_client r;
+
+    start(&s, "1", "ping_interval: \"200ms\"\nping_max: 2\n");
+    raw_hello(&r, s.port, "");
+    raw_skip(&r, "PING\r\nPING\r\n-ERR 'Stale Connection'\r\n");
+    raw_expect_end(&r);
+    raw_close(&r);
+    end(&s);
+}
+
 /* One that is being closed and does not read must not keep the server from stopping. 0 is the
  * default deadline, not none. */
 TEST(stops_while_a_client_does_not_read)
@@ -597,6 +637,8 @@ static const struct runner_case cases[] = {
     RUN_LOOP(a_response_is_allowed_as_often_as_configured, 0, 2),
     RUN(no_auth_user_takes_in_who_offers_nothing),
     RUN_LOOP(a_slow_consumer_is_closed, 0, 2),
+    RUN_LOOP(a_missed_write_deadline_closes, 0, 2),
+    RUN(a_silent_client_is_stale),
     RUN_LOOP(stops_while_a_client_does_not_read, 0, 2),
 };
 
