@@ -68,6 +68,7 @@ struct m_stream {
     bool updating;
     uint64_t updated;   /* model's clock when an update was asked for last */
     uint64_t born;      /* model's clock */
+    unsigned again;     /* epoch + 1 in which a client asked for it once more */
     struct m_place *at; /* by sequence; [0] is not used */
     size_t n;
     uint64_t last;                   /* the largest sequence that was promised */

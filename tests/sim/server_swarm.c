@@ -38,7 +38,7 @@ static void draw_weights(struct swarm *s, struct prng *rng)
         [WORK_VERIFY] = 1,
         [WORK_RESTART] = 1,
         [WORK_CRASH] = 3,
-        [WORK_KILL] = 2,
+        [WORK_KILL] = 0,
         [WORK_FULL] = 2,
         [WORK_NET] = 1,
     };
@@ -92,6 +92,11 @@ void swarm_draw(struct swarm *s, struct prng *rng)
     s->split_percent = PICK(rng, 0, 20, 60);
     s->window_min = PICK(rng, 1, 8, 64) * 1024u;
     draw_weights(s, rng);
+}
+
+void swarm_with_kills(struct swarm *s)
+{
+    s->weights[WORK_KILL] = 3;
 }
 
 void swarm_print(const struct swarm *s, char *out, size_t n)

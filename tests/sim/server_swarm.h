@@ -63,6 +63,8 @@ struct swarm {
 };
 
 void swarm_draw(struct swarm *s, struct prng *rng);
+/* Also ends by SIGKILL. */
+void swarm_with_kills(struct swarm *s);
 /* One line about it. */
 void swarm_print(const struct swarm *s, char *out, size_t n);
 /* What it means for the simulator. */

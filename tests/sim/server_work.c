@@ -329,8 +329,10 @@ static void create_again(struct client *c)
     struct world *w = c->world;
     struct m_stream *s = w->model->slots[below(w, w->swarm->slots)];
 
-    if (s != NULL && !s->updating && (s->life == LIFE_ASKED || s->life == LIFE_SURE))
-        send_config(c, s, ASK_STREAM_AGAIN, "CREATE");
+    if (s == NULL || s->updating || (s->life != LIFE_ASKED && s->life != LIFE_SURE))
+        return;
+    s->again = w->model->epoch + 1;
+    send_config(c, s, ASK_STREAM_AGAIN, "CREATE");
 }
 
 static void update_stream(struct client *c)
@@ -353,7 +355,8 @@ static void delete_stream(struct client *c)
     struct ask *a;
     char subject[64];
 
-    if (s == NULL)
+    /* A create that comes behind the deletion makes it anew. */
+    if (s == NULL || s->again == c->world->model->epoch + 1)
         return;
     a = ask_new(c->world, ASK_STREAM_DELETE);
     a->stream = s;
@@ -656,9 +659,12 @@ static void wake_clients(struct world *w)
     }
 }
 
-/* Who publishes while somebody else deletes the stream may not hear of it. */
+/* Who publishes or acknowledges while somebody else deletes the stream or the consumer may not hear
+ * of it. */
 static bool may_be_unheard(const struct ask *a)
 {
+    if (a->kind == ASK_ACK)
+        return a->consumer->life != LIFE_SURE || a->consumer->stream->life != LIFE_SURE;
     return a->kind == ASK_PUBLISH && a->stream->life != LIFE_SURE;
 }
 
@@ -676,7 +682,8 @@ static void forget_unheard(struct client *c)
     {
         struct ask *a = LIST_ENTRY(l, struct ask, req.link);
         list_remove(l);
-        a->msg->asked = false;
+        if (a->msg != NULL)
+            a->msg->asked = false;
         free(a);
     }
 }

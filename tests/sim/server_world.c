@@ -76,12 +76,22 @@ static int open_io(void *ctx, unsigned worker, struct io **out)
 
 void world_boot(struct world *w)
 {
+    struct sim_arena *before;
+    char why[256], host[64];
+    uint16_t port;
+
+    /* Now and then with another number of workers than before. */
+    if (w->boots == 0 || prng_below(sim_rng(w->sim), 4) != 0)
+        w->workers = w->swarm->workers;
+    else
+        w->workers = 1u << prng_below(sim_rng(w->sim), 3);
+    sim_trace(w->sim, "boot %u with %u workers", w->boots, w->workers);
     struct server_parts_options o = {
         .options = &w->options,
         .log = sim_log(w->sim),
         .server_id = "NSIMULATEDSIMULATEDSIMULATEDSIMULATEDSIMULATEDSIMULATED0",
         .version = "2.15.0",
-        .workers = w->swarm->workers,
+        .workers = w->workers,
         .seed = hash_mix(w->seed, w->boots + 1),
         .workers_seed = hash_mix(w->seed + 2, sim_now(w->sim)),
         .open_io = open_io,
@@ -91,11 +101,6 @@ void world_boot(struct world *w)
         .segment_bytes_min = w->swarm->segment_min,
         .segment_bytes_max = w->swarm->segment_max,
     };
-    struct sim_arena *before;
-    char why[256], host[64];
-    uint16_t port;
-
-    sim_trace(w->sim, "boot %u", w->boots);
     w->arena = sim_arena_open();
     before = sim_arena_use(w->arena);
     set_options(w);
@@ -105,7 +110,7 @@ void world_boot(struct world *w)
         !parts_open_jetstream(&w->parts, "data/jetstream", why) ||
         !parts_open_net(&w->parts, host, &port, why))
         world_fail(w, "the server does not start: %s", why);
-    for (unsigned i = 0; i < w->swarm->workers; i++)
+    for (unsigned i = 0; i < w->workers; i++)
         sim_want(worker_group_get(w->parts.workers, i)->env.io);
     sim_arena_use(before);
     w->boots++;
@@ -140,7 +145,7 @@ static bool step_server(struct world *w, struct io *io)
 {
     if (!w->up)
         return false;
-    for (unsigned i = 0; i < w->swarm->workers; i++) {
+    for (unsigned i = 0; i < w->workers; i++) {
         struct worker *x = worker_group_get(w->parts.workers, i);
         if (x->env.io != io)
             continue;
@@ -177,7 +182,7 @@ void world_check(struct world *w)
 {
     struct sim_arena *before = sim_arena_use(w->arena);
 
-    for (unsigned i = 0; w->up && i < w->swarm->workers; i++) {
+    for (unsigned i = 0; w->up && i < w->workers; i++) {
         struct worker *x = worker_group_get(w->parts.workers, i);
         struct hmap_iter it = {0};
         struct hmap_node *n;
@@ -227,7 +232,7 @@ void world_stop(struct world *w)
             world_fail(w, "the server does not stop");
         /* As a worker that is stopping: looks again soon. */
         if (!world_step(w, STOP_WAIT_NS))
-            for (unsigned i = 0; i < w->swarm->workers; i++)
+            for (unsigned i = 0; i < w->workers; i++)
                 sim_want(worker_group_get(w->parts.workers, i)->env.io);
     }
     before = sim_arena_use(w->arena);

@@ -33,8 +33,9 @@ struct world {
     struct sim_arena *arena; /* the server's memory */
     struct options options;
     struct server_parts parts;
-    bool up;      /* between boot and stop or vanish */
-    bool stopped; /* parts_stop is done */
+    unsigned workers; /* of this boot */
+    bool up;          /* between boot and stop or vanish */
+    bool stopped;     /* parts_stop is done */
     struct list clients;
     unsigned last_client;
     unsigned boots;

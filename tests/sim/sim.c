@@ -392,9 +392,8 @@ void sim_want(struct io *io)
 /* ---- power cuts -------------------------------------------------------------------------------
  */
 
-void sim_crash(struct sim *sim, enum sim_crash mode)
+static void loops_vanish(struct sim *sim)
 {
-    sim_trace(sim, "crash, mode %d", (int) mode);
     LIST_FOREACH(it, &sim->loops)
     {
         struct sim_loop *loop = LIST_ENTRY(it, struct sim_loop, link);
@@ -408,6 +407,18 @@ void sim_crash(struct sim *sim, enum sim_crash mode)
             sim_loop_vanish(loop);
     }
     sim_fds_free(sim);
+}
+
+void sim_kill(struct sim *sim)
+{
+    sim_trace(sim, "kill");
+    loops_vanish(sim);
+}
+
+void sim_crash(struct sim *sim, enum sim_crash mode)
+{
+    sim_trace(sim, "crash, mode %d", (int) mode);
+    loops_vanish(sim);
     struct sim_disk *left = sim_disk_crash(sim->disk, mode, &sim->rng);
     sim_disk_close(sim->disk);
     sim->disk = left;

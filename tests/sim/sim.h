@@ -111,7 +111,10 @@ void sim_lie(struct sim *sim, unsigned lies);
  * flight happened, or not, or in part; the disk is what `mode` leaves. The memory of the code under
  * test is its owner's problem (sim_mem.h). Wall and monotonic time go on. */
 void sim_crash(struct sim *sim, enum sim_crash mode);
-/* The same on a new sim without loops, seeded anew; this one does not notice. */
+/* The processes of this machine end without a word (SIGKILL): their loops vanish, operations in
+ * flight happened, or not, or in part. The disk and what it has not made durable yet stay. */
+void sim_kill(struct sim *sim);
+/* A power cut on a new sim without loops, seeded anew; this one does not notice. */
 struct sim *sim_fork(struct sim *sim, enum sim_crash mode, uint64_t seed);
 
 /* Called just before something becomes durable, with the number of the point: sim_fork here tries

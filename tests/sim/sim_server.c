@@ -8,6 +8,7 @@
  *     sim_server --seeds N       N seeds from 1 on (--from F: from F on)
  *     sim_server --seed S [-v]   exactly this one, in this process; -v prints every event, -vv also
  *                                those of power cuts tried on the side
+ *     --kill                     the process also dies now and then, with the page cache surviving
  *     --canary                   plants a bug: a run that passes is a hole in the proof
  *     --calm                     no power cuts and no restarts
  *     --keep DIR                 on failure the disk's contents go to this directory
@@ -35,7 +36,7 @@
 struct settings {
     unsigned verbose;
     const char *keep;
-    bool calm, canary, quiet;
+    bool calm, canary, kills, quiet;
 };
 
 /* ---- power cuts tried on the side -------------------------------------------------------------
@@ -105,6 +106,13 @@ static void crash(struct world *w)
     boot_again(w);
 }
 
+static void kill_server(struct world *w)
+{
+    sim_kill(w->sim);
+    world_vanish(w);
+    boot_again(w);
+}
+
 static void restart(struct world *w)
 {
     /* A server that can not write can not stop well. */
@@ -129,7 +137,7 @@ static void work(struct world *w)
         else if (op != WORK_CRASH && op != WORK_RESTART && op != WORK_KILL)
             work_do(w, op);
         else if (!w->calm)
-            (op == WORK_RESTART ? restart : crash)(w);
+            (op == WORK_RESTART ? restart : op == WORK_KILL ? kill_server : crash)(w);
         world_steps(w, (unsigned) prng_below(sim_rng(w->sim), w->swarm->steps + 1));
     }
     verify(w);
@@ -163,6 +171,8 @@ static uint64_t run_seed(uint64_t seed, const struct settings *set)
     list_init(&w.clients);
     prng_init(&rng, seed ^ 0x736572766572u);
     swarm_draw(&swarm, &rng);
+    if (set->kills)
+        swarm_with_kills(&swarm);
     sim_options_init(&options);
     swarm_sim_options(&swarm, &options);
     options.trace = set->verbose > 0 ? stdout : NULL;
@@ -307,8 +317,8 @@ static int run_fixed(const struct settings *set)
 static int usage(const char *program)
 {
     fprintf(stderr,
-            "usage: %s [--seed S | --seeds N [--from F]] [-v | -vv] [--canary] [--calm] [--keep "
-            "DIR]\n",
+            "usage: %s [--seed S | --seeds N [--from F]] [-v | -vv] [--canary] [--calm] [--kill] "
+            "[--keep DIR]\n",
             program);
     return 2;
 }
@@ -328,6 +338,8 @@ int main(int argc, char **argv)
             set.verbose = (unsigned) strlen(argv[i]) - 1;
         else if (strcmp(argv[i], "--calm") == 0)
             set.calm = true;
+        else if (strcmp(argv[i], "--kill") == 0)
+            set.kills = true;
         else if (strcmp(argv[i], "--canary") == 0)
             set.canary = true;
         else if (strcmp(argv[i], "--seed") == 0 && i++ < argc)
