@@ -78,7 +78,7 @@ static enum err segment_for(struct store_stream *s, uint64_t bytes, uint64_t fir
         s->next = NULL;
     }
     if (s->next == NULL) {
-        if (s->no_space)
+        if (s->no_space || (seg->shrunk && !seg->file_ready))
             return ERR_NO_SPACE;
         s->next = segment_new(s, s->next_number++, segment_next_capacity(s, bytes));
         segment_prepare(s->next);
@@ -107,8 +107,6 @@ static enum err open_batch(struct store_stream *s, size_t need)
         meta = BATCH_META;
     if (s->active->column.n == UINT32_MAX)
         return ERR_LIMIT;
-    if (s->no_space && !s->active->file_ready)
-        return ERR_NO_SPACE;
     err = segment_for(s, (uint64_t) body + meta, s->last_assigned + 1);
     if (err != ERR_OK)
         return err;
@@ -182,6 +180,9 @@ enum err store_append(struct store_stream *s, const struct store_append *m, uint
 
     if (UNLIKELY(s->state != STREAM_ACTIVE || st->closing))
         return refuse(s);
+    /* Also when the open batch has room: nothing of it can be committed now. */
+    if (UNLIKELY(s->no_space) && !s->active->file_ready)
+        return ERR_NO_SPACE;
     if (UNLIKELY(m->subject.n > STORE_SUBJECT_MAX ||
                  (m->header.n | m->payload.n) > STORE_HEADER_MAX) &&
         (err = check_sizes(m)) != ERR_OK)

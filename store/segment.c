@@ -88,6 +88,21 @@ struct segment *segment_new(struct store_stream *s, uint64_t number, uint64_t ca
     return seg;
 }
 
+static void index_remove(struct segment *seg)
+{
+    struct store_stream *s = seg->stream;
+    uint32_t at = 0;
+
+    list_remove(&seg->link);
+    s->disk_bytes -= seg->capacity;
+    while (s->index[at] != seg)
+        at++;
+    memmove(&s->index[at], &s->index[at + 1], (s->nindex - at - 1) * sizeof(*s->index));
+    s->nindex--;
+    if (s->active == seg)
+        s->active = NULL;
+}
+
 void segment_free(struct segment *seg)
 {
     struct store_stream *s = seg->stream;
@@ -112,17 +127,8 @@ void segment_free(struct segment *seg)
     mem_free(seg->entries);
     column_deinit(&seg->column);
     list_remove(&seg->logged);
-    if (list_linked(&seg->link)) {
-        list_remove(&seg->link);
-        s->disk_bytes -= seg->capacity;
-        uint32_t at = 0;
-        while (s->index[at] != seg)
-            at++;
-        memmove(&s->index[at], &s->index[at + 1], (s->nindex - at - 1) * sizeof(*s->index));
-        s->nindex--;
-        if (s->active == seg)
-            s->active = NULL;
-    }
+    if (list_linked(&seg->link))
+        index_remove(seg);
     if (seg->file != NULL)
         io_file_close(st->io, seg->file);
     mem_free(seg->header_page);
@@ -199,15 +205,62 @@ static void prepared(struct segment *seg, bool first)
     stream_mark_dirty(s);
 }
 
+static uint8_t *make_header(struct segment *seg)
+{
+    struct store_stream *s = seg->stream;
+    uint8_t *page = mem_alloc(SEGMENT_HEADER);
+    struct segment_header h = {
+        .number = seg->number,
+        .base_seq = seg->base_seq,
+        .file_bytes = seg->capacity,
+        .created = io_wall(s->store->io),
+        .last_time = s->last_ts,
+    };
+
+    memcpy(h.store, s->store->uuid, sizeof(h.store));
+    memcpy(h.stream, s->rec.uuid, sizeof(h.stream));
+    h.name_len = (uint8_t) (strlen(s->name) < SEGMENT_NAME ? strlen(s->name) : SEGMENT_NAME);
+    memcpy(h.name, s->name, h.name_len);
+    segment_header_encode(&h, page);
+    ASSERT(h.salt == seg->salt);
+    return page;
+}
+
+static void submit_prepare(struct segment *seg, uint8_t *header);
+
+/* A disk that has no room for a large file often has some for a small one, above all for what waits
+ * for this one already and would not be answered before there is room. */
+static bool shrink(struct segment *seg)
+{
+    uint64_t bytes = seg->capacity / 4, least = seg->end + seg->reserved + SEGMENT_PAGE;
+
+    if (bytes < SEGMENT_BYTES_FIRST)
+        bytes = SEGMENT_BYTES_FIRST;
+    if (bytes < least)
+        bytes = round_up(least, SEGMENT_PAGE);
+    if (bytes >= seg->capacity)
+        return false;
+    if (seg->state != SEGMENT_PREPARED)
+        seg->stream->disk_bytes -= seg->capacity - bytes;
+    seg->capacity = bytes;
+    seg->shrunk = true;
+    return true;
+}
+
 static void not_prepared(struct segment *seg, bool first, int result)
 {
     struct store_stream *s = seg->stream;
     enum err err = err_from_errno(result);
 
+    if (err == ERR_NO_SPACE && shrink(seg)) {
+        submit_prepare(seg, first ? make_header(seg) : NULL);
+        return;
+    }
     if (err == ERR_NO_SPACE) {
         s->no_space = true;
         seg->wants_file = true;
         store_no_space(s->store);
+        stream_mark_dirty(s);
         if (first)
             stream_first_segment(s, err); /* says so; the stream gets its file when there is room */
         return;
@@ -273,27 +326,6 @@ void segment_prepare(struct segment *seg)
         seg->wants_file = true;
     else
         submit_prepare(seg, NULL);
-}
-
-static uint8_t *make_header(struct segment *seg)
-{
-    struct store_stream *s = seg->stream;
-    uint8_t *page = mem_alloc(SEGMENT_HEADER);
-    struct segment_header h = {
-        .number = seg->number,
-        .base_seq = seg->base_seq,
-        .file_bytes = seg->capacity,
-        .created = io_wall(s->store->io),
-        .last_time = s->last_ts,
-    };
-
-    memcpy(h.store, s->store->uuid, sizeof(h.store));
-    memcpy(h.stream, s->rec.uuid, sizeof(h.stream));
-    h.name_len = (uint8_t) (strlen(s->name) < SEGMENT_NAME ? strlen(s->name) : SEGMENT_NAME);
-    memcpy(h.name, s->name, h.name_len);
-    segment_header_encode(&h, page);
-    ASSERT(h.salt == seg->salt);
-    return page;
 }
 
 void segment_prepare_first(struct segment *seg, uint64_t base_seq)
@@ -383,6 +415,29 @@ void segment_activate(struct segment *seg, uint64_t base_seq)
     segment_header_if_due(seg);
     if (old != NULL)
         segment_advance(old);
+}
+
+void segment_withdraw(struct segment *first)
+{
+    struct store_stream *s = first->stream;
+    struct buf delta = {0};
+
+    while (s->index[s->nindex - 1] != first) {
+        struct segment *seg = s->index[s->nindex - 1];
+        ASSERT(seg->records == 0 && seg->commits == 0 && seg->header_page == NULL);
+        index_remove(seg);
+        stream_record_release_segment(&s->rec, seg->number);
+        stream_delta_release_segment(&delta, seg->number);
+        segment_discard(seg);
+    }
+    if (delta.n > 0)
+        clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), NULL);
+    buf_free(&delta);
+    ASSERT(first->records == 0 && first->end == SEGMENT_HEADER);
+    first->state = SEGMENT_ACTIVE;
+    first->reserved = 0;
+    first->column.n = 0;
+    s->active = first;
 }
 
 /* An existing file of a recovered stream. */

@@ -325,6 +325,25 @@ static void tell_failed(struct store_stream *s)
         s->ops->failed(s->ctx, s->fail_err, s->fail_why);
 }
 
+/* There is no space for the file that the oldest waiting batch goes to: who waits hears so now, not
+ * when there is space. */
+static void refuse_waiting(struct store_stream *s)
+{
+    const struct store_batch *first = !list_empty(&s->gathered)
+                                          ? LIST_ENTRY(s->gathered.next, struct store_batch, link)
+                                          : s->open;
+    struct segment *seg;
+
+    if (s->ops == NULL || s->ops->refused == NULL || first == NULL || first->segment->file_ready ||
+        !list_empty(&s->commits))
+        return;
+    seg = first->segment;
+    ASSERT(seg->base_seq == s->last_seq + 1);
+    stream_drop_assigned(s);
+    segment_withdraw(seg);
+    s->ops->refused(s->ctx, ERR_NO_SPACE);
+}
+
 /* Streams with something to commit: those that are through leave the list. */
 static bool step_streams(struct store *st)
 {
@@ -339,6 +358,8 @@ static bool step_streams(struct store *st)
         s->jobs++;
         if (s->failing)
             tell_failed(s);
+        if (s->no_space && s->state == STREAM_ACTIVE)
+            refuse_waiting(s);
         if (s->state == STREAM_ACTIVE && commit_try(s))
             any = true;
         if (s->state == STREAM_ACTIVE && (s->open != NULL || !list_empty(&s->gathered)))

@@ -209,6 +209,9 @@ struct store_stream_ops {
     /* The stream is FAILED: nothing that was not committed will be. why is constant text or lives
      * as the stream. */
     void (*failed)(void *ctx, enum err err, const char *why);
+    /* No space: everything appended behind the last committed sequence is gone, and the stream goes
+     * on as if it had never been. NULL: it waits until there is space. */
+    void (*refused)(void *ctx, enum err err);
     /* The owner's configuration blob, for a fresh full record. */
     void (*render_config)(void *ctx, struct buf *out);
 };

@@ -147,6 +147,7 @@ struct segment {
     uint64_t base_seq;             /* 0 until active */
     uint64_t next_seq;             /* behind the last durable sequence */
     uint64_t capacity;             /* of the file */
+    bool shrunk;                   /* there was no space for a larger one */
     uint64_t end;                  /* where the next commit goes */
     uint64_t reserved;             /* worst case of batches that have no offset yet */
     struct segment_entry *entries; /* durable batches, by sequence */
@@ -187,6 +188,9 @@ void segment_prepare_first(struct segment *seg, uint64_t base_seq);
 void segment_discard(struct segment *seg);
 /* Becomes the active one: base_seq is known, the header page goes out. */
 void segment_header_if_due(struct segment *seg);
+/* Nothing in `first` and behind it is durable, and nothing waits for them any more: first is the
+ * active one, empty, and those behind it have never been. */
+void segment_withdraw(struct segment *first);
 void segment_activate(struct segment *seg, uint64_t base_seq);
 /* Can a commit begin in it now? */
 static inline bool segment_ready(const struct segment *seg)
@@ -377,6 +381,8 @@ void stream_bind(struct store_stream *s, struct object *o, const struct store_st
                  void *ctx);
 void stream_gather_open(struct store_stream *s);
 void stream_mark_dirty(struct store_stream *s);
+/* Everything assigned and not durable is gone: batches, commits, overlay. */
+void stream_drop_assigned(struct store_stream *s);
 void stream_fail(struct store_stream *s, enum err err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Appends the stream's full record. */

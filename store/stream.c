@@ -99,8 +99,7 @@ static void drop_batches(struct list *batches)
     }
 }
 
-/* Everything assigned and not durable is gone: batches, commits, overlay. */
-static void drop_assigned(struct store_stream *s)
+void stream_drop_assigned(struct store_stream *s)
 {
     struct store *st = s->store;
 
@@ -133,7 +132,7 @@ void stream_fail(struct store_stream *s, enum err err, const char *format, ...)
     vsnprintf(s->fail_why, sizeof(s->fail_why), format, args);
     va_end(args);
     LOG_ERR(s->store->log, "stream '%s' failed: %s; it is read-only now", s->name, s->fail_why);
-    drop_assigned(s);
+    stream_drop_assigned(s);
     tasks_cancel(s, ERR_FAILED);
     s->failing = true;
     stream_mark_dirty(s);
@@ -475,7 +474,7 @@ void store_stream_delete(struct store_stream *s, struct store_req *req)
     struct store *st = s->store;
 
     ASSERT(s->state != STREAM_DELETING);
-    drop_assigned(s);
+    stream_drop_assigned(s);
     tasks_cancel(s, ERR_CLOSED);
     io_timer_stop(st->io, &s->age_timer);
     s->state = STREAM_DELETING;
@@ -550,7 +549,7 @@ void stream_close(struct store_stream *s)
 {
     ASSERT(s->state == STREAM_DELETING || !anything_in_flight(s));
     tasks_cancel(s, ERR_CLOSED);
-    drop_assigned(s);
+    stream_drop_assigned(s);
     end_readers(s);
     list_remove(&s->task_link);
     list_remove(&s->dirty_link);

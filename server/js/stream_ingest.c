@@ -485,20 +485,35 @@ static void refuse_held(struct stream *s, enum err err)
     buf_free(&b);
 }
 
-static void failed(void *ctx, enum err err, const char *why)
+/* As if nothing behind the durable end had ever been appended. */
+static void forget_assigned(struct stream *s, enum err err)
 {
-    struct stream *s = ctx;
     struct list *l;
 
-    LOG_ERR(s->js->env->log, "JetStream stream '%s > %s' has failed and is read-only: %s (%s)",
-            s->js->env->account->name, s->config.name, why, err_text(err));
-    s->failed = true;
-    s->fail_reason = why;
     refuse_held(s, err);
     while ((l = list_pop_front(&s->rollups)) != NULL)
         mem_free(LIST_ENTRY(l, struct rollup, link));
     s->assigned = s->durable;
     dedup_forget_above(&s->dedup, s->durable);
+}
+
+static void refused(void *ctx, enum err err)
+{
+    struct stream *s = ctx;
+
+    forget_assigned(s, err);
+    release_idle(s);
+}
+
+static void failed(void *ctx, enum err err, const char *why)
+{
+    struct stream *s = ctx;
+
+    LOG_ERR(s->js->env->log, "JetStream stream '%s > %s' has failed and is read-only: %s (%s)",
+            s->js->env->account->name, s->config.name, why, err_text(err));
+    s->failed = true;
+    s->fail_reason = why;
+    forget_assigned(s, err);
 }
 
 static void render_config(void *ctx, struct buf *out)
@@ -511,6 +526,7 @@ const struct store_stream_ops stream_store_ops = {
     .committed = committed,
     .removed = removed,
     .failed = failed,
+    .refused = refused,
     .render_config = render_config,
 };
 

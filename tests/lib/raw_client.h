@@ -36,10 +36,10 @@ void raw_expect_end(struct raw_client *r);
 /* PING, and nothing but the PONG: all before has been answered. */
 void raw_fence(struct raw_client *r);
 /* A request; the answer's payload, which the caller frees. A status (a header without payload)
- * comes as its header. */
+ * comes as its header. A PING of the server that comes first is answered. */
 char *raw_ask(struct raw_client *r, const char *subject, const char *body);
 /* The next message: its subject, reply ("" = none) and header with payload behind, which the caller
- * frees. */
+ * frees. A PING of the server that comes first is answered. */
 struct raw_msg {
     char subject[600], sid[32], reply[700];
     size_t header_n;
