@@ -361,15 +361,17 @@ static bool check_supported(const struct consumer_config *c, struct js_error *er
 
 static bool check_names(const struct consumer_config *c, struct js_error *err)
 {
+    const char *name = c->durable_name != NULL ? c->durable_name : c->name;
+
     if (c->durable_name != NULL && c->name != NULL && strcmp(c->durable_name, c->name) != 0)
         return js_fail(err, JS_ERR_CONSUMER_CREATE_DURABLE_AND_NAME_MISMATCH, NULL);
     if (c->durable_name != NULL && strpbrk(c->durable_name, ".*>") != NULL)
         return js_fail(err, JS_ERR_CONSUMER_BAD_DURABLE_NAME, NULL);
-    if (c->name != NULL && strlen(c->name) > CONSUMER_NAME_MAX)
+    if (name != NULL && strlen(name) > CONSUMER_NAME_MAX)
         return js_fail(err, JS_ERR_CONSUMER_NAME_TOO_LONG, "%d", CONSUMER_NAME_MAX);
-    if (c->name != NULL && strpbrk(c->name, "/\\") != NULL)
+    if (name != NULL && strpbrk(name, "/\\") != NULL)
         return js_fail(err, JS_ERR_CONSUMER_NAME_CONTAINS_PATH_SEPARATORS, NULL);
-    if (c->name != NULL && !js_name_valid(c->name))
+    if (name != NULL && !js_name_valid(name))
         return js_fail(err, JS_ERR_STREAM_INVALID_CONFIG,
                        "consumer name can not contain '.', '*', '>', '\\', '/'");
     if (c->description != NULL && strlen(c->description) > DESCRIPTION_MAX)

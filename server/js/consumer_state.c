@@ -101,6 +101,8 @@ static bool take_pending(struct consumer_core *c, struct str *in)
 
     if (!varint_take(in, &count) || count > PENDING_MAX)
         return false;
+    if (count > 0 && c->rules.ack_policy == ACK_NONE)
+        return false;
     for (; count > 0; count--) {
         if (!varint_take(in, &step) || !varint_take(in, &dstep) || !varint_take(in, &deliveries))
             return false;
@@ -198,7 +200,7 @@ static bool replay(struct consumer_core *c, unsigned op, uint64_t seq)
 {
     switch (op) {
     case OP_DELIVER:
-        if (seq < c->next_seq)
+        if (seq < c->next_seq || seq == UINT64_MAX || c->pending.count >= PENDING_MAX)
             return false;
         replay_deliver(c, seq);
         return true;

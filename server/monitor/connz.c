@@ -194,7 +194,7 @@ static json_t *connz(struct query *q)
     if (offset < 0)
         offset = 0;
     sort(q, all, n);
-    for (size_t i = (size_t) offset; i < n && i < (size_t) (offset + limit); i++)
+    for (size_t i = (size_t) offset; i < n && i - (size_t) offset < (size_t) limit; i++)
         json_array_append_new(list, conn_object(&all[i], now));
     put_str(o, "server_id", q->monitor->host.server_id);
     put_time(o, "now", now);

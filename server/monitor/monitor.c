@@ -19,6 +19,11 @@
 #include <string.h>
 #include <time.h>
 
+/* What a request may take; nothing we serve needs a body. */
+#define HEADERS_MAX (16 * 1024)
+#define BODY_MAX (16 * 1024)
+#define IDLE_SECONDS 60
+
 static const struct document *const documents[] = {
     &varz_document,  &connz_document,          &jsz_document,
     &subsz_document, &subscriptionsz_document, &healthz_document,
@@ -293,6 +298,9 @@ struct monitor *monitor_open(struct event_base *base, const struct monitor_host 
     if (m->http == NULL)
         FATAL("out of memory");
     evhttp_set_allowed_methods(m->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
+    evhttp_set_max_headers_size(m->http, HEADERS_MAX);
+    evhttp_set_max_body_size(m->http, BODY_MAX);
+    evhttp_set_timeout(m->http, IDLE_SECONDS);
     evhttp_set_gencb(m->http, on_request, m);
     m->bound = evhttp_bind_socket_with_handle(m->http, address, *port);
     if (m->bound == NULL) {

@@ -919,7 +919,8 @@ static const struct runner_case cases[] = {
 
 static size_t append(struct runner_case *to, const struct runner_case *from, size_t count)
 {
-    memcpy(to, from, count * sizeof(*to));
+    if (count > 0) /* else from may be NULL */
+        memcpy(to, from, count * sizeof(*to));
     return count;
 }
 
