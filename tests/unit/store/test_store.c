@@ -39,8 +39,6 @@ TEST(append_commit_read)
 
 TEST(big_commits_go_to_the_segment)
 {
-    /* However slow the machine is: what rides with the next commit does not ask for one. */
-    struct rig_options options = {.ride_ns = 1000000000000};
     struct rig r;
     struct rig_stream t;
     struct store_stats before, after;
