@@ -23,6 +23,34 @@
 /* ---- opening ----------------------------------------------------------------------------------
  */
 
+/* The machine's memory or, when that is less, what its group may use; a group without a limit says
+ * "max". */
+static uint64_t memory_limit(struct server_parts *p)
+{
+    struct io_fs *fs = io_fs(worker_group_get(p->workers, 0)->env.io);
+    uint64_t group;
+    char text[32];
+    int64_t n;
+    fs_fd fd;
+
+    if (p->memory_bytes == 0)
+        return UINT64_MAX;
+    fd = fs_open(fs, "/sys/fs/cgroup/memory.max", IO_FILE_READ);
+    if (fd < 0)
+        return p->memory_bytes;
+    n = fs_read(fs, fd, text, sizeof(text), 0);
+    fs_close(fs, fd);
+    if (n > 0 && str_to_u64(str_trim(str_from(text, (size_t) n)), &group) &&
+        group < p->memory_bytes)
+        return group;
+    return p->memory_bytes;
+}
+
+static uint64_t three_quarters(uint64_t n)
+{
+    return n / 4 * 3;
+}
+
 bool parts_open_workers(struct server_parts *p, const struct server_parts_options *o, char why[256])
 {
     const char *name = o->options->server_name;
@@ -50,9 +78,14 @@ bool parts_open_workers(struct server_parts *p, const struct server_parts_option
     p->account = g.account = account_open("$G", 0, o->seed);
     p->system_account = g.system_account = account_open("$SYS", 1, o->seed);
     rc = worker_group_open(&g, &p->workers);
-    if (rc != 0)
+    if (rc != 0) {
         snprintf(why, 256, "can not open I/O loops: %s", strerror(-rc));
-    return rc == 0;
+        return false;
+    }
+    worker_group_set_memory(p->workers, o->options->memory_bytes != 0
+                                            ? o->options->memory_bytes
+                                            : three_quarters(memory_limit(p)));
+    return true;
 }
 
 /* Fill first, as with connections: everything recovered starts on worker 0 unless there are several
@@ -101,40 +134,12 @@ static bool open_store_dir(struct server_parts *p, const char *path, char why[25
     return err == ERR_OK;
 }
 
-/* The machine's memory or, when that is less, what its group may use; a group without a limit says
- * "max". */
-static uint64_t memory_limit(struct server_parts *p)
-{
-    struct io_fs *fs = io_fs(worker_group_get(p->workers, 0)->env.io);
-    uint64_t group;
-    char text[32];
-    int64_t n;
-    fs_fd fd;
-
-    if (p->memory_bytes == 0)
-        return UINT64_MAX;
-    fd = fs_open(fs, "/sys/fs/cgroup/memory.max", IO_FILE_READ);
-    if (fd < 0)
-        return p->memory_bytes;
-    n = fs_read(fs, fd, text, sizeof(text), 0);
-    fs_close(fs, fd);
-    if (n > 0 && str_to_u64(str_trim(str_from(text, (size_t) n)), &group) &&
-        group < p->memory_bytes)
-        return group;
-    return p->memory_bytes;
-}
-
 static uint64_t disk_free(struct server_parts *p)
 {
     int64_t n = fs_free_bytes(io_fs(worker_group_get(p->workers, 0)->env.io),
                               store_dir_path(p->store_dir));
 
     return n > 0 ? (uint64_t) n : 0;
-}
-
-static uint64_t three_quarters(uint64_t n)
-{
-    return n / 4 * 3;
 }
 
 bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256])

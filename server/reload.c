@@ -38,6 +38,7 @@ static const struct field fields[] = {
     {"io", TEXT, false, AT(io_backend)},
     {"pool", U64, false, AT(pool_bytes)},
     {"cache", U64, false, AT(cache_bytes)},
+    {"memory", U64, false, AT(memory_bytes)},
     {"congestion", TEXT, false, AT(congestion)},
     {"debug", FLAG, true, AT(debug)},
     {"trace", FLAG, true, AT(trace)},

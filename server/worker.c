@@ -11,6 +11,7 @@
 
 #include "lib/base/mem.h"
 #include "server/config/options.h"
+#include "server/core/budget.h"
 #include "server/js/js.h"
 #include "server/net/net.h"
 #include "server/placement.h"
@@ -23,6 +24,9 @@
  * 10 ms. */
 #define LANE_SLOTS 1024u
 #define LANE_MARK_BYTES (8u << 20)
+/* Between two connections that a worker closes for want of memory: what the first one owed is free
+ * by then. */
+#define DROP_PAUSE_NS 10000000u
 /* A loop with nothing to do looks at the stop flag this often even if a wake were lost. */
 #define IDLE_WAIT_NS 500000000u
 /* While stopping one stage hands over to the next at the end of an iteration: look again soon. */
@@ -34,6 +38,7 @@ struct worker_group {
     struct lane **lanes; /* [from * count + to]; NULL on the diagonal */
     bool started;
     struct placement placement; /* worker 0's thread */
+    struct budget budget;
 
     pthread_mutex_t done_lock; /* guards done_list */
     struct ask_all *done_list;
@@ -220,6 +225,36 @@ static bool lanes_waiting(const struct worker *w)
     return false;
 }
 
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/* Above the limit: gives up what nobody needs; true when that was enough. */
+static bool shed(struct worker *w)
+{
+    struct budget *b = &w->group->budget;
+
+    if (w->store != NULL)
+        store_shed_cache(w->store);
+    chunk_pool_trim(w->env.chunks, 0);
+    budget_report(b, &w->reported, chunk_pool_bytes(w->env.chunks));
+    return budget_level(b) == BUDGET_FINE;
+}
+
+static void keep_budget(struct worker *w)
+{
+    struct budget *b = &w->group->budget;
+    uint64_t now = io_now(w->env.io);
+
+    budget_report(b, &w->reported, chunk_pool_bytes(w->env.chunks));
+    if (LIKELY(budget_level(b) == BUDGET_FINE)) {
+        w->env.refuse_ingest = false;
+        return;
+    }
+    w->env.refuse_ingest = !shed(w);
+    if (budget_level(b) == BUDGET_DROP && w->env.net != NULL && now >= w->dropped + DROP_PAUSE_NS &&
+        net_drop_slowest(w->env.net))
+        w->dropped = now;
+}
+
 /* ---- the loop -------------------------------------------------------------------------------- */
 
 static void note_share(struct worker *w, uint64_t now, uint64_t busy)
@@ -304,6 +339,7 @@ void worker_step(struct worker *w, uint64_t max_wait_ns)
     flush_lanes(w);
     if (w->env.net != NULL)
         busy |= net_step(w->env.net);
+    keep_budget(w);
     busy |= router_busy(w->env.router);
     w->busy = busy;
     note_time(w, began);
@@ -387,6 +423,7 @@ int worker_group_open(const struct worker_group_options *options, struct worker_
     g->count = options->workers;
     g->workers = mem_zalloc(g->count * sizeof(struct worker));
     pthread_mutex_init(&g->done_lock, NULL);
+    g->budget.limit = UINT64_MAX;
     placement_init(&g->placement, g->count, options->options->spread);
     for (uint32_t i = 0; i < g->count && rc == 0; i++)
         rc = open_worker(g, options, i);
@@ -408,6 +445,11 @@ struct worker *worker_group_get(struct worker_group *g, unsigned index)
 {
     ASSERT(index < g->count);
     return &g->workers[index];
+}
+
+void worker_group_set_memory(struct worker_group *g, uint64_t bytes)
+{
+    g->budget.limit = bytes;
 }
 
 int worker_group_start(struct worker_group *g)

@@ -62,6 +62,8 @@ struct worker {
     struct ask_all *stopping; /* the shutdown this worker is part of */
     struct list fences;       /* round trips under way, oldest first */
     struct worker_meter meter;
+    uint64_t reported; /* to the budget */
+    uint64_t dropped;  /* when it last closed a connection for want of memory */
 };
 
 struct worker_group_options {
@@ -82,6 +84,8 @@ struct worker_group_options {
 int worker_group_open(const struct worker_group_options *options, struct worker_group **out);
 unsigned worker_group_count(const struct worker_group *g);
 struct worker *worker_group_get(struct worker_group *g, unsigned index);
+/* Limits the memory of all buffers; before start. */
+void worker_group_set_memory(struct worker_group *g, uint64_t bytes);
 /* Starts the threads. 0 or a negative errno. */
 int worker_group_start(struct worker_group *g);
 /* Tells every loop to end after its current iteration and joins. */

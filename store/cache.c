@@ -394,3 +394,8 @@ void cache_read_ahead(struct segment *seg, uint32_t entry)
         return;
     }
 }
+
+void store_shed_cache(struct store *st)
+{
+    cache_shrink(st, 0);
+}

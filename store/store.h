@@ -116,6 +116,8 @@ void store_close(struct store *st, void (*closed)(void *ctx), void *ctx);
  * deferred callbacks. Call once per iteration; returns true when it wants another iteration soon.
  */
 bool store_step(struct store *st);
+/* Memory is short: forgets every cached batch that nobody holds. */
+void store_shed_cache(struct store *st);
 
 struct store_stats {
     uint64_t streams, objects, messages, bytes;

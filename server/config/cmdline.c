@@ -95,6 +95,8 @@ static const struct flag flags[] = {
      "Prewritten store files kept ready (default 512 MiB)"},
     {"cache", SET_SIZE, AT(cache_bytes), "bytes",
      "Messages kept in memory for readers (default 64 MiB)"},
+    {"memory", SET_SIZE, AT(memory_bytes), "bytes",
+     "Limit of all buffers together (default: three quarters of what there is)"},
     {"congestion", SET_TEXT, AT(congestion), "name",
      "TCP congestion control of connections, as cubic"},
     {"sl", SET_TEXT, AT(signal), "signal",

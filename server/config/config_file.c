@@ -243,9 +243,13 @@ static bool io_backend(struct config_context *c, const struct conf_value *v)
 }
 
 static const struct config_key midge_keys[] = {
-    {"workers", CONFIG_BLOCK, 0, workers},        {"spread", CONFIG_FLAG, AT(spread), NULL},
-    {"io", CONFIG_BLOCK, 0, io_backend},          {"pool", CONFIG_U64, AT(pool_bytes), NULL},
-    {"cache", CONFIG_U64, AT(cache_bytes), NULL}, {"congestion", CONFIG_TEXT, AT(congestion), NULL},
+    {"workers", CONFIG_BLOCK, 0, workers},
+    {"spread", CONFIG_FLAG, AT(spread), NULL},
+    {"io", CONFIG_BLOCK, 0, io_backend},
+    {"pool", CONFIG_U64, AT(pool_bytes), NULL},
+    {"cache", CONFIG_U64, AT(cache_bytes), NULL},
+    {"congestion", CONFIG_TEXT, AT(congestion), NULL},
+    {"memory", CONFIG_U64, AT(memory_bytes), NULL},
 };
 
 static bool midge(struct config_context *c, const struct conf_value *v)

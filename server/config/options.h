@@ -77,12 +77,13 @@ struct options {
     bool sync_interval_set; /* accepted; does not lower durability: the log says so */
 
     /* midge's own */
-    unsigned workers;     /* 0 = cores - 1, at least 1 */
-    bool spread;          /* workers take connections and streams in turn, not fill first */
-    char *io_backend;     /* "auto", "uring", "event" */
-    uint64_t pool_bytes;  /* prewritten files */
-    uint64_t cache_bytes; /* batch cache over all workers */
-    char *congestion;     /* TCP congestion control of accepted sockets; NULL = the system's */
+    unsigned workers;      /* 0 = cores - 1, at least 1 */
+    bool spread;           /* workers take connections and streams in turn, not fill first */
+    char *io_backend;      /* "auto", "uring", "event" */
+    uint64_t pool_bytes;   /* prewritten files */
+    uint64_t cache_bytes;  /* batch cache over all workers */
+    uint64_t memory_bytes; /* all buffers; 0 = three quarters of what there is */
+    char *congestion;      /* TCP congestion control of accepted sockets; NULL = the system's */
 
     /* what was parsed */
     char *config_file;

@@ -15,6 +15,7 @@
 #include "server/core/account.h"
 #include "server/core/route.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct io;
@@ -62,6 +63,8 @@ struct env {
 
     /* Own thread; never calls back before it returns. */
     void (*fence)(struct env *env, struct env_fence *fence);
+
+    bool refuse_ingest; /* memory is short (core/budget.h): streams take no messages */
 
     /* Set by the layers, read by each other through their public headers only. */
     struct net *net;

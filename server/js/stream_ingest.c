@@ -244,6 +244,8 @@ static bool check(struct stream *s, const struct msg *m, int64_t now, struct ver
         return store_failed(v, ERR_LIMIT);
     if (UNLIKELY(s->config.sealed))
         return js_fail(&v->error, JS_ERR_STREAM_SEALED, NULL);
+    if (UNLIKELY(s->js->env->refuse_ingest))
+        return js_fail(&v->error, JS_ERR_INSUFFICIENT_RESOURCES, NULL);
     if (m->header.n > 0 && !check_headers(s, m, now, v))
         return false;
     if (UNLIKELY(in_fast_batch(m->reply)))

@@ -176,6 +176,8 @@ void conn_put_err(struct conn *c, struct str text);
 void conn_put_ok(struct conn *c);
 /* Registers output that was added to c->out directly. */
 void conn_wrote(struct conn *c, uint64_t bytes);
+/* It owes too much: closes it without sending what it has. */
+void conn_close_slow(struct conn *c);
 /* Starts a send when there is output and none is in flight. */
 void conn_flush(struct conn *c);
 void conn_drop_output(struct conn *c);

@@ -32,9 +32,14 @@ void conn_wrote(struct conn *c, uint64_t bytes)
     router_note_stall(c->net->env->router);
     if (c->pending <= o->max_pending || c->state == CONN_CLOSING)
         return;
-    c->net->stats.slow_consumers++;
     LOG_INF(c->net->env->log, "%s - Slow Consumer Detected: MaxPending of %llu Exceeded",
             conn_text(c, text), (unsigned long long) o->max_pending);
+    conn_close_slow(c);
+}
+
+void conn_close_slow(struct conn *c)
+{
+    c->net->stats.slow_consumers++;
     c->drop_output = true;
     conn_close(c, REASON_SLOW_PENDING);
 }

@@ -16,6 +16,8 @@
 
 #define BACKLOG 1024
 #define ACCEPT_RETRY_NS 50000000u
+/* Who owes less is not closed for want of memory: it would help nobody. */
+#define DROP_MIN (1u << 20)
 #define CONNS_MAX (1u << 22)
 
 struct net_shared *net_shared_open(const struct options *options)
@@ -150,6 +152,27 @@ int net_open(struct env *env, struct net_shared *shared, struct net **out)
     net->closed_cap = env->options->max_closed_clients / env->workers;
     *out = net;
     return 0;
+}
+
+bool net_drop_slowest(struct net *net)
+{
+    struct conn *slowest = NULL;
+    char text[160];
+
+    LIST_FOREACH(l, &net->conns)
+    {
+        struct conn *c = LIST_ENTRY(l, struct conn, link);
+        if (c->state != CONN_CLOSING && c->pending > DROP_MIN &&
+            (slowest == NULL || c->pending > slowest->pending))
+            slowest = c;
+    }
+    if (slowest == NULL)
+        return false;
+    LOG_WRN(net->env->log,
+            "%s - Slow Consumer Detected: memory is short, and %llu bytes wait for it",
+            conn_text(slowest, text), (unsigned long long) slowest->pending);
+    conn_close_slow(slowest);
+    return true;
 }
 
 bool net_step(struct net *net)

@@ -39,6 +39,10 @@ void net_reload(struct net *net, const struct options *before);
 /* Connections over all workers; any thread. */
 int64_t net_shared_connections(const struct net_shared *shared);
 
+/* Memory is short: closes the connection with the most unsent output as a slow consumer. False when
+ * none has more than a megabyte. */
+bool net_drop_slowest(struct net *net);
+
 /* Stops accepting, tells every connection, flushes, closes them; calls closed when none is left. */
 void net_shutdown(struct net *net, void (*closed)(void *ctx), void *ctx);
 void net_close(struct net *net);
