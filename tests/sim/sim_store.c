@@ -23,13 +23,19 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifdef MIDGE_SANITIZE
+#define FIXED_SEEDS 20 /* ten times as slow */
+#else
 #define FIXED_SEEDS 200
+#endif
 #define CANARY_SEEDS 100
-/* No seed takes longer than a few seconds, also under a memory checker. */
+/* Of processor time. No seed takes longer than a few, also under a memory checker. */
 #define SEED_SECONDS 120
+#define JOBS 2
 #define DEPTH_MAX 2
 
 struct settings {
@@ -235,9 +241,63 @@ static uint64_t run_seed(uint64_t seed, const struct settings *set)
 /* ---- many seeds --------------------------------------------------------------------------------
  */
 
-/* In a process of its own, so that a crash of the code under test is a failed seed. */
-static bool seed_passes(uint64_t seed, const struct settings *set)
+struct tally {
+    unsigned passed, failed;
+    uint64_t failed_first; /* UINT64_MAX = none */
+};
+
+/* Seeds that run now, each in a process of its own, so that a crash of the code under test is a
+ * failed seed. */
+struct crew {
+    const struct settings *set;
+    struct tally *tally;
+    unsigned n;
+    struct {
+        pid_t pid;
+        uint64_t seed;
+    } job[JOBS];
+};
+
+static void seed_ended(struct crew *c, uint64_t seed, int status)
 {
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        c->tally->passed++;
+        return;
+    }
+    c->tally->failed++;
+    if (seed < c->tally->failed_first)
+        c->tally->failed_first = seed;
+    if (c->set->quiet)
+        return;
+    if (WIFSIGNALED(status))
+        fprintf(stderr, "seed %llu: signal %d, %s\n", (unsigned long long) seed, WTERMSIG(status),
+                strsignal(WTERMSIG(status)));
+    printf("failed: ./dev sim --seed %llu\n", (unsigned long long) seed);
+}
+
+static void crew_wait(struct crew *c, unsigned most)
+{
+    while (c->n > most) {
+        int status = 0;
+        pid_t pid = wait(&status);
+        if (pid < 0) {
+            perror("wait");
+            exit(2);
+        }
+        for (unsigned i = 0; i < c->n; i++) {
+            if (c->job[i].pid != pid)
+                continue;
+            uint64_t seed = c->job[i].seed;
+            c->job[i] = c->job[--c->n];
+            seed_ended(c, seed, status);
+            break;
+        }
+    }
+}
+
+static void crew_run(struct crew *c, uint64_t seed)
+{
+    crew_wait(c, JOBS - 1);
     fflush(NULL);
     pid_t child = fork();
     if (child < 0) {
@@ -245,45 +305,37 @@ static bool seed_passes(uint64_t seed, const struct settings *set)
         exit(2);
     }
     if (child == 0) {
-        alarm(SEED_SECONDS);
-        if (set->quiet && freopen("/dev/null", "w", stderr) == NULL)
+        struct rlimit cpu = {SEED_SECONDS, SEED_SECONDS};
+        setrlimit(RLIMIT_CPU, &cpu);
+        if (c->set->quiet && freopen("/dev/null", "w", stderr) == NULL)
             _exit(2);
-        run_seed(seed, set);
+        run_seed(seed, c->set);
         fflush(NULL);
         _exit(0);
     }
-    int status = 0;
-    waitpid(child, &status, 0);
-    if (WIFSIGNALED(status) && !set->quiet)
-        fprintf(stderr, "seed %llu: signal %d, %s\n", (unsigned long long) seed, WTERMSIG(status),
-                strsignal(WTERMSIG(status)));
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    c->job[c->n].pid = child;
+    c->job[c->n++].seed = seed;
 }
 
-struct tally {
-    unsigned passed, failed;
-};
-
-static void try_seed(uint64_t seed, const struct settings *set, struct tally *t)
+static void try_seeds(uint64_t from, uint64_t n, const struct settings *set, struct tally *t)
 {
-    if (seed_passes(seed, set)) {
-        t->passed++;
-        return;
-    }
-    t->failed++;
-    printf("failed: ./dev sim --seed %llu\n", (unsigned long long) seed);
+    struct crew c = {.set = set, .tally = t};
+    for (uint64_t seed = from; seed < from + n; seed++)
+        crew_run(&c, seed);
+    crew_wait(&c, 0);
 }
 
 /* A disk that lies must be found out within the canary's seeds. */
 static void try_canary(const char *name, unsigned lie, struct tally *t)
 {
     struct settings set = {.lies = lie, .quiet = true};
-    for (uint64_t seed = 1; seed <= CANARY_SEEDS; seed++) {
-        if (!seed_passes(seed, &set)) {
-            printf("canary %s: found by seed %llu\n", name, (unsigned long long) seed);
-            t->passed++;
-            return;
-        }
+    struct tally found = {.failed_first = UINT64_MAX};
+    for (uint64_t seed = 1; seed <= CANARY_SEEDS && found.failed == 0; seed += JOBS)
+        try_seeds(seed, JOBS, &set, &found);
+    if (found.failed > 0) {
+        printf("canary %s: found by seed %llu\n", name, (unsigned long long) found.failed_first);
+        t->passed++;
+        return;
     }
     t->failed++;
     printf("canary %s: not found by %d seeds: the proof proves nothing\n", name, CANARY_SEEDS);
@@ -316,7 +368,7 @@ static void try_kept_seeds(const struct settings *set, struct tally *t)
         char *end;
         uint64_t seed = strtoull(line, &end, 10);
         if (end != line)
-            try_seed(seed, set, t);
+            try_seeds(seed, 1, set, t);
     }
     fclose(f);
 }
@@ -329,10 +381,9 @@ static int finish(const struct tally *t)
 
 static int run_fixed(const struct settings *set)
 {
-    struct tally t = {0};
+    struct tally t = {.failed_first = UINT64_MAX};
     try_kept_seeds(set, &t);
-    for (uint64_t seed = 1; seed <= FIXED_SEEDS; seed++)
-        try_seed(seed, set, &t);
+    try_seeds(1, FIXED_SEEDS, set, &t);
     if (t.failed == 0) {
         try_same(&t);
         try_canary("commit", SIM_LIE_COMMIT, &t);
@@ -401,8 +452,7 @@ int main(int argc, char **argv)
     }
     if (seeds == 0)
         return run_fixed(&set);
-    struct tally t = {0};
-    for (uint64_t s = from; s < from + seeds; s++)
-        try_seed(s, &set, &t);
+    struct tally t = {.failed_first = UINT64_MAX};
+    try_seeds(from, seeds, &set, &t);
     return finish(&t);
 }
