@@ -50,9 +50,7 @@ TEST(big_commits_go_to_the_segment)
     ck_assert_int_eq(rig_append(&t, 5000, 300, 7), ERR_OK);
     rig_flush(&t);
     store_stats(r.store, &after);
-    /* A frame of the log's own housekeeping may come between. */
-    ck_assert_uint_ge(after.commit_bytes - before.commit_bytes, 5000 * 300);
-    ck_assert_uint_lt(after.log_bytes - before.log_bytes, 65536);
+    ck_assert_uint_eq(after.log_commits, before.log_commits);
     ck_assert_uint_eq(rig_read_all(&t, 1, NULL, 300), 5000);
     ck_assert_int_eq(rig_append(&t, 100000, 100, 7), ERR_OK); /* several segments */
     rig_flush(&t);
