@@ -46,6 +46,7 @@ struct server {
     struct event *grace; /* lame duck: the clients' time to look for another server */
     struct ask_all draining;
     struct reloading *reloading; /* NULL = none under way */
+    bool reload_again;           /* asked for once more meanwhile */
 };
 
 #define SERVER_SIGNALS 5

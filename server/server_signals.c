@@ -152,6 +152,8 @@ static void say_changed(void *ctx, const char *line)
     LOG_INF((struct log *) ctx, "Reloaded: %s", line);
 }
 
+static void begin_reload(struct server *s);
+
 static void reloaded(struct ask_all *ask)
 {
     struct reloading *r = CONTAINER_OF(ask, struct reloading, ask);
@@ -162,6 +164,10 @@ static void reloaded(struct ask_all *ask)
     free_snapshot(r->before_own);
     s->reloading = NULL;
     mem_free(r);
+    if (s->reload_again) {
+        s->reload_again = false;
+        begin_reload(s);
+    }
 }
 
 /* What the main thread does with options; before the workers, so that a log file that can not be
@@ -194,6 +200,8 @@ static void begin_reload(struct server *s)
     struct buf err = {0};
     char why[256];
 
+    if (s->reloading != NULL)
+        s->reload_again = true; /* the file may have changed since it was read */
     if (s->state != READY || s->reloading != NULL)
         return;
     now = mem_zalloc(sizeof(*now));

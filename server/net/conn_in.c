@@ -243,6 +243,9 @@ struct pong_wait {
 
 static void put_pong(struct conn *c)
 {
+    /* It may have closed while the fence was on its way: then there is no socket any more. */
+    if (c->state == CONN_CLOSING)
+        return;
     conn_put(c, NATS_PONG);
     if (!c->got_first_ping) {
         c->got_first_ping = true;

@@ -592,6 +592,28 @@ TEST(a_silent_client_is_stale)
     end(&s);
 }
 
+/* A client may be gone before the fence of its PING has come back from the other workers; what
+ * waits for it must not look at its socket. (What it would read there, the address sanitizer sees.)
+ */
+TEST(a_pong_for_nobody)
+{
+    static const char hello[] = "CONNECT {\"verbose\":false,\"protocol\":1}\r\nPING\r\n";
+    struct server_process s;
+    struct raw_client r;
+
+    start(&s, "4", NULL);
+    for (int k = 0; k < 300; k++) {
+        raw_open(&r, s.port);
+        raw_send(&r, hello);
+        setsockopt(r.fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1},
+                   sizeof(struct linger));
+        raw_close(&r);
+    }
+    raw_hello(&r, s.port, "");
+    raw_close(&r);
+    end(&s);
+}
+
 /* One that is being closed and does not read must not keep the server from stopping. 0 is the
  * default deadline, not none. */
 TEST(stops_while_a_client_does_not_read)
@@ -639,6 +661,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(a_slow_consumer_is_closed, 0, 2),
     RUN_LOOP(a_missed_write_deadline_closes, 0, 2),
     RUN(a_silent_client_is_stale),
+    RUN(a_pong_for_nobody),
     RUN_LOOP(stops_while_a_client_does_not_read, 0, 2),
 };
 
