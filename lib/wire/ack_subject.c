@@ -149,3 +149,16 @@ bool ack_subject_parse(struct str subject, struct ack_subject *out)
     info->time_ns = (int64_t) time;
     return time <= INT64_MAX;
 }
+
+unsigned ack_tail_tokens(struct str subject, size_t from)
+{
+    struct str tail = str_skip(subject, from);
+    unsigned n = 1;
+
+    if (subject.n < SUBJECT_MIN)
+        return 0;
+    for (size_t at = 0; at < tail.n; at += 64)
+        n += (unsigned) __builtin_popcountll(
+            dots_of(tail.p + at, tail.n - at < 64 ? tail.n - at : 64));
+    return n;
+}

@@ -63,6 +63,11 @@ size_t ack_prefix_v2_write(char *out, const struct ack_subject *names);
  * written. */
 size_t ack_subject_write(char *out, struct str prefix, const struct ack_info *info);
 
+#define ACK_TAIL_TOKENS 5u
+/* Tokens of the subject from byte `from` on: ACK_TAIL_TOKENS behind the consumer's name in the
+ * first form. 0 when it is too short for any. */
+unsigned ack_tail_tokens(struct str subject, size_t from);
+
 /* False when the subject is none of the two forms; *out is then unspecified. Views point into
  * subject. */
 bool ack_subject_parse(struct str subject, struct ack_subject *out);

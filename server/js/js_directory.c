@@ -10,11 +10,13 @@
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct directory {
     struct rwlock lock;
+    _Atomic uint64_t version; /* of what directory_consumer answers */
     uint64_t seed;
     struct hmap streams;
 };
@@ -45,6 +47,12 @@ struct directory *directory_open(uint64_t seed)
     d->seed = seed;
     hmap_init(&d->streams);
     return d;
+}
+
+/* With the write lock. */
+static void consumers_changed(struct directory *d)
+{
+    atomic_fetch_add_explicit(&d->version, 1, memory_order_release);
 }
 
 static uint64_t hash_of(const struct directory *d, struct str name)
@@ -215,6 +223,7 @@ void directory_release(struct directory *d, struct str name)
     if (e != NULL) {
         hmap_remove(&d->streams, &e->node);
         free_entry(e);
+        consumers_changed(d);
     }
     rwlock_unlock(&d->lock);
 }
@@ -303,6 +312,7 @@ void directory_consumer_add(struct directory *d, struct str stream, struct str c
         m->name_len = consumer.n;
         m->target = target;
         hmap_insert(&e->consumers, &m->node, hash_of(d, consumer));
+        consumers_changed(d);
     }
     rwlock_unlock(&d->lock);
 }
@@ -318,8 +328,14 @@ void directory_consumer_remove(struct directory *d, struct str stream, struct st
     if (m != NULL) {
         hmap_remove(&e->consumers, &m->node);
         mem_free(m);
+        consumers_changed(d);
     }
     rwlock_unlock(&d->lock);
+}
+
+uint64_t directory_version(const struct directory *d)
+{
+    return atomic_load_explicit(&d->version, memory_order_acquire);
 }
 
 bool directory_consumer(struct directory *d, struct str stream, struct str consumer,

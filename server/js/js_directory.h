@@ -50,6 +50,9 @@ void directory_names(struct directory *d, struct str filter, struct str_list *ou
 void directory_consumer_add(struct directory *d, struct str stream, struct str consumer,
                             struct route_target target);
 void directory_consumer_remove(struct directory *d, struct str stream, struct str consumer);
+/* Changes whenever an answer of directory_consumer may. What was looked up behind a version is true
+ * as long as it stays. */
+uint64_t directory_version(const struct directory *d);
 bool directory_consumer(struct directory *d, struct str stream, struct str consumer,
                         struct route_target *out);
 

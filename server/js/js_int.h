@@ -60,6 +60,15 @@ struct js_shared {
     struct js_resources resources;
 };
 
+/* The consumer of the ack before: acks come in bursts. Of the subject's first form only, whose tail
+ * has five tokens. */
+struct ack_memo {
+    uint64_t version; /* of the directory */
+    size_t n;         /* of the prefix, 0 = none */
+    struct route_target target;
+    char prefix[256];
+};
+
 struct js {
     struct env *env;
     struct js_shared *shared;
@@ -77,6 +86,7 @@ struct js {
     struct interest_sub **api_interest; /* worker 0 */
     size_t napi_interest;
     struct js_stats stats;
+    struct ack_memo acked;
     struct list requests; /* API requests under way */
     struct list parked;   /* worker 0: creations that wait for the end of a deletion */
     uint64_t births;      /* streams and consumers made here */

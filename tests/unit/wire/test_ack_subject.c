@@ -131,6 +131,22 @@ TEST(reads_both_forms)
     guard_deinit(&g);
 }
 
+TEST(counts_the_tokens_of_a_tail)
+{
+    struct str s = STR("$JS.ACK.S.consumer.1.22.333.1700000000000000000.0");
+    struct str v2 = STR("$JS.ACK._.hash.S.consumer.1.22.333.1700000000000000000.0.token");
+
+    ck_assert_uint_eq(ack_tail_tokens(s, 19), ACK_TAIL_TOKENS);
+    ck_assert_uint_eq(ack_tail_tokens(v2, 8), 10);
+    ck_assert_uint_eq(ack_tail_tokens(STR("$JS.ACK.S.C.1"), 12), 0);
+    for (size_t from = 8; from < v2.n; from++) {
+        unsigned n = 1;
+        for (size_t k = from; k < v2.n; k++)
+            n += v2.p[k] == '.';
+        ck_assert_uint_eq(ack_tail_tokens(v2, from), n);
+    }
+}
+
 TEST(refuses_anything_else)
 {
     struct guard g;
@@ -218,8 +234,8 @@ TEST(round_trips)
 }
 
 static const struct runner_case cases[] = {
-    RUN(writes_both_forms), RUN(reads_both_forms),        RUN(refuses_anything_else),
-    RUN(prefixes),          RUN_LOOP(round_trips, 0, 10),
+    RUN(writes_both_forms),     RUN(reads_both_forms), RUN(counts_the_tokens_of_a_tail),
+    RUN(refuses_anything_else), RUN(prefixes),         RUN_LOOP(round_trips, 0, 10),
 };
 
 RUNNER_MAIN("wire/ack_subject", cases)
