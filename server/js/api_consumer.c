@@ -28,6 +28,7 @@ struct creation {
     struct list waiting;     /* requests that asked for it meanwhile: api_request.link */
     char *stream, *consumer; /* names: either may be gone when a step completes, */
     uint64_t birth;          /* or another may have its name */
+    bool pauses;             /* the change is one of pause_until */
 };
 
 static void ask_again(struct env_task *task, struct env *env)
@@ -87,6 +88,7 @@ static void durable(struct store_req *req, enum err err)
     c->creation = NULL;
     consumer_start(c);
     put_info(cr->r, c);
+    advise_consumer(c, ADVISE_CREATED);
     api_reply(cr->r);
     end_creation(cr);
 }
@@ -99,6 +101,8 @@ static void updated(struct store_req *req, enum err err)
     struct js_error e = {0};
 
     if (err == ERR_OK && c != NULL) {
+        if (cr->pauses)
+            advise_pause(c);
         cr->answer(cr->r, c);
         api_reply(cr->r);
     } else {
@@ -310,6 +314,7 @@ static void set_config(struct api_request *r, struct consumer *c,
 {
     struct creation *cr = new_creation(r, c);
 
+    cr->pauses = c->config.pause_until != config->pause_until;
     consumer_set_config(c, config);
     cr->answer = answer;
     cr->req.done = updated;

@@ -182,6 +182,7 @@ static void create_durable(struct store_req *req, enum err err)
         api_created(s);
         put_changed(ch->r, s);
         buf_puts(&ch->r->out, ",\"did_create\":true");
+        advise_stream(js, ADVISE_CREATED, str_of(s->config.name));
         api_reply(ch->r);
     }
 }
@@ -392,6 +393,7 @@ static void update_durable(struct store_req *req, enum err err)
         change_failed(ch, err != ERR_OK ? err : ERR_CANCELED);
     } else {
         put_changed(ch->r, s);
+        advise_stream(ch->r->js, ADVISE_UPDATED, str_of(s->config.name));
         api_reply(ch->r);
     }
 }

@@ -17,10 +17,12 @@ static void deleted(struct store_req *req, enum err err)
 {
     struct deletion *d = CONTAINER_OF(req, struct deletion, req);
 
-    if (err == ERR_OK)
+    if (err == ERR_OK) {
         buf_puts(&d->r->out, ",\"success\":true");
-    else
+        advise_stream(d->r->js, ADVISE_DELETED, d->r->tokens[0]);
+    } else {
         js_fail(&d->r->error, JS_ERR_STREAM_DELETE, "%s", err_text(err));
+    }
     api_release(d->r);
     mem_free(d);
 }

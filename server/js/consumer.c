@@ -186,8 +186,10 @@ void consumer_delete(struct consumer *c, enum consumer_status status, struct sto
 
     consumer_core_end_pulls(&c->core, status);
     consumer_run_effects(c);
-    if (c->id != 0)
+    if (c->id != 0) {
         store_object_delete(c->js->store, c->id, req);
+        advise_consumer(c, ADVISE_DELETED);
+    }
     consumer_free(c);
     stream_interest_lost(s);
 }
@@ -253,6 +255,8 @@ static void resume(struct wheel_timer *t)
     struct consumer *c = CONTAINER_OF(t, struct consumer, resume);
 
     set_pause(c);
+    if (!consumer_paused(c))
+        advise_pause(c);
     consumer_wake(c);
 }
 

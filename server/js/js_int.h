@@ -456,6 +456,16 @@ void api_later(struct api_request *r);
 bool js_domain_prefix(const struct js *js, char *out, size_t cap);
 /* Behind "$JS.API." or "$JS.<domain>.API.", or p == NULL. */
 struct str api_tail(const struct js *js, struct str subject);
+/* ---- advisories (advisory.c)
+ * -------------------------------------------------------------------- */
+
+/* Told when it is durable; deletions of consumers when they are carried out. */
+enum advice { ADVISE_CREATED, ADVISE_UPDATED, ADVISE_DELETED };
+void advise_stream(struct js *js, enum advice what, struct str name);
+void advise_consumer(struct consumer *c, enum advice what); /* not ADVISE_UPDATED */
+/* The pause has begun, changed or ended. */
+void advise_pause(struct consumer *c);
+
 /* Sends one message as the server. */
 void js_publish(struct js *js, struct str subject, struct str reply, struct str header,
                 struct str payload);

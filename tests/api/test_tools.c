@@ -319,10 +319,62 @@ TEST(forgets_pulls_without_receiver)
     end(&s, &r);
 }
 
+/* ---- advisories ----------------------------------------------------------------------------- */
+
+static const struct step told_steps[] = {
+    {S "CREATE.A", "{\"name\":\"A\"}", "\"did_create\":true", NULL},
+    {S "CREATE.A", "{\"name\":\"A\"}", "\"did_create\":true", NULL}, /* nothing new */
+    {S "UPDATE.A", "{\"name\":\"A\",\"max_msgs\":7}", "\"max_msgs\":7", NULL},
+    {C "CREATE.A.c", "{\"stream_name\":\"A\",\"config\":{\"durable_name\":\"c\"}}",
+     "\"name\":\"c\"", NULL},
+    {C "PAUSE.A.c", "{\"pause_until\":\"2100-01-01T00:00:00Z\"}", "\"paused\":true", NULL},
+    {C "PAUSE.A.c", "", "\"paused\":false", NULL},
+    {C "DELETE.A.c", "", "\"success\":true", NULL},
+    {S "DELETE.A", "", "\"success\":true", NULL},
+};
+
+static const char *const advisories[][2] = {
+    {"STREAM.CREATED.A", "\"stream\":\"A\",\"action\":\"create\"}"},
+    {"STREAM.UPDATED.A", "\"stream\":\"A\",\"action\":\"modify\"}"},
+    {"CONSUMER.CREATED.A.c", "\"stream\":\"A\",\"consumer\":\"c\",\"action\":\"create\"}"},
+    {"CONSUMER.PAUSE.A.c", "\"paused\":true,\"pause_until\":\"2100-01-01T00:00:00Z\"}"},
+    {"CONSUMER.PAUSE.A.c", "\"paused\":false,\"pause_until\":\"0001-01-01T00:00:00Z\"}"},
+    {"CONSUMER.DELETED.A.c", "\"stream\":\"A\",\"consumer\":\"c\",\"action\":\"delete\"}"},
+    {"STREAM.DELETED.A", "\"stream\":\"A\",\"action\":\"delete\"}"},
+};
+
+TEST(tells_what_changes)
+{
+    struct server_process s;
+    struct raw_client r, ear;
+
+    start(&s, &r, i);
+    raw_hello(&ear, s.port, CLIENT);
+    raw_send(&ear, "SUB $JS.EVENT.ADVISORY.> a\r\n");
+    raw_fence(&ear);
+    run(&r, STEPS(told_steps));
+    for (size_t k = 0; k < sizeof(advisories) / sizeof(advisories[0]); k++) {
+        struct raw_msg m;
+        raw_msg(&ear, &m);
+        ck_assert_str_eq(m.subject + strlen("$JS.EVENT.ADVISORY."), advisories[k][0]);
+        ck_assert_msg(strstr(m.body, advisories[k][1]) != NULL, "%s", m.body);
+        ck_assert_msg(strstr(m.body, "{\"type\":\"io.nats.jetstream.advisory.v1.") == m.body, "%s",
+                      m.body);
+        free(m.body);
+    }
+    raw_fence(&ear);
+    raw_close(&ear);
+    end(&s, &r);
+}
+
 static const struct runner_case cases[] = {
-    RUN_LOOP(streams, 0, 3), RUN(batches_are_refused),
-    RUN(empty_bodies),       RUN(consumer_limits),
-    RUN_LOOP(pauses, 0, 2),  RUN_LOOP(forgets_pulls_without_receiver, 0, 2),
+    RUN_LOOP(streams, 0, 3),
+    RUN(batches_are_refused),
+    RUN(empty_bodies),
+    RUN(consumer_limits),
+    RUN_LOOP(pauses, 0, 2),
+    RUN_LOOP(forgets_pulls_without_receiver, 0, 2),
+    RUN_LOOP(tells_what_changes, 0, 2),
 };
 
 RUNNER_MAIN("api/tools", cases)
