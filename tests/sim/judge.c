@@ -457,14 +457,14 @@ static void judge_stream(struct world *w, struct model_stream *s)
 void judge_live(struct world *w)
 {
     world_settle(w);
-    if (!list_empty(&w->asks) && !w->model->full)
+    if (!list_empty(&w->asks) && !world_full(w))
         world_fail(w, "a request of kind %d is never answered",
                    (int) LIST_ENTRY(w->asks.next, struct ask, link)->kind);
     for (unsigned i = 0; i < w->model->nstreams; i++) {
         struct model_stream *s = w->model->streams[i];
         if (s->handle == NULL)
             continue;
-        if (s->committed != model_last(s) && !s->failed && !w->model->full)
+        if (s->committed != model_last(s) && !s->failed && !world_full(w))
             world_fail(w, "stream %u: assigned to %llu, committed to %llu, and nothing happens",
                        s->key, ULL(model_last(s)), ULL(s->committed));
         judge_stream(w, s);

@@ -171,11 +171,13 @@ static void crash(struct world *w)
 
 static void reopen(struct world *w)
 {
-    if (w->model->faults || w->model->full) {
+    if (w->model->faults || (w->model->full && prng_below(sim_rng(w->sim), 2) == 0)) {
         crash(w);
         return;
     }
     world_close(w);
+    w->model->full = false;
+    sim_disk_set_capacity(sim_disk(w->sim), w->swarm->disk_bytes);
     if (prng_below(sim_rng(w->sim), 2) == 0)
         sim_crash(w->sim, draw_mode(sim_rng(w->sim)));
     open_or_fail(w, w->sim, w->model);

@@ -167,8 +167,18 @@ static void bury_stillborn(struct world *w)
     w->stillborn = 0;
 }
 
+/* The run itself has filled the disk: there is no room for the largest of its files. */
+static void look_at_space(struct world *w)
+{
+    uint64_t largest = w->swarm->segment_max + w->swarm->log_file_bytes + (1u << 20);
+
+    if (sim_disk_free_bytes(sim_disk(w->sim)) < largest)
+        w->full_until = sim_now(w->sim) + WORLD_FULL_NS;
+}
+
 bool world_step(struct world *w, uint64_t max_wait_ns)
 {
+    look_at_space(w);
     /* Long work runs while time passes: its memory, too, is the world's. */
     struct sim_arena *before = world_enter(w);
     struct io *io = sim_next(w->sim, max_wait_ns);
@@ -194,7 +204,7 @@ void world_settle(struct world *w)
     uint64_t begin = sim_now(w->sim);
     while (world_step(w, QUIET_NS)) {
         /* With a full disk the store tries again and again. */
-        if (w->model->full && sim_now(w->sim) - begin > 2 * QUIET_NS)
+        if (world_full(w) && sim_now(w->sim) - begin > 2 * QUIET_NS)
             break;
         if (++steps > SETTLE_STEPS)
             world_fail(w, "the store does not come to rest");
@@ -276,7 +286,7 @@ void world_close(struct world *w)
     check_nothing_left(w);
     sim_arena_close(w->arena);
     w->arena = NULL;
-    w->clean = true;
+    w->clean = !world_full(w); /* the end may have had no place in the log */
 }
 
 void world_vanish(struct world *w)
