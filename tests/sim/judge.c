@@ -242,7 +242,7 @@ static void attach_stream(struct world *w, struct model_stream *s)
     uint64_t version = 0;
     s->world = w;
     s->failed = false;
-    enum err e = store_stream_attach(world_store(w, s->worker), s->id, &world_stream_ops, s,
+    enum err e = store_stream_attach(world_store(w, s->worker), s->id, world_stream_ops(s), s,
                                      &s->handle, &config);
     if (e != ERR_OK)
         world_fail(w, "stream %u can not be attached: %s", s->key, err_text(e));

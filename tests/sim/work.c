@@ -356,7 +356,7 @@ static void do_stream_create(struct world *w)
                                      .limits = *limits};
     struct ask *a = ask_new(w, ASK_STREAM_CREATE);
     a->stream = s;
-    enum err e = store_stream_create(world_store(w, worker), &o, &world_stream_ops, s, &s->handle,
+    enum err e = store_stream_create(world_store(w, worker), &o, world_stream_ops(s), s, &s->handle,
                                      &a->req);
     buf_free(&config);
     sim_trace(w->sim, "work create stream %u, level %d, worker %u: %s", s->key, (int) s->level,

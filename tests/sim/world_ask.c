@@ -294,13 +294,41 @@ static void on_commit_begun(void *ctx, uint64_t last_seq)
     s->begun = last_seq;
 }
 
-const struct store_stream_ops world_stream_ops = {
+/* What was appended and not committed has never been. */
+static void on_refused(void *ctx, enum err err)
+{
+    struct model_stream *s = ctx;
+    struct world *w = world_of(s);
+    sim_trace(w->sim, "stream %u refused %llu..%llu: %s", s->key,
+              (unsigned long long) s->committed + 1, (unsigned long long) model_last(s),
+              err_text(err));
+    if (err != ERR_NO_SPACE || !world_full(w) || model_last(s) == s->committed)
+        world_fail(w, "stream %u refused what waited without need: %s", s->key, err_text(err));
+    model_cut(s, s->committed);
+    s->begun = s->committed;
+}
+
+static const struct store_stream_ops waiting_ops = {
     .commit_begun = on_commit_begun,
     .committed = on_committed,
     .removed = on_removed,
     .failed = on_failed,
     .render_config = on_render_config,
 };
+
+static const struct store_stream_ops refusing_ops = {
+    .commit_begun = on_commit_begun,
+    .committed = on_committed,
+    .removed = on_removed,
+    .refused = on_refused,
+    .failed = on_failed,
+    .render_config = on_render_config,
+};
+
+const struct store_stream_ops *world_stream_ops(const struct model_stream *s)
+{
+    return s->key % 2 == 0 ? &refusing_ops : &waiting_ops;
+}
 
 void world_render(void *ctx, store_object_id id, struct buf *out)
 {

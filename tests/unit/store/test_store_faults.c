@@ -157,6 +157,52 @@ static void render_nothing(void *ctx, store_object_id id, struct buf *out)
     buf_puts(out, "state");
 }
 
+static void on_refused(void *ctx, enum err err)
+{
+    struct rig_stream *t = ctx;
+
+    ck_assert_int_eq(err, ERR_NO_SPACE);
+    t->begun = t->committed;
+    t->removed++; /* nothing else is */
+}
+
+/* An owner that wants it is told at once: what waits is given back, and its sequences again. */
+TEST(full_disk_gives_back_what_waits)
+{
+    struct bench b;
+    struct store_stream_ops ops = *rig_ops();
+    struct rig_stream t = {.rig = &b.r, .config = "config of new"};
+    struct store_stream_options options = {.name = STR("new"), .config = STR("config of new")};
+    uint64_t last, msgs, bytes;
+    struct rig_req q;
+
+    open_bench(&b);
+    ops.refused = on_refused;
+    rig_req_init(&q);
+    ck_assert_int_eq(store_stream_create(b.r.store, &options, &ops, &t, &t.s, &q.req), ERR_OK);
+    ck_assert_int_eq(rig_req_wait(&b.r, &q), ERR_OK);
+    fill_disk(&b);
+    ck_assert_int_eq(rig_append(&t, 600, 200, 3), ERR_OK); /* about two segments */
+    rig_sleep(&b.r, 3 * SECOND);
+    ck_assert_uint_eq(t.removed, 1);
+    store_stream_state_assigned(t.s, &last, &msgs, &bytes);
+    ck_assert_uint_eq(last, t.committed);
+    ck_assert_uint_eq(msgs, t.committed);
+    store_check(b.r.store);
+    make_room(&b);
+    rig_sleep(&b.r, 3 * SECOND);
+    ck_assert_int_eq(rig_append(&t, 600, 200, 3), ERR_OK);
+    rig_flush(&t);
+    uint64_t all = t.committed;
+    ck_assert_uint_eq(rig_read_all(&t, 1, NULL, 200), all);
+    rig_stop(&b.r);
+    rig_start(&b.r);
+    rig_attach(&b.r, &t, "new");
+    store_recovered_done(b.r.store);
+    ck_assert_uint_eq(rig_read_all(&t, 1, NULL, 200), all);
+    close_bench(&b);
+}
+
 /* Puts an object n times, each waiting for the one before: about n KiB of log and a page each. */
 static enum err put_often(struct bench *b, store_object_id id, unsigned n)
 {
@@ -565,6 +611,7 @@ TEST(async_loses_only_its_tail)
 static const struct runner_case cases[] = {
     RUN(full_disk_refuses_and_goes_on),
     RUN(full_disk_while_messages_wait),
+    RUN(full_disk_gives_back_what_waits),
     RUN(full_disk_leaves_requests_working),
     RUN_LOOP(full_disk_does_not_stop_a_start, 0, SIM_CRASH_MODES),
     RUN(log_file_that_can_not_be_made_leaves_no_gap),
