@@ -111,7 +111,9 @@ struct model {
     unsigned epoch; /* counts moments at which nothing was under way */
     bool full;      /* the disk, now */
     bool was_full;  /* ... since the last epoch */
-    bool draining;  /* clients acknowledge everything */
+    bool faulty;   /* a write or a sync has failed, or will, since the last boot: errors and silence
+                      are fine, broken promises are not */
+    bool draining; /* clients acknowledge everything */
 };
 
 struct model *model_new(void);

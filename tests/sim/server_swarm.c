@@ -99,6 +99,11 @@ void swarm_with_kills(struct swarm *s)
     s->weights[WORK_KILL] = 3;
 }
 
+void swarm_with_faults(struct swarm *s)
+{
+    s->weights[WORK_FAULT] = 3;
+}
+
 void swarm_print(const struct swarm *s, char *out, size_t n)
 {
     snprintf(out, n,

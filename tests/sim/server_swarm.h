@@ -33,6 +33,7 @@ enum work_op {
     WORK_CRASH,   /* power cut, start */
     WORK_KILL,    /* the process ends, the page cache stays; start */
     WORK_FULL,    /* the disk fills up, or has space again */
+    WORK_FAULT,   /* a write or a sync will fail; ends with the next start */
     WORK_NET,     /* connections break by chance for a while */
     WORK_OPS
 };
@@ -63,8 +64,9 @@ struct swarm {
 };
 
 void swarm_draw(struct swarm *s, struct prng *rng);
-/* Also ends by SIGKILL. */
+/* Also ends by SIGKILL; also failing writes and syncs. */
 void swarm_with_kills(struct swarm *s);
+void swarm_with_faults(struct swarm *s);
 /* One line about it. */
 void swarm_print(const struct swarm *s, char *out, size_t n);
 /* What it means for the simulator. */

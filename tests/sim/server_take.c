@@ -111,18 +111,20 @@ static void published(struct ask *a, const struct nats_op *op)
     a->msg->asked = false;
     if (op == NULL)
         return;
+    bool faulty = a->world->model->faulty;
     if (op->header_n > 0) {
-        nobody_listens(a);
+        if (!faulty)
+            nobody_listens(a);
         return;
     }
     json_t *o = json_loadb(op->body.p, op->body.n, 0, &e);
     if (o == NULL)
         world_fail(a->world, "message %u: an answer that is no JSON", a->msg->token);
     unsigned code = error_of(o);
-    if (code != 0)
-        refused(a, o, code);
-    else
+    if (code == 0)
         stored(a, o);
+    else if (!faulty)
+        refused(a, o, code);
     json_decref(o);
 }
 
@@ -281,7 +283,7 @@ struct m_msg *take_message(struct world *w, struct str json, uint64_t *seq)
             world_fail(w, "a message without data");
         *seq = member(m, "seq");
         msg = model_recognise(w, str_of(subject), buf_str(&data));
-    } else if (error_of(o) != ERR_NO_MESSAGE && error_of(o) != ERR_NO_STREAM) {
+    } else if (error_of(o) != ERR_NO_MESSAGE && error_of(o) != ERR_NO_STREAM && !w->model->faulty) {
         world_fail(w, "a get is refused: %.*s", STR_ARG(json));
     }
     buf_free(&data);
@@ -293,7 +295,7 @@ static void missing(struct ask *a)
 {
     const struct m_stream *s = a->stream;
 
-    if (s->life != LIFE_SURE || a->seq >= s->n)
+    if (s->life != LIFE_SURE || a->seq >= s->n || a->world->model->faulty)
         return;
     const struct m_place *p = &s->at[a->seq];
     if (p->promised && p->since < a->clock &&
@@ -361,7 +363,9 @@ static void take_json(struct ask *a, const struct nats_op *op)
 
     if (o == NULL)
         world_fail(a->world, "an API answer that is no JSON: %.*s", STR_ARG(op->body));
-    table[a->kind](a, o, error_of(o));
+    /* An error that a fault explains says nothing about what is there after the next start. */
+    if (error_of(o) == 0 || !a->world->model->faulty)
+        table[a->kind](a, o, error_of(o));
     json_decref(o);
 }
 

@@ -554,6 +554,16 @@ static void toggle_full(struct world *w)
     sim_trace(w->sim, "disk %s", w->model->full ? "full" : "has space");
 }
 
+/* Whatever fails stays failed until the server starts anew. */
+static void arm_fault(struct world *w)
+{
+    enum sim_fault kind = chance(w, 50) ? SIM_FAULT_WRITE : SIM_FAULT_SYNC;
+
+    w->model->faulty = true;
+    sim_fault_arm(w->sim, kind, 1 + below(w, 10), chance(w, 30) ? below(w, 5) : 0);
+    sim_trace(w->sim, "a fault is near");
+}
+
 static void toggle_net(struct world *w)
 {
     sim_fault_chance(w->sim, SIM_FAULT_RESET, chance(w, 50) ? 0 : 2000);
@@ -639,6 +649,8 @@ void work_do(struct world *w, enum work_op op)
         work_pass(w, below(w, 1u << below(w, 31)));
     } else if (op == WORK_FULL) {
         toggle_full(w);
+    } else if (op == WORK_FAULT) {
+        arm_fault(w);
     } else if (op == WORK_NET) {
         toggle_net(w);
     } else if ((c = any_client(w)) != NULL) {

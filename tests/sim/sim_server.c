@@ -9,6 +9,7 @@
  *     sim_server --seed S [-v]   exactly this one, in this process; -v prints every event, -vv also
  *                                those of power cuts tried on the side
  *     --kill                     the process also dies now and then, with the page cache surviving
+ *     --fault                    writes and syncs fail now and then
  *     --canary                   plants a bug: a run that passes is a hole in the proof
  *     --calm                     no power cuts and no restarts
  *     --keep DIR                 on failure the disk's contents go to this directory
@@ -36,7 +37,7 @@
 struct settings {
     unsigned verbose;
     const char *keep;
-    bool calm, canary, kills, quiet;
+    bool calm, canary, kills, faults, quiet;
 };
 
 /* ---- power cuts tried on the side -------------------------------------------------------------
@@ -92,7 +93,9 @@ static void boot_again(struct world *w)
 {
     sim_fault_chance(w->sim, SIM_FAULT_RESET, 0);
     sim_disk_set_capacity(sim_disk(w->sim), w->swarm->disk_bytes);
-    w->model->full = false;
+    sim_fault_arm(w->sim, SIM_FAULT_WRITE, 0, 0);
+    sim_fault_arm(w->sim, SIM_FAULT_SYNC, 0, 0);
+    w->model->full = w->model->faulty = false;
     model_watch_disk(w);
     world_boot(w);
     work_settle(w);
@@ -116,6 +119,10 @@ static void kill_server(struct world *w)
 static void restart(struct world *w)
 {
     /* A server that can not write can not stop well. */
+    if (w->model->faulty) {
+        crash(w);
+        return;
+    }
     if (w->model->full)
         work_settle(w);
     world_stop(w);
@@ -124,6 +131,10 @@ static void restart(struct world *w)
 
 static void verify(struct world *w)
 {
+    if (w->model->faulty) {
+        crash(w);
+        return;
+    }
     work_settle(w);
     judge_all(w, true);
 }
@@ -173,6 +184,8 @@ static uint64_t run_seed(uint64_t seed, const struct settings *set)
     swarm_draw(&swarm, &rng);
     if (set->kills)
         swarm_with_kills(&swarm);
+    if (set->faults)
+        swarm_with_faults(&swarm);
     sim_options_init(&options);
     swarm_sim_options(&swarm, &options);
     options.trace = set->verbose > 0 ? stdout : NULL;
@@ -318,6 +331,7 @@ static int usage(const char *program)
 {
     fprintf(stderr,
             "usage: %s [--seed S | --seeds N [--from F]] [-v | -vv] [--canary] [--calm] [--kill] "
+            "[--fault] "
             "[--keep DIR]\n",
             program);
     return 2;
@@ -340,6 +354,8 @@ int main(int argc, char **argv)
             set.calm = true;
         else if (strcmp(argv[i], "--kill") == 0)
             set.kills = true;
+        else if (strcmp(argv[i], "--fault") == 0)
+            set.faults = true;
         else if (strcmp(argv[i], "--canary") == 0)
             set.canary = true;
         else if (strcmp(argv[i], "--seed") == 0 && i++ < argc)
