@@ -84,7 +84,7 @@ struct m_consumer {
     struct m_stream *stream;
     enum life life;
     unsigned number; /* in the name */
-    bool push, ack_none;
+    bool push, ack_none, ack_all;
     int filter;       /* subject, or -1 */
     unsigned owner;   /* client that subscribes to the deliver subject */
     uint64_t sure_at; /* model's clock when its creation was answered */

@@ -340,9 +340,13 @@ static void ack_answered(struct ask *a, struct client *c, const struct nats_op *
     /* 503: the consumer has gone. */
     if (op->header_n > 0)
         return;
-    *model_flags(k, a->seq) |= ACK_SURE;
-    *model_acked(k, a->seq) =
-        (struct m_acked){.epoch = a->world->model->epoch, .client = c->id, .conn = c->conn};
+    for (uint64_t seq = k->ack_all ? 1 : a->seq; seq <= a->seq; seq++) {
+        if ((*model_flags(k, seq) & (GOT | ACK_SURE)) != GOT)
+            continue;
+        *model_flags(k, seq) |= ACK_SURE;
+        *model_acked(k, seq) =
+            (struct m_acked){.epoch = a->world->model->epoch, .client = c->id, .conn = c->conn};
+    }
 }
 
 static void take_json(struct ask *a, const struct nats_op *op)
@@ -417,7 +421,7 @@ static void send_ack(struct client *c, struct m_consumer *k, uint64_t seq, struc
         return;
     }
     *model_flags(k, seq) |= ACK_SENT;
-    bool term = !drain && prng_below(rng, 30) == 0;
+    bool term = !drain && !k->ack_all && prng_below(rng, 30) == 0;
     struct str word = term ? STR("+TERM") : prng_below(rng, 4) == 0 ? STR_NONE : STR("+ACK");
     if (prng_below(rng, 100) < sw->double_percent) {
         struct ask *a = ask_new(w, ASK_ACK);

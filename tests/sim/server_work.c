@@ -453,6 +453,7 @@ static void create_consumer(struct client *c)
     k->push = chance(w, w->swarm->push_percent);
     k->owner = c->id;
     k->ack_none = s->retention == M_LIMITS && chance(w, 10);
+    k->ack_all = s->retention == M_LIMITS && !k->ack_none && chance(w, 15);
     if (s->retention != M_WORKQUEUE && chance(w, 30))
         k->filter = (int) below(w, w->swarm->subjects);
     if (s->retention == M_LIMITS && chance(w, 20))
@@ -460,8 +461,13 @@ static void create_consumer(struct client *c)
     buf_printf(&body,
                "{\"stream_name\":\"%s\",\"config\":{\"durable_name\":\"%s\",\"ack_policy\":\"%s\","
                "\"ack_wait\":%llu,\"deliver_policy\":\"%s\"",
-               s->name, k->name, k->ack_none ? "none" : "explicit",
+               s->name, k->name,
+               k->ack_none  ? "none"
+               : k->ack_all ? "all"
+                            : "explicit",
                (unsigned long long) (200000000 + below(w, 1000000000)), k->fresh ? "new" : "all");
+    if (!k->ack_none && chance(w, 20))
+        buf_printf(&body, ",\"max_ack_pending\":%llu", (unsigned long long) (1 + below(w, 12)));
     if (k->push) {
         buf_printf(&body, ",\"deliver_subject\":\"D.%s\"", k->name);
         snprintf(subject, sizeof(subject), "D.%s", k->name);
