@@ -342,8 +342,11 @@ void consumer_core_removed(struct consumer_core *c, uint64_t first, uint64_t las
                 any |= drop_one(c, p);
         }
     }
-    if (any)
-        move_floor(c);
+    if (!any)
+        return;
+    move_floor(c);
+    /* There may be room for new ones below max_ack_pending, and no ack comes to say so. */
+    c->wake(c);
 }
 
 bool consumer_core_cut(struct consumer_core *c, uint64_t last)

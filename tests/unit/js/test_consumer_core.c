@@ -575,7 +575,30 @@ TEST(a_cut_forgets_what_was_behind_it)
     teardown(&b);
 }
 
+/* At max_ack_pending, a removal makes room as an ack does. */
+TEST(removed_messages_make_room_for_new_ones)
+{
+    struct bench b;
+    struct consumer_rules r = explicit_rules;
+    uint64_t seq;
+
+    r.max_ack_pending = 2;
+    setup(&b, &r);
+    pull(&b, "in", 10, false);
+    give(&b, 1, NULL);
+    give(&b, 2, NULL);
+    ck_assert_int_eq(consumer_core_want(&b.core, b.now, &seq), WANT_NOTHING);
+    wakes = 0;
+    consumer_core_removed(&b.core, 5, 9);
+    ck_assert_uint_eq(wakes, 0);
+    consumer_core_removed(&b.core, 1, 1);
+    ck_assert_uint_eq(wakes, 1);
+    ck_assert_int_eq(consumer_core_want(&b.core, b.now, &seq), WANT_NEW);
+    teardown(&b);
+}
+
 static const struct runner_case cases[] = {
+    RUN(removed_messages_make_room_for_new_ones),
     RUN(the_end_of_the_stream_leaves_nothing_pending),
     RUN(a_cut_forgets_what_was_behind_it),
     RUN(delivers_acks_and_moves_the_floor),
