@@ -427,7 +427,7 @@ void judge_drained(struct world *w)
         struct m_consumer *k = w->model->consumers[i];
         struct m_stream *s = k->stream;
         /* An async stream that lost its end uses sequences again; a consumer may be behind them. */
-        if (k->life != LIFE_SURE || s->life != LIFE_SURE || k->ack_none || s->async)
+        if (k->life != LIFE_SURE || s->life != LIFE_SURE || k->ack_none || k->ack_all || s->async)
             continue;
         for (uint64_t seq = 1; seq < s->n; seq++) {
             const struct m_place *p = &s->at[seq];

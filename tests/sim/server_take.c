@@ -157,6 +157,9 @@ static void stream_created(struct ask *a, const json_t *o, unsigned code)
     /* Another stream of the slot may not be known to be gone. */
     if (code != 10065 && !no_space(a, code))
         unexpected(a, o, "a stream can not be created");
+    /* Another request for it may have better luck. */
+    if (s->again == a->world->model->epoch + 1)
+        return;
     s->life = LIFE_GONE;
     if (a->world->model->slots[s->slot] == s)
         a->world->model->slots[s->slot] = NULL;
