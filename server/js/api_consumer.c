@@ -4,7 +4,8 @@
  * Creating: configuration checked -> start sequence by the deliver policy (may need the disk) ->
  * number of pending messages (likewise)
  * -> object durable -> answered. The consumer exists in memory from the start, so that a second
- * create of the same name finds it, and begins to deliver when its object is durable.
+ * create of the same name finds it, and begins to deliver when its object is durable. One with
+ * mem_storage has no object: a restart forgets it, as clients with ordered consumers expect.
  */
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
@@ -147,6 +148,10 @@ static void counted(struct store_req *req, enum err err)
         return;
     }
     c->core.num_pending = c->nlast > 0 ? c->nlast + req->count : req->count;
+    if (c->config.mem_storage) {
+        durable(&cr->req, ERR_OK);
+        return;
+    }
     consumer_render(c, &blob);
     cr->req.done = durable;
     c->id = store_object_create(c->js->store, JS_KIND_CONSUMER, c->stream->id, buf_str(&blob),
@@ -318,7 +323,10 @@ static void set_config(struct api_request *r, struct consumer *c,
     consumer_set_config(c, config);
     cr->answer = answer;
     cr->req.done = updated;
-    consumer_rewrite(c, &cr->req);
+    if (c->config.mem_storage)
+        updated(&cr->req, ERR_OK);
+    else
+        consumer_rewrite(c, &cr->req);
 }
 
 static void update_existing(struct api_request *r, struct consumer *c, struct consumer_request *q)
@@ -422,6 +430,13 @@ static void refuse(struct api_request *r, struct consumer_request *q, enum js_er
     api_error_kind(r, kind);
 }
 
+/* The name in the subject counts; another one in the configuration is passed over. */
+static void set_name(struct consumer_config *config, struct str name)
+{
+    mem_free(config->name);
+    config->name = mem_strndup(name.p, name.n);
+}
+
 void api_consumer_create(struct api_request *r)
 {
     struct consumer_request q;
@@ -461,12 +476,7 @@ void api_consumer_create_named(struct api_request *r)
         refuse(r, &q, JS_ERR_CONSUMER_DURABLE_NAME_NOT_MATCH_SUBJECT);
         return;
     }
-    if (q.config.name != NULL && !str_eq(name, str_of(q.config.name))) {
-        refuse(r, &q, JS_ERR_CONSUMER_DURABLE_NAME_NOT_MATCH_SUBJECT);
-        return;
-    }
-    if (q.config.name == NULL)
-        q.config.name = mem_strndup(name.p, name.n);
+    set_name(&q.config, name);
     create_checked(r, s, &q);
     consumer_request_release(&q);
 }
@@ -486,6 +496,7 @@ void api_consumer_create_durable(struct api_request *r)
         refuse(r, &q, JS_ERR_CONSUMER_DURABLE_NAME_NOT_MATCH_SUBJECT);
         return;
     }
+    set_name(&q.config, r->tokens[1]);
     create_checked(r, s, &q);
     consumer_request_release(&q);
 }

@@ -405,9 +405,16 @@ void consumer_save(struct consumer *c)
     struct double_acks *d = NULL;
 
     list_remove(&c->unsaved_link);
-    if (c->id == 0)
+    if (c->creation != NULL)
         return; /* its first record is still to come */
     consumer_state_take_log(&c->core, &log);
+    if (c->config.mem_storage) { /* nothing is stored, and nothing waited for */
+        if (c->ack_hold != NULL)
+            hold_release(c->ack_hold);
+        c->ack_hold = NULL;
+        buf_free(&log);
+        return;
+    }
     if (c->ack_hold != NULL) {
         d = mem_zalloc(sizeof(*d));
         d->hold = c->ack_hold;

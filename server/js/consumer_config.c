@@ -449,6 +449,7 @@ bool consumer_config_check_update(const struct consumer_config *old,
         const char *text;
     } fixed[] = {
         {old->deliver_policy != new->deliver_policy, "deliver policy can not be updated"},
+        {old->mem_storage != new->mem_storage, "storage type can not be updated"},
         {old->opt_start_seq != new->opt_start_seq, "start sequence can not be updated"},
         {old->opt_start_time != new->opt_start_time, "start time can not be updated"},
         {old->ack_policy != new->ack_policy, "ack policy can not be updated"},

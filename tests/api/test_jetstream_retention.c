@@ -217,6 +217,53 @@ TEST(filtered_counts_over_a_restart)
     js_rig_end(&r);
 }
 
+/* A consumer in memory does all that others do, and a restart forgets it. */
+TEST(consumers_in_memory)
+{
+    struct js_rig r;
+
+    js_rig_start(&r, i);
+    js_stream(&r, "[\"s.*\"]", "");
+    js_fill(&r, "s.a", 1, 3);
+    js_consumer(&r, ",\"ack_policy\":\"explicit\",\"mem_storage\":true");
+    js_pull(&r, "2");
+    js_takes(&r, "s.a", 1, 1, "+ACK");
+    js_takes(&r, "s.a", 2, 1, "-NAK");
+    js_pull(&r, "1");
+    js_takes(&r, "s.a", 2, 2, "+ACK");
+    js_consumer_has(&r, "\"ack_floor\":{\"consumer_seq\":3,\"stream_seq\":2");
+    js_ask(
+        &r, "$JS.API.CONSUMER.DURABLE.CREATE.S.C",
+        "{\"stream_name\":\"S\",\"config\":{\"durable_name\":\"C\",\"ack_policy\":\"explicit\"}}",
+        "storage type can not be updated");
+    js_ask(&r, "$JS.API.CONSUMER.DURABLE.CREATE.S.C",
+           "{\"stream_name\":\"S\",\"config\":{\"durable_name\":\"C\",\"ack_policy\":\"explicit\","
+           "\"mem_storage\":true,\"description\":\"new\"}}",
+           "\"name\":\"C\"");
+    js_consumer_has(&r, "\"description\":\"new\"");
+    js_rig_restart(&r);
+    js_ask(&r, "$JS.API.CONSUMER.INFO.S.C", "", "10014");
+    js_consumer(&r, ",\"ack_policy\":\"explicit\",\"mem_storage\":true");
+    js_ask(&r, "$JS.API.CONSUMER.DELETE.S.C", "", "\"success\":true");
+    js_ask(&r, "$JS.API.CONSUMER.INFO.S.C", "", "10014");
+    js_rig_end(&r);
+}
+
+/* The name in the subject counts. */
+TEST(a_consumer_has_the_name_in_the_subject)
+{
+    struct js_rig r;
+
+    js_rig_start(&r, i);
+    js_stream(&r, "[\"s.*\"]", "");
+    js_ask(&r, "$JS.API.CONSUMER.CREATE.S.C",
+           "{\"stream_name\":\"S\",\"config\":{\"durable_name\":\"C\",\"name\":\"other\"}}",
+           "\"durable_name\":\"C\",\"name\":\"C\"");
+    js_ask(&r, "$JS.API.CONSUMER.CREATE.S.D",
+           "{\"stream_name\":\"S\",\"config\":{\"durable_name\":\"C\"}}", "10017");
+    js_rig_end(&r);
+}
+
 TEST(deliver_policies)
 {
     static const struct {
@@ -259,6 +306,8 @@ static const struct runner_case cases[] = {
     RUN_LOOP(a_work_queue_is_worked_off, 0, 6),
     RUN_LOOP(last_per_subject_over_a_restart, 0, 6),
     RUN_LOOP(filtered_counts_over_a_restart, 0, 6),
+    RUN_LOOP(consumers_in_memory, 0, 3),
+    RUN_LOOP(a_consumer_has_the_name_in_the_subject, 0, 3),
     RUN_LOOP(deliver_policies, 0, 3),
 };
 

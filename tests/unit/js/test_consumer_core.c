@@ -268,6 +268,46 @@ TEST(pull_ends_by_expiry_no_wait_and_bytes)
     teardown(&b);
 }
 
+/* What deliver will say, for a first delivery and for one that comes again. */
+TEST(previews_what_deliver_will_say)
+{
+    struct bench b;
+    struct delivery d, p;
+
+    setup(&b, &explicit_rules);
+    b.core.num_pending = 5;
+    pull(&b, "in", 9, false);
+    for (uint64_t seq = 3; seq < 6; seq++) {
+        consumer_core_preview(&b.core, seq, &p);
+        ck_assert(consumer_core_deliver(&b.core, b.now, seq, 0, &d));
+        ck_assert(p.dseq == d.dseq && p.deliveries == d.deliveries && p.pending == d.pending);
+    }
+    consumer_core_nak(&b.core, b.now, 4, 0);
+    consumer_core_preview(&b.core, 4, &p);
+    ck_assert(consumer_core_deliver(&b.core, b.now, 4, 0, &d));
+    ck_assert_uint_eq(d.deliveries, 2);
+    ck_assert(p.dseq == d.dseq && p.deliveries == d.deliveries && p.pending == d.pending);
+    teardown(&b);
+}
+
+/* Retention removes what an ack-none consumer has delivered, as one range. */
+TEST(without_acks_delivered_is_done)
+{
+    struct bench b;
+    struct consumer_rules r = explicit_rules;
+
+    r.ack_policy = ACK_NONE;
+    setup(&b, &r);
+    pull(&b, "in", 9, false);
+    for (uint64_t seq = 1; seq <= 4; seq++)
+        give(&b, seq, NULL);
+    ck_assert_uint_eq(b.core.neffects, 1);
+    ck_assert_int_eq(b.core.effects[0].kind, EFFECT_ACKED);
+    ck_assert_uint_eq(b.core.effects[0].seq, 1);
+    ck_assert_uint_eq(b.core.effects[0].last, 4);
+    teardown(&b);
+}
+
 TEST(heartbeats_come_while_nothing_does)
 {
     struct bench b;
@@ -607,6 +647,8 @@ static const struct runner_case cases[] = {
     RUN(max_ack_pending_stops_new_messages_only),
     RUN(refuses_pulls_by_the_rules),
     RUN(pull_ends_by_expiry_no_wait_and_bytes),
+    RUN(previews_what_deliver_will_say),
+    RUN(without_acks_delivered_is_done),
     RUN(heartbeats_come_while_nothing_does),
     RUN(few_messages_are_spread_over_the_pulls),
     RUN(undeliverable_takes_the_attempt_back),
