@@ -5,12 +5,13 @@
  * store, js -> per worker: net -> listen. Nothing runs meanwhile; a client that connects early
  * waits in the listen queue.
  *
- * Stop: per worker net_shutdown (no new connections, flush, close) -> js_shutdown (consumer states
- * saved) -> store_close (commits done) -> js freed. Close: what is left, in reverse;
- * store_dir_close marks the directory clean.
+ * Stop: waiting pulls are told, behind a fence; then per worker net_shutdown (no new connections,
+ * flush, close) -> js_shutdown (consumer states saved) -> store_close (commits done) -> js freed.
+ * Close: what is left, in reverse; store_dir_close marks the directory clean.
  */
 #include "server/parts.h"
 
+#include "lib/base/mem.h"
 #include "server/config/options.h"
 #include "server/core/account.h"
 #include "server/js/js.h"
@@ -245,10 +246,47 @@ static void all_stopped(struct ask_all *ask)
     p->stopped(p);
 }
 
+struct farewell {
+    struct env_fence fence;
+    struct ask_all *ask;
+};
+
+static void said(struct env_fence *fence)
+{
+    struct farewell *f = CONTAINER_OF(fence, struct farewell, fence);
+
+    ask_all_stepped(f->ask);
+    mem_free(f);
+}
+
+/* Behind the fence, what waiting clients are told has reached the workers of their connections. */
+static void say_farewell(struct ask_all *ask, struct worker *w)
+{
+    struct farewell *f;
+
+    if (w->env.js == NULL) {
+        ask_all_stepped(ask);
+        return;
+    }
+    f = mem_zalloc(sizeof(*f));
+    f->ask = ask;
+    f->fence.passed = said;
+    js_end_pulls(w->env.js);
+    w->env.fence(&w->env, &f->fence);
+}
+
+static void all_said(struct ask_all *ask)
+{
+    struct server_parts *p = CONTAINER_OF(ask, struct server_parts, stopping);
+
+    p->stopping = (struct ask_all){.step = stop_worker, .done = all_stopped};
+    ask_all_start(p->workers, &p->stopping);
+}
+
 void parts_stop(struct server_parts *p, void (*stopped)(struct server_parts *p))
 {
     p->stopped = stopped;
-    p->stopping = (struct ask_all){.step = stop_worker, .done = all_stopped};
+    p->stopping = (struct ask_all){.step = say_farewell, .done = all_said};
     ask_all_start(p->workers, &p->stopping);
 }
 

@@ -72,7 +72,7 @@ void js_open(struct env *env, struct js_shared *shared, struct store *store, str
         api_listen(js);
 }
 
-static void end_all_pulls(struct js *js)
+void js_end_pulls(struct js *js)
 {
     struct hmap_iter it = {0};
     struct hmap_node *n;
@@ -94,7 +94,7 @@ void js_shutdown(struct js *js, void (*closed)(void *ctx), void *ctx)
     js->stopping = true;
     if (js->env->worker == 0)
         api_stop(js);
-    end_all_pulls(js);
+    js_end_pulls(js);
     /* What was saved is in the store's hands; store_close makes it durable. */
     closed(ctx);
 }

@@ -33,7 +33,9 @@ void js_open(struct env *env, struct js_shared *shared, struct store *store, str
 bool js_step(struct js *js);
 /* Something for js_step came up since it ran: the store's stage behind it has called back. */
 bool js_waiting(const struct js *js);
-/* Answers waiting pulls (409 Server Shutdown), saves consumer states; closed is called when all is
+/* Ends waiting pulls with 409 Server Shutdown, while there are still connections to hear it. */
+void js_end_pulls(struct js *js);
+/* Ends the pulls that have come since, saves consumer states; closed is called when all is
  * durable. */
 void js_shutdown(struct js *js, void (*closed)(void *ctx), void *ctx);
 void js_close(struct js *js);

@@ -168,7 +168,14 @@ TEST(deleting_and_stopping_end_what_waits)
     js_ask(&r, "$JS.API.STREAM.DELETE.S", "", "\"success\":true");
     js_hears(&r, "409 Consumer Deleted\r\n");
     js_ask(&r, "$JS.API.CONSUMER.MSG.NEXT.S.C", "1", "NATS/1.0 503");
-    js_rig_end(&r);
+    js_stream(&r, "[\"s.*\"]", "");
+    js_consumer(&r, EXPLICIT);
+    js_pull(&r, "{\"batch\":1," LONG "}");
+    server_process_stop(&r.server);
+    js_hears(&r, "409 Server Shutdown\r\n");
+    raw_close(&r.api);
+    raw_close(&r.in);
+    server_process_deinit(&r.server);
 }
 
 TEST(heartbeats_while_nothing_comes)
