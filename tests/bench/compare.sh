@@ -85,7 +85,7 @@ field() { # name: the number of the first role
 cpu_per_message() { sed -n 's/.*"server_cpu_ns_per_message":\([0-9]*\).*/\1/p' "$work/json"; }
 
 # Every row: its name, what it measures, and a function that leaves its result in value and cpu.
-rows=(core-pub js-pub-4k js-pub-32k js-pub-16B js-pub-1K js-pull request)
+rows=(core-pub js-pub-4k js-pub-32k js-pub-16B js-pub-1K js-pull request js-rate-p50 js-rate-tail)
 title() {
     case $1 in
     core-pub) echo "core publish, 128 B" ;;
@@ -95,6 +95,8 @@ title() {
     js-pub-1K) echo "JetStream publish, 1 KB, file, window 4096" ;;
     js-pull) echo "JetStream pull, 128 B, explicit acks" ;;
     request) echo "request and reply, 128 B, p50" ;;
+    js-rate-p50) echo "JetStream publish, 1 KB at 50 k/s, p50" ;;
+    js-rate-tail) echo "JetStream publish, 1 KB at 50 k/s, p99.99" ;;
     *) die "no row $1; there are ${rows[*]}" ;;
     esac
 }
@@ -107,6 +109,7 @@ arguments() {
     js-pub-1K) echo "js pub --size 1k --window 4096" ;;
     js-pull) echo "js pull --batch 5000" ;;
     request) echo "request --size 128" ;;
+    js-rate-p50 | js-rate-tail) echo "js pub --size 1k --rate 50000 --window 16384" ;;
     esac
 }
 measure() { # program, row
@@ -120,7 +123,10 @@ measure() { # program, row
         run $(arguments "$2") --duration "$seconds"
     fi
     value=$(field messages_per_second) cpu=$(cpu_per_message)
-    [ "$2" != request ] || value=$(field p50)
+    case $2 in
+    request | js-rate-p50) value=$(field p50) ;;
+    js-rate-tail) value=$(field p99.99) ;;
+    esac
     [ -n "$value" ] && [ -n "$cpu" ] ||
         { cat "$work/json" >&2; die "no result in the answer above"; }
     stop_server
@@ -128,13 +134,13 @@ measure() { # program, row
 
 human() { # row, value
     case $1 in
-    request) awk -v v="$2" 'BEGIN { printf "%.1f us", v / 1000 }' ;;
+    request | js-rate-*) awk -v v="$2" 'BEGIN { printf "%.1f us", v / 1000 }' ;;
     *) awk -v v="$2" 'BEGIN { if (v < 1e6) printf "%.1f k/s", v / 1e3
         else printf "%.2f M/s", v / 1e6 }' ;;
     esac
 }
 ratio() { # row, ours, theirs: above 1 is better
-    awk -v r="$1" -v a="$2" -v b="$3" 'BEGIN { if (r == "request") { t = a; a = b; b = t }
+    awk -v r="$1" -v a="$2" -v b="$3" 'BEGIN { if (r ~ /^request|^js-rate/) { t = a; a = b; b = t }
         if (b > 0) printf "%.2f", a / b; else printf "-" }'
 }
 
