@@ -74,6 +74,9 @@ static enum err begin_segment(struct replay *p, const struct rec_data *d)
     p->salt = store_salt_segment(p->r->dir->uuid, p->stream->rec.uuid, d->segment, 0);
     store_path_segment(p->r->dir, p->path, p->stream->rec.uuid, d->segment);
     p->fd = fs_open(p->r->fs, p->path, IO_FILE_WRITE);
+    /* Also when everything stands: it may stand in the page cache alone, and the log that has it
+     * goes. */
+    p->dirty = p->fd >= 0;
     if (p->fd < 0 && listed(&p->stream->rec, d->segment))
         LOG_WRN(p->r->log, "%s: %s; the commit log has data for it", p->path,
                 err_text(err_from_errno(p->fd)));
@@ -117,7 +120,6 @@ static enum err write_bytes(struct replay *p, const uint8_t *bytes, uint32_t n, 
 {
     int res = fs_write(p->r->fs, p->fd, bytes, n, offset);
 
-    p->dirty = true;
     p->r->dir->recovery.log_bytes_replayed += n;
     return res < 0 ? rec_fail(p->r, err_from_errno(res), "%s: %s", p->path,
                               err_text(err_from_errno(res)))

@@ -387,7 +387,8 @@ static enum err read_stream(struct recovery *r, struct rec_stream *s)
     if (err == ERR_OK) {
         join_files(r, s, &f);
         compact_files(&f);
-        if (f.n != before && fs_sync_dir(r->fs, s->dir) < 0)
+        /* After a crash names may not be durable either. */
+        if ((f.n != before || (f.n > 0 && !r->clean)) && fs_sync_dir(r->fs, s->dir) < 0)
             err = ERR_IO;
     }
     if (err == ERR_OK)

@@ -38,7 +38,7 @@ static void draw_weights(struct swarm *s, struct prng *rng)
         [WORK_VERIFY] = 1,
         [WORK_RESTART] = 1,
         [WORK_CRASH] = 3,
-        [WORK_KILL] = 0,
+        [WORK_KILL] = 2,
         [WORK_FULL] = 2,
         [WORK_NET] = 1,
     };
