@@ -252,11 +252,23 @@ void interest_remove(struct interest *in, struct interest_sub *sub)
 
 /* ---- matching -------------------------------------------------------------------------------- */
 
+/* A stream that changes its subjects has the old and the new ones for a moment. */
+static bool twice(const struct interest_answer *a, const struct interest_sub *sub)
+{
+    for (uint32_t i = 0; i < a->nhits; i++)
+        if (a->hits[i].sink == sub->sink && a->hits[i].worker == sub->worker &&
+            a->hits[i].group == 0)
+            return true;
+    return false;
+}
+
 static void note_hit(void *ctx, struct trie_entry *e)
 {
     struct interest_answer *a = ctx;
     const struct interest_sub *sub = sub_of(e);
 
+    if (sub->internal && sub->queue == NULL && twice(a, sub))
+        return;
     if (a->nhits == a->cap) {
         a->cap = a->cap > 0 ? a->cap * 2 : 8;
         a->hits = mem_realloc(a->hits, a->cap * sizeof(a->hits[0]));

@@ -403,11 +403,10 @@ static void apply_update(struct stream *s, struct stream_change *ch)
     struct store_limits limits;
     struct buf blob = {0};
 
-    stream_withdraw_interest(s);
+    stream_change_interest(s, &ch->config);
     stream_config_release(&s->config);
     stream_config_copy(&s->config, &ch->config);
     s->dedup.window_ns = s->config.duplicate_window_ns;
-    stream_publish_interest(s);
     stream_limits(&s->config, &limits);
     js_stream_render(s, &blob);
     ch->req.done = update_durable;

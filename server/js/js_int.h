@@ -181,6 +181,9 @@ void js_stream_free(struct stream *s);
 void stream_reader_init(struct stream *s);
 void stream_publish_interest(struct stream *s);
 void stream_withdraw_interest(struct stream *s);
+/* Before `next` becomes its configuration. What both have stays as it is, so that a message that is
+ * published meanwhile, on any worker, is neither lost nor stored twice. */
+void stream_change_interest(struct stream *s, const struct stream_config *next);
 extern const struct store_stream_ops stream_store_ops;
 extern const struct sink_ops stream_sink_ops;
 extern const struct sink_ops direct_sink_ops;

@@ -140,8 +140,6 @@ static void publish_direct(struct stream *s)
 {
     char prefix[96];
 
-    if (!s->config.allow_direct)
-        return;
     s->direct.self = router_sink_add(s->js->env->router, &s->direct);
     listen_direct(s, "$JS.API.");
     if (js_domain_prefix(s->js, prefix, sizeof(prefix)))
@@ -155,7 +153,51 @@ void stream_publish_interest(struct stream *s)
     s->interest = mem_array(s->ninterest + 1, sizeof(*s->interest));
     for (size_t i = 0; i < s->ninterest; i++)
         s->interest[i] = listen_on(s, &s->sink, str_of(s->config.subjects.items[i]), STR_NONE);
-    publish_direct(s);
+    if (s->config.allow_direct)
+        publish_direct(s);
+}
+
+static void withdraw_direct(struct stream *s)
+{
+    while (s->ndirect > 0)
+        interest_remove(s->js->env->account->interest, s->direct_interest[--s->ndirect]);
+    if (s->direct.self != 0)
+        router_sink_remove(s->js->env->router, &s->direct);
+    s->direct.self = 0;
+}
+
+/* The interest that the stream has in this subject now; the caller takes it. */
+static struct interest_sub *take_interest(struct stream *s, const char *subject)
+{
+    for (size_t i = 0; i < s->ninterest; i++)
+        if (s->interest[i] != NULL && strcmp(s->config.subjects.items[i], subject) == 0) {
+            struct interest_sub *sub = s->interest[i];
+            s->interest[i] = NULL;
+            return sub;
+        }
+    return NULL;
+}
+
+void stream_change_interest(struct stream *s, const struct stream_config *next)
+{
+    size_t n = next->subjects.n;
+    struct interest_sub **now = mem_array(n + 1, sizeof(*now));
+
+    for (size_t i = 0; i < n; i++) {
+        now[i] = take_interest(s, next->subjects.items[i]);
+        if (now[i] == NULL)
+            now[i] = listen_on(s, &s->sink, str_of(next->subjects.items[i]), STR_NONE);
+    }
+    for (size_t i = 0; i < s->ninterest; i++)
+        if (s->interest[i] != NULL)
+            interest_remove(s->js->env->account->interest, s->interest[i]);
+    mem_free(s->interest);
+    s->interest = now;
+    s->ninterest = n;
+    if (s->ndirect > 0 && !next->allow_direct)
+        withdraw_direct(s);
+    else if (s->ndirect == 0 && next->allow_direct)
+        publish_direct(s);
 }
 
 void stream_withdraw_interest(struct stream *s)
@@ -167,14 +209,10 @@ void stream_withdraw_interest(struct stream *s)
     mem_free(s->interest);
     s->interest = NULL;
     s->ninterest = 0;
-    while (s->ndirect > 0)
-        interest_remove(in, s->direct_interest[--s->ndirect]);
     if (s->sink.self != 0)
         router_sink_remove(s->js->env->router, &s->sink);
-    if (s->direct.self != 0)
-        router_sink_remove(s->js->env->router, &s->direct);
     s->sink.self = 0;
-    s->direct.self = 0;
+    withdraw_direct(s);
 }
 
 /* ---- configuration ----------------------------------------------------------------------------

@@ -288,6 +288,29 @@ TEST(two_creates_at_once)
     js_rig_end(&r);
 }
 
+/* While a stream's subjects change, what others publish to a subject that it has before and
+ * afterwards is stored, each once. */
+TEST(subjects_change_under_publishers)
+{
+    static const char *const subjects[] = {"[\"s.*\",\"t\"]", "[\"u\",\"s.>\"]", "[\"s.*\"]"};
+    struct js_rig r;
+    char body[128], want[64];
+    int sent = 0;
+
+    js_rig_start(&r, i);
+    js_stream(&r, "[\"s.*\"]", "");
+    for (int k = 0; k < 60; k++) {
+        for (int n = 0; n < 50; n++, sent++)
+            raw_send(&r.in, "PUB s.a 1\r\nx\r\n");
+        snprintf(body, sizeof(body), "{\"name\":\"S\",\"subjects\":%s}", subjects[k % 3]);
+        js_ask(&r, "$JS.API.STREAM.UPDATE.S", body, "\"config\":");
+    }
+    raw_fence(&r.in);
+    snprintf(want, sizeof(want), "\"messages\":%d,", sent);
+    js_await(&r, "$JS.API.STREAM.INFO.S", "", want);
+    js_rig_end(&r);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(expected_headers, 0, 3),
     RUN_LOOP(duplicates_after_a_restart, 0, 6),
@@ -298,6 +321,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(too_many_at_once, 0, 3),
     RUN_LOOP(a_name_is_free_after_its_delete, 0, 3),
     RUN_LOOP(two_creates_at_once, 0, 3),
+    RUN_LOOP(subjects_change_under_publishers, 0, 3),
 };
 
 RUNNER_MAIN("api/jetstream_ingest", cases)

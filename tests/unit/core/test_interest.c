@@ -53,6 +53,30 @@ TEST(answers_name_worker_sink_and_group)
     interest_close(in);
 }
 
+/* As when a stream changes its subjects: the old and the new one stand beside each other. */
+TEST(a_stream_hears_once)
+{
+    struct interest *in = interest_open(1);
+    struct interest_answer a = {0};
+    struct interest_spec spec = {.pattern = STR("a.*"), .worker = 1, .sink = 7, .internal = true};
+    struct interest_sub *old = interest_add(in, &spec);
+
+    spec.pattern = STR("a.>");
+    interest_add(in, &spec);
+    add(in, "a.b", NULL, 1, 8);
+    add(in, "a.*", NULL, 1, 8); /* a client's subscription is a sink of its own, and counts */
+    match(in, "a.b", &a);
+    ck_assert_uint_eq(a.nhits, 3);
+    interest_remove(in, old);
+    match(in, "a.b", &a);
+    ck_assert_uint_eq(a.nhits, 3);
+    match(in, "a.b.c", &a);
+    ck_assert_uint_eq(a.nhits, 1);
+    interest_answer_free(&a);
+    interest_check(in);
+    interest_close(in);
+}
+
 /* More groups than are searched one by one; ids agree between answers. */
 TEST(many_groups)
 {
@@ -479,6 +503,7 @@ TEST(edges_from_two_threads_come_in_order)
 
 static const struct runner_case cases[] = {
     RUN(answers_name_worker_sink_and_group),
+    RUN(a_stream_hears_once),
     RUN(many_groups),
     RUN(limits_of_patterns),
     RUN(lists_and_counts),
