@@ -297,33 +297,33 @@ void hold_release(struct hold *h)
 
 struct instead {
     struct hold *to;
-    struct str payload;
+    struct str (*choose)(void *ctx, struct str payload);
+    void *ctx;
 };
+
+static void record_instead(void *ctx, struct str subject, struct str payload)
+{
+    const struct instead *in = ctx;
+
+    hold_add(in->to, subject, STR_NONE, in->choose(in->ctx, payload));
+}
 
 static void frame_instead(struct hold *h, const struct nats_op *op, void *ctx)
 {
-    const struct instead *in = ctx;
-
     (void) h;
-    hold_add(in->to, op->subject, STR_NONE, in->payload);
+    record_instead(ctx, op->subject, nats_op_payload(op));
 }
 
-static void record_instead(void *ctx, struct str subject)
+void hold_release_instead(struct hold *h, struct str (*choose)(void *ctx, struct str payload),
+                          void *ctx)
 {
-    const struct instead *in = ctx;
-
-    hold_add(in->to, subject, STR_NONE, in->payload);
-}
-
-void hold_release_instead(struct hold *h, struct str payload)
-{
-    struct instead in = {hold_open(h->r, h->account), payload};
+    struct instead in = {hold_open(h->r, h->account), choose, ctx};
 
     for (uint32_t i = 0; i < h->nparts; i++)
         each_frame(h, &h->parts[i]->out, frame_instead, &in);
     if (h->runs != NULL)
         for (uint32_t w = 0; w < h->r->workers; w++)
-            run_each_subject(&h->runs[w], record_instead, &in);
+            run_each(&h->runs[w], record_instead, &in);
     free_hold(h);
     hold_release(in.to);
 }

@@ -124,9 +124,10 @@ uint64_t hold_count(const struct hold *h);
 uint64_t hold_bytes(const struct hold *h);
 /* Sends all and frees the hold. Ends a gathered run. */
 void hold_release(struct hold *h);
-/* Sends this payload, without a header, to every reply subject instead of what was held, and frees
- * it: what the replies said did not come true. */
-void hold_release_instead(struct hold *h, struct str payload);
+/* What some of the replies said did not come true: sends what choose makes of each payload, without
+ * a header, and frees the hold. What choose returns is copied before it is called again. */
+void hold_release_instead(struct hold *h, struct str (*choose)(void *ctx, struct str payload),
+                          void *ctx);
 /* Frees it unsent. */
 void hold_drop(struct hold *h);
 

@@ -369,19 +369,19 @@ static void open_record(const struct route_run *run, const struct record *rec, s
     m->bounce_seq = rec->bounce_seq;
 }
 
-static void each_in_run(struct route_run *run, void (*each)(void *ctx, struct str subject),
-                        void *ctx)
+static void each_in_run(struct route_run *run,
+                        void (*each)(void *ctx, struct str subject, struct str payload), void *ctx)
 {
     struct view v;
 
     for (struct record *rec = first_record(run); rec < end_of(run); rec = next_record(rec)) {
         open_record(run, rec, &v);
-        each(ctx, v.m.subject);
+        each(ctx, v.m.subject, v.m.payload);
     }
 }
 
-void run_each_subject(const struct run_writer *w, void (*each)(void *ctx, struct str subject),
-                      void *ctx)
+void run_each(const struct run_writer *w,
+              void (*each)(void *ctx, struct str subject, struct str payload), void *ctx)
 {
     for (struct lane_item *item = w->head; item != NULL; item = item->next)
         each_in_run(run_of(item), each, ctx);

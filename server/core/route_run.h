@@ -59,9 +59,9 @@ void run_append(struct run_writer *w, struct lane_item *runs);
 /* Frees them unsent. */
 void run_discard(struct run_writer *w, struct chunk_pool *pool);
 bool run_is_empty(const struct run_writer *w);
-/* The subjects of all messages that wait there, in order; the views live as long as the run. */
-void run_each_subject(const struct run_writer *w, void (*each)(void *ctx, struct str subject),
-                      void *ctx);
+/* All messages that wait there, in order; the views live as long as the run. */
+void run_each(const struct run_writer *w,
+              void (*each)(void *ctx, struct str subject, struct str payload), void *ctx);
 
 /* Appends to the runs for another worker and posts those that are full. */
 bool route_send(struct router *r, const struct run_put *p);

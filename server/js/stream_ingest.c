@@ -464,27 +464,47 @@ static void removed(void *ctx, uint64_t first_seq, uint64_t last_seq, uint64_t m
     consumer_note_removed(LIST_ENTRY(l, struct consumer, stream_link), first_seq, last_seq);
 }
 
-/* Nothing on its way has become true: the waiting publishers hear that, with the answer a failed
- * append gets. */
+struct refusal {
+    const struct stream *s;
+    struct buf error;
+};
+
+/* A hold may have been begun before its first messages became durable: what is true stays. */
+static struct str refuse_untrue(void *ctx, struct str payload)
+{
+    const struct refusal *r = ctx;
+    const struct stream *s = r->s;
+    struct str prefix = str_from(s->ack_prefix, s->ack_prefix_len);
+    uint64_t seq = 0;
+
+    if (!str_starts(payload, prefix))
+        return payload; /* an error already */
+    for (size_t i = prefix.n; i < payload.n && payload.p[i] >= '0' && payload.p[i] <= '9'; i++)
+        seq = seq * 10 + (uint64_t) (payload.p[i] - '0');
+    return seq <= s->durable ? payload : buf_str(&r->error);
+}
+
+/* Nothing that is on its way will become true: the waiting publishers hear that, with the answer a
+ * failed append gets. */
 static void refuse_held(struct stream *s, enum err err)
 {
     struct verdict v = {0};
-    struct buf b = {0};
+    struct refusal r = {.s = s};
     struct list *l;
 
     store_failed(&v, err);
-    put_error(s, &v.error, &b);
+    put_error(s, &v.error, &r.error);
     while ((l = list_pop_front(&s->held)) != NULL) {
         struct held *h = LIST_ENTRY(l, struct held, link);
-        hold_release_instead(h->hold, buf_str(&b));
+        hold_release_instead(h->hold, refuse_untrue, &r);
         mem_free(h);
     }
     if (s->open_hold != NULL && s->open_assigned) {
-        hold_release_instead(s->open_hold, buf_str(&b));
+        hold_release_instead(s->open_hold, refuse_untrue, &r);
         s->open_hold = NULL;
     }
     s->open_assigned = false;
-    buf_free(&b);
+    buf_free(&r.error);
 }
 
 /* As if nothing behind the durable end had ever been appended. */

@@ -304,7 +304,14 @@ TEST(dropped_unsent)
     router_mesh_close(&mesh);
 }
 
-/* To frames, to another worker, to whoever comes later: all hear the other payload. */
+static struct str deny(void *ctx, struct str payload)
+{
+    ck_assert_ptr_eq(ctx, &mesh);
+    return str_eq(payload, STR("stays")) ? payload : STR("no");
+}
+
+/* To frames, to another worker, to whoever comes later: all hear the other payload, or their own.
+ */
 TEST(something_else_instead)
 {
     struct sink_probe p, q, later;
@@ -317,19 +324,22 @@ TEST(something_else_instead)
     h = hold_open(mesh.r[0], mesh.account);
     hold_add(h, STR("a.1"), STR("NATS/1.0\r\nA: b\r\n\r\n"), STR("true"));
     add(h, "a.2", "true");
+    add(h, "a.2", "stays");
     add(h, "b", "true");
+    add(h, "b", "stays");
     add(h, "c", "true");
     memset(big, 'b', sizeof(big));
     hold_add(h, STR("a.3"), STR_NONE, str_from(big, sizeof(big)));
     client(&later, 0, "c");
-    hold_release_instead(h, STR("no"));
+    hold_release_instead(h, deny, &mesh);
     router_mesh_settle(&mesh);
     ck_assert_str_eq(sink_probe_log(&p),
-                     "MSG a.1 7 2\r\nno\r\nMSG a.2 7 2\r\nno\r\nMSG a.3 7 2\r\nno\r\n");
-    ck_assert_str_eq(sink_probe_log(&q), "b no\n");
+                     "MSG a.1 7 2\r\nno\r\nMSG a.2 7 2\r\nno\r\nMSG a.2 7 5\r\nstays\r\n"
+                     "MSG a.3 7 2\r\nno\r\n");
+    ck_assert_str_eq(sink_probe_log(&q), "b no\nb stays\n");
     ck_assert_str_eq(sink_probe_log(&later), "MSG c 7 2\r\nno\r\n");
     h = hold_open(mesh.r[0], mesh.account);
-    hold_release_instead(h, STR("no"));
+    hold_release_instead(h, deny, &mesh);
     sink_probe_free(&p);
     sink_probe_free(&q);
     sink_probe_free(&later);
