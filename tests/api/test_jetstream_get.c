@@ -1,6 +1,6 @@
 /*
  * test_jetstream_get.c - single messages over the wire: STREAM.MSG.GET and DIRECT.GET in all their
- * forms (feature map B2.9, B2.13, B2.14, B11).
+ * forms.
  */
 #include "tests/lib/js_rig.h"
 #include "tests/lib/runner.h"

@@ -1,7 +1,6 @@
 /*
- * test_jetstream_ingest.c - what a stream takes and refuses over the wire: expected headers
- * (feature map B7), duplicates, discard new, limits of the server; names that are given up and
- * taken again.
+ * test_jetstream_ingest.c - what a stream takes and refuses over the wire: expected headers,
+ * duplicates, discard new, limits of the server; names that are given up and taken again.
  */
 #include "tests/lib/js_rig.h"
 #include "tests/lib/runner.h"

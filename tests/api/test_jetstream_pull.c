@@ -1,5 +1,5 @@
 /*
- * test_jetstream_pull.c - pull requests and acknowledgements over the wire (feature map B10, B12):
+ * test_jetstream_pull.c - pull requests and acknowledgements over the wire:
  * every status line, heartbeats, limits of the request and of the consumer, redelivery.
  *
  * The same program passes against nats-server 2.15.1 (a script in place of bin/midge-server), but
