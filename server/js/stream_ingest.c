@@ -469,7 +469,8 @@ struct refusal {
     struct buf error;
 };
 
-/* A hold may have been begun before its first messages became durable: what is true stays. */
+/* A hold may have been begun before its first messages became durable: their acknowledgements stay.
+ * An error may have been computed from what does not come true ("wrong last sequence: 54"). */
 static struct str refuse_untrue(void *ctx, struct str payload)
 {
     const struct refusal *r = ctx;
@@ -478,7 +479,7 @@ static struct str refuse_untrue(void *ctx, struct str payload)
     uint64_t seq = 0;
 
     if (!str_starts(payload, prefix))
-        return payload; /* an error already */
+        return buf_str(&r->error);
     for (size_t i = prefix.n; i < payload.n && payload.p[i] >= '0' && payload.p[i] <= '9'; i++)
         seq = seq * 10 + (uint64_t) (payload.p[i] - '0');
     return seq <= s->durable ? payload : buf_str(&r->error);
