@@ -89,8 +89,8 @@ bool parts_open_workers(struct server_parts *p, const struct server_parts_option
     return true;
 }
 
-/* Fill first, as with connections: everything recovered starts on worker 0 unless there are several
- * workers, which share by id. */
+/* Of what is recovered nobody knows the load yet: workers share it by id. New streams go where
+ * placement.h says. */
 static unsigned place_stream(void *ctx, store_object_id stream, struct str name)
 {
     struct server_parts *p = ctx;

@@ -90,10 +90,10 @@ void worker_group_set_memory(struct worker_group *g, uint64_t bytes);
 int worker_group_start(struct worker_group *g);
 /* Tells every loop to end after its current iteration and joins. */
 void worker_group_stop(struct worker_group *g);
-/* All net, js and store objects are closed. */
 /* Between stop and close, when net and js are gone: runs the tasks that were posted too late, so
  * that they free what they carry. */
 void worker_group_drain(struct worker_group *g);
+/* All net, js and store objects are closed. */
 void worker_group_close(struct worker_group *g);
 
 /* One iteration, waiting at most max_wait_ns for something to happen. */
