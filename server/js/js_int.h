@@ -110,7 +110,7 @@ void js_offline_free(struct js *js);
 /* Why it is offline, or NULL. consumer empty = the stream. */
 const char *js_offline_reason(struct js *js, struct str stream, struct str consumer);
 
-/* ---- streams (stream.c, stream_ingest.c)
+/* ---- streams (stream.c, stream_ingest.c, stream_commit.c)
  * --------------------------------------------------------- */
 
 struct held {

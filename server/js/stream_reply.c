@@ -1,0 +1,54 @@
+/* stream_reply.c - PubAcks and errors, into the hold of the commit that makes them true. */
+#include "lib/base/fmt.h"
+#include "server/js/ingest.h"
+
+#include <string.h>
+
+/* Room for a prefix, 20 digits and `,"duplicate": true}`: a name or a domain of 255 bytes, each six
+ * bytes as \\u00XX. */
+#define ACK_MAX 3200u
+
+struct hold *ingest_hold(struct stream *s)
+{
+    if (s->open_hold == NULL)
+        s->open_hold = hold_open(s->js->env->router, s->js->env->account);
+    if (!list_linked(&s->dirty_link))
+        list_push_back(&s->js->dirty_streams, &s->dirty_link);
+    return s->open_hold;
+}
+
+void ingest_ack(struct stream *s, struct str to, uint64_t seq, bool duplicate)
+{
+    static const char mark[] = ",\"duplicate\": true}";
+    char text[ACK_MAX];
+    size_t n = s->ack_prefix_len;
+
+    ASSERT(n + FMT_U64_MAX + sizeof(mark) <= sizeof(text));
+    memcpy(text, s->ack_prefix, n);
+    n += fmt_u64(text + n, seq);
+    if (duplicate) {
+        memcpy(text + n, mark, sizeof(mark) - 1);
+        n += sizeof(mark) - 1;
+    } else {
+        text[n++] = '}';
+    }
+    hold_add(ingest_hold(s), to, STR_NONE, str_from(text, n));
+}
+
+void ingest_put_error(struct stream *s, const struct js_error *err, struct buf *b)
+{
+    buf_putc(b, '{');
+    js_error_put(b, err);
+    buf_puts(b, ",\"stream\":");
+    jput_string(b, str_of(s->config.name));
+    buf_puts(b, ",\"seq\":0}");
+}
+
+void ingest_error(struct stream *s, struct str to, const struct js_error *err)
+{
+    struct buf b = {0};
+
+    ingest_put_error(s, err, &b);
+    hold_add(ingest_hold(s), to, STR_NONE, buf_str(&b));
+    buf_free(&b);
+}
