@@ -86,9 +86,10 @@ struct io_config {
     uint64_t spin_ns; /* how long a wait may spin before it sleeps, when waits are short; default
                        * 50 us, 0 = never */
     unsigned files_open_max; /* LRU of open descriptors; default 512 */
-    const char *congestion;  /* TCP congestion control of our sockets, as "cubic"; NULL = the
-                                system's */
-    int uring_errno;         /* tests: 0, or the errno with which opening io_uring shall fail */
+    unsigned cores; /* on which the loop and its threads may run; 0 = what the system says */
+    const char *congestion; /* TCP congestion control of our sockets, as "cubic"; NULL = the
+                               system's */
+    int uring_errno;        /* tests: 0, or the errno with which opening io_uring shall fail */
 };
 
 /* Fills in the defaults. */

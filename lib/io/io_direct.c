@@ -1,17 +1,15 @@
 /*
  * io_direct.c - see io_direct.h.
  *
- * The descriptor is opened for each commit: 3 us, against 100 and more that the commit takes, and
- * no second descriptor to be managed. Buffers for the aligned copy are kept, as many as threads
- * have used at once. A file system without O_DIRECT says so at the first try; then nothing is tried
- * again.
+ * Buffers for the aligned copy are kept, as many as were used at once. A copy with stores past the
+ * caches made no difference. A file system without O_DIRECT says so at the first try; then nothing
+ * is tried again.
  */
 #include "lib/io/io_direct.h"
 
 #include "lib/base/mem.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -53,7 +51,9 @@ void direct_close(struct io_direct *d)
     mem_free(d);
 }
 
-size_t direct_bytes(const struct io_direct *d, const struct iovec *iov, unsigned n, uint64_t offset)
+/* Is it worth it, and possible as far as one can say: page boundaries, size? */
+static size_t direct_bytes(const struct io_direct *d, const struct iovec *iov, unsigned n,
+                           uint64_t offset)
 {
     size_t bytes = 0;
 
@@ -116,27 +116,63 @@ static int64_t write_all(int fd, const uint8_t *from, size_t bytes, uint64_t off
     return (int64_t) bytes;
 }
 
-int64_t direct_commit(struct io_direct *d, const char *path, const struct iovec *iov, unsigned n,
-                      size_t bytes, uint64_t offset)
+static void turn_off(struct io_direct *d)
 {
-    int fd = open(path, O_WRONLY | O_DIRECT | O_DSYNC | O_CLOEXEC);
-    uint8_t *buffer = fd < 0 ? NULL : take_buffer(d);
-    int64_t res;
+    atomic_store_explicit(&d->off, true, memory_order_relaxed);
+}
 
-    if (buffer == NULL) {
-        if (fd < 0 && errno == EINVAL)
-            atomic_store_explicit(&d->off, true, memory_order_relaxed);
-        if (fd >= 0)
-            close(fd);
-        return 0;
+int64_t direct_commit(struct io_direct *d, struct io_files *files, struct io_file *file,
+                      const struct iovec *iov, unsigned n, uint64_t offset)
+{
+    size_t bytes = direct_bytes(d, iov, n, offset);
+    int fd = bytes == 0 ? -EAGAIN : files_borrow_direct(files, file, true);
+    uint8_t *buffer = fd < 0 ? NULL : take_buffer(d);
+    int64_t res = 0;
+
+    if (fd == -EINVAL)
+        turn_off(d);
+    if (buffer != NULL) {
+        gather(buffer, iov, n);
+        res = write_all(fd, buffer, bytes, offset);
+        give_buffer(d, buffer);
     }
-    gather(buffer, iov, n);
-    res = write_all(fd, buffer, bytes, offset);
-    give_buffer(d, buffer);
-    close(fd);
+    if (fd >= 0)
+        files_return_direct(files, file);
     if (res == -EINVAL) { /* the device wants other boundaries; it looked before it wrote */
-        atomic_store_explicit(&d->off, true, memory_order_relaxed);
+        turn_off(d);
         return 0;
     }
     return res;
+}
+
+struct direct_write *direct_begin(struct io_direct *d, struct io_files *files, struct io_file *file,
+                                  const struct iovec *iov, unsigned n, uint64_t offset)
+{
+    size_t bytes = direct_bytes(d, iov, n, offset);
+    int fd = bytes == 0 ? -EAGAIN : files_borrow_direct(files, file, false);
+    uint8_t *buffer = fd < 0 ? NULL : take_buffer(d);
+    struct direct_write *w;
+
+    if (buffer == NULL) {
+        if (fd >= 0)
+            files_return_direct(files, file);
+        return NULL;
+    }
+    gather(buffer, iov, n);
+    w = mem_alloc(sizeof(*w));
+    *w = (struct direct_write){.file = file, .buffer = buffer, .bytes = (uint32_t) bytes, .fd = fd};
+    return w;
+}
+
+bool direct_end(struct io_direct *d, struct io_files *files, struct direct_write *w, int64_t res)
+{
+    bool ended = res == (int64_t) w->bytes ||
+                 (res < 0 && res != -EINVAL && res != -EINTR && res != -EAGAIN);
+
+    if (res == -EINVAL)
+        turn_off(d);
+    give_buffer(d, w->buffer);
+    files_return_direct(files, w->file);
+    mem_free(w);
+    return ended;
 }

@@ -4,6 +4,10 @@
  * A file is closed, busy (a thread opens or evicts it outside the mutex; others wait), borrowed
  * (pins > 0) or idle (open, on the idle list, oldest first). Only idle files are evicted.
  *
+ * A second descriptor of a file, opened past the page cache, belongs to direct commits
+ * (io_direct.c). It is counted and evicted with the first; what is written through it is durable
+ * when the write ends, so it never makes the file dirty.
+ *
  * A file that was written and not synced since is dirty. The kernel reports a failed write-back on
  * descriptors that were open when it happened; closing the last one could lose the report. So
  * evicting a dirty file syncs it first, and a failure there stays with the object: every later call
@@ -15,6 +19,7 @@
 #include "lib/io/io_host.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,9 +28,11 @@ struct host_file {
     struct io_file file;
     struct list idle;
     int fd;     /* -1 = closed */
+    int direct; /* -1 = closed */
     int failed; /* 0, or the negative errno of an eviction's sync */
     unsigned flags;
     unsigned pins;
+    unsigned direct_pins;
     bool dirty;
     bool alone; /* nobody else had it since it was borrowed */
     bool busy;
@@ -67,7 +74,7 @@ struct io_file *files_add(struct io_files *files, const char *path, unsigned fla
     (void) files;
     memcpy(f->path, path, size);
     list_init(&f->idle);
-    f->fd = -1;
+    f->fd = f->direct = -1;
     f->flags = flags;
     return &f->file;
 }
@@ -76,6 +83,19 @@ static void set_unbusy(struct io_files *files, struct host_file *f)
 {
     f->busy = false;
     pthread_cond_broadcast(&files->unbusy);
+}
+
+static unsigned descriptors(const struct host_file *f)
+{
+    return (f->fd >= 0) + (f->direct >= 0);
+}
+
+static void close_descriptors(const struct host_file *f)
+{
+    if (f->fd >= 0)
+        close(f->fd);
+    if (f->direct >= 0)
+        close(f->direct);
 }
 
 /* With the lock, which it gives up meanwhile. */
@@ -89,17 +109,28 @@ static void evict_oldest(struct io_files *files)
         return;
     f = LIST_ENTRY(node, struct host_file, idle);
     f->busy = true;
-    files->open--;
+    files->open -= descriptors(f);
     pthread_mutex_unlock(&files->lock);
     if (f->dirty && fdatasync(f->fd) < 0)
         rc = -errno;
-    close(f->fd);
+    close_descriptors(f);
     pthread_mutex_lock(&files->lock);
-    f->fd = -1;
+    f->fd = f->direct = -1;
     f->dirty = false;
     if (rc < 0)
         f->failed = rc;
     set_unbusy(files, f);
+}
+
+/* With the lock, which it gives up meanwhile; the file is not idle and becomes busy. */
+static void make_room(struct io_files *files, struct host_file *f)
+{
+    list_remove(&f->idle);
+    f->busy = true;
+    files->open++;
+    while (files->open > files->max && !list_empty(&files->idle))
+        evict_oldest(files);
+    pthread_mutex_unlock(&files->lock);
 }
 
 /* With the lock, which it gives up meanwhile. The file exists once its creation succeeded. */
@@ -107,11 +138,7 @@ static int open_now(struct io_files *files, struct host_file *f)
 {
     int fd;
 
-    f->busy = true;
-    files->open++;
-    while (files->open > files->max && !list_empty(&files->idle))
-        evict_oldest(files);
-    pthread_mutex_unlock(&files->lock);
+    make_room(files, f);
     fd = posix_open_file(f->path, f->flags);
     pthread_mutex_lock(&files->lock);
     if (fd >= 0) {
@@ -123,6 +150,14 @@ static int open_now(struct io_files *files, struct host_file *f)
     }
     set_unbusy(files, f);
     return fd;
+}
+
+/* With the lock: a file that has descriptors and is not in use is idle. */
+static void settle(struct io_files *files, struct host_file *f)
+{
+    if (f->pins == 0 && f->direct_pins == 0 && !f->busy && descriptors(f) > 0 &&
+        !list_linked(&f->idle))
+        list_push_back(&files->idle, &f->idle);
 }
 
 int files_borrow(struct io_files *files, struct io_file *file, bool writing)
@@ -140,21 +175,62 @@ int files_borrow(struct io_files *files, struct io_file *file, bool writing)
         list_remove(&f->idle);
         f->alone = ++f->pins == 1;
         f->dirty = f->dirty || writing;
+    } else {
+        settle(files, f);
     }
     pthread_mutex_unlock(&files->lock);
     return rc;
 }
 
-const char *files_direct_path(struct io_files *files, struct io_file *file)
+static int open_direct(struct io_files *files, struct host_file *f)
+{
+    int fd, rc;
+
+    make_room(files, f);
+    fd = open(f->path, O_WRONLY | O_DIRECT | O_DSYNC | O_CLOEXEC);
+    rc = fd < 0 ? -errno : fd;
+    pthread_mutex_lock(&files->lock);
+    if (fd >= 0)
+        f->direct = fd;
+    else
+        files->open--;
+    set_unbusy(files, f);
+    return rc;
+}
+
+int files_borrow_direct(struct io_files *files, struct io_file *file, bool may_block)
 {
     struct host_file *f = CONTAINER_OF(file, struct host_file, file);
-    const char *path = f->path;
+    int rc = -EAGAIN;
 
     pthread_mutex_lock(&files->lock);
-    if (f->failed != 0 || (f->flags & IO_FILE_CREATE) != 0)
-        path = NULL;
+    while (f->busy && may_block)
+        pthread_cond_wait(&files->unbusy, &files->lock);
+    if (!f->busy && f->failed == 0 && (f->flags & IO_FILE_CREATE) == 0) {
+        if (f->direct >= 0)
+            rc = f->direct;
+        else if (may_block)
+            rc = open_direct(files, f);
+    }
+    if (rc >= 0) {
+        list_remove(&f->idle);
+        f->direct_pins++;
+    } else {
+        settle(files, f);
+    }
     pthread_mutex_unlock(&files->lock);
-    return path;
+    return rc;
+}
+
+void files_return_direct(struct io_files *files, struct io_file *file)
+{
+    struct host_file *f = CONTAINER_OF(file, struct host_file, file);
+
+    pthread_mutex_lock(&files->lock);
+    ASSERT(f->direct_pins > 0);
+    f->direct_pins--;
+    settle(files, f);
+    pthread_mutex_unlock(&files->lock);
 }
 
 void files_return(struct io_files *files, struct io_file *file, bool synced)
@@ -167,7 +243,7 @@ void files_return(struct io_files *files, struct io_file *file, bool synced)
         /* With others writing meanwhile it can not be said what the sync covered. */
         if (synced && f->alone)
             f->dirty = false;
-        list_push_back(&files->idle, &f->idle);
+        settle(files, f);
         if (files->open > files->max)
             evict_oldest(files);
     }
@@ -181,13 +257,11 @@ void io_files_remove(struct io_files *files, struct io_file *file)
     pthread_mutex_lock(&files->lock);
     while (f->busy)
         pthread_cond_wait(&files->unbusy, &files->lock);
-    ASSERT(f->pins == 0);
+    ASSERT(f->pins == 0 && f->direct_pins == 0);
     list_remove(&f->idle);
-    if (f->fd >= 0)
-        files->open--;
+    files->open -= descriptors(f);
     pthread_mutex_unlock(&files->lock);
-    if (f->fd >= 0)
-        close(f->fd);
+    close_descriptors(f);
     mem_free(f);
 }
 

@@ -219,10 +219,7 @@ static int64_t run_write(struct io_host *h, const struct io_op *op)
     int64_t res = 0;
 
     if (op->kind == IO_COMMIT) {
-        size_t bytes = direct_bytes(h->direct, op->ptr, op->iovcnt, op->off);
-        const char *path = bytes != 0 ? files_direct_path(h->files, op->file) : NULL;
-        if (path != NULL)
-            res = direct_commit(h->direct, path, op->ptr, op->iovcnt, bytes, op->off);
+        res = direct_commit(h->direct, h->files, op->file, op->ptr, op->iovcnt, op->off);
         if (res != 0)
             return res;
     }
@@ -352,18 +349,21 @@ void host_sock_addr(const struct io_sock *sock, bool peer, struct io_addr *out)
 /* ---- life ------------------------------------------------------------------------------------ */
 
 /* With one core there is nobody to spin for. */
-static bool several_cores(void)
+static bool several_cores(const struct io_config *config)
 {
     cpu_set_t set;
 
+    if (config->cores != 0)
+        return config->cores > 1;
     return sched_getaffinity(0, sizeof(set), &set) < 0 || CPU_COUNT(&set) > 1;
 }
 
 int host_open(struct io_host *h, const struct host_ops *ops, const struct io_config *config)
 {
+    bool several = several_cores(config);
     struct pool_config pool = {
         .threads = {[POOL_COMMIT] = config->commit_threads, [POOL_WORK] = config->work_threads},
-        .spin_ns = several_cores() && config->spin_ns > 0 ? POOL_SPIN_NS : 0,
+        .spin_ns = several && config->spin_ns > 0 ? POOL_SPIN_NS : 0,
         .run = run,
         .wake = wake,
         .ctx = h,
@@ -373,8 +373,9 @@ int host_open(struct io_host *h, const struct host_ops *ops, const struct io_con
     ASSERT(config->commit_threads > 0 && config->work_threads > 0 && config->recv_bytes > 0);
     ASSERT(config->files_open_max > 0);
     h->host_ops = ops;
+    h->one_core = !several;
     posix_fs_init(&h->fs);
-    io_spin_init(&h->spin, several_cores() ? config->spin_ns : 0);
+    io_spin_init(&h->spin, several ? config->spin_ns : 0);
     atomic_init(&h->woken, false);
     atomic_init(&h->asleep, false);
     h->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

@@ -47,7 +47,8 @@ struct io_host {
     struct io_files *files;
     struct io_direct *direct;
     struct io_spin spin;
-    int wake_fd; /* an eventfd, never read: the backends wait for edges */
+    bool one_core; /* the loop and the pool share it */
+    int wake_fd;   /* an eventfd, never read: the backends wait for edges */
     /* Other threads write woken and read asleep; see io_host.c. */
     _Alignas(64) atomic_bool woken;
     atomic_bool asleep;

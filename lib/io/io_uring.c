@@ -5,7 +5,8 @@
  * entry of it, then is the kernel's until its one completion entry comes, which names it by address
  * (user_data). So whatever was submitted since the last turn goes to the kernel in one
  * io_uring_enter, which also waits. Files and work go to the pool, as with libevent: a sync in a
- * ring runs on a kernel worker and took twice as long.
+ * ring runs on a kernel worker and took twice as long. But big commits on a machine of one core are
+ * written through the ring, past the page cache and with their sync (io_direct.h).
  *
  *   pending --turn--> in the kernel --completion--> ready
  *                        |   ^
@@ -160,6 +161,11 @@ static void prepare(struct io_ring *r, struct io_uring_sqe *sqe, struct io_op *o
     case IO_SPLICE:
         io_uring_prep_poll_add(sqe, op->sock->fd, POLLOUT);
         break;
+    case IO_COMMIT: {
+        const struct direct_write *w = (const struct direct_write *) (void *) op->data;
+        io_uring_prep_write(sqe, w->fd, w->buffer, w->bytes, op->off);
+        break;
+    }
     default: { /* IO_JOB: a dial */
         const struct dial *d = CONTAINER_OF(op, struct dial, job.op);
         const struct net_addr *addr = &d->addrs[d->next];
@@ -378,6 +384,18 @@ static void writable(struct io_ring *r, struct io_op *op, int res)
     splice_go(&r->host, op);
 }
 
+static void committed(struct io_ring *r, struct io_op *op, int res)
+{
+    struct direct_write *w = (struct direct_write *) (void *) op->data;
+
+    op->data = NULL;
+    op->state = IO_OP_WAITING;
+    if (direct_end(r->host.direct, r->host.files, w, res))
+        io_complete(&r->host.io, op, res);
+    else
+        host_submit_file(&r->host, op);
+}
+
 static void complete(struct io_ring *r, const struct io_uring_cqe *cqe)
 {
     struct io_op *op;
@@ -399,6 +417,9 @@ static void complete(struct io_ring *r, const struct io_uring_cqe *cqe)
         break;
     case IO_SPLICE:
         writable(r, op, cqe->res);
+        break;
+    case IO_COMMIT:
+        committed(r, op, cqe->res);
         break;
     default: /* IO_JOB: a dial */
         op->kind = IO_IDLE;
@@ -559,6 +580,22 @@ static size_t total_of(const struct io_op *op)
     return total;
 }
 
+/* The first of each file goes to the pool, which opens the descriptor. */
+static void submit_commit(struct io_ring *r, struct io_op *op)
+{
+    struct io_host *h = &r->host;
+    struct direct_write *w = NULL;
+
+    if (h->one_core)
+        w = direct_begin(h->direct, h->files, op->file, op->ptr, op->iovcnt, op->off);
+    if (w == NULL) {
+        host_submit_file(h, op);
+        return;
+    }
+    op->data = (uint8_t *) w;
+    enqueue(r, op);
+}
+
 static void uring_submit(struct io *io, struct io_op *op)
 {
     struct io_ring *r = ring_of(io);
@@ -581,6 +618,9 @@ static void uring_submit(struct io *io, struct io_op *op)
     case IO_CLOSE:
         submit_close(r, op->sock);
         break;
+    case IO_COMMIT:
+        submit_commit(r, op);
+        break;
     default:
         host_submit_file(&r->host, op);
         break;
@@ -600,6 +640,10 @@ static void uring_cancel(struct io *io, struct io_op *op)
         break;
     case IO_CLOSE:
         break;
+    case IO_COMMIT:
+        if (op->data == NULL)
+            host_cancel(&r->host, op);
+        break; /* one in the ring goes on to its end */
     default:
         host_cancel(&r->host, op);
         break;

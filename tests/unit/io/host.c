@@ -69,6 +69,7 @@ struct io *conformance_open(const struct io_config *config)
     struct io *io = NULL;
 
     mine.backend = host_backend;
+    mine.cores = host_cores;
     ck_assert_int_eq(io_open(&mine, &io), 0);
     return io;
 }

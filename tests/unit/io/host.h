@@ -11,6 +11,8 @@
 
 /* Which backend conformance_open takes; defined by each program. */
 extern const enum io_backend host_backend;
+/* io_config.cores. */
+extern const unsigned host_cores;
 
 const struct runner_case *host_cases(size_t *count);
 

@@ -6,6 +6,7 @@
 
 const char *const conformance_title = "io/uring";
 const enum io_backend host_backend = IO_BACKEND_URING;
+const unsigned host_cores = 2;
 
 const struct runner_case *conformance_extra_cases(size_t *count)
 {
