@@ -98,8 +98,8 @@ static bool native_lengths(const struct batch_header *h)
     bool sparse = (h->flags & BATCH_SPARSE) != 0;
     uint64_t entry = sparse ? BATCH_ENTRY + 4 : BATCH_ENTRY;
 
-    return h->count != 0 && h->table_bytes == h->count * entry && h->raw_bytes == h->body_bytes &&
-           h->body_bytes >= (uint64_t) h->count * RECORD_MIN &&
+    return h->count != 0 && h->table_bytes == h->count * entry && codec_lengths(h) &&
+           h->raw_bytes >= (uint64_t) h->count * RECORD_MIN &&
            (sparse ? h->span >= h->count : h->span == h->count);
 }
 
@@ -118,7 +118,7 @@ enum err batch_header_decode(const uint8_t bytes[BATCH_HEADER], struct batch_hea
     if (out->kind == BATCH_SKIP)
         return out->table_bytes == 0 && out->body_bytes == 0 && out->count == 0 ? ERR_OK
                                                                                 : ERR_CORRUPT;
-    if (out->kind != BATCH_NATIVE || out->codec != BATCH_PLAIN ||
+    if (out->kind != BATCH_NATIVE || out->codec > BATCH_LZ4 ||
         (out->flags & ~BATCH_FLAGS_KNOWN) != 0)
         return ERR_UNSUPPORTED;
     return native_lengths(out) ? ERR_OK : ERR_CORRUPT;
@@ -211,11 +211,29 @@ static bool table_sound(const struct batch_view *v)
     return true;
 }
 
-static void place_views(struct batch_view *v, const uint8_t *table, const uint8_t *body)
+static void place_views(struct batch_view *v, const uint8_t *table, const uint8_t *stored)
 {
     v->table = table;
     v->deltas = (v->h.flags & BATCH_SPARSE) != 0 ? table + (size_t) v->h.count * BATCH_ENTRY : NULL;
-    v->body = body;
+    v->stored = stored;
+    v->body = codec_plain(&v->h) ? stored : NULL;
+}
+
+enum err batch_view_decode(struct batch_view *v, uint8_t *raw)
+{
+    if (v->body != NULL)
+        return ERR_OK;
+    enum err err = codec_decode(&v->h, v->stored, raw);
+    if (err == ERR_OK)
+        v->body = raw;
+    return err;
+}
+
+enum err batch_view_decode_room(struct batch_view *v, struct codec_room *room)
+{
+    if (v->body != NULL)
+        return ERR_OK;
+    return codec_room_reserve(room, v->h.raw_bytes) ? batch_view_decode(v, room->p) : ERR_NO_MEMORY;
 }
 
 enum err batch_view_open(const uint8_t *bytes, size_t n, uint32_t salt, struct batch_view *out)
@@ -245,10 +263,12 @@ enum batch_record_state batch_record_verify(const struct batch_view *v, uint32_t
     const uint8_t *entry = v->table + (size_t) i * BATCH_ENTRY;
     uint32_t at = batch_record_offset(v, i);
     uint32_t end = i + 1 < v->h.count ? batch_record_offset(v, i + 1) : v->h.raw_bytes;
-    const uint8_t *p = v->body + at;
 
     if ((get_u32(entry) & BATCH_ERASED) != 0)
         return BATCH_RECORD_ERASED;
+    if (v->body == NULL)
+        return BATCH_RECORD_BAD;
+    const uint8_t *p = v->body + at;
     uint64_t inner = (uint64_t) RECORD_MIN - 1 + get_u32(p) + get_u16(p + 4) + get_u16(p + 6);
     if (inner != end - at || get_u16(p + 6) == 0 || p[end - at - 2] != '\r' ||
         p[end - at - 1] != '\n')
@@ -309,7 +329,7 @@ bool batch_erase(uint8_t *bytes, size_t n, uint32_t salt, uint64_t seq, struct b
     struct batch_view v;
     uint32_t i;
 
-    if (batch_view_open(bytes, n, salt, &v) != ERR_OK || !batch_find(&v, seq, &i))
+    if (batch_view_open(bytes, n, salt, &v) != ERR_OK || v.body == NULL || !batch_find(&v, seq, &i))
         return false;
     uint8_t *entry = bytes + BATCH_HEADER + (size_t) i * BATCH_ENTRY;
     uint32_t at = batch_record_offset(&v, i), head = BATCH_HEADER + v.h.table_bytes;
@@ -330,14 +350,18 @@ bool batch_erase(uint8_t *bytes, size_t n, uint32_t salt, uint64_t seq, struct b
 /* The batch as it is now: does it open, and does a record say that header and table are right? */
 static bool believable(const uint8_t *bytes, size_t n, uint32_t salt)
 {
+    struct codec_room room = {0};
     struct batch_view v;
+    bool one = false;
 
     if (batch_view_open(bytes, n, salt, &v) != ERR_OK)
         return false;
-    for (uint32_t i = 0; i < v.h.count; i++)
-        if (batch_record_verify(&v, i, salt) == BATCH_RECORD_OK)
-            return true;
-    return v.h.count == 0;
+    if (v.h.count != 0)
+        batch_view_decode_room(&v, &room);
+    for (uint32_t i = 0; i < v.h.count && !one; i++)
+        one = batch_record_verify(&v, i, salt) == BATCH_RECORD_OK;
+    codec_room_free(&room);
+    return one || v.h.count == 0;
 }
 
 /* Lengths are as they were: the sum itself tells where the damage is. */
@@ -405,6 +429,9 @@ bool batch_repair(uint8_t *bytes, size_t n, uint32_t salt)
 bool batch_record_decayed(const struct batch_view *v, uint32_t i, uint32_t salt, uint64_t offset)
 {
     const uint8_t *begin = v->table - BATCH_HEADER;
+
+    if (v->body == NULL || !codec_plain(&v->h))
+        return false;
     uint32_t at = batch_record_offset(v, i);
     uint32_t end = i + 1 < v->h.count ? batch_record_offset(v, i + 1) : v->h.raw_bytes;
     uint32_t stored = get_u32(v->table + (size_t) i * BATCH_ENTRY + 4);

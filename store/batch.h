@@ -24,6 +24,7 @@
 #include "lib/base/crc32c.h"
 #include "lib/base/err.h"
 #include "lib/base/str.h"
+#include "store/codec.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -208,7 +209,8 @@ struct batch_view {
     struct batch_header h;
     const uint8_t *table;  /* h.count entries */
     const uint8_t *deltas; /* sequence deltas, NULL unless BATCH_SPARSE */
-    const uint8_t *body;   /* h.raw_bytes */
+    const uint8_t *stored; /* h.body_bytes, as on disk */
+    const uint8_t *body;   /* h.raw_bytes; NULL until decoded when the codec is not plain */
 };
 
 struct batch_record {
@@ -222,6 +224,12 @@ struct batch_record {
 /* Header, table and lengths of the batch that starts at bytes[0]; n >= its bytes. The records are
  * not looked at. ERR_CORRUPT (also when n is short), ERR_UNSUPPORTED. */
 enum err batch_view_open(const uint8_t *bytes, size_t n, uint32_t salt, struct batch_view *out);
+/* Gives the view its body, before anything looks at records: nothing to do for a plain batch, else
+ * it is decoded into raw, which has v->h.raw_bytes and lives as long as the view. ERR_CORRUPT: no
+ * record of it can be read. */
+enum err batch_view_decode(struct batch_view *v, uint8_t *raw);
+/* The same into a buffer that grows; ERR_NO_MEMORY, too. */
+enum err batch_view_decode_room(struct batch_view *v, struct codec_room *room);
 /* The same for a builder's own buffers after batch_seal: no checks. */
 void batch_view_builder(const struct batch_builder *b, struct batch_view *out);
 
@@ -230,7 +238,8 @@ enum batch_record_state {
     BATCH_RECORD_BAD, /* damaged */
     BATCH_RECORD_ERASED,
 };
-/* Verifies crc and inner lengths of record i < h.count. */
+/* Verifies crc and inner lengths of record i < h.count. Without a body (it was not decoded) every
+ * record is BAD. */
 enum batch_record_state batch_record_verify(const struct batch_view *v, uint32_t i, uint32_t salt);
 /* Verifies all; sets bit i of bad (may be NULL; (count + 63) / 64 words, zeroed by the callee) for
  * every record that is damaged or erased, returns the number of damaged ones. */
@@ -249,7 +258,8 @@ struct batch_erased {
 };
 /* Erases the record of seq in the batch, in place: zero bytes, marked entry, new header sum. False
  * when there is nothing to do: it is erased already, not in this batch, or the batch does not
- * verify. out may be NULL. */
+ * verify. Also when its body is not plain: such a batch is written anew without the record. out may
+ * be NULL. */
 bool batch_erase(uint8_t *bytes, size_t n, uint32_t salt, uint64_t seq, struct batch_erased *out);
 /* Would one wrong byte explain the damage of record i? Then it is decay and not a torn write,
  * unless it is in a sector of zeros, which may never have been written, or the record so long that

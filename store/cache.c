@@ -25,6 +25,8 @@
 /* How far in front of a reader that goes from batch to batch the next fetch begins: a pull of cold
  * messages waits for the disk once, and not for every 256 KiB. */
 #define AHEAD_BYTES (384u << 10)
+/* Compressed batches that are decoded at a time: half a MiB, a third of a millisecond. */
+#define FETCH_DECODE 8u
 
 struct fetch {
     struct list link; /* segment->fetches */
@@ -101,7 +103,16 @@ void batch_free(struct store_batch *b)
 
 uint64_t batch_memory(const struct store_batch *b)
 {
-    return b->bytes + sizeof(*b);
+    return (b->decoded != 0 ? b->decoded : b->bytes) + sizeof(*b);
+}
+
+bool batch_record_of(const struct store_batch *b, uint64_t seq, uint32_t *i)
+{
+    if (b->view.deltas == NULL)
+        *i = (uint32_t) (seq - b->first_seq);
+    else if (!batch_find(&b->view, seq, i))
+        return false;
+    return *i < b->count && (b->bad == NULL || ((b->bad[*i / 64] >> (*i % 64)) & 1) == 0);
 }
 
 static void evict(struct store *st, struct store_batch *b)
@@ -174,10 +185,9 @@ static void lose_records(struct store_batch *b)
     uint64_t lost = 0, bytes = 0;
     struct buf delta = {0};
 
-    for (uint32_t i = 0; i < b->count; i++) {
-        uint64_t seq = b->first_seq + i;
-        bool bad = (b->bad[i / 64] >> (i % 64)) & 1;
-        if (!bad || !message_exists(b->stream, seq))
+    for (uint32_t i = 0, at; i < e->b.count; i++) {
+        uint64_t seq = entry_seq(b->segment, e, i);
+        if (!message_exists(b->stream, seq) || batch_record_of(b, seq, &at))
             continue;
         lost++;
         bytes += column_size(&b->segment->column, e->ordinal + i);
@@ -192,8 +202,71 @@ static void lose_records(struct store_batch *b)
     buf_free(&delta);
 }
 
+/* Table and decoded body in a chunk of their own. */
+static enum err decode(struct store_batch *b)
+{
+    struct chunk_pool *chunks = b->stream->store->chunks;
+    struct batch_view *v = &b->view;
+    struct chunk *chunk = chunk_alloc(chunks, (uint64_t) v->h.table_bytes + v->h.raw_bytes);
+
+    if (chunk == NULL)
+        return ERR_NO_MEMORY;
+    b->decoded = chunk->len = v->h.table_bytes + v->h.raw_bytes;
+    memcpy(chunk->data, v->table, v->h.table_bytes);
+    enum err err = batch_view_decode(v, chunk->data + v->h.table_bytes);
+    v->table = chunk->data;
+    if (v->deltas != NULL)
+        v->deltas = v->table + (size_t) v->h.count * BATCH_ENTRY;
+    v->stored = NULL;
+    chunk_put(b->body_chunk, chunks);
+    b->body_chunk = chunk;
+    return err;
+}
+
+/* Opens the batch of the entry at bytes, which lie in b->body_chunk. */
+static enum err open_fetched(struct store_batch *b, const struct segment_batch *want,
+                             const uint8_t *bytes, uint64_t n)
+{
+    uint8_t *data = b->body_chunk->data;
+    uint32_t salt = b->segment->salt;
+    enum err err = batch_view_open(bytes, n, salt, &b->view);
+
+    if (err == ERR_CORRUPT && batch_repair(data + (bytes - data), n, salt))
+        err = batch_view_open(bytes, n, salt, &b->view);
+    if (err == ERR_OK && (b->view.h.first_seq != want->first_seq || b->view.h.span != want->span ||
+                          b->view.h.count < want->count))
+        err = ERR_CORRUPT;
+    if (err == ERR_OK && b->view.body == NULL)
+        err = decode(b);
+    return err;
+}
+
+/* Which records are damaged or erased; true when there is one. */
+static bool note_bad(struct store_batch *b, enum err err)
+{
+    uint32_t damaged = b->count;
+    size_t words;
+    bool any = false;
+
+    if (err == ERR_OK)
+        b->count = b->view.h.count;
+    else
+        b->view = (struct batch_view){0};
+    words = ((size_t) b->count + 63) / 64;
+    b->bad = mem_zalloc(words * 8 + 8);
+    if (err == ERR_OK)
+        damaged = batch_verify(&b->view, b->segment->salt, b->bad);
+    else
+        memset(b->bad, 0xff, words * 8);
+    for (size_t i = 0; i < words; i++)
+        any = any || b->bad[i] != 0;
+    if (damaged > 0)
+        lose_records(b);
+    return any;
+}
+
 /* Verifies the batch at bytes and puts it into the cache, with a reference; NULL when it is there
- * already. */
+ * already, or when there is no memory to decode it. */
 static struct store_batch *fetched_batch(struct segment *seg, uint32_t entry, struct chunk *chunk,
                                          const uint8_t *bytes, uint64_t n)
 {
@@ -213,25 +286,16 @@ static struct store_batch *fetched_batch(struct segment *seg, uint32_t entry, st
     b->ordinal = e->ordinal;
     b->size = e->live_size;
     b->durable = b->written = true;
-    batch_ref(b); /* until the waiters have theirs */
-    b->bad = mem_zalloc(((size_t) b->count + 63) / 64 * 8 + 8);
     b->body_chunk = chunk;
     chunk_get(chunk);
+    enum err err = open_fetched(b, &e->b, bytes, n);
+    if (err == ERR_NO_MEMORY) {
+        batch_free(b);
+        return NULL;
+    }
+    batch_ref(b); /* until the waiters have theirs */
     e->mem = b;
-    enum err err = batch_view_open(bytes, n, seg->salt, &b->view);
-    if (err == ERR_CORRUPT && batch_repair(chunk->data + (bytes - chunk->data), n, seg->salt))
-        err = batch_view_open(bytes, n, seg->salt, &b->view);
-    if (err == ERR_OK && (b->view.h.first_seq != b->first_seq || b->view.h.count != b->count ||
-                          b->view.deltas != NULL))
-        err = ERR_CORRUPT;
-    uint32_t damaged = err == ERR_OK ? batch_verify(&b->view, seg->salt, b->bad) : b->count;
-    if (err != ERR_OK)
-        memset(b->bad, 0xff, ((size_t) b->count + 63) / 64 * 8);
-    bool any_bad = false;
-    for (uint32_t i = 0; i < (b->count + 63) / 64; i++)
-        any_bad = any_bad || b->bad[i] != 0;
-    if (damaged > 0)
-        lose_records(b);
+    bool any_bad = note_bad(b, err);
     b->plain = !any_bad && e->live == e->b.span;
     if (!any_bad) {
         mem_free(b->bad);
@@ -323,7 +387,8 @@ static uint32_t fetch_span(const struct segment *seg, uint32_t first, uint64_t *
     do {
         const struct segment_entry *e = &seg->entries[first + n];
         if (n > 0 && (e->mem != NULL || e->b.offset + e->b.bytes - start > FETCH_BYTES ||
-                      e->b.kind == BATCH_SKIP || fetch_running(seg, first + n) != NULL))
+                      e->b.kind == BATCH_SKIP || fetch_running(seg, first + n) != NULL ||
+                      (e->b.codec != BATCH_PLAIN && n == FETCH_DECODE)))
             break;
         *bytes = e->b.offset + e->b.bytes - start;
         n++;

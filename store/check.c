@@ -14,19 +14,21 @@ static void check_segment(struct store_stream *s, struct segment *seg, uint64_t 
         ASSERT(e->ordinal == records && e->b.count <= e->b.span);
         ASSERT(i == 0 || e->b.offset >= seg->entries[i - 1].b.offset + seg->entries[i - 1].b.bytes);
         for (uint32_t k = 0; k < e->b.count; k++) {
-            if (!message_exists(s, e->b.first_seq + k))
+            uint64_t seq = entry_seq(seg, e, k);
+            ASSERT(seq >= e->b.first_seq && seq - e->b.first_seq < e->b.span);
+            if (!message_exists(s, seq))
                 continue;
             entry_live++;
             entry_size += column_size(&seg->column, e->ordinal + k);
             const struct subject *sub = subjects_by_id(&s->subjects,
                                                        column_id(&seg->column, e->ordinal + k));
             ASSERT(sub != NULL && sub->msgs > 0);
-            ASSERT(sub->first <= e->b.first_seq + k && sub->last >= e->b.first_seq + k);
+            ASSERT(sub->first <= seq && sub->last >= seq);
         }
         ASSERT(entry_live == e->live && entry_size == e->live_size);
         if (e->mem != NULL) {
             ASSERT(e->mem->segment == seg && e->mem->entry == i && e->mem->durable);
-            ASSERT(e->mem->first_seq == e->b.first_seq && e->mem->count == e->b.count);
+            ASSERT(e->mem->first_seq == e->b.first_seq && e->mem->count >= e->b.count);
             ASSERT(!e->mem->plain || e->live == e->b.count || e->b.first_seq < s->first_seq);
         }
         records += e->b.count;

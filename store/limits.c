@@ -48,11 +48,10 @@ static uint64_t subject_first(struct store_stream *s, const struct subject *sub)
         const struct segment_entry *e = &seg->entries[entry];
         if (seq < e->b.first_seq)
             seq = e->b.first_seq;
-        for (; seq < e->b.first_seq + e->b.count; seq++)
-            if (column_id(&seg->column, e->ordinal + (uint32_t) (seq - e->b.first_seq)) ==
-                    sub->id &&
-                message_exists(s, seq))
-                return seq;
+        for (uint32_t i = entry_from(seg, e, seq); i < e->b.count; i++)
+            if (column_id(&seg->column, e->ordinal + i) == sub->id &&
+                message_exists(s, entry_seq(seg, e, i)))
+                return entry_seq(seg, e, i);
         seq = e->b.first_seq + e->b.span;
     }
     return sub->last;
@@ -89,7 +88,7 @@ static void build_rings(struct store_stream *s)
         for (uint32_t i = 0; i < seg->nentries; i++) {
             const struct segment_entry *e = &seg->entries[i];
             for (uint32_t k = 0; e->live > 0 && k < e->b.count; k++) {
-                uint64_t seq = e->b.first_seq + k;
+                uint64_t seq = entry_seq(seg, e, k);
                 if (message_exists(s, seq))
                     seq_ring_push(
                         &subjects_by_id(&s->subjects, column_id(&seg->column, e->ordinal + k))

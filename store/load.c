@@ -24,15 +24,71 @@ static struct recovered_stream *find_recovered(struct store *st, store_object_id
 
 /* ---- one segment ----------------------------------------------------------------------------- */
 
+static struct segment_entry *entry_of(struct segment *seg, uint64_t seq, uint32_t *hint)
+{
+    if (*hint >= seg->nentries || seq < seg->entries[*hint].b.first_seq ||
+        seq - seg->entries[*hint].b.first_seq >= seg->entries[*hint].b.span) {
+        if (!segment_find(seg, seq, hint) || seg->entries[*hint].b.first_seq > seq)
+            return NULL;
+    }
+    return &seg->entries[*hint];
+}
+
+/* Batches with holes: the sizes say which sequences they have. A damaged record counts as not
+ * there: the entry knows of those only that can be read. */
+static void load_sparse(struct segment *seg, const struct segment_index *x)
+{
+    struct size_iter it;
+    uint32_t size, hint = 0, ordinal = 0;
+    uint64_t seq;
+
+    for (uint32_t i = 0; i < seg->nentries; i++)
+        if ((seg->entries[i].b.flags & BATCH_SPARSE) != 0)
+            seg->entries[i].b.count = 0;
+    size_iter_init(&it, x->sizes, x->summary.base_seq);
+    while (size_iter_next(&it, &seq, &size)) {
+        struct segment_entry *e = entry_of(seg, seq, &hint);
+        if (e != NULL && (e->b.flags & BATCH_SPARSE) != 0)
+            e->b.count++;
+    }
+    for (uint32_t i = 0; i < seg->nentries; i++)
+        ordinal += seg->entries[i].b.count;
+    seg->seqs = mem_array((size_t) ordinal + 1, sizeof(*seg->seqs));
+    ordinal = 0;
+    for (uint32_t i = 0; i < seg->nentries; i++) {
+        const struct segment_batch *b = &seg->entries[i].b;
+        seg->entries[i].ordinal = ordinal;
+        for (uint32_t k = 0; (b->flags & BATCH_SPARSE) == 0 && k < b->count; k++)
+            seg->seqs[ordinal + k] = (uint32_t) (b->first_seq + k - seg->base_seq);
+        ordinal += b->count;
+    }
+    hint = 0;
+    size_iter_init(&it, x->sizes, x->summary.base_seq);
+    for (uint32_t k = 0; size_iter_next(&it, &seq, &size);) {
+        uint32_t before = hint;
+        const struct segment_entry *e = entry_of(seg, seq, &hint);
+        k = hint != before ? 0 : k;
+        if (e != NULL && (e->b.flags & BATCH_SPARSE) != 0)
+            seg->seqs[e->ordinal + k++] = (uint32_t) (seq - seg->base_seq);
+    }
+}
+
 static void load_entries(struct segment *seg, const struct segment_index *x)
 {
     uint32_t ordinal = 0;
+    bool sparse = false;
 
     for (uint64_t i = 0; i < x->summary.batches; i++) {
         struct segment_entry *e = segment_new_entry(seg);
         e->b = x->batches[i];
         e->ordinal = ordinal;
         ordinal += e->b.count;
+        sparse = sparse || (e->b.flags & BATCH_SPARSE) != 0;
+    }
+    if (sparse) {
+        load_sparse(seg, x);
+        const struct segment_entry *last = &seg->entries[seg->nentries - 1];
+        ordinal = last->ordinal + last->b.count;
     }
     for (uint32_t i = 0; i < ordinal; i++)
         column_add(&seg->column, 0, 0); /* size 0: no message */
@@ -44,15 +100,12 @@ static void load_entries(struct segment *seg, const struct segment_index *x)
 /* The column item of a sequence; hint is the entry of the one before. */
 static struct column_item *item_of(struct segment *seg, uint64_t seq, uint32_t *hint)
 {
-    if (*hint >= seg->nentries || seq < seg->entries[*hint].b.first_seq ||
-        seq - seg->entries[*hint].b.first_seq >= seg->entries[*hint].b.span) {
-        if (!segment_find(seg, seq, hint))
-            return NULL;
-    }
-    const struct segment_entry *e = &seg->entries[*hint];
-    if (seq < e->b.first_seq || seq - e->b.first_seq >= e->b.count)
+    const struct segment_entry *e = entry_of(seg, seq, hint);
+    uint32_t i;
+
+    if (e == NULL || !entry_find(seg, e, seq, &i))
         return NULL;
-    uint32_t at = e->ordinal + (uint32_t) (seq - e->b.first_seq);
+    uint32_t at = e->ordinal + i;
     return &seg->column.blocks[at / COLUMN_BLOCK][at % COLUMN_BLOCK];
 }
 
@@ -85,18 +138,30 @@ static void load_column(struct store_stream *s, struct segment *seg, const struc
     subject_iter_deinit(&it);
 }
 
+/* A batch with holes answers for sequences that it does not have. */
+static void note_hole(struct store_stream *s, uint64_t first, uint64_t last)
+{
+    if (first < s->first_seq)
+        first = s->first_seq;
+    if (first <= last)
+        seqset_add(&s->rec.removed, first, last);
+}
+
 /* Counts the messages that exist. */
 static void load_messages(struct store_stream *s, struct segment *seg)
 {
     for (uint32_t i = 0; i < seg->nentries; i++) {
         struct segment_entry *e = &seg->entries[i];
-        uint64_t first, last;
+        uint64_t first, last, expect = e->b.first_seq;
         bool holes = seqset_range_from(&s->rec.removed, e->b.first_seq, &first, &last) &&
                      first < e->b.first_seq + e->b.span;
         if (e->b.kind == BATCH_SKIP && e->b.first_seq + e->b.span > s->first_seq)
             seqset_add(&s->rec.removed, e->b.first_seq, e->b.first_seq + e->b.span - 1);
         for (uint32_t k = 0; k < e->b.count; k++) {
-            uint64_t seq = e->b.first_seq + k;
+            uint64_t seq = entry_seq(seg, e, k);
+            if (seq > expect)
+                note_hole(s, expect, seq - 1);
+            expect = seq + 1;
             const struct column_item *item = &seg->column.blocks[(e->ordinal + k) / COLUMN_BLOCK]
                                                                 [(e->ordinal + k) % COLUMN_BLOCK];
             if (seq < s->first_seq || (holes && seqset_has(&s->rec.removed, seq)))
@@ -112,6 +177,8 @@ static void load_messages(struct store_stream *s, struct segment *seg)
             e->live++;
             e->live_size += item->size;
         }
+        if ((e->b.flags & BATCH_SPARSE) != 0 && expect < e->b.first_seq + e->b.span)
+            note_hole(s, expect, e->b.first_seq + e->b.span - 1);
         seg->live += e->live;
         seg->live_size += e->live_size;
         s->msgs += e->live;

@@ -86,11 +86,6 @@ static inline void fill(struct store_batch *b, uint32_t i, struct store_msg *out
     out->chunk = b->body_chunk;
 }
 
-static bool record_bad(const struct store_batch *b, uint32_t i)
-{
-    return b->bad != NULL && ((b->bad[i / 64] >> (i % 64)) & 1) != 0;
-}
-
 void reader_hold(struct store_reader *r, struct store_batch *b)
 {
     if (b->refs == 0)
@@ -140,15 +135,15 @@ static uint64_t scan_segment(struct filter *f, const struct segment *seg, uint64
         return 0;
     for (; entry<seg->nentries && * budget> 0; entry++) {
         const struct segment_entry *e = &seg->entries[entry];
-        uint32_t i = *seq > e->b.first_seq ? (uint32_t) (*seq - e->b.first_seq) : 0;
+        uint32_t i = entry_from(seg, e, *seq);
         for (; e->live > 0 && i < e->b.count; i++) {
             if (*budget == 0) {
-                *seq = e->b.first_seq + i;
+                *seq = entry_seq(seg, e, i);
                 return 0;
             }
             --*budget;
             if (filter_matches(f, column_id(&seg->column, e->ordinal + i)))
-                return e->b.first_seq + i;
+                return entry_seq(seg, e, i);
         }
         *seq = e->b.first_seq + e->b.span;
     }
@@ -245,9 +240,8 @@ static __attribute__((noinline)) enum store_read next_slow(struct store_reader *
         struct store_batch *b = hold_batch(r, r->seq);
         if (b == NULL)
             return STORE_READ_WAIT;
-        uint32_t i = (uint32_t) (r->seq - b->first_seq);
-        r->seq++;
-        if (i >= b->count || record_bad(b, i))
+        uint32_t i;
+        if (!batch_record_of(b, r->seq++, &i))
             continue;
         fill(b, i, out);
         return STORE_READ_MSG;
@@ -278,8 +272,8 @@ enum store_read store_reader_get(struct store_reader *r, uint64_t seq, struct st
     struct store_batch *b = hold_batch(r, seq);
     if (b == NULL)
         return STORE_READ_WAIT;
-    uint32_t i = (uint32_t) (seq - b->first_seq);
-    if (i >= b->count || record_bad(b, i))
+    uint32_t i;
+    if (!batch_record_of(b, seq, &i))
         return STORE_READ_GONE;
     fill(b, i, out);
     return STORE_READ_MSG;

@@ -88,7 +88,7 @@ static uint64_t subject_before(struct store_stream *s, const struct subject *sub
             if (e->b.first_seq >= seq || e->live == 0)
                 continue;
             for (uint32_t k = e->b.count; k-- > 0;) {
-                uint64_t at = e->b.first_seq + k;
+                uint64_t at = entry_seq(seg, e, k);
                 if (at < seq && column_id(&seg->column, e->ordinal + k) == sub->id &&
                     message_exists(s, at))
                     return at;
@@ -104,7 +104,7 @@ static void take_out(struct store_stream *s, struct segment *seg, struct segment
 {
     uint32_t size = column_size(&seg->column, e->ordinal + i);
     struct subject *sub = subjects_by_id(&s->subjects, column_id(&seg->column, e->ordinal + i));
-    uint64_t seq = e->b.first_seq + i, next = 0, prev = 0;
+    uint64_t seq = entry_seq(seg, e, i), next = 0, prev = 0;
 
     e->live--;
     e->live_size -= size;
@@ -126,12 +126,12 @@ static void take_out(struct store_stream *s, struct segment *seg, struct segment
 void remove_one(struct store_stream *s, uint64_t seq)
 {
     struct segment *seg = stream_segment_of(s, seq);
-    uint32_t entry;
+    uint32_t entry, i;
 
-    bool found = segment_find(seg, seq, &entry);
+    bool found = segment_find(seg, seq, &entry) && entry_find(seg, &seg->entries[entry], seq, &i);
     ASSERT(found);
     struct segment_entry *e = &seg->entries[entry];
-    take_out(s, seg, e, (uint32_t) (seq - e->b.first_seq));
+    take_out(s, seg, e, i);
     if (e->mem != NULL)
         e->mem->plain = false;
     seqset_add(&s->rec.removed, seq, seq);
@@ -145,7 +145,7 @@ static int64_t time_of(const struct store_stream *s, uint64_t seq, int64_t *late
 {
     const struct segment *seg = stream_segment_of(s, seq);
     struct batch_record rec;
-    uint32_t entry;
+    uint32_t entry, i;
 
     if (seg == NULL || !segment_find(seg, seq, &entry))
         return *latest = s->last_ts;
@@ -153,11 +153,11 @@ static int64_t time_of(const struct store_stream *s, uint64_t seq, int64_t *late
     *latest = e->b.min_time;
     if (seq <= e->b.first_seq || e->b.count == 0)
         return e->b.min_time;
-    if (e->mem == NULL || e->mem->bad != NULL) {
+    if (e->mem == NULL || e->mem->bad != NULL || !batch_record_of(e->mem, seq, &i)) {
         *latest = e->b.max_time;
         return e->b.min_time;
     }
-    batch_record_get(&e->mem->view, (uint32_t) (seq - e->b.first_seq), &rec);
+    batch_record_get(&e->mem->view, i, &rec);
     return *latest = rec.ts;
 }
 
@@ -198,21 +198,16 @@ uint64_t remove_head(struct store_stream *s, uint64_t max, uint32_t limit, enum 
             continue;
         }
         struct segment_entry *e = &seg->entries[entry];
-        uint64_t end = e->b.first_seq + e->b.count;
-        if (s->first_seq < e->b.first_seq)
-            s->first_seq = e->b.first_seq;
-        if (end > max)
-            end = max;
+        uint64_t end = e->b.first_seq + e->b.span, seq;
+        uint32_t i = entry_from(seg, e, s->first_seq);
         bool holes = seqset_range_from(&s->rec.removed, s->first_seq, &first, &last) && first < end;
-        while (s->first_seq < end && gone < limit) {
-            if (!holes || !seqset_has(&s->rec.removed, s->first_seq)) {
-                take_out(s, seg, e, (uint32_t) (s->first_seq - e->b.first_seq));
+        for (; i < e->b.count && gone < limit && (seq = entry_seq(seg, e, i)) < max; i++) {
+            if (!holes || !seqset_has(&s->rec.removed, seq)) {
+                take_out(s, seg, e, i);
                 gone++;
             }
-            s->first_seq++;
         }
-        if (s->first_seq >= e->b.first_seq + e->b.count)
-            s->first_seq = e->b.first_seq + e->b.span;
+        s->first_seq = i < e->b.count ? entry_seq(seg, e, i) : end;
         seqset_remove(&s->rec.removed, 0, s->first_seq - 1);
     }
     if (gone > 0) {

@@ -46,6 +46,7 @@ void scan_deinit(struct scan *s)
 {
     mem_free(s->bad);
     s->bad = NULL;
+    codec_room_free(&s->room);
 }
 
 void scan_feed(struct scan *s, uint64_t offset, uint8_t *bytes, size_t n)
@@ -278,11 +279,14 @@ static enum scan_verdict take(struct scan *s, const struct batch_view *v, uint32
 }
 
 /* Damaged records of the batch; *torn: some damage is not a single wrong byte. */
-static uint32_t verify(struct scan *s, const struct batch_view *v, uint32_t *nerased,
-                       bool *looks_torn)
+static uint32_t verify(struct scan *s, struct batch_view *v, uint32_t *nerased, bool *looks_torn)
 {
     size_t words = ((size_t) v->h.count + 63) / 64;
 
+    if (batch_view_decode_room(v, &s->room) == ERR_NO_MEMORY) {
+        s->room = (struct codec_room){mem_alloc(v->h.raw_bytes), v->h.raw_bytes};
+        batch_view_decode(v, s->room.p);
+    }
     *nerased = 0;
     *looks_torn = false;
     if (words > s->bad_words) {
@@ -303,7 +307,7 @@ static uint32_t verify(struct scan *s, const struct batch_view *v, uint32_t *ner
 
 /* An acceptable batch at s->at. Returns false when proof has to be looked for first (the step is
  * then PROVE). */
-static bool judge(struct scan *s, const struct batch_view *v, struct scan_event *event,
+static bool judge(struct scan *s, struct batch_view *v, struct scan_event *event,
                   enum scan_verdict *verdict)
 {
     bool gap = s->next_seq != 0 && v->h.first_seq > s->next_seq, looks_torn;

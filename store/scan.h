@@ -89,7 +89,8 @@ struct scan {
     unsigned step;
     uint64_t *bad;
     size_t bad_words;
-    struct { /* counts at the start of an open atomic group */
+    struct codec_room room; /* the decoded body of the last batch */
+    struct {                /* counts at the start of an open atomic group */
         bool open;
         uint64_t offset, next_seq, data_end, batches, records, lost_seqs;
     } group;

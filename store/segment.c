@@ -125,6 +125,7 @@ void segment_free(struct segment *seg)
         }
     }
     mem_free(seg->entries);
+    mem_free(seg->seqs);
     column_deinit(&seg->column);
     list_remove(&seg->logged);
     if (list_linked(&seg->link))
@@ -497,6 +498,30 @@ bool segment_find(const struct segment *seg, uint64_t seq, uint32_t *entry)
     }
     *entry = low;
     return low < seg->nentries;
+}
+
+uint32_t entry_from(const struct segment *seg, const struct segment_entry *e, uint64_t seq)
+{
+    uint32_t low = 0, high = e->b.count;
+
+    if (seq <= e->b.first_seq)
+        return 0;
+    if (seg->seqs == NULL)
+        return seq - e->b.first_seq < high ? (uint32_t) (seq - e->b.first_seq) : high;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (entry_seq(seg, e, mid) < seq)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+bool entry_find(const struct segment *seg, const struct segment_entry *e, uint64_t seq, uint32_t *i)
+{
+    *i = entry_from(seg, e, seq);
+    return *i < e->b.count && entry_seq(seg, e, *i) == seq;
 }
 
 struct segment *stream_segment_of(const struct store_stream *s, uint64_t seq)

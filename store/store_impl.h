@@ -58,6 +58,7 @@ struct store_batch {
     bool written; /* the segment's file has it */
     bool skip;
     uint32_t bytes;   /* on disk */
+    uint32_t decoded; /* table and body in memory, when they are not as on disk; else 0 */
     uint32_t ordinal; /* of its first record in the column */
     uint64_t offset;
     uint64_t size;     /* sum of store_msg_bytes */
@@ -85,6 +86,8 @@ void cache_add(struct store *st, struct store_batch *b);
 void cache_touch(struct store *st, struct store_batch *b);
 void cache_shrink(struct store *st, uint64_t limit);
 uint64_t batch_memory(const struct store_batch *b);
+/* Where the message is in b->view; false when it is not there, or damaged. */
+bool batch_record_of(const struct store_batch *b, uint64_t seq, uint32_t *i);
 /* Begins reading the batch at entry, which holds seq, from disk; the waiter (its wait_link) is told
  * when it is there and holds it then. */
 void cache_fetch(struct segment *seg, uint32_t entry, uint64_t seq, struct store_reader *waiter);
@@ -153,6 +156,8 @@ struct segment {
     struct segment_entry *entries; /* durable batches, by sequence */
     uint32_t nentries, entries_cap;
     struct column column; /* records, durable or not */
+    uint32_t *seqs;       /* per record, sequence - base_seq; NULL: a batch's records are its
+                             sequences in order */
     uint32_t records;     /* durable ones */
     uint64_t live, live_size;
     int64_t min_time, max_time;
@@ -202,6 +207,17 @@ void segment_adopt(struct segment *seg, uint64_t base_seq);
 struct segment_entry *segment_new_entry(struct segment *seg);
 /* The batch, next in order, became durable. */
 void segment_add_entry(struct segment *seg, struct store_batch *b);
+/* Record i < e->b.count of the entry. */
+static inline uint64_t entry_seq(const struct segment *seg, const struct segment_entry *e,
+                                 uint32_t i)
+{
+    return seg->seqs == NULL ? e->b.first_seq + i : seg->base_seq + seg->seqs[e->ordinal + i];
+}
+/* The entry's first record at or behind seq; e->b.count when there is none. */
+uint32_t entry_from(const struct segment *seg, const struct segment_entry *e, uint64_t seq);
+/* The entry's record of seq; false when it has none. */
+bool entry_find(const struct segment *seg, const struct segment_entry *e, uint64_t seq,
+                uint32_t *i);
 /* The entry that covers seq or the first behind it; false when none. */
 bool segment_find(const struct segment *seg, uint64_t seq, uint32_t *entry);
 /* A batch's pieces as vectors (at most 2), and zeros from end to the next page (at most 1). */

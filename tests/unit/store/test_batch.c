@@ -263,7 +263,8 @@ static const struct reject {
     {"count too high for the table", 60, 4, 11, ERR_CORRUPT},
     {"kind not known", 68, 1, 9, ERR_UNSUPPORTED},
     {"kafka", 68, 1, BATCH_KAFKA, ERR_UNSUPPORTED},
-    {"codec not known", 69, 1, 1, ERR_UNSUPPORTED},
+    {"codec not known", 69, 1, 2, ERR_UNSUPPORTED},
+    {"compressed to as many bytes", 69, 1, BATCH_LZ4, ERR_CORRUPT},
     {"flag not known", 70, 2, 0x8000, ERR_UNSUPPORTED},
     {"sparse without deltas", 70, 2, BATCH_SPARSE, ERR_CORRUPT},
 };
