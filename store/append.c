@@ -191,6 +191,8 @@ enum err store_append(struct store_stream *s, const struct store_append *m, uint
     if (UNLIKELY(st->staging + n > st->options.staging_bytes && st->staging > 0))
         return ERR_LIMIT;
     unsigned flags = (m->flags & STORE_MSG_HAS_ID) != 0 ? BATCH_HAS_IDS : 0;
+    if (UNLIKELY((m->flags & STORE_MSG_HAS_EFFECT) != 0))
+        flags |= BATCH_HAS_EFFECTS;
     if (UNLIKELY(s->open == NULL ||
                  !batch_append(&s->open->builder, m->subject, m->header, m->payload, ts, flags)) &&
         (err = append_slow(s, m, ts, flags)) != ERR_OK)

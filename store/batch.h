@@ -51,12 +51,13 @@ enum {
 enum batch_kind { BATCH_NATIVE = 1, BATCH_KAFKA = 2, BATCH_SKIP = 3 };
 enum batch_codec { BATCH_PLAIN = 0, BATCH_LZ4 = 1 };
 enum {
-    BATCH_GROUP = 1,       /* belongs to an atomic group of batches ... */
-    BATCH_GROUP_FIRST = 2, /* ... opens it ... */
-    BATCH_GROUP_LAST = 4,  /* ... closes it; a group without its last batch was never committed */
-    BATCH_SPARSE = 8,      /* the table is followed by one u32 per record: sequence - first_seq */
-    BATCH_HAS_IDS = 16,    /* a record has a message id */
-    BATCH_FLAGS_KNOWN = 31,
+    BATCH_GROUP = 1,        /* belongs to an atomic group of batches ... */
+    BATCH_GROUP_FIRST = 2,  /* ... opens it ... */
+    BATCH_GROUP_LAST = 4,   /* ... closes it; a group without its last batch was never committed */
+    BATCH_SPARSE = 8,       /* the table is followed by one u32 per record: sequence - first_seq */
+    BATCH_HAS_IDS = 16,     /* a record has a message id */
+    BATCH_HAS_EFFECTS = 32, /* a record brings something about later: the owner must see it again */
+    BATCH_FLAGS_KNOWN = 63,
 };
 /* Bit of a table entry's offset: the record was erased on request; its bytes are zero, its crc
  * field 0. */

@@ -221,7 +221,7 @@ static uint64_t next_existing(const struct store_stream *s, uint64_t seq)
     return seq <= s->last_seq ? seq : s->last_seq + 1;
 }
 
-uint64_t store_seq_with_id(struct store_stream *s, uint64_t seq)
+static uint64_t seq_with_flag(struct store_stream *s, uint64_t seq, unsigned flag)
 {
     struct segment *seg = stream_segment_of(s, seq);
     uint32_t i;
@@ -231,11 +231,26 @@ uint64_t store_seq_with_id(struct store_stream *s, uint64_t seq)
             continue;
         for (; i < seg->nentries; i++) {
             const struct segment_batch *b = &seg->entries[i].b;
-            if ((b->flags & BATCH_HAS_IDS) != 0)
+            if ((b->flags & flag) != 0)
                 return b->first_seq > seq ? b->first_seq : seq;
         }
     }
     return 0;
+}
+
+uint64_t store_seq_with_id(struct store_stream *s, uint64_t seq)
+{
+    return seq_with_flag(s, seq, BATCH_HAS_IDS);
+}
+
+uint64_t store_seq_with_effect(struct store_stream *s, uint64_t seq)
+{
+    return seq_with_flag(s, seq, BATCH_HAS_EFFECTS);
+}
+
+bool store_msg_exists(const struct store_stream *s, uint64_t seq)
+{
+    return message_exists(s, seq);
 }
 
 struct time_query {

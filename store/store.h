@@ -270,9 +270,12 @@ void store_stream_deleted(struct store_stream *s, uint64_t max,
 
 /* ---- append ---------------------------------------------------------------------------------- */
 
+/* Hints about the header, so that a start reads only the batches it needs. */
 enum {
-    STORE_MSG_HAS_ID = 1
-}; /* hint: the header has a Nats-Msg-Id; recovery of the window skips batches without */
+    STORE_MSG_HAS_ID = 1,     /* a message id: for the duplicate window */
+    STORE_MSG_HAS_EFFECT = 2, /* it brings something about later: a time to live, a rollup, a
+                                 schedule */
+};
 
 struct store_append {
     struct str subject; /* valid and literal */
@@ -370,6 +373,10 @@ enum err store_seq_at(struct store_stream *s, int64_t ts, uint64_t *seq, struct 
 /* First sequence at or behind seq of a batch in which a message was appended with STORE_MSG_HAS_ID
  * (not necessarily that message); 0 = none. From memory. */
 uint64_t store_seq_with_id(struct store_stream *s, uint64_t seq);
+/* The same for STORE_MSG_HAS_EFFECT. */
+uint64_t store_seq_with_effect(struct store_stream *s, uint64_t seq);
+/* Is there a message with this sequence? Durable ones only; from memory. */
+bool store_msg_exists(const struct store_stream *s, uint64_t seq);
 
 /* ---- removal --------------------------------------------------------------------------------- */
 

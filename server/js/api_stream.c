@@ -407,6 +407,9 @@ static void apply_update(struct stream *s, struct stream_change *ch)
     stream_config_release(&s->config);
     stream_config_copy(&s->config, &ch->config);
     s->dedup.window_ns = s->config.duplicate_window_ns;
+    if (s->expiry == NULL && stream_expires(&s->config))
+        stream_effects_start(s); /* what was copied from elsewhere may have times already */
+    stream_expiry_configure(s);
     stream_limits(&s->config, &limits);
     js_stream_render(s, &blob);
     ch->req.done = update_durable;

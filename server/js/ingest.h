@@ -8,13 +8,27 @@
 
 #include "server/js/js_int.h"
 
-/* What the checks of one message found. error is set by js_fail alone: clearing its text for every
- * message cost 6 ns. */
+enum rollup_kind { ROLLUP_NONE, ROLLUP_SUB, ROLLUP_ALL, ROLLUP_INVALID };
+
+/* What the checks of one message found, and what is stored of it. error is set by js_fail alone:
+ * clearing its text for every message cost 6 ns. */
 struct verdict {
-    uint64_t duplicate_of; /* sequence of the first, when the id was seen */
+    bool sourced; /* not a client's: made by the server, checked by whoever published it */
+    bool effect;  /* STORE_MSG_HAS_EFFECT */
+    enum rollup_kind rollup; /* one that is carried out */
+    int64_t ttl;             /* seconds, MSG_TTL_NEVER, 0 = none */
+    uint64_t duplicate_of;   /* sequence of the first, when the id was seen */
     struct str id;
+    struct str header, payload; /* as they are stored: the message's, or the verdict's own */
+    struct buf own_header, own_payload;
     struct js_error error;
 };
+
+/* Zeroes all but the error; header and payload are the message's. */
+void verdict_init(struct verdict *v, const struct msg *m, bool sourced);
+void verdict_free(struct verdict *v);
+/* Another header from now on; takes over what is in b, which is empty then. */
+void verdict_set_header(struct verdict *v, struct buf *b);
 
 /* ---- answers (stream_reply.c) ---------------------------------------------------------------- */
 
@@ -30,14 +44,19 @@ void ingest_put_error(struct stream *s, const struct js_error *err, struct buf *
 
 /* In nats-server's order. False: v->error, or v->duplicate_of when that is not 0. */
 bool ingest_check_headers(struct stream *s, const struct msg *m, int64_t now, struct verdict *v);
+/* The last check before the store: what v->header says of a time to live. */
+bool ingest_check_ttl(struct stream *s, struct verdict *v);
+enum rollup_kind ingest_rollup_of(struct str header);
 /* What the store would not take, as JetStream says it; returns false. */
 bool ingest_store_failed(struct verdict *v, enum err err);
 
 /* ---- afterwards (stream_commit.c) ------------------------------------------------------------ */
 
 /* What a rollup replaces goes as soon as the message itself is durable. */
-void ingest_plan_rollup(struct stream *s, const struct msg *m, uint64_t seq);
+void ingest_plan_rollup(struct stream *s, struct str subject, enum rollup_kind how, uint64_t seq);
 
+/* A message of the server's own; false when it was not taken. */
+bool ingest_own(struct stream *s, const struct msg *m, uint64_t *seq);
 /* Stream time: it never goes back. */
 int64_t ingest_time(struct stream *s);
 

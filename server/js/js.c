@@ -60,6 +60,8 @@ void js_open(struct env *env, struct js_shared *shared, struct store *store, str
     list_init(&js->ready);
     list_init(&js->unsaved);
     list_init(&js->sweeps);
+    list_init(&js->expiring);
+    list_init(&js->effects);
     list_init(&js->offline);
     list_init(&js->requests);
     list_init(&js->parked);
@@ -155,14 +157,20 @@ static void settle_streams(struct js *js)
         stream_settle(LIST_ENTRY(l, struct stream, dirty_link));
 }
 
-static void sweep_some(struct js *js)
+/* Each that is in the list now has one turn; it takes its link out. */
+static void turns(struct list *waiting, void (*turn)(struct list *link))
 {
     struct list now, *l;
 
     list_init(&now);
-    list_splice(&now, &js->sweeps);
+    list_splice(&now, waiting);
     while ((l = list_first(&now)) != NULL)
-        stream_sweep(CONTAINER_OF(l, struct stream, sweep.link));
+        turn(l);
+}
+
+static void sweep(struct list *link)
+{
+    stream_sweep(CONTAINER_OF(link, struct stream, sweep.link));
 }
 
 bool js_step(struct js *js)
@@ -170,8 +178,10 @@ bool js_step(struct js *js)
     struct io *io = js->env->io;
     bool more = pump_ready(js);
 
-    sweep_some(js);
-    more |= !list_empty(&js->sweeps);
+    turns(&js->sweeps, sweep);
+    turns(&js->effects, stream_effects_step);
+    turns(&js->expiring, stream_expire);
+    more |= !list_empty(&js->sweeps) || !list_empty(&js->effects) || !list_empty(&js->expiring);
 
     if (js->save_due)
         save_all(js);

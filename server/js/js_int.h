@@ -51,6 +51,8 @@ struct consumer;
 struct consumer_recount;
 struct creation;
 struct stream_change;
+struct stream_effects;
+struct stream_expiry;
 struct stream_load;
 struct stream;
 
@@ -79,6 +81,8 @@ struct js {
     struct list ready;         /* consumers to pump */
     struct list unsaved;       /* consumers with a state log to write */
     struct list sweeps;        /* streams with sequences to look at: sweep.link */
+    struct list expiring;      /* struct stream_expiry with something to do */
+    struct list effects;       /* struct stream_effects with something to read */
     struct list offline;       /* struct offline: what is stored and can not be served */
     struct wheel_timer save_timer;
     bool save_due;
@@ -165,8 +169,10 @@ struct stream {
     struct list waiting;   /* requests that wait for its creation: api_request.link */
     struct list consumers; /* struct consumer by stream_link */
     size_t nconsumers, nfiltered;
-    uint64_t used;            /* bytes that the resources know of */
-    struct stream_load *load; /* while the duplicate window is read back; else NULL */
+    uint64_t used;                  /* bytes that the resources know of */
+    struct stream_load *load;       /* while the duplicate window is read back; else NULL */
+    struct stream_effects *effects; /* while effects are read back; else NULL */
+    struct stream_expiry *expiry;   /* NULL: its messages have no times of their own */
     struct sweep sweep;
     struct store_reader reader; /* for gets and for subjects of committed messages */
     bool failed;
@@ -210,6 +216,24 @@ void stream_recheck(struct stream *s, uint64_t first, uint64_t last);
 void stream_interest_lost(struct stream *s);
 /* One slice. */
 void stream_sweep(struct stream *s);
+/* What messages of a recovered stream bring about later (stream_effects.c): reads them back. */
+void stream_effects_start(struct stream *s);
+bool stream_effects_loading(const struct stream *s);
+void stream_effects_free(struct stream *s);
+void stream_effects_step(struct list *link);
+/* Messages that go at their time (stream_expire.c). Does the stream keep such times, and do max_age
+ * itself? */
+bool stream_expires(const struct stream_config *c);
+/* Its configuration is new or another one. */
+void stream_expiry_configure(struct stream *s);
+void stream_expiry_free(struct stream *s);
+/* seq has a TTL (msg_ttl.h), counted from ts. */
+void stream_expiry_note(struct stream *s, uint64_t seq, int64_t ts, int64_t seconds);
+void stream_expiry_removed(struct stream *s, uint64_t first, uint64_t last);
+void stream_expiry_committed(struct stream *s);
+/* What is assigned and not durable will never be. */
+void stream_expiry_forget(struct stream *s);
+void stream_expire(struct list *link);
 /* The blob that the stream's store object keeps. */
 void js_stream_render(const struct stream *s, struct buf *out);
 bool js_stream_parse(struct str blob, struct stream_config *config, int64_t *created);

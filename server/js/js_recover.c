@@ -6,9 +6,9 @@
  * are, messages included; the name stays taken, requests for it are answered with the reason, and
  * the log says it once at the start.
  *
- * A recovered stream reads its duplicate window back before it takes publishes (stream_load.c).
- * After an end that was not clean, messages of an interest stream are looked at once, whether
- * somebody still needs them (stream_sweep.c).
+ * A recovered stream reads its duplicate window back before it takes publishes (stream_load.c), and
+ * what its messages bring about later (stream_effects.c). After an end that was not clean, messages
+ * of an interest stream are looked at once, whether somebody still needs them (stream_sweep.c).
  */
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
@@ -86,8 +86,10 @@ static void attach_stream(struct js *js, const struct store_object_view *v,
     s->used = st.bytes;
     js_resources_recover(&js->shared->resources, (enum storage) s->config.storage,
                          s->config.max_bytes, st.bytes);
-    if (!st.failed)
-        stream_load_start(s);
+    if (st.failed)
+        return;
+    stream_load_start(s);
+    stream_effects_start(s);
 }
 
 static void recover_stream(struct js *js, const struct store_object_view *v)

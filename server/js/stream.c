@@ -69,6 +69,7 @@ struct stream *js_stream_new(struct js *js, const struct stream_config *config, 
     stream_sweep_init(s);
     dedup_init(&s->dedup, prng_u64(js->env->prng), config->duplicate_window_ns);
     make_ack_prefix(s);
+    stream_expiry_configure(s);
     hmap_insert(&js->streams, &s->node, hash_bytes(config->name, strlen(config->name), 0));
     js->stats.streams++;
     return s;
@@ -93,6 +94,8 @@ void js_stream_free(struct stream *s)
         hold_drop(s->open_hold);
     list_remove(&s->dirty_link);
     stream_load_free(s);
+    stream_effects_free(s);
+    stream_expiry_free(s);
     stream_sweep_free(s);
     if (s->store != NULL)
         store_reader_deinit(&s->reader);
@@ -234,7 +237,7 @@ void stream_limits(const struct stream_config *c, struct store_limits *out)
         .max_bytes = refuse ? 0 : limit_of(c->max_bytes),
         .max_msgs_per_subject =
             refuse && c->discard_new_per_subject ? 0 : limit_of(c->max_msgs_per_subject),
-        .max_age_ns = c->max_age_ns,
+        .max_age_ns = stream_expires(c) ? 0 : c->max_age_ns,
     };
 }
 

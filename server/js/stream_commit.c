@@ -6,23 +6,21 @@
  * closes it, committed releases it. What a rollup replaces is removed after that, so that a crash
  * leaves either the old messages or the new one with them, never neither.
  */
-#include "lib/base/header.h"
 #include "lib/base/mem.h"
 #include "server/js/ingest.h"
 
 #include <string.h>
 
-void ingest_plan_rollup(struct stream *s, const struct msg *m, uint64_t seq)
+void ingest_plan_rollup(struct stream *s, struct str subject, enum rollup_kind how, uint64_t seq)
 {
-    struct str how = header_get(m->header, STR("Nats-Rollup"));
     struct rollup *r;
 
-    if (how.p == NULL)
+    if (how == ROLLUP_NONE)
         return;
-    r = mem_zalloc(sizeof(*r) + m->subject.n);
+    r = mem_zalloc(sizeof(*r) + subject.n);
     r->seq = seq;
-    r->subject_len = str_eq(how, STR("sub")) ? m->subject.n : 0;
-    memcpy(r->subject, m->subject.p, r->subject_len);
+    r->subject_len = how == ROLLUP_SUB ? subject.n : 0;
+    memcpy(r->subject, subject.p, r->subject_len);
     list_push_back(&s->rollups, &r->link);
 }
 
@@ -93,6 +91,7 @@ static void committed(void *ctx, uint64_t first_seq, uint64_t last_seq)
     release_idle(s);
     stream_announce(s, first_seq, last_seq);
     run_rollups(s);
+    stream_expiry_committed(s);
 }
 
 static void removed(void *ctx, uint64_t first_seq, uint64_t last_seq, uint64_t msgs,
@@ -103,6 +102,7 @@ static void removed(void *ctx, uint64_t first_seq, uint64_t last_seq, uint64_t m
     (void) msgs;
     (void) reason;
     stream_count_usage(s);
+    stream_expiry_removed(s, first_seq, last_seq);
     LIST_FOREACH(l, &s->consumers)
     consumer_note_removed(LIST_ENTRY(l, struct consumer, stream_link), first_seq, last_seq);
 }
@@ -161,6 +161,7 @@ static void forget_assigned(struct stream *s, enum err err)
         mem_free(LIST_ENTRY(l, struct rollup, link));
     s->assigned = s->durable;
     dedup_forget_above(&s->dedup, s->durable);
+    stream_expiry_forget(s);
 }
 
 static void refused(void *ctx, enum err err)

@@ -178,7 +178,6 @@ static bool check_supported(const struct stream_config *c, struct js_error *err)
         {c->sources != NULL && json_array_size(c->sources) > 0, "sources"},
         {c->subject_transform != NULL, "subject_transform"},
         {c->republish != NULL, "republish"},
-        {c->subject_delete_marker_ttl_ns != 0, "subject_delete_marker_ttl"},
         {c->allow_msg_counter, "allow_msg_counter"},
         {c->allow_msg_schedules, "allow_msg_schedules"},
     };
@@ -248,6 +247,58 @@ static bool check_age(struct stream_config *c, int64_t server_window, struct js_
     return true;
 }
 
+static bool check_counter(const struct stream_config *c, struct js_error *err)
+{
+    if (!c->allow_msg_counter)
+        return true;
+    if (c->discard == DISCARD_NEW)
+        return invalid(err, "counter stream cannot use discard new");
+    if (c->allow_msg_ttl)
+        return invalid(err, "counter stream cannot use message TTLs");
+    if (c->allow_msg_schedules)
+        return invalid(err, "counter stream cannot use message schedules");
+    if (c->retention != RETENTION_LIMITS)
+        return invalid(err, "counter stream can only use limits retention");
+    return true;
+}
+
+/* What needs rollups allows them, which needs purges. */
+static void allow_rollups(struct stream_config *c)
+{
+    if (!c->allow_rollup_hdrs)
+        c->deny_purge = false;
+    c->allow_rollup_hdrs = true;
+}
+
+static bool check_markers(struct stream_config *c, struct js_error *err)
+{
+    if (c->subject_delete_marker_ttl_ns < 0)
+        return invalid(err, "subject delete marker TTL must not be negative");
+    if (c->subject_delete_marker_ttl_ns == 0)
+        return true;
+    if (c->subject_delete_marker_ttl_ns < SECOND)
+        return invalid(err, "subject delete marker TTL must be at least 1 second");
+    if (!c->allow_msg_ttl && c->pedantic)
+        return invalid(err, "subject delete marker cannot be set if message TTLs are disabled");
+    c->allow_msg_ttl = true;
+    if (!c->allow_rollup_hdrs && c->pedantic)
+        return invalid(err, "subject delete marker cannot be set if roll-ups are disabled");
+    allow_rollups(c);
+    return true;
+}
+
+static bool check_schedules(struct stream_config *c, struct js_error *err)
+{
+    if (!c->allow_msg_schedules)
+        return true;
+    if (c->discard == DISCARD_NEW)
+        return invalid(err, "message scheduling cannot use discard new");
+    if (!c->allow_rollup_hdrs && c->pedantic)
+        return invalid(err, "message scheduling cannot be set if roll-ups are disabled");
+    allow_rollups(c);
+    return true;
+}
+
 static bool check_combinations(struct stream_config *c, struct js_error *err)
 {
     if (c->num_replicas < 0)
@@ -258,10 +309,14 @@ static bool check_combinations(struct stream_config *c, struct js_error *err)
         return js_fail(err, JS_ERR_STREAM_REPLICAS_NOT_SUPPORTED, NULL);
     if (c->deny_purge && c->allow_rollup_hdrs)
         return invalid(err, "roll-ups require the purge permission");
+    if (!check_counter(c, err))
+        return false;
     if (c->discard_new_per_subject && c->discard != DISCARD_NEW)
         return invalid(err, "discard new per subject requires discard new policy to be set");
     if (c->discard_new_per_subject && c->max_msgs_per_subject <= 0)
         return invalid(err, "discard new per subject requires max msgs per subject > 0");
+    if (!check_markers(c, err) || !check_schedules(c, err))
+        return false;
     if (c->persist_mode != 0 && c->storage != STORAGE_FILE)
         return invalid(err, "async persist mode is only supported on file storage");
     if (c->persist_mode != 0 && c->allow_atomic)
@@ -368,6 +423,10 @@ bool stream_config_check_update(const struct stream_config *old, struct stream_c
         return invalid(err, "stream configuration update can not change persist mode");
     if (old->allow_msg_ttl && !new->allow_msg_ttl)
         return invalid(err, "message TTL status can not be disabled");
+    if (old->allow_msg_counter != new->allow_msg_counter)
+        return invalid(err, "stream configuration update can not change message counter setting");
+    if (old->allow_msg_schedules && !new->allow_msg_schedules)
+        return invalid(err, "message schedules can not be disabled");
     if (new->sealed)
         close_all(new);
     return true;

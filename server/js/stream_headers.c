@@ -3,100 +3,219 @@
  *
  * Checks run in the order in which nats-server makes them, which decides what a message with two
  * faults is told. Those that ask for a last sequence or a message id look at the *assigned* state.
+ * What the server publishes itself, or copies from another stream (v->sourced), was checked where
+ * it came from: only what concerns this stream's state is looked at.
  */
 #include "lib/base/fmt.h"
 #include "lib/base/header.h"
 #include "server/js/ingest.h"
+#include "server/js/msg_ttl.h"
+#include "server/js/publish_headers.h"
+
+#include <string.h>
+
+#define SECOND 1000000000ll
+
+/* ---- verdicts -------------------------------------------------------------------------------- */
+
+void verdict_init(struct verdict *v, const struct msg *m, bool sourced)
+{
+    memset(v, 0, offsetof(struct verdict, error));
+    v->sourced = sourced;
+    v->header = m->header;
+    v->payload = m->payload;
+}
+
+void verdict_free(struct verdict *v)
+{
+    buf_free(&v->own_header);
+    buf_free(&v->own_payload);
+}
+
+void verdict_set_header(struct verdict *v, struct buf *b)
+{
+    buf_free(&v->own_header);
+    v->own_header = *b;
+    v->header = buf_str(b);
+    *b = (struct buf){0};
+}
+
+/* ---- expectations ---------------------------------------------------------------------------- */
 
 static bool wrong_last(struct verdict *v, uint64_t seq)
 {
     return js_fail(&v->error, JS_ERR_STREAM_WRONG_LAST_SEQUENCE, "%llu", (unsigned long long) seq);
 }
 
-static bool check_expected_subject(struct stream *s, const struct msg *m, struct verdict *v)
+/* What is no number is never the last sequence. */
+static uint64_t expected_seq(struct str text)
 {
-    struct str want = header_get(m->header, STR("Nats-Expected-Last-Subject-Sequence"));
-    struct str other = header_get(m->header, STR("Nats-Expected-Last-Subject-Sequence-Subject"));
-    uint64_t expected, last, msgs;
+    uint64_t seq;
 
-    if (want.p == NULL) {
-        if (other.p != NULL)
+    return str_to_u64(text, &seq) ? seq : UINT64_MAX;
+}
+
+static bool check_expected_subject(struct stream *s, const struct msg *m,
+                                   const struct publish_headers *h, struct verdict *v)
+{
+    struct str want = h->of[HEADER_EXPECTED_LAST_SUBJECT_SEQUENCE];
+    struct str other = h->of[HEADER_EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT];
+    uint64_t last, msgs;
+
+    if (want.n == 0) {
+        if (other.n > 0)
             return js_fail(&v->error, JS_ERR_STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID, NULL);
         return true;
     }
-    if (!str_to_u64(want, &expected))
-        return js_fail(&v->error, JS_ERR_STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID, NULL);
-    if (other.p != NULL && subject_has_wildcard(other))
+    if (other.n > 0 && subject_has_wildcard(other))
         last = store_subject_last_match(s->store, other);
     else
-        last = store_subject_last_assigned(s->store, other.p != NULL ? other : m->subject, &msgs);
-    return last == expected || wrong_last(v, last);
+        last = store_subject_last_assigned(s->store, other.n > 0 ? other : m->subject, &msgs);
+    return last == expected_seq(want) || wrong_last(v, last);
 }
 
-/* Features whose headers this version does not carry out: refused, never ignored. */
-static bool check_later_features(const struct msg *m, struct verdict *v)
+static bool check_id(struct stream *s, struct str id, int64_t now, struct verdict *v)
 {
-    if (header_get(m->header, STR("Nats-Incr")).p != NULL)
-        return js_fail(&v->error, JS_ERR_MESSAGE_INCR_DISABLED, NULL);
-    if (header_get(m->header, STR("Nats-TTL")).p != NULL)
-        return js_fail(&v->error, JS_ERR_MESSAGE_TTL_DISABLED, NULL);
-    if (header_get(m->header, STR("Nats-Schedule")).p != NULL)
-        return js_fail(&v->error, JS_ERR_MESSAGE_SCHEDULES_DISABLED, NULL);
-    if (header_get(m->header, STR("Nats-Batch-Id")).p != NULL)
-        return js_fail(&v->error, JS_ERR_ATOMIC_PUBLISH_DISABLED, NULL);
-    return true;
-}
-
-static bool check_rollup(const struct stream *s, const struct msg *m, struct verdict *v)
-{
-    struct str how = header_get(m->header, STR("Nats-Rollup"));
-
-    if (how.p == NULL)
+    if (id.n == 0)
         return true;
-    if (!s->config.allow_rollup_hdrs || s->config.deny_purge)
-        return js_fail(&v->error, JS_ERR_STREAM_ROLLUP_FAILED, "rollup not permitted");
-    if (!str_eq(how, STR("sub")) && !str_eq(how, STR("all")))
-        return js_fail(&v->error, JS_ERR_STREAM_ROLLUP_FAILED, "rollup value invalid: \"%.*s\"",
-                       STR_ARG(how));
-    return true;
-}
-
-static bool check_id(struct stream *s, const struct msg *m, int64_t now, struct verdict *v)
-{
-    v->id = header_get(m->header, STR("Nats-Msg-Id"));
-    if (v->id.p == NULL || v->id.n == 0) {
-        v->id = STR_NONE;
-        return true;
-    }
-    v->duplicate_of = dedup_find(&s->dedup, v->id, now);
+    v->id = id;
+    v->duplicate_of = dedup_find(&s->dedup, id, now);
     return v->duplicate_of == 0;
 }
 
-static bool check_expected_id(struct stream *s, const struct msg *m, int64_t now, struct verdict *v)
+static bool check_expected_id(struct stream *s, struct str want, int64_t now, struct verdict *v)
 {
-    struct str want = header_get(m->header, STR("Nats-Expected-Last-Msg-Id"));
-
-    if (want.p == NULL)
-        return true;
-    if (s->assigned > 0 && dedup_find(&s->dedup, want, now) == s->assigned)
+    if (want.n == 0 || (s->assigned > 0 && dedup_find(&s->dedup, want, now) == s->assigned))
         return true;
     return js_fail(&v->error, JS_ERR_STREAM_WRONG_LAST_MSG_ID, "%s",
                    s->last_id != NULL ? s->last_id : "");
 }
 
+/* ---- rollup and time to live ----------------------------------------------------------------- */
+
+static enum rollup_kind rollup_of(struct str how)
+{
+    if (how.n == 0)
+        return ROLLUP_NONE;
+    if (str_eq_nocase(how, STR("sub")))
+        return ROLLUP_SUB;
+    return str_eq_nocase(how, STR("all")) ? ROLLUP_ALL : ROLLUP_INVALID;
+}
+
+enum rollup_kind ingest_rollup_of(struct str header)
+{
+    return rollup_of(header_get(header, STR("Nats-Rollup")));
+}
+
+static bool check_rollup(const struct stream *s, struct str how, struct verdict *v)
+{
+    bool allowed = s->config.allow_rollup_hdrs && !s->config.deny_purge;
+    enum rollup_kind rollup = rollup_of(how);
+    char lower[64];
+    size_t n = how.n < sizeof(lower) ? how.n : sizeof(lower);
+
+    if (rollup == ROLLUP_NONE)
+        return true;
+    if (!allowed)
+        return v->sourced ||
+               js_fail(&v->error, JS_ERR_STREAM_ROLLUP_FAILED, "rollup not permitted");
+    if (rollup == ROLLUP_INVALID) {
+        for (size_t i = 0; i < n; i++)
+            lower[i] = (char) (how.p[i] >= 'A' && how.p[i] <= 'Z' ? how.p[i] + 32 : how.p[i]);
+        return js_fail(&v->error, JS_ERR_STREAM_ROLLUP_FAILED, "rollup value invalid: \"%.*s\"",
+                       (int) n, lower);
+    }
+    v->rollup = rollup;
+    v->effect = true;
+    return true;
+}
+
+static bool check_ttl_allowed(const struct stream *s, struct str text, struct verdict *v)
+{
+    if (text.n == 0)
+        return true;
+    v->effect = true;
+    if (!v->sourced && !s->config.allow_msg_ttl && msg_ttl_parse(text, &v->ttl) && v->ttl != 0)
+        return js_fail(&v->error, JS_ERR_MESSAGE_TTL_DISABLED, NULL);
+    return true;
+}
+
+/* A message must not go before the marker of the one it follows would: nobody would see that there
+ * was one. With one message per subject there is nothing it could follow. */
+static void raise_ttl(const struct stream *s, struct verdict *v)
+{
+    int64_t least = s->config.subject_delete_marker_ttl_ns / SECOND;
+    struct buf without = {0}, with = {0};
+    char text[FMT_U64_MAX];
+
+    if (v->ttl <= 0 || v->ttl >= least || s->config.max_msgs_per_subject == 1)
+        return;
+    v->ttl = least;
+    header_remove(&without, v->header, STR("Nats-TTL"));
+    header_append(&with, buf_str(&without), STR("Nats-TTL"),
+                  str_from(text, fmt_u64(text, (uint64_t) least)));
+    buf_free(&without);
+    verdict_set_header(v, &with);
+}
+
+bool ingest_check_ttl(struct stream *s, struct verdict *v)
+{
+    if (!v->effect)
+        return true;
+    if (!msg_ttl_parse(header_get(v->header, STR("Nats-TTL")), &v->ttl))
+        return js_fail(&v->error, JS_ERR_MESSAGE_TTL_INVALID, NULL);
+    raise_ttl(s, v);
+    return true;
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+/* Features that this version does not carry out: refused, never ignored. */
+static bool check_later_features(const struct publish_headers *h, struct verdict *v)
+{
+    if (h->of[HEADER_INCR].p != NULL)
+        return js_fail(&v->error, JS_ERR_MESSAGE_INCR_DISABLED, NULL);
+    if (h->of[HEADER_SCHEDULE].p != NULL)
+        return js_fail(&v->error, JS_ERR_MESSAGE_SCHEDULES_DISABLED, NULL);
+    if (h->of[HEADER_BATCH_ID].p != NULL)
+        return js_fail(&v->error, JS_ERR_ATOMIC_PUBLISH_DISABLED, NULL);
+    return true;
+}
+
+/* What a service import added is not the publisher's to store. */
+static void drop_request_info(const struct publish_headers *h, struct verdict *v)
+{
+    struct buf b = {0};
+
+    if (h->of[HEADER_REQUEST_INFO].p == NULL)
+        return;
+    header_remove(&b, v->header, STR("Nats-Request-Info"));
+    verdict_set_header(v, &b);
+}
+
 bool ingest_check_headers(struct stream *s, const struct msg *m, int64_t now, struct verdict *v)
 {
-    struct str text = header_get(m->header, STR("Nats-Expected-Stream"));
-    uint64_t expected;
+    struct publish_headers h;
+    struct str text;
 
-    if (text.p != NULL && !str_eq(text, str_of(s->config.name)))
-        return js_fail(&v->error, JS_ERR_STREAM_NOT_MATCH, NULL);
-    if (!check_later_features(m, v) || !check_expected_subject(s, m, v))
+    if (!publish_headers_find(m->header, &h))
+        return true;
+    drop_request_info(&h, v);
+    if (!v->sourced && !check_later_features(&h, v))
         return false;
-    text = header_get(m->header, STR("Nats-Expected-Last-Sequence"));
-    if (text.p != NULL && (!str_to_u64(text, &expected) || expected != s->assigned))
+    text = h.of[HEADER_EXPECTED_STREAM];
+    if (text.n > 0 && !str_eq(text, str_of(s->config.name)))
+        return js_fail(&v->error, JS_ERR_STREAM_NOT_MATCH, NULL);
+    if (!check_ttl_allowed(s, h.of[HEADER_TTL], v) || !check_expected_subject(s, m, &h, v))
+        return false;
+    text = h.of[HEADER_EXPECTED_LAST_SEQUENCE];
+    if (text.n > 0 && expected_seq(text) != s->assigned)
         return wrong_last(v, s->assigned);
-    return check_id(s, m, now, v) && check_expected_id(s, m, now, v) && check_rollup(s, m, v);
+    if (!v->sourced && h.of[HEADER_STREAM_SOURCE].n > 0)
+        return js_fail(&v->error, JS_ERR_MESSAGE_SOURCE_HDR_NOT_ALLOWED, NULL);
+    return check_id(s, h.of[HEADER_MSG_ID], now, v) &&
+           check_expected_id(s, h.of[HEADER_EXPECTED_LAST_MSG_ID], now, v) &&
+           check_rollup(s, h.of[HEADER_ROLLUP], v);
 }
 
 bool ingest_store_failed(struct verdict *v, enum err err)

@@ -21,7 +21,7 @@ static bool check_discard_new(struct stream *s, const struct msg *m, struct verd
     const struct stream_config *c = &s->config;
     uint64_t last, msgs, bytes, of_subject = 0;
     uint64_t size = store_msg_bytes(c->storage == STORAGE_MEMORY ? STORE_MEMORY : STORE_DURABLE,
-                                    m->subject.n, m->header.n, m->payload.n);
+                                    m->subject.n, v->header.n, v->payload.n);
 
     store_stream_state_assigned(s->store, &last, &msgs, &bytes);
     if (c->max_msgs_per_subject > 0 &&
@@ -39,12 +39,12 @@ static bool check_discard_new(struct stream *s, const struct msg *m, struct verd
     return true;
 }
 
-static bool check_sizes(const struct stream *s, const struct msg *m, struct verdict *v)
+static bool check_sizes(const struct stream *s, struct verdict *v)
 {
     if (s->config.max_msg_size > 0 &&
-        m->header.n + m->payload.n > (uint64_t) s->config.max_msg_size)
+        v->header.n + v->payload.n > (uint64_t) s->config.max_msg_size)
         return js_fail(&v->error, JS_ERR_STREAM_MESSAGE_EXCEEDS_MAXIMUM, NULL);
-    if (m->header.n > STORE_HEADER_MAX)
+    if (v->header.n > STORE_HEADER_MAX)
         return js_fail(&v->error, JS_ERR_STREAM_HEADER_EXCEEDS_MAXIMUM, NULL);
     return true;
 }
@@ -88,9 +88,14 @@ static bool check(struct stream *s, const struct msg *m, int64_t now, struct ver
         return false;
     if (UNLIKELY(in_fast_batch(m->reply)))
         return js_fail(&v->error, JS_ERR_BATCH_PUBLISH_DISABLED, NULL);
-    if (!check_sizes(s, m, v) || !check_resources(s, v))
-        return false;
-    return s->config.discard != DISCARD_NEW || check_discard_new(s, m, v);
+    return check_sizes(s, v) && check_resources(s, v);
+}
+
+/* What nobody wants is not stored, and not asked for that. */
+static bool check_store(struct stream *s, const struct msg *m, struct verdict *v)
+{
+    return ingest_check_ttl(s, v) &&
+           (s->config.discard != DISCARD_NEW || check_discard_new(s, m, v));
 }
 
 /* ---- taking -----------------------------------------------------------------------------------
@@ -117,45 +122,71 @@ static void remember(struct stream *s, struct str id, uint64_t seq, int64_t ts)
     s->last_id = mem_strndup(id.p, id.n);
 }
 
-static void take(struct stream *s, const struct msg *m, int64_t now)
+static bool store(struct stream *s, const struct msg *m, struct verdict *v, int64_t now,
+                  uint64_t *seq)
 {
-    struct verdict v;
-    struct store_append a = {
-        .subject = m->subject, .header = m->header, .payload = m->payload, .ts = now};
-    uint64_t seq = 0;
-    bool wants_reply = m->reply.n > 0 && !s->config.no_ack;
+    struct store_append a = {.subject = m->subject, .ts = now};
     enum err err;
 
-    v.duplicate_of = 0;
-    v.id = STR_NONE;
-    if (!check(s, m, now, &v)) {
-        if (wants_reply && v.duplicate_of != 0)
-            ingest_ack(s, m->reply, v.duplicate_of, true);
-        else if (wants_reply)
-            ingest_error(s, m->reply, &v.error);
-        return;
+    if (UNLIKELY(nobody_wants(s, m->subject))) {
+        v->ttl = 0;
+        err = store_skip(s->store, 1, seq);
+    } else if (!check_store(s, m, v)) {
+        return false;
+    } else {
+        a.header = v->header;
+        a.payload = v->payload;
+        a.flags = (v->id.n > 0 ? STORE_MSG_HAS_ID : 0) | (v->effect ? STORE_MSG_HAS_EFFECT : 0);
+        err = store_append(s->store, &a, seq);
     }
-    a.flags = v.id.n > 0 ? STORE_MSG_HAS_ID : 0;
-    if (UNLIKELY(nobody_wants(s, m->subject)))
-        err = store_skip(s->store, 1, &seq);
-    else
-        err = store_append(s->store, &a, &seq);
-    if (UNLIKELY(err != ERR_OK)) {
-        ingest_store_failed(&v, err);
-        if (wants_reply)
-            ingest_error(s, m->reply, &v.error);
-        return;
+    return LIKELY(err == ERR_OK) || ingest_store_failed(v, err);
+}
+
+/* Checked, stored, remembered; not answered. */
+static bool put(struct stream *s, const struct msg *m, struct verdict *v, int64_t now,
+                uint64_t *seq)
+{
+    if (!check(s, m, now, v) || !store(s, m, v, now, seq))
+        return false;
+    s->assigned = *seq;
+    if (m->header.n > 0 || s->last_id != NULL)
+        remember(s, v->id, *seq, now);
+    if (UNLIKELY(v->effect)) {
+        ingest_plan_rollup(s, m->subject, v->rollup, *seq);
+        stream_expiry_note(s, *seq, now, v->ttl);
     }
-    s->assigned = seq;
-    if (m->header.n > 0 || s->last_id != NULL) {
-        remember(s, v.id, seq, now);
-        if (m->header.n > 0)
-            ingest_plan_rollup(s, m, seq);
+    return true;
+}
+
+static void take(struct stream *s, const struct msg *m, int64_t now)
+{
+    bool wants_reply = m->reply.n > 0 && !s->config.no_ack;
+    struct verdict v;
+    uint64_t seq;
+
+    verdict_init(&v, m, false);
+    if (put(s, m, &v, now, &seq)) {
+        if (wants_reply) {
+            ingest_ack(s, m->reply, seq, false);
+            s->open_assigned = true;
+        }
+    } else if (wants_reply && v.duplicate_of != 0) {
+        ingest_ack(s, m->reply, v.duplicate_of, true);
+    } else if (wants_reply) {
+        ingest_error(s, m->reply, &v.error);
     }
-    if (wants_reply) {
-        ingest_ack(s, m->reply, seq, false);
-        s->open_assigned = true;
-    }
+    verdict_free(&v);
+}
+
+bool ingest_own(struct stream *s, const struct msg *m, uint64_t *seq)
+{
+    struct verdict v;
+    bool ok;
+
+    verdict_init(&v, m, true);
+    ok = put(s, m, &v, ingest_time(s), seq);
+    verdict_free(&v);
+    return ok;
 }
 
 /* Stream time: it never goes back. */
