@@ -507,6 +507,39 @@ static enum err read_worker(struct recovery *r, uint32_t worker)
     return ERR_OK;
 }
 
+static enum err sync_file(struct recovery *r, const struct rec_log_file *f)
+{
+    char path[STORE_PATH];
+
+    rec_log_path(r, f, path);
+    fs_fd fd = fs_open(r->fs, path, IO_FILE_WRITE);
+    int res = fd < 0 ? fd : fs_sync(r->fs, fd);
+    if (fd >= 0)
+        fs_close(r->fs, fd);
+    return res < 0 ? rec_fail(r, err_from_errno(res), "%s: sync: %s", path,
+                              err_text(err_from_errno(res)))
+                   : ERR_OK;
+}
+
+/* When only the process died, what was read may be in the page cache alone: the START that makes
+ * this generation the one that counts, images that are about to be written over their segments. It
+ * has to be durable before anything is done because of it. */
+static enum err sync_logs(struct recovery *r)
+{
+    char path[STORE_PATH];
+    enum err err = ERR_OK;
+
+    for (size_t i = 0; i < r->nfiles && err == ERR_OK; i++)
+        if (r->files[i].generation == r->generation && r->files[i].used)
+            err = sync_file(r, &r->files[i]);
+    if (err != ERR_OK)
+        return err;
+    store_path(r->dir, path, "log");
+    int res = fs_sync_dir(r->fs, path);
+    return res < 0 ? rec_fail(r, ERR_IO, "%s: sync: %s", path, err_text(err_from_errno(res)))
+                   : ERR_OK;
+}
+
 enum err rec_logs_read(struct recovery *r)
 {
     uint32_t workers = 0;
@@ -532,5 +565,5 @@ enum err rec_logs_read(struct recovery *r)
         if (o->orphan && !o->deleted)
             report_missing(r, &r->files[o->orphan_file], o->orphan_offset, o->id);
     }
-    return err;
+    return err == ERR_OK && !r->clean ? sync_logs(r) : err;
 }

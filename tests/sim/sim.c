@@ -172,6 +172,12 @@ void sim_lie(struct sim *sim, unsigned lies)
 
 void sim_on_sync_point(struct sim *sim, sim_point_fn point, void *ctx)
 {
+    sim_on_moments(sim, SIM_BEFORE_SYNC, point, ctx);
+}
+
+void sim_on_moments(struct sim *sim, unsigned moments, sim_point_fn point, void *ctx)
+{
+    sim->moments = moments;
     sim->point = point;
     sim->point_ctx = ctx;
 }
@@ -181,11 +187,14 @@ uint64_t sim_sync_points(const struct sim *sim)
     return sim->points;
 }
 
-void sim_sync_point(struct sim *sim, const char *what, const char *path)
+void sim_moment(struct sim *sim, enum sim_moment moment, const char *what, const char *path)
 {
+    bool wanted = (sim->moments & moment) != 0;
+    if (!wanted && moment != SIM_BEFORE_SYNC)
+        return;
     sim->points++;
     sim_trace(sim, "point %llu %s %s", (unsigned long long) sim->points, what, path);
-    if (sim->point != NULL)
+    if (wanted && sim->point != NULL)
         sim->point(sim->point_ctx, sim, sim->points);
 }
 
@@ -417,6 +426,10 @@ void sim_kill(struct sim *sim)
 
 void sim_crash(struct sim *sim, enum sim_crash mode)
 {
+    if (mode == SIM_CRASH_KILL) {
+        sim_kill(sim);
+        return;
+    }
     sim_trace(sim, "crash, mode %d", (int) mode);
     loops_vanish(sim);
     struct sim_disk *left = sim_disk_crash(sim->disk, mode, &sim->rng);
@@ -430,7 +443,9 @@ struct sim *sim_fork(struct sim *sim, enum sim_crash mode, uint64_t seed)
 {
     struct prng rng;
     prng_init(&rng, seed);
-    struct sim *fork = sim_new(seed, &sim->options, sim_disk_crash(sim->disk, mode, &rng));
+    struct sim_disk *disk = mode == SIM_CRASH_KILL ? sim_disk_copy(sim->disk)
+                                                   : sim_disk_crash(sim->disk, mode, &rng);
+    struct sim *fork = sim_new(seed, &sim->options, disk);
     if (!fork->options.trace_forks)
         fork->options.trace = NULL;
     fork->now = sim->now;

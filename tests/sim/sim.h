@@ -107,21 +107,32 @@ void sim_lie(struct sim *sim, unsigned lies);
 /* ---- power cuts --------------------------------------------------------------------------------
  */
 
-/* Power fails and comes back: every loop of this machine vanishes without a call, operations in
- * flight happened, or not, or in part; the disk is what `mode` leaves. The memory of the code under
- * test is its owner's problem (sim_mem.h). Wall and monotonic time go on. */
+/* With SIM_CRASH_KILL the same as sim_kill. Otherwise power fails and comes back: every loop of
+ * this machine vanishes without a call, operations in flight happened, or not, or in part; the disk
+ * is what `mode` leaves. The memory of the code under test is its owner's problem (sim_mem.h). Wall
+ * and monotonic time go on. */
 void sim_crash(struct sim *sim, enum sim_crash mode);
 /* The processes of this machine end without a word (SIGKILL): their loops vanish, operations in
  * flight happened, or not, or in part. The disk and what it has not made durable yet stay. */
 void sim_kill(struct sim *sim);
-/* A power cut on a new sim without loops, seeded anew; this one does not notice. */
+/* A power cut, or a kill, on a new sim without loops, seeded anew; this one does not notice. */
 struct sim *sim_fork(struct sim *sim, enum sim_crash mode, uint64_t seed);
 
-/* Called just before something becomes durable, with the number of the point: sim_fork here tries
- * the power cut before it. May not change this sim. NULL = none. */
+/* Moments at which power may fail: bits. */
+enum sim_moment {
+    SIM_BEFORE_SYNC = 1, /* of a file, a range or a directory: it is in flight */
+    SIM_AFTER_SYNC = 2,  /* it is complete, and nobody was told */
+    SIM_AFTER_NAME = 4,  /* a create, rename, unlink, mkdir or rmdir */
+    SIM_AFTER_WRITE = 8, /* a write (of one in pieces: each), truncate or allocate */
+    SIM_ANY_MOMENT = 15
+};
+
+/* Called at such a moment with the number of the point: sim_fork here tries the power cut. May not
+ * change this sim. NULL = none. The first is for SIM_BEFORE_SYNC alone. */
 typedef void (*sim_point_fn)(void *ctx, struct sim *sim, uint64_t point);
 void sim_on_sync_point(struct sim *sim, sim_point_fn point, void *ctx);
-/* How many there were. */
+void sim_on_moments(struct sim *sim, unsigned moments, sim_point_fn point, void *ctx);
+/* How many there were: syncs, and the other moments that were asked for. */
 uint64_t sim_sync_points(const struct sim *sim);
 
 /* ---- the record of a run -----------------------------------------------------------------------

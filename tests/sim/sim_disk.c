@@ -710,6 +710,57 @@ struct sim_disk *sim_disk_clone(const struct sim_disk *from)
     return sim_disk_crash(from, SIM_CRASH_KEEP, &unused);
 }
 
+/* ---- copies -----------------------------------------------------------------------------------
+ */
+
+static struct sim_inode *copy_inode(struct sim_disk *d, const struct sim_inode *ino)
+{
+    struct sim_inode *copy = sim_inode_new(d, ino->dir);
+    copy->id = ino->id;
+    copy->diverged = ino->diverged;
+    image_share(&copy->seen, &ino->seen);
+    image_share(&copy->durable, &ino->durable);
+    LIST_FOREACH(it, &ino->changes)
+    {
+        const struct sim_change *c = LIST_ENTRY(it, struct sim_change, link);
+        struct sim_change *same = malloc(sizeof(*same) + c->n);
+        ASSERT(same != NULL);
+        memcpy(same, c, sizeof(*same) + c->n);
+        list_push_back(&copy->changes, &same->link);
+    }
+    return copy;
+}
+
+struct sim_disk *sim_disk_copy(const struct sim_disk *from)
+{
+    struct sim_disk *d = disk_new(from->capacity);
+    struct sim_inode **by_id = sim_alloc((from->last_id + 1) * sizeof(*by_id));
+    LIST_FOREACH(it, &from->inodes)
+    {
+        const struct sim_inode *ino = LIST_ENTRY(it, struct sim_inode, link);
+        by_id[ino->id] = copy_inode(d, ino);
+    }
+    d->root = by_id[from->root->id];
+    d->root->links = 1;
+    LIST_FOREACH(it, &from->inodes)
+    {
+        const struct sim_inode *ino = LIST_ENTRY(it, struct sim_inode, link);
+        struct sim_inode *copy = by_id[ino->id];
+        copy_names(d, &ino->durable_names, &copy->durable_names, by_id);
+        copy_names(d, &ino->seen_names, &copy->seen_names, by_id);
+        copy->links = ino->links;
+    }
+    sim_renames_copy(d, from, by_id);
+    finish_copy(d, from, by_id);
+    d->used = 0;
+    LIST_FOREACH(it, &d->inodes)
+    {
+        const struct sim_inode *ino = LIST_ENTRY(it, struct sim_inode, link);
+        d->used += ino->dir || ino->links == 0 ? 0 : image_used(&ino->seen);
+    }
+    return d;
+}
+
 /* ---- judges -----------------------------------------------------------------------------------
  */
 

@@ -33,7 +33,9 @@ enum sim_crash {
     SIM_CRASH_PREFIX,  /* those up to some moment happened, the one of that moment in part */
     SIM_CRASH_SUBSET,  /* any sector of any of them, in any order */
     SIM_CRASH_GARBAGE, /* as SUBSET, and some sectors that were being written hold noise */
-    SIM_CRASH_MODES
+    SIM_CRASH_MODES,
+    /* Not a power cut: the processes end, and what they wrote stays as it is. */
+    SIM_CRASH_KILL = SIM_CRASH_MODES
 };
 
 /* capacity in bytes, counted in pages that files occupy. */
@@ -44,6 +46,8 @@ void sim_disk_close(struct sim_disk *d);
 struct sim_disk *sim_disk_crash(const struct sim_disk *d, enum sim_crash mode, struct prng *rng);
 /* A new disk with the contents that programs see now, all of it durable. */
 struct sim_disk *sim_disk_clone(const struct sim_disk *d);
+/* A new disk like this one in everything, what is not durable included; nobody has it open. */
+struct sim_disk *sim_disk_copy(const struct sim_disk *d);
 
 /* Space can shrink and grow while it is in use; what is stored stays. */
 void sim_disk_set_capacity(struct sim_disk *d, uint64_t capacity);

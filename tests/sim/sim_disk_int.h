@@ -105,6 +105,8 @@ void sim_renames_free(struct sim_disk *d);
 /* Chooses which unsynced name changes a crash of `from` keeps; they are marked `chosen`. */
 void sim_renames_choose(const struct sim_disk *from, enum sim_crash mode, uint64_t cut,
                         struct prng *rng);
+/* Queues the same changes on the copy; by_id[id] = its inode with that id. */
+void sim_renames_copy(struct sim_disk *d, const struct sim_disk *from, struct sim_inode **by_id);
 /* Applies a change to the durable tables. */
 void sim_rename_apply(struct sim_disk *d, const struct sim_name_change *c);
 /* Makes what programs see the durable tables of every directory. */

@@ -36,6 +36,7 @@ static int open_inode(struct sim *sim, const char *path, bool create, struct sim
         return -EIO;
     rc = sim_disk_create(sim->disk, path, out);
     names_changed(sim);
+    sim_moment(sim, SIM_AFTER_NAME, "create", path);
     return rc;
 }
 
@@ -43,35 +44,42 @@ static int open_inode(struct sim *sim, const char *path, bool create, struct sim
 static int write_inode(struct sim *sim, struct sim_inode *ino, const char *path, const void *bytes,
                        size_t n, uint64_t offset)
 {
+    int rc = -EIO;
     if (!sim_fails(sim, SIM_FAULT_WRITE, path))
-        return sim_disk_write(sim->disk, ino, bytes, n, offset);
-    sim_disk_write(sim->disk, ino, bytes, (size_t) prng_below(&sim->rng, n + 1), offset);
-    return -EIO;
+        rc = sim_disk_write(sim->disk, ino, bytes, n, offset);
+    else
+        sim_disk_write(sim->disk, ino, bytes, (size_t) prng_below(&sim->rng, n + 1), offset);
+    sim_moment(sim, SIM_AFTER_WRITE, "write", path);
+    return rc;
 }
 
 static int sync_inode(struct sim *sim, struct sim_inode *ino, const char *path, uint64_t mark)
 {
-    sim_sync_point(sim, "sync", path);
+    int rc = 0;
+    sim_moment(sim, SIM_BEFORE_SYNC, "sync", path);
     if (sim_fails(sim, SIM_FAULT_SYNC, path)) {
         sim_disk_fail_sync(sim->disk, ino, mark, &sim->rng);
-        return -EIO;
-    }
-    if ((sim->lies & SIM_LIE_SYNC) == 0)
+        rc = -EIO;
+    } else if ((sim->lies & SIM_LIE_SYNC) == 0) {
         sim_disk_harden(sim->disk, ino, mark);
-    return 0;
+    }
+    sim_moment(sim, SIM_AFTER_SYNC, "synced", path);
+    return rc;
 }
 
 static int commit_inode(struct sim *sim, struct sim_inode *ino, const char *path,
                         const struct sim_pending *p)
 {
-    sim_sync_point(sim, "commit", path);
+    int rc = 0;
+    sim_moment(sim, SIM_BEFORE_SYNC, "commit", path);
     if (sim_fails(sim, SIM_FAULT_SYNC, path)) {
         sim_disk_fail_sync(sim->disk, ino, p->mark, &sim->rng);
-        return -EIO;
-    }
-    if ((sim->lies & SIM_LIE_COMMIT) == 0)
+        rc = -EIO;
+    } else if ((sim->lies & SIM_LIE_COMMIT) == 0) {
         sim_disk_harden_range(sim->disk, ino, p->mark, p->op->off, p->total);
-    return 0;
+    }
+    sim_moment(sim, SIM_AFTER_SYNC, "committed", path);
+    return rc;
 }
 
 /* ---- file objects ---------------------------------------------------------------------------- */
@@ -372,6 +380,7 @@ static int do_truncate(struct io_fs *fs, fs_fd fd, uint64_t size)
     int rc = sim_fails(sim, SIM_FAULT_WRITE, f->path) ? -EIO
                                                       : sim_disk_truncate(sim->disk, f->ino, size);
     sim_trace(sim, "fs truncate %s %llu -> %d", f->path, (unsigned long long) size, rc);
+    sim_moment(sim, SIM_AFTER_WRITE, "truncate", f->path);
     return rc;
 }
 
@@ -383,6 +392,7 @@ static int do_allocate(struct io_fs *fs, fs_fd fd, uint64_t size)
     if (!sim_fails(sim, SIM_FAULT_ALLOCATE, f->path))
         rc = sim_disk_allocate(sim->disk, f->ino, size);
     sim_trace(sim, "fs allocate %s %llu -> %d", f->path, (unsigned long long) size, rc);
+    sim_moment(sim, SIM_AFTER_WRITE, "allocate", f->path);
     return rc;
 }
 
@@ -391,6 +401,7 @@ static int named(struct sim *sim, const char *what, const char *path, const char
 {
     sim_trace(sim, "fs %s %s %s -> %d", what, path, path2, rc);
     names_changed(sim);
+    sim_moment(sim, SIM_AFTER_NAME, what, path);
     return rc;
 }
 
@@ -426,10 +437,14 @@ static int do_sync_dir(struct io_fs *fs, const char *path)
 {
     struct sim *sim = enter(fs);
     sim->now += sim_draw(sim, &sim->options.sync);
-    sim_sync_point(sim, "directory", path);
+    int rc = 0;
+    sim_moment(sim, SIM_BEFORE_SYNC, "directory", path);
     if (sim_fails(sim, SIM_FAULT_NAMES, path))
-        return -EIO;
-    return (sim->lies & SIM_LIE_DIR) != 0 ? 0 : sim_disk_sync_dir(sim->disk, path);
+        rc = -EIO;
+    else if ((sim->lies & SIM_LIE_DIR) == 0)
+        rc = sim_disk_sync_dir(sim->disk, path);
+    sim_moment(sim, SIM_AFTER_SYNC, "directory synced", path);
+    return rc;
 }
 
 static int do_list(struct io_fs *fs, const char *path, void (*each)(void *ctx, const char *name),

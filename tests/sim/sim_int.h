@@ -114,6 +114,7 @@ struct sim {
     char *fault_only;
     unsigned lies;
     sim_point_fn point;
+    unsigned moments;
     void *point_ctx;
     uint64_t points;
 
@@ -131,8 +132,8 @@ uint64_t sim_draw(struct sim *sim, const struct sim_latency *l);
 bool sim_chance(struct sim *sim, unsigned percent);
 /* Does this occasion fail? path may be NULL. */
 bool sim_fails(struct sim *sim, enum sim_fault fault, const char *path);
-/* Something is about to become durable. */
-void sim_sync_point(struct sim *sim, const char *what, const char *path);
+/* A moment at which power may fail. */
+void sim_moment(struct sim *sim, enum sim_moment moment, const char *what, const char *path);
 
 /* io_sim.c */
 extern const struct io_ops sim_io_ops;

@@ -193,6 +193,30 @@ void sim_renames_free(struct sim_disk *d)
     renaming_free(d, LIST_ENTRY(it, struct sim_name_change, link));
 }
 
+static struct sim_inode *held(struct sim_inode *ino)
+{
+    if (ino != NULL)
+        sim_inode_hold(ino);
+    return ino;
+}
+
+void sim_renames_copy(struct sim_disk *d, const struct sim_disk *from, struct sim_inode **by_id)
+{
+    LIST_FOREACH(it, &from->renames)
+    {
+        const struct sim_name_change *c = LIST_ENTRY(it, struct sim_name_change, link);
+        struct sim_name_change *copy = sim_alloc(sizeof(*copy));
+        copy->seq = c->seq;
+        copy->kind = c->kind;
+        copy->dir = held(by_id[c->dir->id]);
+        copy->dir2 = c->dir2 != NULL ? held(by_id[c->dir2->id]) : NULL;
+        copy->ino = held(by_id[c->ino->id]);
+        copy->name = sim_strdup(c->name);
+        copy->name2 = c->name2 != NULL ? sim_strdup(c->name2) : NULL;
+        list_push_back(&d->renames, &copy->link);
+    }
+}
+
 void sim_rename_apply(struct sim_disk *d, const struct sim_name_change *c)
 {
     switch (c->kind) {

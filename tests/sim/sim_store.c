@@ -2,13 +2,17 @@
  * sim_store.c - the durability proof: random work on a store, power cuts at random moments and at
  * sync points, recovery, judgement.
  *
- *     sim_store                  the fixed seeds of `make check`, the seeds of tests/sim/seeds, the
- * canaries sim_store --seeds N        N seeds from 1 on (--from F: from F on) sim_store --seed S
- * [-v]    exactly this one, in this process; -v prints every event, -vv also those of power cuts
- * tried on the side
+ *     sim_store             the fixed seeds of `make check`, those of tests/sim/seeds, the canaries
+ *     sim_store --seeds N   N seeds from 1 on (--from F: from F on), both kinds of run
+ *     sim_store --seed S [-v]    exactly this one, in this process; -v prints every event, -vv also
+ *                                those of power cuts tried on the side
  *     --lie commit|sync|dir      the disk lies: a run that passes is a hole in the proof
+ *     --every                    short runs, and power fails on the side at every moment of them
  *     --calm                     no power cuts and no reopening: only the running half
  *     --keep DIR                 on failure the disk's contents go to this directory
+ *
+ * There are two kinds of run. A long one does many operations, and power fails at some of its sync
+ * points; a short one (--every) does few, and power fails at each moment of it.
  *
  * A run of a seed: draw what it is like (swarm.h); open a store on an empty disk; do operations,
  * stepping the loops between them; at some of its sync points try a power cut on a copy of
@@ -42,7 +46,8 @@ struct settings {
     unsigned lies;
     unsigned verbose;
     const char *keep;
-    bool calm; /* no power cuts, no reopening */
+    bool calm;  /* no power cuts, no reopening */
+    bool every; /* short runs, power cuts at every moment */
     bool quiet;
 };
 
@@ -51,8 +56,18 @@ struct settings {
 
 static void on_point(void *ctx, struct sim *sim, uint64_t point);
 
-static enum sim_crash draw_mode(struct prng *rng)
+static void watch(struct world *w)
 {
+    sim_on_moments(w->sim, w->every ? SIM_ANY_MOMENT : SIM_BEFORE_SYNC, on_point, w);
+}
+
+/* A power cut of any mode, or a kill. What a failed sync left unwritten is readable until the
+ * machine goes down, and nothing can save it: such a run loses power. */
+static enum sim_crash draw_mode(const struct world *w, struct prng *rng)
+{
+    if (w->swarm->kill_percent > 0 && prng_below(rng, 100) < w->swarm->kill_percent &&
+        !w->model->faults)
+        return SIM_CRASH_KILL;
     return (enum sim_crash) prng_below(rng, SIM_CRASH_MODES);
 }
 
@@ -67,12 +82,15 @@ static void open_or_fail(struct world *w, struct sim *sim, struct model *model)
 
 /* Recovers what is left of a power cut in a world of its own, which then ends one way or another.
  */
-static void try_recovery(struct world *parent, struct sim *fork, struct prng *rng)
+static void try_recovery(struct world *parent, struct sim *fork, struct prng *rng,
+                         const uint64_t *digest)
 {
     struct world w = {.seed = parent->seed,
                       .depth = parent->depth + 1,
                       .swarm = parent->swarm,
                       .keep = parent->keep,
+                      .every = parent->every,
+                      .twice = digest != NULL,
                       .sim = fork};
     struct model *model = model_copy(parent->model);
     model->faults = false;
@@ -80,9 +98,11 @@ static void try_recovery(struct world *parent, struct sim *fork, struct prng *rn
     model->full = false;
     w.model = model;
     if (w.depth < DEPTH_MAX && prng_below(rng, 100) < w.swarm->again_percent)
-        sim_on_sync_point(fork, on_point, &w);
+        watch(&w);
     open_or_fail(&w, fork, model);
     sim_on_sync_point(fork, NULL, NULL);
+    if (digest != NULL && w.digest != *digest)
+        world_fail(&w, "two recoveries of the same disk left different bytes");
     for (uint64_t n = prng_below(rng, 4); n > 0; n--) {
         enum work_op op = work_draw(&w);
         if (op < WORK_VERIFY)
@@ -93,7 +113,7 @@ static void try_recovery(struct world *parent, struct sim *fork, struct prng *rn
     } else {
         if (prng_below(rng, 2) == 0)
             judge_live(&w);
-        sim_crash(fork, draw_mode(rng));
+        sim_crash(fork, draw_mode(&w, rng));
         world_vanish(&w);
         if (prng_below(rng, 2) == 0) {
             open_or_fail(&w, fork, model);
@@ -104,32 +124,35 @@ static void try_recovery(struct world *parent, struct sim *fork, struct prng *rn
     sim_close(fork);
 }
 
-/* Two recoveries of the same disk leave the same bytes; and a second recovery changes no segment.
- */
+/* Recovers, and once more: a second recovery changes no segment. Returns the digest of the disk
+ * after the first. */
+static uint64_t recover_twice(struct world *parent, enum sim_crash mode, uint64_t seed)
+{
+    struct model *model = model_copy(parent->model);
+    struct world w = {.seed = parent->seed,
+                      .depth = parent->depth + 1,
+                      .swarm = parent->swarm,
+                      .keep = parent->keep};
+    struct sim *fork = sim_fork(parent->sim, mode, seed);
+    sim_disk_set_capacity(sim_disk(fork), w.swarm->disk_bytes);
+    uint64_t segments = world_open_dir_only(&w, fork, model);
+    uint64_t all = sim_disk_digest(sim_disk(fork), NULL);
+    sim_crash(fork, SIM_CRASH_KEEP);
+    world_vanish(&w);
+    if (world_open_dir_only(&w, fork, model) != segments)
+        world_fail(&w, "a second recovery changed segments");
+    sim_crash(fork, SIM_CRASH_KEEP);
+    world_vanish(&w);
+    sim_close(fork);
+    model_free(model);
+    return all;
+}
+
+/* Two recoveries of the same disk leave the same bytes. */
 static void try_twice(struct world *parent, enum sim_crash mode, uint64_t seed)
 {
-    uint64_t all[2], segments[2];
-    struct model *model = model_copy(parent->model);
-    for (unsigned i = 0; i < 2; i++) {
-        struct world w = {.seed = parent->seed,
-                          .depth = parent->depth + 1,
-                          .swarm = parent->swarm,
-                          .keep = parent->keep};
-        struct sim *fork = sim_fork(parent->sim, mode, seed);
-        sim_disk_set_capacity(sim_disk(fork), w.swarm->disk_bytes);
-        segments[i] = world_open_dir_only(&w, fork, model);
-        all[i] = sim_disk_digest(sim_disk(fork), NULL);
-        sim_crash(fork, SIM_CRASH_KEEP);
-        world_vanish(&w);
-        if (world_open_dir_only(&w, fork, model) != segments[i])
-            world_fail(&w, "a second recovery changed segments");
-        sim_crash(fork, SIM_CRASH_KEEP);
-        world_vanish(&w);
-        if (i == 1 && all[0] != all[1])
-            world_fail(&w, "two recoveries of the same disk left different bytes");
-        sim_close(fork);
-    }
-    model_free(model);
+    if (recover_twice(parent, mode, seed) != recover_twice(parent, mode, seed))
+        world_fail(parent, "two recoveries of the same disk left different bytes");
 }
 
 static void try_cut(struct world *w, uint64_t point)
@@ -138,13 +161,17 @@ static void try_cut(struct world *w, uint64_t point)
     prng_init(&rng, hash_mix(w->seed + w->depth, point + 0x9e3779b97f4a7c15u));
     if (prng_below(&rng, 100) >= w->swarm->fork_percent)
         return;
-    enum sim_crash mode = draw_mode(&rng);
+    enum sim_crash mode = draw_mode(w, &rng);
     uint64_t seed = prng_u64(&rng);
     w->cuts++;
-    if (prng_below(&rng, 8) == 0)
+    if (w->every) {
+        uint64_t digest = recover_twice(w, mode, seed);
+        try_recovery(w, sim_fork(w->sim, mode, seed), &rng, &digest);
+    } else if (prng_below(&rng, 8) == 0) {
         try_twice(w, mode, seed);
-    else
-        try_recovery(w, sim_fork(w->sim, mode, seed), &rng);
+    } else {
+        try_recovery(w, sim_fork(w->sim, mode, seed), &rng, NULL);
+    }
 }
 
 static void on_point(void *ctx, struct sim *sim, uint64_t point)
@@ -159,8 +186,7 @@ static void on_point(void *ctx, struct sim *sim, uint64_t point)
 
 static void crash(struct world *w)
 {
-    enum sim_crash mode = draw_mode(sim_rng(w->sim));
-    sim_crash(w->sim, mode);
+    sim_crash(w->sim, draw_mode(w, sim_rng(w->sim)));
     world_vanish(w);
     for (unsigned f = 0; f < SIM_FAULTS; f++)
         sim_fault_arm(w->sim, (enum sim_fault) f, 0, 0);
@@ -179,7 +205,7 @@ static void reopen(struct world *w)
     w->model->full = false;
     sim_disk_set_capacity(sim_disk(w->sim), w->swarm->disk_bytes);
     if (prng_below(sim_rng(w->sim), 2) == 0)
-        sim_crash(w->sim, draw_mode(sim_rng(w->sim)));
+        sim_crash(w->sim, draw_mode(w, sim_rng(w->sim)));
     open_or_fail(w, w->sim, w->model);
 }
 
@@ -211,12 +237,15 @@ static uint64_t run_seed(uint64_t seed, const struct settings *set)
     struct sim_options options;
     char text[400];
     sim_options_init(&options);
-    struct world w = {.seed = seed, .swarm = &swarm, .keep = set->keep, .calm = set->calm};
+    struct world w = {
+        .seed = seed, .swarm = &swarm, .keep = set->keep, .calm = set->calm, .every = set->every};
     options.trace = set->verbose > 0 ? stdout : NULL;
     options.trace_forks = set->verbose > 1;
     struct prng rng;
     prng_init(&rng, seed ^ 0x737761726du);
     swarm_draw(&swarm, &rng);
+    if (set->every)
+        swarm_shorten(&swarm, &rng);
     if (set->calm)
         swarm.fork_percent = swarm.weights[WORK_FAULT] = swarm.weights[WORK_FULL] = 0;
     options.capacity = swarm.disk_bytes;
@@ -227,7 +256,7 @@ static uint64_t run_seed(uint64_t seed, const struct settings *set)
     w.sim = sim;
     w.model = model;
     sim_lie(sim, set->lies);
-    sim_on_sync_point(sim, on_point, &w);
+    watch(&w);
     open_or_fail(&w, sim, model);
     work(&w);
     if (set->verbose > 0)
@@ -274,7 +303,8 @@ static void seed_ended(struct crew *c, uint64_t seed, int status)
     if (WIFSIGNALED(status))
         fprintf(stderr, "seed %llu: signal %d, %s\n", (unsigned long long) seed, WTERMSIG(status),
                 strsignal(WTERMSIG(status)));
-    printf("failed: ./dev sim --seed %llu\n", (unsigned long long) seed);
+    printf("failed: ./dev sim --store%s --seed %llu\n", c->set->every ? " --every" : "",
+           (unsigned long long) seed);
 }
 
 static void crew_wait(struct crew *c, unsigned most)
@@ -325,6 +355,15 @@ static void try_seeds(uint64_t from, uint64_t n, const struct settings *set, str
     for (uint64_t seed = from; seed < from + n; seed++)
         crew_run(&c, seed);
     crew_wait(&c, 0);
+}
+
+/* Short runs and long ones. */
+static void try_both(uint64_t from, uint64_t n, const struct settings *set, struct tally *t)
+{
+    struct settings every = *set;
+    try_seeds(from, n, set, t);
+    every.every = true;
+    try_seeds(from, n, &every, t);
 }
 
 /* A disk that lies must be found out within the canary's seeds. */
@@ -385,7 +424,7 @@ static int run_fixed(const struct settings *set)
 {
     struct tally t = {.failed_first = UINT64_MAX};
     try_kept_seeds(set, &t);
-    try_seeds(1, FIXED_SEEDS, set, &t);
+    try_both(1, FIXED_SEEDS, set, &t);
     if (t.failed == 0) {
         try_same(&t);
         try_canary("commit", SIM_LIE_COMMIT, &t);
@@ -425,6 +464,10 @@ int main(int argc, char **argv)
             set.calm = true;
             continue;
         }
+        if (strcmp(argv[i], "--every") == 0) {
+            set.every = true;
+            continue;
+        }
         if (strcmp(argv[i], "--seed") == 0) {
             one = true;
             seed = strtoull(value, NULL, 10);
@@ -438,8 +481,8 @@ int main(int argc, char **argv)
             set.keep = value;
         } else {
             fprintf(stderr,
-                    "usage: %s [--seed S | --seeds N [--from F]] [-v | -vv] [--lie KIND] [--keep "
-                    "DIR]\n",
+                    "usage: %s [--seed S | --seeds N [--from F]] [--every] [-v | -vv] [--lie KIND] "
+                    "[--keep DIR]\n",
                     argv[0]);
             return 2;
         }
@@ -455,6 +498,6 @@ int main(int argc, char **argv)
     if (seeds == 0)
         return run_fixed(&set);
     struct tally t = {.failed_first = UINT64_MAX};
-    try_seeds(from, seeds, &set, &t);
+    (set.every ? try_seeds : try_both)(from, seeds, &set, &t);
     return finish(&t);
 }

@@ -69,6 +69,35 @@ void swarm_draw(struct swarm *s, struct prng *rng)
     /* Large bursts of large messages only cost time. */
     while ((uint64_t) s->burst * s->payload_max > 200000)
         s->burst /= 2;
+    s->kill_percent = PICK(rng, 0, 0, 20, 50);
+}
+
+static unsigned at_most(unsigned n, unsigned most)
+{
+    return n < most ? n : most;
+}
+
+void swarm_shorten(struct swarm *s, struct prng *rng)
+{
+    s->ops = PICK(rng, 8, 15, 30);
+    s->log_file_bytes = PICK(rng, 64, 64, 128, 256) * 1024u;
+    s->segment_min = PICK(rng, 64, 64, 128) * 1024u;
+    s->segment_max = s->segment_min * PICK(rng, 1, 2);
+    s->pool_bytes = PICK(rng, 0, 0, 256) * 1024u;
+    s->disk_bytes = 64u * 1024u * 1024u;
+    s->objects_max = at_most(s->objects_max, 10);
+    s->streams_max = at_most(s->streams_max, 4);
+    s->subjects = at_most(s->subjects, 20);
+    s->fork_percent = 100;
+    s->again_percent = PICK(rng, 0, 2, 6);
+    s->kill_percent = PICK(rng, 15, 30);
+    s->weights[WORK_CRASH] += 2;
+    s->weights[WORK_REOPEN] += 2;
+    while (s->burst > 1 && (uint64_t) s->burst * s->payload_max > 60000)
+        s->burst /= 2;
+    /* A large payload fills a segment. */
+    if (s->big_percent > 0)
+        s->burst = at_most(s->burst, 4);
 }
 
 void swarm_print(const struct swarm *s, char *out, size_t n)
@@ -76,9 +105,10 @@ void swarm_print(const struct swarm *s, char *out, size_t n)
     snprintf(
         out, n,
         "%u workers, log %llu KiB, segments %llu..%llu KiB, %u operations, %u streams, %u objects, "
-        "%u subjects, bursts of %u x %u B, %u %% big, %u %% limits, %u %% async, cuts at %u %%",
+        "%u subjects, bursts of %u x %u B, %u %% big, %u %% limits, %u %% async, cuts at %u %%, "
+        "kills %u %%",
         s->workers, (unsigned long long) s->log_file_bytes / 1024,
         (unsigned long long) s->segment_min / 1024, (unsigned long long) s->segment_max / 1024,
         s->ops, s->streams_max, s->objects_max, s->subjects, s->burst, s->payload_max,
-        s->big_percent, s->limits_percent, s->async_percent, s->fork_percent);
+        s->big_percent, s->limits_percent, s->async_percent, s->fork_percent, s->kill_percent);
 }

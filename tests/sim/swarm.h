@@ -61,10 +61,13 @@ struct swarm {
     unsigned unclaimed_percent; /* objects that are not attached after a recovery */
     unsigned fork_percent;      /* sync points at which a power cut is tried on the side */
     unsigned again_percent;     /* recoveries during which a power cut is tried */
+    unsigned kill_percent;      /* ends that are a SIGKILL, not a power cut */
     unsigned steps;             /* of the loops between two operations, at most */
 };
 
 void swarm_draw(struct swarm *s, struct prng *rng);
+/* Makes it a run so short and small that power can fail at every moment of it. */
+void swarm_shorten(struct swarm *s, struct prng *rng);
 /* One line about it. */
 void swarm_print(const struct swarm *s, char *out, size_t n);
 

@@ -124,6 +124,8 @@ enum err world_open(struct world *w, struct sim *sim, struct model *model, char 
     struct sim_arena *before = world_enter(w);
     why[0] = '\0';
     enum err e = open_dir(w, why);
+    if (w->twice)
+        w->digest = sim_disk_digest(sim_disk(sim), NULL);
     for (unsigned i = 0; e == ERR_OK && i < w->swarm->workers; i++)
         open_worker(w, i);
     world_leave(before);

@@ -29,6 +29,7 @@ struct world {
     uint64_t seed;
     const char *keep; /* where the disk goes when the run fails; NULL = nowhere */
     bool calm;        /* no power cuts */
+    bool every;       /* power fails at every moment, on the side */
     unsigned depth;   /* 0 = the run; more = a power cut tried on the side */
     const struct swarm *swarm;
     struct sim *sim;
@@ -44,6 +45,8 @@ struct world {
     bool clean;          /* the store was closed before this opening */
     uint64_t full_until; /* when the store must have noticed that there is space again */
     uint64_t cuts;       /* power cuts tried so far */
+    uint64_t digest;     /* of the whole disk, right after its recovery (`twice`) */
+    bool twice;          /* wanted: the digest */
 };
 
 enum ask_kind {

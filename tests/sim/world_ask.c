@@ -188,7 +188,8 @@ static void on_committed(void *ctx, uint64_t first, uint64_t last)
     s->committed = last;
 }
 
-/* Any configuration from the acknowledged one on may have been the reason. */
+/* Any configuration from the acknowledged one on may have been the reason. A newer one may have
+ * been applied before the removals that were asked for after it. */
 static void by_limit(struct world *w, struct model_stream *s, uint64_t first, uint64_t last)
 {
     bool *live = sim_alloc(s->n + 1);
@@ -200,6 +201,8 @@ static void by_limit(struct world *w, struct model_stream *s, uint64_t first, ui
         live[i] = (s->msgs[i].flags & gone) == 0;
     }
     for (uint64_t v = s->config.acked; v <= s->config.current; v++) {
+        for (uint64_t i = 0; v == s->config.acked + 1 && i < s->n; i++)
+            live[i] |= (s->msgs[i].flags & (MSG_GONE | MSG_TOLD)) == MSG_ASKED;
         model_limits_allow(s, &s->limits[v], sim_wall(w->sim), live, once);
         for (uint64_t i = 0; i < s->n; i++)
             allowed[i] |= once[i];

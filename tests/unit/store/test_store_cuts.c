@@ -169,6 +169,57 @@ TEST(log_goes_on_after_a_file_that_could_not_be_made)
     end(&s);
 }
 
+/* Power is lost at a moment of a start on a machine whose last start was killed. */
+static void at_second_start(void *ctx, struct sim *sim, uint64_t point)
+{
+    struct story *s = ctx;
+
+    for (unsigned mode = 0; mode < SIM_CRASH_MODES; mode++) {
+        struct sim *fork = sim_fork(sim, (enum sim_crash) mode, point);
+        cut(s, fork);
+        sim_close(fork);
+        s->cuts++;
+    }
+}
+
+static void at_first_start(void *ctx, struct sim *sim, uint64_t point)
+{
+    static struct rig second;
+    struct story *s = ctx;
+    struct sim *fork = sim_fork(sim, SIM_CRASH_KILL, point);
+    char why[256];
+
+    second = (struct rig){.options = s->r.options, .log = s->r.log};
+    second.options.sim = fork;
+    memcpy(second.path, s->r.path, sizeof(second.path));
+    sim_on_moments(fork, SIM_AFTER_SYNC | SIM_AFTER_NAME, at_second_start, s);
+    ck_assert_int_eq(rig_try_start(&second, why), ERR_OK);
+    sim_on_moments(fork, 0, NULL, NULL);
+    store_recovered_done(second.store);
+    rig_stop(&second);
+    sim_close(fork);
+}
+
+/* The START record of a killed start is in the page cache alone: before the logs of the generation
+ * before are taken for new files it has to be synced. */
+TEST(a_start_after_a_start_that_was_killed)
+{
+    struct rig_options options = {.log_file_bytes = 64 << 10, .segment_min = 256 << 10};
+    static struct story s;
+
+    begin(&s, &options, 0);
+    rig_create(&s.r, &s.t, "log", STORE_DURABLE, NULL);
+    rig_append(&s.t, 4, 600, 3);
+    rig_flush(&s.t);
+    rig_stop(&s.r);
+    s.check = check_committed;
+    sim_on_moments(s.sim, SIM_AFTER_WRITE | SIM_AFTER_NAME, at_first_start, &s);
+    rig_start(&s.r);
+    sim_on_moments(s.sim, 0, NULL, NULL);
+    store_recovered_done(s.r.store);
+    end(&s);
+}
+
 static void render_nothing(void *ctx, store_object_id id, struct buf *out)
 {
     (void) ctx;
@@ -433,6 +484,7 @@ static const struct runner_case cases[] = {
     RUN(async_segments_may_go_before_they_are_synced),
     RUN_LOOP(neighbours_of_an_erased_message_survive, 0, 2),
     RUN(log_goes_on_after_a_file_that_could_not_be_made),
+    RUN(a_start_after_a_start_that_was_killed),
     RUN(objects_that_nobody_attached_keep_their_changes),
 };
 
