@@ -54,7 +54,7 @@ static bool take_summary(struct str s, struct segment_summary *out)
 /* Inside the file, without overlap, in order of sequence. */
 static bool batches_sound(const struct footer *f, uint64_t footer_offset)
 {
-    uint64_t next = f->summary.base_seq, at = SEGMENT_HEADER;
+    uint64_t next = f->summary.base_seq, at = SEGMENT_HEADER, records = 0;
     struct segment_batch b;
 
     if (f->section[SECTION_BATCHES].n / SEGMENT_BATCH != f->summary.batches ||
@@ -66,30 +66,33 @@ static bool batches_sound(const struct footer *f, uint64_t footer_offset)
             b.span > f->summary.next_seq - b.first_seq || b.offset < at ||
             b.offset % BATCH_ALIGN != 0 || b.offset > f->summary.data_end ||
             b.bytes > f->summary.data_end - b.offset || b.bytes < BATCH_HEADER ||
-            b.bytes > BATCH_BYTES_MAX || b.count > b.span)
+            b.bytes > BATCH_BYTES_MAX || b.count > b.span || b.count > b.bytes)
             return false;
+        records += b.count;
         next = b.first_seq + b.span;
         at = b.offset + b.bytes;
     }
-    return true;
+    return f->summary.msgs <= records;
 }
 
 static bool sizes_sound(const struct footer *f)
 {
     struct str left = f->section[SECTION_SIZES];
-    uint64_t v, gap, at = 0, span = f->summary.next_seq - f->summary.base_seq, msgs = 0, bytes = 0;
+    uint64_t at = 0, span = f->summary.next_seq - f->summary.base_seq, msgs = 0, bytes = 0;
+    uint64_t v, n, size = 0;
 
     while (left.n != 0) {
         if (!varint_take(&left, &v) || v > UINT32_MAX)
             return false;
-        gap = 1;
-        if (v == 0 && (!varint_take(&left, &gap) || gap == 0))
+        n = 1;
+        if (v < SIZES_LEAST && (!varint_take(&left, &n) || n == 0))
             return false;
-        if (gap > span - at)
+        if (n > span - at || (v == SIZES_REPEAT && size == 0))
             return false;
-        at += gap;
-        msgs += v != 0;
-        bytes += v;
+        size = v >= SIZES_LEAST ? v : size;
+        at += n;
+        msgs += v != SIZES_GAP ? n : 0;
+        bytes += v != SIZES_GAP ? n * size : 0;
     }
     return at == span && msgs == f->summary.msgs && bytes == f->summary.bytes;
 }

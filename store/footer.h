@@ -5,7 +5,11 @@
 
 #include "store/segment_format.h"
 
-#define FOOTER_SECTION_VERSION 1u
+#define FOOTER_SECTION_VERSION 2u
+/* In SIZES, where no message is as small. */
+enum { SIZES_GAP = 0, SIZES_REPEAT = 1, SIZES_LEAST = 2 };
+/* In a run, behind its first number. */
+enum { RUN_REPEAT = 0 };
 enum { FOOTER_SUMMARY = 80, FOOTER_TABLE_ENTRY = 32, FOOTER_MUST_UNDERSTAND = 1 };
 
 void segment_trailer_encode(const struct segment_trailer *t, uint32_t salt,

@@ -5,9 +5,10 @@
  * Messages come as a stream in order of sequence, twice. The first pass writes SIZES, counts per
  * subject, and adds up how many bytes the sequences of each will take; then the subjects that occur
  * are sorted, and every one gets its place in SUBJECTS; the second pass writes the sequences there.
- * So the work is linear, apart from the sorting, and the memory is that of the result: a segment of
- * 256 MiB with 128-byte messages has 1.7 million of them, and an array of these cost more in page
- * faults than everything else here.
+ * Sizes and distances that repeat are counted, not written: streams of equal messages, and subjects
+ * that take turns, cost next to nothing. So the work is linear, apart from the sorting, and the
+ * memory is that of the result: a segment of 256 MiB with 128-byte messages has 1.7 million of
+ * them, and an array of these cost more in page faults than everything else here.
  */
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
@@ -26,9 +27,11 @@ enum { RESTART_EVERY = 16, CHUNK = 512 };
 /* What is known of a subject: after the first pass n and bytes, in the second where to go on. */
 struct run {
     uint32_t n;
-    uint32_t bytes; /* of its sequences, as varints of their distances */
-    uint32_t last;  /* delta of its message before, 0 at the beginning */
-    size_t at;      /* in the section's buffer */
+    uint32_t bytes;    /* of its sequences, as written */
+    uint32_t last;     /* delta of its message before */
+    uint32_t distance; /* of that from the one before it */
+    uint32_t repeat;   /* how often that came again and is not written yet */
+    size_t at;         /* in the section's buffer */
 };
 
 struct builder {
@@ -68,54 +71,115 @@ static inline uint8_t *put_varint(uint8_t *p, uint32_t v)
     return p + varint_put(p, v);
 }
 
-/* `n` sequences without a message. */
-static uint8_t *put_gap(uint8_t *p, uint64_t n)
+/* `v` n more times: the mark and n where that is shorter. */
+static uint8_t *put_repeat(uint8_t *p, uint8_t mark, uint32_t v, uint32_t n)
 {
-    if (n == 0)
-        return p;
-    *p++ = 0;
-    return p + varint_put(p, n);
+    if (n > 2) {
+        *p++ = mark;
+        return put_varint(p, n);
+    }
+    while (n-- > 0)
+        p = put_varint(p, v);
+    return p;
 }
 
-/* A gap and a size each. */
+static uint32_t repeat_bytes(uint32_t v, uint32_t n)
+{
+    return n > 2 ? 1 + varint_bytes(n) : n * varint_bytes(v);
+}
+
+/* The writer of SIZES. */
+struct sizes {
+    uint64_t next; /* delta of the next sequence */
+    uint32_t size, repeat;
+};
+
+/* A gap, a size, and what was repeated before them. */
 #define SIZE_ROOM (1 + VARINT_MAX + VARINT_MAX)
+
+static uint8_t *put_size(struct sizes *s, uint8_t *p, uint64_t delta, uint32_t size)
+{
+    if (LIKELY(delta == s->next && size == s->size)) {
+        s->repeat++;
+    } else {
+        p = put_repeat(p, SIZES_REPEAT, s->size, s->repeat);
+        s->repeat = 0;
+        if (delta != s->next) {
+            *p++ = SIZES_GAP;
+            p += varint_put(p, delta - s->next);
+        }
+        p = put_varint(p, s->size = size);
+    }
+    s->next = delta + 1;
+    return p;
+}
+
+static inline void count_message(struct run *run, uint32_t delta)
+{
+    uint32_t distance = delta - run->last;
+
+    if (run->n++ != 0 && distance == run->distance) {
+        run->repeat++;
+    } else {
+        run->bytes += repeat_bytes(run->distance, run->repeat) + varint_bytes(distance);
+        run->distance = distance;
+        run->repeat = 0;
+    }
+    run->last = delta;
+}
 
 static void first_pass(struct builder *b, struct buf *sizes)
 {
-    uint64_t next = 0, base = b->in->header.base_seq;
+    struct sizes s = {0};
     uint8_t *p, *begin;
 
     for (size_t n = next_chunk(b, true); n > 0; n = next_chunk(b, false)) {
-        p = begin = (uint8_t *) buf_reserve(sizes, CHUNK * SIZE_ROOM);
+        p = begin = (uint8_t *) buf_reserve(sizes, (CHUNK + 1) * SIZE_ROOM);
         for (size_t i = 0; i < n; i++) {
             const struct segment_message *m = &b->chunk[i];
-            ASSERT(m->delta >= next && m->bytes != 0 && m->subject < b->in->nsubjects);
-            struct run *run = &b->runs[m->subject];
-            p = put_varint(put_gap(p, m->delta - next), m->bytes);
-            next = (uint64_t) m->delta + 1;
-            run->n++;
-            run->bytes += varint_bytes(m->delta - run->last);
-            run->last = m->delta;
+            ASSERT(m->delta >= s.next && m->bytes >= SIZES_LEAST && m->subject < b->in->nsubjects);
+            p = put_size(&s, p, m->delta, m->bytes);
+            count_message(&b->runs[m->subject], m->delta);
             b->bytes += m->bytes;
         }
         sizes->n += (size_t) (p - begin);
         b->messages += n;
     }
-    p = begin = (uint8_t *) buf_reserve(sizes, SIZE_ROOM);
-    sizes->n += (size_t) (put_gap(p, b->in->next_seq - base - next) - begin);
+    p = begin = (uint8_t *) buf_reserve(sizes, 2 * SIZE_ROOM);
+    p = put_repeat(p, SIZES_REPEAT, s.size, s.repeat);
+    uint64_t rest = b->in->next_seq - b->in->header.base_seq - s.next;
+    if (rest != 0) {
+        *p++ = SIZES_GAP;
+        p += varint_put(p, rest);
+    }
+    sizes->n += (size_t) (p - begin);
+}
+
+static inline void put_message(struct run *run, uint8_t *to, uint32_t delta)
+{
+    uint32_t distance = delta - run->last;
+
+    if (run->n++ != 0 && distance == run->distance) {
+        run->repeat++;
+    } else {
+        uint8_t *p = put_repeat(to + run->at, RUN_REPEAT, run->distance, run->repeat);
+        run->at = (size_t) (put_varint(p, distance) - to);
+        run->distance = distance;
+        run->repeat = 0;
+    }
+    run->last = delta;
 }
 
 static void second_pass(struct builder *b, struct buf *out)
 {
     uint8_t *to = (uint8_t *) out->p;
 
-    for (size_t n = next_chunk(b, true); n > 0; n = next_chunk(b, false)) {
-        for (size_t i = 0; i < n; i++) {
-            const struct segment_message *m = &b->chunk[i];
-            struct run *run = &b->runs[m->subject];
-            run->at = (size_t) (put_varint(to + run->at, m->delta - run->last) - to);
-            run->last = m->delta;
-        }
+    for (size_t n = next_chunk(b, true); n > 0; n = next_chunk(b, false))
+        for (size_t i = 0; i < n; i++)
+            put_message(&b->runs[b->chunk[i].subject], to, b->chunk[i].delta);
+    for (size_t i = 0; i < b->in->nsubjects; i++) {
+        const struct run *run = &b->runs[i];
+        put_repeat(to + run->at, RUN_REPEAT, run->distance, run->repeat);
     }
 }
 
@@ -175,12 +239,12 @@ static void place_subjects(struct builder *b, const struct subject_order *order,
         varint_put_buf(out, shared);
         varint_put_buf(out, s.n - shared);
         buf_put_str(out, str_skip(s, shared));
+        run->bytes += repeat_bytes(run->distance, run->repeat);
         varint_put_buf(out, run->n);
         varint_put_buf(out, run->bytes);
         buf_reserve(out, run->bytes);
-        run->at = out->n;
-        run->last = 0;
         out->n += run->bytes;
+        *run = (struct run){.at = out->n - run->bytes};
         before = s;
     }
 }

@@ -50,7 +50,7 @@ bool subject_iter_next(struct subject_iter *it)
     uint64_t shared, more, run;
 
     it->run = STR_NONE;
-    it->at = 0;
+    it->at = it->repeat = 0;
     if (!varint_take(&in, &shared) || !varint_take(&in, &more) || shared > it->subject.n ||
         more > in.n)
         return false;
@@ -66,11 +66,20 @@ bool subject_iter_next(struct subject_iter *it)
 
 bool subject_run_next(struct subject_iter *it, uint64_t *seq)
 {
-    uint64_t delta;
+    uint64_t v;
 
-    if (!varint_take(&it->run, &delta))
-        return false;
-    it->at = (it->at != 0 ? it->at : it->base_seq) + delta;
+    if (it->repeat == 0) {
+        if (!varint_take(&it->run, &v))
+            return false;
+        if (v != RUN_REPEAT || it->at == 0) {
+            it->distance = v;
+            it->repeat = 1;
+        } else if (!varint_take(&it->run, &it->repeat) || it->repeat == 0) {
+            return false;
+        }
+    }
+    it->repeat--;
+    it->at = (it->at != 0 ? it->at : it->base_seq) + it->distance;
     *seq = it->at;
     return true;
 }
@@ -118,13 +127,22 @@ bool subject_iter_find(struct subject_iter *it, struct str section, uint64_t bas
 static bool run_sound(struct subject_iter *it, const struct segment_summary *s)
 {
     struct str run = it->run;
-    uint64_t delta, at = 0, n = 0, span = s->next_seq - s->base_seq;
+    uint64_t v, times, distance = 0, at = 0, n = 0, span = s->next_seq - s->base_seq;
 
-    for (; run.n != 0; n++) {
-        if (!varint_take(&run, &delta) || (n != 0 && delta == 0) || delta >= span ||
-            at + delta >= span)
+    while (run.n != 0) {
+        times = 1;
+        if (!varint_take(&run, &v))
             return false;
-        at += delta;
+        if (n == 0 || v != RUN_REPEAT)
+            distance = v;
+        else if (!varint_take(&run, &times) || times == 0)
+            return false;
+        if (n != 0 && distance == 0)
+            return false;
+        if (at >= span || (distance != 0 && times > (span - 1 - at) / distance))
+            return false;
+        at += distance * times;
+        n += times;
     }
     return n == it->msgs && n != 0;
 }
@@ -178,17 +196,22 @@ void size_iter_init(struct size_iter *it, struct str section, uint64_t base_seq)
 
 bool size_iter_next(struct size_iter *it, uint64_t *seq, uint32_t *bytes)
 {
-    uint64_t v, gap;
+    uint64_t v, n;
 
-    while (varint_take(&it->left, &v)) {
-        if (v != 0) {
-            *seq = it->seq++;
-            *bytes = (uint32_t) v;
-            return true;
-        }
-        if (!varint_take(&it->left, &gap))
+    while (it->repeat == 0) {
+        if (!varint_take(&it->left, &v) || (v < SIZES_LEAST && !varint_take(&it->left, &n)))
             return false;
-        it->seq += gap;
+        if (v == SIZES_GAP) {
+            it->seq += n;
+        } else if (v == SIZES_REPEAT) {
+            it->repeat = n;
+        } else {
+            it->size = v;
+            it->repeat = 1;
+        }
     }
-    return false;
+    it->repeat--;
+    *seq = it->seq++;
+    *bytes = (uint32_t) it->size;
+    return true;
 }

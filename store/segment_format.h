@@ -164,6 +164,8 @@ struct subject_iter {
     uint64_t msgs;      /* number of sequences of the current one */
     struct str run;     /* their deltas */
     uint64_t at;        /* last sequence returned by run_next; 0 = none */
+    uint64_t distance;  /* from the one before */
+    uint64_t repeat;    /* so many more at that distance */
 };
 void subject_iter_init(struct subject_iter *it, struct str section, uint64_t base_seq);
 bool subject_iter_next(struct subject_iter *it);
@@ -177,7 +179,9 @@ bool subject_iter_find(struct subject_iter *it, struct str section, uint64_t bas
 /* Walks SECTION_SIZES: the messages in order of sequence. */
 struct size_iter {
     struct str left;
-    uint64_t seq; /* of the next element */
+    uint64_t seq;  /* of the next element */
+    uint64_t size; /* of the last message */
+    uint64_t repeat;
 };
 void size_iter_init(struct size_iter *it, struct str section, uint64_t base_seq);
 bool size_iter_next(struct size_iter *it, uint64_t *seq, uint32_t *bytes);

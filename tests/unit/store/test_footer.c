@@ -1,6 +1,7 @@
 /* Segment header page, footer, trailer: round trips, rejects, flips, truncation, guard pages. */
 #include "lib/base/bytes.h"
 #include "lib/base/crc32c.h"
+#include "lib/base/prng.h"
 #include "store/segment_format.h"
 #include "tests/lib/runner.h"
 #include "tests/unit/store/guard.h"
@@ -142,6 +143,32 @@ TEST(footer_subjects)
     fixture_free(&f);
 }
 
+enum { BATCH = 32768 };
+
+/* Behind a header page and one batch of zeros, which a footer does not look into. */
+static void build(struct fixture *f, const struct segment_message *messages, size_t n,
+                  const struct str *subjects, size_t nsubjects, uint32_t span)
+{
+    struct segment_batch batch = {.first_seq = f->header.base_seq,
+                                  .offset = 4096,
+                                  .bytes = BATCH,
+                                  .span = span,
+                                  .count = span};
+    struct footer_input in = {.header = f->header,
+                              .batches = &batch,
+                              .nbatches = 1,
+                              .messages = messages,
+                              .nmessages = n,
+                              .next_seq = f->header.base_seq + span,
+                              .subjects = subjects,
+                              .nsubjects = nsubjects,
+                              .data_end = 4096 + BATCH,
+                              .footer_offset = 4096 + BATCH};
+    memset(buf_reserve(&f->file, BATCH), 0, BATCH);
+    f->file.n += BATCH;
+    ck_assert_int_eq(footer_build(&in, &f->file), ERR_OK);
+}
+
 TEST(footer_many_subjects)
 {
     struct fixture f;
@@ -159,15 +186,7 @@ TEST(footer_many_subjects)
         subjects[k] = str_of(text[k]);
         messages[k] = (struct segment_message){k, k, 40};
     }
-    struct footer_input in = {.header = f.header,
-                              .messages = messages,
-                              .nmessages = N,
-                              .next_seq = 1 + N,
-                              .subjects = subjects,
-                              .nsubjects = N,
-                              .data_end = 4096,
-                              .footer_offset = 4096};
-    ck_assert_int_eq(footer_build(&in, &f.file), ERR_OK);
+    build(&f, messages, N, subjects, N, N);
     ck_assert_int_eq(open_footer((uint8_t *) f.file.p, f.file.n, f.header.salt, &foot), ERR_OK);
     for (unsigned k = 0; k < N; k++) {
         ck_assert(subject_iter_find(&it, foot.section[SECTION_SUBJECTS], 1, subjects[k]));
@@ -195,6 +214,85 @@ TEST(footer_sizes)
     }
     ck_assert_uint_eq(n, 60);
     ck_assert_uint_eq(bytes, foot.summary.bytes);
+    fixture_free(&f);
+}
+
+/* What a footer gives back of subject s: all its messages. */
+static void check_run(const struct footer *foot, uint64_t base, const struct str *subjects,
+                      unsigned s, const struct segment_message *messages, size_t n)
+{
+    struct subject_iter it;
+    uint64_t seq;
+    bool any = subject_iter_find(&it, foot->section[SECTION_SUBJECTS], base, subjects[s]);
+
+    for (size_t k = 0; k < n; k++) {
+        if (messages[k].subject != s)
+            continue;
+        ck_assert(any && subject_run_next(&it, &seq));
+        ck_assert_uint_eq(seq, base + messages[k].delta);
+    }
+    ck_assert(!any || !subject_run_next(&it, &seq));
+    subject_iter_deinit(&it);
+}
+
+/* Sizes, distances and gaps that repeat, for a while. */
+TEST(footer_of_repeating_messages)
+{
+    enum { N = 4000, SUBJECTS = 5 };
+    static struct segment_message messages[N];
+    struct str subjects[SUBJECTS] = {STR("a"), STR("b"), STR("c"), STR("d"), STR("e")};
+    struct fixture f;
+    struct footer foot;
+    struct size_iter it;
+    struct prng r;
+    uint64_t seq;
+    uint32_t size = 0, delta = 0, step = 1, subject = 0, turn = 0;
+
+    prng_init(&r, (uint64_t) i + 1);
+    for (size_t k = 0; k < N; k++) {
+        if (k == 0 || prng_below(&r, 50) == 0) {
+            size = 2 + (uint32_t) prng_below(&r, prng_below(&r, 2) == 0 ? 3 : 100000);
+            step = prng_below(&r, 3) == 0 ? 1 + (uint32_t) prng_below(&r, 3) : 1;
+            turn = (uint32_t) prng_below(&r, 3); /* one subject, in turn, at random */
+        }
+        subject = turn == 0 ? subject
+                            : (turn == 1 ? subject + 1 : (uint32_t) prng_below(&r, 5)) % SUBJECTS;
+        delta += k == 0 ? (uint32_t) prng_below(&r, 2) : step;
+        messages[k] = (struct segment_message){delta, subject,
+                                               prng_below(&r, 100) == 0 ? size + 1 : size};
+    }
+    fixture_init(&f, 77);
+    uint32_t span = delta + 1 + (uint32_t) prng_below(&r, 3);
+    build(&f, messages, N, subjects, SUBJECTS, span);
+    ck_assert_int_eq(open_footer((uint8_t *) f.file.p, f.file.n, f.header.salt, &foot), ERR_OK);
+    size_iter_init(&it, foot.section[SECTION_SIZES], 77);
+    for (size_t k = 0; k < N; k++) {
+        ck_assert(size_iter_next(&it, &seq, &size));
+        ck_assert_uint_eq(seq, 77 + messages[k].delta);
+        ck_assert_uint_eq(size, messages[k].bytes);
+    }
+    ck_assert(!size_iter_next(&it, &seq, &size));
+    for (unsigned s = 0; s < SUBJECTS; s++)
+        check_run(&foot, 77, subjects, s, messages, N);
+    fixture_free(&f);
+}
+
+/* Equal messages of one subject cost some bytes, however many. */
+TEST(footer_of_equal_messages_is_small)
+{
+    enum { N = 20000 };
+    static struct segment_message messages[N];
+    struct str subject = STR("a");
+    struct fixture f;
+    struct footer foot;
+
+    for (uint32_t k = 0; k < N; k++)
+        messages[k] = (struct segment_message){k, 0, 200};
+    fixture_init(&f, 1);
+    build(&f, messages, N, &subject, 1, N);
+    ck_assert_int_eq(open_footer((uint8_t *) f.file.p, f.file.n, f.header.salt, &foot), ERR_OK);
+    ck_assert_uint_le(foot.section[SECTION_SIZES].n, 6);
+    ck_assert_uint_le(foot.section[SECTION_SUBJECTS].n, 30);
     fixture_free(&f);
 }
 
@@ -293,26 +391,71 @@ static const struct {
     {"size missing", SECTION_SIZES, 0, 1, 0},
 };
 
-TEST(footer_rejects)
+/* Overwrites bytes of a section and mends all sums over it. */
+static void forge(struct fixture *f, unsigned type, unsigned at, const void *bytes, size_t n)
 {
-    struct fixture f;
+    uint8_t *file = (uint8_t *) f->file.p, *end = file + f->file.n;
+    uint32_t salt = f->header.salt;
     struct segment_trailer t;
-    struct footer foot;
 
-    make(&f);
-    uint8_t *file = (uint8_t *) f.file.p, *end = file + f.file.n;
-    uint32_t salt = f.header.salt;
-    ck_assert_int_eq(segment_trailer_decode(end - SEGMENT_TRAILER, f.file.n, salt, &t), ERR_OK);
+    ck_assert_int_eq(segment_trailer_decode(end - SEGMENT_TRAILER, f->file.n, salt, &t), ERR_OK);
     for (uint8_t *entry = file + t.table_offset; entry < end - SEGMENT_TRAILER; entry += 32) {
-        if (get_u32(entry) != wrong[i].section)
+        if (get_u32(entry) != type)
             continue;
         uint8_t *section = file + t.footer_offset + get_u64(entry + 8);
-        memcpy(section + wrong[i].at, &wrong[i].value, wrong[i].bytes);
+        memcpy(section + at, bytes, n);
         put_u32(entry + 24, crc32c(salt, section, get_u64(entry + 16)));
     }
     put_u32(end - SEGMENT_TRAILER + 48, crc32c(salt, file + t.table_offset, t.sections * 32));
     put_u32(end - 4, crc32c(salt, end - SEGMENT_TRAILER, 60));
-    ck_assert_msg(open_footer(file, f.file.n, salt, &foot) == ERR_CORRUPT, "%s", wrong[i].what);
+}
+
+TEST(footer_rejects)
+{
+    struct fixture f;
+    struct footer foot;
+
+    make(&f);
+    forge(&f, wrong[i].section, wrong[i].at, &wrong[i].value, wrong[i].bytes);
+    ck_assert_msg(open_footer((uint8_t *) f.file.p, f.file.n, f.header.salt, &foot) == ERR_CORRUPT,
+                  "%s", wrong[i].what);
+    fixture_free(&f);
+}
+
+/* Of 100 messages of 30 bytes and one subject: SIZES is 30, 1, 99; the run is 0, 1, 0, 98. */
+static const struct {
+    const char *what;
+    unsigned section, at;
+    uint8_t value;
+} wrong_repeats[] = {
+    {"a size repeated before there is one", SECTION_SIZES, 0, 1},
+    {"a size repeated no times", SECTION_SIZES, 2, 0},
+    {"a size repeated too often", SECTION_SIZES, 2, 100},
+    {"a size repeated too seldom", SECTION_SIZES, 2, 98},
+    {"a distance of 0 repeated", SECTION_SUBJECTS, 18, 0},
+    {"a distance repeated no times", SECTION_SUBJECTS, 20, 0},
+    {"a distance repeated too often", SECTION_SUBJECTS, 20, 99},
+    {"a distance repeated too seldom", SECTION_SUBJECTS, 20, 97},
+    {"a number that does not end", SECTION_SUBJECTS, 20, 0x80},
+};
+
+TEST(footer_rejects_repeats)
+{
+    static struct segment_message messages[100];
+    struct str subject = STR("a");
+    struct fixture f;
+    struct footer foot;
+
+    for (uint32_t k = 0; k < 100; k++)
+        messages[k] = (struct segment_message){k, 0, 30};
+    fixture_init(&f, 1);
+    build(&f, messages, 100, &subject, 1, 100);
+    ck_assert_int_eq(open_footer((uint8_t *) f.file.p, f.file.n, f.header.salt, &foot), ERR_OK);
+    ck_assert_mem_eq(foot.section[SECTION_SIZES].p, "\x1e\x01\x63", 3);
+    ck_assert_mem_eq(foot.section[SECTION_SUBJECTS].p + 17, "\x00\x01\x00\x62", 4);
+    forge(&f, wrong_repeats[i].section, wrong_repeats[i].at, &wrong_repeats[i].value, 1);
+    ck_assert_msg(open_footer((uint8_t *) f.file.p, f.file.n, f.header.salt, &foot) == ERR_CORRUPT,
+                  "%s", wrong_repeats[i].what);
     fixture_free(&f);
 }
 
@@ -346,11 +489,14 @@ static const struct runner_case cases[] = {
     RUN(footer_subjects),
     RUN(footer_many_subjects),
     RUN(footer_sizes),
+    RUN_LOOP(footer_of_repeating_messages, 0, 50),
+    RUN(footer_of_equal_messages_is_small),
     RUN(footer_of_an_empty_segment),
     RUN(footer_every_byte_flip),
     RUN(footer_truncated_at_every_byte),
     RUN(footer_of_another_segment),
     RUN_LOOP(footer_rejects, 0, ARRAY_LEN(wrong)),
+    RUN_LOOP(footer_rejects_repeats, 0, ARRAY_LEN(wrong_repeats)),
     RUN(names),
 };
 
