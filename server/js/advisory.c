@@ -1,9 +1,13 @@
 /*
- * advisory.c - messages below $JS.EVENT.ADVISORY that say what was created, changed, deleted or
- * paused. Nothing is made for an advisory that nobody hears.
+ * advisory.c - messages below $JS.EVENT that say what has happened: what was created, changed,
+ * deleted, paused or pinned, which messages were refused or given up, how long acknowledgements
+ * took. Nothing is made for an advisory that nobody hears.
  */
 #include "lib/io/io.h"
+#include "lib/wire/ack_subject.h"
 #include "server/js/js_int.h"
+
+#include <stdio.h>
 
 /* What all advisories begin with; false when nobody hears this one. */
 static bool begin(struct js *js, struct buf *b, const char *type, struct str subject)
@@ -13,8 +17,7 @@ static bool begin(struct js *js, struct buf *b, const char *type, struct str sub
     if (js->stopping || !interest_any(js->env->account->interest, subject))
         return false;
     nuid_next(&js->nuid, id);
-    buf_printf(
-        b, "{\"type\":\"io.nats.jetstream.advisory.v1.%s\",\"id\":\"%s\",\"timestamp\":", type, id);
+    buf_printf(b, "{\"type\":\"io.nats.jetstream.%s\",\"id\":\"%s\",\"timestamp\":", type, id);
     jput_time(b, io_wall(js->env->io));
     return true;
 }
@@ -48,7 +51,7 @@ void advise_stream(struct js *js, enum advice what, struct str name)
     struct buf b = {0}, subject = {0};
 
     buf_printf(&subject, "$JS.EVENT.ADVISORY.STREAM.%s.%.*s", changes[what].token, STR_ARG(name));
-    if (begin(js, &b, "stream_action", buf_str(&subject))) {
+    if (begin(js, &b, "advisory.v1.stream_action", buf_str(&subject))) {
         put(&b, "stream", name);
         put(&b, "action", str_of(changes[what].action));
         end(js, &b, buf_str(&subject));
@@ -57,35 +60,134 @@ void advise_stream(struct js *js, enum advice what, struct str name)
     buf_free(&subject);
 }
 
+/* An advisory about one consumer: its subject is <prefix>.<stream>.<consumer>. */
+struct about {
+    struct consumer *c;
+    struct buf subject, body;
+};
+
+static bool begin_about(struct about *a, struct consumer *c, const char *prefix, const char *type)
+{
+    *a = (struct about){.c = c};
+    buf_printf(&a->subject, "$JS.EVENT.%s.%s.%s", prefix, c->stream->config.name, c->name);
+    if (begin(c->js, &a->body, type, buf_str(&a->subject))) {
+        put(&a->body, "stream", str_of(c->stream->config.name));
+        put(&a->body, "consumer", str_of(c->name));
+        return true;
+    }
+    buf_free(&a->subject);
+    buf_free(&a->body);
+    return false;
+}
+
+static void put_number(struct about *a, const char *key, uint64_t value)
+{
+    buf_printf(&a->body, ",\"%s\":%llu", key, (unsigned long long) value);
+}
+
+static void end_about(struct about *a)
+{
+    end(a->c->js, &a->body, buf_str(&a->subject));
+    buf_free(&a->body);
+    buf_free(&a->subject);
+}
+
 void advise_consumer(struct consumer *c, enum advice what)
 {
-    struct buf b = {0}, subject = {0};
+    struct about a;
+    char prefix[64];
 
-    buf_printf(&subject, "$JS.EVENT.ADVISORY.CONSUMER.%s.%s.%s", changes[what].token,
-               c->stream->config.name, c->name);
-    if (begin(c->js, &b, "consumer_action", buf_str(&subject))) {
-        put(&b, "stream", str_of(c->stream->config.name));
-        put(&b, "consumer", str_of(c->name));
-        put(&b, "action", str_of(changes[what].action));
-        end(c->js, &b, buf_str(&subject));
-    }
-    buf_free(&b);
-    buf_free(&subject);
+    snprintf(prefix, sizeof(prefix), "ADVISORY.CONSUMER.%s", changes[what].token);
+    if (!begin_about(&a, c, prefix, "advisory.v1.consumer_action"))
+        return;
+    put(&a.body, "action", str_of(changes[what].action));
+    end_about(&a);
 }
 
 void advise_pause(struct consumer *c)
 {
-    struct buf b = {0}, subject = {0};
+    struct about a;
 
-    buf_printf(&subject, "$JS.EVENT.ADVISORY.CONSUMER.PAUSE.%s.%s", c->stream->config.name,
-               c->name);
-    if (begin(c->js, &b, "consumer_pause", buf_str(&subject))) {
-        put(&b, "stream", str_of(c->stream->config.name));
-        put(&b, "consumer", str_of(c->name));
-        buf_printf(&b, ",\"paused\":%s,\"pause_until\":", consumer_paused(c) ? "true" : "false");
-        jput_time(&b, c->config.pause_until);
-        end(c->js, &b, buf_str(&subject));
-    }
-    buf_free(&b);
-    buf_free(&subject);
+    if (!begin_about(&a, c, "ADVISORY.CONSUMER.PAUSE", "advisory.v1.consumer_pause"))
+        return;
+    buf_printf(&a.body, ",\"paused\":%s,\"pause_until\":", consumer_paused(c) ? "true" : "false");
+    jput_time(&a.body, c->config.pause_until);
+    end_about(&a);
+}
+
+void advise_max_deliveries(struct consumer *c, uint64_t seq, uint64_t deliveries)
+{
+    struct about a;
+
+    if (!begin_about(&a, c, "ADVISORY.CONSUMER.MAX_DELIVERIES", "advisory.v1.max_deliver"))
+        return;
+    put_number(&a, "stream_seq", seq);
+    put_number(&a, "deliveries", deliveries);
+    end_about(&a);
+}
+
+static void put_ack(struct about *a, const struct ack_info *info)
+{
+    put_number(a, "consumer_seq", info->consumer_seq);
+    put_number(a, "stream_seq", info->stream_seq);
+}
+
+void advise_nak(struct consumer *c, const struct ack_info *info)
+{
+    struct about a;
+
+    if (!begin_about(&a, c, "ADVISORY.CONSUMER.MSG_NAKED", "advisory.v1.nak"))
+        return;
+    put_ack(&a, info);
+    put_number(&a, "deliveries", info->delivered);
+    end_about(&a);
+}
+
+void advise_terminated(struct consumer *c, const struct ack_info *info, struct str reason)
+{
+    struct about a;
+
+    if (!begin_about(&a, c, "ADVISORY.CONSUMER.MSG_TERMINATED", "advisory.v1.terminated"))
+        return;
+    put_ack(&a, info);
+    put_number(&a, "deliveries", info->delivered);
+    if (reason.n > 0)
+        put(&a.body, "reason", reason);
+    end_about(&a);
+}
+
+void advise_acked(struct consumer *c, const struct ack_info *info, uint64_t ack_time_ns)
+{
+    struct about a;
+
+    if (!begin_about(&a, c, "METRIC.CONSUMER.ACK", "metric.v1.consumer_ack"))
+        return;
+    put_ack(&a, info);
+    put_number(&a, "ack_time", ack_time_ns);
+    put_number(&a, "deliveries", info->delivered);
+    end_about(&a);
+}
+
+void advise_pinned(struct consumer *c, const char *group, const char *id)
+{
+    struct about a;
+
+    if (!begin_about(&a, c, "ADVISORY.CONSUMER.PINNED", "advisory.v1.consumer_group_pinned"))
+        return;
+    put(&a.body, "account", str_of(c->js->env->account->name));
+    put(&a.body, "group", str_of(group));
+    put(&a.body, "pinned_id", str_of(id));
+    end_about(&a);
+}
+
+void advise_unpinned(struct consumer *c, const char *group, bool by_request)
+{
+    struct about a;
+
+    if (!begin_about(&a, c, "ADVISORY.CONSUMER.UNPINNED", "advisory.v1.consumer_group_unpinned"))
+        return;
+    put(&a.body, "account", str_of(c->js->env->account->name));
+    put(&a.body, "group", str_of(group));
+    put(&a.body, "reason", by_request ? STR("admin") : STR("timeout"));
+    end_about(&a);
 }

@@ -286,16 +286,6 @@ static bool check_work_queue(const struct stream *s, const struct consumer_confi
     return true;
 }
 
-static bool check_cycle(struct stream *s, const struct consumer_config *c, struct js_error *err)
-{
-    if (c->deliver_subject == NULL)
-        return true;
-    for (size_t i = 0; i < s->config.subjects.n; i++)
-        if (subject_overlap(str_of(c->deliver_subject), str_of(s->config.subjects.items[i])))
-            return js_fail(err, JS_ERR_CONSUMER_DELIVER_CYCLE, NULL);
-    return true;
-}
-
 static bool push_in_use(const struct consumer *c, const struct consumer_config *n)
 {
     return c->config.deliver_subject != NULL && n->deliver_subject != NULL &&
@@ -371,6 +361,10 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
     struct js_error err = {0};
     struct consumer *c;
 
+    if (q->config.num_replicas > 1) {
+        api_error_kind(r, JS_ERR_STREAM_REPLICAS_NOT_SUPPORTED);
+        return;
+    }
     if (name == NULL)
         name = q->config.durable_name;
     if (name == NULL) {
@@ -380,9 +374,15 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
     c = stream_consumer(s, str_of(name));
     if (c != NULL && api_waits_for_consumer(r, c))
         return;
-    if (!consumer_config_check(&q->config, &s->config, o->js_max_ack_pending,
-                               o->js_max_request_batch, &err) ||
-        !check_cycle(s, &q->config, &err)) {
+    struct consumer_bounds bounds = {
+        .stream = &s->config,
+        .max_ack_pending = o->js_max_ack_pending,
+        .max_batch = o->js_max_request_batch,
+        .pedantic = q->pedantic,
+    };
+    if (c != NULL)
+        q->config.pause_until = c->config.pause_until;
+    if (!consumer_config_check(&q->config, &bounds, &err)) {
         api_error(r, &err);
         return;
     }
@@ -409,6 +409,22 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
 /* ---- the three subjects -----------------------------------------------------------------------
  */
 
+/* The one in the subject, or that of an ephemeral. */
+static struct str requested_name(const struct api_request *r, const struct consumer_config *c)
+{
+    struct str rest;
+
+    return r->ntokens > 1 ? str_cut(r->tokens[1], '.', &rest) : str_of(c->name);
+}
+
+static bool has_separator(struct str name)
+{
+    for (size_t i = 0; i < name.n; i++)
+        if (name.p[i] == '/' || name.p[i] == '\\')
+            return true;
+    return false;
+}
+
 static bool read_create(struct api_request *r, struct stream *s, struct consumer_request *q)
 {
     struct js_error err = {0};
@@ -417,6 +433,8 @@ static bool read_create(struct api_request *r, struct stream *s, struct consumer
         ;
     else if (q->stream_name == NULL || !str_eq(r->tokens[0], str_of(q->stream_name)))
         js_fail(&err, JS_ERR_STREAM_MISMATCH, NULL);
+    else if (has_separator(requested_name(r, &q->config)))
+        js_fail(&err, JS_ERR_CONSUMER_NAME_CONTAINS_PATH_SEPARATORS, NULL);
     else
         return (void) s, true;
     consumer_request_release(q);

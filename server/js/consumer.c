@@ -63,6 +63,30 @@ static void set_filters(struct consumer *c)
         c->nfilters = 0;
 }
 
+static void set_pace(struct consumer *c)
+{
+    const struct stream_config *s = &c->stream->config;
+    uint64_t burst = s->max_msg_size > 0 ? (uint64_t) s->max_msg_size
+                                         : (uint64_t) c->js->env->options->max_payload;
+
+    c->pace.bytes_per_s = c->config.rate_limit_bps > 0 && c->config.rate_limit_bps < 8
+                              ? 1
+                              : c->config.rate_limit_bps / 8;
+    c->pace.burst = burst;
+    c->sampling = consumer_config_sampling(&c->config);
+}
+
+/* What is stored when it starts is replayed at the original's speed. */
+static void set_replay(struct consumer *c)
+{
+    struct store_state st;
+
+    if (c->config.replay_policy == REPLAY_INSTANT)
+        return;
+    store_stream_state(c->stream->store, &st);
+    c->pace.replay_to = st.last_seq;
+}
+
 static void went_inactive(struct wheel_timer *t);
 static void retry(struct wheel_timer *t);
 static void resume(struct wheel_timer *t);
@@ -91,12 +115,14 @@ struct consumer *consumer_new(struct stream *s, const struct consumer_config *co
     set_filters(c);
     consumer_config_rules(&c->config, &rules);
     consumer_core_init(&c->core, &rules, io_wheel(s->js->env->io), core_wants);
+    c->core.pin.ids = &s->js->nuid;
     store_reader_init(&c->reader, s->store, 1, c->filters, c->nfilters, reader_ready, c);
     store_reader_init(&c->again, s->store, 1, NULL, 0, reader_ready, c);
     wheel_timer_init(&c->inactive, went_inactive);
     wheel_timer_init(&c->retry, retry);
     wheel_timer_init(&c->resume, resume);
     c->fc_window = FLOW_WINDOW_FIRST;
+    set_pace(c);
     list_push_back(&s->consumers, &c->stream_link);
     s->nconsumers++;
     s->nfiltered += c->nfilters > 0;
@@ -150,6 +176,7 @@ void consumer_start(struct consumer *c)
     store_reader_seek(&c->reader, c->core.next_seq);
     consumer_touch(c);
     set_pause(c);
+    set_replay(c);
     if (c->config.deliver_subject != NULL)
         consumer_start_push(c);
     consumer_wake(c);
@@ -177,7 +204,22 @@ void consumer_set_config(struct consumer *c, const struct consumer_config *confi
         consumer_start_push(c);
     consumer_touch(c);
     set_pause(c);
+    set_pace(c);
     consumer_wake(c);
+}
+
+void consumer_reset(struct consumer *c, uint64_t seq, struct store_req *req)
+{
+    consumer_core_reset(&c->core, seq);
+    consumer_last_reset(c, seq);
+    store_reader_seek(&c->reader, c->core.next_seq);
+    c->last_delivery = c->last_ack = 0;
+    consumer_recount(c);
+    stream_interest_lost(c->stream);
+    if (c->config.mem_storage)
+        req->done(req, ERR_OK);
+    else
+        consumer_rewrite(c, req);
 }
 
 void consumer_delete(struct consumer *c, enum consumer_status status, struct store_req *req)
@@ -233,12 +275,15 @@ static void retry(struct wheel_timer *t)
     consumer_wake(c);
 }
 
+void consumer_hold(struct consumer *c, uint64_t until)
+{
+    c->stalled = true;
+    io_timer_start(c->js->env->io, &c->retry, until);
+}
+
 void consumer_stall(struct consumer *c)
 {
-    struct io *io = c->js->env->io;
-
-    c->stalled = true;
-    io_timer_start(io, &c->retry, io_now(io) + RETRY_NS);
+    consumer_hold(c, io_now(c->js->env->io) + RETRY_NS);
 }
 
 /* ---- pause ------------------------------------------------------------------------------------
@@ -456,6 +501,24 @@ static void put_pair(struct buf *out, const char *name, struct seq_pair pair, in
     buf_putc(out, '}');
 }
 
+/* The first group stands for all: they share the pin. */
+static void put_groups(const struct consumer *c, struct buf *out)
+{
+    bool pinned = c->core.pin.id[0] != '\0';
+
+    if (c->config.priority_groups.n == 0)
+        return;
+    buf_puts(out, ",\"priority_groups\":[{\"group\":");
+    jput_string(out, str_of(c->config.priority_groups.items[0]));
+    if (pinned) {
+        buf_puts(out, ",\"pinned_client_id\":");
+        jput_string(out, str_of(c->core.pin.id));
+    }
+    buf_puts(out, ",\"pinned_ts\":");
+    jput_time(out, pinned ? c->pinned_at : 0);
+    buf_puts(out, "}]");
+}
+
 void consumer_info(struct consumer *c, enum info_kind kind, struct buf *out)
 {
     const struct consumer_core *core = &c->core;
@@ -488,4 +551,5 @@ void consumer_info(struct consumer *c, enum info_kind kind, struct buf *out)
                    (long long) (c->config.pause_until - io_wall(env->io)));
     buf_puts(out, ",\"ts\":");
     jput_time(out, io_wall(env->io));
+    put_groups(c, out);
 }

@@ -41,10 +41,10 @@ static const struct json_field pull_fields[] = {
     F("priority", JSON_I64_FIELD, priority),
 };
 
-/* False with a text when the body is JSON and not a pull request. */
-static bool parse_pull(struct str body, struct pull_spec *out, struct buf *err)
+/* False with a text when the body is JSON and not a pull request. The views of *out lie in p, which
+ * the caller releases. */
+static bool parse_pull(struct str body, struct pull_json *p, struct pull_spec *out, struct buf *err)
 {
-    struct pull_json p = {0};
     json_t *object;
     bool ok;
 
@@ -58,15 +58,20 @@ static bool parse_pull(struct str body, struct pull_spec *out, struct buf *err)
         return true;
     }
     object = json_parse_object(body, err);
-    ok = object != NULL && fields_read(object, pull_fields, ARRAY_LEN(pull_fields), &p, false, err);
+    ok = object != NULL && fields_read(object, pull_fields, ARRAY_LEN(pull_fields), p, false, err);
     *out = (struct pull_spec){
-        .batch = p.batch > 0 ? p.batch : 1,
-        .max_bytes = p.max_bytes > 0 ? p.max_bytes : 0,
-        .expires_ns = p.expires > 0 ? p.expires : 0,
-        .heartbeat_ns = p.heartbeat > 0 ? p.heartbeat : 0,
-        .no_wait = p.no_wait,
+        .batch = p->batch > 0 ? p->batch : 1,
+        .max_bytes = p->max_bytes > 0 ? p->max_bytes : 0,
+        .expires_ns = p->expires > 0 ? p->expires : 0,
+        .heartbeat_ns = p->heartbeat > 0 ? p->heartbeat : 0,
+        .no_wait = p->no_wait,
+        .formal = true,
+        .group = p->group != NULL ? str_of(p->group) : STR_NONE,
+        .id = p->id != NULL ? str_of(p->id) : STR_NONE,
+        .min_pending = p->min_pending,
+        .min_ack_pending = p->min_ack_pending,
+        .priority = p->priority,
     };
-    fields_release(pull_fields, ARRAY_LEN(pull_fields), &p);
     json_decref(object);
     return ok;
 }
@@ -84,13 +89,14 @@ static void make_room(struct consumer *c)
 
 void consumer_take_pull(struct consumer *c, struct str reply, struct str body)
 {
+    struct pull_json json = {0};
     struct pull_spec spec;
     struct buf err = {0};
 
     if (reply.n == 0)
         return;
     consumer_touch(c);
-    if (!parse_pull(body, &spec, &err)) {
+    if (!parse_pull(body, &json, &spec, &err)) {
         struct buf h = {0};
         buf_printf(&h, "NATS/1.0 400 Bad Request - %s\r\n\r\n", buf_cstr(&err));
         js_publish(c->js, reply, STR_NONE, buf_str(&h), STR_NONE);
@@ -101,6 +107,7 @@ void consumer_take_pull(struct consumer *c, struct str reply, struct str body)
         consumer_run_effects(c);
         consumer_wake(c);
     }
+    fields_release(pull_fields, ARRAY_LEN(pull_fields), &json);
     buf_free(&err);
 }
 
@@ -175,43 +182,25 @@ static int64_t nak_delay(struct consumer *c, struct str rest)
     return ok && n.delay > 0 ? n.delay : 0;
 }
 
-static void advise(struct consumer *c, const char *kind, const char *type,
-                   const struct ack_info *info, struct str reason)
-{
-    struct buf b = {0};
-    struct buf subject = {0};
-    char id[NUID_LEN + 1];
-
-    nuid_next(&c->js->nuid, id);
-    buf_printf(&b,
-               "{\"type\":\"io.nats.jetstream.advisory.v1.%s\",\"id\":\"%s\",\"timestamp\":", type,
-               id);
-    jput_time(&b, io_wall(c->js->env->io));
-    buf_puts(&b, ",\"stream\":");
-    jput_string(&b, str_of(c->stream->config.name));
-    buf_puts(&b, ",\"consumer\":");
-    jput_string(&b, str_of(c->name));
-    buf_printf(&b, ",\"consumer_seq\":%llu,\"stream_seq\":%llu,\"deliveries\":%llu",
-               (unsigned long long) info->consumer_seq, (unsigned long long) info->stream_seq,
-               (unsigned long long) info->delivered);
-    if (reason.n > 0) {
-        buf_puts(&b, ",\"reason\":");
-        jput_string(&b, reason);
-    }
-    buf_putc(&b, '}');
-    buf_printf(&subject, "$JS.EVENT.ADVISORY.CONSUMER.%s.%s.%s", kind, c->stream->config.name,
-               c->name);
-    js_publish(c->js, buf_str(&subject), STR_NONE, STR_NONE, buf_str(&b));
-    buf_free(&subject);
-    buf_free(&b);
-}
-
 static void answer_when_durable(struct consumer *c, struct str reply)
 {
     if (c->ack_hold == NULL)
         c->ack_hold = hold_open(c->js->env->router, c->js->env->account);
     hold_add(c->ack_hold, reply, STR_NONE, STR_NONE);
     c->js->save_due = true;
+}
+
+static void sample(struct consumer *c, uint64_t now, const struct ack_info *info)
+{
+    uint64_t age;
+
+    if (LIKELY(c->sampling == 0) || c->config.ack_policy != ACK_EXPLICIT)
+        return;
+    if (c->sampling < 100 && prng_below(c->js->env->prng, 100) >= c->sampling)
+        return;
+    age = consumer_core_age(&c->core, now, info->stream_seq);
+    if (age > 0)
+        advise_acked(c, info, age);
 }
 
 void consumer_take_ack(struct consumer *c, const struct msg *m)
@@ -227,6 +216,7 @@ void consumer_take_ack(struct consumer *c, const struct msg *m)
     switch (kind) {
     case ACK_IS_ACK:
     case ACK_IS_NEXT:
+        sample(c, now, &where.info);
         if (consumer_core_ack(&c->core, now, where.info.stream_seq))
             c->last_ack = io_wall(c->js->env->io);
         if (kind == ACK_IS_NEXT) {
@@ -236,14 +226,14 @@ void consumer_take_ack(struct consumer *c, const struct msg *m)
         break;
     case ACK_IS_NAK:
         if (consumer_core_nak(&c->core, now, where.info.stream_seq, nak_delay(c, rest)))
-            advise(c, "MSG_NAKED", "nak", &where.info, STR_NONE);
+            advise_nak(c, &where.info);
         break;
     case ACK_IS_WORKING:
         consumer_core_working(&c->core, now, where.info.stream_seq);
         break;
     case ACK_IS_TERM:
         if (consumer_core_term(&c->core, now, where.info.stream_seq))
-            advise(c, "MSG_TERMINATED", "terminated", &where.info, rest);
+            advise_terminated(c, &where.info, rest);
         break;
     case ACK_IS_UNKNOWN:
         return;
@@ -266,7 +256,7 @@ static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
         if (str_starts(run[i].subject, STR("$JS.ACK.")))
             consumer_take_ack(c, &run[i]);
         else if (str_starts(run[i].subject, STR("$JS.FC.")))
-            consumer_take_flow_reply(c, run[i].subject);
+            consumer_take_flow_reply(c, &run[i]);
         else
             consumer_take_pull(c, run[i].reply, run[i].payload);
     }

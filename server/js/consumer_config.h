@@ -1,8 +1,5 @@
 /*
  * consumer_config.h - a consumer's configuration: as a struct, as JSON, its defaults and its rules.
- *
- * What this version does not carry out yet (flow-control acknowledgements, priority groups, rate
- * limits, sampling, replay original) is refused with a text that says so.
  */
 #ifndef JS_CONSUMER_CONFIG_H
 #define JS_CONSUMER_CONFIG_H
@@ -21,9 +18,6 @@ enum deliver_policy {
     DELIVER_BY_START_TIME,
     DELIVER_LAST_PER_SUBJECT
 };
-
-/* The order of the texts in consumer_config.c; the first three are enum ack_policy. */
-enum { ACK_POLICY_FLOW_CONTROL = 3 };
 
 struct consumer_config {
     char *durable_name, *name, *description;
@@ -44,13 +38,15 @@ struct consumer_config {
     char *deliver_subject, *deliver_group;
     int64_t idle_heartbeat_ns, inactive_threshold_ns;
     int64_t num_replicas;
-    bool mem_storage, direct;
+    bool mem_storage, direct, sourcing;
     json_t *metadata;
     int64_t pause_until;
     struct str_list priority_groups;
     int priority_policy;
     int64_t priority_timeout_ns;
 };
+
+enum { REPLAY_INSTANT, REPLAY_ORIGINAL };
 
 enum { CONSUMER_ACTION_ANY, CONSUMER_ACTION_CREATE, CONSUMER_ACTION_UPDATE };
 
@@ -76,11 +72,20 @@ bool consumer_request_read(struct str json, bool strict, struct consumer_request
                            struct js_error *err);
 void consumer_request_release(struct consumer_request *r);
 
-/* Fills in defaults and checks what needs only the stream's configuration. Limits of the server: 0
- * = none. */
-bool consumer_config_check(struct consumer_config *c, const struct stream_config *stream,
-                           int64_t max_ack_pending_limit, int64_t max_batch_limit,
+/* What defaults and rules depend on (consumer_check.c). */
+struct consumer_bounds {
+    const struct stream_config *stream;
+    int64_t max_ack_pending, max_batch; /* of the server; 0 = none */
+    bool pedantic;                      /* a value that would be changed is an error instead */
+};
+
+/* Fills in defaults and checks all that needs no other consumer. */
+bool consumer_config_check(struct consumer_config *c, const struct consumer_bounds *b,
                            struct js_error *err);
+/* May a priority group have this name? */
+bool consumer_group_valid(const char *name);
+/* Of 100 acknowledgements so many are sampled; 0 = none. */
+unsigned consumer_config_sampling(const struct consumer_config *c);
 /* Notes the required API level in the metadata, after a change. consumer_config_check does it too.
  */
 void consumer_config_stamp(struct consumer_config *c);

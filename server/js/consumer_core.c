@@ -31,6 +31,7 @@ void consumer_core_init(struct consumer_core *c, const struct consumer_rules *ru
     pend_table_init(&c->pending);
     list_init(&c->ready);
     list_init(&c->pulls);
+    consumer_priority_init(c);
 }
 
 void consumer_core_deinit(struct consumer_core *c)
@@ -38,6 +39,7 @@ void consumer_core_deinit(struct consumer_core *c)
     struct pend *p;
 
     consumer_pull_deinit(c);
+    consumer_priority_deinit(c);
     while ((p = pend_first(&c->pending)) != NULL) {
         wheel_stop(c->wheel, &p->due);
         pend_remove(&c->pending, p);
@@ -58,6 +60,8 @@ void consumer_core_start(struct consumer_core *c, uint64_t first_seq)
 void consumer_core_set_rules(struct consumer_core *c, const struct consumer_rules *rules)
 {
     c->rules = *rules;
+    if (rules->priority_policy != PRIORITY_PINNED_CLIENT)
+        consumer_priority_deinit(c);
 }
 
 /* ---- effects --------------------------------------------------------------------------------- */
@@ -144,12 +148,14 @@ static void start_waiting(struct pend *p, uint64_t ns)
 {
     list_remove(&p->ready);
     p->state = PEND_WAITING;
-    wheel_start(p->core->wheel, &p->due, p->core->now + ns);
+    if (p->core->rules.ack_policy != ACK_FLOW_CONTROL)
+        wheel_start(p->core->wheel, &p->due, p->core->now + ns);
 }
 
 void consumer_core_restart_wait(struct pend *p)
 {
     wheel_timer_init(&p->due, came_due);
+    p->sent_at = p->core->now;
     start_waiting(p, wait_for(p->core, p->deliveries));
 }
 
@@ -160,6 +166,7 @@ static struct pend *add_pending(struct consumer_core *c, uint64_t sseq, uint64_t
     p->core = c;
     p->dseq = dseq;
     p->deliveries = 1;
+    p->sent_at = c->now;
     wheel_timer_init(&p->due, came_due);
     return p;
 }
@@ -232,6 +239,7 @@ enum consumer_want consumer_core_want(struct consumer_core *c, uint64_t now, uin
 static void deliver_again(struct consumer_core *c, struct pend *p, struct delivery *out)
 {
     p->deliveries++;
+    p->sent_at = c->now;
     if (p->deliveries == 2)
         c->num_redelivered++;
     out->dseq = ++c->delivered.consumer;
@@ -269,9 +277,7 @@ void consumer_core_preview(const struct consumer_core *c, uint64_t seq, struct d
 
 bool consumer_core_counts_bytes(const struct consumer_core *c)
 {
-    struct list *l = list_first(&c->pulls);
-
-    return l != NULL && LIST_ENTRY(l, struct pull, link)->has_bytes;
+    return c->nbytes > 0;
 }
 
 bool consumer_core_deliver(struct consumer_core *c, uint64_t now, uint64_t seq, uint64_t size,
@@ -281,12 +287,14 @@ bool consumer_core_deliver(struct consumer_core *c, uint64_t now, uint64_t seq, 
 
     c->now = now;
     out->to = NULL;
-    if (!c->rules.push) {
-        out->to = consumer_pull_next(c, size);
-        if (out->to == NULL)
-            return false;
-    }
     p = seq < c->next_seq ? pend_find(&c->pending, seq) : NULL;
+    if (!c->rules.push) {
+        out->to = consumer_pull_next(c, size, c->num_pending + (p != NULL));
+        if (out->to == NULL) {
+            consumer_pull_passed(c);
+            return false;
+        }
+    }
     if (p != NULL)
         deliver_again(c, p, out);
     else
@@ -362,6 +370,17 @@ bool consumer_core_cut(struct consumer_core *c, uint64_t last)
     return true;
 }
 
+void consumer_core_reset(struct consumer_core *c, uint64_t seq)
+{
+    struct pend *p;
+
+    while ((p = pend_first(&c->pending)) != NULL)
+        drop_pending(c, p);
+    c->next_seq = seq;
+    c->delivered = c->floor = (struct seq_pair){.stream = seq - 1};
+    c->wake(c);
+}
+
 void consumer_core_appended(struct consumer_core *c, uint64_t matching)
 {
     c->num_pending += matching;
@@ -407,6 +426,7 @@ bool consumer_core_ack(struct consumer_core *c, uint64_t now, uint64_t sseq)
     case ACK_EXPLICIT:
         return ack_one(c, sseq);
     case ACK_ALL:
+    case ACK_FLOW_CONTROL:
         return ack_all(c, sseq);
     default:
         return false;
@@ -445,6 +465,13 @@ bool consumer_core_working(struct consumer_core *c, uint64_t now, uint64_t sseq)
     return true;
 }
 
+uint64_t consumer_core_age(const struct consumer_core *c, uint64_t now, uint64_t sseq)
+{
+    const struct pend *p = pend_find(&c->pending, sseq);
+
+    return p != NULL && now > p->sent_at ? now - p->sent_at : 0;
+}
+
 /* ---- proof ----------------------------------------------------------------------------------- */
 
 void consumer_core_check(const struct consumer_core *c)
@@ -461,7 +488,8 @@ void consumer_core_check(const struct consumer_core *c)
         ASSERT(p->sseq > last && p->sseq > c->floor.stream && p->sseq <= c->delivered.stream);
         ASSERT(pend_find(&c->pending, p->sseq) == p);
         ASSERT((p->state == PEND_READY) == list_linked(&p->ready));
-        ASSERT((p->state == PEND_WAITING) == wheel_pending(&p->due));
+        ASSERT((p->state == PEND_WAITING && c->rules.ack_policy != ACK_FLOW_CONTROL) ==
+               wheel_pending(&p->due));
         last = p->sseq;
         count++;
         redelivered += p->deliveries > 1;

@@ -27,6 +27,7 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/list.h"
+#include "lib/base/nuid.h"
 #include "lib/base/str.h"
 #include "lib/base/wheel.h"
 
@@ -34,7 +35,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum ack_policy { ACK_NONE, ACK_ALL, ACK_EXPLICIT };
+/* ACK_FLOW_CONTROL: as ACK_ALL, by the answers to flow control requests; nothing is ever due again
+ * by itself. The order of the texts in consumer_config.c. */
+enum ack_policy { ACK_NONE, ACK_ALL, ACK_EXPLICIT, ACK_FLOW_CONTROL };
+enum priority_policy {
+    PRIORITY_NONE,
+    PRIORITY_OVERFLOW,
+    PRIORITY_PINNED_CLIENT,
+    PRIORITY_PRIORITIZED
+};
+/* Longest name of a priority group. */
+#define PRIORITY_GROUP_MAX 16u
 
 struct consumer_rules {
     enum ack_policy ack_policy;
@@ -49,6 +60,10 @@ struct consumer_rules {
     int64_t max_expires_ns;
     int64_t max_bytes;
     bool push;
+    enum priority_policy priority_policy;
+    int64_t pin_ns;      /* a pin that nobody renews ends after this */
+    char *const *groups; /* names; owned by the caller, outlive the core */
+    unsigned ngroups;
 };
 
 /* ---- pending messages ------------------------------------------------------------------------ */
@@ -58,6 +73,7 @@ enum pend_state { PEND_WAITING, PEND_READY };
 struct pend {
     uint64_t sseq, dseq;
     uint64_t deliveries; /* so far */
+    uint64_t sent_at;    /* monotonic: of the last delivery, or of the restart since */
     struct consumer_core *core;
     struct list order; /* by sseq: entries are made in that order */
     struct list ready; /* on core->ready when due */
@@ -84,6 +100,9 @@ struct pull_spec {
     int64_t expires_ns;   /* 0 = none */
     int64_t heartbeat_ns; /* 0 = none */
     bool no_wait;
+    bool formal;          /* it was JSON: then the rest counts */
+    struct str group, id; /* views; empty = not given */
+    int64_t min_pending, min_ack_pending, priority;
 };
 
 struct pull {
@@ -94,6 +113,11 @@ struct pull {
     int64_t heartbeat_ns;
     uint64_t delivered;
     bool has_bytes, no_wait, expires;
+    bool formal;
+    uint8_t priority;
+    int64_t min_pending, min_ack_pending;
+    char group[PRIORITY_GROUP_MAX + 1];
+    char id[NUID_LEN + 2]; /* one that is too long to be a pin is cut, and still none */
     struct wheel_timer expiry, heartbeat;
     uint32_t reply_len;
     char reply[]; /* the subject messages go to */
@@ -114,6 +138,8 @@ enum effect_kind {
     EFFECT_HEARTBEAT,      /* idle heartbeat to `to` */
     EFFECT_ACKED,          /* [seq, last] need this consumer no more (acknowledged or terminated) */
     EFFECT_MAX_DELIVERIES, /* advisory: seq was delivered `count` times */
+    EFFECT_PINNED,         /* advisory: core->pin.id is pinned for core->pin.group */
+    EFFECT_UNPINNED,       /* advisory: `to` is the group, seq 1 = by an administrator */
 };
 
 struct consumer_effect {
@@ -128,6 +154,14 @@ struct consumer_effect {
 
 struct seq_pair {
     uint64_t consumer, stream;
+};
+
+/* The pull client that all messages go to, of policy pinned_client; consumer_priority.c. */
+struct pin {
+    char id[NUID_LEN + 1]; /* "" = nobody */
+    char group[PRIORITY_GROUP_MAX + 1];
+    struct wheel_timer expiry;
+    struct nuid *ids; /* of the driver; needed by that policy alone */
 };
 
 struct consumer_core {
@@ -147,7 +181,9 @@ struct consumer_core {
 
     struct list pulls;
     uint32_t npulls;
-    uint32_t quantum; /* messages the first pull may still take before the next one's turn */
+    uint32_t nbytes;  /* of them with a limit of bytes */
+    uint32_t quantum; /* messages the pull whose turn it is may still take before the next one's */
+    struct pin pin;
 
     struct consumer_effect *effects;
     size_t neffects, effects_cap;
@@ -163,6 +199,9 @@ void consumer_core_init(struct consumer_core *c, const struct consumer_rules *ru
 void consumer_core_deinit(struct consumer_core *c);
 /* Where a new consumer starts: the first sequence it may deliver. */
 void consumer_core_start(struct consumer_core *c, uint64_t first_seq);
+/* Goes back, or forward, to this sequence as if it were new there: nothing is pending any more,
+ * consumer sequences begin at 1. Not logged: the driver writes a full record. */
+void consumer_core_reset(struct consumer_core *c, uint64_t seq);
 /* New rules of an update; pending timers keep their due times. */
 void consumer_core_set_rules(struct consumer_core *c, const struct consumer_rules *rules);
 
@@ -217,6 +256,8 @@ bool consumer_core_cut(struct consumer_core *c, uint64_t last);
  * order. available: messages that could be delivered now besides redeliveries. */
 void consumer_core_pull(struct consumer_core *c, uint64_t now, const struct pull_spec *spec,
                         struct str reply);
+/* An administrator ends the pin, if there is one. Always leaves an effect. */
+void consumer_core_unpin(struct consumer_core *c, struct str group);
 /* Ends every pull with this status (consumer deleted, server shutdown). */
 void consumer_core_end_pulls(struct consumer_core *c, enum consumer_status status);
 /* The pull whose turn it is, or NULL. */
@@ -236,6 +277,9 @@ bool consumer_core_ack(struct consumer_core *c, uint64_t now, uint64_t sseq);
 bool consumer_core_term(struct consumer_core *c, uint64_t now, uint64_t sseq);
 bool consumer_core_nak(struct consumer_core *c, uint64_t now, uint64_t sseq, int64_t delay_ns);
 bool consumer_core_working(struct consumer_core *c, uint64_t now, uint64_t sseq);
+
+/* How long ago it was delivered last; 0 when it is not pending. */
+uint64_t consumer_core_age(const struct consumer_core *c, uint64_t now, uint64_t sseq);
 
 /* Drops all effects (after the driver has executed them). */
 void consumer_core_clear_effects(struct consumer_core *c);
@@ -261,8 +305,24 @@ struct consumer_effect *consumer_effect_add(struct consumer_core *c, enum effect
 void consumer_status_add(struct consumer_core *c, enum consumer_status status, const char *reply,
                          int64_t left, int64_t bytes);
 /* The pull whose turn it is, or NULL; pulls whose max_bytes the size exceeds are ended on the way.
- */
-struct pull *consumer_pull_next(struct consumer_core *c, uint64_t size);
+ * pending: messages to be delivered, this one included. */
+struct pull *consumer_pull_next(struct consumer_core *c, uint64_t size, uint64_t pending);
+/* There was a message, and nobody whose turn it was: who did not want to wait is answered. */
+void consumer_pull_passed(struct consumer_core *c);
+/* ---- priority groups (consumer_priority.c) */
+enum fit { FIT_NOW, FIT_LATER, FIT_WRONG_PIN };
+/* May this pull get a message now? */
+enum fit consumer_priority_fit(const struct consumer_core *c, const struct pull *p,
+                               uint64_t pending);
+/* A status that refuses the request, or STATUS_COUNT. Renews the pin when its client asks. */
+enum consumer_status consumer_priority_refusal(struct consumer_core *c, const struct pull_spec *s);
+void consumer_priority_take(struct pull *p, const struct pull_spec *s);
+/* Puts the pull where its turn is: behind all, or behind those of its priority. */
+void consumer_priority_queue(struct consumer_core *c, struct pull *p);
+/* It gets a message: pins it when that is due. */
+void consumer_priority_chosen(struct consumer_core *c, struct pull *p);
+void consumer_priority_init(struct consumer_core *c);
+void consumer_priority_deinit(struct consumer_core *c);
 void consumer_pull_deinit(struct consumer_core *c);
 /* Starts the ack wait of an entry that was restored. */
 void consumer_core_restart_wait(struct pend *p);

@@ -96,6 +96,13 @@ static struct route_result route_one(struct consumer *c, struct str to, struct s
         out.payload = STR_NONE;
         out.chunk = NULL;
     }
+    if (c->config.priority_policy == PRIORITY_PINNED_CLIENT) {
+        struct buf more = {0};
+        header_append(&more, out.header, STR("Nats-Pin-Id"), str_of(c->core.pin.id));
+        buf_free(&b);
+        b = more;
+        out.header = buf_str(&b);
+    }
     res = route_deliver(env->router, env->account, to, &out);
     if (b.p != NULL) {
         route_flush(env->router);
@@ -104,18 +111,36 @@ static struct route_result route_one(struct consumer *c, struct str to, struct s
     return res;
 }
 
-/* What max_bytes and flow control count: what the client sees of the message, its reply subject
- * included. 0 when nobody counts. */
+/* What max_bytes, flow control and the rate limit count: what the client sees of the message, its
+ * reply subject included. 0 when nobody counts. */
 static uint64_t size_of(struct consumer *c, const struct store_msg *m)
 {
     char reply[SLOT_BYTES];
     struct delivery d;
 
-    if (!c->config.flow_control && !consumer_core_counts_bytes(&c->core))
+    if (!c->config.flow_control && c->pace.bytes_per_s == 0 &&
+        !consumer_core_counts_bytes(&c->core))
         return 0;
     consumer_core_preview(&c->core, m->seq, &d);
     return m->subject.n + reply_subject(c, m, &d, reply).n + m->header.n +
            (c->config.headers_only ? 0 : m->payload.n);
+}
+
+/* Must it wait for its time? Then the consumer does. */
+static bool too_early(struct consumer *c, const struct store_msg *m, uint64_t size)
+{
+    uint64_t now = io_now(c->js->env->io);
+    uint64_t due;
+
+    if (LIKELY(!consumer_pace_any(&c->pace)))
+        return false;
+    due = consumer_pace_due(&c->pace, now, m->seq, m->ts, size);
+    if (due > now) {
+        consumer_hold(c, due);
+        return true;
+    }
+    consumer_pace_sent(&c->pace, now, m->ts, size);
+    return false;
 }
 
 /* False when nobody can take the message now: it stays where it is. */
@@ -127,6 +152,8 @@ static bool deliver(struct consumer *c, const struct store_msg *m, struct ring *
     struct str to;
     uint64_t size = size_of(c, m);
 
+    if (too_early(c, m, size))
+        return false;
     pin(c, m);
     if (!consumer_core_deliver(&c->core, io_now(env->io), m->seq, size, &d))
         return false;
@@ -330,29 +357,6 @@ static void send_status(struct consumer *c, const struct consumer_effect *e)
     consumer_send_status(c, e->status, str_of(e->to), more, e->left, e->bytes);
 }
 
-static void advise_max_deliveries(struct consumer *c, const struct consumer_effect *e)
-{
-    struct buf b = {0};
-    char subject[640];
-    char id[NUID_LEN + 1];
-
-    nuid_next(&c->js->nuid, id);
-    buf_printf(
-        &b,
-        "{\"type\":\"io.nats.jetstream.advisory.v1.max_deliver\",\"id\":\"%s\",\"timestamp\":", id);
-    jput_time(&b, io_wall(c->js->env->io));
-    buf_puts(&b, ",\"stream\":");
-    jput_string(&b, str_of(c->stream->config.name));
-    buf_puts(&b, ",\"consumer\":");
-    jput_string(&b, str_of(c->name));
-    buf_printf(&b, ",\"stream_seq\":%llu,\"deliveries\":%llu}", (unsigned long long) e->seq,
-               (unsigned long long) e->count);
-    snprintf(subject, sizeof(subject), "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.%s.%s",
-             c->stream->config.name, c->name);
-    js_publish(c->js, str_of(subject), STR_NONE, STR_NONE, buf_str(&b));
-    buf_free(&b);
-}
-
 void consumer_send_heartbeat(struct consumer *c, struct str to)
 {
     struct buf h = {0};
@@ -382,7 +386,14 @@ static void run_effect(struct consumer *c, const struct consumer_effect *e)
         stream_acked(c->stream, c, e->seq, e->last);
         break;
     case EFFECT_MAX_DELIVERIES:
-        advise_max_deliveries(c, e);
+        advise_max_deliveries(c, e->seq, e->count);
+        break;
+    case EFFECT_PINNED:
+        c->pinned_at = io_wall(c->js->env->io);
+        advise_pinned(c, c->core.pin.group, c->core.pin.id);
+        break;
+    case EFFECT_UNPINNED:
+        advise_unpinned(c, e->to, e->seq != 0);
         break;
     }
 }

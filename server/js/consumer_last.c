@@ -59,6 +59,18 @@ static void end_list(struct consumer *c)
     store_reader_seek(&c->reader, c->core.next_seq);
 }
 
+/* The part that was delivered is still in the list until its end has been reached. */
+void consumer_last_reset(struct consumer *c, uint64_t seq)
+{
+    if (c->nlast == 0)
+        return;
+    c->last_pos = 0;
+    while (c->last_pos < c->nlast && c->last_seqs[c->last_pos] < seq)
+        c->last_pos++;
+    if (c->last_pos == c->nlast)
+        end_list(c);
+}
+
 void consumer_last_next(struct consumer *c)
 {
     if (++c->last_pos == c->nlast)

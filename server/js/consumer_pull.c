@@ -1,5 +1,6 @@
 /*
- * consumer_pull.c - the queue of waiting pull requests.
+ * consumer_pull.c - the queue of waiting pull requests. Who of them may get a message at all says
+ * consumer_priority.c.
  *
  * Turns. With one request everything goes to it. With several, each gets up to `quantum` messages
  * before the next one's turn: the backlog divided by the number of requests, between 1 and 64. So
@@ -24,6 +25,7 @@ static void end_pull(struct pull *p)
     wheel_stop(c->wheel, &p->heartbeat);
     list_remove(&p->link);
     c->npulls--;
+    c->nbytes -= p->has_bytes;
     c->quantum = 0;
     mem_free(p);
 }
@@ -77,10 +79,11 @@ static uint64_t wanted(const struct consumer_core *c)
 }
 
 /* A status that refuses the request, or STATUS_COUNT; in the order in which nats-server looks. */
-static enum consumer_status refusal(const struct consumer_core *c, const struct pull_spec *s)
+static enum consumer_status refusal(struct consumer_core *c, const struct pull_spec *s)
 {
     const struct consumer_rules *r = &c->rules;
     uint64_t available = c->num_pending;
+    enum consumer_status no;
 
     if (r->push)
         return STATUS_PUSH_BASED;
@@ -92,6 +95,8 @@ static enum consumer_status refusal(const struct consumer_core *c, const struct 
         return STATUS_EXCEEDED_EXPIRES;
     if (r->max_bytes > 0 && s->max_bytes > r->max_bytes)
         return STATUS_EXCEEDED_BYTES;
+    if ((no = consumer_priority_refusal(c, s)) != STATUS_COUNT)
+        return no;
     LIST_FOREACH(l, &c->ready)
     available++;
     if (s->no_wait && available == 0 && s->expires_ns == 0)
@@ -128,10 +133,12 @@ void consumer_core_pull(struct consumer_core *c, uint64_t now, const struct pull
     p->heartbeat_ns = spec->heartbeat_ns;
     p->no_wait = spec->no_wait;
     p->expires = spec->expires_ns > 0;
+    consumer_priority_take(p, spec);
     wheel_timer_init(&p->expiry, expired);
     wheel_timer_init(&p->heartbeat, beat);
-    list_push_back(&c->pulls, &p->link);
+    consumer_priority_queue(c, p);
     c->npulls++;
+    c->nbytes += p->has_bytes;
     if (p->expires)
         wheel_start(c->wheel, &p->expiry, now + (uint64_t) spec->expires_ns);
     restart_heartbeat(p);
@@ -147,28 +154,56 @@ static uint32_t turn_length(const struct consumer_core *c)
     return share < 1 ? 1 : (share > QUANTUM_MAX ? QUANTUM_MAX : (uint32_t) share);
 }
 
-struct pull *consumer_pull_next(struct consumer_core *c, uint64_t size)
+static void use(struct pull *p, uint64_t size)
 {
-    struct list *l;
+    p->left--;
+    p->delivered++;
+    if (!p->has_bytes)
+        return;
+    p->bytes_left -= (int64_t) size;
+    if (p->bytes_left == 0)
+        p->left = 0; /* met exactly: it ends like one whose batch is filled */
+}
 
-    while ((l = list_first(&c->pulls)) != NULL) {
+struct pull *consumer_pull_next(struct consumer_core *c, uint64_t size, uint64_t pending)
+{
+    LIST_FOREACH_SAFE(l, tmp, &c->pulls)
+    {
         struct pull *p = LIST_ENTRY(l, struct pull, link);
+        enum fit fit = consumer_priority_fit(c, p, pending);
+        if (fit == FIT_LATER)
+            continue;
+        if (fit == FIT_WRONG_PIN) {
+            end_with(p, STATUS_WRONG_PIN);
+            continue;
+        }
         if (p->has_bytes && size > (uint64_t) p->bytes_left) {
             end_with(p, STATUS_SIZE_EXCEEDS_MAX_BYTES);
             continue;
         }
+        consumer_priority_chosen(c, p);
         if (c->quantum == 0)
             c->quantum = turn_length(c);
-        p->left--;
-        p->delivered++;
-        if (p->has_bytes) {
-            p->bytes_left -= (int64_t) size;
-            if (p->bytes_left == 0)
-                p->left = 0; /* met exactly: it ends like one whose batch is filled */
-        }
+        use(p, size);
         return p;
     }
     return NULL;
+}
+
+/* Ends those that do not wait for more. */
+static void end_one_shots(struct consumer_core *c)
+{
+    LIST_FOREACH_SAFE(l, tmp, &c->pulls)
+    {
+        struct pull *p = LIST_ENTRY(l, struct pull, link);
+        if (p->no_wait && (p->delivered > 0 || !p->expires))
+            end_with(p, STATUS_NO_MESSAGES);
+    }
+}
+
+void consumer_pull_passed(struct consumer_core *c)
+{
+    end_one_shots(c);
 }
 
 void consumer_core_sent(struct consumer_core *c, struct pull *p)
@@ -185,7 +220,7 @@ void consumer_core_sent(struct consumer_core *c, struct pull *p)
     }
     if (--c->quantum == 0 && c->npulls > 1) {
         list_remove(&p->link);
-        list_push_back(&c->pulls, &p->link);
+        consumer_priority_queue(c, p);
     }
 }
 
@@ -194,12 +229,7 @@ void consumer_core_end(struct consumer_core *c, uint64_t now)
     c->now = now;
     /* Whatever became of messages that were counted. */
     c->num_pending = 0;
-    LIST_FOREACH_SAFE(l, tmp, &c->pulls)
-    {
-        struct pull *p = LIST_ENTRY(l, struct pull, link);
-        if (p->no_wait && (p->delivered > 0 || !p->expires))
-            end_with(p, STATUS_NO_MESSAGES);
-    }
+    end_one_shots(c);
 }
 
 void consumer_core_end_pulls(struct consumer_core *c, enum consumer_status status)
@@ -210,9 +240,13 @@ void consumer_core_end_pulls(struct consumer_core *c, enum consumer_status statu
 
 struct pull *consumer_core_first_pull(const struct consumer_core *c)
 {
-    struct list *l = list_first(&c->pulls);
-
-    return l != NULL ? LIST_ENTRY(l, struct pull, link) : NULL;
+    LIST_FOREACH(l, &c->pulls)
+    {
+        struct pull *p = LIST_ENTRY(l, struct pull, link);
+        if (consumer_priority_fit(c, p, c->num_pending) == FIT_NOW)
+            return p;
+    }
+    return NULL;
 }
 
 void consumer_core_leave(struct pull *p)

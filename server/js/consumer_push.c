@@ -61,6 +61,68 @@ static void edge(void *ctx, bool on)
     w->env->post(w->env, w->env->worker, &e->task);
 }
 
+/* ---- flow control ---------------------------------------------------------------------------- */
+
+static void ask_flow(struct consumer *c)
+{
+    static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    char reply[640];
+
+    for (unsigned i = 0; i < 4; i++)
+        c->fc_reply[i] = digits[prng_below(c->js->env->prng, 62)];
+    c->fc_reply[4] = '\0';
+    c->fc_asked_bytes = c->fc_bytes;
+    snprintf(reply, sizeof(reply), "$JS.FC.%s.%s.%s", c->stream->config.name, c->name, c->fc_reply);
+    js_publish(c->js, str_of(c->config.deliver_subject), str_of(reply),
+               STR("NATS/1.0 100 FlowControl Request\r\n\r\n"), STR_NONE);
+}
+
+/* Acknowledged by flow control alone: nothing else would come to make room. */
+static bool acks_are_full(const struct consumer *c)
+{
+    return c->config.ack_policy == ACK_FLOW_CONTROL &&
+           c->core.pending.count >= (size_t) c->config.max_ack_pending;
+}
+
+void consumer_pushed(struct consumer *c, uint64_t size)
+{
+    c->last_pushed = io_now(c->js->env->io);
+    if (!c->config.flow_control)
+        return;
+    c->fc_bytes += size;
+    if (c->fc_reply[0] == '\0' && (c->fc_bytes > c->fc_window / 2 || acks_are_full(c)))
+        ask_flow(c);
+}
+
+/* The answer says how far its sender has come. */
+static void take_flow_ack(struct consumer *c, const struct msg *m)
+{
+    struct str text = header_get(m->header, STR("Nats-Last-Stream"));
+    uint64_t seq;
+
+    if (c->config.ack_policy != ACK_FLOW_CONTROL || text.p == NULL || !str_to_u64(text, &seq))
+        return;
+    if (consumer_core_ack(&c->core, io_now(c->js->env->io), seq)) {
+        c->last_ack = io_wall(c->js->env->io);
+        consumer_save_later(c);
+    }
+}
+
+void consumer_take_flow_reply(struct consumer *c, const struct msg *m)
+{
+    struct str last = subject_token(m->subject, subject_count_tokens(m->subject) - 1);
+
+    if (c->fc_reply[0] == '\0' || !str_eq(last, str_of(c->fc_reply)))
+        return;
+    if (c->fc_window < FLOW_WINDOW_MAX)
+        c->fc_window *= 2;
+    c->fc_bytes -= c->fc_asked_bytes < c->fc_bytes ? c->fc_asked_bytes : c->fc_bytes;
+    c->fc_asked_bytes = 0;
+    c->fc_reply[0] = '\0';
+    take_flow_ack(c, m);
+    consumer_wake(c);
+}
+
 /* ---- heartbeats ------------------------------------------------------------------------------ */
 
 static void start_heartbeat(struct consumer *c)
@@ -81,49 +143,13 @@ static void beat(struct wheel_timer *t)
         io_timer_start(c->js->env->io, t, due);
         return;
     }
-    if (c->interested)
+    if (c->interested) {
         consumer_send_heartbeat(c, str_of(c->config.deliver_subject));
+        if (c->config.ack_policy == ACK_FLOW_CONTROL && c->core.pending.count > 0 &&
+            c->fc_reply[0] == '\0')
+            ask_flow(c);
+    }
     start_heartbeat(c);
-}
-
-/* ---- flow control ---------------------------------------------------------------------------- */
-
-static void ask_flow(struct consumer *c)
-{
-    static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    char reply[640];
-
-    for (unsigned i = 0; i < 4; i++)
-        c->fc_reply[i] = digits[prng_below(c->js->env->prng, 62)];
-    c->fc_reply[4] = '\0';
-    c->fc_asked_bytes = c->fc_bytes;
-    snprintf(reply, sizeof(reply), "$JS.FC.%s.%s.%s", c->stream->config.name, c->name, c->fc_reply);
-    js_publish(c->js, str_of(c->config.deliver_subject), str_of(reply),
-               STR("NATS/1.0 100 FlowControl Request\r\n\r\n"), STR_NONE);
-}
-
-void consumer_pushed(struct consumer *c, uint64_t size)
-{
-    c->last_pushed = io_now(c->js->env->io);
-    if (!c->config.flow_control)
-        return;
-    c->fc_bytes += size;
-    if (c->fc_reply[0] == '\0' && c->fc_bytes > c->fc_window / 2)
-        ask_flow(c);
-}
-
-void consumer_take_flow_reply(struct consumer *c, struct str subject)
-{
-    struct str last = subject_token(subject, subject_count_tokens(subject) - 1);
-
-    if (c->fc_reply[0] == '\0' || !str_eq(last, str_of(c->fc_reply)))
-        return;
-    if (c->fc_window < FLOW_WINDOW_MAX)
-        c->fc_window *= 2;
-    c->fc_bytes -= c->fc_asked_bytes < c->fc_bytes ? c->fc_asked_bytes : c->fc_bytes;
-    c->fc_asked_bytes = 0;
-    c->fc_reply[0] = '\0';
-    consumer_wake(c);
 }
 
 /* ---- start and stop -------------------------------------------------------------------------- */

@@ -28,6 +28,7 @@
 #include "server/core/env.h"
 #include "server/js/consumer_config.h"
 #include "server/js/consumer_core.h"
+#include "server/js/consumer_pace.h"
 #include "server/js/dedup.h"
 #include "server/js/js.h"
 #include "server/js/js_directory.h"
@@ -292,6 +293,7 @@ struct consumer {
     struct watch_ctx *watch_ctx;
     struct wheel_timer heartbeat, inactive, retry, resume;
     int64_t last_delivery, last_ack; /* unix ns */
+    int64_t pinned_at;               /* unix ns, while core.pin is set */
     uint64_t last_pushed;            /* monotonic */
     /* flow control: bytes in the client's hands and the window for them */
     uint64_t fc_window, fc_bytes, fc_asked_bytes;
@@ -300,6 +302,8 @@ struct consumer {
     struct hold *ack_hold;  /* double acks waiting for the next save */
     uint64_t last_active;   /* monotonic: for the inactive threshold */
     uint64_t last_cleaning; /* monotonic: of the waiting pulls */
+    struct consumer_pace pace;
+    unsigned sampling; /* of 100 acknowledgements; 0 = none */
     bool stalled;
     bool deleted;
 };
@@ -317,6 +321,8 @@ void consumer_free(struct consumer *c);
 /* Deletes it durably; ends pulls with the status. */
 void consumer_delete(struct consumer *c, enum consumer_status status, struct store_req *req);
 void consumer_set_config(struct consumer *c, const struct consumer_config *config);
+/* Delivers from this sequence on as if it were new; req as for consumer_rewrite. */
+void consumer_reset(struct consumer *c, uint64_t seq, struct store_req *req);
 void consumer_wake(struct consumer *c);
 /* Delivers up to CONSUMER_TURN messages; true when there is more. */
 bool consumer_pump(struct consumer *c);
@@ -328,6 +334,8 @@ bool consumer_paused(const struct consumer *c);
 void consumer_prune_pulls(struct consumer *c);
 /* A receiver is nearly full: pauses this consumer for a moment. */
 void consumer_stall(struct consumer *c);
+/* Nothing more is to be sent before this moment (monotonic). */
+void consumer_hold(struct consumer *c, uint64_t until);
 void consumer_start_push(struct consumer *c);
 void consumer_stop_push(struct consumer *c);
 void consumer_pushed(struct consumer *c, uint64_t size);
@@ -337,7 +345,7 @@ void consumer_save_later(struct consumer *c);
 void consumer_save(struct consumer *c);
 void consumer_take_ack(struct consumer *c, const struct msg *m);
 void consumer_take_pull(struct consumer *c, struct str reply, struct str body);
-void consumer_take_flow_reply(struct consumer *c, struct str subject);
+void consumer_take_flow_reply(struct consumer *c, const struct msg *m);
 void consumer_send_status(struct consumer *c, enum consumer_status status, struct str to,
                           const char *detail, int64_t left, int64_t bytes);
 /* Fields without braces. */
@@ -363,6 +371,8 @@ void consumer_recount_note(struct consumer *c, uint64_t appended, uint64_t deliv
 void consumer_recount_free(struct consumer *c);
 /* Deliver last per subject (consumer_last.c): makes the list, returns the first sequence. */
 uint64_t consumer_last_start(struct consumer *c, uint64_t last);
+/* A reset to seq: what is left of the list from there is delivered again. */
+void consumer_last_reset(struct consumer *c, uint64_t seq);
 /* The list's current sequence has been dealt with. */
 void consumer_last_next(struct consumer *c);
 void consumer_last_put(const struct consumer *c, struct buf *out);
@@ -476,6 +486,8 @@ void api_consumer_list(struct api_request *r);
 void api_consumer_info(struct api_request *r);
 void api_consumer_delete(struct api_request *r);
 void api_consumer_pause(struct api_request *r);
+void api_consumer_unpin(struct api_request *r);
+void api_consumer_reset(struct api_request *r);
 void api_needs_cluster(struct api_request *r);
 void api_later(struct api_request *r);
 
@@ -492,6 +504,14 @@ void advise_stream(struct js *js, enum advice what, struct str name);
 void advise_consumer(struct consumer *c, enum advice what); /* not ADVISE_UPDATED */
 /* The pause has begun, changed or ended. */
 void advise_pause(struct consumer *c);
+void advise_max_deliveries(struct consumer *c, uint64_t seq, uint64_t deliveries);
+struct ack_info;
+void advise_nak(struct consumer *c, const struct ack_info *info);
+void advise_terminated(struct consumer *c, const struct ack_info *info, struct str reason);
+/* A metric: ack_time_ns from the last delivery to the acknowledgement. */
+void advise_acked(struct consumer *c, const struct ack_info *info, uint64_t ack_time_ns);
+void advise_pinned(struct consumer *c, const char *group, const char *id);
+void advise_unpinned(struct consumer *c, const char *group, bool by_request);
 
 /* Sends one message as the server. */
 void js_publish(struct js *js, struct str subject, struct str reply, struct str header,

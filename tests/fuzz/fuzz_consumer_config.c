@@ -45,14 +45,14 @@ static bool read_one(struct str json, bool strict, const struct stream_config *s
     struct consumer_config copy = {0};
 
     if (!consumer_request_read(json, strict, out, &err) ||
-        !consumer_config_check(&out->config, stream, 0, 0, &err)) {
+        !consumer_config_check(&out->config, &(struct consumer_bounds){.stream = stream}, &err)) {
         check_error(&err);
         consumer_request_release(out);
         return false;
     }
     check_round(&out->config);
     consumer_config_copy(&copy, &out->config);
-    ASSERT(consumer_config_check(&copy, stream, 0, 0, &err));
+    ASSERT(consumer_config_check(&copy, &(struct consumer_bounds){.stream = stream}, &err));
     ASSERT(consumer_config_equal(&copy, &out->config));
     consumer_config_release(&copy);
     return true;
