@@ -159,16 +159,17 @@ static __attribute__((noinline)) enum err append_slow(struct store_stream *s,
     return ERR_OK;
 }
 
+/* Becomes the memo. */
 static inline struct subject *find_subject(struct store_stream *s, struct str text)
 {
     struct subject *sub = s->memo;
 
     if (sub != NULL && sub->len == text.n && memcmp(sub->text, text.p, text.n) == 0)
         return sub;
-    sub = subjects_intern(&s->subjects, text);
+    s->memo_id = subjects_intern(&s->subjects, text);
+    s->memo = sub = subjects_by_id(&s->subjects, s->memo_id);
     if (UNLIKELY(sub->msgs == 0 && sub->pending == 0))
-        filters_forget_id(s, sub->id);
-    s->memo = sub;
+        filters_note_subject(s, s->memo_id);
     return sub;
 }
 
@@ -202,9 +203,9 @@ enum err store_append(struct store_stream *s, const struct store_append *m, uint
     uint64_t size = store_msg_bytes(s->level, m->subject.n, m->header.n, m->payload.n);
     *seq = ++s->last_assigned;
     s->last_ts_assigned = ts;
-    sub->last_assigned = s->last_assigned;
+    sub->assigned = (uint32_t) s->last_assigned;
     sub->pending++;
-    column_add(&s->active->column, sub->id, (uint32_t) size);
+    column_add(&s->active->column, s->memo_id, (uint32_t) size);
     s->open->size += size;
     s->open_msgs++;
     s->open_size += size;

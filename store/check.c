@@ -20,9 +20,10 @@ static void check_segment(struct store_stream *s, struct segment *seg, uint64_t 
                 continue;
             entry_live++;
             entry_size += column_size(&seg->column, e->ordinal + k);
-            const struct subject *sub = subjects_by_id(&s->subjects,
-                                                       column_id(&seg->column, e->ordinal + k));
-            ASSERT(sub != NULL && sub->msgs > 0);
+            uint32_t id = column_id(&seg->column, e->ordinal + k);
+            ASSERT(id != 0);
+            const struct subject *sub = subjects_by_id(&s->subjects, id);
+            ASSERT(sub->msgs > 0);
             ASSERT(sub->first <= seq && sub->last >= seq);
         }
         ASSERT(entry_live == e->live && entry_size == e->live_size);
@@ -38,6 +39,7 @@ static void check_segment(struct store_stream *s, struct segment *seg, uint64_t 
     }
     ASSERT(live == seg->live && size == seg->live_size);
     ASSERT(records == seg->records && seg->column.n >= seg->records);
+    column_check(&seg->column);
     ASSERT(*next <= seg->next_seq);
     *next = seg->next_seq;
     ASSERT(stream_in_file(s) ? seg->end <= seg->capacity || seg->state == SEGMENT_SEALED : true);
@@ -82,9 +84,9 @@ static void check_stream(struct store_stream *s)
     uint64_t msgs = 0, bytes = 0, next = 0, subject_msgs = 0, min, max;
     uint32_t n = 0;
 
-    LIST_FOREACH(it, &s->segments)
+    LIST_FOREACH(link, &s->segments)
     {
-        struct segment *seg = LIST_ENTRY(it, struct segment, link);
+        struct segment *seg = LIST_ENTRY(link, struct segment, link);
         ASSERT(s->index[n++] == seg);
         check_segment(s, seg, &next);
         msgs += seg->live;
@@ -99,9 +101,10 @@ static void check_stream(struct store_stream *s)
         ASSERT(min > s->first_seq && max <= s->last_seq);
     ASSERT(s->msgs == 0 || s->msgs + s->rec.removed.count == s->last_seq - s->first_seq + 1);
     subjects_check(&s->subjects);
-    for (uint32_t id = 0; id < s->subjects.nids; id++)
-        if (subjects_by_id(&s->subjects, id) != NULL)
-            subject_msgs += subjects_by_id(&s->subjects, id)->msgs;
+    struct subjects_iter it = {0};
+    uint32_t id;
+    while ((id = subjects_each(&s->subjects, &it)) != 0)
+        subject_msgs += subjects_by_id(&s->subjects, id)->msgs;
     ASSERT(subject_msgs == s->msgs);
     if (s->state != STREAM_FAILED)
         check_waiting(s);

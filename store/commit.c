@@ -276,9 +276,10 @@ bool commit_try(struct store_stream *s)
 /* ---- ending ---------------------------------------------------------------------------------- */
 
 /* n records of one subject, from seq on, became durable. */
-static inline void subject_durable(struct store_stream *s, struct subject *sub, uint64_t seq,
-                                   uint32_t n)
+static inline void subject_durable(struct store_stream *s, uint32_t id, uint64_t seq, uint32_t n)
 {
+    struct subject *sub = subjects_by_id(&s->subjects, id);
+
     subjects_commit(&s->subjects, sub, seq);
     if (n > 1) {
         sub->msgs += n - 1;
@@ -287,10 +288,10 @@ static inline void subject_durable(struct store_stream *s, struct subject *sub, 
     }
     if (UNLIKELY(s->rings))
         for (uint32_t i = 0; i < n; i++)
-            seq_ring_push(&sub->ring, seq + i);
+            seq_ring_push(subject_ring(&s->subjects, id), seq + i);
     if (UNLIKELY(s->rec.limits.max_msgs_per_subject != 0 &&
                  sub->msgs > s->rec.limits.max_msgs_per_subject))
-        limits_subject(s, sub);
+        limits_subject(s, id);
 }
 
 static void merge_subjects(struct store_stream *s, const struct store_batch *b)
@@ -300,13 +301,13 @@ static void merge_subjects(struct store_stream *s, const struct store_batch *b)
 
     while (i < b->count) {
         uint32_t at = b->ordinal + i, n = 1;
-        const struct column_item *item = &col->blocks[at / COLUMN_BLOCK][at % COLUMN_BLOCK];
+        const uint32_t *id = &col->blocks[at / COLUMN_BLOCK]->id[at % COLUMN_BLOCK];
         uint32_t left = COLUMN_BLOCK - at % COLUMN_BLOCK;
         if (left > b->count - i)
             left = b->count - i;
-        while (n < left && item[n].id == item->id)
+        while (n < left && id[n] == *id)
             n++;
-        subject_durable(s, subjects_by_id(&s->subjects, item->id), b->first_seq + i, n);
+        subject_durable(s, *id, b->first_seq + i, n);
         i += n;
     }
 }

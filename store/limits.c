@@ -19,8 +19,10 @@
 
 /* ---- per subject ----------------------------------------------------------------------------- */
 
-void limits_subject(struct store_stream *s, struct subject *sub)
+void limits_subject(struct store_stream *s, uint32_t id)
 {
+    struct subject *sub = subjects_by_id(&s->subjects, id);
+
     if (sub->mark != 0)
         return;
     sub->mark = 1;
@@ -28,33 +30,15 @@ void limits_subject(struct store_stream *s, struct subject *sub)
         s->over_cap = s->over_cap == 0 ? 64 : s->over_cap * 2;
         s->over = mem_realloc(s->over, s->over_cap * sizeof(*s->over));
     }
-    s->over[s->nover++] = sub->id;
+    s->over[s->nover++] = id;
 }
 
 /* First existing message of the subject. */
-static uint64_t subject_first(struct store_stream *s, const struct subject *sub)
+static uint64_t subject_first(struct store_stream *s, uint32_t id)
 {
-    if (sub->ring.n > 0)
-        return seq_ring_at(&sub->ring, 0);
-    for (uint64_t seq = sub->first; seq <= sub->last;) {
-        const struct segment *seg = stream_segment_of(s, seq);
-        uint32_t entry;
-        if (seg == NULL)
-            break;
-        if (!segment_find(seg, seq, &entry)) {
-            seq = seg->next_seq;
-            continue;
-        }
-        const struct segment_entry *e = &seg->entries[entry];
-        if (seq < e->b.first_seq)
-            seq = e->b.first_seq;
-        for (uint32_t i = entry_from(seg, e, seq); i < e->b.count; i++)
-            if (column_id(&seg->column, e->ordinal + i) == sub->id &&
-                message_exists(s, entry_seq(seg, e, i)))
-                return entry_seq(seg, e, i);
-        seq = e->b.first_seq + e->b.span;
-    }
-    return sub->last;
+    const struct seq_ring *ring = subject_ring(&s->subjects, id);
+
+    return ring != NULL && ring->n > 0 ? seq_ring_at(ring, 0) : index_first(s, id);
 }
 
 static void trim_subjects(struct store_stream *s)
@@ -66,12 +50,11 @@ static void trim_subjects(struct store_stream *s)
         return;
     s->nover = 0;
     for (uint32_t i = 0; i < n; i++) {
-        struct subject *sub = subjects_by_id(&s->subjects, s->over[i]);
-        if (sub == NULL)
-            continue;
-        sub->mark = 0;
+        uint32_t id = s->over[i];
+        struct subject *sub = subjects_by_id(&s->subjects, id);
+        sub->mark = 0;                        /* also when it is gone, or another one by now */
         while (max != 0 && sub->msgs > max) { /* more than one: it is not freed */
-            uint64_t seq = subject_first(s, sub);
+            uint64_t seq = subject_first(s, id);
             remove_one(s, seq);
             seqset_add(&s->unlogged, seq, seq);
             stream_removed(s, seq, seq, 1, STORE_BY_LIMIT);
@@ -91,9 +74,7 @@ static void build_rings(struct store_stream *s)
                 uint64_t seq = entry_seq(seg, e, k);
                 if (message_exists(s, seq))
                     seq_ring_push(
-                        &subjects_by_id(&s->subjects, column_id(&seg->column, e->ordinal + k))
-                             ->ring,
-                        seq);
+                        subject_ring(&s->subjects, column_id(&seg->column, e->ordinal + k)), seq);
             }
         }
     }
@@ -103,20 +84,17 @@ void limits_rings(struct store_stream *s)
 {
     uint64_t max = s->rec.limits.max_msgs_per_subject;
     bool want = max > 1;
+    struct subjects_iter it = {0};
+    uint32_t id;
 
-    for (uint32_t id = 0; id < s->subjects.nids && want != s->rings; id++) {
-        struct subject *sub = subjects_by_id(&s->subjects, id);
-        if (sub != NULL)
-            seq_ring_free(&sub->ring);
-    }
+    if (want != s->subjects.rings)
+        subjects_keep_rings(&s->subjects, want);
     if (want && !s->rings)
         build_rings(s);
     s->rings = want;
-    for (uint32_t id = 0; id < s->subjects.nids && max != 0; id++) {
-        struct subject *sub = subjects_by_id(&s->subjects, id);
-        if (sub != NULL && sub->msgs > max)
-            limits_subject(s, sub);
-    }
+    while (max != 0 && (id = subjects_each(&s->subjects, &it)) != 0)
+        if (subjects_by_id(&s->subjects, id)->msgs > max)
+            limits_subject(s, id);
 }
 
 /* ---- the whole stream ------------------------------------------------------------------------ */

@@ -97,16 +97,15 @@ static void load_entries(struct segment *seg, const struct segment_index *x)
     seg->max_time = x->summary.max_time;
 }
 
-/* The column item of a sequence; hint is the entry of the one before. */
-static struct column_item *item_of(struct segment *seg, uint64_t seq, uint32_t *hint)
+/* The record of a sequence; hint is the entry of the one before. COLUMN_NONE: there is none. */
+static uint32_t record_of(struct segment *seg, uint64_t seq, uint32_t *hint)
 {
     const struct segment_entry *e = entry_of(seg, seq, hint);
     uint32_t i;
 
     if (e == NULL || !entry_find(seg, e, seq, &i))
-        return NULL;
-    uint32_t at = e->ordinal + i;
-    return &seg->column.blocks[at / COLUMN_BLOCK][at % COLUMN_BLOCK];
+        return COLUMN_NONE;
+    return e->ordinal + i;
 }
 
 static void load_column(struct store_stream *s, struct segment *seg, const struct segment_index *x)
@@ -118,21 +117,19 @@ static void load_column(struct store_stream *s, struct segment *seg, const struc
 
     size_iter_init(&sizes, x->sizes, x->summary.base_seq);
     while (size_iter_next(&sizes, &seq, &size)) {
-        struct column_item *item = size != 0 ? item_of(seg, seq, &hint) : NULL;
-        if (item != NULL)
-            item->size = size;
+        uint32_t at = size != 0 ? record_of(seg, seq, &hint) : COLUMN_NONE;
+        if (at != COLUMN_NONE)
+            seg->column.blocks[at / COLUMN_BLOCK]->size[at % COLUMN_BLOCK] = size;
     }
     subject_iter_init(&it, x->subjects, x->summary.base_seq);
     while (subject_iter_next(&it)) {
-        struct subject *sub = subjects_intern(&s->subjects, buf_str(&it.subject));
-        sub->pending++; /* keeps it until all are counted */
-        if (sub->pending == 1)
-            sub->mark = 0;
+        uint32_t id = subjects_intern(&s->subjects, buf_str(&it.subject));
+        subjects_by_id(&s->subjects, id)->pending = 1; /* keeps it until all are counted */
         hint = 0;
         while (subject_run_next(&it, &seq)) {
-            struct column_item *item = item_of(seg, seq, &hint);
-            if (item != NULL)
-                item->id = sub->id;
+            uint32_t at = record_of(seg, seq, &hint);
+            if (at != COLUMN_NONE)
+                seg->column.blocks[at / COLUMN_BLOCK]->id[at % COLUMN_BLOCK] = id;
         }
     }
     subject_iter_deinit(&it);
@@ -162,20 +159,19 @@ static void load_messages(struct store_stream *s, struct segment *seg)
             if (seq > expect)
                 note_hole(s, expect, seq - 1);
             expect = seq + 1;
-            const struct column_item *item = &seg->column.blocks[(e->ordinal + k) / COLUMN_BLOCK]
-                                                                [(e->ordinal + k) % COLUMN_BLOCK];
+            uint32_t id = column_id(&seg->column, e->ordinal + k);
+            uint32_t size = column_size(&seg->column, e->ordinal + k);
             if (seq < s->first_seq || (holes && seqset_has(&s->rec.removed, seq)))
                 continue;
-            if (item->size == 0) {
+            if (size == 0) {
                 seqset_add(&s->rec.removed, seq, seq);
                 continue;
             }
-            struct subject *sub = subjects_by_id(&s->subjects, item->id);
+            struct subject *sub = subjects_by_id(&s->subjects, id);
             sub->pending++;
             subjects_commit(&s->subjects, sub, seq);
-            sub->last_assigned = seq;
             e->live++;
-            e->live_size += item->size;
+            e->live_size += size;
         }
         if ((e->b.flags & BATCH_SPARSE) != 0 && expect < e->b.first_seq + e->b.span)
             note_hole(s, expect, e->b.first_seq + e->b.span - 1);
@@ -224,12 +220,12 @@ static enum err load_segment(struct store_stream *s, const struct recovered_stre
 
 static void let_go_of_subjects(struct store_stream *s)
 {
-    for (uint32_t id = 0; id < s->subjects.nids; id++) {
-        struct subject *sub = subjects_by_id(&s->subjects, id);
-        if (sub == NULL)
-            continue;
-        sub->pending = 0;
-        subjects_release(&s->subjects, sub);
+    struct subjects_iter it = {0};
+    uint32_t id;
+
+    while ((id = subjects_each(&s->subjects, &it)) != 0) {
+        subjects_by_id(&s->subjects, id)->pending = 0;
+        subjects_release(&s->subjects, id);
     }
 }
 

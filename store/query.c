@@ -1,8 +1,9 @@
 /*
  * query.c - questions about subjects, counts and times.
  *
- * Counting from the start of a stream adds up subject states; from the middle it scans id columns,
- * in slices: short scans answer at once, long ones by the request. Finding a time searches the
+ * Counting for a few subjects asks the index; from the start of a stream subject states are added
+ * up while they are not too many; else id columns are scanned, in slices: short scans answer at
+ * once, long ones by the request. Finding a time searches the
  * batch index and then reads one batch, which may be cold.
  */
 #include "lib/base/mem.h"
@@ -13,10 +14,15 @@
 #define COUNT_AT_ONCE 65536u
 #define COUNT_SLICE 16384u
 
+/* Subjects looked at for a total before scanning becomes the better way. */
+#define TOTAL_STEPS 4096u
+
 /* ---- subjects -------------------------------------------------------------------------------- */
 
-static void fill_subject(const struct subject *sub, struct store_subject *out)
+static void fill_subject(struct store_stream *s, uint32_t id, struct store_subject *out)
 {
+    const struct subject *sub = subjects_by_id(&s->subjects, id);
+
     out->subject = subject_text(sub);
     out->first_seq = sub->first;
     out->last_seq = sub->last;
@@ -25,20 +31,21 @@ static void fill_subject(const struct subject *sub, struct store_subject *out)
 
 bool store_subject_get(struct store_stream *s, struct str subject, struct store_subject *out)
 {
-    const struct subject *sub = subjects_find(&s->subjects, subject);
+    uint32_t id = subjects_find(&s->subjects, subject);
 
-    if (sub == NULL || sub->msgs == 0)
+    if (id == 0 || subjects_by_id(&s->subjects, id)->msgs == 0)
         return false;
-    fill_subject(sub, out);
+    fill_subject(s, id, out);
+    out->first_seq = index_first(s, id);
     return true;
 }
 
 uint64_t store_subject_last_assigned(struct store_stream *s, struct str subject, uint64_t *msgs)
 {
-    const struct subject *sub = subjects_find(&s->subjects, subject);
+    const struct subject *sub = subjects_get(&s->subjects, subject);
 
     *msgs = sub != NULL ? sub->msgs + sub->pending : 0;
-    return *msgs > 0 ? sub->last_assigned : 0;
+    return *msgs > 0 ? subject_last_assigned(sub, s->last_assigned) : 0;
 }
 
 static bool is_everything(struct str filter)
@@ -49,62 +56,138 @@ static bool is_everything(struct str filter)
 void store_subjects_each(struct store_stream *s, struct str filter,
                          bool (*each)(void *ctx, const struct store_subject *sub), void *ctx)
 {
+    struct str pattern = is_everything(filter) ? STR(">") : filter;
+    struct subject_cursor c;
     struct store_subject out;
-    uint64_t n;
+    uint32_t steps = 0;
+    bool more = true;
 
-    if (!is_everything(filter) && !subject_has_wildcard(filter)) {
-        if (store_subject_get(s, filter, &out))
+    if (!subject_has_wildcard(pattern)) {
+        if (store_subject_get(s, pattern, &out))
             each(ctx, &out);
         return;
     }
-    struct subject **sorted = subjects_sorted(&s->subjects, &n);
-    for (uint64_t i = 0; i < n; i++) {
-        if (!is_everything(filter) && !subject_matches(subject_text(sorted[i]), filter))
-            continue;
-        fill_subject(sorted[i], &out);
-        if (!each(ctx, &out))
-            return;
+    subject_cursor_init(&c, &s->subjects.tree);
+    subject_cursor_seek(&c, subject_pattern_prefix(pattern), false);
+    while (more && subject_cursor_match(&c, pattern, &steps)) {
+        if (subjects_by_id(&s->subjects, c.subject)->msgs > 0) {
+            fill_subject(s, c.subject, &out);
+            more = each(ctx, &out);
+        }
+        subject_cursor_next(&c);
     }
+    subject_cursor_deinit(&c);
+}
+
+/* Largest existing sequence. */
+static uint64_t last_existing(const struct store_stream *s)
+{
+    uint64_t seq = s->last_seq, first, last;
+
+    while (seq >= s->first_seq && seqset_range_from(&s->rec.removed, seq, &first, &last) &&
+           first <= seq)
+        seq = first - 1;
+    return s->msgs > 0 ? seq : 0;
+}
+
+/* The pattern's matches from the last message back, while it may be expected to match soon. */
+static bool last_match_near(struct store_stream *s, struct str pattern, uint64_t *last)
+{
+    uint64_t first = 0, end = 0, seq = last_existing(s);
+
+    for (uint32_t left = TOTAL_STEPS; left > 0 && seq >= s->first_seq && seq != 0; seq--) {
+        if (seqset_range_from(&s->rec.removed, seq, &first, &end) && first <= seq) {
+            seq = first; /* the loop goes one further */
+            continue;
+        }
+        left--;
+        const struct segment *seg = stream_segment_of(s, seq);
+        uint32_t id = column_id(&seg->column, segment_ordinal(seg, seq));
+        if (subject_matches(subject_text(subjects_by_id(&s->subjects, id)), pattern)) {
+            *last = seq;
+            return true;
+        }
+    }
+    return false;
 }
 
 uint64_t store_subject_last_match(struct store_stream *s, struct str filter)
 {
+    struct subject_cursor c;
     uint64_t last = 0;
+    uint32_t steps = 0;
 
-    if (!is_everything(filter) && !subject_has_wildcard(filter)) {
-        const struct subject *sub = subjects_find(&s->subjects, filter);
+    if (is_everything(filter))
+        return last_existing(s);
+    if (!subject_has_wildcard(filter)) {
+        const struct subject *sub = subjects_get(&s->subjects, filter);
         return sub != NULL ? sub->last : 0;
     }
-    for (uint32_t id = 0; id < s->subjects.nids; id++) {
-        const struct subject *sub = subjects_by_id(&s->subjects, id);
-        if (sub != NULL && sub->last > last &&
-            (is_everything(filter) || subject_matches(subject_text(sub), filter)))
-            last = sub->last;
+    subject_cursor_init(&c, &s->subjects.tree);
+    subject_cursor_seek(&c, subject_pattern_prefix(filter), false);
+    bool tried = false;
+    while (subject_cursor_match(&c, filter, &steps)) {
+        const struct subject *sub = subjects_by_id(&s->subjects, c.subject);
+        last = sub->last > last ? sub->last : last;
+        subject_cursor_next(&c);
+        if (steps > TOTAL_STEPS && !tried && last_match_near(s, filter, &last))
+            break;
+        tried = tried || steps > TOTAL_STEPS;
     }
+    subject_cursor_deinit(&c);
     return last;
+}
+
+uint64_t store_subject_last_upto(struct store_stream *s, struct str subject, uint64_t max_seq)
+{
+    uint32_t id = subjects_find(&s->subjects, subject);
+    const struct subject *sub = id != 0 ? subjects_by_id(&s->subjects, id) : NULL;
+
+    if (sub == NULL || sub->msgs == 0 || sub->first > max_seq)
+        return 0;
+    return sub->last <= max_seq ? sub->last : index_prev(s, id, max_seq + 1);
 }
 
 /* ---- counting -------------------------------------------------------------------------------- */
 
-static uint64_t count_from_states(struct store_stream *s, struct filter *f)
+/* Adds up the subjects that match pattern number i and none before it; false: too many. */
+static bool add_pattern(struct filter *f, unsigned i, uint32_t most, uint64_t *total)
 {
-    uint64_t total = 0;
+    struct store_stream *s = f->stream;
+    struct subject_cursor c;
+    uint32_t steps = 0;
 
-    if (f->literal) {
-        for (unsigned i = 0; i < f->n; i++) {
-            const struct subject *sub = subjects_find(&s->subjects, f->patterns[i]);
-            bool twice = false;
-            for (unsigned j = 0; j < i; j++)
-                twice = twice || str_eq(f->patterns[i], f->patterns[j]);
-            total += sub != NULL && !twice ? sub->msgs : 0;
-        }
-        return total;
+    subject_cursor_init(&c, &s->subjects.tree);
+    subject_cursor_seek(&c, subject_pattern_prefix(f->patterns[i]), false);
+    while (steps <= most && subject_cursor_match(&c, f->patterns[i], &steps)) {
+        const struct subject *sub = subjects_by_id(&s->subjects, c.subject);
+        bool before = false;
+        for (unsigned k = 0; k < i && !before; k++)
+            before = subject_matches(subject_text(sub), f->patterns[k]);
+        *total += before ? 0 : sub->msgs;
+        subject_cursor_next(&c);
     }
-    for (uint32_t id = 0; id < s->subjects.nids; id++) {
-        const struct subject *sub = subjects_by_id(&s->subjects, id);
-        if (sub != NULL && sub->msgs > 0 && filter_matches(f, id))
-            total += sub->msgs;
-    }
+    subject_cursor_deinit(&c);
+    return steps <= most;
+}
+
+static bool total_within(struct filter *f, uint32_t most, uint64_t *total)
+{
+    *total = 0;
+    filter_prepare(f);
+    for (unsigned i = 0; f->few && i < f->nids; i++)
+        *total += subjects_by_id(&f->stream->subjects, f->ids[i])->msgs;
+    for (unsigned i = 0; !f->few && i < f->n; i++)
+        if (!add_pattern(f, i, most, total))
+            return false;
+    return true;
+}
+
+uint64_t filter_total(struct filter *f)
+{
+    uint64_t total;
+
+    total_within(f, UINT32_MAX, &total);
     return total;
 }
 
@@ -119,9 +202,9 @@ static bool count_some(struct store_stream *s, struct filter *f, uint64_t *seq, 
                        uint64_t *count, uint32_t budget)
 {
     filter_prepare(f);
-    if (f->one == NULL && f->n == 1 && f->literal)
-        return true; /* no message has this subject */
-    while (budget > 0) {
+    if (f->few)
+        index_count(s, f->ids, f->nids, seq, last, count, &budget);
+    while (!f->few && budget > 0) {
         if (*seq < s->first_seq)
             *seq = s->first_seq;
         uint64_t found = filter_scan(f, seq, last, &budget);
@@ -165,11 +248,11 @@ enum err store_count(struct store_stream *s, uint64_t seq, const struct str *fil
             *count = s->last_seq - from + 1 - seqset_count_in(&s->rec.removed, from, s->last_seq);
         return ERR_OK;
     }
-    if (from == s->first_seq) {
-        *count = count_from_states(s, f);
+    if (from == s->first_seq && total_within(f, TOTAL_STEPS, count)) {
         filter_put(f);
         return ERR_OK;
     }
+    *count = 0;
     if (count_some(s, f, &from, s->last_seq, count, COUNT_AT_ONCE)) {
         filter_put(f);
         return ERR_OK;

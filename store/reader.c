@@ -124,68 +124,6 @@ static struct store_batch *hold_batch(struct store_reader *r, uint64_t seq)
 
 /* ---- finding the next ------------------------------------------------------------------------ */
 
-/* Next record of the segment at or after seq whose subject matches; *budget records are looked at
- * at most. Returns its sequence, or 0 with *seq where to go on. */
-static uint64_t scan_segment(struct filter *f, const struct segment *seg, uint64_t *seq,
-                             uint32_t *budget)
-{
-    uint32_t entry;
-
-    if (!segment_find(seg, *seq, &entry))
-        return 0;
-    for (; entry<seg->nentries && * budget> 0; entry++) {
-        const struct segment_entry *e = &seg->entries[entry];
-        uint32_t i = entry_from(seg, e, *seq);
-        for (; e->live > 0 && i < e->b.count; i++) {
-            if (*budget == 0) {
-                *seq = entry_seq(seg, e, i);
-                return 0;
-            }
-            --*budget;
-            if (filter_matches(f, column_id(&seg->column, e->ordinal + i)))
-                return entry_seq(seg, e, i);
-        }
-        *seq = e->b.first_seq + e->b.span;
-    }
-    return 0;
-}
-
-uint64_t filter_scan(struct filter *f, uint64_t *from, uint64_t last, uint32_t *budget)
-{
-    struct store_stream *s = f->stream;
-    uint64_t first, end;
-
-    /* Below first_seq nothing exists, and rec.removed says nothing about it. */
-    if (*from < s->first_seq)
-        *from = s->first_seq;
-    while (*from <= last && *budget > 0) {
-        struct segment *seg = stream_segment_of(s, *from);
-        if (seg == NULL)
-            break;
-        if (*from < seg->base_seq)
-            *from = seg->base_seq;
-        if (seg->live == 0 || (f->one != NULL && !column_may_have(&seg->column, f->one->id))) {
-            *from = seg->next_seq;
-            --*budget;
-            continue;
-        }
-        uint64_t found = scan_segment(f, seg, from, budget);
-        if (found == 0) {
-            if (*budget > 0 && *from < seg->next_seq)
-                *from = seg->next_seq;
-            continue;
-        }
-        if (found > last)
-            break;
-        if (!seqset_range_from(&s->rec.removed, found, &first, &end) || first > found)
-            return found;
-        *from = end + 1;
-    }
-    if (*budget > 0)
-        *from = last + 1;
-    return 0;
-}
-
 static enum store_read wait_a_step(struct store_reader *r)
 {
     r->waiting = true;
@@ -208,15 +146,9 @@ static enum store_read find_next(struct store_reader *r)
             r->seq = last + 1;
         return r->seq <= s->last_seq ? STORE_READ_MSG : STORE_READ_END;
     }
-    filter_prepare(r->filter);
-    uint64_t begin = filter_first(r->filter), end = filter_last(r->filter);
-    if (r->seq < begin && begin != UINT64_MAX)
-        r->seq = begin;
-    if (r->seq > end || begin == UINT64_MAX) {
-        if (r->seq <= s->last_seq)
-            r->seq = s->last_seq + 1;
+    if (r->seq > s->last_seq)
         return STORE_READ_END;
-    }
+    filter_prepare(r->filter);
     uint64_t found = filter_scan(r->filter, &r->seq, s->last_seq, &budget);
     if (found == 0)
         return budget == 0 && r->seq <= s->last_seq ? wait_a_step(r) : STORE_READ_END;

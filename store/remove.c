@@ -72,30 +72,15 @@ void removals_tell(struct store *st)
 
 /* ---- one message ----------------------------------------------------------------------------- */
 
-/* Largest existing sequence of the subject below seq. */
-static uint64_t subject_before(struct store_stream *s, const struct subject *sub, uint64_t seq)
+/* Largest existing sequence of the subject below seq, which is its last. */
+static uint64_t subject_before(struct store_stream *s, uint32_t id, const struct seq_ring *ring,
+                               uint64_t seq)
 {
-    if (sub->ring.n > 1) {
-        uint64_t last = seq_ring_at(&sub->ring, sub->ring.n - 1);
-        return last == seq ? seq_ring_at(&sub->ring, sub->ring.n - 2) : last;
+    if (ring != NULL && ring->n > 1) {
+        uint64_t last = seq_ring_at(ring, ring->n - 1);
+        return last == seq ? seq_ring_at(ring, ring->n - 2) : last;
     }
-    for (uint32_t i = s->nindex; i-- > 0;) {
-        const struct segment *seg = s->index[i];
-        if (seg->base_seq >= seq || !column_may_have(&seg->column, sub->id))
-            continue;
-        for (uint32_t j = seg->nentries; j-- > 0;) {
-            const struct segment_entry *e = &seg->entries[j];
-            if (e->b.first_seq >= seq || e->live == 0)
-                continue;
-            for (uint32_t k = e->b.count; k-- > 0;) {
-                uint64_t at = entry_seq(seg, e, k);
-                if (at < seq && column_id(&seg->column, e->ordinal + k) == sub->id &&
-                    message_exists(s, at))
-                    return at;
-            }
-        }
-    }
-    return 0;
+    return index_prev(s, id, seq);
 }
 
 /* The record leaves its entry, its segment, the totals and its subject. */
@@ -103,7 +88,9 @@ static void take_out(struct store_stream *s, struct segment *seg, struct segment
                      uint32_t i)
 {
     uint32_t size = column_size(&seg->column, e->ordinal + i);
-    struct subject *sub = subjects_by_id(&s->subjects, column_id(&seg->column, e->ordinal + i));
+    uint32_t id = column_id(&seg->column, e->ordinal + i);
+    struct subject *sub = subjects_by_id(&s->subjects, id);
+    const struct seq_ring *ring = subject_ring(&s->subjects, id);
     uint64_t seq = entry_seq(seg, e, i), next = 0, prev = 0;
 
     e->live--;
@@ -114,13 +101,13 @@ static void take_out(struct store_stream *s, struct segment *seg, struct segment
     s->bytes -= size;
     if (sub->msgs > 1) {
         if (seq == sub->last)
-            prev = subject_before(s, sub, seq);
-        if (seq == sub->first && sub->ring.n > 1)
-            next = seq_ring_at(&sub->ring, 1);
+            prev = subject_before(s, id, ring, seq);
+        if (seq == sub->first && ring != NULL && ring->n > 1)
+            next = seq_ring_at(ring, 1);
     }
     if (s->memo == sub && sub->msgs == 1 && sub->pending == 0)
         s->memo = NULL;
-    subjects_remove(&s->subjects, sub, seq, next, prev);
+    subjects_remove(&s->subjects, id, seq, next, prev);
 }
 
 void remove_one(struct store_stream *s, uint64_t seq)
@@ -222,20 +209,22 @@ uint64_t remove_head(struct store_stream *s, uint64_t max, uint32_t limit, enum 
 
 static void empty_subjects(struct store_stream *s)
 {
-    for (uint32_t id = 0; id < s->subjects.nids; id++) {
+    struct subjects_iter it = {0};
+    uint32_t id;
+
+    while ((id = subjects_each(&s->subjects, &it)) != 0) {
         struct subject *sub = subjects_by_id(&s->subjects, id);
-        if (sub == NULL || sub->msgs == 0)
+        struct seq_ring *ring = subject_ring(&s->subjects, id);
+        if (sub->msgs == 0)
             continue;
         sub->msgs = sub->first = sub->last = 0;
-        if (sub->pending == 0)
-            sub->last_assigned = 0;
-        sub->ring.n = 0;
+        if (ring != NULL)
+            ring->n = 0;
         s->subjects.live--;
         if (s->memo == sub && sub->pending == 0)
             s->memo = NULL;
-        subjects_release(&s->subjects, sub);
+        subjects_release(&s->subjects, id);
     }
-    s->subjects.nsorted = 0;
 }
 
 /* Costs as much as there are batches and subjects, not messages. */
@@ -448,16 +437,7 @@ static bool purge_filter_step(struct task *t)
 
 static uint64_t count_matching(struct store_stream *s, struct filter *f)
 {
-    uint64_t total = 0;
-
-    if (f == NULL)
-        return s->msgs;
-    for (uint32_t id = 0; id < s->subjects.nids; id++) {
-        const struct subject *sub = subjects_by_id(&s->subjects, id);
-        if (sub != NULL && sub->msgs > 0 && filter_matches(f, id))
-            total += sub->msgs;
-    }
-    return total;
+    return f == NULL ? s->msgs : filter_total(f);
 }
 
 void store_purge(struct store_stream *s, const struct store_purge *p, struct store_req *req)
@@ -474,7 +454,7 @@ void store_purge(struct store_stream *s, const struct store_purge *p, struct sto
     job->below = p->before_seq != 0 && p->before_seq <= s->last_seq ? p->before_seq
                                                                     : s->last_seq + 1;
     job->seq = s->first_seq;
-    matching = count_matching(s, job->filter);
+    matching = p->keep != 0 ? count_matching(s, job->filter) : 0;
     job->left = p->keep == 0 ? UINT64_MAX : matching > p->keep ? matching - p->keep : 0;
     job->task.stream = s;
     job->task.req = req;

@@ -24,7 +24,7 @@ struct seal_job {
     uint32_t nbatches;
     const struct column *wide;
     struct column packed;
-    struct subject **const *blocks;
+    struct column_numbers numbers;
     struct seqset gone;
     uint64_t first_seq; /* of the stream */
     struct segment_header header;
@@ -56,7 +56,7 @@ static size_t next_messages(void *ctx, bool restart, struct segment_message *out
                 return n;
             out[n++] = (struct segment_message){
                 .delta = (uint32_t) (seq - base),
-                .subject = column_load(job->packed.ids, job->packed.id_width, at),
+                .subject = job->numbers.number_of[SUBJECT_SLOT(column_id(&job->packed, at))],
                 .bytes = column_size(&job->packed, at),
             };
         }
@@ -69,18 +69,17 @@ static enum err build(struct seal_job *job, struct buf *out, uint64_t *offset)
     struct footer_input in = {.header = job->header,
                               .batches = job->batches,
                               .nbatches = job->nbatches,
-                              .nsubjects = job->packed.ndict,
+                              .nsubjects = job->numbers.n,
                               .next_seq = job->next_seq,
                               .data_end = job->data_end,
                               .next = next_messages,
                               .ctx = job};
     struct str *subjects = mem_array(in.nsubjects + 1, sizeof(*subjects));
-    for (uint32_t i = 0; i < job->packed.ndict; i++) {
-        uint32_t id = job->packed.dict[i];
-        const struct subject *sub = job->blocks[id / SUBJECTS_BLOCK][id % SUBJECTS_BLOCK];
-        /* NULL or another one: all its messages here are gone, and the entry is unused. */
-        subjects[i] = sub != NULL ? subject_text(sub) : STR_NONE;
-    }
+    /* One that is no more, or another one by now: all its messages here are gone, and the entry is
+     * unused. */
+    for (uint32_t i = 0; i < job->numbers.n; i++)
+        subjects[i] =
+            subject_text(subjects_by_id(&job->segment->stream->subjects, job->numbers.ids[i]));
     in.subjects = subjects;
     in.footer_offset = *offset = round_up(job->data_end, SEGMENT_PAGE);
     enum err err = footer_build(&in, out);
@@ -114,6 +113,7 @@ static void seal_run(struct io_work *work)
     uint64_t offset;
 
     column_pack(job->wide, &job->packed);
+    column_number(&job->packed, &job->numbers);
     if (build(job, &footer, &offset) != ERR_OK)
         job->result = -ENOMEM;
     else
@@ -149,6 +149,7 @@ static void seal_done(struct io_op *op)
                     strerror(-job->result));
     }
     column_deinit(&job->packed);
+    column_numbers_deinit(&job->numbers);
     seqset_free(&job->gone);
     mem_free(job->batches);
     mem_free(job->ordinals);
@@ -181,7 +182,7 @@ void segment_seal(struct segment *seg)
     job->first_seq = s->first_seq;
     job->next_seq = seg->next_seq;
     job->wide = &seg->column;
-    job->blocks = subjects_freeze(&s->subjects);
+    subjects_freeze(&s->subjects);
     job->header = (struct segment_header){.number = seg->number,
                                           .base_seq = seg->base_seq,
                                           .salt = seg->salt,

@@ -524,6 +524,36 @@ bool entry_find(const struct segment *seg, const struct segment_entry *e, uint64
     return *i < e->b.count && entry_seq(seg, e, *i) == seq;
 }
 
+uint32_t segment_ordinal(const struct segment *seg, uint64_t seq)
+{
+    uint32_t entry;
+
+    if (!segment_find(seg, seq, &entry))
+        return seg->records;
+    return seg->entries[entry].ordinal + entry_from(seg, &seg->entries[entry], seq);
+}
+
+uint32_t segment_entry_at(const struct segment *seg, uint32_t ordinal)
+{
+    uint32_t low = 0, high = seg->nentries;
+
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (seg->entries[mid].ordinal + seg->entries[mid].b.count <= ordinal)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+uint64_t segment_seq(const struct segment *seg, uint32_t ordinal)
+{
+    const struct segment_entry *e = &seg->entries[segment_entry_at(seg, ordinal)];
+
+    return entry_seq(seg, e, ordinal - e->ordinal);
+}
+
 struct segment *stream_segment_of(const struct store_stream *s, uint64_t seq)
 {
     uint32_t low = 0, high = s->nindex;

@@ -295,8 +295,8 @@ enum err store_skip(struct store_stream *s, uint64_t n, uint64_t *last_seq);
 /* ---- subjects -------------------------------------------------------------------------------- */
 
 struct store_subject {
-    struct str subject; /* lives until the next call that changes the stream */
-    uint64_t first_seq, last_seq, msgs;
+    struct str subject;                 /* lives until the next call that changes the stream */
+    uint64_t first_seq, last_seq, msgs; /* in a listing first_seq may be below the first message */
 };
 /* Durable state of one subject; false when it has no message. */
 bool store_subject_get(struct store_stream *s, struct str subject, struct store_subject *out);
@@ -306,9 +306,10 @@ uint64_t store_subject_last_assigned(struct store_stream *s, struct str subject,
  * stop. */
 void store_subjects_each(struct store_stream *s, struct str filter,
                          bool (*each)(void *ctx, const struct store_subject *sub), void *ctx);
-/* Largest last sequence of the subjects matching the filter, at or below max_seq when that is not
- * 0; 0 = none. */
+/* Largest last sequence of the subjects matching the filter; 0 = none. */
 uint64_t store_subject_last_match(struct store_stream *s, struct str filter);
+/* Last sequence of a literal subject at or below max_seq; 0 = none. */
+uint64_t store_subject_last_upto(struct store_stream *s, struct str subject, uint64_t max_seq);
 
 /* ---- reading --------------------------------------------------------------------------------- */
 

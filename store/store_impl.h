@@ -10,6 +10,7 @@
  *     object.c      objects and stream records                              struct object
  *     cache.c       batches in memory, fetching cold ones                   struct store_batch
  *     filter.c      which subject ids a set of patterns matches             struct filter
+ *     index.c       where the messages of given subjects are
  *     reader.c, query.c, remove.c, limits.c, check.c
  *
  * How a message travels: store_append puts it into the stream's open batch. When the batch is full,
@@ -245,6 +246,11 @@ void segments_retry(struct store_stream *s);
 void segment_advance(struct segment *seg);
 /* Writes the footer on a work thread (sealing.c). */
 void segment_seal(struct segment *seg);
+/* Number of the first durable record at or behind seq; seg->records when there is none. */
+uint32_t segment_ordinal(const struct segment *seg, uint64_t seq);
+/* The entry that holds this record, and its sequence. */
+uint32_t segment_entry_at(const struct segment *seg, uint32_t ordinal);
+uint64_t segment_seq(const struct segment *seg, uint32_t ordinal);
 /* The segment whose durable range holds seq, or the next one; NULL behind the end. */
 struct segment *stream_segment_of(const struct store_stream *s, uint64_t seq);
 struct segment *segment_after(const struct segment *seg);
@@ -320,6 +326,7 @@ struct store_stream {
     enum store_level level;
     struct store_batch *open;
     struct subject *memo; /* of the last append */
+    uint32_t memo_id;
     uint64_t last_assigned;
     uint64_t open_msgs, open_size; /* of messages assigned and not durable */
     int64_t last_ts_assigned;
@@ -370,6 +377,8 @@ struct store_stream {
     char *dir;
     struct list readers;
     struct list filters;
+    uint32_t *born; /* ids of new subjects, the last FILTER_BORN; NULL = none yet */
+    uint64_t nborn;
     bool loading;   /* being attached: removals are not told */
     bool trim_due;  /* over a limit: limits_step has work */
     uint32_t *over; /* ids of subjects over their limit, from the commit just merged */
@@ -589,16 +598,20 @@ void clog_give_up(struct store *st);
 /* ---- filters (filter.c)
  * -------------------------------------------------------------------------- */
 
+enum { FILTER_FEW = 32, FILTER_BORN = 1024 };
+
 struct filter {
     struct list link; /* stream->filters */
     struct store_stream *stream;
     uint32_t refs;
     unsigned n;
-    bool literal;              /* no pattern has a wildcard */
-    struct str *patterns;      /* copies */
-    const struct subject *one; /* of a single literal, while filter_prepare's caller runs */
-    uint8_t *verdict;          /* per subject id: 0 not asked yet, 1 no, 2 yes */
+    struct str *patterns; /* copies */
+    bool few;             /* ids are all that match, as of `seen` */
+    unsigned nids;
+    uint64_t seen;    /* of stream->nborn */
+    uint8_t *verdict; /* by slot: 0 not asked yet, 1 no, 2 yes */
     uint32_t cap;
+    uint32_t ids[FILTER_FEW];
 };
 
 /* NULL for "everything" (no pattern, or one that is ">"). */
@@ -607,21 +620,39 @@ void filter_put(struct filter *f);
 bool filter_ask(struct filter *f, uint32_t id);
 static inline bool filter_matches(struct filter *f, uint32_t id)
 {
-    if (LIKELY(id < f->cap && f->verdict[id] != 0))
-        return f->verdict[id] == 2;
+    if (LIKELY(SUBJECT_SLOT(id) < f->cap && f->verdict[SUBJECT_SLOT(id)] != 0))
+        return f->verdict[SUBJECT_SLOT(id)] == 2;
     return filter_ask(f, id);
 }
-/* Before scanning. */
+/* Before asking anything: new subjects are taken in. */
 void filter_prepare(struct filter *f);
 /* First existing sequence in [*from, last] that matches, looking at most at *budget records; or 0:
  * then *from is where to go on, behind last when it is through. */
 uint64_t filter_scan(struct filter *f, uint64_t *from, uint64_t last, uint32_t *budget);
 bool filter_matches_text(const struct filter *f, struct str subject);
+/* Messages of all subjects that match. Costs as much as there are subjects of that kind. */
+uint64_t filter_total(struct filter *f);
 /* Bounds of what can match: no match below first or above last. */
 uint64_t filter_first(struct filter *f);
 uint64_t filter_last(struct filter *f);
 /* A new subject got this id. */
-void filters_forget_id(struct store_stream *s, uint32_t id);
+void filters_note_subject(struct store_stream *s, uint32_t id);
+
+/* ---- the index of subjects (index.c)
+ * ------------------------------------------------------------- */
+
+/* First existing message of any of the subjects in [*from, last], while the budget lasts; or 0:
+ * then *from is where to go on, behind last when it is through. */
+uint64_t index_next(struct store_stream *s, const uint32_t *ids, unsigned n, uint64_t *from,
+                    uint64_t last, uint32_t *budget);
+/* Last existing message of the subject below this sequence; 0 = none. */
+uint64_t index_prev(const struct store_stream *s, uint32_t id, uint64_t below);
+/* Adds to *count the existing messages of the subjects (each once in ids) in [*from, last], while
+ * the budget lasts; it is through when *from is behind last. */
+void index_count(struct store_stream *s, const uint32_t *ids, unsigned n, uint64_t *from,
+                 uint64_t last, uint64_t *count, uint32_t *budget);
+/* First existing message of a subject that has one. */
+uint64_t index_first(struct store_stream *s, uint32_t id);
 
 /* ---- tasks: sliced work
  * --------------------------------------------------------------------------- */
@@ -654,7 +685,7 @@ bool message_exists(const struct store_stream *s, uint64_t seq);
 /* After commits or a change of limits: is anything over? */
 void limits_check(struct store_stream *s);
 /* The subject has more messages than the limit per subject allows. */
-void limits_subject(struct store_stream *s, struct subject *sub);
+void limits_subject(struct store_stream *s, uint32_t id);
 /* Removes what is over, in slices; true when more is to do. */
 bool limits_step(struct store_stream *s);
 /* (Re)starts the timer of the oldest message's age. */

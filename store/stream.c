@@ -235,6 +235,7 @@ enum err store_stream_create(struct store *st, const struct store_stream_options
     s->first_seq = first;
     s->last_seq = s->last_assigned = s->synced_seq = first - 1;
     s->rings = options->limits.max_msgs_per_subject > 1;
+    subjects_keep_rings(&s->subjects, s->rings);
     stream_bind(s, object_new(st, object_next_id(st), STORE_KIND_STREAM, 0), ops, ctx);
     s->object->in_memory = options->level == STORE_MEMORY;
     s->state = STREAM_ACTIVE;
@@ -511,6 +512,7 @@ static void free_stream(struct store_stream *s)
     list_remove(&s->link);
     io_timer_stop(st->io, &s->age_timer);
     subjects_deinit(&s->subjects);
+    mem_free(s->born);
     stream_record_deinit(&s->rec);
     seqset_free(&s->unlogged);
     mem_free(s->index);

@@ -1,9 +1,10 @@
 /*
  * subjects.c - see subjects.h.
  *
- * The table is a hash map whose nodes are in the subjects, and a two-level array from id to subject
- * (blocks of 4096 pointers, so that growing never copies). The text is stored behind the struct: a
- * lookup costs the bucket, then one or two adjacent cache lines.
+ * A hash table of ids, chained through the subjects, and the tree that has them in byte order. The
+ * text is stored behind the struct: a lookup costs the bucket, then one or two adjacent cache
+ * lines. The table doubles by moving two old buckets with every insert, so that there is no pause
+ * with a million subjects.
  */
 #include "store/subjects.h"
 
@@ -11,113 +12,150 @@
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
 
-#include <stdlib.h>
 #include <string.h>
+
+enum { BUCKETS_MIN = 8 };
+
+/* The smallest subject takes more than a slot. */
+_Static_assert(sizeof(struct subject) >= 4 * REF_UNIT, "slots of subjects");
 
 void subjects_init(struct subjects *t, uint64_t seed)
 {
     *t = (struct subjects){.seed = seed};
-    hmap_init(&t->map);
-}
-
-static void free_subject(struct subject *sub)
-{
-    seq_ring_free(&sub->ring);
-    mem_free(sub);
+    subject_tree_init(&t->tree, &t->pool);
 }
 
 void subjects_deinit(struct subjects *t)
 {
     ASSERT(t->frozen == 0);
-    for (uint32_t id = 0; id < t->nids; id++)
-        if (subjects_by_id(t, id) != NULL)
-            free_subject(subjects_by_id(t, id));
+    subjects_keep_rings(t, false);
+    subject_tree_deinit(&t->tree);
+    ref_pool_deinit(&t->pool);
     mem_free(t->limbo);
-    for (uint32_t i = 0; i < t->nblocks; i++)
-        mem_free(t->blocks[i]);
-    mem_free(t->blocks);
-    mem_free(t->free_ids);
-    mem_free(t->sorted);
-    hmap_deinit(&t->map);
+    mem_free(t->buckets);
+    mem_free(t->old_buckets);
+    t->buckets = t->old_buckets = NULL;
+    t->count = 0;
 }
 
-static struct subject *find(const struct subjects *t, struct str text, uint64_t hash)
+/* ---- the hash table -------------------------------------------------------------------------- */
+
+static uint32_t *bucket_of(const struct subjects *t, uint64_t hash)
 {
-    for (struct hmap_node *n = hmap_first(&t->map, hash); n != NULL; n = hmap_next(n, hash)) {
-        struct subject *sub = CONTAINER_OF(n, struct subject, node);
+    if (UNLIKELY(t->old_buckets != NULL) && ((uint32_t) hash & t->old_mask) >= t->moved)
+        return &t->old_buckets[(uint32_t) hash & t->old_mask];
+    return &t->buckets[(uint32_t) hash & t->mask];
+}
+
+static uint64_t hash_text(const struct subjects *t, struct str text)
+{
+    return hash_bytes(text.p, text.n, t->seed);
+}
+
+static uint32_t find(const struct subjects *t, struct str text, uint64_t hash)
+{
+    uint32_t id = *bucket_of(t, hash);
+
+    while (id != 0) {
+        const struct subject *sub = subjects_by_id(t, id);
         if (sub->len == text.n && memcmp(sub->text, text.p, text.n) == 0)
-            return sub;
+            break;
+        id = sub->next;
     }
-    return NULL;
+    return id;
 }
 
-struct subject *subjects_find(const struct subjects *t, struct str text)
+uint32_t subjects_find(const struct subjects *t, struct str text)
 {
-    return find(t, text, hash_bytes(text.p, text.n, t->seed));
+    return t->count > 0 ? find(t, text, hash_text(t, text)) : 0;
 }
 
-/* One more block; while frozen the old array of blocks stays where it is. The array doubles, so
- * that eight outgrown ones cover more than all ids. */
-static void add_block(struct subjects *t)
+static void move_bucket(struct subjects *t)
 {
-    if (t->nblocks == t->blocks_cap) {
-        uint32_t cap = t->blocks_cap == 0 ? 16 : t->blocks_cap * 16;
-        struct subject ***blocks = mem_array(cap, sizeof(*blocks));
-        if (t->nblocks > 0)
-            memcpy(blocks, t->blocks, t->nblocks * sizeof(*blocks));
-        if (t->frozen > 0)
-            t->old_blocks[t->nold++] = t->blocks;
-        else
-            mem_free(t->blocks);
-        t->blocks = blocks;
-        t->blocks_cap = cap;
+    uint32_t id = t->old_buckets[t->moved], next;
+
+    for (; id != 0; id = next) {
+        struct subject *sub = subjects_by_id(t, id);
+        uint32_t *bucket = &t->buckets[(uint32_t) hash_text(t, subject_text(sub)) & t->mask];
+        next = sub->next;
+        sub->next = *bucket;
+        *bucket = id;
     }
-    t->blocks[t->nblocks++] = mem_zalloc(SUBJECTS_BLOCK * sizeof(**t->blocks));
-}
-
-static uint32_t take_id(struct subjects *t)
-{
-    if (t->nfree > 0)
-        return t->free_ids[--t->nfree];
-    if (t->nids == t->nblocks * SUBJECTS_BLOCK)
-        add_block(t);
-    return t->nids++;
-}
-
-static void give_id(struct subjects *t, struct subject *sub)
-{
-    if (t->nfree == t->free_cap) {
-        t->free_cap = t->free_cap == 0 ? 64 : t->free_cap * 2;
-        t->free_ids = mem_realloc(t->free_ids, t->free_cap * sizeof(*t->free_ids));
+    if (t->moved++ == t->old_mask) {
+        mem_free(t->old_buckets);
+        t->old_buckets = NULL;
     }
-    t->free_ids[t->nfree++] = sub->id;
-    t->blocks[sub->id / SUBJECTS_BLOCK][sub->id % SUBJECTS_BLOCK] = NULL;
-    free_subject(sub);
 }
 
-struct subject *subjects_intern(struct subjects *t, struct str text)
+static void make_room(struct subjects *t)
 {
-    uint64_t hash = hash_bytes(text.p, text.n, t->seed);
-    struct subject *sub = find(t, text, hash);
+    for (unsigned i = 0; i < 2 && t->old_buckets != NULL; i++)
+        move_bucket(t);
+    if (t->buckets == NULL) {
+        t->buckets = mem_zalloc(BUCKETS_MIN * sizeof(*t->buckets));
+        t->mask = BUCKETS_MIN - 1;
+    } else if (t->count > t->mask) {
+        ASSERT(t->old_buckets == NULL && t->mask < UINT32_MAX / 4);
+        t->old_buckets = t->buckets;
+        t->old_mask = t->mask;
+        t->moved = 0;
+        t->mask = t->mask * 2 + 1;
+        t->buckets = mem_zalloc(((size_t) t->mask + 1) * sizeof(*t->buckets));
+    }
+}
 
-    if (sub != NULL)
-        return sub;
-    sub = mem_alloc(sizeof(*sub) + text.n);
-    *sub = (struct subject){.len = (uint32_t) text.n, .id = take_id(t)};
+static size_t subject_size(size_t len)
+{
+    return sizeof(struct subject) + len;
+}
+
+static __attribute__((noinline)) uint32_t add(struct subjects *t, struct str text, uint64_t hash)
+{
+    uint32_t id = ref_pool_alloc(&t->pool, subject_size(text.n));
+    struct subject *sub = subjects_by_id(t, id);
+
+    ASSERT(text.n <= UINT16_MAX);
+    make_room(t);
+    uint32_t *bucket = bucket_of(t, hash);
+    *sub = (struct subject){.len = (uint16_t) text.n, .next = *bucket};
     memcpy(sub->text, text.p, text.n);
-    hmap_insert(&t->map, &sub->node, hash);
-    t->blocks[sub->id / SUBJECTS_BLOCK][sub->id % SUBJECTS_BLOCK] = sub;
-    return sub;
+    *bucket = id;
+    t->count++;
+    subject_tree_insert(&t->tree, id);
+    return id;
 }
 
-void subjects_release(struct subjects *t, struct subject *sub)
+uint32_t subjects_intern(struct subjects *t, struct str text)
 {
+    uint64_t hash = hash_text(t, text);
+    uint32_t id = t->count > 0 ? find(t, text, hash) : 0;
+
+    return id != 0 ? id : add(t, text, hash);
+}
+
+static void give_id(struct subjects *t, uint32_t id)
+{
+    struct seq_ring *ring = subject_ring(t, id);
+
+    if (ring != NULL)
+        seq_ring_free(ring);
+    ref_pool_free(&t->pool, id, subject_size(subjects_by_id(t, id)->len));
+}
+
+void subjects_release(struct subjects *t, uint32_t id)
+{
+    struct subject *sub = subjects_by_id(t, id);
+
     if (sub->msgs != 0 || sub->pending != 0)
         return;
-    hmap_remove(&t->map, &sub->node);
-    t->nsorted = 0;
+    uint32_t *link = bucket_of(t, hash_text(t, subject_text(sub)));
+    while (*link != id)
+        link = &((struct subject *) subjects_by_id(t, *link))->next;
+    *link = sub->next;
+    t->count--;
+    subject_tree_remove(&t->tree, id);
     if (t->frozen == 0) {
-        give_id(t, sub);
+        give_id(t, id);
         return;
     }
     sub->dead = true;
@@ -125,13 +163,31 @@ void subjects_release(struct subjects *t, struct subject *sub)
         t->limbo_cap = t->limbo_cap == 0 ? 64 : t->limbo_cap * 2;
         t->limbo = mem_realloc(t->limbo, t->limbo_cap * sizeof(*t->limbo));
     }
-    t->limbo[t->nlimbo++] = sub;
+    t->limbo[t->nlimbo++] = id;
 }
 
-struct subject **const *subjects_freeze(struct subjects *t)
+uint32_t subjects_each(const struct subjects *t, struct subjects_iter *it)
+{
+    uint64_t old = t->old_buckets != NULL ? (uint64_t) t->old_mask + 1 : 0;
+    uint32_t id = it->next;
+
+    while (id == 0) {
+        if (t->buckets == NULL || it->bucket > old + t->mask)
+            return 0;
+        /* Old buckets that were moved are left as they were. */
+        if (it->bucket >= old)
+            id = t->buckets[it->bucket - old];
+        else if (it->bucket >= t->moved)
+            id = t->old_buckets[it->bucket];
+        it->bucket++;
+    }
+    it->next = subjects_by_id(t, id)->next;
+    return id;
+}
+
+void subjects_freeze(struct subjects *t)
 {
     t->frozen++;
-    return t->blocks;
 }
 
 void subjects_thaw(struct subjects *t)
@@ -141,29 +197,24 @@ void subjects_thaw(struct subjects *t)
         return;
     while (t->nlimbo > 0)
         give_id(t, t->limbo[--t->nlimbo]);
-    while (t->nold > 0)
-        mem_free(t->old_blocks[--t->nold]);
 }
 
-void subjects_remove(struct subjects *t, struct subject *sub, uint64_t seq, uint64_t next,
-                     uint64_t prev)
+void subjects_remove(struct subjects *t, uint32_t id, uint64_t seq, uint64_t next, uint64_t prev)
 {
+    struct subject *sub = subjects_by_id(t, id);
+    struct seq_ring *ring = subject_ring(t, id);
+
     ASSERT(sub->msgs > 0 && seq >= sub->first && seq <= sub->last);
-    if (sub->ring.n > 0)
-        seq_ring_remove(&sub->ring, seq);
+    if (ring != NULL)
+        seq_ring_remove(ring, seq);
     if (--sub->msgs == 0) {
         sub->first = sub->last = 0;
-        if (sub->pending == 0)
-            sub->last_assigned = 0;
         t->live--;
-        t->nsorted = 0;
-        subjects_release(t, sub);
+        subjects_release(t, id);
         return;
     }
     if (seq == sub->last) {
         ASSERT(prev != 0);
-        if (sub->pending == 0)
-            sub->last_assigned = prev;
         sub->last = prev;
     }
     if (seq == sub->first)
@@ -174,14 +225,16 @@ void subjects_remove(struct subjects *t, struct subject *sub, uint64_t seq, uint
 
 void subjects_drop_pending(struct subjects *t)
 {
-    for (uint32_t id = 0; id < t->nids; id++) {
+    struct subjects_iter it = {0};
+    uint32_t id;
+
+    while ((id = subjects_each(t, &it)) != 0) {
         struct subject *sub = subjects_by_id(t, id);
-        if (sub == NULL || sub->pending == 0)
+        if (sub->pending == 0)
             continue;
         ASSERT(!sub->dead);
         sub->pending = 0;
-        sub->last_assigned = sub->last;
-        subjects_release(t, sub);
+        subjects_release(t, id);
     }
 }
 
@@ -231,51 +284,66 @@ void seq_ring_free(struct seq_ring *r)
     *r = (struct seq_ring){0};
 }
 
-/* ---- listings -------------------------------------------------------------------------------- */
-
-static int by_text(const void *a, const void *b)
+/* A subject that came after the last growth has no ring yet: it gets an empty one when asked. */
+struct seq_ring *subject_ring(struct subjects *t, uint32_t id)
 {
-    const struct subject *x = *(struct subject *const *) a, *y = *(struct subject *const *) b;
-    return str_cmp(subject_text(x), subject_text(y));
+    if (LIKELY(!t->rings))
+        return NULL;
+    if (SUBJECT_SLOT(id) >= t->nring) {
+        uint32_t n = SUBJECT_SLOT(id) * 2 + 64;
+        t->ring_of = mem_realloc(t->ring_of, n * sizeof(*t->ring_of));
+        memset(t->ring_of + t->nring, 0, (n - t->nring) * sizeof(*t->ring_of));
+        t->nring = n;
+    }
+    return &t->ring_of[SUBJECT_SLOT(id)];
 }
 
-struct subject **subjects_sorted(struct subjects *t, uint64_t *n)
+void subjects_keep_rings(struct subjects *t, bool keep)
 {
-    if (t->nsorted != t->live || t->live == 0) {
-        uint64_t at = 0;
-        mem_free(t->sorted);
-        t->sorted = mem_array(t->live + 1, sizeof(*t->sorted));
-        for (uint32_t id = 0; id < t->nids; id++) {
-            struct subject *sub = subjects_by_id(t, id);
-            if (sub != NULL && sub->msgs > 0)
-                t->sorted[at++] = sub;
-        }
-        ASSERT(at == t->live);
-        qsort(t->sorted, at, sizeof(*t->sorted), by_text);
-        t->nsorted = at;
-    }
-    *n = t->nsorted;
-    return t->sorted;
+    for (uint32_t i = 0; i < t->nring; i++)
+        seq_ring_free(&t->ring_of[i]);
+    mem_free(t->ring_of);
+    t->ring_of = NULL;
+    t->nring = 0;
+    t->rings = keep;
+}
+
+uint64_t subjects_bytes(const struct subjects *t)
+{
+    uint64_t buckets = t->buckets != NULL ? (uint64_t) t->mask + 1 : 0;
+
+    if (t->old_buckets != NULL)
+        buckets += (uint64_t) t->old_mask + 1;
+    return ref_pool_bytes(&t->pool) + ref_pool_bytes(&t->tree.nodes) +
+           buckets * sizeof(*t->buckets);
+}
+
+static void check_ring(const struct subjects *t, uint32_t id, const struct subject *sub)
+{
+    if (!t->rings)
+        return;
+    uint32_t n = SUBJECT_SLOT(id) < t->nring ? t->ring_of[SUBJECT_SLOT(id)].n : 0;
+    ASSERT(n == sub->msgs);
 }
 
 void subjects_check(const struct subjects *t)
 {
+    struct subjects_iter it = {0};
     uint64_t used = 0, live = 0;
+    uint32_t id;
 
-    for (uint32_t id = 0; id < t->nids; id++) {
+    while ((id = subjects_each(t, &it)) != 0) {
         const struct subject *sub = subjects_by_id(t, id);
-        if (sub == NULL || sub->dead)
-            continue;
         used++;
-        ASSERT(sub->id == id && find(t, subject_text(sub), sub->node.hash) == sub);
+        ASSERT(!sub->dead && subjects_find(t, subject_text(sub)) == id);
         ASSERT(sub->msgs > 0 || sub->pending > 0);
-        ASSERT(sub->last_assigned >= sub->last);
+        check_ring(t, id, sub);
         if (sub->msgs > 0) {
             live++;
             ASSERT(sub->first != 0 && sub->first <= sub->last);
             ASSERT(sub->last - sub->first + 1 >= sub->msgs);
-            ASSERT(sub->ring.n == 0 || sub->ring.n == sub->msgs);
         }
     }
-    ASSERT(live == t->live && used == t->map.count && used + t->nfree + t->nlimbo == t->nids);
+    ASSERT(live == t->live && used == t->count);
+    subject_tree_check(&t->tree, used);
 }

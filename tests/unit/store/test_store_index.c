@@ -1,0 +1,319 @@
+/*
+ * test_store_index.c - questions about subjects, against an array of all messages: filtered
+ * readers, counts, last messages, listings; through appends, removals, limits, sealed segments,
+ * reopens.
+ */
+#include "lib/base/mem.h"
+#include "lib/base/prng.h"
+#include "lib/base/subject.h"
+#include "tests/lib/runner.h"
+#include "tests/sim/sim.h"
+#include "tests/unit/store/rig.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { MOST = 30000, NAME = 24 };
+
+struct bench {
+    struct sim *sim;
+    struct rig r;
+    struct rig_stream t;
+    struct prng rng;
+    unsigned spread;     /* subjects */
+    char (*names)[NAME]; /* by sequence; empty = gone */
+    uint64_t last;
+    unsigned per_subject; /* limit */
+};
+
+static void name_of(unsigned k, char out[NAME])
+{
+    snprintf(out, NAME, "%c.%u.%s", "abc"[k % 3], k / 3, k % 7 == 0 ? "rare" : "often");
+}
+
+static void open_bench(struct bench *b, int i)
+{
+    static const unsigned spreads[] = {1, 5, 40, 900, 20000};
+    static const unsigned limits[] = {0, 1, 3};
+
+    *b = (struct bench){.sim = sim_open(1, NULL), .spread = spreads[i % 5]};
+    b->per_subject = limits[i / 5 % 3];
+    prng_init(&b->rng, (uint64_t) i + 100);
+    b->names = mem_zalloc(((size_t) MOST + 1) * sizeof(*b->names));
+    struct rig_options options = {.sim = b->sim,
+                                  .log_file_bytes = 1 << 20,
+                                  .segment_min = 64 << 10,
+                                  .segment_max = 256 << 10};
+    struct store_limits l = {.max_msgs_per_subject = b->per_subject};
+    rig_init(&b->r, &options);
+    rig_create(&b->r, &b->t, "s", i / 15 % 2 == 0 ? STORE_DURABLE : STORE_MEMORY, &l);
+}
+
+static void close_bench(struct bench *b)
+{
+    rig_deinit(&b->r);
+    sim_close(b->sim);
+    mem_free(b->names);
+}
+
+/* ---- the model ------------------------------------------------------------------------------- */
+
+static bool matches(const struct bench *b, uint64_t seq, const char *filter)
+{
+    return b->names[seq][0] != '\0' &&
+           (filter == NULL || subject_matches(str_of(b->names[seq]), str_of(filter)));
+}
+
+static void trim(struct bench *b, const char *name)
+{
+    unsigned kept = 0;
+
+    for (uint64_t seq = b->last; seq > 0 && b->per_subject != 0; seq--)
+        if (strcmp(b->names[seq], name) == 0 && ++kept > b->per_subject)
+            b->names[seq][0] = '\0';
+}
+
+static void append_some(struct bench *b)
+{
+    unsigned n = 1 + (unsigned) prng_below(&b->rng, 800);
+    char name[NAME];
+
+    for (; n > 0 && b->last < MOST; n--) {
+        name_of((unsigned) prng_below(&b->rng, b->spread), name);
+        ck_assert_int_eq(rig_append_to(&b->t, name, 10 + prng_below(&b->rng, 60)), ERR_OK);
+        strcpy(b->names[++b->last], name);
+        trim(b, name);
+    }
+    rig_flush(&b->t);
+}
+
+static void remove_some(struct bench *b)
+{
+    for (unsigned n = 0; n < 60 && b->last > 0; n++) {
+        uint64_t seq = 1 + prng_below(&b->rng, b->last);
+        enum err err = store_remove(b->t.s, seq, false, NULL);
+        ck_assert_int_eq(err, b->names[seq][0] != '\0' ? ERR_OK : ERR_NOT_FOUND);
+        b->names[seq][0] = '\0';
+    }
+}
+
+static void purge_some(struct bench *b, const char *filter)
+{
+    uint64_t below = prng_below(&b->rng, b->last + 2), gone = 0;
+    struct store_purge p = {.filter = filter == NULL ? STR_NONE : str_of(filter),
+                            .before_seq = below};
+    struct rig_req q;
+
+    rig_req_init(&q);
+    store_purge(b->t.s, &p, &q.req);
+    ck_assert_int_eq(rig_req_wait(&b->r, &q), ERR_OK);
+    for (uint64_t seq = 1; seq <= b->last && (below == 0 || seq < below); seq++)
+        if (matches(b, seq, filter)) {
+            b->names[seq][0] = '\0';
+            gone++;
+        }
+    ck_assert_uint_eq(q.req.count, gone);
+}
+
+static void reopen(struct bench *b)
+{
+    if (b->t.s == NULL)
+        return;
+    rig_settle(&b->r);
+    rig_stop(&b->r);
+    rig_start(&b->r);
+    rig_attach(&b->r, &b->t, "s");
+    store_recovered_done(b->r.store);
+}
+
+/* ---- questions ------------------------------------------------------------------------------- */
+
+static const char *random_filter(struct bench *b, char out[NAME])
+{
+    static const char *const wild[] = {"a.>",       "*.*.rare", "b.1.*", "*.3.>",
+                                       "c.*.often", "x.*",      ">"};
+
+    if (prng_below(&b->rng, 8) == 0)
+        return NULL;
+    if (prng_below(&b->rng, 3) == 0)
+        return strcpy(out, wild[prng_below(&b->rng, sizeof(wild) / sizeof(wild[0]))]);
+    name_of((unsigned) prng_below(&b->rng, b->spread + 2), out);
+    return out;
+}
+
+static void check_reader(struct bench *b, const char *filter, uint64_t from)
+{
+    struct str f = filter != NULL ? str_of(filter) : STR_NONE;
+    struct store_reader r;
+    struct store_msg m;
+    bool ready;
+
+    store_reader_init(&r, b->t.s, from, &f, filter != NULL, rig_on_ready, &ready);
+    for (uint64_t seq = from == 0 ? 1 : from, n = 0; n < 50; seq++) {
+        if (seq <= b->last && !matches(b, seq, filter))
+            continue;
+        enum store_read read;
+        for (ready = false; (read = store_reader_next(&r, &m)) == STORE_READ_WAIT; ready = false)
+            rig_wait(&b->r, &ready);
+        ck_assert_int_eq(read, seq <= b->last ? STORE_READ_MSG : STORE_READ_END);
+        if (seq > b->last)
+            break;
+        ck_assert_uint_eq(m.seq, seq);
+        ck_assert(str_eq(m.subject, str_of(b->names[seq])));
+        n++;
+    }
+    store_reader_deinit(&r);
+}
+
+static void check_count(struct bench *b, const char *filter, uint64_t from)
+{
+    struct str f = filter != NULL ? str_of(filter) : STR_NONE;
+    struct rig_req q;
+    uint64_t count, want = 0;
+
+    for (uint64_t seq = from; seq <= b->last; seq++)
+        want += matches(b, seq, filter);
+    rig_req_init(&q);
+    enum err err = store_count(b->t.s, from, &f, filter != NULL, &count, &q.req);
+    if (err == ERR_AGAIN) {
+        ck_assert_int_eq(rig_req_wait(&b->r, &q), ERR_OK);
+        count = q.req.count;
+    }
+    ck_assert_uint_eq(count, want);
+}
+
+static void check_last(struct bench *b, const char *filter, uint64_t upto)
+{
+    uint64_t last = 0, last_upto = 0;
+
+    for (uint64_t seq = 1; seq <= b->last; seq++)
+        if (matches(b, seq, filter)) {
+            last = seq;
+            last_upto = seq <= upto ? seq : last_upto;
+        }
+    struct str f = filter != NULL ? str_of(filter) : STR_NONE;
+    ck_assert_uint_eq(store_subject_last_match(b->t.s, f), last);
+    if (filter != NULL && !subject_has_wildcard(f))
+        ck_assert_uint_eq(store_subject_last_upto(b->t.s, f, upto), last_upto);
+}
+
+static void check_one(struct bench *b, const char *name)
+{
+    uint64_t first = 0, last = 0, msgs = 0;
+    struct store_subject sub;
+
+    for (uint64_t seq = 1; seq <= b->last; seq++)
+        if (strcmp(b->names[seq], name) == 0) {
+            first = msgs++ == 0 ? seq : first;
+            last = seq;
+        }
+    ck_assert_uint_eq(store_subject_get(b->t.s, str_of(name), &sub), msgs > 0);
+    if (msgs == 0)
+        return;
+    ck_assert_uint_eq(sub.first_seq, first);
+    ck_assert_uint_eq(sub.last_seq, last);
+    ck_assert_uint_eq(sub.msgs, msgs);
+}
+
+struct listing {
+    char before[NAME];
+    uint64_t msgs, subjects;
+};
+
+static bool list_one(void *ctx, const struct store_subject *sub)
+{
+    struct listing *l = ctx;
+
+    ck_assert_int_lt(str_cmp(str_of(l->before), sub->subject), 0);
+    memcpy(l->before, sub->subject.p, sub->subject.n);
+    l->before[sub->subject.n] = '\0';
+    l->msgs += sub->msgs;
+    l->subjects++;
+    return true;
+}
+
+static void check_listing(struct bench *b, const char *filter)
+{
+    struct listing l = {0};
+    struct store_state s;
+    uint64_t want = 0;
+
+    for (uint64_t seq = 1; seq <= b->last; seq++)
+        want += matches(b, seq, filter);
+    store_subjects_each(b->t.s, filter != NULL ? str_of(filter) : STR_NONE, list_one, &l);
+    ck_assert_uint_eq(l.msgs, want);
+    store_stream_state(b->t.s, &s);
+    if (filter == NULL || strcmp(filter, ">") == 0)
+        ck_assert_uint_eq(l.subjects, s.num_subjects);
+}
+
+static void ask(struct bench *b)
+{
+    char text[NAME];
+
+    for (unsigned n = 0; n < 12; n++) {
+        const char *filter = random_filter(b, text);
+        check_reader(b, filter, prng_below(&b->rng, b->last + 2));
+        check_count(b, filter, prng_below(&b->rng, 4) == 0 ? 0 : prng_below(&b->rng, b->last + 2));
+        check_last(b, filter, prng_below(&b->rng, b->last + 2));
+        check_listing(b, filter);
+    }
+    name_of((unsigned) prng_below(&b->rng, b->spread), text);
+    check_one(b, text);
+}
+
+TEST(index_against_an_array)
+{
+    struct bench b;
+    char text[NAME];
+
+    open_bench(&b, i);
+    for (unsigned round = 0; round < 40; round++) {
+        append_some(&b);
+        if (prng_below(&b.rng, 3) == 0)
+            remove_some(&b);
+        if (prng_below(&b.rng, 6) == 0)
+            purge_some(&b, random_filter(&b, text));
+        if (prng_below(&b.rng, 8) == 0 && i / 15 % 2 == 0)
+            reopen(&b);
+        ask(&b);
+        store_check(b.r.store);
+    }
+    close_bench(&b);
+}
+
+/* A filter that matches nothing yet finds what comes, also when more was born than is noted. */
+TEST(filters_learn_of_new_subjects)
+{
+    struct bench b;
+    struct str filter = STR("c.*.rare");
+    struct store_reader r;
+    struct store_msg m;
+    char name[NAME];
+    bool ready;
+
+    open_bench(&b, 4);
+    store_reader_init(&r, b.t.s, 1, &filter, 1, rig_on_ready, &ready);
+    ck_assert_int_eq(store_reader_next(&r, &m), STORE_READ_END);
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned k = 0; k < 2000; k++) {
+            snprintf(name, sizeof(name), "a.%u.%u", round, k);
+            rig_append_to(&b.t, name, 10);
+        }
+        snprintf(name, sizeof(name), "c.%u.rare", round);
+        rig_append_to(&b.t, name, 10);
+        rig_flush(&b.t);
+        ck_assert_int_eq(store_reader_next(&r, &m), STORE_READ_MSG);
+        ck_assert(str_eq(m.subject, str_of(name)));
+        ck_assert_int_eq(store_reader_next(&r, &m), STORE_READ_END);
+    }
+    store_reader_deinit(&r);
+    close_bench(&b);
+}
+
+static const struct runner_case cases[] = {
+    RUN_LOOP(index_against_an_array, 0, 30),
+    RUN(filters_learn_of_new_subjects),
+};
+
+RUNNER_MAIN("store/store_index", cases)
