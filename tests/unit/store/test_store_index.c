@@ -81,7 +81,7 @@ static void append_some(struct bench *b)
     for (; n > 0 && b->last < MOST; n--) {
         name_of((unsigned) prng_below(&b->rng, b->spread), name);
         ck_assert_int_eq(rig_append_to(&b->t, name, 10 + prng_below(&b->rng, 60)), ERR_OK);
-        strcpy(b->names[++b->last], name);
+        memcpy(b->names[++b->last], name, NAME);
         trim(b, name);
     }
     rig_flush(&b->t);
@@ -136,7 +136,7 @@ static const char *random_filter(struct bench *b, char out[NAME])
     if (prng_below(&b->rng, 8) == 0)
         return NULL;
     if (prng_below(&b->rng, 3) == 0)
-        return strcpy(out, wild[prng_below(&b->rng, sizeof(wild) / sizeof(wild[0]))]);
+        return wild[prng_below(&b->rng, sizeof(wild) / sizeof(wild[0]))];
     name_of((unsigned) prng_below(&b->rng, b->spread + 2), out);
     return out;
 }

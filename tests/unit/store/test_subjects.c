@@ -219,7 +219,7 @@ static void append(struct subjects *t, struct model *m, const char *text, uint64
     if (!there) {
         memmove(&m->entries[at + 1], &m->entries[at], (m->n - at) * sizeof(*m->entries));
         m->entries[at] = (struct entry){0};
-        strcpy(m->entries[at].text, text);
+        memcpy(m->entries[at].text, text, sizeof(m->entries[at].text));
         m->n++;
     }
     sub->assigned = (uint32_t)++ * seq;
