@@ -276,8 +276,20 @@ static void compare_here(struct env_task *task, struct env *env)
     }
 }
 
+/* Before its configuration is looked at as a whole. */
+static bool check_new(const struct stream_config *c, struct js_error *err)
+{
+    if (c->sealed)
+        return js_fail(err, JS_ERR_STREAM_INVALID_CONFIG,
+                       "stream configuration for create can not be sealed");
+    if (c->mirror_direct && c->mirror == NULL)
+        return js_fail(err, JS_ERR_STREAM_INVALID_CONFIG,
+                       "stream has no mirror but does have mirror direct");
+    return true;
+}
+
 /* Reads and checks the configuration in the body; NULL after having answered. */
-static struct stream_change *read_change(struct api_request *r)
+static struct stream_change *read_change(struct api_request *r, bool create)
 {
     const struct options *o = r->js->env->options;
     struct stream_change *ch = r->change = mem_zalloc(sizeof(*ch));
@@ -286,7 +298,10 @@ static struct stream_change *read_change(struct api_request *r)
 
     if (ok && (ch->config.name == NULL || !str_eq(r->tokens[0], str_of(ch->config.name))))
         ok = js_fail(&err, JS_ERR_STREAM_MISMATCH, NULL);
-    ok = ok && stream_config_check(&ch->config, o->js_duplicate_window_ns, &err);
+    ok = ok && (!create || check_new(&ch->config, &err)) &&
+         stream_config_check(&ch->config, o->js_duplicate_window_ns, &err);
+    if (ok && create && ch->config.num_replicas > 1)
+        ok = js_fail(&err, JS_ERR_STREAM_REPLICAS_NOT_SUPPORTED, NULL);
     if (!ok) {
         api_error(r, &err);
         return NULL;
@@ -343,17 +358,10 @@ static void claim_again(struct env_task *task, struct env *env)
 
 void api_stream_create(struct api_request *r)
 {
-    struct stream_change *ch = read_change(r);
+    struct stream_change *ch = read_change(r, true);
 
     if (ch == NULL)
         return;
-    if (ch->config.sealed) {
-        struct js_error err = {0};
-        js_fail(&err, JS_ERR_STREAM_INVALID_CONFIG,
-                "stream configuration for create can not be sealed");
-        api_error(r, &err);
-        return;
-    }
     ch->created = true;
     claim(r);
 }
@@ -410,6 +418,7 @@ static void apply_update(struct stream *s, struct stream_change *ch)
     if (s->expiry == NULL && stream_expires(&s->config))
         stream_effects_start(s); /* what was copied from elsewhere may have times already */
     stream_expiry_configure(s);
+    stream_subjects_configure(s);
     stream_limits(&s->config, &limits);
     js_stream_render(s, &blob);
     ch->req.done = update_durable;
@@ -487,7 +496,7 @@ static void update_here(struct env_task *task, struct env *env)
 void api_stream_update(struct api_request *r)
 {
     struct directory *d = r->js->shared->directory;
-    struct stream_change *ch = read_change(r);
+    struct stream_change *ch = read_change(r, false);
     uint32_t worker;
 
     if (ch == NULL)

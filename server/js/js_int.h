@@ -55,7 +55,9 @@ struct stream_change;
 struct stream_effects;
 struct stream_expiry;
 struct stream_load;
+struct stream_republish;
 struct stream;
+struct transform;
 
 struct js_shared {
     struct directory *directory;
@@ -170,10 +172,13 @@ struct stream {
     struct list waiting;   /* requests that wait for its creation: api_request.link */
     struct list consumers; /* struct consumer by stream_link */
     size_t nconsumers, nfiltered;
-    uint64_t used;                  /* bytes that the resources know of */
-    struct stream_load *load;       /* while the duplicate window is read back; else NULL */
-    struct stream_effects *effects; /* while effects are read back; else NULL */
-    struct stream_expiry *expiry;   /* NULL: its messages have no times of their own */
+    uint64_t used;                      /* bytes that the resources know of */
+    struct stream_load *load;           /* while the duplicate window is read back; else NULL */
+    struct stream_effects *effects;     /* while effects are read back; else NULL */
+    struct stream_expiry *expiry;       /* NULL: its messages have no times of their own */
+    struct transform *transform;        /* of the subjects of what comes in; NULL = none */
+    struct buf transformed;             /* the last one */
+    struct stream_republish *republish; /* NULL = none */
     struct sweep sweep;
     struct store_reader reader; /* for gets and for subjects of committed messages */
     bool failed;
@@ -208,6 +213,17 @@ void stream_take(struct stream *s, const struct msg *m);
 void stream_load_start(struct stream *s);
 bool stream_load_park(struct stream *s, const struct msg *m);
 void stream_load_free(struct stream *s);
+/* Its subject_transform and republish are new or others (stream_republish.c). */
+void stream_subjects_configure(struct stream *s);
+void stream_subjects_free(struct stream *s);
+/* m with the subject it is stored under: m itself, or *to, which lives until the next call. */
+const struct msg *stream_transform(struct stream *s, const struct msg *m, struct msg *to);
+/* A message was appended. last: what stream_republish_last said before that. */
+uint64_t stream_republish_last(struct stream *s, struct str subject);
+void stream_republish_note(struct stream *s, struct str subject, uint64_t seq, uint64_t last);
+/* Sends those that are durable; forgets those that will not be. */
+void stream_republish_committed(struct stream *s);
+void stream_republish_forget(struct stream *s);
 /* Messages of an interest stream that nobody needs any more (stream_sweep.c). */
 void stream_sweep_init(struct stream *s);
 void stream_sweep_free(struct stream *s);

@@ -70,6 +70,7 @@ struct stream *js_stream_new(struct js *js, const struct stream_config *config, 
     dedup_init(&s->dedup, prng_u64(js->env->prng), config->duplicate_window_ns);
     make_ack_prefix(s);
     stream_expiry_configure(s);
+    stream_subjects_configure(s);
     hmap_insert(&js->streams, &s->node, hash_bytes(config->name, strlen(config->name), 0));
     js->stats.streams++;
     return s;
@@ -97,6 +98,7 @@ void js_stream_free(struct stream *s)
     stream_effects_free(s);
     stream_expiry_free(s);
     stream_sweep_free(s);
+    stream_subjects_free(s);
     if (s->store != NULL)
         store_reader_deinit(&s->reader);
     dedup_deinit(&s->dedup);

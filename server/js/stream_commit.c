@@ -90,6 +90,7 @@ static void committed(void *ctx, uint64_t first_seq, uint64_t last_seq)
     release_held(s);
     release_idle(s);
     stream_announce(s, first_seq, last_seq);
+    stream_republish_committed(s);
     run_rollups(s);
     stream_expiry_committed(s);
 }
@@ -162,6 +163,7 @@ static void forget_assigned(struct stream *s, enum err err)
     s->assigned = s->durable;
     dedup_forget_above(&s->dedup, s->durable);
     stream_expiry_forget(s);
+    stream_republish_forget(s);
 }
 
 static void refused(void *ctx, enum err err)

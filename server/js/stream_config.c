@@ -7,6 +7,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
 #include "server/js/metadata.h"
+#include "server/js/stream_subjects.h"
 
 #include <string.h>
 
@@ -76,6 +77,52 @@ static const struct json_field fields[] = {
 };
 #define NFIELDS ARRAY_LEN(fields)
 
+/* Objects inside: kept as JSON, in the form that is answered. */
+struct nested {
+    char *source, *dest;
+    bool headers_only;
+    char *cluster, *preferred;
+    struct str_list tags;
+    struct consumer_limits limits;
+};
+#define N(json, kind, member, how)                                                                 \
+    {                                                                                              \
+        json, kind, offsetof(struct nested, member), how, NULL                                     \
+    }
+static const struct json_field transform_fields[] = {
+    N("src", JSON_STRING_FIELD, source, 0),
+    N("dest", JSON_STRING_FIELD, dest, 0),
+};
+static const struct json_field republish_fields[] = {
+    N("src", JSON_STRING_FIELD, source, JSON_OMIT_EMPTY),
+    N("dest", JSON_STRING_FIELD, dest, 0),
+    N("headers_only", JSON_BOOL_FIELD, headers_only, JSON_OMIT_EMPTY),
+};
+static const struct json_field placement_fields[] = {
+    N("cluster", JSON_STRING_FIELD, cluster, JSON_OMIT_EMPTY),
+    N("tags", JSON_LIST_FIELD, tags, JSON_OMIT_EMPTY),
+    N("preferred", JSON_STRING_FIELD, preferred, JSON_OMIT_EMPTY),
+};
+static const struct json_field limit_fields[] = {
+    N("inactive_threshold", JSON_I64_FIELD, limits.inactive_threshold_ns, JSON_OMIT_EMPTY),
+    N("max_ack_pending", JSON_I64_FIELD, limits.max_ack_pending, JSON_OMIT_EMPTY),
+};
+static const struct {
+    size_t offset; /* of the json_t * */
+    const char *name;
+    const struct json_field *fields;
+    size_t n;
+} objects[] = {
+    {offsetof(struct stream_config, subject_transform), "subject_transform", transform_fields,
+     ARRAY_LEN(transform_fields)},
+    {offsetof(struct stream_config, republish), "republish", republish_fields,
+     ARRAY_LEN(republish_fields)},
+    {offsetof(struct stream_config, placement), "placement", placement_fields,
+     ARRAY_LEN(placement_fields)},
+    {offsetof(struct stream_config, consumer_limits), "consumer_limits", limit_fields,
+     ARRAY_LEN(limit_fields)},
+};
+
 void stream_config_release(struct stream_config *c)
 {
     fields_release(fields, NFIELDS, c);
@@ -92,6 +139,41 @@ bool stream_config_equal(const struct stream_config *a, const struct stream_conf
     return fields_equal(fields, NFIELDS, a, b);
 }
 
+static bool normalize(json_t **object, const struct json_field *of, size_t n, bool strict,
+                      struct buf *err)
+{
+    struct nested v = {0};
+    struct buf text = {0};
+    bool ok = fields_read(*object, of, n, &v, strict, err);
+
+    if (ok) {
+        buf_putc(&text, '{');
+        fields_write(&text, of, n, &v);
+        buf_putc(&text, '}');
+        json_decref(*object);
+        *object = json_parse_object(buf_str(&text), err);
+        buf_free(&text);
+    }
+    fields_release(of, n, &v);
+    return ok;
+}
+
+static bool normalize_objects(struct stream_config *c, bool strict, struct buf *err)
+{
+    for (size_t i = 0; i < ARRAY_LEN(objects); i++) {
+        json_t **o = (json_t **) (void *) ((char *) c + objects[i].offset);
+        if (*o == NULL)
+            continue;
+        if (!json_is_object(*o)) {
+            buf_printf(err, "json: cannot unmarshal value into field %s", objects[i].name);
+            return false;
+        }
+        if (!normalize(o, objects[i].fields, objects[i].n, strict, err))
+            return false;
+    }
+    return true;
+}
+
 bool stream_config_read(struct str json, bool strict, struct stream_config *out,
                         struct js_error *err)
 {
@@ -100,7 +182,8 @@ bool stream_config_read(struct str json, bool strict, struct stream_config *out,
     bool ok;
 
     memset(out, 0, sizeof(*out));
-    ok = object != NULL && fields_read(object, fields, NFIELDS, out, strict, &text);
+    ok = object != NULL && fields_read(object, fields, NFIELDS, out, strict, &text) &&
+         normalize_objects(out, strict, &text);
     if (!ok)
         js_fail(err, JS_ERR_INVALID_JSON, "%s", buf_cstr(&text));
     json_decref(object);
@@ -136,10 +219,35 @@ static bool invalid(struct js_error *err, const char *text)
     return js_fail(err, JS_ERR_STREAM_INVALID_CONFIG, "%s", text);
 }
 
-static void unlimited(int64_t *v)
+static bool check_unlimited(struct stream_config *c, struct js_error *err)
 {
-    if (*v == 0 || *v < -1)
-        *v = -1;
+    struct {
+        int64_t *v;
+        const char *name;
+    } limits[] = {
+        {&c->max_msgs, "max_msgs"},           {&c->max_msgs_per_subject, "max_msgs_per_subject"},
+        {&c->max_bytes, "max_bytes"},         {&c->max_msg_size, "max_msg_size"},
+        {&c->max_consumers, "max_consumers"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+        if (c->pedantic && *limits[i].v < -1)
+            return js_fail(err, JS_ERR_PEDANTIC, "%s must be set to -1", limits[i].name);
+        if (*limits[i].v == 0 || *limits[i].v < -1)
+            *limits[i].v = -1;
+    }
+    return true;
+}
+
+/* As the peer counts them: the texts alone. */
+static size_t metadata_bytes(json_t *metadata)
+{
+    const char *key;
+    json_t *value;
+    size_t n = 0;
+
+    json_object_foreach(metadata, key, value) n += strlen(key) + json_string_length(value);
+    return n;
 }
 
 static bool check_names(const struct stream_config *c, struct js_error *err)
@@ -152,17 +260,9 @@ static bool check_names(const struct stream_config *c, struct js_error *err)
         return invalid(err, "stream description is too long, maximum allowed is 4096");
     if (!metadata_valid(c->metadata))
         return js_fail(err, JS_ERR_INVALID_JSON, "json: metadata is not an object of texts");
-    if (c->metadata != NULL) {
-        struct buf b = {0};
-        size_t n;
-        jput_raw(&b, c->metadata);
-        n = b.n;
-        buf_free(&b);
-        if (n > METADATA_MAX)
-            return js_fail(err, JS_ERR_STREAM_INVALID_CONFIG,
-                           "stream metadata exceeds maximum size of %d bytes", METADATA_MAX);
-    }
-    return true;
+    return metadata_bytes(c->metadata) <= METADATA_MAX ||
+           js_fail(err, JS_ERR_STREAM_INVALID_CONFIG,
+                   "stream metadata exceeds maximum size of %d bytes", METADATA_MAX);
 }
 
 /* What the format and the cores are prepared for and nothing carries out yet. (Permissions that
@@ -176,8 +276,6 @@ static bool check_supported(const struct stream_config *c, struct js_error *err)
     } later[] = {
         {c->mirror != NULL, "mirror"},
         {c->sources != NULL && json_array_size(c->sources) > 0, "sources"},
-        {c->subject_transform != NULL, "subject_transform"},
-        {c->republish != NULL, "republish"},
         {c->allow_msg_counter, "allow_msg_counter"},
         {c->allow_msg_schedules, "allow_msg_schedules"},
     };
@@ -189,33 +287,71 @@ static bool check_supported(const struct stream_config *c, struct js_error *err)
     return true;
 }
 
-static bool check_subjects(struct stream_config *c, struct js_error *err)
+/* What it has comes from other streams. */
+static bool copies(const struct stream_config *c)
 {
-    if (c->subjects.n == 0)
-        str_list_add(&c->subjects, str_of(c->name));
-    for (size_t i = 0; i < c->subjects.n; i++) {
-        struct str s = str_of(c->subjects.items[i]);
-        if (!subject_valid(s))
-            return invalid(err, "invalid subject");
-        if (str_eq(s, STR(">")) && !c->no_ack)
-            return invalid(err, "capturing all subjects requires no-ack to be true");
-        if ((subject_overlap(s, STR("$JS.>")) && !subject_subset(s, STR("$JS.EVENT.>")) &&
-             !c->no_ack))
+    return c->mirror != NULL || json_array_size(c->sources) > 0;
+}
+
+/* Subjects that only a stream without acknowledgements may capture. */
+static bool check_reserved(struct str s, struct js_error *err)
+{
+    static const char *const api[] = {"$JS.>", "$JSC.>", "$NRG.>"};
+
+    for (size_t i = 0; i < ARRAY_LEN(api); i++)
+        if (subject_overlap(s, str_of(api[i])) && !subject_subset(s, STR("$JS.EVENT.>")))
             return invalid(err,
                            "subjects that overlap with jetstream api require no-ack to be true");
-        if (subject_overlap(s, STR("$SYS.>")) && !subject_subset(s, STR("$SYS.ACCOUNT.>")) &&
-            !c->no_ack)
-            return invalid(err, "subjects that overlap with system api require no-ack to be true");
-        for (size_t k = 0; k < i; k++) {
-            struct str other = str_of(c->subjects.items[k]);
-            if (str_eq(s, other))
-                return invalid(err, "duplicate subjects detected");
-            if (subject_overlap(s, other))
-                return js_fail(err, JS_ERR_STREAM_INVALID_CONFIG,
-                               "subject \"%s\" overlaps with \"%s\"", c->subjects.items[k],
-                               c->subjects.items[i]);
-        }
+    if (subject_overlap(s, STR("$SYS.>")) && !subject_subset(s, STR("$SYS.ACCOUNT.>")))
+        return invalid(err, "subjects that overlap with system api require no-ack to be true");
+    return true;
+}
+
+static bool check_subject(const struct stream_config *c, size_t i, struct js_error *err)
+{
+    struct str s = str_of(c->subjects.items[i]);
+
+    if (!subject_valid(s))
+        return invalid(err, "invalid subject");
+    if (str_eq(s, STR(">")) && !c->no_ack)
+        return invalid(err, "capturing all subjects requires no-ack to be true");
+    if (str_eq(s, STR(">")) && c->num_replicas != 1)
+        return invalid(err, "capturing all subjects requires replicas of 1");
+    if (!c->no_ack && !check_reserved(s, err))
+        return false;
+    for (size_t k = i + 1; k < c->subjects.n; k++)
+        if (subject_overlap(s, str_of(c->subjects.items[k])))
+            return js_fail(err, JS_ERR_STREAM_INVALID_CONFIG, "subject \"%s\" overlaps with \"%s\"",
+                           c->subjects.items[i], c->subjects.items[k]);
+    return true;
+}
+
+static bool check_subjects(struct stream_config *c, struct js_error *err)
+{
+    if (c->subjects.n == 0 && !copies(c))
+        str_list_add(&c->subjects, str_of(c->name));
+    for (size_t i = 0; i < c->subjects.n; i++)
+        if (!check_subject(c, i, err))
+            return false;
+    return true;
+}
+
+static bool default_window(struct stream_config *c, int64_t server_window, struct js_error *err)
+{
+    int64_t window = DUPLICATES_DEFAULT;
+
+    if (server_window > 0 && server_window < window) {
+        if (c->pedantic)
+            return js_fail(err, JS_ERR_PEDANTIC,
+                           "duplicate window limits are higher than current limits");
+        window = server_window;
     }
+    if (c->max_age_ns > 0 && c->max_age_ns < window) {
+        if (c->pedantic)
+            return js_fail(err, JS_ERR_PEDANTIC, "duplicate window cannot be bigger than max age");
+        window = c->max_age_ns;
+    }
+    c->duplicate_window_ns = window;
     return true;
 }
 
@@ -225,13 +361,8 @@ static bool check_age(struct stream_config *c, int64_t server_window, struct js_
         return invalid(err, "max age can not be negative");
     if (c->max_age_ns > 0 && c->max_age_ns < AGE_MIN)
         return invalid(err, "max age needs to be >= 100ms");
-    if (c->duplicate_window_ns == 0) {
-        c->duplicate_window_ns = DUPLICATES_DEFAULT;
-        if (c->max_age_ns > 0 && c->max_age_ns < c->duplicate_window_ns)
-            c->duplicate_window_ns = c->max_age_ns;
-        if (server_window > 0 && server_window < c->duplicate_window_ns)
-            c->duplicate_window_ns = server_window;
-    }
+    if (c->duplicate_window_ns == 0 && !copies(c) && !default_window(c, server_window, err))
+        return false;
     if (c->duplicate_window_ns < 0)
         return invalid(err, "duplicates window can not be negative");
     if (c->max_age_ns > 0 && c->duplicate_window_ns > c->max_age_ns)
@@ -242,7 +373,7 @@ static bool check_age(struct stream_config *c, int64_t server_window, struct js_
         return js_fail(err, JS_ERR_STREAM_INVALID_CONFIG,
                        "duplicates window can not be larger then server limit of %s", text);
     }
-    if (c->duplicate_window_ns < AGE_MIN)
+    if (c->duplicate_window_ns > 0 && c->duplicate_window_ns < AGE_MIN)
         return invalid(err, "duplicates window needs to be >= 100ms");
     return true;
 }
@@ -299,14 +430,17 @@ static bool check_schedules(struct stream_config *c, struct js_error *err)
     return true;
 }
 
-static bool check_combinations(struct stream_config *c, struct js_error *err)
+static bool check_replicas(struct stream_config *c, struct js_error *err)
 {
-    if (c->num_replicas < 0)
-        return js_fail(err, JS_ERR_REPLICAS_COUNT_CANNOT_BE_NEGATIVE, NULL);
+    if (c->num_replicas == 0)
+        c->num_replicas = 1;
     if (c->num_replicas > REPLICAS_MAX)
         return invalid(err, "maximum replicas is 5");
-    if (c->num_replicas > 1)
-        return js_fail(err, JS_ERR_STREAM_REPLICAS_NOT_SUPPORTED, NULL);
+    return c->num_replicas > 0 || js_fail(err, JS_ERR_REPLICAS_COUNT_CANNOT_BE_NEGATIVE, NULL);
+}
+
+static bool check_combinations(struct stream_config *c, struct js_error *err)
+{
     if (c->deny_purge && c->allow_rollup_hdrs)
         return invalid(err, "roll-ups require the purge permission");
     if (!check_counter(c, err))
@@ -319,10 +453,10 @@ static bool check_combinations(struct stream_config *c, struct js_error *err)
         return false;
     if (c->persist_mode != 0 && c->storage != STORAGE_FILE)
         return invalid(err, "async persist mode is only supported on file storage");
+    if (c->persist_mode != 0 && c->num_replicas > 1)
+        return invalid(err, "async persist mode is not supported on replicated streams");
     if (c->persist_mode != 0 && c->allow_atomic)
         return invalid(err, "async persist mode is not supported with atomic batch publish");
-    if (c->sealed)
-        return invalid(err, "stream configuration for create can not be sealed");
     return true;
 }
 
@@ -336,57 +470,40 @@ static unsigned required_level(const struct stream_config *c)
     return c->allow_msg_ttl || c->subject_delete_marker_ttl_ns > 0 ? 1 : 0;
 }
 
-/* {"cluster":""} asks for nothing. */
-static void drop_empty_placement(struct stream_config *c)
+/* An empty placement asks for nothing. */
+static bool check_placement(struct stream_config *c, struct js_error *err)
 {
-    const json_t *cluster = json_object_get(c->placement, "cluster");
-    const json_t *tags = json_object_get(c->placement, "tags");
-
-    if (c->placement == NULL || json_array_size(tags) > 0 ||
-        (json_is_string(cluster) && json_string_length(cluster) > 0))
-        return;
+    if (json_object_get(c->placement, "preferred") != NULL)
+        return invalid(err, "preferred server not permitted in placement");
+    if (json_object_size(c->placement) > 0)
+        return true;
     json_decref(c->placement);
     c->placement = NULL;
+    return true;
 }
 
 bool stream_config_check(struct stream_config *c, int64_t server_duplicate_window,
                          struct js_error *err)
 {
-    bool sealed = c->sealed;
-    bool ok;
+    unsigned level = required_level(c);
 
-    if (!check_names(c, err))
+    if (!check_names(c, err) || !check_replicas(c, err) || !check_unlimited(c, err) ||
+        !check_age(c, server_duplicate_window, err) || !check_combinations(c, err) ||
+        !check_supported(c, err) || !check_subjects(c, err) || !subject_mappings_check(c, err) ||
+        !check_placement(c, err))
         return false;
-    if (c->num_replicas == 0)
-        c->num_replicas = 1;
-    drop_empty_placement(c);
-    unlimited(&c->max_consumers);
-    unlimited(&c->max_msgs);
-    unlimited(&c->max_bytes);
-    unlimited(&c->max_msgs_per_subject);
-    unlimited(&c->max_msg_size);
-    c->sealed = false;
-    ok = check_age(c, server_duplicate_window, err) && check_combinations(c, err) &&
-         check_supported(c, err) && check_subjects(c, err);
-    c->sealed = sealed;
-    if (ok)
-        metadata_set_required(&c->metadata, required_level(c));
-    return ok;
+    metadata_set_required(&c->metadata, level);
+    return true;
 }
 
 void stream_config_limits(const struct stream_config *c, struct consumer_limits *out)
 {
-    static const struct json_field limit_fields[] = {
-        {"max_ack_pending", JSON_I64_FIELD, offsetof(struct consumer_limits, max_ack_pending), 0,
-         NULL},
-        {"inactive_threshold", JSON_I64_FIELD,
-         offsetof(struct consumer_limits, inactive_threshold_ns), 0, NULL},
-    };
+    struct nested v = {0};
     struct buf err = {0};
 
-    *out = (struct consumer_limits){0};
-    if (json_is_object(c->consumer_limits))
-        fields_read(c->consumer_limits, limit_fields, ARRAY_LEN(limit_fields), out, false, &err);
+    if (c->consumer_limits != NULL)
+        fields_read(c->consumer_limits, limit_fields, ARRAY_LEN(limit_fields), &v, false, &err);
+    *out = v.limits;
     buf_free(&err);
 }
 
@@ -408,6 +525,8 @@ bool stream_config_check_update(const struct stream_config *old, struct stream_c
 
     if (strcmp(old->name, new->name) != 0)
         return invalid(err, "stream configuration name must match original");
+    if (new->num_replicas > 1)
+        return js_fail(err, JS_ERR_STREAM_REPLICAS_NOT_SUPPORTED, NULL);
     if (old->storage != new->storage)
         return invalid(err, "stream configuration update can not change storage type");
     if (workqueue_changes)
@@ -419,14 +538,14 @@ bool stream_config_check_update(const struct stream_config *old, struct stream_c
         return invalid(err, "stream configuration update can not cancel deny message deletes");
     if (old->deny_purge && !new->deny_purge)
         return invalid(err, "stream configuration update can not cancel deny purge");
-    if (old->persist_mode != new->persist_mode)
-        return invalid(err, "stream configuration update can not change persist mode");
     if (old->allow_msg_ttl && !new->allow_msg_ttl)
         return invalid(err, "message TTL status can not be disabled");
     if (old->allow_msg_counter != new->allow_msg_counter)
         return invalid(err, "stream configuration update can not change message counter setting");
     if (old->allow_msg_schedules && !new->allow_msg_schedules)
         return invalid(err, "message schedules can not be disabled");
+    if (old->persist_mode != new->persist_mode)
+        return invalid(err, "stream configuration update can not change persist mode");
     if (new->sealed)
         close_all(new);
     return true;

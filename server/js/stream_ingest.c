@@ -126,6 +126,7 @@ static bool store(struct stream *s, const struct msg *m, struct verdict *v, int6
                   uint64_t *seq)
 {
     struct store_append a = {.subject = m->subject, .ts = now};
+    uint64_t last = 0;
     enum err err;
 
     if (UNLIKELY(nobody_wants(s, m->subject))) {
@@ -137,7 +138,11 @@ static bool store(struct stream *s, const struct msg *m, struct verdict *v, int6
         a.header = v->header;
         a.payload = v->payload;
         a.flags = (v->id.n > 0 ? STORE_MSG_HAS_ID : 0) | (v->effect ? STORE_MSG_HAS_EFFECT : 0);
+        if (UNLIKELY(s->republish != NULL))
+            last = stream_republish_last(s, m->subject);
         err = store_append(s->store, &a, seq);
+        if (UNLIKELY(s->republish != NULL) && err == ERR_OK)
+            stream_republish_note(s, m->subject, *seq, last);
     }
     return LIKELY(err == ERR_OK) || ingest_store_failed(v, err);
 }
@@ -224,11 +229,16 @@ static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
 
     if (UNLIKELY(s->js->stopping))
         return n;
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++) {
+        struct msg other;
+        const struct msg *m = &run[i];
+        if (UNLIKELY(s->transform != NULL))
+            m = stream_transform(s, m, &other);
         if (LIKELY(s->load == NULL))
-            take(s, &run[i], now);
+            take(s, m, now);
         else
-            park(s, &run[i]);
+            park(s, m);
+    }
     return n;
 }
 
