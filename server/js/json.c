@@ -159,8 +159,8 @@ static bool read_field(json_t *v, const struct json_field *f, void *base, struct
 {
     void *at = (char *) base + f->offset;
 
-    if (json_is_null(v))
-        return true;
+    if (json_is_null(v)) /* nothing, but no name of a choice */
+        return f->type != JSON_ENUM_FIELD || wrong_type(f, err);
     switch (f->type) {
     case JSON_STRING_FIELD:
         return read_string(v, f, at, err);

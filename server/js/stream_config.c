@@ -470,16 +470,21 @@ static unsigned required_level(const struct stream_config *c)
     return c->allow_msg_ttl || c->subject_delete_marker_ttl_ns > 0 ? 1 : 0;
 }
 
-/* An empty placement asks for nothing. */
+static void drop_if_empty(json_t **object)
+{
+    if (json_object_size(*object) > 0)
+        return;
+    json_decref(*object);
+    *object = NULL;
+}
+
+/* An empty object asks for nothing. */
 static bool check_placement(struct stream_config *c, struct js_error *err)
 {
-    if (json_object_get(c->placement, "preferred") != NULL)
-        return invalid(err, "preferred server not permitted in placement");
-    if (json_object_size(c->placement) > 0)
-        return true;
-    json_decref(c->placement);
-    c->placement = NULL;
-    return true;
+    drop_if_empty(&c->placement);
+    drop_if_empty(&c->consumer_limits);
+    return json_object_get(c->placement, "preferred") == NULL ||
+           invalid(err, "preferred server not permitted in placement");
 }
 
 bool stream_config_check(struct stream_config *c, int64_t server_duplicate_window,
