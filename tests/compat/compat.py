@@ -32,7 +32,8 @@ class Client:
         self.f = self.s.makefile("rb")
         self.n = 0
         self.f.readline()
-        self.send(b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\nSUB in.* 1\r\nPING\r\n')
+        self.send(b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\n'
+                  b"SUB in.* 1\r\nPING\r\n")
         while self.f.readline() != b"PONG\r\n":
             pass
 

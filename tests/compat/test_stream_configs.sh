@@ -5,6 +5,6 @@ set -uo pipefail
 here=$MIDGE_SRCDIR/tests/compat
 if [ -n "${MIDGE_PEER:-}" ]; then
     timeout -k 5 300 python3 "$here/compat.py" --peer --server "$MIDGE_PEER" \
-        "$here/stream_configs.jsonl"
+        "$here/stream_configs.def"
 fi
-exec timeout -k 5 300 python3 "$here/compat.py" "$here/stream_configs.jsonl"
+exec timeout -k 5 300 python3 "$here/compat.py" "$here/stream_configs.def"
