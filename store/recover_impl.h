@@ -11,6 +11,7 @@
 #include "lib/base/hmap.h"
 #include "store/dir.h"
 #include "store/log_format.h"
+#include "store/plant.h"
 #include "store/scan.h"
 
 #include <stdio.h>

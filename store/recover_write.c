@@ -100,7 +100,7 @@ static enum err close_file(struct writer *w)
 {
     if (w->fd < 0)
         return ERR_OK;
-    int res = fs_sync(w->r->fs, w->fd);
+    int res = PLANTED(PLANT_START_UNSYNCED) ? 0 : fs_sync(w->r->fs, w->fd);
     fs_close(w->r->fs, w->fd);
     w->fd = -1;
     return res < 0 ? failed(w, res) : ERR_OK;
@@ -422,6 +422,8 @@ enum err rec_write(struct recovery *r)
         err = write_worker(&w[i], &r->dir->workers[i]);
     if (err == ERR_OK)
         err = sync_log_dir(r);
+    if (err == ERR_OK && PLANTED(PLANT_OLD_LOG_FIRST))
+        err = remove_old(r);
     if (err == ERR_OK)
         err = write_start(&w[0]);
     for (unsigned i = 0; i < n; i++) {
@@ -431,5 +433,5 @@ enum err rec_write(struct recovery *r)
         log_frame_free(&w[i].frame);
     }
     mem_free(w);
-    return err == ERR_OK ? remove_old(r) : err;
+    return err == ERR_OK && !PLANTED(PLANT_OLD_LOG_FIRST) ? remove_old(r) : err;
 }

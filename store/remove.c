@@ -339,7 +339,7 @@ enum err store_remove(struct store_stream *s, uint64_t seq, bool erase, struct s
         req = erase_start(s, seq, req);
         stream_claim_durable(s, &delta);
         stream_delta_erase(&delta, seq);
-    } else {
+    } else if (!PLANTED(PLANT_REMOVAL_UNLOGGED)) {
         stream_delta_remove(&delta, seq, seq);
     }
     remove_one(s, seq);

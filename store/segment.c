@@ -163,7 +163,7 @@ static int make_file(struct io_fs *fs, struct prepare_job *job)
     if (result == 0 && (!taken || job->header != NULL))
         result = fs_sync(fs, fd);
     fs_close(fs, fd);
-    if (result == 0)
+    if (result == 0 && !PLANTED(PLANT_NAME_UNSYNCED))
         result = fs_sync_dir(fs, job->dir);
     if (result != 0)
         fs_unlink(fs, job->path);

@@ -29,6 +29,7 @@
 #include "store/column.h"
 #include "store/dir.h"
 #include "store/log_format.h"
+#include "store/plant.h"
 #include "store/segment_format.h"
 #include "store/store.h"
 #include "store/stream_record.h"
@@ -422,6 +423,8 @@ void stream_maybe_free(struct store_stream *s);
 /* Highest sequence that a start will certainly find: what a batch header or a record may claim. */
 static inline uint64_t stream_proven(const struct store_stream *s)
 {
+    if (PLANTED(PLANT_PROVEN_EARLY))
+        return s->last_assigned;
     return s->level == STORE_ASYNC ? s->synced_seq : s->last_seq;
 }
 /* first_seq as far as a record may claim it. */

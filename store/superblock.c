@@ -11,6 +11,7 @@
 
 #include "lib/base/bytes.h"
 #include "lib/base/crc32c.h"
+#include "store/plant.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -129,9 +130,9 @@ uint32_t store_salt_log(const uint8_t store[16], uint64_t generation, uint32_t w
 {
     uint8_t tail[20];
 
-    put_u64(tail, generation);
+    put_u64(tail, PLANTED(PLANT_SALT_REUSED) ? 0 : generation);
     put_u32(tail + 8, worker);
-    put_u64(tail + 12, number);
+    put_u64(tail + 12, PLANTED(PLANT_SALT_REUSED) ? 0 : number);
     return crc32c(salt_start("log\0\0\0\0", store), tail, sizeof(tail));
 }
 

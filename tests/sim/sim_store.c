@@ -6,6 +6,8 @@
  *     sim_store --seeds N   N seeds from 1 on (--from F: from F on), both kinds of run
  *     sim_store --seed S [-v]    exactly this one, in this process; -v prints every event, -vv also
  *                                those of power cuts tried on the side
+ *     --plant NAME               a bug in the store itself (the program test_planted;
+ * store/plant.h)
  *     --lie commit|sync|dir      the disk lies: a run that passes is a hole in the proof
  *     --every                    short runs, and power fails on the side at every moment of them
  *     --calm                     no power cuts and no reopening: only the running half
@@ -22,6 +24,7 @@
  */
 #include "lib/base/hash.h"
 #include "lib/base/str.h"
+#include "store/plant.h"
 #include "tests/sim/world.h"
 
 #include <signal.h>
@@ -42,7 +45,12 @@
 #define JOBS 2
 #define DEPTH_MAX 2
 
+#ifdef MIDGE_PLANT
+enum store_plant store_planted;
+#endif
+
 struct settings {
+    unsigned plant;
     unsigned lies;
     unsigned verbose;
     const char *keep;
@@ -341,6 +349,9 @@ static void crew_run(struct crew *c, uint64_t seed)
         setrlimit(RLIMIT_CPU, &cpu);
         if (c->set->quiet && freopen("/dev/null", "w", stderr) == NULL)
             _exit(2);
+#ifdef MIDGE_PLANT
+        store_planted = (enum store_plant) c->set->plant;
+#endif
         run_seed(seed, c->set);
         fflush(NULL);
         _exit(0);
@@ -382,6 +393,59 @@ static void try_canary(const char *name, unsigned lie, struct tally *t)
     printf("canary %s: not found by %d seeds: the proof proves nothing\n", name, CANARY_SEEDS);
 }
 
+static int finish(const struct tally *t)
+{
+    printf("cases: %u passed, %u failed\n", t->passed, t->failed);
+    return t->failed == 0 && t->passed > 0 ? 0 : 1;
+}
+
+#ifdef MIDGE_PLANT
+static const char *const plant_names[PLANTS] = {
+    [PLANT_NOTHING] = "nothing",
+    [PLANT_START_UNSYNCED] = "start-unsynced",
+    [PLANT_START_BELIEVED] = "start-believed",
+    [PLANT_OLD_LOG_FIRST] = "old-log-first",
+    [PLANT_REPLAY_UNSYNCED] = "replay-unsynced",
+    [PLANT_ACK_EARLY] = "ack-early",
+    [PLANT_REMOVAL_UNLOGGED] = "removal-unlogged",
+    [PLANT_SALT_REUSED] = "salt-reused",
+    [PLANT_PROVEN_EARLY] = "proven-early",
+    [PLANT_NAME_UNSYNCED] = "name-unsynced",
+};
+
+static unsigned plant_of(const char *name)
+{
+    for (unsigned i = 0; i < PLANTS; i++) {
+        if (strcmp(name, plant_names[i]) == 0)
+            return i;
+    }
+    fprintf(stderr, "--plant: one of store/plant.h\n");
+    exit(2);
+}
+
+/* Each bug must be found within the canary's seeds; without one they pass. */
+static int run_planted(void)
+{
+    struct tally t = {.failed_first = UINT64_MAX};
+    for (unsigned plant = 0; plant < PLANTS; plant++) {
+        struct settings set = {.plant = plant, .quiet = plant != 0};
+        struct tally found = {.failed_first = UINT64_MAX};
+        uint64_t last = plant == PLANT_NOTHING ? JOBS : CANARY_SEEDS;
+        for (uint64_t seed = 1; seed <= last && found.failed == 0; seed += JOBS)
+            try_both(seed, JOBS, &set, &found);
+        bool right = (found.failed > 0) == (plant != PLANT_NOTHING);
+        *(right ? &t.passed : &t.failed) += 1;
+        if (found.failed > 0)
+            printf("planted %s: found by seed %llu\n", plant_names[plant],
+                   (unsigned long long) found.failed_first);
+        else
+            printf("planted %s: not found by %llu seeds\n", plant_names[plant],
+                   (unsigned long long) last);
+    }
+    return finish(&t);
+}
+#endif
+
 /* One seed run twice gives the same trace. */
 static void try_same(struct tally *t)
 {
@@ -412,12 +476,6 @@ static void try_kept_seeds(const struct settings *set, struct tally *t)
             try_seeds(seed, 1, set, t);
     }
     fclose(f);
-}
-
-static int finish(const struct tally *t)
-{
-    printf("cases: %u passed, %u failed\n", t->passed, t->failed);
-    return t->failed == 0 && t->passed > 0 ? 0 : 1;
 }
 
 static int run_fixed(const struct settings *set)
@@ -477,6 +535,10 @@ int main(int argc, char **argv)
             from = strtoull(value, NULL, 10);
         } else if (strcmp(argv[i], "--lie") == 0) {
             set.lies = lie_of(value);
+#ifdef MIDGE_PLANT
+        } else if (strcmp(argv[i], "--plant") == 0) {
+            store_planted = (enum store_plant)(set.plant = plant_of(value));
+#endif
         } else if (strcmp(argv[i], "--keep") == 0) {
             set.keep = value;
         } else {
@@ -495,6 +557,10 @@ int main(int argc, char **argv)
                (unsigned long long) hash);
         return 0;
     }
+#ifdef MIDGE_PLANT
+    if (seeds == 0)
+        return run_planted();
+#endif
     if (seeds == 0)
         return run_fixed(&set);
     struct tally t = {.failed_first = UINT64_MAX};

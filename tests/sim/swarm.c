@@ -70,6 +70,7 @@ void swarm_draw(struct swarm *s, struct prng *rng)
     while ((uint64_t) s->burst * s->payload_max > 200000)
         s->burst /= 2;
     s->kill_percent = PICK(rng, 0, 0, 20, 50);
+    s->erase_percent = 20;
 }
 
 static unsigned at_most(unsigned n, unsigned most)
@@ -91,6 +92,9 @@ void swarm_shorten(struct swarm *s, struct prng *rng)
     s->fork_percent = 100;
     s->again_percent = PICK(rng, 0, 2, 6);
     s->kill_percent = PICK(rng, 15, 30);
+    s->erase_percent = PICK(rng, 20, 20, 90);
+    if (s->erase_percent > 50)
+        s->weights[WORK_REMOVE] += 60;
     s->weights[WORK_CRASH] += 2;
     s->weights[WORK_REOPEN] += 2;
     while (s->burst > 1 && (uint64_t) s->burst * s->payload_max > 60000)

@@ -190,7 +190,7 @@ static void do_skip(struct world *w, struct model_stream *s)
 static void do_remove(struct world *w, struct model_stream *s)
 {
     uint64_t seq = any_message(w, s);
-    bool erase = percent(w, 20), rides = percent(w, w->swarm->ride_percent);
+    bool erase = percent(w, w->swarm->erase_percent), rides = percent(w, w->swarm->ride_percent);
     if (seq == 0)
         return;
     struct ask *a = NULL;
