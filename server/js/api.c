@@ -140,6 +140,7 @@ void api_request_free(struct api_request *r)
     buf_free(&r->body);
     buf_free(&r->header);
     buf_free(&r->out);
+    buf_free(&r->out_header);
     buf_free(&r->extra);
     str_list_free(&r->names);
     mem_free(r);
@@ -154,7 +155,7 @@ static void answer(struct api_request *r)
     buf_printf(&b, "{\"type\":\"io.nats.jetstream.api.v1.%s_response\"", type);
     buf_put(&b, r->out.p, r->out.n);
     buf_putc(&b, '}');
-    js_publish(r->js, str_of(r->reply), STR_NONE, STR_NONE, buf_str(&b));
+    js_publish(r->js, str_of(r->reply), STR_NONE, buf_str(&r->out_header), buf_str(&b));
     buf_free(&b);
     api_request_free(r);
 }

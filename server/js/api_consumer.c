@@ -7,9 +7,11 @@
  * create of the same name finds it, and begins to deliver when its object is durable. One with
  * mem_storage has no object: a restart forgets it, as clients with ordered consumers expect.
  */
+#include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "server/js/js_int.h"
+#include "server/js/source_config.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -271,12 +273,12 @@ static bool check_work_queue(const struct stream *s, const struct consumer_confi
 {
     bool unfiltered = config->filter_subject == NULL && config->filter_subjects.n == 0;
 
-    if (s->config.retention != RETENTION_WORKQUEUE)
+    if (s->config.retention != RETENTION_WORKQUEUE || config->direct)
         return true;
     LIST_FOREACH(l, &s->consumers)
     {
         const struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
-        if (strcmp(c->name, name) == 0)
+        if (strcmp(c->name, name) == 0 || c->config.direct)
             continue;
         if (unfiltered)
             return js_fail(err, JS_ERR_CONSUMER_WQ_MULTIPLE_UNFILTERED, NULL);
@@ -345,6 +347,7 @@ static void create_new(struct api_request *r, struct stream *s,
                        const struct consumer_config *config, const char *name)
 {
     struct consumer *c = consumer_new(s, config, name, io_wall(r->js->env->io));
+    c->config.mem_storage |= c->config.direct; /* whoever made it asks again after a restart */
     struct creation *cr = new_creation(r, c);
 
     c->creation = cr;
@@ -396,7 +399,8 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
         js_fail(&err, JS_ERR_CONSUMER_OFFLINE_REASON, "%s", offline);
     else if (q->action == CONSUMER_ACTION_UPDATE)
         js_fail(&err, JS_ERR_CONSUMER_DOES_NOT_EXIST, NULL);
-    else if (s->config.max_consumers > 0 && s->nconsumers >= (size_t) s->config.max_consumers)
+    else if (s->config.max_consumers > 0 &&
+             s->nconsumers - s->nsourcing >= (size_t) s->config.max_consumers && !q->config.direct)
         js_fail(&err, JS_ERR_MAXIMUM_CONSUMERS_LIMIT, NULL);
     else
         check_work_queue(s, &q->config, name, &err);
@@ -425,6 +429,26 @@ static bool has_separator(struct str name)
     return false;
 }
 
+/* Tells this stream from another one that had its name: a hash of when it was made. Who says which
+ * one it means finds no other. For mirrors and sources. */
+static bool tell_identity(struct api_request *r, const struct stream *s,
+                          const struct consumer_config *config, struct js_error *err)
+{
+    struct str want = header_get(buf_str(&r->header), STR("Nats-Stream-Identity"));
+    char identity[SOURCE_HASH_LEN + 1];
+    char created[FMT_TIME_MAX];
+    unsigned n;
+
+    if (!config->direct)
+        return true;
+    n = fmt_time_rfc3339(created, s->created);
+    source_hash(str_from(created, n), identity);
+    if (want.n > 0 && !str_eq(want, str_of(identity)))
+        return js_fail(err, JS_ERR_CONSUMER_STREAM_IDENTITY_MISMATCH, "%s", identity);
+    header_append(&r->out_header, STR_NONE, STR("Nats-Stream-Identity"), str_of(identity));
+    return true;
+}
+
 static bool read_create(struct api_request *r, struct stream *s, struct consumer_request *q)
 {
     struct js_error err = {0};
@@ -435,8 +459,8 @@ static bool read_create(struct api_request *r, struct stream *s, struct consumer
         js_fail(&err, JS_ERR_STREAM_MISMATCH, NULL);
     else if (has_separator(requested_name(r, &q->config)))
         js_fail(&err, JS_ERR_CONSUMER_NAME_CONTAINS_PATH_SEPARATORS, NULL);
-    else
-        return (void) s, true;
+    else if (tell_identity(r, s, &q->config, &err))
+        return true;
     consumer_request_release(q);
     api_error(r, &err);
     return false;
@@ -536,7 +560,7 @@ static struct consumer **sorted(const struct stream *s, size_t *n)
     LIST_FOREACH(l, &s->consumers)
     {
         struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
-        if (c->creation == NULL)
+        if (c->creation == NULL && !c->config.direct)
             all[(*n)++] = c;
     }
     qsort(all, *n, sizeof(*all), by_name);

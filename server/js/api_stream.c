@@ -13,6 +13,7 @@
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "server/js/js_int.h"
+#include "server/js/upstream.h"
 
 #include <string.h>
 
@@ -288,6 +289,22 @@ static bool check_new(const struct stream_config *c, struct js_error *err)
     return true;
 }
 
+static bool outline_of(void *ctx, struct str name, struct stream_outline *out)
+{
+    const struct js *js = ctx;
+
+    return directory_outline(js->shared->directory, name, out);
+}
+
+static void describe(struct js *js, const struct stream_config *config)
+{
+    struct stream_outline o;
+
+    stream_outline_make(config, &o);
+    directory_describe(js->shared->directory, str_of(config->name), &o);
+    stream_outline_free(&o);
+}
+
 /* Reads and checks the configuration in the body; NULL after having answered. */
 static struct stream_change *read_change(struct api_request *r, bool create)
 {
@@ -299,7 +316,8 @@ static struct stream_change *read_change(struct api_request *r, bool create)
     if (ok && (ch->config.name == NULL || !str_eq(r->tokens[0], str_of(ch->config.name))))
         ok = js_fail(&err, JS_ERR_STREAM_MISMATCH, NULL);
     ok = ok && (!create || check_new(&ch->config, &err)) &&
-         stream_config_check(&ch->config, o->js_duplicate_window_ns, &err);
+         stream_config_check(&ch->config, o->js_duplicate_window_ns, &err) &&
+         source_configs_check_others(&ch->config, outline_of, r->js, &err);
     if (ok && create && ch->config.num_replicas > 1)
         ok = js_fail(&err, JS_ERR_STREAM_REPLICAS_NOT_SUPPORTED, NULL);
     if (!ok) {
@@ -331,6 +349,7 @@ static void claim(struct api_request *r)
     worker = js->env->place(js->env);
     switch (directory_claim(d, str_of(c->name), &c->subjects, worker)) {
     case DIRECTORY_OK:
+        describe(js, c);
         if (js_resources_reserve(&js->shared->resources, (enum storage) c->storage, c->max_bytes)) {
             api_go_to(r, worker, create_here);
         } else {
@@ -423,6 +442,7 @@ static void apply_update(struct stream *s, struct stream_change *ch)
     js_stream_render(s, &blob);
     ch->req.done = update_durable;
     store_stream_update(s->store, &limits, buf_str(&blob), &ch->req);
+    stream_upstreams_change(s);
     buf_free(&blob);
 }
 
@@ -487,6 +507,7 @@ static void update_here(struct env_task *task, struct env *env)
         reserve_more(s, &ch->config, &err);
     if (err.kind != JS_OK) {
         directory_reclaim(env->js->shared->directory, str_of(s->config.name), &s->config.subjects);
+        describe(env->js, &s->config);
         api_error(r, &err);
     } else {
         apply_update(s, ch);
@@ -507,6 +528,7 @@ void api_stream_update(struct api_request *r)
                DIRECTORY_OK) {
         api_error_kind(r, JS_ERR_STREAM_SUBJECT_OVERLAP);
     } else {
+        describe(r->js, &ch->config);
         api_go_to(r, worker, update_here);
     }
 }

@@ -125,6 +125,7 @@ struct consumer *consumer_new(struct stream *s, const struct consumer_config *co
     set_pace(c);
     list_push_back(&s->consumers, &c->stream_link);
     s->nconsumers++;
+    s->nsourcing += c->config.direct;
     s->nfiltered += c->nfilters > 0;
     s->js->stats.consumers++;
     return c;
@@ -147,6 +148,7 @@ void consumer_free(struct consumer *c)
     list_remove(&c->unsaved_link);
     list_remove(&c->stream_link);
     c->stream->nconsumers--;
+    c->stream->nsourcing -= c->config.direct;
     c->stream->nfiltered -= c->nfilters > 0;
     c->js->stats.consumers--;
     route_flush(env->router);

@@ -28,7 +28,9 @@ struct entry {
     uint32_t worker;
     bool retired; /* being deleted */
     bool offline;
+    bool described;
     struct str_list subjects;
+    struct stream_outline outline;
     struct hmap consumers;
 };
 
@@ -95,6 +97,7 @@ static void free_entry(struct entry *e)
     }
     hmap_deinit(&e->consumers);
     str_list_free(&e->subjects);
+    stream_outline_free(&e->outline);
     mem_free(e->name);
     mem_free(e);
 }
@@ -294,6 +297,36 @@ bool directory_overlaps(struct directory *d, struct str subject)
         any = claims_overlap(CONTAINER_OF(n, struct entry, node), subject);
     rwlock_unlock(&d->lock);
     return any;
+}
+
+/* ---- outlines -------------------------------------------------------------------------------- */
+
+void directory_describe(struct directory *d, struct str name, const struct stream_outline *o)
+{
+    struct entry *e;
+
+    rwlock_write(&d->lock);
+    e = find(d, name);
+    if (e != NULL) {
+        stream_outline_free(&e->outline);
+        stream_outline_copy(&e->outline, o);
+        e->described = true;
+    }
+    rwlock_unlock(&d->lock);
+}
+
+bool directory_outline(struct directory *d, struct str name, struct stream_outline *out)
+{
+    const struct entry *e;
+    bool found;
+
+    rwlock_read(&d->lock);
+    e = find(d, name);
+    found = e != NULL && e->described && !e->retired;
+    if (found)
+        stream_outline_copy(out, &e->outline);
+    rwlock_unlock(&d->lock);
+    return found;
 }
 
 /* ---- consumers ------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #include "lib/base/str.h"
 #include "server/core/route.h"
 #include "server/js/json.h"
+#include "server/js/source_config.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -55,6 +56,11 @@ void directory_consumer_remove(struct directory *d, struct str stream, struct st
 uint64_t directory_version(const struct directory *d);
 bool directory_consumer(struct directory *d, struct str stream, struct str consumer,
                         struct route_target *out);
+
+/* What other streams' rules may ask of it (worker 0). */
+void directory_describe(struct directory *d, struct str name, const struct stream_outline *o);
+/* A copy, to be freed; false when there is no such stream, or it has not been described. */
+bool directory_outline(struct directory *d, struct str name, struct stream_outline *out);
 
 /* Number of streams that claim a subject overlapping `subject`, without `except`. */
 bool directory_overlaps(struct directory *d, struct str subject);

@@ -40,7 +40,7 @@ void js_error_put(struct buf *b, const struct js_error *e)
 {
     const char *text = table[e->kind].text;
     const char *open = strchr(text, '{');
-    const char *shut = open != NULL ? strchr(open, '}') : NULL;
+    const char *shut = open != NULL ? strrchr(open, '}') : NULL; /* of two: from first to last */
     struct buf full = {0};
 
     if (shut == NULL) {

@@ -41,7 +41,7 @@
 #include <stdatomic.h>
 
 /* Kinds of store objects. */
-enum { JS_KIND_CONSUMER = STORE_KIND_USER };
+enum { JS_KIND_CONSUMER = STORE_KIND_USER, JS_KIND_SOURCES };
 /* Messages one consumer may deliver before the next one's turn: 64 KiB of 16-byte messages and
  * more. */
 #define CONSUMER_TURN 1024u
@@ -172,6 +172,7 @@ struct stream {
     struct list waiting;   /* requests that wait for its creation: api_request.link */
     struct list consumers; /* struct consumer by stream_link */
     size_t nconsumers, nfiltered;
+    size_t nsourcing;                   /* of mirrors and sources: neither listed nor counted */
     uint64_t used;                      /* bytes that the resources know of */
     struct stream_load *load;           /* while the duplicate window is read back; else NULL */
     struct stream_effects *effects;     /* while effects are read back; else NULL */
@@ -179,6 +180,8 @@ struct stream {
     struct transform *transform;        /* of the subjects of what comes in; NULL = none */
     struct buf transformed;             /* the last one */
     struct stream_republish *republish; /* NULL = none */
+    struct list upstreams; /* struct upstream: its mirror, or its sources; upstream.h */
+    struct stream_positions *positions; /* of its sources, NULL = it has none */
     struct sweep sweep;
     struct store_reader reader; /* for gets and for subjects of committed messages */
     bool failed;
@@ -421,6 +424,7 @@ struct api_request {
     struct str tokens[API_TOKENS]; /* what the handler's wildcards matched: views into subject */
     unsigned ntokens;
     struct buf out;               /* fields of the answer, each preceded by a comma */
+    struct buf out_header;        /* of the answer; mostly empty */
     struct buf extra;             /* scratch of handlers: a second part of the answer */
     struct js_error error;        /* the answer instead, where it is given later (api_release) */
     struct stream_change *change; /* of a create or update; freed with the request */

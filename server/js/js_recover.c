@@ -14,6 +14,7 @@
 #include "lib/io/io.h"
 #include "server/js/consumer_state.h"
 #include "server/js/js_int.h"
+#include "server/js/upstream.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -92,6 +93,17 @@ static void attach_stream(struct js *js, const struct store_object_view *v,
     stream_effects_start(s);
 }
 
+static void describe(struct js *js, const struct stream_config *config)
+{
+    struct stream_outline o;
+
+    if (config->name == NULL)
+        return;
+    stream_outline_make(config, &o);
+    directory_describe(js->shared->directory, str_of(config->name), &o);
+    stream_outline_free(&o);
+}
+
 static void recover_stream(struct js *js, const struct store_object_view *v)
 {
     struct stream_config config = {0};
@@ -110,6 +122,7 @@ static void recover_stream(struct js *js, const struct store_object_view *v)
         stream_offline(js, name, "its name or its subjects are those of another stream");
     else
         attach_stream(js, v, &config, created);
+    describe(js, &config);
     stream_config_release(&config);
 }
 
@@ -182,6 +195,15 @@ static void recover_consumer(struct js *js, const struct store_object_view *v)
 
 /* ---- all ------------------------------------------------------------------------------------- */
 
+/* Of an offline stream: stays as it is. */
+static void recover_sources(struct js *js, const struct store_object_view *v)
+{
+    struct stream *s = stream_by_id(js, v->parent);
+
+    if (s != NULL)
+        stream_positions_recover(s, v);
+}
+
 static void recovered(void *ctx, const struct store_object_view *v)
 {
     struct js *js = ctx;
@@ -190,6 +212,8 @@ static void recovered(void *ctx, const struct store_object_view *v)
         recover_stream(js, v);
     else if (v->kind == JS_KIND_CONSUMER)
         recover_consumer(js, v);
+    else if (v->kind == JS_KIND_SOURCES)
+        recover_sources(js, v);
 }
 
 static bool any_offline(struct js *js, const struct stream *s)

@@ -10,6 +10,7 @@
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "server/js/js_int.h"
+#include "server/js/upstream.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -66,6 +67,7 @@ struct stream *js_stream_new(struct js *js, const struct stream_config *config, 
     list_init(&s->dirty_link);
     list_init(&s->consumers);
     list_init(&s->waiting);
+    list_init(&s->upstreams);
     stream_sweep_init(s);
     dedup_init(&s->dedup, prng_u64(js->env->prng), config->duplicate_window_ns);
     make_ack_prefix(s);
@@ -160,6 +162,7 @@ void stream_publish_interest(struct stream *s)
         s->interest[i] = listen_on(s, &s->sink, str_of(s->config.subjects.items[i]), STR_NONE);
     if (s->config.allow_direct)
         publish_direct(s);
+    stream_upstreams_start(s);
 }
 
 static void withdraw_direct(struct stream *s)
@@ -209,6 +212,7 @@ void stream_withdraw_interest(struct stream *s)
 {
     struct interest *in = s->js->env->account->interest;
 
+    stream_upstreams_stop(s);
     for (size_t i = 0; i < s->ninterest; i++)
         interest_remove(in, s->interest[i]);
     mem_free(s->interest);
@@ -431,7 +435,7 @@ void stream_state_json(struct stream *s, const struct info_options *o, struct bu
     if (st.lost_msgs > 0)
         buf_printf(out, ",\"lost\":{\"msgs\":%llu,\"bytes\":%llu}",
                    (unsigned long long) st.lost_msgs, (unsigned long long) st.lost_bytes);
-    buf_printf(out, ",\"consumer_count\":%zu}", s->nconsumers);
+    buf_printf(out, ",\"consumer_count\":%zu}", s->nconsumers - s->nsourcing);
 }
 
 void stream_info(struct stream *s, const struct info_options *o, struct buf *out)
@@ -456,6 +460,7 @@ void stream_info(struct stream *s, const struct info_options *o, struct buf *out
         jput_string(out, str_of(env->server_name));
         buf_putc(out, '}');
     }
+    stream_upstreams_info(s, out);
     buf_puts(out, ",\"ts\":");
     jput_time(out, io_wall(env->io));
 }

@@ -8,6 +8,7 @@
  */
 #include "lib/base/mem.h"
 #include "server/js/ingest.h"
+#include "server/js/upstream.h"
 
 #include <string.h>
 
@@ -29,6 +30,7 @@ static void commit_begun(void *ctx, uint64_t last_seq)
     struct stream *s = ctx;
     struct held *h;
 
+    stream_upstreams_begun(s);
     if (s->open_hold == NULL)
         return;
     h = mem_zalloc(sizeof(*h));
@@ -93,6 +95,7 @@ static void committed(void *ctx, uint64_t first_seq, uint64_t last_seq)
     stream_republish_committed(s);
     run_rollups(s);
     stream_expiry_committed(s);
+    stream_upstreams_committed(s);
 }
 
 static void removed(void *ctx, uint64_t first_seq, uint64_t last_seq, uint64_t msgs,
@@ -172,6 +175,7 @@ static void refused(void *ctx, enum err err)
 
     forget_assigned(s, err);
     release_idle(s);
+    stream_upstreams_refused(s);
 }
 
 static void failed(void *ctx, enum err err, const char *why)

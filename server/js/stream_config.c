@@ -7,6 +7,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
 #include "server/js/metadata.h"
+#include "server/js/source_config.h"
 #include "server/js/stream_subjects.h"
 
 #include <string.h>
@@ -183,7 +184,7 @@ bool stream_config_read(struct str json, bool strict, struct stream_config *out,
 
     memset(out, 0, sizeof(*out));
     ok = object != NULL && fields_read(object, fields, NFIELDS, out, strict, &text) &&
-         normalize_objects(out, strict, &text);
+         normalize_objects(out, strict, &text) && source_configs_valid(out, strict, &text);
     if (!ok)
         js_fail(err, JS_ERR_INVALID_JSON, "%s", buf_cstr(&text));
     json_decref(object);
@@ -274,8 +275,6 @@ static bool check_supported(const struct stream_config *c, struct js_error *err)
         bool used;
         const char *name;
     } later[] = {
-        {c->mirror != NULL, "mirror"},
-        {c->sources != NULL && json_array_size(c->sources) > 0, "sources"},
         {c->allow_msg_counter, "allow_msg_counter"},
         {c->allow_msg_schedules, "allow_msg_schedules"},
     };
@@ -290,7 +289,7 @@ static bool check_supported(const struct stream_config *c, struct js_error *err)
 /* What it has comes from other streams. */
 static bool copies(const struct stream_config *c)
 {
-    return c->mirror != NULL || json_array_size(c->sources) > 0;
+    return json_is_object(c->mirror) || json_array_size(c->sources) > 0;
 }
 
 /* Subjects that only a stream without acknowledgements may capture. */
@@ -494,7 +493,7 @@ bool stream_config_check(struct stream_config *c, int64_t server_duplicate_windo
 
     if (!check_names(c, err) || !check_replicas(c, err) || !check_unlimited(c, err) ||
         !check_age(c, server_duplicate_window, err) || !check_combinations(c, err) ||
-        !check_supported(c, err) || !check_subjects(c, err) || !subject_mappings_check(c, err) ||
+        !check_supported(c, err) || !source_configs_check(c, err) || !check_subjects(c, err) || !subject_mappings_check(c, err) ||
         !check_placement(c, err))
         return false;
     metadata_set_required(&c->metadata, level);
@@ -543,6 +542,8 @@ bool stream_config_check_update(const struct stream_config *old, struct stream_c
         return invalid(err, "stream configuration update can not cancel deny message deletes");
     if (old->deny_purge && !new->deny_purge)
         return invalid(err, "stream configuration update can not cancel deny purge");
+    if (json_is_object(new->mirror) && !json_equal(old->mirror, new->mirror))
+        return js_fail(err, JS_ERR_STREAM_MIRROR_NOT_UPDATABLE, NULL);
     if (old->allow_msg_ttl && !new->allow_msg_ttl)
         return invalid(err, "message TTL status can not be disabled");
     if (old->allow_msg_counter != new->allow_msg_counter)

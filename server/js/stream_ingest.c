@@ -12,6 +12,7 @@
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "server/js/ingest.h"
+#include "server/js/upstream.h"
 
 /* ---- checks -----------------------------------------------------------------------------------
  */
@@ -208,6 +209,65 @@ int64_t ingest_time(struct stream *s)
 void stream_take(struct stream *s, const struct msg *m)
 {
     take(s, m, ingest_time(s));
+}
+
+/* ---- from upstream ----------------------------------------------------------------------------
+ */
+
+/* Of the checks those of the stream's own limits: what the publish asked for, its origin has
+ * checked. */
+static bool check_upstream(struct stream *s, const struct msg *m, bool mirror, int64_t now,
+                           struct verdict *v)
+{
+    if (!has_room(s))
+        return ingest_store_failed(v, ERR_LIMIT);
+    if (s->config.sealed)
+        return js_fail(&v->error, JS_ERR_STREAM_SEALED, NULL);
+    if (s->js->env->refuse_ingest)
+        return js_fail(&v->error, JS_ERR_INSUFFICIENT_RESOURCES, NULL);
+    v->id = m->header.n > 0 ? header_get(m->header, STR("Nats-Msg-Id")) : STR_NONE;
+    if (!mirror && v->id.n > 0 && s->config.duplicate_window_ns > 0)
+        v->duplicate_of = dedup_find(&s->dedup, v->id, now);
+    if (v->duplicate_of != 0)
+        return true;
+    if (!check_sizes(s, m, v) || !check_resources(s, v))
+        return false;
+    return s->config.discard != DISCARD_NEW || check_discard_new(s, m, v);
+}
+
+bool stream_take_upstream(struct stream *s, const struct msg *m, int64_t time, bool mirror,
+                          struct js_error *error)
+{
+    struct verdict v = {0};
+    struct store_append a = {.subject = m->subject, .header = m->header, .payload = m->payload};
+    uint64_t seq = 0;
+    enum err err;
+
+    if (mirror)
+        s->last_ts = time > s->last_ts ? time : s->last_ts;
+    a.ts = mirror ? s->last_ts : ingest_time(s);
+    if (!check_upstream(s, m, mirror, a.ts, &v)) {
+        *error = v.error;
+        return false;
+    }
+    if (v.duplicate_of != 0)
+        return true;
+    a.flags = v.id.n > 0 ? STORE_MSG_HAS_ID : 0;
+    if (nobody_wants(s, m->subject))
+        err = store_skip(s->store, 1, &seq);
+    else
+        err = store_append(s->store, &a, &seq);
+    if (err != ERR_OK) {
+        ingest_store_failed(&v, err);
+        *error = v.error;
+        return false;
+    }
+    s->assigned = seq;
+    if (s->config.duplicate_window_ns > 0)
+        remember(s, v.id, seq, a.ts);
+    if (m->header.n > 0)
+        ingest_plan_rollup(s, m, seq);
+    return true;
 }
 
 /* The duplicate window is still being read. */
