@@ -384,14 +384,15 @@ static void direct_request(struct stream *s, const struct msg *m)
 static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
 {
     struct stream *s = CONTAINER_OF(sink, struct stream, direct);
-    size_t prefix = strlen("DIRECT.GET.") + strlen(s->config.name);
 
     for (unsigned i = 0; i < n; i++) {
-        struct str tail = api_tail(s->js, run[i].subject);
+        struct str tail = str_skip(api_tail(s->js, run[i].subject), strlen("DIRECT.GET."));
+        struct str subject; /* behind the name: of this stream, or of what it mirrors */
+        str_cut(tail, '.', &subject);
         if (run[i].reply.n == 0)
             continue;
-        if (tail.n > prefix + 1)
-            direct_last(s, &run[i], str_skip(tail, prefix + 1));
+        if (subject.n > 0)
+            direct_last(s, &run[i], subject);
         else
             direct_request(s, &run[i]);
     }

@@ -5,6 +5,7 @@
 #include "lib/base/assert.h"
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
+#include "server/core/transform.h"
 
 #include <sodium.h>
 #include <string.h>
@@ -286,9 +287,14 @@ static bool check_consumer(const struct source_config *c, const struct rule_erro
 static bool check_mapping(const struct source_mapping *m, const struct rule_errors *e,
                           struct js_error *err)
 {
+    struct buf why = {0};
+
     if (m->src != NULL && !subject_valid(str_of(m->src)))
         return js_fail(err, e->bad_filter, "invalid subject %s", m->src);
-    return true;
+    if (!transform_check(str_of(m->src), str_of(m->dest), &why))
+        js_fail(err, e->bad_destination, "%s", buf_cstr(&why));
+    buf_free(&why);
+    return err->kind == JS_OK;
 }
 
 static bool mappings_overlap(const struct source_mapping *a, const struct source_mapping *b,

@@ -147,7 +147,8 @@ static void publish_direct(struct stream *s)
 {
     char prefix[96];
 
-    s->direct.self = router_sink_add(s->js->env->router, &s->direct);
+    if (s->direct.self == 0)
+        router_sink_add(s->js->env->router, &s->direct);
     listen_direct(s, "$JS.API.");
     if (js_domain_prefix(s->js, prefix, sizeof(prefix)))
         listen_direct(s, prefix);

@@ -40,6 +40,8 @@
 #define ACK_WAIT_NS (22ll * 3600 * 1000000000)
 /* While the stream reads its duplicate window or its positions back. */
 #define LOADING_NS 20000000u
+/* A mirror answers direct gets in its origin's name when fewer messages than that are to come. */
+#define DIRECT_LAG 10u
 /* Sequences that one store_skip takes. */
 #define SKIP_STEP (1u << 30)
 
@@ -236,6 +238,43 @@ static void ask(struct upstream *u)
         arm(u);
 }
 
+/* ---- direct gets of a mirror's origin ---------------------------------------------------------
+ */
+
+static void stop_direct(struct upstream *u)
+{
+    stop_listening(u, &u->direct[0]);
+    stop_listening(u, &u->direct[1]);
+}
+
+static struct interest_sub *listen_direct(struct upstream *u, const char *below)
+{
+    struct env *env = u->s->js->env;
+    struct buf subject = {0};
+    struct interest_sub *sub;
+
+    buf_printf(&subject, "$JS.API.DIRECT.GET.%s%s", u->config.name, below);
+    sub = interest_add(env->account->interest, &(struct interest_spec){.pattern = buf_str(&subject),
+                                                                       .queue = STR("_sys_"),
+                                                                       .worker = env->worker,
+                                                                       .sink = u->s->direct.self,
+                                                                       .internal = true});
+    buf_free(&subject);
+    return sub;
+}
+
+static void maybe_direct(struct upstream *u)
+{
+    struct stream *s = u->s;
+
+    if (!u->mirror || !s->config.mirror_direct || u->direct[0] != NULL || u->core.lag >= DIRECT_LAG)
+        return;
+    if (s->direct.self == 0)
+        router_sink_add(s->js->env->router, &s->direct);
+    u->direct[0] = listen_direct(u, "");
+    u->direct[1] = listen_direct(u, ".>");
+}
+
 /* ---- ending ---------------------------------------------------------------------------------- */
 
 static void clear_error(struct upstream *u)
@@ -250,6 +289,7 @@ static void hang_up(struct upstream *u)
 {
     stop_listening(u, &u->answers_interest);
     stop_listening(u, &u->messages_interest);
+    stop_direct(u);
     mem_free(u->flow_reply);
     u->flow_reply = NULL;
     buf_clear(&u->last_reply);
@@ -382,6 +422,7 @@ static void connected(struct upstream *u, const struct created *k, struct str id
     mem_free(u->deliver);
     u->deliver = mem_strdup(k->deliver);
     u->messages_interest = listen_on(u, &u->messages, str_of(u->deliver));
+    maybe_direct(u);
     arm(u);
 }
 
@@ -480,14 +521,25 @@ static void give_back(struct upstream *u, uint64_t before, const struct js_error
     arm(u);
 }
 
+/* The first mapping whose source matches decides; a subject that none matches stays. */
+static struct str map_subject(struct upstream *u, struct str subject, struct buf *out)
+{
+    for (size_t i = 0; i < u->config.nmappings; i++)
+        if (u->transforms[i] != NULL &&
+            transform_subject(u->transforms[i], subject, u->s->js->env->prng, out))
+            return buf_str(out);
+    return subject;
+}
+
 static void store_one(struct upstream *u, const struct msg *m, const struct ack_subject *from,
                       uint64_t before)
 {
-    struct buf value = {0}, header = {0};
+    struct buf value = {0}, header = {0}, subject = {0};
     struct msg out = *m;
     struct js_error err = {0};
 
     out.reply = STR_NONE;
+    out.subject = map_subject(u, m->subject, &subject);
     if (!u->mirror)
         source_mark_put(&value, buf_str(&u->name), from->info.stream_seq, m->subject,
                         str_of(u->identity));
@@ -501,6 +553,7 @@ static void store_one(struct upstream *u, const struct msg *m, const struct ack_
         give_back(u, u->mirror ? u->s->assigned : before, &err);
     buf_free(&value);
     buf_free(&header);
+    buf_free(&subject);
 }
 
 static void take_message(struct upstream *u, const struct msg *m)
@@ -518,6 +571,7 @@ static void take_message(struct upstream *u, const struct msg *m)
             buf_put_str(&u->last_reply, m->reply);
         }
         store_one(u, m, &from, before);
+        maybe_direct(u);
         break;
     case UPSTREAM_OLD:
         if (u->acks && list_empty(&u->commits) && u->s->assigned == u->s->durable)
@@ -585,6 +639,13 @@ static struct upstream *upstream_new(struct stream *s, json_t *object, bool mirr
     u->mirror = mirror;
     source_config_read(object, false, &u->config, &err);
     source_config_index_name(&u->config, &u->name);
+    u->transforms = mem_array(u->config.nmappings + 1, sizeof(struct transform *));
+    for (size_t i = 0; i < u->config.nmappings; i++) {
+        const struct source_mapping *m = &u->config.mappings[i];
+        u->transforms[i] = m->dest != NULL
+                               ? transform_new(str_of(m->src), str_of(m->dest), TRANSFORM_ANY, NULL)
+                               : NULL;
+    }
     buf_free(&err);
     list_init(&u->commits);
     wheel_timer_init(&u->timer, fire);
@@ -625,6 +686,9 @@ static void upstream_free(struct upstream *u)
     buf_free(&u->last_reply);
     buf_free(&u->name);
     mem_free(u->deliver);
+    for (size_t i = 0; i < u->config.nmappings; i++)
+        transform_free(u->transforms[i]);
+    mem_free(u->transforms);
     source_config_release(&u->config);
     mem_free(u);
 }
@@ -728,6 +792,10 @@ void stream_upstreams_change(struct stream *s)
         if (!wanted(s, u)) {
             delete_consumer(u);
             upstream_free(u);
+        } else {
+            stop_direct(u);
+            if (u->core.state == UPSTREAM_ACTIVE)
+                maybe_direct(u);
         }
     }
     stream_upstreams_start(s);

@@ -5,6 +5,7 @@
 #ifndef JS_UPSTREAM_H
 #define JS_UPSTREAM_H
 
+#include "server/core/transform.h"
 #include "server/js/js_int.h"
 #include "server/js/source_config.h"
 #include "server/js/source_positions.h"
@@ -24,6 +25,7 @@ struct upstream {
     struct source_config config;
     struct buf name; /* index name */
     bool mirror;
+    struct transform **transforms; /* one per mapping; NULL = it only filters */
     struct upstream_core core;
     struct wheel_timer timer;
 
@@ -33,7 +35,8 @@ struct upstream {
     struct sink answers, messages;
     struct interest_sub *answers_interest, *messages_interest;
     bool acks; /* the origin keeps messages until they are acknowledged: so we do, when durable */
-    char *flow_reply; /* flow control: answered when `flow_after` is durable */
+    struct interest_sub *direct[2]; /* mirror_direct: while it is close behind its origin */
+    char *flow_reply;               /* flow control: answered when `flow_after` is durable */
     uint64_t flow_after;
     struct buf last_reply; /* acks: of the last message */
 

@@ -162,6 +162,58 @@ TEST(a_mirror_answers_direct_gets_of_its_origin)
     js_fill(&r, "s.a", 1, 3);
     create(&r, "M", ",\"mirror\":{\"name\":\"S\"}", "\"mirror_direct\":true");
     await_last(&r, "M", 3, 3);
+    /* Now only the mirror does. */
+    js_ask(&r, "$JS.API.STREAM.UPDATE.S",
+           "{\"name\":\"S\",\"subjects\":[\"s.*\"],\"allow_direct\":false}", "\"name\":\"S\"");
+    js_await(&r, "$JS.API.DIRECT.GET.S", "{\"seq\":2}", "x");
+    js_ask(&r, "$JS.API.DIRECT.GET.S.s.a", "", "x");
+    js_ask(
+        &r, "$JS.API.STREAM.UPDATE.M",
+        "{\"name\":\"M\",\"mirror\":{\"name\":\"S\"},\"allow_direct\":true,\"mirror_direct\":true}",
+        "\"mirror_direct\":false"); /* as its origin has it */
+    js_ask(&r, "$JS.API.DIRECT.GET.S.s.a", "", "503");
+    js_ask(&r, "$JS.API.DIRECT.GET.M.s.a", "", "x");
+    js_ask(&r, "$JS.API.STREAM.DELETE.M", "", "\"success\":true");
+    js_rig_end(&r);
+}
+
+TEST(what_comes_is_mapped)
+{
+    struct js_rig r;
+
+    js_rig_start(&r, i);
+    js_stream(&r, "[\"s.*\"]", "");
+    for (int k = 0; k < 2; k++) {
+        js_fill(&r, "s.a", 3 * k + 1, 1);
+        js_fill(&r, "s.b", 3 * k + 2, 1);
+        js_fill(&r, "s.c", 3 * k + 3, 1);
+    }
+    create(
+        &r, "M",
+        ",\"mirror\":{\"name\":\"S\",\"subject_transforms\":[{\"src\":\"s.b\",\"dest\":\"m.b\"}]}",
+        "\"did_create\":true");
+    create(&r, "G",
+           ",\"sources\":[{\"name\":\"S\",\"subject_transforms\":[{\"src\":\"s.a\",\"dest\":\"g.$"
+           "1x\"},"
+           "{\"src\":\"s.c\"}]}]",
+           "\"err_code\":10146");
+    create(
+        &r, "G",
+        ",\"sources\":[{\"name\":\"S\",\"subject_transforms\":[{\"src\":\"s.a\",\"dest\":\"g.a\"},"
+        "{\"src\":\"s.c\"}]}]",
+        "\"did_create\":true");
+    await_last(&r, "M", 2, 5);
+    get(&r, "M", 2, "\"subject\":\"m.b\"");
+    await_last(&r, "G", 4, 4);
+    get(&r, "G", 3, "\"subject\":\"g.a\"");
+    get(&r, "G", 4, "\"subject\":\"s.c\"");
+    await_info(
+        &r, "G",
+        "\"subject_transforms\":[{\"src\":\"s.a\",\"dest\":\"g.a\"},{\"src\":\"s.c\",\"dest\":"
+        "\"\"}]");
+    js_rig_restart(&r);
+    js_fill(&r, "s.c", 7, 1);
+    await_last(&r, "G", 5, 5);
     js_rig_end(&r);
 }
 
@@ -395,6 +447,7 @@ static const struct runner_case cases[] = {
     RUN(a_mirror_begins_where_it_is_told),
     RUN(a_mirror_is_promoted),
     RUN(a_mirror_answers_direct_gets_of_its_origin),
+    RUN(what_comes_is_mapped),
     RUN_LOOP(a_mirror_of_a_work_queue_is_its_consumer, 0, 3),
     RUN_LOOP(sources_are_gathered, 0, 3),
     RUN_LOOP(sources_go_on_after_a_restart, 0, 3),
