@@ -14,6 +14,7 @@ enum rollup_kind { ROLLUP_NONE, ROLLUP_SUB, ROLLUP_ALL, ROLLUP_INVALID };
  * clearing its text for every message cost 6 ns. */
 struct verdict {
     bool sourced; /* not a client's: made by the server, checked by whoever published it */
+    bool mirror;  /* sourced, and its ids are the origin's business */
     bool effect;  /* STORE_MSG_HAS_EFFECT */
     enum rollup_kind rollup; /* one that is carried out */
     int64_t ttl;             /* seconds, MSG_TTL_NEVER, 0 = none */

@@ -79,6 +79,8 @@ static bool check_id(struct stream *s, struct str id, int64_t now, struct verdic
     if (id.n == 0)
         return true;
     v->id = id;
+    if (v->mirror || s->config.duplicate_window_ns == 0)
+        return true;
     v->duplicate_of = dedup_find(&s->dedup, id, now);
     return v->duplicate_of == 0;
 }

@@ -119,7 +119,8 @@ static void remember(struct stream *s, struct str id, uint64_t seq, int64_t ts)
     s->last_id = NULL;
     if (id.n == 0)
         return;
-    dedup_add(&s->dedup, id, seq, ts);
+    if (s->config.duplicate_window_ns > 0)
+        dedup_add(&s->dedup, id, seq, ts);
     s->last_id = mem_strndup(id.p, id.n);
 }
 
@@ -155,7 +156,7 @@ static bool put(struct stream *s, const struct msg *m, struct verdict *v, int64_
     if (!check(s, m, now, v) || !store(s, m, v, now, seq))
         return false;
     s->assigned = *seq;
-    if (m->header.n > 0 || s->last_id != NULL)
+    if ((m->header.n > 0 || s->last_id != NULL) && !v->mirror)
         remember(s, v->id, *seq, now);
     if (UNLIKELY(v->effect)) {
         ingest_plan_rollup(s, m->subject, v->rollup, *seq);
@@ -214,60 +215,22 @@ void stream_take(struct stream *s, const struct msg *m)
 /* ---- from upstream ----------------------------------------------------------------------------
  */
 
-/* Of the checks those of the stream's own limits: what the publish asked for, its origin has
- * checked. */
-static bool check_upstream(struct stream *s, const struct msg *m, bool mirror, int64_t now,
-                           struct verdict *v)
-{
-    if (!has_room(s))
-        return ingest_store_failed(v, ERR_LIMIT);
-    if (s->config.sealed)
-        return js_fail(&v->error, JS_ERR_STREAM_SEALED, NULL);
-    if (s->js->env->refuse_ingest)
-        return js_fail(&v->error, JS_ERR_INSUFFICIENT_RESOURCES, NULL);
-    v->id = m->header.n > 0 ? header_get(m->header, STR("Nats-Msg-Id")) : STR_NONE;
-    if (!mirror && v->id.n > 0 && s->config.duplicate_window_ns > 0)
-        v->duplicate_of = dedup_find(&s->dedup, v->id, now);
-    if (v->duplicate_of != 0)
-        return true;
-    if (!check_sizes(s, m, v) || !check_resources(s, v))
-        return false;
-    return s->config.discard != DISCARD_NEW || check_discard_new(s, m, v);
-}
-
 bool stream_take_upstream(struct stream *s, const struct msg *m, int64_t time, bool mirror,
                           struct js_error *error)
 {
-    struct verdict v = {0};
-    struct store_append a = {.subject = m->subject, .header = m->header, .payload = m->payload};
-    uint64_t seq = 0;
-    enum err err;
+    struct verdict v;
+    uint64_t seq;
+    bool ok;
 
-    if (mirror)
-        s->last_ts = time > s->last_ts ? time : s->last_ts;
-    a.ts = mirror ? s->last_ts : ingest_time(s);
-    if (!check_upstream(s, m, mirror, a.ts, &v)) {
+    verdict_init(&v, m, true);
+    v.mirror = mirror;
+    if (mirror && time > s->last_ts)
+        s->last_ts = time;
+    ok = put(s, m, &v, mirror ? s->last_ts : ingest_time(s), &seq) || v.duplicate_of != 0;
+    if (!ok)
         *error = v.error;
-        return false;
-    }
-    if (v.duplicate_of != 0)
-        return true;
-    a.flags = v.id.n > 0 ? STORE_MSG_HAS_ID : 0;
-    if (nobody_wants(s, m->subject))
-        err = store_skip(s->store, 1, &seq);
-    else
-        err = store_append(s->store, &a, &seq);
-    if (err != ERR_OK) {
-        ingest_store_failed(&v, err);
-        *error = v.error;
-        return false;
-    }
-    s->assigned = seq;
-    if (s->config.duplicate_window_ns > 0)
-        remember(s, v.id, seq, a.ts);
-    if (m->header.n > 0)
-        ingest_plan_rollup(s, m, seq);
-    return true;
+    verdict_free(&v);
+    return ok;
 }
 
 /* The duplicate window is still being read. */

@@ -60,7 +60,7 @@ LIBRARIES = {
     "liburing": ("io",),
     "event2/": ("io", "monitor", "server"),
     "jansson": ("js", "net", "auth", "monitor", "kafka", "sys"),
-    "sodium": ("auth", "config", "store", "server", "io"),
+    "sodium": ("auth", "config", "store", "server", "io", "js"),
     "lz4": ("store", "kafka"),
     "openssl/": ("net",),
     "zlib": ("net", "kafka"),
