@@ -493,8 +493,8 @@ bool stream_config_check(struct stream_config *c, int64_t server_duplicate_windo
 
     if (!check_names(c, err) || !check_replicas(c, err) || !check_unlimited(c, err) ||
         !check_age(c, server_duplicate_window, err) || !check_combinations(c, err) ||
-        !check_supported(c, err) || !source_configs_check(c, err) || !check_subjects(c, err) || !subject_mappings_check(c, err) ||
-        !check_placement(c, err))
+        !check_supported(c, err) || !source_configs_check(c, err) || !check_subjects(c, err) ||
+        !subject_mappings_check(c, err) || !check_placement(c, err))
         return false;
     metadata_set_required(&c->metadata, level);
     return true;
