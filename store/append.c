@@ -44,7 +44,7 @@ void stream_gather_open(struct store_stream *s)
     region_trim(&st->meta, b->builder.meta + batch_meta_bytes(&b->builder),
                 b->builder.meta + b->builder.meta_cap);
     b->count = b->span = b->builder.count;
-    b->bytes = batch_bytes(&b->builder);
+    b->bytes = batch_disk_bytes(b);
     b->segment->reserved -= b->reserved;
     b->reserved = b->bytes + BATCH_SLACK;
     b->segment->reserved += b->reserved;
@@ -94,7 +94,7 @@ static enum err segment_for(struct store_stream *s, uint64_t bytes, uint64_t fir
 static enum err open_batch(struct store_stream *s, size_t need)
 {
     struct store *st = s->store;
-    uint32_t body = s->body_hint, meta;
+    uint32_t body = s->body_hint, meta, seal = st->dir->ring.n > 0 ? BATCH_SEAL + BATCH_ALIGN : 0;
     struct region meta_region, body_region;
     enum err err;
 
@@ -107,7 +107,7 @@ static enum err open_batch(struct store_stream *s, size_t need)
         meta = BATCH_META;
     if (s->active->column.n == UINT32_MAX)
         return ERR_LIMIT;
-    err = segment_for(s, (uint64_t) body + meta, s->last_assigned + 1);
+    err = segment_for(s, (uint64_t) body + meta + seal, s->last_assigned + 1);
     if (err != ERR_OK)
         return err;
     if (!region_take(st, &st->meta, meta, &meta_region))
@@ -122,7 +122,7 @@ static enum err open_batch(struct store_stream *s, size_t need)
     b->ordinal = s->active->column.n;
     b->meta_chunk = meta_region.chunk;
     b->body_chunk = body_region.chunk;
-    b->reserved = body + meta + BATCH_SLACK;
+    b->reserved = body + meta + seal + BATCH_SLACK;
     b->segment->reserved += b->reserved;
     batch_open(&b->builder, meta_region.p, meta_region.bytes, body_region.p, body_region.bytes,
                b->segment->salt, b->first_seq);

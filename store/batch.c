@@ -16,6 +16,7 @@
  */
 #include "store/batch.h"
 
+#include "lib/base/mem.h"
 #include "store/repair.h"
 #include "store/store.h"
 
@@ -211,19 +212,96 @@ static bool table_sound(const struct batch_view *v)
     return true;
 }
 
+/* ---- sealed bodies -------------------------------------------------------------------------- */
+
+/* All of header and table but magic and checksum. */
+static bool open_stored(const struct batch_view *v, const uint8_t *stored, uint8_t *out)
+{
+    return crypt_open(v->crypt, v->h.nonce, v->table - BATCH_HEADER + AT_BYTES,
+                      BATCH_HEADER - AT_BYTES + v->h.table_bytes, stored, v->h.body_bytes - 4, out);
+}
+
+/* One wrong byte: its checksum finds it, and that it then opens proves it. */
+static bool mend_stored(const struct batch_view *v, uint8_t *out)
+{
+    uint32_t n = v->h.body_bytes - 4, salt = batch_record_seed(v->salt, v->h.first_seq);
+    uint32_t difference = get_u32(v->stored + n) ^ crc32c(salt, v->stored, n);
+    uint8_t pattern, *copy;
+    size_t at;
+
+    if (difference == 0 || !repair_find_byte(difference, n, &at, &pattern))
+        return false;
+    copy = mem_try_alloc(v->h.body_bytes);
+    if (copy == NULL)
+        return false;
+    memcpy(copy, v->stored, v->h.body_bytes);
+    copy[at] ^= pattern;
+    bool good = open_stored(v, copy, out);
+    mem_free(copy);
+    return good;
+}
+
+static enum err open_body(const struct batch_view *v, uint8_t *raw)
+{
+    struct batch_header inner = v->h;
+    uint8_t *packed = raw;
+    enum err err = ERR_OK;
+
+    if (v->crypt == NULL)
+        return ERR_KEY;
+    inner.body_bytes -= BATCH_SEAL;
+    if (inner.codec != BATCH_PLAIN && (packed = mem_try_alloc(inner.body_bytes)) == NULL)
+        return ERR_NO_MEMORY;
+    if (!open_stored(v, v->stored, packed) && !mend_stored(v, packed))
+        err = ERR_CORRUPT;
+    if (packed != raw) {
+        if (err == ERR_OK)
+            err = codec_decode(&inner, packed, raw);
+        mem_free(packed);
+    }
+    return err;
+}
+
+void batch_encrypt(const uint8_t *meta, const uint8_t *stored, uint32_t salt,
+                   const struct crypt_file *f, struct crypt_nonces *nonces, uint8_t *out)
+{
+    struct batch_header h;
+    uint8_t *table = out + BATCH_HEADER, *body;
+
+    read_header(meta, &h);
+    uint32_t n = h.body_bytes;
+    h.flags |= BATCH_ENCRYPTED;
+    h.body_bytes = n + BATCH_SEAL;
+    h.bytes = batch_encrypted_bytes(h.table_bytes, n);
+    crypt_nonce(nonces, f, h.nonce);
+    batch_header_encode(&h, out);
+    memcpy(table, meta + BATCH_HEADER, h.table_bytes);
+    for (uint32_t i = 0; i < h.count; i++)
+        put_u32(table + (size_t) i * BATCH_ENTRY + 4, 0);
+    body = table + h.table_bytes;
+    crypt_seal(f, h.nonce, out + AT_BYTES, BATCH_HEADER - AT_BYTES + h.table_bytes, stored, n,
+               body);
+    put_u32(body + n + CRYPT_TAG,
+            crc32c(batch_record_seed(salt, h.first_seq), body, n + CRYPT_TAG));
+    memset(body + h.body_bytes, 0, h.bytes - BATCH_HEADER - h.table_bytes - h.body_bytes);
+    put_u32(out + AT_CRC, batch_header_crc(salt, out, table, h.table_bytes));
+}
+
 static void place_views(struct batch_view *v, const uint8_t *table, const uint8_t *stored)
 {
     v->table = table;
     v->deltas = (v->h.flags & BATCH_SPARSE) != 0 ? table + (size_t) v->h.count * BATCH_ENTRY : NULL;
     v->stored = stored;
     v->body = codec_plain(&v->h) ? stored : NULL;
+    v->crypt = NULL;
 }
 
 enum err batch_view_decode(struct batch_view *v, uint8_t *raw)
 {
     if (v->body != NULL)
         return ERR_OK;
-    enum err err = codec_decode(&v->h, v->stored, raw);
+    enum err err = (v->h.flags & BATCH_ENCRYPTED) != 0 ? open_body(v, raw)
+                                                       : codec_decode(&v->h, v->stored, raw);
     if (err == ERR_OK)
         v->body = raw;
     return err;
@@ -249,6 +327,7 @@ enum err batch_view_open(const uint8_t *bytes, size_t n, uint32_t salt, struct b
     if (err != ERR_OK)
         return err;
     place_views(out, table, table + out->h.table_bytes);
+    out->salt = salt;
     return table_sound(out) ? ERR_OK : ERR_CORRUPT;
 }
 
@@ -273,6 +352,8 @@ enum batch_record_state batch_record_verify(const struct batch_view *v, uint32_t
     if (inner != end - at || get_u16(p + 6) == 0 || p[end - at - 2] != '\r' ||
         p[end - at - 1] != '\n')
         return BATCH_RECORD_BAD;
+    if ((v->h.flags & BATCH_ENCRYPTED) != 0)
+        return BATCH_RECORD_OK; /* it was opened */
     uint32_t crc = crc32c(batch_record_seed(salt, batch_record_seq(v, i)), p, end - at);
     return crc == get_u32(entry + 4) ? BATCH_RECORD_OK : BATCH_RECORD_BAD;
 }
@@ -348,7 +429,8 @@ bool batch_erase(uint8_t *bytes, size_t n, uint32_t salt, uint64_t seq, struct b
 /* ---- repair -------------------------------------------------------------------------------- */
 
 /* The batch as it is now: does it open, and does a record say that header and table are right? */
-static bool believable(const uint8_t *bytes, size_t n, uint32_t salt)
+static bool believable(const uint8_t *bytes, size_t n, uint32_t salt,
+                       const struct crypt_file *crypt)
 {
     struct codec_room room = {0};
     struct batch_view v;
@@ -356,6 +438,7 @@ static bool believable(const uint8_t *bytes, size_t n, uint32_t salt)
 
     if (batch_view_open(bytes, n, salt, &v) != ERR_OK)
         return false;
+    v.crypt = crypt;
     if (v.h.count != 0)
         batch_view_decode_room(&v, &room);
     for (uint32_t i = 0; i < v.h.count && !one; i++)
@@ -365,7 +448,7 @@ static bool believable(const uint8_t *bytes, size_t n, uint32_t salt)
 }
 
 /* Lengths are as they were: the sum itself tells where the damage is. */
-static bool repair_by_sum(uint8_t *bytes, size_t n, uint32_t salt)
+static bool repair_by_sum(uint8_t *bytes, size_t n, uint32_t salt, const struct crypt_file *crypt)
 {
     uint32_t table_bytes = get_u32(bytes + AT_TABLE);
 
@@ -377,14 +460,14 @@ static bool repair_by_sum(uint8_t *bytes, size_t n, uint32_t salt)
     uint8_t pattern;
     if (repair_in_sum(stored ^ actual)) {
         put_u32(bytes + AT_CRC, actual);
-        if (believable(bytes, n, salt))
+        if (believable(bytes, n, salt, crypt))
             return true;
         put_u32(bytes + AT_CRC, stored);
     }
     if (!repair_find_byte(stored ^ actual, BATCH_HEADER - AT_BYTES + table_bytes, &at, &pattern))
         return false;
     bytes[AT_BYTES + at] ^= pattern;
-    if (believable(bytes, n, salt))
+    if (believable(bytes, n, salt, crypt))
         return true;
     bytes[AT_BYTES + at] ^= pattern;
     return false;
@@ -392,7 +475,7 @@ static bool repair_by_sum(uint8_t *bytes, size_t n, uint32_t salt)
 
 /* The number of bytes that are summed is itself damaged: try all values of its bytes; few fit
  * together. */
-static bool repair_lengths(uint8_t *bytes, size_t n, uint32_t salt)
+static bool repair_lengths(uint8_t *bytes, size_t n, uint32_t salt, const struct crypt_file *crypt)
 {
     for (unsigned at = AT_TABLE; at < AT_TABLE + 4; at++) {
         uint8_t was = bytes[at];
@@ -400,7 +483,7 @@ static bool repair_lengths(uint8_t *bytes, size_t n, uint32_t salt)
             struct batch_header h;
             bytes[at] = (uint8_t) value;
             if (value != was && batch_header_decode(bytes, &h) == ERR_OK &&
-                believable(bytes, n, salt))
+                believable(bytes, n, salt, crypt))
                 return true;
         }
         bytes[at] = was;
@@ -408,7 +491,7 @@ static bool repair_lengths(uint8_t *bytes, size_t n, uint32_t salt)
     return false;
 }
 
-bool batch_repair(uint8_t *bytes, size_t n, uint32_t salt)
+bool batch_repair_sealed(uint8_t *bytes, size_t n, uint32_t salt, const struct crypt_file *crypt)
 {
     if (n < BATCH_HEADER)
         return false;
@@ -417,13 +500,13 @@ bool batch_repair(uint8_t *bytes, size_t n, uint32_t salt)
         if (!repair_in_sum(magic ^ BATCH_MAGIC))
             return false;
         put_u32(bytes + AT_MAGIC, BATCH_MAGIC);
-        if (believable(bytes, n, salt))
+        if (believable(bytes, n, salt, crypt))
             return true;
         put_u32(bytes + AT_MAGIC, magic);
         return false;
     }
-    return believable(bytes, n, salt) || repair_by_sum(bytes, n, salt) ||
-           repair_lengths(bytes, n, salt);
+    return believable(bytes, n, salt, crypt) || repair_by_sum(bytes, n, salt, crypt) ||
+           repair_lengths(bytes, n, salt, crypt);
 }
 
 bool batch_record_decayed(const struct batch_view *v, uint32_t i, uint32_t salt, uint64_t offset)

@@ -25,6 +25,7 @@
 #include "lib/base/err.h"
 #include "lib/base/str.h"
 #include "store/codec.h"
+#include "store/crypt.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -57,8 +58,12 @@ enum {
     BATCH_SPARSE = 8,       /* the table is followed by one u32 per record: sequence - first_seq */
     BATCH_HAS_IDS = 16,     /* a record has a message id */
     BATCH_HAS_EFFECTS = 32, /* a record brings something about later: the owner must see it again */
-    BATCH_FLAGS_KNOWN = 63,
+    BATCH_ENCRYPTED = 64,   /* the body is sealed, and the records' sums are zero */
+    BATCH_FLAGS_KNOWN = 127,
 };
+/* What a sealed body takes more: the tag, and a crc of the stored bytes, which finds a damaged one.
+ */
+#define BATCH_SEAL (CRYPT_TAG + 4u)
 /* Bit of a table entry's offset: the record was erased on request; its bytes are zero, its crc
  * field 0. */
 #define BATCH_ERASED 0x80000000u
@@ -200,6 +205,17 @@ static inline uint32_t batch_bytes(const struct batch_builder *b)
  */
 void batch_seal(struct batch_builder *b, uint64_t durable_seq, uint32_t epoch);
 
+/* Header and table at meta and the body that they describe (also a compressed one) become a whole
+ * sealed batch at out, which has batch_encrypted_bytes. */
+void batch_encrypt(const uint8_t *meta, const uint8_t *stored, uint32_t salt,
+                   const struct crypt_file *f, struct crypt_nonces *nonces, uint8_t *out);
+/* Bytes on disk of a sealed batch with this table and (compressed) body. */
+static inline uint32_t batch_encrypted_bytes(uint32_t table_bytes, uint32_t body_bytes)
+{
+    return (uint32_t) round_up((uint64_t) BATCH_HEADER + table_bytes + body_bytes + BATCH_SEAL,
+                               BATCH_ALIGN);
+}
+
 /* A whole skip batch: `span` sequences without messages. */
 void batch_encode_skip(uint8_t out[BATCH_HEADER], uint32_t salt, uint64_t first_seq, uint32_t span,
                        int64_t ts, uint64_t durable_seq, uint32_t epoch);
@@ -212,6 +228,8 @@ struct batch_view {
     const uint8_t *deltas; /* sequence deltas, NULL unless BATCH_SPARSE */
     const uint8_t *stored; /* h.body_bytes, as on disk */
     const uint8_t *body;   /* h.raw_bytes; NULL until decoded when the codec is not plain */
+    uint32_t salt;
+    const struct crypt_file *crypt; /* set by who opens the view of a sealed batch; else NULL */
 };
 
 struct batch_record {
@@ -226,8 +244,9 @@ struct batch_record {
  * not looked at. ERR_CORRUPT (also when n is short), ERR_UNSUPPORTED. */
 enum err batch_view_open(const uint8_t *bytes, size_t n, uint32_t salt, struct batch_view *out);
 /* Gives the view its body, before anything looks at records: nothing to do for a plain batch, else
- * it is decoded into raw, which has v->h.raw_bytes and lives as long as the view. ERR_CORRUPT: no
- * record of it can be read. */
+ * it is opened and decoded into raw, which has v->h.raw_bytes and lives as long as the view.
+ * ERR_CORRUPT: no record of it can be read. One damaged byte of a sealed body is mended on the way
+ * (not in v->stored). Header and table must still lie in front of v->stored. */
 enum err batch_view_decode(struct batch_view *v, uint8_t *raw);
 /* The same into a buffer that grows; ERR_NO_MEMORY, too. */
 enum err batch_view_decode_room(struct batch_view *v, struct codec_room *room);
@@ -250,7 +269,11 @@ uint32_t batch_verify(const struct batch_view *v, uint32_t salt, uint64_t *bad);
  * least one of its records verifies (or it has none). `n` bytes are there; the batch may turn out
  * to be longer: false. Costs up to a few milliseconds; for recovery and for cold reads that failed.
  */
-bool batch_repair(uint8_t *bytes, size_t n, uint32_t salt);
+bool batch_repair_sealed(uint8_t *bytes, size_t n, uint32_t salt, const struct crypt_file *crypt);
+static inline bool batch_repair(uint8_t *bytes, size_t n, uint32_t salt)
+{
+    return batch_repair_sealed(bytes, n, salt, NULL);
+}
 /* Where an erased record was, from the beginning of the batch. What has changed lies there, and in
  * header and table. */
 struct batch_erased {

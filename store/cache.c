@@ -25,7 +25,7 @@
 /* How far in front of a reader that goes from batch to batch the next fetch begins: a pull of cold
  * messages waits for the disk once, and not for every 256 KiB. */
 #define AHEAD_BYTES (384u << 10)
-/* Compressed batches that are decoded at a time: half a MiB, a third of a millisecond. */
+/* Compressed or sealed batches that are decoded at a time: half a MiB, a third of a millisecond. */
 #define FETCH_DECODE 8u
 
 struct fetch {
@@ -98,6 +98,7 @@ void batch_free(struct store_batch *b)
     if (b->body_chunk != NULL)
         chunk_put(b->body_chunk, chunks);
     mem_free(b->bad);
+    mem_free(b->disk);
     mem_free(b);
 }
 
@@ -143,6 +144,8 @@ void batch_unref(struct store_batch *b)
 void cache_add(struct store *st, struct store_batch *b)
 {
     ASSERT(b->durable && b->written && !b->cached && !list_linked(&b->write));
+    mem_free(b->disk);
+    b->disk = NULL;
     b->cached = true;
     st->cache.bytes += batch_memory(b);
     if (b->refs == 0)
@@ -231,8 +234,10 @@ static enum err open_fetched(struct store_batch *b, const struct segment_batch *
     uint32_t salt = b->segment->salt;
     enum err err = batch_view_open(bytes, n, salt, &b->view);
 
-    if (err == ERR_CORRUPT && batch_repair(data + (bytes - data), n, salt))
+    if (err == ERR_CORRUPT &&
+        batch_repair_sealed(data + (bytes - data), n, salt, b->segment->crypt))
         err = batch_view_open(bytes, n, salt, &b->view);
+    b->view.crypt = b->segment->crypt;
     if (err == ERR_OK && (b->view.h.first_seq != want->first_seq || b->view.h.span != want->span ||
                           b->view.h.count < want->count))
         err = ERR_CORRUPT;
@@ -388,7 +393,8 @@ static uint32_t fetch_span(const struct segment *seg, uint32_t first, uint64_t *
         const struct segment_entry *e = &seg->entries[first + n];
         if (n > 0 && (e->mem != NULL || e->b.offset + e->b.bytes - start > FETCH_BYTES ||
                       e->b.kind == BATCH_SKIP || fetch_running(seg, first + n) != NULL ||
-                      (e->b.codec != BATCH_PLAIN && n == FETCH_DECODE)))
+                      ((e->b.codec != BATCH_PLAIN || (e->b.flags & BATCH_ENCRYPTED) != 0) &&
+                       n == FETCH_DECODE)))
             break;
         *bytes = e->b.offset + e->b.bytes - start;
         n++;

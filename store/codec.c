@@ -14,15 +14,21 @@
 
 bool codec_plain(const struct batch_header *h)
 {
-    return h->codec == BATCH_PLAIN;
+    return h->codec == BATCH_PLAIN && (h->flags & BATCH_ENCRYPTED) == 0;
 }
 
 bool codec_lengths(const struct batch_header *h)
 {
+    uint32_t n = h->body_bytes;
+
+    if ((h->flags & BATCH_ENCRYPTED) != 0) {
+        if (n <= BATCH_SEAL)
+            return false;
+        n -= BATCH_SEAL;
+    }
     if (h->codec == BATCH_PLAIN)
-        return h->raw_bytes == h->body_bytes;
-    return h->codec == BATCH_LZ4 && h->body_bytes != 0 && h->body_bytes < h->raw_bytes &&
-           h->raw_bytes / LZ4_MOST <= h->body_bytes;
+        return h->raw_bytes == n;
+    return h->codec == BATCH_LZ4 && n != 0 && n < h->raw_bytes && h->raw_bytes / LZ4_MOST <= n;
 }
 
 size_t codec_bound(const struct codec *c, size_t raw)

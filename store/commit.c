@@ -30,7 +30,7 @@
 
 static uint64_t waiting_bytes(const struct store_stream *s)
 {
-    return s->gathered_bytes + (s->open != NULL ? batch_bytes(&s->open->builder) : 0);
+    return s->gathered_bytes + (s->open != NULL ? batch_disk_bytes(s->open) : 0);
 }
 
 static const struct store_batch *first_waiting(const struct store_stream *s)
@@ -123,6 +123,11 @@ static void seal(struct store_stream *s, struct store_batch *b)
                           s->last_ts_assigned, stream_proven(s), epoch);
     else
         batch_seal(&b->builder, stream_proven(s), epoch);
+    if (UNLIKELY(b->segment->crypt != NULL && !b->skip)) {
+        b->disk = mem_alloc(b->bytes);
+        batch_encrypt(b->builder.meta, b->builder.body, b->segment->salt, b->segment->crypt,
+                      &s->store->nonces, b->disk);
+    }
 }
 
 /* Moves batches of one segment from gathered to the commit and gives them their places. */

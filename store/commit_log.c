@@ -48,6 +48,7 @@ void clog_init(struct store *st)
     struct clog *l = &st->clog;
 
     *l = (struct clog){.store = st};
+    crypt_file_log(&l->crypt, &st->dir->ring, st->dir->ring.current, st->generation, st->worker);
     list_init(&l->files);
     list_init(&l->reqs);
     list_init(&l->refresh);
@@ -74,6 +75,8 @@ void clog_deinit(struct store *st)
     clog_files_close(st);
     buf_free(&l->queue);
     buf_free(&l->scratch);
+    buf_free(&l->sealed);
+    crypt_file_wipe(&l->crypt);
 }
 
 /* ---- queueing -------------------------------------------------------------------------------- */
@@ -124,8 +127,17 @@ static void queue_record(struct clog *l, const struct log_record *r, struct clog
     wait_for_queue(l, req);
 }
 
+/* What is secret in it is sealed from here on. */
+static void seal_record(struct clog *l, struct log_record *r)
+{
+    if (crypt_file_on(&l->crypt))
+        log_record_seal(r, &l->crypt, &l->store->nonces, &l->sealed);
+}
+
 static bool fits(const struct clog *l, size_t bytes)
 {
+    if (crypt_file_on(&l->crypt))
+        bytes += CRYPT_PIECE;
     return LOG_HEADER + LOG_PAGE + log_record_bytes(bytes) <= l->file_bytes / 2 &&
            log_record_bytes(bytes) <= LOG_RECORD_MAX;
 }
@@ -150,6 +162,7 @@ void clog_put(struct store *st, enum log_type type, struct object *o, struct str
                            .version = o->version,
                            .parent = o->parent,
                            .bytes = bytes};
+    seal_record(l, &r);
     queue_record(l, &r, type == LOG_DELETE ? o->home : NULL, req);
 }
 
@@ -354,12 +367,15 @@ static void queue_raw(struct clog *l, struct object *o)
         .req.done = raw_copied, .store = l->store, .id = o->id, .pinned = o->home};
     copy->pinned->pins++;
     o->raw_coming = true;
+    seal_record(l, &r);
     queue_record(l, &r, NULL, o->nraw == 0 ? &copy->req : NULL);
-    r.type = LOG_DELTA;
-    r.parent = 0;
     for (unsigned i = 0; i < o->nraw; i++) {
-        r.version++;
-        r.bytes = o->raw_deltas[i];
+        r = (struct log_record){.type = LOG_DELTA,
+                                .kind = (uint16_t) o->kind,
+                                .id = o->id,
+                                .version = o->version - o->nraw + i + 1,
+                                .bytes = o->raw_deltas[i]};
+        seal_record(l, &r);
         queue_record(l, &r, NULL, i + 1 == o->nraw ? &copy->req : NULL);
     }
 }
@@ -377,17 +393,18 @@ static void add_refreshed(struct clog *l, struct log_commit *lc, uint64_t max)
             queue_raw(l, o);
             continue;
         }
-        if (lc->frame.count > 0 &&
-            (frame_with(lc, l->scratch.n) > max || !log_frame_fits(&lc->frame, l->scratch.n)))
-            break;
-        list_remove(&o->refresh);
-        account(l, LOG_FULL, o, l->scratch.n);
         struct log_record r = {.type = LOG_FULL,
                                .kind = (uint16_t) o->kind,
                                .id = o->id,
-                               .version = o->version,
+                               .version = o->version + 1,
                                .parent = o->parent,
                                .bytes = buf_str(&l->scratch)};
+        seal_record(l, &r);
+        if (lc->frame.count > 0 &&
+            (frame_with(lc, r.bytes.n) > max || !log_frame_fits(&lc->frame, r.bytes.n)))
+            break;
+        list_remove(&o->refresh);
+        account(l, LOG_FULL, o, l->scratch.n);
         log_frame_add(&lc->frame, &r);
         moves_home(l, o, lc->number);
         rendered += l->scratch.n;

@@ -195,6 +195,7 @@ static enum err write_meta(struct store_dir *dir, const char *path, char why[256
     uint8_t bytes[SUPERBLOCK_BYTES];
 
     memcpy(sb.uuid, dir->uuid, 16);
+    sb.features = dir->features;
     superblock_encode(&sb, bytes);
     int res = fs_replace(dir->options.fs, path, bytes, sizeof(bytes));
     return res < 0 ? explain(err_from_errno(res), why, path, strerror(-res)) : ERR_OK;
@@ -256,7 +257,12 @@ static enum err new_meta(struct store_dir *dir, const char *path, const char *wh
 
     store_path(dir, logs, "log");
     store_path(dir, streams, "streams");
-    if (find_uuid(dir, logs, 1, &any) || find_uuid(dir, streams, 2, &any))
+    if (dir->ring.n > 0) { /* store.keys was unlocked: it knows, too */
+        memcpy(dir->uuid, dir->keys.store, 16);
+        dir->features.incompat |= STORE_ENCRYPTED;
+        any = true;
+    }
+    if (dir->ring.n > 0 || find_uuid(dir, logs, 1, &any) || find_uuid(dir, streams, 2, &any))
         LOG_WRN(dir->options.log, "%s: %s; put together again from the other files", path,
                 why_not != NULL ? why_not : "missing");
     else if (any)
@@ -290,7 +296,25 @@ static enum err read_meta(struct store_dir *dir, char why[256])
     if (err != ERR_OK)
         return new_meta(dir, path, reason, why);
     memcpy(dir->uuid, sb.uuid, 16);
+    dir->features = sb.features;
     return ERR_OK;
+}
+
+/* Identity and keys. Nothing is written before the configured key is known to fit. */
+static enum err settle_keys(struct store_dir *dir, char why[256])
+{
+    char path[STORE_PATH];
+    enum err err = store_keys_settle(dir, (dir->features.incompat & STORE_ENCRYPTED) != 0, why);
+
+    if (err != ERR_OK || dir->ring.n == 0)
+        return err;
+    dir->recovery.encrypted = true;
+    dir->recovery.key_changed = dir->keys_new;
+    if ((dir->features.incompat & STORE_ENCRYPTED) != 0)
+        return ERR_OK;
+    dir->features.incompat |= STORE_ENCRYPTED;
+    store_path(dir, path, "store.meta");
+    return write_meta(dir, path, why);
 }
 
 /* ---- directories --------------------------------------------------------------------------- */
@@ -388,13 +412,20 @@ static enum err open_all(struct store_dir *dir, char why[256])
         return explain(err_from_errno(res), why, dir->path, strerror(-res));
     enum err err = take_lock(dir, why);
     if (err == ERR_OK)
+        err = store_keys_unlock(dir, why);
+    if (err == ERR_OK)
         err = make_subdirs(dir, why);
     if (err == ERR_OK)
         err = read_meta(dir, why);
+    if (err == ERR_OK)
+        err = settle_keys(dir, why);
     uint64_t begun = now(dir);
     if (err == ERR_OK)
         err = store_recover(dir, why);
     dir->recovery.ns = now(dir) - begun;
+    if (err == ERR_OK)
+        err = store_keys_prune(dir, why);
+    store_keys_forget(dir);
     if (err != ERR_OK)
         return err;
     draw_seeds(dir);
@@ -433,6 +464,8 @@ void store_dir_close(struct store_dir *dir)
         store_pool_close(dir->pool);
     if (dir->lock >= 0)
         fs_close(dir->options.fs, dir->lock);
+    store_keys_forget(dir);
+    crypt_ring_wipe(&dir->ring);
     mem_free(dir->seeds);
     mem_free(dir->path);
     mem_free(dir);

@@ -9,6 +9,7 @@
 #define STORE_DIR_H
 
 #include "lib/io/io.h"
+#include "store/crypt_keys.h"
 #include "store/recover.h"
 #include "store/store.h"
 
@@ -26,9 +27,18 @@ struct store_dir {
     char *path;
     fs_fd lock;
     uint8_t uuid[16];
-    uint64_t generation; /* of this start; object ids and log names carry it */
+    struct store_features features; /* of store.meta */
+    uint64_t generation;            /* of this start; object ids and log names carry it */
     struct prng prng; /* UUIDs and the like; opening thread only: workers seed their own from it */
     uint64_t *seeds;  /* one per worker, for its own struct prng */
+    struct crypt_ring ring; /* data keys; n = 0: not encrypted */
+    /* While it is opened (crypt_open.c). */
+    struct crypt_keys keys;
+    uint8_t wrapping[CRYPT_KEY];
+    bool keys_new;      /* the previous key fitted: there will be a new data key */
+    bool keys_differ;   /* one of the two files must be written again */
+    uint64_t keys_used; /* bit per key of the ring: a segment is sealed with it */
+    bool keys_unknown;  /* a segment does not say */
     struct store_recovery recovery;
     struct recovered_worker *workers; /* options.workers of them */
     struct store_pool *pool;
@@ -49,6 +59,15 @@ void store_path_pool(const struct store_dir *dir, char out[STORE_PATH], uint64_t
 /* Moves a file to quarantine/ under a name that says where it came from and logs why (WRN).
  * Blocking. */
 void store_quarantine(struct store_dir *dir, const char *path, const char *why);
+
+/* crypt_open.c, in this order: finds and unlocks store.keys, changing nothing; makes or changes it
+ * when configuration and file ask for it (encrypted: store.meta says that it must be there); lets
+ * go of data keys that no segment needs; forgets what only opening needs. ERR_KEY and others, why
+ * says it. */
+enum err store_keys_unlock(struct store_dir *dir, char why[256]);
+enum err store_keys_settle(struct store_dir *dir, bool encrypted, char why[256]);
+enum err store_keys_prune(struct store_dir *dir, char why[256]);
+void store_keys_forget(struct store_dir *dir);
 
 /* recover.c: fills in generation, workers and recovery. */
 enum err store_recover(struct store_dir *dir, char why[256]);

@@ -16,20 +16,48 @@
 
 /* ---- opening ------------------------------------------------------------------------------- */
 
-static enum err take_section(const uint8_t *entry, const uint8_t *bytes, uint64_t room,
-                             uint32_t salt, struct footer *out)
+struct opening {
+    const uint8_t *bytes;
+    uint64_t room; /* of the sections */
+    uint32_t salt;
+    const struct crypt_file *crypt;
+    struct buf *opened; /* has room for all of them */
+    struct footer *out;
+};
+
+/* Replaces the section's bytes by what is sealed in them. */
+static bool open_section(const struct opening *o, const uint8_t *entry, const uint8_t **p,
+                         uint64_t *n)
+{
+    uint8_t *to;
+
+    if (o->crypt == NULL || *n < CRYPT_PIECE)
+        return false;
+    to = (uint8_t *) o->opened->p + o->opened->n;
+    if (!crypt_open_piece(o->crypt, entry, FOOTER_SEAL_AD, *p, *n, to))
+        return false;
+    *n -= CRYPT_PIECE;
+    *p = to;
+    o->opened->n += *n;
+    return true;
+}
+
+static enum err take_section(const struct opening *o, const uint8_t *entry)
 {
     uint32_t type = get_u32(entry), version = get_u32(entry + 4), flags = get_u32(entry + 28);
     uint64_t offset = get_u64(entry + 8), n = get_u64(entry + 16);
+    const uint8_t *p = o->bytes + offset;
+    struct footer *out = o->out;
 
-    if (offset > room || n > room - offset ||
-        crc32c(salt, bytes + offset, n) != get_u32(entry + 24))
+    if (offset > o->room || n > o->room - offset || crc32c(o->salt, p, n) != get_u32(entry + 24))
         return ERR_CORRUPT;
     if (type == 0 || type > SECTION_MAX || version != FOOTER_SECTION_VERSION)
         return (flags & FOOTER_MUST_UNDERSTAND) != 0 ? ERR_VERSION : ERR_OK;
     if (out->section[type].p != NULL)
         return ERR_CORRUPT;
-    out->section[type] = str_from(bytes + offset, n);
+    if ((flags & FOOTER_SEALED) != 0 && !open_section(o, entry, &p, &n))
+        return ERR_CORRUPT;
+    out->section[type] = str_from(p, n);
     return ERR_OK;
 }
 
@@ -100,6 +128,12 @@ static bool sizes_sound(const struct footer *f)
 enum err footer_open(const uint8_t *bytes, size_t n, uint64_t file_bytes, uint32_t salt,
                      struct footer *out)
 {
+    return footer_open_sealed(bytes, n, file_bytes, salt, NULL, NULL, out);
+}
+
+enum err footer_open_sealed(const uint8_t *bytes, size_t n, uint64_t file_bytes, uint32_t salt,
+                            const struct crypt_file *crypt, struct buf *room, struct footer *out)
+{
     struct segment_trailer t;
     static const unsigned needed[] = {SECTION_SUMMARY, SECTION_BATCHES, SECTION_SUBJECTS,
                                       SECTION_SIZES};
@@ -115,9 +149,16 @@ enum err footer_open(const uint8_t *bytes, size_t n, uint64_t file_bytes, uint32
     const uint8_t *table = bytes + (t.table_offset - t.footer_offset);
     if (crc32c(salt, table, (size_t) t.sections * FOOTER_TABLE_ENTRY) != t.table_crc)
         return ERR_CORRUPT;
+    struct opening o = {.bytes = bytes,
+                        .room = t.table_offset - t.footer_offset,
+                        .salt = salt,
+                        .crypt = (t.incompat & STORE_ENCRYPTED) != 0 ? crypt : NULL,
+                        .opened = room,
+                        .out = out};
+    if (o.crypt != NULL)
+        buf_reserve(room, o.room);
     for (uint32_t i = 0; i < t.sections && err == ERR_OK; i++)
-        err = take_section(table + (size_t) i * FOOTER_TABLE_ENTRY, bytes,
-                           t.table_offset - t.footer_offset, salt, out);
+        err = take_section(&o, table + (size_t) i * FOOTER_TABLE_ENTRY);
     if (err != ERR_OK)
         return err;
     for (unsigned i = 0; i < ARRAY_LEN(needed); i++)

@@ -10,7 +10,13 @@
 enum { SIZES_GAP = 0, SIZES_REPEAT = 1, SIZES_LEAST = 2 };
 /* In a run, behind its first number. */
 enum { RUN_REPEAT = 0 };
-enum { FOOTER_SUMMARY = 80, FOOTER_TABLE_ENTRY = 32, FOOTER_MUST_UNDERSTAND = 1 };
+enum {
+    FOOTER_SUMMARY = 80,
+    FOOTER_TABLE_ENTRY = 32,
+    FOOTER_MUST_UNDERSTAND = 1, /* flags of a section ... */
+    FOOTER_SEALED = 2,          /* ... a sealed piece, authenticated with type and version */
+    FOOTER_SEAL_AD = 8,         /* the first bytes of its table entry */
+};
 
 void segment_trailer_encode(const struct segment_trailer *t, uint32_t salt,
                             uint8_t out[SEGMENT_TRAILER]);

@@ -336,6 +336,8 @@ struct section_table {
     struct buf *out;
     size_t start;
     uint32_t salt;
+    const struct crypt_file *crypt;
+    struct crypt_nonces *nonces;
     uint32_t n;
     uint8_t entries[(SECTION_MAX + 1) * FOOTER_TABLE_ENTRY];
 };
@@ -349,17 +351,39 @@ static void pad8(struct section_table *t)
         buf_put(t->out, zeros, 8 - odd);
 }
 
+/* Sequences, sizes and times are no secrets, everything else is. */
+static bool is_secret(enum segment_section type)
+{
+    return type != SECTION_SUMMARY && type != SECTION_BATCHES && type != SECTION_SIZES;
+}
+
+static void seal_section(struct section_table *t, const uint8_t *entry, size_t from)
+{
+    size_t n = t->out->n - from;
+
+    buf_reserve(t->out, CRYPT_PIECE);
+    uint8_t *p = (uint8_t *) t->out->p + from;
+    memmove(p + CRYPT_NONCE, p, n);
+    crypt_seal_piece(t->crypt, t->nonces, entry, FOOTER_SEAL_AD, p + CRYPT_NONCE, n, p);
+    t->out->n += CRYPT_PIECE;
+}
+
 /* The section lies in out from `from` to the end. */
 static void end_section(struct section_table *t, enum segment_section type, size_t from)
 {
     uint8_t *e = t->entries + t->n++ * FOOTER_TABLE_ENTRY;
 
+    bool sealed = t->crypt != NULL && is_secret(type);
+
     put_u32(e, (uint32_t) type);
     put_u32(e + 4, FOOTER_SECTION_VERSION);
+    if (sealed)
+        seal_section(t, e, from);
     put_u64(e + 8, from - t->start);
     put_u64(e + 16, t->out->n - from);
     put_u32(e + 24, crc32c(t->salt, t->out->p + from, t->out->n - from));
-    put_u32(e + 28, type <= SECTION_SIZES ? FOOTER_MUST_UNDERSTAND : 0);
+    put_u32(e + 28,
+            (type <= SECTION_SIZES ? FOOTER_MUST_UNDERSTAND : 0u) | (sealed ? FOOTER_SEALED : 0u));
     pad8(t);
 }
 
@@ -374,6 +398,7 @@ static void end_footer(struct section_table *t, uint64_t footer_offset)
         .footer_bytes = t->out->n - t->start + SEGMENT_TRAILER,
         .table_offset = footer_offset + (table - t->start),
         .sections = t->n,
+        .incompat = t->crypt != NULL ? STORE_ENCRYPTED : 0,
         .table_crc = crc32c(t->salt, t->entries, t->n * FOOTER_TABLE_ENTRY)};
     segment_trailer_encode(&trailer, t->salt, bytes);
     buf_put(t->out, bytes, sizeof(bytes));
@@ -381,7 +406,11 @@ static void end_footer(struct section_table *t, uint64_t footer_offset)
 
 enum err footer_build(const struct footer_input *in, struct buf *out)
 {
-    struct section_table t = {.out = out, .start = out->n, .salt = in->header.salt};
+    struct section_table t = {.out = out,
+                              .start = out->n,
+                              .salt = in->header.salt,
+                              .crypt = crypt_file_on(in->crypt) ? in->crypt : NULL,
+                              .nonces = in->nonces};
     struct segment_summary summary;
     struct buf sizes = {0};
 

@@ -194,6 +194,7 @@ static enum err load_segment(struct store_stream *s, const struct recovered_stre
         return err;
     seg = segment_new(s, rs->number, rs->file_bytes);
     ASSERT(seg->salt == rs->salt);
+    segment_set_key(seg, rs->key_id);
     segment_adopt(seg, rs->base_seq);
     seg->next_seq = rs->next_seq;
     load_entries(seg, &x);

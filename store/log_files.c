@@ -81,6 +81,7 @@ void clog_file_header(struct store *st, struct clog_file *f, uint8_t **page)
         .workers = st->dir->options.workers,
         .number = f->number,
         .first_commit = f->first_commit,
+        .key_id = st->clog.crypt.key.id,
         .file_bytes = f->bytes,
         .created = io_wall(st->io),
     };

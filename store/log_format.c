@@ -31,6 +31,7 @@ enum {
     AT_NUMBER = 72,
     AT_FIRST = 80,
     AT_SALT = 88,
+    AT_KEY = 92,
     AT_FILE_BYTES = 96,
     AT_CREATED = 104,
     AT_CRC = LOG_HEADER - 4,
@@ -40,6 +41,8 @@ void log_header_encode(struct log_header *h, uint8_t out[LOG_HEADER])
 {
     h->version = STORE_FORMAT_VERSION;
     h->salt = store_salt_log(h->store, h->generation, h->worker, h->number);
+    if (h->key_id != 0)
+        h->features.incompat |= STORE_ENCRYPTED;
     memset(out, 0, LOG_HEADER);
     memcpy(out, HEADER_MAGIC, 8);
     put_u32(out + AT_VERSION, h->version);
@@ -54,6 +57,7 @@ void log_header_encode(struct log_header *h, uint8_t out[LOG_HEADER])
     put_u64(out + AT_NUMBER, h->number);
     put_u64(out + AT_FIRST, h->first_commit);
     put_u32(out + AT_SALT, h->salt);
+    put_u32(out + AT_KEY, h->key_id);
     put_u64(out + AT_FILE_BYTES, h->file_bytes);
     put_u64(out + AT_CREATED, (uint64_t) h->created);
     put_u32(out + AT_CRC, crc32c(CRC_SEED, out, AT_CRC));
@@ -84,6 +88,7 @@ enum err log_header_decode(const uint8_t bytes[LOG_HEADER], struct log_header *o
     out->number = get_u64(bytes + AT_NUMBER);
     out->first_commit = get_u64(bytes + AT_FIRST);
     out->salt = get_u32(bytes + AT_SALT);
+    out->key_id = get_u32(bytes + AT_KEY);
     out->file_bytes = get_u64(bytes + AT_FILE_BYTES);
     out->created = (int64_t) get_u64(bytes + AT_CREATED);
     if (get_u32(bytes + AT_LENGTH) != LOG_HEADER || out->worker >= out->workers ||
@@ -168,6 +173,17 @@ void log_frame_add(struct log_frame *f, const struct log_record *r)
     log_frame_add_parts(f, r, &r->bytes, 1);
 }
 
+static void encode_record(const struct log_record *r, char p[LOG_RECORD_HEADER])
+{
+    p[0] = (char) r->type;
+    p[1] = (char) r->flags;
+    put_u16(p + 2, r->kind);
+    put_u32(p + 4, 0);
+    put_u64(p + 8, r->id);
+    put_u64(p + 16, r->version);
+    put_u64(p + 24, r->parent);
+}
+
 void log_frame_add_parts(struct log_frame *f, const struct log_record *r, const struct str *parts,
                          unsigned n)
 {
@@ -176,13 +192,7 @@ void log_frame_add_parts(struct log_frame *f, const struct log_record *r, const 
     char *p = buf_reserve(&f->body, LOG_RECORD_HEADER), *entry;
 
     ASSERT(f->count < LOG_FRAME_RECORDS);
-    p[0] = (char) r->type;
-    p[1] = (char) r->flags;
-    put_u16(p + 2, r->kind);
-    put_u32(p + 4, 0);
-    put_u64(p + 8, r->id);
-    put_u64(p + 16, r->version);
-    put_u64(p + 24, r->parent);
+    encode_record(r, p);
     f->body.n += LOG_RECORD_HEADER;
     for (unsigned i = 0; i < n; i++) {
         buf_put_str(&f->body, parts[i]);
@@ -195,6 +205,38 @@ void log_frame_add_parts(struct log_frame *f, const struct log_record *r, const 
     f->meta.n += LOG_ENTRY;
     f->count++;
     buf_put(&f->body, zeros, log_record_bytes(bytes - LOG_RECORD_HEADER) - bytes);
+}
+
+void log_record_seal(struct log_record *r, const struct crypt_file *f, struct crypt_nonces *nonces,
+                     struct buf *room)
+{
+    char header[LOG_RECORD_HEADER];
+    size_t n = r->bytes.n;
+
+    r->flags |= LOG_SEALED;
+    encode_record(r, header);
+    buf_clear(room);
+    crypt_seal_piece(f, nonces, header, sizeof(header), r->bytes.p, n,
+                     (uint8_t *) buf_reserve(room, n + CRYPT_PIECE));
+    room->n = n + CRYPT_PIECE;
+    r->bytes = buf_str(room);
+}
+
+bool log_record_open(struct log_record *r, const struct crypt_file *f, struct buf *room)
+{
+    char header[LOG_RECORD_HEADER];
+    size_t n = r->bytes.n;
+
+    if ((r->flags & LOG_SEALED) == 0)
+        return true;
+    encode_record(r, header);
+    buf_clear(room);
+    if (!crypt_open_piece(f, header, sizeof(header), (const uint8_t *) r->bytes.p, n,
+                          (uint8_t *) buf_reserve(room, n)))
+        return false;
+    room->n = n - CRYPT_PIECE;
+    r->bytes = buf_str(room);
+    return true;
 }
 
 uint32_t log_frame_seal(struct log_frame *f, uint64_t durable_commit, uint32_t prev_crc,

@@ -17,6 +17,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/err.h"
 #include "lib/base/str.h"
+#include "store/crypt.h"
 #include "store/superblock.h"
 
 #include <stdbool.h>
@@ -49,6 +50,7 @@ struct log_header {
     uint64_t number;       /* of the file, per generation and worker, from 0 */
     uint64_t first_commit; /* number of its first frame */
     uint32_t salt;
+    uint32_t key_id; /* 0 = not encrypted */
     uint64_t file_bytes;
     int64_t created;
 };
@@ -76,10 +78,13 @@ enum log_type {
 /* Of DATA: bytes that are written over what stands there, which may be torn. They go before all
  * other DATA of the segment, and are written whatever is there. */
 #define LOG_IMAGE 1u
+/* The bytes are a sealed piece (crypt.h), authenticated with the record's header. FULL, DELTA and
+ * DELETE only: batches in DATA are sealed themselves. */
+#define LOG_SEALED 2u
 
 struct log_record {
     uint8_t type;
-    uint8_t flags; /* DATA: LOG_IMAGE */
+    uint8_t flags; /* LOG_SEALED; DATA: LOG_IMAGE */
     uint16_t kind;
     uint64_t id;
     union {
@@ -99,6 +104,13 @@ static inline size_t log_record_bytes(size_t n)
 {
     return LOG_RECORD_HEADER + ((n + LOG_RECORD_ALIGN - 1) & ~(size_t) (LOG_RECORD_ALIGN - 1));
 }
+
+/* Seals the bytes into room, which is overwritten, and points to them. */
+void log_record_seal(struct log_record *r, const struct crypt_file *f, struct crypt_nonces *nonces,
+                     struct buf *room);
+/* A sealed record's bytes are opened into room. False: they do not verify; true also for one that
+ * is not sealed. */
+bool log_record_open(struct log_record *r, const struct crypt_file *f, struct buf *room);
 
 /* ---- building a frame ---------------------------------------------------------------------- */
 

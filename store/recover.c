@@ -177,12 +177,14 @@ void recovery_deinit(struct recovery *r)
     mem_free(r->files);
     mem_free(r->data);
     mem_free(r->cache);
+    buf_free(&r->opened);
 }
 
 enum err store_recover(struct store_dir *dir, char why[256])
 {
     struct recovery r = {.dir = dir, .fs = dir->options.fs, .log = dir->options.log, .why = why};
 
+    crypt_nonces_init(&r.nonces, &dir->ring, &dir->prng);
     hmap_init(&r.objects);
     dir->workers = mem_zalloc(dir->options.workers * sizeof(*dir->workers));
     enum err err = run(&r);
@@ -196,6 +198,7 @@ void segment_index_deinit(struct segment_index *x)
 {
     mem_free(x->batches);
     buf_free(&x->owned);
+    buf_free(&x->opened);
     *x = (struct segment_index){0};
 }
 
@@ -217,10 +220,12 @@ void recovered_worker_free(struct recovered_worker *w)
     *w = (struct recovered_worker){.log = log};
 }
 
-static enum err parse_footer(struct segment_index *x, uint64_t file_bytes, uint32_t salt)
+static enum err parse_footer(struct segment_index *x, const struct recovered_segment *segment,
+                             const struct crypt_file *crypt)
 {
     struct footer f;
-    enum err err = footer_open((const uint8_t *) x->owned.p, x->owned.n, file_bytes, salt, &f);
+    enum err err = footer_open_sealed((const uint8_t *) x->owned.p, x->owned.n, segment->file_bytes,
+                                      segment->salt, crypt, &x->opened, &f);
 
     if (err != ERR_OK)
         return err;
@@ -236,7 +241,7 @@ static enum err parse_footer(struct segment_index *x, uint64_t file_bytes, uint3
 }
 
 static enum err load_footer(struct io_fs *fs, fs_fd fd, const struct recovered_segment *segment,
-                            struct segment_index *x)
+                            const struct crypt_file *crypt, struct segment_index *x)
 {
     uint8_t bytes[SEGMENT_TRAILER];
     struct segment_trailer t;
@@ -251,7 +256,7 @@ static enum err load_footer(struct io_fs *fs, fs_fd fd, const struct recovered_s
     if (fs_read(fs, fd, x->owned.p, t.footer_bytes, t.footer_offset) != (int64_t) t.footer_bytes)
         return ERR_IO;
     x->owned.n = t.footer_bytes;
-    return parse_footer(x, segment->file_bytes, segment->salt);
+    return parse_footer(x, segment, crypt);
 }
 
 enum err recovered_segment_load(struct store_dir *dir, const struct recovered_stream *s,
@@ -267,7 +272,10 @@ enum err recovered_segment_load(struct store_dir *dir, const struct recovered_st
     fs_fd fd = fs_open(dir->options.fs, path, IO_FILE_READ);
     if (fd < 0)
         return err_from_errno(fd);
-    enum err err = load_footer(dir->options.fs, fd, segment, out);
+    struct crypt_file crypt;
+    crypt_file_segment(&crypt, &dir->ring, segment->key_id, s->uuid, segment->number, 0);
+    enum err err = load_footer(dir->options.fs, fd, segment, &crypt, out);
+    crypt_file_wipe(&crypt);
     fs_close(dir->options.fs, fd);
     if (err != ERR_OK)
         segment_index_deinit(out);

@@ -29,7 +29,8 @@ struct segment_index {
     struct segment_batch *batches; /* summary.batches of them */
     struct str subjects;           /* SECTION_SUBJECTS: subject_iter_init with summary.base_seq */
     struct str sizes;              /* SECTION_SIZES */
-    struct buf owned;              /* where the two views point */
+    struct buf owned;              /* where the two views point ... */
+    struct buf opened;             /* ... or here, when they were sealed */
 };
 void segment_index_deinit(struct segment_index *x);
 
@@ -43,6 +44,7 @@ struct recovered_segment {
     uint64_t base_seq;
     uint64_t next_seq; /* last sequence it covers + 1 */
     uint32_t salt;
+    uint32_t key_id; /* as segment_set_key's */
     enum recovered_state state;
     uint64_t file_bytes;
     uint64_t data_end;

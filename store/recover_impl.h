@@ -82,6 +82,8 @@ struct recovery {
     const struct rec_log_file *cached; /* whose bytes are in cache; NULL = nobody's */
     uint8_t *cache;
     uint64_t cache_cap;
+    struct buf opened; /* a sealed record's bytes */
+    struct crypt_nonces nonces;
     uint64_t newest;     /* generation in any name */
     uint64_t generation; /* the one that counts; 0 = none */
     bool clean;
@@ -134,6 +136,7 @@ struct rec_segment {
     bool dirty;      /* written to: must be synced */
     bool quiet;      /* only probing: say nothing */
     struct segment_header header;
+    struct crypt_file crypt; /* of an encrypted store: also when the segment is not */
     uint64_t base_seq, next_seq;
     uint32_t epoch; /* of the first batch that a scan found */
     uint64_t proof; /* highest sequence that this segment and later ones prove durable */

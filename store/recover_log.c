@@ -374,12 +374,14 @@ static void apply(struct reading *in, const struct log_record *record, uint64_t 
 static void apply_frame(struct reading *in, struct log_frame_view *frame)
 {
     struct log_record record;
+    struct crypt_file crypt;
     char path[STORE_PATH];
     int got;
 
+    crypt_file_log(&crypt, &in->r->dir->ring, CRYPT_ANY, in->f->generation, in->f->worker);
     while ((got = log_frame_next(frame, &record)) != 0) {
         uint64_t end = (uint64_t) (frame->body - in->bytes) + frame->body_at;
-        if (got > 0) {
+        if (got > 0 && log_record_open(&record, &crypt, &in->r->opened)) {
             apply(in, &record, end);
             continue;
         }

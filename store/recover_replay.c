@@ -17,6 +17,8 @@ struct replay {
     struct rec_stream *stream;
     uint64_t segment;
     uint32_t salt;
+    struct crypt_file crypt;
+    struct codec_room room;
     char path[STORE_PATH];
     fs_fd fd; /* of the segment; -1 = none */
     bool dirty;
@@ -73,6 +75,7 @@ static enum err begin_segment(struct replay *p, const struct rec_data *d)
         return err;
     p->salt = store_salt_segment(p->r->dir->uuid, p->stream->rec.uuid, d->segment, 0);
     store_path_segment(p->r->dir, p->path, p->stream->rec.uuid, d->segment);
+    crypt_file_segment(&p->crypt, &p->r->dir->ring, CRYPT_ANY, p->stream->rec.uuid, d->segment, 0);
     p->fd = fs_open(p->r->fs, p->path, IO_FILE_WRITE);
     /* Also when everything stands: it may stand in the page cache alone, and the log that has it
      * goes. */
@@ -106,14 +109,16 @@ static enum err read_log(struct replay *p, const struct rec_data *d)
 }
 
 /* Does what is on disk at this place hold the same batch, whole? */
-static bool stands(const struct replay *p, const uint8_t *there, size_t n,
+static bool stands(struct replay *p, const uint8_t *there, size_t n,
                    const struct batch_header *want)
 {
     struct batch_view v;
 
-    return batch_view_open(there, n, p->salt, &v) == ERR_OK && v.h.first_seq == want->first_seq &&
-           v.h.count == want->count && v.h.span == want->span &&
-           batch_verify(&v, p->salt, NULL) == 0;
+    if (batch_view_open(there, n, p->salt, &v) != ERR_OK || v.h.first_seq != want->first_seq ||
+        v.h.count != want->count || v.h.span != want->span)
+        return false;
+    v.crypt = &p->crypt;
+    return batch_view_decode_room(&v, &p->room) == ERR_OK && batch_verify(&v, p->salt, NULL) == 0;
 }
 
 static enum err write_bytes(struct replay *p, const uint8_t *bytes, uint32_t n, uint64_t offset)
@@ -183,5 +188,6 @@ enum err rec_replay(struct recovery *r)
         fs_close(r->fs, p.log);
     buf_free(&p.from);
     buf_free(&p.there);
+    codec_room_free(&p.room);
     return err != ERR_OK ? err : last;
 }

@@ -30,6 +30,7 @@ static enum err read_footer(struct recovery *r, struct rec_segment *seg, fs_fd f
     uint8_t bytes[SEGMENT_TRAILER];
     struct segment_trailer t;
     struct footer f;
+    struct buf room = {0};
 
     if (seg->file_bytes < SEGMENT_HEADER + SEGMENT_TRAILER)
         return ERR_NOT_FOUND;
@@ -44,9 +45,11 @@ static enum err read_footer(struct recovery *r, struct rec_segment *seg, fs_fd f
     int64_t got = fs_read(r->fs, fd, whole, t.footer_bytes, t.footer_offset);
     err = got != (int64_t) t.footer_bytes
               ? ERR_IO
-              : footer_open(whole, t.footer_bytes, seg->file_bytes, seg->salt, &f);
+              : footer_open_sealed(whole, t.footer_bytes, seg->file_bytes, seg->salt, &seg->crypt,
+                                   &room, &f);
     if (err == ERR_OK)
         take_footer(seg, &f);
+    buf_free(&room);
     mem_free(whole);
     return err;
 }
@@ -78,6 +81,21 @@ static enum err read_header(struct recovery *r, const struct rec_stream *s, stru
     return err == ERR_CORRUPT ? ERR_OK : err;
 }
 
+/* The key that the header page names; without it pieces say what opens them, and what is written is
+ * written with the current one. */
+static bool find_key(struct recovery *r, const struct rec_stream *s, struct rec_segment *seg)
+{
+    struct store_dir *dir = r->dir;
+    uint32_t id = seg->header_ok ? seg->header.key_id : dir->ring.current;
+
+    if (!seg->header_ok)
+        dir->keys_unknown = true;
+    for (unsigned i = 0; i < dir->ring.n; i++)
+        if (dir->ring.keys[i].id == id)
+            dir->keys_used |= (uint64_t) 1 << i;
+    return crypt_file_segment(&seg->crypt, &dir->ring, id, s->rec.uuid, seg->number, 0);
+}
+
 enum err rec_segment_open(struct recovery *r, struct rec_stream *s, struct rec_segment *seg)
 {
     fs_fd fd = fs_open(r->fs, seg->path, IO_FILE_READ);
@@ -88,6 +106,8 @@ enum err rec_segment_open(struct recovery *r, struct rec_stream *s, struct rec_s
     seg->salt = store_salt_segment(r->dir->uuid, s->rec.uuid, seg->number, 0);
     seg->data_end = seg->found_end = SEGMENT_HEADER;
     enum err err = size < 0 ? ERR_IO : read_header(r, s, seg, fd);
+    if (err == ERR_OK && !find_key(r, s, seg))
+        err = ERR_KEY;
     enum err footer = err == ERR_OK ? read_footer(r, seg, fd) : ERR_NOT_FOUND;
     fs_close(r->fs, fd);
     if (err != ERR_OK || footer == ERR_OK)
@@ -274,16 +294,16 @@ static void note_records(struct recovery *r, const struct rec_stream *s, struct 
     const struct batch_view *v = &e->view;
 
     for (uint32_t i = 0; i < v->h.count && e->nbad != 0; i++) {
-        uint64_t seq = batch_record_seq(v, i),
-                 body = (uint64_t) (v->body - v->table) + BATCH_HEADER;
+        uint64_t seq = batch_record_seq(v, i), at = e->offset;
+        if (codec_plain(&v->h))
+            at += (uint64_t) (v->stored - v->table) + BATCH_HEADER + batch_record_offset(v, i);
         if (batch_record_verify(v, i, seg->salt) != BATCH_RECORD_BAD || seq < s->rec.first_seq ||
             seqset_has(&s->rec.removed, seq))
             continue;
         seqset_add(&seg->lost, seq, seq);
         if (!seg->quiet)
             LOG_WRN(r->log, "%s: offset %llu: message %llu is damaged, lost", seg->path,
-                    (unsigned long long) (e->offset + body + batch_record_offset(v, i)),
-                    (unsigned long long) seq);
+                    (unsigned long long) at, (unsigned long long) seq);
     }
 }
 
@@ -385,6 +405,7 @@ enum err rec_segment_scan(struct recovery *r, struct rec_stream *s, struct rec_s
     struct scan scan;
     uint64_t base = seg->header_ok ? seg->header.base_seq : 0;
     struct scan_options options = {.salt = seg->salt,
+                                   .crypt = &seg->crypt,
                                    .base_seq = base,
                                    .file_bytes = seg->file_bytes,
                                    .durable_seq = durable_seq,
@@ -429,6 +450,8 @@ enum err rec_segment_seal(struct recovery *r, struct rec_segment *seg)
 
     seg->footer.footer_offset = round_up(behind, SEGMENT_PAGE);
     seg->footer.flags = seg->torn ? SEGMENT_CUT : 0;
+    seg->footer.crypt = &seg->crypt;
+    seg->footer.nonces = &r->nonces;
     enum err err = footer_build(&seg->footer, &bytes);
     if (err != ERR_OK)
         return err;

@@ -299,6 +299,7 @@ static void take_segment(struct rec_stream *s, struct rec_segment *seg, bool act
         .base_seq = seg->base_seq,
         .next_seq = seg->next_seq,
         .salt = seg->salt,
+        .key_id = seg->crypt.key.id,
         .state = active ? RECOVERED_ACTIVE : RECOVERED_SEALED,
         .file_bytes = seg->file_bytes,
         .data_end = seg->data_end,
@@ -321,10 +322,11 @@ static void take_segment(struct rec_stream *s, struct rec_segment *seg, bool act
         s->messages += out->msgs - removed;
 }
 
-/* Only a last segment of which nothing is doubtful goes on. */
-static bool may_go_on(const struct rec_segment *seg)
+/* Only a last segment of which nothing is doubtful goes on, and only with the current key. */
+static bool may_go_on(const struct recovery *r, const struct rec_segment *seg)
 {
-    return !seg->sealed && !seg->torn && !seg->tail_lost && seg->header_ok && !seg->bad_footer;
+    return seg->crypt.key.id == r->dir->ring.current && !seg->sealed && !seg->torn &&
+           !seg->tail_lost && seg->header_ok && !seg->bad_footer;
 }
 
 static enum err take_files(struct recovery *r, struct rec_stream *s, struct files *f)
@@ -334,7 +336,7 @@ static enum err take_files(struct recovery *r, struct rec_stream *s, struct file
     s->last_ts = s->rec.last_ts;
     s->segments = mem_zalloc((f->n + 1) * sizeof(*s->segments));
     for (size_t i = 0; i < f->n && err == ERR_OK; i++) {
-        bool active = i + 1 == f->n && may_go_on(&f->seg[i]) &&
+        bool active = i + 1 == f->n && may_go_on(r, &f->seg[i]) &&
                       f->seg[i].next_seq == s->last_seq + 1;
         if (!active && !f->seg[i].sealed)
             err = rec_segment_seal(r, &f->seg[i]);

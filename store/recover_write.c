@@ -26,6 +26,9 @@ struct writer {
     uint64_t next_number;
     struct recovered_log log;
     struct log_frame frame;
+    struct crypt_file crypt;
+    struct crypt_nonces nonces;
+    struct buf sealed;
 };
 
 static enum err failed(struct writer *w, int res)
@@ -114,7 +117,8 @@ static enum err next_file(struct writer *w, uint64_t frame_bytes)
                            .worker = w->worker,
                            .workers = dir->options.workers,
                            .number = w->next_number++,
-                           .first_commit = w->log.next_commit};
+                           .first_commit = w->log.next_commit,
+                           .key_id = w->crypt.key.id};
     enum err err = close_file(w);
 
     if (err != ERR_OK)
@@ -180,6 +184,11 @@ static uint64_t frame_room(const struct writer *w, uint64_t need)
 
 static enum err put(struct writer *w, const struct log_record *record)
 {
+    struct log_record r = *record;
+
+    if (crypt_file_on(&w->crypt) && r.type != LOG_START)
+        log_record_seal(&r, &w->crypt, &w->nonces, &w->sealed);
+    record = &r;
     uint64_t need = log_record_bytes(record->bytes.n) + LOG_ENTRY + LOG_FRAME_HEADER + LOG_PAGE;
     uint64_t room = frame_room(w, need);
     enum err err = ERR_OK;
@@ -417,6 +426,8 @@ enum err rec_write(struct recovery *r)
         w[i].worker = i;
         w[i].fd = -1;
         w[i].log.next_commit = 1;
+        crypt_file_log(&w[i].crypt, &r->dir->ring, r->dir->ring.current, r->dir->generation, i);
+        crypt_nonces_init(&w[i].nonces, &r->dir->ring, &r->dir->prng);
     }
     for (unsigned i = 0; i < n && err == ERR_OK; i++)
         err = write_worker(&w[i], &r->dir->workers[i]);
@@ -431,6 +442,7 @@ enum err rec_write(struct recovery *r)
             fs_close(r->fs, w[i].fd);
         r->dir->workers[i].log = w[i].log;
         log_frame_free(&w[i].frame);
+        buf_free(&w[i].sealed);
     }
     mem_free(w);
     return err == ERR_OK && !PLANTED(PLANT_OLD_LOG_FIRST) ? remove_old(r) : err;

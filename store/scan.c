@@ -104,7 +104,10 @@ static enum found look(const struct scan *s, uint64_t at, struct batch_view *out
     *want = h.bytes;
     if ((p = bytes_at(s, at, h.bytes)) == NULL)
         return NEED;
-    return batch_view_open(p, h.bytes, s->o.salt, out) == ERR_OK ? FOUND : NOTHING;
+    if (batch_view_open(p, h.bytes, s->o.salt, out) != ERR_OK)
+        return NOTHING;
+    out->crypt = s->o.crypt;
+    return FOUND;
 }
 
 /* The same where a batch is expected: one damaged byte is mended. */
@@ -123,7 +126,7 @@ static enum found mend(struct scan *s, uint64_t at, struct batch_view *out, uint
         *want = room;
     if ((p = bytes_at(s, at, *want)) == NULL)
         return NEED;
-    if (!batch_repair(p, *want, s->o.salt))
+    if (!batch_repair_sealed(p, *want, s->o.salt, s->o.crypt))
         return NOTHING;
     s->mended_at = at;
     enum found found = look(s, at, out, want);

@@ -51,6 +51,7 @@ struct scan_event {
 
 struct scan_options {
     uint32_t salt;
+    const struct crypt_file *crypt; /* NULL: no batch can be opened that is sealed */
     uint64_t base_seq;   /* of the header page; 0 = unknown (damaged): the first batch tells */
     uint64_t file_bytes; /* where to stop at the latest (sealed: the footer's offset or data_end) */
     uint64_t durable_seq; /* known from elsewhere (commit log, next segment's base_seq - 1); 0 =

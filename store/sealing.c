@@ -28,6 +28,7 @@ struct seal_job {
     struct seqset gone;
     uint64_t first_seq; /* of the stream */
     struct segment_header header;
+    struct crypt_nonces nonces;
     uint64_t data_end, next_seq;
     uint32_t at_batch, at_record; /* next_messages */
     int result;
@@ -73,7 +74,9 @@ static enum err build(struct seal_job *job, struct buf *out, uint64_t *offset)
                               .next_seq = job->next_seq,
                               .data_end = job->data_end,
                               .next = next_messages,
-                              .ctx = job};
+                              .ctx = job,
+                              .crypt = job->segment->crypt,
+                              .nonces = &job->nonces};
     struct str *subjects = mem_array(in.nsubjects + 1, sizeof(*subjects));
     /* One that is no more, or another one by now: all its messages here are gone, and the entry is
      * unused. */
@@ -189,6 +192,7 @@ void segment_seal(struct segment *seg)
                                           .generation = seg->generation};
     memcpy(job->header.store, s->store->uuid, sizeof(job->header.store));
     memcpy(job->header.stream, s->rec.uuid, sizeof(job->header.stream));
+    crypt_nonces_init(&job->nonces, &s->store->dir->ring, &s->store->prng);
     job->work.run = seal_run;
     io_op_init(&job->work.op, seal_done);
     seg->jobs++;

@@ -65,6 +65,21 @@ uint64_t segment_next_capacity(const struct store_stream *s, uint64_t need)
     return bytes < need ? need : bytes;
 }
 
+void segment_set_key(struct segment *seg, uint32_t key_id)
+{
+    const struct store_stream *s = seg->stream;
+
+    if (key_id == 0) {
+        mem_free(seg->crypt);
+        seg->crypt = NULL;
+        return;
+    }
+    if (seg->crypt == NULL)
+        seg->crypt = mem_alloc(sizeof(*seg->crypt));
+    crypt_file_segment(seg->crypt, &s->store->dir->ring, key_id, s->rec.uuid, seg->number,
+                       seg->generation);
+}
+
 struct segment *segment_new(struct store_stream *s, uint64_t number, uint64_t capacity)
 {
     struct segment *seg = mem_zalloc(sizeof(*seg));
@@ -83,6 +98,8 @@ struct segment *segment_new(struct store_stream *s, uint64_t number, uint64_t ca
     list_init(&seg->fetches);
     store_path_segment(s->store->dir, path, s->rec.uuid, number);
     seg->path = mem_strdup(path);
+    if (stream_in_file(s))
+        segment_set_key(seg, s->store->dir->ring.current);
     if (!stream_in_file(s))
         seg->file_ready = seg->header_durable = true;
     return seg;
@@ -133,6 +150,9 @@ void segment_free(struct segment *seg)
     if (seg->file != NULL)
         io_file_close(st->io, seg->file);
     mem_free(seg->header_page);
+    if (seg->crypt != NULL)
+        crypt_file_wipe(seg->crypt);
+    mem_free(seg->crypt);
     mem_free(seg->path);
     mem_free(seg);
 }
@@ -212,6 +232,7 @@ static uint8_t *make_header(struct segment *seg)
     uint8_t *page = mem_alloc(SEGMENT_HEADER);
     struct segment_header h = {
         .number = seg->number,
+        .key_id = seg->crypt != NULL ? seg->crypt->key.id : 0,
         .base_seq = seg->base_seq,
         .file_bytes = seg->capacity,
         .created = io_wall(s->store->io),
@@ -470,6 +491,10 @@ void segment_add_entry(struct segment *seg, struct store_batch *b)
 
     ASSERT(b->first_seq == seg->next_seq && b->ordinal == seg->records);
     segment_batch_of(&b->view.h, b->offset, &e->b);
+    if (seg->crypt != NULL && !b->skip) { /* the view is of what was sealed */
+        e->b.bytes = b->bytes;
+        e->b.flags |= BATCH_ENCRYPTED;
+    }
     e->ordinal = b->ordinal;
     e->live = b->count;
     e->live_size = b->size;
@@ -615,6 +640,10 @@ unsigned segment_iov(struct iovec *iov, const struct store_batch *b)
 
     if (b->skip) {
         iov[0] = (struct iovec){d->meta, BATCH_HEADER};
+        return 1;
+    }
+    if (b->disk != NULL) {
+        iov[0] = (struct iovec){b->disk, b->bytes};
         return 1;
     }
     iov[0] = (struct iovec){d->meta, batch_meta_bytes(d)};

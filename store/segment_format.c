@@ -40,6 +40,8 @@ void segment_header_encode(struct segment_header *h, uint8_t out[SEGMENT_HEADER]
 {
     h->version = STORE_FORMAT_VERSION;
     h->salt = store_salt_segment(h->store, h->stream, h->number, h->generation);
+    if (h->key_id != 0)
+        h->features.incompat |= STORE_ENCRYPTED;
     memset(out, 0, SEGMENT_HEADER);
     memcpy(out, HEADER_MAGIC, 8);
     put_u32(out + AT_VERSION, h->version);

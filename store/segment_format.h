@@ -122,6 +122,9 @@ struct footer_input {
     uint64_t footer_offset; /* multiple of SEGMENT_PAGE, >= data_end: where the result is to be
                                written */
     uint32_t flags;
+    /* NULL, or the segment's key: what speaks of subjects is sealed then. */
+    const struct crypt_file *crypt;
+    struct crypt_nonces *nonces;
 };
 /* Appends the whole footer, trailer included: written at footer_offset, the file truncated behind
  * it, then synced, it makes the segment sealed. Linear apart from sorting the subjects; for
@@ -149,6 +152,10 @@ struct footer {
  * bound that the functions below rely on. ERR_CORRUPT, ERR_VERSION. */
 enum err footer_open(const uint8_t *bytes, size_t n, uint64_t file_bytes, uint32_t salt,
                      struct footer *out);
+/* The same for one with sealed sections, which are opened into room (and room lives as long as
+ * *out). ERR_CORRUPT: also when they do not open. */
+enum err footer_open_sealed(const uint8_t *bytes, size_t n, uint64_t file_bytes, uint32_t salt,
+                            const struct crypt_file *crypt, struct buf *room, struct footer *out);
 
 /* Entry i < summary.batches. */
 void footer_batch(const struct footer *f, uint64_t i, struct segment_batch *out);

@@ -117,6 +117,7 @@ enum err store_open(struct store_dir *dir, unsigned worker, const struct store_o
     wheel_timer_init(&st->retry_timer, retry_fire);
     wheel_timer_init(&st->sync_timer, sync_fire);
     store_fill_init(st);
+    crypt_nonces_init(&st->nonces, &dir->ring, &st->prng);
     clog_init(st);
     open_log(st, &dir->workers[worker]);
     adopt_objects(st, &dir->workers[worker]);

@@ -63,6 +63,12 @@ struct store_dir_options {
     uint64_t log_file_bytes; /* size of one commit log file; default 64 MiB */
     uint64_t segment_bytes_min, segment_bytes_max; /* default 16 MiB and 256 MiB: grows with the
                                                       stream */
+    /* Encryption at rest. key: a passphrase or random text, empty = none. With one everything
+     * written from now on is encrypted; what was written before stays readable. prev_key: opens a
+     * store whose key was that one until now, and is not needed a second time. The bytes are not
+     * kept: wipe them when store_dir_open has returned. cipher: enum crypt_cipher, 0 = chacha. */
+    struct str key, prev_key;
+    unsigned cipher;
     /* Which worker gets a recovered stream (and the objects below it). */
     unsigned (*place)(void *ctx, store_object_id stream, struct str name);
     uint64_t (*clock)(void *ctx); /* monotonic ns, to time recovery; NULL = it is not timed */
@@ -87,7 +93,8 @@ struct store_recovery {
     uint64_t streams, segments, messages, objects;
     uint64_t log_bytes_replayed, bytes_scanned, bytes_cut, lost_messages, quarantined_files;
     uint64_t ns;
-    bool clean; /* the last owner closed it */
+    bool clean;                  /* the last owner closed it */
+    bool encrypted, key_changed; /* what is written is sealed; it was opened with prev_key */
 };
 const struct store_recovery *store_dir_recovery(const struct store_dir *dir);
 

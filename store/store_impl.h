@@ -27,6 +27,7 @@
 #include "lib/io/io.h"
 #include "store/batch.h"
 #include "store/column.h"
+#include "store/crypt.h"
 #include "store/dir.h"
 #include "store/log_format.h"
 #include "store/plant.h"
@@ -67,6 +68,7 @@ struct store_batch {
     uint32_t reserved; /* what it holds of segment->reserved */
     struct batch_builder builder;
     uint64_t *bad; /* bit per damaged record, NULL = none */
+    uint8_t *disk; /* sealed, for an encrypted segment, from its commit until it is written */
 };
 
 struct cache {
@@ -137,6 +139,7 @@ struct segment {
     uint64_t number;
     uint32_t generation;
     uint32_t salt;
+    struct crypt_file *crypt; /* NULL: not encrypted */
     enum segment_state state;
     char *path;
     struct io_file *file; /* NULL: memory, or its file is not ready */
@@ -187,6 +190,17 @@ struct segment {
 struct segment *segment_new(struct store_stream *s, uint64_t number, uint64_t capacity);
 void segment_free(struct segment *seg);
 uint64_t segment_next_capacity(const struct store_stream *s, uint64_t need);
+/* A recovered one: with the key that its header page names; 0 = none. */
+void segment_set_key(struct segment *seg, uint32_t key_id);
+/* What a batch that is built will take on disk. */
+static inline uint32_t batch_disk_bytes(const struct store_batch *b)
+{
+    const struct batch_builder *d = &b->builder;
+
+    return LIKELY(b->segment->crypt == NULL)
+               ? batch_bytes(d)
+               : batch_encrypted_bytes(d->count * BATCH_ENTRY, d->body_len);
+}
 /* Creates the file on a work thread. */
 void segment_prepare(struct segment *seg);
 /* The stream's first: base_seq is known, so that the work thread writes the header page too. */
@@ -537,6 +551,8 @@ struct clog {
     bool said_spare;     /* ... and that was logged */
     bool waits_for_file; /* a frame is due and has no room */
     struct buf scratch;
+    struct crypt_file crypt; /* its key; id 0: records are not sealed */
+    struct buf sealed;
     struct log_commit slots[LOG_INFLIGHT];
     struct list inflight; /* slots, oldest first */
     unsigned ninflight;
@@ -723,6 +739,7 @@ struct store {
     uint8_t uuid[16];
     uint64_t generation;
     struct prng prng;
+    struct crypt_nonces nonces;
     struct list streams;
     struct list dirty;
     struct list tasks;    /* streams with tasks or trims */

@@ -23,9 +23,12 @@
 struct store_features {
     uint64_t incompat, readonly, compat;
 };
-/* What this program knows. Bits of the issues to come: 1 = compressed batches, 2 = encrypted
- * batches, 4 = Kafka batches, 8 = compacted segments. None is written yet. */
-#define STORE_KNOWN_INCOMPAT 0u
+/* Bits of incompat; 4 is set aside for Kafka batches. */
+#define STORE_COMPRESSED 1u
+#define STORE_ENCRYPTED 2u
+#define STORE_COMPACTED 8u
+/* What this program knows. */
+#define STORE_KNOWN_INCOMPAT ((uint64_t) STORE_ENCRYPTED)
 #define STORE_KNOWN_READONLY 0u
 #define STORE_KNOWN_COMPAT 0u
 

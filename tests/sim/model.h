@@ -100,8 +100,9 @@ struct model {
     unsigned nstreams;
     struct model_object **objects;
     unsigned nobjects;
-    bool faults; /* errors were injected since the opening: operations may fail */
-    bool full;   /* the disk is full: commits may wait */
+    bool faults;  /* errors were injected since the opening: operations may fail */
+    bool full;    /* the disk is full: commits may wait */
+    unsigned key; /* number of the encryption key; 0 = none yet */
 };
 
 struct model *model_new(void);

@@ -192,6 +192,13 @@ static void on_point(void *ctx, struct sim *sim, uint64_t point)
 /* ---- a run -------------------------------------------------------------------------------------
  */
 
+/* The next opening may have another key. */
+static void draw_key(struct world *w)
+{
+    if (w->swarm->rekey_percent != 0 && prng_below(sim_rng(w->sim), 100) < w->swarm->rekey_percent)
+        w->model->key++;
+}
+
 static void crash(struct world *w)
 {
     sim_crash(w->sim, draw_mode(w, sim_rng(w->sim)));
@@ -200,6 +207,7 @@ static void crash(struct world *w)
         sim_fault_arm(w->sim, (enum sim_fault) f, 0, 0);
     w->model->faults = w->model->full = false;
     sim_disk_set_capacity(sim_disk(w->sim), w->swarm->disk_bytes);
+    draw_key(w);
     open_or_fail(w, w->sim, w->model);
 }
 
@@ -214,6 +222,7 @@ static void reopen(struct world *w)
     sim_disk_set_capacity(sim_disk(w->sim), w->swarm->disk_bytes);
     if (prng_below(sim_rng(w->sim), 2) == 0)
         sim_crash(w->sim, draw_mode(w, sim_rng(w->sim)));
+    draw_key(w);
     open_or_fail(w, w->sim, w->model);
 }
 
@@ -261,6 +270,7 @@ static uint64_t run_seed(uint64_t seed, const struct settings *set)
     swarm_print(&swarm, text, sizeof(text));
     sim_trace(sim, "swarm %s", text);
     struct model *model = model_new();
+    model->key = swarm.encrypted ? 1 : 0;
     w.sim = sim;
     w.model = model;
     sim_lie(sim, set->lies);

@@ -66,6 +66,8 @@ void swarm_draw(struct swarm *s, struct prng *rng)
     s->again_percent = PICK(rng, 0, 20);
     s->steps = PICK(rng, 0, 3, 30);
     draw_weights(s, rng);
+    s->encrypted = prng_below(rng, 4) == 0;
+    s->rekey_percent = PICK(rng, 0, 0, 0, 40);
     /* Large bursts of large messages only cost time. */
     while ((uint64_t) s->burst * s->payload_max > 200000)
         s->burst /= 2;
@@ -110,9 +112,12 @@ void swarm_print(const struct swarm *s, char *out, size_t n)
         out, n,
         "%u workers, log %llu KiB, segments %llu..%llu KiB, %u operations, %u streams, %u objects, "
         "%u subjects, bursts of %u x %u B, %u %% big, %u %% limits, %u %% async, cuts at %u %%, "
-        "kills %u %%",
+        "kills %u %%%s",
         s->workers, (unsigned long long) s->log_file_bytes / 1024,
         (unsigned long long) s->segment_min / 1024, (unsigned long long) s->segment_max / 1024,
         s->ops, s->streams_max, s->objects_max, s->subjects, s->burst, s->payload_max,
-        s->big_percent, s->limits_percent, s->async_percent, s->fork_percent, s->kill_percent);
+        s->big_percent, s->limits_percent, s->async_percent, s->fork_percent, s->kill_percent,
+        s->rekey_percent != 0 ? ", new keys"
+        : s->encrypted        ? ", encrypted"
+                              : "");
 }

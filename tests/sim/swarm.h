@@ -64,6 +64,8 @@ struct swarm {
     unsigned again_percent;     /* recoveries during which a power cut is tried */
     unsigned kill_percent;      /* ends that are a SIGKILL, not a power cut */
     unsigned steps;             /* of the loops between two operations, at most */
+    bool encrypted;             /* from the first opening on ... */
+    unsigned rekey_percent;     /* ... or from one of the openings; each may have a new key */
 };
 
 void swarm_draw(struct swarm *s, struct prng *rng);

@@ -74,6 +74,7 @@ static unsigned place(void *ctx, store_object_id stream, struct str name)
 static enum err open_dir(struct world *w, char why[256])
 {
     const struct swarm *s = w->swarm;
+    char key[24], prev[24];
     struct store_dir_options o = {
         .fs = sim_fs(w->sim),
         .path = "data",
@@ -87,6 +88,12 @@ static enum err open_dir(struct world *w, char why[256])
         .ctx = w,
         .seed = hash_mix(w->seed + 1, sim_now(w->sim)),
     };
+    snprintf(key, sizeof(key), "key %u", w->model->key);
+    snprintf(prev, sizeof(prev), "key %u", w->model->key - 1);
+    if (w->model->key > 0)
+        o.key = str_of(key);
+    if (w->model->key > 1)
+        o.prev_key = str_of(prev);
     return store_dir_open(&o, &w->dir, why);
 }
 

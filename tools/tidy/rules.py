@@ -107,7 +107,7 @@ CALLS = (
      # Another process gives no event when it has written its ports file.
      ("lib/io/", "tests/lib/server_process.c")),
     ("rand srand random srandom drand48 rand_r getrandom getentropy arc4random randombytes_buf",
-     "randomness comes from a struct prng", ("lib/io/", "server/server.c", "store/dir.c")),
+     "randomness comes from a struct prng", ("lib/io/", "server/server.c", "store/dir.c", "store/crypt.c")),
 )
 
 # --- Words and globals ------------------------------------------------------------------------------------

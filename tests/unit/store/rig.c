@@ -73,6 +73,9 @@ enum err rig_try_start(struct rig *r, char why[256])
         .segment_bytes_min = r->options.segment_min,
         .segment_bytes_max = r->options.segment_max,
         .seed = 4711,
+        .key = str_of(r->options.key != NULL ? r->options.key : ""),
+        .prev_key = str_of(r->options.prev_key != NULL ? r->options.prev_key : ""),
+        .cipher = r->options.cipher,
     };
     enum err err = store_dir_open(&dir, &r->dir, why);
 

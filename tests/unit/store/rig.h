@@ -26,6 +26,8 @@ struct rig_options {
     uint64_t ride_ns;
     uint64_t pool_bytes;
     unsigned commit_threads;
+    const char *key, *prev_key; /* NULL: none */
+    unsigned cipher;
     struct sim *sim; /* on this machine instead of the real one */
 };
 
