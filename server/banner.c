@@ -82,6 +82,10 @@ void banner_jetstream(struct log *log, const struct options *o, const char *stor
     LOG_INF(log, "  Store Directory: \"%s\"", store_path);
     if (o->domain != NULL)
         LOG_INF(log, "  Domain:          %s", o->domain);
+    if (r->encrypted)
+        LOG_INF(log, "  Encryption:      %s%s",
+                o->js_cipher == OPTIONS_AES ? "AES-GCM" : "ChaCha20-Poly1305",
+                r->key_changed ? ", with a new key" : "");
     LOG_INF(log, "  API Level:       5");
     LOG_INF(log, "  Durability:      an acknowledgement is sent after the data is synced to disk");
     if (o->sync_interval_set)

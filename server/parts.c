@@ -16,6 +16,7 @@
 #include "server/core/account.h"
 #include "server/js/js.h"
 #include "server/net/net.h"
+#include "store/crypt.h"
 #include "store/store.h"
 
 #include <stdio.h>
@@ -108,8 +109,12 @@ static uint64_t clock_now(void *ctx)
     return io_now(io);
 }
 
+_Static_assert((unsigned) OPTIONS_CHACHA == CRYPT_CHACHA && (unsigned) OPTIONS_AES == CRYPT_AES,
+               "ciphers have the same numbers");
+
 static bool open_store_dir(struct server_parts *p, const char *path, char why[256])
 {
+    const struct options *o = p->options;
     char text[200];
     enum err err = store_dir_open(
         &(struct store_dir_options){
@@ -125,6 +130,9 @@ static bool open_store_dir(struct server_parts *p, const char *path, char why[25
             .clock = clock_now,
             .ctx = p,
             .seed = p->store_seed,
+            .key = str_of(o->js_key != NULL ? o->js_key : ""),
+            .prev_key = str_of(o->js_prev_key != NULL ? o->js_prev_key : ""),
+            .cipher = o->js_cipher,
         },
         &p->store_dir, why);
 

@@ -214,6 +214,7 @@ static void begin_reload(struct server *s)
         buf_free(&err);
         return;
     }
+    options_wipe_keys(now); /* they count at a start */
     r = mem_zalloc(sizeof(*r));
     *r = (struct reloading){
         .server = s, .before = s->options, .before_own = s->own_options, .now = now};

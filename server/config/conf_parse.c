@@ -7,6 +7,7 @@
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,8 @@ static void free_value(struct conf_value *v)
     }
     mem_free(v->items);
     mem_free(v->keys);
+    if (v->text != NULL) /* it may be a password or a key */
+        sodium_memzero(v->text, strlen(v->text));
     mem_free(v->text);
     mem_free(v);
 }
@@ -632,6 +635,8 @@ static bool parse_file(struct parser *p, const char *path, struct conf_value *ma
             map->file = p->file;
         ok = text.n <= TEXT_MAX ? parse_document(p, map, outer) : fail(p, "File is too large");
     }
+    if (text.n > 0)
+        sodium_memzero(text.p, text.n);
     buf_free(&text);
     buf_free(&why);
     return ok;

@@ -175,6 +175,39 @@ static bool sync_interval(struct config_context *c, const struct conf_value *v)
     return config_duration(c, v, &ignored);
 }
 
+/* Its text is nobody's business: errors do not repeat it. */
+static bool secret(struct config_context *c, const struct conf_value *v, const char *name,
+                   char **at)
+{
+    if (v->text == NULL || v->text[0] == '\0')
+        return config_fail(c, v, "%s must be a text that is not empty", name);
+    config_keep(at, v->text);
+    return true;
+}
+
+static bool js_key(struct config_context *c, const struct conf_value *v)
+{
+    return secret(c, v, "key", &c->o->js_key);
+}
+
+static bool js_prev_key(struct config_context *c, const struct conf_value *v)
+{
+    return secret(c, v, "prev_key", &c->o->js_prev_key);
+}
+
+static bool js_cipher(struct config_context *c, const struct conf_value *v)
+{
+    const char *name = v->kind == CONF_TEXT ? v->text : "";
+
+    if (strcasecmp(name, "chacha") == 0 || strcasecmp(name, "chachapoly") == 0)
+        c->o->js_cipher = OPTIONS_CHACHA;
+    else if (strcasecmp(name, "aes") == 0)
+        c->o->js_cipher = OPTIONS_AES;
+    else
+        return config_fail(c, v, "Unknown cipher type: \"%s\"", name);
+    return true;
+}
+
 static const struct config_key limits_keys[] = {
     {"max_ack_pending", CONFIG_I64, AT(js_max_ack_pending), NULL},
     {"max_request_batch", CONFIG_I64, AT(js_max_request_batch), NULL},
@@ -200,6 +233,13 @@ static const struct config_key jetstream_keys[] = {
     {"sync", CONFIG_BLOCK, 0, sync_interval},
     {"sync_interval", CONFIG_BLOCK, 0, sync_interval},
     {"domain", CONFIG_TEXT, AT(domain), NULL},
+    {"key", CONFIG_BLOCK, 0, js_key},
+    {"ek", CONFIG_BLOCK, 0, js_key},
+    {"encryption_key", CONFIG_BLOCK, 0, js_key},
+    {"prev_key", CONFIG_BLOCK, 0, js_prev_key},
+    {"prev_ek", CONFIG_BLOCK, 0, js_prev_key},
+    {"prev_encryption_key", CONFIG_BLOCK, 0, js_prev_key},
+    {"cipher", CONFIG_BLOCK, 0, js_cipher},
     {"strict", CONFIG_FLAG, AT(js_strict), NULL},
     {"limits", CONFIG_BLOCK, 0, js_limits},
     {"request_queue_limit", CONFIG_U32, AT(js_request_queue_limit), NULL},

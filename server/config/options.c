@@ -4,6 +4,7 @@
 #include "lib/base/mem.h"
 
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -118,6 +119,20 @@ bool options_check(const struct options *o, char why[256])
     return false;
 }
 
+static void wipe(char **text)
+{
+    if (*text != NULL)
+        sodium_memzero(*text, strlen(*text));
+    mem_free(*text);
+    *text = NULL;
+}
+
+void options_wipe_keys(struct options *o)
+{
+    wipe(&o->js_key);
+    wipe(&o->js_prev_key);
+}
+
 void options_free(struct options *o)
 {
     char **texts[] = {
@@ -137,5 +152,6 @@ void options_free(struct options *o)
         mem_free(*texts[i]);
         *texts[i] = NULL;
     }
+    options_wipe_keys(o);
     users_free(&o->users);
 }

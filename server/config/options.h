@@ -16,6 +16,8 @@
 #include <stdint.h>
 
 #define OPTIONS_PORT_MAX 65535
+/* Of js_cipher: the store's numbers (store/crypt.h), which this layer does not see. */
+enum { OPTIONS_CHACHA = 1, OPTIONS_AES = 2 };
 #define OPTIONS_WORKERS_MAX 64u /* WORKERS_MAX of core, which this layer does not see */
 
 struct options {
@@ -68,6 +70,8 @@ struct options {
     int64_t max_memory_store; /* -1 = 75 % of memory */
     int64_t max_file_store;   /* -1 = 75 % of the free disk */
     char *domain;
+    char *js_key, *js_prev_key; /* encryption at rest; NULL = none, or wiped after the start */
+    unsigned js_cipher;         /* 0 = not said: chacha */
     bool js_strict;                                                           /* true */
     int64_t js_max_ack_pending, js_max_request_batch, js_duplicate_window_ns; /* server limits; 0 =
                                                                                  none */
@@ -96,6 +100,8 @@ void options_init(struct options *o);
 bool options_check(const struct options *o, char why[256]);
 bool options_is_io_backend(const char *name);
 void options_free(struct options *o);
+/* Takes the keys out of memory, once the store is open. */
+void options_wipe_keys(struct options *o);
 /* The last step of making a snapshot: a limit or time of 0 means its default. */
 void options_finish(struct options *o);
 

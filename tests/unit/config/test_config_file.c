@@ -239,6 +239,34 @@ TEST(applies_keys)
     options_free(&o);
 }
 
+TEST(keys_of_encryption)
+{
+    static const struct {
+        const char *text, *key, *prev;
+        unsigned cipher;
+    } rows[] = {
+        {"jetstream { key: abc }", "abc", NULL, 0},
+        {"jetstream { ek: abc, cipher: chacha }", "abc", NULL, OPTIONS_CHACHA},
+        {"jetstream { encryption_key: abc, prev_key: d, cipher: ChaChaPoly }", "abc", "d",
+         OPTIONS_CHACHA},
+        {"jetstream { key: abc, prev_ek: d, cipher: AES }", "abc", "d", OPTIONS_AES},
+        {"jetstream { key: abc, prev_encryption_key: 'd e' }", "abc", "d e", 0},
+    };
+
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+        struct options o;
+        struct buf err = {0};
+        ck_assert_msg(load(rows[k].text, &o, &err), "%s", buf_cstr(&err));
+        ck_assert_str_eq(o.js_key, rows[k].key);
+        ck_assert_pstr_eq(o.js_prev_key, rows[k].prev);
+        ck_assert_uint_eq(o.js_cipher, rows[k].cipher);
+        options_wipe_keys(&o);
+        ck_assert_ptr_null(o.js_key);
+        ck_assert_ptr_null(o.js_prev_key);
+        options_free(&o);
+    }
+}
+
 TEST(rejects_unknown_and_wrong)
 {
     static const struct {
@@ -268,7 +296,10 @@ TEST(rejects_unknown_and_wrong)
         {"server_name { a: 1 }", ":1:13: server_name must be a text"},
         {"authorization: yes", ":1:16: authorization must be a map"},
         {"jetstream { limits: 1 }", ":1:21: limits must be a map"},
-        {"jetstream {\n  max_file: 1\n  key: abc\n}", ":3:8: unknown field \"key\""},
+        {"jetstream {\n  max_file: 1\n  kay: abc\n}", ":3:8: unknown field \"kay\""},
+        {"jetstream { key: 12 }", ":1:18: key must be a text that is not empty"},
+        {"jetstream { prev_ek: \"\" }", "prev_key must be a text that is not empty"},
+        {"jetstream { cipher: rot13 }", ":1:21: Unknown cipher type: \"rot13\""},
         {"midge: 1", ":1:8: midge must be a map"},
         {"midge { io: ring }", ":1:13: io must be auto, uring or event"},
         {"lame_duck_duration: \"3s\"", "invalid lame_duck_duration of 3s, minimum is 30 seconds"},
@@ -442,6 +473,7 @@ static const struct runner_case cases[] = {
     RUN(rejects_with_place),
     RUN(limits_values),
     RUN(applies_keys),
+    RUN(keys_of_encryption),
     RUN(rejects_unknown_and_wrong),
     RUN(applies_users_and_their_permissions),
     RUN(finishes_and_checks),
