@@ -72,7 +72,7 @@ struct options {
     char *domain;
     char *js_key, *js_prev_key; /* encryption at rest; NULL = none, or wiped after the start */
     unsigned js_cipher;         /* 0 = not said: chacha */
-    bool js_strict;                                                           /* true */
+    bool js_strict;             /* true */
     int64_t js_max_ack_pending, js_max_request_batch, js_duplicate_window_ns; /* server limits; 0 =
                                                                                  none */
     uint32_t js_request_queue_limit;                                          /* 10000 */

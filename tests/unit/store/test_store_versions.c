@@ -3,11 +3,10 @@
  * feature bit that this program does not know. It says which file, what it found and what it knows,
  * and changes nothing; what it may ignore it ignores.
  */
-#include "tests/lib/runner.h"
-#include "tests/unit/store/rig.h"
-
 #include "lib/base/bytes.h"
 #include "lib/base/crc32c.h"
+#include "tests/lib/runner.h"
+#include "tests/unit/store/rig.h"
 
 #include <dirent.h>
 #include <stdio.h>
