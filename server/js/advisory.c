@@ -191,3 +191,76 @@ void advise_unpinned(struct consumer *c, const char *group, bool by_request)
     put(&a.body, "reason", by_request ? STR("admin") : STR("timeout"));
     end_about(&a);
 }
+
+/* ---- snapshots and restores ------------------------------------------------------------------ */
+
+/* What all four begin with; false when nobody hears this one. */
+static bool begin_backup(struct stream *s, struct buf *subject, struct buf *b, const char *token,
+                         const char *type)
+{
+    buf_printf(subject, "$JS.EVENT.ADVISORY.STREAM.%s.%s", token, s->config.name);
+    if (begin(s->js, b, type, buf_str(subject))) {
+        put(b, "stream", str_of(s->config.name));
+        return true;
+    }
+    buf_free(subject);
+    buf_free(b);
+    return false;
+}
+
+static void end_backup(struct stream *s, struct buf *subject, struct buf *b)
+{
+    end(s->js, b, buf_str(subject));
+    buf_free(subject);
+    buf_free(b);
+}
+
+static void put_span(struct stream *s, struct buf *b, int64_t start)
+{
+    buf_puts(b, ",\"start\":");
+    jput_time(b, start);
+    buf_puts(b, ",\"end\":");
+    jput_time(b, io_wall(s->js->env->io));
+}
+
+void advise_snapshot_create(struct stream *s)
+{
+    struct buf subject = {0}, b = {0};
+
+    if (!begin_backup(s, &subject, &b, "SNAPSHOT_CREATE", "advisory.v1.snapshot_create"))
+        return;
+    buf_puts(&b, ",\"state\":");
+    stream_state_json(s, NULL, &b);
+    end_backup(s, &subject, &b);
+}
+
+void advise_snapshot_complete(struct stream *s, int64_t start, const char *error)
+{
+    struct buf subject = {0}, b = {0};
+
+    if (!begin_backup(s, &subject, &b, "SNAPSHOT_COMPLETE", "advisory.v1.snapshot_complete"))
+        return;
+    put_span(s, &b, start);
+    if (error != NULL)
+        put(&b, "error", str_of(error));
+    end_backup(s, &subject, &b);
+}
+
+void advise_restore_create(struct stream *s)
+{
+    struct buf subject = {0}, b = {0};
+
+    if (begin_backup(s, &subject, &b, "RESTORE_CREATE", "advisory.v1.restore_create"))
+        end_backup(s, &subject, &b);
+}
+
+void advise_restore_complete(struct stream *s, int64_t start, uint64_t bytes)
+{
+    struct buf subject = {0}, b = {0};
+
+    if (!begin_backup(s, &subject, &b, "RESTORE_COMPLETE", "advisory.v1.restore_complete"))
+        return;
+    put_span(s, &b, start);
+    buf_printf(&b, ",\"bytes\":%llu", (unsigned long long) bytes);
+    end_backup(s, &subject, &b);
+}

@@ -29,8 +29,8 @@ static const struct api_handler handlers[] = {
     {"STREAM.PURGE.*", "stream_purge", false, api_stream_purge, ",\"purged\":0"},
     {"STREAM.MSG.GET.*", "stream_msg_get", false, api_msg_get, NULL},
     {"STREAM.MSG.DELETE.*", "stream_msg_delete", false, api_msg_delete, NULL},
-    {"STREAM.SNAPSHOT.*", "stream_snapshot", false, api_later, NULL},
-    {"STREAM.RESTORE.*", "stream_restore", true, api_later, NULL},
+    {"STREAM.SNAPSHOT.*", "stream_snapshot", false, api_stream_snapshot, NULL},
+    {"STREAM.RESTORE.*", "stream_restore", true, api_stream_restore, NULL},
     {"STREAM.PEER.REMOVE.*", "stream_remove_peer", true, api_needs_cluster, NULL},
     {"STREAM.PEER.EVACUATE.*", "stream_evacuate_peer", true, api_needs_cluster, NULL},
     {"STREAM.CANCEL_MOVE.*", "stream_cancel_move", true, api_needs_cluster, NULL},
@@ -155,7 +155,8 @@ static void answer(struct api_request *r)
     buf_printf(&b, "{\"type\":\"io.nats.jetstream.api.v1.%s_response\"", type);
     buf_put(&b, r->out.p, r->out.n);
     buf_putc(&b, '}');
-    js_publish(r->js, str_of(r->reply), STR_NONE, buf_str(&r->out_header), buf_str(&b));
+    if (r->reply[0] != '\0')
+        js_publish(r->js, str_of(r->reply), STR_NONE, buf_str(&r->out_header), buf_str(&b));
     buf_free(&b);
     api_request_free(r);
 }

@@ -139,11 +139,20 @@ void consumer_attach(struct consumer *c)
     store_object_attach(c->js->store, c->id, render, c);
 }
 
+void consumer_create_object(struct consumer *c, struct store_req *req)
+{
+    struct buf blob = {0};
+
+    consumer_render(c, &blob);
+    c->id = store_object_create(c->js->store, JS_KIND_CONSUMER, c->stream->id, buf_str(&blob),
+                                render, c, req);
+    buf_free(&blob);
+}
+
 static void counted(struct store_req *req, enum err err)
 {
     struct creation *cr = CONTAINER_OF(req, struct creation, req);
     struct consumer *c = find_again(cr);
-    struct buf blob = {0};
 
     if (err != ERR_OK || c == NULL) {
         create_failed(cr, err != ERR_OK ? err : ERR_CANCELED);
@@ -154,11 +163,8 @@ static void counted(struct store_req *req, enum err err)
         durable(&cr->req, ERR_OK);
         return;
     }
-    consumer_render(c, &blob);
     cr->req.done = durable;
-    c->id = store_object_create(c->js->store, JS_KIND_CONSUMER, c->stream->id, buf_str(&blob),
-                                render, c, &cr->req);
-    buf_free(&blob);
+    consumer_create_object(c, &cr->req);
 }
 
 static void start_known(struct creation *cr, struct consumer *c, uint64_t seq)

@@ -195,38 +195,45 @@ static enum store_level level_of(const struct stream_config *c)
     return c->persist_mode != 0 ? STORE_ASYNC : STORE_DURABLE;
 }
 
+enum err api_make_stream(struct stream *s, struct store_req *req)
+{
+    struct store_stream_options o = {.name = str_of(s->config.name), .level = level_of(&s->config)};
+    struct buf blob = {0};
+    enum err err;
+
+    /* What is restored says itself where it begins. */
+    o.first_seq = s->created != 0 ? s->config.first_seq : 0;
+    stream_limits(&s->config, &o.limits);
+    js_stream_render(s, &blob);
+    o.config = buf_str(&blob);
+    err = store_stream_create(s->js->store, &o, &stream_store_ops, s, &s->store, req);
+    buf_free(&blob);
+    if (err != ERR_OK)
+        return err;
+    s->id = store_stream_id(s->store);
+    s->assigned = s->durable = o.first_seq > 1 ? o.first_seq - 1 : 0;
+    stream_reader_init(s);
+    return ERR_OK;
+}
+
 static void create_here(struct env_task *task, struct env *env)
 {
     struct api_request *r = api_request_of(task, env);
-    struct js *js = env->js;
-    struct store_stream_options o = {0};
     struct stream_change *ch;
-    struct buf blob = {0};
     struct stream *s;
     enum err err;
 
     if (r == NULL)
         return;
     ch = r->change;
-    o.name = str_of(ch->config.name);
-    o.level = level_of(&ch->config);
-    s = js_stream_new(js, &ch->config, io_wall(env->io));
+    s = js_stream_new(env->js, &ch->config, io_wall(env->io));
     ch->birth = s->birth;
-    o.first_seq = ch->config.first_seq;
-    stream_limits(&ch->config, &o.limits);
-    js_stream_render(s, &blob);
-    o.config = buf_str(&blob);
     ch->req.done = create_durable;
-    err = store_stream_create(js->store, &o, &stream_store_ops, s, &s->store, &ch->req);
-    buf_free(&blob);
+    err = api_make_stream(s, &ch->req);
     if (err != ERR_OK) {
         js_stream_free(s);
         create_failed(ch, err);
-        return;
     }
-    s->id = store_stream_id(s->store);
-    s->assigned = s->durable = o.first_seq > 1 ? o.first_seq - 1 : 0;
-    stream_reader_init(s);
 }
 
 bool api_waits_for_stream(struct api_request *r, struct stream *s,
@@ -296,7 +303,12 @@ static bool outline_of(void *ctx, struct str name, struct stream_outline *out)
     return directory_outline(js->shared->directory, name, out);
 }
 
-static void describe(struct js *js, const struct stream_config *config)
+bool api_check_origins(struct js *js, struct stream_config *config, struct js_error *err)
+{
+    return source_configs_check_others(config, outline_of, js, err);
+}
+
+void api_describe(struct js *js, const struct stream_config *config)
 {
     struct stream_outline o;
 
@@ -317,7 +329,7 @@ static struct stream_change *read_change(struct api_request *r, bool create)
         ok = js_fail(&err, JS_ERR_STREAM_MISMATCH, NULL);
     ok = ok && (!create || check_new(&ch->config, &err)) &&
          stream_config_check(&ch->config, o->js_duplicate_window_ns, &err) &&
-         source_configs_check_others(&ch->config, outline_of, r->js, &err);
+         api_check_origins(r->js, &ch->config, &err);
     if (ok && create && ch->config.num_replicas > 1)
         ok = js_fail(&err, JS_ERR_STREAM_REPLICAS_NOT_SUPPORTED, NULL);
     if (!ok) {
@@ -328,7 +340,7 @@ static struct stream_change *read_change(struct api_request *r, bool create)
     return ch;
 }
 
-static enum js_error_kind no_room(const struct stream_config *c)
+enum js_error_kind api_no_room(const struct stream_config *c)
 {
     return c->storage == STORAGE_MEMORY ? JS_ERR_MEMORY_RESOURCES_EXCEEDED
                                         : JS_ERR_STORAGE_RESOURCES_EXCEEDED;
@@ -349,12 +361,12 @@ static void claim(struct api_request *r)
     worker = js->env->place(js->env);
     switch (directory_claim(d, str_of(c->name), &c->subjects, worker)) {
     case DIRECTORY_OK:
-        describe(js, c);
+        api_describe(js, c);
         if (js_resources_reserve(&js->shared->resources, (enum storage) c->storage, c->max_bytes)) {
             api_go_to(r, worker, create_here);
         } else {
             directory_release(d, str_of(c->name));
-            api_error_kind(r, no_room(c));
+            api_error_kind(r, api_no_room(c));
         }
         break;
     case DIRECTORY_BUSY:
@@ -385,11 +397,22 @@ void api_stream_create(struct api_request *r)
     claim(r);
 }
 
+void api_retry_parked(struct js *js)
+{
+    struct list waited, *l;
+
+    list_init(&waited);
+    list_splice(&waited, &js->parked);
+    while ((l = list_pop_front(&waited)) != NULL) {
+        list_push_back(&js->requests, l);
+        claim(LIST_ENTRY(l, struct api_request, link));
+    }
+}
+
 static void release_here(struct env_task *task, struct env *env)
 {
     struct api_request *r = api_request_of(task, env);
     struct js *js = env->js;
-    struct list waited, *l;
 
     if (r == NULL)
         return;
@@ -398,12 +421,7 @@ static void release_here(struct env_task *task, struct env *env)
         api_error(r, &r->error);
     else
         api_reply(r);
-    list_init(&waited);
-    list_splice(&waited, &js->parked);
-    while ((l = list_pop_front(&waited)) != NULL) {
-        list_push_back(&js->requests, l);
-        claim(LIST_ENTRY(l, struct api_request, link));
-    }
+    api_retry_parked(js);
 }
 
 void api_release(struct api_request *r)
@@ -478,7 +496,7 @@ static bool reserve_more(struct stream *s, const struct stream_config *new, stru
     int64_t old = s->config.max_bytes > 0 ? s->config.max_bytes : 0;
 
     if (new->max_bytes > old && !js_resources_reserve(res, kind, new->max_bytes - old))
-        return js_fail(err, no_room(new), NULL);
+        return js_fail(err, api_no_room(new), NULL);
     if (new->max_bytes < old)
         js_resources_release(res, kind, old - (new->max_bytes > 0 ? new->max_bytes : 0));
     return true;
@@ -507,7 +525,7 @@ static void update_here(struct env_task *task, struct env *env)
         reserve_more(s, &ch->config, &err);
     if (err.kind != JS_OK) {
         directory_reclaim(env->js->shared->directory, str_of(s->config.name), &s->config.subjects);
-        describe(env->js, &s->config);
+        api_describe(env->js, &s->config);
         api_error(r, &err);
     } else {
         apply_update(s, ch);
@@ -528,7 +546,7 @@ void api_stream_update(struct api_request *r)
                DIRECTORY_OK) {
         api_error_kind(r, JS_ERR_STREAM_SUBJECT_OVERLAP);
     } else {
-        describe(r->js, &ch->config);
+        api_describe(r->js, &ch->config);
         api_go_to(r, worker, update_here);
     }
 }

@@ -63,6 +63,7 @@ void js_open(struct env *env, struct js_shared *shared, struct store *store, str
     list_init(&js->expiring);
     list_init(&js->effects);
     list_init(&js->offline);
+    list_init(&js->half);
     list_init(&js->requests);
     list_init(&js->parked);
     wheel_timer_init(&js->save_timer, save_now);

@@ -199,6 +199,17 @@ bool directory_retire(struct directory *d, struct str name)
     return ok;
 }
 
+void directory_show(struct directory *d, struct str name)
+{
+    struct entry *e;
+
+    rwlock_write(&d->lock);
+    e = find(d, name);
+    if (e != NULL)
+        e->retired = false;
+    rwlock_unlock(&d->lock);
+}
+
 enum directory_verdict directory_reclaim(struct directory *d, struct str name,
                                          const struct str_list *subjects)
 {

@@ -39,6 +39,8 @@ enum directory_verdict directory_reclaim(struct directory *d, struct str name,
 /* It is being deleted: lookups and lists do not find it any more; what it claims stays claimed
  * until it is released. False when it has no sink to be deleted: an offline stream, or none. */
 bool directory_retire(struct directory *d, struct str name);
+/* A stream that is being restored was retired as soon as it was claimed; now it is there. */
+void directory_show(struct directory *d, struct str name);
 /* Its data can not be served: found by lookups, never retired. */
 void directory_claim_offline(struct directory *d, struct str name, uint32_t worker);
 void directory_release(struct directory *d, struct str name);

@@ -86,6 +86,7 @@ struct js {
     struct list sweeps;        /* streams with sequences to look at: sweep.link */
     struct list expiring;      /* struct stream_expiry with something to do */
     struct list effects;       /* struct stream_effects with something to read */
+    struct list half;          /* struct half, while recovering; js_recover.c */
     struct list offline;       /* struct offline: what is stored and can not be served */
     struct wheel_timer save_timer;
     bool save_due;
@@ -180,6 +181,8 @@ struct stream {
     struct transform *transform;        /* of the subjects of what comes in; NULL = none */
     struct buf transformed;             /* the last one */
     struct stream_republish *republish; /* NULL = none */
+    struct list snapshots;              /* under way; snapshot.c */
+    struct restore *restore;            /* it is being restored, and not there yet; restore.c */
     struct list upstreams; /* struct upstream: its mirror, or its sources; upstream.h */
     struct stream_positions *positions; /* of its sources, NULL = it has none */
     struct sweep sweep;
@@ -369,6 +372,8 @@ void consumer_send_status(struct consumer *c, enum consumer_status status, struc
                           const char *detail, int64_t left, int64_t bytes);
 /* Fields without braces. */
 void consumer_info(struct consumer *c, enum info_kind kind, struct buf *out);
+/* Its object below the stream's; c->id is set. req may be NULL. */
+void consumer_create_object(struct consumer *c, struct store_req *req);
 /* Writes a full record; req (may be NULL) completes when it is durable. */
 void consumer_rewrite(struct consumer *c, struct store_req *req);
 /* A full record; what the state log still held is in it. */
@@ -488,6 +493,17 @@ bool api_body_empty(const struct api_request *r);
 /* {"offset":N} of lists. */
 bool api_read_offset(struct api_request *r);
 
+/* Worker 0: what other streams' rules may ask of this configuration. */
+void api_describe(struct js *js, const struct stream_config *config);
+/* Worker 0: the rules that need other streams; may set config->mirror_direct. */
+bool api_check_origins(struct js *js, struct stream_config *config, struct js_error *err);
+/* Worker 0: a name or subjects are free: creations that waited for that begin. */
+void api_retry_parked(struct js *js);
+/* A stream like this, new in the store: s->store is set when it is ERR_OK. It exists when req
+ * completes. */
+enum err api_make_stream(struct stream *s, struct store_req *req);
+enum js_error_kind api_no_room(const struct stream_config *c);
+
 void api_info(struct api_request *r);
 void api_stream_create(struct api_request *r);
 void api_stream_update(struct api_request *r);
@@ -508,6 +524,8 @@ void api_consumer_delete(struct api_request *r);
 void api_consumer_pause(struct api_request *r);
 void api_consumer_unpin(struct api_request *r);
 void api_consumer_reset(struct api_request *r);
+void api_stream_snapshot(struct api_request *r);
+void api_stream_restore(struct api_request *r);
 void api_needs_cluster(struct api_request *r);
 void api_later(struct api_request *r);
 
@@ -532,6 +550,12 @@ void advise_terminated(struct consumer *c, const struct ack_info *info, struct s
 void advise_acked(struct consumer *c, const struct ack_info *info, uint64_t ack_time_ns);
 void advise_pinned(struct consumer *c, const char *group, const char *id);
 void advise_unpinned(struct consumer *c, const char *group, bool by_request);
+
+void advise_snapshot_create(struct stream *s);
+/* start: unix ns; error NULL = it is complete. */
+void advise_snapshot_complete(struct stream *s, int64_t start, const char *error);
+void advise_restore_create(struct stream *s);
+void advise_restore_complete(struct stream *s, int64_t start, uint64_t bytes);
 
 /* Sends one message as the server. */
 void js_publish(struct js *js, struct str subject, struct str reply, struct str header,

@@ -61,6 +61,13 @@ const char *js_offline_reason(struct js *js, struct str stream, struct str consu
     return NULL;
 }
 
+/* A stream that a restore has left. */
+struct half {
+    struct list link;
+    struct store_stream *store;
+    store_object_id id;
+};
+
 /* ---- streams --------------------------------------------------------------------------------- */
 
 /* Its name is claimed without subjects: they can not be known, or are another's. */
@@ -104,18 +111,54 @@ static void describe(struct js *js, const struct stream_config *config)
     stream_outline_free(&o);
 }
 
+/* A restore that has not come to its end: nothing of it is to be seen. */
+static void half_restored(struct js *js, const struct store_object_view *v)
+{
+    struct half *h = mem_zalloc(sizeof(*h));
+    struct str blob;
+
+    if (store_stream_attach(js->store, v->id, &stream_store_ops, NULL, &h->store, &blob) != ERR_OK)
+        FATAL("a recovered stream can not be attached");
+    h->id = v->id;
+    list_push_back(&js->half, &h->link);
+}
+
+static bool is_half_restored(const struct js *js, store_object_id id)
+{
+    LIST_FOREACH(l, &js->half)
+    if (LIST_ENTRY(l, struct half, link)->id == id)
+        return true;
+    return false;
+}
+
+static void delete_half_restored(struct js *js)
+{
+    struct list *l;
+
+    while ((l = list_pop_front(&js->half)) != NULL) {
+        struct half *h = LIST_ENTRY(l, struct half, link);
+        LOG_WRN(js->env->log, "A stream whose restore was not complete is deleted");
+        store_stream_delete(h->store, NULL);
+        mem_free(h);
+    }
+}
+
 static void recover_stream(struct js *js, const struct store_object_view *v)
 {
     struct stream_config config = {0};
     struct str name, blob;
     int64_t created;
+    bool ok;
 
     if (store_stream_peek(js->store, v->id, &name, &blob) != ERR_OK) {
         LOG_ERR(js->env->log, "Stream object %llu can not be read and is left as it is",
                 (unsigned long long) v->id);
         return;
     }
-    if (!js_stream_parse(blob, &config, &created) || config.name == NULL)
+    ok = js_stream_parse(blob, &config, &created) && config.name != NULL;
+    if (ok && created == 0)
+        half_restored(js, v);
+    else if (!ok)
         stream_offline(js, name, "its configuration can not be read");
     else if (directory_claim(js->shared->directory, str_of(config.name), &config.subjects,
                              js->env->worker) != DIRECTORY_OK)
@@ -185,7 +228,7 @@ static void recover_consumer(struct js *js, const struct store_object_view *v)
     else if (s != NULL)
         set_offline(js, str_of(s->config.name), rec.name != NULL ? str_of(rec.name) : STR("?"),
                     "its configuration can not be read");
-    else
+    else if (!is_half_restored(js, v->parent))
         LOG_ERR(js->env->log, "Consumer object %llu can not be read and is left as it is",
                 (unsigned long long) v->id);
     if (ok)
@@ -243,6 +286,7 @@ void js_recover(struct js *js)
 
     store_recovered_each(js->store, recovered, js);
     store_recovered_done(js->store);
+    delete_half_restored(js);
     if (!clean)
         recheck_all(js);
 }

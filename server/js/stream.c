@@ -9,6 +9,7 @@
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
+#include "server/js/backup.h"
 #include "server/js/js_int.h"
 #include "server/js/upstream.h"
 
@@ -68,6 +69,7 @@ struct stream *js_stream_new(struct js *js, const struct stream_config *config, 
     list_init(&s->consumers);
     list_init(&s->waiting);
     list_init(&s->upstreams);
+    list_init(&s->snapshots);
     stream_sweep_init(s);
     dedup_init(&s->dedup, prng_u64(js->env->prng), config->duplicate_window_ns);
     make_ack_prefix(s);
@@ -83,6 +85,8 @@ void js_stream_free(struct stream *s)
     struct list *l;
 
     api_created(s);
+    stream_snapshots_end(s);
+    stream_restore_free(s);
     stream_withdraw_interest(s);
     while ((l = list_first(&s->consumers)) != NULL)
         consumer_free(LIST_ENTRY(l, struct consumer, stream_link));

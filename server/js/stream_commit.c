@@ -7,6 +7,7 @@
  * leaves either the old messages or the new one with them, never neither.
  */
 #include "lib/base/mem.h"
+#include "server/js/backup.h"
 #include "server/js/ingest.h"
 #include "server/js/upstream.h"
 
@@ -96,6 +97,7 @@ static void committed(void *ctx, uint64_t first_seq, uint64_t last_seq)
     run_rollups(s);
     stream_expiry_committed(s);
     stream_upstreams_committed(s);
+    stream_restore_committed(s);
 }
 
 static void removed(void *ctx, uint64_t first_seq, uint64_t last_seq, uint64_t msgs,

@@ -205,7 +205,8 @@ void raw_msg(struct raw_client *r, struct raw_msg *m)
     if (n == fixed + 1)
         snprintf(m->reply, sizeof(m->reply), "%s", word[3]);
     m->header_n = fixed == 5 ? strtoul(word[n - 2], NULL, 10) : 0;
-    m->body = raw_take(r, strtoul(word[n - 1], NULL, 10));
+    m->n = strtoul(word[n - 1], NULL, 10);
+    m->body = raw_take(r, m->n);
     free(line);
     raw_expect(r, "\r\n");
 }

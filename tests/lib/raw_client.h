@@ -42,7 +42,7 @@ char *raw_ask(struct raw_client *r, const char *subject, const char *body);
  * frees. A PING of the server that comes first is answered. */
 struct raw_msg {
     char subject[600], sid[32], reply[700];
-    size_t header_n;
+    size_t header_n, n; /* of the header, and with the payload */
     char *body;
 };
 void raw_msg(struct raw_client *r, struct raw_msg *m);
