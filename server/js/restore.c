@@ -376,7 +376,7 @@ static bool take_entry(struct restore *p, const struct archive_entry *e, struct 
 
 /* ---- chunks ---------------------------------------------------------------------------------- */
 
-/* The format of before 2.14: a tar of the message blocks. */
+/* The format of earlier servers: a tar of the message blocks. */
 static bool take_magic(struct restore *p, struct buf *err)
 {
     struct str have = str_skip(buf_str(&p->plain), p->at);
