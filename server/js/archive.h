@@ -1,6 +1,6 @@
 /*
- * archive.h - the contents of a stream backup: entries one behind the other, as nats-server 2.14
- * and later write and read them (inside of S2 chunks). Pure.
+ * archive.h - the contents of a stream backup: entries one behind the other, as nats-server 2.15
+ * writes and reads them (inside of S2 chunks). Pure.
  *
  *     "NATSARC1", then per entry:
  *     uvarint length of the name, varint time (unix ns, zigzag), uvarint sequence,
