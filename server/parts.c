@@ -181,14 +181,17 @@ bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256
     return true;
 }
 
-bool parts_open_net(struct server_parts *p, char host[64], uint16_t *port, char why[256])
+bool parts_open_net(struct server_parts *p, struct tls_context *tls, char host[64], uint16_t *port,
+                    char why[256])
 {
     char text[256];
 
     p->net_shared = net_shared_open(p->options);
     for (unsigned i = 0; i < worker_group_count(p->workers); i++) {
         struct env *env = &worker_group_get(p->workers, i)->env;
-        int rc = net_open(env, p->net_shared, &env->net);
+        int rc;
+        env->tls = tls;
+        rc = net_open(env, p->net_shared, &env->net);
         if (rc != 0) {
             snprintf(why, 256, "can not open connections: %s", strerror(-rc));
             return false;

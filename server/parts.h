@@ -22,6 +22,7 @@ struct js_shared;
 struct net_shared;
 struct options;
 struct store_dir;
+struct tls_context;
 
 struct server_parts_options {
     const struct options *options;
@@ -60,8 +61,10 @@ bool parts_open_workers(struct server_parts *p, const struct server_parts_option
                         char why[256]);
 /* The store directory at `path` with its recovery, then every worker's store and JetStream. */
 bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256]);
-/* Every worker's connections, and the listener of worker 0. port: what it became. */
-bool parts_open_net(struct server_parts *p, char host[64], uint16_t *port, char why[256]);
+/* Every worker's connections, and the listener of worker 0. tls: NULL = none; the caller's. port:
+ * what it became. */
+bool parts_open_net(struct server_parts *p, struct tls_context *tls, char host[64], uint16_t *port,
+                    char why[256]);
 
 /* Connections flushed and closed, consumer states and commits durable, stores closed; then stopped
  * is called by ask_all_reap. The workers must run. */

@@ -18,6 +18,7 @@
 #include "server/banner.h"
 #include "server/js/js.h"
 #include "server/monitor/monitor.h"
+#include "server/net/tls.h"
 #include "server/server_int.h"
 #include "store/store.h"
 
@@ -144,15 +145,27 @@ static bool open_jetstream(struct server *s)
     return true;
 }
 
+bool server_open_tls(const struct options *o, struct tls_context **out, char why[256])
+{
+    *out = o->tls.on ? tls_context_open(&o->tls, why) : NULL;
+    return *out != NULL || !o->tls.on;
+}
+
 static bool open_net(struct server *s)
 {
     char why[256];
 
-    if (!parts_open_net(&s->parts, s->host, &s->port, why)) {
+    if (!server_open_tls(s->options, &s->tls, why) ||
+        !parts_open_net(&s->parts, s->tls, s->host, &s->port, why)) {
         log_print(s->log, LOG_FATAL, "%s", why);
         return false;
     }
     LOG_INF(s->log, "Listening for client connections on %s:%u", s->host, s->port);
+    if (s->tls != NULL)
+        LOG_INF(s->log, "TLS required for client connections");
+    if (s->tls != NULL && s->options->tls.first)
+        LOG_WRN(s->log, "Clients that are not using \"TLS Handshake First\" option will fail to "
+                        "connect");
     return true;
 }
 
@@ -327,6 +340,7 @@ void server_close(struct server *s)
     if (s->parts.workers != NULL)
         worker_group_stop(s->parts.workers);
     parts_close(&s->parts);
+    tls_context_put(s->tls);
     server_signals_close(s);
     for (size_t i = 0; i < ARRAY_LEN(s->signals); i++)
         if (s->signals[i] != NULL)

@@ -36,6 +36,7 @@ struct server {
     struct event *woken; /* eventfd: log lines to write, asks to finish */
     int wake_fd;
 
+    struct tls_context *tls; /* NULL = clients speak plainly */
     struct server_parts parts;
     struct monitor *monitor;
     struct files files;
@@ -52,6 +53,8 @@ struct server {
 #define SERVER_SIGNALS 5
 extern const int server_signals[SERVER_SIGNALS];
 
+/* The context of the tls block, or NULL when there is none. False with a text. */
+bool server_open_tls(const struct options *o, struct tls_context **out, char why[256]);
 /* An event callback; ctx is the server. */
 void server_on_signal(int number, short what, void *ctx);
 /* Stops whatever runs, without a word; the base's loop ends when it is done. */

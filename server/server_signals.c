@@ -19,6 +19,7 @@
 #include "lib/base/mem.h"
 #include "server/monitor/monitor.h"
 #include "server/net/net.h"
+#include "server/net/tls.h"
 #include "server/reload.h"
 #include "server/server_int.h"
 
@@ -129,6 +130,7 @@ struct reloading {
     const struct options *before;
     struct options *before_own; /* before, or NULL when it is not ours */
     const struct options *now;
+    struct tls_context *tls_before, *tls;
 };
 
 static void free_snapshot(struct options *o)
@@ -143,6 +145,7 @@ static void reload_worker(struct ask_all *ask, struct worker *w)
     const struct reloading *r = CONTAINER_OF(ask, struct reloading, ask);
 
     w->env.options = r->now;
+    w->env.tls = r->tls;
     net_reload(w->env.net, r->before);
     ask_all_stepped(ask);
 }
@@ -162,6 +165,7 @@ static void reloaded(struct ask_all *ask)
     reload_changes(r->before, r->now, say_changed, s->log);
     LOG_INF(s->log, "Reloaded server configuration (%s)", r->now->config_digest);
     free_snapshot(r->before_own);
+    tls_context_put(r->tls_before);
     s->reloading = NULL;
     mem_free(r);
     if (s->reload_again) {
@@ -196,6 +200,7 @@ static bool follow(struct server *s, const struct options *now, char why[256])
 static void begin_reload(struct server *s)
 {
     struct options *now;
+    struct tls_context *tls = NULL;
     struct reloading *r;
     struct buf err = {0};
     char why[256];
@@ -208,8 +213,10 @@ static void begin_reload(struct server *s)
     options_init(now);
     if (!s->reread.read(s->reread.ctx, now, &err) ||
         (!reload_possible(s->options, now, why) && (buf_puts(&err, why), true)) ||
+        (!server_open_tls(now, &tls, why) && (buf_puts(&err, why), true)) ||
         (!follow(s, now, why) && (buf_puts(&err, why), true))) {
         LOG_ERR(s->log, "Failed to reload server configuration: %s", buf_cstr(&err));
+        tls_context_put(tls);
         free_snapshot(now);
         buf_free(&err);
         return;
@@ -217,7 +224,14 @@ static void begin_reload(struct server *s)
     options_wipe_keys(now); /* they count at a start */
     r = mem_zalloc(sizeof(*r));
     *r = (struct reloading){
-        .server = s, .before = s->options, .before_own = s->own_options, .now = now};
+        .server = s,
+        .before = s->options,
+        .before_own = s->own_options,
+        .now = now,
+        .tls_before = s->tls,
+        .tls = tls,
+    };
+    s->tls = tls;
     r->ask.step = reload_worker;
     r->ask.done = reloaded;
     s->reloading = r;

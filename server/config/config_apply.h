@@ -47,6 +47,8 @@ bool config_duration(struct config_context *c, const struct conf_value *v, int64
 bool config_apply_map(struct config_context *c, const struct conf_value *v, const char *what,
                       const struct config_key *keys, size_t n);
 
+/* config_tls.c: a tls block. */
+bool config_tls(struct config_context *c, const struct conf_value *v);
 /* config_auth.c: the authorization block. */
 bool config_authorization(struct config_context *c, const struct conf_value *v);
 

@@ -349,6 +349,8 @@ static const struct config_key top_keys[] = {
     {"lame_duck_duration", CONFIG_BLOCK, 0, lame_duck_duration},
     {"lame_duck_grace_period", CONFIG_DURATION, AT(lame_duck_grace_ns), NULL},
     {"no_auth_user", CONFIG_TEXT, AT(no_auth_user), NULL},
+    {"tls", CONFIG_BLOCK, 0, config_tls},
+    {"allow_non_tls", CONFIG_FLAG, AT(allow_non_tls), NULL},
     {"authorization", CONFIG_BLOCK, 0, config_authorization},
     {"jetstream", CONFIG_BLOCK, 0, jetstream},
     {"store_dir", CONFIG_TEXT, AT(store_dir), NULL},

@@ -58,6 +58,9 @@ void options_finish(struct options *o)
     or_i64(&o->write_deadline_ns, 10 * SECOND);
     or_i64(&o->lame_duck_duration_ns, 120 * SECOND);
     or_i64(&o->lame_duck_grace_ns, 10 * SECOND);
+    or_i64(&o->tls.timeout_ns, 2 * SECOND);
+    if (o->tls.verify)
+        o->tls.on = true;
     or_i64(&o->auth_timeout_ns, 2 * SECOND);
 }
 
@@ -106,6 +109,12 @@ bool options_check(const struct options *o, char why[256])
                  "lame duck grace period (%llds) should be strictly lower than lame duck "
                  "duration (%llds)",
                  o->lame_duck_grace_ns / SECOND, o->lame_duck_duration_ns / SECOND);
+    else if (o->tls.on && o->tls.cert_file == NULL)
+        snprintf(why, 256, "TLS Server certificate must be present and valid");
+    else if (o->tls.on && o->tls.key_file == NULL)
+        snprintf(why, 256, "TLS Server private key must be present and valid");
+    else if (o->tls.map && o->users.n == 0)
+        snprintf(why, 256, "verify_and_map needs a list of users");
     else if (o->no_auth_user != NULL && o->users.n == 0)
         snprintf(why, 256, "no_auth_user: \"%.128s\" present, but users/nkeys are not defined",
                  o->no_auth_user);
@@ -145,7 +154,10 @@ void options_free(struct options *o)
         &o->store_dir,      &o->domain,
         &o->io_backend,     &o->congestion,
         &o->config_file,    &o->no_auth_user,
-        &o->signal,
+        &o->signal,         &o->tls.cert_file,
+        &o->tls.key_file,   &o->tls.ca_file,
+        &o->tls.ciphers,    &o->tls.curves,
+        &o->tls.pinned,
     };
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {

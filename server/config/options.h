@@ -9,6 +9,7 @@
 #ifndef CONFIG_OPTIONS_H
 #define CONFIG_OPTIONS_H
 
+#include "server/config/tls_options.h"
 #include "server/config/users.h"
 
 #include <stdbool.h>
@@ -63,6 +64,10 @@ struct options {
     struct users users;
     char *no_auth_user;      /* who a client is that offers nothing; NULL = nobody */
     int64_t auth_timeout_ns; /* 2 s */
+
+    /* encryption of client connections */
+    struct tls_options tls;
+    bool allow_non_tls; /* clients may choose */
 
     /* jetstream */
     bool jetstream;

@@ -20,6 +20,7 @@
 
 struct io;
 struct options;
+struct tls_context;
 struct env;
 
 /* Something to run once on another worker's thread (or on the own one, later). Embedded in its
@@ -51,6 +52,7 @@ struct env {
     struct account *account;        /* $G, until accounts are configurable */
     struct account *system_account; /* $SYS */
     const struct options *options;  /* the current snapshot; replaced between iterations */
+    struct tls_context *tls;        /* of its tls block, or NULL; belongs to the server */
     const char *server_id;          /* 56 characters, starts with N */
     const char *server_name;
     const char *version; /* the NATS version whose features we have, for INFO and varz */

@@ -154,6 +154,12 @@ static json_t *conn_object(const struct conn_part *p, int64_t now)
         put_str(o, "lang", c->lang);
     if (c->version[0] != '\0')
         put_str(o, "version", c->version);
+    if (c->tls_version[0] != '\0') {
+        put_str(o, "tls_version", c->tls_version);
+        put_str(o, "tls_cipher_suite", c->tls_cipher);
+        if (c->tls_first)
+            put_bool(o, "tls_first", true);
+    }
     if (c->authorized_user[0] != '\0')
         put_str(o, "authorized_user", c->authorized_user);
     put_str(o, "account", c->account);

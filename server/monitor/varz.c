@@ -85,6 +85,10 @@ static void put_identity(json_t *o, const struct monitor_host *h)
     put_int(o, "port", h->port);
     put_bool(o, "auth_required",
              h->options->user != NULL || h->options->token != NULL || h->options->users.n > 0);
+    if (h->options->tls.on) {
+        put_bool(o, "tls_required", !h->options->allow_non_tls);
+        put_bool(o, "tls_verify", h->options->tls.verify);
+    }
     put_str(o, "io_backend", h->io_backend);
     put_str(o, "io_backend_reason", h->io_reason);
 }

@@ -12,6 +12,7 @@
 #include "lib/base/mem.h"
 #include "server/auth/auth.h"
 #include "server/config/options.h"
+#include "server/net/tls.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -83,6 +84,10 @@ static void timed_out(struct wheel_timer *t)
     const struct options *o = c->net->env->options;
     uint64_t now = io_now(c->net->env->io);
 
+    if (c->tls_state != CONN_TLS_NONE && c->tls_state != CONN_TLS_ON) {
+        conn_tls_timed_out(c);
+        return;
+    }
     if (c->state == CONN_GREETED && auth_announced(o)) {
         conn_fail(c, REASON_AUTH_TIMEOUT, STR("Authentication Timeout"));
         return;
@@ -137,7 +142,7 @@ static void missed_deadline(struct wheel_timer *t)
 /* ---- adopting ---------------------------------------------------------------------------------
  */
 
-static void start(struct conn *c)
+void conn_start(struct conn *c)
 {
     const struct options *o = c->net->env->options;
     char text[160];
@@ -201,13 +206,17 @@ void conn_adopt(struct net *net, io_fd fd)
         io_random(net->env->io, random, sizeof(random));
         auth_nonce_text(random, c->nonce);
     }
+    if (net->env->tls != NULL && (o->max_connections < 0 || open <= o->max_connections)) {
+        conn_tls_begin(c);
+        return;
+    }
     /* Clients read INFO before anything else, also before a refusal. */
     info_put(c, false);
     if (o->max_connections >= 0 && open > o->max_connections) {
         conn_fail(c, REASON_MAX_CONNECTIONS, STR("maximum connections exceeded"));
         return;
     }
-    start(c);
+    conn_start(c);
     conn_receive(c);
 }
 
@@ -279,6 +288,7 @@ static void free_conn(struct conn *c)
     mem_free(c->version);
     mem_free(c->user);
     mem_free(c->nonce);
+    tls_close(c->tls);
     answers_free(c);
     mem_free(c);
 }
@@ -303,7 +313,7 @@ static bool lingers(struct conn *c)
 
 bool conn_reap(struct conn *c)
 {
-    bool output = c->out.bytes > 0 || io_op_busy(&c->send);
+    bool output = c->out.bytes > 0 || c->wire.bytes > 0 || io_op_busy(&c->send);
 
     /* Not in conn_close: that may run inside a delivery, where the interest must not change. */
     if (c->subs.count > 0)
@@ -313,6 +323,8 @@ bool conn_reap(struct conn *c)
         return false;
     }
     if (!c->close_submitted) {
+        if (!c->drop_output && conn_tls_end(c))
+            return false;
         if (lingers(c))
             return false;
         c->close_submitted = true;

@@ -36,6 +36,7 @@ struct net_shared {
 struct closed_conn;
 struct answers;
 struct checking;
+struct tls;
 struct permissions;
 struct user;
 
@@ -57,6 +58,7 @@ struct net {
     struct closed_conn *closed; /* ring */
     uint32_t closed_next, closed_count, closed_cap;
     uint64_t seed;
+    uint8_t *plain; /* what was decrypted of one receive, until it is parsed; NULL until needed */
 
     /* worker 0 */
     struct io_sock *listener;
@@ -74,6 +76,16 @@ struct net {
     bool stopping;
     void (*stopped)(void *ctx);
     void *stopped_ctx;
+};
+
+/* What stands between the socket and the parser; conn_tls.c. Only NONE and ON send what is in out.
+ */
+enum conn_tls {
+    CONN_TLS_NONE,      /* nothing, for good */
+    CONN_TLS_FIRST,     /* the client may begin its handshake before it gets INFO */
+    CONN_TLS_GREETED,   /* INFO is on its way; the client begins its handshake now */
+    CONN_TLS_HANDSHAKE, /* it has begun */
+    CONN_TLS_ON
 };
 
 enum conn_state { CONN_GREETED, CONN_OPEN, CONN_CLOSING };
@@ -97,6 +109,9 @@ struct conn {
     struct nats_parser parser;
     struct chunk *collecting; /* body being assembled */
 
+    enum conn_tls tls_state;
+    struct tls *tls;       /* NULL until a handshake begins */
+    struct outbuf wire;    /* with TLS: what is to be sent as it is */
     struct outbuf out;     /* gathered since the last flush */
     struct outbuf sending; /* in flight */
     struct iovec *iov;     /* of the send in flight */
@@ -104,6 +119,10 @@ struct conn {
 
     enum conn_state state;
     enum conn_reason reason;
+    bool greeted;   /* with TLS: INFO has been put */
+    bool tls_first; /* its handshake came before INFO */
+    bool tls_begun; /* the client's first byte was right */
+    bool tls_ended; /* our side of it */
     bool sock_closed, close_submitted, drop_output;
     bool fin_sent, linger_over; /* our side is shut down; the client's is too, or it had its time */
     bool verbose, pedantic, echo, headers, no_responders;
@@ -169,6 +188,21 @@ void conn_received(struct io_op *op);
 void conn_receive(struct conn *c);
 /* Answers 503 to the reply subject if this client asked for it. */
 void conn_no_responders(struct conn *c, struct str subject, struct str reply);
+
+/* conn.c: what an adopted connection begins with, once it may speak. */
+void conn_start(struct conn *c);
+
+/* conn_tls.c */
+/* A new connection of a listener with TLS. */
+void conn_tls_begin(struct conn *c);
+/* Its timer, while the handshake is not done. */
+void conn_tls_timed_out(struct conn *c);
+/* Wire bytes have arrived, and state is not NONE. */
+void conn_tls_take(struct conn *c, struct str in);
+/* Before a send: makes records of what is in out, as far as that can be sent now. */
+void conn_tls_flush(struct conn *c);
+/* Nothing will be put any more; true when there is something more to be sent. */
+bool conn_tls_end(struct conn *c);
 
 /* conn_out.c */
 void conn_put(struct conn *c, struct str bytes);

@@ -418,5 +418,8 @@ void conn_received(struct io_op *op)
     }
     c->last_in = io_now(net->env->io);
     c->last_activity = io_wall(net->env->io);
-    conn_take(c, str_from(op->data, (size_t) op->res));
+    if (LIKELY(c->tls_state == CONN_TLS_NONE))
+        conn_take(c, str_from(op->data, (size_t) op->res));
+    else
+        conn_tls_take(c, str_from(op->data, (size_t) op->res));
 }

@@ -74,24 +74,25 @@ void conn_put_ok(struct conn *c)
 void conn_drop_output(struct conn *c)
 {
     outbuf_free(&c->out, c->net->env->chunks);
+    outbuf_free(&c->wire, c->net->env->chunks);
     outbuf_free(&c->sending, c->net->env->chunks);
     mem_free(c->iov);
     c->iov = NULL;
     c->pending = 0;
 }
 
-/* Moves chunks from out to sending until one send's worth is there. */
-static unsigned take_chunks(struct conn *c)
+/* Moves chunks to sending until one send's worth is there. */
+static unsigned take_chunks(struct conn *c, struct outbuf *from)
 {
     unsigned n = 0;
 
-    while (c->out.head != NULL && n < SEND_VECTORS && c->sending.bytes < SEND_BYTES) {
-        struct chunk *k = c->out.head;
-        c->out.head = k->next;
-        if (c->out.head == NULL)
-            c->out.tail = NULL;
+    while (from->head != NULL && n < SEND_VECTORS && c->sending.bytes < SEND_BYTES) {
+        struct chunk *k = from->head;
+        from->head = k->next;
+        if (from->head == NULL)
+            from->tail = NULL;
         k->next = NULL;
-        c->out.bytes -= k->len;
+        from->bytes -= k->len;
         if (c->sending.tail != NULL)
             c->sending.tail->next = k;
         else
@@ -106,12 +107,18 @@ static unsigned take_chunks(struct conn *c)
 void conn_flush(struct conn *c)
 {
     struct io *io = c->net->env->io;
+    bool plain = LIKELY(c->tls_state == CONN_TLS_NONE);
+    struct outbuf *from = plain ? &c->out : &c->wire;
     unsigned n, i = 0;
 
     list_remove(&c->dirty_link);
-    if (io_op_busy(&c->send) || c->out.head == NULL || c->sock_closed || c->drop_output)
+    if (io_op_busy(&c->send) || c->sock_closed || c->drop_output)
         return;
-    n = take_chunks(c);
+    if (!plain)
+        conn_tls_flush(c);
+    if (from->head == NULL || c->drop_output)
+        return;
+    n = take_chunks(c, from);
     c->iov = mem_array(n, sizeof(*c->iov));
     for (struct chunk *k = c->sending.head; k != NULL; k = k->next)
         c->iov[i++] = (struct iovec){k->data, k->len};
@@ -140,6 +147,6 @@ void conn_sent(struct io_op *op)
     }
     if (c->drop_output)
         conn_drop_output(c);
-    else if (c->out.head != NULL && !list_linked(&c->dirty_link))
+    else if ((c->out.head != NULL || c->wire.head != NULL) && !list_linked(&c->dirty_link))
         list_push_back(&c->net->dirty, &c->dirty_link);
 }

@@ -17,6 +17,7 @@
 #include "server/auth/auth.h"
 #include "server/config/options.h"
 #include "server/net/conn.h"
+#include "server/net/tls.h"
 
 #include <jansson.h>
 #include <stddef.h>
@@ -266,6 +267,29 @@ void connect_reload(struct conn *c, const struct options *before, const struct o
 /* ---- CONNECT ----------------------------------------------------------------------------------
  */
 
+struct mapping {
+    const struct users *users;
+    const struct user *user;
+};
+
+static bool take_user(void *ctx, struct str name)
+{
+    struct mapping *m = ctx;
+
+    m->user = users_find(m->users, name.p, name.n);
+    return m->user != NULL;
+}
+
+/* verify_and_map: the certificate says who the client is. */
+static const struct user *mapped_user(const struct conn *c)
+{
+    struct mapping m = {.users = &c->net->env->options->users};
+
+    if (c->tls != NULL)
+        tls_names(c->tls, take_user, &m);
+    return m.user;
+}
+
 static void process(struct conn *c, const struct said *said)
 {
     struct auth_verdict v;
@@ -273,6 +297,16 @@ static void process(struct conn *c, const struct said *said)
     /* Choosing an account was possible once. */
     if (said->account.n > 0) {
         refuse(c);
+        return;
+    }
+    if (c->net->env->options->tls.map) {
+        const struct user *user = mapped_user(c);
+        if (user == NULL) {
+            refuse(c);
+        } else if (accept_settings(c, said)) {
+            keep(&c->user, str_of(user->name));
+            opened(c, user);
+        }
         return;
     }
     v = auth_check(c->net->env->options, &(struct auth_claim){

@@ -55,6 +55,12 @@ void info_put(struct conn *c, bool connect_info)
     buf_printf(&b, "\"headers\":%s,", o->no_header_support ? "false" : "true");
     if (auth_announced(o))
         buf_puts(&b, "\"auth_required\":true,");
+    if (env->tls != NULL && !o->allow_non_tls)
+        buf_puts(&b, "\"tls_required\":true,");
+    if (env->tls != NULL && o->tls.verify)
+        buf_puts(&b, "\"tls_verify\":true,");
+    if (env->tls != NULL && o->allow_non_tls)
+        buf_puts(&b, "\"tls_available\":true,");
     if (c->nonce != NULL)
         put_text(&b, "nonce", c->nonce);
     buf_printf(&b, "\"max_payload\":%llu,", (unsigned long long) o->max_payload);

@@ -229,5 +229,6 @@ void net_close(struct net *net)
      * ends next. */
     handle_table_deinit(&net->handles);
     mem_free(net->closed);
+    mem_free(net->plain);
     mem_free(net);
 }

@@ -67,6 +67,8 @@ struct net_conn_info {
     uint64_t pending_bytes, in_msgs, out_msgs, in_bytes, out_bytes, stalls;
     uint64_t subscriptions;
     char name[64], lang[32], version[32];
+    char tls_version[8], tls_cipher[48]; /* "" = no TLS */
+    bool tls_first;
     char authorized_user[64], account[64];
     const char *reason; /* constant text of reasons.def, or NULL */
 };

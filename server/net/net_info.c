@@ -2,6 +2,7 @@
  * connection's subscriptions. */
 #include "lib/base/mem.h"
 #include "server/net/conn.h"
+#include "server/net/tls.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -34,6 +35,11 @@ static void describe(const struct conn *c, struct net_conn_info *out)
     copy_text(out->name, sizeof(out->name), c->name);
     copy_text(out->lang, sizeof(out->lang), c->lang);
     copy_text(out->version, sizeof(out->version), c->version);
+    if (c->tls_state == CONN_TLS_ON) {
+        copy_text(out->tls_version, sizeof(out->tls_version), tls_version_name(c->tls));
+        copy_text(out->tls_cipher, sizeof(out->tls_cipher), tls_cipher_name(c->tls));
+        out->tls_first = c->tls_first;
+    }
     copy_text(out->authorized_user, sizeof(out->authorized_user), c->user);
     copy_text(out->account, sizeof(out->account), c->net->env->account->name);
 }

@@ -108,7 +108,7 @@ void world_boot(struct world *w)
     io_config_init(&o.io);
     if (!parts_open_workers(&w->parts, &o, why) ||
         !parts_open_jetstream(&w->parts, "data/jetstream", why) ||
-        !parts_open_net(&w->parts, host, &port, why))
+        !parts_open_net(&w->parts, NULL, host, &port, why))
         world_fail(w, "the server does not start: %s", why);
     for (unsigned i = 0; i < w->workers; i++)
         sim_want(worker_group_get(w->parts.workers, i)->env.io);

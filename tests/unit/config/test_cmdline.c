@@ -162,6 +162,8 @@ static const struct {
     {"x -m 70000", 1, "x: monitoring port 70000 is not between -1 and 65535\n", ""},
     {"x --io ring", 1, "x: unknown I/O backend \"ring\": expected auto, uring or event\n", ""},
     {"x --workers 65", 1, "x: 65 workers are more than 64\n", ""},
+    {"x --tls", 1, "x: TLS Server certificate must be present and valid\n", ""},
+    {"x --tlsverify --tlscert a", 1, "x: TLS Server private key must be present and valid\n", ""},
     {"x --user u --auth t", 1, "x: Cannot have a user/pass and token\n", ""},
     {"x -c /none.conf", 1,
      "x: error opening config file: open /none.conf: No such file or directory\n", ""},

@@ -302,6 +302,21 @@ TEST(rejects_unknown_and_wrong)
         {"midge: 1", ":1:8: midge must be a map"},
         {"midge { io: ring }", ":1:13: io must be auto, uring or event"},
         {"lame_duck_duration: \"3s\"", "invalid lame_duck_duration of 3s, minimum is 30 seconds"},
+        {"tls: 1", ":1:6: "},
+        {"tls { }", ":1:5: missing 'cert_file' in TLS configuration"},
+        {"tls { cert_file: a }", ":1:5: missing 'key_file' in TLS configuration"},
+        {"tls { cert: a }", ":1:13: unknown field \"cert\""},
+        {"tls { cert_file: a, key_file: b, min_version: '1.1' }",
+         ":1:47: unsupported minimum TLS version: 1.1"},
+        {"tls { cert_file: a, key_file: b, cipher_suites: [] }", "a list that is not empty"},
+        {"tls { cert_file: a, key_file: b, cipher_suites: ['AES'] }", "unknown value \"AES\""},
+        {"tls { cert_file: a, key_file: b, curve_preferences: [P256] }", "unknown value \"P256\""},
+        {"tls { cert_file: a, key_file: b, pinned_certs: ['12'] }", "unknown value \"12\""},
+        {"tls { cert_file: a, key_file: b, handshake_first: maybe }",
+         "field handshake_first's value \"maybe\" is invalid"},
+        {"tls { cert_file: a, key_file: b, timeout: -1 }", "a duration must not be negative"},
+        {"tls { cert_file: a, key_file: b, verify_and_map: 2 }",
+         "expected 'verify_and_map' to be a boolean"},
         {"authorization { users: joe }", ":1:24: Expected users field to be an array"},
         {"authorization { users: [joe] }", ":1:25: Expected user entry to be a map/struct"},
         {"authorization { users: [{pass: p}] }", ":1:25: User entry requires a user"},
@@ -387,6 +402,36 @@ TEST(applies_users_and_their_permissions)
     options_free(&o);
 }
 
+#define HEX62 "00112233445566778899aabbccddeeff00112233445566778899aabbccddee"
+
+TEST(reads_a_tls_block)
+{
+    struct options o;
+    struct buf err = {0};
+
+    ck_assert_msg(
+        load("tls { cert_file: a, key_file: b, ca_file: c, verify_and_map: true, timeout: 0.5,\n"
+             "  cipher_suites: [TLS_X, TLS_Y], curve_preferences: [CurveP256, X25519],\n"
+             "  min_version: \"1.3\", immediate: \"70ms\", pinned_certs: [\"AB" HEX62
+             "\"] }\nallow_non_tls: true\n",
+             &o, &err),
+        "%s", buf_cstr(&err));
+    ck_assert(o.tls.on && o.tls.verify && o.tls.map && o.allow_non_tls && o.tls.first);
+    ck_assert_str_eq(o.tls.cert_file, "a");
+    ck_assert_str_eq(o.tls.key_file, "b");
+    ck_assert_str_eq(o.tls.ca_file, "c");
+    ck_assert_int_eq(o.tls.timeout_ns, 500000000);
+    ck_assert_str_eq(o.tls.ciphers, "TLS_X,TLS_Y");
+    ck_assert_str_eq(o.tls.curves, "CurveP256,X25519");
+    ck_assert_int_eq(o.tls.min_version, 13);
+    ck_assert_int_eq(o.tls.first_wait_ns, 70000000);
+    ck_assert_str_eq(o.tls.pinned, "ab" HEX62);
+    options_free(&o);
+    ck_assert(load("tls { cert_file: a, key_file: b, handshake_first: auto }", &o, &err));
+    ck_assert(o.tls.first && o.tls.first_wait_ns == 50000000 && !o.tls.verify);
+    options_free(&o);
+}
+
 /* What is set to 0 is not off but at its default; what contradicts itself is refused. */
 TEST(finishes_and_checks)
 {
@@ -402,6 +447,8 @@ TEST(finishes_and_checks)
         {"no_auth_user: joe\nauthorization { users: [{user: a}] }",
          "no_auth_user: \"joe\" not present as user or nkey in authorization block or account "
          "configuration"},
+        {"tls { cert_file: a, key_file: b, ca_file: c, verify_and_map: true }",
+         "verify_and_map needs a list of users"},
         {"write_deadline: 0\nping_max: 0\nmax_pending: 0\nno_auth_user: a\n"
          "authorization { users: [{user: a}] }",
          NULL},
@@ -443,8 +490,8 @@ static char *slurp(const char *name)
 /* Every {"key", of the tables in config_*.c must stand in conf/server.conf. */
 TEST(every_key_is_documented)
 {
-    static const char *const sources[] = {"server/config/config_file.c",
-                                          "server/config/config_auth.c"};
+    static const char *const sources[] = {
+        "server/config/config_file.c", "server/config/config_auth.c", "server/config/config_tls.c"};
     char *conf = slurp("conf/server.conf");
     unsigned keys = 0;
 
@@ -475,6 +522,7 @@ static const struct runner_case cases[] = {
     RUN(keys_of_encryption),
     RUN(rejects_unknown_and_wrong),
     RUN(applies_users_and_their_permissions),
+    RUN(reads_a_tls_block),
     RUN(finishes_and_checks),
     RUN(every_key_is_documented),
 };

@@ -1,0 +1,171 @@
+/*
+ * config_tls.c - a tls block.
+ *
+ *     tls {
+ *         cert_file: "server.pem", key_file: "key.pem", ca_file: "ca.pem"
+ *         verify: true                       or verify_and_map: true
+ *         timeout: 2                         seconds, or "2s"
+ *         cipher_suites: [ "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256" ]
+ *         curve_preferences: [ "X25519", "CurveP256" ]
+ *         min_version: "1.3"
+ *         pinned_certs: [ "<sha256 in hex>" ]
+ *         handshake_first: true              or "auto" (50 ms), or a duration
+ *     }
+ */
+#include "lib/base/assert.h"
+#include "lib/base/buf.h"
+#include "lib/base/fmt.h"
+#include "lib/base/mem.h"
+#include "server/config/config_apply.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+#define FIRST_AUTO_NS 50000000ll
+#define PIN_LEN 64u
+
+static struct tls_options *block(struct config_context *c)
+{
+    return &c->o->tls;
+}
+
+/* A list of texts, joined by commas. */
+static bool texts(struct config_context *c, const struct conf_value *v, const char *what,
+                  bool (*right)(const char *text), char **out)
+{
+    struct buf b = {0};
+
+    if (v->kind != CONF_LIST || v->n == 0)
+        return config_fail(c, v, "error parsing %s, expected a list that is not empty", what);
+    for (size_t i = 0; i < v->n; i++) {
+        const struct conf_value *item = v->items[i];
+        if (item->text == NULL || (right != NULL && !right(item->text))) {
+            buf_free(&b);
+            return config_fail(c, item, "error parsing %s: unknown value \"%s\"", what,
+                               item->text != NULL ? item->text : "");
+        }
+        if (i > 0)
+            buf_putc(&b, ',');
+        buf_puts(&b, item->text);
+    }
+    config_keep(out, buf_cstr(&b));
+    buf_free(&b);
+    return true;
+}
+
+static bool is_suite(const char *name)
+{
+    return strncmp(name, "TLS_", 4) == 0 && strchr(name, ',') == NULL;
+}
+
+static bool is_curve(const char *name)
+{
+    static const char *const names[] = {"X25519", "CurveP256", "CurveP384", "CurveP521"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static bool is_pin(const char *text)
+{
+    return strlen(text) == PIN_LEN && strspn(text, "0123456789abcdefABCDEF") == PIN_LEN;
+}
+
+static bool suites(struct config_context *c, const struct conf_value *v)
+{
+    return texts(c, v, "tls config, cipher_suites", is_suite, &block(c)->ciphers);
+}
+
+static bool curves(struct config_context *c, const struct conf_value *v)
+{
+    return texts(c, v, "tls config, curve_preferences", is_curve, &block(c)->curves);
+}
+
+static bool pinned(struct config_context *c, const struct conf_value *v)
+{
+    if (!texts(c, v, "tls config, pinned_certs", is_pin, &block(c)->pinned))
+        return false;
+    for (char *p = block(c)->pinned; *p != '\0'; p++)
+        *p = (char) tolower((unsigned char) *p);
+    return true;
+}
+
+static bool min_version(struct config_context *c, const struct conf_value *v)
+{
+    if (v->text != NULL && strcmp(v->text, "1.2") == 0)
+        block(c)->min_version = 12;
+    else if (v->text != NULL && strcmp(v->text, "1.3") == 0)
+        block(c)->min_version = 13;
+    else
+        return config_fail(c, v, "unsupported minimum TLS version: %s, expected 1.2 or 1.3",
+                           v->text != NULL ? v->text : "");
+    return true;
+}
+
+/* true, false, "auto", or how long to wait. */
+static bool handshake_first(struct config_context *c, const struct conf_value *v)
+{
+    struct tls_options *t = block(c);
+
+    t->first_wait_ns = 0;
+    if (v->kind == CONF_BOOL) {
+        t->first = v->integer != 0;
+        return true;
+    }
+    t->first = true;
+    if (v->text != NULL && strcasecmp(v->text, "auto") == 0)
+        t->first_wait_ns = FIRST_AUTO_NS;
+    else if (v->text == NULL || !fmt_parse_go_duration(str_of(v->text), &t->first_wait_ns) ||
+             t->first_wait_ns <= 0)
+        return config_fail(c, v,
+                           "field handshake_first's value \"%s\" is invalid, expected true, false, "
+                           "\"auto\" or a duration",
+                           v->text != NULL ? v->text : "");
+    return true;
+}
+
+static bool map(struct config_context *c, const struct conf_value *v)
+{
+    if (v->kind != CONF_BOOL)
+        return config_fail(c, v,
+                           "error parsing tls config, expected 'verify_and_map' to be a boolean");
+    block(c)->map = v->integer != 0;
+    if (block(c)->map)
+        block(c)->verify = true;
+    return true;
+}
+
+#define AT(member) offsetof(struct options, tls.member)
+
+static const struct config_key keys[] = {
+    {"cert_file", CONFIG_TEXT, AT(cert_file), NULL},
+    {"key_file", CONFIG_TEXT, AT(key_file), NULL},
+    {"ca_file", CONFIG_TEXT, AT(ca_file), NULL},
+    {"verify", CONFIG_FLAG, AT(verify), NULL},
+    {"verify_and_map", CONFIG_BLOCK, 0, map},
+    {"timeout", CONFIG_DURATION, AT(timeout_ns), NULL},
+    {"cipher_suites", CONFIG_BLOCK, 0, suites},
+    {"curve_preferences", CONFIG_BLOCK, 0, curves},
+    {"pinned_certs", CONFIG_BLOCK, 0, pinned},
+    {"min_version", CONFIG_BLOCK, 0, min_version},
+    {"handshake_first", CONFIG_BLOCK, 0, handshake_first},
+    {"first", CONFIG_BLOCK, 0, handshake_first},
+    {"immediate", CONFIG_BLOCK, 0, handshake_first},
+};
+
+bool config_tls(struct config_context *c, const struct conf_value *v)
+{
+    struct tls_options *t = block(c);
+
+    if (!config_apply_map(c, v, "tls", keys, ARRAY_LEN(keys)))
+        return false;
+    t->on = true;
+    if (t->cert_file == NULL)
+        return config_fail(c, v, "missing 'cert_file' in TLS configuration");
+    if (t->key_file == NULL)
+        return config_fail(c, v, "missing 'key_file' in TLS configuration");
+    return true;
+}

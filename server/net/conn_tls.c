@@ -1,0 +1,277 @@
+/*
+ * conn_tls.c - a connection with TLS between the socket and the parser.
+ *
+ *     out  --records--> wire --socket--> client        (CONN_TLS_ON)
+ *     INFO ------------> wire                           (before the handshake)
+ *     receive --records--> net->plain --> conn_take
+ *
+ * A client learns from INFO that it has to begin a handshake, or (handshake_first) begins it
+ * without; with a time to wait for that the server speaks first after all:
+ *
+ *     FIRST --bytes--> HANDSHAKE --done--> ON: INFO now, then as any connection
+ *       \--no bytes for first_wait_ns--> GREETED --bytes--> HANDSHAKE --done--> ON
+ *                                           \--allow_non_tls, and no TLS record--> NONE
+ *
+ * Until ON nothing that is in out can be sent; a connection that closes before drops it. The
+ * connection's timer is the handshake's until it is done: conn_start begins what comes then.
+ *
+ * pending counts what the client is owed: plain bytes as long as they are plain, then their
+ * records.
+ */
+#include "lib/base/mem.h"
+#include "server/config/options.h"
+#include "server/net/conn.h"
+#include "server/net/tls.h"
+
+/* A receive is at most twice as long. */
+#define PLAIN_BYTES (128u << 10)
+/* Not more records at a time than one send takes. */
+#define WIRE_BYTES (1u << 20)
+#define RECORD_HANDSHAKE 0x16
+
+static void start_timer(struct conn *c, int64_t ns)
+{
+    struct io *io = c->net->env->io;
+
+    io_timer_start(io, &c->timer, io_now(io) + (uint64_t) ns);
+}
+
+/* ---- before the handshake -------------------------------------------------------------------- */
+
+/* What was put goes as it is. */
+static void send_plain(struct conn *c)
+{
+    struct outbuf *w = &c->wire;
+
+    if (c->out.head == NULL)
+        return;
+    if (w->tail != NULL)
+        w->tail->next = c->out.head;
+    else
+        w->head = c->out.head;
+    w->tail = c->out.tail;
+    w->bytes += c->out.bytes;
+    c->out = (struct outbuf){0};
+}
+
+static void greet(struct conn *c)
+{
+    c->tls_state = CONN_TLS_GREETED;
+    c->greeted = true;
+    info_put(c, false);
+    send_plain(c);
+    start_timer(c, c->net->env->options->tls.timeout_ns);
+}
+
+void conn_tls_begin(struct conn *c)
+{
+    const struct tls_options *o = &c->net->env->options->tls;
+
+    if (o->first) {
+        c->tls_state = CONN_TLS_FIRST;
+        start_timer(c, o->first_wait_ns > 0 ? o->first_wait_ns : o->timeout_ns);
+    } else {
+        greet(c);
+    }
+    conn_receive(c);
+}
+
+void conn_tls_timed_out(struct conn *c)
+{
+    char text[160];
+
+    if (c->tls_state == CONN_TLS_FIRST && c->net->env->options->tls.first_wait_ns > 0) {
+        greet(c);
+        return;
+    }
+    LOG_ERR(c->net->env->log, "%s - TLS handshake timeout", conn_text(c, text));
+    if (c->tls_state != CONN_TLS_HANDSHAKE) {
+        conn_put_err(c, STR("Secure Connection - TLS Required"));
+        send_plain(c);
+    }
+    conn_close(c, REASON_TLS_HANDSHAKE);
+}
+
+/* The client chose to do without. */
+static void go_plain(struct conn *c, struct str in)
+{
+    c->tls_state = CONN_TLS_NONE;
+    c->out = c->wire; /* INFO, if it is still there */
+    c->wire = (struct outbuf){0};
+    conn_start(c);
+    conn_take(c, in);
+}
+
+/* ---- the handshake --------------------------------------------------------------------------- */
+
+static void handshake_failed(struct conn *c, const char *why)
+{
+    char text[160];
+
+    LOG_ERR(c->net->env->log, "%s - TLS handshake error: %s", conn_text(c, text), why);
+    conn_close(c, REASON_TLS_HANDSHAKE);
+}
+
+static void established(struct conn *c)
+{
+    struct net *net = c->net;
+    char text[160];
+
+    if (!tls_pinned(c->tls)) {
+        handshake_failed(c, "certificate not pinned");
+        return;
+    }
+    LOG_DBG(net->env->log, "%s - TLS handshake complete, version %s, cipher suite %s",
+            conn_text(c, text), tls_version_name(c->tls), tls_cipher_name(c->tls));
+    io_timer_stop(net->env->io, &c->timer);
+    c->tls_state = CONN_TLS_ON;
+    if (!c->greeted) {
+        c->greeted = c->tls_first = true;
+        info_put(c, false);
+    }
+    conn_start(c);
+}
+
+/* What OpenSSL wants to send of its own. */
+static void note_wire(struct conn *c, uint64_t before)
+{
+    if (c->wire.bytes > before && c->state != CONN_CLOSING)
+        conn_wrote(c, c->wire.bytes - before);
+}
+
+static void shake_hands(struct conn *c)
+{
+    uint64_t before = c->wire.bytes;
+    enum tls_answer answer = tls_handshake(c->tls);
+
+    note_wire(c, before);
+    if (answer == TLS_OK)
+        established(c);
+    else if (answer != TLS_MORE)
+        handshake_failed(c, answer == TLS_CLOSED ? "EOF" : tls_error(c->tls));
+}
+
+/* ---- receiving ------------------------------------------------------------------------------- */
+
+/* As many records as there are and fit. */
+static enum tls_answer fill(struct conn *c, size_t *n)
+{
+    enum tls_answer answer = TLS_OK;
+    uint64_t before = c->wire.bytes;
+    size_t more;
+
+    *n = 0;
+    while (answer == TLS_OK && *n < PLAIN_BYTES) {
+        answer = tls_read(c->tls, c->net->plain + *n, PLAIN_BYTES - *n, &more);
+        *n += more;
+    }
+    note_wire(c, before);
+    return answer;
+}
+
+static void read_all(struct conn *c)
+{
+    enum tls_answer answer = TLS_OK;
+    char text[160];
+    size_t n;
+
+    if (c->net->plain == NULL)
+        c->net->plain = mem_alloc(PLAIN_BYTES);
+    while (answer == TLS_OK && c->state != CONN_CLOSING) {
+        answer = fill(c, &n);
+        if (n > 0 && c->checking != NULL)
+            connect_hold(c, str_from(c->net->plain, n));
+        else if (n > 0)
+            conn_take(c, str_from(c->net->plain, n));
+    }
+    if (answer == TLS_FAILED && c->state != CONN_CLOSING)
+        LOG_ERR(c->net->env->log, "%s - TLS read error: %s", conn_text(c, text), tls_error(c->tls));
+    if (answer == TLS_CLOSED || answer == TLS_FAILED)
+        conn_close(c, answer == TLS_CLOSED ? REASON_CLIENT_CLOSED : REASON_READ_ERROR);
+}
+
+void conn_tls_take(struct conn *c, struct str in)
+{
+    struct env *env = c->net->env;
+
+    if (c->tls_state == CONN_TLS_GREETED && env->options->allow_non_tls &&
+        in.p[0] != RECORD_HANDSHAKE) {
+        go_plain(c, in);
+        return;
+    }
+    if (c->tls == NULL) {
+        if (env->tls == NULL) { /* a reload took it away */
+            conn_close(c, REASON_TLS_HANDSHAKE);
+            return;
+        }
+        c->tls = tls_open(env->tls, &c->wire, env->chunks);
+        c->tls_state = CONN_TLS_HANDSHAKE;
+        start_timer(c, env->options->tls.timeout_ns);
+    }
+    if (c->tls_state == CONN_TLS_HANDSHAKE && !c->tls_begun && in.p[0] != RECORD_HANDSHAKE) {
+        handshake_failed(c, "tls: first record does not look like a TLS handshake");
+        return;
+    }
+    c->tls_begun = true;
+    tls_input(c->tls, in);
+    if (c->tls_state == CONN_TLS_HANDSHAKE)
+        shake_hands(c);
+    if (c->tls_state == CONN_TLS_ON && c->state != CONN_CLOSING)
+        read_all(c);
+    conn_receive(c);
+}
+
+/* ---- sending --------------------------------------------------------------------------------- */
+
+static void drop_plain(struct conn *c)
+{
+    c->pending -= c->out.bytes;
+    outbuf_free(&c->out, c->net->env->chunks);
+}
+
+/* The first chunk of out becomes records. */
+static bool encrypt_chunk(struct conn *c)
+{
+    struct chunk *k = c->out.head;
+    uint64_t before = c->wire.bytes;
+    bool ok = tls_write(c->tls, str_from(k->data, k->len));
+
+    c->out.head = k->next;
+    if (c->out.head == NULL)
+        c->out.tail = NULL;
+    c->out.bytes -= k->len;
+    c->pending += c->wire.bytes - before;
+    c->pending -= k->len;
+    chunk_put(k, c->net->env->chunks);
+    return ok;
+}
+
+void conn_tls_flush(struct conn *c)
+{
+    if (c->tls_state != CONN_TLS_ON) {
+        if (c->state == CONN_CLOSING)
+            drop_plain(c);
+        return;
+    }
+    while (c->out.head != NULL && c->wire.bytes < WIRE_BYTES) {
+        if (!encrypt_chunk(c)) {
+            c->drop_output = true;
+            conn_close(c, REASON_WRITE_ERROR);
+            conn_drop_output(c);
+            return;
+        }
+    }
+}
+
+bool conn_tls_end(struct conn *c)
+{
+    uint64_t before = c->wire.bytes;
+
+    if (c->tls_state != CONN_TLS_ON || c->tls_ended)
+        return false;
+    c->tls_ended = true;
+    tls_end(c->tls);
+    c->pending += c->wire.bytes - before;
+    conn_flush(c);
+    return true;
+}

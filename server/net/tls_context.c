@@ -1,0 +1,170 @@
+/*
+ * tls_context.c - certificates, keys and rules of a tls block into what sessions are made of.
+ *
+ * Suites have the names of RFCs in the configuration; OpenSSL wants its own, in two lists: those of
+ * TLS 1.3, where there is little to choose, and those before. Session tickets are off: a ticket's
+ * key would have to be rotated, and clients of a message server connect rarely.
+ */
+#include "lib/base/assert.h"
+#include "lib/base/buf.h"
+#include "lib/base/mem.h"
+#include "server/net/tls.h"
+#include "server/net/tls_int.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool fail(char why[256], const char *what, const char *name)
+{
+    unsigned long code = ERR_peek_last_error();
+    const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
+
+    snprintf(why, 256, "%s %.120s%s%.100s", what, name, reason != NULL ? ": " : "",
+             reason != NULL ? reason : "");
+    return false;
+}
+
+static bool readable(const char *path, char why[256])
+{
+    if (access(path, R_OK) == 0)
+        return true;
+    snprintf(why, 256, "error parsing X509 certificate/key pair: open %.120s: %s", path,
+             strerror(errno));
+    return false;
+}
+
+static bool take_certificate(SSL_CTX *ssl, const struct tls_options *o, char why[256])
+{
+    if (!readable(o->cert_file, why) || !readable(o->key_file, why))
+        return false;
+    if (SSL_CTX_use_certificate_chain_file(ssl, o->cert_file) != 1)
+        return fail(why, "error parsing certificate", o->cert_file);
+    if (SSL_CTX_use_PrivateKey_file(ssl, o->key_file, SSL_FILETYPE_PEM) != 1)
+        return fail(why, "error parsing private key", o->key_file);
+    return SSL_CTX_check_private_key(ssl) == 1 ||
+           fail(why, "private key and certificate do not fit:", o->key_file);
+}
+
+static bool take_clients(SSL_CTX *ssl, const struct tls_options *o, char why[256])
+{
+    STACK_OF(X509_NAME) * names;
+
+    if (!o->verify)
+        return true;
+    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    if (o->ca_file == NULL)
+        return SSL_CTX_set_default_verify_paths(ssl) == 1 ||
+               fail(why, "no certificates of the system", "");
+    if (!readable(o->ca_file, why))
+        return false;
+    names = SSL_load_client_CA_file(o->ca_file);
+    if (names == NULL || SSL_CTX_load_verify_file(ssl, o->ca_file) != 1)
+        return fail(why, "failed to parse root ca certificate", o->ca_file);
+    SSL_CTX_set_client_CA_list(ssl, names);
+    return true;
+}
+
+static bool take_suites(SSL_CTX *ssl, const char *names, char why[256])
+{
+    struct buf old = {0}, new = {0};
+    struct str left = str_of(names), name;
+    bool ok = true;
+
+    while (ok && left.n > 0) {
+        char one[64];
+        name = str_cut(left, ',', &left);
+        snprintf(one, sizeof(one), "%.*s", STR_ARG(name));
+        const char *theirs = OPENSSL_cipher_name(one);
+        struct buf *list = theirs != NULL && strncmp(theirs, "TLS_", 4) == 0 ? &new : &old;
+        ok = theirs != NULL && strcmp(theirs, "(NONE)") != 0;
+        if (!ok)
+            snprintf(why, 256, "unrecognized cipher %s", one);
+        else
+            buf_printf(list, "%s%s", list->n > 0 ? ":" : "", theirs);
+    }
+    if (ok && new.n > 0 && SSL_CTX_set_ciphersuites(ssl, buf_cstr(&new)) != 1)
+        ok = fail(why, "cipher_suites", names);
+    if (ok && old.n > 0 && SSL_CTX_set_cipher_list(ssl, buf_cstr(&old)) != 1)
+        ok = fail(why, "cipher_suites", names);
+    buf_free(&old);
+    buf_free(&new);
+    return ok;
+}
+
+static bool take_curves(SSL_CTX *ssl, const char *names, char why[256])
+{
+    static const struct {
+        const char *ours, *theirs;
+    } curves[] = {{"X25519", "X25519"},
+                  {"CurveP256", "P-256"},
+                  {"CurveP384", "P-384"},
+                  {"CurveP521", "P-521"}};
+    struct buf list = {0};
+    struct str left = str_of(names), name;
+    bool ok;
+
+    while (left.n > 0) {
+        name = str_cut(left, ',', &left);
+        for (size_t i = 0; i < ARRAY_LEN(curves); i++)
+            if (str_eq(name, str_of(curves[i].ours)))
+                buf_printf(&list, "%s%s", list.n > 0 ? ":" : "", curves[i].theirs);
+    }
+    ok = SSL_CTX_set1_groups_list(ssl, buf_cstr(&list)) == 1 ||
+         fail(why, "curve_preferences", names);
+    buf_free(&list);
+    return ok;
+}
+
+static bool fill(SSL_CTX *ssl, const struct tls_options *o, char why[256])
+{
+    SSL_CTX_set_min_proto_version(ssl, o->min_version == 13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+    /* An idle connection keeps no record buffers. */
+    SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
+                                 SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_num_tickets(ssl, 0);
+    SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+    return take_certificate(ssl, o, why) && take_clients(ssl, o, why) &&
+           (o->ciphers == NULL || take_suites(ssl, o->ciphers, why)) &&
+           (o->curves == NULL || take_curves(ssl, o->curves, why));
+}
+
+struct tls_context *tls_context_open(const struct tls_options *options, char why[256])
+{
+    SSL_CTX *ssl = SSL_CTX_new(TLS_server_method());
+    struct tls_context *c;
+
+    if (ssl == NULL)
+        FATAL("SSL_CTX_new failed");
+    ERR_clear_error();
+    if (!fill(ssl, options, why)) {
+        SSL_CTX_free(ssl);
+        return NULL;
+    }
+    c = mem_zalloc(sizeof(*c));
+    atomic_init(&c->refs, 1);
+    c->ssl = ssl;
+    c->bio_method = tls_make_bio_method();
+    c->pinned = options->pinned != NULL ? mem_strdup(options->pinned) : NULL;
+    return c;
+}
+
+struct tls_context *tls_context_get(struct tls_context *c)
+{
+    atomic_fetch_add(&c->refs, 1);
+    return c;
+}
+
+void tls_context_put(struct tls_context *c)
+{
+    if (c == NULL || atomic_fetch_sub(&c->refs, 1) > 1)
+        return;
+    SSL_CTX_free(c->ssl);
+    BIO_meth_free(c->bio_method);
+    mem_free(c->pinned);
+    mem_free(c);
+}

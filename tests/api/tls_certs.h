@@ -1,0 +1,19 @@
+/*
+ * tls_certs.h - certificates for tests, made when they are needed: P-256, valid from a day ago to a
+ * day from now.
+ *
+ *     ca.pem       signs all but the stranger's
+ *     server.*     localhost and 127.0.0.1
+ *     second.*     another one of a server, whose subject is "second"
+ *     client.*     derek@nats.io as mail address, dns.nats.io, CN=subject
+ *     stranger.*   signs itself
+ */
+#ifndef TESTS_API_TLS_CERTS_H
+#define TESTS_API_TLS_CERTS_H
+
+/* <dir>/<name>.pem and <dir>/<name>.key. */
+void certs_make(const char *dir);
+/* Lower case hex SHA-256 of the public key in a certificate file. */
+void certs_pin(const char *path, char out[65]);
+
+#endif
