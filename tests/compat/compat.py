@@ -9,8 +9,8 @@ A line of the table is a case: {"steps": [[verb, ...], ...], "answers": [...]}. 
     ["api", subject, body]
     ["pubs", count, subject, {header: value with %d}, body]      the last answer counts
 {"$repeat": [text, n]} stands for a long text. Before each case the stream S is deleted. A success
-is kept as what is not in the answer to an empty configuration. --record writes the answers of the server (the peer, nats-server 2.15) into the
-table. Where midge differs on purpose a case has "midge": [...] and "why".
+is kept as what is not in the answer to an empty configuration. --record writes the answers of the
+server (the peer, nats-server 2.15) into the table. Where midge differs on purpose a case has "midge": [...] and "why".
 """
 import argparse
 import json
