@@ -461,6 +461,8 @@ static const struct sink_ops answers_ops = {.deliver = deliver_answers, .kind = 
 
 /* ---- confirming upwards ---------------------------------------------------------------------- */
 
+/* What has been seen, not what is known: a consumer that repeats what it was not told about is not
+ * told of more than it has sent. */
 static void answer_flow(struct upstream *u)
 {
     struct buf h = {0};
@@ -468,7 +470,7 @@ static void answer_flow(struct upstream *u)
     if (u->flow_reply == NULL || u->s->durable < u->flow_after)
         return;
     buf_printf(&h, "NATS/1.0\r\nNats-Last-Consumer: %llu\r\nNats-Last-Stream: %llu\r\n\r\n",
-               (unsigned long long) u->core.dseq, (unsigned long long) u->core.sseq);
+               (unsigned long long) u->core.dseq, (unsigned long long) u->core.seen);
     send(u, str_of(u->flow_reply), STR_NONE, buf_str(&h), STR_NONE);
     mem_free(u->flow_reply);
     u->flow_reply = NULL;

@@ -70,6 +70,7 @@ void upstream_core_created(struct upstream_core *c, uint64_t now, uint64_t deliv
     c->state = UPSTREAM_ACTIVE;
     c->fails = 0;
     c->dseq = 0;
+    c->seen = delivered;
     if (exact || delivered > c->sseq)
         c->sseq = delivered;
     c->lag = pending;
@@ -88,6 +89,7 @@ enum upstream_verdict upstream_core_message(struct upstream_core *c, uint64_t no
         return UPSTREAM_LOST;
     }
     c->dseq = dseq;
+    c->seen = sseq;
     c->lag = pending;
     if (sseq <= c->sseq)
         return UPSTREAM_OLD;

@@ -38,6 +38,7 @@ struct upstream_core {
     uint64_t due;   /* monotonic ns: when upstream_core_timer has something to say */
     unsigned fails; /* in a row */
     uint64_t sseq, dseq;
+    uint64_t seen;  /* sequence in the origin of the last message of this consumer, old or not */
     uint64_t lag;   /* messages still to come, as far as is known */
     uint64_t heard; /* monotonic ns of the last sign of life; 0 = never */
 };

@@ -234,6 +234,72 @@ TEST(a_mirror_of_a_work_queue_is_its_consumer)
     js_rig_end(&r);
 }
 
+TEST(an_origin_by_its_domain)
+{
+    struct js_rig r;
+
+    js_rig_start_conf(&r, i, "jetstream { domain: hub }\n");
+    js_stream(&r, "[\"s.*\"]", "");
+    js_fill(&r, "s.a", 1, 3);
+    create(&r, "M",
+           ",\"mirror\":{\"name\":\"S\",\"external\":{\"api\":\"$JS.hub.API\",\"deliver\":"
+           "\"to.m\"}}",
+           "\"did_create\":true");
+    create(&r, "G", ",\"sources\":[{\"name\":\"S\",\"external\":{\"api\":\"$JS.hub.API\"}}]",
+           "\"did_create\":true");
+    await_last(&r, "M", 3, 3);
+    await_last(&r, "G", 3, 3);
+    await_info(&r, "M", "\"external\":{\"api\":\"$JS.hub.API\",\"deliver\":\"to.m\"}");
+    js_rig_restart(&r);
+    js_fill(&r, "s.a", 4, 1);
+    await_last(&r, "M", 4, 4);
+    await_last(&r, "G", 4, 4);
+    js_rig_end(&r);
+}
+
+/* A consumer that somebody made for it: nothing of a work queue goes before it is stored here. */
+TEST(a_source_with_a_consumer_of_its_own)
+{
+    static const char source[] = ",\"sources\":[{\"name\":\"S\",\"consumer\":{\"name\":\"C\","
+                                 "\"deliver_subject\":\"to.g\"}}]";
+    struct js_rig r;
+
+    js_rig_start(&r, i);
+    js_stream(&r, "[\"s.*\"]", ",\"retention\":\"workqueue\"");
+    js_fill(&r, "s.a", 1, 30);
+    create(&r, "G", source, "\"did_create\":true");
+    await_info(&r, "G", "\"err_code\":10014");
+    js_consumer(
+        &r, ",\"ack_policy\":\"flow_control\",\"deliver_subject\":\"to.g\",\"flow_control\":true,"
+            "\"idle_heartbeat\":1000000000,\"max_ack_pending\":10");
+    await_last(&r, "G", 30, 30);
+    js_rig_crash(&r);
+    js_fill(&r, "s.a", 31, 10);
+    await_last(&r, "G", 40, 40);
+    await_info(&r, "S", "\"messages\":0,");
+    js_rig_end(&r);
+}
+
+TEST(a_source_with_a_consumer_that_will_not_do)
+{
+    struct js_rig r;
+
+    js_rig_start(&r, i);
+    js_stream(&r, "[\"s.*\"]", "");
+    js_consumer(&r, ",\"ack_policy\":\"explicit\",\"deliver_subject\":\"to.g\"");
+    create(&r, "G",
+           ",\"sources\":[{\"name\":\"S\",\"consumer\":{\"name\":\"C\",\"deliver_subject\":\"to."
+           "g\"}}]",
+           "\"did_create\":true");
+    await_info(&r, "G", "\"err_code\":10217");
+    create(
+        &r, "M",
+        ",\"mirror\":{\"name\":\"S\",\"consumer\":{\"name\":\"C\",\"deliver_subject\":\"to.g\"}}",
+        "\"did_create\":true");
+    await_info(&r, "M", "\"err_code\":10214");
+    js_rig_end(&r);
+}
+
 /* ---- sources --------------------------------------------------------------------------------- */
 
 static void second_origin(struct js_rig *r)
@@ -449,6 +515,9 @@ static const struct runner_case cases[] = {
     RUN(a_mirror_answers_direct_gets_of_its_origin),
     RUN(what_comes_is_mapped),
     RUN_LOOP(a_mirror_of_a_work_queue_is_its_consumer, 0, 3),
+    RUN_LOOP(an_origin_by_its_domain, 0, 2),
+    RUN_LOOP(a_source_with_a_consumer_of_its_own, 0, 2),
+    RUN(a_source_with_a_consumer_that_will_not_do),
     RUN_LOOP(sources_are_gathered, 0, 3),
     RUN_LOOP(sources_go_on_after_a_restart, 0, 3),
     RUN_LOOP(sources_go_on_after_a_purge_and_a_restart, 0, 2),

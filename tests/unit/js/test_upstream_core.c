@@ -46,6 +46,8 @@ TEST(messages_go_on_where_the_last_one_was)
     ck_assert_uint_eq(skipped, 3);
     ck_assert_int_eq(upstream_core_message(&c, SECOND, 9, 2, 0, &skipped), UPSTREAM_STRAY);
     ck_assert_int_eq(upstream_core_message(&c, SECOND, 8, 3, 0, &skipped), UPSTREAM_OLD);
+    ck_assert_uint_eq(c.seen, 8); /* what is confirmed upwards */
+    ck_assert_uint_eq(c.sseq, 9);
     ck_assert_int_eq(upstream_core_message(&c, SECOND, 12, 5, 0, &skipped), UPSTREAM_LOST);
     ck_assert_uint_eq(c.sseq, 9);
     ck_assert_int_eq(c.state, UPSTREAM_IDLE);
