@@ -185,7 +185,7 @@ static bool mend_records(struct log_scan *s, const struct log_frame_view *frame,
         if (!repair_find_byte(crc32c(seed, p, n) ^ get_u32(entry + 4), n, &at, &pattern) ||
             (!proven(s, v.commit) && (n > REPAIR_DOUBTFUL || in_empty_sector(frame, p + at)))) {
             *torn = true;
-        } else if (p[0] != LOG_DATA) {
+        } else if (p[0] != LOG_DATA || at == 0) { /* the wrong byte may be the type */
             p[at] ^= pattern;
             mended = true;
         }

@@ -390,7 +390,8 @@ void rec_segment_deinit(struct rec_segment *seg)
 }
 
 /* How far behind the end to look: what two commits in flight can reach; after a clean close
- * nowhere. */
+ * nowhere: the record says where the stream ends, and the scan looks further when it falls short.
+ */
 static uint64_t search_bytes(const struct recovery *r, const struct rec_segment *seg)
 {
     if (seg->bad_footer || !seg->header_ok)

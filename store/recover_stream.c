@@ -462,7 +462,7 @@ static bool was_deleted(const struct recovery *r, const uint8_t uuid[16])
     return found;
 }
 
-enum orphan { ORPHAN_EMPTY, ORPHAN_UNFINISHED, ORPHAN_DOUBTFUL };
+enum orphan { ORPHAN_EMPTY, ORPHAN_DOUBTFUL };
 
 /* What one of its files says. */
 static enum orphan judge_file(struct recovery *r, struct rec_stream *s, const char *name)
@@ -478,15 +478,12 @@ static enum orphan judge_file(struct recovery *r, struct rec_stream *s, const ch
         err = rec_segment_scan(r, s, &seg, 0);
     if (err == ERR_NOT_FOUND || (err == ERR_OK && seg.next_seq == seg.base_seq && !seg.torn))
         orphan = ORPHAN_EMPTY;
-    else if (err == ERR_OK && !seg.sealed && seg.epoch == (uint32_t) r->generation)
-        orphan = ORPHAN_UNFINISHED;
     rec_segment_deinit(&seg);
     return orphan;
 }
 
-/* A stream that no record knows. Messages in it that the last run wrote were never acknowledged, as
- * its creation was not: every start writes all records anew. Unless the log is damaged; then its
- * record may be what is missing. */
+/* A stream that no record knows. Nothing is written to a stream before its record is durable: one
+ * that holds anything had a record, and the log has lost it. */
 static enum orphan judge_orphan(struct recovery *r, const uint8_t uuid[16], const char *dir)
 {
     struct rec_stream s = {0};
@@ -501,9 +498,6 @@ static enum orphan judge_orphan(struct recovery *r, const uint8_t uuid[16], cons
         enum orphan orphan = judge_file(r, &s, names.names[i]);
         worst = orphan > worst ? orphan : worst;
     }
-    for (size_t i = 0; i < r->nfiles && worst == ORPHAN_UNFINISHED; i++)
-        if (r->files[i].damaged || r->generation == 0)
-            worst = ORPHAN_DOUBTFUL;
     rec_names_free(&names);
     return worst;
 }
@@ -540,13 +534,11 @@ static void clean_one(struct recovery *r, const char *dir, const char *name)
         remove_dir(r, dir);
         return;
     }
-    enum orphan orphan = judge_orphan(r, uuid, dir);
-    if (orphan == ORPHAN_DOUBTFUL) {
+    if (judge_orphan(r, uuid, dir) != ORPHAN_EMPTY) {
         store_quarantine(r->dir, dir, "holds messages, but no stream is known to own it");
         return;
     }
-    LOG_INF(r->log, "%s: belongs to a stream whose creation was not finished%s, removed", dir,
-            orphan == ORPHAN_EMPTY ? "" : " (nor were its messages acknowledged)");
+    LOG_INF(r->log, "%s: belongs to a stream whose creation was not finished, removed", dir);
     remove_dir(r, dir);
 }
 

@@ -135,9 +135,11 @@ static enum found mend(struct scan *s, uint64_t at, struct batch_view *out, uint
 
 /* ---- proof --------------------------------------------------------------------------------- */
 
+/* What is known to be durable and missing is looked for everywhere. */
 static uint64_t search_end(const struct scan *s, uint64_t from)
 {
-    uint64_t reach = s->o.search_bytes;
+    bool missed = s->next_seq != 0 && s->durable_seq >= s->next_seq && s->durable_seq != UINT64_MAX;
+    uint64_t reach = missed ? 0 : s->o.search_bytes;
 
     return reach == 0 || s->limit - from < reach ? s->limit : from + reach;
 }

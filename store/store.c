@@ -474,6 +474,22 @@ static void free_store(struct store *st)
     closed(ctx);
 }
 
+/* Where each stream ends: without it a start could not tell a last segment that is damaged or gone
+ * from one that was never written. */
+static void log_ends(struct store *st)
+{
+    LIST_FOREACH(it, &st->streams)
+    {
+        struct store_stream *s = LIST_ENTRY(it, struct store_stream, link);
+        struct buf delta = {0};
+        if (s->state != STREAM_ACTIVE || !stream_in_file(s) || stream_proven(s) == s->rec.last_seq)
+            continue;
+        stream_claim_durable(s, &delta);
+        clog_put(st, LOG_DELTA, s->object, buf_str(&delta), NULL);
+        buf_free(&delta);
+    }
+}
+
 /* True when it wants another step soon. May free the store. */
 static bool close_step(struct store *st)
 {
@@ -481,6 +497,7 @@ static bool close_step(struct store *st)
         return st->clog.queued_n > 0 || !list_empty(&st->deferred) || !list_empty(&st->removals);
     if (st->close_state == STORE_CLOSE_NONE && !st->clog.failed) {
         st->close_state = STORE_CLOSE_MARKING;
+        log_ends(st);
         st->close_req.done = close_marked;
         clog_put_close(st, &st->close_req);
         return true;

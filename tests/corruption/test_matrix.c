@@ -1,0 +1,554 @@
+/*
+ * test_matrix.c - the corruption matrix: every file of a store directory, damaged in every way.
+ *
+ * A store on a simulated machine gets streams with sealed and active segments, removals, an object,
+ * spare log files. It is closed (or killed). Then, one at a time, each file is damaged: bits
+ * flipped in the fields of its pages and batches, a page zeroed, cut short, deleted, doubled under
+ * the next number, replaced by an older copy, swapped with a neighbour. A store opens what is left,
+ * and everything is read. The rules:
+ *
+ *   - it starts;
+ *   - at most what was touched is lost: one message for a bit, what lies on it for a page, the
+ *     file's own messages when the file is cut, gone, or another one;
+ *   - what is lost is counted in the stream's state and logged as a warning that names file and
+ *     offset; nothing removed comes back, no message has other bytes;
+ *   - the damaged bytes of a segment are still there, in their place or in quarantine;
+ *   - a second start finds the same and loses nothing more.
+ */
+#include "tests/lib/runner.h"
+#include "tests/sim/sim.h"
+#include "tests/unit/store/rig.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STREAMS 2
+#define MESSAGES 330u
+#define SIZE 700u
+#define FILES_MAX 64
+#define BATCH 10u
+#define PAGE 4096u
+
+enum harm { HARM_BIT, HARM_PAGE, HARM_CUT, HARM_DELETE, HARM_DOUBLE, HARM_STALE, HARM_SWAP, HARMS };
+
+static const char *const harm_names[] = {"bit",    "page",  "cut", "deleted",
+                                         "double", "stale", "swap"};
+
+struct file {
+    char path[160];
+    uint64_t size;
+    bool last; /* the last segment of its stream */
+};
+
+struct base {
+    struct sim *sim;   /* the machine with the whole store */
+    struct sim *older; /* the same, some time before */
+    struct rig rig;
+    struct rig_stream t[STREAMS];
+    bool live[STREAMS][MESSAGES + 1];
+    struct file files[FILES_MAX];
+    unsigned nfiles;
+    bool closed;
+};
+
+struct damage {
+    enum harm harm;
+    const struct file *file, *other;
+    uint64_t at;
+};
+
+/* What a start said. */
+struct lines {
+    unsigned warnings;
+    char text[4096];
+};
+
+static struct lines lines;
+static unsigned cases_run, cases_bad, cases_known;
+
+static const char *stream_name(unsigned k)
+{
+    return k == 0 ? "log" : "small";
+}
+
+static void on_line(struct log *log, enum log_level level, const char *text)
+{
+    (void) log;
+    if (getenv("RIG_VERBOSE") != NULL)
+        fprintf(stderr, "%s\n", text);
+    if (level > LOG_WARN)
+        return;
+    size_t n = strlen(lines.text);
+    lines.warnings++;
+    snprintf(lines.text + n, sizeof(lines.text) - n, "%s\n", text);
+}
+
+/* ---- the store that is damaged ----------------------------------------------------------------
+ */
+
+static void render_box(void *ctx, store_object_id id, struct buf *out)
+{
+    (void) ctx;
+    (void) id;
+    buf_puts(out, "box");
+}
+
+static void remove_one(struct base *b, unsigned k, uint64_t seq)
+{
+    struct rig_req q;
+
+    rig_req_init(&q);
+    ck_assert_int_eq(store_remove(b->t[k].s, seq, false, &q.req), ERR_OK);
+    ck_assert_int_eq(rig_req_wait(&b->rig, &q), ERR_OK);
+    b->live[k][seq] = false;
+}
+
+static void fill(struct base *b, unsigned k, unsigned n)
+{
+    for (unsigned i = 0; i < n; i += BATCH) {
+        for (unsigned j = 1; j <= BATCH; j++)
+            b->live[k][b->t[k].committed + j] = true;
+        rig_append(&b->t[k], BATCH, SIZE, 3);
+        rig_flush(&b->t[k]);
+    }
+}
+
+static void note_file(void *ctx, const char *path, struct sim_inode *ino)
+{
+    struct base *b = ctx;
+
+    ck_assert_uint_lt(b->nfiles, FILES_MAX);
+    struct file *f = &b->files[b->nfiles++];
+    snprintf(f->path, sizeof(f->path), "/%s", path + (path[0] == '/'));
+    f->size = sim_disk_size(ino);
+}
+
+static bool is_segment(const struct file *f)
+{
+    return strstr(f->path, ".seg") != NULL;
+}
+
+static struct buf read_file(struct sim *sim, const char *path)
+{
+    struct buf out = {0};
+    struct sim_inode *ino;
+
+    if (sim_disk_lookup(sim_disk(sim), path, &ino) < 0)
+        return out;
+    size_t n = (size_t) sim_disk_size(ino);
+    buf_reserve(&out, n + 1);
+    out.n = sim_disk_read(ino, out.p, n, 0);
+    sim_disk_release(sim_disk(sim), ino);
+    return out;
+}
+
+/* Has it a batch? The next segment is prepared before it is needed. */
+static bool is_used(const struct base *b, const struct file *f)
+{
+    struct buf bytes = read_file(b->sim, f->path);
+    bool used = bytes.n >= PAGE + 4 && memcmp(bytes.p + PAGE, "MBAT", 4) == 0;
+
+    buf_free(&bytes);
+    return used;
+}
+
+/* Files are in order of path: the last used one of its directory. */
+static void note_last(struct base *b)
+{
+    for (unsigned i = 0; i < b->nfiles; i++) {
+        const char *path = b->files[i].path;
+        size_t dir = (size_t) (strrchr(path, '/') - path);
+        b->files[i].last = is_segment(&b->files[i]) &&
+                           (i + 1 == b->nfiles || strncmp(path, b->files[i + 1].path, dir) != 0 ||
+                            !is_used(b, &b->files[i + 1]));
+    }
+}
+
+static void build(struct base *b, bool closed)
+{
+    struct rig_options o = {.log_file_bytes = 64 << 10, .segment_min = 64 << 10};
+
+    memset(b, 0, sizeof(*b));
+    b->closed = closed;
+    o.segment_max = o.segment_min;
+    b->sim = o.sim = sim_open(5, NULL);
+    rig_init(&b->rig, &o);
+    for (unsigned k = 0; k < STREAMS; k++)
+        rig_create(&b->rig, &b->t[k], stream_name(k), STORE_DURABLE, NULL);
+    store_object_create(b->rig.store, STORE_KIND_USER, 0, STR("box"), render_box, NULL, NULL);
+    fill(b, 1, 30);
+    fill(b, 0, 100);
+    remove_one(b, 0, 17);
+    remove_one(b, 1, 4);
+    b->older = sim_fork(b->sim, SIM_CRASH_KEEP, 1);
+    fill(b, 0, 190);
+    fill(b, 1, 20);
+    remove_one(b, 0, 120);
+    rig_settle(&b->rig);
+    if (closed) {
+        rig_stop(&b->rig);
+    } else {
+        struct sim *killed = sim_fork(b->sim, SIM_CRASH_KEEP, 1);
+        rig_stop(&b->rig);
+        sim_close(b->sim);
+        b->sim = killed;
+    }
+    sim_disk_walk(sim_disk(b->sim), note_file, b);
+    note_last(b);
+}
+
+static void unbuild(struct base *b)
+{
+    sim_close(b->older);
+    sim_close(b->sim);
+}
+
+/* ---- damage -----------------------------------------------------------------------------------
+ */
+
+static void write_file(struct sim *sim, const char *path, const struct buf *bytes)
+{
+    struct sim_inode *ino;
+    struct sim_disk *d = sim_disk(sim);
+
+    if (sim_disk_lookup(d, path, &ino) < 0)
+        ck_assert_int_eq(sim_disk_create(d, path, &ino), 0);
+    ck_assert_int_eq(sim_disk_truncate(d, ino, 0), 0);
+    ck_assert_int_eq(sim_disk_write(d, ino, bytes->p, bytes->n, 0), 0);
+    sim_disk_release(d, ino);
+}
+
+/* "…/0000000003.seg" becomes "…/0000000004.seg": the last number in the name counts up. */
+static void next_name(const char *path, char out[176])
+{
+    int digit = (int) strlen(path) - 5;
+
+    snprintf(out, 176, "%s", path);
+    while (digit > 0 && out[digit] == '9')
+        out[digit--] = '0';
+    if (digit > 0 && out[digit] >= '0' && out[digit] <= '9')
+        out[digit]++;
+    else
+        snprintf(out, 176, "%s.copy", path);
+}
+
+static void harm(const struct base *b, struct sim *sim, const struct damage *d)
+{
+    char name[176];
+    struct buf bytes = read_file(sim, d->file->path);
+    struct buf other = {0};
+
+    switch (d->harm) {
+    case HARM_BIT:
+        bytes.p[d->at] ^= (char) (1u << (d->at % 8));
+        break;
+    case HARM_PAGE:
+        memset(bytes.p + d->at, 0, bytes.n - d->at < PAGE ? bytes.n - d->at : PAGE);
+        break;
+    case HARM_CUT:
+        bytes.n = d->at;
+        break;
+    case HARM_DELETE:
+        sim_disk_unlink(sim_disk(sim), d->file->path);
+        buf_free(&bytes);
+        return;
+    case HARM_DOUBLE:
+        next_name(d->file->path, name);
+        other = read_file(sim, name);
+        if (other.n == 0)
+            write_file(sim, name, &bytes);
+        break;
+    case HARM_STALE:
+        buf_free(&bytes);
+        bytes = read_file(b->older, d->file->path);
+        break;
+    default:
+        other = read_file(sim, d->other->path);
+        write_file(sim, d->other->path, &bytes);
+        buf_free(&bytes);
+        bytes = other;
+        other = (struct buf){0};
+        break;
+    }
+    write_file(sim, d->file->path, &bytes);
+    buf_free(&bytes);
+    buf_free(&other);
+}
+
+/* ---- judgement --------------------------------------------------------------------------------
+ */
+
+enum deviation {
+    NO_START,
+    STREAM_GONE,
+    OTHER_BYTES,
+    LOST_MORE,
+    NOT_COUNTED,
+    NOT_LOGGED,
+    SECOND_DIFFERS
+};
+
+static const char *const deviations[] = {"does not start",
+                                         "a stream is gone",
+                                         "other bytes, or a removed message is back",
+                                         "lost more than was touched",
+                                         "lost, not counted",
+                                         "lost, not in the log",
+                                         "the second start differs"};
+
+static bool is_log(const struct file *f)
+{
+    return f != NULL && strstr(f->path, "/log/") != NULL;
+}
+
+/* What the store does not do yet (plan.md, "The corruption matrix"). The log is the only place
+ * that knows a stream's configuration and its removals: where pages of it or all of it are gone or
+ * old, streams go to quarantine with everything that is in them, and removals are forgotten. After
+ * a kill nothing but the last segment itself proves what was in it. */
+static bool known(const struct base *b, const struct damage *d, enum deviation what)
+{
+    bool log_lost = is_log(d->file) && d->harm != HARM_BIT && d->harm != HARM_DOUBLE;
+    bool last = d->file->last || (d->other != NULL && d->other->last);
+
+    if (log_lost)
+        return what == STREAM_GONE || what == OTHER_BYTES || what == SECOND_DIFFERS;
+    return !b->closed && last && (what == NOT_COUNTED || what == NOT_LOGGED || what == LOST_MORE);
+}
+
+static void bad(const struct base *base, const struct damage *d, enum deviation what, uint64_t a,
+                uint64_t b)
+{
+    if (known(base, d, what)) {
+        cases_known++;
+        return;
+    }
+    cases_bad++;
+    printf("%s %s at %llu%s%s: %s (%llu, %llu)\n%s", harm_names[d->harm], d->file->path,
+           (unsigned long long) d->at, d->other != NULL ? " and " : "",
+           d->other != NULL ? d->other->path : "", deviations[what], (unsigned long long) a,
+           (unsigned long long) b, lines.text);
+}
+
+/* How many messages may go. */
+static unsigned allowed(const struct damage *d)
+{
+    const unsigned whole = 100; /* in a segment of 64 KiB */
+
+    if (!is_segment(d->file) && strstr(d->file->path, "/log/") == NULL)
+        return 0;
+    if (d->harm == HARM_BIT)
+        return 1;
+    if (d->harm == HARM_PAGE)
+        return 2 * BATCH;
+    if (d->harm == HARM_DOUBLE)
+        return 0;
+    return d->harm == HARM_SWAP ? 2 * whole : whole;
+}
+
+struct found {
+    uint64_t lost, counted, last;
+    bool wrong;
+};
+
+struct search {
+    struct store *store;
+    const char *name;
+    bool found;
+};
+
+static void look(void *ctx, const struct store_object_view *v)
+{
+    struct search *x = ctx;
+    struct str name, config;
+
+    x->found |= v->kind == STORE_KIND_STREAM &&
+                store_stream_peek(x->store, v->id, &name, &config) == ERR_OK &&
+                str_eq(name, str_of(x->name));
+}
+
+static bool is_there(struct rig *r, const char *name)
+{
+    struct search x = {.store = r->store, .name = name};
+
+    store_recovered_each(r->store, look, &x);
+    return x.found;
+}
+
+static void find_stream(struct base *b, struct rig *r, unsigned k, struct found *f)
+{
+    struct store_state state;
+    struct rig_stream t;
+    struct store_reader reader;
+    struct store_msg m;
+    char want[SIZE];
+
+    rig_attach(r, &t, stream_name(k));
+    for (uint64_t seq = 1; seq <= b->t[k].committed; seq++) {
+        bool there = rig_get(&t, seq, &m, &reader) == STORE_READ_MSG;
+        rig_payload(seq, want, SIZE);
+        f->wrong |= there && (!b->live[k][seq] || m.payload.n != SIZE ||
+                              memcmp(m.payload.p, want, SIZE) != 0);
+        f->lost += b->live[k][seq] && !there;
+        store_reader_deinit(&reader);
+    }
+    store_stream_state(t.s, &state);
+    f->counted += state.lost_msgs;
+    f->last = state.last_seq;
+}
+
+/* Opens and reads everything; false when it does not start. */
+static bool start(struct base *b, struct sim *sim, const struct damage *d, struct found *f)
+{
+    static struct rig after;
+    char why[256] = "";
+
+    memset(&lines, 0, sizeof(lines));
+    *f = (struct found){0};
+    after = (struct rig){.options = b->rig.options, .log = b->rig.log};
+    after.options.sim = sim;
+    after.log.line = on_line;
+    memcpy(after.path, b->rig.path, sizeof(after.path));
+    if (rig_try_start(&after, why) != ERR_OK) {
+        snprintf(lines.text, sizeof(lines.text), "%s\n", why);
+        bad(b, d, NO_START, 0, 0);
+        return false;
+    }
+    for (unsigned k = 0; k < STREAMS; k++) {
+        if (is_there(&after, stream_name(k)))
+            find_stream(b, &after, k, f);
+        else
+            bad(b, d, STREAM_GONE, k, 0);
+    }
+    store_recovered_done(after.store);
+    rig_settle(&after);
+    rig_stop(&after);
+    return true;
+}
+
+static void try_damage(struct base *b, const struct damage *d)
+{
+    struct sim *sim = sim_fork(b->sim, SIM_CRASH_KEEP, 1);
+    struct found first, second;
+
+    cases_run++;
+    harm(b, sim, d);
+    if (start(b, sim, d, &first)) {
+        if (first.wrong)
+            bad(b, d, OTHER_BYTES, first.lost, first.counted);
+        if (first.lost > allowed(d))
+            bad(b, d, LOST_MORE, first.lost, allowed(d));
+        if (first.lost > first.counted)
+            bad(b, d, NOT_COUNTED, first.lost, first.counted);
+        if (first.lost > 0 && strstr(lines.text, "offset") == NULL &&
+            strstr(lines.text, "sequences") == NULL)
+            bad(b, d, NOT_LOGGED, first.lost, lines.warnings);
+        if (start(b, sim, d, &second) &&
+            (second.lost != first.lost || second.counted != first.counted || second.wrong))
+            bad(b, d, SECOND_DIFFERS, second.lost, second.counted);
+    }
+    sim_close(sim);
+}
+
+/* ---- the matrix -------------------------------------------------------------------------------
+ */
+
+/* Offsets that matter: all fields of the header page and of what stands behind it, the trailer,
+ * a drawn byte on every page that is not zero. */
+static void try_bits(struct base *b, const struct file *f)
+{
+    struct damage d = {.harm = HARM_BIT, .file = f};
+    struct buf bytes = read_file(b->sim, f->path);
+    struct prng rng;
+
+    prng_init(&rng, f->size);
+    for (d.at = 0; d.at < bytes.n; d.at += 4) {
+        uint64_t in = d.at % PAGE;
+        bool field = d.at < 136 || (d.at >= PAGE && d.at < PAGE + 200) ||
+                     (d.at < PAGE && in > PAGE - 8) || d.at + 72 > bytes.n;
+        bool drawn = prng_below(&rng, 256) == 0 && bytes.p[d.at] != 0;
+        if (field || drawn)
+            try_damage(b, &d);
+    }
+    buf_free(&bytes);
+}
+
+static void try_pages(struct base *b, const struct file *f)
+{
+    struct damage d = {.harm = HARM_PAGE, .file = f};
+    struct buf bytes = read_file(b->sim, f->path);
+
+    for (d.at = 0; d.at < bytes.n; d.at += PAGE) {
+        bool any = false;
+        for (uint64_t i = d.at; i < bytes.n && i < d.at + PAGE; i++)
+            any |= bytes.p[i] != 0;
+        if (any)
+            try_damage(b, &d);
+    }
+    d.harm = HARM_CUT;
+    for (d.at = 0; d.at < bytes.n; d.at += d.at < PAGE ? PAGE / 2 : 3 * PAGE)
+        try_damage(b, &d);
+    for (uint64_t tail = 1; tail <= 64 && tail < bytes.n; tail *= 4) {
+        d.at = bytes.n - tail;
+        try_damage(b, &d);
+    }
+    buf_free(&bytes);
+}
+
+static bool same_kind(const struct file *x, const struct file *y)
+{
+    return x != y && strcmp(strrchr(x->path, '.') != NULL ? strrchr(x->path, '.') : "",
+                            strrchr(y->path, '.') != NULL ? strrchr(y->path, '.') : "") == 0;
+}
+
+static void try_wholes(struct base *b, const struct file *f)
+{
+    struct damage d = {.file = f};
+
+    for (d.harm = HARM_DELETE; d.harm <= HARM_STALE; d.harm++)
+        try_damage(b, &d);
+    d.harm = HARM_SWAP;
+    for (unsigned i = 0; i < b->nfiles; i++) {
+        d.other = &b->files[i];
+        if (d.other > f && same_kind(f, d.other))
+            try_damage(b, &d);
+    }
+}
+
+static void try_matrix(bool closed, void (*each)(struct base *b, const struct file *f))
+{
+    static struct base b;
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    cases_run = cases_bad = cases_known = 0;
+    build(&b, closed);
+    for (unsigned i = 0; i < b.nfiles; i++)
+        each(&b, &b.files[i]);
+    unbuild(&b);
+    printf("%u damages, %u known deviations, %u others\n", cases_run, cases_known, cases_bad);
+    ck_assert_uint_gt(cases_run, 50);
+    ck_assert_uint_eq(cases_bad, 0);
+}
+
+TEST(bits) /* i = 1: closed before */
+{
+    try_matrix(i == 1, try_bits);
+}
+
+TEST(pages)
+{
+    try_matrix(i == 1, try_pages);
+}
+
+TEST(files)
+{
+    try_matrix(i == 1, try_wholes);
+}
+
+static const struct runner_case cases[] = {
+    {.test = &bits_test, .end = 2, .seconds = 120},
+    {.test = &pages_test, .end = 2, .seconds = 120},
+    {.test = &files_test, .end = 2, .seconds = 120},
+};
+
+RUNNER_MAIN("corruption/matrix", cases)
