@@ -264,3 +264,23 @@ void advise_restore_complete(struct stream *s, int64_t start, uint64_t bytes)
     buf_printf(&b, ",\"bytes\":%llu", (unsigned long long) bytes);
     end_backup(s, &subject, &b);
 }
+
+/* Of the client only its account is known here. */
+void advise_api(const struct api_request *r, struct str response)
+{
+    struct str subject = STR("$JS.EVENT.ADVISORY.API");
+    struct buf b = {0};
+
+    if (!begin(r->js, &b, "advisory.v1.api_audit", subject))
+        return;
+    put(&b, "server", str_of(r->js->env->server_name));
+    buf_puts(&b, ",\"client\":{\"acc\":");
+    jput_string(&b, str_of(r->js->env->account->name));
+    buf_putc(&b, '}');
+    put(&b, "subject", str_of(r->subject));
+    if (r->body.n > 0)
+        put(&b, "request", buf_str(&r->body));
+    put(&b, "response", response);
+    end(r->js, &b, subject);
+    buf_free(&b);
+}

@@ -157,6 +157,7 @@ static void answer(struct api_request *r)
     buf_putc(&b, '}');
     if (r->reply[0] != '\0')
         js_publish(r->js, str_of(r->reply), STR_NONE, buf_str(&r->out_header), buf_str(&b));
+    advise_api(r, buf_str(&b));
     buf_free(&b);
     api_request_free(r);
 }
@@ -230,13 +231,17 @@ static struct api_request *make_request(struct js *js, const struct msg *m)
     return r;
 }
 
-/* Nats-Required-Api-Level: more than we have is refused. */
-static bool level_ok(struct api_request *r)
+bool api_level_ok(struct str header)
 {
-    struct str want = header_get(buf_str(&r->header), STR("Nats-Required-Api-Level"));
+    struct str want = header_get(header, STR("Nats-Required-Api-Level"));
     uint64_t level;
 
-    if (want.p == NULL || (str_to_u64(want, &level) && level <= JS_API_LEVEL))
+    return want.p == NULL || (str_to_u64(want, &level) && level <= JS_API_LEVEL);
+}
+
+static bool level_ok(struct api_request *r)
+{
+    if (api_level_ok(buf_str(&r->header)))
         return true;
     api_error_kind(r, JS_ERR_REQUIRED_API_LEVEL);
     return false;

@@ -579,6 +579,8 @@ static void list(struct api_request *r, struct stream *s, unsigned page,
     size_t n;
     struct consumer **all = sorted(s, &n);
 
+    if (r->offset > n)
+        r->offset = n;
     buf_printf(&r->out, ",\"total\":%zu,\"offset\":%llu,\"limit\":%u,\"consumers\":[", n,
                (unsigned long long) r->offset, page);
     for (size_t i = r->offset; i < n && i < r->offset + page; i++) {

@@ -1,17 +1,15 @@
 /*
- * api_msg.c - single messages: STREAM.MSG.GET, STREAM.MSG.DELETE and DIRECT.GET.
+ * api_msg.c - single messages: STREAM.MSG.GET and STREAM.MSG.DELETE.
  *
  * A get may have to wait for the disk: `fetch` keeps its own reader and tries again when the store
  * says ready. It dies with its answer, or with its stream (the reader is then ended and the answer
  * is "no message found").
  */
 #include "lib/base/base64.h"
-#include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "server/js/js_int.h"
 
-#include <stdio.h>
 #include <string.h>
 
 struct get_request {
@@ -45,95 +43,22 @@ static const struct json_field get_fields[] = {
 struct fetch {
     struct store_reader reader;
     struct store_req req; /* of store_seq_at */
-    struct js *js;
     struct str filter;
     char *filter_text;
     uint64_t seq;
     bool exact; /* this sequence or nothing */
     bool no_hdr;
-    struct api_request *r;                                     /* MSG.GET, or */
-    char *reply;                                               /* DIRECT.GET */
-    char stream_name[256];                                     /* ... and the name of its stream */
-    void (*found)(struct fetch *f, const struct store_msg *m); /* m NULL: there is none */
+    struct api_request *r;
 };
 
 static void end_fetch(struct fetch *f)
 {
     store_reader_deinit(&f->reader);
     mem_free(f->filter_text);
-    mem_free(f->reply);
     mem_free(f);
 }
 
-static void try_fetch(struct fetch *f)
-{
-    struct store_msg m;
-    enum store_read got = STORE_READ_GONE;
-
-    if (f->reader.stream != NULL)
-        got = f->exact ? store_reader_get(&f->reader, f->seq, &m)
-                       : store_reader_next(&f->reader, &m);
-    if (got == STORE_READ_WAIT)
-        return;
-    f->found(f, got == STORE_READ_MSG ? &m : NULL);
-    end_fetch(f);
-}
-
-static void ready(struct store_reader *reader)
-{
-    try_fetch(CONTAINER_OF(reader, struct fetch, reader));
-}
-
-static void start_fetch(struct fetch *f, struct stream *s)
-{
-    store_reader_init(&f->reader, s->store, f->seq, f->filter.n > 0 ? &f->filter : NULL,
-                      f->filter.n > 0 ? 1 : 0, ready, f);
-    try_fetch(f);
-}
-
-static void time_found(struct store_req *req, enum err err)
-{
-    struct fetch *f = CONTAINER_OF(req, struct fetch, req);
-
-    if (err != ERR_OK) {
-        f->found(f, NULL);
-        end_fetch(f);
-        return;
-    }
-    f->seq = req->count;
-    store_reader_seek(&f->reader, f->seq);
-    try_fetch(f);
-}
-
-/* Turns what was asked for into a sequence and a filter, and begins. */
-static void resolve(struct fetch *f, struct stream *s, const struct get_request *q)
-{
-    enum err err;
-
-    f->no_hdr = q->no_hdr;
-    if (q->last_by_subj != NULL) {
-        f->seq = store_subject_last_match(s->store, str_of(q->last_by_subj));
-        f->exact = true;
-    } else if (q->next_by_subj != NULL) {
-        f->filter_text = mem_strdup(q->next_by_subj);
-        f->filter = str_of(f->filter_text);
-        f->seq = q->seq > 0 ? q->seq : 1;
-    } else if (q->start_time != 0) {
-        f->req.done = time_found;
-        err = store_seq_at(s->store, q->start_time, &f->seq, &f->req);
-        if (err == ERR_AGAIN) {
-            store_reader_init(&f->reader, s->store, 1, NULL, 0, ready, f);
-            return;
-        }
-    } else {
-        f->seq = q->seq;
-        f->exact = true;
-    }
-    start_fetch(f, s);
-}
-
-/* ---- STREAM.MSG.GET -------------------------------------------------------------------------- */
-
+/* m NULL: there is none. */
 static void answer_get(struct fetch *f, const struct store_msg *m)
 {
     struct buf *b = &f->r->out;
@@ -161,17 +86,83 @@ static void answer_get(struct fetch *f, const struct store_msg *m)
     api_reply(f->r);
 }
 
-/* Exactly one way of asking; `seq` may go with next_by_subj. */
-static bool one_way(const struct get_request *q)
+static void try_fetch(struct fetch *f)
 {
-    int ways = (q->last_by_subj != NULL) + (q->next_by_subj != NULL) + (q->start_time != 0);
+    struct store_msg m;
+    enum store_read got = STORE_READ_GONE;
 
-    if (q->batch != 0 || q->max_bytes != 0 || q->up_to_seq != 0 || q->up_to_time != 0 ||
-        q->multi_last != NULL)
+    if (f->reader.stream != NULL)
+        got = f->exact ? store_reader_get(&f->reader, f->seq, &m)
+                       : store_reader_next(&f->reader, &m);
+    if (got == STORE_READ_WAIT)
+        return;
+    answer_get(f, got == STORE_READ_MSG ? &m : NULL);
+    end_fetch(f);
+}
+
+static void ready(struct store_reader *reader)
+{
+    try_fetch(CONTAINER_OF(reader, struct fetch, reader));
+}
+
+static void time_found(struct store_req *req, enum err err)
+{
+    struct fetch *f = CONTAINER_OF(req, struct fetch, req);
+
+    if (err != ERR_OK) {
+        answer_get(f, NULL);
+        end_fetch(f);
+        return;
+    }
+    f->seq = req->count;
+    if (f->reader.stream != NULL)
+        store_reader_seek(&f->reader, f->seq);
+    try_fetch(f);
+}
+
+static void find_time(struct fetch *f, struct stream *s, int64_t ts)
+{
+    enum err err;
+
+    f->req.done = time_found;
+    err = store_seq_at(s->store, ts, &f->req.count, &f->req);
+    if (err != ERR_AGAIN)
+        time_found(&f->req, err);
+}
+
+/* Turns what was asked for into a sequence and a filter, and begins. */
+static void resolve(struct fetch *f, struct stream *s, const struct get_request *q)
+{
+    f->no_hdr = q->no_hdr;
+    f->seq = q->seq;
+    f->exact = q->next_by_subj == NULL && q->start_time == 0;
+    if (q->last_by_subj != NULL)
+        f->seq = store_subject_last_match(s->store, str_of(q->last_by_subj));
+    if (q->next_by_subj != NULL) {
+        f->filter_text = mem_strdup(q->next_by_subj);
+        f->filter = str_of(f->filter_text);
+        f->seq = q->seq > 0 ? q->seq : 1;
+    }
+    store_reader_init(&f->reader, s->store, f->seq > 0 ? f->seq : 1,
+                      f->filter.n > 0 ? &f->filter : NULL, f->filter.n > 0 ? 1 : 0, ready, f);
+    if (q->start_time != 0)
+        find_time(f, s, q->start_time);
+    else
+        try_fetch(f);
+}
+
+/* ---- STREAM.MSG.GET -------------------------------------------------------------------------- */
+
+/* Some way of asking, and none that excludes another one. */
+static bool is_valid(const struct get_request *q)
+{
+    bool last = q->last_by_subj != NULL;
+    bool next = q->next_by_subj != NULL;
+    bool time = q->start_time != 0;
+
+    if (q->batch != 0 || q->max_bytes != 0 || (q->seq == 0 && !last && !next && !time))
         return false;
-    if (q->seq > 0 && q->next_by_subj == NULL)
-        ways++;
-    return ways == 1;
+    return !(q->seq > 0 && (last || time)) && !(time && last) && !(last && next);
 }
 
 void api_msg_get(struct api_request *r)
@@ -182,15 +173,13 @@ void api_msg_get(struct api_request *r)
 
     if (s == NULL || !api_read_body(r, get_fields, NGET, &q))
         return;
-    if (!one_way(&q)) {
+    if (!is_valid(&q)) {
         fields_release(get_fields, NGET, &q);
         api_error_kind(r, JS_ERR_BAD_REQUEST);
         return;
     }
     f = mem_zalloc(sizeof(*f));
-    f->js = r->js;
     f->r = r;
-    f->found = answer_get;
     resolve(f, s, &q);
     fields_release(get_fields, NGET, &q);
 }
@@ -263,140 +252,3 @@ void api_msg_delete(struct api_request *r)
         js_fail(&e, JS_ERR_SEQUENCE_NOT_FOUND, "%llu", (unsigned long long) q.seq);
     api_error(r, &e);
 }
-
-/* ---- DIRECT.GET ------------------------------------------------------------------------------ */
-
-static void status(struct js *js, struct str to, const char *line)
-{
-    struct buf h = {0};
-
-    buf_printf(&h, "NATS/1.0 %s\r\n\r\n", line);
-    js_publish(js, to, STR_NONE, buf_str(&h), STR_NONE);
-    buf_free(&h);
-}
-
-static void add_header(struct buf *b, const char *key, struct str value)
-{
-    buf_printf(b, "%s: %.*s\r\n", key, STR_ARG(value));
-}
-
-/* The message's own header lines behind ours; the block's first line is replaced. */
-static void put_direct_header(struct buf *h, const struct store_msg *m, struct str stream,
-                              bool no_hdr)
-{
-    char text[FMT_TIME_MAX];
-    struct str rest = STR_NONE;
-
-    buf_puts(h, "NATS/1.0\r\n");
-    if (m->header.n > 0 && !no_hdr) {
-        str_cut(m->header, '\n', &rest);
-        if (rest.n >= 2)
-            buf_put(h, rest.p, rest.n - 2);
-    }
-    add_header(h, "Nats-Stream", stream);
-    add_header(h, "Nats-Subject", m->subject);
-    add_header(h, "Nats-Sequence", str_from(text, fmt_u64(text, m->seq)));
-    add_header(h, "Nats-Time-Stamp", str_from(text, fmt_time_rfc3339(text, m->ts)));
-    buf_puts(h, "\r\n");
-}
-
-static void answer_direct(struct fetch *f, const struct store_msg *m)
-{
-    struct buf h = {0};
-
-    if (m == NULL) {
-        status(f->js, str_of(f->reply), "404 Message Not Found");
-        return;
-    }
-    put_direct_header(&h, m, str_of(f->stream_name), f->no_hdr);
-    js_publish(f->js, str_of(f->reply), STR_NONE, buf_str(&h), m->payload);
-    buf_free(&h);
-}
-
-static void direct_fetch(struct stream *s, struct str reply, const struct get_request *q)
-{
-    struct fetch *f = mem_zalloc(sizeof(*f));
-
-    f->js = s->js;
-    f->reply = mem_strndup(reply.p, reply.n);
-    snprintf(f->stream_name, sizeof(f->stream_name), "%s", s->config.name);
-    f->found = answer_direct;
-    resolve(f, s, q);
-}
-
-/* $JS.API.DIRECT.GET.<stream>.<subject>: the last message on it. */
-static void direct_last(struct stream *s, const struct msg *m, struct str subject)
-{
-    struct get_request q = {0};
-
-    if (str_trim(m->payload).n > 0) {
-        struct buf err = {0};
-        json_t *object = json_parse_object(m->payload, &err);
-        bool ok = object != NULL && fields_read(object, get_fields, NGET, &q, true, &err);
-        bool other = q.seq != 0 || q.last_by_subj != NULL || q.next_by_subj != NULL ||
-                     q.batch != 0 || q.start_time != 0 || q.multi_last != NULL ||
-                     q.up_to_seq != 0 || q.up_to_time != 0;
-        json_decref(object);
-        buf_free(&err);
-        if (!ok || other) {
-            fields_release(get_fields, NGET, &q);
-            status(s->js, m->reply, ok ? "408 Bad Request" : "408 Malformed Request");
-            return;
-        }
-    }
-    q.last_by_subj = mem_strndup(subject.p, subject.n);
-    direct_fetch(s, m->reply, &q);
-    fields_release(get_fields, NGET, &q);
-}
-
-static bool asks_nothing(const struct get_request *q)
-{
-    return q->seq == 0 && q->last_by_subj == NULL && q->next_by_subj == NULL &&
-           q->start_time == 0 && q->multi_last == NULL;
-}
-
-static void direct_request(struct stream *s, const struct msg *m)
-{
-    struct get_request q = {0};
-    struct buf err = {0};
-    json_t *object;
-    bool ok;
-
-    if (str_trim(m->payload).n == 0) {
-        status(s->js, m->reply, "408 Empty Request");
-        return;
-    }
-    object = json_parse_object(m->payload, &err);
-    ok = object != NULL && fields_read(object, get_fields, NGET, &q, true, &err);
-    if (!ok)
-        status(s->js, m->reply, "408 Malformed Request");
-    else if (asks_nothing(&q))
-        status(s->js, m->reply, "408 Empty Request");
-    else if (!one_way(&q))
-        status(s->js, m->reply, "408 Bad Request");
-    else
-        direct_fetch(s, m->reply, &q);
-    fields_release(get_fields, NGET, &q);
-    json_decref(object);
-    buf_free(&err);
-}
-
-static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
-{
-    struct stream *s = CONTAINER_OF(sink, struct stream, direct);
-
-    for (unsigned i = 0; i < n; i++) {
-        struct str tail = str_skip(api_tail(s->js, run[i].subject), strlen("DIRECT.GET."));
-        struct str subject; /* behind the name: of this stream, or of what it mirrors */
-        str_cut(tail, '.', &subject);
-        if (run[i].reply.n == 0)
-            continue;
-        if (subject.n > 0)
-            direct_last(s, &run[i], subject);
-        else
-            direct_request(s, &run[i]);
-    }
-    return n;
-}
-
-const struct sink_ops direct_sink_ops = {.deliver = deliver, .kind = "direct"};

@@ -34,6 +34,8 @@ static bool collect_names(struct api_request *r)
         return false;
     r->offset = q.offset;
     directory_names(r->js->shared->directory, str_of(q.subject), &r->names);
+    if (r->offset > r->names.n)
+        r->offset = r->names.n;
     fields_release(list_fields, ARRAY_LEN(list_fields), &q);
     return true;
 }

@@ -257,8 +257,10 @@ static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
             consumer_take_ack(c, &run[i]);
         else if (str_starts(run[i].subject, STR("$JS.FC.")))
             consumer_take_flow_reply(c, &run[i]);
-        else
+        else if (run[i].header.n == 0 || api_level_ok(run[i].header))
             consumer_take_pull(c, run[i].reply, run[i].payload);
+        else
+            consumer_send_status(c, STATUS_API_LEVEL, run[i].reply, NULL, 0, 0);
     }
     consumer_run_effects(c);
     consumer_touch(c);

@@ -65,6 +65,7 @@ void js_open(struct env *env, struct js_shared *shared, struct store *store, str
     list_init(&js->offline);
     list_init(&js->half);
     list_init(&js->requests);
+    list_init(&js->gets);
     list_init(&js->parked);
     wheel_timer_init(&js->save_timer, save_now);
     *out = js;
@@ -110,6 +111,7 @@ void js_close(struct js *js)
 
     js->store = NULL; /* it has been closed: nothing will be completed any more */
     api_stop(js);
+    direct_free_all(js);
     while ((n = hmap_each(&js->streams, &it)) != NULL)
         js_stream_free(CONTAINER_OF(n, struct stream, node));
     list_splice(&js->requests, &js->parked);

@@ -96,6 +96,7 @@ struct js {
     struct js_stats stats;
     struct ack_memo acked;
     struct list requests; /* API requests under way */
+    struct list gets;     /* direct gets under way: api_direct.c */
     struct list parked;   /* worker 0: creations that wait for the end of a deletion */
     uint64_t births;      /* streams and consumers made here */
     bool stopping;
@@ -488,6 +489,10 @@ bool api_expect_empty(struct api_request *r);
 bool api_read_body(struct api_request *r, const struct json_field *fields, size_t n, void *out);
 /* The same for requests that may do without: a body that is no JSON object or array is ignored. */
 bool api_read_options(struct api_request *r, const struct json_field *fields, size_t n, void *out);
+/* Does the header ask for no higher API level than ours? */
+bool api_level_ok(struct str header);
+/* What is left when the worker ends. */
+void direct_free_all(struct js *js);
 /* Nothing, null or an object without members? */
 bool api_body_empty(const struct api_request *r);
 /* {"offset":N} of lists. */
@@ -548,6 +553,9 @@ void advise_nak(struct consumer *c, const struct ack_info *info);
 void advise_terminated(struct consumer *c, const struct ack_info *info, struct str reason);
 /* A metric: ack_time_ns from the last delivery to the acknowledgement. */
 void advise_acked(struct consumer *c, const struct ack_info *info, uint64_t ack_time_ns);
+/* The audit: a request was answered so. */
+struct api_request;
+void advise_api(const struct api_request *r, struct str response);
 void advise_pinned(struct consumer *c, const char *group, const char *id);
 void advise_unpinned(struct consumer *c, const char *group, bool by_request);
 

@@ -67,6 +67,8 @@ TEST(direct_gets)
            "NATS/1.0\r\nA: 1\r\nB: 2\r\nNats-Stream: S\r\nNats-Subject: s.b\r\n", "two");
     direct(&r, GET, "{\"start_time\":\"2020-01-01T00:00:00Z\"}",
            "NATS/1.0\r\nNats-Stream: S\r\nNats-Subject: s.a\r\nNats-Sequence: 1\r\n", "x");
+    direct(&r, GET, "{\"seq\":1,\"no_such_field\":1}", "NATS/1.0\r\nNats-Stream: S\r\n", "x");
+    direct(&r, GET, "{\"seq\":2,\"no_hdr\":true}", "", "two");
     direct(&r, GET ".s.b", "", "NATS/1.0\r\nA: 1\r\nB: 2\r\nNats-Stream: S\r\n", "two");
     js_rig_end(&r);
 }
@@ -104,6 +106,12 @@ TEST(message_gets)
         {"{\"start_time\":\"2020-01-01T00:00:00Z\"}", "\"seq\":1,"},
         {"{\"seq\":5}", "\"code\":404,\"err_code\":10037"},
         {"{\"seq\":1,\"last_by_subj\":\"s.a\"}", "\"err_code\":10003"},
+        {"{\"start_time\":\"2020-01-01T00:00:00Z\",\"next_by_subj\":\"s.b\"}", "\"seq\":2,"},
+        {"{\"next_by_subj\":\"s.*\"}", "\"seq\":1,"},
+        {"{\"start_time\":\"2100-01-01T00:00:00Z\"}", "\"err_code\":10037"},
+        {"{\"start_time\":\"2020-01-01T00:00:00Z\",\"last_by_subj\":\"s.b\"}",
+         "\"err_code\":10003"},
+        {"{\"seq\":2,\"no_hdr\":true}", "\"seq\":2,\"data\":\"dHdv\""},
         {"{\"seq\":1,\"batch\":2}", "\"err_code\":10003"},
         {"{}", "\"err_code\":10003"},
         {"", "\"err_code\":10003"},
@@ -112,6 +120,170 @@ TEST(message_gets)
     start(&r, i);
     for (size_t k = 0; k < sizeof(gets) / sizeof(gets[0]); k++)
         js_ask(&r, "$JS.API.STREAM.MSG.GET.S", gets[k].body, gets[k].want);
+    js_rig_end(&r);
+}
+
+/* ---- batches ----------------------------------------------------------------------------------
+ */
+
+static void asks(struct js_rig *r, const char *body)
+{
+    char text[1024];
+
+    snprintf(text, sizeof(text), "PUB " GET " in.b %zu\r\n%s\r\n", strlen(body), body);
+    raw_send(&r->api, text);
+    raw_fence(&r->api);
+}
+
+/* The next message of the batch. */
+static void member(struct js_rig *r, const char *subject, int seq, int pending, int last)
+{
+    struct raw_msg m;
+    char want[128];
+
+    js_next(r, &m);
+    snprintf(want, sizeof(want), "Nats-Subject: %s\r\nNats-Sequence: %d\r\n", subject, seq);
+    ck_assert_msg(strstr(m.body, want) != NULL, "wanted %s, got %s", want, m.body);
+    snprintf(want, sizeof(want), "Nats-Num-Pending: %d\r\nNats-Last-Sequence: %d\r\n\r\n", pending,
+             last);
+    ck_assert_msg(strstr(m.body, want) != NULL, "wanted %s, got %s", want, m.body);
+    free(m.body);
+}
+
+static void eob(struct js_rig *r, int pending, int last, int up_to)
+{
+    char want[160];
+    int n = snprintf(want, sizeof(want),
+                     "204 EOB\r\nNats-Num-Pending: %d\r\nNats-Last-Sequence: %d\r\n", pending,
+                     last);
+
+    if (up_to > 0)
+        snprintf(want + n, sizeof(want) - (size_t) n, "Nats-UpTo-Sequence: %d\r\n\r\n", up_to);
+    else
+        snprintf(want + n, sizeof(want) - (size_t) n, "\r\n");
+    js_hears(r, want);
+}
+
+TEST(direct_batches)
+{
+    struct js_rig r;
+
+    start(&r, i);
+    asks(&r, "{\"seq\":1,\"batch\":2}");
+    member(&r, "s.a", 1, 3, 0);
+    member(&r, "s.b", 2, 2, 1);
+    eob(&r, 2, 2, 0);
+    asks(&r, "{\"seq\":3,\"batch\":10}");
+    member(&r, "s.a", 3, 1, 0);
+    member(&r, "s.c", 4, 0, 3);
+    eob(&r, 0, 4, 0);
+    asks(&r, "{\"next_by_subj\":\"s.a\",\"batch\":10}");
+    member(&r, "s.a", 1, 1, 0);
+    member(&r, "s.a", 3, 0, 1);
+    eob(&r, 0, 3, 0);
+    asks(&r, "{\"seq\":2,\"next_by_subj\":\"s.a\",\"batch\":1}");
+    member(&r, "s.a", 3, 0, 0);
+    eob(&r, 0, 3, 0);
+    asks(&r, "{\"start_time\":\"2020-01-01T00:00:00Z\",\"next_by_subj\":\"s.b\",\"batch\":5}");
+    member(&r, "s.b", 2, 0, 0);
+    eob(&r, 0, 2, 0);
+    /* The message that meets max_bytes is the last one. */
+    asks(&r, "{\"seq\":1,\"batch\":9,\"max_bytes\":5}");
+    member(&r, "s.a", 1, 3, 0);
+    member(&r, "s.b", 2, 2, 1);
+    eob(&r, 2, 2, 0);
+    asks(&r, "{\"seq\":5,\"batch\":9}");
+    js_hears(&r, "404 Message Not Found\r\n\r\n");
+    asks(&r, "{\"start_time\":\"2100-01-01T00:00:00Z\",\"batch\":9}");
+    js_hears(&r, "404 Message Not Found\r\n\r\n");
+    asks(&r, "{\"last_by_subj\":\"s.a\",\"batch\":2}");
+    js_hears(&r, "408 Bad Request\r\n\r\n");
+    js_ask(&r, "$JS.API.STREAM.MSG.DELETE.S", "{\"seq\":2}", "\"success\":true");
+    asks(&r, "{\"seq\":1,\"batch\":2}");
+    member(&r, "s.a", 1, 2, 0);
+    member(&r, "s.a", 3, 1, 1);
+    eob(&r, 1, 3, 0);
+    js_rig_end(&r);
+}
+
+TEST(direct_last_of_many_subjects)
+{
+    struct js_rig r;
+
+    start(&r, i);
+    asks(&r, "{\"multi_last\":[\"s.*\"]}");
+    member(&r, "s.b", 2, 2, 0);
+    member(&r, "s.a", 3, 1, 2);
+    member(&r, "s.c", 4, 0, 3);
+    eob(&r, 0, 4, 4);
+    asks(&r, "{\"multi_last\":[\"s.b\",\"s.*\",\"s.none\"],\"batch\":1}");
+    member(&r, "s.b", 2, 2, 0);
+    eob(&r, 2, 2, 4);
+    /* As it was. */
+    asks(&r, "{\"multi_last\":[\"s.*\"],\"up_to_seq\":2}");
+    member(&r, "s.a", 1, 1, 0);
+    member(&r, "s.b", 2, 0, 1);
+    eob(&r, 0, 2, 2);
+    asks(&r, "{\"multi_last\":[\"s.a\",\"s.c\"],\"up_to_seq\":3}");
+    member(&r, "s.a", 3, 0, 0);
+    eob(&r, 0, 3, 3);
+    asks(&r, "{\"multi_last\":[\"s.*\"],\"seq\":3}");
+    member(&r, "s.a", 3, 1, 0);
+    member(&r, "s.c", 4, 0, 3);
+    eob(&r, 0, 4, 4);
+    asks(&r, "{\"multi_last\":[\"s.*\"],\"max_bytes\":5}");
+    member(&r, "s.b", 2, 2, 0);
+    eob(&r, 2, 2, 4);
+    asks(&r, "{\"multi_last\":[\"s.*\"],\"up_to_time\":\"2100-01-01T00:00:00Z\"}");
+    member(&r, "s.b", 2, 2, 0);
+    member(&r, "s.a", 3, 1, 2);
+    member(&r, "s.c", 4, 0, 3);
+    eob(&r, 0, 4, 4);
+    asks(&r, "{\"multi_last\":[\"s.*\"],\"up_to_time\":\"2020-01-01T00:00:00Z\"}");
+    js_hears(&r, "404 No Results\r\n\r\n");
+    asks(&r, "{\"multi_last\":[\"s.none\"]}");
+    js_hears(&r, "404 No Results\r\n\r\n");
+    asks(&r, "{\"multi_last\":[\"s.*\"],\"last_by_subj\":\"s.a\"}");
+    js_hears(&r, "408 Bad Request\r\n\r\n");
+    asks(&r, "{\"multi_last\":[\"s.*\"],\"next_by_subj\":\"s.a\"}");
+    js_hears(&r, "408 Bad Request\r\n\r\n");
+    asks(&r, "{\"multi_last\":[\"s.*\"],\"up_to_seq\":1,\"up_to_time\":\"2100-01-01T00:00:00Z\"}");
+    js_hears(&r, "408 Bad Request\r\n\r\n");
+    asks(&r, "{\"multi_last\":\"s.*\"}");
+    js_hears(&r, "408 Malformed Request\r\n\r\n");
+    js_rig_end(&r);
+}
+
+/* 1024 subjects are answered, in several slices; one more is too many. */
+TEST(direct_multi_has_a_limit)
+{
+    struct js_rig r;
+    char text[64];
+
+    js_rig_start(&r, i);
+    js_stream(&r, "[\"s.*\"]", ",\"allow_direct\":true,\"storage\":\"memory\"");
+    for (int k = 1; k <= 1024; k++) {
+        snprintf(text, sizeof(text), "PUB s.%d 1\r\nx\r\n", k);
+        raw_send(&r.api, text);
+    }
+    raw_fence(&r.api);
+    js_await(&r, "$JS.API.STREAM.INFO.S", "", "\"messages\":1024,");
+    asks(&r, "{\"multi_last\":[\"s.*\",\"s.7\"]}");
+    for (int k = 1; k <= 1024; k++) {
+        snprintf(text, sizeof(text), "s.%d", k);
+        member(&r, text, k, 1024 - k, k - 1);
+    }
+    eob(&r, 0, 1024, 1024);
+    js_ask(&r, "s.x", "", "\"seq\":1025");
+    asks(&r, "{\"multi_last\":[\"s.*\"]}");
+    js_hears(&r, "413 Too Many Results\r\n\r\n");
+    asks(&r, "{\"seq\":1,\"batch\":2000}");
+    for (int k = 1; k <= 1024; k++) {
+        snprintf(text, sizeof(text), "s.%d", k);
+        member(&r, text, k, 1025 - k, k - 1);
+    }
+    member(&r, "s.x", 1025, 0, 1024);
+    eob(&r, 0, 1025, 0);
     js_rig_end(&r);
 }
 
@@ -157,6 +329,9 @@ static const struct runner_case cases[] = {
     RUN_LOOP(direct_gets, 0, 3),
     RUN_LOOP(direct_gets_that_fail, 0, 3),
     RUN_LOOP(message_gets, 0, 3),
+    RUN_LOOP(direct_batches, 0, 3),
+    RUN_LOOP(direct_last_of_many_subjects, 0, 3),
+    RUN_LOOP(direct_multi_has_a_limit, 0, 3),
     RUN_LOOP(gets_after_removal, 0, 3),
     RUN_LOOP(direct_gets_of_a_domain, 0, 3),
 };
