@@ -346,7 +346,7 @@ bool consumer_matches(const struct consumer *c, struct str subject)
 
 bool consumer_needs(const struct consumer *c, uint64_t seq, struct str subject)
 {
-    if (pend_find(&c->core.pending, seq) != NULL)
+    if (pend_find(&c->core.pending, seq) != NULL || seqset_has(&c->core.given_up, seq))
         return true;
     if (seq <= c->core.floor.stream || seq < c->core.next_seq)
         return false;

@@ -5,7 +5,10 @@
  *                                     |   ^
  *                 ack wait, nak, backoff   deliver again
  *                                     v   |
- *                                   PENDING(ready)  --over max_deliver--> gone, with an advisory
+ *                                   PENDING(ready)  --over max_deliver--> GIVEN UP, with an advisory
+ *
+ * A message that was given up is not delivered again by itself; retention keeps it until a late
+ * acknowledgement, its removal or a reset.
  *
  * Invariants (consumer_core_check): floor.stream < every pending sseq; floor <= delivered in both
  * components; a ready entry has no timer and a waiting one has; num_redelivered counts entries with
@@ -45,6 +48,7 @@ void consumer_core_deinit(struct consumer_core *c)
         pend_remove(&c->pending, p);
     }
     pend_table_deinit(&c->pending);
+    seqset_free(&c->given_up);
     consumer_core_clear_effects(c);
     mem_free(c->effects);
     buf_free(&c->log);
@@ -207,7 +211,8 @@ static void exceed_max_deliver(struct consumer_core *c, struct pend *p)
 
     e->seq = p->sseq;
     e->count = p->deliveries;
-    consumer_log(c, OP_DROP, p->sseq);
+    consumer_log(c, OP_GIVE_UP, p->sseq);
+    seqset_add(&c->given_up, p->sseq, p->sseq);
     drop_pending(c, p);
     move_floor(c);
 }
@@ -335,10 +340,24 @@ static bool drop_one(struct consumer_core *c, struct pend *p)
     return true;
 }
 
+/* What was given up and has gone needs no memory. */
+static void forget_given_up(struct consumer_core *c, uint64_t first, uint64_t last)
+{
+    uint64_t seq, end;
+
+    while (UNLIKELY(seqset_range_from(&c->given_up, first, &seq, &end)) && seq <= last) {
+        if (seq < first)
+            seq = first;
+        consumer_log(c, OP_DROP, seq);
+        seqset_remove(&c->given_up, seq, seq);
+    }
+}
+
 void consumer_core_removed(struct consumer_core *c, uint64_t first, uint64_t last)
 {
     bool any = false;
 
+    forget_given_up(c, first, last);
     if (last - first < c->pending.count) {
         for (uint64_t seq = first; seq <= last; seq++)
             any |= drop_one(c, pend_find(&c->pending, seq));
@@ -376,6 +395,7 @@ void consumer_core_reset(struct consumer_core *c, uint64_t seq)
 
     while ((p = pend_first(&c->pending)) != NULL)
         drop_pending(c, p);
+    seqset_free(&c->given_up);
     c->next_seq = seq;
     c->delivered = c->floor = (struct seq_pair){.stream = seq - 1};
     c->wake(c);
@@ -392,10 +412,13 @@ static bool ack_one(struct consumer_core *c, uint64_t sseq)
 {
     struct pend *p = pend_find(&c->pending, sseq);
 
-    if (p == NULL)
+    if (p == NULL && !seqset_has(&c->given_up, sseq))
         return false;
     consumer_log(c, OP_ACK, sseq);
-    drop_pending(c, p);
+    if (p != NULL)
+        drop_pending(c, p);
+    else
+        seqset_remove(&c->given_up, sseq, sseq);
     move_floor(c);
     note_acked(c, sseq, sseq);
     return true;
@@ -413,6 +436,7 @@ static bool ack_all(struct consumer_core *c, uint64_t sseq)
         c->floor.consumer = p->dseq;
         drop_pending(c, p);
     }
+    seqset_remove(&c->given_up, 1, sseq);
     c->floor.stream = sseq;
     move_floor(c);
     note_acked(c, first, sseq);
@@ -487,6 +511,7 @@ void consumer_core_check(const struct consumer_core *c)
         const struct pend *p = LIST_ENTRY(l, struct pend, order);
         ASSERT(p->sseq > last && p->sseq > c->floor.stream && p->sseq <= c->delivered.stream);
         ASSERT(pend_find(&c->pending, p->sseq) == p);
+        ASSERT(!seqset_has(&c->given_up, p->sseq));
         ASSERT((p->state == PEND_READY) == list_linked(&p->ready));
         ASSERT((p->state == PEND_WAITING && c->rules.ack_policy != ACK_FLOW_CONTROL) ==
                wheel_pending(&p->due));

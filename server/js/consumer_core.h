@@ -28,6 +28,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/list.h"
 #include "lib/base/nuid.h"
+#include "lib/base/seqset.h"
 #include "lib/base/str.h"
 #include "lib/base/wheel.h"
 
@@ -177,6 +178,7 @@ struct consumer_core {
     uint64_t num_pending;     /* matching messages at or behind next_seq */
     uint64_t num_redelivered; /* pending entries with more than one delivery */
     struct pend_table pending;
+    struct seqset given_up; /* over max_deliver: not delivered again, and still not done with */
     struct list ready; /* due for redelivery, in the order in which they became so */
 
     struct list pulls;

@@ -10,7 +10,9 @@
 #include "lib/base/varint.h"
 #include "server/js/consumer_core.h"
 
-#define STATE_VERSION 1u
+#define STATE_VERSION 2u
+/* Without what was given up. */
+#define STATE_VERSION_OLD 1u
 /* A pending count above this is damage, not a consumer. */
 #define PENDING_MAX (1u << 28)
 
@@ -72,6 +74,7 @@ void consumer_state_encode(const struct consumer_core *c, struct buf *out)
         sseq = p->sseq;
         dseq = p->dseq;
     }
+    seqset_encode(&c->given_up, out);
 }
 
 void consumer_state_checkpoint(struct consumer_core *c, struct buf *out)
@@ -115,11 +118,26 @@ static bool take_pending(struct consumer_core *c, struct str *in)
     return true;
 }
 
+/* Nothing that is pending, and nothing that was not delivered. */
+static bool take_given_up(struct consumer_core *c, struct str in)
+{
+    uint64_t min, max;
+
+    if (!seqset_decode(&c->given_up, in))
+        return false;
+    if (seqset_bounds(&c->given_up, &min, &max) && (min == 0 || max > c->delivered.stream))
+        return false;
+    LIST_FOREACH(l, &c->pending.order)
+    if (seqset_has(&c->given_up, LIST_ENTRY(l, struct pend, order)->sseq))
+        return false;
+    return true;
+}
+
 bool consumer_state_decode(struct consumer_core *c, struct str in)
 {
     uint64_t version;
 
-    if (!varint_take(&in, &version) || version != STATE_VERSION)
+    if (!varint_take(&in, &version) || version < STATE_VERSION_OLD || version > STATE_VERSION)
         return false;
     if (!varint_take(&in, &c->delivered.consumer) || !varint_take(&in, &c->delivered.stream) ||
         !varint_take(&in, &c->floor.consumer) || !varint_take(&in, &c->floor.stream) ||
@@ -128,7 +146,9 @@ bool consumer_state_decode(struct consumer_core *c, struct str in)
     if (c->floor.stream > c->delivered.stream || c->floor.consumer > c->delivered.consumer ||
         c->delivered.stream >= c->next_seq)
         return false;
-    return take_pending(c, &in) && in.n == 0;
+    if (!take_pending(c, &in))
+        return false;
+    return version == STATE_VERSION_OLD ? in.n == 0 : take_given_up(c, in);
 }
 
 /* ---- replay ---------------------------------------------------------------------------------- */
@@ -182,6 +202,7 @@ static void replay_ack_all(struct consumer_core *c, uint64_t seq)
         c->floor.consumer = p->dseq;
         forget(c, p);
     }
+    seqset_remove(&c->given_up, 1, seq);
     c->floor.stream = seq;
     settle_floor(c);
 }
@@ -192,6 +213,19 @@ static void replay_forget(struct consumer_core *c, uint64_t seq)
 
     if (p != NULL)
         forget(c, p);
+    else
+        seqset_remove(&c->given_up, seq, seq);
+    settle_floor(c);
+}
+
+static void replay_give_up(struct consumer_core *c, uint64_t seq)
+{
+    struct pend *p = pend_find(&c->pending, seq);
+
+    if (p != NULL) {
+        forget(c, p);
+        seqset_add(&c->given_up, seq, seq);
+    }
     settle_floor(c);
 }
 
@@ -215,6 +249,9 @@ static bool replay(struct consumer_core *c, unsigned op, uint64_t seq)
     case OP_ACK:
     case OP_DROP:
         replay_forget(c, seq);
+        return true;
+    case OP_GIVE_UP:
+        replay_give_up(c, seq);
         return true;
     default:
         return false;

@@ -2,9 +2,9 @@
  * consumer_state.h - a consumer's durable state as bytes: full records and logs of operations.
  *
  * Full record, all numbers varints:
- *     version (1), delivered.consumer, delivered.stream, floor.consumer, floor.stream, next_seq,
+ *     version (2), delivered.consumer, delivered.stream, floor.consumer, floor.stream, next_seq,
  * count, then per pending entry in order of sseq: sseq - previous sseq, zigzag(dseq - previous
- * dseq), deliveries
+ * dseq), deliveries; then what was given up, as seqset_encode writes it (not in version 1)
  *
  * Log: operations, each: op * 2 + (run ? 1 : 0), zigzag(seq - seq of the operation before), and for
  * runs the count: seq, seq + 1, ... A log continues where the full record before it ends; several
@@ -26,7 +26,8 @@ enum consumer_op {
     OP_REDELIVER,
     OP_ACK,     /* acknowledged or terminated */
     OP_ACK_ALL, /* everything up to seq */
-    OP_DROP,    /* gone from the stream, or over max_deliver */
+    OP_DROP,    /* gone from the stream */
+    OP_GIVE_UP, /* over max_deliver */
     OP_COUNT
 };
 

@@ -11,7 +11,8 @@
  * its subject, and the removal is queued for the log before the change of the consumer is: they
  * become durable in that order.
  *
- * A message that a consumer gave up (max_deliver) counts as done, as it does for the peer.
+ * A message that a consumer gave up (max_deliver) is still needed, as it is for the peer: a late
+ * acknowledgement removes it.
  */
 #include "server/js/js_int.h"
 
