@@ -350,7 +350,7 @@ TEST(tells_what_changes)
 
     start(&s, &r, i);
     raw_hello(&ear, s.port, CLIENT);
-    raw_send(&ear, "SUB $JS.EVENT.ADVISORY.> a\r\n");
+    raw_send(&ear, "SUB $JS.EVENT.ADVISORY.STREAM.> a\r\nSUB $JS.EVENT.ADVISORY.CONSUMER.> b\r\n");
     raw_fence(&ear);
     run(&r, STEPS(told_steps));
     for (size_t k = 0; k < sizeof(advisories) / sizeof(advisories[0]); k++) {

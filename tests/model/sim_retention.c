@@ -126,7 +126,8 @@ static _Noreturn void fail(struct history *h, const char *format, ...)
     va_list args;
 
     if (plant == 0 || h->verbose) {
-        fprintf(stderr, "sim_retention: seed %llu, step %u: ", (unsigned long long) h->seed, h->step);
+        fprintf(stderr, "sim_retention: seed %llu, step %u: ", (unsigned long long) h->seed,
+                h->step);
         va_start(args, format);
         vfprintf(stderr, format, args);
         va_end(args);
@@ -267,7 +268,7 @@ static const char *ask(struct history *h, const char *subject, const char *body)
             fail(h, "%s %s: no answer", subject, body);
         turn(h, 1000000);
     }
-    return buf_cstr(&h->got);
+    return h->got.n > 0 ? buf_cstr(&h->got) : "";
 }
 
 static void must(struct history *h, const char *subject, const char *body, const char *want)
