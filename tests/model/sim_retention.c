@@ -268,15 +268,15 @@ static const char *ask(struct history *h, const char *subject, const char *body)
             fail(h, "%s %s: no answer", subject, body);
         turn(h, 1000000);
     }
-    return h->got.n > 0 ? buf_cstr(&h->got) : "";
+    return buf_cstr(&h->got);
 }
 
 static void must(struct history *h, const char *subject, const char *body, const char *want)
 {
     const char *answer = ask(h, subject, body);
 
-    if (strstr(answer, want) == NULL)
-        fail(h, "%s %s: %s", subject, body, answer);
+    if (answer == NULL || strstr(answer, want) == NULL)
+        fail(h, "%s %s: %s", subject, body, answer != NULL ? answer : "nothing");
 }
 
 /* ---- comparing ------------------------------------------------------------------------------- */
