@@ -5,7 +5,8 @@
  *                                     |   ^
  *                 ack wait, nak, backoff   deliver again
  *                                     v   |
- *                                   PENDING(ready)  --over max_deliver--> GIVEN UP, with an advisory
+ *                                   PENDING(ready)  --over max_deliver--> GIVEN UP, with an
+ * advisory
  *
  * A message that was given up is not delivered again by itself; retention keeps it until a late
  * acknowledgement, its removal or a reset.

@@ -179,7 +179,7 @@ struct consumer_core {
     uint64_t num_redelivered; /* pending entries with more than one delivery */
     struct pend_table pending;
     struct seqset given_up; /* over max_deliver: not delivered again, and still not done with */
-    struct list ready; /* due for redelivery, in the order in which they became so */
+    struct list ready;      /* due for redelivery, in the order in which they became so */
 
     struct list pulls;
     uint32_t npulls;
