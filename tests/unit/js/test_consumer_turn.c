@@ -6,6 +6,7 @@
 #include "lib/base/prng.h"
 #include "server/js/consumer_core.h"
 #include "server/js/consumer_pace.h"
+#include "server/js/consumer_state.h"
 #include "tests/lib/runner.h"
 
 #include <stdio.h>
@@ -228,6 +229,43 @@ TEST(flow_control_never_redelivers)
     teardown(&b);
 }
 
+/* Over max_deliver: kept, not delivered, also after a restart; a late acknowledgement ends it. */
+TEST(what_was_given_up_can_be_acknowledged)
+{
+    struct bench b, again;
+    struct buf record = {0};
+    struct consumer_rules rules;
+    uint64_t seq;
+
+    setup(&b, PRIORITY_NONE);
+    rules = b.core.rules;
+    rules.max_deliver = 1;
+    consumer_core_set_rules(&b.core, &rules);
+    consumer_core_pull(&b.core, b.now, &(struct pull_spec){.batch = 9}, STR("in"));
+    for (seq = 1; seq <= 3; seq++)
+        give(&b, seq, 1);
+    b.now += 31 * SECOND;
+    wheel_advance(b.wheel, b.now);
+    ck_assert_int_eq(consumer_core_want(&b.core, b.now, &seq), WANT_NEW);
+    ck_assert_uint_eq(b.core.pending.count, 0);
+    ck_assert_uint_eq(b.core.given_up.count, 3);
+    consumer_core_clear_effects(&b.core);
+    consumer_core_removed(&b.core, 3, 3);
+    ck_assert(consumer_core_ack(&b.core, b.now, 1));
+    ck_assert(!consumer_core_ack(&b.core, b.now, 1));
+    ck_assert_uint_eq(b.core.neffects, 1);
+    ck_assert_int_eq(b.core.effects[0].kind, EFFECT_ACKED);
+    consumer_state_encode(&b.core, &record);
+    setup(&again, PRIORITY_NONE);
+    ck_assert(consumer_state_decode(&again.core, buf_str(&record)));
+    ck_assert(!seqset_has(&again.core.given_up, 1));
+    ck_assert(seqset_has(&again.core.given_up, 2));
+    ck_assert(!seqset_has(&again.core.given_up, 3));
+    buf_free(&record);
+    teardown(&again);
+    teardown(&b);
+}
+
 /* ---- pace -------------------------------------------------------------------------------------
  */
 
@@ -271,7 +309,7 @@ static const struct runner_case cases[] = {
     RUN(overflow_by_either_mark),         RUN(prioritized_in_order_and_in_turn),
     RUN(a_pin_is_given_renewed_and_lost), RUN(reset_forgets_what_was_pending),
     RUN(flow_control_never_redelivers),   RUN(a_bucket_empties_and_fills),
-    RUN(replay_keeps_distances),
+    RUN(replay_keeps_distances),          RUN(what_was_given_up_can_be_acknowledged),
 };
 
 RUNNER_MAIN("js/consumer_turn", cases)
