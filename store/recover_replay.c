@@ -78,8 +78,9 @@ static enum err begin_segment(struct replay *p, const struct rec_data *d)
     crypt_file_segment(&p->crypt, &p->r->dir->ring, CRYPT_ANY, p->stream->rec.uuid, d->segment, 0);
     p->fd = fs_open(p->r->fs, p->path, IO_FILE_WRITE);
     /* Also when everything stands: it may stand in the page cache alone, and the log that has it
-     * goes. */
-    p->dirty = p->fd >= 0;
+     * goes. Not behind a close marker, which says that everything is synced: with thousands of
+     * streams that would be thousands of syncs. */
+    p->dirty = p->fd >= 0 && !p->r->clean;
     if (p->fd < 0 && listed(&p->stream->rec, d->segment))
         LOG_WRN(p->r->log, "%s: %s; the commit log has data for it", p->path,
                 err_text(err_from_errno(p->fd)));
@@ -125,6 +126,7 @@ static enum err write_bytes(struct replay *p, const uint8_t *bytes, uint32_t n, 
 {
     int res = fs_write(p->r->fs, p->fd, bytes, n, offset);
 
+    p->dirty = true;
     p->r->dir->recovery.log_bytes_replayed += n;
     return res < 0 ? rec_fail(p->r, err_from_errno(res), "%s: %s", p->path,
                               err_text(err_from_errno(res)))

@@ -389,6 +389,9 @@ void rec_segment_deinit(struct rec_segment *seg)
     forget_scan(seg);
 }
 
+/* Most streams are small, and behind the end of one there is nothing to be looked for. */
+#define CLEAN_WINDOW (32u << 10)
+
 /* How far behind the end to look: what two commits in flight can reach; after a clean close
  * nowhere: the record says where the stream ends, and the scan looks further when it falls short.
  */
@@ -411,7 +414,8 @@ enum err rec_segment_scan(struct recovery *r, struct rec_stream *s, struct rec_s
                                    .file_bytes = seg->file_bytes,
                                    .durable_seq = durable_seq,
                                    .sealed = seg->bad_footer,
-                                   .search_bytes = search_bytes(r, seg)};
+                                   .search_bytes = search_bytes(r, seg),
+                                   .window = r->clean ? CLEAN_WINDOW : 0};
 
     forget_scan(seg);
     fs_fd fd = fs_open(r->fs, seg->path, IO_FILE_WRITE);

@@ -69,15 +69,17 @@ static uint8_t *bytes_at(const struct scan *s, uint64_t at, uint64_t n)
 
 static enum scan_verdict need(struct scan *s, uint64_t at, uint64_t n, struct scan_event *event)
 {
-    /* Asked for again: the file is shorter than it was said to be. */
-    if (s->fed && at == s->window_offset && s->window_bytes < n) {
+    /* Less came than was asked for: the file is shorter than it was said to be. */
+    if (s->fed && at == s->window_offset && s->window_bytes < n && s->window_bytes < s->asked) {
         s->limit = at + s->window_bytes;
         n = s->window_bytes;
     }
     event->offset = at;
-    event->bytes = n < WINDOW ? WINDOW : n;
+    uint64_t window = s->o.window != 0 ? s->o.window : WINDOW;
+    event->bytes = n < window ? window : n;
     if (event->bytes > s->limit - at)
         event->bytes = s->limit - at;
+    s->asked = event->bytes;
     return SCAN_NEED;
 }
 

@@ -57,6 +57,7 @@ struct scan_options {
     uint64_t durable_seq; /* known from elsewhere (commit log, next segment's base_seq - 1); 0 =
                              nothing */
     bool sealed;          /* no torn tail possible: whatever is bad is damaged */
+    uint64_t window;      /* how much to ask for at least; 0 = 1 MiB */
     /* How far behind the first missing batch to look for a later one; 0 = to the end of the file.
      * Two commits can be in flight at a crash, so nothing is found further away than they reach. */
     uint64_t search_bytes;
@@ -81,6 +82,7 @@ struct scan {
     uint8_t *window;
     uint64_t window_offset;
     size_t window_bytes;
+    uint64_t asked;
     bool fed;
     uint64_t limit;      /* end of the file, or of what is to be scanned */
     uint64_t at;         /* where to look for the next batch */

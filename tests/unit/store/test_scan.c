@@ -180,6 +180,22 @@ TEST(file_shorter_than_said)
     fixture_free(&f);
 }
 
+/* A batch that is longer than what was asked for first is asked for again, and not cut. */
+TEST(batches_longer_than_the_window)
+{
+    struct fixture f;
+
+    make(&f);
+    struct scan_options options = {.salt = f.header.salt,
+                                   .base_seq = BASE,
+                                   .file_bytes = f.file.n,
+                                   .window = (uint64_t) BATCH_HEADER + (uint64_t) i * 8};
+    struct outcome o = scan_file((uint8_t *) f.file.p, f.file.n, &options);
+    ck_assert_uint_eq(count(&o, READABLE), 23);
+    ck_assert(!o.torn && o.corrupt == 0);
+    fixture_free(&f);
+}
+
 TEST(base_sequence_unknown)
 {
     struct fixture f;
@@ -548,6 +564,7 @@ TEST(batch_inside_a_message)
 }
 
 static const struct runner_case cases[] = {
+    RUN_LOOP(batches_longer_than_the_window, 0, 100),
     RUN(clean),
     RUN_LOOP(clean_with_an_unused_rest, 0, 3),
     RUN(empty_segment),

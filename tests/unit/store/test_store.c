@@ -112,6 +112,31 @@ TEST(reopen_finds_everything)
     rig_deinit(&r);
 }
 
+/* One message that is longer than what a scan reads at a time, at the beginning of a segment. */
+TEST(a_long_message_outlives_a_start)
+{
+    struct rig r;
+    struct rig_stream t;
+    struct store_state state;
+
+    rig_init(&r, NULL);
+    rig_create(&r, &t, "S", STORE_DURABLE, NULL);
+    char *payload = calloc(1, 3 << 20);
+    struct store_append m = {.subject = STR("s.0"), .payload = str_from(payload, 3 << 20)};
+    uint64_t seq;
+    ck_assert_int_eq(store_append(t.s, &m, &seq), ERR_OK);
+    rig_flush(&t);
+    free(payload);
+    rig_stop(&r);
+    rig_start(&r);
+    rig_attach(&r, &t, "S");
+    store_stream_state(t.s, &state);
+    ck_assert_uint_eq(state.msgs, 1);
+    ck_assert_uint_eq(rig_read_all(&t, 1, ">", 0), 1);
+    ck_assert_uint_eq(r.warnings, 0);
+    rig_deinit(&r);
+}
+
 TEST(first_seq_and_reopen_empty)
 {
     struct rig r;
@@ -466,17 +491,12 @@ TEST(erased_bytes_are_gone)
 }
 
 static const struct runner_case cases[] = {
-    RUN_LOOP(append_commit_read, 0, 3),
-    RUN(big_commits_go_to_the_segment),
-    RUN(reopen_finds_everything),
-    RUN(first_seq_and_reopen_empty),
-    RUN(skips_survive),
-    RUN(a_thousand_streams_share_commits),
-    RUN(objects_outlive_recycled_logs),
-    RUN(deleted_objects_stay_deleted),
-    RUN_LOOP(reads_cold_data, 0, 2),
-    RUN_LOOP(finds_a_time, 0, 2),
-    RUN(erased_bytes_are_gone),
+    RUN_LOOP(append_commit_read, 0, 3),    RUN(big_commits_go_to_the_segment),
+    RUN(reopen_finds_everything),          RUN(a_long_message_outlives_a_start),
+    RUN(first_seq_and_reopen_empty),       RUN(skips_survive),
+    RUN(a_thousand_streams_share_commits), RUN(objects_outlive_recycled_logs),
+    RUN(deleted_objects_stay_deleted),     RUN_LOOP(reads_cold_data, 0, 2),
+    RUN_LOOP(finds_a_time, 0, 2),          RUN(erased_bytes_are_gone),
 };
 
 RUNNER_MAIN("store/store", cases)
