@@ -7,6 +7,9 @@
  * segment. A batch is built for one segment, whose salt seeds its checksums; therefore the segment
  * is chosen when the batch is opened, by the worst case of what lies before it (segment->reserved).
  * The file of that segment may still be in the making: appends go on, commits wait.
+ *
+ * A group is a batch of its own, with buffers of exactly its size: a batch is what a commit carries
+ * and recovery keeps or cuts as a whole.
  */
 #include "store/store_impl.h"
 
@@ -91,21 +94,15 @@ static enum err segment_for(struct store_stream *s, uint64_t bytes, uint64_t fir
     return ERR_OK;
 }
 
-static enum err open_batch(struct store_stream *s, size_t need)
+/* With buffers of these sizes, for at most n records. */
+static enum err open_sized(struct store_stream *s, uint32_t body, uint32_t meta, uint32_t n)
 {
     struct store *st = s->store;
-    uint32_t body = s->body_hint, meta, seal = st->dir->ring.n > 0 ? BATCH_SEAL + BATCH_ALIGN : 0;
+    uint32_t seal = st->dir->ring.n > 0 ? BATCH_SEAL + BATCH_ALIGN : 0;
     struct region meta_region, body_region;
     enum err err;
 
-    while (body < need && body < BODY_MAX)
-        body *= 2;
-    if (body < need)
-        body = (uint32_t) round_up(need, 8);
-    meta = body > BODY_MAX ? BATCH_HEADER + BATCH_ENTRY : (uint32_t) BATCH_HEADER + body / 4;
-    if (meta > BATCH_META)
-        meta = BATCH_META;
-    if (s->active->column.n == UINT32_MAX)
+    if (s->active->column.n > UINT32_MAX - n)
         return ERR_LIMIT;
     err = segment_for(s, (uint64_t) body + meta + seal, s->last_assigned + 1);
     if (err != ERR_OK)
@@ -128,6 +125,21 @@ static enum err open_batch(struct store_stream *s, size_t need)
                b->segment->salt, b->first_seq);
     s->open = b;
     return ERR_OK;
+}
+
+/* For a record that takes `need` of the body, and more like those before. */
+static enum err open_batch(struct store_stream *s, size_t need)
+{
+    uint32_t body = s->body_hint, meta;
+
+    while (body < need && body < BODY_MAX)
+        body *= 2;
+    if (body < need)
+        body = (uint32_t) round_up(need, 8);
+    meta = body > BODY_MAX ? BATCH_HEADER + BATCH_ENTRY : (uint32_t) BATCH_HEADER + body / 4;
+    if (meta > BATCH_META)
+        meta = BATCH_META;
+    return open_sized(s, body, meta, 1);
 }
 
 /* ---- append ---------------------------------------------------------------------------------- */
@@ -173,6 +185,31 @@ static inline struct subject *find_subject(struct store_stream *s, struct str te
     return sub;
 }
 
+static inline unsigned batch_flags(const struct store_append *m)
+{
+    unsigned flags = (m->flags & STORE_MSG_HAS_ID) != 0 ? BATCH_HAS_IDS : 0;
+
+    if (UNLIKELY((m->flags & STORE_MSG_HAS_EFFECT) != 0))
+        flags |= BATCH_HAS_EFFECTS;
+    return flags;
+}
+
+/* The message is in the open batch. */
+static inline void count_assigned(struct store_stream *s, const struct store_append *m, int64_t ts)
+{
+    struct subject *sub = find_subject(s, m->subject);
+    uint64_t size = store_msg_bytes(s->level, m->subject.n, m->header.n, m->payload.n);
+
+    s->last_assigned++;
+    s->last_ts_assigned = ts;
+    sub->assigned = (uint32_t) s->last_assigned;
+    sub->pending++;
+    column_add(&s->active->column, s->memo_id, (uint32_t) size);
+    s->open->size += size;
+    s->open_msgs++;
+    s->open_size += size;
+}
+
 enum err store_append(struct store_stream *s, const struct store_append *m, uint64_t *seq)
 {
     struct store *st = s->store;
@@ -191,25 +228,67 @@ enum err store_append(struct store_stream *s, const struct store_append *m, uint
     size_t n = batch_record_bytes(m->subject.n, m->header.n, m->payload.n);
     if (UNLIKELY(st->staging + n > st->options.staging_bytes && st->staging > 0))
         return ERR_LIMIT;
-    unsigned flags = (m->flags & STORE_MSG_HAS_ID) != 0 ? BATCH_HAS_IDS : 0;
-    if (UNLIKELY((m->flags & STORE_MSG_HAS_EFFECT) != 0))
-        flags |= BATCH_HAS_EFFECTS;
+    unsigned flags = batch_flags(m);
     if (UNLIKELY(s->open == NULL ||
                  !batch_append(&s->open->builder, m->subject, m->header, m->payload, ts, flags)) &&
         (err = append_slow(s, m, ts, flags)) != ERR_OK)
         return err;
 
-    struct subject *sub = find_subject(s, m->subject);
-    uint64_t size = store_msg_bytes(s->level, m->subject.n, m->header.n, m->payload.n);
-    *seq = ++s->last_assigned;
-    s->last_ts_assigned = ts;
-    sub->assigned = (uint32_t) s->last_assigned;
-    sub->pending++;
-    column_add(&s->active->column, s->memo_id, (uint32_t) size);
-    s->open->size += size;
-    s->open_msgs++;
-    s->open_size += size;
+    count_assigned(s, m, ts);
     st->staging += n;
+    *seq = s->last_assigned;
+    stream_mark_dirty(s);
+    return ERR_OK;
+}
+
+/* Bytes of the records, or why they can be no group. */
+static enum err measure_group(const struct store_append *m, size_t n, size_t *bytes)
+{
+    *bytes = 0;
+    if (n == 0 || n > STORE_GROUP_MSGS_MAX)
+        return n == 0 ? ERR_INVALID : ERR_TOO_LARGE;
+    for (size_t i = 0; i < n; i++) {
+        enum err err = check_sizes(&m[i]);
+        if (err != ERR_OK)
+            return err;
+        *bytes += batch_record_bytes(m[i].subject.n, m[i].header.n, m[i].payload.n);
+        if (*bytes > BATCH_BODY_MAX - BATCH_SEAL - BATCH_ALIGN)
+            return ERR_TOO_LARGE;
+    }
+    return ERR_OK;
+}
+
+enum err store_append_group(struct store_stream *s, const struct store_append *m, size_t n,
+                            uint64_t *first_seq)
+{
+    struct store *st = s->store;
+    int64_t ts = n > 0 && m->ts >= s->last_ts_assigned ? m->ts : s->last_ts_assigned;
+    size_t bytes;
+    enum err err;
+
+    if (s->state != STREAM_ACTIVE || st->closing)
+        return refuse(s);
+    if (s->no_space && !s->active->file_ready)
+        return ERR_NO_SPACE;
+    err = measure_group(m, n, &bytes);
+    if (err != ERR_OK)
+        return err;
+    if (st->staging + bytes > st->options.staging_bytes && st->staging > 0)
+        return ERR_LIMIT;
+    stream_gather_open(s);
+    err = open_sized(s, (uint32_t) round_up(bytes, BATCH_ALIGN) + BATCH_ALIGN,
+                     (uint32_t) (BATCH_HEADER + n * BATCH_ENTRY), (uint32_t) n);
+    if (err != ERR_OK)
+        return err;
+    *first_seq = s->last_assigned + 1;
+    for (size_t i = 0; i < n; i++) {
+        bool fits = batch_append(&s->open->builder, m[i].subject, m[i].header, m[i].payload, ts,
+                                 batch_flags(&m[i]));
+        ASSERT(fits);
+        count_assigned(s, &m[i], ts);
+    }
+    st->staging += bytes;
+    stream_gather_open(s);
     stream_mark_dirty(s);
     return ERR_OK;
 }

@@ -296,6 +296,13 @@ struct store_append {
  * ERR_NO_SPACE (no file can be allocated now; a timer retries); ERR_LIMIT (staging is full);
  * ERR_TOO_LARGE. On error nothing has changed. The hot path: no allocation, 30 to 40 ns. */
 enum err store_append(struct store_stream *s, const struct store_append *m, uint64_t *seq);
+/* Most messages of a group, and most bytes of their subjects, headers and payloads. */
+#define STORE_GROUP_MSGS_MAX 16384u
+#define STORE_GROUP_BYTES_MAX (64u << 20)
+/* Appends all with consecutive sequences and the time of the first, or none: they become durable
+ * and visible at once, also when the power fails between. ERR_TOO_LARGE beyond the limits. */
+enum err store_append_group(struct store_stream *s, const struct store_append *m, size_t n,
+                            uint64_t *first_seq);
 /* Uses up `n` sequences without messages, as interest streams without interest do. */
 enum err store_skip(struct store_stream *s, uint64_t n, uint64_t *last_seq);
 

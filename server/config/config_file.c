@@ -208,7 +208,39 @@ static bool js_cipher(struct config_context *c, const struct conf_value *v)
     return true;
 }
 
+static const struct config_key batch_keys[] = {
+    {"max_inflight_per_stream", CONFIG_U32, AT(js_batch_inflight_per_stream), NULL},
+    {"max_inflight_total", CONFIG_U32, AT(js_batch_inflight_total), NULL},
+    {"max_msgs", CONFIG_U32, AT(js_batch_msgs), NULL},
+    {"timeout", CONFIG_DURATION, AT(js_batch_timeout_ns), NULL},
+};
+
+/* Limits that are named count for both kinds of batches; 0 stands for the default. */
+static bool js_batch(struct config_context *c, const struct conf_value *v)
+{
+    struct options *o = c->o, was = *o;
+
+    o->js_batch_inflight_per_stream = o->js_batch_inflight_total = o->js_batch_msgs = 0;
+    o->js_batch_timeout_ns = 0;
+    if (!config_apply_map(c, v, "batch", batch_keys, ARRAY_LEN(batch_keys)))
+        return false;
+    if (o->js_batch_inflight_per_stream > 0)
+        o->js_fast_inflight_per_stream = o->js_batch_inflight_per_stream;
+    else
+        o->js_batch_inflight_per_stream = was.js_batch_inflight_per_stream;
+    if (o->js_batch_inflight_total > 0)
+        o->js_fast_inflight_total = o->js_batch_inflight_total;
+    else
+        o->js_batch_inflight_total = was.js_batch_inflight_total;
+    if (o->js_batch_msgs == 0)
+        o->js_batch_msgs = was.js_batch_msgs;
+    if (o->js_batch_timeout_ns <= 0)
+        o->js_batch_timeout_ns = was.js_batch_timeout_ns;
+    return true;
+}
+
 static const struct config_key limits_keys[] = {
+    {"batch", CONFIG_BLOCK, 0, js_batch},
     {"max_ack_pending", CONFIG_I64, AT(js_max_ack_pending), NULL},
     {"max_request_batch", CONFIG_I64, AT(js_max_request_batch), NULL},
     {"duplicate_window", CONFIG_DURATION, AT(js_duplicate_window_ns), NULL},

@@ -21,6 +21,12 @@ void options_init(struct options *o)
     o->max_file_store = -1;
     o->js_strict = true;
     o->js_request_queue_limit = 10000;
+    o->js_batch_inflight_per_stream = 50;
+    o->js_batch_inflight_total = 1000;
+    o->js_batch_msgs = 1000;
+    o->js_fast_inflight_per_stream = 1000;
+    o->js_fast_inflight_total = 50000;
+    o->js_batch_timeout_ns = 10000000000;
     o->js_max_buffered_msgs = 100000;
     o->js_max_buffered_bytes = 256u * MIB;
     o->pool_bytes = 256u * MIB;

@@ -78,6 +78,11 @@ struct options {
     char *js_key, *js_prev_key; /* encryption at rest; NULL = none, or wiped after the start */
     unsigned js_cipher;         /* 0 = not said: chacha */
     bool js_strict;             /* true */
+    /* Open batches: 50, 1000; messages of one: 1000; how long a publisher may be silent: 10 s. */
+    uint32_t js_batch_inflight_per_stream, js_batch_inflight_total, js_batch_msgs;
+    /* Of fast-ingest batches: 1000, 50000. */
+    uint32_t js_fast_inflight_per_stream, js_fast_inflight_total;
+    int64_t js_batch_timeout_ns;
     int64_t js_max_ack_pending, js_max_request_batch, js_duplicate_window_ns; /* server limits; 0 =
                                                                                  none */
     uint32_t js_request_queue_limit;                                          /* 10000 */

@@ -284,3 +284,19 @@ void advise_api(const struct api_request *r, struct str response)
     end(r->js, &b, subject);
     buf_free(&b);
 }
+
+void advise_batch_abandoned(struct stream *s, struct str id, const char *reason)
+{
+    struct buf b = {0}, subject = {0};
+
+    buf_printf(&subject, "$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.%s", s->config.name);
+    if (begin(s->js, &b, "advisory.v1.stream_batch_abandoned", buf_str(&subject))) {
+        put(&b, "account", str_of(s->js->env->account->name));
+        put(&b, "stream", str_of(s->config.name));
+        put(&b, "batch", id);
+        put(&b, "reason", str_of(reason));
+        end(s->js, &b, buf_str(&subject));
+    }
+    buf_free(&b);
+    buf_free(&subject);
+}

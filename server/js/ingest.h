@@ -15,6 +15,7 @@ enum rollup_kind { ROLLUP_NONE, ROLLUP_SUB, ROLLUP_ALL, ROLLUP_INVALID };
 struct verdict {
     bool sourced; /* not a client's: made by the server, checked by whoever published it */
     bool mirror;  /* sourced, and its ids are the origin's business */
+    bool batched; /* of a batch, whose headers are dealt with */
     bool effect;  /* STORE_MSG_HAS_EFFECT */
     enum rollup_kind rollup; /* one that is carried out */
     int64_t ttl;             /* seconds, MSG_TTL_NEVER, 0 = none */
@@ -38,6 +39,12 @@ struct hold *ingest_hold(struct stream *s);
 /* A PubAck. The caller says by s->open_assigned whether it tells of something new. */
 void ingest_ack(struct stream *s, struct str to, uint64_t seq, bool duplicate);
 void ingest_error(struct stream *s, struct str to, const struct js_error *err);
+/* The end of a batch: its last sequence in the stream, its id and the number of its messages. */
+void ingest_batch_ack(struct stream *s, struct str to, uint64_t seq, struct str id, uint64_t count);
+void ingest_batch_duplicate(struct stream *s, struct str to, uint64_t seq, struct str id,
+                            uint64_t count);
+/* A text that is true when what has been appended is durable. */
+void ingest_text(struct stream *s, struct str to, struct str text);
 /* The payload of an error. */
 void ingest_put_error(struct stream *s, const struct js_error *err, struct buf *b);
 
@@ -48,6 +55,8 @@ bool ingest_check_headers(struct stream *s, const struct msg *m, int64_t now, st
 /* The last check before the store: what v->header says of a time to live. */
 bool ingest_check_ttl(struct stream *s, struct verdict *v);
 enum rollup_kind ingest_rollup_of(struct str header);
+/* Everything but what the store must have room for. */
+bool ingest_check(struct stream *s, const struct msg *m, int64_t now, struct verdict *v);
 /* What the store would not take, as JetStream says it; returns false. */
 bool ingest_store_failed(struct verdict *v, enum err err);
 
@@ -56,6 +65,16 @@ bool ingest_store_failed(struct verdict *v, enum err err);
 /* What a rollup replaces goes as soon as the message itself is durable. */
 void ingest_plan_rollup(struct stream *s, struct str subject, enum rollup_kind how, uint64_t seq);
 
+static inline unsigned ingest_store_flags(const struct verdict *v)
+{
+    return (v->id.n > 0 ? STORE_MSG_HAS_ID : 0u) | (v->effect ? STORE_MSG_HAS_EFFECT : 0u);
+}
+/* The message was appended: what the stream remembers of it. */
+void ingest_stored(struct stream *s, const struct msg *m, const struct verdict *v, int64_t now,
+                   uint64_t seq);
+/* Checked, stored, remembered; not answered. False as ingest_check_headers. */
+bool ingest_put(struct stream *s, const struct msg *m, struct verdict *v, int64_t now,
+                uint64_t *seq);
 /* A message of the server's own; false when it was not taken. */
 bool ingest_own(struct stream *s, const struct msg *m, uint64_t *seq);
 /* Stream time: it never goes back. */

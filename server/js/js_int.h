@@ -51,6 +51,7 @@ enum { JS_KIND_CONSUMER = STORE_KIND_USER, JS_KIND_SOURCES };
 struct consumer;
 struct consumer_recount;
 struct creation;
+struct stream_batches;
 struct stream_change;
 struct stream_effects;
 struct stream_expiry;
@@ -63,6 +64,7 @@ struct js_shared {
     struct directory *directory;
     struct store_dir *dir;
     struct js_resources resources;
+    _Atomic uint64_t atomic_batches, fast_batches; /* open */
 };
 
 /* The consumer of the ack before: acks come in bursts. Of the subject's first form only, whose tail
@@ -163,6 +165,7 @@ struct stream {
     size_t ack_prefix_len;
 
     struct hold *open_hold; /* replies since the last commit began */
+    bool open_depends;      /* ... which tell of something that is not durable */
     bool open_assigned;     /* ... which carry a sequence that is not durable */
     struct list held;       /* of commits in flight, oldest first */
     uint64_t assigned, durable;
@@ -186,6 +189,7 @@ struct stream {
     struct restore *restore;            /* it is being restored, and not there yet; restore.c */
     struct list upstreams; /* struct upstream: its mirror, or its sources; upstream.h */
     struct stream_positions *positions; /* of its sources, NULL = it has none */
+    struct stream_batches *batches;     /* NULL = none yet */
     struct sweep sweep;
     struct store_reader reader; /* for gets and for subjects of committed messages */
     bool failed;
@@ -223,6 +227,11 @@ void stream_load_free(struct stream *s);
 /* Its subject_transform and republish are new or others (stream_republish.c). */
 void stream_subjects_configure(struct stream *s);
 void stream_subjects_free(struct stream *s);
+/* Batches of messages (batches.h). */
+void stream_batches_configure(struct stream *s);
+void stream_batches_free(struct stream *s);
+void stream_batches_committed(struct stream *s);
+void stream_batches_forget(struct stream *s);
 /* m with the subject it is stored under: m itself, or *to, which lives until the next call. */
 const struct msg *stream_transform(struct stream *s, const struct msg *m, struct msg *to);
 /* A message was appended. last: what stream_republish_last said before that. */
@@ -545,6 +554,8 @@ struct str api_tail(const struct js *js, struct str subject);
 enum advice { ADVISE_CREATED, ADVISE_UPDATED, ADVISE_DELETED };
 void advise_stream(struct js *js, enum advice what, struct str name);
 void advise_consumer(struct consumer *c, enum advice what); /* not ADVISE_UPDATED */
+/* An atomic batch has ended without a commit: timeout, large, incomplete, unsupported. */
+void advise_batch_abandoned(struct stream *s, struct str id, const char *reason);
 /* The pause has begun, changed or ended. */
 void advise_pause(struct consumer *c);
 void advise_max_deliveries(struct consumer *c, uint64_t seq, uint64_t deliveries);

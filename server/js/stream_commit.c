@@ -40,7 +40,7 @@ static void commit_begun(void *ctx, uint64_t last_seq)
      * all of it. */
     h->last_seq = s->assigned > last_seq ? s->assigned : last_seq;
     s->open_hold = NULL;
-    s->open_assigned = false;
+    s->open_assigned = s->open_depends = false;
     list_push_back(&s->held, &h->link);
 }
 
@@ -65,6 +65,7 @@ static void release_idle(struct stream *s)
         return;
     hold_release(s->open_hold);
     s->open_hold = NULL;
+    s->open_depends = false;
 }
 
 static void run_rollups(struct stream *s)
@@ -94,6 +95,7 @@ static void committed(void *ctx, uint64_t first_seq, uint64_t last_seq)
     release_idle(s);
     stream_announce(s, first_seq, last_seq);
     stream_republish_committed(s);
+    stream_batches_committed(s);
     run_rollups(s);
     stream_expiry_committed(s);
     stream_upstreams_committed(s);
@@ -149,11 +151,11 @@ static void refuse_held(struct stream *s, enum err err)
         hold_release_instead(h->hold, refuse_untrue, &r);
         mem_free(h);
     }
-    if (s->open_hold != NULL && s->open_assigned) {
+    if (s->open_hold != NULL && (s->open_assigned || s->open_depends)) {
         hold_release_instead(s->open_hold, refuse_untrue, &r);
         s->open_hold = NULL;
     }
-    s->open_assigned = false;
+    s->open_assigned = s->open_depends = false;
     buf_free(&r.error);
 }
 
@@ -169,6 +171,7 @@ static void forget_assigned(struct stream *s, enum err err)
     dedup_forget_above(&s->dedup, s->durable);
     stream_expiry_forget(s);
     stream_republish_forget(s);
+    stream_batches_forget(s);
 }
 
 static void refused(void *ctx, enum err err)

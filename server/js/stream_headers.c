@@ -179,7 +179,7 @@ static bool check_later_features(const struct publish_headers *h, struct verdict
         return js_fail(&v->error, JS_ERR_MESSAGE_INCR_DISABLED, NULL);
     if (h->of[HEADER_SCHEDULE].p != NULL)
         return js_fail(&v->error, JS_ERR_MESSAGE_SCHEDULES_DISABLED, NULL);
-    if (h->of[HEADER_BATCH_ID].p != NULL)
+    if (h->of[HEADER_BATCH_ID].p != NULL && !v->batched)
         return js_fail(&v->error, JS_ERR_ATOMIC_PUBLISH_DISABLED, NULL);
     return true;
 }

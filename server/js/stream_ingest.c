@@ -11,7 +11,8 @@
 #include "lib/base/header.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
-#include "server/js/ingest.h"
+#include "server/js/batches.h"
+#include "server/js/fast_reply.h"
 #include "server/js/upstream.h"
 
 /* ---- checks -----------------------------------------------------------------------------------
@@ -50,12 +51,6 @@ static bool check_sizes(const struct stream *s, struct verdict *v)
     return true;
 }
 
-/* The reply subject tells the message's place in the batch. */
-static bool in_fast_batch(struct str reply)
-{
-    return reply.n > 4 && memcmp(reply.p + reply.n - 4, ".$FI", 4) == 0;
-}
-
 /* What waits to become durable is bounded per stream. */
 static bool has_room(const struct stream *s)
 {
@@ -77,7 +72,7 @@ static bool check_resources(const struct stream *s, struct verdict *v)
     return js_fail(&v->error, JS_ERR_INSUFFICIENT_RESOURCES, NULL);
 }
 
-static bool check(struct stream *s, const struct msg *m, int64_t now, struct verdict *v)
+static bool check_open(struct stream *s, struct verdict *v)
 {
     if (UNLIKELY(!has_room(s)))
         return ingest_store_failed(v, ERR_LIMIT);
@@ -85,11 +80,26 @@ static bool check(struct stream *s, const struct msg *m, int64_t now, struct ver
         return js_fail(&v->error, JS_ERR_STREAM_SEALED, NULL);
     if (UNLIKELY(s->js->env->refuse_ingest))
         return js_fail(&v->error, JS_ERR_INSUFFICIENT_RESOURCES, NULL);
-    if (m->header.n > 0 && !ingest_check_headers(s, m, now, v))
+    return true;
+}
+
+bool ingest_check(struct stream *s, const struct msg *m, int64_t now, struct verdict *v)
+{
+    if (!check_open(s, v) || (m->header.n > 0 && !ingest_check_headers(s, m, now, v)))
         return false;
-    if (UNLIKELY(in_fast_batch(m->reply)))
-        return js_fail(&v->error, JS_ERR_BATCH_PUBLISH_DISABLED, NULL);
     return check_sizes(s, v) && check_resources(s, v);
+}
+
+bool batch_check_stream(struct stream *s, const struct msg *m, struct js_error *err)
+{
+    struct verdict v;
+    bool ok;
+
+    verdict_init(&v, m, false);
+    ok = check_open(s, &v) && check_resources(s, &v) && check_sizes(s, &v);
+    if (!ok)
+        *err = v.error;
+    return ok;
 }
 
 /* What nobody wants is not stored, and not asked for that. */
@@ -139,7 +149,7 @@ static bool store(struct stream *s, const struct msg *m, struct verdict *v, int6
     } else {
         a.header = v->header;
         a.payload = v->payload;
-        a.flags = (v->id.n > 0 ? STORE_MSG_HAS_ID : 0) | (v->effect ? STORE_MSG_HAS_EFFECT : 0);
+        a.flags = ingest_store_flags(v);
         if (UNLIKELY(s->republish != NULL))
             last = stream_republish_last(s, m->subject);
         err = store_append(s->store, &a, seq);
@@ -149,20 +159,42 @@ static bool store(struct stream *s, const struct msg *m, struct verdict *v, int6
     return LIKELY(err == ERR_OK) || ingest_store_failed(v, err);
 }
 
-/* Checked, stored, remembered; not answered. */
-static bool put(struct stream *s, const struct msg *m, struct verdict *v, int64_t now,
+void ingest_stored(struct stream *s, const struct msg *m, const struct verdict *v, int64_t now,
+                   uint64_t seq)
+{
+    s->assigned = seq;
+    if ((m->header.n > 0 || s->last_id != NULL) && !v->mirror)
+        remember(s, v->id, seq, now);
+    if (UNLIKELY(v->effect)) {
+        ingest_plan_rollup(s, m->subject, v->rollup, seq);
+        stream_expiry_note(s, seq, now, v->ttl);
+    }
+}
+
+bool ingest_put(struct stream *s, const struct msg *m, struct verdict *v, int64_t now,
                 uint64_t *seq)
 {
-    if (!check(s, m, now, v) || !store(s, m, v, now, seq))
+    if (!ingest_check(s, m, now, v) || !store(s, m, v, now, seq))
         return false;
-    s->assigned = *seq;
-    if ((m->header.n > 0 || s->last_id != NULL) && !v->mirror)
-        remember(s, v->id, *seq, now);
-    if (UNLIKELY(v->effect)) {
-        ingest_plan_rollup(s, m->subject, v->rollup, *seq);
-        stream_expiry_note(s, *seq, now, v->ttl);
-    }
+    ingest_stored(s, m, v, now, *seq);
     return true;
+}
+
+/* Messages of batches are answered by these. */
+static bool take_batched(struct stream *s, const struct msg *m, int64_t now)
+{
+    struct str id;
+
+    if (UNLIKELY(fast_reply_is(m->reply))) {
+        batch_fast_take(s, m, now);
+        return true;
+    }
+    if (LIKELY(!s->config.allow_atomic || m->header.n == 0))
+        return false;
+    id = header_get(m->header, STR("Nats-Batch-Id"));
+    if (id.n > 0)
+        batch_atomic_take(s, m, id, now);
+    return id.n > 0;
 }
 
 static void take(struct stream *s, const struct msg *m, int64_t now)
@@ -171,8 +203,10 @@ static void take(struct stream *s, const struct msg *m, int64_t now)
     struct verdict v;
     uint64_t seq;
 
+    if (take_batched(s, m, now))
+        return;
     verdict_init(&v, m, false);
-    if (put(s, m, &v, now, &seq)) {
+    if (ingest_put(s, m, &v, now, &seq)) {
         if (wants_reply) {
             ingest_ack(s, m->reply, seq, false);
             s->open_assigned = true;
@@ -191,7 +225,7 @@ bool ingest_own(struct stream *s, const struct msg *m, uint64_t *seq)
     bool ok;
 
     verdict_init(&v, m, true);
-    ok = put(s, m, &v, ingest_time(s), seq);
+    ok = ingest_put(s, m, &v, ingest_time(s), seq);
     verdict_free(&v);
     return ok;
 }
@@ -226,7 +260,7 @@ bool stream_take_upstream(struct stream *s, const struct msg *m, int64_t time, b
     v.mirror = mirror;
     if (mirror && time > s->last_ts)
         s->last_ts = time;
-    ok = put(s, m, &v, mirror ? s->last_ts : ingest_time(s), &seq) || v.duplicate_of != 0;
+    ok = ingest_put(s, m, &v, mirror ? s->last_ts : ingest_time(s), &seq) || v.duplicate_of != 0;
     if (!ok)
         *error = v.error;
     verdict_free(&v);

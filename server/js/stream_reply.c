@@ -52,3 +52,38 @@ void ingest_error(struct stream *s, struct str to, const struct js_error *err)
     hold_add(ingest_hold(s), to, STR_NONE, buf_str(&b));
     buf_free(&b);
 }
+
+void ingest_text(struct stream *s, struct str to, struct str text)
+{
+    hold_add(ingest_hold(s), to, STR_NONE, text);
+    s->open_depends = s->open_depends || s->assigned != s->durable;
+}
+
+static void batch_ack(struct stream *s, struct str to, uint64_t seq, bool duplicate, struct str id,
+                      uint64_t count)
+{
+    struct buf b = {0};
+
+    buf_put(&b, s->ack_prefix, s->ack_prefix_len);
+    buf_put_u64(&b, seq);
+    if (duplicate)
+        buf_puts(&b, ",\"duplicate\": true");
+    buf_puts(&b, ",\"batch\":");
+    jput_string(&b, id);
+    buf_puts(&b, ",\"count\":");
+    buf_put_u64(&b, count);
+    buf_putc(&b, '}');
+    ingest_text(s, to, buf_str(&b));
+    buf_free(&b);
+}
+
+void ingest_batch_ack(struct stream *s, struct str to, uint64_t seq, struct str id, uint64_t count)
+{
+    batch_ack(s, to, seq, false, id, count);
+}
+
+void ingest_batch_duplicate(struct stream *s, struct str to, uint64_t seq, struct str id,
+                            uint64_t count)
+{
+    batch_ack(s, to, seq, true, id, count);
+}

@@ -28,6 +28,7 @@ struct model {
     uint16_t *size;   /* by sequence */
     uint8_t *subject; /* by sequence */
     uint8_t *fate;    /* by sequence: removal asked for, removal durable */
+    uint32_t *group;  /* by sequence: where its group ends, 0 = none */
     uint64_t assigned;
     bool busy_purge;
     struct rig_req purge;
@@ -116,6 +117,9 @@ static void judge_stream(struct judge *j, unsigned k)
                   "stream %u: last %llu, committed %llu, assigned %llu", k,
                   (unsigned long long) state.last_seq, (unsigned long long) m->t.committed,
                   (unsigned long long) m->assigned);
+    ck_assert_msg(m->group[state.last_seq] <= state.last_seq,
+                  "stream %u: recovered %llu of a group that ends at %u", k,
+                  (unsigned long long) state.last_seq, m->group[state.last_seq]);
     ck_assert_uint_eq(state.lost_msgs, 0);
     ck_assert(!state.failed);
     uint8_t *seen = calloc(SEQS, 1);
@@ -233,28 +237,52 @@ static void at_point(void *ctx, struct sim *sim, uint64_t point)
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
+/* The next message of the model; the bytes lie in `payload`. */
+static struct store_append next_message(struct run *run, struct prng *rng, struct model *m,
+                                        size_t largest, char *payload)
+{
+    static char subjects[10][4];
+    uint64_t seq = ++m->assigned;
+    size_t size = prng_below(rng, largest);
+
+    m->subject[seq] = (uint8_t) prng_below(rng, 10);
+    m->size[seq] = (uint16_t) size;
+    snprintf(subjects[m->subject[seq]], sizeof(subjects[0]), "s.%u", m->subject[seq]);
+    payload_of((uint64_t) (m - run->m), seq, payload, size);
+    return (struct store_append){.subject = str_of(subjects[m->subject[seq]]),
+                                 .payload = str_from(payload, size),
+                                 .ts = io_wall(run->r.io)};
+}
+
 static void some_appends(struct run *run, struct prng *rng)
 {
     static char payload[70000];
-    unsigned k = (unsigned) prng_below(rng, STREAMS);
-    struct model *m = &run->m[k];
-    uint64_t n = prng_below(rng, 20) == 0 ? 400 : 1 + prng_below(rng, 12);
+    struct model *m = &run->m[prng_below(rng, STREAMS)];
+    uint64_t n = prng_below(rng, 20) == 0 ? 400 : 1 + prng_below(rng, 12), got;
 
     while (n-- > 0 && m->assigned + 2 < SEQS) {
-        uint64_t seq = m->assigned + 1, got;
-        char subject[4] = "s.0";
-        size_t size = prng_below(rng, 100) == 0 ? prng_below(rng, 60000) : prng_below(rng, 600);
-        m->subject[seq] = (uint8_t) prng_below(rng, 10);
-        m->size[seq] = (uint16_t) size;
-        subject[2] = (char) ('0' + m->subject[seq]);
-        payload_of(k, seq, payload, size);
-        struct store_append a = {.subject = str_of(subject),
-                                 .payload = str_from(payload, size),
-                                 .ts = io_wall(run->r.io)};
-        m->assigned = seq;
+        struct store_append a = next_message(run, rng, m, prng_below(rng, 100) == 0 ? 60000 : 600,
+                                             payload);
         ck_assert_int_eq(store_append(m->t.s, &a, &got), ERR_OK);
-        ck_assert_uint_eq(got, seq);
+        ck_assert_uint_eq(got, m->assigned);
     }
+}
+
+static void a_group(struct run *run, struct prng *rng)
+{
+    static char payload[64][4096];
+    struct store_append a[64];
+    struct model *m = &run->m[prng_below(rng, STREAMS)];
+    uint64_t n = 1 + prng_below(rng, 64), first = m->assigned + 1, got;
+
+    if (m->assigned + n + 2 >= SEQS)
+        return;
+    for (uint64_t i = 0; i < n; i++) {
+        a[i] = next_message(run, rng, m, sizeof(payload[0]), payload[i]);
+        m->group[first + i] = (uint32_t) (first + n - 1);
+    }
+    ck_assert_int_eq(store_append_group(m->t.s, a, n, &got), ERR_OK);
+    ck_assert_uint_eq(got, first);
 }
 
 static void removal_done(struct store_req *req, enum err err)
@@ -379,6 +407,7 @@ static void begin_run(struct run *run, uint64_t seed)
         m->size = calloc(SEQS, sizeof(*m->size));
         m->subject = calloc(SEQS, 1);
         m->fate = calloc(SEQS, 1);
+        m->group = calloc(SEQS, sizeof(*m->group));
         snprintf(m->name, sizeof(m->name), "stream-%u.", k);
         if (k == 1)
             m->limits.max_msgs = 300;
@@ -410,6 +439,7 @@ static void end_run(struct run *run)
         free(run->m[k].size);
         free(run->m[k].subject);
         free(run->m[k].fate);
+        free(run->m[k].group);
     }
 }
 
@@ -438,6 +468,10 @@ TEST(power_cuts)
         case 4:
         case 5:
             some_object(&run, rng);
+            break;
+        case 6:
+        case 7:
+            a_group(&run, rng);
             break;
         default:
             some_appends(&run, rng);

@@ -1,0 +1,55 @@
+/* fast_reply.c - tokens from the end; the prefix may have any number of them, at least one. */
+#include "server/js/fast_reply.h"
+
+enum { OP_START, OP_APPEND, OP_COMMIT, OP_COMMIT_EOB, OP_PING, OPS };
+
+/* Takes the last token off; false when nothing would be left in front of it. */
+static bool last_token(struct str *s, struct str *token)
+{
+    for (size_t i = s->n; i-- > 0;)
+        if (s->p[i] == '.') {
+            *token = str_skip(*s, i + 1);
+            s->n = i;
+            return true;
+        }
+    return false;
+}
+
+static bool read_op(struct str token, struct fast_reply *out)
+{
+    uint64_t op;
+
+    if (!str_to_u64(token, &op) || op >= OPS)
+        return false;
+    out->ping = op == OP_PING;
+    out->eob = op == OP_COMMIT_EOB;
+    out->commit = out->eob || op == OP_COMMIT;
+    if (op == OP_START)
+        return out->seq == 1;
+    return op == OP_APPEND || out->eob ? out->seq > 1 : true;
+}
+
+/* What is no number, or 0, stands for the default. */
+static uint16_t read_flow(struct str token)
+{
+    uint64_t flow;
+
+    if (!str_to_u64(token, &flow) || flow == 0)
+        return FAST_FLOW_DEFAULT;
+    return flow < UINT16_MAX ? (uint16_t) flow : UINT16_MAX;
+}
+
+bool fast_reply_parse(struct str reply, struct fast_reply *out)
+{
+    struct str rest = str_take(reply, reply.n - 4), op, seq, gap, flow;
+
+    *out = (struct fast_reply){0};
+    if (!last_token(&rest, &op) || !last_token(&rest, &seq) || !last_token(&rest, &gap) ||
+        !last_token(&rest, &flow) || !last_token(&rest, &out->id))
+        return false;
+    if (!str_to_u64(seq, &out->seq) || out->seq == 0 || out->seq == UINT64_MAX || !read_op(op, out))
+        return false;
+    out->gap_ok = str_eq(gap, STR("ok"));
+    out->flow = read_flow(flow);
+    return out->gap_ok || str_eq(gap, STR("fail"));
+}

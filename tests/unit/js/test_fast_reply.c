@@ -1,0 +1,78 @@
+/* The reply subjects of fast-ingest batches: what they say, and what is none. */
+#include "server/js/fast_reply.h"
+#include "tests/lib/runner.h"
+
+static const struct {
+    const char *reply, *id;
+    uint64_t seq;
+    unsigned flow;
+    bool gap_ok, ping, commit, eob;
+} good[] = {
+    {"in.x.10.ok.1.0.$FI", "x", 1, 10, true, false, false, false},
+    {"a.b.c.x.500.fail.2.1.$FI", "x", 2, 500, false, false, false, false},
+    {"in.x.1.fail.7.2.$FI", "x", 7, 1, false, false, true, false},
+    {"in.x.1.fail.1.2.$FI", "x", 1, 1, false, false, true, false},
+    {"in.x.1.fail.7.3.$FI", "x", 7, 1, false, false, true, true},
+    {"in.x.1.ok.7.4.$FI", "x", 7, 1, true, true, false, false},
+    {"in.x.0.ok.1.0.$FI", "x", 1, 10, true, false, false, false},
+    {"in.x.y.ok.1.0.$FI", "x", 1, 10, true, false, false, false},
+    {"in.x.70000.ok.1.0.$FI", "x", 1, 65535, true, false, false, false},
+    {"in.x.1.ok.18446744073709551614.1.$FI", "x", UINT64_MAX - 1, 1, true, false, false, false},
+};
+
+TEST(reads)
+{
+    struct fast_reply f;
+
+    ck_assert(fast_reply_is(str_of(good[i].reply)));
+    ck_assert(fast_reply_parse(str_of(good[i].reply), &f));
+    ck_assert(str_eq(f.id, str_of(good[i].id)));
+    ck_assert_uint_eq(f.seq, good[i].seq);
+    ck_assert_uint_eq(f.flow, good[i].flow);
+    ck_assert(f.gap_ok == good[i].gap_ok && f.ping == good[i].ping);
+    ck_assert(f.commit == good[i].commit && f.eob == good[i].eob);
+}
+
+static const char *const bad[] = {
+    "x.$FI",
+    "0.$FI",
+    "1.0.$FI",
+    "ok.1.0.$FI",
+    "10.ok.1.0.$FI",
+    "x.10.ok.1.0.$FI",    /* no prefix */
+    "in.x.10.ok.0.0.$FI", /* sequences begin at 1 */
+    "in.x.10.ok.2.0.$FI", /* a start with another one */
+    "in.x.10.ok.1.1.$FI", /* an append that is a start */
+    "in.x.10.ok.1.3.$FI", /* a marker behind nothing */
+    "in.x.10.ok.1.5.$FI",
+    "in.x.10.ok.1.-1.$FI",
+    "in.x.10.ok.1..$FI",
+    "in.x.10.ok.x.0.$FI",
+    "in.x.10.ok.18446744073709551615.1.$FI",
+    "in.x.10.maybe.1.0.$FI",
+    "in.x.10..1.0.$FI",
+};
+
+TEST(refuses)
+{
+    struct fast_reply f;
+
+    ck_assert(fast_reply_is(str_of(bad[i])));
+    ck_assert(!fast_reply_parse(str_of(bad[i]), &f));
+}
+
+TEST(knows_its_own)
+{
+    ck_assert(!fast_reply_is(STR("in.x")));
+    ck_assert(!fast_reply_is(STR(".$FI")));
+    ck_assert(!fast_reply_is(STR_NONE));
+    ck_assert(!fast_reply_is(STR("in.x.10.ok.1.0.$FJ")));
+}
+
+static const struct runner_case cases[] = {
+    RUN_LOOP(reads, 0, sizeof(good) / sizeof(good[0])),
+    RUN_LOOP(refuses, 0, sizeof(bad) / sizeof(bad[0])),
+    RUN(knows_its_own),
+};
+
+RUNNER_MAIN("js/fast_reply", cases)
