@@ -180,6 +180,7 @@ static void create_durable(struct store_req *req, enum err err)
         api_go_to(ch->r, js->env->worker, undo_create);
     } else {
         stream_publish_interest(s);
+        stream_log_async(s);
         api_created(s);
         put_changed(ch->r, s);
         buf_puts(&ch->r->out, ",\"did_create\":true");

@@ -200,6 +200,8 @@ struct stream *js_stream_find(struct js *js, struct str name);
 /* Recovered or new: registers the sinks; interest is published by stream_publish_interest. */
 struct stream *js_stream_new(struct js *js, const struct stream_config *config, int64_t created);
 void js_stream_free(struct stream *s);
+/* Says so of a stream whose acknowledgements promise less than those of others. */
+void stream_log_async(const struct stream *s);
 /* Once s->store is set. */
 void stream_reader_init(struct stream *s);
 void stream_publish_interest(struct stream *s);

@@ -91,6 +91,7 @@ static void attach_stream(struct js *js, const struct store_object_view *v,
     s->assigned = s->durable = st.last_seq;
     s->last_ts = st.last_ts;
     stream_reader_init(s);
+    stream_log_async(s);
     s->used = st.bytes;
     js_resources_recover(&js->shared->resources, (enum storage) s->config.storage,
                          s->config.max_bytes, st.bytes);

@@ -120,6 +120,15 @@ void js_stream_free(struct stream *s)
     mem_free(s);
 }
 
+void stream_log_async(const struct stream *s)
+{
+    if (s->config.persist_mode != 0)
+        LOG_WRN(s->js->env->log,
+                "JetStream stream '%s > %s' acknowledges before its data is synced "
+                "(persist_mode async): a power failure may lose what was acknowledged last",
+                s->js->env->account->name, s->config.name);
+}
+
 /* ---- interest ---------------------------------------------------------------------------------
  */
 

@@ -310,7 +310,43 @@ TEST(subjects_change_under_publishers)
     js_rig_end(&r);
 }
 
+/* ---- persist_mode ---------------------------------------------------------------------------- */
+
+/* How often the log says so. */
+static int warnings(const struct js_rig *r)
+{
+    static char text[1 << 20];
+    char path[256];
+    FILE *f;
+    int n = 0;
+
+    snprintf(path, sizeof(path), "%s/log", r->server.dir);
+    f = fopen(path, "re");
+    ck_assert(f != NULL);
+    text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
+    fclose(f);
+    for (const char *at = text; (at = strstr(at, "(persist_mode async)")) != NULL; at++)
+        n++;
+    return n;
+}
+
+/* A stream whose acknowledgements promise less is told of when it is made, and when it is found. */
+TEST(async_is_in_the_log)
+{
+    struct js_rig r;
+
+    js_rig_start(&r, i);
+    js_stream(&r, "[\"s.*\"]", ",\"persist_mode\":\"async\"");
+    js_fill(&r, "s.a", 1, 10);
+    ck_assert_int_eq(warnings(&r), 1);
+    js_rig_restart(&r);
+    js_stream_has(&r, "\"messages\":10,");
+    ck_assert_int_eq(warnings(&r), 2);
+    js_rig_end(&r);
+}
+
 static const struct runner_case cases[] = {
+    RUN_LOOP(async_is_in_the_log, 0, 2),
     RUN_LOOP(expected_headers, 0, 3),
     RUN_LOOP(duplicates_after_a_restart, 0, 6),
     RUN_LOOP(rollups, 0, 3),

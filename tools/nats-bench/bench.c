@@ -185,7 +185,7 @@ static void choose_roles(struct bench *b)
         add_clients(b, &role_respond, o->receivers);
         break;
     case MODE_JS_PUB:
-        add_clients(b, &role_js_publish, o->clients);
+        add_clients(b, o->fast ? &role_js_fast : &role_js_publish, o->clients);
         break;
     case MODE_JS_PULL:
         add_clients(b, &role_pull, o->clients);

@@ -109,8 +109,8 @@ void bench_pattern(const struct bench *b, char out[256]);
 
 /* ---- roles ----------------------------------------------------------------------------------- */
 
-extern const struct role role_publish, role_js_publish, role_subscribe, role_request, role_respond,
-    role_pull, role_push, role_ordered;
+extern const struct role role_publish, role_js_publish, role_js_fast, role_subscribe, role_request,
+    role_respond, role_pull, role_push, role_ordered;
 
 /* ---- jetstream.c: what exists on the server before and after --------------------------------- */
 

@@ -46,8 +46,9 @@ static int create_stream(struct bench *b)
     buf_printf(&body,
                "{\"name\":\"%s\",\"subjects\":[\"%s\",\"%s.>\"],\"retention\":\"limits\","
                "\"storage\":\"%s\",\"discard\":\"old\",\"num_replicas\":1,\"max_consumers\":-1,"
-               "\"max_msgs\":-1,\"max_bytes\":-1,\"max_age\":0,\"max_msg_size\":-1}",
-               b->o.stream, b->o.subject, b->o.subject, b->o.storage);
+               "\"max_msgs\":-1,\"max_bytes\":-1,\"max_age\":0,\"max_msg_size\":-1%s}",
+               b->o.stream, b->o.subject, b->o.subject, b->o.storage,
+               b->o.fast ? ",\"allow_batched\":true" : "");
     rc = stream_call(b, "CREATE", buf_cstr(&body), NULL);
     buf_free(&body);
     return rc;

@@ -35,6 +35,7 @@ static const struct option table[] = {
      "messages a second over all clients; latency counts from the intended send time"},
     {"window", KIND_COUNT, AT(window), 1, 1u << 24, "js pub: unacknowledged publishes (4096)"},
     {"sync", KIND_FLAG, AT(sync), 0, 0, "js pub: wait for each acknowledgement"},
+    {"fast", KIND_FLAG, AT(fast), 0, 0, "js pub: one fast-ingest batch per client"},
     {"purge", KIND_FLAG, AT(purge), 0, 0, "js pub: empty the stream first"},
     {"stream", KIND_TEXT, AT(stream), 0, 0, "stream (BENCH), created when missing"},
     {"storage", KIND_TEXT, AT(storage), 0, 0, "of a created stream: file or memory (file)"},

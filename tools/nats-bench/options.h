@@ -38,6 +38,7 @@ struct options {
     uint64_t duration_ns;
     uint64_t rate;   /* messages a second of all clients; 0 = as fast as it goes */
     uint64_t window; /* unacknowledged publishes of each client */
+    bool fast;       /* js pub: one fast-ingest batch per client */
     bool sync;       /* wait for each acknowledgement: a window of 1 */
     const char *stream;
     const char *storage;  /* "file" or "memory" */
