@@ -39,8 +39,6 @@ static const struct {
     {10173, "mirrors with counters: owed"},
     {10186, "mirrors with schedules: owed"},
     {10187, "sources with schedules: owed"},
-    {10214, "consumers that were made for a mirror: owed"},
-    {10217, "consumers that were made for a source: owed"},
     {10225, "a source whose origin was made anew: owed"},
     {10126, "with one replica of the stream, two of the consumer are 10074 already"},
     {10132, "the name in the subject replaces the one in the configuration"},

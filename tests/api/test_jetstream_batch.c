@@ -176,10 +176,29 @@ TEST(fast_in_one_write)
     js_rig_end(&r);
 }
 
+/* A batch that ends makes room for the next. */
+TEST(fast_limits)
+{
+    struct js_rig r;
+
+    js_rig_start_conf(&r, i, "jetstream { limits { batch { max_inflight_per_stream: 1 } } }\n");
+    js_stream(&r, "[\"s.*\"]", ",\"allow_batched\":true");
+    raw_send(&r.api, "PUB s.a in.p.10.fail.1.0.$FI 1\r\nx\r\n");
+    hears(&r, "{\"type\":\"ack\",\"seq\":0,\"msgs\":10}");
+    fast_pub(&r, 10, 1, 0);
+    hears(&r, "{\"error\":{\"code\":429,\"err_code\":10211,\"description\":\"batch publish too "
+              "many inflight\"},\"stream\":\"S\",\"seq\":0}");
+    raw_send(&r.api, "PUB s.a in.p.10.fail.2.2.$FI 1\r\nx\r\n");
+    hears(&r, "{\"stream\":\"S\",\"seq\":2,\"batch\":\"p\",\"count\":2}");
+    fast_pub(&r, 10, 1, 0);
+    hears(&r, "{\"type\":\"ack\",\"seq\":0,\"msgs\":10}");
+    js_rig_end(&r);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(atomic_after_a_crash, 0, 2),    RUN_LOOP(limits_and_advisories, 0, 2),
     RUN_LOOP(interest_takes_its_part, 0, 2), RUN_LOOP(fast_after_a_crash, 0, 2),
-    RUN_LOOP(fast_in_one_write, 0, 3),
+    RUN_LOOP(fast_in_one_write, 0, 3),       RUN_LOOP(fast_limits, 0, 2),
 };
 
 RUNNER_MAIN("api/jetstream_batch", cases)
