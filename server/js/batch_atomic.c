@@ -14,6 +14,9 @@
  *   store   one call, one batch on the disk: a crash leaves all or nothing, and no commit shows a
  *           part of it.
  *
+ * The check may have to wait for something that must be read (a counter, a time zone). Then the batch
+ * stays as it is, complete, and its last message comes again when the stream goes on.
+ *
  * On an interest stream messages that nobody wants are stored with the others and removed by the
  * sweep when they are durable.
  *
@@ -38,6 +41,7 @@ struct batch {
     struct stream *s;
     struct wheel_timer silent;
     uint64_t last; /* sequence that came last */
+    bool complete; /* its last message came, and has to wait */
     struct staged **msgs;
     size_t n, cap;
     uint64_t bytes;
@@ -195,7 +199,8 @@ struct change {
     struct hmap_node node;
     struct str text;
     uint64_t msgs;
-    size_t last; /* index of the last message with it */
+    size_t last;    /* index of the last message with it that was republished, from 1 */
+    size_t checked; /* ... that was checked, from 1 */
 };
 
 struct diff {
@@ -313,6 +318,9 @@ static bool check_one(struct stream *s, struct diff *d, size_t k, const struct m
 
     if (!check_headers(s, d, k, m, v))
         return false;
+    c = diff_find(&d->subjects, m->subject);
+    if (c != NULL)
+        v->before = v - (k + 1 - c->checked);
     if (!ingest_check(s, m, now, v) || !ingest_check_ttl(s, v)) {
         if (v->duplicate_of != 0)
             js_fail(&v->error, JS_ERR_ATOMIC_PUBLISH_CONTAINS_DUPLICATE_MESSAGE, NULL);
@@ -321,6 +329,7 @@ static bool check_one(struct stream *s, struct diff *d, size_t k, const struct m
     if (v->id.n > 0)
         diff_add(d, &d->ids, v->id);
     c = diff_add(d, &d->subjects, m->subject);
+    c->checked = k + 1;
     d->msgs++;
     d->bytes += store_msg_bytes(level_of(s), m->subject.n, v->header.n, v->payload.n);
     return check_limits(s, d, c, v->header, v);
@@ -429,7 +438,8 @@ static void recheck_later(struct stream *s, uint64_t first, uint64_t last)
     all->recheck_last = last;
 }
 
-static void commit(struct batch *b, const struct msg *m, int64_t now)
+/* False when it has to wait, and the batch with it. */
+static bool commit(struct batch *b, const struct msg *m, int64_t now)
 {
     struct stream *s = b->s;
     struct commit c;
@@ -439,6 +449,11 @@ static void commit(struct batch *b, const struct msg *m, int64_t now)
 
     commit_init(&c, b);
     if (!check_all(&c, now)) {
+        if (c.verdicts[c.checked - 1].waits) {
+            commit_deinit(&c);
+            b->complete = true;
+            return false;
+        }
         error = c.verdicts[c.checked - 1].error;
     } else if ((err = store_all(&c, now, &last)) != ERR_OK) {
         ingest_store_failed(&c.verdicts[0], err);
@@ -454,6 +469,7 @@ static void commit(struct batch *b, const struct msg *m, int64_t now)
         ingest_batch_ack(s, m->reply, last, id_of(b), b->n);
     commit_deinit(&c);
     batch_free(b);
+    return true;
 }
 
 /* ---- taking ---------------------------------------------------------------------------------- */
@@ -531,12 +547,19 @@ static bool fits(struct batch *b, const struct msg *m, const struct wish *w, con
     return ok;
 }
 
-void batch_atomic_take(struct stream *s, const struct msg *m, struct str id, int64_t now)
+/* Is it the message that committed the batch, and had to wait? It is staged already. */
+static bool comes_again(const struct batch *b, const struct wish *w)
+{
+    return b->complete && w->commit && w->seq == b->last;
+}
+
+bool batch_atomic_take(struct stream *s, const struct msg *m, struct str id, int64_t now)
 {
     bool wants_reply = m->reply.n > 0 && !s->config.no_ack;
     struct js_error err = {0};
     const char *reason = NULL;
     struct batch *b = NULL;
+    bool again;
     struct wish w;
 
     if (!batch_check_stream(s, m, &err))
@@ -547,7 +570,8 @@ void batch_atomic_take(struct stream *s, const struct msg *m, struct str id, int
         js_fail(&err, JS_ERR_ATOMIC_PUBLISH_MISSING_SEQ, NULL);
     else
         b = find_or_begin(s, id, &w, &err);
-    if (b != NULL && !fits(b, m, &w, &reason, &err)) {
+    again = b != NULL && comes_again(b, &w);
+    if (b != NULL && !again && !fits(b, m, &w, &reason, &err)) {
         if (reason != NULL)
             abandon(b, reason);
         else
@@ -557,12 +581,13 @@ void batch_atomic_take(struct stream *s, const struct msg *m, struct str id, int
     if (b == NULL) {
         if (wants_reply)
             ingest_error(s, m->reply, &err);
-        return;
+        return true;
     }
-    if (w.eob)
+    if (w.eob && !again)
         mark_last(b);
     if (w.commit)
-        commit(b, m, now);
-    else if (wants_reply)
+        return commit(b, m, now);
+    if (wants_reply)
         js_publish(s->js, m->reply, STR_NONE, STR_NONE, STR_NONE);
+    return true;
 }

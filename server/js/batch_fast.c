@@ -36,6 +36,7 @@ struct fast_batch {
     uint64_t last;   /* sequence in the batch that came last */
     uint64_t acked;  /* ... that the publisher was told of */
     uint64_t stored; /* sequence in the stream */
+    uint64_t waited; /* sequence in the batch that had to wait, its gap or start is answered */
     uint16_t flow, max_flow;
     bool gap_ok;
     size_t id_n;
@@ -215,7 +216,7 @@ static bool in_order(struct fast_batch *b, const struct fast_reply *f, struct st
 {
     uint64_t expected = b->last + 1;
 
-    if (f->seq != expected)
+    if (f->seq != expected && f->seq != b->waited)
         send_gap(b, to, expected, f->seq);
     if (f->seq == expected || (f->seq > expected && b->gap_ok)) {
         b->last = f->seq;
@@ -259,16 +260,19 @@ static void refused(struct fast_batch *b, const struct fast_reply *f, struct str
     finish(b, to);
 }
 
-static void store(struct fast_batch *b, const struct fast_reply *f, const struct msg *m,
+/* False when it has to wait. */
+static bool store(struct fast_batch *b, const struct fast_reply *f, const struct msg *m,
                   int64_t now)
 {
     struct verdict v;
     uint64_t seq;
+    bool waits;
 
     verdict_init(&v, m, false);
     v.batched = true;
     if (!ingest_put(b->s, m, &v, now, &seq)) {
-        refused(b, f, m->reply, &v);
+        if (!v.waits)
+            refused(b, f, m->reply, &v);
     } else {
         b->stored = seq;
         if (f->commit)
@@ -276,30 +280,39 @@ static void store(struct fast_batch *b, const struct fast_reply *f, const struct
         else
             check_flow(b, m->reply);
     }
+    waits = v.waits;
     verdict_free(&v);
+    return !waits;
 }
 
-static void take(struct fast_batch *b, const struct fast_reply *f, const struct msg *m, int64_t now)
+/* False when it has to wait: it did not come yet, but for what was answered to its place. */
+static bool take(struct fast_batch *b, const struct fast_reply *f, const struct msg *m, int64_t now)
 {
+    uint64_t before = b->last;
+
     restart_timer(b);
     if (f->ping) {
         ping(b, f, m->reply);
-        return;
+        return true;
     }
     if (!in_order(b, f, m->reply))
-        return;
+        return true;
     if (f->eob) {
         b->last--; /* the marker is no message */
         finish(b, m->reply);
-        return;
+        return true;
     }
-    if (f->seq == 1 && !f->commit && !b->s->config.no_ack) {
+    if (f->seq == 1 && !f->commit && !b->s->config.no_ack && b->waited != 1) {
         struct buf text = {0};
         put_ack(b, 0, &text);
         js_publish(b->s->js, m->reply, STR_NONE, STR_NONE, buf_str(&text));
         buf_free(&text);
     }
-    store(b, f, m, now);
+    if (store(b, f, m, now))
+        return true;
+    b->last = before;
+    b->waited = f->seq;
+    return false;
 }
 
 static struct fast_batch *find_or_begin(struct stream *s, const struct fast_reply *f,
@@ -337,13 +350,14 @@ static bool check_level(struct fast_batch **b, struct msg *m, struct buf *header
     return true;
 }
 
-void batch_fast_take(struct stream *s, const struct msg *m, int64_t now)
+bool batch_fast_take(struct stream *s, const struct msg *m, int64_t now)
 {
     struct js_error err = {0};
     struct buf header = {0};
     struct fast_batch *b = NULL;
     struct msg plain = *m;
     struct fast_reply f;
+    bool taken = true;
 
     if (!batch_check_stream(s, m, &err))
         ;
@@ -356,8 +370,9 @@ void batch_fast_take(struct stream *s, const struct msg *m, int64_t now)
     else
         b = find_or_begin(s, &f, &err);
     if (b != NULL && check_level(&b, &plain, &header, &err))
-        take(b, &f, &plain, now);
+        taken = take(b, &f, &plain, now);
     else if (!s->config.no_ack)
         ingest_error(s, m->reply, &err);
     buf_free(&header);
+    return taken;
 }

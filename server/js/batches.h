@@ -23,9 +23,10 @@ struct stream_batches {
 /* The stream's, made when there are none yet. */
 struct stream_batches *stream_batches(struct stream *s);
 
-/* One message of a batch: checked, kept or stored, answered. */
-void batch_atomic_take(struct stream *s, const struct msg *m, struct str id, int64_t now);
-void batch_fast_take(struct stream *s, const struct msg *m, int64_t now);
+/* One message of a batch: checked, kept or stored, answered. False: nothing of it was done, it has
+ * to wait until the stream goes on (stream_park.c), and comes again. */
+bool batch_atomic_take(struct stream *s, const struct msg *m, struct str id, int64_t now);
+bool batch_fast_take(struct stream *s, const struct msg *m, int64_t now);
 
 /* What no message gets past, in a batch or not: sealed, no resources, too large. */
 bool batch_check_stream(struct stream *s, const struct msg *m, struct js_error *err);

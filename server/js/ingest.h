@@ -16,11 +16,15 @@ struct verdict {
     bool sourced; /* not a client's: made by the server, checked by whoever published it */
     bool mirror;  /* sourced, and its ids are the origin's business */
     bool batched; /* of a batch, whose headers are dealt with */
+    bool waits;   /* refused for now: something is being read, and the stream is held up */
     bool effect;  /* STORE_MSG_HAS_EFFECT */
     enum rollup_kind rollup; /* one that is carried out */
     int64_t ttl;             /* seconds, MSG_TTL_NEVER, 0 = none */
     uint64_t duplicate_of;   /* sequence of the first, when the id was seen */
+    /* Of an atomic batch: the message before with this subject, which is not stored either. */
+    const struct verdict *before;
     struct str id;
+    struct str value;           /* of the counter, for the answer */
     struct str header, payload; /* as they are stored: the message's, or the verdict's own */
     struct buf own_header, own_payload;
     struct js_error error;
@@ -38,6 +42,8 @@ void verdict_set_header(struct verdict *v, struct buf *b);
 struct hold *ingest_hold(struct stream *s);
 /* A PubAck. The caller says by s->open_assigned whether it tells of something new. */
 void ingest_ack(struct stream *s, struct str to, uint64_t seq, bool duplicate);
+/* Of a counter: with its value. */
+void ingest_ack_value(struct stream *s, struct str to, uint64_t seq, struct str value);
 void ingest_error(struct stream *s, struct str to, const struct js_error *err);
 /* The end of a batch: its last sequence in the stream, its id and the number of its messages. */
 void ingest_batch_ack(struct stream *s, struct str to, uint64_t seq, struct str id, uint64_t count);
@@ -59,6 +65,16 @@ enum rollup_kind ingest_rollup_of(struct str header);
 bool ingest_check(struct stream *s, const struct msg *m, int64_t now, struct verdict *v);
 /* What the store would not take, as JetStream says it; returns false. */
 bool ingest_store_failed(struct verdict *v, enum err err);
+
+/* ---- counters (stream_counter.c) ------------------------------------------------------------- */
+
+/* On a stream of counters: adds incr (p == NULL: there was none) to the subject's value and makes
+ * it the payload; source is the Nats-Stream-Source of a message that another stream has counted.
+ * False: v->error, or v->waits. */
+bool ingest_count(struct stream *s, const struct msg *m, struct str incr, struct str source,
+                  struct verdict *v);
+/* The message of this verdict got that sequence. */
+void ingest_counted(struct stream *s, const struct msg *m, uint64_t seq, const struct verdict *v);
 
 /* ---- afterwards (stream_commit.c) ------------------------------------------------------------ */
 

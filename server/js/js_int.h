@@ -50,6 +50,7 @@ enum { JS_KIND_CONSUMER = STORE_KIND_USER, JS_KIND_SOURCES };
 
 struct consumer;
 struct consumer_recount;
+struct counters;
 struct creation;
 struct stream_batches;
 struct stream_change;
@@ -190,6 +191,10 @@ struct stream {
     struct list upstreams; /* struct upstream: its mirror, or its sources; upstream.h */
     struct stream_positions *positions; /* of its sources, NULL = it has none */
     struct stream_batches *batches;     /* NULL = none yet */
+    unsigned waits;     /* what is published has to wait: stream_park.c */
+    struct list parked; /* it waits here */
+    uint64_t nparked, parked_bytes;
+    struct counters *counters; /* NULL: it does not count */
     struct sweep sweep;
     struct store_reader reader; /* for gets and for subjects of committed messages */
     bool failed;
@@ -219,12 +224,18 @@ void stream_settle(struct stream *s);
 void stream_limits(const struct stream_config *c, struct store_limits *out);
 /* Its bytes may have changed: tells the resources. */
 void stream_count_usage(struct stream *s);
-/* One published message: checked, stored, answered. */
-void stream_take(struct stream *s, const struct msg *m);
-/* The duplicate window of a recovered stream (stream_load.c): reads it back; meanwhile s->load is
- * set and messages are parked. False when there is no room for another one. */
+/* One published message: checked, stored, answered. False: something has to be read first, and a
+ * wait has begun; it is to be parked. */
+bool stream_take(struct stream *s, const struct msg *m);
+/* Messages that wait (stream_park.c): until stream_go_on was called as often as stream_hold_up.
+ * stream_park: false when there is no room for another one. */
+void stream_hold_up(struct stream *s);
+void stream_go_on(struct stream *s);
+bool stream_park(struct stream *s, const struct msg *m);
+void stream_park_free(struct stream *s);
+/* The duplicate window of a recovered stream (stream_load.c): reads it back; meanwhile messages
+ * wait. */
 void stream_load_start(struct stream *s);
-bool stream_load_park(struct stream *s, const struct msg *m);
 void stream_load_free(struct stream *s);
 /* Its subject_transform and republish are new or others (stream_republish.c). */
 void stream_subjects_configure(struct stream *s);
@@ -256,6 +267,9 @@ void stream_effects_start(struct stream *s);
 bool stream_effects_loading(const struct stream *s);
 void stream_effects_free(struct stream *s);
 void stream_effects_step(struct list *link);
+/* Counters (stream_counter.c): what is assigned and not durable will never be. */
+void stream_counters_forget(struct stream *s);
+void stream_counters_free(struct stream *s);
 /* Messages that go at their time (stream_expire.c). Does the stream keep such times, and do max_age
  * itself? */
 bool stream_expires(const struct stream_config *c);

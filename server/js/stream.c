@@ -70,6 +70,7 @@ struct stream *js_stream_new(struct js *js, const struct stream_config *config, 
     list_init(&s->waiting);
     list_init(&s->upstreams);
     list_init(&s->snapshots);
+    list_init(&s->parked);
     stream_sweep_init(s);
     dedup_init(&s->dedup, prng_u64(js->env->prng), config->duplicate_window_ns);
     make_ack_prefix(s);
@@ -101,6 +102,8 @@ void js_stream_free(struct stream *s)
         hold_drop(s->open_hold);
     list_remove(&s->dirty_link);
     stream_load_free(s);
+    stream_counters_free(s);
+    stream_park_free(s);
     stream_effects_free(s);
     stream_expiry_free(s);
     stream_sweep_free(s);

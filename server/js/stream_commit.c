@@ -172,6 +172,7 @@ static void forget_assigned(struct stream *s, enum err err)
     stream_expiry_forget(s);
     stream_republish_forget(s);
     stream_batches_forget(s);
+    stream_counters_forget(s);
 }
 
 static void refused(void *ctx, enum err err)

@@ -275,7 +275,6 @@ static bool check_supported(const struct stream_config *c, struct js_error *err)
         bool used;
         const char *name;
     } later[] = {
-        {c->allow_msg_counter, "allow_msg_counter"},
         {c->allow_msg_schedules, "allow_msg_schedules"},
     };
 

@@ -8,6 +8,7 @@
  */
 #include "lib/base/fmt.h"
 #include "lib/base/header.h"
+#include "server/js/decimal.h"
 #include "server/js/ingest.h"
 #include "server/js/msg_ttl.h"
 #include "server/js/publish_headers.h"
@@ -170,13 +171,42 @@ bool ingest_check_ttl(struct stream *s, struct verdict *v)
     return true;
 }
 
+/* ---- counters -------------------------------------------------------------------------------- */
+
+static bool check_incr(const struct stream *s, const struct msg *m, const struct publish_headers *h,
+                       struct verdict *v)
+{
+    static const enum publish_header excluded[] = {
+        HEADER_ROLLUP,
+        HEADER_EXPECTED_STREAM,
+        HEADER_EXPECTED_LAST_MSG_ID,
+        HEADER_EXPECTED_LAST_SEQUENCE,
+        HEADER_EXPECTED_LAST_SUBJECT_SEQUENCE,
+        HEADER_EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT,
+    };
+    struct str incr = h->of[HEADER_INCR];
+
+    if (incr.n == 0)
+        return true;
+    if (!decimal_valid(incr))
+        return js_fail(&v->error, JS_ERR_MESSAGE_INCR_INVALID, NULL);
+    if (v->sourced)
+        return true;
+    if (!s->config.allow_msg_counter)
+        return js_fail(&v->error, JS_ERR_MESSAGE_INCR_DISABLED, NULL);
+    if (m->payload.n > 0)
+        return js_fail(&v->error, JS_ERR_MESSAGE_INCR_PAYLOAD, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(excluded); i++)
+        if (h->of[excluded[i]].n > 0)
+            return js_fail(&v->error, JS_ERR_MESSAGE_INCR_INVALID, NULL);
+    return true;
+}
+
 /* ---- all ------------------------------------------------------------------------------------- */
 
 /* Features that this version does not carry out: refused, never ignored. */
 static bool check_later_features(const struct publish_headers *h, struct verdict *v)
 {
-    if (h->of[HEADER_INCR].p != NULL)
-        return js_fail(&v->error, JS_ERR_MESSAGE_INCR_DISABLED, NULL);
     if (h->of[HEADER_SCHEDULE].p != NULL)
         return js_fail(&v->error, JS_ERR_MESSAGE_SCHEDULES_DISABLED, NULL);
     if (h->of[HEADER_BATCH_ID].p != NULL && !v->batched)
@@ -204,6 +234,8 @@ bool ingest_check_headers(struct stream *s, const struct msg *m, int64_t now, st
         return true;
     drop_request_info(&h, v);
     if (!v->sourced && !check_later_features(&h, v))
+        return false;
+    if (!check_incr(s, m, &h, v))
         return false;
     text = h.of[HEADER_EXPECTED_STREAM];
     if (text.n > 0 && !str_eq(text, str_of(s->config.name)))

@@ -72,6 +72,17 @@ static bool check_resources(const struct stream *s, struct verdict *v)
     return js_fail(&v->error, JS_ERR_INSUFFICIENT_RESOURCES, NULL);
 }
 
+/* Also the limit of a payload: this one grew here. */
+static bool count(struct stream *s, const struct msg *m, struct verdict *v)
+{
+    if (!ingest_count(s, m, header_get(m->header, STR("Nats-Incr")),
+                      v->sourced ? header_get(m->header, STR("Nats-Stream-Source")) : STR_NONE, v))
+        return false;
+    if (v->header.n + v->payload.n > (uint64_t) s->js->env->options->max_payload)
+        return js_fail(&v->error, JS_ERR_STREAM_MESSAGE_EXCEEDS_MAXIMUM, NULL);
+    return true;
+}
+
 static bool check_open(struct stream *s, struct verdict *v)
 {
     if (UNLIKELY(!has_room(s)))
@@ -86,6 +97,8 @@ static bool check_open(struct stream *s, struct verdict *v)
 bool ingest_check(struct stream *s, const struct msg *m, int64_t now, struct verdict *v)
 {
     if (!check_open(s, v) || (m->header.n > 0 && !ingest_check_headers(s, m, now, v)))
+        return false;
+    if (UNLIKELY(s->config.allow_msg_counter) && !count(s, m, v))
         return false;
     return check_sizes(s, v) && check_resources(s, v);
 }
@@ -165,6 +178,8 @@ void ingest_stored(struct stream *s, const struct msg *m, const struct verdict *
     s->assigned = seq;
     if ((m->header.n > 0 || s->last_id != NULL) && !v->mirror)
         remember(s, v->id, seq, now);
+    if (UNLIKELY(v->value.p != NULL))
+        ingest_counted(s, m, seq, v);
     if (UNLIKELY(v->effect)) {
         ingest_plan_rollup(s, m->subject, v->rollup, seq);
         stream_expiry_note(s, seq, now, v->ttl);
@@ -181,42 +196,53 @@ bool ingest_put(struct stream *s, const struct msg *m, struct verdict *v, int64_
 }
 
 /* Messages of batches are answered by these. */
-static bool take_batched(struct stream *s, const struct msg *m, int64_t now)
+static bool take_batched(struct stream *s, const struct msg *m, int64_t now, bool *taken)
 {
     struct str id;
 
     if (UNLIKELY(fast_reply_is(m->reply))) {
-        batch_fast_take(s, m, now);
+        *taken = batch_fast_take(s, m, now);
         return true;
     }
     if (LIKELY(!s->config.allow_atomic || m->header.n == 0))
         return false;
     id = header_get(m->header, STR("Nats-Batch-Id"));
     if (id.n > 0)
-        batch_atomic_take(s, m, id, now);
+        *taken = batch_atomic_take(s, m, id, now);
     return id.n > 0;
 }
 
-static void take(struct stream *s, const struct msg *m, int64_t now)
+static void answer(struct stream *s, const struct msg *m, const struct verdict *v, bool stored,
+                   uint64_t seq)
 {
-    bool wants_reply = m->reply.n > 0 && !s->config.no_ack;
-    struct verdict v;
-    uint64_t seq;
-
-    if (take_batched(s, m, now))
-        return;
-    verdict_init(&v, m, false);
-    if (ingest_put(s, m, &v, now, &seq)) {
-        if (wants_reply) {
+    if (!stored && v->duplicate_of != 0) {
+        ingest_ack(s, m->reply, v->duplicate_of, true);
+    } else if (!stored) {
+        ingest_error(s, m->reply, &v->error);
+    } else {
+        if (UNLIKELY(v->value.p != NULL))
+            ingest_ack_value(s, m->reply, seq, v->value);
+        else
             ingest_ack(s, m->reply, seq, false);
-            s->open_assigned = true;
-        }
-    } else if (wants_reply && v.duplicate_of != 0) {
-        ingest_ack(s, m->reply, v.duplicate_of, true);
-    } else if (wants_reply) {
-        ingest_error(s, m->reply, &v.error);
+        s->open_assigned = true;
     }
+}
+
+/* False when it has to wait. */
+static bool take(struct stream *s, const struct msg *m, int64_t now)
+{
+    struct verdict v;
+    uint64_t seq = 0;
+    bool stored, taken;
+
+    if (take_batched(s, m, now, &taken))
+        return taken;
+    verdict_init(&v, m, false);
+    stored = ingest_put(s, m, &v, now, &seq);
+    if (m->reply.n > 0 && !s->config.no_ack && !v.waits)
+        answer(s, m, &v, stored, seq);
     verdict_free(&v);
+    return !v.waits;
 }
 
 bool ingest_own(struct stream *s, const struct msg *m, uint64_t *seq)
@@ -241,9 +267,9 @@ int64_t ingest_time(struct stream *s)
     return now;
 }
 
-void stream_take(struct stream *s, const struct msg *m)
+bool stream_take(struct stream *s, const struct msg *m)
 {
-    take(s, m, ingest_time(s));
+    return take(s, m, ingest_time(s));
 }
 
 /* ---- from upstream ----------------------------------------------------------------------------
@@ -261,18 +287,19 @@ bool stream_take_upstream(struct stream *s, const struct msg *m, int64_t time, b
     if (mirror && time > s->last_ts)
         s->last_ts = time;
     ok = ingest_put(s, m, &v, mirror ? s->last_ts : ingest_time(s), &seq) || v.duplicate_of != 0;
+    if (v.waits)
+        ingest_store_failed(&v, ERR_LIMIT);
     if (!ok)
         *error = v.error;
     verdict_free(&v);
     return ok;
 }
 
-/* The duplicate window is still being read. */
 static void park(struct stream *s, const struct msg *m)
 {
     struct verdict v = {0};
 
-    if (stream_load_park(s, m))
+    if (stream_park(s, m))
         return;
     ingest_store_failed(&v, ERR_LIMIT);
     if (m->reply.n > 0 && !s->config.no_ack)
@@ -291,9 +318,7 @@ static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
         const struct msg *m = &run[i];
         if (UNLIKELY(s->transform != NULL))
             m = stream_transform(s, m, &other);
-        if (LIKELY(s->load == NULL))
-            take(s, m, now);
-        else
+        if (UNLIKELY(s->waits > 0) || UNLIKELY(!take(s, m, now)))
             park(s, m);
     }
     return n;

@@ -3,8 +3,7 @@
  *
  * Which message ids were seen lately is not stored on its own: the messages are. So a recovered
  * stream reads back the messages of its window that came with ids (the store knows the batches).
- * Until it is through, what clients publish waits, in order and in memory, within the limits of
- * ingest; beyond them it is refused with 10167. Nothing else waits for it.
+ * Until it is through, what clients publish waits (stream_park.c). Nothing else waits for it.
  *
  * LOADING --(time found, batches read)--> loaded, what waited is taken
  *
@@ -15,67 +14,18 @@
 #include "lib/io/io.h"
 #include "server/js/js_int.h"
 
-#include <string.h>
-
-struct parked {
-    struct list link;
-    struct msg m;
-    char bytes[];
-};
-
 struct stream_load {
     struct stream *s; /* NULL: it has gone */
     struct store_reader reader;
     struct store_req req;
     bool asking; /* req is under way */
-    struct list parked;
-    uint64_t nparked, parked_bytes;
 };
-
-/* ---- what waits ------------------------------------------------------------------------------ */
-
-static struct str keep(char **at, struct str from)
-{
-    struct str s = str_from(*at, from.n);
-
-    if (from.n > 0)
-        memcpy(*at, from.p, from.n);
-    *at += from.n;
-    return s;
-}
-
-bool stream_load_park(struct stream *s, const struct msg *m)
-{
-    const struct options *o = s->js->env->options;
-    struct stream_load *load = s->load;
-    size_t n = m->subject.n + m->reply.n + m->header.n + m->payload.n;
-    struct parked *p;
-    char *at;
-
-    if (load->nparked >= o->js_max_buffered_msgs ||
-        load->parked_bytes + n > o->js_max_buffered_bytes)
-        return false;
-    p = mem_zalloc(sizeof(*p) + n);
-    at = p->bytes;
-    p->m.subject = keep(&at, m->subject);
-    p->m.reply = keep(&at, m->reply);
-    p->m.header = keep(&at, m->header);
-    p->m.payload = keep(&at, m->payload);
-    list_push_back(&load->parked, &p->link);
-    load->nparked++;
-    load->parked_bytes += n;
-    return true;
-}
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static void end(struct stream_load *load)
 {
-    struct list *l;
-
     store_reader_deinit(&load->reader);
-    while ((l = list_pop_front(&load->parked)) != NULL)
-        mem_free(LIST_ENTRY(l, struct parked, link));
     mem_free(load);
 }
 
@@ -84,9 +34,8 @@ static void loaded(struct stream_load *load)
     struct stream *s = load->s;
 
     s->load = NULL;
-    LIST_FOREACH(l, &load->parked)
-    stream_take(s, &LIST_ENTRY(l, struct parked, link)->m);
     end(load);
+    stream_go_on(s);
 }
 
 static void note(struct stream *s, const struct store_msg *m)
@@ -156,9 +105,9 @@ void stream_load_start(struct stream *s)
         return;
     load = mem_zalloc(sizeof(*load));
     load->s = s;
-    list_init(&load->parked);
     load->req.done = time_found;
     s->load = load;
+    stream_hold_up(s);
     store_reader_init(&load->reader, s->store, 1, NULL, 0, ready, load);
     if (store_seq_at(s->store, io_wall(s->js->env->io) - s->config.duplicate_window_ns, &seq,
                      &load->req) == ERR_AGAIN) {

@@ -35,6 +35,19 @@ void ingest_ack(struct stream *s, struct str to, uint64_t seq, bool duplicate)
     hold_add(ingest_hold(s), to, STR_NONE, str_from(text, n));
 }
 
+void ingest_ack_value(struct stream *s, struct str to, uint64_t seq, struct str value)
+{
+    struct buf b = {0};
+
+    buf_put(&b, s->ack_prefix, s->ack_prefix_len);
+    buf_put_u64(&b, seq);
+    buf_puts(&b, ",\"val\":\"");
+    buf_put_str(&b, value);
+    buf_puts(&b, "\"}");
+    hold_add(ingest_hold(s), to, STR_NONE, buf_str(&b));
+    buf_free(&b);
+}
+
 void ingest_put_error(struct stream *s, const struct js_error *err, struct buf *b)
 {
     buf_putc(b, '{');
