@@ -179,18 +179,29 @@ static const char *const marker_configs[] = {
     ",\"subject_delete_marker_ttl\":1" SECOND ",\"max_age\":1" SECOND "",
 };
 
+/* Three messages at once. */
+static void publish_three(struct js_rig *r, const char *line)
+{
+    static const char *const subjects[] = {"s.a", "s.a", "s.b"};
+    char text[512];
+    size_t n = 0;
+
+    for (int k = 0; k < 3; k++)
+        n += (size_t) snprintf(text + n, sizeof(text) - n,
+                               "HPUB %s %zu %zu\r\nNATS/1.0\r\n%s\r\nx\r\n", subjects[k],
+                               12 + strlen(line), 13 + strlen(line), line);
+    raw_send(&r->api, text);
+}
+
 TEST(markers)
 {
     struct js_rig r;
-    const char *line = i == 2 ? "" : "Nats-TTL: 1\r\n";
 
     js_rig_start(&r, i);
     js_stream(&r, "[\"s.*\"]", marker_configs[i]);
     js_consumer(&r, ",\"ack_policy\":\"none\"");
-    js_pub(&r, "s.a", line, "first", "\"seq\":1}");
-    js_pub(&r, "s.a", line, "second", "\"seq\":2}");
-    js_pub(&r, "s.b", line, "third", "\"seq\":3}");
     js_pull(&r, "{\"batch\":10,\"expires\":30000000000}");
+    publish_three(&r, i == 2 ? "X: y\r\n" : "Nats-TTL: 1\r\n");
     js_gets(&r, "s.a", 1, 1);
     js_gets(&r, "s.a", 2, 1);
     js_gets(&r, "s.b", 3, 1);
@@ -206,30 +217,40 @@ TEST(markers)
 TEST(markers_after_a_crash)
 {
     struct js_rig r;
-    char subject[16];
+    char subject[16], want[32];
+
+    js_rig_start(&r, i);
+    js_stream(&r, "[\"s.*\"]",
+              ",\"subject_delete_marker_ttl\":3600" SECOND ",\"max_msgs_per_subject\":1");
+    for (int k = 1; k <= 20; k++) {
+        snprintf(subject, sizeof(subject), "s.%d", k);
+        snprintf(want, sizeof(want), "\"seq\":%d}", k);
+        js_pub(&r, subject, "Nats-TTL: 1\r\n", "x", want);
+    }
+    for (int k = 0; k < 3; k++)
+        js_rig_crash(&r);
+    js_await(&r, INFO, "", "\"first_seq\":21,");
+    js_stream_has(&r, "\"messages\":20,");
+    js_stream_has(&r, "\"last_seq\":40,");
+    js_rig_crash(&r);
+    js_await(&r, INFO, "", "\"last_seq\":40,");
+    js_stream_has(&r, "\"messages\":20,");
+    js_rig_end(&r);
+}
+
+/* With more than one message per subject no TTL is shorter than that of a marker. */
+TEST(raised)
+{
+    struct js_rig r;
 
     js_rig_start(&r, i);
     js_stream(&r, "[\"s.*\"]", ",\"subject_delete_marker_ttl\":3600" SECOND);
-    for (int k = 1; k <= 20; k++) {
-        snprintf(subject, sizeof(subject), "s.%d", k);
-        js_fill(&r, subject, k, 1);
-    }
-    /* TTLs are raised to that of the marker. */
-    js_pub(&r, "s.1", "Nats-TTL: 1\r\n", "x", "\"seq\":21}");
-    js_ask(&r, "$JS.API.STREAM.MSG.GET.S", "{\"seq\":21}",
+    js_pub(&r, "s.1", "Nats-TTL: 1\r\n", "x", "\"seq\":1}");
+    js_ask(&r, "$JS.API.STREAM.MSG.GET.S", "{\"seq\":1}",
            "\"hdrs\":\"TkFUUy8xLjANCk5hdHMtVFRMOiAzNjAwDQoNCg==\"");
-    js_ask(&r, "$JS.API.STREAM.UPDATE.S",
-           "{\"name\":\"S\",\"subjects\":[\"s.*\"],\"max_age\":1" SECOND
-           ",\"duplicate_window\":1" SECOND ",\"subject_delete_marker_ttl\":3600" SECOND "}",
-           "\"max_age\":1" SECOND);
-    for (int k = 0; k < 3; k++)
-        js_rig_crash(&r);
-    js_await(&r, INFO, "", "\"first_seq\":22,");
-    js_stream_has(&r, "\"messages\":20,");
-    js_stream_has(&r, "\"last_seq\":41,");
-    js_rig_crash(&r);
-    js_await(&r, INFO, "", "\"last_seq\":41,");
-    js_stream_has(&r, "\"messages\":20,");
+    js_pub(&r, "s.1", "Nats-TTL: 2h\r\n", "x", "\"seq\":2}");
+    js_ask(&r, "$JS.API.STREAM.MSG.GET.S", "{\"seq\":2}",
+           "\"hdrs\":\"TkFUUy8xLjANCk5hdHMtVFRMOiAyaA0KDQo=\"");
     js_rig_end(&r);
 }
 
@@ -259,6 +280,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(allowed_later, 0, 3),
     RUN_LOOP(markers, 0, 3),
     RUN_LOOP(markers_after_a_crash, 0, 3),
+    RUN_LOOP(raised, 0, 3),
     RUN_LOOP(no_marker_for_a_marker, 0, 3),
 };
 
