@@ -14,8 +14,8 @@
  *   store   one call, one batch on the disk: a crash leaves all or nothing, and no commit shows a
  *           part of it.
  *
- * The check may have to wait for something that must be read (a counter, a time zone). Then the batch
- * stays as it is, complete, and its last message comes again when the stream goes on.
+ * The check may have to wait for something that must be read (a counter, a time zone). Then the
+ * batch stays as it is, complete, and its last message comes again when the stream goes on.
  *
  * On an interest stream messages that nobody wants are stored with the others and removed by the
  * sweep when they are durable.
@@ -205,7 +205,8 @@ struct change {
 
 struct diff {
     struct hmap subjects, ids;
-    struct change *nodes; /* two for each message */
+    const struct verdict *verdicts; /* of the messages */
+    struct change *nodes;           /* two for each message */
     size_t used;
     uint64_t msgs, bytes;
 };
@@ -233,6 +234,13 @@ static struct change *diff_add(struct diff *d, struct hmap *map, struct str text
     }
     c->msgs++;
     return c;
+}
+
+const struct verdict *ingest_before(const struct verdict *v, struct str subject)
+{
+    const struct change *c = v->diff != NULL ? diff_find(&v->diff->subjects, subject) : NULL;
+
+    return c != NULL ? &v->diff->verdicts[c->checked - 1] : NULL;
 }
 
 /* The number of the message in its batch, from 0, and its headers. */
@@ -318,14 +326,13 @@ static bool check_one(struct stream *s, struct diff *d, size_t k, const struct m
 
     if (!check_headers(s, d, k, m, v))
         return false;
-    c = diff_find(&d->subjects, m->subject);
-    if (c != NULL)
-        v->before = v - (k + 1 - c->checked);
     if (!ingest_check(s, m, now, v) || !ingest_check_ttl(s, v)) {
         if (v->duplicate_of != 0)
             js_fail(&v->error, JS_ERR_ATOMIC_PUBLISH_CONTAINS_DUPLICATE_MESSAGE, NULL);
         return false;
     }
+    if (v->scheduled && diff_find(&d->subjects, m->subject) != NULL) /* it rolls its subject up */
+        return js_fail(&v->error, JS_ERR_STREAM_ROLLUP_FAILED, "batch rollup sub invalid");
     if (v->id.n > 0)
         diff_add(d, &d->ids, v->id);
     c = diff_add(d, &d->subjects, m->subject);
@@ -354,6 +361,7 @@ static void commit_init(struct commit *c, struct batch *b)
     hmap_init(&c->d.ids);
     c->msgs = mem_array(b->n, sizeof(*c->msgs));
     c->verdicts = mem_array(b->n, sizeof(*c->verdicts));
+    c->d.verdicts = c->verdicts;
     c->appends = mem_array(b->n, sizeof(*c->appends));
 }
 
@@ -378,6 +386,8 @@ static bool check_all(struct commit *c, int64_t now)
             (struct msg){.subject = g->subject, .header = g->header, .payload = g->payload};
         verdict_init(v, &c->msgs[k], false);
         v->batched = true;
+        v->stored = true;
+        v->diff = &c->d;
         c->checked = k + 1;
         if (!check_one(c->b->s, &c->d, k, &c->msgs[k], now, v))
             return false;

@@ -10,21 +10,26 @@
 
 enum rollup_kind { ROLLUP_NONE, ROLLUP_SUB, ROLLUP_ALL, ROLLUP_INVALID };
 
+struct diff;
+
 /* What the checks of one message found, and what is stored of it. error is set by js_fail alone:
  * clearing its text for every message cost 6 ns. */
 struct verdict {
-    bool sourced; /* not a client's: made by the server, checked by whoever published it */
-    bool mirror;  /* sourced, and its ids are the origin's business */
-    bool batched; /* of a batch, whose headers are dealt with */
-    bool waits;   /* refused for now: something is being read, and the stream is held up */
-    bool effect;  /* STORE_MSG_HAS_EFFECT */
+    bool sourced;   /* not a client's: made by the server, checked by whoever published it */
+    bool mirror;    /* sourced, and its ids are the origin's business */
+    bool batched;   /* of a batch, whose headers are dealt with */
+    bool waits;     /* refused for now: something is being read, and the stream is held up */
+    bool stored;    /* not only its sequence was used up */
+    bool scheduled; /* it is a schedule, first due at `due` */
+    bool effect;    /* STORE_MSG_HAS_EFFECT */
     enum rollup_kind rollup; /* one that is carried out */
     int64_t ttl;             /* seconds, MSG_TTL_NEVER, 0 = none */
     uint64_t duplicate_of;   /* sequence of the first, when the id was seen */
-    /* Of an atomic batch: the message before with this subject, which is not stored either. */
-    const struct verdict *before;
+    const struct diff *diff; /* of an atomic batch: what those before it would change */
     struct str id;
-    struct str value;           /* of the counter, for the answer */
+    int64_t due;                         /* unix ns */
+    struct str schedule_next, scheduler; /* what it does to a schedule; empty = nothing */
+    struct str value;                    /* of the counter, for the answer */
     struct str header, payload; /* as they are stored: the message's, or the verdict's own */
     struct buf own_header, own_payload;
     struct js_error error;
@@ -66,6 +71,16 @@ bool ingest_check(struct stream *s, const struct msg *m, int64_t now, struct ver
 /* What the store would not take, as JetStream says it; returns false. */
 bool ingest_store_failed(struct verdict *v, enum err err);
 
+/* ---- schedules (stream_schedule.c) ----------------------------------------------------------- */
+
+struct publish_headers;
+/* The headers about schedules, in h; adds the rollup that a schedule needs. False: v->error, or
+ * v->waits. */
+bool ingest_check_schedule(struct stream *s, const struct msg *m, struct publish_headers *h,
+                           struct verdict *v);
+/* The message got that sequence. */
+void ingest_scheduled(struct stream *s, const struct msg *m, uint64_t seq, const struct verdict *v);
+
 /* ---- counters (stream_counter.c) ------------------------------------------------------------- */
 
 /* On a stream of counters: adds incr (p == NULL: there was none) to the subject's value and makes
@@ -75,6 +90,12 @@ bool ingest_count(struct stream *s, const struct msg *m, struct str incr, struct
                   struct verdict *v);
 /* The message of this verdict got that sequence. */
 void ingest_counted(struct stream *s, const struct msg *m, uint64_t seq, const struct verdict *v);
+
+/* ---- batches (batch_atomic.c) ---------------------------------------------------------------- */
+
+/* The last message before this one in its atomic batch with that subject, not stored either; NULL:
+ * there is none. */
+const struct verdict *ingest_before(const struct verdict *v, struct str subject);
 
 /* ---- afterwards (stream_commit.c) ------------------------------------------------------------ */
 

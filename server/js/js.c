@@ -62,6 +62,8 @@ void js_open(struct env *env, struct js_shared *shared, struct store *store, str
     list_init(&js->sweeps);
     list_init(&js->expiring);
     list_init(&js->effects);
+    list_init(&js->scheduling);
+    js->zones = zones_open(env->io);
     list_init(&js->offline);
     list_init(&js->half);
     list_init(&js->requests);
@@ -118,6 +120,7 @@ void js_close(struct js *js)
     while ((l = list_first(&js->requests)) != NULL)
         api_request_free(LIST_ENTRY(l, struct api_request, link));
     js_offline_free(js);
+    zones_close(js->zones);
     io_timer_stop(js->env->io, &js->save_timer);
     router_set_resolver(js->env->router, NULL, NULL);
     hmap_deinit(&js->streams);
@@ -184,7 +187,9 @@ bool js_step(struct js *js)
     turns(&js->sweeps, sweep);
     turns(&js->effects, stream_effects_step);
     turns(&js->expiring, stream_expire);
-    more |= !list_empty(&js->sweeps) || !list_empty(&js->effects) || !list_empty(&js->expiring);
+    turns(&js->scheduling, stream_schedules_step);
+    more |= !list_empty(&js->sweeps) || !list_empty(&js->effects) || !list_empty(&js->expiring) ||
+            !list_empty(&js->scheduling);
 
     if (js->save_due)
         save_all(js);

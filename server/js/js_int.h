@@ -36,6 +36,7 @@
 #include "server/js/js_resources.h"
 #include "server/js/metadata.h"
 #include "server/js/stream_config.h"
+#include "server/js/zones.h"
 #include "store/store.h"
 
 #include <stdatomic.h>
@@ -57,6 +58,7 @@ struct stream_change;
 struct stream_effects;
 struct stream_expiry;
 struct stream_load;
+struct stream_schedules;
 struct stream_republish;
 struct stream;
 struct transform;
@@ -91,6 +93,8 @@ struct js {
     struct list effects;       /* struct stream_effects with something to read */
     struct list half;          /* struct half, while recovering; js_recover.c */
     struct list offline;       /* struct offline: what is stored and can not be served */
+    struct list scheduling;    /* struct stream_schedules with something to do */
+    struct zones *zones;
     struct wheel_timer save_timer;
     bool save_due;
     struct sink api;                    /* $JS.API requests for this worker */
@@ -182,6 +186,7 @@ struct stream {
     uint64_t used;                      /* bytes that the resources know of */
     struct stream_load *load;           /* while the duplicate window is read back; else NULL */
     struct stream_effects *effects;     /* while effects are read back; else NULL */
+    struct stream_schedules *schedules; /* NULL: none was ever asked for */
     struct stream_expiry *expiry;       /* NULL: its messages have no times of their own */
     struct transform *transform;        /* of the subjects of what comes in; NULL = none */
     struct buf transformed;             /* the last one */
@@ -191,8 +196,8 @@ struct stream {
     struct list upstreams; /* struct upstream: its mirror, or its sources; upstream.h */
     struct stream_positions *positions; /* of its sources, NULL = it has none */
     struct stream_batches *batches;     /* NULL = none yet */
-    unsigned waits;     /* what is published has to wait: stream_park.c */
-    struct list parked; /* it waits here */
+    unsigned waits;                     /* what is published has to wait: stream_park.c */
+    struct list parked;                 /* it waits here */
     uint64_t nparked, parked_bytes;
     struct counters *counters; /* NULL: it does not count */
     struct sweep sweep;
@@ -267,6 +272,17 @@ void stream_effects_start(struct stream *s);
 bool stream_effects_loading(const struct stream *s);
 void stream_effects_free(struct stream *s);
 void stream_effects_step(struct list *link);
+/* Schedules (stream_schedule.c). */
+void stream_schedules_free(struct stream *s);
+void stream_schedules_committed(struct stream *s);
+void stream_schedules_removed(struct stream *s, uint64_t first, uint64_t last);
+/* What is assigned and not durable will never be. */
+void stream_schedules_forget(struct stream *s);
+void stream_schedules_step(struct list *link);
+/* A message that a start has read back; false: again when w is ready. */
+bool stream_schedules_recover(struct stream *s, const struct store_msg *m, struct zone_wait *w);
+/* That was the last one. */
+void stream_schedules_recovered(struct stream *s);
 /* Counters (stream_counter.c): what is assigned and not durable will never be. */
 void stream_counters_forget(struct stream *s);
 void stream_counters_free(struct stream *s);

@@ -276,18 +276,20 @@ static int64_t floor_seconds(int64_t ns)
     return ns / SECOND - (ns % SECOND < 0);
 }
 
+/* In a zone that jumps by a day back and forth the start of a day may lie before the time we come
+ * from: no zone of the database does, and there is no next time then. */
 static bool next_cron(const struct schedule *s, const struct zone *zone, int64_t ts, int64_t *next)
 {
     struct clock c = {.zone = zone};
     bool cut = false;
-    int64_t last;
+    int64_t start = floor_seconds(ts) + 1, last;
 
-    set(&c, floor_seconds(ts) + 1);
+    set(&c, start);
     last = c.local.year + YEARS;
     while (c.local.year <= last)
         if (to_month(s, &c, &cut) && to_day(s, &c, &cut) && to_hour(s, &c, &cut) &&
             to_minute(s, &c, &cut) && to_second(s, &c, &cut))
-            return !__builtin_mul_overflow(c.at, SECOND, next);
+            return c.at >= start && !__builtin_mul_overflow(c.at, SECOND, next);
     return false;
 }
 

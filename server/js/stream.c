@@ -103,6 +103,7 @@ void js_stream_free(struct stream *s)
     list_remove(&s->dirty_link);
     stream_load_free(s);
     stream_counters_free(s);
+    stream_schedules_free(s);
     stream_park_free(s);
     stream_effects_free(s);
     stream_expiry_free(s);

@@ -98,6 +98,7 @@ static void committed(void *ctx, uint64_t first_seq, uint64_t last_seq)
     stream_batches_committed(s);
     run_rollups(s);
     stream_expiry_committed(s);
+    stream_schedules_committed(s);
     stream_upstreams_committed(s);
     stream_restore_committed(s);
 }
@@ -111,6 +112,7 @@ static void removed(void *ctx, uint64_t first_seq, uint64_t last_seq, uint64_t m
     (void) reason;
     stream_count_usage(s);
     stream_expiry_removed(s, first_seq, last_seq);
+    stream_schedules_removed(s, first_seq, last_seq);
     LIST_FOREACH(l, &s->consumers)
     consumer_note_removed(LIST_ENTRY(l, struct consumer, stream_link), first_seq, last_seq);
 }
@@ -173,6 +175,7 @@ static void forget_assigned(struct stream *s, enum err err)
     stream_republish_forget(s);
     stream_batches_forget(s);
     stream_counters_forget(s);
+    stream_schedules_forget(s);
 }
 
 static void refused(void *ctx, enum err err)

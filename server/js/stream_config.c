@@ -266,25 +266,6 @@ static bool check_names(const struct stream_config *c, struct js_error *err)
                    "stream metadata exceeds maximum size of %d bytes", METADATA_MAX);
 }
 
-/* What the format and the cores are prepared for and nothing carries out yet. (Permissions that
- * common tools give to every stream they make are accepted: allow_msg_ttl, allow_atomic,
- * allow_batched. A message that uses one is refused.) */
-static bool check_supported(const struct stream_config *c, struct js_error *err)
-{
-    const struct {
-        bool used;
-        const char *name;
-    } later[] = {
-        {c->allow_msg_schedules, "allow_msg_schedules"},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(later); i++)
-        if (later[i].used)
-            return js_fail(err, JS_ERR_STREAM_INVALID_CONFIG, "%s is not supported by this version",
-                           later[i].name);
-    return true;
-}
-
 /* What it has comes from other streams. */
 static bool copies(const struct stream_config *c)
 {
@@ -492,7 +473,7 @@ bool stream_config_check(struct stream_config *c, int64_t server_duplicate_windo
 
     if (!check_names(c, err) || !check_replicas(c, err) || !check_unlimited(c, err) ||
         !check_age(c, server_duplicate_window, err) || !check_combinations(c, err) ||
-        !check_supported(c, err) || !source_configs_check(c, err) || !check_subjects(c, err) ||
+        !source_configs_check(c, err) || !check_subjects(c, err) ||
         !subject_mappings_check(c, err) || !check_placement(c, err))
         return false;
     metadata_set_required(&c->metadata, level);

@@ -1,8 +1,7 @@
 /*
  * stream_config.h - a stream's configuration: as a struct, as JSON, its defaults and its rules.
  *
- * All 2.15 fields are known and kept. What this version does not carry out yet (mirrors, sources,
- * schedules) is refused at create with a text that says so, rather than accepted and ignored.
+ * All 2.15 fields are known, kept and checked.
  */
 #ifndef JS_STREAM_CONFIG_H
 #define JS_STREAM_CONFIG_H

@@ -13,7 +13,7 @@
  * others. A value that is not kept is read from the store; when that needs the disk the stream is
  * held up (stream_park.c) until it is there, so increments keep their order.
  *
- * In an atomic batch an increment is added to the one before it in the batch (v->before).
+ * In an atomic batch an increment is added to the one before it in the batch (ingest_before).
  *
  * Of streams that sum up others: a sourced message carries its origin's value, not an increment.
  * Nats-Counter-Sources says, in the last message of a subject, which value of which origin is in
@@ -319,6 +319,7 @@ bool ingest_count(struct stream *s, const struct msg *m, struct str incr, struct
 {
     struct buf sources = {0}, grown = {0};
     struct str value = STR_NONE;
+    const struct verdict *before = ingest_before(v, m->subject);
     struct counter *last;
     bool ok = true;
 
@@ -326,9 +327,9 @@ bool ingest_count(struct stream *s, const struct msg *m, struct str incr, struct
         return js_fail(&v->error, JS_ERR_MESSAGE_INCR_MISSING, NULL);
     if (s->counters == NULL)
         open_counters(s);
-    if (v->before != NULL) {
-        value = v->before->value;
-        buf_put_str(&sources, header_get(v->before->header, SOURCES));
+    if (before != NULL) {
+        value = before->value;
+        buf_put_str(&sources, header_get(before->header, SOURCES));
     } else if (!find_last(s, m->subject, &last, v)) {
         return false;
     } else if (last != NULL) {

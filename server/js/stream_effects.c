@@ -9,6 +9,8 @@
  *   Nats-TTL      its deadline is noted again
  *   Nats-Rollup   what it replaces goes again, if it is still there. Nothing that came after the
  *                 rollup is below its sequence, so doing it twice is doing it once.
+ *   Nats-Schedule, Nats-Schedule-Next
+ *                 schedules, and what their messages did to them (stream_schedule.c)
  *
  * Until all is read nothing expires. Other things do not wait: what is published meanwhile notes
  * its own effects, which are of higher sequences.
@@ -25,7 +27,9 @@ struct stream_effects {
     struct stream *s;
     struct list link; /* js->effects */
     struct store_reader reader;
+    struct zone_wait zone;
     uint64_t last; /* what was there at the start */
+    bool holds;    /* the stream, up */
 };
 
 static void go_on(struct stream_effects *f)
@@ -37,6 +41,11 @@ static void go_on(struct stream_effects *f)
 static void ready(struct store_reader *r)
 {
     go_on(r->ctx);
+}
+
+static void zone_ready(struct zone_wait *w)
+{
+    go_on(CONTAINER_OF(w, struct stream_effects, zone));
 }
 
 bool stream_effects_loading(const struct stream *s)
@@ -52,6 +61,7 @@ void stream_effects_free(struct stream *s)
     if (f == NULL)
         return;
     list_remove(&f->link);
+    list_remove(&f->zone.link);
     store_reader_deinit(&f->reader);
     mem_free(f);
 }
@@ -73,22 +83,31 @@ static void roll_up(struct stream *s, struct str subject, uint64_t seq)
         store_purge(s->store, &(struct store_purge){.filter = subject, .before_seq = seq}, NULL);
 }
 
-static void note(struct stream *s, const struct store_msg *m)
+/* False: it is to be read again. */
+static bool note(struct stream *s, const struct store_msg *m, struct zone_wait *w)
 {
     enum rollup_kind how = ingest_rollup_of(m->header);
     int64_t ttl;
 
+    if (!stream_schedules_recover(s, m, w))
+        return false;
     if (how != ROLLUP_NONE && s->config.allow_rollup_hdrs && !s->config.deny_purge)
         roll_up(s, how == ROLLUP_SUB ? m->subject : STR_NONE, m->seq);
     if (msg_ttl_parse(header_get(m->header, STR("Nats-TTL")), &ttl))
         stream_expiry_note(s, m->seq, m->ts, ttl);
+    return true;
 }
 
 static void loaded(struct stream *s)
 {
+    bool held = s->effects->holds;
+
     stream_effects_free(s);
     if (s->expiry != NULL)
         stream_expiry_configure(s);
+    stream_schedules_recovered(s);
+    if (held)
+        stream_go_on(s);
 }
 
 void stream_effects_step(struct list *link)
@@ -108,9 +127,10 @@ void stream_effects_step(struct list *link)
             store_reader_seek(&f->reader, seq);
         switch (store_reader_next(&f->reader, &m)) {
         case STORE_READ_MSG:
-            if (m.seq <= f->last)
-                note(s, &m);
-            break;
+            if (m.seq > f->last || note(s, &m, &f->zone))
+                break;
+            store_reader_seek(&f->reader, m.seq);
+            return;
         case STORE_READ_WAIT:
             return;
         default:
@@ -125,12 +145,17 @@ void stream_effects_start(struct stream *s)
 {
     struct stream_effects *f;
 
-    if (s->effects != NULL || store_seq_with_effect(s->store, 1) == 0)
+    if (s->effects != NULL || s->failed || store_seq_with_effect(s->store, 1) == 0)
         return;
     f = s->effects = mem_zalloc(sizeof(*f));
     f->s = s;
     f->last = s->durable;
+    f->zone.ready = zone_ready;
+    f->holds = s->config.allow_msg_schedules;
+    if (f->holds)
+        stream_hold_up(s);
     list_init(&f->link);
+    list_init(&f->zone.link);
     store_reader_init(&f->reader, s->store, 1, NULL, 0, ready, f);
     go_on(f);
 }

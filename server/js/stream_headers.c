@@ -207,8 +207,6 @@ static bool check_incr(const struct stream *s, const struct msg *m, const struct
 /* Features that this version does not carry out: refused, never ignored. */
 static bool check_later_features(const struct publish_headers *h, struct verdict *v)
 {
-    if (h->of[HEADER_SCHEDULE].p != NULL)
-        return js_fail(&v->error, JS_ERR_MESSAGE_SCHEDULES_DISABLED, NULL);
     if (h->of[HEADER_BATCH_ID].p != NULL && !v->batched)
         return js_fail(&v->error, JS_ERR_ATOMIC_PUBLISH_DISABLED, NULL);
     return true;
@@ -245,6 +243,8 @@ bool ingest_check_headers(struct stream *s, const struct msg *m, int64_t now, st
     text = h.of[HEADER_EXPECTED_LAST_SEQUENCE];
     if (text.n > 0 && expected_seq(text) != s->assigned)
         return wrong_last(v, s->assigned);
+    if (!ingest_check_schedule(s, m, &h, v))
+        return false;
     if (!v->sourced && h.of[HEADER_STREAM_SOURCE].n > 0)
         return js_fail(&v->error, JS_ERR_MESSAGE_SOURCE_HDR_NOT_ALLOWED, NULL);
     return check_id(s, h.of[HEADER_MSG_ID], now, v) &&

@@ -154,7 +154,8 @@ static bool store(struct stream *s, const struct msg *m, struct verdict *v, int6
     uint64_t last = 0;
     enum err err;
 
-    if (UNLIKELY(nobody_wants(s, m->subject))) {
+    v->stored = !nobody_wants(s, m->subject);
+    if (UNLIKELY(!v->stored)) {
         v->ttl = 0;
         err = store_skip(s->store, 1, seq);
     } else if (!check_store(s, m, v)) {
@@ -180,6 +181,8 @@ void ingest_stored(struct stream *s, const struct msg *m, const struct verdict *
         remember(s, v->id, seq, now);
     if (UNLIKELY(v->value.p != NULL))
         ingest_counted(s, m, seq, v);
+    if (UNLIKELY(s->schedules != NULL))
+        ingest_scheduled(s, m, seq, v);
     if (UNLIKELY(v->effect)) {
         ingest_plan_rollup(s, m->subject, v->rollup, seq);
         stream_expiry_note(s, seq, now, v->ttl);

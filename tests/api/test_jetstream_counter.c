@@ -151,9 +151,95 @@ TEST(limits)
     js_rig_end(&r);
 }
 
+/* Adds 2 to a subject, number seq of an atomic batch. */
+static void batched(struct js_rig *r, const char *id, int seq, const char *subject,
+                    const char *commit, const char *want)
+{
+    char lines[256];
+
+    snprintf(lines, sizeof(lines),
+             "Nats-Incr: 2\r\nNats-Batch-Id: %s\r\nNats-Batch-Sequence: %d\r\n%s", id, seq, commit);
+    js_pub(r, subject, lines, "", want);
+}
+
+static void restart(struct js_rig *r, bool crash)
+{
+    if (crash)
+        js_rig_crash(r);
+    else
+        js_rig_restart(r);
+}
+
+/* Increments of a batch see those before them, stored or not; a batch whose values have to be read
+ * first is not taken twice. */
+TEST(atomic_batches)
+{
+    struct js_rig r;
+
+    js_rig_start(&r, i / 2);
+    js_stream(&r, "[\"s.*\"]", ",\"allow_msg_counter\":true,\"allow_atomic\":true");
+    js_pub(&r, "s.a", "Nats-Incr: 1\r\n", "", "\"val\":\"1\"}");
+    js_pub(&r, "s.b", "Nats-Incr: 10\r\n", "", "\"val\":\"10\"}");
+    restart(&r, i % 2 != 0);
+    batched(&r, "one", 1, "s.a", "", "");
+    batched(&r, "one", 2, "s.b", "", "");
+    batched(&r, "one", 3, "s.c", "", "");
+    batched(&r, "one", 4, "s.a", "Nats-Batch-Commit: 1\r\n",
+            "{\"stream\":\"S\",\"seq\":6,\"batch\":\"one\",\"count\":4}");
+    js_pub(&r, "s.a", "Nats-Incr: 0\r\n", "", "\"seq\":7,\"val\":\"5\"}");
+    js_pub(&r, "s.b", "Nats-Incr: 0\r\n", "", "\"seq\":8,\"val\":\"12\"}");
+    restart(&r, i % 2 != 0);
+    batched(&r, "two", 1, "s.b", "", "");
+    batched(&r, "two", 2, "s.b", "", "");
+    batched(&r, "two", 3, "s.b", "Nats-Batch-Commit: eob\r\n",
+            "{\"stream\":\"S\",\"seq\":10,\"batch\":\"two\",\"count\":2}");
+    js_pub(&r, "s.b", "Nats-Incr: 0\r\n", "", "\"seq\":11,\"val\":\"16\"}");
+    js_pub(&r, "s.a", "Nats-Batch-Id: x\r\nNats-Batch-Sequence: 1\r\nNats-Batch-Commit: 1\r\n", "",
+           "\"err_code\":10169");
+    js_rig_end(&r);
+}
+
+static void fast(struct js_rig *r, const char *subject, int seq, int op, const char *want)
+{
+    char text[256];
+    struct raw_msg m;
+
+    snprintf(text, sizeof(text),
+             "HPUB %s in.q.1.fail.%d.%d.$FI 26 26\r\nNATS/1.0\r\nNats-Incr: 3\r\n\r\n\r\n", subject,
+             seq, op);
+    raw_send(&r->api, text);
+    js_next(r, &m);
+    ck_assert_str_eq(m.body, want);
+    free(m.body);
+}
+
+/* As atomic_batches; what waits is answered once. */
+TEST(fast_batches)
+{
+    struct js_rig r;
+    struct raw_msg m;
+
+    js_rig_start(&r, i / 2);
+    js_stream(&r, "[\"s.*\"]", ",\"allow_msg_counter\":true,\"allow_batched\":true");
+    js_pub(&r, "s.a", "Nats-Incr: 1\r\n", "", "\"val\":\"1\"}");
+    js_pub(&r, "s.b", "Nats-Incr: 10\r\n", "", "\"val\":\"10\"}");
+    restart(&r, i % 2 != 0);
+    fast(&r, "s.a", 1, 0, "{\"type\":\"ack\",\"seq\":0,\"msgs\":1}");
+    js_next(&r, &m);
+    ck_assert_str_eq(m.body, "{\"type\":\"ack\",\"seq\":1,\"msgs\":1}");
+    free(m.body);
+    fast(&r, "s.b", 2, 1, "{\"type\":\"ack\",\"seq\":2,\"msgs\":1}");
+    fast(&r, "s.a", 3, 2, "{\"stream\":\"S\",\"seq\":5,\"batch\":\"q\",\"count\":3}");
+    js_pub(&r, "s.a", "Nats-Incr: 0\r\n", "", "\"seq\":6,\"val\":\"7\"}");
+    js_pub(&r, "s.b", "Nats-Incr: 0\r\n", "", "\"seq\":7,\"val\":\"13\"}");
+    js_silent(&r);
+    js_rig_end(&r);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(configurations, 0, 3),  RUN_LOOP(counts, 0, 3), RUN_LOOP(deleted, 0, 3),
-    RUN_LOOP(after_a_restart, 0, 6), RUN_LOOP(limits, 0, 3),
+    RUN_LOOP(after_a_restart, 0, 6), RUN_LOOP(limits, 0, 3), RUN_LOOP(atomic_batches, 0, 4),
+    RUN_LOOP(fast_batches, 0, 4),
 };
 
 RUNNER_MAIN("api/jetstream_counter", cases)
