@@ -56,11 +56,16 @@ static struct str id_of(const struct batch *b)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+static void stop_timer(struct batch *b)
+{
+    io_timer_stop(b->s->js->env->io, &b->silent);
+}
+
 static void batch_free(struct batch *b)
 {
     struct stream *s = b->s;
 
-    io_timer_stop(s->js->env->io, &b->silent);
+    stop_timer(b);
     hmap_remove(&s->batches->atomic, &b->node);
     s->batches->staged -= b->bytes;
     atomic_fetch_sub(&s->js->shared->atomic_batches, 1);
@@ -289,6 +294,8 @@ static bool check_headers(struct stream *s, const struct diff *d, size_t k, cons
                        "Nats-Expected-Last-Msg-Id");
     if (h.of[HEADER_MSG_ID].n > 0 && diff_find(&d->ids, h.of[HEADER_MSG_ID]) != NULL)
         return js_fail(&v->error, JS_ERR_ATOMIC_PUBLISH_CONTAINS_DUPLICATE_MESSAGE, NULL);
+    if (s->config.allow_msg_counter) /* it has no place for what follows, and says so itself */
+        return true;
     return check_expected(s, d, k, m->subject, &h, v) &&
            check_batch_rollup(s, d, k, m->subject, m->header, v);
 }
@@ -462,6 +469,7 @@ static bool commit(struct batch *b, const struct msg *m, int64_t now)
         if (c.verdicts[c.checked - 1].waits) {
             commit_deinit(&c);
             b->complete = true;
+            stop_timer(b); /* now it is us who are silent */
             return false;
         }
         error = c.verdicts[c.checked - 1].error;
@@ -557,10 +565,13 @@ static bool fits(struct batch *b, const struct msg *m, const struct wish *w, con
     return ok;
 }
 
-/* Is it the message that committed the batch, and had to wait? It is staged already. */
-static bool comes_again(const struct batch *b, const struct wish *w)
+/* Is it the message that committed a batch, and had to wait? It was checked then, and is staged. */
+static bool comes_again(struct stream *s, const struct msg *m, struct str id)
 {
-    return b->complete && w->commit && w->seq == b->last;
+    const struct batch *b = batch_find(s, id);
+    struct wish w;
+
+    return b != NULL && b->complete && read_wish(m, &w) && w.commit && w.seq == b->last;
 }
 
 bool batch_atomic_take(struct stream *s, const struct msg *m, struct str id, int64_t now)
@@ -569,10 +580,10 @@ bool batch_atomic_take(struct stream *s, const struct msg *m, struct str id, int
     struct js_error err = {0};
     const char *reason = NULL;
     struct batch *b = NULL;
-    bool again;
+    bool again = comes_again(s, m, id);
     struct wish w;
 
-    if (!batch_check_stream(s, m, &err))
+    if (!again && !batch_check_stream(s, m, &err))
         ;
     else if (id.n > BATCH_ID_MAX)
         js_fail(&err, JS_ERR_ATOMIC_PUBLISH_INVALID_BATCH_ID, NULL);
@@ -580,7 +591,6 @@ bool batch_atomic_take(struct stream *s, const struct msg *m, struct str id, int
         js_fail(&err, JS_ERR_ATOMIC_PUBLISH_MISSING_SEQ, NULL);
     else
         b = find_or_begin(s, id, &w, &err);
-    again = b != NULL && comes_again(b, &w);
     if (b != NULL && !again && !fits(b, m, &w, &reason, &err)) {
         if (reason != NULL)
             abandon(b, reason);

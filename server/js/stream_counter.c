@@ -226,10 +226,8 @@ static struct counter *keep_read(struct stream *s, const struct store_msg *m, st
     struct str sources = header_get(m->header, SOURCES);
     struct counter *one = NULL;
     struct buf value = {0};
-    bool ok;
 
-    json_decref(read_sources(sources, &ok));
-    if (ok && read_value(m->payload, &value))
+    if (read_value(m->payload, &value))
         one = remember(s, m->subject, m->seq, buf_str(&value), sources);
     else
         broken(v);
@@ -304,6 +302,16 @@ static bool count_source(const struct msg *m, struct str source, struct buf *sou
     return true;
 }
 
+/* A client may have written them. */
+static bool check_sources(struct str sources, struct verdict *v)
+{
+    bool ok = true;
+
+    if (sources.n > 0)
+        json_decref(read_sources(sources, &ok));
+    return ok || broken(v);
+}
+
 static void set_header(struct verdict *v, struct str key, struct str value)
 {
     struct buf without = {0}, with = {0};
@@ -336,7 +344,9 @@ bool ingest_count(struct stream *s, const struct msg *m, struct str incr, struct
         value = buf_str(&last->value);
         buf_put_str(&sources, buf_str(&last->sources));
     }
-    if (source.n > 0) {
+    if (source.n == 0) {
+        ok = check_sources(buf_str(&sources), v);
+    } else {
         ok = count_source(m, source, &sources, &grown, v);
         incr = buf_str(&grown);
         if (ok)
