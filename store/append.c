@@ -46,7 +46,7 @@ void stream_gather_open(struct store_stream *s)
                 b->builder.body + b->builder.body_cap);
     region_trim(&st->meta, b->builder.meta + batch_meta_bytes(&b->builder),
                 b->builder.meta + b->builder.meta_cap);
-    b->count = b->span = b->builder.count;
+    b->count = b->span = batch_builder_span(&b->builder);
     b->bytes = batch_disk_bytes(b);
     b->segment->reserved -= b->reserved;
     b->reserved = b->bytes + BATCH_SLACK;
@@ -287,6 +287,66 @@ enum err store_append_group(struct store_stream *s, const struct store_append *m
         ASSERT(fits);
         count_assigned(s, &m[i], ts);
     }
+    st->staging += bytes;
+    stream_gather_open(s);
+    stream_mark_dirty(s);
+    return ERR_OK;
+}
+
+/* ---- Kafka ----------------------------------------------------------------------------------- */
+
+/* A batch of a Kafka producer is in the open batch. */
+static void count_kafka(struct store_stream *s, const struct store_kafka_append *a, int64_t ts)
+{
+    struct subject *sub = find_subject(s, a->subject);
+    uint64_t whole = store_msg_bytes(s->level, a->subject.n, 0, a->batch.n);
+
+    for (uint32_t i = 0; i < a->messages; i++) {
+        uint32_t size = batch_kafka_share(whole, a->messages, i);
+        column_add(&s->active->column, s->memo_id, size);
+        s->open->size += size;
+        s->open_size += size;
+    }
+    s->last_assigned += a->messages;
+    s->last_ts_assigned = ts;
+    sub->assigned = (uint32_t) s->last_assigned;
+    sub->pending += a->messages;
+    s->open_msgs += a->messages;
+}
+
+enum err store_append_kafka(struct store_stream *s, const struct store_kafka_append *a,
+                            uint64_t *first_seq, uint8_t **stored)
+{
+    struct store_append m = {.subject = a->subject, .payload = a->batch};
+    struct store *st = s->store;
+    int64_t ts = a->ts >= s->last_ts_assigned ? a->ts : s->last_ts_assigned;
+    size_t bytes = batch_record_bytes(a->subject.n, 0, a->batch.n);
+    enum err err;
+
+    if (s->state != STREAM_ACTIVE || st->closing)
+        return refuse(s);
+    if ((st->dir->features.incompat & STORE_KAFKA) == 0)
+        return ERR_UNSUPPORTED;
+    if (s->no_space && !s->active->file_ready)
+        return ERR_NO_SPACE;
+    if (a->messages == 0 || a->messages > STORE_KAFKA_MESSAGES_MAX)
+        return a->messages == 0 ? ERR_INVALID : ERR_TOO_LARGE;
+    if ((err = check_sizes(&m)) != ERR_OK)
+        return err;
+    if (st->staging + bytes > st->options.staging_bytes && st->staging > 0)
+        return ERR_LIMIT;
+    stream_gather_open(s);
+    err = open_sized(s, (uint32_t) round_up(bytes, BATCH_ALIGN) + BATCH_ALIGN,
+                     BATCH_HEADER + BATCH_ENTRY, a->messages);
+    if (err != ERR_OK)
+        return err;
+    struct batch_builder *b = &s->open->builder;
+    bool fits = batch_append(b, a->subject, STR_NONE, a->batch, ts, 0);
+    ASSERT(fits);
+    b->span = a->messages;
+    *first_seq = s->last_assigned + 1;
+    *stored = b->body + BATCH_RECORD_HEADER + a->subject.n;
+    count_kafka(s, a, ts);
     st->staging += bytes;
     stream_gather_open(s);
     stream_mark_dirty(s);

@@ -104,6 +104,15 @@ static bool native_lengths(const struct batch_header *h)
            (sparse ? h->span >= h->count : h->span == h->count);
 }
 
+/* One record: the subject, and the producer's batch as its payload. It is not compressed, so that
+ * it can be sent from where it lies. */
+static bool kafka_lengths(const struct batch_header *h)
+{
+    return h->count == 1 && h->table_bytes == BATCH_ENTRY && h->codec == BATCH_PLAIN &&
+           (h->flags & BATCH_SPARSE) == 0 && codec_lengths(h) && h->raw_bytes >= RECORD_MIN &&
+           h->span <= BATCH_KAFKA_SPAN_MAX;
+}
+
 enum err batch_header_decode(const uint8_t bytes[BATCH_HEADER], struct batch_header *out)
 {
     if (get_u32(bytes + AT_MAGIC) != BATCH_MAGIC)
@@ -119,10 +128,11 @@ enum err batch_header_decode(const uint8_t bytes[BATCH_HEADER], struct batch_hea
     if (out->kind == BATCH_SKIP)
         return out->table_bytes == 0 && out->body_bytes == 0 && out->count == 0 ? ERR_OK
                                                                                 : ERR_CORRUPT;
-    if (out->kind != BATCH_NATIVE || out->codec > BATCH_LZ4 ||
+    if ((out->kind != BATCH_NATIVE && out->kind != BATCH_KAFKA) || out->codec > BATCH_LZ4 ||
         (out->flags & ~BATCH_FLAGS_KNOWN) != 0)
         return ERR_UNSUPPORTED;
-    return native_lengths(out) ? ERR_OK : ERR_CORRUPT;
+    return (out->kind == BATCH_KAFKA ? kafka_lengths(out) : native_lengths(out)) ? ERR_OK
+                                                                                 : ERR_CORRUPT;
 }
 
 uint32_t batch_header_crc(uint32_t salt, const uint8_t *header, const uint8_t *table,
@@ -157,10 +167,10 @@ void batch_seal(struct batch_builder *b, uint64_t durable_seq, uint32_t epoch)
                              .durable_seq = durable_seq,
                              .base_time = b->base_time,
                              .max_time = b->max_time,
-                             .span = b->count,
+                             .span = batch_builder_span(b),
                              .count = b->count,
                              .epoch = epoch,
-                             .kind = BATCH_NATIVE,
+                             .kind = b->span != 0 ? BATCH_KAFKA : BATCH_NATIVE,
                              .flags = b->flags};
 
     memset(b->body + b->body_len, 0, batch_body_bytes(b) - b->body_len);
@@ -377,7 +387,8 @@ uint32_t batch_verify(const struct batch_view *v, uint32_t salt, uint64_t *bad)
 
 bool batch_find(const struct batch_view *v, uint64_t seq, uint32_t *i)
 {
-    if (seq < v->h.first_seq || seq - v->h.first_seq >= v->h.span || v->h.count == 0)
+    if (seq < v->h.first_seq || seq - v->h.first_seq >= v->h.span || v->h.count == 0 ||
+        v->h.kind == BATCH_KAFKA)
         return false;
     if (v->deltas == NULL) {
         *i = (uint32_t) (seq - v->h.first_seq);

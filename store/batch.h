@@ -47,6 +47,8 @@ enum {
 /* Limits that a decoder enforces before it believes a length. */
 #define BATCH_TABLE_MAX (1u << 20)
 #define BATCH_BODY_MAX ((64u << 20) + (256u << 10))
+/* Messages of one Kafka batch. */
+#define BATCH_KAFKA_SPAN_MAX (1u << 18)
 #define BATCH_BYTES_MAX (BATCH_HEADER + BATCH_TABLE_MAX + BATCH_BODY_MAX)
 
 enum batch_kind { BATCH_NATIVE = 1, BATCH_KAFKA = 2, BATCH_SKIP = 3 };
@@ -98,6 +100,12 @@ void batch_header_encode(const struct batch_header *h, uint8_t out[BATCH_HEADER]
 uint32_t batch_header_crc(uint32_t salt, const uint8_t *header, const uint8_t *table,
                           uint32_t table_bytes);
 
+/* Messages that it was written with. */
+static inline uint32_t batch_messages(const struct batch_header *h)
+{
+    return h->kind == BATCH_KAFKA ? h->span : h->count;
+}
+
 /* Seed of a record's crc. XOR, so that two sequences of one file always differ. */
 static inline uint32_t batch_record_seed(uint32_t salt, uint64_t seq)
 {
@@ -115,6 +123,7 @@ struct batch_builder {
     uint32_t body_len;
     uint32_t summed; /* records whose checksum is in the table */
     uint16_t flags;
+    uint32_t span; /* not 0: the one record is a Kafka batch, which is this many messages */
     uint64_t first_seq;
     int64_t base_time, max_time;
 };
@@ -185,6 +194,20 @@ static inline bool batch_append(struct batch_builder *b, struct str subject, str
     if (ts > b->max_time)
         b->max_time = ts;
     return true;
+}
+
+/* Messages in it. */
+static inline uint32_t batch_builder_span(const struct batch_builder *b)
+{
+    return b->span != 0 ? b->span : b->count;
+}
+/* What message i of a Kafka batch counts for in state.bytes: an even share of the whole, the first
+ * one the rest. At least 2, as the footer wants it. */
+static inline uint32_t batch_kafka_share(uint64_t whole, uint32_t span, uint32_t i)
+{
+    uint64_t share = whole / span < 2 ? 2 : whole / span;
+
+    return (uint32_t) (i > 0 || whole < share * span ? share : whole - share * (span - 1));
 }
 
 /* What is on disk: meta_bytes from meta, then body_bytes from body. */
@@ -316,7 +339,8 @@ static inline void batch_record_get(const struct batch_view *v, uint32_t i,
     out->header = str_from(p, header);
     out->payload = str_from(p + header, payload);
 }
-/* Index of the record with this sequence: true, or false when the batch has none. */
+/* Index of the record with this sequence: true, or false when the batch has none. One of Kafka
+ * has no record of a message. */
 bool batch_find(const struct batch_view *v, uint64_t seq, uint32_t *i);
 
 #endif

@@ -97,6 +97,8 @@ void batch_free(struct store_batch *b)
         chunk_put(b->meta_chunk, chunks);
     if (b->body_chunk != NULL)
         chunk_put(b->body_chunk, chunks);
+    if (b->messages != NULL)
+        chunk_put(b->messages, chunks);
     mem_free(b->bad);
     mem_free(b->disk);
     mem_free(b);
@@ -104,7 +106,7 @@ void batch_free(struct store_batch *b)
 
 uint64_t batch_memory(const struct store_batch *b)
 {
-    return (b->decoded != 0 ? b->decoded : b->bytes) + sizeof(*b);
+    return (b->decoded != 0 ? b->decoded : b->bytes) + b->opened + sizeof(*b);
 }
 
 bool batch_record_of(const struct store_batch *b, uint64_t seq, uint32_t *i)
@@ -239,7 +241,7 @@ static enum err open_fetched(struct store_batch *b, const struct segment_batch *
         err = batch_view_open(bytes, n, salt, &b->view);
     b->view.crypt = b->segment->crypt;
     if (err == ERR_OK && (b->view.h.first_seq != want->first_seq || b->view.h.span != want->span ||
-                          b->view.h.count < want->count))
+                          batch_messages(&b->view.h) < want->count))
         err = ERR_CORRUPT;
     if (err == ERR_OK && b->view.body == NULL)
         err = decode(b);
@@ -254,14 +256,14 @@ static bool note_bad(struct store_batch *b, enum err err)
     bool any = false;
 
     if (err == ERR_OK)
-        b->count = b->view.h.count;
+        b->count = batch_messages(&b->view.h);
     else
         b->view = (struct batch_view){0};
     words = ((size_t) b->count + 63) / 64;
     b->bad = mem_zalloc(words * 8 + 8);
     if (err == ERR_OK)
         damaged = batch_verify(&b->view, b->segment->salt, b->bad);
-    else
+    if (err != ERR_OK || (batch_is_kafka(b) && damaged > 0))
         memset(b->bad, 0xff, words * 8);
     for (size_t i = 0; i < words; i++)
         any = any || b->bad[i] != 0;
@@ -301,7 +303,7 @@ static struct store_batch *fetched_batch(struct segment *seg, uint32_t entry, st
     batch_ref(b); /* until the waiters have theirs */
     e->mem = b;
     bool any_bad = note_bad(b, err);
-    b->plain = !any_bad && e->live == e->b.span;
+    b->plain = !any_bad && e->live == e->b.span && e->b.kind == BATCH_NATIVE;
     if (!any_bad) {
         mem_free(b->bad);
         b->bad = NULL;

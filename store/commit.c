@@ -341,7 +341,7 @@ static void merge_batch(struct store_stream *s, struct store_batch *b)
         s->last_ts = b->view.h.max_time;
     }
     b->durable = true;
-    b->plain = !b->skip;
+    b->plain = !b->skip && b->builder.span == 0;
     segment_add_entry(b->segment, b);
     s->msgs += b->count;
     s->bytes += b->size;

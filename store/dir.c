@@ -317,6 +317,19 @@ static enum err settle_keys(struct store_dir *dir, char why[256])
     return write_meta(dir, path, why);
 }
 
+/* Before the first Kafka batch: a program that does not know them would take one for a torn tail.
+ */
+static enum err settle_kafka(struct store_dir *dir, char why[256])
+{
+    char path[STORE_PATH];
+
+    if (!dir->options.kafka || (dir->features.incompat & STORE_KAFKA) != 0)
+        return ERR_OK;
+    dir->features.incompat |= STORE_KAFKA;
+    store_path(dir, path, "store.meta");
+    return write_meta(dir, path, why);
+}
+
 /* ---- directories --------------------------------------------------------------------------- */
 
 /* Also one that is there: whoever made it may have been killed before its name was durable. */
@@ -419,6 +432,8 @@ static enum err open_all(struct store_dir *dir, char why[256])
         err = read_meta(dir, why);
     if (err == ERR_OK)
         err = settle_keys(dir, why);
+    if (err == ERR_OK)
+        err = settle_kafka(dir, why);
     uint64_t begun = now(dir);
     if (err == ERR_OK)
         err = store_recover(dir, why);

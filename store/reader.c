@@ -37,7 +37,7 @@ void store_reader_init(struct store_reader *r, struct store_stream *s, uint64_t 
     list_push_back(&s->readers, &r->link);
 }
 
-static void let_go(struct store_reader *r)
+void reader_let_go(struct store_reader *r)
 {
     struct store_batch *b = r->batch;
 
@@ -48,7 +48,7 @@ static void let_go(struct store_reader *r)
 
 void reader_detach(struct store_reader *r)
 {
-    let_go(r);
+    reader_let_go(r);
     filter_put(r->filter);
     r->filter = NULL;
     r->stream = NULL;
@@ -73,17 +73,18 @@ void store_reader_seek(struct store_reader *r, uint64_t seq)
 
 /* ---- one message ----------------------------------------------------------------------------- */
 
-static inline void fill(struct store_batch *b, uint32_t i, struct store_msg *out)
+static inline void fill(const struct batch_view *v, uint32_t i, struct chunk *chunk,
+                        struct store_msg *out)
 {
     struct batch_record rec;
 
-    batch_record_get(&b->view, i, &rec);
+    batch_record_get(v, i, &rec);
     out->seq = rec.seq;
     out->ts = rec.ts;
     out->subject = rec.subject;
     out->header = rec.header;
     out->payload = rec.payload;
-    out->chunk = b->body_chunk;
+    out->chunk = chunk;
 }
 
 void reader_hold(struct store_reader *r, struct store_batch *b)
@@ -94,8 +95,7 @@ void reader_hold(struct store_reader *r, struct store_batch *b)
     r->batch = b;
 }
 
-/* The batch with seq, held by the reader; NULL when it must be fetched (which has begun). */
-static struct store_batch *hold_batch(struct store_reader *r, uint64_t seq)
+struct store_batch *reader_hold_seq(struct store_reader *r, uint64_t seq)
 {
     struct store_batch *b = r->batch;
     struct store *st = r->stream->store;
@@ -104,7 +104,7 @@ static struct store_batch *hold_batch(struct store_reader *r, uint64_t seq)
 
     if (b != NULL && b->segment != NULL && seq - b->first_seq < b->span)
         return b;
-    let_go(r);
+    reader_let_go(r);
     seg = stream_segment_of(r->stream, seq);
     ASSERT(seg != NULL);
     bool found = segment_find(seg, seq, &entry);
@@ -132,8 +132,7 @@ static enum store_read wait_a_step(struct store_reader *r)
     return STORE_READ_WAIT;
 }
 
-/* Moves r->seq to the next sequence that exists and matches. */
-static enum store_read find_next(struct store_reader *r)
+enum store_read reader_find_next(struct store_reader *r)
 {
     struct store_stream *s = r->stream;
     uint32_t budget = SCAN_SLICE;
@@ -156,6 +155,29 @@ static enum store_read find_next(struct store_reader *r)
     return STORE_READ_MSG;
 }
 
+enum store_read reader_wait_for_memory(struct store_reader *r, uint64_t seq)
+{
+    r->waiting = true;
+    r->wait_seq = seq;
+    list_remove(&r->wait_link);
+    list_push_back(&r->stream->store->retry, &r->wait_link);
+    store_retry_later(r->stream->store);
+    return STORE_READ_WAIT;
+}
+
+enum store_read reader_fill(struct store_reader *r, struct store_batch *b, uint32_t i,
+                            struct store_msg *out)
+{
+    if (LIKELY(!batch_is_kafka(b))) {
+        fill(&b->view, i, b->body_chunk, out);
+        return STORE_READ_MSG;
+    }
+    if (b->messages == NULL && !batch_open_kafka(b))
+        return reader_wait_for_memory(r, b->first_seq + i);
+    fill(&b->inner, i, b->messages, out);
+    return STORE_READ_MSG;
+}
+
 static __attribute__((noinline)) enum store_read next_slow(struct store_reader *r,
                                                            struct store_msg *out)
 {
@@ -164,19 +186,21 @@ static __attribute__((noinline)) enum store_read next_slow(struct store_reader *
     if (r->waiting)
         return STORE_READ_WAIT;
     for (;;) {
-        enum store_read result = find_next(r);
+        enum store_read result = reader_find_next(r);
         if (result == STORE_READ_END && r->batch != NULL)
-            let_go(r);
+            reader_let_go(r);
         if (result != STORE_READ_MSG)
             return result;
-        struct store_batch *b = hold_batch(r, r->seq);
+        struct store_batch *b = reader_hold_seq(r, r->seq);
         if (b == NULL)
             return STORE_READ_WAIT;
         uint32_t i;
         if (!batch_record_of(b, r->seq++, &i))
             continue;
-        fill(b, i, out);
-        return STORE_READ_MSG;
+        result = reader_fill(r, b, i, out);
+        if (result == STORE_READ_WAIT)
+            r->seq--;
+        return result;
     }
 }
 
@@ -186,7 +210,7 @@ enum store_read store_reader_next(struct store_reader *r, struct store_msg *out)
 
     if (LIKELY(b != NULL && b->plain && r->filter == NULL && r->seq - b->first_seq < b->count &&
                r->seq >= r->stream->first_seq)) {
-        fill(b, (uint32_t) (r->seq - b->first_seq), out);
+        fill(&b->view, (uint32_t) (r->seq - b->first_seq), b->body_chunk, out);
         r->seq++;
         return STORE_READ_MSG;
     }
@@ -201,12 +225,11 @@ enum store_read store_reader_get(struct store_reader *r, uint64_t seq, struct st
         return STORE_READ_GONE;
     if (r->waiting)
         return STORE_READ_WAIT;
-    struct store_batch *b = hold_batch(r, seq);
+    struct store_batch *b = reader_hold_seq(r, seq);
     if (b == NULL)
         return STORE_READ_WAIT;
     uint32_t i;
     if (!batch_record_of(b, seq, &i))
         return STORE_READ_GONE;
-    fill(b, i, out);
-    return STORE_READ_MSG;
+    return reader_fill(r, b, i, out);
 }

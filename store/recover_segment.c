@@ -170,15 +170,32 @@ static uint32_t intern(struct collector *c, struct str subject)
     return name->id;
 }
 
-static void collect_record(struct collector *c, uint64_t base, const struct batch_record *r)
+static void put_message(struct collector *c, uint32_t delta, uint32_t subject, uint32_t bytes)
 {
     if (c->nmessages == c->messages_cap) {
         c->messages_cap = c->messages_cap * 2 + 256;
         c->messages = mem_realloc(c->messages, c->messages_cap * sizeof(*c->messages));
     }
-    c->messages[c->nmessages++] = (struct segment_message){
-        (uint32_t) (r->seq - base), intern(c, r->subject),
-        (uint32_t) store_msg_bytes(STORE_DURABLE, r->subject.n, r->header.n, r->payload.n)};
+    c->messages[c->nmessages++] = (struct segment_message){delta, subject, bytes};
+}
+
+static void collect_record(struct collector *c, uint64_t base, const struct batch_record *r)
+{
+    put_message(c, (uint32_t) (r->seq - base), intern(c, r->subject),
+                (uint32_t) store_msg_bytes(STORE_DURABLE, r->subject.n, r->header.n, r->payload.n));
+}
+
+/* The producer's batch is not opened: its messages count for even shares of it. */
+static void collect_kafka(struct collector *c, uint64_t base, const struct batch_view *v)
+{
+    struct batch_record r;
+
+    batch_record_get(v, 0, &r);
+    uint64_t whole = store_msg_bytes(STORE_DURABLE, r.subject.n, 0, r.payload.n);
+    uint32_t id = intern(c, r.subject);
+    for (uint32_t i = 0; i < v->h.span; i++)
+        put_message(c, (uint32_t) (v->h.first_seq + i - base), id,
+                    batch_kafka_share(whole, v->h.span, i));
 }
 
 static void collect_batch(struct collector *c, uint64_t base, const struct scan_event *e)
@@ -193,6 +210,10 @@ static void collect_batch(struct collector *c, uint64_t base, const struct scan_
     for (uint32_t i = 0; i < e->view.h.count; i++) {
         if (e->bad != NULL && (e->bad[i / 64] >> (i % 64) & 1) != 0)
             continue;
+        if (e->view.h.kind == BATCH_KAFKA) {
+            collect_kafka(c, base, &e->view);
+            return;
+        }
         batch_record_get(&e->view, i, &r);
         collect_record(c, base, &r);
     }
@@ -288,11 +309,35 @@ static void note_range(struct recovery *r, const struct rec_stream *s, struct re
                 (unsigned long long) e->first_seq, (unsigned long long) last);
 }
 
+/* All messages of a Kafka batch, but those that the stream does not have any more. */
+static void note_kafka(struct recovery *r, const struct rec_stream *s, struct rec_segment *seg,
+                       const struct scan_event *e)
+{
+    const struct batch_header *h = &e->view.h;
+    uint64_t lost = 0;
+
+    for (uint64_t seq = h->first_seq; seq < h->first_seq + h->span; seq++) {
+        if (seq < s->rec.first_seq || seqset_has(&s->rec.removed, seq))
+            continue;
+        seqset_add(&seg->lost, seq, seq);
+        lost++;
+    }
+    if (lost > 0 && !seg->quiet)
+        LOG_WRN(r->log,
+                "%s: offset %llu: a Kafka batch is damaged, sequences %llu to %llu are lost",
+                seg->path, (unsigned long long) e->offset, (unsigned long long) h->first_seq,
+                (unsigned long long) (h->first_seq + h->span - 1));
+}
+
 static void note_records(struct recovery *r, const struct rec_stream *s, struct rec_segment *seg,
                          const struct scan_event *e)
 {
     const struct batch_view *v = &e->view;
 
+    if (v->h.kind == BATCH_KAFKA && e->nbad != 0) {
+        note_kafka(r, s, seg, e);
+        return;
+    }
     for (uint32_t i = 0; i < v->h.count && e->nbad != 0; i++) {
         uint64_t seq = batch_record_seq(v, i), at = e->offset;
         if (codec_plain(&v->h))

@@ -138,7 +138,7 @@ static int64_t time_of(const struct store_stream *s, uint64_t seq, int64_t *late
         return *latest = s->last_ts;
     const struct segment_entry *e = &seg->entries[entry];
     *latest = e->b.min_time;
-    if (seq <= e->b.first_seq || e->b.count == 0)
+    if (seq <= e->b.first_seq || e->b.min_time == e->b.max_time)
         return e->b.min_time;
     if (e->mem == NULL || e->mem->bad != NULL || !batch_record_of(e->mem, seq, &i)) {
         *latest = e->b.max_time;
@@ -334,8 +334,9 @@ enum err store_remove(struct store_stream *s, uint64_t seq, bool erase, struct s
         return ERR_NOT_FOUND;
     if (req != NULL)
         req->count = 1;
+    erase = erase && stream_in_file(s) && !message_in_kafka(s, seq);
     stream_claim_limits(s, &delta);
-    if (erase && stream_in_file(s)) {
+    if (erase) {
         req = erase_start(s, seq, req);
         stream_claim_durable(s, &delta);
         stream_delta_erase(&delta, seq);
@@ -343,7 +344,7 @@ enum err store_remove(struct store_stream *s, uint64_t seq, bool erase, struct s
         stream_delta_remove(&delta, seq, seq);
     }
     remove_one(s, seq);
-    if (erase && stream_in_file(s))
+    if (erase)
         seqset_add(&s->rec.erase, seq, seq);
     stream_settle_first(s);
     clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), req);

@@ -273,7 +273,7 @@ static enum scan_verdict take(struct scan *s, const struct batch_view *v, uint32
     s->next_seq = v->h.first_seq + v->h.span;
     s->epoch = v->h.epoch;
     s->batches++;
-    s->records += v->h.count;
+    s->records += batch_messages(&v->h);
     s->lost_seqs += nbad;
     if (v->h.durable_seq > s->durable_seq)
         s->durable_seq = v->h.durable_seq;
@@ -309,7 +309,7 @@ static uint32_t verify(struct scan *s, struct batch_view *v, uint32_t *nerased, 
             else if (!batch_record_decayed(v, i, s->o.salt, s->at))
                 *looks_torn = true;
         }
-    return nbad;
+    return v->h.kind == BATCH_KAFKA ? nbad * v->h.span : nbad;
 }
 
 /* An acceptable batch at s->at. Returns false when proof has to be looked for first (the step is

@@ -111,7 +111,7 @@ void segment_batch_of(const struct batch_header *h, uint64_t offset, struct segm
                                   .offset = offset,
                                   .bytes = h->bytes,
                                   .span = h->span,
-                                  .count = h->count,
+                                  .count = batch_messages(h),
                                   .flags = h->flags,
                                   .kind = h->kind,
                                   .codec = h->codec,

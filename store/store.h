@@ -73,6 +73,7 @@ struct store_dir_options {
     unsigned (*place)(void *ctx, store_object_id stream, struct str name);
     uint64_t (*clock)(void *ctx); /* monotonic ns, to time recovery; NULL = it is not timed */
     void *ctx;                    /* of place and clock */
+    bool kafka; /* Kafka batches will be appended: older programs can not open the store any more */
     uint64_t seed; /* salts and UUIDs come from here in simulation; 0 = from the system */
 };
 
@@ -100,6 +101,13 @@ const struct store_recovery *store_dir_recovery(const struct store_dir *dir);
 
 /* ---- a worker's store ------------------------------------------------------------------------ */
 
+/* How the store learns what messages are in such a batch, when somebody reads them as messages: the
+ * decoder calls put for each of them, i ascending from 0; what it leaves out is empty. put says
+ * false when there is no memory; then the decoder returns. */
+typedef bool (*store_kafka_put_fn)(void *to, uint32_t i, struct str header, struct str payload);
+typedef void (*store_kafka_decode_fn)(struct str subject, struct str batch, uint64_t first_seq,
+                                      uint32_t messages, store_kafka_put_fn put, void *to);
+
 struct store_options {
     struct io *io;
     struct chunk_pool *chunks;
@@ -107,6 +115,7 @@ struct store_options {
     size_t cache_bytes;   /* batches kept in memory after they are durable; default 256 MiB */
     size_t staging_bytes; /* appended but not durable, over all streams; beyond, store_append says
                              ERR_LIMIT */
+    store_kafka_decode_fn kafka_decode; /* NULL: messages of Kafka batches read as empty ones */
     uint64_t ride_ns; /* how long a delta that nobody waits for may wait for a commit; default 100
                          ms */
 };
@@ -303,6 +312,21 @@ enum err store_append(struct store_stream *s, const struct store_append *m, uint
  * and visible at once, also when the power fails between. ERR_TOO_LARGE beyond the limits. */
 enum err store_append_group(struct store_stream *s, const struct store_append *m, size_t n,
                             uint64_t *first_seq);
+/* A batch of a Kafka producer, kept as it is: one entry of the stream that is `messages` messages
+ * of one subject, with consecutive sequences. It becomes durable and visible at once. */
+#define STORE_KAFKA_MESSAGES_MAX (1u << 18)
+struct store_kafka_append {
+    struct str subject;
+    struct str batch;
+    uint32_t messages;
+    int64_t ts; /* of all of them */
+};
+/* *stored: the copy, in which the caller may write what depends on *first_seq, until he returns to
+ * the loop. Errors as for store_append; ERR_UNSUPPORTED when the directory was not opened for it;
+ * ERR_TOO_LARGE, too, for too many messages. */
+enum err store_append_kafka(struct store_stream *s, const struct store_kafka_append *a,
+                            uint64_t *first_seq, uint8_t **stored);
+
 /* Uses up `n` sequences without messages, as interest streams without interest do. */
 enum err store_skip(struct store_stream *s, uint64_t n, uint64_t *last_seq);
 
@@ -377,6 +401,20 @@ enum store_read store_reader_next(struct store_reader *r, struct store_msg *out)
 /* Exactly this sequence, whatever the filters; does not move the reader. MSG, WAIT or GONE. */
 enum store_read store_reader_get(struct store_reader *r, uint64_t seq, struct store_msg *out);
 
+/* What lies at or behind r->seq: a whole Kafka batch, or one message. */
+struct store_entry {
+    bool kafka;
+    struct store_msg msg; /* unless kafka */
+    uint64_t first_seq;   /* of the batch; may be before what was asked for */
+    uint32_t messages;
+    bool holes;          /* some of them that are not below the stream's first one are removed */
+    struct str batch;    /* as it was appended; lives as store_msg's views do */
+    uint64_t offset;     /* of its bytes in the file, when they are there */
+    struct chunk *chunk; /* holds the batch */
+    int64_t ts;
+};
+/* As store_reader_next; the reader then stands behind the batch or the message. */
+enum store_read store_reader_entry(struct store_reader *r, struct store_entry *out);
 /* Messages from seq to the durable end that match; ERR_AGAIN when that needs the disk: then done is
  * called with the number in req->count. */
 enum err store_count(struct store_stream *s, uint64_t seq, const struct str *filters,

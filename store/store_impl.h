@@ -68,6 +68,10 @@ struct store_batch {
     uint32_t reserved; /* what it holds of segment->reserved */
     struct batch_builder builder;
     uint64_t *bad; /* bit per damaged record, NULL = none */
+    /* A Kafka batch whose messages were asked for (kafka.c). */
+    struct chunk *messages;
+    uint32_t opened; /* bytes of it */
+    struct batch_view inner;
     uint8_t *disk; /* sealed, for an encrypted segment, from its commit until it is written */
 };
 
@@ -80,6 +84,15 @@ struct cache {
 struct store;
 struct store_batch *batch_new(struct store_stream *s);
 void batch_free(struct store_batch *b);
+static inline bool batch_is_kafka(const struct store_batch *b)
+{
+    return b->view.h.kind == BATCH_KAFKA;
+}
+/* kafka.c: the batch's messages lie in b->inner and b->messages from now on. False without memory.
+ */
+bool batch_open_kafka(struct store_batch *b);
+/* Is this existing message one of a Kafka batch? */
+bool message_in_kafka(const struct store_stream *s, uint64_t seq);
 static inline void batch_ref(struct store_batch *b)
 {
     b->refs++;
@@ -430,6 +443,16 @@ void stream_render(struct store_stream *s, struct buf *out);
 void stream_first_segment(struct store_stream *s, enum err err);
 void stream_close(struct store_stream *s);
 void reader_detach(struct store_reader *r);
+/* Moves r->seq to the next message that exists and matches: MSG, END or WAIT. */
+enum store_read reader_find_next(struct store_reader *r);
+/* The batch with seq, held by the reader; NULL when it must be fetched (which has begun). */
+struct store_batch *reader_hold_seq(struct store_reader *r, uint64_t seq);
+/* Without memory: asked again later. */
+enum store_read reader_wait_for_memory(struct store_reader *r, uint64_t seq);
+void reader_let_go(struct store_reader *r);
+/* Message i of a batch that the reader holds. */
+enum store_read reader_fill(struct store_reader *r, struct store_batch *b, uint32_t i,
+                            struct store_msg *out);
 /* The reader holds nothing yet. */
 void reader_hold(struct store_reader *r, struct store_batch *b);
 /* Frees it when it is DELETING and nothing in flight needs it. */

@@ -23,12 +23,13 @@
 struct store_features {
     uint64_t incompat, readonly, compat;
 };
-/* Bits of incompat; 4 is set aside for Kafka batches. */
+/* Bits of incompat. */
 #define STORE_COMPRESSED 1u
 #define STORE_ENCRYPTED 2u
+#define STORE_KAFKA 4u /* Kafka batches may be in its segments */
 #define STORE_COMPACTED 8u
 /* What this program knows. */
-#define STORE_KNOWN_INCOMPAT ((uint64_t) STORE_ENCRYPTED)
+#define STORE_KNOWN_INCOMPAT ((uint64_t) (STORE_ENCRYPTED | STORE_KAFKA))
 #define STORE_KNOWN_READONLY 0u
 #define STORE_KNOWN_COMPAT 0u
 

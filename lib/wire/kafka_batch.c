@@ -160,14 +160,15 @@ static bool take_bytes(struct str *in, struct str *out)
     return true;
 }
 
-void kafka_records_init(struct kafka_records *it, const struct kafka_batch *b, struct str records)
+void kafka_record_iter_init(struct kafka_record_iter *it, const struct kafka_batch *b,
+                            struct str records)
 {
-    *it = (struct kafka_records){.rest = records,
-                                 .base_offset = b->base_offset,
-                                 .base_time = b->base_time,
-                                 .append_time = (b->attributes & KAFKA_APPEND_TIME) != 0,
-                                 .max_time = b->max_time,
-                                 .left = b->count};
+    *it = (struct kafka_record_iter){.rest = records,
+                                     .base_offset = b->base_offset,
+                                     .base_time = b->base_time,
+                                     .append_time = (b->attributes & KAFKA_APPEND_TIME) != 0,
+                                     .max_time = b->max_time,
+                                     .left = b->count};
 }
 
 static bool parse_headers(struct str *in, struct kafka_record *out)
@@ -184,7 +185,7 @@ static bool parse_headers(struct str *in, struct kafka_record *out)
     return true;
 }
 
-static bool parse_record(struct kafka_records *it, struct kafka_record *out)
+static bool parse_record(struct kafka_record_iter *it, struct kafka_record *out)
 {
     int32_t length, offset;
     int64_t time;
@@ -204,7 +205,7 @@ static bool parse_record(struct kafka_records *it, struct kafka_record *out)
     return true;
 }
 
-bool kafka_records_next(struct kafka_records *it, struct kafka_record *out)
+bool kafka_record_iter_next(struct kafka_record_iter *it, struct kafka_record *out)
 {
     if (it->bad)
         return false;
@@ -226,13 +227,13 @@ bool kafka_header_next(struct str *headers, struct str *name, struct str *value)
 enum kafka_batch_fault kafka_batch_check_records(const struct kafka_batch *b, struct str records,
                                                  bool need_keys, int32_t *record)
 {
-    struct kafka_records it;
+    struct kafka_record_iter it;
     struct kafka_record r;
     int32_t i = 0;
     enum kafka_batch_fault fault = KAFKA_BATCH_OK;
 
-    kafka_records_init(&it, b, records);
-    while (fault == KAFKA_BATCH_OK && kafka_records_next(&it, &r)) {
+    kafka_record_iter_init(&it, b, records);
+    while (fault == KAFKA_BATCH_OK && kafka_record_iter_next(&it, &r)) {
         if (r.offset != b->base_offset + i)
             fault = KAFKA_BATCH_OFFSETS_BAD;
         else if (need_keys && r.key.p == NULL)

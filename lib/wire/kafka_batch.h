@@ -34,7 +34,7 @@ enum {
 };
 
 enum kafka_codec {
-    KAFKA_NONE = 0,
+    KAFKA_PLAIN = 0,
     KAFKA_GZIP = 1,
     KAFKA_SNAPPY = 2,
     KAFKA_LZ4 = 3,
@@ -118,7 +118,7 @@ struct kafka_record {
     int32_t nheaders;
 };
 
-struct kafka_records {
+struct kafka_record_iter {
     struct str rest;
     int64_t base_offset, base_time;
     bool append_time;
@@ -128,11 +128,12 @@ struct kafka_records {
 };
 
 /* records: those of the batch, decompressed. */
-void kafka_records_init(struct kafka_records *it, const struct kafka_batch *b, struct str records);
+void kafka_record_iter_init(struct kafka_record_iter *it, const struct kafka_batch *b,
+                            struct str records);
 /* False at the end, or when what follows is malformed (then it->bad). Trailing bytes are damage. */
-bool kafka_records_next(struct kafka_records *it, struct kafka_record *out);
-/* Takes one header off *headers (name never null); false at the end. What kafka_records_next gave
- * is well formed. */
+bool kafka_record_iter_next(struct kafka_record_iter *it, struct kafka_record *out);
+/* Takes one header off *headers (name never null); false at the end. What kafka_record_iter_next
+ * gave is well formed. */
 bool kafka_header_next(struct str *headers, struct str *name, struct str *value);
 /* Appends one header as it is in a record. */
 void kafka_header_put(struct buf *out, struct str name, struct str value);

@@ -223,7 +223,7 @@ enum err kafka_decompress(enum kafka_codec codec, struct str in, size_t bound,
                           struct kafka_room *out)
 {
     out->n = 0;
-    if (codec == KAFKA_NONE)
+    if (codec == KAFKA_PLAIN)
         return copy(in, bound, out);
     if (in.n == 0 || in.n > INT_MAX)
         return in.n == 0 ? ERR_CORRUPT : ERR_TOO_LARGE;
@@ -246,7 +246,7 @@ enum err kafka_batch_records(const struct kafka_batch *b, size_t bound, struct k
 {
     enum kafka_codec codec = kafka_batch_codec(b);
 
-    if (codec == KAFKA_NONE) {
+    if (codec == KAFKA_PLAIN) {
         *records = b->records;
         return b->records.n > bound ? ERR_TOO_LARGE : ERR_OK;
     }

@@ -27,7 +27,7 @@ struct kafka_room {
 };
 void kafka_room_free(struct kafka_room *r);
 
-/* in, decompressed, replaces what out holds; at most bound bytes. For KAFKA_NONE a copy.
+/* in, decompressed, replaces what out holds; at most bound bytes. For KAFKA_PLAIN a copy.
  * ERR_CORRUPT; ERR_TOO_LARGE; ERR_NO_MEMORY; ERR_UNSUPPORTED for a codec that is not known, or a
  * zstd window above 32 MiB. */
 enum err kafka_decompress(enum kafka_codec codec, struct str in, size_t bound,

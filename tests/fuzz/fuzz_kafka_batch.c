@@ -15,7 +15,7 @@ static void inside(struct str part, struct str whole)
 static void walk(const struct kafka_batch *b, struct str records)
 {
     uint8_t *out = mem_alloc(KAFKA_BATCH_HEADER + records.n * 2 + 64);
-    struct kafka_records it;
+    struct kafka_record_iter it;
     struct kafka_record r;
     struct kafka_builder to;
     struct kafka_batch again;
@@ -24,8 +24,8 @@ static void walk(const struct kafka_batch *b, struct str records)
 
     if (ascends)
         kafka_builder_open(&to, out, KAFKA_BATCH_HEADER + records.n * 2 + 64, b->base_offset);
-    kafka_records_init(&it, b, records);
-    while (kafka_records_next(&it, &r)) {
+    kafka_record_iter_init(&it, b, records);
+    while (kafka_record_iter_next(&it, &r)) {
         struct str headers = r.headers, name, value;
         int32_t n = 0;
         inside(r.key, records);
@@ -45,9 +45,9 @@ static void walk(const struct kafka_batch *b, struct str records)
         size_t n = kafka_builder_finish(&to, 0, NULL);
         ASSERT(kafka_batch_open(str_from(out, n), &again) == KAFKA_BATCH_OK);
         ASSERT(kafka_batch_sum_ok(str_from(out, n), &again) && again.bytes == n);
-        kafka_records_init(&it, &again, again.records);
+        kafka_record_iter_init(&it, &again, again.records);
         n = 0;
-        while (kafka_records_next(&it, &r))
+        while (kafka_record_iter_next(&it, &r))
             n++;
         ASSERT(!it.bad && (int32_t) n == to.count);
     }

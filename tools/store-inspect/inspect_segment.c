@@ -161,7 +161,10 @@ static void say_footer(const struct seg *s)
 
 static const char *kind_name(unsigned kind)
 {
-    return kind == BATCH_NATIVE ? "batch" : kind == BATCH_SKIP ? "skip" : "batch of another kind";
+    return kind == BATCH_NATIVE  ? "batch"
+           : kind == BATCH_KAFKA ? "Kafka batch"
+           : kind == BATCH_SKIP  ? "skip"
+                                 : "batch of another kind";
 }
 
 static void say_record(const struct seg *s, uint64_t offset, const struct batch_record *r)
@@ -175,7 +178,7 @@ static void say_record(const struct seg *s, uint64_t offset, const struct batch_
 }
 
 /* Is it in the footer's SIZES as it is in the batch? */
-static void check_size(struct seg *s, uint64_t offset, const struct batch_record *r)
+static void check_size(struct seg *s, uint64_t offset, uint64_t want_seq, uint64_t want)
 {
     uint64_t seq;
     uint32_t bytes;
@@ -184,12 +187,11 @@ static void check_size(struct seg *s, uint64_t offset, const struct batch_record
     if (!s->sealed)
         return;
     bool found = size_iter_next(&s->sizes, &seq, &bytes);
-    if (found && seq > r->seq) /* was damaged or removed when it was sealed */
+    if (found && seq > want_seq) /* was damaged or removed when it was sealed */
         s->sizes = before;
-    else if (!found || seq != r->seq ||
-             bytes != store_msg_bytes(STORE_DURABLE, r->subject.n, r->header.n, r->payload.n))
+    else if (!found || seq != want_seq || bytes != want)
         inspect_damage(s->in, s->path, offset, "message %" PRIu64 " and the footer do not agree",
-                       r->seq);
+                       want_seq);
 }
 
 /* The stream has it still. */
@@ -197,6 +199,35 @@ static bool wanted(const struct seg *s, uint64_t seq)
 {
     const struct stream_record *r = s->context->record;
     return r == NULL || (seq >= r->first_seq && !seqset_has(&r->removed, seq));
+}
+
+/* One record that is many messages. */
+static void inspect_kafka(struct seg *s, const struct scan_event *e)
+{
+    const struct batch_header *h = &e->view.h;
+    uint64_t offset = e->offset + BATCH_HEADER + h->table_bytes;
+    struct batch_record r;
+
+    s->messages += h->span;
+    if (batch_record_verify(&e->view, 0, s->salt) != BATCH_RECORD_OK) {
+        for (uint64_t seq = h->first_seq; seq < h->first_seq + h->span; seq++)
+            if (wanted(s, seq))
+                inspect_damage(s->in, s->path, offset, "message %" PRIu64 " is damaged", seq);
+        return;
+    }
+    batch_record_get(&e->view, 0, &r);
+    uint64_t whole = store_msg_bytes(STORE_DURABLE, r.subject.n, 0, r.payload.n);
+    s->readable += h->span;
+    for (uint32_t i = 0; i < h->span; i++) {
+        uint32_t share = batch_kafka_share(whole, h->span, i);
+        check_size(s, offset, r.seq + i, share);
+        if (!wanted(s, r.seq + i))
+            continue;
+        s->in->messages++;
+        s->in->bytes += share;
+    }
+    if (s->in->verbose)
+        say_record(s, offset, &r);
 }
 
 static void inspect_records(struct seg *s, const struct scan_event *e)
@@ -218,10 +249,11 @@ static void inspect_records(struct seg *s, const struct scan_event *e)
             continue;
         s->readable++;
         batch_record_get(&e->view, i, &r);
-        check_size(s, offset, &r);
+        uint64_t size = store_msg_bytes(STORE_DURABLE, r.subject.n, r.header.n, r.payload.n);
+        check_size(s, offset, seq, size);
         if (wanted(s, seq)) {
             s->in->messages++;
-            s->in->bytes += store_msg_bytes(STORE_DURABLE, r.subject.n, r.header.n, r.payload.n);
+            s->in->bytes += size;
         }
         if (s->in->verbose)
             say_record(s, offset, &r);
@@ -256,7 +288,10 @@ static void inspect_batch(struct seg *s, const struct scan_event *e)
     if (e->repaired)
         inspect_damage(s->in, s->path, e->offset,
                        "a byte of this batch's header is damaged, can be mended");
-    inspect_records(s, e);
+    if (h->kind == BATCH_KAFKA)
+        inspect_kafka(s, e);
+    else
+        inspect_records(s, e);
     check_index(s, e);
 }
 

@@ -2,6 +2,8 @@
 #include "tests/unit/store/rig.h"
 
 #include "lib/base/assert.h"
+#include "lib/base/bytes.h"
+#include "lib/base/mem.h"
 #include "tests/lib/runner.h"
 #include "tests/sim/sim.h"
 
@@ -72,6 +74,7 @@ enum err rig_try_start(struct rig *r, char why[256])
         .log_file_bytes = r->options.log_file_bytes,
         .segment_bytes_min = r->options.segment_min,
         .segment_bytes_max = r->options.segment_max,
+        .kafka = r->options.kafka_decode != NULL,
         .seed = 4711,
         .key = str_of(r->options.key != NULL ? r->options.key : ""),
         .prev_key = str_of(r->options.prev_key != NULL ? r->options.prev_key : ""),
@@ -92,6 +95,7 @@ enum err rig_try_start(struct rig *r, char why[256])
         .cache_bytes = r->options.cache_bytes,
         .staging_bytes = r->options.staging_bytes,
         .ride_ns = r->options.ride_ns,
+        .kafka_decode = r->options.kafka_decode,
     };
     ck_assert_int_eq(store_open(r->dir, 0, &options, &r->store), ERR_OK);
     r->closed = false;
@@ -474,4 +478,43 @@ uint64_t rig_read_all(struct rig_stream *t, uint64_t seq, const char *filter, si
     }
     store_reader_deinit(&reader);
     return n;
+}
+
+/* ---- Kafka ----------------------------------------------------------------------------------- */
+
+enum err rig_append_kafka(struct rig_stream *t, const char *subject, uint32_t messages, size_t size)
+{
+    struct store_kafka_append a = {.subject = str_of(subject), .messages = messages};
+    char *bytes = mem_alloc(size);
+    uint64_t seq, first, msgs, bytes_now;
+    uint8_t *stored;
+
+    store_stream_state_assigned(t->s, &seq, &msgs, &bytes_now);
+    rig_payload(seq + 1, bytes, size);
+    a.batch = str_from(bytes, size);
+    a.ts = io_wall(t->rig->io);
+    enum err err = store_append_kafka(t->s, &a, &first, &stored);
+    if (err == ERR_OK) {
+        ck_assert_uint_eq(first, seq + 1);
+        put_u64(stored, first);
+        put_u32(stored + 8, 7);
+    }
+    mem_free(bytes);
+    return err;
+}
+
+void rig_kafka_decode(struct str subject, struct str batch, uint64_t first_seq, uint32_t messages,
+                      store_kafka_put_fn put, void *to)
+{
+    char header[64], payload[20];
+
+    ck_assert_uint_gt(subject.n, 0);
+    ck_assert_uint_eq(get_u64(batch.p), first_seq);
+    for (uint32_t i = 0; i < messages; i++) {
+        int n = snprintf(header, sizeof(header), "NATS/1.0\r\nN: %u\r\n\r\n", i);
+        rig_payload(first_seq + i, payload, sizeof(payload));
+        if (i % 100 != 99 &&
+            !put(to, i, str_from(header, (size_t) n), str_from(payload, sizeof(payload))))
+            return;
+    }
 }

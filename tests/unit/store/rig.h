@@ -28,7 +28,8 @@ struct rig_options {
     unsigned commit_threads;
     const char *key, *prev_key; /* NULL: none */
     unsigned cipher;
-    struct sim *sim; /* on this machine instead of the real one */
+    store_kafka_decode_fn kafka_decode; /* not NULL: Kafka batches may be appended */
+    struct sim *sim;                    /* on this machine instead of the real one */
 };
 
 struct rig {
@@ -102,6 +103,14 @@ void rig_attach(struct rig *r, struct rig_stream *t, const char *name);
 
 /* Payload of sequence seq: `size` bytes that depend on seq. */
 void rig_payload(uint64_t seq, char *out, size_t size);
+/* One Kafka batch of this many messages: `size` bytes that depend on its first sequence, but the
+ * first 12, where the test puts that sequence and 7. */
+enum err rig_append_kafka(struct rig_stream *t, const char *subject, uint32_t messages,
+                          size_t size);
+/* Says of message i: header "NATS/1.0\r\nN: <i>\r\n\r\n", payload: 20 bytes of rig_payload(its
+ * sequence); of every 100th nothing. */
+void rig_kafka_decode(struct str subject, struct str batch, uint64_t first_seq, uint32_t messages,
+                      store_kafka_put_fn put, void *to);
 /* Appends n messages of `size` bytes, subject number (seq % subjects) ("s.<k>"), and does not wait.
  */
 enum err rig_append(struct rig_stream *t, unsigned n, size_t size, unsigned subjects);

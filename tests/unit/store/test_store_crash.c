@@ -8,6 +8,7 @@
  * was said to be removed is gone, objects have at least the state that was said to be durable. Then
  * the fork is used, closed and opened again.
  */
+#include "lib/base/bytes.h"
 #include "tests/lib/runner.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/store/rig.h"
@@ -285,6 +286,45 @@ static void a_group(struct run *run, struct prng *rng)
     ck_assert_uint_eq(got, first);
 }
 
+/* A batch of Kafka's: of each message u16 size and payload. */
+static void a_kafka_batch(struct run *run, struct prng *rng)
+{
+    static char batch[128 << 10];
+    struct model *m = &run->m[prng_below(rng, STREAMS)];
+    uint64_t n = 1 + prng_below(rng, 200), first = m->assigned + 1, got;
+    struct store_kafka_append a = {.messages = (uint32_t) n, .ts = io_wall(run->r.io)};
+    uint8_t *stored;
+    size_t at = 0;
+
+    if (m->assigned + n + 2 >= SEQS)
+        return;
+    for (uint64_t i = 0; i < n; i++) {
+        struct store_append one = next_message(run, rng, m, 600, batch + at + 2);
+        if (i == 0)
+            a.subject = one.subject;
+        m->subject[first + i] = m->subject[first];
+        m->group[first + i] = (uint32_t) (first + n - 1);
+        put_u16(batch + at, (uint16_t) one.payload.n);
+        at += 2 + one.payload.n;
+    }
+    a.batch = str_from(batch, at);
+    ck_assert_int_eq(store_append_kafka(m->t.s, &a, &got, &stored), ERR_OK);
+    ck_assert_uint_eq(got, first);
+}
+
+static void decode_batch(struct str subject, struct str batch, uint64_t first_seq,
+                         uint32_t messages, store_kafka_put_fn put, void *to)
+{
+    (void) subject;
+    (void) first_seq;
+    for (uint32_t i = 0; i < messages; i++) {
+        size_t n = get_u16(batch.p);
+        if (!put(to, i, STR_NONE, str_from(batch.p + 2, n)))
+            return;
+        batch = str_skip(batch, n + 2);
+    }
+}
+
 static void removal_done(struct store_req *req, enum err err)
 {
     struct removal *r = CONTAINER_OF(req, struct removal, req.req);
@@ -395,7 +435,8 @@ static void begin_run(struct run *run, uint64_t seed)
                                   .segment_min = 64 << 10,
                                   .segment_max = 512 << 10,
                                   .cache_bytes = 64 << 10,
-                                  .ride_ns = 5000000};
+                                  .ride_ns = 5000000,
+                                  .kafka_decode = decode_batch};
 
     run->seed = seed;
     run->sim = options.sim = sim_open(seed, NULL);
@@ -472,6 +513,10 @@ TEST(power_cuts)
         case 6:
         case 7:
             a_group(&run, rng);
+            break;
+        case 8:
+        case 9:
+            a_kafka_batch(&run, rng);
             break;
         default:
             some_appends(&run, rng);

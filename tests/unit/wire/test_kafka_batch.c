@@ -41,25 +41,25 @@ static void expect_header(struct str *headers, const char *name, const char *val
 /* The three records, whoever encoded them. */
 static void expect_records(const struct kafka_batch *b, struct str records)
 {
-    struct kafka_records it;
+    struct kafka_record_iter it;
     struct kafka_record r;
 
-    kafka_records_init(&it, b, records);
-    ck_assert(kafka_records_next(&it, &r));
+    kafka_record_iter_init(&it, b, records);
+    ck_assert(kafka_record_iter_next(&it, &r));
     ck_assert(r.offset == b->base_offset && r.time == 1700000000000);
     ck_assert(str_eq(r.key, STR("k0")) && str_eq(r.value, STR("value zero")));
     ck_assert_int_eq(r.nheaders, 2);
     expect_header(&r.headers, "h1", "x");
     expect_header(&r.headers, "h1", NULL);
     ck_assert_uint_eq(r.headers.n, 0);
-    ck_assert(kafka_records_next(&it, &r));
+    ck_assert(kafka_record_iter_next(&it, &r));
     ck_assert(r.offset == b->base_offset + 1 && r.time == 1700000000005);
     ck_assert(r.key.p == NULL && r.value.p != NULL && r.value.n == 0 && r.nheaders == 0);
-    ck_assert(kafka_records_next(&it, &r));
+    ck_assert(kafka_record_iter_next(&it, &r));
     ck_assert(r.offset == b->base_offset + 2 && r.time == 1699999999990);
     ck_assert(r.key.p != NULL && r.key.n == 0 && r.value.p == NULL && r.nheaders == 1);
     expect_header(&r.headers, "", "");
-    ck_assert(!kafka_records_next(&it, &r) && !it.bad);
+    ck_assert(!kafka_record_iter_next(&it, &r) && !it.bad);
 }
 
 TEST(what_a_client_sends_is_read)
@@ -104,14 +104,14 @@ TEST(append_time_is_every_records_time)
 {
     struct buf in = bytes_of(plain);
     struct kafka_batch b;
-    struct kafka_records it;
+    struct kafka_record_iter it;
     struct kafka_record r;
 
     in.p[22] |= KAFKA_APPEND_TIME;
     sum(&in);
     ck_assert_int_eq(kafka_batch_check(buf_str(&in), &b), KAFKA_BATCH_TIME_TYPE);
-    kafka_records_init(&it, &b, b.records);
-    while (kafka_records_next(&it, &r))
+    kafka_record_iter_init(&it, &b, b.records);
+    while (kafka_record_iter_next(&it, &r))
         ck_assert(r.time == b.max_time);
     buf_free(&in);
 }
@@ -251,14 +251,14 @@ TEST(trailing_bytes_and_missing_records_are_damage)
 static size_t rebuild(struct str from, uint8_t *out, size_t cap, bool like)
 {
     struct kafka_batch b;
-    struct kafka_records it;
+    struct kafka_record_iter it;
     struct kafka_record r;
     struct kafka_builder to;
 
     ck_assert_int_eq(kafka_batch_open(from, &b), KAFKA_BATCH_OK);
-    kafka_records_init(&it, &b, b.records);
+    kafka_record_iter_init(&it, &b, b.records);
     kafka_builder_open(&to, out, cap, b.base_offset);
-    while (kafka_records_next(&it, &r)) {
+    while (kafka_record_iter_next(&it, &r)) {
         size_t max = kafka_record_bytes_max(&r), before = to.n;
         ck_assert(kafka_builder_add(&to, &r));
         ck_assert(to.n - before <= max);
@@ -312,16 +312,16 @@ TEST(a_batch_without_some_records_ends_where_it_did)
 {
     struct buf in = bytes_of(producer);
     struct kafka_batch b, got;
-    struct kafka_records it;
+    struct kafka_record_iter it;
     struct kafka_record r;
     struct kafka_builder to;
     uint8_t out[256];
 
     kafka_batch_patch((uint8_t *) in.p, 1000, 0);
     ck_assert_int_eq(kafka_batch_open(buf_str(&in), &b), KAFKA_BATCH_OK);
-    kafka_records_init(&it, &b, b.records);
+    kafka_record_iter_init(&it, &b, b.records);
     kafka_builder_open(&to, out, sizeof(out), b.base_offset);
-    while (kafka_records_next(&it, &r))
+    while (kafka_record_iter_next(&it, &r))
         if (r.offset == 1001)
             ck_assert(kafka_builder_add(&to, &r));
     size_t n = kafka_builder_finish(&to, 0, &b);
@@ -329,8 +329,8 @@ TEST(a_batch_without_some_records_ends_where_it_did)
     ck_assert(kafka_batch_sum_ok(str_from(out, n), &got));
     ck_assert(got.base_offset == 1000 && got.last_offset_delta == 2 && got.count == 1);
     ck_assert(got.producer_id == 4711 && got.producer_epoch == 3 && got.base_sequence == 100);
-    kafka_records_init(&it, &got, got.records);
-    ck_assert(kafka_records_next(&it, &r) && r.offset == 1001 && r.time == 1700000000005);
+    kafka_record_iter_init(&it, &got, got.records);
+    ck_assert(kafka_record_iter_next(&it, &r) && r.offset == 1001 && r.time == 1700000000005);
     buf_free(&in);
 }
 
@@ -339,7 +339,7 @@ TEST(the_filler_is_a_commit_marker_of_nobody)
     static const int64_t ends[] = {0, 1, 100000, INT32_MAX, (int64_t) INT32_MAX + 5};
     uint8_t out[KAFKA_FILLER_BYTES];
     struct kafka_batch b;
-    struct kafka_records it;
+    struct kafka_record_iter it;
     struct kafka_record r;
 
     size_t n = kafka_batch_filler(out, 7, 7 + ends[i], 1700000000000, 3);
@@ -349,12 +349,12 @@ TEST(the_filler_is_a_commit_marker_of_nobody)
     ck_assert_int_eq(b.attributes, KAFKA_CONTROL | KAFKA_TRANSACTIONAL);
     ck_assert(b.base_offset + b.last_offset_delta == 7 + ends[i] && b.producer_id == -1);
     ck_assert(b.base_offset >= 7 && b.leader_epoch == 3 && b.count == 1);
-    kafka_records_init(&it, &b, b.records);
-    ck_assert(kafka_records_next(&it, &r));
+    kafka_record_iter_init(&it, &b, b.records);
+    ck_assert(kafka_record_iter_next(&it, &r));
     ck_assert(r.offset == 7 + ends[i] && r.nheaders == 0);
     ck_assert(str_eq(r.key, str_from("\0\0\0\1", 4)));
     ck_assert(str_eq(r.value, str_from("\0\0\0\0\0\0", 6)));
-    ck_assert(!kafka_records_next(&it, &r) && !it.bad);
+    ck_assert(!kafka_record_iter_next(&it, &r) && !it.bad);
 }
 
 TEST(headers_are_put_and_taken)
