@@ -457,6 +457,7 @@ static void apply_update(struct stream *s, struct stream_change *ch)
         stream_effects_start(s); /* what was copied from elsewhere may have times already */
     stream_expiry_configure(s);
     stream_subjects_configure(s);
+    stream_ingest_configure(s);
     stream_batches_configure(s);
     stream_limits(&s->config, &limits);
     js_stream_render(s, &blob);

@@ -192,6 +192,8 @@ struct stream {
     struct buf transformed;             /* the last one */
     struct stream_republish *republish; /* NULL = none */
     struct list snapshots;              /* under way; snapshot.c */
+    bool plain;       /* nothing in its configuration asks for a look at what is */
+    size_t plain_max; /* published without headers, but for its size: this */
     struct restore *restore;            /* it is being restored, and not there yet; restore.c */
     struct list upstreams; /* struct upstream: its mirror, or its sources; upstream.h */
     struct stream_positions *positions; /* of its sources, NULL = it has none */
@@ -231,6 +233,8 @@ void stream_limits(const struct stream_config *c, struct store_limits *out);
 void stream_count_usage(struct stream *s);
 /* One published message: checked, stored, answered. False: something has to be read first, and a
  * wait has begun; it is to be parked. */
+/* Its configuration has changed, and what stream_subjects_configure makes of it. */
+void stream_ingest_configure(struct stream *s);
 bool stream_take(struct stream *s, const struct msg *m);
 /* Messages that wait (stream_park.c): until stream_go_on was called as often as stream_hold_up.
  * stream_park: false when there is no room for another one. */

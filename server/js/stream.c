@@ -76,6 +76,7 @@ struct stream *js_stream_new(struct js *js, const struct stream_config *config, 
     make_ack_prefix(s);
     stream_expiry_configure(s);
     stream_subjects_configure(s);
+    stream_ingest_configure(s);
     hmap_insert(&js->streams, &s->node, hash_bytes(config->name, strlen(config->name), 0));
     js->stats.streams++;
     return s;

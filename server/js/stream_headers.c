@@ -29,8 +29,10 @@ void verdict_init(struct verdict *v, const struct msg *m, bool sourced)
 
 void verdict_free(struct verdict *v)
 {
-    buf_free(&v->own_header);
-    buf_free(&v->own_payload);
+    if (UNLIKELY(v->own_header.p != NULL))
+        buf_free(&v->own_header);
+    if (UNLIKELY(v->own_payload.p != NULL))
+        buf_free(&v->own_payload);
 }
 
 void verdict_set_header(struct verdict *v, struct buf *b)

@@ -275,6 +275,49 @@ bool stream_take(struct stream *s, const struct msg *m)
     return take(s, m, ingest_time(s));
 }
 
+/* ---- plain messages ---------------------------------------------------------------------------
+ */
+
+void stream_ingest_configure(struct stream *s)
+{
+    const struct stream_config *c = &s->config;
+
+    s->plain = !c->sealed && !c->allow_msg_counter && c->discard != DISCARD_NEW &&
+               c->retention != RETENTION_INTEREST && s->transform == NULL && s->republish == NULL;
+    s->plain_max = c->max_msg_size > 0 ? (size_t) c->max_msg_size : SIZE_MAX;
+}
+
+static bool plain_now(const struct stream *s)
+{
+    const struct options *o = s->js->env->options;
+    uint64_t msgs, bytes;
+
+    if (!s->plain || s->waits > 0 || s->schedules != NULL || s->js->env->refuse_ingest)
+        return false;
+    store_stream_waiting(s->store, &msgs, &bytes);
+    return msgs < o->js_max_buffered_msgs && bytes < o->js_max_buffered_bytes &&
+           !js_resources_full(&s->js->shared->resources, (enum storage) s->config.storage, bytes);
+}
+
+/* False: it was not taken, and whoever takes it finds out why. */
+static inline bool take_plain(struct stream *s, const struct msg *m, int64_t now)
+{
+    struct store_append a = {.subject = m->subject, .payload = m->payload, .ts = now};
+    uint64_t seq;
+
+    if (m->header.n > 0 || m->payload.n > s->plain_max || fast_reply_is(m->reply) ||
+        UNLIKELY(store_append(s->store, &a, &seq) != ERR_OK))
+        return false;
+    s->assigned = seq;
+    if (UNLIKELY(s->last_id != NULL))
+        remember(s, STR_NONE, seq, now);
+    if (m->reply.n > 0 && !s->config.no_ack) {
+        ingest_ack(s, m->reply, seq, false);
+        s->open_assigned = true;
+    }
+    return true;
+}
+
 /* ---- from upstream ----------------------------------------------------------------------------
  */
 
@@ -309,20 +352,30 @@ static void park(struct stream *s, const struct msg *m)
         ingest_error(s, m->reply, &v.error);
 }
 
+static __attribute__((noinline)) void take_or_park(struct stream *s, const struct msg *m,
+                                                   int64_t now)
+{
+    struct msg other;
+
+    if (UNLIKELY(s->transform != NULL))
+        m = stream_transform(s, m, &other);
+    if (UNLIKELY(s->waits > 0) || UNLIKELY(!take(s, m, now)))
+        park(s, m);
+}
+
 static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
 {
     struct stream *s = CONTAINER_OF(sink, struct stream, sink);
     int64_t now = ingest_time(s);
+    bool plain = plain_now(s);
 
     if (UNLIKELY(s->js->stopping))
         return n;
     for (unsigned i = 0; i < n; i++) {
-        struct msg other;
-        const struct msg *m = &run[i];
-        if (UNLIKELY(s->transform != NULL))
-            m = stream_transform(s, m, &other);
-        if (UNLIKELY(s->waits > 0) || UNLIKELY(!take(s, m, now)))
-            park(s, m);
+        if (plain && LIKELY(take_plain(s, &run[i], now)))
+            continue;
+        take_or_park(s, &run[i], now);
+        plain = plain_now(s);
     }
     return n;
 }
