@@ -269,9 +269,11 @@ static bool check_filters(const struct consumer_config *c, struct js_error *err)
         struct str s = str_of(c->filter_subjects.items[i]);
         if (!subject_valid(s))
             return js_fail(err, JS_ERR_STREAM_INVALID_CONFIG, "invalid subject");
-        for (size_t k = 0; k < i; k++)
-            if (subject_overlap(s, str_of(c->filter_subjects.items[k])))
+        for (size_t k = 0; k < i; k++) {
+            struct str other = str_of(c->filter_subjects.items[k]);
+            if (subject_subset(s, other) || subject_subset(other, s))
                 return js_fail(err, JS_ERR_CONSUMER_OVERLAPPING_SUBJECT_FILTERS, NULL);
+        }
     }
     return true;
 }

@@ -35,7 +35,17 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Filters do not overlap: no subject is found twice. */
+/* A subject that two filters match was found twice. */
+static void keep_once(struct consumer *c)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < c->nlast; i++)
+        if (n == 0 || c->last_seqs[i] != c->last_seqs[n - 1])
+            c->last_seqs[n++] = c->last_seqs[i];
+    c->nlast = n;
+}
+
 uint64_t consumer_last_start(struct consumer *c, uint64_t last)
 {
     for (unsigned i = 0; i < c->nfilters; i++)
@@ -45,6 +55,7 @@ uint64_t consumer_last_start(struct consumer *c, uint64_t last)
     if (c->nlast == 0)
         return last + 1;
     qsort(c->last_seqs, c->nlast, sizeof(uint64_t), by_value);
+    keep_once(c);
     c->last_resume = last + 1;
     return c->last_seqs[0];
 }

@@ -188,6 +188,45 @@ TEST(last_per_subject_over_a_restart)
     js_rig_end(&r);
 }
 
+/* Two filters of which neither contains the other: what both match comes once, and counts once. */
+TEST(filters_that_overlap)
+{
+    static const struct {
+        const char *policy;
+        int pending;
+    } all[] = {{"all", 5}, {"last_per_subject", 3}};
+    struct js_rig r;
+    char more[256], pending[32];
+
+    js_rig_start(&r, i / 2);
+    js_stream(&r, "[\"s.>\"]", "");
+    js_fill(&r, "s.x.y", 1, 2);
+    js_fill(&r, "s.x.z", 3, 1);
+    js_fill(&r, "s.q.z", 4, 1);
+    js_fill(&r, "s.q.y", 5, 2);
+    snprintf(more, sizeof(more),
+             ",\"ack_policy\":\"explicit\",\"deliver_policy\":\"%s\","
+             "\"filter_subjects\":[\"s.x.*\",\"s.*.y\"]",
+             all[i % 2].policy);
+    js_consumer(&r, more);
+    snprintf(pending, sizeof(pending), "\"num_pending\":%d", all[i % 2].pending);
+    js_consumer_has(&r, pending);
+    again(&r, i);
+    js_consumer_has(&r, pending);
+    js_pull(&r, "6");
+    if (i % 2 == 0)
+        js_takes(&r, "s.x.y", 1, 1, "+ACK");
+    js_takes(&r, "s.x.y", 2, 1, "+ACK");
+    js_takes(&r, "s.x.z", 3, 1, "+ACK");
+    if (i % 2 == 0)
+        js_takes(&r, "s.q.y", 5, 1, "+ACK");
+    js_takes(&r, "s.q.y", 6, 1, "+ACK");
+    js_fill(&r, "s.x.y", 7, 1);
+    js_gets(&r, "s.x.y", 7, 1);
+    js_consumer_has(&r, "\"num_pending\":0");
+    js_rig_end(&r);
+}
+
 TEST(filtered_counts_over_a_restart)
 {
     struct js_rig r;
@@ -305,6 +344,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(interest_over_a_restart, 0, 6),
     RUN_LOOP(a_work_queue_is_worked_off, 0, 6),
     RUN_LOOP(last_per_subject_over_a_restart, 0, 6),
+    RUN_LOOP(filters_that_overlap, 0, 6),
     RUN_LOOP(filtered_counts_over_a_restart, 0, 6),
     RUN_LOOP(consumers_in_memory, 0, 3),
     RUN_LOOP(a_consumer_has_the_name_in_the_subject, 0, 3),
