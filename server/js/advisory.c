@@ -285,6 +285,19 @@ void advise_api(const struct api_request *r, struct str response)
     buf_free(&b);
 }
 
+void advise_api_limit(struct js *js, unsigned dropped)
+{
+    struct str subject = STR("$JS.EVENT.ADVISORY.API.LIMIT_REACHED");
+    struct buf b = {0};
+
+    if (!begin(js, &b, "advisory.v1.api_limit_reached", subject))
+        return;
+    put(&b, "server", str_of(js->env->server_name));
+    buf_printf(&b, ",\"dropped\":%u", dropped);
+    end(js, &b, subject);
+    buf_free(&b);
+}
+
 void advise_batch_abandoned(struct stream *s, struct str id, const char *reason)
 {
     struct buf b = {0}, subject = {0};

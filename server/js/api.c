@@ -6,6 +6,9 @@
  * worker itself, and from then on moves by pointer: handlers marked `registrar` run here, the
  * others on the worker of the stream they name. Whoever answers frees it.
  *
+ * Requests under way are counted over all workers. Beyond request_queue_limit a new one is dropped
+ * without an answer, and an advisory tells how many were.
+ *
  * CONSUMER.MSG.NEXT and DIRECT.GET are not here: they go straight to their sinks, and without one
  * the requester hears "no responders".
  */
@@ -133,6 +136,8 @@ static const struct api_handler *find(struct str tail, struct str *tokens, unsig
 void api_request_free(struct api_request *r)
 {
     list_remove(&r->link);
+    if (r->counted != NULL)
+        atomic_fetch_sub(&r->counted->requests, 1);
     if (r->change != NULL)
         api_change_free(r->change);
     mem_free(r->subject);
@@ -191,6 +196,7 @@ struct api_request *api_request_of(struct env_task *task, struct env *env)
     struct api_request *r = CONTAINER_OF(task, struct api_request, task);
 
     if (env->js == NULL || env->js->stopping) {
+        r->counted = NULL; /* the count may have gone before */
         api_request_free(r);
         return NULL;
     }
@@ -222,6 +228,8 @@ static struct api_request *make_request(struct js *js, const struct msg *m)
     struct api_request *r = mem_zalloc(sizeof(*r));
 
     r->js = js;
+    r->counted = js->shared;
+    atomic_fetch_add(&js->shared->requests, 1);
     list_push_back(&js->requests, &r->link);
     r->subject = mem_strndup(m->subject.p, m->subject.n);
     r->reply = mem_strndup(m->reply.p, m->reply.n);
@@ -272,13 +280,36 @@ static void dispatch(struct env_task *task, struct env *env)
     }
 }
 
+static bool has_room(const struct js *js)
+{
+    return atomic_load(&js->shared->requests) < js->env->options->js_request_queue_limit;
+}
+
+static void dropped(struct js *js, unsigned n)
+{
+    if (!js->overrun)
+        LOG_WRN(js->env->log, "JetStream API queue limit reached, dropping requests");
+    js->overrun = true;
+    advise_api_limit(js, n);
+}
+
 static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
 {
     struct js *js = CONTAINER_OF(sink, struct js, api);
+    unsigned too_many = 0;
 
-    for (unsigned i = 0; i < n; i++)
-        if (run[i].reply.n > 0)
-            api_go_to(make_request(js, &run[i]), js->env->worker, dispatch);
+    for (unsigned i = 0; i < n; i++) {
+        if (run[i].reply.n == 0)
+            continue;
+        if (UNLIKELY(!has_room(js))) {
+            too_many++;
+            continue;
+        }
+        js->overrun = false;
+        api_go_to(make_request(js, &run[i]), js->env->worker, dispatch);
+    }
+    if (UNLIKELY(too_many > 0))
+        dropped(js, too_many);
     return n;
 }
 

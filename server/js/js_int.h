@@ -68,6 +68,7 @@ struct js_shared {
     struct store_dir *dir;
     struct js_resources resources;
     _Atomic uint64_t atomic_batches, fast_batches; /* open */
+    _Atomic uint64_t requests;                     /* of the API, not answered yet */
 };
 
 /* The consumer of the ack before: acks come in bursts. Of the subject's first form only, whose tail
@@ -106,6 +107,7 @@ struct js {
     struct list gets;     /* direct gets under way: api_direct.c */
     struct list parked;   /* worker 0: creations that wait for the end of a deletion */
     uint64_t births;      /* streams and consumers made here */
+    bool overrun;         /* worker 0: the last request was one too many */
     bool stopping;
 };
 
@@ -190,10 +192,10 @@ struct stream {
     struct stream_expiry *expiry;       /* NULL: its messages have no times of their own */
     struct transform *transform;        /* of the subjects of what comes in; NULL = none */
     struct buf transformed;             /* the last one */
-    struct stream_republish *republish; /* NULL = none */
-    struct list snapshots;              /* under way; snapshot.c */
     bool plain;       /* nothing in its configuration asks for a look at what is */
     size_t plain_max; /* published without headers, but for its size: this */
+    struct stream_republish *republish; /* NULL = none */
+    struct list snapshots;              /* under way; snapshot.c */
     struct restore *restore;            /* it is being restored, and not there yet; restore.c */
     struct list upstreams; /* struct upstream: its mirror, or its sources; upstream.h */
     struct stream_positions *positions; /* of its sources, NULL = it has none */
@@ -231,10 +233,10 @@ void stream_settle(struct stream *s);
 void stream_limits(const struct stream_config *c, struct store_limits *out);
 /* Its bytes may have changed: tells the resources. */
 void stream_count_usage(struct stream *s);
-/* One published message: checked, stored, answered. False: something has to be read first, and a
- * wait has begun; it is to be parked. */
 /* Its configuration has changed, and what stream_subjects_configure makes of it. */
 void stream_ingest_configure(struct stream *s);
+/* One published message: checked, stored, answered. False: something has to be read first, and a
+ * wait has begun; it is to be parked. */
 bool stream_take(struct stream *s, const struct msg *m);
 /* Messages that wait (stream_park.c): until stream_go_on was called as often as stream_hold_up.
  * stream_park: false when there is no room for another one. */
@@ -466,8 +468,9 @@ bool consumer_needs(const struct consumer *c, uint64_t seq, struct str subject);
  * then it is worked on there. */
 struct api_request {
     struct env_task task;
-    struct js *js;    /* where it is being worked on */
-    struct list link; /* js->requests */
+    struct js *js;             /* where it is being worked on */
+    struct list link;          /* js->requests */
+    struct js_shared *counted; /* there; NULL = nowhere */
     char *subject, *reply;
     struct buf body;
     struct buf header;
@@ -603,6 +606,8 @@ void advise_acked(struct consumer *c, const struct ack_info *info, uint64_t ack_
 /* The audit: a request was answered so. */
 struct api_request;
 void advise_api(const struct api_request *r, struct str response);
+/* Requests were not even looked at, because too many are under way. */
+void advise_api_limit(struct js *js, unsigned dropped);
 void advise_pinned(struct consumer *c, const char *group, const char *id);
 void advise_unpinned(struct consumer *c, const char *group, bool by_request);
 

@@ -335,6 +335,31 @@ TEST(requests_are_audited)
     js_rig_end(&r);
 }
 
+/* Of requests that come together some are more than may wait; the others are answered. */
+TEST(requests_beyond_the_limit_are_dropped)
+{
+    struct js_rig r;
+    char text[4096] = "";
+    size_t n = 0;
+
+    js_rig_start_conf(&r, i, "jetstream { request_queue_limit: 2 }\n");
+    raw_send(&r.in, "SUB $JS.EVENT.ADVISORY.API.LIMIT_REACHED 2\r\nSUB answers 3\r\n");
+    raw_fence(&r.in);
+    for (int k = 0; k < 60; k++)
+        n += (size_t) snprintf(text + n, sizeof(text) - n,
+                               "PUB $JS.API.STREAM.CREATE.T answers 12\r\n{\"name\":\"T\"}\r\n");
+    ck_assert_uint_lt(n, sizeof(text));
+    raw_send(&r.api, text);
+    raw_skip(&r.in, "MSG $JS.EVENT.ADVISORY.API.LIMIT_REACHED 2 ");
+    raw_skip(&r.in, "{\"type\":\"io.nats.jetstream.advisory.v1.api_limit_reached\",\"id\":\"");
+    raw_skip(&r.in, "\"server\":\"");
+    raw_skip(&r.in, "\"dropped\":");
+    raw_skip(&r.in, "MSG answers 3 ");
+    raw_skip(&r.in, "MSG answers 3 ");
+    js_ask(&r, API "STREAM.INFO.T", "", "\"name\":\"T\"");
+    js_rig_end(&r);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(unknown_fields_are_refused, 0, 3),
     RUN_LOOP(lenient_servers_pass_over_unknown_fields, 0, 3),
@@ -350,6 +375,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(lists_come_in_pages, 0, 3),
     RUN_LOOP(streams_come_in_pages, 0, 3),
     RUN_LOOP(requests_are_audited, 0, 3),
+    RUN_LOOP(requests_beyond_the_limit_are_dropped, 0, 3),
 };
 
 RUNNER_MAIN("api/jetstream_api", cases)
