@@ -444,6 +444,35 @@ TEST(much_is_mirrored_and_gathered)
 
 /* ---- rules ----------------------------------------------------------------------------------- */
 
+/* 10029 and 10045: nobody has such an API. */
+TEST(an_origin_that_nobody_knows)
+{
+    struct js_rig r;
+
+    js_rig_start(&r, i);
+    create(&r, "M", ",\"mirror\":{\"name\":\"S\",\"external\":{\"api\":\"no.where\"}}",
+           "\"did_create\":true");
+    create(&r, "G", ",\"sources\":[{\"name\":\"S\",\"external\":{\"api\":\"no.where\"}}]",
+           "\"did_create\":true");
+    await_info(&r, "M", "\"err_code\":10029,\"description\":\"no responders\"");
+    await_info(&r, "G", "\"err_code\":10045,\"description\":\"no responders\"");
+    js_rig_end(&r);
+}
+
+TEST(a_consumer_of_another_stream_of_that_name)
+{
+    static const char config[] =
+        "{\"stream_name\":\"S\",\"config\":{\"direct\":true,\"deliver_subject\":\"d\","
+        "\"ack_policy\":\"none\",\"max_deliver\":1}}";
+    struct js_rig r;
+
+    js_rig_start(&r, i);
+    js_stream(&r, "[\"s.*\"]", "");
+    js_pub(&r, "$JS.API.CONSUMER.CREATE.S", "Nats-Stream-Identity: another1\r\n", config,
+           "\"err_code\":10225,\"description\":\"consumer's stream identity does not match: ");
+    js_rig_end(&r);
+}
+
 TEST(what_a_configuration_may_not_say)
 {
     static const struct {
@@ -525,6 +554,8 @@ static const struct runner_case cases[] = {
     RUN_LOOP(an_origin_made_anew_is_taken_anew, 0, 2),
     RUN(a_full_stream_takes_the_rest_when_there_is_room),
     RUN_LOOP(much_is_mirrored_and_gathered, 0, 3),
+    RUN_LOOP(an_origin_that_nobody_knows, 0, 2),
+    RUN(a_consumer_of_another_stream_of_that_name),
     RUN(what_a_configuration_may_not_say),
 };
 
