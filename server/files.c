@@ -106,17 +106,19 @@ static void put_listener(struct buf *b, const char *key, const char *scheme, con
 }
 
 static bool write_ports(struct files *f, const struct options *o, const char *program,
-                        const char *host, uint16_t port, uint16_t http_port)
+                        const struct files_ports *ports)
 {
     struct buf b = {0};
     struct buf path = {0};
     bool ok;
 
     buf_putc(&b, '{');
-    put_listener(&b, "nats", "nats", host, port);
-    if (http_port != 0)
+    put_listener(&b, "nats", "nats", ports->host, ports->port);
+    if (ports->http_port != 0)
         put_listener(&b, "monitoring", "http", o->http_host != NULL ? o->http_host : o->host,
-                     http_port);
+                     ports->http_port);
+    if (ports->kafka_port != 0)
+        put_listener(&b, "kafka", "kafka", o->kafka_host, ports->kafka_port);
     buf_putc(&b, '}');
     buf_printf(&path, "%s/%s_%d.ports", o->ports_file_dir, program, (int) getpid());
     ok = write_file(buf_cstr(&path), &b);
@@ -141,14 +143,14 @@ static bool write_pid(struct files *f, const char *path)
 }
 
 bool files_write(struct files *f, const struct options *o, const char *program, struct log *log,
-                 const char *host, uint16_t port, uint16_t http_port)
+                 const struct files_ports *ports)
 {
     if (o->pid_file != NULL && !write_pid(f, o->pid_file)) {
         log_print(log, LOG_FATAL, "Could not write pidfile: open %s: %s", o->pid_file,
                   strerror(errno));
         return false;
     }
-    if (o->ports_file_dir != NULL && !write_ports(f, o, program, host, port, http_port))
+    if (o->ports_file_dir != NULL && !write_ports(f, o, program, ports))
         LOG_ERR(log, "Error writing ports file into %s: %s", o->ports_file_dir, strerror(errno));
     return true;
 }

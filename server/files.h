@@ -20,10 +20,16 @@ struct files {
 /* Creates store_dir and store_dir/jetstream when missing; the latter's path goes to out. store_dir
  * NULL: <temp>/nats/jetstream's parent, as the peer does. False with a text in why. */
 bool files_make_store_dir(const char *store_dir, struct buf *out, char why[256]);
+/* Where the server listens; 0 = not at all. */
+struct files_ports {
+    const char *host;
+    uint16_t port, http_port, kafka_port;
+};
+
 /* Writes the pid file and the ports file that are configured; a failure is logged and is not fatal
  * for the ports file, fatal for the pid file. */
 bool files_write(struct files *f, const struct options *o, const char *program, struct log *log,
-                 const char *host, uint16_t port, uint16_t http_port);
+                 const struct files_ports *ports);
 void files_remove(struct files *f);
 
 #endif

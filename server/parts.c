@@ -2,12 +2,14 @@
  * parts.c - the parts of a server in the order they need each other.
  *
  * Open: accounts -> workers (loops, routers, lanes) -> store directory (recovery) -> per worker:
- * store, js -> per worker: net -> listen. Nothing runs meanwhile; a client that connects early
+ * store, js -> per worker: net -> listen -> kafka ->
+ * listen. Nothing runs meanwhile; a client that connects early
  * waits in the listen queue.
  *
  * Stop: waiting pulls are told, behind a fence; then per worker net_shutdown (no new connections,
- * flush, close) -> js_shutdown (consumer states saved) -> store_close (commits done) -> js freed.
- * Close: what is left, in reverse; store_dir_close marks the directory clean.
+ * flush, close) -> kafka_shutdown (likewise) -> js_shutdown (consumer states saved) -> store_close
+ * (commits done) -> js freed. Close: what is left, in reverse; store_dir_close marks the directory
+ * clean.
  */
 #include "server/parts.h"
 
@@ -15,6 +17,7 @@
 #include "server/config/options.h"
 #include "server/core/account.h"
 #include "server/js/js.h"
+#include "server/kafka/kafka.h"
 #include "server/net/net.h"
 #include "store/crypt.h"
 #include "store/store.h"
@@ -159,6 +162,8 @@ bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256
         return false;
     p->js_shared = js_shared_open(p->options, p->store_dir, three_quarters(memory_limit(p)),
                                   three_quarters(disk_free(p)));
+    if (p->options->kafka_port != 0)
+        p->kafka_shared = kafka_shared_open(p->options, p->js_shared);
     for (unsigned i = 0; i < n; i++) {
         struct worker *w = worker_group_get(p->workers, i);
         enum err err = store_open(p->store_dir, i,
@@ -205,6 +210,25 @@ bool parts_open_net(struct server_parts *p, struct tls_context *tls, char host[6
     return true;
 }
 
+bool parts_open_kafka(struct server_parts *p, uint16_t *port, char why[256])
+{
+    const struct options *o = p->options;
+    int rc;
+
+    *port = 0;
+    if (p->kafka_shared == NULL)
+        return true;
+    for (unsigned i = 0; i < worker_group_count(p->workers); i++) {
+        struct env *env = &worker_group_get(p->workers, i)->env;
+        kafka_open(env, p->kafka_shared, &env->kafka);
+    }
+    rc = kafka_listen(worker_group_get(p->workers, 0)->env.kafka, port);
+    if (rc != 0)
+        snprintf(why, 256, "Error listening for Kafka clients on %s:%d: %s", o->kafka_host,
+                 o->kafka_port < 0 ? 0 : o->kafka_port, strerror(-rc));
+    return rc == 0;
+}
+
 /* ---- stopping ---------------------------------------------------------------------------------
  */
 
@@ -231,7 +255,7 @@ static void js_stopped(void *ctx)
     store_close(w->store, store_closed, w);
 }
 
-static void net_stopped(void *ctx)
+static void kafka_stopped(void *ctx)
 {
     struct worker *w = ctx;
 
@@ -239,6 +263,16 @@ static void net_stopped(void *ctx)
         js_shutdown(w->env.js, js_stopped, w);
     else
         js_stopped(w);
+}
+
+static void net_stopped(void *ctx)
+{
+    struct worker *w = ctx;
+
+    if (w->env.kafka != NULL)
+        kafka_shutdown(w->env.kafka, kafka_stopped, w);
+    else
+        kafka_stopped(w);
 }
 
 static void stop_worker(struct ask_all *ask, struct worker *w)
@@ -309,6 +343,9 @@ static void close_worker(struct worker *w)
     if (w->env.net != NULL)
         net_close(w->env.net);
     w->env.net = NULL;
+    if (w->env.kafka != NULL)
+        kafka_close(w->env.kafka);
+    w->env.kafka = NULL;
     if (w->env.js != NULL)
         js_close(w->env.js);
     w->env.js = NULL;
@@ -327,6 +364,8 @@ void parts_close(struct server_parts *p)
         close_workers(p->workers);
     if (p->js_shared != NULL)
         js_shared_close(p->js_shared);
+    if (p->kafka_shared != NULL)
+        kafka_shared_close(p->kafka_shared);
     if (p->net_shared != NULL)
         net_shared_close(p->net_shared);
     if (p->store_dir != NULL)

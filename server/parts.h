@@ -19,6 +19,7 @@
 
 struct account;
 struct js_shared;
+struct kafka_shared;
 struct net_shared;
 struct options;
 struct store_dir;
@@ -52,6 +53,7 @@ struct server_parts {
     struct store_dir *store_dir;
     struct js_shared *js_shared;
     struct net_shared *net_shared;
+    struct kafka_shared *kafka_shared; /* NULL = no Kafka listener */
     struct ask_all stopping;
     void (*stopped)(struct server_parts *p);
 };
@@ -65,6 +67,10 @@ bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256
  * what it became. */
 bool parts_open_net(struct server_parts *p, struct tls_context *tls, char host[64], uint16_t *port,
                     char why[256]);
+
+/* Every worker's Kafka connections, and their listener, when the options have one; else port is 0.
+ */
+bool parts_open_kafka(struct server_parts *p, uint16_t *port, char why[256]);
 
 /* Connections flushed and closed, consumer states and commits durable, stores closed; then stopped
  * is called by ask_all_reap. The workers must run. */

@@ -169,6 +169,20 @@ static bool open_net(struct server *s)
     return true;
 }
 
+static bool open_kafka(struct server *s)
+{
+    char why[256];
+
+    if (!parts_open_kafka(&s->parts, &s->kafka_port, why)) {
+        log_print(s->log, LOG_FATAL, "%s", why);
+        return false;
+    }
+    if (s->kafka_port != 0)
+        LOG_INF(s->log, "Listening for Kafka clients on %s:%u", s->options->kafka_host,
+                s->kafka_port);
+    return true;
+}
+
 /* ---- monitoring -------------------------------------------------------------------------------
  */
 
@@ -267,9 +281,10 @@ static bool start(struct server *s)
         return false;
     banner_io(s->log, worker_group_get(s->parts.workers, 0)->env.io,
               worker_group_count(s->parts.workers));
-    if (!open_jetstream(s) || !open_net(s) || !open_monitor(s))
+    if (!open_jetstream(s) || !open_net(s) || !open_kafka(s) || !open_monitor(s))
         return false;
-    return files_write(&s->files, s->options, s->program, s->log, s->host, s->port, s->http_port);
+    return files_write(&s->files, s->options, s->program, s->log,
+                       &(struct files_ports){s->host, s->port, s->http_port, s->kafka_port});
 }
 
 static bool start_threads(struct server *s)

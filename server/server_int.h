@@ -42,7 +42,7 @@ struct server {
     struct files files;
 
     char host[64];
-    uint16_t port, http_port;
+    uint16_t port, http_port, kafka_port;
 
     struct event *grace; /* lame duck: the clients' time to look for another server */
     struct ask_all draining;

@@ -193,7 +193,8 @@ static bool follow(struct server *s, const struct options *now, char why[256])
     if (s->monitor != NULL)
         monitor_set_options(s->monitor, now);
     files_remove(&s->files);
-    files_write(&s->files, now, s->program, s->log, s->host, s->port, s->http_port);
+    files_write(&s->files, now, s->program, s->log,
+                &(struct files_ports){s->host, s->port, s->http_port, s->kafka_port});
     return true;
 }
 

@@ -13,6 +13,7 @@
 #include "server/config/options.h"
 #include "server/core/budget.h"
 #include "server/js/js.h"
+#include "server/kafka/kafka.h"
 #include "server/net/net.h"
 #include "server/placement.h"
 #include "store/store.h"
@@ -339,6 +340,8 @@ void worker_step(struct worker *w, uint64_t max_wait_ns)
     flush_lanes(w);
     if (w->env.net != NULL)
         busy |= net_step(w->env.net);
+    if (w->env.kafka != NULL)
+        busy |= kafka_step(w->env.kafka);
     keep_budget(w);
     busy |= router_busy(w->env.router);
     w->busy = busy;

@@ -27,6 +27,7 @@ enum action {
     SET_SIZE,
     SET_FLAG,
     SET_BOTH_TRACES,
+    SET_KAFKA,
     CONFIG,
     CHECK,
     VERSION,
@@ -92,6 +93,7 @@ static const struct flag flags[] = {
     {"tlscert", SET_TEXT, AT(tls.cert_file), "file", "Certificate of the server"},
     {"tlskey", SET_TEXT, AT(tls.key_file), "file", "Its private key"},
     {"tlscacert", SET_TEXT, AT(tls.ca_file), "file", "Certificates that sign those of clients"},
+    {"kafka", SET_KAFKA, 0, "[host:port]", "Listen for Kafka clients (default 127.0.0.1:9092)"},
     {"workers", SET_UNSIGNED, AT(workers), "n", "Worker threads (default: cores - 1, at least 1)"},
     {"spread", SET_FLAG, AT(spread), NULL,
      "Give connections and streams to workers in turn, whatever their load"},
@@ -215,6 +217,24 @@ static void set_text(struct options *o, size_t offset, const char *value)
     *at = mem_strdup(value);
 }
 
+/* "host:port", ":port" or a port; nothing: the default. */
+static void set_kafka(struct parser *p, const struct flag *f, const char *value)
+{
+    const char *colon = value != NULL ? strrchr(value, ':') : NULL;
+    const char *port = colon != NULL ? colon + 1 : value;
+    int64_t n = OPTIONS_KAFKA_PORT;
+
+    if (value != NULL && (!str_to_i64(str_of(port), &n) || n < -1 || n > OPTIONS_PORT_MAX)) {
+        fail(p, "invalid value \"%s\" for flag -%s: parse error", value, f->name);
+        return;
+    }
+    if (colon != NULL && colon > value) {
+        mem_free(p->options->kafka_host);
+        p->options->kafka_host = mem_strndup(value, (size_t) (colon - value));
+    }
+    p->options->kafka_port = (int) n;
+}
+
 static void apply(struct parser *p, const struct flag *f, const char *value)
 {
     switch (f->action) {
@@ -229,6 +249,9 @@ static void apply(struct parser *p, const struct flag *f, const char *value)
     case SET_FLAG:
     case SET_BOTH_TRACES:
         set_flag(p, f, value);
+        break;
+    case SET_KAFKA:
+        set_kafka(p, f, value);
         break;
     case CONFIG:
         p->config = value;
@@ -249,6 +272,12 @@ static const struct flag *find(struct str name)
         if (str_eq(str_of(flags[i].name), name))
             return &flags[i];
     return NULL;
+}
+
+/* Of a flag that may do without: is this its value, or the next flag? "-1" is a port. */
+static bool is_value(const char *arg)
+{
+    return arg[0] != '-' || strcmp(arg, "-1") == 0;
 }
 
 /* Takes the next argument as a flag with its value; NULL at the end or after an error. */
@@ -279,9 +308,10 @@ static const struct flag *next_flag(struct parser *p, const char **value)
     }
     if (rest.p != NULL)
         *value = rest.p;
-    else if (f->argument != NULL && p->next < p->argc)
+    else if (f->argument != NULL && p->next < p->argc &&
+             (f->action != SET_KAFKA || is_value(p->argv[p->next])))
         *value = p->argv[p->next++];
-    if (f->argument != NULL && *value == NULL) {
+    if (f->argument != NULL && *value == NULL && f->action != SET_KAFKA) {
         fail(p, "flag needs an argument: -%s", f->name);
         return NULL;
     }

@@ -27,6 +27,7 @@ enum config_how {
     CONFIG_DURATION,
     CONFIG_LISTEN,
     CONFIG_HTTP,
+    CONFIG_KAFKA,
     CONFIG_BLOCK
 };
 

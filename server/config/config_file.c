@@ -135,6 +135,8 @@ static bool apply(struct config_context *c, const struct conf_value *v, const st
         return listen_at(c, v, &c->o->host, &c->o->port);
     case CONFIG_HTTP:
         return listen_at(c, v, &c->o->http_host, &c->o->http_port);
+    case CONFIG_KAFKA:
+        return listen_at(c, v, &c->o->kafka_host, &c->o->kafka_port);
     case CONFIG_BLOCK:
         return k->block(c, v);
     default:
@@ -329,6 +331,19 @@ static bool midge(struct config_context *c, const struct conf_value *v)
     return config_apply_map(c, v, "midge", midge_keys, ARRAY_LEN(midge_keys));
 }
 
+static const struct config_key kafka_keys[] = {
+    {"listen", CONFIG_KAFKA, 0, NULL},
+    {"advertise", CONFIG_TEXT, AT(kafka_advertise), NULL},
+    {"num_partitions", CONFIG_U32, AT(kafka_num_partitions), NULL},
+    {"auto_create_topics", CONFIG_FLAG, AT(kafka_auto_create), NULL},
+};
+
+static bool kafka(struct config_context *c, const struct conf_value *v)
+{
+    c->o->kafka_port = OPTIONS_KAFKA_PORT;
+    return config_apply_map(c, v, "kafka", kafka_keys, ARRAY_LEN(kafka_keys));
+}
+
 static bool lame_duck_duration(struct config_context *c, const struct conf_value *v)
 {
     if (!config_duration(c, v, &c->o->lame_duck_duration_ns))
@@ -387,6 +402,7 @@ static const struct config_key top_keys[] = {
     {"jetstream", CONFIG_BLOCK, 0, jetstream},
     {"store_dir", CONFIG_TEXT, AT(store_dir), NULL},
     {"storedir", CONFIG_TEXT, AT(store_dir), NULL},
+    {"kafka", CONFIG_BLOCK, 0, kafka},
     {"midge", CONFIG_BLOCK, 0, midge},
 };
 

@@ -2,6 +2,7 @@
 #include "server/config/options.h"
 
 #include "lib/base/mem.h"
+#include "lib/base/str.h"
 
 #include <inttypes.h>
 #include <sodium.h>
@@ -29,6 +30,8 @@ void options_init(struct options *o)
     o->js_batch_timeout_ns = 10000000000;
     o->js_max_buffered_msgs = 100000;
     o->js_max_buffered_bytes = 256u * MIB;
+    o->kafka_host = mem_strdup("127.0.0.1");
+    o->kafka_auto_create = true;
     o->pool_bytes = 256u * MIB;
     o->cache_bytes = 64u * MIB; /* more costs page faults (25 % of the CPU while it fills) and helps
                                    nobody near the tail */
@@ -68,6 +71,7 @@ void options_finish(struct options *o)
     if (o->tls.verify)
         o->tls.on = true;
     or_i64(&o->auth_timeout_ns, 2 * SECOND);
+    or_u32(&o->kafka_num_partitions, 1);
 }
 
 bool options_is_io_backend(const char *name)
@@ -90,6 +94,15 @@ static bool knows_no_auth_user(const struct options *o)
            users_find_nkey(&o->users, name, strlen(name)) != NULL;
 }
 
+static bool is_advertised(const char *text)
+{
+    const char *colon = text != NULL ? strrchr(text, ':') : NULL;
+    int64_t port;
+
+    return text == NULL || (colon != NULL && colon > text && str_to_i64(str_of(colon + 1), &port) &&
+                            port > 0 && port <= OPTIONS_PORT_MAX);
+}
+
 bool options_check(const struct options *o, char why[256])
 {
     if (!port_fits(o->port))
@@ -97,6 +110,17 @@ bool options_check(const struct options *o, char why[256])
     else if (!port_fits(o->http_port))
         snprintf(why, 256, "monitoring port %d is not between -1 and %d", o->http_port,
                  OPTIONS_PORT_MAX);
+    else if (!port_fits(o->kafka_port))
+        snprintf(why, 256, "Kafka port %d is not between -1 and %d", o->kafka_port,
+                 OPTIONS_PORT_MAX);
+    else if (o->kafka_port != 0 && !o->jetstream)
+        snprintf(why, 256, "a Kafka listener needs JetStream");
+    else if (o->kafka_num_partitions > OPTIONS_PARTITIONS_MAX)
+        snprintf(why, 256, "%u partitions are more than %u", o->kafka_num_partitions,
+                 OPTIONS_PARTITIONS_MAX);
+    else if (!is_advertised(o->kafka_advertise))
+        snprintf(why, 256, "Kafka is to be advertised as host:port, not as \"%.64s\"",
+                 o->kafka_advertise);
     else if (o->io_backend != NULL && !options_is_io_backend(o->io_backend))
         snprintf(why, 256, "unknown I/O backend \"%.64s\": expected auto, uring or event",
                  o->io_backend);
@@ -151,19 +175,33 @@ void options_wipe_keys(struct options *o)
 void options_free(struct options *o)
 {
     char **texts[] = {
-        &o->host,           &o->client_advertise,
-        &o->http_host,      &o->http_base_path,
-        &o->ports_file_dir, &o->pid_file,
-        &o->server_name,    &o->log_file,
-        &o->remote_syslog,  &o->user,
-        &o->pass,           &o->token,
-        &o->store_dir,      &o->domain,
-        &o->io_backend,     &o->congestion,
-        &o->config_file,    &o->no_auth_user,
-        &o->signal,         &o->tls.cert_file,
-        &o->tls.key_file,   &o->tls.ca_file,
-        &o->tls.ciphers,    &o->tls.curves,
+        &o->host,
+        &o->client_advertise,
+        &o->http_host,
+        &o->http_base_path,
+        &o->ports_file_dir,
+        &o->pid_file,
+        &o->server_name,
+        &o->log_file,
+        &o->remote_syslog,
+        &o->user,
+        &o->pass,
+        &o->token,
+        &o->store_dir,
+        &o->domain,
+        &o->io_backend,
+        &o->congestion,
+        &o->config_file,
+        &o->no_auth_user,
+        &o->signal,
+        &o->tls.cert_file,
+        &o->tls.key_file,
+        &o->tls.ca_file,
+        &o->tls.ciphers,
+        &o->tls.curves,
         &o->tls.pinned,
+        &o->kafka_host,
+        &o->kafka_advertise,
     };
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {

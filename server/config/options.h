@@ -17,6 +17,8 @@
 #include <stdint.h>
 
 #define OPTIONS_PORT_MAX 65535
+#define OPTIONS_PARTITIONS_MAX 1024u /* of a Kafka topic */
+#define OPTIONS_KAFKA_PORT 9092
 /* Of js_cipher: the store's numbers (store/crypt.h), which this layer does not see. */
 enum { OPTIONS_CHACHA = 1, OPTIONS_AES = 2 };
 #define OPTIONS_WORKERS_MAX 64u /* WORKERS_MAX of core, which this layer does not see */
@@ -89,6 +91,13 @@ struct options {
     uint32_t js_max_buffered_msgs;                                            /* 100000 */
     uint64_t js_max_buffered_bytes;                                           /* 128 MiB */
     bool sync_interval_set; /* accepted; does not lower durability: the log says so */
+
+    /* kafka */
+    char *kafka_host;              /* "127.0.0.1" */
+    int kafka_port;                /* 0 = off, -1 = any */
+    char *kafka_advertise;         /* "host:port"; NULL = where the client came in */
+    uint32_t kafka_num_partitions; /* of topics that do not say: 1 */
+    bool kafka_auto_create;        /* true */
 
     /* midge's own */
     unsigned workers;      /* 0 = cores - 1, at least 1 */

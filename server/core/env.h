@@ -22,6 +22,7 @@ struct io;
 struct options;
 struct tls_context;
 struct env;
+struct kafka;
 
 /* Something to run once on another worker's thread (or on the own one, later). Embedded in its
  * owner, who may free it in run. Control traffic only: never per message. */
@@ -71,6 +72,7 @@ struct env {
     /* Set by the layers, read by each other through their public headers only. */
     struct net *net;
     struct js *js;
+    struct kafka *kafka; /* NULL = no Kafka listener */
 };
 
 #endif

@@ -115,6 +115,28 @@ bool outbuf_put_view(struct outbuf *o, struct chunk_pool *pool, struct chunk *of
     return true;
 }
 
+unsigned outbuf_move(struct outbuf *to, struct outbuf *from, unsigned most, uint64_t bytes)
+{
+    unsigned n = 0;
+
+    while (from->head != NULL && n < most && to->bytes < bytes) {
+        struct chunk *k = from->head;
+        from->head = k->next;
+        if (from->head == NULL)
+            from->tail = NULL;
+        k->next = NULL;
+        from->bytes -= k->len;
+        if (to->tail != NULL)
+            to->tail->next = k;
+        else
+            to->head = k;
+        to->tail = k;
+        to->bytes += k->len;
+        n++;
+    }
+    return n;
+}
+
 void outbuf_free(struct outbuf *o, struct chunk_pool *pool)
 {
     struct chunk *c = o->head;

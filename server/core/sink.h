@@ -95,6 +95,9 @@ bool outbuf_put(struct outbuf *o, struct chunk_pool *pool, const void *bytes, si
  * sent. n <= 4 GiB. False when memory is short. */
 bool outbuf_put_view(struct outbuf *o, struct chunk_pool *pool, struct chunk *of, const void *bytes,
                      size_t n);
+/* Moves whole chunks from the front of `from` to the end of `to`, until `to` has `bytes` or more,
+ * or `most` chunks have been moved; returns how many. */
+unsigned outbuf_move(struct outbuf *to, struct outbuf *from, unsigned most, uint64_t bytes);
 /* Drops the references; empty afterwards. */
 void outbuf_free(struct outbuf *o, struct chunk_pool *pool);
 void outbuf_check(const struct outbuf *o);

@@ -464,6 +464,7 @@ static void apply_update(struct stream *s, struct stream_change *ch)
     ch->req.done = update_durable;
     store_stream_update(s->store, &limits, buf_str(&blob), &ch->req);
     stream_upstreams_change(s);
+    stream_tell(s);
     buf_free(&blob);
 }
 

@@ -30,6 +30,11 @@ void js_shared_close(struct js_shared *shared)
     mem_free(shared);
 }
 
+void js_shared_watch(struct js_shared *shared, struct js_watch watch)
+{
+    shared->watch = watch;
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static void publish_all(struct js *js)

@@ -25,6 +25,17 @@ struct js_shared *js_shared_open(const struct options *options, struct store_dir
                                  uint64_t memory, uint64_t disk);
 void js_shared_close(struct js_shared *shared);
 
+/* Who wants to hear of every stream of every worker: that it is there, or has changed (there), and
+ * that it has gone. Called on the stream's worker, or while no worker runs; name and config are
+ * borrowed. One at most, set before js_open. */
+struct stream_config;
+struct js_watch {
+    void (*there)(void *ctx, const struct stream_config *config, int64_t created, uint32_t worker);
+    void (*gone)(void *ctx, struct str name);
+    void *ctx;
+};
+void js_shared_watch(struct js_shared *shared, struct js_watch watch);
+
 /* Attaches to the recovered streams and consumers of this worker's store, publishes their interest,
  * and starts to serve $JS.API. Called for all workers before the first connection is accepted. */
 void js_open(struct env *env, struct js_shared *shared, struct store *store, struct js **out);

@@ -69,6 +69,7 @@ struct js_shared {
     struct js_resources resources;
     _Atomic uint64_t atomic_batches, fast_batches; /* open */
     _Atomic uint64_t requests;                     /* of the API, not answered yet */
+    struct js_watch watch;                         /* there == NULL: nobody */
 };
 
 /* The consumer of the ack before: acks come in bursts. Of the subject's first form only, whose tail
@@ -220,6 +221,8 @@ void stream_log_async(const struct stream *s);
 void stream_reader_init(struct stream *s);
 void stream_publish_interest(struct stream *s);
 void stream_withdraw_interest(struct stream *s);
+/* Tells who watches streams of what it is now. */
+void stream_tell(const struct stream *s);
 /* Before `next` becomes its configuration. What both have stays as it is, so that a message that is
  * published meanwhile, on any worker, is neither lost nor stored twice. */
 void stream_change_interest(struct stream *s, const struct stream_config *next);

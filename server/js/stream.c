@@ -173,6 +173,14 @@ static void publish_direct(struct stream *s)
         listen_direct(s, prefix);
 }
 
+void stream_tell(const struct stream *s)
+{
+    const struct js_watch *w = &s->js->shared->watch;
+
+    if (w->there != NULL)
+        w->there(w->ctx, &s->config, s->created, s->js->env->worker);
+}
+
 void stream_publish_interest(struct stream *s)
 {
     s->sink.self = router_sink_add(s->js->env->router, &s->sink);
@@ -183,6 +191,7 @@ void stream_publish_interest(struct stream *s)
     if (s->config.allow_direct)
         publish_direct(s);
     stream_upstreams_start(s);
+    stream_tell(s);
 }
 
 static void withdraw_direct(struct stream *s)
@@ -238,8 +247,11 @@ void stream_withdraw_interest(struct stream *s)
     mem_free(s->interest);
     s->interest = NULL;
     s->ninterest = 0;
-    if (s->sink.self != 0)
+    if (s->sink.self != 0) {
         router_sink_remove(s->js->env->router, &s->sink);
+        if (s->js->shared->watch.gone != NULL)
+            s->js->shared->watch.gone(s->js->shared->watch.ctx, str_of(s->config.name));
+    }
     s->sink.self = 0;
     withdraw_direct(s);
 }

@@ -23,6 +23,7 @@
 #include "lib/base/hmap.h"
 #include "lib/base/list.h"
 #include "lib/base/wheel.h"
+#include "lib/io/acceptor.h"
 #include "lib/io/io.h"
 #include "lib/wire/nats_parse.h"
 #include "server/core/sink.h"
@@ -61,10 +62,7 @@ struct net {
     uint8_t *plain; /* what was decrypted of one receive, until it is parsed; NULL until needed */
 
     /* worker 0 */
-    struct io_sock *listener;
-    struct io_op accept, listener_close;
-    struct wheel_timer accept_retry;
-    bool listening, listener_closing;
+    struct acceptor acceptor;
 
     bool lame_duck; /* no new connections */
     struct wheel_timer drain;

@@ -81,29 +81,6 @@ void conn_drop_output(struct conn *c)
     c->pending = 0;
 }
 
-/* Moves chunks to sending until one send's worth is there. */
-static unsigned take_chunks(struct conn *c, struct outbuf *from)
-{
-    unsigned n = 0;
-
-    while (from->head != NULL && n < SEND_VECTORS && c->sending.bytes < SEND_BYTES) {
-        struct chunk *k = from->head;
-        from->head = k->next;
-        if (from->head == NULL)
-            from->tail = NULL;
-        k->next = NULL;
-        from->bytes -= k->len;
-        if (c->sending.tail != NULL)
-            c->sending.tail->next = k;
-        else
-            c->sending.head = k;
-        c->sending.tail = k;
-        c->sending.bytes += k->len;
-        n++;
-    }
-    return n;
-}
-
 void conn_flush(struct conn *c)
 {
     struct io *io = c->net->env->io;
@@ -118,7 +95,7 @@ void conn_flush(struct conn *c)
         conn_tls_flush(c);
     if (from->head == NULL || c->drop_output)
         return;
-    n = take_chunks(c, from);
+    n = outbuf_move(&c->sending, from, SEND_VECTORS, SEND_BYTES);
     c->iov = mem_array(n, sizeof(*c->iov));
     for (struct chunk *k = c->sending.head; k != NULL; k = k->next)
         c->iov[i++] = (struct iovec){k->data, k->len};

@@ -1,8 +1,8 @@
 /*
  * net.c - accepting, handing out, the loop stage, the end.
  *
- * Worker 0 accepts one connection after the other and gives each to the worker that env->place
- * names. Out of descriptors, it pauses for a moment instead of spinning.
+ * Worker 0 accepts one connection after the other (lib/io/acceptor.h) and gives each to the worker
+ * that env->place names.
  */
 #include "server/net/net.h"
 
@@ -14,8 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BACKLOG 1024
-#define ACCEPT_RETRY_NS 50000000u
 /* Who owes less is not closed for want of memory: it would help nobody. */
 #define DROP_MIN (1u << 20)
 #define CONNS_MAX (1u << 22)
@@ -65,35 +63,14 @@ static void hand_out(struct net *net, io_fd fd)
     env->post(env, to, &h->task);
 }
 
-static void accepted(struct io_op *op)
+static void accepted(struct acceptor *a, io_fd fd)
 {
-    struct net *net = CONTAINER_OF(op, struct net, accept);
-    struct io *io = net->env->io;
-
-    if (net->stopping) {
-        if (op->res >= 0)
-            io_fd_discard(io, (io_fd) op->res);
-        return;
-    }
-    if (op->res >= 0) {
-        hand_out(net, (io_fd) op->res);
-    } else if (net->lame_duck) {
-        return;
-    } else if (op->res != -ECONNABORTED && op->res != -EINTR) {
-        LOG_ERR(net->env->log, "Error accepting a connection: %s", strerror((int) -op->res));
-        io_timer_start(io, &net->accept_retry, io_now(io) + ACCEPT_RETRY_NS);
-        return;
-    }
-    if (!net->lame_duck)
-        io_accept(io, &net->accept, net->listener);
+    hand_out(CONTAINER_OF(a, struct net, acceptor), fd);
 }
 
-static void accept_again(struct wheel_timer *t)
+static void listener_closed(struct acceptor *a)
 {
-    struct net *net = CONTAINER_OF(t, struct net, accept_retry);
-
-    if (!net->stopping && !net->lame_duck)
-        io_accept(net->env->io, &net->accept, net->listener);
+    io_wake(CONTAINER_OF(a, struct net, acceptor)->env->io);
 }
 
 int net_listen(struct net *net, char host[64], uint16_t *port, char why[256])
@@ -101,16 +78,18 @@ int net_listen(struct net *net, char host[64], uint16_t *port, char why[256])
     const struct options *o = net->env->options;
     uint16_t want = o->port > 0 ? (uint16_t) o->port : 0;
     struct io_addr bound;
-    int rc = io_listen(net->env->io, o->host, want, BACKLOG, &net->listener, &bound);
+    int rc;
 
+    net->acceptor.accepted = accepted;
+    net->acceptor.closed = listener_closed;
+    net->acceptor.log = net->env->log;
+    rc = acceptor_open(&net->acceptor, net->env->io, o->host, want, &bound);
     if (rc != 0) {
         snprintf(why, 256, "listen tcp %s:%d: bind: %s", o->host, o->port, strerror(-rc));
         return rc;
     }
     snprintf(host, 64, "%s", o->host);
     *port = bound.port;
-    net->listening = true;
-    io_accept(net->env->io, &net->accept, net->listener);
     return 0;
 }
 
@@ -127,11 +106,6 @@ static void nobody(void *ctx, handle conn, struct account *a, struct str subject
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void listener_closed(struct io_op *op)
-{
-    CONTAINER_OF(op, struct net, listener_close)->listening = false;
-}
-
 int net_open(struct env *env, struct net_shared *shared, struct net **out)
 {
     struct net *net = mem_zalloc(sizeof(*net));
@@ -144,9 +118,6 @@ int net_open(struct env *env, struct net_shared *shared, struct net **out)
     list_init(&net->closing);
     list_init(&net->dead_subs);
     handle_table_init(&net->handles, CONNS_MAX);
-    io_op_init(&net->accept, accepted);
-    io_op_init(&net->listener_close, listener_closed);
-    wheel_timer_init(&net->accept_retry, accept_again);
     wheel_timer_init(&net->drain, net_drain_next);
     router_set_nobody(env->router, nobody, net);
     net->closed_cap = env->options->max_closed_clients / env->workers;
@@ -194,7 +165,7 @@ bool net_step(struct net *net)
         drained(net->drained_ctx);
     }
     if (net->stopping && net->stopped != NULL && list_empty(&net->conns) &&
-        list_empty(&net->closing) && !net->listening) {
+        list_empty(&net->closing) && !net->acceptor.open) {
         void (*stopped)(void *ctx) = net->stopped;
         net->stopped = NULL;
         stopped(net->stopped_ctx);
@@ -204,11 +175,8 @@ bool net_step(struct net *net)
 
 void net_stop_listening(struct net *net)
 {
-    io_timer_stop(net->env->io, &net->accept_retry);
-    if (net->listening && !net->listener_closing) {
-        net->listener_closing = true;
-        io_sock_close(net->env->io, &net->listener_close, net->listener);
-    }
+    if (net->acceptor.open && !net->acceptor.closing)
+        acceptor_close(&net->acceptor);
 }
 
 void net_shutdown(struct net *net, void (*closed)(void *ctx), void *ctx)

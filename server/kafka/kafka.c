@@ -1,0 +1,155 @@
+/*
+ * kafka.c - opening, handing connections out, the loop stage, the end.
+ *
+ * Stopping: the acceptor closes, calls to JetStream end without an answer, requests under way are
+ * cancelled, and what they answer is still sent; then the connections close.
+ */
+#include "server/kafka/kafka.h"
+
+#include "lib/base/hash.h"
+#include "lib/base/mem.h"
+#include "server/js/js.h"
+#include "server/kafka/kafka_int.h"
+
+#include <string.h>
+
+/* ---- shared -----------------------------------------------------------------------------------
+ */
+
+struct kafka_shared *kafka_shared_open(const struct options *options, struct js_shared *js)
+{
+    struct kafka_shared *shared = mem_zalloc(sizeof(*shared));
+
+    shared->options = options;
+    shared->topics = topics_open();
+    js_shared_watch(js, topics_watch(shared->topics));
+    return shared;
+}
+
+void kafka_shared_close(struct kafka_shared *shared)
+{
+    topics_close(shared->topics);
+    mem_free(shared);
+}
+
+/* ---- accepting --------------------------------------------------------------------------------
+ */
+
+struct handed {
+    struct env_task task;
+    io_fd fd;
+};
+
+static void take_handed(struct env_task *task, struct env *env)
+{
+    struct handed *h = CONTAINER_OF(task, struct handed, task);
+
+    if (env->kafka == NULL || env->kafka->stopping)
+        io_fd_discard(env->io, h->fd);
+    else
+        kafka_conn_adopt(env->kafka, h->fd);
+    mem_free(h);
+}
+
+static void hand_out(struct acceptor *a, io_fd fd)
+{
+    struct kafka *k = CONTAINER_OF(a, struct kafka, acceptor);
+    struct env *env = k->env;
+    uint32_t to = env->place(env);
+    struct handed *h;
+
+    if (to == env->worker) {
+        kafka_conn_adopt(k, fd);
+        return;
+    }
+    h = mem_zalloc(sizeof(*h));
+    h->task.run = take_handed;
+    h->fd = fd;
+    env->post(env, to, &h->task);
+}
+
+static void acceptor_closed(struct acceptor *a)
+{
+    io_wake(CONTAINER_OF(a, struct kafka, acceptor)->env->io);
+}
+
+int kafka_listen(struct kafka *k, uint16_t *port)
+{
+    const struct options *o = k->env->options;
+    struct io_addr bound;
+    int rc;
+
+    k->acceptor.accepted = hand_out;
+    k->acceptor.closed = acceptor_closed;
+    k->acceptor.log = k->env->log;
+    rc = acceptor_open(&k->acceptor, k->env->io, o->kafka_host,
+                       o->kafka_port > 0 ? (uint16_t) o->kafka_port : 0, &bound);
+    if (rc == 0)
+        *port = k->shared->port = bound.port;
+    return rc;
+}
+
+/* ---- life -------------------------------------------------------------------------------------
+ */
+
+/* Stable as long as the server keeps its name. */
+static void make_cluster_id(struct kafka_shared *shared, const char *name)
+{
+    uint64_t a = hash_bytes(name, strlen(name), 1), b = hash_bytes(name, strlen(name), 2);
+
+    memcpy(shared->cluster.bytes, &a, 8);
+    memcpy(shared->cluster.bytes + 8, &b, 8);
+}
+
+void kafka_open(struct env *env, struct kafka_shared *shared, struct kafka **out)
+{
+    struct kafka *k = mem_zalloc(sizeof(*k));
+
+    k->env = env;
+    k->shared = shared;
+    list_init(&k->conns);
+    list_init(&k->dirty);
+    list_init(&k->closing);
+    k->calls = js_calls_open(k);
+    if (env->worker == 0)
+        make_cluster_id(shared, env->server_name);
+    *out = k;
+}
+
+bool kafka_step(struct kafka *k)
+{
+    struct list now, *l;
+
+    list_init(&now);
+    list_splice(&now, &k->dirty);
+    while ((l = list_pop_front(&now)) != NULL)
+        kafka_conn_step(LIST_ENTRY(l, struct kafka_conn, dirty_link));
+    LIST_FOREACH_SAFE(it, tmp, &k->closing)
+    kafka_conn_reap(LIST_ENTRY(it, struct kafka_conn, link));
+    if (k->stopping && k->closed != NULL && list_empty(&k->conns) && list_empty(&k->closing) &&
+        !k->acceptor.open) {
+        void (*closed)(void *ctx) = k->closed;
+        k->closed = NULL;
+        closed(k->closed_ctx);
+    }
+    return !list_empty(&k->dirty);
+}
+
+void kafka_shutdown(struct kafka *k, void (*closed)(void *ctx), void *ctx)
+{
+    k->stopping = true;
+    k->closed = closed;
+    k->closed_ctx = ctx;
+    if (k->acceptor.open)
+        acceptor_close(&k->acceptor);
+    js_calls_end(k->calls);
+    LIST_FOREACH_SAFE(it, tmp, &k->conns)
+    kafka_conn_close(LIST_ENTRY(it, struct kafka_conn, link), "server shutdown");
+    io_wake(k->env->io);
+}
+
+void kafka_close(struct kafka *k)
+{
+    js_calls_close(k->calls);
+    mem_free(k);
+}

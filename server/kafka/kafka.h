@@ -1,0 +1,35 @@
+/*
+ * kafka.h - Kafka clients of one worker, as the worker loop and parts.c see them; kafka_int.h is
+ * the inside, docs/internals/kafka.md the whole.
+ *
+ * Worker 0 listens and hands connections out as it does those of NATS. A connection belongs to one
+ * worker. struct kafka_shared is what all workers share: the topics.
+ */
+#ifndef KAFKA_KAFKA_H
+#define KAFKA_KAFKA_H
+
+#include "server/core/env.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct js_shared;
+struct kafka;
+struct kafka_shared;
+
+/* Before js_open, which tells it of the recovered streams; js: it watches these. */
+struct kafka_shared *kafka_shared_open(const struct options *options, struct js_shared *js);
+/* After the last js_close. */
+void kafka_shared_close(struct kafka_shared *shared);
+
+void kafka_open(struct env *env, struct kafka_shared *shared, struct kafka **out);
+/* Worker 0, before the workers run. Returns 0 or a negative errno. port: what it became. */
+int kafka_listen(struct kafka *k, uint16_t *port);
+/* The loop's stage behind net_step; true when something is left to do soon. */
+bool kafka_step(struct kafka *k);
+/* No new connections; the others answer what they can and are closed; then closed is called. While
+ * JetStream still runs. */
+void kafka_shutdown(struct kafka *k, void (*closed)(void *ctx), void *ctx);
+void kafka_close(struct kafka *k);
+
+#endif

@@ -1,0 +1,121 @@
+/*
+ * kafka_api.c - the requests that are served: a table of handlers, and who asks for it.
+ *
+ * What is not in the table is not offered. ApiVersions tells of the table and says nothing of
+ * features, so that clients stay with what they know of old servers: classic groups, classic
+ * transactions.
+ */
+#include "lib/base/mem.h"
+#include "lib/wire/kafka_bytes.h"
+#include "server/kafka/kafka_int.h"
+
+struct handler {
+    int16_t key, first, last; /* versions that are served */
+    void (*run)(struct kafka_request *r);
+};
+
+static const struct handler handlers[] = {
+    {KAFKA_METADATA, 0, 12, kafka_run_metadata},
+    {KAFKA_FIND_COORDINATOR, 0, 4, kafka_run_find_coordinator},
+    {KAFKA_API_VERSIONS, 0, 4, kafka_run_api_versions},
+    {KAFKA_DESCRIBE_CLUSTER, 0, 1, kafka_run_describe_cluster},
+};
+
+static const struct handler *find(int key)
+{
+    for (size_t i = 0; i < ARRAY_LEN(handlers); i++)
+        if (handlers[i].key == key)
+            return &handlers[i];
+    return NULL;
+}
+
+/* ---- ApiVersions ------------------------------------------------------------------------------
+ */
+
+static void put_versions(struct kafka_arena *arena, struct kafka_api_versions_response *a)
+{
+    a->api_keys = KAFKA_NEW(arena, api_versions_response_api_keys, ARRAY_LEN(handlers));
+    a->api_keys_n = (int32_t) ARRAY_LEN(handlers);
+    for (size_t i = 0; i < ARRAY_LEN(handlers); i++) {
+        a->api_keys[i].api_key = handlers[i].key;
+        a->api_keys[i].min_version = handlers[i].first;
+        a->api_keys[i].max_version = handlers[i].last;
+    }
+}
+
+static bool software_char(char c, bool end)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (!end && (c == '-' || c == '.'));
+}
+
+/* What clients say of themselves goes into metrics and logs: letters, digits, inside also - and .
+ */
+static bool software_ok(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!software_char(s.p[i], i == 0 || i == s.n - 1))
+            return false;
+    return s.n > 0;
+}
+
+void kafka_run_api_versions(struct kafka_request *r)
+{
+    const struct kafka_api_versions_request *q = r->body;
+    struct kafka_api_versions_response *a = r->answer;
+
+    put_versions(&r->arena, a);
+    if (r->header.version >= 3 &&
+        (!software_ok(q->client_software_name) || !software_ok(q->client_software_version)))
+        a->error_code = KAFKA_INVALID_REQUEST;
+    kafka_reply(r);
+}
+
+/* A version that we do not know: the body is not looked at; version 0 is understood by all. */
+static void answer_unknown_version(struct kafka_request *r)
+{
+    struct kafka_api_versions_response *a;
+
+    r->header.version = 0;
+    r->answer = a = KAFKA_NEW(&r->arena, api_versions_response, 1);
+    put_versions(&r->arena, a);
+    a->error_code = KAFKA_UNSUPPORTED_VERSION;
+    kafka_reply(r);
+}
+
+/* ---- dispatch ---------------------------------------------------------------------------------
+ */
+
+static bool refuse(const struct kafka_request *r, const char *why)
+{
+    LOG_DBG(r->kafka->env->log, "%s:%u - Kafka request %d version %d: %s", r->conn->peer.host,
+            r->conn->peer.port, r->header.key, r->header.version, why);
+    return false;
+}
+
+bool kafka_dispatch(struct kafka_request *r)
+{
+    struct str in = str_from(r->frame->data, r->frame->len);
+    const struct handler *h;
+    bool flexible;
+
+    if (!kafka_take_header(&in, &r->header))
+        return refuse(r, "malformed header");
+    h = find(r->header.key);
+    r->api = kafka_api_of(r->header.key);
+    if (h == NULL || r->api == NULL)
+        return refuse(r, "not served");
+    if (r->header.version < h->first || r->header.version > h->last) {
+        if (r->header.key != KAFKA_API_VERSIONS)
+            return refuse(r, "version not served");
+        answer_unknown_version(r);
+        return true;
+    }
+    flexible = kafka_is_flexible(r->api, r->header.version);
+    r->body = kafka_decode(r->api->request(), r->header.version, flexible, &in, &r->arena);
+    if (r->body == NULL)
+        return refuse(r, "malformed");
+    r->answer = kafka_arena_structs(&r->arena, r->api->response(), 1);
+    h->run(r);
+    return true;
+}

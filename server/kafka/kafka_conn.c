@@ -1,0 +1,375 @@
+/*
+ * kafka_conn.c - one Kafka client: frames in, answers out, one request at a time.
+ *
+ *     length[4] -> frame -> request (kafka_api.c) -> answer in out -> sent -> the next frame
+ *
+ * While a request is under way one receive may be in flight, to hear of the client's end; what
+ * arrives goes to `rest`, and nothing more is received until the answer. A connection that closes
+ * lives until its request has been answered (nobody hears that) and no operation is in flight.
+ *
+ * Output is chunks: an answer is copied into them, its records are there by reference. The deadline
+ * is that of NATS clients (write_deadline), per megabyte.
+ */
+#include "lib/base/mem.h"
+#include "lib/wire/kafka_bytes.h"
+#include "server/kafka/kafka_int.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SEND_BYTES (1u << 20)
+#define SEND_VECTORS 64u
+#define CLOSE_NS 2000000000u
+/* A frame's chunk begins with this much at most and doubles as its bytes arrive. */
+#define FRAME_FIRST (256u << 10)
+
+static void wake(struct kafka_conn *c)
+{
+    if (!list_linked(&c->dirty_link))
+        list_push_back(&c->kafka->dirty, &c->dirty_link);
+}
+
+/* ---- output -----------------------------------------------------------------------------------
+ */
+
+static void drop_output(struct kafka_conn *c)
+{
+    outbuf_free(&c->out, c->kafka->env->chunks);
+    outbuf_free(&c->sending, c->kafka->env->chunks);
+    mem_free(c->iov);
+    c->iov = NULL;
+}
+
+static void flush(struct kafka_conn *c)
+{
+    struct env *env = c->kafka->env;
+    unsigned n;
+
+    if (io_op_busy(&c->send) || c->drop_output || c->out.head == NULL || c->close_submitted)
+        return;
+    n = outbuf_move(&c->sending, &c->out, SEND_VECTORS, SEND_BYTES);
+    c->iov = mem_array(n, sizeof(*c->iov));
+    n = 0;
+    for (struct chunk *k = c->sending.head; k != NULL; k = k->next)
+        c->iov[n++] = (struct iovec){k->data, k->len};
+    io_send(env->io, &c->send, c->sock, c->iov, n);
+    if (c->state != KAFKA_CONN_CLOSING)
+        io_timer_start(env->io, &c->deadline,
+                       io_now(env->io) + (uint64_t) env->options->write_deadline_ns);
+}
+
+static void sent(struct io_op *op)
+{
+    struct kafka_conn *c = CONTAINER_OF(op, struct kafka_conn, send);
+
+    if (c->state != KAFKA_CONN_CLOSING)
+        io_timer_stop(c->kafka->env->io, &c->deadline);
+    mem_free(c->iov);
+    c->iov = NULL;
+    outbuf_free(&c->sending, c->kafka->env->chunks);
+    if (op->res < 0) {
+        c->drop_output = true;
+        kafka_conn_close(c, "write error");
+    }
+    if (c->drop_output)
+        drop_output(c);
+    wake(c);
+}
+
+static void missed_deadline(struct wheel_timer *t)
+{
+    struct kafka_conn *c = CONTAINER_OF(t, struct kafka_conn, deadline);
+
+    c->drop_output = true;
+    if (c->state != KAFKA_CONN_CLOSING)
+        kafka_conn_close(c, "write deadline exceeded");
+}
+
+/* ---- answers ----------------------------------------------------------------------------------
+ */
+
+static void end_request(struct kafka_request *r)
+{
+    struct kafka_conn *c = r->conn;
+
+    c->request = NULL;
+    chunk_put(r->frame, r->kafka->env->chunks);
+    kafka_arena_free(&r->arena);
+    mem_free(r);
+    wake(c);
+}
+
+/* The bytes between two cuts, then what belongs there. */
+static bool put_answer(struct kafka_conn *c, const struct buf *b, const struct kafka_cuts *cuts)
+{
+    struct chunk_pool *pool = c->kafka->env->chunks;
+    size_t from = 0;
+
+    for (size_t i = 0; i < cuts->n; i++) {
+        const struct kafka_cut *cut = &cuts->cuts[i];
+        if (!outbuf_put(&c->out, pool, b->p + from, cut->at - from))
+            return false;
+        from = cut->at;
+        for (const struct kafka_piece *p = cut->records->elsewhere; p != NULL; p = p->next)
+            if (!outbuf_put_view(&c->out, pool, p->chunk, p->bytes, p->n))
+                return false;
+    }
+    return outbuf_put(&c->out, pool, b->p + from, b->n - from);
+}
+
+static void release_pieces(struct kafka_request *r, const struct kafka_cuts *cuts)
+{
+    for (size_t i = 0; i < cuts->n; i++)
+        for (const struct kafka_piece *p = cuts->cuts[i].records->elsewhere; p != NULL; p = p->next)
+            chunk_put(p->chunk, r->kafka->env->chunks);
+}
+
+void kafka_reply(struct kafka_request *r)
+{
+    struct kafka_conn *c = r->conn;
+    struct kafka_cuts cuts = {0};
+    struct buf b = {0};
+    uint64_t n;
+
+    buf_reserve(&b, 4);
+    b.n = 4;
+    kafka_put_response_header(&b, &r->header);
+    kafka_encode(r->api->response(), r->header.version,
+                 kafka_is_flexible(r->api, r->header.version), r->answer, &b, &cuts);
+    n = b.n - 4 + cuts.bytes;
+    ASSERT(n <= INT32_MAX);
+    kafka_put_u32(b.p, (uint32_t) n);
+    if (c->state == KAFKA_CONN_OPEN && !put_answer(c, &b, &cuts)) {
+        c->drop_output = true;
+        kafka_conn_close(c, "memory is short");
+    }
+    release_pieces(r, &cuts);
+    mem_free(cuts.cuts);
+    buf_free(&b);
+    end_request(r);
+}
+
+void kafka_no_reply(struct kafka_request *r)
+{
+    end_request(r);
+}
+
+void kafka_fail(struct kafka_request *r)
+{
+    struct kafka_conn *c = r->conn;
+
+    end_request(r);
+    kafka_conn_close(c, "request failed");
+}
+
+struct str kafka_conn_advertised(struct kafka_request *r, int32_t *port)
+{
+    const struct kafka_shared *shared = r->kafka->shared;
+    const struct options *o = r->kafka->env->options;
+    struct io_addr local;
+
+    *port = shared->port;
+    if (o->kafka_advertise != NULL) {
+        const char *colon = strrchr(o->kafka_advertise, ':');
+        *port = (int32_t) strtol(colon + 1, NULL, 10);
+        return str_from(o->kafka_advertise, (size_t) (colon - o->kafka_advertise));
+    }
+    if (strcmp(o->kafka_host, "0.0.0.0") != 0 && strcmp(o->kafka_host, "::") != 0)
+        return str_of(o->kafka_host);
+    io_sock_local(r->conn->sock, &local);
+    return kafka_arena_str(&r->arena, str_of(local.host));
+}
+
+/* ---- input ------------------------------------------------------------------------------------
+ */
+
+static void received(struct io_op *op);
+
+static void start_request(struct kafka_conn *c)
+{
+    struct kafka_request *r = mem_zalloc(sizeof(*r));
+
+    r->kafka = c->kafka;
+    r->conn = c;
+    r->frame = c->frame;
+    c->frame = NULL;
+    c->want = c->length_n = 0;
+    c->request = r;
+    if (!kafka_dispatch(r))
+        kafka_fail(r);
+}
+
+/* Room for more of the frame: what is asked for doubles with what is there. */
+static bool grow_frame(struct kafka_conn *c)
+{
+    struct chunk_pool *pool = c->kafka->env->chunks;
+    size_t have = c->frame != NULL ? c->frame->len : 0;
+    size_t cap = have < FRAME_FIRST / 2 ? FRAME_FIRST : have * 2;
+    struct chunk *next = chunk_alloc(pool, cap < c->want ? cap : c->want);
+
+    if (next == NULL)
+        return false;
+    if (have > 0)
+        memcpy(next->data, c->frame->data, have);
+    next->len = (uint32_t) have;
+    if (c->frame != NULL)
+        chunk_put(c->frame, pool);
+    c->frame = next;
+    return true;
+}
+
+/* The length is complete. */
+static bool begin_frame(struct kafka_conn *c)
+{
+    c->want = kafka_get_u32(c->length);
+    /* A header without a name has ten bytes, of which a broken client may leave some out. */
+    return c->want >= 8 && c->want <= KAFKA_FRAME_MAX && grow_frame(c);
+}
+
+/* Takes bytes until a request begins or nothing is left; what is left stays in *in. */
+static void take(struct kafka_conn *c, struct str *in)
+{
+    while (in->n > 0 && c->request == NULL && c->state == KAFKA_CONN_OPEN) {
+        size_t n;
+        if (c->want == 0) {
+            c->length[c->length_n++] = (uint8_t) in->p[0];
+            *in = str_skip(*in, 1);
+            if (c->length_n == 4 && !begin_frame(c))
+                kafka_conn_close(c, "bad frame length");
+            continue;
+        }
+        if (c->frame->len == c->frame->cap && !grow_frame(c)) {
+            kafka_conn_close(c, "memory is short");
+            return;
+        }
+        n = c->want - c->frame->len;
+        n = n < c->frame->cap - c->frame->len ? n : c->frame->cap - c->frame->len;
+        n = n < in->n ? n : in->n;
+        memcpy(c->frame->data + c->frame->len, in->p, n);
+        c->frame->len += (uint32_t) n;
+        *in = str_skip(*in, n);
+        if (c->frame->len == c->want)
+            start_request(c);
+    }
+}
+
+static void receive(struct kafka_conn *c)
+{
+    if (c->state == KAFKA_CONN_OPEN && !c->ended && c->rest.n == 0 && !io_op_busy(&c->recv))
+        io_recv(c->kafka->env->io, &c->recv, c->sock);
+}
+
+static void received(struct io_op *op)
+{
+    struct kafka_conn *c = CONTAINER_OF(op, struct kafka_conn, recv);
+    struct str in;
+
+    if (op->res <= 0) {
+        c->ended = true;
+        kafka_conn_close(c, "client closed");
+        return;
+    }
+    if (c->state == KAFKA_CONN_CLOSING)
+        return;
+    in = str_from(op->data, (size_t) op->res);
+    take(c, &in);
+    buf_put_str(&c->rest, in);
+    receive(c);
+}
+
+void kafka_conn_step(struct kafka_conn *c)
+{
+    struct buf b = c->rest;
+    struct str in = buf_str(&b);
+
+    if (c->state == KAFKA_CONN_OPEN && c->request == NULL && b.n > 0) {
+        c->rest = (struct buf){0};
+        take(c, &in);
+        buf_put_str(&c->rest, in);
+        buf_free(&b);
+    }
+    receive(c);
+    flush(c);
+}
+
+/* ---- life -------------------------------------------------------------------------------------
+ */
+
+static void sock_is_closed(struct io_op *op)
+{
+    CONTAINER_OF(op, struct kafka_conn, close)->sock_closed = true;
+}
+
+void kafka_conn_adopt(struct kafka *k, io_fd fd)
+{
+    const struct options *o = k->env->options;
+    struct kafka_conn *c;
+    int64_t open = atomic_fetch_add(&k->shared->connections, 1) + 1;
+
+    if (o->max_connections >= 0 && open > o->max_connections) {
+        atomic_fetch_sub(&k->shared->connections, 1);
+        io_fd_discard(k->env->io, fd);
+        return;
+    }
+    c = mem_zalloc(sizeof(*c));
+    c->kafka = k;
+    c->sock = io_sock_open(k->env->io, fd);
+    list_push_back(&k->conns, &c->link);
+    list_init(&c->dirty_link);
+    io_op_init(&c->recv, received);
+    io_op_init(&c->send, sent);
+    io_op_init(&c->close, sock_is_closed);
+    wheel_timer_init(&c->deadline, missed_deadline);
+    io_sock_peer(c->sock, &c->peer);
+    LOG_DBG(k->env->log, "%s:%u - Kafka client connected", c->peer.host, c->peer.port);
+    receive(c);
+}
+
+void kafka_conn_close(struct kafka_conn *c, const char *why)
+{
+    struct kafka *k = c->kafka;
+    struct kafka_request *r = c->request;
+
+    if (c->state == KAFKA_CONN_CLOSING)
+        return;
+    c->state = KAFKA_CONN_CLOSING;
+    LOG_DBG(k->env->log, "%s:%u - Kafka client closed: %s", c->peer.host, c->peer.port, why);
+    io_timer_start(k->env->io, &c->deadline, io_now(k->env->io) + CLOSE_NS);
+    list_remove(&c->link);
+    list_push_back(&k->closing, &c->link);
+    atomic_fetch_sub(&k->shared->connections, 1);
+    if (c->ended)
+        c->drop_output = true;
+    if (r != NULL && r->cancel != NULL) {
+        void (*cancel)(struct kafka_request *) = r->cancel;
+        r->cancel = NULL;
+        cancel(r);
+    }
+    wake(c);
+}
+
+bool kafka_conn_reap(struct kafka_conn *c)
+{
+    struct env *env = c->kafka->env;
+
+    if (!c->drop_output && (c->out.head != NULL || io_op_busy(&c->send))) {
+        flush(c);
+        return false;
+    }
+    if (!c->close_submitted) {
+        c->close_submitted = true;
+        io_sock_close(env->io, &c->close, c->sock);
+    }
+    if (!c->sock_closed || io_op_busy(&c->recv) || io_op_busy(&c->send) || c->request != NULL)
+        return false;
+    drop_output(c);
+    io_timer_stop(env->io, &c->deadline);
+    if (c->frame != NULL)
+        chunk_put(c->frame, env->chunks);
+    list_remove(&c->link);
+    list_remove(&c->dirty_link);
+    buf_free(&c->rest);
+    mem_free(c);
+    return true;
+}

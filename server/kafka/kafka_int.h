@@ -1,0 +1,146 @@
+/*
+ * kafka_int.h - the inside of server/kafka: connections, requests, and what handlers use.
+ *
+ * Way of a request: kafka_conn.c collects a frame -> kafka_api.c decodes it and finds the handler
+ * -> the handler answers, now or later -> kafka_conn.c sends and goes on with the next frame.
+ */
+#ifndef KAFKA_KAFKA_INT_H
+#define KAFKA_KAFKA_INT_H
+
+#include "lib/base/list.h"
+#include "lib/base/wheel.h"
+#include "lib/io/acceptor.h"
+#include "lib/wire/kafka_codec.h"
+#include "server/config/options.h"
+#include "server/core/sink.h"
+#include "server/kafka/kafka.h"
+#include "server/kafka/topics.h"
+
+#include <stdatomic.h>
+
+#define KAFKA_NODE 1  /* our id: the only broker, controller, coordinator */
+#define KAFKA_EPOCH 0 /* of every leader */
+/* Longest frame of a request, as Kafka's socket.request.max.bytes. */
+#define KAFKA_FRAME_MAX (100u << 20)
+
+enum kafka_error {
+#define KAFKA_ERROR(name, code) KAFKA_##name = (code),
+#include "server/kafka/kafka_error.def"
+#undef KAFKA_ERROR
+};
+
+struct kafka_shared {
+    const struct options *options;
+    struct topics *topics;
+    struct kafka_uuid cluster;
+    uint16_t port; /* where worker 0 listens */
+    _Atomic int64_t connections;
+};
+
+struct kafka {
+    struct env *env;
+    struct kafka_shared *shared;
+    struct list conns;
+    struct list dirty;        /* with output to send, or a frame to look at */
+    struct list closing;      /* to be freed when they are quiet */
+    struct acceptor acceptor; /* worker 0 */
+    struct js_calls *calls;
+    bool stopping;
+    void (*closed)(void *ctx);
+    void *closed_ctx;
+};
+
+struct kafka_request;
+
+enum kafka_conn_state { KAFKA_CONN_OPEN, KAFKA_CONN_CLOSING };
+
+struct kafka_conn {
+    struct kafka *kafka;
+    struct list link, dirty_link;
+    struct io_sock *sock;
+    struct io_op recv, send, close;
+    enum kafka_conn_state state;
+    bool sock_closed, close_submitted, drop_output;
+    bool ended; /* the client will send nothing more */
+    struct io_addr peer;
+
+    /* The frame being collected: `frame` has cap for what has arrived, `want` is its size; 0 = its
+     * length is not complete yet. */
+    uint8_t length[4];
+    unsigned length_n;
+    uint32_t want;
+    struct chunk *frame;
+    struct buf rest; /* came behind a request that is not answered yet */
+
+    struct kafka_request *request; /* the one under way, or NULL */
+    struct outbuf out, sending;
+    struct iovec *iov;
+    struct wheel_timer deadline; /* of the send in flight; of the end while CLOSING */
+};
+
+/* Bytes of records that are sent by reference: kafka_records.elsewhere is a list of them, whose n
+ * add up to its own. Made in the arena; each holds a reference to its chunk until the answer is
+ * out. */
+struct kafka_piece {
+    struct kafka_piece *next;
+    struct chunk *chunk;
+    const void *bytes;
+    size_t n;
+};
+
+struct kafka_request {
+    struct kafka *kafka;
+    struct kafka_conn *conn;
+    struct kafka_header header;
+    const struct kafka_api *api;
+    struct chunk *frame;
+    struct kafka_arena arena;
+    const void *body;
+    void *answer;
+    /* Set by a handler that has not answered yet: called once when there is nobody to answer to any
+     * more. It must lead to an answer soon. */
+    void (*cancel)(struct kafka_request *r);
+    void *ctx; /* the handler's */
+};
+
+/* ---- answers: exactly one, on the request's worker; r is gone behind it */
+void kafka_reply(struct kafka_request *r);
+void kafka_no_reply(struct kafka_request *r);
+void kafka_fail(struct kafka_request *r);
+
+/* ---- kafka_conn.c */
+void kafka_conn_adopt(struct kafka *k, io_fd fd);
+void kafka_conn_close(struct kafka_conn *c, const char *why);
+/* Sends what there is, looks at the next frame. */
+void kafka_conn_step(struct kafka_conn *c);
+/* Frees it when nothing is in flight any more; true when it did. */
+bool kafka_conn_reap(struct kafka_conn *c);
+/* Where this client finds us: host in the arena. */
+struct str kafka_conn_advertised(struct kafka_request *r, int32_t *port);
+
+/* ---- kafka_api.c */
+/* Decodes the frame and starts its handler; r has conn and frame. False: close the connection. */
+bool kafka_dispatch(struct kafka_request *r);
+
+/* ---- js_call.c: requests to the JetStream API */
+struct json_t;
+/* subject: behind "$JS.API.". done is called once, later: with the answer, or with NULL when there
+ * is none (JetStream is ending). */
+typedef void (*js_call_fn)(void *ctx, const struct json_t *answer);
+void js_call(struct kafka *k, const char *subject, struct str body, js_call_fn done, void *ctx);
+/* The code of the error in an answer (err_code), 0 = none; -1 when there is no answer. Its text. */
+int js_call_error(const struct json_t *answer, const char **text);
+struct js_calls *js_calls_open(struct kafka *k);
+/* All that is under way gets NULL. */
+void js_calls_end(struct js_calls *calls);
+void js_calls_close(struct js_calls *calls);
+
+/* ---- handlers */
+void kafka_run_api_versions(struct kafka_request *r);
+/* The answer to a version that we do not know. */
+void kafka_put_unknown_version(const struct kafka_header *h, struct buf *out);
+void kafka_run_metadata(struct kafka_request *r);
+void kafka_run_describe_cluster(struct kafka_request *r);
+void kafka_run_find_coordinator(struct kafka_request *r);
+
+#endif

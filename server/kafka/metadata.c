@@ -1,0 +1,204 @@
+/*
+ * metadata.c - who is there and which topics: Metadata, DescribeCluster, FindCoordinator.
+ *
+ * A topic that is asked for by name and does not exist is created when the server does that
+ * (auto_create_topics) and the client did not say no; the answer waits for it and then tells of the
+ * topic as it is.
+ */
+#include "lib/base/base64.h"
+#include "server/kafka/kafka_int.h"
+#include "server/kafka/topic_create.h"
+
+static struct str cluster_id(struct kafka_request *r)
+{
+    struct buf b = {0};
+    struct str s;
+
+    base64url_encode(&b, str_from(r->kafka->shared->cluster.bytes, 16));
+    s = kafka_arena_str(&r->arena, buf_str(&b));
+    buf_free(&b);
+    return s;
+}
+
+/* ---- Metadata ---------------------------------------------------------------------------------
+ */
+
+static void put_partition(struct kafka_request *r, const struct topic *t, int32_t index,
+                          struct kafka_metadata_response_partitions *p)
+{
+    int32_t *node = kafka_arena_alloc(&r->arena, sizeof(*node));
+
+    *node = KAFKA_NODE;
+    p->partition_index = index;
+    p->leader_epoch = KAFKA_EPOCH;
+    p->replica_nodes = p->isr_nodes = node;
+    p->replica_nodes_n = p->isr_nodes_n = 1;
+    p->leader_id = KAFKA_NODE;
+    if (t->workers[index] == TOPIC_NOWHERE) {
+        p->error_code = KAFKA_LEADER_NOT_AVAILABLE;
+        p->leader_id = -1;
+    }
+}
+
+static void put_topic(struct kafka_request *r, const struct topic *t,
+                      struct kafka_metadata_response_topics *out)
+{
+    out->name = t->name;
+    out->topic_id = t->id;
+    out->is_internal = t->internal;
+    out->partitions_n = t->partitions;
+    out->partitions = KAFKA_NEW(&r->arena, metadata_response_partitions, t->partitions);
+    for (int32_t i = 0; i < t->partitions; i++)
+        put_partition(r, t, i, &out->partitions[i]);
+}
+
+static void put_all(struct kafka_request *r, struct kafka_metadata_response *a)
+{
+    struct topic *all;
+    size_t n = topics_all(r->kafka->shared->topics, &r->arena, &all);
+
+    a->topics = KAFKA_NEW(&r->arena, metadata_response_topics, n);
+    a->topics_n = (int32_t) n;
+    for (size_t i = 0; i < n; i++)
+        put_topic(r, &all[i], &a->topics[i]);
+}
+
+static void put_asked(struct kafka_request *r, const struct kafka_metadata_request_topics *q,
+                      struct kafka_metadata_response_topics *out)
+{
+    struct topics *topics = r->kafka->shared->topics;
+    bool by_id = q->name.p == NULL;
+    struct topic t;
+
+    out->name = q->name;
+    out->topic_id = q->topic_id;
+    if (by_id ? topics_find_id(topics, &q->topic_id, &r->arena, &t)
+              : topics_find(topics, q->name, &r->arena, &t))
+        put_topic(r, &t, out);
+    else if (by_id)
+        out->error_code = KAFKA_UNKNOWN_TOPIC_ID;
+    else if (!topic_name_valid(q->name))
+        out->error_code = KAFKA_INVALID_TOPIC_EXCEPTION;
+    else
+        out->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+}
+
+static void answer_metadata(struct kafka_request *r)
+{
+    const struct kafka_metadata_request *q = r->body;
+    struct kafka_metadata_response *a = r->answer;
+
+    a->brokers = KAFKA_NEW(&r->arena, metadata_response_brokers, 1);
+    a->brokers_n = 1;
+    a->brokers->node_id = KAFKA_NODE;
+    a->brokers->host = kafka_conn_advertised(r, &a->brokers->port);
+    a->cluster_id = cluster_id(r);
+    a->controller_id = KAFKA_NODE;
+    /* Version 0 asks for all of them by an empty list, the others by null. */
+    if (q->topics_n < 0 || (q->topics_n == 0 && r->header.version == 0)) {
+        put_all(r, a);
+    } else {
+        a->topics = KAFKA_NEW(&r->arena, metadata_response_topics, q->topics_n);
+        a->topics_n = q->topics_n;
+        for (int32_t i = 0; i < q->topics_n; i++)
+            put_asked(r, &q->topics[i], &a->topics[i]);
+    }
+    kafka_reply(r);
+}
+
+/* The next topic that is to be made: from r->ctx, the number of those that were looked at. */
+static void create_missing(struct kafka_request *r);
+
+struct missing {
+    int32_t next;
+};
+
+static void created(void *ctx, const struct topic_outcome *outcome)
+{
+    (void) outcome; /* the table says whether it is there */
+    create_missing(ctx);
+}
+
+static void create_missing(struct kafka_request *r)
+{
+    const struct kafka_metadata_request *q = r->body;
+    struct missing *m = r->ctx;
+    struct topic t;
+
+    while (m->next < q->topics_n && !r->kafka->stopping) {
+        struct str name = q->topics[m->next++].name;
+        if (name.p == NULL || !topic_name_valid(name) ||
+            topics_find(r->kafka->shared->topics, name, &r->arena, &t))
+            continue;
+        topic_create(r->kafka,
+                     &(struct topic_wish){
+                         .name = name,
+                         .partitions = (int32_t) r->kafka->env->options->kafka_num_partitions,
+                     },
+                     created, r);
+        return;
+    }
+    answer_metadata(r);
+}
+
+void kafka_run_metadata(struct kafka_request *r)
+{
+    const struct kafka_metadata_request *q = r->body;
+    struct missing *m;
+
+    if (q->topics_n <= 0 || !q->allow_auto_topic_creation ||
+        !r->kafka->env->options->kafka_auto_create) {
+        answer_metadata(r);
+        return;
+    }
+    r->ctx = m = kafka_arena_alloc(&r->arena, sizeof(*m));
+    create_missing(r);
+}
+
+/* ---- DescribeCluster --------------------------------------------------------------------------
+ */
+
+void kafka_run_describe_cluster(struct kafka_request *r)
+{
+    const struct kafka_describe_cluster_request *q = r->body;
+    struct kafka_describe_cluster_response *a = r->answer;
+
+    a->endpoint_type = q->endpoint_type;
+    a->cluster_id = cluster_id(r);
+    a->controller_id = KAFKA_NODE;
+    a->brokers = KAFKA_NEW(&r->arena, describe_cluster_response_brokers, 1);
+    a->brokers_n = 1;
+    a->brokers->broker_id = KAFKA_NODE;
+    a->brokers->host = kafka_conn_advertised(r, &a->brokers->port);
+    kafka_reply(r);
+}
+
+/* ---- FindCoordinator --------------------------------------------------------------------------
+ */
+
+void kafka_run_find_coordinator(struct kafka_request *r)
+{
+    const struct kafka_find_coordinator_request *q = r->body;
+    struct kafka_find_coordinator_response *a = r->answer;
+    int32_t port;
+    struct str host = kafka_conn_advertised(r, &port);
+    bool known = q->key_type == 0 || q->key_type == 1;
+
+    a->node_id = known ? KAFKA_NODE : -1;
+    a->host = host;
+    a->port = port;
+    a->error_code = known ? KAFKA_NONE : KAFKA_INVALID_REQUEST;
+    if (r->header.version >= 4) {
+        int32_t n = q->coordinator_keys_n > 0 ? q->coordinator_keys_n : 0;
+        a->coordinators = KAFKA_NEW(&r->arena, find_coordinator_response_coordinators, n);
+        a->coordinators_n = n;
+        for (int32_t i = 0; i < n; i++) {
+            a->coordinators[i].key = q->coordinator_keys[i];
+            a->coordinators[i].node_id = a->node_id;
+            a->coordinators[i].host = host;
+            a->coordinators[i].port = port;
+            a->coordinators[i].error_code = a->error_code;
+        }
+    }
+    kafka_reply(r);
+}

@@ -1,0 +1,219 @@
+/*
+ * topic_config.c - names, defaults and meanings of a topic's configurations.
+ *
+ *     retention.ms        max_age, -1 = 0
+ *     retention.bytes     max_bytes (of each partition)
+ *     max.message.bytes   max_msg_size
+ *
+ * Every other one is text in the metadata of partition 0. cleanup.policy=compact removes nothing:
+ * neither by age or size, as it should, nor older messages of a key, which Kafka does at some time
+ * and a reader may not rely on.
+ */
+#include "server/kafka/topic_config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MS 1000000
+
+static const struct topic_config_key keys[] = {
+    {"cleanup.policy", TOPIC_CONFIG_LIST, "delete", 0, ",delete,compact,compact,delete,"},
+    {"compression.type", TOPIC_CONFIG_STRING, "producer", 0,
+     ",producer,uncompressed,gzip,snappy,lz4,zstd,"},
+    {"delete.retention.ms", TOPIC_CONFIG_LONG, "86400000", 0, NULL},
+    {"file.delete.delay.ms", TOPIC_CONFIG_LONG, "60000", 0, NULL},
+    {"flush.messages", TOPIC_CONFIG_LONG, "9223372036854775807", 1, NULL},
+    {"flush.ms", TOPIC_CONFIG_LONG, "9223372036854775807", 0, NULL},
+    {"follower.replication.throttled.replicas", TOPIC_CONFIG_LIST, "", 0, NULL},
+    {"index.interval.bytes", TOPIC_CONFIG_INT, "4096", 0, NULL},
+    {"leader.replication.throttled.replicas", TOPIC_CONFIG_LIST, "", 0, NULL},
+    {"max.compaction.lag.ms", TOPIC_CONFIG_LONG, "9223372036854775807", 1, NULL},
+    {"max.message.bytes", TOPIC_CONFIG_INT, "1048588", 0, NULL},
+    {"message.timestamp.after.max.ms", TOPIC_CONFIG_LONG, "9223372036854775807", 0, NULL},
+    {"message.timestamp.before.max.ms", TOPIC_CONFIG_LONG, "9223372036854775807", 0, NULL},
+    {"message.timestamp.type", TOPIC_CONFIG_STRING, "CreateTime", 0, ",CreateTime,LogAppendTime,"},
+    {"min.cleanable.dirty.ratio", TOPIC_CONFIG_DOUBLE, "0.5", 0, NULL},
+    {"min.compaction.lag.ms", TOPIC_CONFIG_LONG, "0", 0, NULL},
+    {"min.insync.replicas", TOPIC_CONFIG_INT, "1", 1, NULL},
+    {"preallocate", TOPIC_CONFIG_BOOLEAN, "false", 0, ",true,false,"},
+    {"retention.bytes", TOPIC_CONFIG_LONG, "-1", -1, NULL},
+    {"retention.ms", TOPIC_CONFIG_LONG, "604800000", -1, NULL},
+    {"segment.bytes", TOPIC_CONFIG_INT, "1073741824", 14, NULL},
+    {"segment.index.bytes", TOPIC_CONFIG_INT, "10485760", 4, NULL},
+    {"segment.jitter.ms", TOPIC_CONFIG_LONG, "0", 0, NULL},
+    {"segment.ms", TOPIC_CONFIG_LONG, "604800000", 1, NULL},
+    {"unclean.leader.election.enable", TOPIC_CONFIG_BOOLEAN, "false", 0, ",true,false,"},
+};
+
+size_t topic_config_count(void)
+{
+    return ARRAY_LEN(keys);
+}
+
+const struct topic_config_key *topic_config_at(size_t i)
+{
+    return &keys[i];
+}
+
+const struct topic_config_key *topic_config_find(struct str name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        if (str_eq(str_of(keys[i].name), name))
+            return &keys[i];
+    return NULL;
+}
+
+/* ---- values -----------------------------------------------------------------------------------
+ */
+
+static bool among(const char *list, struct str value)
+{
+    char wanted[64];
+
+    if (value.n == 0 || value.n > sizeof(wanted) - 3)
+        return false;
+    snprintf(wanted, sizeof(wanted), ",%.*s,", STR_ARG(value));
+    return strstr(list, wanted) != NULL;
+}
+
+static bool is_double(struct str value)
+{
+    char text[32], *end;
+
+    if (value.n == 0 || value.n >= sizeof(text))
+        return false;
+    memcpy(text, value.p, value.n);
+    text[value.n] = '\0';
+    (void) strtod(text, &end);
+    return *end == '\0';
+}
+
+static bool fits(const struct topic_config_key *k, struct str value)
+{
+    int64_t n;
+
+    switch (k->type) {
+    case TOPIC_CONFIG_INT:
+    case TOPIC_CONFIG_LONG:
+        return str_to_i64(value, &n) && n >= k->least &&
+               (k->type == TOPIC_CONFIG_LONG || n <= INT32_MAX);
+    case TOPIC_CONFIG_DOUBLE:
+        return is_double(value);
+    default:
+        return k->among == NULL || among(k->among, value);
+    }
+}
+
+bool topic_config_check(const struct topic_config_key *k, struct str value, char why[256])
+{
+    if (fits(k, value))
+        return true;
+    snprintf(why, 256, "Invalid value %.*s for configuration %s",
+             (int) (value.n < 80 ? value.n : 80), value.p != NULL ? value.p : "", k->name);
+    return false;
+}
+
+static const struct topic_config *stored(const struct topic *t, const char *name)
+{
+    for (size_t i = 0; i < t->nconfigs; i++)
+        if (str_eq(t->configs[i].name, str_of(name)))
+            return &t->configs[i];
+    return NULL;
+}
+
+/* The setting of the stream behind it, as Kafka says it. */
+static bool mapped(const struct topic *t, const struct topic_config_key *k, int64_t *out)
+{
+    if (strcmp(k->name, "retention.ms") == 0)
+        *out = t->max_age_ns > 0 ? t->max_age_ns / MS : -1;
+    else if (strcmp(k->name, "retention.bytes") == 0)
+        *out = t->max_bytes > 0 ? t->max_bytes : -1;
+    else if (strcmp(k->name, "max.message.bytes") == 0 && t->max_msg_size > 0)
+        *out = t->max_msg_size;
+    else
+        return false;
+    return true;
+}
+
+struct str topic_config_value(const struct topic *t, const struct topic_config_key *k,
+                              struct kafka_arena *arena, bool *is_default)
+{
+    const struct topic_config *own = stored(t, k->name);
+    struct str value = own != NULL ? own->value : str_of(k->value);
+    int64_t n;
+
+    /* What a compacted topic keeps in its metadata is not in the stream's limits. */
+    if (own == NULL && mapped(t, k, &n))
+        value = kafka_arena_text(arena, "%lld", (long long) n);
+    *is_default = str_eq(value, str_of(k->value));
+    return value;
+}
+
+/* ---- setting ----------------------------------------------------------------------------------
+ */
+
+static void set_number(json_t *config, const char *name, int64_t n)
+{
+    json_object_set_new(config, name, json_integer(n));
+}
+
+/* Milliseconds as nanoseconds; what does not fit is as good as for ever. */
+static int64_t age_of(int64_t ms)
+{
+    return ms < 0 || ms > INT64_MAX / MS ? 0 : ms == 0 ? MS : ms * MS;
+}
+
+static bool apply_mapped(struct str name, struct str value, json_t *config)
+{
+    int64_t n = -1;
+
+    (void) str_to_i64(value, &n);
+    if (str_eq(name, STR("retention.ms")))
+        set_number(config, "max_age", age_of(n));
+    else if (str_eq(name, STR("retention.bytes")))
+        set_number(config, "max_bytes", n == 0 ? 1 : n);
+    else if (str_eq(name, STR("max.message.bytes")))
+        set_number(config, "max_msg_size", n == 0 ? 1 : n);
+    else
+        return false;
+    return true;
+}
+
+void topic_config_apply(const struct topic_config *pair, bool first, json_t *config,
+                        json_t *metadata)
+{
+    const struct topic_config_key *k = topic_config_find(pair->name);
+    struct str value = pair->value.p != NULL ? pair->value : str_of(k->value);
+    struct buf key = {0};
+
+    if (apply_mapped(pair->name, value, config) || !first)
+        return;
+    buf_puts(&key, "kafka.config.");
+    buf_put_str(&key, pair->name);
+    if (pair->value.p == NULL)
+        json_object_del(metadata, buf_cstr(&key));
+    else
+        json_object_set_new(metadata, buf_cstr(&key), json_stringn(value.p, value.n));
+    buf_free(&key);
+}
+
+static struct str among_pairs(const struct topic_config *pairs, size_t n, struct str name)
+{
+    for (size_t i = n; i > 0; i--)
+        if (str_eq(pairs[i - 1].name, name))
+            return pairs[i - 1].value;
+    return STR_NONE;
+}
+
+void topic_config_finish(const struct topic_config *pairs, size_t n, json_t *config)
+{
+    struct str policy = among_pairs(pairs, n, STR("cleanup.policy"));
+
+    if (str_eq(policy, STR("compact"))) {
+        set_number(config, "max_age", 0);
+        set_number(config, "max_bytes", -1);
+    } else if (among_pairs(pairs, n, STR("retention.ms")).p == NULL) {
+        (void) apply_mapped(STR("retention.ms"),
+                            str_of(topic_config_find(STR("retention.ms"))->value), config);
+    }
+}
