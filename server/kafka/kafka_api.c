@@ -18,6 +18,13 @@ static const struct handler handlers[] = {
     {KAFKA_METADATA, 0, 12, kafka_run_metadata},
     {KAFKA_FIND_COORDINATOR, 0, 4, kafka_run_find_coordinator},
     {KAFKA_API_VERSIONS, 0, 4, kafka_run_api_versions},
+    {KAFKA_CREATE_TOPICS, 0, 7, kafka_run_create_topics},
+    {KAFKA_DELETE_TOPICS, 0, 6, kafka_run_delete_topics},
+    {KAFKA_DELETE_RECORDS, 0, 2, kafka_run_delete_records},
+    {KAFKA_DESCRIBE_CONFIGS, 0, 4, kafka_run_describe_configs},
+    {KAFKA_ALTER_CONFIGS, 0, 2, kafka_run_alter_configs},
+    {KAFKA_CREATE_PARTITIONS, 0, 3, kafka_run_create_partitions},
+    {KAFKA_INCREMENTAL_ALTER_CONFIGS, 0, 1, kafka_run_incremental_alter_configs},
     {KAFKA_DESCRIBE_CLUSTER, 0, 1, kafka_run_describe_cluster},
 };
 

@@ -142,5 +142,12 @@ void kafka_put_unknown_version(const struct kafka_header *h, struct buf *out);
 void kafka_run_metadata(struct kafka_request *r);
 void kafka_run_describe_cluster(struct kafka_request *r);
 void kafka_run_find_coordinator(struct kafka_request *r);
+void kafka_run_create_topics(struct kafka_request *r);
+void kafka_run_delete_topics(struct kafka_request *r);
+void kafka_run_create_partitions(struct kafka_request *r);
+void kafka_run_delete_records(struct kafka_request *r);
+void kafka_run_describe_configs(struct kafka_request *r);
+void kafka_run_alter_configs(struct kafka_request *r);
+void kafka_run_incremental_alter_configs(struct kafka_request *r);
 
 #endif

@@ -7,6 +7,7 @@
  */
 #include "lib/base/base64.h"
 #include "server/kafka/kafka_int.h"
+#include "server/kafka/steps.h"
 #include "server/kafka/topic_create.h"
 
 static struct str cluster_id(struct kafka_request *r)
@@ -106,39 +107,42 @@ static void answer_metadata(struct kafka_request *r)
     kafka_reply(r);
 }
 
-/* The next topic that is to be made: from r->ctx, the number of those that were looked at. */
-static void create_missing(struct kafka_request *r);
-
 struct missing {
-    int32_t next;
+    struct steps steps;
+    struct kafka_request *r;
 };
 
 static void created(void *ctx, const struct topic_outcome *outcome)
 {
+    struct missing *m = ctx;
+
     (void) outcome; /* the table says whether it is there */
-    create_missing(ctx);
+    steps_done(&m->steps);
 }
 
-static void create_missing(struct kafka_request *r)
+static bool create_missing(struct steps *s, int32_t i)
 {
+    struct missing *m = CONTAINER_OF(s, struct missing, steps);
+    struct kafka_request *r = m->r;
     const struct kafka_metadata_request *q = r->body;
-    struct missing *m = r->ctx;
-    struct topic t;
+    struct str name = q->topics[i].name;
+    struct topic_place place;
 
-    while (m->next < q->topics_n && !r->kafka->stopping) {
-        struct str name = q->topics[m->next++].name;
-        if (name.p == NULL || !topic_name_valid(name) ||
-            topics_find(r->kafka->shared->topics, name, &r->arena, &t))
-            continue;
-        topic_create(r->kafka,
-                     &(struct topic_wish){
-                         .name = name,
-                         .partitions = (int32_t) r->kafka->env->options->kafka_num_partitions,
-                     },
-                     created, r);
-        return;
-    }
-    answer_metadata(r);
+    if (name.p == NULL || !topic_name_valid(name) ||
+        topics_partition(r->kafka->shared->topics, name, 0, &place))
+        return false;
+    topic_create(r->kafka,
+                 &(struct topic_wish){
+                     .name = name,
+                     .partitions = (int32_t) r->kafka->env->options->kafka_num_partitions,
+                 },
+                 created, m);
+    return true;
+}
+
+static void all_there(struct steps *s)
+{
+    answer_metadata(CONTAINER_OF(s, struct missing, steps)->r);
 }
 
 void kafka_run_metadata(struct kafka_request *r)
@@ -151,8 +155,10 @@ void kafka_run_metadata(struct kafka_request *r)
         answer_metadata(r);
         return;
     }
-    r->ctx = m = kafka_arena_alloc(&r->arena, sizeof(*m));
-    create_missing(r);
+    m = kafka_arena_alloc(&r->arena, sizeof(*m));
+    m->r = r;
+    m->steps = (struct steps){.n = q->topics_n, .step = create_missing, .end = all_there};
+    steps_run(&m->steps);
 }
 
 /* ---- DescribeCluster --------------------------------------------------------------------------

@@ -197,7 +197,7 @@ void topic_config_apply(const struct topic_config *pair, bool first, json_t *con
     buf_free(&key);
 }
 
-static struct str among_pairs(const struct topic_config *pairs, size_t n, struct str name)
+struct str topic_config_among(const struct topic_config *pairs, size_t n, struct str name)
 {
     for (size_t i = n; i > 0; i--)
         if (str_eq(pairs[i - 1].name, name))
@@ -205,14 +205,27 @@ static struct str among_pairs(const struct topic_config *pairs, size_t n, struct
     return STR_NONE;
 }
 
+struct topic_config *topic_config_copy(const struct topic_config *pairs, size_t n,
+                                       struct kafka_arena *arena)
+{
+    struct topic_config *copy = kafka_arena_alloc(arena, n * sizeof(*copy));
+
+    for (size_t i = 0; i < n; i++) {
+        copy[i].name = kafka_arena_str(arena, pairs[i].name);
+        if (pairs[i].value.p != NULL)
+            copy[i].value = kafka_arena_str(arena, pairs[i].value);
+    }
+    return copy;
+}
+
 void topic_config_finish(const struct topic_config *pairs, size_t n, json_t *config)
 {
-    struct str policy = among_pairs(pairs, n, STR("cleanup.policy"));
+    struct str policy = topic_config_among(pairs, n, STR("cleanup.policy"));
 
     if (str_eq(policy, STR("compact"))) {
         set_number(config, "max_age", 0);
         set_number(config, "max_bytes", -1);
-    } else if (among_pairs(pairs, n, STR("retention.ms")).p == NULL) {
+    } else if (topic_config_among(pairs, n, STR("retention.ms")).p == NULL) {
         (void) apply_mapped(STR("retention.ms"),
                             str_of(topic_config_find(STR("retention.ms"))->value), config);
     }

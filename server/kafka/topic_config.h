@@ -43,6 +43,11 @@ struct str topic_config_value(const struct topic *t, const struct topic_config_k
  * it away: the default. */
 void topic_config_apply(const struct topic_config *pair, bool first, json_t *config,
                         json_t *metadata);
+/* The last value of that name, p == NULL when it has none. */
+struct str topic_config_among(const struct topic_config *pairs, size_t n, struct str name);
+/* A copy in the arena; values that are null stay so. */
+struct topic_config *topic_config_copy(const struct topic_config *pairs, size_t n,
+                                       struct kafka_arena *arena);
 /* Of a new topic, behind all pairs: defaults that are not the stream's own. */
 void topic_config_finish(const struct topic_config *pairs, size_t n, json_t *config);
 

@@ -23,8 +23,7 @@ struct creation {
     struct topic_wish wish;
     struct topic_outcome outcome;
     int32_t next; /* the partition being made */
-    int32_t orphan;
-    bool swept; /* no orphans were there when it began */
+    bool swept;   /* no orphans were there when it began */
     topic_done_fn done;
     void *ctx;
 };
@@ -118,7 +117,7 @@ static void put_metadata(struct creation *c, int32_t partition, json_t *metadata
     json_object_set_new(metadata, "kafka.topic_id", json_string(id));
 }
 
-static void put_json(struct buf *out, const json_t *object)
+void topic_put_json(struct buf *out, const json_t *object)
 {
     size_t n = json_dumpb(object, NULL, 0, JSON_COMPACT);
 
@@ -144,7 +143,7 @@ static void put_config(struct creation *c, int32_t partition, struct buf *out)
         topic_config_apply(&c->wish.configs[i], partition == 0, o, metadata);
     topic_config_finish(c->wish.configs, c->wish.nconfigs, o);
     json_object_set_new(o, "metadata", metadata);
-    put_json(out, o);
+    topic_put_json(out, o);
     json_decref(o);
     buf_free(&name);
     buf_free(&subject);
@@ -212,7 +211,7 @@ static void described(void *ctx, const json_t *answer)
     json_object_set_new(metadata, "kafka.partitions", json_string(number));
     topic_subject(&subject, c->wish.name, 0, c->wish.partitions);
     json_object_set_new(config, "subjects", json_pack("[s#]", subject.p, (int) subject.n));
-    put_json(&body, config);
+    topic_put_json(&body, config);
     buf_clear(&subject);
     buf_puts(&subject, "STREAM.UPDATE.");
     topic_stream_name(&subject, c->wish.name, 0);
@@ -254,15 +253,9 @@ static void go_on(struct creation *c)
 
 static void copy_wish(struct creation *c, const struct topic_wish *wish)
 {
-    struct topic_config *configs = kafka_arena_alloc(&c->arena, wish->nconfigs * sizeof(*configs));
-
     c->wish = *wish;
     c->wish.name = kafka_arena_str(&c->arena, wish->name);
-    for (size_t i = 0; i < wish->nconfigs; i++) {
-        configs[i].name = kafka_arena_str(&c->arena, wish->configs[i].name);
-        configs[i].value = kafka_arena_str(&c->arena, wish->configs[i].value);
-    }
-    c->wish.configs = configs;
+    c->wish.configs = topic_config_copy(wish->configs, wish->nconfigs, &c->arena);
 }
 
 void topic_create(struct kafka *k, const struct topic_wish *wish, topic_done_fn done, void *ctx)
@@ -283,4 +276,21 @@ void topic_create(struct kafka *k, const struct topic_wish *wish, topic_done_fn 
         return;
     }
     go_on(c);
+}
+
+/* Partition 0's stream first: with it the topic is gone; the others are orphans then. */
+void topic_delete(struct kafka *k, struct str name, topic_done_fn done, void *ctx)
+{
+    struct creation *c = mem_zalloc(sizeof(*c));
+    struct buf subject = {0};
+
+    c->kafka = k;
+    c->done = done;
+    c->ctx = ctx;
+    c->wish.name = kafka_arena_str(&c->arena, name);
+    c->next = -1;
+    buf_puts(&subject, "STREAM.DELETE.");
+    topic_stream_name(&subject, name, 0);
+    js_call(k, buf_cstr(&subject), STR_NONE, orphan_deleted, c);
+    buf_free(&subject);
 }

@@ -23,7 +23,7 @@ struct entry {
     struct hmap_node node;
     char *name;
     bool there; /* partition 0 is */
-    bool writable;
+    bool writable, plain;
     struct kafka_uuid id;
     int32_t partitions;
     uint32_t *workers; /* of nworkers partitions */
@@ -234,11 +234,23 @@ static bool is_writable(const struct stream_config *c)
            c->sources == NULL;
 }
 
+static bool is_plain(const struct entry *e, const struct stream_config *c)
+{
+    struct buf subject = {0};
+    bool plain;
+
+    topic_subject(&subject, str_of(e->name), 0, e->partitions);
+    plain = c->subjects.n == 1 && str_eq(buf_str(&subject), str_of(c->subjects.items[0]));
+    buf_free(&subject);
+    return plain;
+}
+
 static void describe(struct entry *e, const struct stream_config *c, int64_t created)
 {
     e->there = true;
     e->writable = is_writable(c);
     e->partitions = number_of(c, "kafka.partitions", 1);
+    e->plain = is_plain(e, c);
     if (!parse_id(text_of(c, "kafka.topic_id"), &e->id))
         make_id(e->name, created, &e->id);
     e->max_age_ns = c->max_age_ns;
@@ -328,6 +340,7 @@ static void copy_out(const struct entry *e, struct kafka_arena *arena, struct to
         .partitions = e->partitions,
         .workers = workers,
         .writable = e->writable,
+        .plain = e->plain,
         .internal = strncmp(e->name, "__", 2) == 0,
         .max_age_ns = e->max_age_ns,
         .max_bytes = e->max_bytes,

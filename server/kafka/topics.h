@@ -45,6 +45,7 @@ struct topic {
     int32_t partitions;
     const uint32_t *workers; /* of the partitions; TOPIC_NOWHERE = its stream is not there */
     bool writable;           /* Kafka clients may produce into it */
+    bool plain;              /* its subjects are those of its name */
     bool internal;
     int64_t max_age_ns, max_bytes, max_msg_size, max_msgs_per_subject; /* as the stream has them */
     int64_t replicas;

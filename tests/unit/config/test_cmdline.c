@@ -112,6 +112,36 @@ TEST(flags_set_options)
     options_free(&o);
 }
 
+/* The value of --kafka may be missing. */
+TEST(kafka_flag)
+{
+    static const struct {
+        const char *line, *host;
+        int port;
+    } rows[] = {
+        {"x -js", "127.0.0.1", 0},
+        {"x -js --kafka", "127.0.0.1", 9092},
+        {"x --kafka -js", "127.0.0.1", 9092},
+        {"x --kafka -1 -js", "127.0.0.1", -1},
+        {"x --kafka 0.0.0.0:7 -js", "0.0.0.0", 7},
+        {"x -js --kafka=:8", "127.0.0.1", 8},
+        {"x -js --kafka=9", "127.0.0.1", 9},
+    };
+    struct options o;
+    struct said said;
+
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+        ck_assert_msg(parse(rows[k].line, &o, &said).run, "%s: %s", rows[k].line, said.err);
+        ck_assert_str_eq(o.kafka_host, rows[k].host);
+        ck_assert_int_eq(o.kafka_port, rows[k].port);
+        options_free(&o);
+    }
+    ck_assert(!parse("x -js --kafka=here", &o, &said).run);
+    options_free(&o);
+    ck_assert(!parse("x -js --kafka=h:70000", &o, &said).run);
+    options_free(&o);
+}
+
 TEST(flags_win_over_the_file)
 {
     char path[] = "/tmp/midge-conf-XXXXXX", line[128];
@@ -208,6 +238,10 @@ TEST(checks_a_file)
         {"port: 4333\n", "-p 70000", "x: port 70000 is not between -1 and 65535\n", 1},
         {"max_payload: 2mb\nmax_pending: 1mb\n", "",
          "x: max_payload (2097152) cannot be higher than max_pending (1048576)\n", 1},
+        {"port: 1\n", "--kafka", "x: a Kafka listener needs JetStream\n", 1},
+        {"kafka { advertise: nowhere }\n", "-js",
+         "x: Kafka is to be advertised as host:port, not as \"nowhere\"\n", 1},
+        {"kafka { num_partitions: 1025 }\n", "-js", "x: 1025 partitions are more than 1024\n", 1},
         {"server_name: 'a b'\n", "", "x: server name cannot contain spaces\n", 1},
     };
 
@@ -232,9 +266,8 @@ TEST(checks_a_file)
 }
 
 static const struct runner_case cases[] = {
-    RUN(flags_set_options),
-    RUN(flags_win_over_the_file),
-    RUN_LOOP(says_and_leaves, 0, (int) ARRAY_LEN(rows)),
+    RUN(flags_set_options),       RUN(kafka_flag),
+    RUN(flags_win_over_the_file), RUN_LOOP(says_and_leaves, 0, (int) ARRAY_LEN(rows)),
     RUN(checks_a_file),
 };
 

@@ -350,6 +350,9 @@ TEST(rejects_unknown_and_wrong)
         {"authorization { users: [{user: a, connection_types: [RADIO]}] }",
          "unknown connection type \"RADIO\""},
         {"midge { workers: 65 }", ":1:18: workers must be an integer from 0 to 64"},
+        {"kafka { listen: here }", ":1:17: could not parse address string \"here\""},
+        {"kafka { num_partitions: -1 }", ":1:25: num_partitions must not be negative"},
+        {"kafka: true", ":1:8: kafka must be a map"},
     };
 
     for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
@@ -361,6 +364,32 @@ TEST(rejects_unknown_and_wrong)
         options_free(&o);
         buf_free(&err);
     }
+}
+
+TEST(kafka_blocks)
+{
+    struct options o;
+    struct buf err = {0};
+
+    ck_assert(load("port: 1", &o, &err));
+    ck_assert_int_eq(o.kafka_port, 0);
+    options_free(&o);
+    ck_assert(load("kafka {}", &o, &err));
+    ck_assert_int_eq(o.kafka_port, 9092);
+    ck_assert_str_eq(o.kafka_host, "127.0.0.1");
+    ck_assert_uint_eq(o.kafka_num_partitions, 1);
+    ck_assert(o.kafka_auto_create);
+    options_free(&o);
+    ck_assert(load("kafka { listen: '[::1]:-1', advertise: 'b.example:19092', num_partitions: 4, "
+                   "auto_create_topics: false }",
+                   &o, &err));
+    ck_assert_int_eq(o.kafka_port, -1);
+    ck_assert_str_eq(o.kafka_host, "::1");
+    ck_assert_str_eq(o.kafka_advertise, "b.example:19092");
+    ck_assert_uint_eq(o.kafka_num_partitions, 4);
+    ck_assert(!o.kafka_auto_create);
+    options_free(&o);
+    buf_free(&err);
 }
 
 TEST(applies_users_and_their_permissions)
@@ -521,6 +550,7 @@ static const struct runner_case cases[] = {
     RUN(applies_keys),
     RUN(keys_of_encryption),
     RUN(rejects_unknown_and_wrong),
+    RUN(kafka_blocks),
     RUN(applies_users_and_their_permissions),
     RUN(reads_a_tls_block),
     RUN(finishes_and_checks),
