@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# test_kafka_clients: other people's Kafka clients, as Debian has them, see and make topics: kcat and
+# test_kafka_clients: Kafka clients of others, as Debian has them, see and make topics: kcat and
 # python3-confluent-kafka (librdkafka), python3-kafka (the oldest versions of each request).
 set -uo pipefail
 here=$MIDGE_SRCDIR/tests/api
