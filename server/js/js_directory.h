@@ -11,8 +11,8 @@
 #include "lib/base/buf.h"
 #include "lib/base/handle.h"
 #include "lib/base/str.h"
+#include "lib/json/json.h"
 #include "server/core/route.h"
-#include "server/js/json.h"
 #include "server/js/source_config.h"
 
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* js_error.c - the table of js_errors.def and its wire form. */
 #include "server/js/js_error.h"
 
-#include "server/js/json.h"
+#include "lib/json/json.h"
 
 #include <stdarg.h>
 #include <stdio.h>

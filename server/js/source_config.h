@@ -10,8 +10,8 @@
 #ifndef JS_SOURCE_CONFIG_H
 #define JS_SOURCE_CONFIG_H
 
+#include "lib/json/json.h"
 #include "server/js/js_error.h"
-#include "server/js/json.h"
 #include "server/js/stream_config.h"
 
 #include <stdbool.h>

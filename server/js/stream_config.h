@@ -6,8 +6,8 @@
 #ifndef JS_STREAM_CONFIG_H
 #define JS_STREAM_CONFIG_H
 
+#include "lib/json/json.h"
 #include "server/js/js_error.h"
-#include "server/js/json.h"
 
 #include <stdbool.h>
 #include <stdint.h>

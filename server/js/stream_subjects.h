@@ -5,9 +5,9 @@
 #ifndef JS_STREAM_SUBJECTS_H
 #define JS_STREAM_SUBJECTS_H
 
+#include "lib/json/json.h"
 #include "server/core/transform.h"
 #include "server/js/js_error.h"
-#include "server/js/json.h"
 
 struct stream_config;
 

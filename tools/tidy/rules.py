@@ -20,11 +20,12 @@ UNLISTED = ("Makefile.inc", ".gitignore")
 # libjscore in server/js/Makefile.inc are layer "jscore" whatever their names.
 # The linker holds the same table: USE_X in Makefile.am.
 
-ALL = ("base", "wire", "io", "store", "core", "auth", "config", "net", "jscore", "js", "kafka", "monitor",
+ALL = ("base", "json", "wire", "io", "store", "core", "auth", "config", "net", "jscore", "js", "kafka", "monitor",
        "sys", "server", "client", "testlib", "sim")
 
 LAYERS = (
     ("base", "lib/base/", ()),
+    ("json", "lib/json/", ("base",)),
     ("wire", "lib/wire/", ("base",)),
     ("io", "lib/io/", ("base",)),
     ("store", "store/", ("base", "io")),
@@ -32,12 +33,12 @@ LAYERS = (
     ("auth", "server/auth/", ("base", "wire", "config")),
     ("config", "server/config/", ("base", "wire")),
     ("net", "server/net/", ("base", "wire", "io", "core", "auth", "config")),
-    ("js", "server/js/", ("base", "wire", "io", "core", "jscore", "store", "config")),
-    ("monitor", "server/monitor/", ("base", "wire", "io", "core", "js", "config")),
-    ("kafka", "server/kafka/", ("base", "wire", "io", "core", "js", "config")),
-    ("sys", "server/sys/", ("base", "wire", "io", "core", "js", "config")),
-    ("server", "server/", ALL[:13]),
-    ("client", "client/", ("base", "wire", "io")),
+    ("js", "server/js/", ("base", "json", "wire", "io", "core", "jscore", "store", "config")),
+    ("monitor", "server/monitor/", ("base", "json", "wire", "io", "core", "js", "config")),
+    ("kafka", "server/kafka/", ("base", "json", "wire", "io", "core", "js", "config")),
+    ("sys", "server/sys/", ("base", "json", "wire", "io", "core", "js", "config")),
+    ("server", "server/", ALL[:14]),
+    ("client", "client/", ("base", "json", "wire", "io")),
     ("nats-bench", "tools/nats-bench/", ("base", "wire", "io", "client")),
     ("store-inspect", "tools/store-inspect/", ("base", "io", "store")),
     ("testlib", "tests/lib/", ALL),
@@ -59,7 +60,7 @@ LIBRARIES = {
     "isa-l": ("base",),
     "liburing": ("io",),
     "event2/": ("io", "monitor", "server"),
-    "jansson": ("js", "net", "auth", "monitor", "kafka", "sys"),
+    "jansson": ("json", "js", "net", "auth", "monitor", "kafka", "sys"),
     "sodium": ("auth", "config", "store", "server", "io", "js"),
     "lz4": ("store", "wire"),
     "openssl/": ("net",),

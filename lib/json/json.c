@@ -1,5 +1,5 @@
 /* json.c - the table walker. One small function per direction and type; the tables do the rest. */
-#include "server/js/json.h"
+#include "lib/json/json.h"
 
 #include "lib/base/assert.h"
 #include "lib/base/fmt.h"
@@ -155,6 +155,17 @@ static bool read_string(const json_t *v, const struct json_field *f, char **out,
     return true;
 }
 
+static bool read_text(const json_t *v, char **out)
+{
+    struct buf b = {0};
+
+    jput_raw(&b, v);
+    mem_free(*out);
+    *out = mem_strndup(b.p, b.n);
+    buf_free(&b);
+    return true;
+}
+
 static bool read_field(json_t *v, const struct json_field *f, void *base, struct buf *err)
 {
     void *at = (char *) base + f->offset;
@@ -187,6 +198,8 @@ static bool read_field(json_t *v, const struct json_field *f, void *base, struct
         json_decref(*(json_t **) at);
         *(json_t **) at = json_incref(v);
         return true;
+    case JSON_TEXT_FIELD:
+        return read_text(v, at);
     }
     return false;
 }
@@ -291,6 +304,7 @@ static bool empty(const struct json_field *f, const void *at)
     switch (f->type) {
     case JSON_STRING_FIELD:
     case JSON_RAW_FIELD:
+    case JSON_TEXT_FIELD:
         return *(void *const *) at == NULL;
     case JSON_BOOL_FIELD:
         return !*(const bool *) at;
@@ -338,6 +352,9 @@ static void put_value(struct buf *b, const struct json_field *f, const void *at)
     case JSON_RAW_FIELD:
         jput_raw(b, *(json_t *const *) at);
         return;
+    case JSON_TEXT_FIELD:
+        buf_puts(b, *(char *const *) at);
+        return;
     }
 }
 
@@ -351,7 +368,7 @@ void fields_write(struct buf *b, const struct json_field *fields, size_t n, cons
         bool none = empty(f, at);
         if ((f->flags & JSON_READ_ONLY) != 0 || (none && (f->flags & JSON_OMIT_EMPTY) != 0))
             continue;
-        if (none && f->type == JSON_RAW_FIELD)
+        if (none && (f->type == JSON_RAW_FIELD || f->type == JSON_TEXT_FIELD))
             continue;
         if (!first)
             buf_putc(b, ',');
@@ -369,6 +386,7 @@ void fields_release(const struct json_field *fields, size_t n, void *in)
         void *at = (char *) in + fields[i].offset;
         switch (fields[i].type) {
         case JSON_STRING_FIELD:
+        case JSON_TEXT_FIELD:
             mem_free(*(char **) at);
             *(char **) at = NULL;
             break;
@@ -403,6 +421,7 @@ static void copy_field(const struct json_field *f, void *to, const void *from)
 {
     switch (f->type) {
     case JSON_STRING_FIELD:
+    case JSON_TEXT_FIELD:
         *(char **) to = *(char *const *) from != NULL ? mem_strdup(*(char *const *) from) : NULL;
         break;
     case JSON_BOOL_FIELD:

@@ -10,8 +10,8 @@
  * 64-bit; times are RFC 3339 text outside and unix nanoseconds inside, durations are integer
  * nanoseconds.
  */
-#ifndef JS_JSON_H
-#define JS_JSON_H
+#ifndef JSON_JSON_H
+#define JSON_JSON_H
 
 #include "lib/base/buf.h"
 #include "lib/base/str.h"
@@ -31,6 +31,7 @@ enum field_type {
     JSON_LIST_FIELD,   /* struct str_list of strings */
     JSON_I64S_FIELD,   /* struct i64_list of integers */
     JSON_RAW_FIELD,    /* json_t *: kept as it came, an own reference */
+    JSON_TEXT_FIELD,   /* char *: any value as JSON text; what is written must be JSON */
 };
 
 enum {
