@@ -1,11 +1,13 @@
 /*
- * client.c - a connection: connecting, driving, publishing, subscribing.
+ * client.c - a connection: driving it, publishing, subscribing, waiting.
  *
  * midge_poll is the only place where time passes: it submits the gathered output as one send, runs
  * one iteration of the loop, and the receive callback parses what came and calls the subscribers. A
  * sid is a slot of a table plus a multiple of MAX_SUBS, so that an incoming message finds its
  * subscription without hashing, and a message on its way to a subscription that has ended does not
  * reach the next one in its slot.
+ *
+ * How a connection comes to be, breaks and is made again is dial.c's; what comes in, receive.c's.
  */
 #include "client/client_int.h"
 #include "lib/base/header.h"
@@ -14,12 +16,9 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define MAX_CONTROL_LINE 65536u
-#define MS UINT64_C(1000000)
 #define MAX_SUBS 65536u
 
 void midge_options_init(struct midge_options *o)
@@ -29,6 +28,9 @@ void midge_options_init(struct midge_options *o)
     o->port = 4222;
     o->max_output = 4u << 20;
     o->connect_timeout_ms = 5000;
+    o->timeout_ms = 5000;
+    o->reconnect_wait_ms = 250;
+    o->ping_interval_ms = 120000;
 }
 
 uint64_t midge_now(void)
@@ -39,15 +41,15 @@ uint64_t midge_now(void)
     return (uint64_t) t.tv_sec * 1000000000u + (uint64_t) t.tv_nsec;
 }
 
-int client_fail(struct midge *m, const char *format, ...)
+int client_error(struct midge *m, int rc, const char *format, ...)
 {
     va_list args;
 
     va_start(args, format);
     vsnprintf(m->error, sizeof(m->error), format, args);
     va_end(args);
-    m->closed = true;
-    return MIDGE_CLOSED;
+    m->error_code = 0;
+    return rc;
 }
 
 const char *midge_error(const struct midge *m)
@@ -55,9 +57,19 @@ const char *midge_error(const struct midge *m)
     return m->error;
 }
 
+unsigned midge_error_code(const struct midge *m)
+{
+    return m->error_code;
+}
+
+bool midge_connected(const struct midge *m)
+{
+    return client_up(m);
+}
+
 uint64_t midge_max_payload(const struct midge *m)
 {
-    return m->max_payload;
+    return (uint64_t) m->info.max_payload;
 }
 
 size_t midge_output(const struct midge *m)
@@ -76,130 +88,24 @@ unsigned client_status(struct midge_text header)
     return str_to_u64(status, &code) && code < 1000 ? (unsigned) code : 0;
 }
 
-/* ---- receiving ------------------------------------------------------------------------------- */
-
-static void take_msg(struct midge *m, const struct nats_op *op)
+void midge_inbox(struct midge *m, char out[32])
 {
-    struct midge_msg msg = {
-        .subject = client_text(op->subject),
-        .reply = client_text(op->reply),
-        .header = client_text(nats_op_header(op)),
-        .payload = client_text(nats_op_payload(op)),
-    };
-    struct midge_sub *s;
-    uint64_t sid;
-
-    if (!str_to_u64(op->sid, &sid) || sid % MAX_SUBS >= m->nsubs)
-        return;
-    s = m->subs[sid % MAX_SUBS].sub;
-    if (s != NULL && s->sid == sid)
-        s->on_msg(s->ctx, &msg);
+    memcpy(out, "_INBOX.", 7);
+    nuid_next(&m->nuid, out + 7);
 }
 
-/* The number behind "max_payload": the one field of INFO we need. */
-static void take_info(struct midge *m, struct str json)
+void midge_free(void *p)
 {
-    static const char key[] = "\"max_payload\":";
-    const char *at = memmem(json.p, json.n, key, sizeof(key) - 1);
-
-    if (at != NULL)
-        m->max_payload = strtoull(at + sizeof(key) - 1, NULL, 10);
-    m->got_info = true;
+    mem_free(p);
 }
 
-static void act(struct midge *m, const struct nats_op *op)
-{
-    switch (op->verb) {
-    case NATS_VERB_MSG:
-    case NATS_VERB_HMSG:
-        take_msg(m, op);
-        if (op->collected) {
-            mem_free(m->collecting);
-            m->collecting = NULL;
-        }
-        break;
-    case NATS_VERB_PING:
-        buf_puts(&m->out, "PONG\r\n");
-        break;
-    case NATS_VERB_PONG:
-        m->pongs_seen++;
-        break;
-    case NATS_VERB_INFO:
-        take_info(m, op->args);
-        break;
-    case NATS_VERB_ERR:
-        snprintf(m->error, sizeof(m->error), "%.*s", STR_ARG(nats_err_text(op->args)));
-        m->server_said = true;
-        break;
-    default:
-        break;
-    }
-}
-
-static void parse_all(struct midge *m, struct str in)
-{
-    struct nats_op op;
-
-    while (!m->closed) {
-        switch (nats_parse(&m->parser, &in, &op)) {
-        case NATS_PARSE_OP:
-            act(m, &op);
-            break;
-        case NATS_PARSE_COLLECT:
-            m->collecting = mem_try_alloc(op.body.n + 2);
-            if (m->collecting == NULL) {
-                client_fail(m, "out of memory for a message of %zu bytes", op.body.n);
-                return;
-            }
-            nats_parse_collect(&m->parser, m->collecting);
-            break;
-        case NATS_PARSE_MORE:
-            return;
-        case NATS_PARSE_ERROR:
-            client_fail(m, "the server sent something that is not NATS: %s",
-                        nats_error_log((enum nats_error) m->parser.error));
-            return;
-        }
-    }
-}
-
-static void received(struct io_op *op)
-{
-    struct midge *m = CONTAINER_OF(op, struct midge, recv);
-
-    if (m->stopping)
-        return;
-    if (op->res <= 0) {
-        /* What the server said before it hung up is the better reason. */
-        if (m->server_said)
-            m->closed = true;
-        else if (!m->closed)
-            client_fail(m, "%s",
-                        op->res == 0 ? "the server closed the connection"
-                                     : strerror((int) -op->res));
-        return;
-    }
-    parse_all(m, str_from(op->data, (size_t) op->res));
-    if (!m->closed)
-        io_recv(m->io, &m->recv, m->sock);
-}
-
-/* ---- sending --------------------------------------------------------------------------------- */
-
-static void sent(struct io_op *op)
-{
-    struct midge *m = CONTAINER_OF(op, struct midge, send);
-
-    buf_clear(&m->sending);
-    if (op->res < 0 && !m->stopping && !m->closed)
-        client_fail(m, "sending failed: %s", strerror((int) -op->res));
-}
+/* ---- driving --------------------------------------------------------------------------------- */
 
 static void send_some(struct midge *m)
 {
     struct buf swap;
 
-    if (io_op_busy(&m->send) || m->out.n == 0 || m->sock == NULL)
+    if (io_op_busy(&m->send) || m->out.n == 0 || m->sock == NULL || m->state == CLIENT_CLOSING)
         return;
     swap = m->sending;
     m->sending = m->out;
@@ -210,19 +116,78 @@ static void send_some(struct midge *m)
 
 int midge_poll(struct midge *m, uint64_t max_wait_ns)
 {
-    if (m->closed)
+    if (m->polling)
+        return client_error(m, MIDGE_INVALID, "a call that waits, inside of a callback");
+    if (m->state == CLIENT_ENDED)
         return MIDGE_CLOSED;
+    m->polling = true;
     send_some(m);
     io_poll(m->io, max_wait_ns);
-    return m->closed ? MIDGE_CLOSED : MIDGE_OK;
+    m->polling = false;
+    return m->state == CLIENT_ENDED ? MIDGE_CLOSED : MIDGE_OK;
 }
+
+int client_wait_flag(struct midge *m, const bool *flag, uint64_t end)
+{
+    while (!*flag) {
+        uint64_t now = midge_now();
+        int rc;
+        if (now >= end)
+            return client_error(m, MIDGE_TIMEOUT, "timeout");
+        rc = midge_poll(m, end - now);
+        if (rc != MIDGE_OK)
+            return rc;
+    }
+    return MIDGE_OK;
+}
+
+int client_wait_up(struct midge *m, uint64_t end)
+{
+    if (m->polling)
+        return client_error(m, MIDGE_INVALID, "a call that waits, inside of a callback");
+    while (!client_up(m)) {
+        uint64_t now = midge_now();
+        if (m->state == CLIENT_ENDED)
+            return MIDGE_CLOSED;
+        if (now >= end)
+            return MIDGE_TIMEOUT; /* midge_error still says why it broke */
+        midge_poll(m, end - now);
+    }
+    return MIDGE_OK;
+}
+
+int midge_flush(struct midge *m, int timeout_ms)
+{
+    uint64_t end = client_end(timeout_ms);
+    int rc = client_wait_up(m, end);
+    uint64_t generation = m->generation, mine;
+
+    if (rc != MIDGE_OK)
+        return rc;
+    mine = ++m->pings_sent;
+    buf_puts(&m->out, "PING\r\n");
+    while (m->generation == generation && client_up(m) && m->pongs_seen < mine) {
+        uint64_t now = midge_now();
+        if (now >= end)
+            return client_error(m, MIDGE_TIMEOUT, "timeout");
+        midge_poll(m, end - now);
+    }
+    if (m->generation == generation && client_up(m))
+        return MIDGE_OK;
+    return m->state == CLIENT_ENDED ? MIDGE_CLOSED : MIDGE_LOST;
+}
+
+/* ---- publishing ------------------------------------------------------------------------------ */
 
 void client_publish(struct midge *m, const struct midge_msg *msg)
 {
     struct nats_to to = {.subject = client_str(msg->subject), .reply = client_str(msg->reply)};
     size_t body = msg->header.n + msg->payload.n;
-    char *at = buf_reserve(&m->out, nats_pub_max(to.subject.n, to.reply.n) + body + 2);
+    char *at;
 
+    if (!client_up(m))
+        return;
+    at = buf_reserve(&m->out, nats_pub_max(to.subject.n, to.reply.n) + body + 2);
     m->out.n += msg->header.n > 0
                     ? nats_write_hpub(at, &to, (uint32_t) msg->header.n, (uint32_t) body)
                     : nats_write_pub(at, &to, (uint32_t) body);
@@ -238,16 +203,14 @@ void client_publish(struct midge *m, const struct midge_msg *msg)
 
 int midge_publish(struct midge *m, const struct midge_msg *msg)
 {
-    if (m->closed)
+    if (m->state == CLIENT_ENDED)
         return MIDGE_CLOSED;
-    if (m->out.n > m->max_output)
+    if (m->out.n > m->o.max_output || !client_up(m))
         return MIDGE_FULL;
-    if (m->max_payload > 0 && msg->header.n + msg->payload.n > m->max_payload) {
-        snprintf(m->error, sizeof(m->error),
-                 "%zu bytes are more than the server's max_payload, %llu",
-                 msg->header.n + msg->payload.n, (unsigned long long) m->max_payload);
-        return MIDGE_INVALID;
-    }
+    if (m->info.max_payload > 0 && msg->header.n + msg->payload.n > (uint64_t) m->info.max_payload)
+        return client_error(m, MIDGE_INVALID,
+                            "%zu bytes are more than the server's max_payload, %lld",
+                            msg->header.n + msg->payload.n, (long long) m->info.max_payload);
     client_publish(m, msg);
     return MIDGE_OK;
 }
@@ -271,26 +234,45 @@ static uint64_t take_slot(struct midge *m)
     return i + m->subs[i].uses++ * MAX_SUBS;
 }
 
+static void put_sub(struct midge *m, const struct midge_sub *s)
+{
+    if (s->queue.n > 0)
+        buf_printf(&m->out, "SUB %.*s %.*s %llu\r\n", STR_ARG(s->subject), STR_ARG(s->queue),
+                   (unsigned long long) s->sid);
+    else
+        buf_printf(&m->out, "SUB %.*s %llu\r\n", STR_ARG(s->subject), (unsigned long long) s->sid);
+}
+
+void client_resubscribe(struct midge *m)
+{
+    for (size_t i = 0; i < m->nsubs; i++)
+        if (m->subs[i].sub != NULL)
+            put_sub(m, m->subs[i].sub);
+}
+
 struct midge_sub *midge_subscribe(struct midge *m, struct midge_text subject,
                                   struct midge_text queue, midge_on_msg on_msg, void *ctx)
 {
-    uint64_t sid = m->closed ? 0 : take_slot(m);
+    uint64_t sid = m->state == CLIENT_ENDED ? 0 : take_slot(m);
     struct midge_sub *s;
+    char *texts;
 
     if (sid == 0)
         return NULL;
-    s = mem_zalloc(sizeof(*s));
+    s = mem_zalloc(sizeof(*s) + subject.n + queue.n + 1);
+    texts = (char *) (s + 1);
+    memcpy(texts, subject.p, subject.n);
+    if (queue.n > 0)
+        memcpy(texts + subject.n, queue.p, queue.n);
+    s->subject = str_from(texts, subject.n);
+    s->queue = str_from(texts + subject.n, queue.n);
     s->m = m;
     s->on_msg = on_msg;
     s->ctx = ctx;
     s->sid = sid;
     m->subs[sid % MAX_SUBS].sub = s;
-    if (queue.n > 0)
-        buf_printf(&m->out, "SUB %.*s %.*s %llu\r\n", (int) subject.n, subject.p, (int) queue.n,
-                   queue.p, (unsigned long long) s->sid);
-    else
-        buf_printf(&m->out, "SUB %.*s %llu\r\n", (int) subject.n, subject.p,
-                   (unsigned long long) s->sid);
+    if (client_up(m))
+        put_sub(m, s);
     return s;
 }
 
@@ -298,116 +280,53 @@ void midge_unsubscribe(struct midge *m, struct midge_sub *s)
 {
     if (s == NULL)
         return;
-    buf_printf(&m->out, "UNSUB %llu\r\n", (unsigned long long) s->sid);
+    if (client_up(m))
+        buf_printf(&m->out, "UNSUB %llu\r\n", (unsigned long long) s->sid);
     m->subs[s->sid % MAX_SUBS].sub = NULL;
     mem_free(s);
 }
 
-int midge_flush(struct midge *m, int timeout_ms)
-{
-    uint64_t end = midge_now() + (uint64_t) timeout_ms * MS;
-    uint64_t mine = ++m->pings_sent;
+/* ---- life ------------------------------------------------------------------------------------ */
 
-    buf_puts(&m->out, "PING\r\n");
-    while (m->pongs_seen < mine) {
-        uint64_t now = midge_now();
-        if (now >= end)
-            return MIDGE_TIMEOUT;
-        if (midge_poll(m, end - now) != MIDGE_OK)
-            return MIDGE_CLOSED;
-    }
-    return MIDGE_OK;
+static void sent(struct io_op *op)
+{
+    struct midge *m = CONTAINER_OF(op, struct midge, send);
+
+    buf_clear(&m->sending);
+    if (op->res < 0 && !m->stopping)
+        client_lost(m, "sending failed: %s", strerror((int) -op->res));
 }
 
-void midge_inbox(struct midge *m, char out[32])
+/* The options' texts move into memory of the connection: first their bytes, then, when that memory
+ * moves no more, the pointers. */
+static void keep_options(struct midge *m, const struct midge_options *o)
 {
-    memcpy(out, "_INBOX.", 7);
-    nuid_next(&m->nuid, out + 7);
-}
+    const char **texts[] = {&m->o.host, &m->o.user,       &m->o.pass,      &m->o.token,
+                            &m->o.name, &m->o.congestion, &m->o.js_domain, &m->o.js_prefix};
+    size_t n = sizeof(texts) / sizeof(texts[0]);
+    char *at;
 
-/* ---- connecting ------------------------------------------------------------------------------ */
-
-static void put_json(struct buf *b, const char *key, const char *value)
-{
-    if (value == NULL)
-        return;
-    buf_printf(b, ",\"%s\":\"", key);
-    for (const char *p = value; *p != '\0'; p++) {
-        if (*p == '"' || *p == '\\')
-            buf_putc(b, '\\');
-        buf_putc(b, *p);
-    }
-    buf_putc(b, '"');
-}
-
-static void put_connect(struct midge *m, const struct midge_options *o)
-{
-    buf_puts(&m->out,
-             "CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":true,\"headers\":true,"
-             "\"no_responders\":true,\"protocol\":1,\"lang\":\"c-midge\",\"version\":\"0.1.0\"");
-    put_json(&m->out, "name", o->name);
-    put_json(&m->out, "user", o->user);
-    put_json(&m->out, "pass", o->pass);
-    put_json(&m->out, "auth_token", o->token);
-    buf_puts(&m->out, "}\r\n");
-}
-
-static void connected(struct io_op *op)
-{
-    struct midge *m = CONTAINER_OF(op, struct midge, connect);
-
-    if (op->res < 0) {
-        client_fail(m, "%s", strerror((int) -op->res));
-        return;
-    }
-    m->sock = io_sock_open(m->io, (io_fd) op->res);
-    m->connected = true;
-    io_recv(m->io, &m->recv, m->sock);
-}
-
-static void sock_closed(struct io_op *op)
-{
-    CONTAINER_OF(op, struct midge, close)->sock_closed = true;
-}
-
-static bool wait_for(struct midge *m, const bool *what, uint64_t end)
-{
-    while (!*what && !m->closed) {
-        uint64_t now = midge_now();
-        if (now >= end) {
-            client_fail(m, "connecting took too long");
-            return false;
+    m->o = *o;
+    for (size_t i = 0; i < n; i++)
+        if (*texts[i] != NULL)
+            buf_put(&m->strings, *texts[i], strlen(*texts[i]) + 1);
+    at = m->strings.p;
+    for (size_t i = 0; i < n; i++)
+        if (*texts[i] != NULL) {
+            *texts[i] = at;
+            at += strlen(at) + 1;
         }
-        midge_poll(m, end - now);
-    }
-    return !m->closed;
+    if (m->o.js_prefix != NULL)
+        snprintf(m->js_prefix, sizeof(m->js_prefix), "%.250s.", m->o.js_prefix);
+    else if (m->o.js_domain != NULL)
+        snprintf(m->js_prefix, sizeof(m->js_prefix), "$JS.%.240s.API.", m->o.js_domain);
+    else
+        snprintf(m->js_prefix, sizeof(m->js_prefix), "$JS.API.");
 }
 
-static bool handshake(struct midge *m, const struct midge_options *o)
+static int open_loop(const struct midge_options *o, struct io **out)
 {
-    uint64_t end = midge_now() + (uint64_t) o->connect_timeout_ms * MS;
-
-    io_connect(m->io, &m->connect, o->host, o->port);
-    if (!wait_for(m, &m->got_info, end))
-        return false;
-    put_connect(m, o);
-    switch (midge_flush(m, o->connect_timeout_ms)) {
-    case MIDGE_OK:
-        return true;
-    case MIDGE_TIMEOUT:
-        client_fail(m, "connecting took too long");
-        return false;
-    default:
-        return false;
-    }
-}
-
-struct midge *midge_connect(const struct midge_options *o, char err[256])
-{
-    struct midge *m = mem_zalloc(sizeof(*m));
     struct io_config config;
-    uint64_t seed;
-    int rc;
 
     io_config_init(&config);
     config.backend = IO_BACKEND_EVENT;
@@ -415,25 +334,37 @@ struct midge *midge_connect(const struct midge_options *o, char err[256])
     config.congestion = o->congestion;
     config.commit_threads = 1;
     config.work_threads = 1;
-    rc = io_open(&config, &m->io);
+    return io_open(&config, out);
+}
+
+static void first_try(struct midge *m)
+{
+    client_dial(m);
+    while (!client_up(m) && m->state != CLIENT_ENDED)
+        midge_poll(m, 1000 * CLIENT_MS);
+}
+
+struct midge *midge_connect(const struct midge_options *o, char err[256])
+{
+    struct midge *m = mem_zalloc(sizeof(*m));
+    int rc = open_loop(o, &m->io);
+    uint64_t seed;
+
     if (rc != 0) {
         snprintf(err, 256, "can not open an I/O loop: %s", strerror(-rc));
         mem_free(m);
         return NULL;
     }
+    keep_options(m, o);
     io_random(m->io, &seed, sizeof(seed));
     prng_init(&m->prng, seed);
     nuid_init(&m->nuid, &m->prng);
-    m->max_output = o->max_output;
-    io_op_init(&m->connect, connected);
-    io_op_init(&m->recv, received);
+    list_init(&m->hooks);
+    list_init(&m->asks);
     io_op_init(&m->send, sent);
-    io_op_init(&m->close, sock_closed);
-    nats_parser_init(
-        &m->parser, NATS_ROLE_CLIENT,
-        (struct nats_limits){.max_control_line = MAX_CONTROL_LINE, .max_payload = NATS_NO_LIMIT});
-    m->parser.headers = true;
-    if (!handshake(m, o)) {
+    client_receive_init(m);
+    first_try(m);
+    if (m->state == CLIENT_ENDED) {
         snprintf(err, 256, "%s", m->error);
         midge_close(m);
         return NULL;
@@ -444,23 +375,19 @@ struct midge *midge_connect(const struct midge_options *o, char err[256])
 void midge_close(struct midge *m)
 {
     m->stopping = true;
-    if (io_op_busy(&m->connect))
-        io_cancel(m->io, &m->connect);
-    while (io_op_busy(&m->connect))
-        io_poll(m->io, MS);
-    if (m->sock != NULL) {
-        io_sock_close(m->io, &m->close, m->sock);
-        while (!m->sock_closed || io_op_busy(&m->recv) || io_op_busy(&m->send))
-            io_poll(m->io, 10 * MS);
-    }
+    client_dial_stop(m);
+    midge_unsubscribe(m, m->replies);
+    while (!list_empty(&m->asks))
+        client_ask_end(LIST_ENTRY(list_first(&m->asks), struct client_ask, link));
     io_close(m->io);
+    client_receive_reset(m);
     nats_parser_deinit(&m->parser);
     for (size_t i = 0; i < m->nsubs; i++)
         mem_free(m->subs[i].sub);
     mem_free(m->subs);
-    mem_free(m->requests);
-    mem_free(m->collecting);
+    client_info_free(&m->info);
     buf_free(&m->out);
     buf_free(&m->sending);
+    buf_free(&m->strings);
     mem_free(m);
 }

@@ -4,13 +4,32 @@
 
 #include "client/midge.h"
 #include "lib/base/buf.h"
-#include "lib/base/hmap.h"
+#include "lib/base/list.h"
 #include "lib/base/nuid.h"
 #include "lib/base/prng.h"
 #include "lib/io/io.h"
+#include "lib/json/json.h"
 #include "lib/wire/nats_parse.h"
 
-/* Output gathers in one buffer while the other is being sent. */
+#define CLIENT_MS UINT64_C(1000000)
+
+enum client_state {
+    CLIENT_DIALING, /* connecting, then waiting for INFO, then for the PONG of the handshake */
+    CLIENT_UP,
+    CLIENT_CLOSING, /* broken; the socket is being closed */
+    CLIENT_WAITING, /* for the next try */
+    CLIENT_ENDED,
+};
+
+/* What INFO says that we need. */
+struct client_info {
+    char *nonce;
+    int64_t max_payload;
+    bool tls_required;
+};
+
+/* Owned copies of the options' texts are in strings. Output gathers in one buffer while the other
+ * is being sent. */
 struct midge {
     struct io *io;
     struct io_sock *sock;
@@ -19,17 +38,32 @@ struct midge {
     char *collecting;
     struct buf out, sending;
     struct iovec iov;
-    size_t max_output;
+    struct midge_options o;
+    struct buf strings;
     struct prng prng;
     struct nuid nuid;
-    bool connected, closed, sock_closed, stopping;
-    bool got_info;
-    uint64_t max_payload;
-    uint64_t pings_sent, pongs_seen;
+    enum client_state state;
+    bool stopping;       /* midge_close runs */
+    bool polling;        /* inside of midge_poll: a call that waits is an error */
+    bool was_up;         /* the first try has succeeded */
+    bool got_info;       /* of this connection */
+    bool said;           /* error holds an -ERR of this connection */
+    unsigned tries;      /* in a row that failed */
+    uint64_t generation; /* which connection this is */
+    struct wheel_timer dial_timer, ping_timer;
+    struct client_info info;
+    uint64_t pings_sent, pongs_seen, ping_mark;
+    unsigned pings_missed;
     struct client_slot *subs; /* by sid % 65536 */
     size_t nsubs;
-    struct client_requests *requests; /* NULL until the first request */
-    bool server_said;                 /* error holds an -ERR of the server */
+    struct list hooks;         /* of struct client_hook */
+    struct list asks;          /* of struct client_ask */
+    struct midge_sub *replies; /* NULL until the first ask */
+    uint64_t last_ask;
+    char reply_prefix[64]; /* "_INBOX.<nuid>." and room for a number */
+    size_t reply_prefix_n;
+    char js_prefix[256]; /* "$JS.API." */
+    unsigned error_code;
     char error[256];
 };
 
@@ -43,7 +77,39 @@ struct midge_sub {
     uint64_t sid;
     midge_on_msg on_msg;
     void *ctx;
+    struct str subject, queue; /* behind the struct */
 };
+
+/* Whoever must know that the connection broke, and that it is back. Either may be NULL. Called from
+ * midge_poll; must not wait. */
+struct client_hook {
+    struct list link;
+    void (*lost)(struct client_hook *h);
+    void (*back)(struct client_hook *h);
+};
+
+static inline void client_hook_add(struct midge *m, struct client_hook *h)
+{
+    list_push_back(&m->hooks, &h->link);
+}
+
+/* A request whose answers come by callback. The owner embeds it; it may be freed in done. */
+struct client_ask {
+    struct list link;
+    struct midge *m;
+    uint64_t number; /* 0 = not running */
+    bool many;       /* more than one answer: goes on until it is ended or times out */
+    struct wheel_timer timer;
+    /* rc MIDGE_OK with the answer; MIDGE_TIMEOUT, MIDGE_NO_RESPONDERS or MIDGE_LOST without. Unless
+     * many and MIDGE_OK it has ended before done is called. */
+    void (*done)(struct client_ask *a, int rc, const struct midge_msg *msg);
+};
+void client_ask_init(struct client_ask *a, struct midge *m,
+                     void (*done)(struct client_ask *a, int rc, const struct midge_msg *msg));
+/* Sends msg (its reply is set here). Not while it runs. What midge_publish says. */
+int client_ask_start(struct client_ask *a, const struct midge_msg *msg, int timeout_ms);
+/* Nothing is called any more. Harmless when it does not run. */
+void client_ask_end(struct client_ask *a);
 
 static inline struct str client_str(struct midge_text t)
 {
@@ -55,10 +121,58 @@ static inline struct midge_text client_text(struct str s)
     return (struct midge_text){s.p, s.n};
 }
 
-/* Appends to the output whatever waits there: for answers, which what was received bounds. */
+static inline bool client_up(const struct midge *m)
+{
+    return m->state == CLIENT_UP;
+}
+
+/* ---- client.c */
+
+/* Appends to the output whatever waits there: for answers, which what was received bounds. Dropped
+ * while there is no connection. */
 void client_publish(struct midge *m, const struct midge_msg *msg);
-int client_fail(struct midge *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Writes a text for midge_error and returns rc. */
+int client_error(struct midge *m, int rc, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* The status code of a header block's first line ("503"), or 0. */
 unsigned client_status(struct midge_text header);
+/* The SUB line of each subscription, for a new connection. */
+void client_resubscribe(struct midge *m);
+/* For calls that wait: MIDGE_INVALID inside of a callback; else polls until the connection is up,
+ * or the end has come (MIDGE_TIMEOUT, MIDGE_CLOSED). */
+int client_wait_up(struct midge *m, uint64_t end);
+/* Polls until *flag or the time has come; MIDGE_OK, MIDGE_TIMEOUT, MIDGE_CLOSED. */
+int client_wait_flag(struct midge *m, const bool *flag, uint64_t end);
+
+static inline uint64_t client_end(int timeout_ms)
+{
+    return midge_now() + (uint64_t) (timeout_ms > 0 ? timeout_ms : 0) * CLIENT_MS;
+}
+
+/* ---- receive.c */
+
+void client_receive_init(struct midge *m);
+void client_receive_start(struct midge *m);
+/* Forgets what a broken connection left half. */
+void client_receive_reset(struct midge *m);
+
+/* ---- dial.c */
+
+/* Starts the first try. */
+void client_dial(struct midge *m);
+/* The handshake's two turns. */
+void client_dial_info(struct midge *m);
+void client_dial_pong(struct midge *m);
+/* The connection is of no use any more; why is kept unless the server has said it better. */
+void client_lost(struct midge *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void client_dial_stop(struct midge *m);
+
+/* ---- info.c */
+
+/* Reads INFO's JSON; false, with m->info unchanged, when it is none. */
+bool client_info_read(struct client_info *info, struct str json);
+void client_info_free(struct client_info *info);
+/* Appends the CONNECT line. False with an error text when the credentials are no good. */
+bool client_put_connect(struct midge *m);
 
 #endif

@@ -1,25 +1,42 @@
 /*
- * midge.h - libmidge, a C client for NATS and JetStream servers.
+ * midge.h - libmidge, a C client for NATS and JetStream servers: the connection.
  *
- * One connection is driven by one thread: nothing happens outside of its calls, there are no hidden
- * threads, and callbacks come only from midge_poll (and from the calls that wait, which poll inside
- * and are named so). Several connections in several threads are independent of each other.
+ * Beside it: midge_js.h (publishing, consuming and managing streams), midge_batch.h (batches),
+ * midge_kv.h (key-value buckets), midge_object.h (object store). docs/client.md walks through all
+ * of them with programs that run.
  *
  *     struct midge_options o;
  *     char err[256];
  *     midge_options_init(&o);
  *     struct midge *m = midge_connect(&o, err);
- *     midge_publish(m, &(struct midge_msg){.subject = MIDGE_TEXT("greet.joe"), .payload =
- * MIDGE_TEXT("hello")}); midge_flush(m, 1000); midge_close(m);
+ *     midge_publish(m, &(struct midge_msg){.subject = MIDGE_TEXT("greet.joe"),
+ *                                          .payload = MIDGE_TEXT("hello")});
+ *     midge_flush(m, 1000);
+ *     midge_close(m);
+ *
+ * Threads: one connection is driven by one thread; nothing happens outside of its calls (a pool of
+ * two threads resolves names and nothing else). Callbacks come only from midge_poll and from the
+ * calls that wait, which poll inside. A call that waits (it says so, or takes a timeout) is refused
+ * with MIDGE_INVALID inside of a callback. Several connections in several threads are independent
+ * of each other.
  *
  * Bytes: what goes in is copied before the call returns; what comes out in callbacks lives until
- * the callback returns. Texts are pointer and length and need no NUL.
+ * the callback returns. Texts are pointer and length and need no NUL; names of streams, keys and
+ * the like are NUL-terminated.
  *
- * Errors: functions return 0 or one of the negative MIDGE_ codes. After MIDGE_CLOSED the connection
- * is of no more use than to be closed; reconnecting is a new midge_connect (this version does not
- * reconnect by itself). midge_error says why in words.
+ * Objects (a subscription, a publisher, a bucket ...) belong to the program, which closes each
+ * before midge_close.
  *
- * Times are milliseconds in arguments named _ms and nanoseconds elsewhere.
+ * Errors: functions return 0 or one of the negative MIDGE_ codes; midge_error says why in words.
+ * After MIDGE_CLOSED the connection is of no more use than to be closed.
+ *
+ * A connection that breaks is made again when max_reconnects allows it: midge_poll tries, and
+ * subscriptions, pulls and ordered consumers go on by themselves. What was not sent is dropped;
+ * until the server is back midge_publish says MIDGE_FULL, calls that wait wait for it, and what was
+ * asked and not answered ends with MIDGE_LOST: it may have been done or not.
+ *
+ * Times are milliseconds in names ending in _ms, nanoseconds elsewhere; points in time are
+ * nanoseconds since 1970, 0 = none.
  */
 #ifndef MIDGE_H
 #define MIDGE_H
@@ -52,15 +69,35 @@ enum {
     MIDGE_TIMEOUT = -3,
     MIDGE_NO_RESPONDERS = -4,
     MIDGE_INVALID = -5,
-    MIDGE_REFUSED = -6, /* the server answered with an error; midge_error has its text */
+    MIDGE_REFUSED = -6,   /* the server answered with an error; midge_error has its text */
+    MIDGE_LOST = -7,      /* the connection broke before the answer came */
+    MIDGE_NOT_FOUND = -8, /* no such stream, consumer, message, bucket, key, object */
+    MIDGE_CONFLICT = -9,  /* it has changed: a wrong last sequence, a key that exists */
+    MIDGE_CORRUPT = -10,  /* an object whose digest or size is not what its entry says */
 };
 
+/* What happens to a connection that is made again by itself. */
+enum midge_event {
+    MIDGE_EVENT_LOST, /* it broke; midge_error says why */
+    MIDGE_EVENT_BACK, /* it is there again, subscriptions included */
+    MIDGE_EVENT_END,  /* the last try failed: MIDGE_CLOSED from now on */
+};
+
+/* Copied by midge_connect. */
 struct midge_options {
     const char *host; /* "127.0.0.1" */
     uint16_t port;    /* 4222 */
     const char *user, *pass, *token, *name;
     size_t max_output;      /* bytes that may wait before MIDGE_FULL; default 4 MiB */
-    int connect_timeout_ms; /* 5000 */
+    int connect_timeout_ms; /* 5000; of each try */
+    int timeout_ms;         /* 5000; of calls that wait and have no timeout of their own */
+    int max_reconnects;     /* tries in a row; 0 = none, the default; -1 = for ever */
+    int reconnect_wait_ms;  /* 250; between two tries */
+    int ping_interval_ms;   /* 120000; two unanswered ones end the connection; 0 = never */
+    void (*on_event)(void *ctx, enum midge_event event); /* NULL = none */
+    void *event_ctx;
+    const char *js_domain;  /* JetStream's domain: "$JS.<domain>.API." instead of "$JS.API." */
+    const char *js_prefix;  /* or a prefix of the program's own, without the last dot */
     uint64_t spin_ns;       /* how long midge_poll looks before it sleeps; default 0 */
     const char *congestion; /* TCP congestion control, NULL = the system's */
 };
@@ -72,10 +109,15 @@ struct midge *midge_connect(const struct midge_options *o, char err[256]);
 void midge_close(struct midge *m);
 /* The last error in words; lives until the next call. */
 const char *midge_error(const struct midge *m);
+/* JetStream's number of the last MIDGE_REFUSED, MIDGE_NOT_FOUND or MIDGE_CONFLICT, as 10059; 0 when
+ * the error had none. */
+unsigned midge_error_code(const struct midge *m);
+/* False while it is being made again, and when it has ended. */
+bool midge_connected(const struct midge *m);
 uint64_t midge_max_payload(const struct midge *m);
 
-/* Sends what waits, receives, calls back. Waits at most max_wait_ns for something to happen.
- * MIDGE_OK or MIDGE_CLOSED. */
+/* Sends what waits, receives, calls back, makes a broken connection again. Waits at most
+ * max_wait_ns for something to happen. MIDGE_OK or MIDGE_CLOSED. */
 int midge_poll(struct midge *m, uint64_t max_wait_ns);
 /* Monotonic nanoseconds, fresh. */
 uint64_t midge_now(void);
@@ -85,7 +127,40 @@ struct midge_msg {
                                                           or empty */
 };
 
-/* MIDGE_OK, MIDGE_FULL, MIDGE_CLOSED, or MIDGE_INVALID when it is larger than the server takes. */
+static inline struct midge_text midge_text_of(const char *text)
+{
+    struct midge_text t = {text, 0};
+    while (text != NULL && text[t.n] != '\0')
+        t.n++;
+    return t;
+}
+
+/* ---- headers --------------------------------------------------------------------------------- */
+
+/* A header block that grows; zero-initialised is empty. */
+struct midge_headers {
+    char *p;
+    size_t n, cap;
+};
+/* MIDGE_INVALID when the key is empty or holds a colon or a blank, or one of them a line end. */
+int midge_headers_add(struct midge_headers *h, const char *key, struct midge_text value);
+static inline struct midge_text midge_headers_text(const struct midge_headers *h)
+{
+    struct midge_text t = {h->p, h->n};
+    return t;
+}
+void midge_headers_free(struct midge_headers *h);
+/* The first value of the key in a block; p == NULL when it is not there. Lives as long as the
+ * block. */
+struct midge_text midge_header_get(struct midge_text header, const char *key);
+/* Walks over all: size_t at = 0; while (midge_header_next(header, &at, &key, &value)) ... */
+bool midge_header_next(struct midge_text header, size_t *at, struct midge_text *key,
+                       struct midge_text *value);
+
+/* ---- publishing and subscribing -------------------------------------------------------------- */
+
+/* MIDGE_OK, MIDGE_FULL (nothing was taken: poll, then try again), MIDGE_CLOSED, or MIDGE_INVALID
+ * when it is larger than the server takes. */
 int midge_publish(struct midge *m, const struct midge_msg *msg);
 /* Bytes that wait to be sent. */
 size_t midge_output(const struct midge *m);
@@ -101,68 +176,14 @@ void midge_unsubscribe(struct midge *m, struct midge_sub *sub);
 int midge_flush(struct midge *m, int timeout_ms);
 
 /* Waits for one reply, handed to on_msg before the call returns. MIDGE_NO_RESPONDERS,
- * MIDGE_TIMEOUT, or what midge_publish says. */
+ * MIDGE_TIMEOUT, MIDGE_LOST, or what midge_publish says. */
 int midge_request(struct midge *m, const struct midge_msg *msg, int timeout_ms, midge_on_msg on_msg,
                   void *ctx);
 
 /* A unique subject "_INBOX.<22 characters>"; writes a NUL too. */
 void midge_inbox(struct midge *m, char out[32]);
-
-/* ---- JetStream ------------------------------------------------------------------------------- */
-
-/* One API request: subject behind "$JS.API.", JSON body. The JSON answer is in *answer
- * (NUL-terminated, free with midge_free), also when it is an error (MIDGE_REFUSED). */
-int midge_js_api(struct midge *m, const char *subject, const char *json, int timeout_ms,
-                 char **answer);
+/* Frees what a function of this library says to free so. Accepts NULL. */
 void midge_free(void *p);
-
-/* Asynchronous publishing with a window. */
-struct midge_publisher;
-struct midge_ack {
-    uint64_t number; /* of the publish, from 0 */
-    uint64_t stream_seq;
-    bool duplicate;
-    const char *error; /* NULL, or the server's description; lives until the callback returns */
-    void *ctx;         /* given with the publish */
-};
-typedef void (*midge_on_ack)(void *ctx, const struct midge_ack *ack);
-struct midge_publisher *midge_publisher_open(struct midge *m, unsigned window, midge_on_ack on_ack,
-                                             void *ctx);
-/* MIDGE_FULL when `window` publishes are unacknowledged or the output is full. */
-int midge_publisher_send(struct midge_publisher *p, struct midge_text subject,
-                         struct midge_text header, struct midge_text payload, void *ctx);
-unsigned midge_publisher_pending(const struct midge_publisher *p);
-/* Polls until everything sent is acknowledged. */
-int midge_publisher_wait(struct midge_publisher *p, int timeout_ms);
-void midge_publisher_close(struct midge_publisher *p);
-
-/* What a consumer delivers. */
-struct midge_delivery {
-    struct midge_msg msg; /* reply is the ack subject */
-    uint64_t stream_seq, consumer_seq, delivered, pending;
-    int64_t time_ns;
-};
-typedef void (*midge_on_delivery)(void *ctx, const struct midge_delivery *d);
-
-/* Pulls from an existing consumer: keeps requests out so that about `batch` messages are always on
- * order. */
-struct midge_pull;
-struct midge_pull *midge_pull_open(struct midge *m, const char *stream, const char *consumer,
-                                   unsigned batch, midge_on_delivery on_delivery, void *ctx);
-/* NULL, or why nothing more will come: the consumer is gone or not of the pull kind. Lives as long
- * as p. */
-const char *midge_pull_error(const struct midge_pull *p);
-/* Not inside of its callback. */
-void midge_pull_close(struct midge_pull *p);
-/* Receives from an existing push consumer at its deliver subject; answers flow control. */
-struct midge_push;
-struct midge_push *midge_push_open(struct midge *m, struct midge_text deliver_subject,
-                                   struct midge_text group, midge_on_delivery on_delivery,
-                                   void *ctx);
-void midge_push_close(struct midge_push *p);
-/* Acknowledges (fire and forget). Never MIDGE_FULL. Inside the callback or with a copied ack
- * subject. */
-int midge_ack(struct midge *m, struct midge_text ack_subject);
 
 #ifdef __cplusplus
 }

@@ -1,9 +1,10 @@
 /*
- * request.c - requests, and JetStream's API on top.
+ * request.c - questions and their answers, with callbacks and waiting.
  *
- * One subscription "_INBOX.<nuid>.*", made by the first request, takes all replies; the last token
- * is the number of the request. Waiting requests (a callback may ask something itself) are a list
- * on the stack. A reply whose request has given up finds nobody and is dropped.
+ * One subscription "_INBOX.<nuid>.*", made by the first question, takes all replies; the last token
+ * is the number of the question. Questions are a list: few are under way at a time. A reply whose
+ * question has ended finds nobody and is dropped. When the connection breaks all end (dial.c): the
+ * new one would not get their answers.
  */
 #include "client/client_int.h"
 #include "lib/base/fmt.h"
@@ -12,128 +13,142 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MS UINT64_C(1000000)
+/* ---- with callbacks -------------------------------------------------------------------------- */
+
+static struct client_ask *ask_find(struct midge *m, uint64_t number)
+{
+    LIST_FOREACH(it, &m->asks)
+    {
+        struct client_ask *a = LIST_ENTRY(it, struct client_ask, link);
+        if (a->number == number)
+            return a;
+    }
+    return NULL;
+}
+
+static void replied(void *ctx, const struct midge_msg *msg)
+{
+    struct midge *m = ctx;
+    struct client_ask *a;
+    uint64_t number;
+    bool nobody = msg->payload.n == 0 && client_status(msg->header) == 503;
+
+    if (msg->subject.n <= m->reply_prefix_n ||
+        !str_to_u64(str_skip(client_str(msg->subject), m->reply_prefix_n), &number))
+        return;
+    a = ask_find(m, number);
+    if (a == NULL)
+        return;
+    if (nobody || !a->many)
+        client_ask_end(a);
+    a->done(a, nobody ? MIDGE_NO_RESPONDERS : MIDGE_OK, nobody ? NULL : msg);
+}
+
+static bool open_replies(struct midge *m)
+{
+    char pattern[48];
+
+    if (m->replies != NULL)
+        return true;
+    midge_inbox(m, m->reply_prefix);
+    m->reply_prefix_n = strlen(m->reply_prefix) + 1;
+    m->reply_prefix[m->reply_prefix_n - 1] = '.';
+    memcpy(pattern, m->reply_prefix, m->reply_prefix_n);
+    pattern[m->reply_prefix_n] = '*';
+    m->replies = midge_subscribe(m, (struct midge_text){pattern, m->reply_prefix_n + 1},
+                                 (struct midge_text){NULL, 0}, replied, m);
+    return m->replies != NULL;
+}
+
+static void ask_due(struct wheel_timer *t)
+{
+    struct client_ask *a = CONTAINER_OF(t, struct client_ask, timer);
+
+    client_ask_end(a);
+    a->done(a, MIDGE_TIMEOUT, NULL);
+}
+
+void client_ask_init(struct client_ask *a, struct midge *m,
+                     void (*done)(struct client_ask *a, int rc, const struct midge_msg *msg))
+{
+    *a = (struct client_ask){.m = m, .done = done};
+    list_init(&a->link);
+    wheel_timer_init(&a->timer, ask_due);
+}
+
+int client_ask_start(struct client_ask *a, const struct midge_msg *msg, int timeout_ms)
+{
+    struct midge *m = a->m;
+    struct midge_msg out = *msg;
+    int rc;
+
+    if (!open_replies(m))
+        return MIDGE_CLOSED;
+    a->number = ++m->last_ask;
+    out.reply.p = m->reply_prefix;
+    out.reply.n = m->reply_prefix_n + fmt_u64(m->reply_prefix + m->reply_prefix_n, a->number);
+    rc = midge_publish(m, &out);
+    if (rc != MIDGE_OK) {
+        a->number = 0;
+        return rc;
+    }
+    list_push_back(&m->asks, &a->link);
+    io_timer_start(m->io, &a->timer, client_end(timeout_ms));
+    return MIDGE_OK;
+}
+
+void client_ask_end(struct client_ask *a)
+{
+    if (a->number == 0)
+        return;
+    list_remove(&a->link);
+    io_timer_stop(a->m->io, &a->timer);
+    a->number = 0;
+}
+
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 struct waiting {
-    struct waiting *outer;
-    uint64_t number;
+    struct client_ask ask;
     bool done;
-    unsigned status;
+    int rc;
     midge_on_msg on_msg;
     void *ctx;
 };
 
-struct client_requests {
-    struct midge_sub *sub;
-    struct waiting *waiting;
-    uint64_t last;
-    char prefix[64]; /* "_INBOX.<nuid>." and room for a number */
-    size_t prefix_len;
-};
-
-static void replied(void *ctx, const struct midge_msg *msg)
+static void answered(struct client_ask *a, int rc, const struct midge_msg *msg)
 {
-    struct client_requests *r = ctx;
-    struct waiting *w = r->waiting;
-    uint64_t number;
+    struct waiting *w = CONTAINER_OF(a, struct waiting, ask);
 
-    if (msg->subject.n <= r->prefix_len ||
-        !str_to_u64(str_skip(client_str(msg->subject), r->prefix_len), &number))
-        return;
-    while (w != NULL && w->number != number)
-        w = w->outer;
-    if (w == NULL || w->done)
-        return;
     w->done = true;
-    w->status = msg->payload.n == 0 ? client_status(msg->header) : 0;
-    if (w->status != 503 && w->on_msg != NULL)
+    w->rc = rc;
+    if (rc == MIDGE_OK && w->on_msg != NULL)
         w->on_msg(w->ctx, msg);
 }
 
-static bool open_requests(struct midge *m)
+static int explain(struct midge *m, int rc)
 {
-    struct client_requests *r;
-    char pattern[40];
-
-    if (m->requests != NULL)
-        return true;
-    r = mem_zalloc(sizeof(*r));
-    midge_inbox(m, r->prefix);
-    r->prefix_len = strlen(r->prefix) + 1;
-    r->prefix[r->prefix_len - 1] = '.';
-    memcpy(pattern, r->prefix, r->prefix_len);
-    pattern[r->prefix_len] = '*';
-    r->sub = midge_subscribe(m, (struct midge_text){pattern, r->prefix_len + 1},
-                             (struct midge_text){NULL, 0}, replied, r);
-    if (r->sub == NULL) {
-        mem_free(r);
-        return false;
-    }
-    m->requests = r;
-    return true;
+    if (rc == MIDGE_TIMEOUT)
+        client_error(m, rc, "timeout");
+    if (rc == MIDGE_NO_RESPONDERS)
+        client_error(m, rc, "no responders");
+    return rc;
 }
 
 int midge_request(struct midge *m, const struct midge_msg *msg, int timeout_ms, midge_on_msg on_msg,
                   void *ctx)
 {
     struct waiting w = {.on_msg = on_msg, .ctx = ctx};
-    uint64_t end = midge_now() + (uint64_t) timeout_ms * MS;
-    struct client_requests *r;
-    struct midge_msg out = *msg;
-    int rc;
+    uint64_t end = client_end(timeout_ms);
+    int rc = client_wait_up(m, end);
 
-    if (!open_requests(m))
-        return MIDGE_CLOSED;
-    r = m->requests;
-    w.number = ++r->last;
-    w.outer = r->waiting;
-    r->waiting = &w;
-    out.reply.p = r->prefix;
-    out.reply.n = r->prefix_len + fmt_u64(r->prefix + r->prefix_len, w.number);
-    rc = midge_publish(m, &out);
-    while (rc == MIDGE_OK && !w.done) {
-        uint64_t now = midge_now();
-        rc = now >= end ? MIDGE_TIMEOUT : midge_poll(m, end - now);
-    }
-    r->waiting = w.outer;
-    if (w.done)
-        return w.status == 503 ? MIDGE_NO_RESPONDERS : MIDGE_OK;
-    return rc;
-}
-
-static void keep(void *ctx, const struct midge_msg *msg)
-{
-    char **answer = ctx;
-
-    *answer = mem_strndup(msg->payload.p != NULL ? msg->payload.p : "", msg->payload.n);
-}
-
-int midge_js_api(struct midge *m, const char *subject, const char *json, int timeout_ms,
-                 char **answer)
-{
-    struct buf full = {0};
-    struct midge_msg msg = {.payload = {json, json != NULL ? strlen(json) : 0}};
-    char *text = NULL;
-    int rc;
-
-    buf_printf(&full, "$JS.API.%s", subject);
-    msg.subject = client_text(buf_str(&full));
-    rc = midge_request(m, &msg, timeout_ms, keep, &text);
-    buf_free(&full);
-    if (rc == MIDGE_OK && text != NULL && strstr(text, "\"error\":{") != NULL) {
-        const char *why = strstr(text, "\"description\":\"");
-        snprintf(m->error, sizeof(m->error), "%.200s", why != NULL ? why + 15 : text);
-        m->error[strcspn(m->error, "\"")] = '\0';
-        rc = MIDGE_REFUSED;
-    }
-    if (answer != NULL)
-        *answer = text;
-    else
-        mem_free(text);
-    return rc;
-}
-
-void midge_free(void *p)
-{
-    mem_free(p);
+    client_ask_init(&w.ask, m, answered);
+    while (rc == MIDGE_OK && (rc = client_ask_start(&w.ask, msg, timeout_ms)) == MIDGE_FULL &&
+           midge_now() < end)
+        rc = midge_poll(m, CLIENT_MS);
+    if (rc != MIDGE_OK)
+        return rc;
+    rc = client_wait_flag(m, &w.done, end);
+    client_ask_end(&w.ask);
+    return w.done ? explain(m, w.rc) : rc;
 }

@@ -3,7 +3,7 @@
  * middle, start it again on the same directory; every message whose PubAck had arrived is there,
  * with its sequence and its bytes.
  */
-#include "client/midge.h"
+#include "client/midge_js.h"
 #include "tests/lib/runner.h"
 #include "tests/lib/server_process.h"
 

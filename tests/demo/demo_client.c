@@ -15,7 +15,7 @@
  * message, byte for byte; no message may be there twice; what is there beyond the ledger must have
  * been sent. Exit status 0 only when all of that holds.
  */
-#include "client/midge.h"
+#include "client/midge_js.h"
 #include "lib/base/mem.h"
 #include "lib/base/prng.h"
 

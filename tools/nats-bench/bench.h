@@ -11,7 +11,7 @@
 #ifndef NATS_BENCH_BENCH_H
 #define NATS_BENCH_BENCH_H
 
-#include "client/midge.h"
+#include "client/midge_js.h"
 #include "lib/base/hdr.h"
 #include "tools/nats-bench/options.h"
 

@@ -55,6 +55,9 @@ INCLUDE_EXCEPTIONS = (
     ("server/monitor/monitor_int.h", "server/net/net.h"),
 )
 
+# Installed headers find each other by name alone, from the folder they are installed to.
+INSTALLED = "client/midge"
+
 # Headers of other projects: prefix -> layers. Anything not named here is the C library's or the kernel's.
 LIBRARIES = {
     "isa-l": ("base",),

@@ -147,6 +147,9 @@ def check_include_layer(path, number, target, layer, jscore):
     if target == "config.h":
         report(path, number, "the build includes config.h by itself (AM_CPPFLAGS)")
         return
+    if path.startswith(rules.INSTALLED) and os.path.isfile(
+            os.path.join(TOP, os.path.dirname(path), target)):
+        return
     if not os.path.isfile(os.path.join(TOP, target)):
         report(path, number, 'no "%s": include our headers by their path from the top' % target)
         return

@@ -1,6 +1,6 @@
 /* test_client.c - libmidge against a scripted server: what it sends, and what it makes of what
  * comes. */
-#include "client/midge.h"
+#include "client/midge_js.h"
 #include "tests/lib/runner.h"
 #include "tests/unit/client/script_server.h"
 
@@ -281,7 +281,8 @@ TEST(api_errors_have_their_text)
     struct midge *m = meet(s);
     char *answer = NULL;
 
-    ck_assert_int_eq(midge_js_api(m, "STREAM.INFO.X", NULL, 10000, &answer), MIDGE_REFUSED);
+    ck_assert_int_eq(midge_js_api(m, "STREAM.INFO.X", NULL, 10000, &answer), MIDGE_NOT_FOUND);
+    ck_assert_uint_eq(midge_error_code(m), 10059);
     ck_assert_str_eq(midge_error(m), "stream not found");
     ck_assert_ptr_nonnull(strstr(answer, "10059"));
     midge_free(answer);

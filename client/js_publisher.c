@@ -1,18 +1,20 @@
 /*
- * publisher.c - asynchronous JetStream publishing.
+ * js_publisher.c - asynchronous JetStream publishing.
  *
  * One inbox subscription "_INBOX.<nuid>.*" for all acknowledgements; the last token is the number
  * of the publish. A number is in slot number % window, so that an acknowledgement finds what it
  * belongs to by one division. The window is the most that may be unacknowledged, and slots are
  * reused in order: a publish waits while its slot is taken.
+ *
+ * When the connection breaks, everything unacknowledged fails with MIDGE_LOST, in order: it may
+ * have been stored or not, and the program knows whether it can send it again (a message id makes
+ * that safe). Acknowledgements of the connection before that come late find their number ended.
  */
-#include "client/client_int.h"
+#include "client/js_int.h"
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 
 #include <string.h>
-
-#define MS UINT64_C(1000000)
 
 struct slot {
     void *ctx;
@@ -22,6 +24,7 @@ struct slot {
 struct midge_publisher {
     struct midge *m;
     struct midge_sub *sub;
+    struct client_hook hook;
     midge_on_ack on_ack;
     void *ctx;
     unsigned window, pending;
@@ -31,64 +34,51 @@ struct midge_publisher {
     size_t prefix_len;
 };
 
-static struct str after(struct str s, const char *key, size_t n)
+static void end_slot(struct midge_publisher *p, struct midge_ack *ack)
 {
-    const char *at = s.n >= n ? memmem(s.p, s.n, key, n) : NULL;
+    struct slot *slot = &p->slots[ack->number % p->window];
 
-    if (at == NULL)
-        return STR_NONE;
-    return str_from(at + n, s.n - (size_t) (at + n - s.p));
-}
-
-static uint64_t number_at(struct str s)
-{
-    uint64_t v = 0;
-
-    for (size_t i = 0; i < s.n && s.p[i] >= '0' && s.p[i] <= '9'; i++)
-        v = v * 10 + (uint64_t) (s.p[i] - '0');
-    return v;
-}
-
-static void read_ack(struct str json, struct midge_ack *ack, char text[128])
-{
-    static const char seq[] = "\"seq\":", error[] = "\"description\":\"",
-                      duplicate[] = "\"duplicate\"";
-    struct str why = after(json, error, sizeof(error) - 1);
-
-    ack->stream_seq = number_at(after(json, seq, sizeof(seq) - 1));
-    if (why.p != NULL) {
-        size_t n = str_index(why, '"');
-        n = n < 127 ? n : 127;
-        memcpy(text, why.p, n);
-        text[n] = '\0';
-        ack->error = text;
-    } else if (json.n > 60) {
-        ack->duplicate = after(json, duplicate, sizeof(duplicate) - 1).p != NULL;
-    }
+    ack->ctx = slot->ctx;
+    slot->busy = false;
+    p->pending--;
+    if (p->on_ack != NULL)
+        p->on_ack(p->ctx, ack);
 }
 
 static void acked(void *ctx, const struct midge_msg *msg)
 {
     struct midge_publisher *p = ctx;
     struct midge_ack ack = {0};
-    struct slot *slot;
-    char text[128];
+    struct js_ack a;
 
-    if (msg->subject.n <= p->prefix_len)
+    if (msg->subject.n <= p->prefix_len ||
+        !str_to_u64(str_skip(client_str(msg->subject), p->prefix_len), &ack.number) ||
+        ack.number >= p->next || ack.number + p->window < p->next ||
+        !p->slots[ack.number % p->window].busy)
         return;
-    ack.number = number_at(str_skip(client_str(msg->subject), p->prefix_len));
-    slot = &p->slots[ack.number % p->window];
-    if (!slot->busy || ack.number >= p->next)
-        return;
-    if (client_status(msg->header) == 503)
+    if (client_status(msg->header) == 503) {
+        ack.rc = MIDGE_NO_RESPONDERS;
         ack.error = "no responders";
-    else
-        read_ack(client_str(msg->payload), &ack, text);
-    ack.ctx = slot->ctx;
-    slot->busy = false;
-    p->pending--;
-    if (p->on_ack != NULL)
-        p->on_ack(p->ctx, &ack);
+    } else {
+        js_read_ack(client_str(msg->payload), &a);
+        ack.rc = a.rc;
+        ack.stream_seq = a.ack.seq;
+        ack.duplicate = a.ack.duplicate;
+        ack.error = a.rc != MIDGE_OK ? a.error : NULL;
+        ack.error_code = a.error_code;
+    }
+    end_slot(p, &ack);
+}
+
+static void lost(struct client_hook *h)
+{
+    struct midge_publisher *p = CONTAINER_OF(h, struct midge_publisher, hook);
+    uint64_t end = p->next;
+
+    for (uint64_t n = end > p->window ? end - p->window : 0; n < end; n++)
+        if (p->slots[n % p->window].busy)
+            end_slot(p, &(struct midge_ack){
+                            .number = n, .rc = MIDGE_LOST, .error = "the connection broke"});
 }
 
 struct midge_publisher *midge_publisher_open(struct midge *m, unsigned window, midge_on_ack on_ack,
@@ -103,6 +93,8 @@ struct midge_publisher *midge_publisher_open(struct midge *m, unsigned window, m
     p->on_ack = on_ack;
     p->ctx = ctx;
     p->slots = mem_zalloc(p->window * sizeof(*p->slots));
+    p->hook.lost = lost;
+    client_hook_add(m, &p->hook);
     midge_inbox(m, inbox);
     buf_printf(&pattern, "%s.*", inbox);
     p->prefix_len = pattern.n - 1;
@@ -141,7 +133,7 @@ unsigned midge_publisher_pending(const struct midge_publisher *p)
 
 int midge_publisher_wait(struct midge_publisher *p, int timeout_ms)
 {
-    uint64_t end = midge_now() + (uint64_t) timeout_ms * MS;
+    uint64_t end = midge_now() + (uint64_t) timeout_ms * CLIENT_MS;
 
     while (p->pending > 0) {
         uint64_t now = midge_now();
@@ -157,6 +149,7 @@ int midge_publisher_wait(struct midge_publisher *p, int timeout_ms)
 
 void midge_publisher_close(struct midge_publisher *p)
 {
+    list_remove(&p->hook.link);
     midge_unsubscribe(p->m, p->sub);
     mem_free(p->slots);
     mem_free(p);
