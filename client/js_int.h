@@ -55,6 +55,10 @@ void js_read_ack(struct str json, struct js_ack *out);
 /* Reads a direct get's answer; false when a header is missing or wrong. */
 bool js_read_stored(const struct midge_msg *msg, struct midge_stored *out);
 
+/* Polls until *done, until the ordered consumer ends (MIDGE_NOT_FOUND), or until nothing has come
+ * for timeout_ms. */
+int js_ordered_run(struct midge_ordered *o, const bool *done);
+
 /* Answers flow control, and says whether the message was a status. */
 bool js_take_flow(struct midge *m, const struct midge_msg *msg);
 /* False when the reply is no ack subject. */

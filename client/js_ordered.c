@@ -310,3 +310,21 @@ void midge_ordered_close(struct midge_ordered *o)
     mem_free(o->stream);
     mem_free(o);
 }
+
+int js_ordered_run(struct midge_ordered *o, const bool *done)
+{
+    struct midge *m = o->m;
+    uint64_t end = client_end(m->o.timeout_ms), last = o->last_seq;
+    int rc = MIDGE_OK;
+
+    while (rc == MIDGE_OK && !*done && o->state != ENDED) {
+        uint64_t now = midge_now();
+        if (o->last_seq != last)
+            end = client_end(m->o.timeout_ms);
+        last = o->last_seq;
+        rc = now < end ? midge_poll(m, end - now) : client_error(m, MIDGE_TIMEOUT, "timeout");
+    }
+    if (rc == MIDGE_OK && !*done)
+        rc = client_error(m, MIDGE_NOT_FOUND, "%s", o->error);
+    return rc;
+}

@@ -8,6 +8,7 @@
  *
  * A mirror holds its origin's subjects, so patterns go by the origin's prefix.
  */
+#include "client/js_initial.h"
 #include "client/kv_int.h"
 #include "lib/base/mem.h"
 
@@ -16,30 +17,19 @@
 struct midge_watch {
     struct midge_kv *kv;
     struct midge_ordered *ordered;
-    bool ignore_deletes, initial_over, meta_only;
-    bool ended;
-    uint64_t expected, received; /* while initial */
+    bool ignore_deletes;
+    struct js_initial initial;
     midge_on_entry on_entry;
     void (*on_initial)(void *ctx);
     void *ctx;
 };
 
-static void initial_over(struct midge_watch *w)
-{
-    if (w->initial_over)
-        return;
-    w->initial_over = true;
-    if (w->on_initial != NULL)
-        w->on_initial(w->ctx);
-}
-
 static void on_start(void *ctx, uint64_t pending)
 {
     struct midge_watch *w = ctx;
 
-    w->expected = w->received + pending;
-    if (pending == 0)
-        initial_over(w);
+    if (js_initial_start(&w->initial, pending) && w->on_initial != NULL)
+        w->on_initial(w->ctx);
 }
 
 static void on_delivery(void *ctx, const struct midge_delivery *d)
@@ -47,7 +37,6 @@ static void on_delivery(void *ctx, const struct midge_delivery *d)
     struct midge_watch *w = ctx;
     struct midge_kv_entry e;
 
-    w->received++;
     if (kv_read_entry(w->kv, d->msg.subject, d->msg.header, d->msg.payload, &e)) {
         e.revision = d->stream_seq;
         e.time_ns = d->time_ns;
@@ -55,15 +44,8 @@ static void on_delivery(void *ctx, const struct midge_delivery *d)
         if (e.operation == MIDGE_KV_PUT || !w->ignore_deletes)
             w->on_entry(w->ctx, &e);
     }
-    if (d->pending == 0 || w->received >= w->expected)
-        initial_over(w);
-}
-
-static void on_end(void *ctx)
-{
-    struct midge_watch *w = ctx;
-
-    w->ended = true;
+    if (js_initial_step(&w->initial, d->pending) && w->on_initial != NULL)
+        w->on_initial(w->ctx);
 }
 
 /* "$KV.<bucket>.<pattern>" of each. False when one is none. */
@@ -120,7 +102,6 @@ struct midge_watch *midge_kv_watch(struct midge_kv *kv, struct midge_texts patte
         .start_seq = o.from,
         .headers_only = o.meta_only,
         .on_start = on_start,
-        .on_end = on_end,
     };
     w->ordered = midge_ordered_open(kv->m, kv->stream, &oo, on_delivery, w);
     str_list_free(&filters);
@@ -170,31 +151,19 @@ static void once_entry(void *ctx, const struct midge_kv_entry *e)
     mem_free(name);
 }
 
-/* Polls until all that is there has come. Silence of timeout_ms is the end of patience. */
 static int run_once(struct midge_kv *kv, struct midge_texts patterns,
                     const struct midge_watch_options *options, struct once *o)
 {
     struct midge *m = kv->m;
     struct midge_watch *w;
-    uint64_t end = client_end(m->o.timeout_ms);
-    uint64_t received = 0;
-    int rc = client_wait_up(m, end);
+    int rc = client_wait_up(m, client_end(m->o.timeout_ms));
 
     if (rc != MIDGE_OK)
         return rc;
     w = midge_kv_watch(kv, patterns, options, once_entry, once_over, o);
     if (w == NULL)
         return MIDGE_INVALID;
-    while (rc == MIDGE_OK && !o->done && !w->ended) {
-        uint64_t now = midge_now();
-        if (w->received != received) {
-            received = w->received;
-            end = client_end(m->o.timeout_ms);
-        }
-        rc = now < end ? midge_poll(m, end - now) : client_error(m, MIDGE_TIMEOUT, "timeout");
-    }
-    if (rc == MIDGE_OK && !o->done)
-        rc = client_error(m, MIDGE_NOT_FOUND, "%s", midge_watch_error(w));
+    rc = js_ordered_run(w->ordered, &o->done);
     midge_watch_close(w);
     return rc;
 }

@@ -66,6 +66,8 @@ LIBRARIES = {
     "jansson": ("json", "js", "net", "auth", "monitor", "kafka", "sys"),
     "sodium": ("auth", "config", "store", "server", "io", "js"),
     "lz4": ("store", "wire"),
+    "sodium": ("client", "auth", "config", "store", "server", "io", "js"),
+    "lz4": ("store", "kafka"),
     "openssl/": ("net",),
     "zlib": ("net", "wire"),
     "snappy": ("wire",),
