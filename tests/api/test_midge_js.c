@@ -312,6 +312,51 @@ TEST(headers_of_a_schedule)
     midge_headers_free(&h);
 }
 
+TEST(schedules_and_counters)
+{
+    struct midge_rig r;
+    struct midge_headers h = {0};
+    struct midge_puback ack;
+    struct midge_stream_info info = {0};
+
+    midge_rig_start(&r, i);
+    OK(r.m, midge_stream_create(r.m,
+                                &(struct midge_stream_config){.name = "S",
+                                                              .subjects = MIDGE_TEXTS("s.>"),
+                                                              .allow_msg_schedules = true,
+                                                              .allow_rollup_hdrs = true},
+                                NULL));
+    OK(r.m, midge_headers_publish(&h, &(struct midge_publish_options){.schedule = "@every 1s",
+                                                                      .schedule_target = "s.out"}));
+    OK(r.m, midge_js_publish(r.m,
+                             &(struct midge_msg){.subject = text("s.schedule"),
+                                                 .header = midge_headers_text(&h),
+                                                 .payload = text("tick")},
+                             NULL));
+    midge_headers_free(&h);
+    while (info.last_seq < 3) {
+        midge_stream_info_free(&info);
+        OK(r.m, midge_stream_info(r.m, "S", &info));
+        midge_poll(r.m, 20000000);
+    }
+    midge_stream_info_free(&info);
+    OK(r.m, midge_stream_create(r.m,
+                                &(struct midge_stream_config){.name = "N",
+                                                              .subjects = MIDGE_TEXTS("n.>"),
+                                                              .allow_direct = true,
+                                                              .allow_msg_counter = true},
+                                NULL));
+    OK(r.m, midge_headers_publish(&h, &(struct midge_publish_options){.increment = "+5"}));
+    for (int k = 0; k < 2; k++)
+        OK(r.m,
+           midge_js_publish(
+               r.m, &(struct midge_msg){.subject = text("n.a"), .header = midge_headers_text(&h)},
+               &ack));
+    ck_assert_str_eq(ack.value, "10");
+    midge_headers_free(&h);
+    midge_rig_end(&r);
+}
+
 /* ---- consuming ------------------------------------------------------------------------------- */
 
 static void take(void *ctx, const struct midge_delivery *d)
@@ -525,6 +570,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(gets, 0, 2),
     RUN_LOOP(publishes_ask_for_what_they_want, 0, 2),
     RUN(headers_of_a_schedule),
+    RUN_LOOP(schedules_and_counters, 0, 2),
     RUN_LOOP(fetches, 0, 2),
     RUN(waiting_inside_of_a_callback_is_refused),
     RUN_LOOP(all_goes_on_after_a_crash, 0, 2),
