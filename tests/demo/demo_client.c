@@ -158,6 +158,8 @@ static void acked(void *ctx, const struct midge_ack *ack)
     struct demo *d = ctx;
     struct pair pair = {d->first + ack->number, ack->stream_seq};
 
+    if (ack->rc == MIDGE_LOST) /* the server was killed: nothing is said about this one */
+        return;
     if (ack->error != NULL) {
         bad(d, "message %" PRIu64 " was refused: %s", pair.message, ack->error);
         return;

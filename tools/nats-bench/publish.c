@@ -137,6 +137,8 @@ static void acked(void *ctx, const struct midge_ack *ack)
     struct client *c = ctx;
     struct js_publish *j = c->own;
 
+    if (ack->rc == MIDGE_LOST) /* what broke the connection is said elsewhere */
+        return;
     if (ack->error != NULL) {
         if (c->errors++ == 0)
             bench_fail(c, "publish %llu: %s", (unsigned long long) ack->number, ack->error);
