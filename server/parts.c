@@ -19,6 +19,7 @@
 #include "server/js/js.h"
 #include "server/kafka/kafka.h"
 #include "server/net/net.h"
+#include "server/wiring.h"
 #include "store/crypt.h"
 #include "store/store.h"
 
@@ -56,6 +57,23 @@ static uint64_t three_quarters(uint64_t n)
     return n / 4 * 3;
 }
 
+static bool open_accounts(struct server_parts *p, const struct server_parts_options *o,
+                          char why[256])
+{
+    const char *system = o->options->system_account;
+    struct wiring *before;
+
+    p->accounts = account_set_open(o->seed);
+    p->account = account_set_add(p->accounts, STR(ACCOUNT_DEFAULT));
+    p->system_account = account_set_add(p->accounts,
+                                        str_of(system != NULL ? system : ACCOUNT_SYSTEM));
+    if (!wiring_check(o->options, why))
+        return false;
+    before = wiring_apply(p->accounts, o->options);
+    wiring_free(before);
+    return true;
+}
+
 bool parts_open_workers(struct server_parts *p, const struct server_parts_options *o, char why[256])
 {
     const char *name = o->options->server_name;
@@ -80,8 +98,11 @@ bool parts_open_workers(struct server_parts *p, const struct server_parts_option
     p->log_file_bytes = o->log_file_bytes;
     p->segment_bytes_min = o->segment_bytes_min;
     p->segment_bytes_max = o->segment_bytes_max;
-    p->account = g.account = account_open("$G", 0, o->seed);
-    p->system_account = g.system_account = account_open("$SYS", 1, o->seed);
+    if (!open_accounts(p, o, why))
+        return false;
+    g.accounts = p->accounts;
+    g.account = p->account;
+    g.system_account = p->system_account;
     rc = worker_group_open(&g, &p->workers);
     if (rc != 0) {
         snprintf(why, 256, "can not open I/O loops: %s", strerror(-rc));
@@ -372,8 +393,6 @@ void parts_close(struct server_parts *p)
         store_dir_close(p->store_dir);
     if (p->workers != NULL)
         worker_group_close(p->workers);
-    if (p->account != NULL)
-        account_close(p->account);
-    if (p->system_account != NULL)
-        account_close(p->system_account);
+    if (p->accounts != NULL)
+        account_set_close(p->accounts);
 }

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 struct account;
+struct account_set;
 struct js_shared;
 struct kafka_shared;
 struct net_shared;
@@ -48,7 +49,8 @@ struct server_parts {
     const struct options *options;
     struct log *log;
     uint64_t store_seed, log_file_bytes, segment_bytes_min, segment_bytes_max, memory_bytes;
-    struct account *account, *system_account;
+    struct account_set *accounts;
+    struct account *account, *system_account; /* of the set */
     struct worker_group *workers;
     struct store_dir *store_dir;
     struct js_shared *js_shared;

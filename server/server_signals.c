@@ -22,6 +22,7 @@
 #include "server/net/tls.h"
 #include "server/reload.h"
 #include "server/server_int.h"
+#include "server/wiring.h"
 
 #include <event2/event.h>
 #include <signal.h>
@@ -131,6 +132,7 @@ struct reloading {
     struct options *before_own; /* before, or NULL when it is not ours */
     const struct options *now;
     struct tls_context *tls_before, *tls;
+    struct wiring *wiring_before;
 };
 
 static void free_snapshot(struct options *o)
@@ -166,6 +168,7 @@ static void reloaded(struct ask_all *ask)
     LOG_INF(s->log, "Reloaded server configuration (%s)", r->now->config_digest);
     free_snapshot(r->before_own);
     tls_context_put(r->tls_before);
+    wiring_free(r->wiring_before);
     s->reloading = NULL;
     mem_free(r);
     if (s->reload_again) {
@@ -214,6 +217,7 @@ static void begin_reload(struct server *s)
     options_init(now);
     if (!s->reread.read(s->reread.ctx, now, &err) ||
         (!reload_possible(s->options, now, why) && (buf_puts(&err, why), true)) ||
+        (!wiring_check(now, why) && (buf_puts(&err, why), true)) ||
         (!server_open_tls(now, &tls, why) && (buf_puts(&err, why), true)) ||
         (!follow(s, now, why) && (buf_puts(&err, why), true))) {
         LOG_ERR(s->log, "Failed to reload server configuration: %s", buf_cstr(&err));
@@ -232,6 +236,7 @@ static void begin_reload(struct server *s)
         .tls_before = s->tls,
         .tls = tls,
     };
+    r->wiring_before = wiring_apply(s->parts.accounts, now);
     s->tls = tls;
     r->ask.step = reload_worker;
     r->ask.done = reloaded;
@@ -301,6 +306,8 @@ void server_signals_close(struct server *s)
         event_free(s->grace);
     if (s->reloading != NULL)
         free_snapshot(s->reloading->before_own);
+    if (s->reloading != NULL)
+        wiring_free(s->reloading->wiring_before);
     mem_free(s->reloading);
     free_snapshot(s->own_options);
 }

@@ -327,6 +327,7 @@ void worker_step(struct worker *w, uint64_t max_wait_ns)
 
     io_poll(w->env.io, w->busy || lanes_waiting(w) ? 0 : max_wait_ns);
     began = io_now(w->env.io);
+    router_set_time(w->env.router, began);
     route_flush(w->env.router);
     busy = run_inbox(w);
     busy |= drain_lanes(w);
@@ -383,6 +384,7 @@ static int open_worker(struct worker_group *g, const struct worker_group_options
         .chunks = chunk_pool_open(),
         .log = o->log,
         .prng = &w->prng,
+        .accounts = o->accounts,
         .account = o->account,
         .system_account = o->system_account,
         .options = o->options,

@@ -71,6 +71,7 @@ struct worker_group_options {
     struct io_config io; /* backend, threads, spin */
     struct log *log;
     const struct options *options;
+    struct account_set *accounts;
     struct account *account, *system_account;
     const char *server_id, *server_name, *version;
     uint64_t seed; /* 0 = from the system */

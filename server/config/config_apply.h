@@ -52,5 +52,13 @@ bool config_apply_map(struct config_context *c, const struct conf_value *v, cons
 bool config_tls(struct config_context *c, const struct conf_value *v);
 /* config_auth.c: the authorization block. */
 bool config_authorization(struct config_context *c, const struct conf_value *v);
+/* A map of permissions into *out, which is NULL before. */
+bool config_permissions(struct config_context *c, const struct conf_value *v,
+                        struct permissions **out);
+/* A list of users, of that account; NULL = the default one. */
+bool config_users(struct config_context *c, const struct conf_value *v, const char *account);
+/* config_accounts.c: the accounts block, mappings of the default account. */
+bool config_accounts(struct config_context *c, const struct conf_value *v);
+bool config_mappings(struct config_context *c, const struct conf_value *v);
 
 #endif

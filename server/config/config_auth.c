@@ -129,7 +129,7 @@ static bool responses(struct config_context *c, const struct conf_value *v, stru
     return true;
 }
 
-static bool permissions(struct config_context *c, const struct conf_value *v,
+bool config_permissions(struct config_context *c, const struct conf_value *v,
                         struct permissions **out)
 {
     struct permissions *p = *out;
@@ -197,7 +197,7 @@ static bool user_field(struct config_context *c, const char *key, const struct c
     if (IS(key, "nkey"))
         return text(c, v, key, &u->nkey);
     if (IS(key, "permission", "permissions", "authorization"))
-        return permissions(c, v, &u->may);
+        return config_permissions(c, v, &u->may);
     if (IS(key, "allowed_connection_types", "connection_types", "clients"))
         return connection_types(c, v, u);
     return v->used || config_fail(c, v, "unknown field \"%s\"", key);
@@ -226,7 +226,7 @@ static bool user_check(struct config_context *c, const struct conf_value *v, con
            config_fail(c, v, "Duplicate nkey \"%s\" detected", u->nkey);
 }
 
-static bool users(struct config_context *c, const struct conf_value *v)
+bool config_users(struct config_context *c, const struct conf_value *v, const char *account)
 {
     struct users *all = &c->o->users;
 
@@ -241,7 +241,8 @@ static bool users(struct config_context *c, const struct conf_value *v)
             return config_fail(c, item, "Expected user entry to be a map/struct");
         all->list = mem_realloc(all->list, (all->n + 1) * sizeof(*all->list));
         u = &all->list[all->n++];
-        *u = (struct user){.standard = true};
+        *u = (struct user){.standard = true,
+                           .account = account != NULL ? mem_strdup(account) : NULL};
         for (size_t k = 0; k < item->n; k++)
             if (!user_field(c, item->keys[k], item->items[k], u))
                 return false;
@@ -251,9 +252,14 @@ static bool users(struct config_context *c, const struct conf_value *v)
     return true;
 }
 
+static bool users(struct config_context *c, const struct conf_value *v)
+{
+    return config_users(c, v, NULL);
+}
+
 static bool otherwise(struct config_context *c, const struct conf_value *v)
 {
-    return permissions(c, v, &c->o->users.otherwise);
+    return config_permissions(c, v, &c->o->users.otherwise);
 }
 
 #define AT(member) offsetof(struct options, member)

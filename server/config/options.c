@@ -210,4 +210,6 @@ void options_free(struct options *o)
     }
     options_wipe_keys(o);
     users_free(&o->users);
+    accounts_free(&o->accounts);
+    mem_free(o->system_account);
 }

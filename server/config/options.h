@@ -9,6 +9,7 @@
 #ifndef CONFIG_OPTIONS_H
 #define CONFIG_OPTIONS_H
 
+#include "server/config/accounts.h"
 #include "server/config/tls_options.h"
 #include "server/config/users.h"
 
@@ -64,6 +65,9 @@ struct options {
     /* authorization: one user, or one token, or a list of users */
     char *user, *pass, *token;
     struct users users;
+    struct accounts accounts;
+    char *system_account; /* NULL = "$SYS"; else one of accounts */
+    bool no_system_account;
     char *no_auth_user;      /* who a client is that offers nothing; NULL = nobody */
     int64_t auth_timeout_ns; /* 2 s */
 

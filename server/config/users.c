@@ -14,7 +14,7 @@ static void free_rules(struct subject_rules *r)
     mem_free(r->rules);
 }
 
-static void free_permissions(struct permissions *p)
+void permissions_free(struct permissions *p)
 {
     if (p == NULL)
         return;
@@ -31,10 +31,11 @@ void users_free(struct users *u)
         mem_free(u->list[i].name);
         mem_free(u->list[i].pass);
         mem_free(u->list[i].nkey);
-        free_permissions(u->list[i].may);
+        mem_free(u->list[i].account);
+        permissions_free(u->list[i].may);
     }
     mem_free(u->list);
-    free_permissions(u->otherwise);
+    permissions_free(u->otherwise);
     memset(u, 0, sizeof(*u));
 }
 
@@ -61,5 +62,7 @@ const struct user *users_find_nkey(const struct users *u, const char *key, size_
 
 const struct permissions *users_may(const struct users *u, const struct user *user)
 {
-    return user->may != NULL ? user->may : u->otherwise;
+    if (user->may != NULL)
+        return user->may;
+    return user->account != NULL ? user->otherwise : u->otherwise;
 }

@@ -33,10 +33,12 @@ struct permissions {
 };
 
 struct user {
-    char *name, *pass;       /* NULL for one with a key */
-    char *nkey;              /* public key, U...; else NULL */
-    struct permissions *may; /* NULL = what users.otherwise says */
-    bool standard;           /* may use plain client connections (allowed_connection_types) */
+    char *name, *pass;                   /* NULL for one with a key */
+    char *nkey;                          /* public key, U...; else NULL */
+    struct permissions *may;             /* NULL = what its account or users.otherwise says */
+    char *account;                       /* NULL = the default one */
+    const struct permissions *otherwise; /* of its account, which owns it; NULL = everything */
+    bool standard; /* may use plain client connections (allowed_connection_types) */
 };
 
 struct users {
@@ -46,6 +48,7 @@ struct users {
 };
 
 void users_free(struct users *u);
+void permissions_free(struct permissions *p);
 /* Names and keys are looked up exactly; NULL when there is none. */
 const struct user *users_find(const struct users *u, const char *name, size_t n);
 const struct user *users_find_nkey(const struct users *u, const char *key, size_t n);

@@ -1,6 +1,9 @@
 #include "server/core/account.h"
 
+#include "lib/base/hmap.h"
+#include "lib/base/lock.h"
 #include "lib/base/mem.h"
+#include "server/core/account_wiring.h"
 
 struct account *account_open(const char *name, uint32_t index, uint64_t hash_seed)
 {
@@ -10,13 +13,89 @@ struct account *account_open(const char *name, uint32_t index, uint64_t hash_see
         .name = mem_strdup(name),
         .index = index,
         .interest = interest_open(hash_seed),
+        .max_connections = -1,
+        .max_subscriptions = -1,
+        .max_payload = -1,
     };
     return a;
 }
 
 void account_close(struct account *a)
 {
+    account_wiring_free((struct account_wiring *) (uintptr_t) atomic_load(&a->wiring));
     interest_close(a->interest);
     mem_free(a->name);
     mem_free(a);
+}
+
+/* ---- the set --------------------------------------------------------------------------------- */
+
+struct account_set {
+    struct rwlock lock; /* guards list and n; held for a look */
+    struct account **list;
+    uint32_t n;
+    uint64_t seed;
+};
+
+struct account_set *account_set_open(uint64_t hash_seed)
+{
+    struct account_set *set = mem_zalloc(sizeof(*set));
+
+    rwlock_init(&set->lock);
+    set->seed = hash_seed;
+    return set;
+}
+
+void account_set_close(struct account_set *set)
+{
+    for (uint32_t i = 0; i < set->n; i++)
+        account_close(set->list[i]);
+    mem_free(set->list);
+    rwlock_deinit(&set->lock);
+    mem_free(set);
+}
+
+static struct account *find(const struct account_set *set, struct str name)
+{
+    for (uint32_t i = 0; i < set->n; i++)
+        if (str_eq(str_of(set->list[i]->name), name))
+            return set->list[i];
+    return NULL;
+}
+
+struct account *account_set_find(struct account_set *set, struct str name)
+{
+    struct account *a;
+
+    rwlock_read(&set->lock);
+    a = find(set, name);
+    rwlock_unlock(&set->lock);
+    return a;
+}
+
+struct account *account_set_add(struct account_set *set, struct str name)
+{
+    struct account *a = account_set_find(set, name);
+    char *text;
+
+    if (a != NULL)
+        return a;
+    text = mem_strndup(name.p, name.n);
+    a = account_open(text, set->n, set->seed + set->n);
+    mem_free(text);
+    rwlock_write(&set->lock);
+    set->list = mem_realloc(set->list, (set->n + 1) * sizeof(struct account *));
+    set->list[set->n++] = a;
+    rwlock_unlock(&set->lock);
+    return a;
+}
+
+struct account *account_set_get(struct account_set *set, uint32_t i)
+{
+    struct account *a;
+
+    rwlock_read(&set->lock);
+    a = i < set->n ? set->list[i] : NULL;
+    rwlock_unlock(&set->lock);
+    return a;
 }

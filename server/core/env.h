@@ -50,8 +50,9 @@ struct env {
     struct log *log;
     struct prng *prng;
     struct router *router;
-    struct account *account;        /* $G, until accounts are configurable */
-    struct account *system_account; /* $SYS */
+    struct account_set *accounts;   /* all; shared */
+    struct account *account;        /* $G: of users that name none */
+    struct account *system_account; /* $SYS, or the one the options name */
     const struct options *options;  /* the current snapshot; replaced between iterations */
     struct tls_context *tls;        /* of its tls block, or NULL; belongs to the server */
     const char *server_id;          /* 56 characters, starts with N */

@@ -170,7 +170,7 @@ void hold_add(struct hold *h, struct str to, struct str header, struct str paylo
     if (LIKELY(e->sink != 0 && e->group == 0) && header.n + payload.n <= FRAME_MAX &&
         add_frame(h, e->sink))
         return;
-    if (is_one_bit(e->remote) && e->nlocal == 0 && e->ngroups == 0)
+    if (is_one_bit(e->remote) && e->nlocal == 0 && e->ngroups == 0 && !e->linked)
         add_record(h, RUN_INTEREST, (uint32_t) __builtin_ctzll(e->remote));
     else
         add_record(h, RUN_ROUTE, h->r->worker);

@@ -138,6 +138,11 @@ static void raise(_Atomic uint64_t *generation)
     atomic_fetch_add_explicit(generation, 1, memory_order_release);
 }
 
+void interest_renew(struct interest *in)
+{
+    raise(&in->clock.global);
+}
+
 static void raise_generations(struct interest *in, struct str pattern)
 {
     struct str head = beginning(pattern, head_tokens(pattern));

@@ -87,6 +87,9 @@ bool interest_any(struct interest *in, struct str subject);
  * interest_bucket(prefix) is. */
 bool interest_any_below(struct interest *in, struct str prefix);
 
+/* Every answer is stale from now on: something else that answers depend on has changed. */
+void interest_renew(struct interest *in);
+
 /* Generations, laid open because the match cache looks at them for every message. They only grow.
  */
 struct interest_clock {

@@ -32,6 +32,7 @@
 
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
+#include "server/core/account_wiring.h"
 #include "server/core/sink.h"
 
 #define WAYS 5u
@@ -82,8 +83,9 @@ static uint32_t sets_for(uint32_t entries)
 void match_cache_init(struct match_cache *c, const struct match_cache_options *o)
 {
     *c = (struct match_cache){
-        .clock = interest_clock(o->interest),
-        .interest = o->interest,
+        .clock = interest_clock(o->account->interest),
+        .account = o->account,
+        .interest = o->account->interest,
         .sinks = o->sinks,
         .worker = o->worker,
         .seed = o->seed,
@@ -364,7 +366,8 @@ static void note_single_receiver(struct match_cache *c, struct match *e)
     }
 }
 
-static struct match *from_answer(struct match_cache *c, enum match_kind kind, struct str key)
+static struct match *from_answer(struct match_cache *c, enum match_kind kind, struct str key,
+                                 bool linked)
 {
     const struct interest_answer *a = &c->answer;
     struct shape s = measure(c, a);
@@ -381,7 +384,9 @@ static struct match *from_answer(struct match_cache *c, enum match_kind kind, st
     e->generation = a->generation;
     fill_local(c, e, a);
     fill_groups(e, a);
-    note_single_receiver(c, e);
+    e->linked = linked;
+    if (!linked)
+        note_single_receiver(c, e);
     e->fast = key.p[0] != '$' ? e->sink : 0;
     return e;
 }
@@ -402,11 +407,12 @@ static struct match *ask(struct match_cache *c, enum match_kind kind, struct str
     switch (kind) {
     case MATCH_SUBJECT:
         interest_match(c->interest, key, &c->answer);
-        e = from_answer(c, kind, key);
+        e = from_answer(c, kind, key, account_links(c->account, key));
         break;
     case MATCH_PREFIX:
-        if (interest_match_prefix(c->interest, without_dot(key), &c->answer)) {
-            e = from_answer(c, kind, key);
+        if (!account_links_below(c->account, without_dot(key)) &&
+            interest_match_prefix(c->interest, without_dot(key), &c->answer)) {
+            e = from_answer(c, kind, key, false);
         } else {
             e = new_entry(kind, key, 0);
             e->split = true;
@@ -415,7 +421,8 @@ static struct match *ask(struct match_cache *c, enum match_kind kind, struct str
         break;
     default:
         e = new_entry(kind, key, 0);
-        e->split = interest_any_below(c->interest, without_dot(key));
+        e->split = interest_any_below(c->interest, without_dot(key)) ||
+                   account_links_below(c->account, without_dot(key));
         e->generation = generation;
         break;
     }

@@ -16,7 +16,7 @@
 #include "lib/base/bytes.h"
 #include "lib/base/handle.h"
 #include "lib/base/str.h"
-#include "server/core/interest.h"
+#include "server/core/account.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -58,7 +58,8 @@ struct match {
                    some */
     uint32_t nlocal, ngroups;
     uint32_t pins;
-    bool loose; /* in no set: freed with its last pin */
+    bool linked; /* other accounts get it too (account_wiring.h): never one receiver */
+    bool loose;  /* in no set: freed with its last pin */
     uint32_t bytes;
     uint64_t hash;
     uint64_t remote;           /* bit w: worker w has plain subscriptions */
@@ -75,7 +76,8 @@ struct match_cache {
     struct match *last;  /* the answer before: found again without hashing */
     struct match *split; /* the split prefix before */
     const struct interest_clock *clock;
-    struct interest *interest;
+    const struct account *account;
+    struct interest *interest; /* the account's */
     const struct handle_table *sinks;
     uint32_t worker;
     uint64_t seed;
@@ -91,7 +93,7 @@ struct match_cache {
 };
 
 struct match_cache_options {
-    struct interest *interest;
+    const struct account *account;
     const struct handle_table *sinks; /* this worker's */
     uint32_t worker;
     uint32_t entries; /* limit */

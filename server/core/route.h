@@ -71,6 +71,9 @@ handle router_sink_add(struct router *r, struct sink *s);
 void router_sink_remove(struct router *r, struct sink *s);
 struct sink *router_sink_get(struct router *r, handle h);
 
+/* Once per iteration, before messages: for answers that are waited for. */
+void router_set_time(struct router *r, uint64_t now_ns);
+
 /* The resolver for "$JS." subjects: true and the target when the subject is one of its own. */
 typedef bool (*route_resolve_fn)(void *ctx, struct account *a, struct str subject,
                                  struct route_target *out);

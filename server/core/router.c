@@ -67,6 +67,7 @@ void router_close(struct router *r)
     for (uint32_t w = 0; w < r->workers; w++)
         run_discard(&r->out[w], r->chunks);
     run_discard(&r->deferred, r->chunks);
+    router_links_close(r);
     for (uint32_t i = 0; i < r->ncaches; i++)
         if (r->caches[i] != NULL) {
             match_cache_deinit(r->caches[i]);
@@ -120,7 +121,7 @@ static struct match_cache *open_cache(struct router *r, struct account *a)
 {
     struct match_cache *c = mem_alloc(sizeof(*c));
     struct match_cache_options o = {
-        .interest = a->interest,
+        .account = a,
         .sinks = &r->sinks,
         .worker = r->worker,
         .entries = r->cache_entries,
@@ -377,11 +378,27 @@ static uint32_t route_one_worker(struct router *r, const struct delivery *d, uin
     return route_send(r, &put);
 }
 
+/* To all receivers of an answer that is not gathered. */
+static uint32_t route_found(struct router *r, struct account *a, struct str key,
+                            const struct msg *m, struct match_cache *c, struct match *e)
+{
+    struct delivery d = {.account = a};
+
+    if (e->nlocal + e->ngroups == 0 && e->remote == 0)
+        return 0;
+    if (key.p != m->subject.p || key.n != m->subject.n)
+        d.key = key;
+    if (e->nlocal + e->ngroups == 0 && (e->remote & (e->remote - 1)) == 0)
+        return route_one_worker(r, &d, (uint32_t) __builtin_ctzll(e->remote), m);
+    return route_many(r, &d, c, e, m);
+}
+
 static uint32_t route_key(struct router *r, struct account *a, struct str key, const struct msg *m)
 {
     struct match_cache *c = router_cache(r, a);
     struct match *e = match_cache_find(c, key);
-    struct delivery d;
+    bool linked;
+    uint32_t took;
 
     /* A group may need its key again, which only the subject keeps for as long as the run lives. */
     if (LIKELY(e->sink != 0 && r->depth == 0 && (e->group == 0 || key.p == m->subject.p))) {
@@ -390,14 +407,11 @@ static uint32_t route_key(struct router *r, struct account *a, struct str key, c
         gather(r, a, e->group, e->sink, m);
         return 1;
     }
-    if (e->nlocal + e->ngroups == 0 && e->remote == 0)
-        return 0;
-    d = (struct delivery){.account = a};
-    if (key.p != m->subject.p || key.n != m->subject.n)
-        d.key = key;
-    if (e->nlocal + e->ngroups == 0 && (e->remote & (e->remote - 1)) == 0)
-        return route_one_worker(r, &d, (uint32_t) __builtin_ctzll(e->remote), m);
-    return route_many(r, &d, c, e, m);
+    linked = e->linked;
+    took = route_found(r, a, key, m, c, e);
+    if (UNLIKELY(linked))
+        took += route_links(r, a, key, m);
+    return took;
 }
 
 /*
@@ -468,6 +482,13 @@ static inline bool is_js(struct str s)
     return UNLIKELY(s.n > 4 && s.p[0] == '$') && memcmp(s.p, "$JS.", 4) == 0;
 }
 
+uint32_t route_any(struct router *r, struct account *a, struct str key, const struct msg *m)
+{
+    if (is_js(key) && r->resolve != NULL && key.p == m->subject.p)
+        return route_js(r, a, m);
+    return route_key(r, a, key, m);
+}
+
 static __attribute__((noinline)) struct route_result publish_slow(struct router *r,
                                                                   struct account *a,
                                                                   const struct msg *m)
@@ -475,10 +496,7 @@ static __attribute__((noinline)) struct route_result publish_slow(struct router 
     struct route_result result;
 
     r->stats.published++;
-    if (is_js(m->subject) && r->resolve != NULL)
-        result.receivers = route_js(r, a, m);
-    else
-        result.receivers = route_key(r, a, m->subject, m);
+    result.receivers = route_any(r, a, m->subject, m);
     result.stall = take_stall(r);
     return result;
 }

@@ -17,6 +17,8 @@
 /* Times a queue pick may be forwarded because it was stale; each forward knows more than the one
  * before. */
 #define ROUTE_HOPS_MAX 8u
+/* Links of accounts that one message follows, one behind the other. */
+#define ROUTE_LINKS_MAX 4u
 
 /* Instead of a queue group's id: what becomes of a message that the sink does not take. */
 #define ROUTE_PLAIN 0u          /* dropped */
@@ -61,8 +63,8 @@ struct router {
     struct msg run[ROUTE_RUN];
 
     struct handle_table sinks;
-    handle active[ROUTE_DEPTH_MAX + 4]; /* sinks in their deliver, outermost first; 0: other calls
-                                           that may route */
+    /* Sinks in their deliver, outermost first; 0: other calls that may route. */
+    handle active[ROUTE_DEPTH_MAX + 4 + ROUTE_LINKS_MAX];
 
     struct match_cache **caches; /* by account->index */
     uint32_t ncaches;
@@ -85,6 +87,9 @@ struct router {
     /* A stack: each routing in progress owns the part above its base. */
     struct route_pick *picks;
     uint32_t npicks, picks_cap;
+
+    uint64_t now_ns;            /* of this iteration */
+    struct router_links *links; /* answers of other accounts' services; NULL = none yet */
 
     struct router_stats stats;
 };
@@ -114,6 +119,16 @@ uint32_t route_hand_local(struct router *r, const struct delivery *d, const stru
                           const struct msg *m);
 /* The whole of route_publish but resolver and counting. */
 uint32_t route_message(struct router *r, struct account *a, struct str key, const struct msg *m);
+
+/* The same with the resolver of "$JS." subjects. */
+uint32_t route_any(struct router *r, struct account *a, struct str key, const struct msg *m);
+
+/* ---- route_link.c ---------------------------------------------------------------------------- */
+
+/* Along all links of a that match; returns how many receivers there were. Nothing that was
+ * gathered is overtaken. */
+uint32_t route_links(struct router *r, struct account *a, struct str key, const struct msg *m);
+void router_links_close(struct router *r);
 
 static inline bool route_is_echo(const struct router *r, const struct msg *m, handle conn)
 {

@@ -163,14 +163,22 @@ static void sock_is_closed(struct io_op *op)
     c->sock_closed = true;
 }
 
+uint64_t conn_max_payload(const struct conn *c)
+{
+    int64_t of_account = atomic_load_explicit(&c->account->max_payload, memory_order_relaxed);
+    uint64_t max = c->net->env->options->max_payload;
+
+    return of_account >= 0 && (uint64_t) of_account < max ? (uint64_t) of_account : max;
+}
+
 void conn_set_limits(struct conn *c)
 {
     const struct options *o = c->net->env->options;
 
     c->parser.max_control_line = o->max_control_line < CONTROL_LINE_MAX ? o->max_control_line
                                                                         : CONTROL_LINE_MAX;
-    c->parser.max_payload = o->max_payload < NATS_NO_LIMIT ? (uint32_t) o->max_payload
-                                                           : NATS_NO_LIMIT;
+    c->parser.max_payload = (uint32_t) (conn_max_payload(c) < NATS_NO_LIMIT ? conn_max_payload(c)
+                                                                            : NATS_NO_LIMIT);
 }
 
 void conn_adopt(struct net *net, io_fd fd)
@@ -180,6 +188,7 @@ void conn_adopt(struct net *net, io_fd fd)
     int64_t open = atomic_fetch_add(&net->shared->connections, 1) + 1;
 
     c->net = net;
+    c->account = net->env->account;
     c->cid = atomic_fetch_add(&net->shared->next_cid, 1) + 1;
     c->self = handle_add(&net->handles, c);
     c->sock = io_sock_open(net->env->io, fd);
@@ -253,6 +262,7 @@ void conn_close(struct conn *c, enum conn_reason reason)
     list_push_back(&net->closing, &c->link);
     net->stats.connections--;
     atomic_fetch_sub(&net->shared->connections, 1);
+    connect_leave_account(c);
     net_remember_closed(net, c);
     conn_flush(c);
 }
@@ -287,6 +297,7 @@ static void free_conn(struct conn *c)
     mem_free(c->lang);
     mem_free(c->version);
     mem_free(c->user);
+    buf_free(&c->mapped);
     mem_free(c->nonce);
     tls_close(c->tls);
     answers_free(c);

@@ -20,6 +20,7 @@
 #ifndef NET_CONN_H
 #define NET_CONN_H
 
+#include "lib/base/buf.h"
 #include "lib/base/hmap.h"
 #include "lib/base/list.h"
 #include "lib/base/wheel.h"
@@ -143,6 +144,9 @@ struct conn {
     struct io_addr peer;
     char *name, *lang, *version, *user;
 
+    struct account *account;       /* where it lives; $G until a user says otherwise */
+    bool in_account;               /* counted there */
+    struct buf mapped;             /* the subject of a publish that a mapping changed */
     const struct user *login;      /* of the current options; NULL = not one of a list */
     const struct permissions *may; /* NULL = everything */
     struct answers *answers;       /* requests that it may answer; NULL = none yet */
@@ -173,8 +177,9 @@ void conn_close(struct conn *c, enum conn_reason reason);
 void conn_fail(struct conn *c, enum conn_reason reason, struct str text);
 /* Frees it when nothing is in flight any more; true when it did. */
 bool conn_reap(struct conn *c);
-/* The parser's limits, from the options. */
+/* The parser's limits, from the options and the account. */
 void conn_set_limits(struct conn *c);
+uint64_t conn_max_payload(const struct conn *c);
 void conn_start_ping(struct conn *c);
 /* "127.0.0.1:4711 - cid:7" with the client's name once it is known, for logs. */
 const char *conn_text(const struct conn *c, char out[160]);
@@ -250,8 +255,11 @@ void connect_process(struct conn *c, struct str json);
 void connect_hold(struct conn *c, struct str rest);
 /* Binds the user of a client that sends no CONNECT, when the options name one. */
 void connect_nothing(struct conn *c);
-/* Gives a connection its user (NULL: nobody of a list) and what that one may. */
-void connect_bind(struct conn *c, const struct user *user);
+/* Gives a connection its user (NULL: nobody of a list), its account and what it may. False: it is
+ * being closed, because its account is full or another one than before. */
+bool connect_bind(struct conn *c, const struct user *user);
+/* It counts in its account no more. */
+void connect_leave_account(struct conn *c);
 
 /* The options changed: the client is asked to go when it would not be let in any more. */
 void connect_reload(struct conn *c, const struct options *before, const struct options *now);

@@ -13,6 +13,7 @@
 #include "lib/base/subject.h"
 #include "lib/wire/nats_write.h"
 #include "server/auth/permissions.h"
+#include "server/core/account_wiring.h"
 #include "server/config/options.h"
 #include "server/net/conn.h"
 
@@ -151,6 +152,23 @@ static bool may_publish(struct conn *c, const struct nats_op *op)
     return true;
 }
 
+/* By the account's mappings; false: to be lost. */
+static bool map_subject(struct conn *c, struct msg *m)
+{
+    struct env *env = c->net->env;
+
+    c->mapped.n = 0;
+    switch (account_map_subject(c->account, m->subject, env->prng, &c->mapped)) {
+    case MAPPED_LOST:
+        return false;
+    case MAPPED_OTHER:
+        m->subject = buf_str(&c->mapped);
+        return true;
+    default:
+        return true;
+    }
+}
+
 static void route(struct conn *c, const struct nats_op *op)
 {
     struct net *net = c->net;
@@ -165,10 +183,15 @@ static void route(struct conn *c, const struct nats_op *op)
         .origin_worker = net->env->worker,
         .origin_conn = c->self,
     };
-    res = route_publish(net->env->router, net->env->account, &m);
+    if (UNLIKELY(c->account->wiring != NULL) && !map_subject(c, &m))
+        return;
+    res = route_publish(net->env->router, c->account, &m);
     if (UNLIKELY(res.receivers == 0))
         conn_no_responders(c, op->subject, op->reply);
     c->stalled |= res.stall;
+    /* The next publish may need the memory of the mapped subject. */
+    if (UNLIKELY(m.subject.p != op->subject.p))
+        c->stalled |= route_flush(net->env->router);
 }
 
 static void publish(struct conn *c, const struct nats_op *op)

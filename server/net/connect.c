@@ -151,8 +151,48 @@ static bool accept_settings(struct conn *c, const struct said *said)
 /* ---- the user ---------------------------------------------------------------------------------
  */
 
-void connect_bind(struct conn *c, const struct user *user)
+void connect_leave_account(struct conn *c)
 {
+    if (c->in_account)
+        atomic_fetch_sub(&c->account->connections, 1);
+    c->in_account = false;
+}
+
+/* NULL: an account of the options that is not there yet, or was never made. */
+static struct account *account_of(const struct conn *c, const struct user *user)
+{
+    if (user == NULL || user->account == NULL)
+        return c->net->env->account;
+    return account_set_find(c->net->env->accounts, str_of(user->account));
+}
+
+/* Over the limit of its account, or moved to another one by a reload, it can not stay. */
+static bool enter_account(struct conn *c, struct account *a)
+{
+    int64_t max = a != NULL ? atomic_load(&a->max_connections) : 0;
+
+    if (c->in_account && a == c->account)
+        return true;
+    if (a == NULL || (c->subs.count > 0 && a != c->account)) {
+        conn_fail(c, REASON_AUTH_FAILURE, STR("Authorization Violation"));
+        return false;
+    }
+    connect_leave_account(c);
+    c->account = a;
+    c->in_account = true;
+    if (atomic_fetch_add(&a->connections, 1) >= max && max >= 0) {
+        conn_fail(c, REASON_MAX_ACCOUNT_CONNECTIONS,
+                  STR("maximum account active connections exceeded"));
+        return false;
+    }
+    conn_set_limits(c);
+    return true;
+}
+
+bool connect_bind(struct conn *c, const struct user *user)
+{
+    if (!enter_account(c, account_of(c, user)))
+        return false;
     c->login = user;
     c->may = user != NULL ? users_may(&c->net->env->options->users, user) : NULL;
     if (user != NULL)
@@ -160,20 +200,22 @@ void connect_bind(struct conn *c, const struct user *user)
     if (c->may == NULL)
         answers_free(c);
     sub_recheck(c);
+    return true;
 }
 
 void connect_nothing(struct conn *c)
 {
     struct auth_verdict v = auth_check_nothing(c->net->env->options);
 
-    if (v.answer == AUTH_YES && v.user != NULL)
+    if (v.answer == AUTH_YES)
         connect_bind(c, v.user);
 }
 
 /* The client is who it says: it may do more than CONNECT. */
 static void opened(struct conn *c, const struct user *user)
 {
-    connect_bind(c, user);
+    if (!connect_bind(c, user))
+        return;
     c->parser.headers = c->headers;
     c->parser.connect_only = false;
     c->state = CONN_OPEN;

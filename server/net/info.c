@@ -63,7 +63,7 @@ void info_put(struct conn *c, bool connect_info)
         buf_puts(&b, "\"tls_available\":true,");
     if (c->nonce != NULL)
         put_text(&b, "nonce", c->nonce);
-    buf_printf(&b, "\"max_payload\":%llu,", (unsigned long long) o->max_payload);
+    buf_printf(&b, "\"max_payload\":%llu,", (unsigned long long) conn_max_payload(c));
     if (o->jetstream)
         buf_puts(&b, "\"jetstream\":true,");
     buf_printf(&b, "\"client_id\":%llu,", (unsigned long long) c->cid);
@@ -74,7 +74,7 @@ void info_put(struct conn *c, bool connect_info)
         buf_puts(&b, "\"ldm\":true,");
     if (connect_info) {
         buf_puts(&b, "\"connect_info\":true,");
-        put_text(&b, "remote_account", env->account->name);
+        put_text(&b, "remote_account", c->account->name);
     }
     buf_puts(&b, "\"api_lvl\":5}\r\n");
     conn_put(c, buf_str(&b));

@@ -41,7 +41,7 @@ static void describe(const struct conn *c, struct net_conn_info *out)
         out->tls_first = c->tls_first;
     }
     copy_text(out->authorized_user, sizeof(out->authorized_user), c->user);
-    copy_text(out->account, sizeof(out->account), c->net->env->account->name);
+    copy_text(out->account, sizeof(out->account), c->account->name);
 }
 
 void net_remember_closed(struct net *net, const struct conn *c)

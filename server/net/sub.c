@@ -229,6 +229,13 @@ static struct sub *find(const struct conn *c, struct str sid)
     return NULL;
 }
 
+static bool fits_account(const struct account *a)
+{
+    int64_t max = atomic_load_explicit(&a->max_subscriptions, memory_order_relaxed);
+
+    return max < 0 || atomic_load_explicit(&a->subscriptions, memory_order_relaxed) < max;
+}
+
 enum sub_verdict sub_add(struct conn *c, struct str subject, struct str queue, struct str sid)
 {
     struct env *env = c->net->env;
@@ -238,6 +245,8 @@ enum sub_verdict sub_add(struct conn *c, struct str subject, struct str queue, s
     if (find(c, sid) != NULL)
         return SUB_SAME_SID;
     if (o->max_subscriptions > 0 && c->subs.count >= (size_t) o->max_subscriptions)
+        return SUB_TOO_MANY;
+    if (!fits_account(c->account))
         return SUB_TOO_MANY;
     s = mem_zalloc(sizeof(*s) + subject.n + queue.n + sid.n);
     s->sink.conn_id = c->cid;
@@ -254,12 +263,13 @@ enum sub_verdict sub_add(struct conn *c, struct str subject, struct str queue, s
         return SUB_TOO_MANY;
     }
     hmap_insert(&c->subs, &s->node, hash_bytes(sid.p, sid.n, c->net->seed));
-    s->interest = interest_add(env->account->interest,
+    s->interest = interest_add(c->account->interest,
                                &(struct interest_spec){.pattern = sub_subject(s),
                                                        .queue = sub_queue(s),
                                                        .worker = env->worker,
                                                        .sink = s->sink.self});
     c->net->stats.subscriptions++;
+    atomic_fetch_add_explicit(&c->account->subscriptions, 1, memory_order_relaxed);
     return SUB_OK;
 }
 
@@ -287,7 +297,7 @@ static void fence_passed(struct env_fence *f)
 static void leave_interest(struct sub *s)
 {
     if (s->interest != NULL)
-        interest_remove(s->conn->net->env->account->interest, s->interest);
+        interest_remove(s->conn->account->interest, s->interest);
     s->interest = NULL;
 }
 
@@ -302,6 +312,7 @@ static void remove_sub(struct sub *s, bool at_once)
     list_remove(&s->dead_link);
     hmap_remove(&c->subs, &s->node);
     c->net->stats.subscriptions--;
+    atomic_fetch_sub_explicit(&c->account->subscriptions, 1, memory_order_relaxed);
     if (env->workers == 1 || at_once) {
         free_sub(env, s);
         return;

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+static struct account *account;
 static struct interest *in;
 static struct handle_table sinks;
 static struct match_cache cache;
@@ -16,8 +17,9 @@ static void open_cache(uint32_t entries)
 {
     struct match_cache_options o = {.sinks = &sinks, .worker = 0, .entries = entries, .seed = 8};
 
-    in = interest_open(4);
-    o.interest = in;
+    account = account_open("A", 0, 4);
+    in = account->interest;
+    o.account = account;
     handle_table_init(&sinks, 1000);
     local = handle_add(&sinks, &here);
     match_cache_init(&cache, &o);
@@ -28,7 +30,7 @@ static void close_cache(void)
     match_cache_check(&cache);
     match_cache_deinit(&cache);
     handle_table_deinit(&sinks);
-    interest_close(in);
+    account_close(account);
 }
 
 static struct interest_sub *add(const char *pattern, const char *queue, uint32_t worker)

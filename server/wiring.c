@@ -1,0 +1,286 @@
+#include "server/wiring.h"
+
+#include "lib/base/buf.h"
+#include "lib/base/mem.h"
+#include "lib/base/subject.h"
+#include "server/config/options.h"
+#include "server/core/account_wiring.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+struct wiring {
+    struct account_wiring **list;
+    size_t n;
+};
+
+/* ---- transforms ------------------------------------------------------------------------------ */
+
+/* From a pattern to a subject whose stars, if it has some, stand for those of the pattern. */
+static struct transform *make(struct str source, struct str dest, enum transform_kind kind,
+                              struct buf *err)
+{
+    struct buf numbered = {0};
+    struct transform *t;
+
+    transform_number_stars(dest, &numbered);
+    t = transform_new(source, buf_str(&numbered), kind, err);
+    buf_free(&numbered);
+    return t;
+}
+
+/* NULL and true: the subject stays. */
+static bool stream_transform(const struct account_import *im, struct transform **out,
+                             struct buf *err)
+{
+    struct buf local = {0};
+
+    *out = NULL;
+    account_import_local(im, &local);
+    if (!str_eq(buf_str(&local), str_of(im->subject))) {
+        *out = make(str_of(im->subject), buf_str(&local), TRANSFORM_REVERSIBLE, err);
+        if (*out == NULL) {
+            buf_free(&local);
+            return false;
+        }
+    }
+    buf_free(&local);
+    return true;
+}
+
+/* The pattern of the requests, and what they become. The import says it the other way round, with
+ * the exporter's stars numbered in the local subject: made from there, and turned. */
+static bool service_transform(const struct account_import *im, struct buf *pattern,
+                              struct transform **out, struct buf *err)
+{
+    struct str remote = str_of(im->subject), local = str_of(im->to != NULL ? im->to : im->subject);
+    struct transform *back;
+
+    *out = NULL;
+    transform_dest_pattern(local, pattern);
+    if (str_eq(remote, local))
+        return true;
+    if (!subject_has_wildcard(remote)) {
+        *out = transform_new(local, remote, TRANSFORM_ANY, err);
+        return *out != NULL;
+    }
+    back = make(remote, local, TRANSFORM_REVERSIBLE, err);
+    if (back == NULL)
+        return false;
+    *out = transform_reverse(back);
+    transform_free(back);
+    return *out != NULL;
+}
+
+/* ---- links ----------------------------------------------------------------------------------- */
+
+static const struct account_export *export_of(const struct account_options *a, const char *subject)
+{
+    for (size_t i = 0; i < a->nexports; i++)
+        if (a->exports[i].service && strcmp(a->exports[i].subject, subject) == 0)
+            return &a->exports[i];
+    for (size_t i = 0; i < a->nexports; i++)
+        if (a->exports[i].service && subject_subset(str_of(subject), str_of(a->exports[i].subject)))
+            return &a->exports[i];
+    return NULL;
+}
+
+static bool link_service(struct account_wiring *w, const struct account_import *im,
+                         struct account *to, const struct account_options *exporter,
+                         struct buf *err)
+{
+    const struct account_export *e = export_of(exporter, im->subject);
+    struct buf pattern = {0};
+    struct transform *t;
+    struct account_link *l;
+    bool ok = service_transform(im, &pattern, &t, err);
+
+    if (ok) {
+        l = account_wiring_link(w);
+        *l = (struct account_link){
+            .to = to,
+            .pattern = mem_strdup(buf_cstr(&pattern)),
+            .transform = t,
+            .service = true,
+            .share = im->share,
+            .many = e != NULL && e->response != RESPONSE_SINGLE,
+            .patience_ns = e != NULL ? e->threshold_ns : 0,
+        };
+    }
+    buf_free(&pattern);
+    return ok;
+}
+
+static bool link_stream(struct account_wiring *w, const struct account_import *im,
+                        struct account *to, struct buf *err)
+{
+    struct transform *t;
+    struct account_link *l;
+
+    if (!stream_transform(im, &t, err))
+        return false;
+    l = account_wiring_link(w);
+    *l = (struct account_link){.to = to, .pattern = mem_strdup(im->subject), .transform = t};
+    return true;
+}
+
+static bool import_failed(const struct account_import *im, struct buf *err, char why[256])
+{
+    snprintf(why, 256, "Error adding %s import \"%.64s\": %.128s",
+             im->service ? "service" : "stream", im->subject, buf_cstr(err));
+    return false;
+}
+
+/* The links that stand in account a: its service imports, and the stream imports of others. set may
+ * be NULL: a trial. */
+static bool add_links(struct account_wiring *w, struct account_set *set, const struct accounts *all,
+                      const struct account_options *a, char why[256])
+{
+    struct buf err = {0};
+    bool ok = true;
+
+    for (size_t k = 0; ok && k < all->n; k++) {
+        const struct account_options *other = &all->list[k];
+        for (size_t i = 0; ok && i < other->nimports; i++) {
+            const struct account_import *im = &other->imports[i];
+            const char *to = im->service ? im->account : other->name;
+            struct account *target = set != NULL ? account_set_find(set, str_of(to)) : NULL;
+            if (im->service && other == a)
+                ok = link_service(w, im, target, accounts_find(all, im->account), &err);
+            else if (!im->service && strcmp(im->account, a->name) == 0)
+                ok = link_stream(w, im, target, &err);
+            if (!ok)
+                import_failed(im, &err, why);
+        }
+    }
+    buf_free(&err);
+    return ok;
+}
+
+/* ---- mappings -------------------------------------------------------------------------------- */
+
+static bool lists_itself(const struct account_mapping *m)
+{
+    for (size_t i = 0; i < m->n; i++)
+        if (strcmp(m->dests[i].subject, m->source) == 0)
+            return true;
+    return false;
+}
+
+static bool add_way(struct account_map *map, struct str source, struct str dest, unsigned weight,
+                    struct buf *err)
+{
+    unsigned before = map->n > 0 ? map->ways[map->n - 1].below : 0;
+    struct transform *t = make(source, dest, TRANSFORM_ANY, err);
+
+    if (t == NULL)
+        return false;
+    map->ways = mem_realloc(map->ways, (map->n + 1) * sizeof(*map->ways));
+    map->ways[map->n++] = (struct account_way){.transform = t, .below = before + weight};
+    return true;
+}
+
+static bool add_map(struct account_wiring *w, const struct account_mapping *m, struct buf *err)
+{
+    struct account_map *map = account_wiring_map(w);
+    struct str source = str_of(m->source);
+    unsigned sum = 0;
+
+    map->pattern = mem_strdup(m->source);
+    for (size_t i = 0; i < m->n; i++) {
+        sum += m->dests[i].weight;
+        if (!add_way(map, source, str_of(m->dests[i].subject), m->dests[i].weight, err))
+            return false;
+    }
+    return sum >= 100 || lists_itself(m) || add_way(map, source, source, 100 - sum, err);
+}
+
+static bool add_maps(struct account_wiring *w, const struct account_options *a, char why[256])
+{
+    struct buf err = {0};
+    bool ok = true;
+
+    for (size_t i = 0; ok && i < a->nmappings; i++) {
+        ok = add_map(w, &a->mappings[i], &err);
+        if (!ok)
+            snprintf(why, 256, "Error adding mapping for \"%.64s\" : %.128s", a->mappings[i].source,
+                     buf_cstr(&err));
+    }
+    buf_free(&err);
+    return ok;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------
+ */
+
+/* NULL with an empty why: the account needs none. */
+static struct account_wiring *wiring_of(struct account_set *set, const struct accounts *all,
+                                        const struct account_options *a, char why[256])
+{
+    struct account_wiring *w = mem_zalloc(sizeof(*w));
+    bool ok = add_links(w, set, all, a, why) && add_maps(w, a, why);
+
+    if (ok && w->nlinks + w->nmaps > 0)
+        return w;
+    account_wiring_free(w);
+    return NULL;
+}
+
+bool wiring_check(const struct options *o, char why[256])
+{
+    const char *system = o->system_account;
+
+    why[0] = '\0';
+    if (system != NULL && strcmp(system, ACCOUNT_SYSTEM) != 0 &&
+        accounts_find(&o->accounts, system) == NULL) {
+        snprintf(why, 256, "error resolving system account: account missing");
+        return false;
+    }
+    for (size_t i = 0; i < o->accounts.n && why[0] == '\0'; i++)
+        account_wiring_free(wiring_of(NULL, &o->accounts, &o->accounts.list[i], why));
+    return why[0] == '\0';
+}
+
+static void set_limits(struct account *a, const struct account_options *o)
+{
+    atomic_store(&a->max_connections, o != NULL ? o->limits.connections : -1);
+    atomic_store(&a->max_subscriptions, o != NULL ? o->limits.subscriptions : -1);
+    atomic_store(&a->max_payload, o != NULL ? o->limits.payload : -1);
+}
+
+static void retire(struct wiring *w, struct account_wiring *old)
+{
+    if (old == NULL)
+        return;
+    w->list = mem_realloc(w->list, (w->n + 1) * sizeof(*w->list));
+    w->list[w->n++] = old;
+}
+
+struct wiring *wiring_apply(struct account_set *set, const struct options *o)
+{
+    struct wiring *before = mem_zalloc(sizeof(*before));
+    struct account *a;
+    char why[256] = "";
+
+    for (size_t i = 0; i < o->accounts.n; i++)
+        account_set_add(set, str_of(o->accounts.list[i].name));
+    for (uint32_t i = 0; (a = account_set_get(set, i)) != NULL; i++) {
+        const struct account_options *of = accounts_find(&o->accounts, a->name);
+        struct account_wiring *w = of != NULL ? wiring_of(set, &o->accounts, of, why) : NULL;
+        set_limits(a, of);
+        if (w != NULL || atomic_load(&a->wiring) != NULL)
+            retire(before, account_wire(a, w));
+    }
+    return before;
+}
+
+void wiring_free(struct wiring *w)
+{
+    if (w == NULL)
+        return;
+    for (size_t i = 0; i < w->n; i++)
+        account_wiring_free(w->list[i]);
+    mem_free(w->list);
+    mem_free(w);
+}

@@ -1,0 +1,23 @@
+/*
+ * wiring.h - the accounts of the options as objects that messages can follow: config/accounts.h on
+ * one side, core/account_wiring.h on the other. Main thread.
+ */
+#ifndef SERVER_WIRING_H
+#define SERVER_WIRING_H
+
+#include <stdbool.h>
+
+struct account_set;
+struct options;
+struct wiring;
+
+/* False, with a text in why, when a mapping or an import can not be made a transform of, or the
+ * system account is none. */
+bool wiring_check(const struct options *o, char why[256]);
+/* Makes the accounts that are new, and gives all of them the links, mappings and limits of the
+ * options, which were checked. Returns what was there before: free it when every worker has been in
+ * its loop once. Accounts that the options do not know any more keep their place, alone. */
+struct wiring *wiring_apply(struct account_set *set, const struct options *o);
+void wiring_free(struct wiring *w);
+
+#endif
