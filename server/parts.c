@@ -181,10 +181,10 @@ bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256
 
     if (!open_store_dir(p, path, why))
         return false;
-    p->js_shared = js_shared_open(p->options, p->store_dir, three_quarters(memory_limit(p)),
-                                  three_quarters(disk_free(p)));
+    p->js_server = js_server_open(p->options, p->accounts, p->system_account, p->store_dir,
+                                  three_quarters(memory_limit(p)), three_quarters(disk_free(p)));
     if (p->options->kafka_port != 0)
-        p->kafka_shared = kafka_shared_open(p->options, p->js_shared);
+        p->kafka_shared = kafka_shared_open(p->options, p->js_server, p->account);
     for (unsigned i = 0; i < n; i++) {
         struct worker *w = worker_group_get(p->workers, i);
         enum err err = store_open(p->store_dir, i,
@@ -202,7 +202,7 @@ bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256
     }
     for (unsigned i = 0; i < n; i++) {
         struct worker *w = worker_group_get(p->workers, i);
-        js_open(&w->env, p->js_shared, w->store, &w->env.js);
+        jetstream_open(&w->env, p->js_server, w->store);
     }
     return true;
 }
@@ -259,9 +259,8 @@ static void store_closed(void *ctx)
 
     /* Not before: until its last commit the store calls streams and renders consumers. */
     w->store = NULL;
-    if (w->env.js != NULL)
-        js_close(w->env.js);
-    w->env.js = NULL;
+    if (w->env.jetstream != NULL)
+        jetstream_close(w->env.jetstream);
     ask_all_stepped(w->stopping);
 }
 
@@ -280,8 +279,8 @@ static void kafka_stopped(void *ctx)
 {
     struct worker *w = ctx;
 
-    if (w->env.js != NULL)
-        js_shutdown(w->env.js, js_stopped, w);
+    if (w->env.jetstream != NULL)
+        jetstream_shutdown(w->env.jetstream, js_stopped, w);
     else
         js_stopped(w);
 }
@@ -330,14 +329,14 @@ static void say_farewell(struct ask_all *ask, struct worker *w)
 {
     struct farewell *f;
 
-    if (w->env.js == NULL) {
+    if (w->env.jetstream == NULL) {
         ask_all_stepped(ask);
         return;
     }
     f = mem_zalloc(sizeof(*f));
     f->ask = ask;
     f->fence.passed = said;
-    js_end_pulls(w->env.js);
+    jetstream_end_pulls(w->env.jetstream);
     w->env.fence(&w->env, &f->fence);
 }
 
@@ -367,9 +366,8 @@ static void close_worker(struct worker *w)
     if (w->env.kafka != NULL)
         kafka_close(w->env.kafka);
     w->env.kafka = NULL;
-    if (w->env.js != NULL)
-        js_close(w->env.js);
-    w->env.js = NULL;
+    if (w->env.jetstream != NULL)
+        jetstream_close(w->env.jetstream);
 }
 
 static void close_workers(struct worker_group *g)
@@ -383,8 +381,8 @@ void parts_close(struct server_parts *p)
 {
     if (p->workers != NULL)
         close_workers(p->workers);
-    if (p->js_shared != NULL)
-        js_shared_close(p->js_shared);
+    if (p->js_server != NULL)
+        js_server_close(p->js_server);
     if (p->kafka_shared != NULL)
         kafka_shared_close(p->kafka_shared);
     if (p->net_shared != NULL)

@@ -19,7 +19,7 @@
 
 struct account;
 struct account_set;
-struct js_shared;
+struct js_server;
 struct kafka_shared;
 struct net_shared;
 struct options;
@@ -53,7 +53,7 @@ struct server_parts {
     struct account *account, *system_account; /* of the set */
     struct worker_group *workers;
     struct store_dir *store_dir;
-    struct js_shared *js_shared;
+    struct js_server *js_server;
     struct net_shared *net_shared;
     struct kafka_shared *kafka_shared; /* NULL = no Kafka listener */
     struct ask_all stopping;

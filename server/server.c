@@ -139,7 +139,7 @@ static bool open_jetstream(struct server *s)
         log_print(s->log, LOG_FATAL, "%s", why);
         return false;
     }
-    js_stats(worker_group_get(s->parts.workers, 0)->env.js, &stats);
+    jetstream_stats(worker_group_get(s->parts.workers, 0)->env.jetstream, &stats);
     banner_jetstream(s->log, s->options, store_dir_path(s->parts.store_dir),
                      store_dir_recovery(s->parts.store_dir), &stats);
     return true;

@@ -332,12 +332,12 @@ void worker_step(struct worker *w, uint64_t max_wait_ns)
     busy = run_inbox(w);
     busy |= drain_lanes(w);
     busy |= finish_fences(w);
-    if (w->env.js != NULL)
-        busy |= js_step(w->env.js);
+    if (w->env.jetstream != NULL)
+        busy |= jetstream_step(w->env.jetstream);
     if (w->store != NULL)
         busy |= store_step(w->store);
-    if (w->env.js != NULL)
-        busy |= js_waiting(w->env.js);
+    if (w->env.jetstream != NULL)
+        busy |= jetstream_waiting(w->env.jetstream);
     flush_lanes(w);
     if (w->env.net != NULL)
         busy |= net_step(w->env.net);

@@ -89,6 +89,57 @@ bool account_links_below(const struct account *a, struct str prefix)
     return false;
 }
 
+struct reach {
+    void (*each)(void *ctx, struct account *a, struct str subject);
+    void *ctx;
+    unsigned depth;
+};
+
+static void reach(struct reach *r, struct account *a, struct str subject)
+{
+    const struct account_wiring *w = wiring_of(a);
+
+    r->each(r->ctx, a, subject);
+    if (w == NULL || r->depth == ACCOUNT_LINKS_MAX)
+        return;
+    r->depth++;
+    for (size_t i = 0; i < w->nlinks; i++) {
+        const struct account_link *l = &w->links[i];
+        struct buf there = {0};
+        if (l->service || !subject_matches(subject, str_of(l->pattern)))
+            continue;
+        if (l->transform == NULL)
+            buf_put_str(&there, subject);
+        if (l->transform == NULL || transform_subject(l->transform, subject, NULL, &there))
+            reach(r, l->to, buf_str(&there));
+        buf_free(&there);
+    }
+    r->depth--;
+}
+
+void account_reaches(struct account *a, struct str subject,
+                     void (*each)(void *ctx, struct account *a, struct str subject), void *ctx)
+{
+    struct reach r = {.each = each, .ctx = ctx};
+
+    reach(&r, a, subject);
+}
+
+static void ask_any(void *ctx, struct account *a, struct str subject)
+{
+    bool *any = ctx;
+
+    *any = *any || interest_any(a->interest, subject);
+}
+
+bool account_interest_any(struct account *a, struct str subject)
+{
+    bool any = false;
+
+    account_reaches(a, subject, ask_any, &any);
+    return any;
+}
+
 static const struct account_way *choose(const struct account_map *m, struct prng *prng)
 {
     unsigned at = m->n == 1 && m->ways[0].below >= 100 ? 0 : (unsigned) prng_below(prng, 100);

@@ -11,7 +11,7 @@
  *
  * A wiring is immutable. account_wire puts it in place of the one before, which may be in use until
  * every worker has been in its loop once: the caller frees it then. Circles are refused when the
- * configuration is read; chains deeper than ROUTE_LINKS_MAX end there all the same.
+ * configuration is read; chains deeper than ACCOUNT_LINKS_MAX end there all the same.
  */
 #ifndef CORE_ACCOUNT_WIRING_H
 #define CORE_ACCOUNT_WIRING_H
@@ -24,6 +24,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+
+/* Links that one message follows, one behind the other. */
+#define ACCOUNT_LINKS_MAX 4u
 
 struct account_link {
     struct account *to;
@@ -66,6 +69,13 @@ struct account_wiring *account_wire(struct account *a, struct account_wiring *w)
 bool account_links(const struct account *a, struct str subject);
 /* May a link match a subject that begins with prefix + "."? */
 bool account_links_below(const struct account *a, struct str prefix);
+
+/* Calls each(ctx, account, subject) for the account itself and for all that its stream links lead a
+ * message of that literal subject to, under the subject it gets there. */
+void account_reaches(struct account *a, struct str subject,
+                     void (*each)(void *ctx, struct account *a, struct str subject), void *ctx);
+/* Would anybody get it, there or in those accounts? */
+bool account_interest_any(struct account *a, struct str subject);
 
 enum account_mapped { MAPPED_SAME, MAPPED_OTHER, MAPPED_LOST };
 /* What a client's publish to this subject becomes; MAPPED_OTHER: appended to out. */

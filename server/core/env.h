@@ -72,7 +72,7 @@ struct env {
 
     /* Set by the layers, read by each other through their public headers only. */
     struct net *net;
-    struct js *js;
+    struct jetstream *jetstream;
     struct kafka *kafka; /* NULL = no Kafka listener */
 };
 

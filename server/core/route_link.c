@@ -310,7 +310,7 @@ uint32_t route_links(struct router *r, struct account *a, struct str key, const 
     struct router_links *all = links_of(r);
     uint32_t took = 0;
 
-    if (w == NULL || all->depth == ROUTE_LINKS_MAX)
+    if (w == NULL || all->depth == ACCOUNT_LINKS_MAX)
         return 0;
     all->depth++;
     for (size_t i = 0; i < w->nlinks; i++)

@@ -7,6 +7,7 @@
 
 #include "lib/base/chunk.h"
 #include "lib/base/handle.h"
+#include "server/core/account_wiring.h"
 #include "server/core/match_cache.h"
 #include "server/core/route.h"
 #include "server/core/route_run.h"
@@ -17,8 +18,6 @@
 /* Times a queue pick may be forwarded because it was stale; each forward knows more than the one
  * before. */
 #define ROUTE_HOPS_MAX 8u
-/* Links of accounts that one message follows, one behind the other. */
-#define ROUTE_LINKS_MAX 4u
 
 /* Instead of a queue group's id: what becomes of a message that the sink does not take. */
 #define ROUTE_PLAIN 0u          /* dropped */
@@ -64,7 +63,7 @@ struct router {
 
     struct handle_table sinks;
     /* Sinks in their deliver, outermost first; 0: other calls that may route. */
-    handle active[ROUTE_DEPTH_MAX + 4 + ROUTE_LINKS_MAX];
+    handle active[ROUTE_DEPTH_MAX + 4 + ACCOUNT_LINKS_MAX];
 
     struct match_cache **caches; /* by account->index */
     uint32_t ncaches;

@@ -14,7 +14,7 @@ static bool begin(struct js *js, struct buf *b, const char *type, struct str sub
 {
     char id[NUID_LEN + 1];
 
-    if (js->stopping || !interest_any(js->env->account->interest, subject))
+    if (js->stopping || !account_interest_any(js->account, subject))
         return false;
     nuid_next(&js->nuid, id);
     buf_printf(b, "{\"type\":\"io.nats.jetstream.%s\",\"id\":\"%s\",\"timestamp\":", type, id);
@@ -174,7 +174,7 @@ void advise_pinned(struct consumer *c, const char *group, const char *id)
 
     if (!begin_about(&a, c, "ADVISORY.CONSUMER.PINNED", "advisory.v1.consumer_group_pinned"))
         return;
-    put(&a.body, "account", str_of(c->js->env->account->name));
+    put(&a.body, "account", str_of(c->js->account->name));
     put(&a.body, "group", str_of(group));
     put(&a.body, "pinned_id", str_of(id));
     end_about(&a);
@@ -186,7 +186,7 @@ void advise_unpinned(struct consumer *c, const char *group, bool by_request)
 
     if (!begin_about(&a, c, "ADVISORY.CONSUMER.UNPINNED", "advisory.v1.consumer_group_unpinned"))
         return;
-    put(&a.body, "account", str_of(c->js->env->account->name));
+    put(&a.body, "account", str_of(c->js->account->name));
     put(&a.body, "group", str_of(group));
     put(&a.body, "reason", by_request ? STR("admin") : STR("timeout"));
     end_about(&a);
@@ -275,7 +275,7 @@ void advise_api(const struct api_request *r, struct str response)
         return;
     put(&b, "server", str_of(r->js->env->server_name));
     buf_puts(&b, ",\"client\":{\"acc\":");
-    jput_string(&b, str_of(r->js->env->account->name));
+    jput_string(&b, str_of(r->js->account->name));
     buf_putc(&b, '}');
     put(&b, "subject", str_of(r->subject));
     if (r->body.n > 0)
@@ -304,7 +304,7 @@ void advise_batch_abandoned(struct stream *s, struct str id, const char *reason)
 
     buf_printf(&subject, "$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.%s", s->config.name);
     if (begin(s->js, &b, "advisory.v1.stream_batch_abandoned", buf_str(&subject))) {
-        put(&b, "account", str_of(s->js->env->account->name));
+        put(&b, "account", str_of(s->js->account->name));
         put(&b, "stream", str_of(s->config.name));
         put(&b, "batch", id);
         put(&b, "reason", str_of(reason));

@@ -195,13 +195,13 @@ struct api_request *api_request_of(struct env_task *task, struct env *env)
 {
     struct api_request *r = CONTAINER_OF(task, struct api_request, task);
 
-    if (env->js == NULL || env->js->stopping) {
+    r->js = js_of(env, r->account);
+    if (r->js == NULL || r->js->stopping) {
         r->counted = NULL; /* the count may have gone before */
         api_request_free(r);
         return NULL;
     }
-    r->js = env->js;
-    list_push_back(&env->js->requests, &r->link);
+    list_push_back(&r->js->requests, &r->link);
     return r;
 }
 
@@ -228,8 +228,9 @@ static struct api_request *make_request(struct js *js, const struct msg *m)
     struct api_request *r = mem_zalloc(sizeof(*r));
 
     r->js = js;
-    r->counted = js->shared;
-    atomic_fetch_add(&js->shared->requests, 1);
+    r->counted = js->shared->server;
+    atomic_fetch_add(&js->shared->server->requests, 1);
+    r->account = js->account;
     list_push_back(&js->requests, &r->link);
     r->subject = mem_strndup(m->subject.p, m->subject.n);
     r->reply = mem_strndup(m->reply.p, m->reply.n);
@@ -258,11 +259,16 @@ static bool level_ok(struct api_request *r)
 static void dispatch(struct env_task *task, struct env *env)
 {
     struct api_request *r = api_request_of(task, env);
-    struct js *js = env->js;
+    struct js *js;
     uint32_t worker;
 
     if (r == NULL)
         return;
+    js = r->js;
+    if (!js->shared->enabled) {
+        api_error_kind(r, JS_ERR_NOT_ENABLED_FOR_ACCOUNT);
+        return;
+    }
     if (r->handler->run == NULL) {
         api_error_kind(r, JS_ERR_BAD_REQUEST);
         return;
@@ -282,7 +288,7 @@ static void dispatch(struct env_task *task, struct env *env)
 
 static bool has_room(const struct js *js)
 {
-    return atomic_load(&js->shared->requests) < js->env->options->js_request_queue_limit;
+    return atomic_load(&js->shared->server->requests) < js->env->options->js_request_queue_limit;
 }
 
 static void dropped(struct js *js, unsigned n)
@@ -321,10 +327,10 @@ static struct interest_sub *listen_on(struct js *js, const char *prefix, const c
     char subject[192];
 
     snprintf(subject, sizeof(subject), "%s%s", prefix, pattern);
-    return interest_add(env->account->interest, &(struct interest_spec){.pattern = str_of(subject),
-                                                                        .worker = env->worker,
-                                                                        .sink = js->api.self,
-                                                                        .internal = true});
+    return interest_add(js->account->interest, &(struct interest_spec){.pattern = str_of(subject),
+                                                                       .worker = env->worker,
+                                                                       .sink = js->api.self,
+                                                                       .internal = true});
 }
 
 void api_listen(struct js *js)
@@ -345,7 +351,7 @@ void api_listen(struct js *js)
 void api_stop(struct js *js)
 {
     for (size_t i = 0; i < js->napi_interest; i++)
-        interest_remove(js->env->account->interest, js->api_interest[i]);
+        interest_remove(js->account->interest, js->api_interest[i]);
     js->napi_interest = 0;
     mem_free(js->api_interest);
     js->api_interest = NULL;

@@ -298,7 +298,7 @@ static bool push_in_use(const struct consumer *c, const struct consumer_config *
 {
     return c->config.deliver_subject != NULL && n->deliver_subject != NULL &&
            strcmp(c->config.deliver_subject, n->deliver_subject) != 0 &&
-           interest_any(c->js->env->account->interest, str_of(c->config.deliver_subject));
+           account_interest_any(c->js->account, str_of(c->config.deliver_subject));
 }
 
 static void random_name(struct js *js, char out[EPHEMERAL_NAME + 1])
@@ -407,6 +407,9 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
         js_fail(&err, JS_ERR_CONSUMER_DOES_NOT_EXIST, NULL);
     else if (s->config.max_consumers > 0 &&
              s->nconsumers - s->nsourcing >= (size_t) s->config.max_consumers && !q->config.direct)
+        js_fail(&err, JS_ERR_MAXIMUM_CONSUMERS_LIMIT, NULL);
+    else if (s->js->shared->limits.max_consumers > 0 && !q->config.direct &&
+             s->nconsumers - s->nsourcing >= (size_t) s->js->shared->limits.max_consumers)
         js_fail(&err, JS_ERR_MAXIMUM_CONSUMERS_LIMIT, NULL);
     else
         check_work_queue(s, &q->config, name, &err);

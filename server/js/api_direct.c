@@ -243,7 +243,7 @@ static bool send(struct direct_get *g, const struct store_msg *m)
     g->last = m->seq;
     g->bytes += m->subject.n + m->header.n + m->payload.n;
     g->sent++;
-    return !route_publish(env->router, env->account, &out).stall;
+    return !route_publish(env->router, g->js->account, &out).stall;
 }
 
 /* ---- one, and batches ------------------------------------------------------------------------ */

@@ -52,14 +52,16 @@ static void make_here(struct env_task *task, struct env *env)
     struct stream *s;
     enum err err;
 
-    if (env->js == NULL || env->js->stopping) {
+    struct js *js = js_of(env, b->r->account);
+
+    if (js == NULL || js->stopping) {
         api_request_free(b->r);
         beginning_free(b);
         return;
     }
-    b->r->js = env->js;
-    list_push_back(&env->js->requests, &b->r->link);
-    s = js_stream_new(env->js, &b->config, 0); /* not created: not complete */
+    b->r->js = js;
+    list_push_back(&js->requests, &b->r->link);
+    s = js_stream_new(js, &b->config, 0); /* not created: not complete */
     b->birth = s->birth;
     b->req.done = made;
     err = api_make_stream(s, &b->req);

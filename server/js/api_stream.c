@@ -36,18 +36,25 @@ static void put_account(struct api_request *r)
     const uint64_t *n = r->sum;
     struct buf *b = &r->out;
     const struct options *o = r->js->env->options;
+    const struct account_jetstream *l = &r->js->shared->limits;
 
     buf_printf(
         b,
         ",\"memory\":%llu,\"storage\":%llu,\"reserved_memory\":%llu,\"reserved_storage\":%llu,"
         "\"streams\":%llu,\"consumers\":%llu,"
-        "\"limits\":{\"max_memory\":-1,\"max_storage\":-1,\"max_streams\":-1,\"max_consumers\":-1,"
-        "\"max_ack_pending\":%lld,\"memory_max_stream_bytes\":-1,\"storage_max_stream_bytes\":-1,"
-        "\"max_bytes_required\":false}",
+        "\"limits\":{\"max_memory\":%lld,\"max_storage\":%lld,\"max_streams\":%lld,"
+        "\"max_consumers\":%lld,\"max_ack_pending\":%lld,\"memory_max_stream_bytes\":%lld,"
+        "\"storage_max_stream_bytes\":%lld,\"max_bytes_required\":%s}",
         (unsigned long long) n[SUM_MEMORY], (unsigned long long) n[SUM_STORAGE],
         (unsigned long long) n[SUM_RESERVED_MEMORY], (unsigned long long) n[SUM_RESERVED_STORAGE],
         (unsigned long long) n[SUM_STREAMS], (unsigned long long) n[SUM_CONSUMERS],
-        (long long) (o->js_max_ack_pending > 0 ? o->js_max_ack_pending : -1));
+        (long long) l->max_memory, (long long) l->max_store, (long long) l->max_streams,
+        (long long) l->max_consumers,
+        (long long) (l->max_ack_pending > 0      ? l->max_ack_pending
+                     : o->js_max_ack_pending > 0 ? o->js_max_ack_pending
+                                                 : -1),
+        (long long) l->memory_max_stream_bytes, (long long) l->disk_max_stream_bytes,
+        l->max_bytes_required ? "true" : "false");
     if (o->domain != NULL) {
         buf_puts(b, ",\"domain\":");
         jput_string(b, str_of(o->domain));
@@ -63,7 +70,7 @@ static void visit_account(struct env_task *task, struct env *env)
 
     if (r == NULL)
         return;
-    js_stats(env->js, &st);
+    js_stats_of(r->js, &st);
     r->sum[SUM_MEMORY] += st.memory;
     r->sum[SUM_STORAGE] += st.storage;
     r->sum[SUM_RESERVED_MEMORY] += st.reserved_memory;
@@ -198,8 +205,8 @@ static enum store_level level_of(const struct stream_config *c)
 
 enum err api_make_stream(struct stream *s, struct store_req *req)
 {
-    struct store_stream_options o = {.name = str_of(s->config.name), .level = level_of(&s->config)};
-    struct buf blob = {0};
+    struct store_stream_options o = {.level = level_of(&s->config)};
+    struct buf blob = {0}, name = {0};
     enum err err;
 
     /* What is restored says itself where it begins. */
@@ -207,8 +214,11 @@ enum err api_make_stream(struct stream *s, struct store_req *req)
     stream_limits(&s->config, &o.limits);
     js_stream_render(s, &blob);
     o.config = buf_str(&blob);
+    js_stored_name(s->js, s->config.name, &name);
+    o.name = buf_str(&name);
     err = store_stream_create(s->js->store, &o, &stream_store_ops, s, &s->store, req);
     buf_free(&blob);
+    buf_free(&name);
     if (err != ERR_OK)
         return err;
     s->id = store_stream_id(s->store);
@@ -227,7 +237,7 @@ static void create_here(struct env_task *task, struct env *env)
     if (r == NULL)
         return;
     ch = r->change;
-    s = js_stream_new(env->js, &ch->config, io_wall(env->io));
+    s = js_stream_new(r->js, &ch->config, io_wall(env->io));
     ch->birth = s->birth;
     ch->req.done = create_durable;
     err = api_make_stream(s, &ch->req);
@@ -270,7 +280,7 @@ static void compare_here(struct env_task *task, struct env *env)
     if (r == NULL)
         return;
     ch = r->change;
-    s = js_stream_find(env->js, str_of(ch->config.name));
+    s = js_stream_find(r->js, str_of(ch->config.name));
     if (s == NULL) {
         if (!api_is_offline(r, STR_NONE))
             api_go_to(r, 0, claim_again); /* its creation has failed meanwhile */
@@ -347,16 +357,47 @@ enum js_error_kind api_no_room(const struct stream_config *c)
                                         : JS_ERR_STORAGE_RESOURCES_EXCEEDED;
 }
 
+/* Of the limits of the account, those that are about one stream. */
+static bool fits_one(const struct account_jetstream *l, const struct stream_config *c,
+                     struct js_error *err)
+{
+    int64_t max = c->storage == STORAGE_MEMORY ? l->memory_max_stream_bytes
+                                               : l->disk_max_stream_bytes;
+
+    if ((l->max_bytes_required || max > 0) && c->max_bytes <= 0)
+        return js_fail(err, JS_ERR_STREAM_MAX_BYTES_REQUIRED, NULL);
+    if (max > 0 && c->max_bytes > max)
+        return js_fail(err, JS_ERR_STREAM_MAX_STREAM_BYTES_EXCEEDED, NULL);
+    return true;
+}
+
+static bool fits_account(const struct js_shared *shared, const struct stream_config *c,
+                         struct js_error *err)
+{
+    int64_t max = shared->limits.max_streams;
+
+    if (!fits_one(&shared->limits, c, err))
+        return false;
+    if (max > 0 && directory_count(shared->directory) >= (size_t) max)
+        return js_fail(err, JS_ERR_MAXIMUM_STREAMS_LIMIT, NULL);
+    return true;
+}
+
 /* On worker 0, and again when something that was in the way has gone. */
 static void claim(struct api_request *r)
 {
     struct js *js = r->js;
     struct directory *d = js->shared->directory;
     const struct stream_config *c = &r->change->config;
+    struct js_error err = {0};
     uint32_t worker;
 
     if (directory_stream(d, str_of(c->name), &worker)) {
         api_go_to(r, worker, compare_here);
+        return;
+    }
+    if (!fits_account(js->shared, c, &err)) {
+        api_error(r, &err);
         return;
     }
     worker = js->env->place(js->env);
@@ -413,10 +454,11 @@ void api_retry_parked(struct js *js)
 static void release_here(struct env_task *task, struct env *env)
 {
     struct api_request *r = api_request_of(task, env);
-    struct js *js = env->js;
+    struct js *js;
 
     if (r == NULL)
         return;
+    js = r->js;
     directory_release(js->shared->directory, r->tokens[0]);
     if (r->error.kind != JS_OK)
         api_error(r, &r->error);
@@ -499,6 +541,8 @@ static bool reserve_more(struct stream *s, const struct stream_config *new, stru
     enum storage kind = (enum storage) s->config.storage;
     int64_t old = s->config.max_bytes > 0 ? s->config.max_bytes : 0;
 
+    if (!fits_one(&s->js->shared->limits, new, err))
+        return false;
     if (new->max_bytes > old && !js_resources_reserve(res, kind, new->max_bytes - old))
         return js_fail(err, api_no_room(new), NULL);
     if (new->max_bytes < old)
@@ -516,7 +560,7 @@ static void update_here(struct env_task *task, struct env *env)
     if (r == NULL)
         return;
     ch = r->change;
-    s = js_stream_find(env->js, str_of(ch->config.name));
+    s = js_stream_find(r->js, str_of(ch->config.name));
     if (s == NULL) {
         if (!api_is_offline(r, STR_NONE))
             api_error_kind(r, JS_ERR_STREAM_NOT_FOUND);
@@ -528,8 +572,8 @@ static void update_here(struct env_task *task, struct env *env)
         consumers_fit(s, &ch->config, &err))
         reserve_more(s, &ch->config, &err);
     if (err.kind != JS_OK) {
-        directory_reclaim(env->js->shared->directory, str_of(s->config.name), &s->config.subjects);
-        api_describe(env->js, &s->config);
+        directory_reclaim(r->js->shared->directory, str_of(s->config.name), &s->config.subjects);
+        api_describe(r->js, &s->config);
         api_error(r, &err);
     } else {
         apply_update(s, ch);

@@ -96,13 +96,13 @@ static void visit_list(struct env_task *task, struct env *env)
         return;
     for (; r->at < r->names.n && r->at < r->offset + LIST_PAGE; r->at++) {
         struct str name = str_of(r->names.items[r->at]);
-        if (!directory_stream(env->js->shared->directory, name, &worker))
+        if (!directory_stream(r->js->shared->directory, name, &worker))
             continue; /* deleted meanwhile */
         if (worker != env->worker) {
             api_go_to(r, worker, visit_list);
             return;
         }
-        put_listed(r, env->js, name);
+        put_listed(r, r->js, name);
     }
     buf_putc(&r->out, ']');
     if (r->extra.n > 0)

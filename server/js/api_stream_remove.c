@@ -30,7 +30,7 @@ static void deleted(struct store_req *req, enum err err)
 static void delete_here(struct env_task *task, struct env *env)
 {
     struct api_request *r = api_request_of(task, env);
-    struct stream *s = r != NULL ? js_stream_find(env->js, r->tokens[0]) : NULL;
+    struct stream *s = r != NULL ? js_stream_find(r->js, r->tokens[0]) : NULL;
     struct store_stream *store;
     struct deletion *d;
 

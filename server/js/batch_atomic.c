@@ -68,7 +68,7 @@ static void batch_free(struct batch *b)
     stop_timer(b);
     hmap_remove(&s->batches->atomic, &b->node);
     s->batches->staged -= b->bytes;
-    atomic_fetch_sub(&s->js->shared->atomic_batches, 1);
+    atomic_fetch_sub(&s->js->shared->server->atomic_batches, 1);
     for (size_t i = 0; i < b->n; i++)
         mem_free(b->msgs[i]);
     mem_free(b->msgs);
@@ -119,8 +119,8 @@ static struct batch *batch_new(struct stream *s, struct str id)
 
     if (s->batches->atomic.count >= o->js_batch_inflight_per_stream)
         return NULL;
-    if (atomic_fetch_add(&s->js->shared->atomic_batches, 1) >= o->js_batch_inflight_total) {
-        atomic_fetch_sub(&s->js->shared->atomic_batches, 1);
+    if (atomic_fetch_add(&s->js->shared->server->atomic_batches, 1) >= o->js_batch_inflight_total) {
+        atomic_fetch_sub(&s->js->shared->server->atomic_batches, 1);
         return NULL;
     }
     b = mem_zalloc(sizeof(*b));

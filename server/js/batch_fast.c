@@ -51,7 +51,7 @@ static void fast_free(struct fast_batch *b)
 
     io_timer_stop(s->js->env->io, &b->silent);
     hmap_remove(&s->batches->fast, &b->node);
-    atomic_fetch_sub(&s->js->shared->fast_batches, 1);
+    atomic_fetch_sub(&s->js->shared->server->fast_batches, 1);
     mem_free(b);
 }
 
@@ -88,8 +88,8 @@ static struct fast_batch *fast_new(struct stream *s, const struct fast_reply *f)
 
     if (s->batches->fast.count >= o->js_fast_inflight_per_stream)
         return NULL;
-    if (atomic_fetch_add(&s->js->shared->fast_batches, 1) >= o->js_fast_inflight_total) {
-        atomic_fetch_sub(&s->js->shared->fast_batches, 1);
+    if (atomic_fetch_add(&s->js->shared->server->fast_batches, 1) >= o->js_fast_inflight_total) {
+        atomic_fetch_sub(&s->js->shared->server->fast_batches, 1);
         return NULL;
     }
     b = mem_zalloc(sizeof(*b));

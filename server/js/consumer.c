@@ -251,7 +251,7 @@ static void went_inactive(struct wheel_timer *t)
         return;
     }
     LOG_DBG(c->js->env->log, "JetStream consumer '%s > %s > %s' was not used and is deleted",
-            c->js->env->account->name, c->stream->config.name, c->name);
+            c->js->account->name, c->stream->config.name, c->name);
     consumer_delete(c, STATUS_CONSUMER_DELETED, NULL);
 }
 

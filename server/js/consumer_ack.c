@@ -118,7 +118,7 @@ static bool heard(void *ctx, struct str reply)
 
 void consumer_prune_pulls(struct consumer *c)
 {
-    consumer_core_prune(&c->core, heard, c->js->env->account->interest);
+    consumer_core_prune(&c->core, heard, c->js->account->interest);
 }
 
 /* ---- acknowledgements -------------------------------------------------------------------------
@@ -177,7 +177,7 @@ static int64_t nak_delay(struct consumer *c, struct str rest)
     }
     if (!ok)
         LOG_WRN(c->js->env->log, "JetStream consumer '%s > %s > %s' bad NAK delay value: %.*s",
-                c->js->env->account->name, c->stream->config.name, c->name, STR_ARG(rest));
+                c->js->account->name, c->stream->config.name, c->name, STR_ARG(rest));
     buf_free(&err);
     return ok && n.delay > 0 ? n.delay : 0;
 }
@@ -185,7 +185,7 @@ static int64_t nak_delay(struct consumer *c, struct str rest)
 static void answer_when_durable(struct consumer *c, struct str reply)
 {
     if (c->ack_hold == NULL)
-        c->ack_hold = hold_open(c->js->env->router, c->js->env->account);
+        c->ack_hold = hold_open(c->js->env->router, c->js->account);
     hold_add(c->ack_hold, reply, STR_NONE, STR_NONE);
     c->js->save_due = true;
 }

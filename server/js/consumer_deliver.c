@@ -103,7 +103,7 @@ static struct route_result route_one(struct consumer *c, struct str to, struct s
         b = more;
         out.header = buf_str(&b);
     }
-    res = route_deliver(env->router, env->account, to, &out);
+    res = route_deliver(env->router, c->js->account, to, &out);
     if (b.p != NULL) {
         route_flush(env->router);
         buf_free(&b);
@@ -261,7 +261,7 @@ static void pass_deserted(struct consumer *c, const struct pull **asked)
     struct pull *p;
 
     while ((p = consumer_core_first_pull(&c->core)) != NULL && p != *asked) {
-        if (interest_any(c->js->env->account->interest, str_from(p->reply, p->reply_len)))
+        if (interest_any(c->js->account->interest, str_from(p->reply, p->reply_len)))
             *asked = p;
         else
             consumer_core_leave(p);

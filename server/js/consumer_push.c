@@ -2,9 +2,11 @@
  * consumer_push.c - what only push consumers have: interest in the deliver subject, idle
  * heartbeats, flow control.
  *
- * Interest. The watch tells when the first subscriber appears and the last one goes, on whatever
+ * Interest. A watch tells when the first subscriber appears and the last one goes, on whatever
  * thread changed it; a small task carries the edge to the consumer's worker, addressed by the
- * handle of its sink, so that a consumer deleted meanwhile is not found.
+ * handle of its sink, so that a consumer deleted meanwhile is not found. There is one watch in the
+ * consumer's account and one in each account that imports the deliver subject, as they are when the
+ * consumer starts; nheard counts those that have a subscriber.
  *
  * Heartbeats. One is due when nothing has been sent for the interval: the timer looks at when the
  * last message went, so that messages need not restart it.
@@ -42,7 +44,8 @@ static void run_edge(struct env_task *task, struct env *env)
 
     if (sink != NULL && sink->ops == &consumer_sink_ops) {
         struct consumer *c = CONTAINER_OF(sink, struct consumer, sink);
-        c->interested = e->on;
+        c->nheard = e->on ? c->nheard + 1 : c->nheard > 0 ? c->nheard - 1 : 0;
+        c->interested = c->nheard > 0;
         consumer_touch(c);
         if (e->on)
             consumer_wake(c);
@@ -154,6 +157,19 @@ static void beat(struct wheel_timer *t)
 
 /* ---- start and stop -------------------------------------------------------------------------- */
 
+static void watch(void *ctx, struct account *a, struct str subject)
+{
+    struct consumer *c = ctx;
+    struct consumer_watch *w;
+    bool now;
+
+    c->watches = mem_realloc(c->watches, (c->nwatches + 1) * sizeof(*c->watches));
+    w = &c->watches[c->nwatches++];
+    w->account = a;
+    w->watch = interest_watch(a->interest, subject, edge, c->watch_ctx, &now);
+    c->nheard += now;
+}
+
 void consumer_start_push(struct consumer *c)
 {
     struct watch_ctx *w = mem_zalloc(sizeof(*w));
@@ -161,19 +177,23 @@ void consumer_start_push(struct consumer *c)
     w->env = c->js->env;
     w->sink = c->sink.self;
     c->watch_ctx = w;
-    c->watch = interest_watch(c->js->env->account->interest, str_of(c->config.deliver_subject),
-                              edge, w, &c->interested);
+    c->nheard = 0;
+    account_reaches(c->js->account, str_of(c->config.deliver_subject), watch, c);
+    c->interested = c->nheard > 0;
     wheel_timer_init(&c->heartbeat, beat);
     start_heartbeat(c);
 }
 
 void consumer_stop_push(struct consumer *c)
 {
-    if (c->watch == NULL)
+    if (c->watches == NULL)
         return;
-    interest_unwatch(c->js->env->account->interest, c->watch);
+    for (unsigned i = 0; i < c->nwatches; i++)
+        interest_unwatch(c->watches[i].account->interest, c->watches[i].watch);
+    mem_free(c->watches);
     mem_free(c->watch_ctx);
-    c->watch = NULL;
+    c->watches = NULL;
+    c->nwatches = 0;
     c->watch_ctx = NULL;
     io_timer_stop(c->js->env->io, &c->heartbeat);
 }

@@ -1,5 +1,6 @@
 /*
- * js.c - JetStream of one worker: opening, the loop stage, the resolver, statistics, the end.
+ * js.c - JetStream of one account on one worker: opening, the loop stage, resolving, statistics,
+ * the end; jetstream.c goes through the accounts.
  */
 #include "server/js/js.h"
 
@@ -9,31 +10,6 @@
 #include "server/js/js_int.h"
 
 #include <string.h>
-
-/* ---- shared ---------------------------------------------------------------------------------- */
-
-struct js_shared *js_shared_open(const struct options *options, struct store_dir *dir,
-                                 uint64_t memory, uint64_t disk)
-{
-    struct js_shared *shared = mem_zalloc(sizeof(*shared));
-
-    js_resources_init(&shared->resources, STORAGE_MEMORY, options->max_memory_store, memory);
-    js_resources_init(&shared->resources, STORAGE_FILE, options->max_file_store, disk);
-    shared->directory = directory_open(0x6d69646765u);
-    shared->dir = dir;
-    return shared;
-}
-
-void js_shared_close(struct js_shared *shared)
-{
-    directory_close(shared->directory);
-    mem_free(shared);
-}
-
-void js_shared_watch(struct js_shared *shared, struct js_watch watch)
-{
-    shared->watch = watch;
-}
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -52,11 +28,12 @@ static void save_now(struct wheel_timer *t)
     js->save_due = true;
 }
 
-void js_open(struct env *env, struct js_shared *shared, struct store *store, struct js **out)
+struct js *js_new(struct env *env, struct js_shared *shared, struct store *store)
 {
     struct js *js = mem_zalloc(sizeof(*js));
 
     js->env = env;
+    js->account = shared->account;
     js->shared = shared;
     js->store = store;
     nuid_init(&js->nuid, env->prng);
@@ -75,11 +52,13 @@ void js_open(struct env *env, struct js_shared *shared, struct store *store, str
     list_init(&js->gets);
     list_init(&js->parked);
     wheel_timer_init(&js->save_timer, save_now);
-    *out = js;
-    js_recover(js);
+    return js;
+}
+
+void js_start(struct js *js)
+{
     publish_all(js);
-    router_set_resolver(env->router, js_resolve, js);
-    if (env->worker == 0)
+    if (js->env->worker == 0)
         api_listen(js);
 }
 
@@ -100,14 +79,12 @@ void js_end_pulls(struct js *js)
     }
 }
 
-void js_shutdown(struct js *js, void (*closed)(void *ctx), void *ctx)
+void js_stop(struct js *js)
 {
     js->stopping = true;
     if (js->env->worker == 0)
         api_stop(js);
     js_end_pulls(js);
-    /* What was saved is in the store's hands; store_close makes it durable. */
-    closed(ctx);
 }
 
 void js_close(struct js *js)
@@ -127,7 +104,6 @@ void js_close(struct js *js)
     js_offline_free(js);
     zones_close(js->zones);
     io_timer_stop(js->env->io, &js->save_timer);
-    router_set_resolver(js->env->router, NULL, NULL);
     hmap_deinit(&js->streams);
     mem_free(js);
 }
@@ -222,7 +198,7 @@ void js_publish(struct js *js, struct str subject, struct str reply, struct str 
         .flags = MSG_F_SYSTEM,
     };
 
-    route_publish(js->env->router, js->env->account, &m);
+    route_publish(js->env->router, js->account, &m);
     route_flush(js->env->router);
 }
 
@@ -267,13 +243,10 @@ static bool resolve_ack(struct js *js, struct str subject, struct route_target *
     return true;
 }
 
-bool js_resolve(void *ctx, struct account *a, struct str subject, struct route_target *out)
+bool js_resolve(struct js *js, struct str subject, struct route_target *out)
 {
-    struct js *js = ctx;
     struct str tail, stream, consumer;
 
-    if (a != js->env->account)
-        return false;
     if (str_starts(subject, STR("$JS.ACK.")))
         return resolve_ack(js, subject, out);
     if (str_starts(subject, STR("$JS.FC.")))
@@ -285,13 +258,13 @@ bool js_resolve(void *ctx, struct account *a, struct str subject, struct route_t
     return directory_consumer(js->shared->directory, stream, consumer, out);
 }
 
-void js_stats(const struct js *js, struct js_stats *out)
+void js_stats_of(const struct js *js, struct js_stats *out)
 {
     struct hmap_iter it = {0};
     struct hmap_node *n;
     uint64_t reserved;
 
-    struct js_resources *res = &js->shared->resources;
+    struct js_resources *res = &js->shared->server->resources;
 
     *out = js->stats;
     out->max_memory = atomic_load(&res->of[STORAGE_MEMORY].max);

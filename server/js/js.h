@@ -1,10 +1,15 @@
 /*
  * js.h - JetStream of one worker, as main, the worker loop and monitoring see it.
  *
- * One struct js per worker drives that worker's streams and consumers over its struct store. struct
- * js_shared is the directory all workers share: stream and consumer names -> (worker, sink handle),
- * subject claims, account usage; worker 0 (the registrar) alone changes names and claims, everybody
- * reads under a read-write lock that never spans a callback.
+ * One struct jetstream per worker drives that worker's streams and consumers, of all accounts, over
+ * its struct store. struct js_server is what all workers share: per account a directory of stream
+ * and consumer names -> (worker, sink handle), subject claims and usage; worker 0 (the registrar)
+ * alone changes names and claims, everybody reads under a read-write lock that never spans a
+ * callback.
+ *
+ * Which accounts have JetStream: the default one when the options define no others, else those
+ * whose block says so. Accounts without it answer requests with an error, and the system account
+ * has nothing at all. An account that a reload adds gets JetStream with the next start.
  */
 #ifndef JS_JS_H
 #define JS_JS_H
@@ -15,41 +20,45 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct js;
-struct js_shared;
+struct jetstream;
+struct js_server;
 struct store;
 struct store_dir;
 
 /* memory, disk: what the limits are taken to be when they are not configured. */
-struct js_shared *js_shared_open(const struct options *options, struct store_dir *dir,
+struct js_server *js_server_open(const struct options *options, struct account_set *accounts,
+                                 const struct account *system, struct store_dir *dir,
                                  uint64_t memory, uint64_t disk);
-void js_shared_close(struct js_shared *shared);
+void js_server_close(struct js_server *server);
 
-/* Who wants to hear of every stream of every worker: that it is there, or has changed (there), and
- * that it has gone. Called on the stream's worker, or while no worker runs; name and config are
- * borrowed. One at most, set before js_open. */
+/* Who wants to hear of every stream of an account, of every worker: that it is there, or has
+ * changed (there), and that it has gone. Called on the stream's worker, or while no worker runs;
+ * name and config are borrowed. One at most, set before jetstream_open. */
 struct stream_config;
 struct js_watch {
     void (*there)(void *ctx, const struct stream_config *config, int64_t created, uint32_t worker);
     void (*gone)(void *ctx, struct str name);
     void *ctx;
 };
-void js_shared_watch(struct js_shared *shared, struct js_watch watch);
+void js_server_watch(struct js_server *server, const struct account *a, struct js_watch watch);
 
 /* Attaches to the recovered streams and consumers of this worker's store, publishes their interest,
- * and starts to serve $JS.API. Called for all workers before the first connection is accepted. */
-void js_open(struct env *env, struct js_shared *shared, struct store *store, struct js **out);
+ * and starts to serve $JS.API. Called for all workers before the first connection is accepted. Sets
+ * env->jetstream. */
+void jetstream_open(struct env *env, struct js_server *server, struct store *store);
 /* Loop stage after the lanes are drained and before store_step: ingest runs, deliveries, timers'
  * work. True = more soon. */
-bool js_step(struct js *js);
-/* Something for js_step came up since it ran: the store's stage behind it has called back. */
-bool js_waiting(const struct js *js);
+bool jetstream_step(struct jetstream *j);
+/* Something for jetstream_step came up since it ran: the store's stage behind it has called back.
+ */
+bool jetstream_waiting(const struct jetstream *j);
 /* Ends waiting pulls with 409 Server Shutdown, while there are still connections to hear it. */
-void js_end_pulls(struct js *js);
+void jetstream_end_pulls(struct jetstream *j);
 /* Ends the pulls that have come since, saves consumer states; closed is called when all is
  * durable. */
-void js_shutdown(struct js *js, void (*closed)(void *ctx), void *ctx);
-void js_close(struct js *js);
+void jetstream_shutdown(struct jetstream *j, void (*closed)(void *ctx), void *ctx);
+/* And env->jetstream is NULL. */
+void jetstream_close(struct jetstream *j);
 
 struct js_stats {
     uint64_t streams, consumers, messages, bytes, memory, storage;
@@ -58,13 +67,17 @@ struct js_stats {
     /* Of the whole server, the same at every worker. */
     uint64_t max_memory, max_storage;
 };
-void js_stats(const struct js *js, struct js_stats *out);
+/* Of all accounts together. */
+void jetstream_stats(const struct jetstream *j, struct js_stats *out);
+/* Does this account have JetStream? */
+bool jetstream_has(const struct jetstream *j, const struct account *a);
 
-/* For /jsz and /healthz: what this worker has, as plain JSON text appended to out (an array of
- * stream details), with config and consumers when asked. */
+/* For /jsz: what this worker has, as JSON text appended to out: an array with an object for each
+ * account that has JetStream, in the same order at every worker, with its sums and, when asked for,
+ * streams, consumers, their configurations. */
 struct js_detail_options {
     bool streams, consumers, config;
 };
-void js_details(struct js *js, const struct js_detail_options *o, struct buf *out);
+void jetstream_details(struct jetstream *j, const struct js_detail_options *o, struct buf *out);
 
 #endif

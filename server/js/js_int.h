@@ -25,6 +25,7 @@
 #include "lib/base/seqset.h"
 #include "lib/base/subject.h"
 #include "server/config/options.h"
+#include "server/core/account_wiring.h"
 #include "server/core/env.h"
 #include "server/js/consumer_config.h"
 #include "server/js/consumer_core.h"
@@ -63,13 +64,25 @@ struct stream_republish;
 struct stream;
 struct transform;
 
-struct js_shared {
-    struct directory *directory;
+/* Of the whole server. */
+struct js_server {
     struct store_dir *dir;
     struct js_resources resources;
     _Atomic uint64_t atomic_batches, fast_batches; /* open */
     _Atomic uint64_t requests;                     /* of the API, not answered yet */
-    struct js_watch watch;                         /* there == NULL: nobody */
+    struct js_shared **shared;                     /* by account index; NULL = none */
+    uint32_t n;
+};
+
+/* Of one account, for all workers. */
+struct js_shared {
+    struct js_server *server;
+    struct account *account;
+    struct directory *directory;
+    struct js_resources resources; /* the account's limits, below the server's */
+    struct account_jetstream limits;
+    bool enabled;          /* else every request is told that it is not */
+    struct js_watch watch; /* there == NULL: nobody */
 };
 
 /* The consumer of the ack before: acks come in bursts. Of the subject's first form only, whose tail
@@ -81,8 +94,10 @@ struct ack_memo {
     char prefix[256];
 };
 
+/* One account on one worker. */
 struct js {
     struct env *env;
+    struct account *account;
     struct js_shared *shared;
     struct store *store;
     struct nuid nuid;
@@ -112,6 +127,12 @@ struct js {
     bool stopping;
 };
 
+/* For subscribers of a deliver subject, in one account. */
+struct consumer_watch {
+    struct account *account;
+    struct interest_watch *watch;
+};
+
 /* A stream, or a consumer, that was found in the store and can not be served: its bytes are kept as
  * they are, its name is taken, and whoever asks for it hears why. */
 struct offline {
@@ -121,10 +142,40 @@ struct offline {
     char *reason;
 };
 
+/* All accounts on one worker. */
+struct jetstream {
+    struct env *env;
+    struct js_server *server;
+    struct store *store;
+    struct js **of; /* by account index; NULL = none */
+    uint32_t n;
+};
+
+/* NULL: that account has none here. */
+static inline struct js *js_of(const struct env *env, const struct account *a)
+{
+    const struct jetstream *j = env->jetstream;
+
+    return j != NULL && a->index < j->n ? j->of[a->index] : NULL;
+}
+
+/* js.c: one account. js_new, recovery, js_start; js_stop, the store's end, js_close. */
+struct js *js_new(struct env *env, struct js_shared *shared, struct store *store);
+void js_start(struct js *js);
+bool js_step(struct js *js);
+bool js_waiting(const struct js *js);
+void js_end_pulls(struct js *js);
+void js_stop(struct js *js);
+void js_close(struct js *js);
+void js_details(struct js *js, const struct js_detail_options *o, struct buf *out);
+void js_stats_of(const struct js *js, struct js_stats *out);
+
 /* ---- recovery (js_recover.c) */
 
-/* Attaches to what the store has recovered. */
-void js_recover(struct js *js);
+/* What the store calls a stream: "<stream>" in the default account, else "<account>/<stream>". */
+void js_stored_name(const struct js *js, const char *stream, struct buf *out);
+/* Attaches to what the store has recovered, in all accounts. */
+void js_recover(struct jetstream *j);
 void js_offline_free(struct js *js);
 /* Why it is offline, or NULL. consumer empty = the stream. */
 const char *js_offline_reason(struct js *js, struct str stream, struct str consumer);
@@ -362,7 +413,8 @@ struct consumer {
 
     /* push */
     bool interested;
-    struct interest_watch *watch;
+    struct consumer_watch *watches; /* of a push consumer; consumer_push.c */
+    unsigned nwatches, nheard;
     struct watch_ctx *watch_ctx;
     struct wheel_timer heartbeat, inactive, retry, resume;
     int64_t last_delivery, last_ack; /* unix ns */
@@ -471,9 +523,10 @@ bool consumer_needs(const struct consumer *c, uint64_t seq, struct str subject);
  * then it is worked on there. */
 struct api_request {
     struct env_task task;
+    struct account *account;   /* whose */
     struct js *js;             /* where it is being worked on */
     struct list link;          /* js->requests */
-    struct js_shared *counted; /* there; NULL = nowhere */
+    struct js_server *counted; /* there; NULL = nowhere */
     char *subject, *reply;
     struct buf body;
     struct buf header;
@@ -624,6 +677,6 @@ void advise_restore_complete(struct stream *s, int64_t start, uint64_t bytes);
 void js_publish(struct js *js, struct str subject, struct str reply, struct str header,
                 struct str payload);
 /* The resolver of "$JS." subjects. */
-bool js_resolve(void *ctx, struct account *a, struct str subject, struct route_target *out);
+bool js_resolve(struct js *js, struct str subject, struct route_target *out);
 
 #endif

@@ -30,10 +30,10 @@ static void set_offline(struct js *js, struct str stream, struct str consumer, c
     o->reason = mem_strdup(reason);
     list_push_back(&js->offline, &o->link);
     if (consumer.n > 0)
-        LOG_ERR(js->env->log, "JetStream consumer '%s > %s > %s' is offline: %s",
-                js->env->account->name, o->stream, o->consumer, reason);
+        LOG_ERR(js->env->log, "JetStream consumer '%s > %s > %s' is offline: %s", js->account->name,
+                o->stream, o->consumer, reason);
     else
-        LOG_ERR(js->env->log, "JetStream stream '%s > %s' is offline: %s", js->env->account->name,
+        LOG_ERR(js->env->log, "JetStream stream '%s > %s' is offline: %s", js->account->name,
                 o->stream, reason);
 }
 
@@ -124,11 +124,15 @@ static void half_restored(struct js *js, const struct store_object_view *v)
     list_push_back(&js->half, &h->link);
 }
 
-static bool is_half_restored(const struct js *js, store_object_id id)
+static bool is_half_restored(const struct jetstream *j, store_object_id id)
 {
-    LIST_FOREACH(l, &js->half)
-    if (LIST_ENTRY(l, struct half, link)->id == id)
-        return true;
+    for (uint32_t i = 0; i < j->n; i++) {
+        if (j->of[i] == NULL)
+            continue;
+        LIST_FOREACH(l, &j->of[i]->half)
+        if (LIST_ENTRY(l, struct half, link)->id == id)
+            return true;
+    }
     return false;
 }
 
@@ -144,16 +148,43 @@ static void delete_half_restored(struct js *js)
     }
 }
 
-static void recover_stream(struct js *js, const struct store_object_view *v)
+/* Whose stream it is, by the name the store has for it (js_stored_name); *name is left with the
+ * stream's own. NULL: the account is not there. */
+static struct js *js_of_name(struct jetstream *j, struct str *name)
+{
+    struct str account = STR(ACCOUNT_DEFAULT);
+    size_t n = name->n;
+
+    while (n > 0 && name->p[n - 1] != '/')
+        n--;
+    if (n > 0) {
+        account = str_take(*name, n - 1);
+        *name = str_skip(*name, n);
+    }
+    for (uint32_t i = 0; i < j->n; i++)
+        if (j->of[i] != NULL && str_eq(str_of(j->of[i]->account->name), account))
+            return j->of[i];
+    return NULL;
+}
+
+static void recover_stream(struct jetstream *j, const struct store_object_view *v)
 {
     struct stream_config config = {0};
-    struct str name, blob;
+    struct str name, blob, stored;
+    struct js *js;
     int64_t created;
     bool ok;
 
-    if (store_stream_peek(js->store, v->id, &name, &blob) != ERR_OK) {
-        LOG_ERR(js->env->log, "Stream object %llu can not be read and is left as it is",
+    if (store_stream_peek(j->store, v->id, &name, &blob) != ERR_OK) {
+        LOG_ERR(j->env->log, "Stream object %llu can not be read and is left as it is",
                 (unsigned long long) v->id);
+        return;
+    }
+    stored = name;
+    js = js_of_name(j, &name);
+    if (js == NULL) {
+        LOG_WRN(j->env->log, "Stream '%.*s' is left as it is: its account is not configured",
+                STR_ARG(stored));
         return;
     }
     ok = js_stream_parse(blob, &config, &created) && config.name != NULL;
@@ -170,7 +201,7 @@ static void recover_stream(struct js *js, const struct store_object_view *v)
     stream_config_release(&config);
 }
 
-static struct stream *stream_by_id(struct js *js, store_object_id id)
+static struct stream *stream_of_account(struct js *js, store_object_id id)
 {
     struct hmap_iter it = {0};
     struct hmap_node *n;
@@ -181,6 +212,16 @@ static struct stream *stream_by_id(struct js *js, store_object_id id)
             return s;
     }
     return NULL;
+}
+
+static struct stream *stream_by_id(struct jetstream *j, store_object_id id)
+{
+    struct stream *s = NULL;
+
+    for (uint32_t i = 0; i < j->n && s == NULL; i++)
+        if (j->of[i] != NULL)
+            s = stream_of_account(j->of[i], id);
+    return s;
 }
 
 /* ---- consumers ------------------------------------------------------------------------------- */
@@ -218,19 +259,19 @@ static void attach_consumer(struct stream *s, const struct store_object_view *v,
     consumer_start(c);
 }
 
-static void recover_consumer(struct js *js, const struct store_object_view *v)
+static void recover_consumer(struct jetstream *j, const struct store_object_view *v)
 {
-    struct stream *s = stream_by_id(js, v->parent);
+    struct stream *s = stream_by_id(j, v->parent);
     struct consumer_record rec;
     bool ok = consumer_parse(v->full, &rec);
 
     if (s != NULL && ok)
         attach_consumer(s, v, &rec);
     else if (s != NULL)
-        set_offline(js, str_of(s->config.name), rec.name != NULL ? str_of(rec.name) : STR("?"),
+        set_offline(s->js, str_of(s->config.name), rec.name != NULL ? str_of(rec.name) : STR("?"),
                     "its configuration can not be read");
-    else if (!is_half_restored(js, v->parent))
-        LOG_ERR(js->env->log, "Consumer object %llu can not be read and is left as it is",
+    else if (!is_half_restored(j, v->parent))
+        LOG_ERR(j->env->log, "Consumer object %llu can not be read and is left as it is",
                 (unsigned long long) v->id);
     if (ok)
         consumer_config_release(&rec.config);
@@ -240,9 +281,9 @@ static void recover_consumer(struct js *js, const struct store_object_view *v)
 /* ---- all ------------------------------------------------------------------------------------- */
 
 /* Of an offline stream: stays as it is. */
-static void recover_sources(struct js *js, const struct store_object_view *v)
+static void recover_sources(struct jetstream *j, const struct store_object_view *v)
 {
-    struct stream *s = stream_by_id(js, v->parent);
+    struct stream *s = stream_by_id(j, v->parent);
 
     if (s != NULL)
         stream_positions_recover(s, v);
@@ -250,14 +291,14 @@ static void recover_sources(struct js *js, const struct store_object_view *v)
 
 static void recovered(void *ctx, const struct store_object_view *v)
 {
-    struct js *js = ctx;
+    struct jetstream *j = ctx;
 
     if (v->kind == STORE_KIND_STREAM)
-        recover_stream(js, v);
+        recover_stream(j, v);
     else if (v->kind == JS_KIND_CONSUMER)
-        recover_consumer(js, v);
+        recover_consumer(j, v);
     else if (v->kind == JS_KIND_SOURCES)
-        recover_sources(js, v);
+        recover_sources(j, v);
 }
 
 static bool any_offline(struct js *js, const struct stream *s)
@@ -281,13 +322,24 @@ static void recheck_all(struct js *js)
     }
 }
 
-void js_recover(struct js *js)
+void js_stored_name(const struct js *js, const char *stream, struct buf *out)
 {
-    bool clean = store_dir_recovery(js->shared->dir)->clean;
+    if (strcmp(js->account->name, ACCOUNT_DEFAULT) != 0)
+        buf_printf(out, "%s/", js->account->name);
+    buf_puts(out, stream);
+}
 
-    store_recovered_each(js->store, recovered, js);
-    store_recovered_done(js->store);
-    delete_half_restored(js);
-    if (!clean)
-        recheck_all(js);
+void js_recover(struct jetstream *j)
+{
+    bool clean = store_dir_recovery(j->server->dir)->clean;
+
+    store_recovered_each(j->store, recovered, j);
+    store_recovered_done(j->store);
+    for (uint32_t i = 0; i < j->n; i++) {
+        if (j->of[i] == NULL)
+            continue;
+        delete_half_restored(j->of[i]);
+        if (!clean)
+            recheck_all(j->of[i]);
+    }
 }

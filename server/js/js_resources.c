@@ -12,6 +12,13 @@ void js_resources_init(struct js_resources *r, enum storage kind, int64_t config
     atomic_init(&k->used, 0);
 }
 
+void js_resources_init_below(struct js_resources *r, struct js_resources *up, enum storage kind,
+                             int64_t configured)
+{
+    js_resources_init(r, kind, configured >= 0 ? configured : INT64_MAX, 0);
+    r->up = up;
+}
+
 static uint64_t bytes_of(int64_t max_bytes)
 {
     return max_bytes > 0 ? (uint64_t) max_bytes : 0;
@@ -29,34 +36,43 @@ bool js_resources_reserve(struct js_resources *r, enum storage kind, int64_t max
         if (now > max || n > max - now)
             return false;
     while (!atomic_compare_exchange_weak(&k->reserved, &now, now + n));
-    return true;
+    if (r->up == NULL || js_resources_reserve(r->up, kind, max_bytes))
+        return true;
+    atomic_fetch_sub(&k->reserved, n);
+    return false;
 }
 
 void js_resources_recover(struct js_resources *r, enum storage kind, int64_t max_bytes,
                           uint64_t used)
 {
-    struct js_resource *k = &r->of[kind];
-
-    atomic_fetch_add(&k->reserved, bytes_of(max_bytes));
-    js_resources_use(r, kind, 0, used);
-    if (k->grows)
-        atomic_fetch_add(&k->max, used);
+    for (; r != NULL; r = r->up) {
+        struct js_resource *k = &r->of[kind];
+        atomic_fetch_add(&k->reserved, bytes_of(max_bytes));
+        atomic_fetch_add(&k->used, used);
+        if (k->grows)
+            atomic_fetch_add(&k->max, used);
+    }
 }
 
 void js_resources_release(struct js_resources *r, enum storage kind, int64_t max_bytes)
 {
-    atomic_fetch_sub(&r->of[kind].reserved, bytes_of(max_bytes));
+    for (; r != NULL; r = r->up)
+        atomic_fetch_sub(&r->of[kind].reserved, bytes_of(max_bytes));
 }
 
 void js_resources_use(struct js_resources *r, enum storage kind, uint64_t before, uint64_t now)
 {
-    atomic_fetch_add_explicit(&r->of[kind].used, now - before, memory_order_relaxed);
+    for (; r != NULL; r = r->up)
+        atomic_fetch_add_explicit(&r->of[kind].used, now - before, memory_order_relaxed);
 }
 
 bool js_resources_full(const struct js_resources *r, enum storage kind, uint64_t more)
 {
-    const struct js_resource *k = &r->of[kind];
-
-    return atomic_load_explicit(&k->used, memory_order_relaxed) + more >
-           atomic_load_explicit(&k->max, memory_order_relaxed);
+    for (; r != NULL; r = r->up) {
+        const struct js_resource *k = &r->of[kind];
+        if (atomic_load_explicit(&k->used, memory_order_relaxed) + more >
+            atomic_load_explicit(&k->max, memory_order_relaxed))
+            return true;
+    }
+    return false;
 }

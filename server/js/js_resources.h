@@ -1,6 +1,9 @@
 /*
  * js_resources.h - the server's limits on what JetStream stores, shared by all workers.
  *
+ * There is one for the server and one for each account below it: what an account reserves and uses
+ * counts in both.
+ *
  * Two kinds of storage (enum storage: file, memory), each with a maximum, what is reserved (the sum
  * of the streams' max_bytes) and what is used (the sum of their bytes, by the store's formula). A
  * reservation over the maximum is refused; use is only compared with it, before a message is taken,
@@ -23,8 +26,12 @@ struct js_resource {
 
 struct js_resources {
     struct js_resource of[2]; /* by enum storage */
+    struct js_resources *up;  /* what counts here counts there too; NULL = none */
 };
 
+/* As below, without a limit but the configured one. */
+void js_resources_init_below(struct js_resources *r, struct js_resources *up, enum storage kind,
+                             int64_t configured);
 /* configured: bytes, or negative: then `found`, the share of what the machine has. */
 void js_resources_init(struct js_resources *r, enum storage kind, int64_t configured,
                        uint64_t found);

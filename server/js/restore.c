@@ -89,7 +89,7 @@ void stream_restore_free(struct stream *s)
     io_timer_stop(env->io, &p->stall);
     io_timer_stop(env->io, &p->resume);
     if (p->interest != NULL)
-        interest_remove(env->account->interest, p->interest);
+        interest_remove(s->js->account->interest, p->interest);
     if (p->chunks.self != 0)
         router_sink_remove(env->router, &p->chunks);
     while ((l = list_first(&p->made)) != NULL)
@@ -138,7 +138,7 @@ static void fail(struct restore *p, const char *why)
     struct undoing *u = mem_zalloc(sizeof(*u));
     struct store_stream *store = s->store;
 
-    LOG_WRN(js->env->log, "Restore failed for stream '%s > %s': %s", js->env->account->name,
+    LOG_WRN(js->env->log, "Restore failed for stream '%s > %s': %s", js->account->name,
             s->config.name, why);
     u->r = last_request(s, p->reply);
     js_fail(&u->r->error, JS_ERR_STREAM_RESTORE, "%s", why);
@@ -152,11 +152,14 @@ static void found_again(struct env_task *task, struct env *env)
 {
     struct api_request *r = api_request_of(task, env);
 
+    struct js *js;
+
     if (r == NULL)
         return;
-    directory_show(env->js->shared->directory, r->tokens[0]);
+    js = r->js;
+    directory_show(js->shared->directory, r->tokens[0]);
     api_reply(r);
-    api_retry_parked(env->js);
+    api_retry_parked(js);
 }
 
 static void start_consumers(struct stream *s)
@@ -180,7 +183,7 @@ static void complete(struct store_req *req, enum err err)
         io_timer_start(s->js->env->io, &p->resume, now_of(p));
         return;
     }
-    LOG_INF(s->js->env->log, "Completed restore for stream '%s > %s'", s->js->env->account->name,
+    LOG_INF(s->js->env->log, "Completed restore for stream '%s > %s'", s->js->account->name,
             s->config.name);
     r = last_request(s, p->reply);
     advise_restore_complete(s, p->start, p->taken);
@@ -551,7 +554,7 @@ void restore_begin(struct api_request *r, struct stream *s)
     router_sink_add(env->router, &p->chunks);
     nuid_next(&s->js->nuid, id);
     buf_printf(&subject, "$JS.SNAPSHOT.RESTORE.%s.%s", s->config.name, id);
-    p->interest = interest_add(env->account->interest,
+    p->interest = interest_add(s->js->account->interest,
                                &(struct interest_spec){.pattern = buf_str(&subject),
                                                        .worker = env->worker,
                                                        .sink = p->chunks.self,

@@ -82,7 +82,7 @@ static void snapshot_free(struct snapshot *p)
 
     list_remove(&p->link);
     io_timer_stop(env->io, &p->timer);
-    interest_remove(env->account->interest, p->interest);
+    interest_remove(p->s->js->account->interest, p->interest);
     router_sink_remove(env->router, &p->acks);
     store_reader_deinit(&p->reader);
     buf_free(&p->plain);
@@ -101,7 +101,7 @@ static void finish(struct snapshot *p, const char *status, const char *error)
     js_publish(js, str_of(p->deliver), STR_NONE, buf_str(&h), STR_NONE);
     buf_free(&h);
     if (error != NULL)
-        LOG_WRN(js->env->log, "Snapshot for stream '%s > %s' failed: %s", js->env->account->name,
+        LOG_WRN(js->env->log, "Snapshot for stream '%s > %s' failed: %s", js->account->name,
                 p->s->config.name, error);
     advise_snapshot_complete(p->s, p->start, error);
     snapshot_free(p);
@@ -206,7 +206,7 @@ static bool send_chunk(struct snapshot *p, size_t n, bool answered)
         m.reply = buf_str(&reply);
         p->unanswered++;
     }
-    res = route_publish(env->router, env->account, &m);
+    res = route_publish(env->router, p->s->js->account, &m);
     route_flush(env->router);
     buf_free(&reply);
     p->sent += n;
@@ -287,7 +287,7 @@ static const struct sink_ops acks_ops = {.deliver = deliver, .kind = "snapshot"}
  * there before the one that takes chunks. (Another literal one beside it is taken for it.) */
 static bool is_heard(const struct snapshot *p)
 {
-    struct interest *in = p->s->js->env->account->interest;
+    struct interest *in = p->s->js->account->interest;
     struct interest_answer a = {0};
     struct str subject = str_of(p->deliver);
     size_t n = subject.n;
@@ -366,7 +366,7 @@ static void begin(struct stream *s, const struct snapshot_request *q)
     p->acks.ops = &acks_ops;
     router_sink_add(env->router, &p->acks);
     buf_printf(&subject, "$JS.SNAPSHOT.ACK.%s.%s.>", s->config.name, p->id);
-    p->interest = interest_add(env->account->interest,
+    p->interest = interest_add(s->js->account->interest,
                                &(struct interest_spec){.pattern = buf_str(&subject),
                                                        .worker = env->worker,
                                                        .sink = p->acks.self,

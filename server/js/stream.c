@@ -131,7 +131,7 @@ void stream_log_async(const struct stream *s)
         LOG_WRN(s->js->env->log,
                 "JetStream stream '%s > %s' acknowledges before its data is synced "
                 "(persist_mode async): a power failure may lose what was acknowledged last",
-                s->js->env->account->name, s->config.name);
+                s->js->account->name, s->config.name);
 }
 
 /* ---- interest ---------------------------------------------------------------------------------
@@ -142,13 +142,13 @@ static struct interest_sub *listen_on(struct stream *s, struct sink *sink, struc
 {
     struct env *env = s->js->env;
 
-    return interest_add(env->account->interest, &(struct interest_spec){
-                                                    .pattern = pattern,
-                                                    .queue = queue,
-                                                    .worker = env->worker,
-                                                    .sink = sink->self,
-                                                    .internal = true,
-                                                });
+    return interest_add(s->js->account->interest, &(struct interest_spec){
+                                                      .pattern = pattern,
+                                                      .queue = queue,
+                                                      .worker = env->worker,
+                                                      .sink = sink->self,
+                                                      .internal = true,
+                                                  });
 }
 
 static void listen_direct(struct stream *s, const char *prefix)
@@ -197,7 +197,7 @@ void stream_publish_interest(struct stream *s)
 static void withdraw_direct(struct stream *s)
 {
     while (s->ndirect > 0)
-        interest_remove(s->js->env->account->interest, s->direct_interest[--s->ndirect]);
+        interest_remove(s->js->account->interest, s->direct_interest[--s->ndirect]);
     if (s->direct.self != 0)
         router_sink_remove(s->js->env->router, &s->direct);
     s->direct.self = 0;
@@ -227,7 +227,7 @@ void stream_change_interest(struct stream *s, const struct stream_config *next)
     }
     for (size_t i = 0; i < s->ninterest; i++)
         if (s->interest[i] != NULL)
-            interest_remove(s->js->env->account->interest, s->interest[i]);
+            interest_remove(s->js->account->interest, s->interest[i]);
     mem_free(s->interest);
     s->interest = now;
     s->ninterest = n;
@@ -239,7 +239,7 @@ void stream_change_interest(struct stream *s, const struct stream_config *next)
 
 void stream_withdraw_interest(struct stream *s)
 {
-    struct interest *in = s->js->env->account->interest;
+    struct interest *in = s->js->account->interest;
 
     stream_upstreams_stop(s);
     for (size_t i = 0; i < s->ninterest; i++)

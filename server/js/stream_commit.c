@@ -192,7 +192,7 @@ static void failed(void *ctx, enum err err, const char *why)
     struct stream *s = ctx;
 
     LOG_ERR(s->js->env->log, "JetStream stream '%s > %s' has failed and is read-only: %s (%s)",
-            s->js->env->account->name, s->config.name, why, err_text(err));
+            s->js->account->name, s->config.name, why, err_text(err));
     s->failed = true;
     s->fail_reason = why;
     forget_assigned(s, err);

@@ -64,7 +64,7 @@ static bool send(struct upstream *u, struct str subject, struct str reply, struc
                     .header = header,
                     .payload = payload,
                     .flags = MSG_F_SYSTEM};
-    struct route_result res = route_publish(env->router, env->account, &m);
+    struct route_result res = route_publish(env->router, u->s->js->account, &m);
 
     route_flush(env->router);
     return res.receivers > 0;
@@ -74,16 +74,16 @@ static struct interest_sub *listen_on(struct upstream *u, struct sink *sink, str
 {
     struct env *env = u->s->js->env;
 
-    return interest_add(env->account->interest, &(struct interest_spec){.pattern = subject,
-                                                                        .worker = env->worker,
-                                                                        .sink = sink->self,
-                                                                        .internal = true});
+    return interest_add(u->s->js->account->interest, &(struct interest_spec){.pattern = subject,
+                                                                             .worker = env->worker,
+                                                                             .sink = sink->self,
+                                                                             .internal = true});
 }
 
 static void stop_listening(struct upstream *u, struct interest_sub **sub)
 {
     if (*sub != NULL)
-        interest_remove(u->s->js->env->account->interest, *sub);
+        interest_remove(u->s->js->account->interest, *sub);
     *sub = NULL;
 }
 
@@ -155,7 +155,7 @@ static void put_request(struct upstream *u, struct buf *b)
                u->mirror ? "mirror" : "src");
     jput_string(b, str_of(s->config.name));
     buf_printf(b, ",\"_nats.%s.acc\":", u->mirror ? "mirror" : "src");
-    jput_string(b, str_of(s->js->env->account->name));
+    jput_string(b, str_of(s->js->account->name));
     buf_puts(b, "}}}");
 }
 
@@ -254,11 +254,12 @@ static struct interest_sub *listen_direct(struct upstream *u, const char *below)
     struct interest_sub *sub;
 
     buf_printf(&subject, "$JS.API.DIRECT.GET.%s%s", u->config.name, below);
-    sub = interest_add(env->account->interest, &(struct interest_spec){.pattern = buf_str(&subject),
-                                                                       .queue = STR("_sys_"),
-                                                                       .worker = env->worker,
-                                                                       .sink = u->s->direct.self,
-                                                                       .internal = true});
+    sub = interest_add(u->s->js->account->interest,
+                       &(struct interest_spec){.pattern = buf_str(&subject),
+                                               .queue = STR("_sys_"),
+                                               .worker = env->worker,
+                                               .sink = u->s->direct.self,
+                                               .internal = true});
     buf_free(&subject);
     return sub;
 }
@@ -362,7 +363,7 @@ static void answered_error(struct upstream *u, const json_t *error)
         LOG_WRN(u->s->js->env->log,
                 "JetStream source stream '%s' for stream '%s > %s' was recreated, resetting source "
                 "state",
-                u->config.name, u->s->js->env->account->name, u->s->config.name);
+                u->config.name, u->s->js->account->name, u->s->config.name);
         u->identity[0] = '\0';
         u->begun = u->durable = 0;
         hang_up(u);

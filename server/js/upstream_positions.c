@@ -73,7 +73,7 @@ void stream_positions_recover(struct stream *s, const struct store_object_view *
         LOG_WRN(s->js->env->log,
                 "JetStream stream '%s > %s': positions of its sources are read "
                 "from its messages",
-                s->js->env->account->name, s->config.name);
+                s->js->account->name, s->config.name);
         source_positions_free(&p->known);
     }
     p->id = v->id;

@@ -16,13 +16,14 @@
 /* ---- shared -----------------------------------------------------------------------------------
  */
 
-struct kafka_shared *kafka_shared_open(const struct options *options, struct js_shared *js)
+struct kafka_shared *kafka_shared_open(const struct options *options, struct js_server *js,
+                                       const struct account *a)
 {
     struct kafka_shared *shared = mem_zalloc(sizeof(*shared));
 
     shared->options = options;
     shared->topics = topics_open();
-    js_shared_watch(js, topics_watch(shared->topics));
+    js_server_watch(js, a, topics_watch(shared->topics));
     return shared;
 }
 

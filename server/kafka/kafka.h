@@ -13,13 +13,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct js_shared;
+struct account;
+struct js_server;
 struct kafka;
 struct kafka_shared;
 
-/* Before js_open, which tells it of the recovered streams; js: it watches these. */
-struct kafka_shared *kafka_shared_open(const struct options *options, struct js_shared *js);
-/* After the last js_close. */
+/* Before jetstream_open, which tells it of the recovered streams: those of this account are topics.
+ */
+struct kafka_shared *kafka_shared_open(const struct options *options, struct js_server *js,
+                                       const struct account *a);
+/* After the last jetstream_close. */
 void kafka_shared_close(struct kafka_shared *shared);
 
 void kafka_open(struct env *env, struct kafka_shared *shared, struct kafka **out);

@@ -10,41 +10,62 @@ static void step(struct query *q, struct env *env, struct part *part)
         .config = query_bool(q, "config", false),
     };
 
-    part->has_js = env->js != NULL;
+    part->has_js = env->jetstream != NULL;
     if (!part->has_js)
         return;
     o.streams = o.consumers || query_bool(q, "streams", false);
-    js_stats(env->js, &part->js);
-    js_details(env->js, &o, &part->text);
+    jetstream_stats(env->jetstream, &part->js);
+    jetstream_details(env->jetstream, &o, &part->text);
 }
 
-static json_t *streams(struct query *q)
+static void add_account(json_t *sum, const json_t *one)
 {
-    json_t *all = json_array();
+    const char *key;
+    json_t *v;
+
+    json_object_foreach((json_t *) (uintptr_t) one, key, v)
+    {
+        json_t *have = json_object_get(sum, key);
+        if (json_is_integer(v))
+            json_integer_set(have, json_integer_value(have) + json_integer_value(v));
+        else if (json_is_array(v))
+            json_array_extend(have, v);
+    }
+}
+
+/* All accounts that have JetStream, over all workers. */
+static json_t *accounts(struct query *q)
+{
+    json_t *all = NULL;
 
     for (unsigned i = 0; i < q->monitor->host.workers; i++) {
         json_error_t e;
         json_t *some = json_loadb(q->parts[i].text.p, q->parts[i].text.n, 0, &e);
-        if (some != NULL)
-            json_array_extend(all, some);
+        if (some == NULL)
+            continue;
+        if (all == NULL) {
+            all = some;
+            continue;
+        }
+        for (size_t k = 0; k < json_array_size(all); k++)
+            add_account(json_array_get(all, k), json_array_get(some, k));
         json_decref(some);
     }
-    return all;
+    return all != NULL ? all : json_array();
 }
 
-static json_t *account(struct query *q, const struct js_stats *js)
+/* Of the account that the query names, when it names one. */
+static json_t *chosen(struct query *q, const json_t *all)
 {
-    json_t *a = json_object();
+    const char *name = query_text(q, "acc");
+    json_t *some = json_array();
 
-    put_str(a, "name", "$G");
-    put_str(a, "id", "$G");
-    put_int(a, "memory", (int64_t) js->memory);
-    put_int(a, "storage", (int64_t) js->storage);
-    put_int(a, "reserved_memory", (int64_t) js->reserved_memory);
-    put_int(a, "reserved_storage", (int64_t) js->reserved_storage);
-    put_int(a, "accounts", 0);
-    json_object_set_new(a, "stream_detail", streams(q));
-    return a;
+    for (size_t k = 0; k < json_array_size(all); k++) {
+        json_t *a = json_array_get(all, k);
+        if (name == NULL || strcmp(json_string_value(json_object_get(a, "name")), name) == 0)
+            json_array_append(some, a);
+    }
+    return some;
 }
 
 static json_t *jsz(struct query *q)
@@ -52,7 +73,7 @@ static json_t *jsz(struct query *q)
     const struct options *opt = q->monitor->host.options;
     json_t *o = json_object();
     json_t *config = json_object();
-    json_t *api = json_object();
+    json_t *api = json_object(), *all = accounts(q);
     struct js_stats js;
 
     sum_js(q, &js);
@@ -69,7 +90,7 @@ static json_t *jsz(struct query *q)
     put_int(o, "storage", (int64_t) js.storage);
     put_int(o, "reserved_memory", (int64_t) js.reserved_memory);
     put_int(o, "reserved_storage", (int64_t) js.reserved_storage);
-    put_int(o, "accounts", q->parts[0].has_js ? 1 : 0);
+    put_int(o, "accounts", (int64_t) json_array_size(all));
     put_int(o, "ha_assets", 0);
     put_int(api, "level", 5);
     put_int(api, "total", (int64_t) js.api_total);
@@ -81,11 +102,11 @@ static json_t *jsz(struct query *q)
     put_int(o, "bytes", (int64_t) js.bytes);
     if (query_bool(q, "accounts", false) || query_bool(q, "streams", false) ||
         query_bool(q, "consumers", false)) {
-        json_t *details = json_array();
-        json_array_append_new(details, account(q, &js));
+        json_t *details = chosen(q, all);
         json_object_set_new(o, "account_details", details);
-        put_int(o, "total", 1);
+        put_int(o, "total", (int64_t) json_array_size(details));
     }
+    json_decref(all);
     return o;
 }
 

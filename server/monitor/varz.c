@@ -10,9 +10,9 @@ static void step(struct query *q, struct env *env, struct part *part)
 {
     (void) q;
     net_stats(env->net, &part->net);
-    part->has_js = env->js != NULL;
+    part->has_js = env->jetstream != NULL;
     if (part->has_js)
-        js_stats(env->js, &part->js);
+        jetstream_stats(env->jetstream, &part->js);
 }
 
 /* Resident bytes, from the second number of statm. */

@@ -126,7 +126,8 @@ static void plant(struct worker *w)
     struct hmap_iter it = {0};
     struct hmap_node *n;
 
-    while (w->env.js != NULL && (n = hmap_each(&w->env.js->streams, &it)) != NULL) {
+    while (w->env.jetstream != NULL &&
+           (n = hmap_each(&w->env.jetstream->of[0]->streams, &it)) != NULL) {
         struct stream *s = CONTAINER_OF(n, struct stream, node);
         uint64_t before = s->durable;
         LIST_FOREACH(l, &s->held)
@@ -189,7 +190,7 @@ void world_check(struct world *w)
         store_check(x->store);
         router_check(x->env.router);
         wheel_check(io_wheel(x->env.io));
-        while ((n = hmap_each(&x->env.js->streams, &it)) != NULL) {
+        while ((n = hmap_each(&x->env.jetstream->of[0]->streams, &it)) != NULL) {
             struct stream *s = CONTAINER_OF(n, struct stream, node);
             LIST_FOREACH(l, &s->consumers)
             consumer_core_check(&LIST_ENTRY(l, struct consumer, stream_link)->core);

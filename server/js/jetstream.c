@@ -1,0 +1,240 @@
+/*
+ * jetstream.c - JetStream of all accounts: what they share, and every stage of a worker's loop once
+ * for each account that has streams or may have.
+ */
+#include "lib/base/mem.h"
+#include "server/js/js_int.h"
+
+#include <string.h>
+
+/* ---- the server ------------------------------------------------------------------------------ */
+
+static const struct account_jetstream no_limits = {
+    .enabled = true,
+    .max_memory = -1,
+    .max_store = -1,
+    .max_streams = -1,
+    .max_consumers = -1,
+    .max_ack_pending = -1,
+    .memory_max_stream_bytes = -1,
+    .disk_max_stream_bytes = -1,
+};
+
+/* Are there accounts beside the default one and the system's? */
+static bool defines_accounts(const struct options *o, const struct account *system)
+{
+    for (size_t i = 0; i < o->accounts.n; i++) {
+        const char *name = o->accounts.list[i].name;
+        if (strcmp(name, ACCOUNT_DEFAULT) != 0 && strcmp(name, system->name) != 0)
+            return true;
+    }
+    return false;
+}
+
+static struct js_shared *shared_open(struct js_server *server, struct account *a,
+                                     const struct account_jetstream *limits)
+{
+    struct js_shared *s = mem_zalloc(sizeof(*s));
+
+    s->server = server;
+    s->account = a;
+    s->limits = *limits;
+    s->enabled = limits->enabled;
+    js_resources_init_below(&s->resources, &server->resources, STORAGE_MEMORY, limits->max_memory);
+    js_resources_init_below(&s->resources, &server->resources, STORAGE_FILE, limits->max_store);
+    s->directory = directory_open(0x6d69646765u + a->index);
+    return s;
+}
+
+struct js_server *js_server_open(const struct options *options, struct account_set *accounts,
+                                 const struct account *system, struct store_dir *dir,
+                                 uint64_t memory, uint64_t disk)
+{
+    struct js_server *server = mem_zalloc(sizeof(*server));
+    bool several = defines_accounts(options, system);
+    struct account *a;
+
+    js_resources_init(&server->resources, STORAGE_MEMORY, options->max_memory_store, memory);
+    js_resources_init(&server->resources, STORAGE_FILE, options->max_file_store, disk);
+    server->dir = dir;
+    for (uint32_t i = 0; (a = account_set_get(accounts, i)) != NULL; i++) {
+        const struct account_options *of = accounts_find(&options->accounts, a->name);
+        struct account_jetstream off = no_limits;
+        bool is_default = strcmp(a->name, ACCOUNT_DEFAULT) == 0;
+        off.enabled = false;
+        server->shared = mem_realloc(server->shared, (i + 1) * sizeof(struct js_shared *));
+        server->n = i + 1;
+        server->shared[i] = a == system                 ? NULL
+                            : is_default && !several    ? shared_open(server, a, &no_limits)
+                            : of != NULL && !is_default ? shared_open(server, a, &of->js)
+                                                        : shared_open(server, a, &off);
+    }
+    return server;
+}
+
+void js_server_close(struct js_server *server)
+{
+    for (uint32_t i = 0; i < server->n; i++)
+        if (server->shared[i] != NULL) {
+            directory_close(server->shared[i]->directory);
+            mem_free(server->shared[i]);
+        }
+    mem_free(server->shared);
+    mem_free(server);
+}
+
+void js_server_watch(struct js_server *server, const struct account *a, struct js_watch watch)
+{
+    server->shared[a->index]->watch = watch;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static bool resolve(void *ctx, struct account *a, struct str subject, struct route_target *out)
+{
+    struct jetstream *j = ctx;
+    struct js *js = js_of(j->env, a);
+
+    return LIKELY(js != NULL) && js_resolve(js, subject, out);
+}
+
+void jetstream_open(struct env *env, struct js_server *server, struct store *store)
+{
+    struct jetstream *j = mem_zalloc(sizeof(*j));
+
+    j->env = env;
+    j->server = server;
+    j->store = store;
+    j->n = server->n;
+    j->of = mem_zalloc(j->n * sizeof(struct js *));
+    env->jetstream = j;
+    for (uint32_t i = 0; i < j->n; i++)
+        if (server->shared[i] != NULL)
+            j->of[i] = js_new(env, server->shared[i], store);
+    js_recover(j);
+    router_set_resolver(env->router, resolve, j);
+    for (uint32_t i = 0; i < j->n; i++)
+        if (j->of[i] != NULL)
+            js_start(j->of[i]);
+}
+
+void jetstream_end_pulls(struct jetstream *j)
+{
+    for (uint32_t i = 0; i < j->n; i++)
+        if (j->of[i] != NULL)
+            js_end_pulls(j->of[i]);
+}
+
+void jetstream_shutdown(struct jetstream *j, void (*closed)(void *ctx), void *ctx)
+{
+    for (uint32_t i = 0; i < j->n; i++)
+        if (j->of[i] != NULL)
+            js_stop(j->of[i]);
+    /* What was saved is in the store's hands; store_close makes it durable. */
+    closed(ctx);
+}
+
+void jetstream_close(struct jetstream *j)
+{
+    struct env *env = j->env;
+
+    router_set_resolver(env->router, NULL, NULL);
+    for (uint32_t i = 0; i < j->n; i++)
+        if (j->of[i] != NULL)
+            js_close(j->of[i]);
+    env->jetstream = NULL;
+    mem_free(j->of);
+    mem_free(j);
+}
+
+/* ---- the loop stage -------------------------------------------------------------------------- */
+
+bool jetstream_step(struct jetstream *j)
+{
+    bool more = false;
+
+    for (uint32_t i = 0; i < j->n; i++)
+        if (j->of[i] != NULL)
+            more |= js_step(j->of[i]);
+    return more;
+}
+
+bool jetstream_waiting(const struct jetstream *j)
+{
+    for (uint32_t i = 0; i < j->n; i++)
+        if (j->of[i] != NULL && js_waiting(j->of[i]))
+            return true;
+    return false;
+}
+
+/* ---- monitoring ------------------------------------------------------------------------------ */
+
+static void add(struct js_stats *sum, const struct js_stats *one)
+{
+    sum->streams += one->streams;
+    sum->consumers += one->consumers;
+    sum->messages += one->messages;
+    sum->bytes += one->bytes;
+    sum->memory += one->memory;
+    sum->storage += one->storage;
+    sum->reserved_memory += one->reserved_memory;
+    sum->reserved_storage += one->reserved_storage;
+    sum->api_total += one->api_total;
+    sum->api_errors += one->api_errors;
+    sum->api_inflight += one->api_inflight;
+    sum->max_memory = one->max_memory;
+    sum->max_storage = one->max_storage;
+}
+
+void jetstream_stats(const struct jetstream *j, struct js_stats *out)
+{
+    struct js_stats one;
+
+    *out = (struct js_stats){0};
+    for (uint32_t i = 0; i < j->n; i++)
+        if (j->of[i] != NULL) {
+            js_stats_of(j->of[i], &one);
+            add(out, &one);
+        }
+}
+
+bool jetstream_has(const struct jetstream *j, const struct account *a)
+{
+    const struct js *js = js_of(j->env, a);
+
+    return js != NULL && js->shared->enabled;
+}
+
+static void put_details(struct js *js, const struct js_detail_options *o, struct buf *out)
+{
+    struct js_stats st;
+
+    js_stats_of(js, &st);
+    buf_puts(out, "{\"name\":");
+    jput_string(out, str_of(js->account->name));
+    buf_puts(out, ",\"id\":");
+    jput_string(out, str_of(js->account->name));
+    buf_printf(out,
+               ",\"memory\":%llu,\"storage\":%llu,\"reserved_memory\":%llu,"
+               "\"reserved_storage\":%llu,\"accounts\":0,\"stream_detail\":",
+               (unsigned long long) st.memory, (unsigned long long) st.storage,
+               (unsigned long long) st.reserved_memory, (unsigned long long) st.reserved_storage);
+    js_details(js, o, out);
+    buf_putc(out, '}');
+}
+
+void jetstream_details(struct jetstream *j, const struct js_detail_options *o, struct buf *out)
+{
+    bool first = true;
+
+    buf_putc(out, '[');
+    for (uint32_t i = 0; i < j->n; i++) {
+        if (j->of[i] == NULL || !j->of[i]->shared->enabled)
+            continue;
+        if (!first)
+            buf_putc(out, ',');
+        first = false;
+        put_details(j->of[i], o, out);
+    }
+    buf_putc(out, ']');
+}
