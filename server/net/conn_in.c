@@ -13,8 +13,8 @@
 #include "lib/base/subject.h"
 #include "lib/wire/nats_write.h"
 #include "server/auth/permissions.h"
-#include "server/core/account_wiring.h"
 #include "server/config/options.h"
+#include "server/core/account_wiring.h"
 #include "server/net/conn.h"
 
 #include <errno.h>
