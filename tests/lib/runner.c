@@ -4,9 +4,12 @@
  */
 #include "tests/lib/runner.h"
 
+#include <errno.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define CASE_SECONDS 60
 #ifdef MIDGE_SANITIZE
@@ -62,6 +65,44 @@ static void add_case(Suite *suite, const struct runner_case *c, const struct sel
     suite_add_tcase(suite, tcase);
 }
 
+/* ---- scratch space ---------------------------------------------------------------------------
+ *
+ * A case that fails, or is killed for its time limit, leaves its files where they are: servers' log
+ * files of 64 MiB each. All that the cases make is below one directory, which goes with the
+ * program; MIDGE_KEEP=1 leaves it to be looked at.
+ */
+
+struct scratch {
+    char path[128];
+};
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void) st;
+    (void) kind;
+    (void) at;
+    return remove(path) != 0 && errno != ENOENT;
+}
+
+static void scratch_make(struct scratch *s)
+{
+    const char *temp = getenv("TMPDIR");
+
+    snprintf(s->path, sizeof(s->path), "%.100s/midge-run-XXXXXX", temp != NULL ? temp : "/tmp");
+    if (mkdtemp(s->path) == NULL || setenv("TMPDIR", s->path, 1) != 0)
+        s->path[0] = '\0';
+}
+
+static void scratch_remove(const struct scratch *s)
+{
+    if (s->path[0] == '\0')
+        return;
+    if (getenv("MIDGE_KEEP") != NULL)
+        fprintf(stderr, "files are kept in %s\n", s->path);
+    else
+        nftw(s->path, remove_one, 64, FTW_DEPTH | FTW_PHYS);
+}
+
 int runner_main(int argc, char **argv, const char *title, const struct runner_case *cases,
                 size_t count)
 {
@@ -77,7 +118,10 @@ int runner_main(int argc, char **argv, const char *title, const struct runner_ca
     int run = 0;
     int failed = 0;
     if (!sel.list) {
+        struct scratch scratch;
+        scratch_make(&scratch);
         srunner_run_all(runner, CK_NORMAL);
+        scratch_remove(&scratch);
         run = srunner_ntests_run(runner);
         failed = srunner_ntests_failed(runner);
         printf("cases: %d passed, %d failed\n", run - failed, failed);

@@ -22,7 +22,7 @@
 
 /* One directory for the program, made and removed by its first process; one below it for each
  * case's. */
-static char root[64];
+static char root[160];
 static pid_t root_owner;
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -45,7 +45,7 @@ static void make_root(void)
 
     if (root[0] != '\0')
         return;
-    snprintf(root, sizeof(root), "%.40s/midge-io-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    snprintf(root, sizeof(root), "%.120s/midge-io-XXXXXX", tmp != NULL ? tmp : "/tmp");
     if (mkdtemp(root) == NULL)
         root[0] = '\0';
     root_owner = getpid();
