@@ -129,6 +129,12 @@ static uint64_t wait_for(const struct consumer_core *c, uint64_t deliveries)
     return (uint64_t) r->backoff_ns[step < r->nbackoff ? step : r->nbackoff - 1];
 }
 
+static bool is_over(const struct consumer_core *c, const struct pend *p)
+{
+    return c->rules.max_deliver > 0 && p->deliveries >= (uint64_t) c->rules.max_deliver;
+}
+
+/* What will be given up goes first: that does not need anybody who waits for messages. */
 static void make_ready(struct pend *p)
 {
     struct consumer_core *c = p->core;
@@ -137,7 +143,10 @@ static void make_ready(struct pend *p)
         return;
     wheel_stop(c->wheel, &p->due);
     p->state = PEND_READY;
-    list_push_back(&c->ready, &p->ready);
+    if (is_over(c, p))
+        list_push_front(&c->ready, &p->ready);
+    else
+        list_push_back(&c->ready, &p->ready);
 }
 
 static void came_due(struct wheel_timer *t)
@@ -225,7 +234,7 @@ enum consumer_want consumer_core_want(struct consumer_core *c, uint64_t now, uin
     c->now = now;
     while ((l = list_first(&c->ready)) != NULL) {
         struct pend *p = LIST_ENTRY(l, struct pend, ready);
-        if (c->rules.max_deliver > 0 && p->deliveries >= (uint64_t) c->rules.max_deliver) {
+        if (is_over(c, p)) {
             exceed_max_deliver(c, p);
             continue;
         }

@@ -130,6 +130,30 @@ TEST(redelivers_after_ack_wait_and_stops_at_max_deliver)
     teardown(&b);
 }
 
+/* ... at once, also behind one that comes again, and with nobody who waits. */
+TEST(gives_up_what_is_over_first)
+{
+    struct bench b;
+    struct consumer_rules r = explicit_rules;
+    uint64_t seq = 0;
+
+    r.max_deliver = 2;
+    setup(&b, &r);
+    pull(&b, "in", 3, false);
+    give(&b, 1, NULL);
+    ck_assert(consumer_core_nak(&b.core, b.now, 1, 0));
+    ck_assert_int_eq(consumer_core_want(&b.core, b.now, &seq), WANT_SEQ);
+    give(&b, 2, NULL);
+    give(&b, 1, NULL);
+    advance(&b, 31ull * SECOND);
+    ck_assert_int_eq(consumer_core_want(&b.core, b.now, &seq), WANT_NOTHING);
+    ck_assert_uint_eq(b.core.neffects, 1);
+    ck_assert_int_eq(b.core.effects[0].kind, EFFECT_MAX_DELIVERIES);
+    ck_assert_uint_eq(b.core.effects[0].seq, 1);
+    ck_assert_uint_eq(b.core.pending.count, 1);
+    teardown(&b);
+}
+
 TEST(backoff_nak_delay_and_progress_set_the_due_time)
 {
     static const int64_t backoff[] = {1ll * SECOND, 5ll * SECOND};
@@ -643,6 +667,7 @@ static const struct runner_case cases[] = {
     RUN(a_cut_forgets_what_was_behind_it),
     RUN(delivers_acks_and_moves_the_floor),
     RUN(redelivers_after_ack_wait_and_stops_at_max_deliver),
+    RUN(gives_up_what_is_over_first),
     RUN(backoff_nak_delay_and_progress_set_the_due_time),
     RUN(max_ack_pending_stops_new_messages_only),
     RUN(refuses_pulls_by_the_rules),
