@@ -18,6 +18,7 @@
 #include "server/core/account.h"
 #include "server/js/js.h"
 #include "server/kafka/kafka.h"
+#include "server/kafka/project.h"
 #include "server/net/net.h"
 #include "server/wiring.h"
 #include "store/crypt.h"
@@ -157,6 +158,7 @@ static bool open_store_dir(struct server_parts *p, const char *path, char why[25
             .key = str_of(o->js_key != NULL ? o->js_key : ""),
             .prev_key = str_of(o->js_prev_key != NULL ? o->js_prev_key : ""),
             .cipher = o->js_cipher,
+            .kafka = p->options->kafka_port != 0,
         },
         &p->store_dir, why);
 
@@ -193,6 +195,7 @@ bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256
                                       .chunks = w->env.chunks,
                                       .log = p->log,
                                       .cache_bytes = p->options->cache_bytes / n,
+                                      .kafka_decode = project_batch,
                                   },
                                   &w->store);
         if (err != ERR_OK) {

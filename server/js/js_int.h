@@ -257,11 +257,16 @@ struct stream {
     uint64_t nparked, parked_bytes;
     struct counters *counters; /* NULL: it does not count */
     struct sweep sweep;
+    struct list followers; /* struct stream_follower */
     struct store_reader reader; /* for gets and for subjects of committed messages */
     bool failed;
     const char *fail_reason;
 };
 
+/* Tell those that follow it (stream_follow.h). */
+void stream_followers_committed(struct stream *s);
+void stream_followers_refused(struct stream *s);
+void stream_followers_gone(struct stream *s);
 struct stream *js_stream_find(struct js *js, struct str name);
 /* Recovered or new: registers the sinks; interest is published by stream_publish_interest. */
 struct stream *js_stream_new(struct js *js, const struct stream_config *config, int64_t created);

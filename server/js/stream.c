@@ -67,6 +67,7 @@ struct stream *js_stream_new(struct js *js, const struct stream_config *config, 
     list_init(&s->rollups);
     list_init(&s->dirty_link);
     list_init(&s->consumers);
+    list_init(&s->followers);
     list_init(&s->waiting);
     list_init(&s->upstreams);
     list_init(&s->snapshots);
@@ -87,6 +88,7 @@ void js_stream_free(struct stream *s)
     struct list *l;
 
     api_created(s);
+    stream_followers_gone(s);
     stream_snapshots_end(s);
     stream_restore_free(s);
     stream_withdraw_interest(s);

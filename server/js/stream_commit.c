@@ -101,6 +101,7 @@ static void committed(void *ctx, uint64_t first_seq, uint64_t last_seq)
     stream_schedules_committed(s);
     stream_upstreams_committed(s);
     stream_restore_committed(s);
+    stream_followers_committed(s);
 }
 
 static void removed(void *ctx, uint64_t first_seq, uint64_t last_seq, uint64_t msgs,
@@ -176,6 +177,7 @@ static void forget_assigned(struct stream *s, enum err err)
     stream_batches_forget(s);
     stream_counters_forget(s);
     stream_schedules_forget(s);
+    stream_followers_refused(s);
 }
 
 static void refused(void *ctx, enum err err)

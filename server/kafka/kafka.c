@@ -10,6 +10,7 @@
 #include "lib/base/mem.h"
 #include "server/js/js.h"
 #include "server/kafka/kafka_int.h"
+#include "server/kafka/partition.h"
 
 #include <string.h>
 
@@ -111,6 +112,7 @@ void kafka_open(struct env *env, struct kafka_shared *shared, struct kafka **out
     list_init(&k->conns);
     list_init(&k->dirty);
     list_init(&k->closing);
+    hmap_init(&k->partitions);
     k->calls = js_calls_open(k);
     if (env->worker == 0)
         make_cluster_id(shared, env->server_name);
@@ -151,6 +153,7 @@ void kafka_shutdown(struct kafka *k, void (*closed)(void *ctx), void *ctx)
 
 void kafka_close(struct kafka *k)
 {
+    partitions_close(k);
     js_calls_close(k->calls);
     mem_free(k);
 }

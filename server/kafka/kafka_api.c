@@ -15,6 +15,9 @@ struct handler {
 };
 
 static const struct handler handlers[] = {
+    {KAFKA_PRODUCE, 0, 10, kafka_run_produce},
+    {KAFKA_FETCH, 4, 12, kafka_run_fetch},
+    {KAFKA_LIST_OFFSETS, 1, 7, kafka_run_list_offsets},
     {KAFKA_METADATA, 0, 12, kafka_run_metadata},
     {KAFKA_FIND_COORDINATOR, 0, 4, kafka_run_find_coordinator},
     {KAFKA_API_VERSIONS, 0, 4, kafka_run_api_versions},
@@ -25,6 +28,8 @@ static const struct handler handlers[] = {
     {KAFKA_ALTER_CONFIGS, 0, 2, kafka_run_alter_configs},
     {KAFKA_CREATE_PARTITIONS, 0, 3, kafka_run_create_partitions},
     {KAFKA_INCREMENTAL_ALTER_CONFIGS, 0, 1, kafka_run_incremental_alter_configs},
+    {KAFKA_INIT_PRODUCER_ID, 0, 4, kafka_run_init_producer_id},
+    {KAFKA_OFFSET_FOR_LEADER_EPOCH, 2, 4, kafka_run_offset_for_leader_epoch},
     {KAFKA_DESCRIBE_CLUSTER, 0, 1, kafka_run_describe_cluster},
 };
 

@@ -7,6 +7,7 @@
 #ifndef KAFKA_KAFKA_INT_H
 #define KAFKA_KAFKA_INT_H
 
+#include "lib/base/hmap.h"
 #include "lib/base/list.h"
 #include "lib/base/wheel.h"
 #include "lib/io/acceptor.h"
@@ -22,6 +23,8 @@
 #define KAFKA_EPOCH 0 /* of every leader */
 /* Longest frame of a request, as Kafka's socket.request.max.bytes. */
 #define KAFKA_FRAME_MAX (100u << 20)
+/* Most bytes of records in one answer, whatever is asked for; a first batch may be larger. */
+#define KAFKA_FETCH_MAX (50u << 20)
 
 enum kafka_error {
 #define KAFKA_ERROR(name, code) KAFKA_##name = (code),
@@ -45,6 +48,8 @@ struct kafka {
     struct list closing;      /* to be freed when they are quiet */
     struct acceptor acceptor; /* worker 0 */
     struct js_calls *calls;
+    struct hmap partitions; /* struct partition: of this worker's streams, those that are used */
+    uint64_t producer_ids;  /* given out */
     bool stopping;
     void (*closed)(void *ctx);
     void *closed_ctx;
@@ -149,5 +154,10 @@ void kafka_run_delete_records(struct kafka_request *r);
 void kafka_run_describe_configs(struct kafka_request *r);
 void kafka_run_alter_configs(struct kafka_request *r);
 void kafka_run_incremental_alter_configs(struct kafka_request *r);
+void kafka_run_produce(struct kafka_request *r);
+void kafka_run_fetch(struct kafka_request *r);
+void kafka_run_list_offsets(struct kafka_request *r);
+void kafka_run_offset_for_leader_epoch(struct kafka_request *r);
+void kafka_run_init_producer_id(struct kafka_request *r);
 
 #endif

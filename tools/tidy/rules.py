@@ -35,7 +35,7 @@ LAYERS = (
     ("net", "server/net/", ("base", "wire", "io", "core", "auth", "config")),
     ("js", "server/js/", ("base", "json", "wire", "io", "core", "jscore", "store", "config")),
     ("monitor", "server/monitor/", ("base", "json", "wire", "io", "core", "js", "config")),
-    ("kafka", "server/kafka/", ("base", "json", "wire", "io", "core", "js", "config")),
+    ("kafka", "server/kafka/", ("base", "json", "wire", "io", "core", "js", "store", "config")),
     ("sys", "server/sys/", ("base", "json", "wire", "io", "core", "js", "config")),
     ("server", "server/", ALL[:14]),
     ("client", "client/", ("base", "json", "wire", "io")),

@@ -1,0 +1,395 @@
+/*
+ * fetch.c - Fetch: rounds of reading, and long polls between them.
+ *
+ *     READING    every partition is read on its worker (fetch_read.c)
+ *     PARKED     there was too little: every partition says once when more is there; nothing is
+ * held CALLING_OFF   one has said so, or the time is up, or the client has gone: they are told to
+ * say nothing any more, and when all have heard it the next round begins, or the end
+ *
+ * What is answered is of one round, records and offsets together, so that the end of a partition is
+ * never older than its records. Between two workers tasks go in order: what a partition has said is
+ * here before its word that it will say nothing more.
+ *
+ * There are no sessions: every answer says so, and clients ask for everything each time.
+ */
+#include "lib/base/mem.h"
+#include "lib/io/io.h"
+#include "server/kafka/fetch_read.h"
+
+struct fetch;
+
+struct part {
+    struct fetch *fetch;
+    const struct kafka_fetch_request_partitions *asked;
+    struct kafka_fetch_response_partitions *answer;
+    struct topic_place place;
+    struct str stream;
+    int16_t error; /* found before anybody was asked */
+    /* The partition's worker's, while it is asked. */
+    struct fetch_read read;
+    struct partition_job watch;
+    struct env *env;
+};
+
+enum phase { READING, PARKED, CALLING_OFF };
+
+struct fetch {
+    struct kafka_request *request;
+    struct kafka *home;
+    struct part *parts;
+    uint32_t nparts, left;
+    uint64_t min_bytes, max_bytes;
+    enum phase phase;
+    struct wheel_timer timer;
+    bool timed, final;
+};
+
+/* One word between the two workers. */
+struct word {
+    struct env_task task;
+    struct part *part;
+};
+
+static void say(struct env *env, uint32_t worker, struct part *part,
+                void (*run)(struct env_task *task, struct env *env))
+{
+    struct word *w = mem_zalloc(sizeof(*w));
+
+    w->task.run = run;
+    w->part = part;
+    env->post(env, worker, &w->task);
+}
+
+static struct part *heard(struct env_task *task)
+{
+    struct word *w = CONTAINER_OF(task, struct word, task);
+    struct part *part = w->part;
+
+    mem_free(w);
+    return part;
+}
+
+static void say_home(struct part *part, void (*run)(struct env_task *task, struct env *env))
+{
+    say(part->env, part->fetch->home->env->worker, part, run);
+}
+
+static void say_all(struct fetch *f, void (*run)(struct env_task *task, struct env *env))
+{
+    for (uint32_t i = 0; i < f->nparts; i++)
+        if (f->parts[i].error == KAFKA_NONE)
+            say(f->home->env, f->parts[i].place.worker, &f->parts[i], run);
+}
+
+/* ---- at the partition ------------------------------------------------------------------------ */
+
+static void on_read(struct env_task *task, struct env *env);
+static void on_woken(struct env_task *task, struct env *env);
+static void on_called_off(struct env_task *task, struct env *env);
+
+static void read_done(struct fetch_read *read)
+{
+    say_home(CONTAINER_OF(read, struct part, read), on_read);
+}
+
+static struct partition *partition_at(struct part *part, struct env *env)
+{
+    part->env = env;
+    return env->kafka != NULL ? partition_get(env->kafka, part->stream) : NULL;
+}
+
+static void read_there(struct env_task *task, struct env *env)
+{
+    struct part *part = heard(task);
+    struct partition *p = partition_at(part, env);
+    struct fetch_read *read = &part->read;
+
+    *read = (struct fetch_read){.offset = part->asked->fetch_offset, .done = read_done};
+    read->max_bytes = part->asked->partition_max_bytes > 0
+                          ? (uint64_t) part->asked->partition_max_bytes
+                          : 0;
+    if (read->max_bytes > part->fetch->max_bytes)
+        read->max_bytes = part->fetch->max_bytes;
+    list_init(&read->job.link);
+    read->high = read->start = -1;
+    read->error = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+    if (p != NULL)
+        fetch_read_start(read, p);
+    else
+        read_done(read);
+}
+
+static void watch_wake(struct partition_job *j, bool ok)
+{
+    (void) ok;
+    say_home(CONTAINER_OF(j, struct part, watch), on_woken);
+}
+
+static void watch_gone(struct partition_job *j)
+{
+    watch_wake(j, false);
+}
+
+static void watch_there(struct env_task *task, struct env *env)
+{
+    struct part *part = heard(task);
+    struct partition *p = partition_at(part, env);
+    uint64_t first, last = 0;
+
+    list_init(&part->watch.link);
+    part->watch.wake = watch_wake;
+    part->watch.gone = watch_gone;
+    if (p != NULL)
+        partition_bounds(p, &first, &last);
+    if (p == NULL || (int64_t) last != part->read.high || (int64_t) first - 1 != part->read.start)
+        say_home(part, on_woken);
+    else
+        list_push_back(&p->watches, &part->watch.link);
+}
+
+static void call_off_there(struct env_task *task, struct env *env)
+{
+    struct part *part = heard(task);
+
+    (void) env;
+    list_remove(&part->watch.link);
+    say_home(part, on_called_off);
+}
+
+/* ---- the answer ------------------------------------------------------------------------------ */
+
+/* Moves references into the answer while there is room. */
+static void put_pieces(struct fetch *f, struct part *part, uint64_t *room, bool *any)
+{
+    struct kafka_request *r = f->request;
+    struct kafka_records *records = &part->answer->records;
+    struct kafka_piece **end = (struct kafka_piece **) &records->elsewhere;
+    struct kafka_piece *last = NULL;
+
+    for (size_t i = 0; i < part->read.npieces; i++) {
+        struct fetch_piece *from = &part->read.pieces[i];
+        if (*any && from->n > *room) {
+            *room = 0;
+            break;
+        }
+        struct kafka_piece *p = kafka_arena_alloc(&r->arena, sizeof(*p));
+        *p = (struct kafka_piece){.chunk = from->chunk, .bytes = from->bytes, .n = from->n};
+        chunk_get(p->chunk);
+        if (last == NULL)
+            *end = p;
+        else
+            last->next = p;
+        last = p;
+        records->n += from->n;
+        *room -= from->n < *room ? from->n : *room;
+        *any = true;
+    }
+}
+
+static void answer(struct fetch *f)
+{
+    static const uint8_t none[1];
+    uint64_t room = f->max_bytes;
+    bool any = false;
+
+    for (uint32_t i = 0; i < f->nparts; i++) {
+        struct part *part = &f->parts[i];
+        struct kafka_fetch_response_partitions *a = part->answer;
+        a->error_code = part->error != KAFKA_NONE ? part->error : part->read.error;
+        a->high_watermark = a->last_stable_offset = part->read.high;
+        a->log_start_offset = part->read.start;
+        a->records = (struct kafka_records){.p = none};
+        put_pieces(f, part, &room, &any);
+        fetch_read_release(&part->read, f->home->env->chunks);
+    }
+    if (f->timed)
+        io_timer_stop(f->home->env->io, &f->timer);
+    kafka_reply(f->request);
+}
+
+/* ---- rounds ---------------------------------------------------------------------------------- */
+
+static uint32_t asked_parts(const struct fetch *f)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < f->nparts; i++)
+        n += f->parts[i].error == KAFKA_NONE;
+    return n;
+}
+
+static void call_off(struct fetch *f)
+{
+    f->phase = CALLING_OFF;
+    f->left = asked_parts(f) + 1;
+    say_all(f, call_off_there);
+    say(f->home->env, f->home->env->worker, &f->parts[f->nparts], on_called_off);
+}
+
+static void time_up(struct wheel_timer *t)
+{
+    struct fetch *f = CONTAINER_OF(t, struct fetch, timer);
+
+    f->final = true;
+    if (f->phase == PARKED)
+        call_off(f);
+}
+
+/* Is there enough, or a reason not to wait? */
+static bool is_enough(const struct fetch *f)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < f->nparts; i++) {
+        const struct part *part = &f->parts[i];
+        if (part->error != KAFKA_NONE || part->read.error != KAFKA_NONE)
+            return true;
+        bytes += part->read.bytes;
+    }
+    return bytes >= f->min_bytes || bytes >= f->max_bytes;
+}
+
+static void round_over(struct fetch *f)
+{
+    const struct kafka_fetch_request *q = f->request->body;
+
+    if (f->final || q->max_wait_ms <= 0 || is_enough(f)) {
+        answer(f);
+        return;
+    }
+    for (uint32_t i = 0; i < f->nparts; i++)
+        fetch_read_release(&f->parts[i].read, f->home->env->chunks);
+    f->phase = PARKED;
+    if (!f->timed) {
+        struct io *io = f->home->env->io;
+        f->timed = true;
+        io_timer_start(io, &f->timer, io_now(io) + (uint64_t) q->max_wait_ms * 1000000);
+    }
+    say_all(f, watch_there);
+}
+
+static void begin_round(struct fetch *f)
+{
+    f->phase = READING;
+    f->left = asked_parts(f);
+    if (f->left == 0)
+        round_over(f);
+    else
+        say_all(f, read_there);
+}
+
+static void on_read(struct env_task *task, struct env *env)
+{
+    struct fetch *f = heard(task)->fetch;
+
+    (void) env;
+    if (--f->left == 0)
+        round_over(f);
+}
+
+static void on_woken(struct env_task *task, struct env *env)
+{
+    struct fetch *f = heard(task)->fetch;
+
+    (void) env;
+    if (f->phase == PARKED)
+        call_off(f);
+}
+
+static void on_called_off(struct env_task *task, struct env *env)
+{
+    struct fetch *f = heard(task)->fetch;
+
+    (void) env;
+    if (--f->left == 0)
+        begin_round(f);
+}
+
+/* The client has gone, or the server stops. */
+static void cancel(struct kafka_request *r)
+{
+    struct fetch *f = r->ctx;
+
+    f->final = true;
+    if (f->phase == PARKED)
+        call_off(f);
+}
+
+/* ---- the request ----------------------------------------------------------------------------- */
+
+static void take_part(struct fetch *f, struct str topic,
+                      const struct kafka_fetch_request_partitions *q,
+                      struct kafka_fetch_response_partitions *a)
+{
+    struct kafka_request *r = f->request;
+    struct part *part = &f->parts[f->nparts++];
+
+    part->fetch = f;
+    part->asked = q;
+    part->answer = a;
+    part->read.high = part->read.start = -1;
+    list_init(&part->watch.link);
+    a->partition_index = q->partition;
+    if (!partition_find(r->kafka, &r->arena, topic, q->partition, &part->place, &part->stream))
+        part->error = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+    else if (q->current_leader_epoch > KAFKA_EPOCH)
+        part->error = KAFKA_UNKNOWN_LEADER_EPOCH;
+}
+
+static uint32_t count_parts(const struct kafka_fetch_request *q)
+{
+    uint32_t n = 0;
+
+    for (int32_t i = 0; i < q->topics_n; i++)
+        n += (uint32_t) (q->topics[i].partitions_n > 0 ? q->topics[i].partitions_n : 0);
+    return n;
+}
+
+static void take_parts(struct fetch *f)
+{
+    struct kafka_request *r = f->request;
+    const struct kafka_fetch_request *q = r->body;
+    struct kafka_fetch_response *a = r->answer;
+
+    /* One more, for what is nobody's. */
+    f->parts = kafka_arena_alloc(&r->arena, (count_parts(q) + 1) * sizeof(*f->parts));
+    a->responses_n = q->topics_n > 0 ? q->topics_n : 0;
+    a->responses = KAFKA_NEW(&r->arena, fetch_response_responses, a->responses_n);
+    for (int32_t i = 0; i < a->responses_n; i++) {
+        const struct kafka_fetch_request_topics *t = &q->topics[i];
+        int32_t n = t->partitions_n > 0 ? t->partitions_n : 0;
+        a->responses[i].topic = t->topic;
+        a->responses[i].partitions_n = n;
+        a->responses[i].partitions = KAFKA_NEW(&r->arena, fetch_response_partitions, n);
+        for (int32_t k = 0; k < n; k++)
+            take_part(f, t->topic, &t->partitions[k], &a->responses[i].partitions[k]);
+    }
+    f->parts[f->nparts].fetch = f;
+}
+
+void kafka_run_fetch(struct kafka_request *r)
+{
+    const struct kafka_fetch_request *q = r->body;
+    struct kafka_fetch_response *a = r->answer;
+    struct fetch *f;
+
+    if (q->session_id != 0)
+        a->error_code = KAFKA_FETCH_SESSION_ID_NOT_FOUND;
+    else if (q->session_epoch > 0)
+        a->error_code = KAFKA_INVALID_FETCH_SESSION_EPOCH;
+    if (a->error_code != KAFKA_NONE) {
+        kafka_reply(r);
+        return;
+    }
+    f = kafka_arena_alloc(&r->arena, sizeof(*f));
+    *f = (struct fetch){.request = r, .home = r->kafka};
+    f->min_bytes = q->min_bytes > 0 ? (uint64_t) q->min_bytes : 0;
+    f->max_bytes = q->max_bytes > 0 ? (uint64_t) q->max_bytes : 0;
+    if (f->max_bytes > KAFKA_FETCH_MAX)
+        f->max_bytes = KAFKA_FETCH_MAX;
+    wheel_timer_init(&f->timer, time_up);
+    take_parts(f);
+    r->ctx = f;
+    r->cancel = cancel;
+    begin_round(f);
+}

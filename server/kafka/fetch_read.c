@@ -1,0 +1,224 @@
+/* fetch_read.c - see fetch_read.h. */
+#include "server/kafka/fetch_read.h"
+
+#include "lib/base/mem.h"
+#include "lib/io/io.h"
+#include "lib/wire/kafka_compress.h"
+#include "server/kafka/project.h"
+
+/* A batch of NATS clients' messages, unless one of them is larger. */
+#define BUILD_BYTES (60u << 10)
+#define BUILD_RECORDS 1000
+
+static struct chunk_pool *pool_of(const struct fetch_read *f)
+{
+    return f->partition->kafka->env->chunks;
+}
+
+/* Takes the reference. */
+static void add_piece(struct fetch_read *f, struct chunk *chunk, const void *bytes, size_t n)
+{
+    if (f->npieces == f->pieces_cap) {
+        f->pieces_cap = f->pieces_cap * 2 + 8;
+        f->pieces = mem_realloc(f->pieces, f->pieces_cap * sizeof(*f->pieces));
+    }
+    f->pieces[f->npieces++] = (struct fetch_piece){chunk, bytes, n};
+    f->bytes += n;
+}
+
+/* ---- batches that are built ------------------------------------------------------------------ */
+
+static void end_building(struct fetch_read *f)
+{
+    struct chunk *chunk = f->building;
+
+    if (chunk == NULL)
+        return;
+    f->building = NULL;
+    size_t n = kafka_builder_finish(&f->builder, KAFKA_EPOCH, NULL);
+    chunk->len = (uint32_t) n;
+    add_piece(f, chunk, chunk->data, n);
+}
+
+static bool begin_building(struct fetch_read *f, int64_t base, size_t need)
+{
+    struct chunk *chunk = chunk_alloc(pool_of(f), need > BUILD_BYTES ? need : BUILD_BYTES);
+
+    if (chunk == NULL)
+        return false;
+    f->building = chunk;
+    kafka_builder_open(&f->builder, chunk->data, chunk->cap, base);
+    return true;
+}
+
+/* False: no memory. */
+static bool put_message(struct fetch_read *f, const struct store_msg *m)
+{
+    struct buf scratch = {0};
+    struct kafka_record r;
+    bool fits;
+
+    project_message(m, stream_kafka_subject(f->partition->stream), &scratch, &r);
+    fits = f->building != NULL && f->builder.count < BUILD_RECORDS &&
+           kafka_builder_add(&f->builder, &r);
+    if (!fits) {
+        end_building(f);
+        fits = begin_building(f, r.offset, KAFKA_BATCH_HEADER + kafka_record_bytes_max(&r)) &&
+               kafka_builder_add(&f->builder, &r);
+    }
+    buf_free(&scratch);
+    return fits;
+}
+
+static bool put_filler(struct fetch_read *f, uint64_t first_seq, uint64_t last_seq, int64_t ts)
+{
+    struct chunk *chunk = chunk_alloc(pool_of(f), KAFKA_FILLER_BYTES);
+
+    if (chunk == NULL)
+        return false;
+    chunk->len = (uint32_t) kafka_batch_filler(chunk->data, (int64_t) first_seq - 1,
+                                               (int64_t) last_seq - 1, ts / 1000000, KAFKA_EPOCH);
+    add_piece(f, chunk, chunk->data, chunk->len);
+    return true;
+}
+
+/* The batch without the records that are removed. */
+static bool put_rebuilt(struct fetch_read *f, const struct store_entry *e)
+{
+    struct kafka_batch b;
+    struct kafka_room room = {0};
+    struct kafka_record_iter it;
+    struct kafka_record r;
+    struct kafka_builder to;
+    struct str records;
+    struct chunk *chunk = NULL;
+
+    if (kafka_batch_open(e->batch, &b) != KAFKA_BATCH_OK ||
+        kafka_batch_records(&b, KAFKA_PLAIN_MAX, &room, &records) != ERR_OK) {
+        kafka_room_free(&room);
+        return put_filler(f, e->first_seq, e->first_seq + e->messages - 1, e->ts);
+    }
+    chunk = chunk_alloc(pool_of(f), KAFKA_BATCH_HEADER + records.n + (size_t) b.count * 16);
+    if (chunk != NULL) {
+        kafka_builder_open(&to, chunk->data, chunk->cap, b.base_offset);
+        kafka_record_iter_init(&it, &b, records);
+        while (kafka_record_iter_next(&it, &r))
+            if (store_msg_exists(f->partition->store, (uint64_t) r.offset + 1) &&
+                (to.count == 0 || r.offset > to.last_offset))
+                kafka_builder_add(&to, &r);
+        size_t n = kafka_builder_finish(&to, KAFKA_EPOCH, &b);
+        chunk->len = (uint32_t) n;
+        add_piece(f, chunk, chunk->data, n);
+    }
+    kafka_room_free(&room);
+    return chunk != NULL;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static void finish(struct fetch_read *f, int16_t error)
+{
+    uint64_t first, last;
+
+    end_building(f);
+    partition_bounds(f->partition, &first, &last);
+    f->error = error;
+    f->start = (int64_t) first - 1;
+    f->high = (int64_t) last;
+    list_remove(&f->job.link);
+    store_reader_deinit(&f->reader);
+    f->done(f);
+}
+
+static bool is_full(const struct fetch_read *f, uint64_t more)
+{
+    uint64_t bytes = f->bytes + (f->building != NULL ? f->builder.n : 0);
+
+    return bytes > 0 && bytes + more > f->max_bytes;
+}
+
+/* False: it does not fit any more, or there is no memory for it. */
+static bool put_entry(struct fetch_read *f, const struct store_entry *e)
+{
+    bool put;
+
+    if (!e->kafka) {
+        if (is_full(f, e->msg.payload.n + e->msg.header.n))
+            return false;
+        put = put_message(f, &e->msg);
+        f->next = e->msg.seq + 1;
+        return put;
+    }
+    if (is_full(f, e->batch.n))
+        return false;
+    end_building(f);
+    f->next = e->first_seq + e->messages;
+    if (e->holes)
+        return put_rebuilt(f, e);
+    chunk_get(e->chunk);
+    add_piece(f, e->chunk, e->batch.p, e->batch.n);
+    return true;
+}
+
+static void read_on(struct store_reader *reader)
+{
+    struct fetch_read *f = reader->ctx;
+    struct store_entry e;
+    enum store_read got;
+    uint64_t first, last;
+
+    while ((got = store_reader_entry(reader, &e)) == STORE_READ_MSG)
+        if (!put_entry(f, &e)) {
+            bool nothing = f->bytes == 0 && f->building == NULL;
+            finish(f, nothing ? KAFKA_KAFKA_STORAGE_ERROR : KAFKA_NONE);
+            return;
+        }
+    if (got == STORE_READ_WAIT)
+        return;
+    partition_bounds(f->partition, &first, &last);
+    end_building(f);
+    if (f->next <= last)
+        put_filler(f, f->next, last, io_wall(f->partition->kafka->env->io));
+    finish(f, KAFKA_NONE);
+}
+
+static void partition_gone(struct partition_job *j)
+{
+    struct fetch_read *f = CONTAINER_OF(j, struct fetch_read, job);
+
+    finish(f, KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+}
+
+void fetch_read_start(struct fetch_read *f, struct partition *p)
+{
+    uint64_t first, last;
+
+    f->partition = p;
+    f->pieces = NULL;
+    f->npieces = f->pieces_cap = 0;
+    f->bytes = 0;
+    f->building = NULL;
+    f->next = (uint64_t) f->offset + 1;
+    partition_bounds(p, &first, &last);
+    if (f->offset < 0 || f->next < first || f->next > last + 1) {
+        f->error = KAFKA_OFFSET_OUT_OF_RANGE;
+        f->start = (int64_t) first - 1;
+        f->high = (int64_t) last;
+        f->done(f);
+        return;
+    }
+    f->job.gone = partition_gone;
+    list_push_back(&p->busy, &f->job.link);
+    store_reader_init(&f->reader, p->store, f->next, NULL, 0, read_on, f);
+    read_on(&f->reader);
+}
+
+void fetch_read_release(struct fetch_read *f, struct chunk_pool *pool)
+{
+    for (size_t i = 0; i < f->npieces; i++)
+        chunk_put(f->pieces[i].chunk, pool);
+    mem_free(f->pieces);
+    f->pieces = NULL;
+    f->npieces = 0;
+    f->bytes = 0;
+}

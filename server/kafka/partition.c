@@ -1,0 +1,241 @@
+/*
+ * partition.c - see partition.h.
+ *
+ * Producers are read back from the last READ_BACK bytes of batches: what a producer sends again
+ * after a crash of the server is what it had not heard of, its last five batches at most. One whose
+ * last batch lies further back is unknown, and may begin with any number, as Kafka's that have
+ * expired.
+ */
+#include "server/kafka/partition.h"
+
+#include "lib/base/hash.h"
+#include "lib/base/mem.h"
+#include "lib/wire/kafka_batch.h"
+
+#include <string.h>
+
+#define READ_BACK (32u << 20)
+
+static void tell(struct list *jobs, bool ok)
+{
+    struct list now, *l;
+
+    list_init(&now);
+    list_splice(&now, jobs);
+    while ((l = list_pop_front(&now)) != NULL) {
+        struct partition_job *j = LIST_ENTRY(l, struct partition_job, link);
+        j->wake(j, ok);
+    }
+}
+
+/* ---- what the stream tells ------------------------------------------------------------------- */
+
+void partition_bounds(const struct partition *p, uint64_t *first, uint64_t *last)
+{
+    struct store_state state;
+
+    store_stream_state(p->store, &state);
+    *first = state.first_seq;
+    *last = state.last_seq;
+}
+
+static void committed(struct stream_follower *f)
+{
+    struct partition *p = CONTAINER_OF(f, struct partition, follower);
+    uint64_t first, last;
+    struct list *l;
+
+    partition_bounds(p, &first, &last);
+    while ((l = list_first(&p->waits)) != NULL) {
+        struct partition_job *j = LIST_ENTRY(l, struct partition_job, link);
+        if (j->seq > last)
+            break;
+        list_remove(&j->link);
+        j->wake(j, true);
+    }
+    tell(&p->watches, true);
+}
+
+static void refused(struct stream_follower *f)
+{
+    struct partition *p = CONTAINER_OF(f, struct partition, follower);
+    uint64_t first, last;
+
+    partition_bounds(p, &first, &last);
+    producers_forget(&p->producers, last);
+    tell(&p->waits, false);
+}
+
+static void end_jobs(struct list *jobs)
+{
+    struct list *l;
+
+    while ((l = list_pop_front(jobs)) != NULL) {
+        struct partition_job *j = LIST_ENTRY(l, struct partition_job, link);
+        j->gone(j);
+    }
+}
+
+static void partition_free(struct partition *p)
+{
+    hmap_remove(&p->kafka->partitions, &p->node);
+    end_jobs(&p->waits);
+    end_jobs(&p->watches);
+    end_jobs(&p->parked);
+    end_jobs(&p->busy);
+    if (p->known == PRODUCERS_READING)
+        store_reader_deinit(&p->reader);
+    producers_deinit(&p->producers);
+    mem_free(p);
+}
+
+static void gone(struct stream_follower *f)
+{
+    partition_free(CONTAINER_OF(f, struct partition, follower));
+}
+
+/* ---- finding --------------------------------------------------------------------------------- */
+
+static uint64_t hash_of(struct str name)
+{
+    return hash_bytes(name.p, name.n, 0);
+}
+
+static struct partition *partition_new(struct kafka *k, struct str name)
+{
+    struct partition *p = mem_zalloc(sizeof(*p) + name.n + 1);
+
+    memcpy(p->name, name.p, name.n);
+    p->kafka = k;
+    p->follower =
+        (struct stream_follower){.committed = committed, .refused = refused, .gone = gone};
+    list_init(&p->follower.link);
+    list_init(&p->waits);
+    list_init(&p->watches);
+    list_init(&p->parked);
+    list_init(&p->busy);
+    p->stream = stream_follow(k->env->js, name, &p->follower);
+    if (p->stream == NULL) {
+        mem_free(p);
+        return NULL;
+    }
+    p->store = stream_store(p->stream);
+    producers_init(&p->producers);
+    hmap_insert(&k->partitions, &p->node, hash_of(name));
+    return p;
+}
+
+struct partition *partition_get(struct kafka *k, struct str stream_name)
+{
+    uint64_t h = hash_of(stream_name);
+
+    for (struct hmap_node *n = hmap_first(&k->partitions, h); n != NULL; n = hmap_next(n, h)) {
+        struct partition *p = CONTAINER_OF(n, struct partition, node);
+        if (str_eq(str_of(p->name), stream_name))
+            return p;
+    }
+    return k->env->js != NULL ? partition_new(k, stream_name) : NULL;
+}
+
+void partitions_close(struct kafka *k)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&k->partitions, &it)) != NULL) {
+        struct partition *p = CONTAINER_OF(n, struct partition, node);
+        stream_unfollow(&p->follower);
+        partition_free(p);
+    }
+    hmap_deinit(&k->partitions);
+}
+
+bool partition_find(struct kafka *k, struct kafka_arena *arena, struct str topic, int32_t index,
+                    struct topic_place *place, struct str *stream_name)
+{
+    struct buf name = {0};
+
+    if (!topics_partition(k->shared->topics, topic, index, place) || place->worker == TOPIC_NOWHERE)
+        return false;
+    topic_stream_name(&name, topic, index);
+    *stream_name = kafka_arena_str(arena, buf_str(&name));
+    buf_free(&name);
+    return true;
+}
+
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+bool partition_wait(struct partition *p, struct partition_job *j)
+{
+    uint64_t first, last;
+    struct list *at = p->waits.prev;
+
+    partition_bounds(p, &first, &last);
+    if (j->seq <= last)
+        return true;
+    /* A duplicate waits for an earlier one. */
+    while (at != &p->waits && LIST_ENTRY(at, struct partition_job, link)->seq > j->seq)
+        at = at->prev;
+    list_push_front(at, &j->link);
+    return false;
+}
+
+/* ---- producers ------------------------------------------------------------------------------- */
+
+static void read_back(struct store_reader *r);
+
+static void note(struct partition *p, const struct store_entry *e)
+{
+    struct kafka_batch b;
+
+    if (!e->kafka || kafka_batch_open(e->batch, &b) != KAFKA_BATCH_OK || b.producer_id < 0 ||
+        (b.attributes & KAFKA_CONTROL) != 0)
+        return;
+    producers_note(&p->producers, &(struct producer_batch){.producer = b.producer_id,
+                                                           .epoch = b.producer_epoch,
+                                                           .first = b.base_sequence,
+                                                           .count = b.count,
+                                                           .seq = e->first_seq});
+}
+
+static void read_back(struct store_reader *r)
+{
+    struct partition *p = r->ctx;
+    struct store_entry e;
+    enum store_read got;
+
+    while ((got = store_reader_entry(r, &e)) == STORE_READ_MSG)
+        note(p, &e);
+    if (got == STORE_READ_WAIT)
+        return;
+    store_reader_deinit(r);
+    p->known = PRODUCERS_READY;
+    tell(&p->parked, true);
+}
+
+/* Where the last READ_BACK bytes begin, by the average. */
+static uint64_t read_back_from(const struct partition *p)
+{
+    struct store_state st;
+
+    store_stream_state(p->store, &st);
+    if (st.bytes <= READ_BACK || st.msgs == 0)
+        return st.first_seq;
+    uint64_t msgs = READ_BACK / (st.bytes / st.msgs + 1) + 1;
+    return st.last_seq - st.first_seq < msgs ? st.first_seq : st.last_seq - msgs;
+}
+
+bool partition_know_producers(struct partition *p, struct partition_job *j)
+{
+    if (p->known == PRODUCERS_READY)
+        return true;
+    if (p->known == PRODUCERS_UNREAD) {
+        p->known = PRODUCERS_READING;
+        store_reader_init(&p->reader, p->store, read_back_from(p), NULL, 0, read_back, p);
+        read_back(&p->reader);
+        if (p->known == PRODUCERS_READY)
+            return true;
+    }
+    list_push_back(&p->parked, &j->link);
+    return false;
+}

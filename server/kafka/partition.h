@@ -1,0 +1,56 @@
+/*
+ * partition.h - a partition on the worker of its stream: what Kafka requests have to do with it.
+ *
+ * Made when the first request comes for it, gone with the stream. All of it belongs to the stream's
+ * worker; requests reach it by tasks (partition_task), and what they leave here says how it is
+ * taken back: every job is told once of what it waits for, or that the partition has gone.
+ */
+#ifndef KAFKA_PARTITION_H
+#define KAFKA_PARTITION_H
+
+#include "server/js/stream_follow.h"
+#include "server/kafka/kafka_int.h"
+#include "server/kafka/producers.h"
+#include "store/store.h"
+
+struct partition {
+    struct hmap_node node;
+    struct kafka *kafka;
+    struct stream *stream;
+    struct store_stream *store;
+    struct stream_follower follower;
+    struct producers producers;
+    /* Producers are read back from the last batches, once, before the first that wants to know. */
+    enum { PRODUCERS_UNREAD, PRODUCERS_READING, PRODUCERS_READY } known;
+    struct store_reader reader;
+    struct list waits;   /* partition_job: until `seq` is durable, ascending */
+    struct list watches; /* partition_job: until something becomes visible */
+    struct list parked;  /* partition_job: until the producers are known */
+    struct list busy;    /* partition_job: at work; told only of the end */
+    char name[];
+};
+
+struct partition_job {
+    struct list link;
+    uint64_t seq;
+    /* What it waited for is so (ok), or never will be. It is not linked any more. */
+    void (*wake)(struct partition_job *j, bool ok);
+    /* The partition goes, and with it its stream. It is not linked any more. */
+    void (*gone)(struct partition_job *j);
+};
+
+/* On the stream's worker; NULL: it is not here. */
+struct partition *partition_get(struct kafka *k, struct str stream_name);
+void partitions_close(struct kafka *k);
+/* Durable: sequences of the first message and of the last one there ever was. */
+void partition_bounds(const struct partition *p, uint64_t *first, uint64_t *last);
+/* Until this sequence is durable: now (true, the job is not linked) or later. */
+bool partition_wait(struct partition *p, struct partition_job *j);
+/* True: they are known now. Else the job is parked. */
+bool partition_know_producers(struct partition *p, struct partition_job *j);
+
+/* Where a partition is, and its stream's name, in the arena. False: there is none (now). */
+bool partition_find(struct kafka *k, struct kafka_arena *arena, struct str topic, int32_t index,
+                    struct topic_place *place, struct str *stream_name);
+
+#endif

@@ -1,0 +1,288 @@
+/*
+ * produce.c - Produce: batches into streams.
+ *
+ * Every partition's batch is checked on the connection's worker (sums cost time), then its part
+ * goes to the worker of the stream: duplicates are found, the batch is appended, and the part comes
+ * back when it is durable, for acks=1 and acks=all alike; for acks=0 as soon as it is appended. The
+ * answer leaves when all parts are back. The frame is not copied: the store copies from it.
+ *
+ * A batch is stored as it came. Its records are looked at only when they are not compressed.
+ */
+#include "lib/base/mem.h"
+#include "lib/wire/kafka_batch.h"
+#include "server/kafka/partition.h"
+
+struct produce;
+
+struct part {
+    struct env_task task;
+    struct partition_job job;
+    struct produce *produce;
+    struct topic_place place;
+    struct str stream, records;
+    struct kafka_batch batch;
+    struct kafka_produce_response_partition_responses *answer;
+    struct partition *partition;
+    int16_t error;
+    int64_t base_offset, log_start;
+};
+
+struct produce {
+    struct kafka_request *request;
+    struct kafka *home;
+    int16_t acks;
+    uint32_t left; /* parts out there, and one for who sends them */
+};
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static void finish(struct produce *x)
+{
+    struct kafka_request *r = x->request;
+    const struct kafka_produce_response *a = r->answer;
+    bool bad = false;
+
+    if (--x->left > 0)
+        return;
+    for (int32_t i = 0; i < a->responses_n; i++)
+        for (int32_t k = 0; k < a->responses[i].partition_responses_n; k++)
+            bad = bad || a->responses[i].partition_responses[k].error_code != KAFKA_NONE;
+    if (x->acks != 0)
+        kafka_reply(r);
+    else if (bad)
+        kafka_fail(r);
+    else
+        kafka_no_reply(r);
+}
+
+static void come_home(struct env_task *task, struct env *env)
+{
+    struct part *part = CONTAINER_OF(task, struct part, task);
+
+    (void) env;
+    part->answer->error_code = part->error;
+    part->answer->base_offset = part->error == KAFKA_NONE ? part->base_offset : -1;
+    part->answer->log_start_offset = part->log_start;
+    finish(part->produce);
+}
+
+/* On the stream's worker; the part is not touched here any more. */
+static void send_home(struct part *part, struct env *env, int16_t error)
+{
+    part->error = error;
+    part->task.run = come_home;
+    env->post(env, part->produce->home->env->worker, &part->task);
+}
+
+/* ---- on the stream's worker ------------------------------------------------------------------ */
+
+static int16_t error_of(enum err err)
+{
+    switch (err) {
+    case ERR_OK:
+        return KAFKA_NONE;
+    case ERR_TOO_LARGE:
+        return KAFKA_MESSAGE_TOO_LARGE;
+    case ERR_SEALED:
+    case ERR_MAX_MSGS:
+    case ERR_MAX_BYTES:
+        return KAFKA_POLICY_VIOLATION;
+    case ERR_LIMIT:
+        return KAFKA_NOT_LEADER_OR_FOLLOWER; /* clients come again */
+    default:
+        return KAFKA_KAFKA_STORAGE_ERROR;
+    }
+}
+
+static struct env *env_of(const struct part *part)
+{
+    return part->partition->kafka->env;
+}
+
+static void durable(struct partition_job *j, bool ok)
+{
+    struct part *part = CONTAINER_OF(j, struct part, job);
+
+    send_home(part, env_of(part), ok ? KAFKA_NONE : KAFKA_KAFKA_STORAGE_ERROR);
+}
+
+static void part_gone(struct partition_job *j)
+{
+    struct part *part = CONTAINER_OF(j, struct part, job);
+
+    send_home(part, env_of(part), KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+}
+
+static void wait_durable(struct part *part)
+{
+    uint64_t first, last;
+
+    partition_bounds(part->partition, &first, &last);
+    part->log_start = (int64_t) first - 1;
+    part->job.wake = durable;
+    if (part->produce->acks == 0 || partition_wait(part->partition, &part->job))
+        send_home(part, env_of(part), KAFKA_NONE);
+}
+
+static enum producers_verdict ask_producers(struct part *part, struct producer_batch *b)
+{
+    const struct kafka_batch *k = &part->batch;
+
+    *b = (struct producer_batch){.producer = k->producer_id,
+                                 .epoch = k->producer_epoch,
+                                 .first = k->base_sequence,
+                                 .count = k->count};
+    return k->producer_id < 0 ? PRODUCERS_NEW : producers_check(&part->partition->producers, b);
+}
+
+static void append(struct part *part)
+{
+    struct partition *p = part->partition;
+    struct producer_batch b;
+    uint8_t *stored;
+    uint64_t first;
+    enum producers_verdict verdict = ask_producers(part, &b);
+
+    if (verdict == PRODUCERS_OUT_OF_ORDER) {
+        send_home(part, env_of(part), KAFKA_OUT_OF_ORDER_SEQUENCE_NUMBER);
+        return;
+    }
+    if (verdict == PRODUCERS_OLD_EPOCH) {
+        send_home(part, env_of(part), KAFKA_INVALID_PRODUCER_EPOCH);
+        return;
+    }
+    if (verdict == PRODUCERS_NEW) {
+        enum err err = stream_append_kafka(p->stream, part->records, (uint32_t) part->batch.count,
+                                           &first, &stored);
+        if (err != ERR_OK) {
+            send_home(part, env_of(part), error_of(err));
+            return;
+        }
+        kafka_batch_patch(stored, (int64_t) first - 1, KAFKA_EPOCH);
+        b.seq = first;
+        if (part->batch.producer_id >= 0)
+            producers_note(&p->producers, &b);
+    }
+    part->base_offset = (int64_t) b.seq - 1;
+    part->job.seq = b.seq + (uint64_t) part->batch.count - 1;
+    wait_durable(part);
+}
+
+static void producers_known(struct partition_job *j, bool ok)
+{
+    (void) ok;
+    append(CONTAINER_OF(j, struct part, job));
+}
+
+static void arrive(struct env_task *task, struct env *env)
+{
+    struct part *part = CONTAINER_OF(task, struct part, task);
+
+    part->partition = env->kafka != NULL ? partition_get(env->kafka, part->stream) : NULL;
+    if (part->partition == NULL) {
+        send_home(part, env, KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+        return;
+    }
+    part->job.gone = part_gone;
+    part->job.wake = producers_known;
+    if (part->batch.producer_id < 0 || partition_know_producers(part->partition, &part->job))
+        append(part);
+}
+
+/* ---- checks ---------------------------------------------------------------------------------- */
+
+static int16_t fault_error(enum kafka_batch_fault fault)
+{
+    switch (fault) {
+    case KAFKA_BATCH_OK:
+        return KAFKA_NONE;
+    case KAFKA_BATCH_SHORT:
+    case KAFKA_BATCH_CRC:
+        return KAFKA_CORRUPT_MESSAGE;
+    case KAFKA_BATCH_OLD:
+        return KAFKA_UNSUPPORTED_FOR_MESSAGE_FORMAT;
+    case KAFKA_BATCH_TIME_TYPE:
+        return KAFKA_INVALID_TIMESTAMP;
+    case KAFKA_BATCH_CODEC_BAD:
+        return KAFKA_UNSUPPORTED_COMPRESSION_TYPE;
+    default:
+        return KAFKA_INVALID_RECORD;
+    }
+}
+
+static int16_t check(struct part *part, int16_t version)
+{
+    struct kafka_batch *b = &part->batch;
+    enum kafka_batch_fault fault = kafka_batch_check(part->records, b);
+
+    if (fault == KAFKA_BATCH_OK && kafka_batch_codec(b) == KAFKA_PLAIN)
+        fault = kafka_batch_check_records(b, b->records, false, NULL);
+    if (fault == KAFKA_BATCH_OK && (uint32_t) b->count > STORE_KAFKA_MESSAGES_MAX)
+        return KAFKA_MESSAGE_TOO_LARGE;
+    if (fault == KAFKA_BATCH_OK && kafka_batch_codec(b) == KAFKA_ZSTD && version < 7)
+        return KAFKA_UNSUPPORTED_COMPRESSION_TYPE;
+    if (fault == KAFKA_BATCH_OK && (b->attributes & KAFKA_TRANSACTIONAL) != 0)
+        return KAFKA_INVALID_TXN_STATE;
+    if (fault != KAFKA_BATCH_OK && fault != KAFKA_BATCH_OLD)
+        part->answer->error_message = str_of(kafka_batch_fault_text(fault));
+    return fault_error(fault);
+}
+
+static void start(struct produce *x, struct str topic,
+                  const struct kafka_produce_request_partition_data *q,
+                  struct kafka_produce_response_partition_responses *a)
+{
+    struct kafka_request *r = x->request;
+    struct part *part = kafka_arena_alloc(&r->arena, sizeof(*part));
+
+    part->produce = x;
+    part->answer = a;
+    part->log_start = -1;
+    part->records = str_from(q->records.p, q->records.n);
+    list_init(&part->job.link);
+    a->index = q->index;
+    a->base_offset = -1;
+    if (!partition_find(r->kafka, &r->arena, topic, q->index, &part->place, &part->stream))
+        a->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+    else if (!part->place.writable)
+        a->error_code = KAFKA_TOPIC_AUTHORIZATION_FAILED;
+    else
+        a->error_code = check(part, r->header.version);
+    if (a->error_code != KAFKA_NONE)
+        return;
+    x->left++;
+    part->task.run = arrive;
+    r->kafka->env->post(r->kafka->env, part->place.worker, &part->task);
+}
+
+void kafka_run_produce(struct kafka_request *r)
+{
+    const struct kafka_produce_request *q = r->body;
+    struct kafka_produce_response *a = r->answer;
+    struct produce *x = kafka_arena_alloc(&r->arena, sizeof(*x));
+    bool acks_ok = q->acks >= -1 && q->acks <= 1;
+
+    *x = (struct produce){.request = r, .home = r->kafka, .acks = q->acks, .left = 1};
+    a->responses_n = q->topic_data_n > 0 ? q->topic_data_n : 0;
+    a->responses = KAFKA_NEW(&r->arena, produce_response_responses, a->responses_n);
+    for (int32_t i = 0; i < a->responses_n; i++) {
+        const struct kafka_produce_request_topic_data *t = &q->topic_data[i];
+        int32_t n = t->partition_data_n > 0 ? t->partition_data_n : 0;
+        a->responses[i].name = t->name;
+        a->responses[i].partition_responses_n = n;
+        a->responses[i].partition_responses = KAFKA_NEW(&r->arena,
+                                                        produce_response_partition_responses, n);
+        for (int32_t k = 0; k < n; k++) {
+            struct kafka_produce_response_partition_responses *p =
+                &a->responses[i].partition_responses[k];
+            if (acks_ok) {
+                start(x, t->name, &t->partition_data[k], p);
+            } else {
+                p->index = t->partition_data[k].index;
+                p->error_code = KAFKA_INVALID_REQUIRED_ACKS;
+                p->base_offset = -1;
+            }
+        }
+    }
+    finish(x);
+}

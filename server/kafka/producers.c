@@ -1,0 +1,128 @@
+/* producers.c - see producers.h. */
+#include "server/kafka/producers.h"
+
+#include "lib/base/assert.h"
+#include "lib/base/hash.h"
+#include "lib/base/mem.h"
+
+struct kept {
+    int32_t first, last;
+    uint64_t seq;
+};
+
+struct producer {
+    struct hmap_node node;
+    struct list link; /* producers->recent */
+    int64_t id;
+    int16_t epoch;
+    unsigned n;
+    struct kept kept[PRODUCERS_BATCHES]; /* oldest first */
+};
+
+void producers_init(struct producers *p)
+{
+    *p = (struct producers){0};
+    hmap_init(&p->map);
+    list_init(&p->recent);
+}
+
+static void drop(struct producers *p, struct producer *x)
+{
+    hmap_remove(&p->map, &x->node);
+    list_remove(&x->link);
+    p->n--;
+    mem_free(x);
+}
+
+void producers_deinit(struct producers *p)
+{
+    struct list *l;
+
+    while ((l = list_first(&p->recent)) != NULL)
+        drop(p, LIST_ENTRY(l, struct producer, link));
+    hmap_deinit(&p->map);
+}
+
+static uint64_t hash_of(int64_t id)
+{
+    return hash_bytes(&id, sizeof(id), 0);
+}
+
+static struct producer *find(const struct producers *p, int64_t id)
+{
+    uint64_t h = hash_of(id);
+
+    for (struct hmap_node *n = hmap_first(&p->map, h); n != NULL; n = hmap_next(n, h))
+        if (CONTAINER_OF(n, struct producer, node)->id == id)
+            return CONTAINER_OF(n, struct producer, node);
+    return NULL;
+}
+
+/* The number n behind this one. */
+static int32_t behind(int32_t first, int32_t n)
+{
+    return (int32_t) (((uint32_t) first + (uint32_t) n) & INT32_MAX);
+}
+
+enum producers_verdict producers_check(const struct producers *p, struct producer_batch *b)
+{
+    const struct producer *x = find(p, b->producer);
+    int32_t last = behind(b->first, b->count - 1);
+
+    if (x == NULL || x->n == 0)
+        return PRODUCERS_NEW;
+    if (b->epoch < x->epoch)
+        return PRODUCERS_OLD_EPOCH;
+    if (b->epoch > x->epoch)
+        return b->first == 0 ? PRODUCERS_NEW : PRODUCERS_OUT_OF_ORDER;
+    for (unsigned i = 0; i < x->n; i++)
+        if (x->kept[i].first == b->first && x->kept[i].last == last) {
+            b->seq = x->kept[i].seq;
+            return PRODUCERS_DUPLICATE;
+        }
+    return b->first == behind(x->kept[x->n - 1].last, 1) ? PRODUCERS_NEW : PRODUCERS_OUT_OF_ORDER;
+}
+
+static struct producer *add(struct producers *p, int64_t id)
+{
+    struct producer *x = mem_zalloc(sizeof(*x));
+
+    if (p->n == PRODUCERS_MAX)
+        drop(p, LIST_ENTRY(p->recent.prev, struct producer, link));
+    x->id = id;
+    hmap_insert(&p->map, &x->node, hash_of(id));
+    list_push_front(&p->recent, &x->link);
+    p->n++;
+    return x;
+}
+
+void producers_note(struct producers *p, const struct producer_batch *b)
+{
+    struct producer *x = find(p, b->producer);
+
+    if (x == NULL)
+        x = add(p, b->producer);
+    list_remove(&x->link);
+    list_push_front(&p->recent, &x->link);
+    if (x->epoch != b->epoch)
+        x->n = 0;
+    x->epoch = b->epoch;
+    if (x->n == PRODUCERS_BATCHES) {
+        for (unsigned i = 1; i < x->n; i++)
+            x->kept[i - 1] = x->kept[i];
+        x->n--;
+    }
+    x->kept[x->n++] = (struct kept){b->first, behind(b->first, b->count - 1), b->seq};
+}
+
+void producers_forget(struct producers *p, uint64_t last_seq)
+{
+    LIST_FOREACH_SAFE(l, tmp, &p->recent)
+    {
+        struct producer *x = LIST_ENTRY(l, struct producer, link);
+        while (x->n > 0 && x->kept[x->n - 1].seq > last_seq)
+            x->n--;
+        if (x->n == 0)
+            drop(p, x);
+    }
+}

@@ -1,0 +1,56 @@
+/*
+ * producers.h - what a partition knows of its idempotent producers, so that a batch that is sent
+ * twice is stored once and none is missing in between.
+ *
+ * Of each producer id the epoch and the last five batches: first and last sequence number, and the
+ * stream sequence of the first message. A batch with the numbers of one of the five is a duplicate;
+ * the one that follows the last is new; any other is out of order. Of an unknown producer, and of a
+ * new epoch, the first batch decides. Numbers go from 2^31 - 1 to 0.
+ *
+ * The state describes what is assigned: a duplicate may be one of a batch that is not durable yet.
+ * When the stream takes back what it had assigned, producers_forget does, too. Pure.
+ */
+#ifndef KAFKA_PRODUCERS_H
+#define KAFKA_PRODUCERS_H
+
+#include "lib/base/hmap.h"
+#include "lib/base/list.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PRODUCERS_BATCHES 5u
+/* Most producers of one partition; beyond, the one that was silent longest is forgotten. */
+#define PRODUCERS_MAX 4096u
+
+struct producers {
+    struct hmap map;
+    struct list recent; /* of struct producer; the last that wrote first */
+    uint64_t n;
+};
+
+struct producer_batch {
+    int64_t producer;
+    int16_t epoch;
+    int32_t first; /* sequence number of the first record */
+    int32_t count;
+    uint64_t seq; /* of the stream, of the first record */
+};
+
+enum producers_verdict {
+    PRODUCERS_NEW,
+    PRODUCERS_DUPLICATE,
+    PRODUCERS_OUT_OF_ORDER,
+    PRODUCERS_OLD_EPOCH,
+};
+
+void producers_init(struct producers *p);
+void producers_deinit(struct producers *p);
+/* b->seq is set for a duplicate: where the first one lies. */
+enum producers_verdict producers_check(const struct producers *p, struct producer_batch *b);
+/* It was appended at b->seq. Also for what is read back at a start, in order. */
+void producers_note(struct producers *p, const struct producer_batch *b);
+/* Nothing behind this sequence of the stream has ever been. */
+void producers_forget(struct producers *p, uint64_t last_seq);
+
+#endif
