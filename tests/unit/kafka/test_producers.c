@@ -1,0 +1,135 @@
+/* test_producers.c - idempotent producers: what is new, what is a duplicate, what is neither. */
+#include "server/kafka/producers.h"
+#include "tests/lib/runner.h"
+
+static enum producers_verdict ask(struct producers *p, int64_t id, int epoch, int32_t first,
+                                  int32_t count, uint64_t *seq)
+{
+    struct producer_batch b = {
+        .producer = id, .epoch = (int16_t) epoch, .first = first, .count = count};
+    enum producers_verdict v = producers_check(p, &b);
+
+    *seq = b.seq;
+    return v;
+}
+
+static void note(struct producers *p, int64_t id, int epoch, int32_t first, int32_t count,
+                 uint64_t seq)
+{
+    producers_note(
+        p,
+        &(struct producer_batch){
+            .producer = id, .epoch = (int16_t) epoch, .first = first, .count = count, .seq = seq});
+}
+
+#define EXPECT(want, ...) ck_assert_int_eq(ask(&p, __VA_ARGS__, &seq), want)
+
+TEST(the_first_batch_decides)
+{
+    struct producers p;
+    uint64_t seq;
+
+    producers_init(&p);
+    EXPECT(PRODUCERS_NEW, 1, 0, 0, 10);
+    EXPECT(PRODUCERS_NEW, 1, 3, 77, 10);
+    note(&p, 1, 3, 77, 10, 500);
+    EXPECT(PRODUCERS_NEW, 1, 3, 87, 1);
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 1, 3, 88, 1);
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 1, 3, 86, 1);
+    EXPECT(PRODUCERS_NEW, 2, 0, 5, 1);
+    producers_deinit(&p);
+}
+
+TEST(the_last_five_are_known)
+{
+    struct producers p;
+    uint64_t seq;
+
+    producers_init(&p);
+    for (int n = 0; n < 8; n++)
+        note(&p, 1, 0, n * 10, 10, 100 + (uint64_t) n * 10);
+    for (int n = 3; n < 8; n++) {
+        EXPECT(PRODUCERS_DUPLICATE, 1, 0, n * 10, 10);
+        ck_assert_uint_eq(seq, 100 + (uint64_t) n * 10);
+    }
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 1, 0, 20, 10);
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 1, 0, 70, 9); /* other records */
+    EXPECT(PRODUCERS_NEW, 1, 0, 80, 3);
+    producers_deinit(&p);
+}
+
+TEST(epochs)
+{
+    struct producers p;
+    uint64_t seq;
+
+    producers_init(&p);
+    note(&p, 1, 4, 0, 10, 1);
+    EXPECT(PRODUCERS_OLD_EPOCH, 1, 3, 10, 1);
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 1, 5, 10, 1);
+    EXPECT(PRODUCERS_NEW, 1, 5, 0, 1);
+    note(&p, 1, 5, 0, 1, 11);
+    EXPECT(PRODUCERS_OLD_EPOCH, 1, 4, 0, 10);
+    EXPECT(PRODUCERS_NEW, 1, 5, 1, 1);
+    producers_deinit(&p);
+}
+
+TEST(numbers_wrap)
+{
+    struct producers p;
+    uint64_t seq;
+
+    producers_init(&p);
+    note(&p, 1, 0, INT32_MAX - 4, 5, 1);
+    EXPECT(PRODUCERS_NEW, 1, 0, 0, 1);
+    note(&p, 2, 0, INT32_MAX - 4, 10, 1);
+    EXPECT(PRODUCERS_NEW, 2, 0, 5, 1);
+    EXPECT(PRODUCERS_DUPLICATE, 2, 0, INT32_MAX - 4, 10);
+    producers_deinit(&p);
+}
+
+TEST(what_was_refused_is_forgotten)
+{
+    struct producers p;
+    uint64_t seq;
+
+    producers_init(&p);
+    note(&p, 1, 0, 0, 10, 1);
+    note(&p, 1, 0, 10, 10, 11);
+    note(&p, 2, 0, 0, 10, 21);
+    producers_forget(&p, 20);
+    ck_assert_uint_eq(p.n, 1);
+    EXPECT(PRODUCERS_DUPLICATE, 1, 0, 10, 10);
+    EXPECT(PRODUCERS_NEW, 2, 0, 7, 10);
+    producers_forget(&p, 10);
+    EXPECT(PRODUCERS_NEW, 1, 0, 10, 10);
+    producers_deinit(&p);
+}
+
+TEST(the_longest_silent_goes)
+{
+    struct producers p;
+    uint64_t seq;
+
+    producers_init(&p);
+    for (int64_t id = 0; id < (int64_t) PRODUCERS_MAX; id++)
+        note(&p, id, 0, 0, 1, (uint64_t) id + 1);
+    note(&p, 0, 0, 1, 1, 10000);
+    note(&p, 99999, 0, 0, 1, 10001);
+    ck_assert_uint_eq(p.n, PRODUCERS_MAX);
+    EXPECT(PRODUCERS_NEW, 1, 0, 5, 1); /* not known */
+    EXPECT(PRODUCERS_DUPLICATE, 0, 0, 1, 1);
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 2, 0, 5, 1);
+    producers_deinit(&p);
+}
+
+static const struct runner_case cases[] = {
+    RUN(the_first_batch_decides),
+    RUN(the_last_five_are_known),
+    RUN(epochs),
+    RUN(numbers_wrap),
+    RUN(what_was_refused_is_forgotten),
+    RUN(the_longest_silent_goes),
+};
+
+RUNNER_MAIN("kafka/producers", cases)
