@@ -257,7 +257,7 @@ struct stream {
     uint64_t nparked, parked_bytes;
     struct counters *counters; /* NULL: it does not count */
     struct sweep sweep;
-    struct list followers; /* struct stream_follower */
+    struct list followers;      /* struct stream_follower */
     struct store_reader reader; /* for gets and for subjects of committed messages */
     bool failed;
     const char *fail_reason;
