@@ -5,9 +5,11 @@
 #include "server/js/batches.h"
 #include "server/js/ingest.h"
 
-struct stream *stream_follow(struct js *js, struct str name, struct stream_follower *f)
+struct stream *stream_follow(struct env *env, const struct account *a, struct str name,
+                             struct stream_follower *f)
 {
-    struct stream *s = js_stream_find(js, name);
+    struct js *js = js_of(env, a);
+    struct stream *s = js != NULL ? js_stream_find(js, name) : NULL;
 
     if (s == NULL || s->store == NULL)
         return NULL;

@@ -14,7 +14,8 @@
 
 #include <stdint.h>
 
-struct js;
+struct account;
+struct env;
 struct store_stream;
 struct stream;
 
@@ -29,7 +30,8 @@ struct stream_follower {
 };
 
 /* NULL: no such stream on this worker. */
-struct stream *stream_follow(struct js *js, struct str name, struct stream_follower *f);
+struct stream *stream_follow(struct env *env, const struct account *a, struct str name,
+                             struct stream_follower *f);
 void stream_unfollow(struct stream_follower *f);
 struct store_stream *stream_store(const struct stream *s);
 /* The one subject under which a Kafka producer's messages are stored. */

@@ -7,8 +7,8 @@
 #include "lib/base/mem.h"
 #include "lib/base/nuid.h"
 #include "lib/io/io.h"
+#include "lib/json/json.h"
 #include "server/core/route.h"
-#include "server/js/json.h"
 #include "server/kafka/kafka_int.h"
 
 #include <jansson.h>

@@ -114,7 +114,7 @@ static struct partition *partition_new(struct kafka *k, struct str name)
     list_init(&p->watches);
     list_init(&p->parked);
     list_init(&p->busy);
-    p->stream = stream_follow(k->env->js, name, &p->follower);
+    p->stream = stream_follow(k->env, k->env->account, name, &p->follower);
     if (p->stream == NULL) {
         mem_free(p);
         return NULL;
@@ -134,7 +134,7 @@ struct partition *partition_get(struct kafka *k, struct str stream_name)
         if (str_eq(str_of(p->name), stream_name))
             return p;
     }
-    return k->env->js != NULL ? partition_new(k, stream_name) : NULL;
+    return partition_new(k, stream_name);
 }
 
 void partitions_close(struct kafka *k)

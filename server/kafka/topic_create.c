@@ -12,7 +12,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
-#include "server/js/json.h"
+#include "lib/json/json.h"
 #include "server/kafka/topic_config.h"
 
 #include <jansson.h>

@@ -340,7 +340,7 @@ static void compare_consumer(struct history *h, unsigned i)
 static bool is_sweeping(struct history *h)
 {
     const struct worker *w = worker_group_get(h->parts.workers, 0);
-    const struct stream *s = js_stream_find(w->env.js, STR("S"));
+    const struct stream *s = js_stream_find(w->env.jetstream->of[0], STR("S"));
     uint64_t first, last;
 
     return s != NULL && seqset_bounds(&s->sweep.check, &first, &last);
