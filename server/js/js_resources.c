@@ -10,6 +10,7 @@ void js_resources_init(struct js_resources *r, enum storage kind, int64_t config
     atomic_init(&k->max, configured >= 0 ? (uint64_t) configured : found);
     atomic_init(&k->reserved, 0);
     atomic_init(&k->used, 0);
+    r->up = NULL;
 }
 
 void js_resources_init_below(struct js_resources *r, struct js_resources *up, enum storage kind,

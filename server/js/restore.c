@@ -107,6 +107,7 @@ static struct api_request *last_request(struct stream *s, const char *reply)
     struct api_request *r = mem_zalloc(sizeof(*r));
 
     r->js = s->js;
+    r->account = s->js->account;
     list_push_back(&s->js->requests, &r->link);
     r->subject = mem_strdup(s->config.name);
     r->reply = mem_strdup(reply != NULL ? reply : "");
@@ -151,7 +152,6 @@ static void fail(struct restore *p, const char *why)
 static void found_again(struct env_task *task, struct env *env)
 {
     struct api_request *r = api_request_of(task, env);
-
     struct js *js;
 
     if (r == NULL)
