@@ -2,7 +2,7 @@
 # test_cli: what a started server leaves behind and with what it ends: pid file, ports file, log
 # file, exit codes, and starts that fail late. What single flags say is in unit/config.
 set -uo pipefail
-server=$MIDGE_BUILDDIR/bin/midge-server
+server=$MIDGE_BUILDDIR/bin/midge-server bench=$MIDGE_BUILDDIR/bin/nats-bench
 work=$(mktemp -d "${TMPDIR:-/tmp}/midge-cli.XXXXXX")
 passed=0 failed=0 pid=''
 trap '[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null; rm -rf "$work"' EXIT
@@ -100,6 +100,21 @@ check 'with a log file nothing is said on stderr' [ ! -s "$work/err" ]
 ends 1 "in use by process $pid" -a 127.0.0.1 -p -1 -js -sd "$work/late"
 stop INT 0
 check 'the log file says the end' has "$work/log" 'Server Exiting..'
+
+# --- nats-bench on a server with nothing in it --------------------------------------------------
+
+rm -f "$work/log"
+start "$server" -js -sd "$work/bench" --pool 0
+url=nats://$(sed -n 's/.*Listening for client connections on //p' "$work/err")
+bench() {
+    "$bench" js "$@" --server "$url" --quiet >"$work/out" 2>"$work/err"
+}
+check 'js pub makes its stream' bench pub --count 1000
+check 'js pub finds its stream' bench pub --count 1000 --purge
+check 'js pull makes its consumer' bench pull --count 1000
+bench pull --stream NONE --count 1
+check 'js pull wants a stream' has "$work/err" 'stream not found'
+stop TERM 0
 
 # --- files that are wrong ---------------------------------------------------------------------
 

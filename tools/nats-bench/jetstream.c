@@ -60,7 +60,7 @@ static bool prepare_stream(struct bench *b, char err[256])
     char *answer = NULL;
     int rc = stream_call(b, "INFO", NULL, &answer);
 
-    if (rc == MIDGE_REFUSED && publishes) {
+    if (rc == MIDGE_NOT_FOUND && publishes) {
         midge_free(answer);
         answer = NULL;
         rc = create_stream(b);
