@@ -15,6 +15,7 @@
 #include "server/config/options.h"
 #include "server/core/sink.h"
 #include "server/kafka/kafka.h"
+#include "server/kafka/kafka_error.h"
 #include "server/kafka/topics.h"
 
 #include <stdatomic.h>
@@ -25,12 +26,6 @@
 #define KAFKA_FRAME_MAX (100u << 20)
 /* Most bytes of records in one answer, whatever is asked for; a first batch may be larger. */
 #define KAFKA_FETCH_MAX (50u << 20)
-
-enum kafka_error {
-#define KAFKA_ERROR(name, code) KAFKA_##name = (code),
-#include "server/kafka/kafka_error.def"
-#undef KAFKA_ERROR
-};
 
 struct kafka_shared {
     const struct options *options;
