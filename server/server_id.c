@@ -1,7 +1,7 @@
 /* server_id.c - a fresh public key; its secret is not needed. */
 #include "server/server_id.h"
 
-#include "server/auth/nkey.h"
+#include "lib/jwt/nkey.h"
 
 #include <sodium.h>
 

@@ -1,7 +1,7 @@
 /* auth.c - verdicts; see auth.h for the order in which credentials are looked at. */
 #include "server/auth/auth.h"
 
-#include "server/auth/nkey.h"
+#include "lib/jwt/nkey.h"
 #include "server/config/options.h"
 
 #include <crypt.h>

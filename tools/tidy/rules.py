@@ -20,24 +20,25 @@ UNLISTED = ("Makefile.inc", ".gitignore")
 # libjscore in server/js/Makefile.inc are layer "jscore" whatever their names.
 # The linker holds the same table: USE_X in Makefile.am.
 
-ALL = ("base", "json", "wire", "io", "store", "core", "auth", "config", "net", "jscore", "js", "kafka", "monitor",
+ALL = ("base", "json", "jwt", "wire", "io", "store", "core", "auth", "config", "net", "jscore", "js", "kafka", "monitor",
        "sys", "server", "client", "testlib", "sim")
 
 LAYERS = (
     ("base", "lib/base/", ()),
     ("json", "lib/json/", ("base",)),
+    ("jwt", "lib/jwt/", ("base", "json")),
     ("wire", "lib/wire/", ("base",)),
     ("io", "lib/io/", ("base",)),
     ("store", "store/", ("base", "io")),
     ("core", "server/core/", ("base", "wire")),
-    ("auth", "server/auth/", ("base", "wire", "config")),
-    ("config", "server/config/", ("base", "wire")),
-    ("net", "server/net/", ("base", "wire", "io", "core", "auth", "config")),
+    ("auth", "server/auth/", ("base", "json", "jwt", "wire", "config")),
+    ("config", "server/config/", ("base", "json", "jwt", "wire")),
+    ("net", "server/net/", ("base", "json", "jwt", "wire", "io", "core", "auth", "config")),
     ("js", "server/js/", ("base", "json", "wire", "io", "core", "jscore", "store", "config")),
     ("monitor", "server/monitor/", ("base", "json", "wire", "io", "core", "js", "config")),
     ("kafka", "server/kafka/", ("base", "json", "wire", "io", "core", "js", "store", "config")),
     ("sys", "server/sys/", ("base", "json", "wire", "io", "core", "js", "config")),
-    ("server", "server/", ALL[:14]),
+    ("server", "server/", ALL[:15]),
     ("client", "client/", ("base", "json", "wire", "io")),
     ("nats-bench", "tools/nats-bench/", ("base", "wire", "io", "client")),
     ("store-inspect", "tools/store-inspect/", ("base", "io", "store")),
@@ -63,8 +64,8 @@ LIBRARIES = {
     "isa-l": ("base",),
     "liburing": ("io",),
     "event2/": ("io", "monitor", "server"),
-    "jansson": ("json", "js", "net", "auth", "monitor", "kafka", "sys"),
-    "sodium": ("client", "auth", "config", "store", "server", "io", "js"),
+    "jansson": ("json", "jwt", "js", "net", "auth", "monitor", "kafka", "sys"),
+    "sodium": ("client", "jwt", "auth", "config", "store", "server", "io", "js"),
     "lz4": ("store", "wire"),
     "openssl/": ("net",),
     "zlib": ("net", "wire"),

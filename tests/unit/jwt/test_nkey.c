@@ -1,6 +1,6 @@
 /* test_nkey.c - keys as text and signatures, against libsodium and against damage. */
 #include "lib/base/assert.h"
-#include "server/auth/nkey.h"
+#include "lib/jwt/nkey.h"
 #include "tests/lib/runner.h"
 
 #include <sodium.h>
@@ -86,4 +86,4 @@ static const struct runner_case cases[] = {
     RUN(verifies_signatures_in_each_base64),
 };
 
-RUNNER_MAIN("auth/nkey", cases)
+RUNNER_MAIN("jwt/nkey", cases)
