@@ -69,7 +69,7 @@ static enum err segment_for(struct store_stream *s, uint64_t bytes, uint64_t fir
         first_seq - seg->base_seq < SEGMENT_SPAN_MAX) {
         if (s->next == NULL && seg->end + seg->reserved > seg->capacity / 2 && !s->no_space &&
             s->disk_bytes > 0) {
-            s->next = segment_new(s, s->next_number++, segment_next_capacity(s, 0));
+            s->next = segment_new(s, s->next_number++, 0, segment_next_capacity(s, 0));
             segment_prepare(s->next);
         }
         return ERR_OK;
@@ -83,7 +83,7 @@ static enum err segment_for(struct store_stream *s, uint64_t bytes, uint64_t fir
     if (s->next == NULL) {
         if (s->no_space || (seg->shrunk && !seg->file_ready))
             return ERR_NO_SPACE;
-        s->next = segment_new(s, s->next_number++, segment_next_capacity(s, bytes));
+        s->next = segment_new(s, s->next_number++, 0, segment_next_capacity(s, bytes));
         segment_prepare(s->next);
     }
     if (s->no_space)

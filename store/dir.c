@@ -57,12 +57,12 @@ void store_path_stream(const struct store_dir *dir, char out[STORE_PATH], const 
 }
 
 void store_path_segment(const struct store_dir *dir, char out[STORE_PATH], const uint8_t uuid[16],
-                        uint64_t number)
+                        uint64_t number, uint32_t generation)
 {
-    char text[33], name[32];
+    char text[33], name[48];
 
     store_uuid_text(uuid, text);
-    segment_name(name, number);
+    segment_name(name, number, generation);
     snprintf(out, STORE_PATH, "%s/streams/%s/%s", dir->path, text, name);
 }
 

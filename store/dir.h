@@ -53,7 +53,7 @@ void store_path_log(const struct store_dir *dir, char out[STORE_PATH], uint64_t 
                     uint32_t worker, uint64_t number);
 void store_path_stream(const struct store_dir *dir, char out[STORE_PATH], const uint8_t uuid[16]);
 void store_path_segment(const struct store_dir *dir, char out[STORE_PATH], const uint8_t uuid[16],
-                        uint64_t number);
+                        uint64_t number, uint32_t generation);
 void store_path_pool(const struct store_dir *dir, char out[STORE_PATH], uint64_t number);
 
 /* Moves a file to quarantine/ under a name that says where it came from and logs why (WRN).

@@ -17,6 +17,13 @@
  * what lies between is only zeroed, again when the intent says so. One erasure at a time goes on in
  * a segment: two would overwrite each other's sectors.
  *
+ * That is for segments of the first generation. A rewritten one may be compressed: it is written
+ * anew once more, without the message (rewrite.c), and the request completes when the new file is
+ * durable and has the old one's place.
+ *
+ * So is an encrypted one. While that is still written the request completes when the intent is
+ * durable, and the bytes go when it has been sealed.
+ *
  * A crash before 4 is through leaves the intent in the record; the next opening goes on with 2.
  * Copies of the message may live on in the commit log until its files have been recycled, and in
  * batches in memory.
@@ -38,7 +45,8 @@ struct part {
 };
 
 struct erasure {
-    struct list link; /* store->erasures, while it waits for its turn */
+    struct list link;       /* store->erasures, while it waits for its turn */
+    struct list of_segment; /* segment->erasures */
     struct io_work work;
     struct store_req logged;
     struct store_req *req; /* the owner's */
@@ -50,6 +58,8 @@ struct erasure {
     struct part head, record; /* to be written; record.n is 0 when head has it */
     struct clog_file *pinned;
     bool begun;
+    bool later;
+    bool gone; /* its segment was rewritten without the message */
     int result;
 };
 
@@ -62,9 +72,10 @@ static void finish(struct erasure *x, enum err err)
         seg->erasing = false;
     if (x->pinned != NULL)
         x->pinned->pins--;
-    if (err == ERR_OK)
+    if (err == ERR_OK && !x->later)
         seqset_remove(&seg->stream->rec.erase, x->seq, x->seq);
     list_remove(&x->link);
+    list_remove(&x->of_segment);
     mem_free(x->bytes);
     mem_free(x);
     seg->jobs--;
@@ -253,11 +264,67 @@ static void erase_logged(struct store_req *req, enum err err)
 {
     struct erasure *x = CONTAINER_OF(req, struct erasure, logged);
 
+    if (err == ERR_OK && x->gone) {
+        finish(x, ERR_OK);
+        return;
+    }
     if (err != ERR_OK || x->segment->stream->state != STREAM_ACTIVE) {
         finish(x, err != ERR_OK ? err : ERR_FAILED);
         return;
     }
     list_push_back(&x->segment->stream->store->erasures, &x->link);
+}
+
+/* Only the first generation has plain bodies for certain, and only that is what images in the log
+ * are for. */
+static bool in_place(const struct segment *seg)
+{
+    return seg->generation == 0 && seg->crypt == NULL;
+}
+
+/* An encrypted segment that is still written: its bytes go when it is sealed and rewritten. The
+ * intent stays. */
+static void leave_for_later(struct erasure *x)
+{
+    x->segment->erase_later = x->later = true;
+    finish(x, ERR_OK);
+}
+
+bool erasures_want_rewrite(const struct segment *seg)
+{
+    LIST_FOREACH(it, &seg->erasures)
+    if (list_linked(&LIST_ENTRY(it, struct erasure, of_segment)->link) && !in_place(seg))
+        return true;
+    return false;
+}
+
+static void move_to(struct erasure *x, struct segment *to)
+{
+    uint32_t entry;
+
+    x->segment->jobs--; /* whoever rewrites it holds it, too */
+    list_remove(&x->of_segment);
+    x->segment = to;
+    to->jobs++;
+    list_push_back(&to->erasures, &x->of_segment);
+    if (segment_find(to, x->seq, &entry))
+        x->batch = to->entries[entry].b;
+}
+
+void erasures_rewritten(struct segment *from, struct segment *to, const struct seqset *late)
+{
+    LIST_FOREACH_SAFE(it, tmp, &from->erasures)
+    {
+        struct erasure *x = LIST_ENTRY(it, struct erasure, of_segment);
+        bool waits = list_linked(&x->link);
+        ASSERT(!x->begun);
+        from->secret = true;
+        x->gone = !seqset_has(late, x->seq);
+        if (x->gone && waits)
+            finish(x, ERR_OK);
+        else
+            move_to(x, to);
+    }
 }
 
 void erasures_step(struct store *st)
@@ -267,7 +334,13 @@ void erasures_step(struct store *st)
         struct erasure *x = LIST_ENTRY(it, struct erasure, link);
         if (x->segment->stream->state != STREAM_ACTIVE)
             finish(x, ERR_FAILED);
-        else if (!x->segment->erasing && in_file(x))
+        else if (x->segment->rewrite != NULL || x->segment->erasing)
+            continue;
+        else if (!in_place(x->segment) && x->segment->state != SEGMENT_SEALED)
+            leave_for_later(x);
+        else if (!in_place(x->segment))
+            rewrite_want(x->segment, REWRITE_ERASE);
+        else if (in_file(x))
             begin(x);
     }
 }
@@ -277,12 +350,16 @@ static struct erasure *erasure_new(struct store_stream *s, uint64_t seq)
 {
     struct segment *seg = stream_segment_of(s, seq);
     struct erasure *x;
-    uint32_t entry;
+    uint32_t entry, i;
 
     if (seg == NULL || !segment_find(seg, seq, &entry) || seg->entries[entry].b.first_seq > seq)
         return NULL;
+    if (!in_place(seg) && !entry_find(seg, &seg->entries[entry], seq, &i))
+        return NULL; /* it was rewritten without it */
     x = mem_zalloc(sizeof(*x));
     list_init(&x->link);
+    list_init(&x->of_segment);
+    list_push_back(&seg->erasures, &x->of_segment);
     x->segment = seg;
     x->batch = seg->entries[entry].b;
     x->seq = seq;

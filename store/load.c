@@ -192,9 +192,11 @@ static enum err load_segment(struct store_stream *s, const struct recovered_stre
 
     if (err != ERR_OK)
         return err;
-    seg = segment_new(s, rs->number, rs->file_bytes);
+    seg = segment_new(s, rs->number, rs->generation, rs->file_bytes);
     ASSERT(seg->salt == rs->salt);
     segment_set_key(seg, rs->key_id);
+    seg->covers = rs->covers;
+    seg->full_size = rs->generation > 0 ? rs->bytes : rs->data_end - SEGMENT_HEADER;
     segment_adopt(seg, rs->base_seq);
     seg->next_seq = rs->next_seq;
     load_entries(seg, &x);
@@ -268,6 +270,8 @@ static void load_stream(struct store_stream *s, struct recovered_stream *r)
     load_gaps(s);
     erase_resume(s); /* also what is about to fall below first_seq */
     stream_settle_first(s);
+    LIST_FOREACH(it, &s->segments)
+    rewrite_consider(LIST_ENTRY(it, struct segment, link));
 }
 
 enum err store_stream_peek(struct store *st, store_object_id id, struct str *name,
@@ -303,7 +307,7 @@ enum err store_stream_attach(struct store *st, store_object_id id,
     if (s->state == STREAM_LOADING)
         s->state = STREAM_ACTIVE;
     if (s->active == NULL && s->state == STREAM_ACTIVE) {
-        struct segment *seg = segment_new(s, s->next_number++, segment_next_capacity(s, 0));
+        struct segment *seg = segment_new(s, s->next_number++, 0, segment_next_capacity(s, 0));
         segment_prepare_first(seg, s->last_seq + 1);
     }
     /* All of it at once, and told to nobody: the owner has not looked yet. */

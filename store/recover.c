@@ -268,7 +268,7 @@ enum err recovered_segment_load(struct store_dir *dir, const struct recovered_st
     segment->index = (struct segment_index){0};
     if (segment->state == RECOVERED_ACTIVE)
         return ERR_OK;
-    store_path_segment(dir, path, s->uuid, segment->number);
+    store_path_segment(dir, path, s->uuid, segment->number, segment->generation);
     fs_fd fd = fs_open(dir->options.fs, path, IO_FILE_READ);
     if (fd < 0)
         return err_from_errno(fd);

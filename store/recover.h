@@ -43,6 +43,7 @@ struct recovered_segment {
     uint64_t number;
     uint64_t base_seq;
     uint64_t next_seq; /* last sequence it covers + 1 */
+    uint32_t generation, covers;
     uint32_t salt;
     uint32_t key_id; /* as segment_set_key's */
     enum recovered_state state;

@@ -126,6 +126,7 @@ struct rec_stream {
 /* One segment file while its stream is looked at. */
 struct rec_segment {
     uint64_t number;
+    uint32_t generation;
     char path[STORE_PATH];
     uint64_t file_bytes;
     uint32_t salt;

@@ -64,6 +64,24 @@ static bool listed(const struct stream_record *rec, uint64_t segment)
     return false;
 }
 
+/* The log's data is for the first generation of a segment; when there is another one, it was all
+ * there. */
+static bool rewritten(struct replay *p, uint64_t segment)
+{
+    struct rec_names names;
+    uint64_t number;
+    uint32_t generation;
+    bool any = false;
+
+    if (rec_list(p->r->fs, p->stream->dir, &names) != ERR_OK)
+        return false;
+    for (size_t i = 0; i < names.n; i++)
+        any = any || (segment_name_parse(names.names[i], &number, &generation) &&
+                      number == segment && generation > 0);
+    rec_names_free(&names);
+    return any;
+}
+
 static enum err begin_segment(struct replay *p, const struct rec_data *d)
 {
     const struct rec_object *o = rec_object_find(p->r, d->stream);
@@ -74,14 +92,14 @@ static enum err begin_segment(struct replay *p, const struct rec_data *d)
     if (err != ERR_OK || p->stream == NULL || p->stream->failed)
         return err;
     p->salt = store_salt_segment(p->r->dir->uuid, p->stream->rec.uuid, d->segment, 0);
-    store_path_segment(p->r->dir, p->path, p->stream->rec.uuid, d->segment);
     crypt_file_segment(&p->crypt, &p->r->dir->ring, CRYPT_ANY, p->stream->rec.uuid, d->segment, 0);
+    store_path_segment(p->r->dir, p->path, p->stream->rec.uuid, d->segment, 0);
     p->fd = fs_open(p->r->fs, p->path, IO_FILE_WRITE);
     /* Also when everything stands: it may stand in the page cache alone, and the log that has it
      * goes. Not behind a close marker, which says that everything is synced: with thousands of
      * streams that would be thousands of syncs. */
     p->dirty = p->fd >= 0 && !p->r->clean;
-    if (p->fd < 0 && listed(&p->stream->rec, d->segment))
+    if (p->fd < 0 && listed(&p->stream->rec, d->segment) && !rewritten(p, d->segment))
         LOG_WRN(p->r->log, "%s: %s; the commit log has data for it", p->path,
                 err_text(err_from_errno(p->fd)));
     return ERR_OK;

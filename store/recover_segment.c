@@ -103,7 +103,7 @@ enum err rec_segment_open(struct recovery *r, struct rec_stream *s, struct rec_s
         return err_from_errno(fd);
     int64_t size = fs_size(r->fs, fd);
     seg->file_bytes = size > 0 ? (uint64_t) size : 0;
-    seg->salt = store_salt_segment(r->dir->uuid, s->rec.uuid, seg->number, 0);
+    seg->salt = store_salt_segment(r->dir->uuid, s->rec.uuid, seg->number, seg->generation);
     seg->data_end = seg->found_end = SEGMENT_HEADER;
     enum err err = size < 0 ? ERR_IO : read_header(r, s, seg, fd);
     if (err == ERR_OK && !find_key(r, s, seg))

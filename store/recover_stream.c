@@ -65,6 +65,8 @@ void rec_stream_free(struct rec_stream *s)
     mem_free(s);
 }
 
+#define NAME_BYTES 256
+
 /* ---- its files ----------------------------------------------------------------------------- */
 
 struct files {
@@ -123,7 +125,49 @@ static enum err open_file(struct recovery *r, struct rec_stream *s, struct rec_s
 static int order_segments(const void *a, const void *b)
 {
     const struct rec_segment *x = a, *y = b;
-    return x->number < y->number ? -1 : x->number > y->number;
+
+    if (x->number != y->number)
+        return x->number < y->number ? -1 : 1;
+    return x->generation < y->generation ? -1 : x->generation > y->generation;
+}
+
+/* A rewritten segment that was not finished goes; nothing was let go for it yet. */
+static void other_name(struct recovery *r, const struct rec_stream *s, const char *name)
+{
+    char path[STORE_PATH + NAME_BYTES];
+
+    snprintf(path, sizeof(path), "%s/%.*s", s->dir, NAME_BYTES - 2, name);
+    if (segment_name_unfinished(name))
+        fs_unlink(r->fs, path);
+    else
+        LOG_WRN(r->log, "%s: not a segment, left alone", path);
+}
+
+/* Does `by` say that it stands for seg, too? By its header it was written to; and its footer, that
+ * it was finished. */
+static bool stands_for(const struct rec_segment *by, const struct rec_segment *seg)
+{
+    if (by == seg || by->gone || !by->sealed)
+        return false;
+    if (by->number == seg->number)
+        return by->generation > seg->generation;
+    return by->header_ok && by->generation > 0 && seg->number > by->number &&
+           seg->number - by->number <= by->header.covers;
+}
+
+/* The generations of a segment: the newest one that is whole. What is whole was synced before it
+ * got its name, and the older ones go only when that is durable. */
+static void choose_generations(struct recovery *r, struct files *f)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        struct rec_segment *seg = &f->seg[i];
+        for (size_t k = 0; k < f->n && !seg->gone; k++)
+            if (stands_for(&f->seg[k], seg))
+                remove_file(r, seg, "written anew");
+    }
+    for (size_t i = 1; i < f->n; i++)
+        if (!f->seg[i].gone && !f->seg[i - 1].gone && f->seg[i].number == f->seg[i - 1].number)
+            quarantine_file(r, &f->seg[i], "damaged, and the one before it is still there");
 }
 
 static enum err open_files(struct recovery *r, struct rec_stream *s, struct files *f)
@@ -136,11 +180,11 @@ static enum err open_files(struct recovery *r, struct rec_stream *s, struct file
     f->seg = mem_zalloc((names.n + 1) * sizeof(*f->seg));
     for (size_t i = 0; i < names.n; i++) {
         struct rec_segment *seg = &f->seg[f->n];
-        if (!segment_name_parse(names.names[i], &seg->number)) {
-            LOG_WRN(r->log, "%s/%s: not a segment, left alone", s->dir, names.names[i]);
+        if (!segment_name_parse(names.names[i], &seg->number, &seg->generation)) {
+            other_name(r, s, names.names[i]);
             continue;
         }
-        store_path_segment(r->dir, seg->path, s->rec.uuid, seg->number);
+        store_path_segment(r->dir, seg->path, s->rec.uuid, seg->number, seg->generation);
         f->n++;
     }
     rec_names_free(&names);
@@ -151,6 +195,8 @@ static enum err open_files(struct recovery *r, struct rec_stream *s, struct file
         err = open_file(r, s, &f->seg[i], later);
         later = later || !f->seg[i].gone;
     }
+    if (err == ERR_OK)
+        choose_generations(r, f);
     return err;
 }
 
@@ -296,6 +342,8 @@ static void take_segment(struct rec_stream *s, struct rec_segment *seg, bool act
 
     *out = (struct recovered_segment){
         .number = seg->number,
+        .generation = seg->generation,
+        .covers = seg->header_ok ? seg->header.covers : 0,
         .base_seq = seg->base_seq,
         .next_seq = seg->next_seq,
         .salt = seg->salt,
@@ -325,8 +373,8 @@ static void take_segment(struct rec_stream *s, struct rec_segment *seg, bool act
 /* Only a last segment of which nothing is doubtful goes on, and only with the current key. */
 static bool may_go_on(const struct recovery *r, const struct rec_segment *seg)
 {
-    return seg->crypt.key.id == r->dir->ring.current && !seg->sealed && !seg->torn &&
-           !seg->tail_lost && seg->header_ok && !seg->bad_footer;
+    return seg->crypt.key.id == r->dir->ring.current && !seg->sealed && seg->generation == 0 &&
+           !seg->torn && !seg->tail_lost && seg->header_ok && !seg->bad_footer;
 }
 
 static enum err take_files(struct recovery *r, struct rec_stream *s, struct files *f)
@@ -470,9 +518,9 @@ static enum orphan judge_file(struct recovery *r, struct rec_stream *s, const ch
     struct rec_segment seg = {.quiet = true};
     enum orphan orphan = ORPHAN_DOUBTFUL;
 
-    if (!segment_name_parse(name, &seg.number))
-        return ORPHAN_DOUBTFUL;
-    store_path_segment(r->dir, seg.path, s->rec.uuid, seg.number);
+    if (!segment_name_parse(name, &seg.number, &seg.generation))
+        return segment_name_unfinished(name) ? ORPHAN_EMPTY : ORPHAN_DOUBTFUL;
+    store_path_segment(r->dir, seg.path, s->rec.uuid, seg.number, seg.generation);
     enum err err = rec_segment_open(r, s, &seg);
     if (err == ERR_OK && !seg.sealed)
         err = rec_segment_scan(r, s, &seg, 0);

@@ -8,8 +8,8 @@
  * Interior removals are ranges in rec.removed; when they reach first_seq they dissolve into it
  * (stream_settle_first). No message is read to be removed: the columns know subject and size.
  *
- * A leading segment without messages is released: first the record that says so becomes durable,
- * then its file goes. Segments in the middle stay until compaction.
+ * A segment without messages is released: first the record that says so becomes durable, then its
+ * file goes. Leading ones at once, those in the middle when rewrite.c gets to them.
  */
 #include "lib/base/mem.h"
 #include "store/store_impl.h"
@@ -97,6 +97,8 @@ static void take_out(struct store_stream *s, struct segment *seg, struct segment
     e->live_size -= size;
     seg->live--;
     seg->live_size -= size;
+    if (seg->rewrite != NULL)
+        rewrite_removed(seg, seq);
     s->msgs--;
     s->bytes -= size;
     if (sub->msgs > 1) {
@@ -108,6 +110,8 @@ static void take_out(struct store_stream *s, struct segment *seg, struct segment
     if (s->memo == sub && sub->msgs == 1 && sub->pending == 0)
         s->memo = NULL;
     subjects_remove(&s->subjects, id, seq, next, prev);
+    if (seg->live * 2 < seg->column.n && seg->state == SEGMENT_SEALED && seg->rewrite_why == 0)
+        rewrite_consider(seg);
 }
 
 void remove_one(struct store_stream *s, uint64_t seq)
@@ -243,6 +247,7 @@ uint64_t remove_everything(struct store_stream *s, enum store_reason reason)
         }
         seg->live = seg->live_size = 0;
     }
+    rewrite_stale(s);
     empty_subjects(s);
     s->msgs = s->bytes = 0;
     stream_settle_first(s);
@@ -270,7 +275,7 @@ static void release_logged(struct store_req *req, enum err err)
         struct segment *next = segment_after(seg);
         if (seg->next_seq > s->synced_seq + 1) /* async level: it will never be synced */
             s->synced_seq = seg->next_seq - 1;
-        store_retire(s->store, seg->path, seg->capacity);
+        store_retire(s->store, seg->path, seg->secret ? 0 : seg->capacity);
         segment_free(seg);
         if (next != NULL)
             segment_header_if_due(next);
@@ -278,11 +283,10 @@ static void release_logged(struct store_req *req, enum err err)
     stream_maybe_free(s);
 }
 
-static bool may_release(const struct segment *seg)
+static bool is_unused(const struct segment *seg)
 {
     return (seg->state == SEGMENT_CLOSING || seg->state == SEGMENT_SEALED) && seg->live == 0 &&
-           seg->jobs == 0 && seg->writes == 0 && seg->commits == 0 && seg->reserved == 0 &&
-           seg->next_seq <= seg->stream->first_seq;
+           seg->jobs == 0 && seg->writes == 0 && seg->commits == 0 && seg->reserved == 0;
 }
 
 static void release(struct segment *seg)
@@ -291,6 +295,7 @@ static void release(struct segment *seg)
     struct buf delta = {0};
 
     seg->state = SEGMENT_RELEASED;
+    rewrite_forget(seg);
     stream_record_release_segment(&s->rec, seg->number);
     if (!stream_in_file(s)) {
         segment_free(seg);
@@ -302,9 +307,18 @@ static void release(struct segment *seg)
     seg->jobs++;
     stream_claim_durable(s, &delta);
     stream_claim_first(s, &delta);
+    /* In the middle, a start must not take its sequences for lost: also those that limits took. */
+    if (seg->next_seq > s->first_seq && seg->next_seq > seg->base_seq)
+        stream_delta_remove(&delta, seg->base_seq, seg->next_seq - 1);
     stream_delta_release_segment(&delta, seg->number);
     clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), &r->req);
     buf_free(&delta);
+}
+
+void segment_release_empty(struct segment *seg)
+{
+    if (is_unused(seg) && seg->state == SEGMENT_SEALED)
+        release(seg);
 }
 
 void segments_release(struct store_stream *s)
@@ -316,7 +330,7 @@ void segments_release(struct store_stream *s)
         struct segment *seg = LIST_ENTRY(it, struct segment, link);
         if (seg->state == SEGMENT_RELEASED)
             continue;
-        if (!may_release(seg))
+        if (!is_unused(seg) || seg->next_seq > s->first_seq)
             break;
         release(seg);
     }

@@ -130,6 +130,10 @@ static void sealed(struct segment *seg, struct seal_job *job)
     seg->column = job->packed;
     job->packed = (struct column){0};
     seg->state = SEGMENT_SEALED;
+    seg->full_size = job->data_end - SEGMENT_HEADER;
+    rewrite_consider(seg);
+    if (seg->erase_later)
+        rewrite_want(seg, REWRITE_ERASE);
 }
 
 static void seal_done(struct io_op *op)

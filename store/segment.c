@@ -80,23 +80,27 @@ void segment_set_key(struct segment *seg, uint32_t key_id)
                        seg->generation);
 }
 
-struct segment *segment_new(struct store_stream *s, uint64_t number, uint64_t capacity)
+struct segment *segment_new(struct store_stream *s, uint64_t number, uint32_t generation,
+                            uint64_t capacity)
 {
     struct segment *seg = mem_zalloc(sizeof(*seg));
     char path[STORE_PATH];
 
     seg->stream = s;
     seg->number = number;
+    seg->generation = generation;
     seg->capacity = capacity;
     seg->end = SEGMENT_HEADER;
     seg->log_from = seg->log_after = NO_LOG_FILE;
-    seg->salt = store_salt_segment(s->store->uuid, s->rec.uuid, number, 0);
+    seg->salt = store_salt_segment(s->store->uuid, s->rec.uuid, number, generation);
     seg->state = SEGMENT_PREPARED;
     list_init(&seg->link);
     list_init(&seg->unwritten);
     list_init(&seg->logged);
     list_init(&seg->fetches);
-    store_path_segment(s->store->dir, path, s->rec.uuid, number);
+    list_init(&seg->rewrite_link);
+    list_init(&seg->erasures);
+    store_path_segment(s->store->dir, path, s->rec.uuid, number, generation);
     seg->path = mem_strdup(path);
     if (stream_in_file(s))
         segment_set_key(seg, s->store->dir->ring.current);
@@ -125,7 +129,8 @@ void segment_free(struct segment *seg)
     struct store_stream *s = seg->stream;
     struct store *st = s->store;
 
-    ASSERT(list_empty(&seg->fetches));
+    ASSERT(list_empty(&seg->fetches) && list_empty(&seg->erasures) && seg->rewrite == NULL);
+    rewrite_forget(seg);
     for (uint32_t i = 0; i < seg->nentries; i++) {
         struct store_batch *b = seg->entries[i].mem;
         if (b == NULL)
@@ -473,6 +478,50 @@ void segment_adopt(struct segment *seg, uint64_t base_seq)
     index_add(s, seg);
 }
 
+/* ---- replacing ------------------------------------------------------------------------------- */
+
+void segment_replace(struct segment *first, uint32_t n, struct segment *seg)
+{
+    struct store_stream *s = first->stream;
+    uint32_t at = 0;
+
+    while (s->index[at] != first)
+        at++;
+    list_push_back(&first->link, &seg->link); /* in front of it */
+    for (uint32_t i = 0; i < n; i++) {
+        struct segment *old = s->index[at + i];
+        list_remove(&old->link);
+        rewrite_forget(old);
+        s->disk_bytes -= old->capacity;
+        old->state = SEGMENT_RELEASED;
+        old->replaced = true;
+        s->jobs++;
+        /* Who holds a batch of it goes on with that, but looks whether a message still exists. */
+        for (uint32_t k = 0; k < old->nentries; k++)
+            if (old->entries[k].mem != NULL)
+                old->entries[k].mem->plain = false;
+    }
+    s->index[at] = seg;
+    memmove(&s->index[at + 1], &s->index[at + n], (s->nindex - at - n) * sizeof(*s->index));
+    s->nindex -= n - 1;
+    s->disk_bytes += seg->capacity;
+    seg->file_ready = seg->header_durable = true;
+    seg->file = io_file_open(s->store->io, seg->path, IO_FILE_WRITE);
+}
+
+void segment_drop_replaced(struct segment *seg)
+{
+    struct store_stream *s = seg->stream;
+
+    if (seg->jobs > 0)
+        return;
+    ASSERT(list_empty(&seg->fetches));
+    store_retire(s->store, seg->path, seg->secret ? 0 : seg->capacity);
+    segment_free(seg);
+    s->jobs--;
+    stream_maybe_free(s);
+}
+
 /* ---- index ----------------------------------------------------------------------------------- */
 
 struct segment_entry *segment_new_entry(struct segment *seg)
@@ -815,6 +864,10 @@ void segment_advance(struct segment *seg)
 {
     struct store_stream *s = seg->stream;
 
+    if (seg->replaced) {
+        segment_drop_replaced(seg);
+        return;
+    }
     if (s->state == STREAM_DELETING) {
         stream_maybe_free(s);
         return;

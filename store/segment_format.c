@@ -31,6 +31,7 @@ enum {
     AT_CREATED = 104,
     AT_LAST_TIME = 112,
     AT_GENERATION = 120,
+    AT_COVERS = 124,
     AT_NAME_LEN = 128,
     AT_NAME = 129,
     AT_CRC = SEGMENT_HEADER - 4,
@@ -59,6 +60,7 @@ void segment_header_encode(struct segment_header *h, uint8_t out[SEGMENT_HEADER]
     put_u64(out + AT_CREATED, (uint64_t) h->created);
     put_u64(out + AT_LAST_TIME, (uint64_t) h->last_time);
     put_u32(out + AT_GENERATION, h->generation);
+    put_u32(out + AT_COVERS, h->covers);
     out[AT_NAME_LEN] = h->name_len;
     memcpy(out + AT_NAME, h->name, h->name_len);
     put_u32(out + AT_CRC, crc32c(CRC_SEED, out, AT_CRC));
@@ -93,6 +95,7 @@ enum err segment_header_decode(const uint8_t bytes[SEGMENT_HEADER], struct segme
     out->created = (int64_t) get_u64(bytes + AT_CREATED);
     out->last_time = (int64_t) get_u64(bytes + AT_LAST_TIME);
     out->generation = get_u32(bytes + AT_GENERATION);
+    out->covers = get_u32(bytes + AT_COVERS);
     out->name_len = bytes[AT_NAME_LEN];
     memcpy(out->name, bytes + AT_NAME, out->name_len);
     if (out->base_seq == 0 || get_u32(bytes + AT_LENGTH) != SEGMENT_HEADER ||
@@ -175,15 +178,41 @@ enum err segment_trailer_decode(const uint8_t bytes[SEGMENT_TRAILER], uint64_t f
 
 /* ---- names --------------------------------------------------------------------------------- */
 
-void segment_name(char out[32], uint64_t number)
+void segment_name(char out[48], uint64_t number, uint32_t generation)
 {
-    snprintf(out, 32, "%010llu.seg", (unsigned long long) number);
+    if (generation == 0)
+        snprintf(out, 48, "%010llu.seg", (unsigned long long) number);
+    else
+        snprintf(out, 48, "%010llu-%u.seg", (unsigned long long) number, generation);
 }
 
-bool segment_name_parse(const char *name, uint64_t *number)
+static bool parse_name(struct str name, const char *ending, uint64_t *number, uint32_t *generation)
 {
-    struct str rest, digits = str_cut(str_of(name), '.', &rest);
+    struct str rest, digits = str_cut(name, '.', &rest);
+    size_t dash = str_index(digits, '-');
+    uint64_t value = 0;
 
-    return digits.n >= 10 && (digits.n == 10 || digits.p[0] != '0') && str_eq(rest, STR("seg")) &&
-           str_to_u64(digits, number);
+    if (!str_eq(rest, str_of(ending)))
+        return false;
+    if (dash < digits.n) {
+        struct str tail = str_skip(digits, dash + 1);
+        digits = str_take(digits, dash);
+        if (tail.n == 0 || tail.p[0] == '0' || !str_to_u64(tail, &value) || value > UINT32_MAX)
+            return false;
+    }
+    *generation = (uint32_t) value;
+    return digits.n >= 10 && (digits.n == 10 || digits.p[0] != '0') && str_to_u64(digits, number);
+}
+
+bool segment_name_parse(const char *name, uint64_t *number, uint32_t *generation)
+{
+    return parse_name(str_of(name), "seg", number, generation);
+}
+
+bool segment_name_unfinished(const char *name)
+{
+    uint64_t number;
+    uint32_t generation;
+
+    return parse_name(str_of(name), SEGMENT_UNFINISHED + 1, &number, &generation);
 }

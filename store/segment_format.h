@@ -36,7 +36,8 @@ struct segment_header {
     struct store_features features;
     uint8_t store[16], stream[16];
     uint64_t number;     /* within the stream, from 1; never reused */
-    uint32_t generation; /* 0; compaction counts up */
+    uint32_t generation; /* 0; rewriting counts up */
+    uint32_t covers;     /* rewritten: it stands for so many numbers behind its own, too */
     uint32_t salt;
     uint32_t key_id;     /* 0 = not encrypted */
     uint64_t base_seq;   /* first sequence that may be in it: the stream's last was base_seq - 1 */
@@ -199,8 +200,11 @@ enum err footer_build_index(const struct footer_input *in, struct buf *subjects,
 
 /* ---- names --------------------------------------------------------------------------------- */
 
-/* "<number>.seg" with 10 digits at least. */
-void segment_name(char out[32], uint64_t number);
-bool segment_name_parse(const char *name, uint64_t *number);
+/* "<number>.seg" with 10 digits at least; of a rewritten one "<number>-<generation>.seg". */
+void segment_name(char out[48], uint64_t number, uint32_t generation);
+bool segment_name_parse(const char *name, uint64_t *number, uint32_t *generation);
+/* The name of one that is being rewritten: it ends in ".new" instead. */
+#define SEGMENT_UNFINISHED ".new"
+bool segment_name_unfinished(const char *name);
 
 #endif

@@ -106,6 +106,7 @@ enum err store_open(struct store_dir *dir, unsigned worker, const struct store_o
     list_init(&st->deferred);
     list_init(&st->removals);
     list_init(&st->erasures);
+    list_init(&st->rewrites);
     list_init(&st->ready);
     list_init(&st->retry);
     list_init(&st->work_queue);
@@ -209,7 +210,7 @@ static void retry_fire(struct wheel_timer *timer)
 {
     struct store *st = CONTAINER_OF(timer, struct store, retry_timer);
 
-    st->no_space = false;
+    st->no_space = st->rewrites_paused = false;
     list_splice(&st->ready, &st->retry);
     clog_retry_spare(st);
     LIST_FOREACH(it, &st->streams)
@@ -384,6 +385,7 @@ bool store_step(struct store *st)
     run_tasks(st);
     removals_tell(st);
     erasures_step(st);
+    rewrites_step(st);
     if (st->closing)
         return close_step(st) || any;
     return any || !list_empty(&st->tasks) || !list_empty(&st->deferred) ||

@@ -139,8 +139,9 @@ struct store_stats {
     uint64_t streams, objects, messages, bytes;
     uint64_t appends, append_bytes, commits, commit_bytes, log_commits, log_bytes;
     uint64_t cache_bytes, cache_hits, cache_misses, staging_bytes;
-    uint64_t pool_files, pool_misses; /* of the directory */
-    uint64_t disk_bytes;              /* allocated; the pool's count for worker 0 */
+    uint64_t pool_files, pool_misses;   /* of the directory */
+    uint64_t disk_bytes;                /* allocated; the pool's count for worker 0 */
+    uint64_t rewrites, rewritten_bytes; /* segments written anew; bytes read for it */
 };
 void store_stats(const struct store *st, struct store_stats *out);
 
@@ -248,6 +249,9 @@ enum err store_stream_attach(struct store *st, store_object_id id,
                              const struct store_stream_ops *ops, void *ctx,
                              struct store_stream **out, struct str *config);
 store_object_id store_stream_id(const struct store_stream *s);
+/* Shall sealed segments be compressed? Those that are already follow in the background. Not kept:
+ * the owner says it each time after store_stream_create and store_stream_attach. */
+void store_stream_compress(struct store_stream *s, bool on);
 /* Gives the callbacks another ctx: for an owner that is made after it has read the recovered
  * configuration. */
 void store_stream_set_ctx(struct store_stream *s, void *ctx);

@@ -195,12 +195,24 @@ struct segment {
     uint64_t log_after;     /* the same for data placed since the sync in flight began */
     struct list logged;     /* store->logged, while log_from is set */
     uint64_t release_after; /* log commit that must be durable before the file may go */
-    uint32_t jobs;          /* work, reads, syncs in flight that use it */
-    struct list fetches;    /* struct fetch */
+    /* Rewriting. */
+    uint32_t covers;          /* numbers behind its own that it stands for */
+    uint64_t full_size;       /* about what its records count for, removed ones included */
+    struct rewrite *rewrite;  /* is being rewritten */
+    unsigned rewrite_why;     /* REWRITE_*, while it is on store->rewrites */
+    struct list rewrite_link; /* store->rewrites */
+    bool replaced;            /* by a newer generation: it goes when nobody uses it any more */
+    bool not_rewritten;       /* something in it is damaged: it stays as it is */
+    bool erase_later;         /* something in it is to be erased when it is sealed */
+    bool secret;              /* its file must not be kept in the pool */
+    struct list erasures;     /* struct erasure.of_segment */
+    uint32_t jobs;            /* work, reads, syncs in flight that use it */
+    struct list fetches;      /* struct fetch */
 };
 
 /* A segment that exists in memory only; its file is made by segment_prepare. */
-struct segment *segment_new(struct store_stream *s, uint64_t number, uint64_t capacity);
+struct segment *segment_new(struct store_stream *s, uint64_t number, uint32_t generation,
+                            uint64_t capacity);
 void segment_free(struct segment *seg);
 uint64_t segment_next_capacity(const struct store_stream *s, uint64_t need);
 /* A recovered one: with the key that its header page names; 0 = none. */
@@ -279,6 +291,10 @@ uint32_t segment_ordinal(const struct segment *seg, uint64_t seq);
 /* The entry that holds this record, and its sequence. */
 uint32_t segment_entry_at(const struct segment *seg, uint32_t ordinal);
 uint64_t segment_seq(const struct segment *seg, uint32_t ordinal);
+/* Puts `seg` in the place of the n segments from `first` on, which stay until nothing uses them
+ * (segment_drop_replaced). */
+void segment_replace(struct segment *first, uint32_t n, struct segment *seg);
+void segment_drop_replaced(struct segment *seg);
 /* The segment whose durable range holds seq, or the next one; NULL behind the end. */
 struct segment *stream_segment_of(const struct store_stream *s, uint64_t seq);
 struct segment *segment_after(const struct segment *seg);
@@ -342,6 +358,27 @@ void commit_logged(struct commit *c, int result);
 /* Finishes what is done, in order. */
 void commits_finish(struct store_stream *s);
 
+/* ---- rewriting sealed segments (rewrite.c)
+ * ---------------------------------------------------------- */
+
+enum {
+    REWRITE_COMPACT = 1, /* less than half of it is live, or nothing */
+    REWRITE_COMPRESS = 2,
+    REWRITE_ERASE = 4, /* a message is to be erased that can not be in place */
+};
+
+/* Asks for it; it is looked at again when its turn comes. */
+void rewrite_want(struct segment *seg, unsigned why);
+/* The segment was sealed, or loaded, or lost a message: does it want to be rewritten? */
+void rewrite_consider(struct segment *seg);
+/* A message of a segment that is being rewritten is gone; or all messages of the stream. */
+void rewrite_removed(struct segment *seg, uint64_t seq);
+void rewrite_stale(struct store_stream *s);
+/* Begins the next one. */
+void rewrites_step(struct store *st);
+/* Takes it off the queue. */
+void rewrite_forget(struct segment *seg);
+
 /* ---- streams (stream.c)
  * -------------------------------------------------------------------------- */
 
@@ -391,6 +428,7 @@ struct store_stream {
     struct segment **index; /* the same, by number: for binary search */
     uint32_t nindex, index_cap;
     struct segment *active, *next;
+    uint8_t compression; /* enum batch_codec of sealed segments */
     uint64_t next_number;
     uint64_t disk_bytes; /* capacity of all segments */
     bool no_space;
@@ -742,8 +780,15 @@ struct store_req *erase_start(struct store_stream *s, uint64_t seq, struct store
 /* Goes on with what the last run did not finish: the intents in the record. */
 void erase_resume(struct store_stream *s);
 void erasures_step(struct store *st);
+/* Does one of them wait for the segment to be rewritten? */
+bool erasures_want_rewrite(const struct segment *seg);
+/* `to` has taken the place of `from`, without the messages that were removed before; late: those
+ * that it may have nevertheless. */
+void erasures_rewritten(struct segment *from, struct segment *to, const struct seqset *late);
 /* Lets go of leading segments without messages. */
 void segments_release(struct store_stream *s);
+/* Of this one, wherever it is, if nothing uses it. */
+void segment_release_empty(struct segment *seg);
 /* Queues what removed() is to be told; removals_tell tells it. */
 void removals_tell(struct store *st);
 void stream_removed(struct store_stream *s, uint64_t first, uint64_t last, uint64_t msgs,
@@ -770,6 +815,9 @@ struct store {
     struct list deferred; /* struct deferred */
     struct list removals; /* removed() to be called */
     struct list erasures; /* wait for their batch to be written */
+    struct list rewrites; /* segments that want to be rewritten */
+    struct rewrite *rewriting;
+    bool rewrites_paused; /* until retry_timer fires */
     struct list ready;    /* readers to be told */
     struct list retry;    /* readers whose read failed; told by retry_timer */
     struct hmap objects;

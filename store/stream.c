@@ -79,6 +79,13 @@ void store_stream_set_ctx(struct store_stream *s, void *ctx)
     s->ctx = ctx;
 }
 
+void store_stream_compress(struct store_stream *s, bool on)
+{
+    s->compression = on ? BATCH_LZ4 : BATCH_PLAIN;
+    LIST_FOREACH(it, &s->segments)
+    rewrite_consider(LIST_ENTRY(it, struct segment, link));
+}
+
 store_object_id store_stream_id(const struct store_stream *s)
 {
     return s->object->id;
@@ -239,7 +246,7 @@ enum err store_stream_create(struct store *st, const struct store_stream_options
     stream_bind(s, object_new(st, object_next_id(st), STORE_KIND_STREAM, 0), ops, ctx);
     s->object->in_memory = options->level == STORE_MEMORY;
     s->state = STREAM_ACTIVE;
-    struct segment *seg = segment_new(s, s->next_number++, segment_next_capacity(s, 0));
+    struct segment *seg = segment_new(s, s->next_number++, 0, segment_next_capacity(s, 0));
     if (options->level == STORE_MEMORY) {
         segment_activate(seg, first);
         store_defer(st, req, ERR_OK);

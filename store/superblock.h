@@ -24,12 +24,13 @@ struct store_features {
     uint64_t incompat, readonly, compat;
 };
 /* Bits of incompat. */
-#define STORE_COMPRESSED 1u
+#define STORE_COMPRESSED 1u /* batches whose body is not plain */
 #define STORE_ENCRYPTED 2u
-#define STORE_KAFKA 4u /* Kafka batches may be in its segments */
-#define STORE_COMPACTED 8u
+#define STORE_KAFKA 4u     /* Kafka batches may be in its segments */
+#define STORE_REWRITTEN 8u /* segments of a generation above 0 */
 /* What this program knows. */
-#define STORE_KNOWN_INCOMPAT ((uint64_t) (STORE_ENCRYPTED | STORE_KAFKA))
+#define STORE_KNOWN_INCOMPAT                                                                       \
+    ((uint64_t) (STORE_COMPRESSED | STORE_ENCRYPTED | STORE_KAFKA | STORE_REWRITTEN))
 #define STORE_KNOWN_READONLY 0u
 #define STORE_KNOWN_COMPAT 0u
 

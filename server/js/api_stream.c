@@ -222,6 +222,7 @@ enum err api_make_stream(struct stream *s, struct store_req *req)
     if (err != ERR_OK)
         return err;
     s->id = store_stream_id(s->store);
+    store_stream_compress(s->store, s->config.compression != 0);
     s->assigned = s->durable = o.first_seq > 1 ? o.first_seq - 1 : 0;
     stream_reader_init(s);
     return ERR_OK;
@@ -504,6 +505,7 @@ static void apply_update(struct stream *s, struct stream_change *ch)
     stream_limits(&s->config, &limits);
     js_stream_render(s, &blob);
     ch->req.done = update_durable;
+    store_stream_compress(s->store, s->config.compression != 0);
     store_stream_update(s->store, &limits, buf_str(&blob), &ch->req);
     stream_upstreams_change(s);
     stream_tell(s);

@@ -87,6 +87,7 @@ static void attach_stream(struct js *js, const struct store_object_view *v,
     if (store_stream_attach(js->store, v->id, &stream_store_ops, s, &s->store, &blob) != ERR_OK)
         FATAL("a recovered stream can not be attached");
     s->id = v->id;
+    store_stream_compress(s->store, s->config.compression != 0);
     store_stream_state(s->store, &st);
     s->assigned = s->durable = st.last_seq;
     s->last_ts = st.last_ts;

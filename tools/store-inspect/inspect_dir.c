@@ -107,6 +107,7 @@ static void overlay(struct tree *t, uint64_t stream, uint64_t number, uint32_t s
 
 struct seen {
     uint64_t number;
+    uint32_t generation;
     struct inspect_context context;
 };
 
@@ -115,11 +116,12 @@ static void inspect_one(struct tree *t, const struct rec_stream *s, struct seen 
     char path[STORE_PATH];
     struct inspect_bytes bytes;
 
-    store_path_segment(&t->dir, path, s->rec.uuid, seen->number);
+    store_path_segment(&t->dir, path, s->rec.uuid, seen->number, seen->generation);
     if (!inspect_load(t->in, path, &bytes))
         return;
-    overlay(t, s->object->id, seen->number,
-            store_salt_segment(t->dir.uuid, s->rec.uuid, seen->number, 0), &bytes);
+    if (seen->generation == 0)
+        overlay(t, s->object->id, seen->number,
+                store_salt_segment(t->dir.uuid, s->rec.uuid, seen->number, 0), &bytes);
     inspect_segment(t->in, path, &bytes, &seen->context);
     inspect_unload(&bytes);
 }
@@ -168,7 +170,7 @@ static struct seen *list_segments(struct tree *t, const struct rec_stream *s, si
         return NULL;
     struct seen *seen = mem_zalloc((names.n + 1) * sizeof(*seen));
     for (size_t i = 0; i < names.n; i++) {
-        if (segment_name_parse(names.names[i], &seen[*n].number))
+        if (segment_name_parse(names.names[i], &seen[*n].number, &seen[*n].generation))
             ++*n;
         else
             inspect_say(t->in, "%s/%s: not a segment\n", s->dir, names.names[i]);

@@ -90,7 +90,7 @@ enum inspect_kind inspect_kind_of(const char *path, const struct inspect_bytes *
         return INSPECT_SUPERBLOCK;
     if (log_name_parse(base_name(path), &a, &c, &b))
         return INSPECT_LOG;
-    return segment_name_parse(base_name(path), &a) ? INSPECT_SEGMENT : INSPECT_UNKNOWN;
+    return segment_name_parse(base_name(path), &a, &c) ? INSPECT_SEGMENT : INSPECT_UNKNOWN;
 }
 
 bool inspect_find_uuid(struct inspect *in, const char *path, unsigned levels, uint8_t uuid[16])

@@ -30,11 +30,12 @@ struct seg {
 /* ---- header -------------------------------------------------------------------------------- */
 
 /* Number and stream by the path: streams/<uuid>/<number>.seg. */
-static bool identity_of_path(const char *path, uint8_t stream[16], uint64_t *number)
+static bool identity_of_path(const char *path, uint8_t stream[16], uint64_t *number,
+                             uint32_t *generation)
 {
     const char *name = strrchr(path, '/');
 
-    if (name == NULL || name - path < 32 || !segment_name_parse(name + 1, number))
+    if (name == NULL || name - path < 32 || !segment_name_parse(name + 1, number, generation))
         return false;
     return store_uuid_parse(name - 32, 32, stream);
 }
@@ -59,13 +60,13 @@ static bool never_used(const struct seg *s)
 
 /* False: there is nothing to be looked at. */
 static bool without_header(struct seg *s, bool named, const uint8_t stream[16], uint64_t number,
-                           const char *why)
+                           uint32_t generation, const char *why)
 {
     uint8_t store[16];
     bool known = named && inspect_find_uuid(s->in, s->path, 2, store);
 
     if (known)
-        s->salt = store_salt_segment(store, stream, number, 0);
+        s->salt = store_salt_segment(store, stream, number, generation);
     if (known && never_used(s)) {
         inspect_say(s->in, "%s: not used yet (%s)\n", s->path, why);
         return false;
@@ -79,23 +80,26 @@ static bool open_header(struct seg *s)
     char why[160] = "cut off", uuid[33];
     uint8_t stream[16];
     uint64_t number;
+    uint32_t generation = 0;
     enum err err = s->bytes->n < SEGMENT_HEADER
                        ? ERR_CORRUPT
                        : segment_header_decode(s->bytes->p, &s->header, why);
-    bool named = identity_of_path(s->path, stream, &number);
+    bool named = identity_of_path(s->path, stream, &number, &generation);
 
-    s->header_ok = err == ERR_OK && (!named || (memcmp(stream, s->header.stream, 16) == 0 &&
-                                                number == s->header.number));
+    s->header_ok = err == ERR_OK &&
+                   (!named || (memcmp(stream, s->header.stream, 16) == 0 &&
+                               number == s->header.number && generation == s->header.generation));
     s->salt = s->header.salt;
     if (!s->header_ok)
-        return without_header(s, named, stream, number,
+        return without_header(s, named, stream, number, generation,
                               err == ERR_OK ? "header of another segment" : why);
     store_uuid_text(s->header.stream, uuid);
     inspect_say(s->in,
                 "%s: segment %" PRIu64 " of stream '%s' %s, base sequence %" PRIu64
-                ", generation %u, salt %08x, %" PRIu64 " bytes allocated\n",
+                ", generation %u, salt %08x, %" PRIu64 " bytes allocated%s\n",
                 s->path, s->header.number, s->header.name, uuid, s->header.base_seq,
-                s->header.generation, s->salt, s->header.file_bytes);
+                s->header.generation, s->salt, s->header.file_bytes,
+                s->header.covers != 0 ? ", with those behind it" : "");
     return true;
 }
 

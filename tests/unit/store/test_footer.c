@@ -70,7 +70,7 @@ TEST(header_of_a_newer_format)
 
     for (unsigned k = 0; k < 4; k++) {
         fixture_init(&f, 42);
-        f.file.p[at[k]] |= 8;
+        f.file.p[at[k]] |= 64;
         put_u32(f.file.p + 4092, crc32c(0xffffffffu, f.file.p, 4092));
         enum err err = segment_header_decode((uint8_t *) f.file.p, &h, why);
         ck_assert_int_eq(err, at[k] == 32 ? ERR_OK : ERR_VERSION); /* compat bits are ignored */
@@ -468,17 +468,29 @@ TEST(names)
                                       "000000000x.seg",
                                       "00000000001.seg",
                                       "0000000001.seg.x",
+                                      "0000000001-.seg",
+                                      "0000000001-0.seg",
+                                      "0000000001-01.seg",
+                                      "0000000001-4294967296.seg",
+                                      "-1.seg",
                                       "99999999999999999999.seg"};
-    char name[32];
+    char name[48];
     uint64_t n;
+    uint32_t g;
 
-    segment_name(name, 7);
+    segment_name(name, 7, 0);
     ck_assert_str_eq(name, "0000000007.seg");
-    ck_assert(segment_name_parse(name, &n) && n == 7);
-    segment_name(name, 12345678901ull);
-    ck_assert(segment_name_parse(name, &n) && n == 12345678901ull);
+    ck_assert(segment_name_parse(name, &n, &g) && n == 7 && g == 0);
+    ck_assert(!segment_name_unfinished(name));
+    segment_name(name, 12345678901ull, 0);
+    ck_assert(segment_name_parse(name, &n, &g) && n == 12345678901ull);
+    segment_name(name, 7, 4294967295u);
+    ck_assert_str_eq(name, "0000000007-4294967295.seg");
+    ck_assert(segment_name_parse(name, &n, &g) && n == 7 && g == 4294967295u);
+    ck_assert(segment_name_unfinished("0000000007-2.new"));
+    ck_assert(!segment_name_parse("0000000007-2.new", &n, &g));
     for (unsigned k = 0; k < ARRAY_LEN(bad); k++)
-        ck_assert_msg(!segment_name_parse(bad[k], &n), "%s", bad[k]);
+        ck_assert_msg(!segment_name_parse(bad[k], &n, &g), "%s", bad[k]);
 }
 
 static const struct runner_case cases[] = {

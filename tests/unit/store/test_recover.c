@@ -85,7 +85,7 @@ TEST(newer_log_is_refused)
     world_init(&w);
     const char *path = "/data/log/0000000001-0000-0000000000.log";
     struct buf log = world_read(&w, path);
-    put_u64(log.p + 16, 1); /* an unknown incompatible feature */
+    put_u64(log.p + 16, 64); /* an unknown incompatible feature */
     put_u32(log.p + 4092, crc32c(0xffffffffu, log.p, 4092));
     world_write(&w, path, log.p, log.n);
     ck_assert_int_eq(world_try_open(&w), ERR_VERSION);

@@ -211,7 +211,7 @@ static inline void world_segment_path(struct world *w, const struct fixture *f,
                                       char path[STORE_PATH])
 {
     struct store_dir shell = {.path = w->dir != NULL ? w->dir->path : (char[]){WORLD_PATH}};
-    store_path_segment(&shell, path, f->header.stream, f->header.number);
+    store_path_segment(&shell, path, f->header.stream, f->header.number, f->header.generation);
 }
 
 /* Writes the file, with `rest` bytes of recycled contents behind it. */

@@ -34,7 +34,7 @@ static inline bool read_message(struct world *w, const struct recovered_stream *
         const struct segment_batch *at = &x->batches[b];
         if (seq < at->first_seq || seq >= at->first_seq + at->span)
             continue;
-        store_path_segment(w->dir, path, s->uuid, seg->number);
+        store_path_segment(w->dir, path, s->uuid, seg->number, seg->generation);
         uint8_t *bytes = malloc(at->bytes);
         fs_fd fd = fs_open(w->fs, path, IO_FILE_READ);
         ck_assert_int_eq(fs_read(w->fs, fd, bytes, at->bytes, at->offset), at->bytes);
