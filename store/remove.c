@@ -317,7 +317,7 @@ static void release(struct segment *seg)
 
 void segment_release_empty(struct segment *seg)
 {
-    if (is_unused(seg) && seg->state == SEGMENT_SEALED)
+    if (is_unused(seg))
         release(seg);
 }
 

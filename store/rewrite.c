@@ -600,14 +600,16 @@ void rewrites_step(struct store *st)
     LIST_FOREACH_SAFE(it, tmp, &st->rewrites)
     {
         struct segment *seg = LIST_ENTRY(it, struct segment, rewrite_link);
-        if (seg->stream->state != STREAM_ACTIVE || seg->state != SEGMENT_SEALED ||
-            (seg->not_rewritten && list_empty(&seg->erasures))) {
+        bool empty = seg->live == 0 && list_empty(&seg->erasures);
+        if (seg->stream->state != STREAM_ACTIVE ||
+            (seg->state != SEGMENT_SEALED && !(seg->state == SEGMENT_CLOSING && empty)) ||
+            (seg->not_rewritten && !empty && list_empty(&seg->erasures))) {
             rewrite_forget(seg);
             continue;
         }
         if (seg->erasing)
             continue;
-        if (seg->live == 0 && list_empty(&seg->erasures)) {
+        if (empty) {
             if (st->close_state == STORE_CLOSE_NONE)
                 segment_release_empty(seg);
             continue;

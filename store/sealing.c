@@ -170,8 +170,12 @@ void segment_seal(struct segment *seg)
     struct seal_job *job;
     uint64_t first, last, seq = seg->base_seq;
 
-    if (seg->live == 0 || seg->seal_later)
-        return; /* it will be released, or it was tried a moment ago */
+    if (seg->live == 0) {
+        rewrite_want(seg, REWRITE_COMPACT); /* to be released: nobody needs a footer */
+        return;
+    }
+    if (seg->seal_later)
+        return; /* it was tried a moment ago */
     job = mem_zalloc(sizeof(*job));
     job->segment = seg;
     job->nbatches = seg->nentries;
