@@ -246,6 +246,7 @@ static void attach_stream(struct world *w, struct model_stream *s)
                                      &s->handle, &config);
     if (e != ERR_OK)
         world_fail(w, "stream %u can not be attached: %s", s->key, err_text(e));
+    world_stream_compress(w, s);
     const char *why = model_value_read(s->key, config, NULL, 0, &version);
     if (why != NULL)
         world_fail(w, "stream %u: its configuration is %s", s->key, why);

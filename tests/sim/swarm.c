@@ -59,6 +59,7 @@ void swarm_draw(struct swarm *s, struct prng *rng)
     s->header_percent = PICK(rng, 0, 30);
     s->limits_percent = PICK(rng, 0, 50, 100);
     s->async_percent = PICK(rng, 0, 0, 30);
+    s->compress_percent = PICK(rng, 0, 50, 100);
     s->memory_percent = PICK(rng, 0, 0, 20);
     s->ride_percent = PICK(rng, 0, 50, 90);
     s->unclaimed_percent = PICK(rng, 0, 0, 20);

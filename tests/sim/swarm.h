@@ -57,6 +57,7 @@ struct swarm {
     unsigned header_percent;
     unsigned limits_percent; /* streams with limits */
     unsigned async_percent, memory_percent;
+    unsigned compress_percent;  /* streams whose sealed segments are compressed */
     unsigned erase_percent;     /* removals that erase */
     unsigned ride_percent;      /* deltas and removals that nobody waits for */
     unsigned unclaimed_percent; /* objects that are not attached after a recovery */

@@ -363,6 +363,7 @@ static void do_stream_create(struct world *w)
               worker, err_text(e));
     if (e == ERR_OK) {
         s->id = store_stream_id(s->handle);
+        world_stream_compress(w, s);
     } else {
         if (!world_full(w) && !w->model->faults)
             world_fail(w, "stream %u can not be created: %s", s->key, err_text(e));

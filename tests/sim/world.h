@@ -118,6 +118,8 @@ struct store *world_store(struct world *w, unsigned worker);
 
 /* Every other stream lets what waits for space be refused, the others let it wait. */
 const struct store_stream_ops *world_stream_ops(const struct model_stream *s);
+/* As its key and the swarm say: the same at each start. */
+void world_stream_compress(struct world *w, const struct model_stream *s);
 void world_render(void *ctx, store_object_id id, struct buf *out);
 /* A new request; `req` goes to the store. */
 struct ask *ask_new(struct world *w, enum ask_kind kind);

@@ -328,6 +328,11 @@ static const struct store_stream_ops refusing_ops = {
     .render_config = on_render_config,
 };
 
+void world_stream_compress(struct world *w, const struct model_stream *s)
+{
+    store_stream_compress(s->handle, s->key * 37 % 100 < w->swarm->compress_percent);
+}
+
 const struct store_stream_ops *world_stream_ops(const struct model_stream *s)
 {
     return s->key % 2 == 0 ? &refusing_ops : &waiting_ops;
