@@ -14,8 +14,11 @@
 #include "lib/base/mem.h"
 #include "store/store_impl.h"
 
-/* Messages per slice. */
-#define LIMITS_SLICE 4096u
+/* Messages per slice: from the head 0.1 us each, of single subjects up to a few us; and subjects
+ * that are looked at. */
+#define LIMITS_SLICE 1024u
+#define SUBJECTS_SLICE 128u
+#define SUBJECTS_LOOKS 1024u
 
 /* ---- per subject ----------------------------------------------------------------------------- */
 
@@ -41,6 +44,23 @@ static uint64_t subject_first(struct store_stream *s, uint32_t id)
     return ring != NULL && ring->n > 0 ? seq_ring_at(ring, 0) : index_first(s, id);
 }
 
+/* Removes from the subject what is over, at most *budget messages. More than one stays, so it is
+ * not freed. */
+static void trim_subject(struct store_stream *s, uint32_t id, uint32_t *budget)
+{
+    const struct subject *sub = subjects_by_id(&s->subjects, id);
+    uint64_t max = s->rec.limits.max_msgs_per_subject;
+
+    for (; max != 0 && sub->msgs > max && *budget > 0; --*budget) {
+        uint64_t seq = subject_first(s, id);
+        remove_one(s, seq);
+        seqset_add(&s->unlogged, seq, seq);
+        stream_removed(s, seq, seq, 1, STORE_BY_LIMIT);
+    }
+}
+
+/* Those of the commit just merged, as many of each as a commit can bring. A subject with more is
+ * the sweep's, which follows a lowered limit. */
 static void trim_subjects(struct store_stream *s)
 {
     uint64_t max = s->rec.limits.max_msgs_per_subject;
@@ -50,16 +70,35 @@ static void trim_subjects(struct store_stream *s)
         return;
     s->nover = 0;
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t id = s->over[i];
-        struct subject *sub = subjects_by_id(&s->subjects, id);
-        sub->mark = 0;                        /* also when it is gone, or another one by now */
-        while (max != 0 && sub->msgs > max) { /* more than one: it is not freed */
-            uint64_t seq = subject_first(s, id);
-            remove_one(s, seq);
-            seqset_add(&s->unlogged, seq, seq);
-            stream_removed(s, seq, seq, 1, STORE_BY_LIMIT);
-        }
+        struct subject *sub = subjects_by_id(&s->subjects, s->over[i]);
+        uint32_t budget = s->sweep ? SUBJECTS_SLICE : UINT32_MAX;
+        sub->mark = 0; /* also when it is gone, or another one by now */
+        if (max != 0 && (!s->sweep || sub->msgs - max <= SUBJECTS_SLICE))
+            trim_subject(s, s->over[i], &budget);
     }
+    stream_settle_first(s);
+}
+
+/* All subjects in byte order, a few at a time: the limit was lowered. */
+static void sweep_subjects(struct store_stream *s)
+{
+    struct subject_cursor c;
+    uint32_t budget = SUBJECTS_SLICE, looks = SUBJECTS_LOOKS;
+
+    subject_cursor_init(&c, &s->subjects.tree);
+    subject_cursor_seek(&c, buf_str(&s->sweep_at), false);
+    while (c.subject != 0 && looks-- > 0) {
+        const struct subject *sub = subjects_by_id(&s->subjects, c.subject);
+        trim_subject(s, c.subject, &budget);
+        if (budget == 0 && sub->msgs > s->rec.limits.max_msgs_per_subject)
+            break;
+        subject_cursor_next(&c);
+    }
+    s->sweep = c.subject != 0 && s->rec.limits.max_msgs_per_subject != 0;
+    buf_clear(&s->sweep_at);
+    if (s->sweep)
+        buf_put_str(&s->sweep_at, subject_text(subjects_by_id(&s->subjects, c.subject)));
+    subject_cursor_deinit(&c);
     stream_settle_first(s);
 }
 
@@ -84,17 +123,14 @@ void limits_rings(struct store_stream *s)
 {
     uint64_t max = s->rec.limits.max_msgs_per_subject;
     bool want = max > 1;
-    struct subjects_iter it = {0};
-    uint32_t id;
 
     if (want != s->subjects.rings)
         subjects_keep_rings(&s->subjects, want);
     if (want && !s->rings)
         build_rings(s);
     s->rings = want;
-    while (max != 0 && (id = subjects_each(&s->subjects, &it)) != 0)
-        if (subjects_by_id(&s->subjects, id)->msgs > max)
-            limits_subject(s, id);
+    s->sweep = max != 0;
+    buf_clear(&s->sweep_at);
 }
 
 /* ---- the whole stream ------------------------------------------------------------------------ */
@@ -129,6 +165,9 @@ bool limits_step(struct store_stream *s)
     uint32_t budget = LIMITS_SLICE, n;
     enum store_reason reason;
 
+    trim_subjects(s);
+    if (s->sweep)
+        sweep_subjects(s);
     while (budget > 0 && (n = surplus(s, &reason)) > 0) {
         if (n > budget)
             n = budget;
@@ -137,7 +176,7 @@ bool limits_step(struct store_stream *s)
             break;
         budget -= (uint32_t) gone;
     }
-    s->trim_due = surplus(s, &reason) > 0;
+    s->trim_due = s->sweep || surplus(s, &reason) > 0;
     if (!s->trim_due)
         limits_timer(s);
     return s->trim_due;
@@ -163,9 +202,7 @@ void limits_check(struct store_stream *s)
 
     if (s->state != STREAM_ACTIVE)
         return;
-    if (s->nover > 0)
-        trim_subjects(s);
-    if (l->max_msgs == 0 && l->max_bytes == 0 && l->max_age_ns == 0)
+    if (s->nover == 0 && !s->sweep && l->max_msgs == 0 && l->max_bytes == 0 && l->max_age_ns == 0)
         return;
     if (limits_step(s))
         stream_has_tasks(s);

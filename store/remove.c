@@ -17,7 +17,9 @@
 #include <string.h>
 
 /* Messages looked at per slice of a purge. */
-#define PURGE_SLICE 4096u
+#define PURGE_SLICE 1024u
+/* Messages removed per slice of a purge with a filter. */
+#define PURGE_MATCHES 128u
 
 bool message_exists(const struct store_stream *s, uint64_t seq)
 {
@@ -423,11 +425,11 @@ static bool purge_filter_step(struct task *t)
     struct purge *p = CONTAINER_OF(t, struct purge, task);
     struct store_stream *s = t->stream;
     struct seqset gone = {0};
-    uint32_t budget = PURGE_SLICE;
+    uint32_t budget = PURGE_SLICE, most = PURGE_MATCHES;
     bool finished = false;
 
     filter_prepare(p->filter);
-    while (p->left > 0 && budget > 0) {
+    while (p->left > 0 && budget > 0 && most-- > 0) {
         uint64_t seq = filter_scan(p->filter, &p->seq, p->below - 1, &budget);
         if (seq == 0) {
             finished = p->seq >= p->below;

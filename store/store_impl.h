@@ -449,6 +449,8 @@ struct store_stream {
     bool trim_due;  /* over a limit: limits_step has work */
     uint32_t *over; /* ids of subjects over their limit, from the commit just merged */
     uint32_t nover, over_cap;
+    bool sweep; /* subjects from this text on may be over a lowered limit */
+    struct buf sweep_at;
     struct list task_link; /* store->tasks */
     struct list tasks;     /* struct task: purges, counts */
     struct wheel_timer age_timer;

@@ -524,6 +524,7 @@ static void free_stream(struct store_stream *s)
     seqset_free(&s->unlogged);
     mem_free(s->index);
     mem_free(s->over);
+    buf_free(&s->sweep_at);
     mem_free(s->name);
     mem_free(s->dir);
     mem_free(s);
