@@ -273,7 +273,8 @@ enum err recovered_segment_load(struct store_dir *dir, const struct recovered_st
     if (fd < 0)
         return err_from_errno(fd);
     struct crypt_file crypt;
-    crypt_file_segment(&crypt, &dir->ring, segment->key_id, s->uuid, segment->number, 0);
+    crypt_file_segment(&crypt, &dir->ring, segment->key_id, s->uuid, segment->number,
+                       segment->generation);
     enum err err = load_footer(dir->options.fs, fd, segment, &crypt, out);
     crypt_file_wipe(&crypt);
     fs_close(dir->options.fs, fd);

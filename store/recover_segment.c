@@ -93,7 +93,8 @@ static bool find_key(struct recovery *r, const struct rec_stream *s, struct rec_
     for (unsigned i = 0; i < dir->ring.n; i++)
         if (dir->ring.keys[i].id == id)
             dir->keys_used |= (uint64_t) 1 << i;
-    return crypt_file_segment(&seg->crypt, &dir->ring, id, s->rec.uuid, seg->number, 0);
+    return crypt_file_segment(&seg->crypt, &dir->ring, id, s->rec.uuid, seg->number,
+                              seg->generation);
 }
 
 enum err rec_segment_open(struct recovery *r, struct rec_stream *s, struct rec_segment *seg)
