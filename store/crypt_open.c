@@ -15,7 +15,9 @@
  */
 #include "lib/base/mem.h"
 #include "store/dir.h"
+#include "store/recover_impl.h"
 
+#include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -219,17 +221,51 @@ enum err store_keys_settle(struct store_dir *dir, bool encrypted, char why[256])
     return err == ERR_OK && (add || dir->keys_differ) ? write_both(dir, why) : err;
 }
 
+/* Files that were removed without a sync may be there again after a power cut, and a start opens
+ * them before it knows that they were removed: that must last before their keys go. */
+static enum err sync_removals(struct store_dir *dir, char why[256])
+{
+    char path[STORE_PATH];
+    struct rec_names streams;
+    struct buf one = {0};
+    int res = 0;
+
+    store_path(dir, path, "streams");
+    enum err err = rec_list(dir->options.fs, path, &streams);
+    if (err != ERR_OK)
+        return explain(dir, err, "streams can not be listed", why);
+    for (size_t i = 0; i < streams.n && res >= 0; i++) {
+        buf_clear(&one);
+        buf_printf(&one, "%s/%s", path, streams.names[i]);
+        res = fs_sync_dir(dir->options.fs, buf_cstr(&one));
+        res = res == -ENOTDIR ? 0 : res;
+    }
+    buf_free(&one);
+    rec_names_free(&streams);
+    return res < 0 ? explain(dir, err_from_errno(res), strerror(-res), why) : ERR_OK;
+}
+
 enum err store_keys_prune(struct store_dir *dir, char why[256])
 {
     struct crypt_ring *ring = &dir->ring;
     unsigned n = 0, was = ring->n;
+    enum err err;
 
     for (unsigned i = 0; i < was; i++)
         if (ring->keys[i].id == ring->current || dir->keys_unknown ||
             (dir->keys_used >> i & 1) != 0)
+            n++;
+    if (n == was)
+        return ERR_OK;
+    err = sync_removals(dir, why);
+    if (err != ERR_OK)
+        return err;
+    n = 0;
+    for (unsigned i = 0; i < was; i++)
+        if (ring->keys[i].id == ring->current || (dir->keys_used >> i & 1) != 0)
             ring->keys[n++] = ring->keys[i];
     ring->n = n;
-    return n < was ? write_both(dir, why) : ERR_OK;
+    return write_both(dir, why);
 }
 
 void store_keys_forget(struct store_dir *dir)

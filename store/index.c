@@ -96,11 +96,12 @@ uint64_t index_next(struct store_stream *s, const uint32_t *ids, unsigned n, uin
             continue;
         }
         uint64_t seq = next_in_window(s, seg, ids, n, from, budget);
-        if (seq != 0) {
-            if (seq <= last)
-                return seq;
-            break;
+        if (seq > last) { /* also with no budget left: there is nothing more to look for */
+            *from = last + 1;
+            return 0;
         }
+        if (seq != 0)
+            return seq;
     }
     if (*budget > 0)
         *from = last + 1;

@@ -6,6 +6,7 @@
 #include "store/crypt.h"
 #include "store/dir.h"
 #include "tests/lib/runner.h"
+#include "tests/sim/sim.h"
 #include "tests/unit/store/rig.h"
 
 #include <dirent.h>
@@ -309,6 +310,50 @@ TEST(the_key_changes)
     rig_deinit(&r);
 }
 
+/* A file that was removed may be there again after a power cut: its key goes only when it can not.
+ */
+TEST(a_key_outlives_its_files)
+{
+    static struct rig r, after;
+    struct rig_stream t;
+    struct rig_options options = with_key("one");
+    struct store_purge old = {.before_seq = 21};
+    struct store_state state;
+    struct rig_req q;
+
+    options.sim = sim_open(1, NULL);
+    rig_init(&r, &options);
+    rig_create(&r, &t, "S", STORE_DURABLE, NULL);
+    put_marked(&t, 20, 100);
+    rig_stop(&r);
+    r.options.key = "two";
+    r.options.prev_key = "one";
+    rig_start(&r);
+    rig_attach(&r, &t, "S");
+    put_marked(&t, 20, 100);
+    rig_req_init(&q);
+    store_purge(t.s, &old, &q.req);
+    ck_assert_int_eq(rig_req_wait(&r, &q), ERR_OK);
+    rig_settle(&r);
+    rig_stop(&r);
+    rig_start(&r);
+    ck_assert_uint_eq(r.dir->ring.n, 1);
+    struct sim *fork = sim_fork(options.sim, SIM_CRASH_DROP, 1);
+    rig_attach(&r, &t, "S");
+    rig_deinit(&r);
+    sim_close(options.sim);
+    after = (struct rig){.options = r.options, .log = r.log};
+    after.options.sim = fork;
+    memcpy(after.path, r.path, sizeof(after.path));
+    rig_start(&after);
+    rig_attach(&after, &t, "S");
+    store_stream_state(t.s, &state);
+    ck_assert(!state.failed && state.lost_msgs == 0);
+    check_marked(&t, 21, 40);
+    rig_deinit(&after);
+    sim_close(fork);
+}
+
 TEST(the_cipher_changes)
 {
     struct rig r;
@@ -460,6 +505,7 @@ static const struct runner_case cases[] = {
     RUN(wrong_key_touches_nothing),
     RUN(a_key_for_an_old_store),
     RUN(the_key_changes),
+    RUN(a_key_outlives_its_files),
     RUN(the_cipher_changes),
     RUN(key_files),
     RUN(damage_is_contained),

@@ -311,9 +311,35 @@ TEST(filters_learn_of_new_subjects)
     close_bench(&b);
 }
 
+/* A purge below a sequence, of subjects whose messages are further on: asking for the first of them
+ * costs more than a slice may, and what it finds is behind the end. */
+TEST(purge_below_what_is_left)
+{
+    struct bench b;
+    struct store_purge p = {.filter = STR("p.*"), .before_seq = 10};
+    struct rig_req q;
+    char name[NAME];
+
+    open_bench(&b, 0);
+    rig_append_to(&b.t, "p.0", 10);
+    for (unsigned k = 0; k < 600; k++)
+        rig_append_to(&b.t, "x", 10);
+    for (unsigned k = 0; k < 64; k++) {
+        snprintf(name, sizeof(name), "p.%u", k % 32);
+        rig_append_to(&b.t, name, 10);
+    }
+    rig_flush(&b.t);
+    rig_req_init(&q);
+    store_purge(b.t.s, &p, &q.req);
+    ck_assert_int_eq(rig_req_wait(&b.r, &q), ERR_OK);
+    ck_assert_uint_eq(q.req.count, 1);
+    close_bench(&b);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(index_against_an_array, 0, 30),
     RUN(filters_learn_of_new_subjects),
+    RUN(purge_below_what_is_left),
 };
 
 RUNNER_MAIN("store/store_index", cases)
