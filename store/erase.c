@@ -22,7 +22,9 @@
  * durable and has the old one's place.
  *
  * So is an encrypted one. While that is still written the request completes when the intent is
- * durable, and the bytes go when it has been sealed.
+ * durable, and the bytes go when it has been sealed. One with a Kafka batch is not rewritten:
+ * there, too, the request completes with the intent, which stays in the record, and the bytes go
+ * with the segment.
  *
  * A crash before 4 is through leaves the intent in the record; the next opening goes on with 2.
  * Copies of the message may live on in the commit log until its files have been recycled, and in
@@ -282,8 +284,8 @@ static bool in_place(const struct segment *seg)
     return seg->generation == 0 && seg->crypt == NULL;
 }
 
-/* An encrypted segment that is still written: its bytes go when it is sealed and rewritten. The
- * intent stays. */
+/* An encrypted segment that is still written: its bytes go when it is sealed and rewritten. Or one
+ * with a Kafka batch, which stays as it is. The intent stays. */
 static void leave_for_later(struct erasure *x)
 {
     x->segment->erase_later = x->later = true;
@@ -336,7 +338,8 @@ void erasures_step(struct store *st)
             finish(x, ERR_FAILED);
         else if (x->segment->rewrite != NULL || x->segment->erasing)
             continue;
-        else if (!in_place(x->segment) && x->segment->state != SEGMENT_SEALED)
+        else if (!in_place(x->segment) &&
+                 (x->segment->state != SEGMENT_SEALED || x->segment->kafka))
             leave_for_later(x);
         else if (!in_place(x->segment))
             rewrite_want(x->segment, REWRITE_ERASE);

@@ -84,6 +84,7 @@ static void load_entries(struct segment *seg, const struct segment_index *x)
         e->ordinal = ordinal;
         ordinal += e->b.count;
         sparse = sparse || (e->b.flags & BATCH_SPARSE) != 0;
+        seg->kafka = seg->kafka || e->b.kind == BATCH_KAFKA;
     }
     if (sparse) {
         load_sparse(seg, x);

@@ -25,6 +25,9 @@
  * A failure costs nothing but the attempt: the old ones stay. So does a damaged segment, for what
  * is in it is kept for inspection; only for an erase it is written anew without what is damaged.
  *
+ * A segment with a Kafka batch is never a source: the copy knows records, and such a batch is many
+ * messages in one. It goes when nothing in it is live.
+ *
  * What it costs: a byte is copied again when half of what was copied with it is gone. Neighbours
  * are taken along when they are not much larger than what wants to be rewritten.
  */
@@ -98,6 +101,8 @@ static bool wants_compression(const struct segment *seg)
 void rewrite_consider(struct segment *seg)
 {
     if (seg->state != SEGMENT_SEALED || seg->not_rewritten || !stream_in_file(seg->stream))
+        return;
+    if (seg->live > 0 && seg->kafka)
         return;
     if (seg->live == 0 || half_dead(seg))
         rewrite_want(seg, REWRITE_COMPACT);
@@ -459,7 +464,7 @@ static void slice_done(struct io_op *op)
 
 static bool may_rewrite(const struct segment *seg)
 {
-    return seg->state == SEGMENT_SEALED && !seg->not_rewritten && !seg->erasing &&
+    return seg->state == SEGMENT_SEALED && !seg->not_rewritten && !seg->kafka && !seg->erasing &&
            seg->rewrite == NULL && seg->column.packed;
 }
 
@@ -503,6 +508,7 @@ static void choose(struct rewrite *r, struct segment *seg)
         }
     }
     for (seg = first;; seg = segment_after(seg)) {
+        ASSERT(!seg->kafka);
         r->copy.from[r->copy.nfrom++] = seg;
         r->why |= seg->rewrite_why | (list_empty(&seg->erasures) ? 0u : REWRITE_ERASE);
         rewrite_forget(seg);
@@ -603,7 +609,8 @@ void rewrites_step(struct store *st)
         bool empty = seg->live == 0 && list_empty(&seg->erasures);
         if (seg->stream->state != STREAM_ACTIVE ||
             (seg->state != SEGMENT_SEALED && !(seg->state == SEGMENT_CLOSING && empty)) ||
-            (seg->not_rewritten && !empty && list_empty(&seg->erasures))) {
+            (seg->not_rewritten && !empty && list_empty(&seg->erasures)) ||
+            (seg->kafka && !empty)) {
             rewrite_forget(seg);
             continue;
         }

@@ -544,6 +544,7 @@ void segment_add_entry(struct segment *seg, struct store_batch *b)
         e->b.bytes = b->bytes;
         e->b.flags |= BATCH_ENCRYPTED;
     }
+    seg->kafka = seg->kafka || e->b.kind == BATCH_KAFKA;
     e->ordinal = b->ordinal;
     e->live = b->count;
     e->live_size = b->size;

@@ -243,11 +243,243 @@ TEST(head_of_a_limited_stream_is_left_alone)
     rig_deinit(&r);
 }
 
+/* ---- Kafka batches --------------------------------------------------------------------------- */
+
+#define BATCHES 12u
+#define BATCH_MESSAGES 50u
+#define BATCH_BYTES 5000u
+
+struct mixed {
+    struct rig r;
+    struct rig_stream t;
+    uint64_t first[BATCHES]; /* of each Kafka batch */
+    uint64_t last;
+};
+
+static const struct rig_options mixed_options[] = {
+    {.log_file_bytes = 1 << 20,
+     .segment_min = SEGMENT,
+     .segment_max = SEGMENT,
+     .kafka_decode = rig_kafka_decode},
+    {.log_file_bytes = 1 << 20,
+     .segment_min = SEGMENT,
+     .segment_max = SEGMENT,
+     .kafka_decode = rig_kafka_decode,
+     .key = "a secret key"},
+};
+
+static void check_kafka(struct mixed *x, struct store_reader *reader, uint64_t first)
+{
+    struct store_entry e;
+    struct store_msg m;
+    enum store_read result;
+    char *want = malloc(BATCH_BYTES);
+    char payload[20];
+    bool ready = false;
+
+    store_reader_init(reader, x->t.s, first, NULL, 0, rig_on_ready, &ready);
+    while ((result = store_reader_entry(reader, &e)) == STORE_READ_WAIT) {
+        rig_wait(&x->r, &ready);
+        ready = false;
+    }
+    ck_assert_int_eq(result, STORE_READ_MSG);
+    ck_assert(e.kafka && !e.holes && e.first_seq == first && e.messages == BATCH_MESSAGES);
+    rig_payload(first, want, BATCH_BYTES);
+    ck_assert_uint_eq(e.batch.n, BATCH_BYTES);
+    ck_assert_mem_eq(e.batch.p + 12, want + 12, BATCH_BYTES - 12);
+    free(want);
+    store_reader_deinit(reader);
+    for (uint64_t seq = first; seq < first + BATCH_MESSAGES; seq += 7) {
+        ck_assert_int_eq(rig_get(&x->t, seq, &m, reader), STORE_READ_MSG);
+        rig_payload(seq, payload, sizeof(payload));
+        ck_assert(str_eq(m.payload, str_from(payload, sizeof(payload))));
+        store_reader_deinit(reader);
+    }
+}
+
+/* All batches, and so many other messages. */
+static void check_mixed(struct mixed *x, uint64_t others)
+{
+    struct store_reader reader;
+    struct store_subject sub;
+    struct store_state state;
+
+    store_shed_cache(x->r.store);
+    for (unsigned k = 0; k < BATCHES; k++)
+        check_kafka(x, &reader, x->first[k]);
+    store_stream_state(x->t.s, &state);
+    ck_assert(state.msgs == others + BATCHES * BATCH_MESSAGES && state.lost_msgs == 0);
+    ck_assert_uint_eq(rig_read_all(&x->t, 1, NULL, 0), state.msgs);
+    ck_assert(store_subject_get(x->t.s, STR("k"), &sub));
+    ck_assert_uint_eq(sub.msgs, BATCHES * BATCH_MESSAGES);
+    store_check(x->r.store);
+}
+
+static uint64_t rewrites(struct mixed *x)
+{
+    struct store_stats stats;
+
+    store_stats(x->r.store, &stats);
+    return stats.rewrites;
+}
+
+/* Every 900 messages a batch: each full segment has one. */
+static void open_mixed(struct mixed *x, int i)
+{
+    struct store_state state;
+
+    rig_init(&x->r, &mixed_options[i]);
+    rig_create(&x->r, &x->t, "mixed", STORE_DURABLE, NULL);
+    for (unsigned k = 0; k < BATCHES; k++) {
+        ck_assert_int_eq(rig_append(&x->t, 450, 100, 7), ERR_OK);
+        rig_flush(&x->t);
+        store_stream_state(x->t.s, &state);
+        x->first[k] = state.last_seq + 1;
+        ck_assert_int_eq(rig_append_kafka(&x->t, "k", BATCH_MESSAGES, BATCH_BYTES), ERR_OK);
+        ck_assert_int_eq(rig_append(&x->t, 450, 100, 7), ERR_OK);
+        rig_flush(&x->t);
+    }
+    store_stream_state(x->t.s, &state);
+    x->last = state.last_seq;
+}
+
+/* Removes all messages of [first, last] but those of Kafka batches and, if not 0, each keep-th. */
+static uint64_t thin_out(struct mixed *x, uint64_t first, uint64_t last, unsigned keep)
+{
+    uint64_t kept = 0;
+    unsigned k = 0;
+
+    for (uint64_t seq = first; seq <= last; seq++) {
+        while (k < BATCHES && seq >= x->first[k] + BATCH_MESSAGES)
+            k++;
+        if (k < BATCHES && seq >= x->first[k])
+            continue;
+        if (keep != 0 && seq % keep == 0)
+            kept++;
+        else
+            ck_assert_int_eq(store_remove(x->t.s, seq, false, NULL), ERR_OK);
+    }
+    return kept;
+}
+
+/* Segments with a Kafka batch are left as they are, however little of them is live; others of the
+ * stream are not, and do not take them along. */
+TEST(kafka_batches_stay)
+{
+    struct mixed x;
+    unsigned files, rewritten;
+    uint64_t others, bytes, last;
+    struct store_state state;
+
+    open_mixed(&x, i);
+    store_stream_compress(x.t.s, true);
+    rig_settle(&x.r);
+    others = thin_out(&x, 1, x.last, 300);
+    rig_settle(&x.r);
+    for (unsigned k = 0; k < 2; k++) {
+        ck_assert_uint_eq(rewrites(&x), 0);
+        check_mixed(&x, others);
+        restart(&x.r, &x.t, "mixed");
+        store_stream_compress(x.t.s, true);
+        rig_settle(&x.r);
+    }
+    bytes = disk(&x.r, &files, &rewritten);
+    ck_assert_uint_ge(files, 5);
+    ck_assert_uint_eq(rewritten, 0);
+    for (unsigned k = 0; k < 20; k++) {
+        ck_assert_int_eq(rig_append(&x.t, 900, 100, 7), ERR_OK);
+        rig_flush(&x.t);
+    }
+    store_stream_state(x.t.s, &state);
+    last = state.last_seq;
+    for (uint64_t seq = x.last + 1; seq <= last; seq++)
+        if (seq % 1000 != 0)
+            ck_assert_int_eq(store_remove(x.t.s, seq, false, NULL), ERR_OK);
+        else
+            others++;
+    wait_for_disk(&x.r, bytes + 3 * SEGMENT);
+    ck_assert_uint_gt(rewrites(&x), 0);
+    for (unsigned k = 0; k < 2; k++) {
+        check_mixed(&x, others);
+        restart(&x.r, &x.t, "mixed");
+    }
+    ck_assert_uint_eq(x.r.warnings, 0);
+    rig_deinit(&x.r);
+}
+
+/* Without a live message a segment goes, from the middle too. */
+TEST(kafka_batches_go_with_their_last_message)
+{
+    struct mixed x;
+    unsigned files, rewritten;
+    uint64_t before, others;
+
+    open_mixed(&x, i);
+    rig_settle(&x.r);
+    before = disk(&x.r, &files, &rewritten);
+    others = thin_out(&x, 2, x.first[8] - 1, 0) + 1 + x.last - (x.first[8] - 1);
+    for (unsigned k = 0; k < 8; k++)
+        for (uint64_t seq = x.first[k]; seq < x.first[k] + BATCH_MESSAGES; seq++)
+            ck_assert_int_eq(store_remove(x.t.s, seq, false, NULL), ERR_OK);
+    wait_for_disk(&x.r, before - 2 * SEGMENT);
+    ck_assert_uint_eq(rewrites(&x), 0);
+    for (unsigned k = 0; k < 2; k++) {
+        ck_assert_uint_eq(rig_read_all(&x.t, 1, NULL, 0), others);
+        restart(&x.r, &x.t, "mixed");
+    }
+    ck_assert_uint_eq(x.r.warnings, 0);
+    rig_deinit(&x.r);
+}
+
+/* In a sealed segment with a Kafka batch: in place if that is possible, else the request completes
+ * with the intent. A message of the batch itself is only removed. */
+TEST(erasing_beside_kafka_batches)
+{
+    struct mixed x;
+    uint64_t seqs[] = {100, 300, 0};
+    struct rig_req q[3];
+    struct store_reader reader;
+    struct store_msg m;
+
+    open_mixed(&x, i);
+    rig_settle(&x.r);
+    seqs[2] = x.first[1] - 1;
+    for (unsigned k = 0; k < 3; k++) {
+        rig_req_init(&q[k]);
+        ck_assert_int_eq(store_remove(x.t.s, seqs[k], true, &q[k].req), ERR_OK);
+    }
+    for (unsigned k = 0; k < 3; k++)
+        ck_assert_int_eq(rig_req_wait(&x.r, &q[k]), ERR_OK);
+    for (unsigned k = 0; k < 3; k++) {
+        for (unsigned n = 0; n < 3; n++)
+            ck_assert(!rig_has(&x.t, seqs[n]));
+        check_mixed(&x, x.last - BATCHES * BATCH_MESSAGES - 3);
+        ck_assert_uint_eq(rewrites(&x), 0);
+        restart(&x.r, &x.t, "mixed");
+        rig_settle(&x.r);
+    }
+    rig_req_init(&q[0]);
+    ck_assert_int_eq(store_remove(x.t.s, x.first[0] + 5, true, &q[0].req), ERR_OK);
+    ck_assert_int_eq(rig_req_wait(&x.r, &q[0]), ERR_OK);
+    for (unsigned k = 0; k < 2; k++) {
+        ck_assert(!rig_has(&x.t, x.first[0] + 5));
+        ck_assert_int_eq(rig_get(&x.t, x.first[0] + 6, &m, &reader), STORE_READ_MSG);
+        store_reader_deinit(&reader);
+        check_kafka(&x, &reader, x.first[1]);
+        restart(&x.r, &x.t, "mixed");
+    }
+    ck_assert_uint_eq(x.r.warnings, 0);
+    rig_deinit(&x.r);
+}
+
 static const struct runner_case cases[] = {
     RUN(stuck_messages),
     RUN(key_value),
     RUN(compressed),
     RUN(head_of_a_limited_stream_is_left_alone),
+    RUN_LOOP(kafka_batches_stay, 0, 2),
+    RUN_LOOP(kafka_batches_go_with_their_last_message, 0, 2),
+    RUN_LOOP(erasing_beside_kafka_batches, 0, 2),
 };
 
 RUNNER_MAIN("store/rewrite", cases)
