@@ -81,6 +81,9 @@ static void finish(struct erasure *x, enum err err)
     mem_free(x->bytes);
     mem_free(x);
     seg->jobs--;
+    if (seg->live == 0 && !seg->replaced) /* this was its last message, and the only reason to keep
+                                             it */
+        rewrite_consider(seg);
     if (req != NULL)
         req->done(req, err);
     segment_advance(seg);
@@ -288,7 +291,7 @@ static bool in_place(const struct segment *seg)
  * with a Kafka batch, which stays as it is. The intent stays. */
 static void leave_for_later(struct erasure *x)
 {
-    x->segment->erase_later = x->later = true;
+    x->segment->erase_later = x->segment->secret = x->later = true;
     finish(x, ERR_OK);
 }
 

@@ -102,11 +102,21 @@ static bool says(struct js_rig *r, const char *subject, const char *body, const 
     return yes;
 }
 
+/* Not the wall clock: a machine that was stopped for a while sets that forward when it goes on, and
+ * the server had none of that time. */
+static time_t seconds(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec;
+}
+
 void js_await(struct js_rig *r, const char *subject, const char *body, const char *want)
 {
-    time_t end = time(NULL) + 20;
+    time_t end = seconds() + 20;
 
-    while (time(NULL) < end) {
+    while (seconds() < end) {
         if (says(r, subject, body, want))
             return;
         sched_yield();

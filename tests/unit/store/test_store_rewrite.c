@@ -1,5 +1,6 @@
 /* Segments that are written anew: what is left of work queues and key-value buckets, compression,
  * erasing in what is compressed, and all of it after a restart. */
+#include "store/store_impl.h"
 #include "tests/lib/runner.h"
 #include "tests/unit/store/rig.h"
 
@@ -243,6 +244,50 @@ TEST(head_of_a_limited_stream_is_left_alone)
     rig_deinit(&r);
 }
 
+/* The sealed segment behind the first one. */
+static const struct segment *second_segment(struct rig_stream *t)
+{
+    const struct segment *seg = LIST_ENTRY(t->s->segments.next->next, struct segment, link);
+
+    ck_assert_int_eq(seg->state, SEGMENT_SEALED);
+    return seg;
+}
+
+/* A segment that is empty while something in it is still being erased, which needs its file: it
+ * goes when that is through, alone, as its neighbours are as they were. */
+TEST(empty_when_the_last_erasure_ends)
+{
+    struct rig r;
+    struct rig_stream t;
+    struct rig_req q;
+    unsigned files, rewritten;
+
+    rig_init(&r, &options);
+    rig_create(&r, &t, "work", STORE_DURABLE, NULL);
+    for (unsigned k = 0; k < 20; k++) {
+        ck_assert_int_eq(rig_append(&t, 500, 100, 7), ERR_OK);
+        rig_flush(&t);
+    }
+    rig_settle(&r);
+    uint64_t all = disk(&r, &files, &rewritten);
+    uint64_t first = second_segment(&t)->base_seq, end = second_segment(&t)->next_seq;
+    rig_req_init(&q);
+    for (uint64_t seq = first; seq < end; seq++)
+        ck_assert_int_eq(store_remove(t.s, seq, seq + 1 == end, seq + 1 == end ? &q.req : NULL),
+                         ERR_OK);
+    ck_assert_int_eq(rig_req_wait(&r, &q), ERR_OK);
+    wait_for_disk(&r, all - SEGMENT / 2);
+    ck_assert_uint_ge(second_segment(&t)->base_seq, end);
+    for (unsigned k = 0; k < 2; k++) {
+        ck_assert_uint_eq(rig_read_all(&t, 1, NULL, 100), 10000 - (end - first));
+        restart(&r, &t, "work");
+    }
+    disk(&r, &files, &rewritten);
+    ck_assert_uint_eq(rewritten, 0);
+    ck_assert_uint_eq(r.warnings, 0);
+    rig_deinit(&r);
+}
+
 /* ---- Kafka batches --------------------------------------------------------------------------- */
 
 #define BATCHES 12u
@@ -477,6 +522,7 @@ static const struct runner_case cases[] = {
     RUN(key_value),
     RUN(compressed),
     RUN(head_of_a_limited_stream_is_left_alone),
+    RUN(empty_when_the_last_erasure_ends),
     RUN_LOOP(kafka_batches_stay, 0, 2),
     RUN_LOOP(kafka_batches_go_with_their_last_message, 0, 2),
     RUN_LOOP(erasing_beside_kafka_batches, 0, 2),
