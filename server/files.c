@@ -117,6 +117,8 @@ static bool write_ports(struct files *f, const struct options *o, const char *pr
     if (ports->http_port != 0)
         put_listener(&b, "monitoring", "http", o->http_host != NULL ? o->http_host : o->host,
                      ports->http_port);
+    if (ports->ws_port != 0)
+        put_listener(&b, "websocket", ports->ws_scheme, ports->ws_host, ports->ws_port);
     if (ports->kafka_port != 0)
         put_listener(&b, "kafka", "kafka", o->kafka_host, ports->kafka_port);
     buf_putc(&b, '}');

@@ -210,8 +210,14 @@ bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256
     return true;
 }
 
-bool parts_open_net(struct server_parts *p, struct tls_context *tls, char host[64], uint16_t *port,
-                    char why[256])
+void parts_set_tls(struct worker *w, const struct parts_tls *tls)
+{
+    w->env.tls = tls->clients;
+    w->env.tls_websocket = tls->websocket;
+}
+
+bool parts_open_net(struct server_parts *p, const struct parts_tls *tls, char host[64],
+                    uint16_t *port, char why[256])
 {
     char text[256];
 
@@ -219,19 +225,34 @@ bool parts_open_net(struct server_parts *p, struct tls_context *tls, char host[6
     for (unsigned i = 0; i < worker_group_count(p->workers); i++) {
         struct env *env = &worker_group_get(p->workers, i)->env;
         int rc;
-        env->tls = tls;
+        if (tls != NULL)
+            parts_set_tls(worker_group_get(p->workers, i), tls);
         rc = net_open(env, p->net_shared, &env->net);
         if (rc != 0) {
             snprintf(why, 256, "can not open connections: %s", strerror(-rc));
             return false;
         }
     }
-    if (net_listen(worker_group_get(p->workers, 0)->env.net, host, port, text) != 0) {
+    if (net_listen(worker_group_get(p->workers, 0)->env.net, NET_CLIENTS, host, port, text) != 0) {
         snprintf(why, 256, "Error listening on port: %s:%d, \"%.180s\"", p->options->host,
                  p->options->port < 0 ? 0 : p->options->port, text);
         return false;
     }
     return true;
+}
+
+bool parts_open_websocket(struct server_parts *p, char host[64], uint16_t *port, char why[256])
+{
+    char text[200];
+
+    *port = 0;
+    if (p->options->websocket.port == 0)
+        return true;
+    if (net_listen(worker_group_get(p->workers, 0)->env.net, NET_WEBSOCKET, host, port, why) == 0)
+        return true;
+    snprintf(text, sizeof(text), "%s", why);
+    snprintf(why, 256, "Unable to listen for websocket connections: %s", text);
+    return false;
 }
 
 bool parts_open_kafka(struct server_parts *p, uint16_t *port, char why[256])

@@ -65,10 +65,17 @@ bool parts_open_workers(struct server_parts *p, const struct server_parts_option
                         char why[256]);
 /* The store directory at `path` with its recovery, then every worker's store and JetStream. */
 bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256]);
-/* Every worker's connections, and the listener of worker 0. tls: NULL = none; the caller's. port:
- * what it became. */
-bool parts_open_net(struct server_parts *p, struct tls_context *tls, char host[64], uint16_t *port,
-                    char why[256]);
+/* What the tls blocks of the doors became; NULL = none. The caller's. */
+struct parts_tls {
+    struct tls_context *clients, *websocket;
+};
+/* Every worker's connections, and the clients' listener on worker 0. tls: NULL = none. port: what
+ * it became. */
+bool parts_open_net(struct server_parts *p, const struct parts_tls *tls, char host[64],
+                    uint16_t *port, char why[256]);
+/* The listener for WebSocket, when the options have one; else port is 0. */
+bool parts_open_websocket(struct server_parts *p, char host[64], uint16_t *port, char why[256]);
+void parts_set_tls(struct worker *w, const struct parts_tls *tls);
 
 /* Every worker's Kafka connections, and their listener, when the options have one; else port is 0.
  */

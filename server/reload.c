@@ -201,7 +201,7 @@ static bool same_users(const struct users *a, const struct users *b)
     for (size_t i = 0; i < a->n; i++) {
         const struct user *x = &a->list[i], *y = &b->list[i];
         if (!same_text(x->name, y->name) || !same_text(x->pass, y->pass) ||
-            !same_text(x->nkey, y->nkey) || x->standard != y->standard ||
+            !same_text(x->nkey, y->nkey) || x->kinds != y->kinds ||
             !same_permissions(x->may, y->may))
             return false;
     }

@@ -145,10 +145,29 @@ static bool open_jetstream(struct server *s)
     return true;
 }
 
-bool server_open_tls(const struct options *o, struct tls_context **out, char why[256])
+static bool open_tls(const struct tls_options *o, struct tls_context **out, char why[256])
 {
-    *out = o->tls.on ? tls_context_open(&o->tls, why) : NULL;
-    return *out != NULL || !o->tls.on;
+    *out = o->on ? tls_context_open(o, why) : NULL;
+    return *out != NULL || !o->on;
+}
+
+bool server_open_tls(const struct options *o, struct parts_tls *out, char why[256])
+{
+    bool ok;
+
+    *out = (struct parts_tls){0};
+    ok = open_tls(&o->tls, &out->clients, why) && open_tls(&o->websocket.tls, &out->websocket, why);
+    if (!ok) {
+        server_put_tls(out);
+        *out = (struct parts_tls){0};
+    }
+    return ok;
+}
+
+void server_put_tls(const struct parts_tls *tls)
+{
+    tls_context_put(tls->clients);
+    tls_context_put(tls->websocket);
 }
 
 static bool open_net(struct server *s)
@@ -156,16 +175,34 @@ static bool open_net(struct server *s)
     char why[256];
 
     if (!server_open_tls(s->options, &s->tls, why) ||
-        !parts_open_net(&s->parts, s->tls, s->host, &s->port, why)) {
+        !parts_open_net(&s->parts, &s->tls, s->host, &s->port, why)) {
         log_print(s->log, LOG_FATAL, "%s", why);
         return false;
     }
     LOG_INF(s->log, "Listening for client connections on %s:%u", s->host, s->port);
-    if (s->tls != NULL)
+    if (s->tls.clients != NULL)
         LOG_INF(s->log, "TLS required for client connections");
-    if (s->tls != NULL && s->options->tls.first)
+    if (s->tls.clients != NULL && s->options->tls.first)
         LOG_WRN(s->log, "Clients that are not using \"TLS Handshake First\" option will fail to "
                         "connect");
+    return true;
+}
+
+static bool open_websocket(struct server *s)
+{
+    const char *scheme = s->tls.websocket != NULL ? "wss" : "ws";
+    char why[256];
+
+    if (!parts_open_websocket(&s->parts, s->ws_host, &s->ws_port, why)) {
+        log_print(s->log, LOG_FATAL, "%s", why);
+        return false;
+    }
+    if (s->ws_port == 0)
+        return true;
+    LOG_INF(s->log, "Listening for websocket clients on %s://%s:%u", scheme, s->ws_host,
+            s->ws_port);
+    if (s->tls.websocket == NULL)
+        LOG_WRN(s->log, "Websocket not configured with TLS. DO NOT USE IN PRODUCTION!");
     return true;
 }
 
@@ -265,6 +302,20 @@ static bool open_monitor(struct server *s)
 /* ---- life -------------------------------------------------------------------------------------
  */
 
+bool server_write_files(struct server *s, const struct options *o)
+{
+    return files_write(&s->files, o, s->program, s->log,
+                       &(struct files_ports){
+                           .host = s->host,
+                           .port = s->port,
+                           .http_port = s->http_port,
+                           .kafka_port = s->kafka_port,
+                           .ws_host = s->ws_host,
+                           .ws_port = s->ws_port,
+                           .ws_scheme = s->tls.websocket != NULL ? "wss" : "ws",
+                       });
+}
+
 static bool start(struct server *s)
 {
     struct timespec now;
@@ -281,10 +332,10 @@ static bool start(struct server *s)
         return false;
     banner_io(s->log, worker_group_get(s->parts.workers, 0)->env.io,
               worker_group_count(s->parts.workers));
-    if (!open_jetstream(s) || !open_net(s) || !open_kafka(s) || !open_monitor(s))
+    if (!open_jetstream(s) || !open_net(s) || !open_websocket(s) || !open_kafka(s) ||
+        !open_monitor(s))
         return false;
-    return files_write(&s->files, s->options, s->program, s->log,
-                       &(struct files_ports){s->host, s->port, s->http_port, s->kafka_port});
+    return server_write_files(s, s->options);
 }
 
 static bool start_threads(struct server *s)
@@ -355,7 +406,7 @@ void server_close(struct server *s)
     if (s->parts.workers != NULL)
         worker_group_stop(s->parts.workers);
     parts_close(&s->parts);
-    tls_context_put(s->tls);
+    server_put_tls(&s->tls);
     server_signals_close(s);
     for (size_t i = 0; i < ARRAY_LEN(s->signals); i++)
         if (s->signals[i] != NULL)

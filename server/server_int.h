@@ -36,13 +36,13 @@ struct server {
     struct event *woken; /* eventfd: log lines to write, asks to finish */
     int wake_fd;
 
-    struct tls_context *tls; /* NULL = clients speak plainly */
+    struct parts_tls tls;
     struct server_parts parts;
     struct monitor *monitor;
     struct files files;
 
-    char host[64];
-    uint16_t port, http_port, kafka_port;
+    char host[64], ws_host[64];
+    uint16_t port, http_port, kafka_port, ws_port;
 
     struct event *grace; /* lame duck: the clients' time to look for another server */
     struct ask_all draining;
@@ -53,8 +53,11 @@ struct server {
 #define SERVER_SIGNALS 5
 extern const int server_signals[SERVER_SIGNALS];
 
-/* The context of the tls block, or NULL when there is none. False with a text. */
-bool server_open_tls(const struct options *o, struct tls_context **out, char why[256]);
+/* The contexts of the tls blocks. False with a text, and nothing is open. */
+bool server_open_tls(const struct options *o, struct parts_tls *out, char why[256]);
+void server_put_tls(const struct parts_tls *tls);
+/* Pid and ports file, as the options want them. False when that ends a start. */
+bool server_write_files(struct server *s, const struct options *o);
 /* An event callback; ctx is the server. */
 void server_on_signal(int number, short what, void *ctx);
 /* Stops whatever runs, without a word; the base's loop ends when it is done. */

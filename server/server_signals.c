@@ -131,7 +131,7 @@ struct reloading {
     const struct options *before;
     struct options *before_own; /* before, or NULL when it is not ours */
     const struct options *now;
-    struct tls_context *tls_before, *tls;
+    struct parts_tls tls_before, tls;
     struct wiring *wiring_before;
 };
 
@@ -147,7 +147,7 @@ static void reload_worker(struct ask_all *ask, struct worker *w)
     const struct reloading *r = CONTAINER_OF(ask, struct reloading, ask);
 
     w->env.options = r->now;
-    w->env.tls = r->tls;
+    parts_set_tls(w, &r->tls);
     net_reload(w->env.net, r->before);
     ask_all_stepped(ask);
 }
@@ -167,7 +167,7 @@ static void reloaded(struct ask_all *ask)
     reload_changes(r->before, r->now, say_changed, s->log);
     LOG_INF(s->log, "Reloaded server configuration (%s)", r->now->config_digest);
     free_snapshot(r->before_own);
-    tls_context_put(r->tls_before);
+    server_put_tls(&r->tls_before);
     wiring_free(r->wiring_before);
     s->reloading = NULL;
     mem_free(r);
@@ -196,15 +196,14 @@ static bool follow(struct server *s, const struct options *now, char why[256])
     if (s->monitor != NULL)
         monitor_set_options(s->monitor, now);
     files_remove(&s->files);
-    files_write(&s->files, now, s->program, s->log,
-                &(struct files_ports){s->host, s->port, s->http_port, s->kafka_port});
+    server_write_files(s, now);
     return true;
 }
 
 static void begin_reload(struct server *s)
 {
     struct options *now;
-    struct tls_context *tls = NULL;
+    struct parts_tls tls = {0};
     struct reloading *r;
     struct buf err = {0};
     char why[256];
@@ -221,7 +220,7 @@ static void begin_reload(struct server *s)
         (!server_open_tls(now, &tls, why) && (buf_puts(&err, why), true)) ||
         (!follow(s, now, why) && (buf_puts(&err, why), true))) {
         LOG_ERR(s->log, "Failed to reload server configuration: %s", buf_cstr(&err));
-        tls_context_put(tls);
+        server_put_tls(&tls);
         free_snapshot(now);
         buf_free(&err);
         return;

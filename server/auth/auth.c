@@ -90,7 +90,8 @@ static struct auth_verdict check_nkey(const struct options *o, const struct auth
 {
     const struct user *user = users_find_nkey(&o->users, claim->nkey.p, claim->nkey.n);
 
-    if (user == NULL || !user->standard || !nkey_verify(claim->nkey, claim->sig, claim->nonce))
+    if (user == NULL || (user->kinds & claim->kind) == 0 ||
+        !nkey_verify(claim->nkey, claim->sig, claim->nonce))
         return no;
     return (struct auth_verdict){.answer = AUTH_YES, .user = user};
 }
@@ -123,7 +124,7 @@ static struct auth_verdict check_listed(const struct options *o, const struct au
         same_secret(claim->pass, ""); /* unknown names take as long as wrong passwords */
         return no;
     }
-    return user->standard ? compare(claim->pass, or_empty(user->pass), user) : no;
+    return (user->kinds & claim->kind) != 0 ? compare(claim->pass, or_empty(user->pass), user) : no;
 }
 
 struct auth_verdict auth_check(const struct options *o, const struct auth_claim *claim)
@@ -152,7 +153,7 @@ static bool same_text(const char *a, const char *b)
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-bool auth_still_valid(const struct options *before, const struct user *user,
+bool auth_still_valid(const struct options *before, const struct user *user, uint8_t kind,
                       const struct options *now, const struct user **user_now)
 {
     *user_now = NULL;
@@ -163,5 +164,6 @@ bool auth_still_valid(const struct options *before, const struct user *user,
                same_text(before->pass, now->pass) && same_text(before->token, now->token);
     *user_now = user->nkey != NULL ? users_find_nkey(&now->users, user->nkey, strlen(user->nkey))
                                    : users_find(&now->users, user->name, strlen(user->name));
-    return *user_now != NULL && (*user_now)->standard && same_text((*user_now)->pass, user->pass);
+    return *user_now != NULL && ((*user_now)->kinds & kind) != 0 &&
+           same_text((*user_now)->pass, user->pass);
 }

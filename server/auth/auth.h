@@ -27,6 +27,7 @@ struct auth_claim {
     struct str user, pass, token; /* p == NULL when absent */
     struct str nkey, sig;
     struct str nonce; /* what this connection's INFO said */
+    uint8_t kind;     /* of connection: one of USER_STANDARD and so on */
 };
 
 enum auth_answer {
@@ -57,10 +58,10 @@ bool auth_secret_matches(const char *secret, const char *hash);
 
 /*
  * Would a client that was let in by `before` be let in by `now` with the same credentials? user is
- * its user of `before`, or NULL; *user_now becomes that of `now`. For reload: no credentials are
- * kept.
+ * its user of `before`, or NULL; kind: of its connection; *user_now becomes that of `now`. For
+ * reload: no credentials are kept.
  */
-bool auth_still_valid(const struct options *before, const struct user *user,
+bool auth_still_valid(const struct options *before, const struct user *user, uint8_t kind,
                       const struct options *now, const struct user **user_now);
 
 #endif

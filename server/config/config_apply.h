@@ -48,8 +48,16 @@ bool config_duration(struct config_context *c, const struct conf_value *v, int64
 bool config_apply_map(struct config_context *c, const struct conf_value *v, const char *what,
                       const struct config_key *keys, size_t n);
 
+/* "host:port", ":port", "[v6]:port" or a port; *host is replaced when there is one. */
+bool config_listen(struct config_context *c, const struct conf_value *v, char **host, int *port);
+
 /* config_tls.c: a tls block. */
 bool config_tls(struct config_context *c, const struct conf_value *v);
+/* That of another listener. */
+bool config_tls_into(struct config_context *c, const struct conf_value *v,
+                     struct tls_options *into);
+/* config_websocket.c: the websocket block. */
+bool config_websocket(struct config_context *c, const struct conf_value *v);
 /* config_auth.c: the authorization block. */
 bool config_authorization(struct config_context *c, const struct conf_value *v);
 /* A map of permissions into *out, which is NULL before. */

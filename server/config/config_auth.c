@@ -170,19 +170,35 @@ static bool text(struct config_context *c, const struct conf_value *v, const cha
     return true;
 }
 
-/* The names of the kinds of connections that there may be; only plain ones exist yet. */
+/* The names of the kinds of connections that there may be; 0: one that this server never has. */
+static const struct {
+    const char *name;
+    uint8_t kind;
+} kinds[] = {
+    {"STANDARD", USER_STANDARD},
+    {"WEBSOCKET", USER_WEBSOCKET},
+    {"LEAFNODE", USER_LEAFNODE},
+    {"LEAFNODE_WS", USER_LEAFNODE_WS},
+    {"MQTT", 0},
+    {"MQTT_WS", 0},
+    {"IN_PROCESS", 0},
+};
+
 static bool connection_types(struct config_context *c, const struct conf_value *v, struct user *u)
 {
     if (v->kind != CONF_LIST)
         return config_fail(c, v, "allowed connection types must be an array");
-    u->standard = false;
+    u->kinds = 0;
     for (size_t i = 0; i < v->n; i++) {
         const struct conf_value *item = v->items[i];
-        if (item->text == NULL || !IS(item->text, "STANDARD", "WEBSOCKET", "LEAFNODE",
-                                      "LEAFNODE_WS", "MQTT", "MQTT_WS", "IN_PROCESS"))
+        size_t k = 0;
+        while (k < ARRAY_LEN(kinds) && item->text != NULL &&
+               strcasecmp(kinds[k].name, item->text) != 0)
+            k++;
+        if (item->text == NULL || k == ARRAY_LEN(kinds))
             return config_fail(c, item, "unknown connection type \"%s\"",
                                item->text != NULL ? item->text : "");
-        u->standard |= IS(item->text, "STANDARD");
+        u->kinds |= kinds[k].kind;
     }
     return true;
 }
@@ -241,7 +257,7 @@ bool config_users(struct config_context *c, const struct conf_value *v, const ch
             return config_fail(c, item, "Expected user entry to be a map/struct");
         all->list = mem_realloc(all->list, (all->n + 1) * sizeof(*all->list));
         u = &all->list[all->n++];
-        *u = (struct user){.standard = true,
+        *u = (struct user){.kinds = USER_ANY_KIND,
                            .account = account != NULL ? mem_strdup(account) : NULL};
         for (size_t k = 0; k < item->n; k++)
             if (!user_field(c, item->keys[k], item->items[k], u))

@@ -66,8 +66,7 @@ static bool is_port(int64_t n)
     return n >= -1 && n <= OPTIONS_PORT_MAX;
 }
 
-/* "host:port", ":port", "[v6]:port" or a port. */
-static bool listen_at(struct config_context *c, const struct conf_value *v, char **host, int *port)
+bool config_listen(struct config_context *c, const struct conf_value *v, char **host, int *port)
 {
     const char *colon;
     int64_t n;
@@ -132,11 +131,11 @@ static bool apply(struct config_context *c, const struct conf_value *v, const st
     case CONFIG_DURATION:
         return config_duration(c, v, at);
     case CONFIG_LISTEN:
-        return listen_at(c, v, &c->o->host, &c->o->port);
+        return config_listen(c, v, &c->o->host, &c->o->port);
     case CONFIG_HTTP:
-        return listen_at(c, v, &c->o->http_host, &c->o->http_port);
+        return config_listen(c, v, &c->o->http_host, &c->o->http_port);
     case CONFIG_KAFKA:
-        return listen_at(c, v, &c->o->kafka_host, &c->o->kafka_port);
+        return config_listen(c, v, &c->o->kafka_host, &c->o->kafka_port);
     case CONFIG_BLOCK:
         return k->block(c, v);
     default:
@@ -358,6 +357,7 @@ static const struct config_key top_keys[] = {
     {"host", CONFIG_TEXT, AT(host), NULL},
     {"net", CONFIG_TEXT, AT(host), NULL},
     {"client_advertise", CONFIG_TEXT, AT(client_advertise), NULL},
+    {"proxy_protocol", CONFIG_FLAG, AT(proxy_protocol), NULL},
     {"server_name", CONFIG_TEXT, AT(server_name), NULL},
     {"debug", CONFIG_FLAG, AT(debug), NULL},
     {"trace", CONFIG_FLAG, AT(trace), NULL},
@@ -407,6 +407,8 @@ static const struct config_key top_keys[] = {
     {"no_system_account", CONFIG_FLAG, AT(no_system_account), NULL},
     {"no_system", CONFIG_FLAG, AT(no_system_account), NULL},
     {"no_sys_acc", CONFIG_FLAG, AT(no_system_account), NULL},
+    {"websocket", CONFIG_BLOCK, 0, config_websocket},
+    {"ws", CONFIG_BLOCK, 0, config_websocket},
     {"jetstream", CONFIG_BLOCK, 0, jetstream},
     {"store_dir", CONFIG_TEXT, AT(store_dir), NULL},
     {"storedir", CONFIG_TEXT, AT(store_dir), NULL},

@@ -156,6 +156,30 @@ static const struct config_key keys[] = {
     {"immediate", CONFIG_BLOCK, 0, handshake_first},
 };
 
+void tls_options_free(struct tls_options *t)
+{
+    char **texts[] = {&t->cert_file, &t->key_file, &t->ca_file,
+                      &t->ciphers,   &t->curves,   &t->pinned};
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        mem_free(*texts[i]);
+        *texts[i] = NULL;
+    }
+}
+
+/* The keys know one place; what they put there is moved. */
+bool config_tls_into(struct config_context *c, const struct conf_value *v, struct tls_options *into)
+{
+    struct options *scratch = mem_zalloc(sizeof(*scratch));
+    struct config_context there = {scratch, c->err};
+    bool ok = config_tls(&there, v);
+
+    tls_options_free(into);
+    *into = scratch->tls;
+    mem_free(scratch);
+    return ok;
+}
+
 bool config_tls(struct config_context *c, const struct conf_value *v)
 {
     struct tls_options *t = block(c);

@@ -70,6 +70,7 @@ void options_finish(struct options *o)
     or_i64(&o->tls.timeout_ns, 2 * SECOND);
     if (o->tls.verify)
         o->tls.on = true;
+    or_i64(&o->websocket.tls.timeout_ns, 2 * SECOND);
     or_i64(&o->auth_timeout_ns, 2 * SECOND);
     or_u32(&o->kafka_num_partitions, 1);
 }
@@ -94,6 +95,38 @@ static bool knows_no_auth_user(const struct options *o)
            users_find_nkey(&o->users, name, strlen(name)) != NULL;
 }
 
+static bool websocket_fits(const struct options *o, char why[256])
+{
+    const struct websocket_options *w = &o->websocket;
+    const char *nobody = w->no_auth_user;
+
+    why[0] = '\0';
+    if (w->port == 0)
+        return true;
+    if (!port_fits(w->port))
+        snprintf(why, 256, "websocket port %d is not between -1 and %d", w->port, OPTIONS_PORT_MAX);
+    else if (!w->tls.on && !w->no_tls)
+        snprintf(why, 256, "websocket requires TLS configuration");
+    else if (nobody != NULL && users_find(&o->users, nobody, strlen(nobody)) == NULL &&
+             users_find_nkey(&o->users, nobody, strlen(nobody)) == NULL)
+        snprintf(why, 256,
+                 "no_auth_user: \"%.128s\" not present as user or nkey in authorization block or "
+                 "account configuration",
+                 nobody);
+    else if (o->users.n > 0 && w->user != NULL)
+        snprintf(why, 256,
+                 "websocket authentication username not compatible with presence of users/nkeys");
+    else if (o->users.n > 0 && w->token != NULL)
+        snprintf(why, 256,
+                 "websocket authentication token not compatible with presence of users/nkeys");
+    else if (w->jwt_cookie != NULL)
+        snprintf(why, 256,
+                 "trusted operators or trusted keys configuration is required for JWT "
+                 "authentication via cookie \"%.64s\"",
+                 w->jwt_cookie);
+    return why[0] == '\0';
+}
+
 static bool is_advertised(const char *text)
 {
     const char *colon = text != NULL ? strrchr(text, ':') : NULL;
@@ -105,6 +138,8 @@ static bool is_advertised(const char *text)
 
 bool options_check(const struct options *o, char why[256])
 {
+    if (!websocket_fits(o, why))
+        return false;
     if (!port_fits(o->port))
         snprintf(why, 256, "port %d is not between -1 and %d", o->port, OPTIONS_PORT_MAX);
     else if (!port_fits(o->http_port))
@@ -194,12 +229,6 @@ void options_free(struct options *o)
         &o->config_file,
         &o->no_auth_user,
         &o->signal,
-        &o->tls.cert_file,
-        &o->tls.key_file,
-        &o->tls.ca_file,
-        &o->tls.ciphers,
-        &o->tls.curves,
-        &o->tls.pinned,
         &o->kafka_host,
         &o->kafka_advertise,
     };
@@ -208,6 +237,8 @@ void options_free(struct options *o)
         mem_free(*texts[i]);
         *texts[i] = NULL;
     }
+    tls_options_free(&o->tls);
+    websocket_options_free(&o->websocket);
     options_wipe_keys(o);
     users_free(&o->users);
     accounts_free(&o->accounts);

@@ -12,6 +12,7 @@
 #include "server/config/accounts.h"
 #include "server/config/tls_options.h"
 #include "server/config/users.h"
+#include "server/config/websocket_options.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,8 +30,9 @@ struct options {
     char *host; /* "0.0.0.0" */
     int port;   /* 4222; -1 = any */
     char *client_advertise;
-    char *http_host; /* host when NULL */
-    int http_port;   /* 0 = off, -1 = any */
+    bool proxy_protocol; /* clients may come with a PROXY header */
+    char *http_host;     /* host when NULL */
+    int http_port;       /* 0 = off, -1 = any */
     char *http_base_path;
     char *ports_file_dir;
     char *pid_file;
@@ -74,6 +76,8 @@ struct options {
     /* encryption of client connections */
     struct tls_options tls;
     bool allow_non_tls; /* clients may choose */
+
+    struct websocket_options websocket;
 
     /* jetstream */
     bool jetstream;

@@ -23,4 +23,6 @@ struct tls_options {
                               its INFO after all; 0 = for ever */
 };
 
+void tls_options_free(struct tls_options *t);
+
 #endif

@@ -32,13 +32,16 @@ struct permissions {
     int64_t responses_ns;  /* how long after it; negative = for ever */
 };
 
+enum { USER_STANDARD = 1, USER_WEBSOCKET = 2, USER_LEAFNODE = 4, USER_LEAFNODE_WS = 8 };
+#define USER_ANY_KIND 0xffu
+
 struct user {
     char *name, *pass;                   /* NULL for one with a key */
     char *nkey;                          /* public key, U...; else NULL */
     struct permissions *may;             /* NULL = what its account or users.otherwise says */
     char *account;                       /* NULL = the default one */
     const struct permissions *otherwise; /* of its account, which owns it; NULL = everything */
-    bool standard; /* may use plain client connections (allowed_connection_types) */
+    uint8_t kinds; /* of connections it may have (allowed_connection_types): USER_... */
 };
 
 struct users {

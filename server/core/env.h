@@ -50,12 +50,13 @@ struct env {
     struct log *log;
     struct prng *prng;
     struct router *router;
-    struct account_set *accounts;   /* all; shared */
-    struct account *account;        /* $G: of users that name none */
-    struct account *system_account; /* $SYS, or the one the options name */
-    const struct options *options;  /* the current snapshot; replaced between iterations */
-    struct tls_context *tls;        /* of its tls block, or NULL; belongs to the server */
-    const char *server_id;          /* 56 characters, starts with N */
+    struct account_set *accounts;      /* all; shared */
+    struct account *account;           /* $G: of users that name none */
+    struct account *system_account;    /* $SYS, or the one the options name */
+    const struct options *options;     /* the current snapshot; replaced between iterations */
+    struct tls_context *tls;           /* of its tls block, or NULL; belongs to the server */
+    struct tls_context *tls_websocket; /* that of its websocket block */
+    const char *server_id;             /* 56 characters, starts with N */
     const char *server_name;
     const char *version; /* the NATS version whose features we have, for INFO and varz */
 

@@ -127,7 +127,7 @@ static json_t *conn_object(const struct conn_part *p, int64_t now)
 
     put_int(o, "cid", (int64_t) c->cid);
     put_str(o, "kind", "Client");
-    put_str(o, "type", "nats");
+    put_str(o, "type", c->type);
     put_str(o, "ip", c->ip);
     put_int(o, "port", c->port);
     put_time(o, "start", c->start);

@@ -34,8 +34,8 @@ const char *conn_reason_text(enum conn_reason r)
 
 const char *conn_text(const struct conn *c, char out[160])
 {
-    int n = snprintf(out, 160, "%s:%u - cid:%llu", c->peer.host, c->peer.port,
-                     (unsigned long long) c->cid);
+    int n = snprintf(out, 160, "%s:%u - %s:%llu", c->peer.host, c->peer.port,
+                     c->door == NET_WEBSOCKET ? "wid" : "cid", (unsigned long long) c->cid);
 
     if ((c->version != NULL || c->lang != NULL || c->name != NULL) && n > 0 && n < 160)
         snprintf(out + n, 160 - (size_t) n, " - \"v%s:%s:%s\"",
@@ -62,7 +62,8 @@ static void start_timer(struct conn *c, uint64_t ns)
 void conn_start_ping(struct conn *c)
 {
     const struct options *o = c->net->env->options;
-    uint64_t interval = (uint64_t) o->ping_interval_ns;
+    bool own = c->door == NET_WEBSOCKET && o->websocket.ping_interval_ns > 0;
+    uint64_t interval = (uint64_t) (own ? o->websocket.ping_interval_ns : o->ping_interval_ns);
 
     if (c->ping_sent == 0 && interval > FIRST_PING_NS) {
         start_timer(c, FIRST_PING_NS);
@@ -88,7 +89,11 @@ static void timed_out(struct wheel_timer *t)
         conn_tls_timed_out(c);
         return;
     }
-    if (c->state == CONN_GREETED && auth_announced(o)) {
+    if (c->ws != NULL && !conn_ws_upgraded(c)) {
+        conn_ws_timed_out(c);
+        return;
+    }
+    if (c->state == CONN_GREETED && connect_announced(c)) {
         conn_fail(c, REASON_AUTH_TIMEOUT, STR("Authentication Timeout"));
         return;
     }
@@ -149,9 +154,10 @@ void conn_start(struct conn *c)
 
     LOG_DBG(c->net->env->log, "%s - Client connection created", conn_text(c, text));
     connect_nothing(c);
-    if (auth_announced(o)) {
+    if (connect_announced(c)) {
+        bool own = c->door == NET_WEBSOCKET && o->websocket.auth_timeout_ns > 0;
         c->parser.connect_only = true;
-        start_timer(c, (uint64_t) o->auth_timeout_ns);
+        start_timer(c, (uint64_t) (own ? o->websocket.auth_timeout_ns : o->auth_timeout_ns));
     } else {
         conn_start_ping(c);
     }
@@ -181,13 +187,21 @@ void conn_set_limits(struct conn *c)
                                                                             : NATS_NO_LIMIT);
 }
 
-void conn_adopt(struct net *net, io_fd fd)
+bool conn_has_room(const struct net *net)
+{
+    int64_t max = net->env->options->max_connections;
+
+    return max < 0 || atomic_load(&net->shared->connections) <= max;
+}
+
+void conn_adopt(struct net *net, io_fd fd, enum net_door door)
 {
     const struct options *o = net->env->options;
     struct conn *c = mem_zalloc(sizeof(*c));
-    int64_t open = atomic_fetch_add(&net->shared->connections, 1) + 1;
 
+    atomic_fetch_add(&net->shared->connections, 1);
     c->net = net;
+    c->door = door;
     c->account = net->env->account;
     c->cid = atomic_fetch_add(&net->shared->next_cid, 1) + 1;
     c->self = handle_add(&net->handles, c);
@@ -215,13 +229,20 @@ void conn_adopt(struct net *net, io_fd fd)
         io_random(net->env->io, random, sizeof(random));
         auth_nonce_text(random, c->nonce);
     }
-    if (net->env->tls != NULL && (o->max_connections < 0 || open <= o->max_connections)) {
+    if (o->proxy_protocol && door == NET_CLIENTS)
+        conn_proxy_begin(c);
+    if (conn_tls_context(c) != NULL && (conn_has_room(net) || door == NET_WEBSOCKET)) {
         conn_tls_begin(c);
+        return;
+    }
+    if (door == NET_WEBSOCKET) {
+        conn_ws_begin(c);
+        conn_receive(c);
         return;
     }
     /* Clients read INFO before anything else, also before a refusal. */
     info_put(c, false);
-    if (o->max_connections >= 0 && open > o->max_connections) {
+    if (!conn_has_room(net)) {
         conn_fail(c, REASON_MAX_CONNECTIONS, STR("maximum connections exceeded"));
         return;
     }
@@ -252,7 +273,8 @@ void conn_close(struct conn *c, enum conn_reason reason)
             conn_reason_text(reason));
     io_timer_stop(io, &c->timer);
     io_timer_stop(io, &c->pause);
-    if (peer_can_not_read(reason)) {
+    conn_proxy_free(c);
+    if (peer_can_not_read(reason) && !conn_ws_said_goodbye(c)) {
         c->drop_output = true;
         if (!io_op_busy(&c->send))
             conn_drop_output(c);
@@ -263,7 +285,8 @@ void conn_close(struct conn *c, enum conn_reason reason)
     net->stats.connections--;
     atomic_fetch_sub(&net->shared->connections, 1);
     connect_leave_account(c);
-    net_remember_closed(net, c);
+    if (c->ws == NULL || conn_ws_upgraded(c))
+        net_remember_closed(net, c);
     conn_flush(c);
 }
 
@@ -300,6 +323,7 @@ static void free_conn(struct conn *c)
     buf_free(&c->mapped);
     mem_free(c->nonce);
     tls_close(c->tls);
+    conn_ws_free(c);
     answers_free(c);
     mem_free(c);
 }
@@ -324,7 +348,8 @@ static bool lingers(struct conn *c)
 
 bool conn_reap(struct conn *c)
 {
-    bool output = c->out.bytes > 0 || c->wire.bytes > 0 || io_op_busy(&c->send);
+    bool output = c->out.bytes > 0 || c->framed.bytes > 0 || c->wire.bytes > 0 ||
+                  io_op_busy(&c->send);
 
     /* Not in conn_close: that may run inside a delivery, where the interest must not change. */
     if (c->subs.count > 0)
@@ -334,7 +359,7 @@ bool conn_reap(struct conn *c)
         return false;
     }
     if (!c->close_submitted) {
-        if (!c->drop_output && conn_tls_end(c))
+        if (!c->drop_output && (conn_ws_end(c) || conn_tls_end(c)))
             return false;
         if (lingers(c))
             return false;

@@ -36,6 +36,11 @@ struct net_shared {
 };
 
 struct closed_conn;
+struct conn_ws;
+struct proxying;
+struct ws_pack;
+struct tls_options;
+struct tls_context;
 struct answers;
 struct checking;
 struct tls;
@@ -62,8 +67,15 @@ struct net {
     uint64_t seed;
     uint8_t *plain; /* what was decrypted of one receive, until it is parsed; NULL until needed */
 
+    struct ws_pack *pack; /* for compressed WebSocket messages; NULL until needed */
+
     /* worker 0 */
-    struct acceptor acceptor;
+    struct listener {
+        struct acceptor acceptor;
+        struct net *net;
+        enum net_door door;
+        uint16_t port;
+    } listeners[NET_DOORS];
 
     bool lame_duck; /* no new connections */
     struct wheel_timer drain;
@@ -102,12 +114,16 @@ struct conn {
     struct net *net;
     handle self;
     uint64_t cid;
+    enum net_door door;
     struct list link, dirty_link;
     struct io_sock *sock;
     struct io_op recv, send, close;
     struct nats_parser parser;
     struct chunk *collecting; /* body being assembled */
 
+    struct proxying *proxy; /* while a PROXY header may come */
+    struct conn_ws *ws;     /* NULL: what is received and sent are operations, without frames */
+    struct outbuf framed;   /* with WebSocket: frames, to be sent or made records of */
     enum conn_tls tls_state;
     struct tls *tls;       /* NULL until a handshake begins */
     struct outbuf wire;    /* with TLS: what is to be sent as it is */
@@ -171,7 +187,9 @@ void net_stop_listening(struct net *net);
 void net_drain_next(struct wheel_timer *t);
 
 /* conn.c */
-void conn_adopt(struct net *net, io_fd fd);
+void conn_adopt(struct net *net, io_fd fd, enum net_door door);
+/* With this one, are there no more connections than the options allow? */
+bool conn_has_room(const struct net *net);
 void conn_close(struct conn *c, enum conn_reason reason);
 /* -ERR, then conn_close. */
 void conn_fail(struct conn *c, enum conn_reason reason, struct str text);
@@ -185,8 +203,11 @@ void conn_start_ping(struct conn *c);
 const char *conn_text(const struct conn *c, char out[160]);
 
 /* conn_in.c */
-/* Acts on bytes that have arrived, then receives more. */
+/* Acts on operations that have arrived, then receives more. */
 void conn_take(struct conn *c, struct str in);
+/* Bytes from the socket, or decrypted ones: into the next layer, frames or operations. */
+void conn_wire_take(struct conn *c, uint8_t *bytes, size_t n);
+void conn_plain_take(struct conn *c, uint8_t *bytes, size_t n);
 void conn_received(struct io_op *op);
 void conn_receive(struct conn *c);
 /* Answers 503 to the reply subject if this client asked for it. */
@@ -200,14 +221,46 @@ void conn_start(struct conn *c);
 void conn_tls_begin(struct conn *c);
 /* Its timer, while the handshake is not done. */
 void conn_tls_timed_out(struct conn *c);
+/* The tls block of its door, and what was made of it; NULL = it has none. */
+const struct tls_options *conn_tls_options(const struct conn *c);
+struct tls_context *conn_tls_context(const struct conn *c);
 /* Wire bytes have arrived, and state is not NONE. */
-void conn_tls_take(struct conn *c, struct str in);
+void conn_tls_take(struct conn *c, uint8_t *bytes, size_t n);
 /* Before a send: makes records of what is in out, as far as that can be sent now. */
 void conn_tls_flush(struct conn *c);
 /* Nothing will be put any more; true when there is something more to be sent. */
 bool conn_tls_end(struct conn *c);
 
+/* conn_ws.c */
+/* A connection of a WebSocket door may speak: the upgrade is awaited. */
+void conn_ws_begin(struct conn *c);
+void conn_ws_take(struct conn *c, uint8_t *bytes, size_t n);
+/* The upgrade did not come in time. */
+void conn_ws_timed_out(struct conn *c);
+bool conn_ws_upgraded(const struct conn *c);
+/* Before a send: makes frames of what is in out. */
+void conn_ws_flush(struct conn *c);
+/* Nothing will be put any more; true when a close frame is to be sent. */
+bool conn_ws_end(struct conn *c);
+/* The peer has said that it closes, and still reads. */
+bool conn_ws_said_goodbye(const struct conn *c);
+void conn_ws_free(struct conn *c);
+/* A credential that came in a cookie; empty = none. */
+enum ws_cookie { WS_COOKIE_JWT, WS_COOKIE_USER, WS_COOKIE_PASS, WS_COOKIE_TOKEN, WS_COOKIES };
+struct str conn_ws_cookie(const struct conn *c, enum ws_cookie which);
+
+/* conn_proxy.c */
+/* A PROXY header may come before anything else. */
+void conn_proxy_begin(struct conn *c);
+void conn_proxy_take(struct conn *c, uint8_t *bytes, size_t n);
+void conn_proxy_free(struct conn *c);
+
 /* conn_out.c */
+/* What is sent as it is, or made records of. */
+static inline struct outbuf *conn_unencrypted(struct conn *c)
+{
+    return c->ws != NULL ? &c->framed : &c->out;
+}
 void conn_put(struct conn *c, struct str bytes);
 void conn_put_err(struct conn *c, struct str text);
 void conn_put_ok(struct conn *c);
@@ -251,6 +304,11 @@ void info_put(struct conn *c, bool connect_info);
 /* connect.c: acts on a CONNECT. A password with a slow hash is checked elsewhere: until then
  * c->checking is set, and nothing more of this client is read or acted on. */
 void connect_process(struct conn *c, struct str json);
+/* The options whose credentials count at its door: those of the server, or a copy in *copy with
+ * the door's own. */
+const struct options *connect_options(const struct conn *c, struct options *copy);
+/* Must a client of its door say who it is? */
+bool connect_announced(const struct conn *c);
 /* What arrived behind such a CONNECT, for later. */
 void connect_hold(struct conn *c, struct str rest);
 /* Binds the user of a client that sends no CONNECT, when the options name one. */

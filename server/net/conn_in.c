@@ -401,6 +401,24 @@ void conn_receive(struct conn *c)
         io_recv(c->net->env->io, &c->recv, c->sock);
 }
 
+void conn_plain_take(struct conn *c, uint8_t *bytes, size_t n)
+{
+    if (UNLIKELY(c->ws != NULL))
+        conn_ws_take(c, bytes, n);
+    else if (UNLIKELY(c->checking != NULL))
+        connect_hold(c, str_from(bytes, n));
+    else
+        conn_take(c, str_from(bytes, n));
+}
+
+void conn_wire_take(struct conn *c, uint8_t *bytes, size_t n)
+{
+    if (LIKELY(c->tls_state == CONN_TLS_NONE))
+        conn_plain_take(c, bytes, n);
+    else
+        conn_tls_take(c, bytes, n);
+}
+
 void conn_take(struct conn *c, struct str in)
 {
     struct net *net = c->net;
@@ -441,8 +459,8 @@ void conn_received(struct io_op *op)
     }
     c->last_in = io_now(net->env->io);
     c->last_activity = io_wall(net->env->io);
-    if (LIKELY(c->tls_state == CONN_TLS_NONE))
-        conn_take(c, str_from(op->data, (size_t) op->res));
+    if (UNLIKELY(c->proxy != NULL))
+        conn_proxy_take(c, op->data, (size_t) op->res);
     else
-        conn_tls_take(c, str_from(op->data, (size_t) op->res));
+        conn_wire_take(c, op->data, (size_t) op->res);
 }

@@ -74,6 +74,7 @@ void conn_put_ok(struct conn *c)
 void conn_drop_output(struct conn *c)
 {
     outbuf_free(&c->out, c->net->env->chunks);
+    outbuf_free(&c->framed, c->net->env->chunks);
     outbuf_free(&c->wire, c->net->env->chunks);
     outbuf_free(&c->sending, c->net->env->chunks);
     mem_free(c->iov);
@@ -85,12 +86,14 @@ void conn_flush(struct conn *c)
 {
     struct io *io = c->net->env->io;
     bool plain = LIKELY(c->tls_state == CONN_TLS_NONE);
-    struct outbuf *from = plain ? &c->out : &c->wire;
+    struct outbuf *from = plain ? conn_unencrypted(c) : &c->wire;
     unsigned n, i = 0;
 
     list_remove(&c->dirty_link);
     if (io_op_busy(&c->send) || c->sock_closed || c->drop_output)
         return;
+    if (UNLIKELY(c->ws != NULL))
+        conn_ws_flush(c);
     if (!plain)
         conn_tls_flush(c);
     if (from->head == NULL || c->drop_output)
@@ -124,6 +127,7 @@ void conn_sent(struct io_op *op)
     }
     if (c->drop_output)
         conn_drop_output(c);
-    else if ((c->out.head != NULL || c->wire.head != NULL) && !list_linked(&c->dirty_link))
+    else if ((c->out.head != NULL || c->framed.head != NULL || c->wire.head != NULL) &&
+             !list_linked(&c->dirty_link))
         list_push_back(&c->net->dirty, &c->dirty_link);
 }

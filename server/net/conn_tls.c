@@ -3,7 +3,10 @@
  *
  *     out  --records--> wire --socket--> client        (CONN_TLS_ON)
  *     INFO ------------> wire                           (before the handshake)
- *     receive --records--> net->plain --> conn_take
+ *     receive --records--> net->plain --> conn_plain_take
+ *
+ * Between `out` and records lie frames on a WebSocket door (conn_ws.c), where the handshake always
+ * comes first.
  *
  * A client learns from INFO that it has to begin a handshake, or (handshake_first) begins it
  * without; with a time to wait for that the server speaks first after all:
@@ -28,6 +31,20 @@
 /* Not more records at a time than one send takes. */
 #define WIRE_BYTES (1u << 20)
 #define RECORD_HANDSHAKE 0x16
+
+const struct tls_options *conn_tls_options(const struct conn *c)
+{
+    const struct options *o = c->net->env->options;
+
+    return c->door == NET_WEBSOCKET ? &o->websocket.tls : &o->tls;
+}
+
+struct tls_context *conn_tls_context(const struct conn *c)
+{
+    const struct env *env = c->net->env;
+
+    return c->door == NET_WEBSOCKET ? env->tls_websocket : env->tls;
+}
 
 static void start_timer(struct conn *c, int64_t ns)
 {
@@ -60,14 +77,17 @@ static void greet(struct conn *c)
     c->greeted = true;
     info_put(c, false);
     send_plain(c);
-    start_timer(c, c->net->env->options->tls.timeout_ns);
+    start_timer(c, conn_tls_options(c)->timeout_ns);
 }
 
 void conn_tls_begin(struct conn *c)
 {
-    const struct tls_options *o = &c->net->env->options->tls;
+    const struct tls_options *o = conn_tls_options(c);
 
-    if (o->first) {
+    if (c->door == NET_WEBSOCKET) {
+        c->tls_state = CONN_TLS_FIRST;
+        start_timer(c, o->timeout_ns);
+    } else if (o->first) {
         c->tls_state = CONN_TLS_FIRST;
         start_timer(c, o->first_wait_ns > 0 ? o->first_wait_ns : o->timeout_ns);
     } else {
@@ -80,12 +100,13 @@ void conn_tls_timed_out(struct conn *c)
 {
     char text[160];
 
-    if (c->tls_state == CONN_TLS_FIRST && c->net->env->options->tls.first_wait_ns > 0) {
+    if (c->tls_state == CONN_TLS_FIRST && c->door != NET_WEBSOCKET &&
+        conn_tls_options(c)->first_wait_ns > 0) {
         greet(c);
         return;
     }
     LOG_ERR(c->net->env->log, "%s - TLS handshake timeout", conn_text(c, text));
-    if (c->tls_state != CONN_TLS_HANDSHAKE) {
+    if (c->tls_state != CONN_TLS_HANDSHAKE && c->door != NET_WEBSOCKET) {
         conn_put_err(c, STR("Secure Connection - TLS Required"));
         send_plain(c);
     }
@@ -93,13 +114,13 @@ void conn_tls_timed_out(struct conn *c)
 }
 
 /* The client chose to do without. */
-static void go_plain(struct conn *c, struct str in)
+static void go_plain(struct conn *c, uint8_t *bytes, size_t n)
 {
     c->tls_state = CONN_TLS_NONE;
     c->out = c->wire; /* INFO, if it is still there */
     c->wire = (struct outbuf){0};
     conn_start(c);
-    conn_take(c, in);
+    conn_plain_take(c, bytes, n);
 }
 
 /* ---- the handshake --------------------------------------------------------------------------- */
@@ -125,6 +146,10 @@ static void established(struct conn *c)
             conn_text(c, text), tls_version_name(c->tls), tls_cipher_name(c->tls));
     io_timer_stop(net->env->io, &c->timer);
     c->tls_state = CONN_TLS_ON;
+    if (c->door == NET_WEBSOCKET) {
+        conn_ws_begin(c);
+        return;
+    }
     if (!c->greeted) {
         c->greeted = c->tls_first = true;
         info_put(c, false);
@@ -179,10 +204,8 @@ static void read_all(struct conn *c)
         c->net->plain = mem_alloc(PLAIN_BYTES);
     while (answer == TLS_OK && c->state != CONN_CLOSING) {
         answer = fill(c, &n);
-        if (n > 0 && c->checking != NULL)
-            connect_hold(c, str_from(c->net->plain, n));
-        else if (n > 0)
-            conn_take(c, str_from(c->net->plain, n));
+        if (n > 0)
+            conn_plain_take(c, c->net->plain, n);
     }
     if (answer == TLS_FAILED && c->state != CONN_CLOSING)
         LOG_ERR(c->net->env->log, "%s - TLS read error: %s", conn_text(c, text), tls_error(c->tls));
@@ -190,23 +213,24 @@ static void read_all(struct conn *c)
         conn_close(c, answer == TLS_CLOSED ? REASON_CLIENT_CLOSED : REASON_READ_ERROR);
 }
 
-void conn_tls_take(struct conn *c, struct str in)
+void conn_tls_take(struct conn *c, uint8_t *bytes, size_t n)
 {
     struct env *env = c->net->env;
+    struct str in = str_from(bytes, n);
 
     if (c->tls_state == CONN_TLS_GREETED && env->options->allow_non_tls &&
         in.p[0] != RECORD_HANDSHAKE) {
-        go_plain(c, in);
+        go_plain(c, bytes, n);
         return;
     }
     if (c->tls == NULL) {
-        if (env->tls == NULL) { /* a reload took it away */
+        if (conn_tls_context(c) == NULL) { /* a reload took it away */
             conn_close(c, REASON_TLS_HANDSHAKE);
             return;
         }
-        c->tls = tls_open(env->tls, &c->wire, env->chunks);
+        c->tls = tls_open(conn_tls_context(c), &c->wire, env->chunks);
         c->tls_state = CONN_TLS_HANDSHAKE;
-        start_timer(c, env->options->tls.timeout_ns);
+        start_timer(c, conn_tls_options(c)->timeout_ns);
     }
     if (c->tls_state == CONN_TLS_HANDSHAKE && !c->tls_begun && in.p[0] != RECORD_HANDSHAKE) {
         handshake_failed(c, "tls: first record does not look like a TLS handshake");
@@ -225,21 +249,24 @@ void conn_tls_take(struct conn *c, struct str in)
 
 static void drop_plain(struct conn *c)
 {
-    c->pending -= c->out.bytes;
-    outbuf_free(&c->out, c->net->env->chunks);
+    struct outbuf *out = conn_unencrypted(c);
+
+    c->pending -= out->bytes;
+    outbuf_free(out, c->net->env->chunks);
 }
 
-/* The first chunk of out becomes records. */
+/* The first chunk becomes records. */
 static bool encrypt_chunk(struct conn *c)
 {
-    struct chunk *k = c->out.head;
+    struct outbuf *out = conn_unencrypted(c);
+    struct chunk *k = out->head;
     uint64_t before = c->wire.bytes;
     bool ok = tls_write(c->tls, str_from(k->data, k->len));
 
-    c->out.head = k->next;
-    if (c->out.head == NULL)
-        c->out.tail = NULL;
-    c->out.bytes -= k->len;
+    out->head = k->next;
+    if (out->head == NULL)
+        out->tail = NULL;
+    out->bytes -= k->len;
     c->pending += c->wire.bytes - before;
     c->pending -= k->len;
     chunk_put(k, c->net->env->chunks);
@@ -253,7 +280,7 @@ void conn_tls_flush(struct conn *c)
             drop_plain(c);
         return;
     }
-    while (c->out.head != NULL && c->wire.bytes < WIRE_BYTES) {
+    while (conn_unencrypted(c)->head != NULL && c->wire.bytes < WIRE_BYTES) {
         if (!encrypt_chunk(c)) {
             c->drop_output = true;
             conn_close(c, REASON_WRITE_ERROR);

@@ -121,6 +121,43 @@ static void refuse(struct conn *c)
     conn_fail(c, REASON_AUTH_FAILURE, STR("Authorization Violation"));
 }
 
+/* ---- whose credentials count ------------------------------------------------------------------
+ */
+
+/* Those of o, or those of the connection's door in a copy. */
+static const struct options *at_door(const struct conn *c, const struct options *o,
+                                     struct options *copy)
+{
+    const struct websocket_options *w = &o->websocket;
+
+    if (c->door != NET_WEBSOCKET || !websocket_has_auth(w))
+        return o;
+    *copy = *o;
+    copy->user = w->user;
+    copy->pass = w->pass;
+    copy->token = w->token;
+    copy->no_auth_user = w->no_auth_user;
+    return copy;
+}
+
+const struct options *connect_options(const struct conn *c, struct options *copy)
+{
+    return at_door(c, c->net->env->options, copy);
+}
+
+/* As allowed_connection_types names it. */
+static uint8_t kind_of(const struct conn *c)
+{
+    return c->door == NET_WEBSOCKET ? USER_WEBSOCKET : USER_STANDARD;
+}
+
+bool connect_announced(const struct conn *c)
+{
+    struct options own;
+
+    return auth_announced(connect_options(c, &own));
+}
+
 /* ---- settings ---------------------------------------------------------------------------------
  */
 
@@ -205,7 +242,8 @@ bool connect_bind(struct conn *c, const struct user *user)
 
 void connect_nothing(struct conn *c)
 {
-    struct auth_verdict v = auth_check_nothing(c->net->env->options);
+    struct options own;
+    struct auth_verdict v = auth_check_nothing(connect_options(c, &own));
 
     if (v.answer == AUTH_YES)
         connect_bind(c, v.user);
@@ -219,7 +257,7 @@ static void opened(struct conn *c, const struct user *user)
     c->parser.headers = c->headers;
     c->parser.connect_only = false;
     c->state = CONN_OPEN;
-    if (!c->got_connect && auth_announced(c->net->env->options))
+    if (!c->got_connect && connect_announced(c))
         conn_start_ping(c);
     c->got_connect = true;
     conn_put_ok(c);
@@ -289,15 +327,18 @@ void connect_reload(struct conn *c, const struct options *before, const struct o
 {
     const struct user *user = NULL;
     struct checking *k = c->checking;
+    struct options was, is;
 
+    before = at_door(c, before, &was);
+    now = at_door(c, now, &is);
     if (k != NULL)
-        k->refused |= !auth_still_valid(before, k->user, now, &k->user);
+        k->refused |= !auth_still_valid(before, k->user, kind_of(c), now, &k->user);
     if (c->state == CONN_GREETED && c->login == NULL) {
         /* Nobody yet: the new options decide when it says who it is. */
-        c->parser.connect_only = auth_announced(now) && !c->got_connect;
+        c->parser.connect_only = connect_announced(c) && !c->got_connect;
         return;
     }
-    if (!auth_still_valid(before, c->login, now, &user)) {
+    if (!auth_still_valid(before, c->login, kind_of(c), now, &user)) {
         c->login = NULL;
         c->may = NULL;
         refuse(c);
@@ -332,6 +373,28 @@ static const struct user *mapped_user(const struct conn *c)
     return m.user;
 }
 
+static struct str or_cookie(const struct conn *c, struct str said, enum ws_cookie which)
+{
+    return said.n > 0 || c->ws == NULL ? said : conn_ws_cookie(c, which);
+}
+
+/* What it says, and where it says nothing, its cookies. */
+static struct auth_verdict check(const struct conn *c, const struct said *said)
+{
+    struct options own;
+    struct auth_claim claim = {
+        .user = or_cookie(c, said->user, WS_COOKIE_USER),
+        .pass = or_cookie(c, said->pass, WS_COOKIE_PASS),
+        .token = or_cookie(c, said->token, WS_COOKIE_TOKEN),
+        .nkey = said->nkey,
+        .sig = said->sig,
+        .nonce = str_of(c->nonce != NULL ? c->nonce : ""),
+        .kind = kind_of(c),
+    };
+
+    return auth_check(connect_options(c, &own), &claim);
+}
+
 static void process(struct conn *c, const struct said *said)
 {
     struct auth_verdict v;
@@ -341,7 +404,7 @@ static void process(struct conn *c, const struct said *said)
         refuse(c);
         return;
     }
-    if (c->net->env->options->tls.map) {
+    if (conn_tls_options(c)->map) {
         const struct user *user = mapped_user(c);
         if (user == NULL) {
             refuse(c);
@@ -351,15 +414,8 @@ static void process(struct conn *c, const struct said *said)
         }
         return;
     }
-    v = auth_check(c->net->env->options, &(struct auth_claim){
-                                             .user = said->user,
-                                             .pass = said->pass,
-                                             .token = said->token,
-                                             .nkey = said->nkey,
-                                             .sig = said->sig,
-                                             .nonce = str_of(c->nonce != NULL ? c->nonce : ""),
-                                         });
-    keep(&c->user, said->user.n > 0 ? said->user : said->nkey);
+    v = check(c, said);
+    keep(&c->user, said->nkey.n > 0 ? said->nkey : or_cookie(c, said->user, WS_COOKIE_USER));
     if (v.answer == AUTH_NO) {
         refuse(c);
     } else if (accept_settings(c, said)) {

@@ -18,12 +18,12 @@ static void put_text(struct buf *b, const char *key, const char *value)
     buf_puts(b, "\",");
 }
 
-/* Where clients shall go: client_advertise ("host", "host:port", "[v6]:port") or where we listen.
+/* Where clients shall go: what is advertised ("host", "host:port", "[v6]:port") or where we listen.
  */
-static void put_address(struct buf *b, const struct options *o, uint16_t bound)
+static void put_address(struct buf *b, const char *advertise, const char *listen, uint16_t bound)
 {
-    struct str host = str_of(o->client_advertise != NULL ? o->client_advertise : o->host);
-    const char *colon = o->client_advertise != NULL ? strrchr(host.p, ':') : NULL;
+    struct str host = str_of(advertise != NULL ? advertise : listen);
+    const char *colon = advertise != NULL ? strrchr(host.p, ':') : NULL;
     char text[256];
     int64_t port;
 
@@ -38,36 +38,52 @@ static void put_address(struct buf *b, const struct options *o, uint16_t bound)
     buf_printf(b, "\"port\":%u,", bound);
 }
 
+/* What a client of its door has to do before its CONNECT. */
+static void put_door(struct buf *b, const struct conn *c)
+{
+    const struct options *o = c->net->env->options;
+    bool tls = conn_tls_context(c) != NULL;
+    struct io_addr local;
+
+    io_sock_local(c->sock, &local);
+    if (c->door == NET_WEBSOCKET) {
+        put_address(b, NULL, o->websocket.host != NULL ? o->websocket.host : "0.0.0.0", local.port);
+        if (tls)
+            buf_puts(b, "\"tls_required\":true,\"tls_available\":true,");
+        return;
+    }
+    put_address(b, o->client_advertise, o->host, local.port);
+    if (tls && !o->allow_non_tls)
+        buf_puts(b, "\"tls_required\":true,");
+    if (tls && o->tls.verify)
+        buf_puts(b, "\"tls_verify\":true,");
+    if (tls && o->allow_non_tls)
+        buf_puts(b, "\"tls_available\":true,");
+}
+
 void info_put(struct conn *c, bool connect_info)
 {
     const struct env *env = c->net->env;
     const struct options *o = env->options;
-    struct io_addr local;
     struct buf b = {0};
 
-    io_sock_local(c->sock, &local);
     buf_puts(&b, "INFO {");
     put_text(&b, "server_id", env->server_id);
     put_text(&b, "server_name", env->server_name);
     put_text(&b, "version", env->version);
     buf_puts(&b, "\"proto\":1,\"go\":\"\",");
-    put_address(&b, o, local.port);
+    put_door(&b, c);
     buf_printf(&b, "\"headers\":%s,", o->no_header_support ? "false" : "true");
-    if (auth_announced(o))
+    if (connect_announced(c))
         buf_puts(&b, "\"auth_required\":true,");
-    if (env->tls != NULL && !o->allow_non_tls)
-        buf_puts(&b, "\"tls_required\":true,");
-    if (env->tls != NULL && o->tls.verify)
-        buf_puts(&b, "\"tls_verify\":true,");
-    if (env->tls != NULL && o->allow_non_tls)
-        buf_puts(&b, "\"tls_available\":true,");
     if (c->nonce != NULL)
         put_text(&b, "nonce", c->nonce);
     buf_printf(&b, "\"max_payload\":%llu,", (unsigned long long) conn_max_payload(c));
     if (o->jetstream)
         buf_puts(&b, "\"jetstream\":true,");
     buf_printf(&b, "\"client_id\":%llu,", (unsigned long long) c->cid);
-    put_text(&b, "client_ip", c->peer.host);
+    if (c->proxy == NULL)
+        put_text(&b, "client_ip", c->peer.host);
     if (o->domain != NULL)
         put_text(&b, "domain", o->domain);
     if (c->net->lame_duck)

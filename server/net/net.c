@@ -7,6 +7,7 @@
 #include "server/net/net.h"
 
 #include "lib/base/mem.h"
+#include "lib/wire/websocket_pack.h"
 #include "server/config/options.h"
 #include "server/net/conn.h"
 
@@ -34,6 +35,7 @@ void net_shared_close(struct net_shared *shared)
 struct handed {
     struct env_task task;
     io_fd fd;
+    enum net_door door;
 };
 
 static void take_handed(struct env_task *task, struct env *env)
@@ -43,53 +45,69 @@ static void take_handed(struct env_task *task, struct env *env)
     if (env->net == NULL || env->net->stopping)
         io_fd_discard(env->io, h->fd);
     else
-        conn_adopt(env->net, h->fd);
+        conn_adopt(env->net, h->fd, h->door);
     mem_free(h);
 }
 
-static void hand_out(struct net *net, io_fd fd)
+static void hand_out(struct net *net, io_fd fd, enum net_door door)
 {
     struct env *env = net->env;
     uint32_t to = env->place(env);
     struct handed *h;
 
     if (to == env->worker) {
-        conn_adopt(net, fd);
+        conn_adopt(net, fd, door);
         return;
     }
     h = mem_zalloc(sizeof(*h));
     h->task.run = take_handed;
     h->fd = fd;
+    h->door = door;
     env->post(env, to, &h->task);
 }
 
 static void accepted(struct acceptor *a, io_fd fd)
 {
-    hand_out(CONTAINER_OF(a, struct net, acceptor), fd);
+    struct listener *l = CONTAINER_OF(a, struct listener, acceptor);
+
+    hand_out(l->net, fd, l->door);
 }
 
 static void listener_closed(struct acceptor *a)
 {
-    io_wake(CONTAINER_OF(a, struct net, acceptor)->env->io);
+    io_wake(CONTAINER_OF(a, struct listener, acceptor)->net->env->io);
 }
 
-int net_listen(struct net *net, char host[64], uint16_t *port, char why[256])
+static void address_of(const struct options *o, enum net_door door, const char **host, int *port)
 {
-    const struct options *o = net->env->options;
-    uint16_t want = o->port > 0 ? (uint16_t) o->port : 0;
-    struct io_addr bound;
-    int rc;
+    *host = o->host;
+    *port = o->port;
+    if (door == NET_WEBSOCKET) {
+        *host = o->websocket.host != NULL ? o->websocket.host : "0.0.0.0";
+        *port = o->websocket.port;
+    }
+}
 
-    net->acceptor.accepted = accepted;
-    net->acceptor.closed = listener_closed;
-    net->acceptor.log = net->env->log;
-    rc = acceptor_open(&net->acceptor, net->env->io, o->host, want, &bound);
+int net_listen(struct net *net, enum net_door door, char host[64], uint16_t *port, char why[256])
+{
+    struct listener *l = &net->listeners[door];
+    struct io_addr bound;
+    const char *at;
+    int want, rc;
+
+    address_of(net->env->options, door, &at, &want);
+    l->net = net;
+    l->door = door;
+    l->acceptor.accepted = accepted;
+    l->acceptor.closed = listener_closed;
+    l->acceptor.log = net->env->log;
+    rc = acceptor_open(&l->acceptor, net->env->io, at, want > 0 ? (uint16_t) want : 0, &bound);
     if (rc != 0) {
-        snprintf(why, 256, "listen tcp %s:%d: bind: %s", o->host, o->port, strerror(-rc));
+        snprintf(why, 256, "listen tcp %s:%d: bind: %s", at, want, strerror(-rc));
         return rc;
     }
-    snprintf(host, 64, "%s", o->host);
-    *port = bound.port;
+    snprintf(host, 64, "%s", at);
+    *port = l->port = bound.port;
     return 0;
 }
 
@@ -146,6 +164,14 @@ bool net_drop_slowest(struct net *net)
     return true;
 }
 
+static bool listens(const struct net *net)
+{
+    for (unsigned i = 0; i < NET_DOORS; i++)
+        if (net->listeners[i].acceptor.open)
+            return true;
+    return false;
+}
+
 bool net_step(struct net *net)
 {
     struct list *l;
@@ -165,7 +191,7 @@ bool net_step(struct net *net)
         drained(net->drained_ctx);
     }
     if (net->stopping && net->stopped != NULL && list_empty(&net->conns) &&
-        list_empty(&net->closing) && !net->acceptor.open) {
+        list_empty(&net->closing) && !listens(net)) {
         void (*stopped)(void *ctx) = net->stopped;
         net->stopped = NULL;
         stopped(net->stopped_ctx);
@@ -175,8 +201,11 @@ bool net_step(struct net *net)
 
 void net_stop_listening(struct net *net)
 {
-    if (net->acceptor.open && !net->acceptor.closing)
-        acceptor_close(&net->acceptor);
+    for (unsigned i = 0; i < NET_DOORS; i++) {
+        struct acceptor *a = &net->listeners[i].acceptor;
+        if (a->open && !a->closing)
+            acceptor_close(a);
+    }
 }
 
 void net_shutdown(struct net *net, void (*closed)(void *ctx), void *ctx)
@@ -198,5 +227,6 @@ void net_close(struct net *net)
     handle_table_deinit(&net->handles);
     mem_free(net->closed);
     mem_free(net->plain);
+    ws_pack_close(net->pack);
     mem_free(net);
 }

@@ -22,9 +22,11 @@ struct net_shared *net_shared_open(const struct options *options);
 void net_shared_close(struct net_shared *shared);
 
 int net_open(struct env *env, struct net_shared *shared, struct net **out);
+/* Where connections come in, each with an address, a tls block and a greeting of its own. */
+enum net_door { NET_CLIENTS, NET_WEBSOCKET, NET_DOORS };
 /* Worker 0: starts listening; the bound address for the log and the ports file. Returns 0 or a
  * negative errno with a text in why ("listen tcp 0.0.0.0:4222: bind: address already in use"). */
-int net_listen(struct net *net, char host[64], uint16_t *port, char why[256]);
+int net_listen(struct net *net, enum net_door door, char host[64], uint16_t *port, char why[256]);
 /* The loop's "flush connections once each" stage; true when something is left to do soon. */
 bool net_step(struct net *net);
 
@@ -60,6 +62,7 @@ void net_stats(const struct net *net, struct net_stats *out);
 /* One connection for /connz: plain data, strings copied by the callee into the entry. */
 struct net_conn_info {
     uint64_t cid;
+    const char *type; /* "nats" or "websocket"; constant */
     char ip[48];
     uint16_t port;
     int64_t start, last_activity, stop; /* unix ns; stop 0 = open */

@@ -20,6 +20,7 @@ static void describe(const struct conn *c, struct net_conn_info *out)
 {
     memset(out, 0, sizeof(*out));
     out->cid = c->cid;
+    out->type = c->door == NET_WEBSOCKET ? "websocket" : "nats";
     copy_text(out->ip, sizeof(out->ip), c->peer.host);
     out->port = c->peer.port;
     out->start = c->start;

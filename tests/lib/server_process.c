@@ -31,6 +31,15 @@ void server_process_init(struct server_process *s)
     ck_assert_msg(mkdtemp(s->dir) != NULL, "mkdtemp %s: %s", s->dir, strerror(errno));
 }
 
+/* The port in the first URL behind that key; 0 = there is none. */
+static uint16_t port_of(const char *text, const char *key)
+{
+    const char *at = strstr(text, key);
+
+    at = at != NULL ? strstr(at, "://127.0.0.1:") : NULL;
+    return at != NULL ? (uint16_t) strtoul(at + 13, NULL, 10) : 0;
+}
+
 static void read_ports(struct server_process *s, const char *path)
 {
     char text[4096];
@@ -49,6 +58,7 @@ static void read_ports(struct server_process *s, const char *path)
     s->http_port = at != NULL ? (uint16_t) strtoul(at + 17, NULL, 10) : 0;
     at = strstr(text, "kafka://127.0.0.1:");
     s->kafka_port = at != NULL ? (uint16_t) strtoul(at + 18, NULL, 10) : 0;
+    s->ws_port = port_of(text, "\"websocket\"");
 }
 
 static void exec_server(const struct server_process *s)
@@ -73,6 +83,22 @@ static void exec_server(const struct server_process *s)
     execv(argv[0], (char *const *) (const void *) argv);
     fprintf(stderr, "exec %s: %s\n", argv[0], strerror(errno));
     _exit(127);
+}
+
+const char *server_process_config(struct server_process *s, const char *text)
+{
+    FILE *f;
+
+    snprintf(s->conf, sizeof(s->conf), "%s/conf", s->dir);
+    f = fopen(s->conf, "we");
+    ck_assert_ptr_nonnull(f);
+    for (const char *p = text; *p != '\0'; p++)
+        if (*p == '~')
+            fputs(s->dir, f);
+        else
+            fputc(*p, f);
+    fclose(f);
+    return s->conf;
 }
 
 void server_process_start(struct server_process *s)

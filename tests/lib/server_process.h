@@ -15,14 +15,18 @@
 
 struct server_process {
     pid_t pid; /* 0 = not running */
-    uint16_t port, http_port, kafka_port;
+    uint16_t port, http_port, kafka_port, ws_port;
     char dir[128]; /* temporary; the store is in dir/store, the log in dir/log */
     char url[64];
     const char *args[24]; /* more arguments, NULL-terminated */
+    char conf[160];
 };
 
 /* Makes the directory. */
 void server_process_init(struct server_process *s);
+/* Writes dir/conf, to be given with -c: ~ in the text becomes the directory. Returns its path,
+ * which holds until the next call. */
+const char *server_process_config(struct server_process *s, const char *text);
 /* Starts and waits until it listens; fails the running test when it does not within 20 s. Again
  * after a stop: the same directory. */
 void server_process_start(struct server_process *s);

@@ -414,7 +414,8 @@ TEST(applies_users_and_their_permissions)
     ck_assert_uint_eq(o.users.n, 2);
     ck_assert_str_eq(o.users.list[0].name, "joe");
     ck_assert_str_eq(o.users.list[0].pass, "s3");
-    ck_assert(!o.users.list[0].standard && o.users.list[1].standard);
+    ck_assert_uint_eq(o.users.list[0].kinds & USER_STANDARD, 0);
+    ck_assert_uint_ne(o.users.list[1].kinds & USER_STANDARD, 0);
     ck_assert_str_eq(o.users.list[1].nkey, NKEY);
     p = users_may(&o.users, &o.users.list[0]);
     ck_assert_uint_eq(p->pub_allow.n, 2);
