@@ -32,6 +32,7 @@ void options_init(struct options *o)
     o->js_max_buffered_bytes = 256u * MIB;
     o->kafka_host = mem_strdup("127.0.0.1");
     o->kafka_auto_create = true;
+    o->kafka_group_delay_ns = SECOND / 2;
     o->pool_bytes = 256u * MIB;
     o->cache_bytes = 64u * MIB; /* more costs page faults (25 % of the CPU while it fills) and helps
                                    nobody near the tail */
@@ -73,6 +74,7 @@ void options_finish(struct options *o)
     or_i64(&o->websocket.tls.timeout_ns, 2 * SECOND);
     or_i64(&o->auth_timeout_ns, 2 * SECOND);
     or_u32(&o->kafka_num_partitions, 1);
+    or_i64(&o->kafka_offsets_retention_ns, 7 * 24 * 3600 * SECOND);
 }
 
 bool options_is_io_backend(const char *name)

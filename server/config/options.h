@@ -101,11 +101,13 @@ struct options {
     bool sync_interval_set; /* accepted; does not lower durability: the log says so */
 
     /* kafka */
-    char *kafka_host;              /* "127.0.0.1" */
-    int kafka_port;                /* 0 = off, -1 = any */
-    char *kafka_advertise;         /* "host:port"; NULL = where the client came in */
-    uint32_t kafka_num_partitions; /* of topics that do not say: 1 */
-    bool kafka_auto_create;        /* true */
+    char *kafka_host;                   /* "127.0.0.1" */
+    int kafka_port;                     /* 0 = off, -1 = any */
+    char *kafka_advertise;              /* "host:port"; NULL = where the client came in */
+    uint32_t kafka_num_partitions;      /* of topics that do not say: 1 */
+    bool kafka_auto_create;             /* true */
+    int64_t kafka_group_delay_ns;       /* first members of a group wait so long for more: 500 ms */
+    int64_t kafka_offsets_retention_ns; /* of groups without members: 7 days */
 
     /* midge's own */
     unsigned workers;      /* 0 = cores - 1, at least 1 */

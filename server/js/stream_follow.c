@@ -78,31 +78,67 @@ static enum err check_full(const struct stream *s, size_t bytes, uint32_t messag
     return ERR_OK;
 }
 
-enum err stream_append_kafka(struct stream *s, struct str batch, uint32_t messages,
-                             uint64_t *first_seq, uint8_t **stored)
+/* What stops any message: bytes of the largest one, and of all. */
+static enum err check_stream(struct stream *s, struct str subject, size_t largest, size_t bytes,
+                             uint32_t messages)
 {
-    struct store_kafka_append a = {
-        .subject = stream_kafka_subject(s), .batch = batch, .messages = messages};
-    struct msg m = {.subject = a.subject};
+    struct msg m = {.subject = subject};
     struct js_error error;
-    enum err err;
 
     if (s->failed)
         return ERR_FAILED;
     if (s->config.sealed)
         return ERR_SEALED;
-    if (s->config.max_msg_size > 0 && batch.n > (uint64_t) s->config.max_msg_size)
+    if (s->config.max_msg_size > 0 && largest > (uint64_t) s->config.max_msg_size)
         return ERR_TOO_LARGE;
     if (!batch_check_stream(s, &m, &error))
         return ERR_LIMIT;
-    if ((err = check_full(s, batch.n, messages)) != ERR_OK)
+    return check_full(s, bytes, messages);
+}
+
+static void appended(struct stream *s, uint64_t last)
+{
+    s->assigned = last;
+    mem_free(s->last_id);
+    s->last_id = NULL;
+}
+
+enum err stream_append_kafka(struct stream *s, struct str batch, uint32_t messages,
+                             uint64_t *first_seq, uint8_t **stored)
+{
+    struct store_kafka_append a = {
+        .subject = stream_kafka_subject(s), .batch = batch, .messages = messages};
+    enum err err = check_stream(s, a.subject, batch.n, batch.n, messages);
+
+    if (err != ERR_OK)
         return err;
     a.ts = ingest_time(s);
     err = store_append_kafka(s->store, &a, first_seq, stored);
-    if (err != ERR_OK)
-        return err;
-    s->assigned = *first_seq + messages - 1;
-    mem_free(s->last_id);
-    s->last_id = NULL;
-    return ERR_OK;
+    if (err == ERR_OK)
+        appended(s, *first_seq + messages - 1);
+    return err;
+}
+
+enum err stream_append_own(struct stream *s, const struct stream_own_message *m, size_t n,
+                           uint64_t *first_seq)
+{
+    struct store_append *a = mem_array(n, sizeof(*a));
+    size_t largest = 0, bytes = 0;
+    int64_t ts = ingest_time(s);
+    enum err err;
+
+    for (size_t i = 0; i < n; i++) {
+        size_t one = m[i].header.n + m[i].payload.n;
+        a[i] = (struct store_append){
+            .subject = m[i].subject, .header = m[i].header, .payload = m[i].payload, .ts = ts};
+        bytes += one;
+        largest = one > largest ? one : largest;
+    }
+    err = check_stream(s, m[0].subject, largest, bytes, (uint32_t) n);
+    if (err == ERR_OK)
+        err = store_append_group(s->store, a, n, first_seq);
+    if (err == ERR_OK)
+        appended(s, *first_seq + n - 1);
+    mem_free(a);
+    return err;
 }

@@ -42,4 +42,12 @@ struct str stream_kafka_subject(const struct stream *s);
 enum err stream_append_kafka(struct stream *s, struct str batch, uint32_t messages,
                              uint64_t *first_seq, uint8_t **stored);
 
+/* Messages of the server's own, all of them or none, durable together; a subject need not be one of
+ * the stream's. Errors as above. */
+struct stream_own_message {
+    struct str subject, header, payload;
+};
+enum err stream_append_own(struct stream *s, const struct stream_own_message *m, size_t n,
+                           uint64_t *first_seq);
+
 #endif

@@ -154,6 +154,9 @@ uint64_t group_next(const struct group *g);
 struct group_member *group_find(const struct group *g, struct str member_id);
 /* What the member said for the protocol of this generation; empty when there is none. */
 struct str group_metadata(const struct group *g, const struct group_member *m);
+/* Do its members, who are consumers, read this topic? Of members of another protocol type, and of
+ * ones that do not say so well: yes. */
+bool group_subscribes(const struct group *g, struct str topic);
 const char *group_state_name(enum group_state state);
 /* No members, and none about to be. */
 bool group_unused(const struct group *g);

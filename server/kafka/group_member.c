@@ -2,6 +2,7 @@
 #include "lib/base/assert.h"
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
+#include "lib/wire/kafka_bytes.h"
 #include "server/kafka/group_int.h"
 
 #include <stdio.h>
@@ -282,4 +283,37 @@ struct str group_metadata(const struct group *g, const struct group_member *m)
         if (str_eq(m->protocols[i].name, g->protocol))
             return m->protocols[i].metadata;
     return STR("");
+}
+
+/* A consumer's metadata begins with a version and the list of its topics; true also when it can not
+ * be read. */
+static bool names_topic(struct str in, struct str topic)
+{
+    uint32_t n;
+
+    if (in.n < 6)
+        return true;
+    n = kafka_get_u32(in.p + 2);
+    in = str_skip(in, 6);
+    for (uint32_t i = 0; i < n; i++) {
+        size_t bytes = in.n >= 2 ? kafka_get_u16(in.p) : SIZE_MAX;
+        if (bytes == SIZE_MAX || in.n < 2 + bytes || str_eq(str_from(in.p + 2, bytes), topic))
+            return true;
+        in = str_skip(in, 2 + bytes);
+    }
+    return false;
+}
+
+bool group_subscribes(const struct group *g, struct str topic)
+{
+    if (g->nmembers > 0 && !str_eq(g->protocol_type, STR("consumer")))
+        return true;
+    LIST_FOREACH(l, &g->members)
+    {
+        const struct group_member *m = LIST_ENTRY(l, struct group_member, link);
+        for (uint32_t i = 0; i < m->nprotocols; i++)
+            if (names_topic(m->protocols[i].metadata, topic))
+                return true;
+    }
+    return false;
 }

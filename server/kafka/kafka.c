@@ -6,24 +6,23 @@
  */
 #include "server/kafka/kafka.h"
 
-#include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "server/js/js.h"
 #include "server/kafka/kafka_int.h"
 #include "server/kafka/partition.h"
-
-#include <string.h>
+#include "store/store.h"
 
 /* ---- shared -----------------------------------------------------------------------------------
  */
 
 struct kafka_shared *kafka_shared_open(const struct options *options, struct js_server *js,
-                                       const struct account *a)
+                                       const struct account *a, struct store_dir *dir)
 {
     struct kafka_shared *shared = mem_zalloc(sizeof(*shared));
 
     shared->options = options;
     shared->topics = topics_open();
+    store_dir_uuid(dir, shared->cluster.bytes);
     js_server_watch(js, a, topics_watch(shared->topics));
     return shared;
 }
@@ -94,15 +93,6 @@ int kafka_listen(struct kafka *k, uint16_t *port)
 /* ---- life -------------------------------------------------------------------------------------
  */
 
-/* Stable as long as the server keeps its name. */
-static void make_cluster_id(struct kafka_shared *shared, const char *name)
-{
-    uint64_t a = hash_bytes(name, strlen(name), 1), b = hash_bytes(name, strlen(name), 2);
-
-    memcpy(shared->cluster.bytes, &a, 8);
-    memcpy(shared->cluster.bytes + 8, &b, 8);
-}
-
 void kafka_open(struct env *env, struct kafka_shared *shared, struct kafka **out)
 {
     struct kafka *k = mem_zalloc(sizeof(*k));
@@ -114,8 +104,6 @@ void kafka_open(struct env *env, struct kafka_shared *shared, struct kafka **out
     list_init(&k->closing);
     hmap_init(&k->partitions);
     k->calls = js_calls_open(k);
-    if (env->worker == 0)
-        make_cluster_id(shared, env->server_name);
     *out = k;
 }
 

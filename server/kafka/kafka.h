@@ -17,11 +17,12 @@ struct account;
 struct js_server;
 struct kafka;
 struct kafka_shared;
+struct store_dir;
 
 /* Before jetstream_open, which tells it of the recovered streams: those of this account are topics.
- */
+ * The cluster is the store: its id is that of the directory. */
 struct kafka_shared *kafka_shared_open(const struct options *options, struct js_server *js,
-                                       const struct account *a);
+                                       const struct account *a, struct store_dir *dir);
 /* After the last jetstream_close. */
 void kafka_shared_close(struct kafka_shared *shared);
 

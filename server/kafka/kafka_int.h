@@ -44,7 +44,8 @@ struct kafka {
     struct acceptor acceptor; /* worker 0 */
     struct js_calls *calls;
     struct hmap partitions; /* struct partition: of this worker's streams, those that are used */
-    uint64_t producer_ids;  /* given out */
+    struct coordinator *coordinator; /* of all groups; NULL: not here, or not asked for yet */
+    uint64_t producer_ids;           /* given out */
     bool stopping;
     void (*closed)(void *ctx);
     void *closed_ctx;
@@ -154,5 +155,15 @@ void kafka_run_fetch(struct kafka_request *r);
 void kafka_run_list_offsets(struct kafka_request *r);
 void kafka_run_offset_for_leader_epoch(struct kafka_request *r);
 void kafka_run_init_producer_id(struct kafka_request *r);
+void kafka_run_join_group(struct kafka_request *r);
+void kafka_run_sync_group(struct kafka_request *r);
+void kafka_run_heartbeat(struct kafka_request *r);
+void kafka_run_leave_group(struct kafka_request *r);
+void kafka_run_offset_commit(struct kafka_request *r);
+void kafka_run_offset_fetch(struct kafka_request *r);
+void kafka_run_offset_delete(struct kafka_request *r);
+void kafka_run_list_groups(struct kafka_request *r);
+void kafka_run_describe_groups(struct kafka_request *r);
+void kafka_run_delete_groups(struct kafka_request *r);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * metadata.c - who is there and which topics: Metadata, DescribeCluster, FindCoordinator.
+ * metadata.c - who is there and which topics: Metadata, DescribeCluster.
  *
  * A topic that is asked for by name and does not exist is created when the server does that
  * (auto_create_topics) and the client did not say no; the answer waits for it and then tells of the
@@ -176,35 +176,5 @@ void kafka_run_describe_cluster(struct kafka_request *r)
     a->brokers_n = 1;
     a->brokers->broker_id = KAFKA_NODE;
     a->brokers->host = kafka_conn_advertised(r, &a->brokers->port);
-    kafka_reply(r);
-}
-
-/* ---- FindCoordinator --------------------------------------------------------------------------
- */
-
-void kafka_run_find_coordinator(struct kafka_request *r)
-{
-    const struct kafka_find_coordinator_request *q = r->body;
-    struct kafka_find_coordinator_response *a = r->answer;
-    int32_t port;
-    struct str host = kafka_conn_advertised(r, &port);
-    bool known = q->key_type == 0 || q->key_type == 1;
-
-    a->node_id = known ? KAFKA_NODE : -1;
-    a->host = host;
-    a->port = port;
-    a->error_code = known ? KAFKA_NONE : KAFKA_INVALID_REQUEST;
-    if (r->header.version >= 4) {
-        int32_t n = q->coordinator_keys_n > 0 ? q->coordinator_keys_n : 0;
-        a->coordinators = KAFKA_NEW(&r->arena, find_coordinator_response_coordinators, n);
-        a->coordinators_n = n;
-        for (int32_t i = 0; i < n; i++) {
-            a->coordinators[i].key = q->coordinator_keys[i];
-            a->coordinators[i].node_id = a->node_id;
-            a->coordinators[i].host = host;
-            a->coordinators[i].port = port;
-            a->coordinators[i].error_code = a->error_code;
-        }
-    }
     kafka_reply(r);
 }

@@ -417,7 +417,8 @@ bool topics_partition(struct topics *t, struct str name, int32_t partition, stru
     found = e != NULL && e->there && partition >= 0 && partition < e->partitions &&
             partition < e->nworkers && e->workers[partition] != TOPIC_NOWHERE;
     if (found)
-        *out = (struct topic_place){.worker = e->workers[partition], .writable = e->writable};
+        *out = (struct topic_place){
+            .worker = e->workers[partition], .writable = e->writable, .id = e->id};
     rwlock_unlock(&t->lock);
     return found;
 }

@@ -65,6 +65,7 @@ int32_t topics_orphan(struct topics *t, struct str name);
 struct topic_place {
     uint32_t worker;
     bool writable;
+    struct kafka_uuid id; /* the topic's */
 };
 /* Of one partition, without a copy of the rest; false when there is none (or not now). */
 bool topics_partition(struct topics *t, struct str name, int32_t partition,

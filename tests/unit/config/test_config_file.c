@@ -379,6 +379,8 @@ TEST(kafka_blocks)
     ck_assert_str_eq(o.kafka_host, "127.0.0.1");
     ck_assert_uint_eq(o.kafka_num_partitions, 1);
     ck_assert(o.kafka_auto_create);
+    ck_assert_int_eq(o.kafka_group_delay_ns, 500000000);
+    ck_assert_int_eq(o.kafka_offsets_retention_ns, INT64_C(604800000000000));
     options_free(&o);
     ck_assert(load("kafka { listen: '[::1]:-1', advertise: 'b.example:19092', num_partitions: 4, "
                    "auto_create_topics: false }",

@@ -1,0 +1,365 @@
+/*
+ * coordinator.c - see coordinator.h.
+ *
+ * Loading: the offsets stream is read from its first message to its last, once, when the first
+ * errand comes after a start; errands wait for it. It holds one message per group, topic and
+ * partition.
+ *
+ * An errand's two ways: there and back by `task`; and when the client goes meanwhile, there and
+ * back by `cancel_task`, which makes a join or sync that waits for others answer at once. Tasks
+ * between two workers go in order, so the second finds the first begun. The answer is sent when
+ * both are back.
+ */
+#include "server/kafka/coordinator.h"
+
+#include "lib/base/hash.h"
+#include "lib/base/mem.h"
+#include "lib/io/io.h"
+
+#define SWEEP_NS (600 * UINT64_C(1000000000))
+
+/* ---- errands, at home ------------------------------------------------------------------------ */
+
+static void one_is_back(struct errand *e)
+{
+    if (--e->out > 0)
+        return;
+    if (e->error != KAFKA_NONE)
+        e->fail(e, e->error);
+    kafka_reply(e->request);
+}
+
+static void come_home(struct env_task *task, struct env *env)
+{
+    (void) env;
+    one_is_back(CONTAINER_OF(task, struct errand, task));
+}
+
+static void cancel_is_back(struct env_task *task, struct env *env)
+{
+    (void) env;
+    one_is_back(CONTAINER_OF(task, struct errand, cancel_task));
+}
+
+static void cancel_there(struct env_task *task, struct env *env);
+
+static void cancel(struct kafka_request *r)
+{
+    struct errand *e = r->ctx;
+    struct env *env = e->home->env;
+
+    e->out++;
+    e->cancel_task.run = cancel_there;
+    env->post(env, e->worker, &e->cancel_task);
+}
+
+/* ---- errands, there -------------------------------------------------------------------------- */
+
+void errand_failed(struct errand *e, int16_t error)
+{
+    e->error = error;
+    errand_done(e);
+}
+
+void errand_done(struct errand *e)
+{
+    e->gone = true;
+    e->task.run = come_home;
+    e->env->post(e->env, e->home->env->worker, &e->task);
+}
+
+static void cancel_there(struct env_task *task, struct env *env)
+{
+    struct errand *e = CONTAINER_OF(task, struct errand, cancel_task);
+
+    if (!e->gone && e->waits != NULL) {
+        group_forget(&e->waits->core, e);
+        errand_done(e);
+    }
+    e->cancel_task.run = cancel_is_back;
+    env->post(env, e->home->env->worker, &e->cancel_task);
+}
+
+static struct coordinator *coordinator_here(struct env *env);
+
+static void arrive(struct env_task *task, struct env *env)
+{
+    struct errand *e = CONTAINER_OF(task, struct errand, task);
+    struct coordinator *c = coordinator_here(env);
+
+    e->env = env;
+    if (c == NULL)
+        errand_failed(e, KAFKA_NOT_COORDINATOR);
+    else if (!c->ready)
+        list_push_back(&c->parked, &e->link);
+    else
+        e->run(c, e);
+}
+
+void errand_start(struct kafka_request *r, void (*run)(struct coordinator *c, struct errand *e),
+                  void (*fail)(struct errand *e, int16_t error))
+{
+    struct errand *e = kafka_arena_alloc(&r->arena, sizeof(*e));
+    struct env *env = r->kafka->env;
+    struct topic_place place;
+
+    e->request = r;
+    e->run = run;
+    e->fail = fail;
+    e->home = r->kafka;
+    list_init(&e->link);
+    if (!topics_partition(r->kafka->shared->topics, STR(COORDINATOR_TOPIC), 0, &place)) {
+        fail(e, KAFKA_COORDINATOR_NOT_AVAILABLE);
+        kafka_reply(r);
+        return;
+    }
+    r->ctx = e;
+    r->cancel = cancel;
+    e->worker = place.worker;
+    e->out = 1;
+    e->task.run = arrive;
+    env->post(env, e->worker, &e->task);
+}
+
+/* ---- groups ---------------------------------------------------------------------------------- */
+
+bool coordinator_name_valid(struct str group)
+{
+    return group.n > 0 && group.n <= COMMITTED_GROUP_MAX;
+}
+
+static uint64_t hash_of(struct str name)
+{
+    return hash_bytes(name.p, name.n, 0);
+}
+
+struct group_entry *coordinator_find(struct coordinator *c, struct str name)
+{
+    uint64_t h = hash_of(name);
+
+    for (struct hmap_node *n = hmap_first(&c->groups, h); n != NULL; n = hmap_next(n, h)) {
+        struct group_entry *g = CONTAINER_OF(n, struct group_entry, node);
+        if (str_eq(g->name, name))
+            return g;
+    }
+    return NULL;
+}
+
+static void time_is_up(struct wheel_timer *t)
+{
+    struct group_entry *g = CONTAINER_OF(t, struct group_entry, timer);
+
+    g->armed = UINT64_MAX;
+    group_tick(&g->core, io_now(g->coordinator->kafka->env->io));
+    coordinator_touch(g);
+}
+
+struct group_entry *coordinator_get(struct coordinator *c, struct str name)
+{
+    struct group_entry *g = coordinator_find(c, name);
+
+    if (g != NULL || c->groups.count >= COORDINATOR_GROUPS_MAX)
+        return g;
+    c->rules.initial_delay_ns = (uint64_t) c->kafka->env->options->kafka_group_delay_ns;
+    g = mem_zalloc(sizeof(*g));
+    g->coordinator = c;
+    g->name = str_from(mem_strndup(name.p, name.n), name.n);
+    g->armed = UINT64_MAX;
+    wheel_timer_init(&g->timer, time_is_up);
+    group_init(&g->core, &c->rules, &coordinator_group_out, c->kafka->env->prng);
+    committed_init(&g->offsets);
+    hmap_insert(&c->groups, &g->node, hash_of(name));
+    list_push_back(&c->all, &g->link);
+    return g;
+}
+
+static void free_group(struct group_entry *g, int16_t error)
+{
+    struct coordinator *c = g->coordinator;
+
+    io_timer_stop(c->kafka->env->io, &g->timer);
+    hmap_remove(&c->groups, &g->node);
+    list_remove(&g->link);
+    group_deinit(&g->core, error);
+    committed_deinit(&g->offsets);
+    mem_free((char *) (uintptr_t) g->name.p);
+    mem_free(g);
+}
+
+static int64_t wall_ms(const struct coordinator *c)
+{
+    return io_wall(c->kafka->env->io) / 1000000;
+}
+
+void coordinator_touch(struct group_entry *g)
+{
+    struct coordinator *c = g->coordinator;
+    uint64_t next = group_next(&g->core);
+
+    if (!group_unused(&g->core))
+        g->unused_since = 0;
+    else if (g->unused_since == 0)
+        g->unused_since = wall_ms(c);
+    if (group_unused(&g->core) && g->offsets.map.count == 0 && g->writing == 0) {
+        free_group(g, KAFKA_NONE);
+        return;
+    }
+    if (next < g->armed) {
+        g->armed = next;
+        io_timer_start(c->kafka->env->io, &g->timer, next);
+    }
+}
+
+bool coordinator_remove(struct group_entry *g, struct committed_offset *o, struct store_req *req)
+{
+    uint64_t seq = o->seq;
+
+    committed_drop(&g->offsets, o);
+    return store_remove(g->coordinator->partition->store, seq, false, req) == ERR_OK;
+}
+
+/* ---- old offsets ----------------------------------------------------------------------------- */
+
+/* Of a group without members: too old, or of a topic that is another one now. */
+static bool is_old(const struct group_entry *g, const struct committed_offset *o, int64_t now)
+{
+    const struct coordinator *c = g->coordinator;
+    int64_t since = o->time_ms > g->unused_since ? o->time_ms : g->unused_since;
+    int64_t retention = c->kafka->env->options->kafka_offsets_retention_ns / 1000000;
+    struct topic_place place;
+
+    if (now - since > retention)
+        return true;
+    return topics_partition(c->kafka->shared->topics, o->topic, o->partition, &place) &&
+           memcmp(&place.id, &o->topic_id, sizeof(place.id)) != 0;
+}
+
+static void sweep_group(struct group_entry *g)
+{
+    int64_t now = wall_ms(g->coordinator);
+
+    if (!group_unused(&g->core) || g->writing > 0)
+        return;
+    LIST_FOREACH_SAFE(l, tmp, &g->offsets.all)
+    {
+        struct committed_offset *o = LIST_ENTRY(l, struct committed_offset, link);
+        if (is_old(g, o, now))
+            coordinator_remove(g, o, NULL);
+    }
+    coordinator_touch(g);
+}
+
+static void plan_sweep(struct coordinator *c)
+{
+    struct env *env = c->kafka->env;
+    uint64_t each = (uint64_t) env->options->kafka_offsets_retention_ns / 4;
+
+    io_timer_start(env->io, &c->sweep, io_now(env->io) + (each < SWEEP_NS ? each : SWEEP_NS));
+}
+
+static void sweep(struct wheel_timer *t)
+{
+    struct coordinator *c = CONTAINER_OF(t, struct coordinator, sweep);
+
+    LIST_FOREACH_SAFE(l, tmp, &c->all)
+    sweep_group(LIST_ENTRY(l, struct group_entry, link));
+    plan_sweep(c);
+}
+
+/* ---- loading --------------------------------------------------------------------------------- */
+
+static void take_message(struct coordinator *c, const struct store_msg *m)
+{
+    struct buf names = {0};
+    struct committed_offset o = {.seq = m->seq};
+    struct group_entry *g;
+    struct str group;
+
+    if (committed_parse(m->subject, m->header, m->payload, &names, &group, &o) &&
+        coordinator_name_valid(group) && (g = coordinator_get(c, group)) != NULL) {
+        committed_put(&g->offsets, &o);
+        /* What time the last member left is not known: the last commit's is all there is. */
+        g->unused_since = 1;
+    }
+    buf_free(&names);
+}
+
+static void load(struct store_reader *r)
+{
+    struct coordinator *c = r->ctx;
+    enum store_read got;
+    struct store_msg m;
+    struct list *l;
+
+    while ((got = store_reader_next(r, &m)) == STORE_READ_MSG)
+        take_message(c, &m);
+    if (got == STORE_READ_WAIT)
+        return;
+    store_reader_deinit(r);
+    c->ready = true;
+    LOG_DBG(c->kafka->env->log, "Kafka groups: %zu with committed offsets", c->groups.count);
+    while ((l = list_pop_front(&c->parked)) != NULL) {
+        struct errand *e = LIST_ENTRY(l, struct errand, link);
+        e->run(c, e);
+    }
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+/* The offsets stream goes, and all groups with it. */
+static void gone(struct partition_job *j)
+{
+    struct coordinator *c = CONTAINER_OF(j, struct coordinator, busy);
+    struct list *l;
+
+    c->kafka->coordinator = NULL;
+    if (!c->ready)
+        store_reader_deinit(&c->reader);
+    io_timer_stop(c->kafka->env->io, &c->sweep);
+    while ((l = list_pop_front(&c->parked)) != NULL)
+        errand_failed(LIST_ENTRY(l, struct errand, link), KAFKA_NOT_COORDINATOR);
+    while ((l = list_first(&c->all)) != NULL)
+        free_group(LIST_ENTRY(l, struct group_entry, link), KAFKA_NOT_COORDINATOR);
+    hmap_deinit(&c->groups);
+    mem_free(c);
+}
+
+static struct coordinator *coordinator_open(struct kafka *k, struct partition *p)
+{
+    struct coordinator *c = mem_zalloc(sizeof(*c));
+    uint64_t first, last;
+
+    c->kafka = k;
+    c->partition = p;
+    c->rules = (struct group_rules){
+        .session_min_ms = 6000,
+        .session_max_ms = 1800000,
+        .newcomer_ns = 300 * UINT64_C(1000000000),
+        .max_members = 4096,
+        .max_bytes = 64u << 20,
+    };
+    list_init(&c->parked);
+    list_init(&c->all);
+    hmap_init(&c->groups);
+    wheel_timer_init(&c->sweep, sweep);
+    c->busy.gone = gone;
+    list_push_back(&p->busy, &c->busy.link);
+    k->coordinator = c;
+    plan_sweep(c);
+    partition_bounds(p, &first, &last);
+    store_reader_init(&c->reader, p->store, first, NULL, 0, load, c);
+    load(&c->reader);
+    return c;
+}
+
+static struct coordinator *coordinator_here(struct env *env)
+{
+    struct partition *p;
+
+    if (env->kafka == NULL)
+        return NULL;
+    if (env->kafka->coordinator != NULL)
+        return env->kafka->coordinator;
+    p = partition_get(env->kafka, STR(COORDINATOR_TOPIC));
+    return p != NULL ? coordinator_open(env->kafka, p) : NULL;
+}
