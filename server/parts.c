@@ -351,16 +351,12 @@ static void said(struct env_fence *fence)
 /* Behind the fence, what waiting clients are told has reached the workers of their connections. */
 static void say_farewell(struct ask_all *ask, struct worker *w)
 {
-    struct farewell *f;
+    struct farewell *f = mem_zalloc(sizeof(*f));
 
-    if (w->env.jetstream == NULL) {
-        ask_all_stepped(ask);
-        return;
-    }
-    f = mem_zalloc(sizeof(*f));
     f->ask = ask;
     f->fence.passed = said;
-    jetstream_end_pulls(w->env.jetstream);
+    if (w->env.jetstream != NULL)
+        jetstream_end_pulls(w->env.jetstream);
     w->env.fence(&w->env, &f->fence);
 }
 

@@ -20,6 +20,7 @@
 #include "server/monitor/monitor.h"
 #include "server/net/tls.h"
 #include "server/server_int.h"
+#include "server/sys/sys.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -54,6 +55,8 @@ static void on_woken(evutil_socket_t fd, short what, void *ctx)
     logger_drain(s->logger);
     if (s->parts.workers != NULL)
         ask_all_reap(s->parts.workers);
+    if (s->sys != NULL)
+        sys_take(s->sys);
     logger_drain(s->logger);
 }
 
@@ -261,42 +264,82 @@ static const char *unhealthy(void *ctx)
     return s->state == READY || s->state == LAME_DUCK ? NULL : "server is shutting down";
 }
 
-static bool open_monitor(struct server *s)
+static void open_reports(struct server *s)
 {
     struct io *io = worker_group_get(s->parts.workers, 0)->env.io;
+
+    s->reports = reports_open(&(struct monitor_host){
+        .ctx = s,
+        .workers = worker_group_count(s->parts.workers),
+        .collect = collect,
+        .options = s->options,
+        .accounts = s->parts.accounts,
+        .account = s->parts.account,
+        .system_account = s->options->no_system_account ? NULL : s->parts.system_account,
+        .server_id = s->id,
+        .server_name = worker_group_get(s->parts.workers, 0)->env.server_name,
+        .version = NATS_VERSION,
+        .git_commit = "",
+        .start_wall_ns = s->start_wall_ns,
+        .config_load_wall_ns = s->start_wall_ns,
+        .io_backend = io_backend_name(io),
+        .io_reason = io_backend_reason(io),
+        .host = s->host,
+        .port = s->port,
+        .unhealthy = unhealthy,
+        .log = s->log,
+    });
+}
+
+static bool open_monitor(struct server *s)
+{
     const char *host = s->options->http_host != NULL ? s->options->http_host : s->options->host;
     char why[256];
 
     if (s->options->http_port == 0)
         return true;
     s->http_port = s->options->http_port > 0 ? (uint16_t) s->options->http_port : 0;
-    s->monitor =
-        monitor_open(s->base,
-                     &(struct monitor_host){
-                         .ctx = s,
-                         .workers = worker_group_count(s->parts.workers),
-                         .collect = collect,
-                         .options = s->options,
-                         .server_id = s->id,
-                         .server_name = worker_group_get(s->parts.workers, 0)->env.server_name,
-                         .version = NATS_VERSION,
-                         .git_commit = "",
-                         .start_wall_ns = s->start_wall_ns,
-                         .config_load_wall_ns = s->start_wall_ns,
-                         .io_backend = io_backend_name(io),
-                         .io_reason = io_backend_reason(io),
-                         .host = s->host,
-                         .port = s->port,
-                         .unhealthy = unhealthy,
-                         .log = s->log,
-                     },
-                     host, &s->http_port, why);
+    s->monitor = monitor_open(s->base, s->reports, NULL, host, &s->http_port, why);
     if (s->monitor == NULL) {
         log_print(s->log, LOG_FATAL, "Can't listen to the monitor port: %s", why);
         return false;
     }
+    reports_set_ports(s->reports, s->http_port, 0);
     LOG_INF(s->log, "Starting http monitor on %s:%u", host, s->http_port);
     return true;
+}
+
+/* ---- the system account -----------------------------------------------------------------------
+ */
+
+static void post(void *ctx, unsigned worker, struct env_task *task)
+{
+    struct server *s = ctx;
+
+    worker_post(worker_group_get(s->parts.workers, worker), task);
+}
+
+static void open_sys(struct server *s)
+{
+    unsigned n = worker_group_count(s->parts.workers);
+    struct env *envs[WORKERS_MAX];
+
+    if (s->options->no_system_account)
+        return;
+    for (unsigned i = 0; i < n; i++)
+        envs[i] = &worker_group_get(s->parts.workers, i)->env;
+    s->sys = sys_open(
+        &(struct sys_host){
+            .ctx = s,
+            .base = s->base,
+            .reports = s->reports,
+            .log = s->log,
+            .collect = collect,
+            .post = post,
+            .wake = wake_main,
+            .reload = server_reload,
+        },
+        envs, n);
 }
 
 /* ---- life -------------------------------------------------------------------------------------
@@ -332,8 +375,11 @@ static bool start(struct server *s)
         return false;
     banner_io(s->log, worker_group_get(s->parts.workers, 0)->env.io,
               worker_group_count(s->parts.workers));
-    if (!open_jetstream(s) || !open_net(s) || !open_websocket(s) || !open_kafka(s) ||
-        !open_monitor(s))
+    if (!open_jetstream(s) || !open_net(s) || !open_websocket(s) || !open_kafka(s))
+        return false;
+    open_reports(s);
+    open_sys(s);
+    if (!open_monitor(s))
         return false;
     return server_write_files(s, s->options);
 }
@@ -402,10 +448,16 @@ void server_close(struct server *s)
     logger_stop(s->logger);
     if (s->monitor != NULL)
         monitor_close(s->monitor);
+    if (s->sys != NULL)
+        sys_stop(s->sys);
     files_remove(&s->files);
     if (s->parts.workers != NULL)
         worker_group_stop(s->parts.workers);
+    if (s->sys != NULL)
+        sys_close(s->sys);
     parts_close(&s->parts);
+    if (s->reports != NULL)
+        reports_close(s->reports);
     server_put_tls(&s->tls);
     server_signals_close(s);
     for (size_t i = 0; i < ARRAY_LEN(s->signals); i++)

@@ -38,7 +38,9 @@ struct server {
 
     struct parts_tls tls;
     struct server_parts parts;
+    struct reports *reports;
     struct monitor *monitor;
+    struct sys *sys; /* NULL = no system account */
     struct files files;
 
     char host[64], ws_host[64];
@@ -46,8 +48,9 @@ struct server {
 
     struct event *grace; /* lame duck: the clients' time to look for another server */
     struct ask_all draining;
-    struct reloading *reloading; /* NULL = none under way */
-    bool reload_again;           /* asked for once more meanwhile */
+    struct reloading *reloading;   /* NULL = none under way */
+    bool reload_again;             /* asked for once more meanwhile */
+    struct reload_waiter *waiters; /* who wants to hear how it went */
 };
 
 #define SERVER_SIGNALS 5
@@ -62,6 +65,8 @@ bool server_write_files(struct server *s, const struct options *o);
 void server_on_signal(int number, short what, void *ctx);
 /* Stops whatever runs, without a word; the base's loop ends when it is done. */
 void server_stop_workers(struct server *s);
+/* Reads the configuration again; done hears why not, or NULL. ctx is the server. */
+void server_reload(void *ctx, void (*done)(void *ctx, const char *why), void *done_ctx);
 /* Frees what lame duck and reload made. */
 void server_signals_close(struct server *s);
 

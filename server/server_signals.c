@@ -22,6 +22,7 @@
 #include "server/net/tls.h"
 #include "server/reload.h"
 #include "server/server_int.h"
+#include "server/sys/sys.h"
 #include "server/wiring.h"
 
 #include <event2/event.h>
@@ -53,6 +54,8 @@ static void begin_stop(struct server *s)
     if (s->state != READY && s->state != LAME_DUCK)
         return;
     LOG_INF(s->log, "Initiating Shutdown...");
+    if (s->sys != NULL)
+        sys_say(s->sys, "SHUTDOWN");
     server_stop_workers(s);
 }
 
@@ -118,6 +121,8 @@ static void begin_lame_duck(struct server *s)
         return;
     s->state = LAME_DUCK;
     LOG_INF(s->log, "Entering lame duck mode, stop accepting new clients");
+    if (s->sys != NULL)
+        sys_say(s->sys, "LAMEDUCK");
     s->draining = (struct ask_all){.step = quieten_worker, .done = quietened};
     ask_all_start(s->parts.workers, &s->draining);
 }
@@ -159,6 +164,25 @@ static void say_changed(void *ctx, const char *line)
 
 static void begin_reload(struct server *s);
 
+struct reload_waiter {
+    struct reload_waiter *next;
+    void (*done)(void *ctx, const char *why);
+    void *ctx;
+};
+
+/* Those who asked while this one was under way want the next one. */
+static void tell_waiters(struct server *s, const char *why)
+{
+    struct reload_waiter *list = s->waiters, *next;
+
+    s->waiters = NULL;
+    for (; list != NULL; list = next) {
+        next = list->next;
+        list->done(list->ctx, why);
+        mem_free(list);
+    }
+}
+
 static void reloaded(struct ask_all *ask)
 {
     struct reloading *r = CONTAINER_OF(ask, struct reloading, ask);
@@ -174,7 +198,9 @@ static void reloaded(struct ask_all *ask)
     if (s->reload_again) {
         s->reload_again = false;
         begin_reload(s);
+        return;
     }
+    tell_waiters(s, NULL);
 }
 
 /* What the main thread does with options; before the workers, so that a log file that can not be
@@ -193,8 +219,7 @@ static bool follow(struct server *s, const struct options *now, char why[256])
                        },
                        why))
         return false;
-    if (s->monitor != NULL)
-        monitor_set_options(s->monitor, now);
+    reports_set_options(s->reports, now);
     files_remove(&s->files);
     server_write_files(s, now);
     return true;
@@ -220,6 +245,7 @@ static void begin_reload(struct server *s)
         (!server_open_tls(now, &tls, why) && (buf_puts(&err, why), true)) ||
         (!follow(s, now, why) && (buf_puts(&err, why), true))) {
         LOG_ERR(s->log, "Failed to reload server configuration: %s", buf_cstr(&err));
+        tell_waiters(s, buf_cstr(&err));
         server_put_tls(&tls);
         free_snapshot(now);
         buf_free(&err);
@@ -243,6 +269,23 @@ static void begin_reload(struct server *s)
     s->options = s->parts.options = s->own_options = now;
     ask_all_start(s->parts.workers, &r->ask);
     buf_free(&err);
+}
+
+void server_reload(void *ctx, void (*done)(void *ctx, const char *why), void *done_ctx)
+{
+    struct server *s = ctx;
+    struct reload_waiter *w;
+
+    if (s->state != READY) {
+        done(done_ctx, "server is shutting down");
+        return;
+    }
+    w = mem_zalloc(sizeof(*w));
+    w->done = done;
+    w->ctx = done_ctx;
+    w->next = s->waiters;
+    s->waiters = w;
+    begin_reload(s);
 }
 
 /* ---- signals ----------------------------------------------------------------------------------
@@ -308,5 +351,6 @@ void server_signals_close(struct server *s)
     if (s->reloading != NULL)
         wiring_free(s->reloading->wiring_before);
     mem_free(s->reloading);
+    tell_waiters(s, "server is shutting down");
     free_snapshot(s->own_options);
 }

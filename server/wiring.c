@@ -1,5 +1,6 @@
 #include "server/wiring.h"
 
+#include "lib/base/assert.h"
 #include "lib/base/buf.h"
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
@@ -158,6 +159,45 @@ static bool add_links(struct account_wiring *w, struct account_set *set, const s
     return ok;
 }
 
+/* What every account may ask the system account, with its own name put in. */
+static void add_system_links(struct account_wiring *w, struct account_set *set,
+                             const struct options *o, const char *name)
+{
+    static const struct {
+        const char *pattern, *to;
+    } all[] = {
+        {"$SYS.REQ.USER.INFO", "$SYS.REQ.USER.%s.INFO"},
+        {"$SYS.REQ.SERVER.PING.CONNZ", "$SYS.REQ.ACCOUNT.%s.CONNZ"},
+        {"$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.ACCOUNT.%s.CONNZ"},
+        {"$SYS.REQ.ACCOUNT.PING.STATZ", "$SYS.REQ.ACCOUNT.%s.STATZ"},
+    };
+    const char *system = o->system_account != NULL ? o->system_account : ACCOUNT_SYSTEM;
+    struct account *to = account_set_find(set, str_of(system));
+    struct buf err = {0};
+
+    if (o->no_system_account || to == NULL || strcmp(system, name) == 0)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        const char *at = strstr(all[i].to, "%s");
+        struct buf there = {0};
+        struct transform *t;
+        buf_put(&there, all[i].to, (size_t) (at - all[i].to));
+        buf_puts(&there, name);
+        buf_puts(&there, at + 2);
+        t = transform_new(str_of(all[i].pattern), buf_str(&there), TRANSFORM_ANY, &err);
+        /* A name that is no token can not be asked for. */
+        if (t != NULL)
+            *account_wiring_link(w) = (struct account_link){
+                .to = to,
+                .pattern = mem_strdup(all[i].pattern),
+                .transform = t,
+                .service = true,
+            };
+        buf_free(&there);
+    }
+    buf_free(&err);
+}
+
 /* ---- mappings -------------------------------------------------------------------------------- */
 
 static bool lists_itself(const struct account_mapping *m)
@@ -214,13 +254,17 @@ static bool add_maps(struct account_wiring *w, const struct account_options *a, 
 /* ---- the whole --------------------------------------------------------------------------------
  */
 
-/* NULL with an empty why: the account needs none. */
-static struct account_wiring *wiring_of(struct account_set *set, const struct accounts *all,
-                                        const struct account_options *a, char why[256])
+/* of: NULL = nothing is said about it. set: NULL = a trial. NULL with an empty why: the account
+ * needs none. */
+static struct account_wiring *wiring_of(struct account_set *set, const struct options *o,
+                                        const struct account_options *of, const char *name,
+                                        char why[256])
 {
     struct account_wiring *w = mem_zalloc(sizeof(*w));
-    bool ok = add_links(w, set, all, a, why) && add_maps(w, a, why);
+    bool ok = of == NULL || (add_links(w, set, &o->accounts, of, why) && add_maps(w, of, why));
 
+    if (ok && set != NULL)
+        add_system_links(w, set, o, name);
     if (ok && w->nlinks + w->nmaps > 0)
         return w;
     account_wiring_free(w);
@@ -238,7 +282,8 @@ bool wiring_check(const struct options *o, char why[256])
         return false;
     }
     for (size_t i = 0; i < o->accounts.n && why[0] == '\0'; i++)
-        account_wiring_free(wiring_of(NULL, &o->accounts, &o->accounts.list[i], why));
+        account_wiring_free(
+            wiring_of(NULL, o, &o->accounts.list[i], o->accounts.list[i].name, why));
     return why[0] == '\0';
 }
 
@@ -267,7 +312,7 @@ struct wiring *wiring_apply(struct account_set *set, const struct options *o)
         account_set_add(set, str_of(o->accounts.list[i].name));
     for (uint32_t i = 0; (a = account_set_get(set, i)) != NULL; i++) {
         const struct account_options *of = accounts_find(&o->accounts, a->name);
-        struct account_wiring *w = of != NULL ? wiring_of(set, &o->accounts, of, why) : NULL;
+        struct account_wiring *w = wiring_of(set, o, of, a->name, why);
         set_limits(a, of);
         if (w != NULL || atomic_load(&a->wiring) != NULL)
             retire(before, account_wire(a, w));

@@ -22,6 +22,7 @@
 static void free_export(struct account_export *e)
 {
     mem_free(e->subject);
+    mem_free(e->latency.subject);
     for (size_t i = 0; i < e->naccounts; i++)
         mem_free(e->accounts[i]);
     mem_free(e->accounts);
@@ -47,6 +48,7 @@ static void free_account(struct account_options *a)
 {
     mem_free(a->name);
     mem_free(a->nkey);
+    mem_free(a->trace_dest);
     for (size_t i = 0; i < a->nexports; i++)
         free_export(&a->exports[i]);
     for (size_t i = 0; i < a->nimports; i++)

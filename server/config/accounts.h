@@ -28,6 +28,13 @@ struct permissions;
 
 enum account_response { RESPONSE_SINGLE, RESPONSE_STREAM, RESPONSE_CHUNKED };
 
+/* How often answers of a service are measured, and where that is said; subject NULL = never. */
+struct account_latency {
+    char *subject;
+    unsigned sampling; /* percent */
+    bool headers;      /* when a header of the request asks for it */
+};
+
 struct account_export {
     bool service;
     char *subject;
@@ -35,16 +42,19 @@ struct account_export {
     size_t naccounts;
     unsigned token_position; /* from 1: that token must be the importer's name; 0 = none */
     enum account_response response;
-    int64_t threshold_ns;           /* how long an answer may take; 0 = 2 minutes */
+    int64_t threshold_ns; /* how long an answer may take; 0 = 2 minutes */
+    struct account_latency latency;
+    bool allow_trace;               /* of a service: what happens here may be told the importer */
     const struct conf_value *place; /* while the configuration is read */
 };
 
 struct account_import {
     bool service, share;
-    char *account; /* that exports it */
-    char *subject; /* its subject there */
-    char *to;      /* its subject here; NULL = the same */
-    char *prefix;  /* of a stream, in place of `to` */
+    bool allow_trace; /* of a stream: what happens here may be told the exporter */
+    char *account;    /* that exports it */
+    char *subject;    /* its subject there */
+    char *to;         /* its subject here; NULL = the same */
+    char *prefix;     /* of a stream, in place of `to` */
     const struct conf_value *place;
 };
 
@@ -83,6 +93,8 @@ struct account_options {
     struct account_limits limits;
     struct account_jetstream js;
     struct permissions *otherwise; /* of its users without own ones; NULL = everything */
+    char *trace_dest;        /* where messages with a traceparent are traced to; NULL = nowhere */
+    unsigned trace_sampling; /* percent of them */
 };
 
 struct accounts {

@@ -130,6 +130,46 @@ static bool token_position(struct config_context *c, const char *key, const stru
     return true;
 }
 
+/* "50", "50%" or "headers". */
+static bool sampling(struct config_context *c, const struct conf_value *v,
+                     struct account_latency *l)
+{
+    struct str s = str_trim(str_of(v->text != NULL ? v->text : ""));
+    int64_t n;
+
+    if (v->kind == CONF_LIST || v->kind == CONF_MAP)
+        return config_fail(c, v, "Expected latency sample to be a string or map/struct");
+    l->headers = str_eq_nocase(s, STR("headers"));
+    l->sampling = 0;
+    if (l->headers)
+        return true;
+    if (s.n > 0 && s.p[s.n - 1] == '%')
+        s.n--;
+    if (!str_to_i64(s, &n))
+        return config_fail(c, v, "Failed to parse latency sample: \"%.*s\"", STR_ARG(s));
+    if (n < 1 || n > 100)
+        return config_fail(c, v, "bad sampling percentage, should be 1-100");
+    l->sampling = (unsigned) n;
+    return true;
+}
+
+static bool latency(struct config_context *c, const struct conf_value *v, struct account_latency *l)
+{
+    l->sampling = 100;
+    if (v->kind != CONF_MAP)
+        return text(c, "latency", v, &l->subject);
+    for (size_t i = 0; i < v->n; i++) {
+        bool ok = true;
+        if (IS(v->keys[i], "sampling"))
+            ok = sampling(c, v->items[i], l);
+        else if (IS(v->keys[i], "subject"))
+            ok = subject(c, "subject", v->items[i], &l->subject);
+        if (!ok)
+            return false;
+    }
+    return l->subject != NULL || config_fail(c, v, "Latency subject required, but missing");
+}
+
 static bool export_field(struct config_context *c, const char *key, const struct conf_value *v,
                          struct account_export *e)
 {
@@ -148,8 +188,10 @@ static bool export_field(struct config_context *c, const char *key, const struct
         return threshold(c, v, e);
     if (IS(key, "account_token_position"))
         return token_position(c, key, v, e);
-    if (IS(key, "latency", "allow_trace"))
-        return true;
+    if (IS(key, "latency"))
+        return latency(c, v, &e->latency);
+    if (IS(key, "allow_trace"))
+        return flag(c, key, v, &e->allow_trace);
     return unknown(c, key, v);
 }
 
@@ -223,8 +265,6 @@ static bool origin(struct config_context *c, const char *key, const struct conf_
 static bool import_field(struct config_context *c, const char *key, const struct conf_value *v,
                          struct account_import *im)
 {
-    bool trace;
-
     if (IS(key, "stream", "service"))
         return origin(c, key, v, im);
     if (IS(key, "prefix"))
@@ -234,7 +274,7 @@ static bool import_field(struct config_context *c, const char *key, const struct
     if (IS(key, "share"))
         return flag(c, key, v, &im->share);
     if (IS(key, "allow_trace"))
-        return flag(c, key, v, &trace);
+        return flag(c, key, v, &im->allow_trace);
     return unknown(c, key, v);
 }
 
@@ -484,6 +524,58 @@ static bool account_users(struct config_context *c, const struct conf_value *v,
     return config_users(c, v, a->name);
 }
 
+static bool trace_dest(struct config_context *c, const char *key, const struct conf_value *v,
+                       struct account_options *a)
+{
+    if (!text(c, key, v, &a->trace_dest))
+        return false;
+    return subject_valid_literal(str_of(a->trace_dest)) ||
+           config_fail(c, v, "Trace destination \"%s\" is not valid", a->trace_dest);
+}
+
+/* "50" or "50%". */
+static bool trace_sampling(struct config_context *c, const struct conf_value *v,
+                           struct account_options *a)
+{
+    struct str s = str_of(v->text != NULL ? v->text : "");
+    int64_t n;
+
+    if (v->kind == CONF_LIST || v->kind == CONF_MAP)
+        return config_fail(c, v,
+                           "Trace destination sampling field \"sampling\" should be an integer "
+                           "or a percentage");
+    if (s.n > 0 && s.p[s.n - 1] == '%')
+        s.n--;
+    if (!str_to_i64(s, &n))
+        return config_fail(c, v, "Invalid trace destination sampling value \"%s\"", v->text);
+    if (n < 1 || n > 100)
+        return config_fail(c, v,
+                           "Trace destination sampling value %lld is invalid, needs to be [1..100]",
+                           (long long) n);
+    a->trace_sampling = (unsigned) n;
+    return true;
+}
+
+static bool msg_trace(struct config_context *c, const char *key, const struct conf_value *v,
+                      struct account_options *a)
+{
+    a->trace_sampling = 100;
+    if (v->kind != CONF_MAP)
+        return trace_dest(c, key, v, a);
+    for (size_t i = 0; i < v->n; i++) {
+        bool ok;
+        if (IS(v->keys[i], "dest"))
+            ok = trace_dest(c, "dest", v->items[i], a);
+        else if (IS(v->keys[i], "sampling"))
+            ok = trace_sampling(c, v->items[i], a);
+        else
+            ok = unknown(c, v->keys[i], v->items[i]);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
 static bool account_field(struct config_context *c, const char *key, const struct conf_value *v,
                           struct account_options *a)
 {
@@ -504,7 +596,7 @@ static bool account_field(struct config_context *c, const char *key, const struc
     if (IS(key, "default_permissions"))
         return config_permissions(c, v, &a->otherwise);
     if (IS(key, "msg_trace", "trace_dest"))
-        return true;
+        return msg_trace(c, key, v, a);
     return unknown(c, key, v);
 }
 

@@ -12,6 +12,7 @@
 #include "server/core/interest.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct account_wiring;
@@ -25,6 +26,14 @@ struct account {
     /* Limits, negative = none, and what counts for them; any thread. */
     _Atomic int64_t max_connections, max_subscriptions, max_payload;
     _Atomic int64_t connections, subscriptions;
+
+    _Atomic bool maps;    /* its wiring has mappings */
+    _Atomic bool changed; /* its connections; that is known and will be told (env.account_changed)
+                           */
+    /* What connections have had that are here no more. */
+    struct {
+        _Atomic uint64_t in_msgs, in_bytes, out_msgs, out_bytes, slow_consumers;
+    } gone;
 };
 
 struct account *account_open(const char *name, uint32_t index, uint64_t hash_seed);

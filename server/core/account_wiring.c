@@ -44,6 +44,7 @@ struct account_wiring *account_wire(struct account *a, struct account_wiring *w)
 {
     const struct account_wiring *before = atomic_exchange(&a->wiring, w);
 
+    atomic_store(&a->maps, w != NULL && w->nmaps > 0);
     interest_renew(a->interest);
     return (struct account_wiring *) (uintptr_t) before;
 }

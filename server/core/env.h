@@ -58,7 +58,11 @@ struct env {
     struct tls_context *tls_websocket; /* that of its websocket block */
     const char *server_id;             /* 56 characters, starts with N */
     const char *server_name;
-    const char *version; /* the NATS version whose features we have, for INFO and varz */
+    const char *version;         /* the NATS version whose features we have, for INFO and varz */
+    _Atomic uint64_t *event_seq; /* of what is said in the system account; NULL = nothing is */
+    /* Connections have come to an account or have gone; NULL = nobody cares. Own thread. */
+    void (*account_changed)(struct env *env, struct account *a);
+    void *sys; /* of who set account_changed */
 
     /* Any worker; FIFO per pair of workers. The target runs it in its next iteration. */
     void (*post)(struct env *env, uint32_t worker, struct env_task *task);

@@ -195,6 +195,7 @@ void jetstream_stats(const struct jetstream *j, struct js_stats *out)
         if (j->of[i] != NULL) {
             js_stats_of(j->of[i], &one);
             add(out, &one);
+            out->accounts += j->of[i]->shared->enabled;
         }
 }
 
@@ -216,9 +217,11 @@ static void put_details(struct js *js, const struct js_detail_options *o, struct
     jput_string(out, str_of(js->account->name));
     buf_printf(out,
                ",\"memory\":%llu,\"storage\":%llu,\"reserved_memory\":%llu,"
-               "\"reserved_storage\":%llu,\"accounts\":0,\"stream_detail\":",
+               "\"reserved_storage\":%llu,\"accounts\":0,\"ha_assets\":0,"
+               "\"api\":{\"level\":0,\"total\":%llu,\"errors\":%llu},\"stream_detail\":",
                (unsigned long long) st.memory, (unsigned long long) st.storage,
-               (unsigned long long) st.reserved_memory, (unsigned long long) st.reserved_storage);
+               (unsigned long long) st.reserved_memory, (unsigned long long) st.reserved_storage,
+               (unsigned long long) st.api_total, (unsigned long long) st.api_errors);
     js_details(js, o, out);
     buf_putc(out, '}');
 }
@@ -237,4 +240,38 @@ void jetstream_details(struct jetstream *j, const struct js_detail_options *o, s
         put_details(j->of[i], o, out);
     }
     buf_putc(out, ']');
+}
+
+/* ---- health ---------------------------------------------------------------------------------- */
+
+static void look_at(const struct js *js, const struct js_health_question *q, struct js_health *out)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&js->streams, &it)) != NULL) {
+        struct stream *s = CONTAINER_OF(n, struct stream, node);
+        if (q->stream != NULL && strcmp(q->stream, s->config.name) != 0)
+            continue;
+        out->stream = true;
+        if (s->failed)
+            q->bad(q->ctx, js->account->name, s->config.name,
+                   s->fail_reason != NULL ? s->fail_reason : "write failed");
+        else if (q->consumer != NULL && stream_consumer(s, str_of(q->consumer)) != NULL)
+            out->consumer = true;
+    }
+}
+
+void jetstream_health(const struct jetstream *j, const struct js_health_question *q,
+                      struct js_health *out)
+{
+    *out = (struct js_health){0};
+    for (uint32_t i = 0; i < j->n; i++) {
+        const struct js *js = j->of[i];
+        if (js == NULL || !js->shared->enabled ||
+            (q->account != NULL && strcmp(q->account, js->account->name) != 0))
+            continue;
+        out->account = true;
+        look_at(js, q, out);
+    }
 }

@@ -8,6 +8,7 @@
 #include "lib/io/io.h"
 #include "lib/wire/ack_subject.h"
 #include "server/js/js_int.h"
+#include "server/js/upstream.h"
 
 #include <string.h>
 
@@ -288,19 +289,69 @@ void js_stats_of(const struct js *js, struct js_stats *out)
     }
 }
 
-static void put_consumers(struct stream *s, struct buf *out)
+/* Without its configuration, unless that is asked for: the object comes out without that key. */
+static void put_consumer(struct consumer *c, bool config, struct buf *out)
+{
+    struct buf all = {0};
+    json_t *o;
+    json_error_t e;
+
+    buf_putc(&all, '{');
+    consumer_info(c, INFO_LISTED, &all);
+    buf_putc(&all, '}');
+    o = config ? NULL : json_loadb(all.p, all.n, 0, &e);
+    if (o != NULL) {
+        json_object_del(o, "config");
+        jput_raw(out, o);
+    } else {
+        buf_put_str(out, buf_str(&all));
+    }
+    json_decref(o);
+    buf_free(&all);
+}
+
+static void put_consumers(struct stream *s, const char *key, bool direct, bool config,
+                          struct buf *out)
 {
     bool first = true;
 
-    buf_puts(out, ",\"consumer_detail\":[");
     LIST_FOREACH(l, &s->consumers)
     {
-        buf_puts(out, first ? "{" : ",{");
+        struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
+        if (c->config.direct != direct)
+            continue;
+        if (first)
+            buf_printf(out, ",\"%s\":[", key);
+        else
+            buf_putc(out, ',');
         first = false;
-        consumer_info(LIST_ENTRY(l, struct consumer, stream_link), INFO_LISTED, out);
-        buf_putc(out, '}');
+        put_consumer(c, config, out);
     }
-    buf_putc(out, ']');
+    if (!first)
+        buf_putc(out, ']');
+}
+
+static void put_stream(struct stream *s, const struct js_detail_options *o, struct buf *out)
+{
+    buf_puts(out, "{\"name\":");
+    jput_string(out, str_of(s->config.name));
+    buf_puts(out, ",\"created\":");
+    jput_time(out, s->created);
+    buf_puts(out, ",\"cluster\":{\"leader\":");
+    jput_string(out, str_of(s->js->env->server_name));
+    buf_putc(out, '}');
+    if (o->config) {
+        buf_puts(out, ",\"config\":");
+        stream_config_write(out, &s->config);
+    }
+    buf_puts(out, ",\"state\":");
+    stream_state_json(s, NULL, out);
+    if (o->consumers)
+        put_consumers(s, "consumer_detail", false, o->config, out);
+    if (o->consumers && o->direct_consumers)
+        put_consumers(s, "direct_consumer_detail", true, o->config, out);
+    stream_upstreams_info(s, out);
+    buf_putc(out, '}');
 }
 
 void js_details(struct js *js, const struct js_detail_options *o, struct buf *out)
@@ -314,20 +365,10 @@ void js_details(struct js *js, const struct js_detail_options *o, struct buf *ou
         struct stream *s = CONTAINER_OF(n, struct stream, node);
         if (s->store == NULL)
             continue;
-        buf_puts(out, first ? "{\"name\":" : ",{\"name\":");
+        if (!first)
+            buf_putc(out, ',');
         first = false;
-        jput_string(out, str_of(s->config.name));
-        buf_puts(out, ",\"created\":");
-        jput_time(out, s->created);
-        buf_puts(out, ",\"state\":");
-        stream_state_json(s, NULL, out);
-        if (o->config) {
-            buf_puts(out, ",\"config\":");
-            stream_config_write(out, &s->config);
-        }
-        if (o->consumers)
-            put_consumers(s, out);
-        buf_putc(out, '}');
+        put_stream(s, o, out);
     }
     buf_putc(out, ']');
 }

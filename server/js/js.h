@@ -65,7 +65,7 @@ struct js_stats {
     uint64_t reserved_memory, reserved_storage; /* max_bytes of streams that have one */
     uint64_t api_total, api_errors, api_inflight;
     /* Of the whole server, the same at every worker. */
-    uint64_t max_memory, max_storage;
+    uint64_t max_memory, max_storage, accounts;
 };
 /* Of all accounts together. */
 void jetstream_stats(const struct jetstream *j, struct js_stats *out);
@@ -76,8 +76,21 @@ bool jetstream_has(const struct jetstream *j, const struct account *a);
  * account that has JetStream, in the same order at every worker, with its sums and, when asked for,
  * streams, consumers, their configurations. */
 struct js_detail_options {
-    bool streams, consumers, config;
+    bool streams, consumers, direct_consumers, config, raft;
 };
 void jetstream_details(struct jetstream *j, const struct js_detail_options *o, struct buf *out);
+
+/* For /healthz: does this worker have what is named (NULL = not asked for), and which of its
+ * streams are not well? The account is found at every worker. */
+struct js_health_question {
+    const char *account, *stream, *consumer;
+    void (*bad)(void *ctx, const char *account, const char *stream, const char *reason);
+    void *ctx;
+};
+struct js_health {
+    bool account, stream, consumer;
+};
+void jetstream_health(const struct jetstream *j, const struct js_health_question *q,
+                      struct js_health *out);
 
 #endif

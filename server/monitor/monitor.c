@@ -1,5 +1,5 @@
 /*
- * monitor.c - HTTP requests to documents and back; parameters; the index page.
+ * monitor.c - HTTP requests to documents and back; the index page.
  *
  * evhttp frees a request when its connection goes; a query that is still collecting then loses its
  * request (on_gone) and its answer is thrown away.
@@ -7,156 +7,37 @@
 #include "server/monitor/monitor.h"
 
 #include "lib/base/assert.h"
-#include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "server/monitor/monitor_int.h"
 
 #include <arpa/inet.h>
 #include <event2/buffer.h>
+#include <event2/http.h>
 #include <event2/http_struct.h>
+#include <event2/keyvalq_struct.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* What a request may take; nothing we serve needs a body. */
 #define HEADERS_MAX (16 * 1024)
 #define BODY_MAX (16 * 1024)
 #define IDLE_SECONDS 60
+#define CALLBACK_MAX 128u
 
-static const struct document *const documents[] = {
-    &varz_document,  &connz_document,          &jsz_document,
-    &subsz_document, &subscriptionsz_document, &healthz_document,
+struct monitor {
+    struct reports *reports;
+    const struct monitor_tls *tls;
+    struct event_base *base;
+    struct evhttp *http;
+    struct evhttp_bound_socket *bound;
 };
 
-/* ---- helpers --------------------------------------------------------------------------------- */
-
-const char *query_text(struct query *q, const char *name)
-{
-    return evhttp_find_header(&q->params, name);
-}
-
-bool query_bool(struct query *q, const char *name, bool absent)
-{
-    static const char *const yes[] = {"1", "t", "T", "true", "TRUE", "True"};
-    static const char *const no[] = {"0", "f", "F", "false", "FALSE", "False"};
-    const char *text = query_text(q, name);
-
-    if (text == NULL || text[0] == '\0')
-        return absent;
-    for (size_t i = 0; i < ARRAY_LEN(yes); i++) {
-        if (strcmp(text, yes[i]) == 0)
-            return true;
-        if (strcmp(text, no[i]) == 0)
-            return false;
-    }
-    q->status = 400;
-    snprintf(q->error, sizeof(q->error),
-             "error 400: strconv.ParseBool: parsing \"%.64s\": invalid syntax", text);
-    return absent;
-}
-
-int64_t query_int(struct query *q, const char *name, int64_t absent)
-{
-    const char *text = query_text(q, name);
-    int64_t v;
-
-    if (text == NULL || text[0] == '\0')
-        return absent;
-    if (str_to_i64(str_of(text), &v))
-        return v;
-    q->status = 400;
-    snprintf(q->error, sizeof(q->error),
-             "error 400: strconv.Atoi: parsing \"%.64s\": invalid syntax", text);
-    return absent;
-}
-
-void put_str(json_t *o, const char *key, const char *value)
-{
-    json_object_set_new(o, key, json_string(value != NULL ? value : ""));
-}
-
-void put_int(json_t *o, const char *key, int64_t value)
-{
-    json_object_set_new(o, key, json_integer(value));
-}
-
-void put_bool(json_t *o, const char *key, bool value)
-{
-    json_object_set_new(o, key, json_boolean(value));
-}
-
-void put_time(json_t *o, const char *key, int64_t unix_ns)
-{
-    char text[FMT_TIME_MAX];
-
-    fmt_time_rfc3339(text, unix_ns);
-    put_str(o, key, text);
-}
-
-void put_uptime(json_t *o, const char *key, int64_t ns)
-{
-    int64_t s = ns / 1000000000;
-    char text[64];
-
-    if (s >= 86400)
-        snprintf(text, sizeof(text), "%lldd%lldh%lldm%llds", (long long) (s / 86400),
-                 (long long) (s / 3600 % 24), (long long) (s / 60 % 60), (long long) (s % 60));
-    else if (s >= 3600)
-        snprintf(text, sizeof(text), "%lldh%lldm%llds", (long long) (s / 3600),
-                 (long long) (s / 60 % 60), (long long) (s % 60));
-    else if (s >= 60)
-        snprintf(text, sizeof(text), "%lldm%llds", (long long) (s / 60), (long long) (s % 60));
-    else
-        snprintf(text, sizeof(text), "%llds", (long long) s);
-    put_str(o, key, text);
-}
-
-int64_t monitor_wall(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t) now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-void sum_net(const struct query *q, struct net_stats *out)
-{
-    memset(out, 0, sizeof(*out));
-    for (unsigned i = 0; i < q->monitor->host.workers; i++) {
-        const struct net_stats *n = &q->parts[i].net;
-        out->connections += n->connections;
-        out->total_connections += n->total_connections;
-        out->in_msgs += n->in_msgs;
-        out->in_bytes += n->in_bytes;
-        out->out_msgs += n->out_msgs;
-        out->out_bytes += n->out_bytes;
-        out->slow_consumers += n->slow_consumers;
-        out->stale_connections += n->stale_connections;
-        out->stalled_clients += n->stalled_clients;
-        out->subscriptions += n->subscriptions;
-    }
-}
-
-void sum_js(const struct query *q, struct js_stats *out)
-{
-    memset(out, 0, sizeof(*out));
-    for (unsigned i = 0; i < q->monitor->host.workers; i++) {
-        const struct js_stats *j = &q->parts[i].js;
-        out->streams += j->streams;
-        out->consumers += j->consumers;
-        out->messages += j->messages;
-        out->bytes += j->bytes;
-        out->memory += j->memory;
-        out->storage += j->storage;
-        out->reserved_memory += j->reserved_memory;
-        out->reserved_storage += j->reserved_storage;
-        out->api_total += j->api_total;
-        out->api_errors += j->api_errors;
-        out->max_memory = j->max_memory;
-        out->max_storage = j->max_storage;
-    }
-}
+/* A request that waits for its document. */
+struct visit {
+    struct evhttp_request *request; /* NULL when the client has gone */
+    char *callback;                 /* of JSONP, or NULL */
+};
 
 /* ---- answering ------------------------------------------------------------------------------- */
 
@@ -175,125 +56,175 @@ static void send_text(struct evhttp_request *request, int status, const char *ty
     evbuffer_free(body);
 }
 
-static void free_query(struct query *q)
+static void send_json(const struct visit *v, const struct report *r)
 {
-    for (unsigned i = 0; i < q->monitor->host.workers; i++) {
-        for (size_t k = 0; k < q->parts[i].nconns; k++)
-            json_decref(q->parts[i].conns[k].subs);
-        mem_free(q->parts[i].conns);
-        buf_free(&q->parts[i].text);
-    }
-    evhttp_clear_headers(&q->params);
-    mem_free(q->parts);
-    mem_free(q);
-}
-
-static void answer(struct query *q)
-{
-    json_t *document = q->document->finish(q);
     char *text;
+    struct buf wrapped = {0};
 
-    if (q->request != NULL && q->status == 400) {
-        send_text(q->request, 400, "text/plain", q->error);
-    } else if (q->request != NULL) {
-        text = json_dumps(document, JSON_INDENT(2));
-        send_text(q->request, q->status, "application/json", text != NULL ? text : "{}");
-        free(text); /* tidy: jansson allocated it */
+    /* What it says is in the status of HTTP already. */
+    if (r->document == &healthz_document)
+        json_object_del((json_t *) r->json, "status_code");
+    text = json_dumps(r->json,
+                      r->document == &healthz_document ? JSON_COMPACT : (size_t) JSON_INDENT(2));
+    if (v->callback != NULL) {
+        buf_printf(&wrapped, "%s(%s)", v->callback, text != NULL ? text : "{}");
+        send_text(v->request, r->status, "application/javascript", buf_cstr(&wrapped));
+    } else {
+        send_text(v->request, r->status, "application/json", text != NULL ? text : "{}");
     }
-    json_decref(document);
-    free_query(q);
+    buf_free(&wrapped);
+    free(text); /* tidy: jansson allocated it */
 }
 
-static void collect_step(struct monitor_collect *c, struct env *env)
+static void answer(void *ctx, const struct report *r)
 {
-    struct query *q = CONTAINER_OF(c, struct query, collect);
-    q->document->step(q, env, &q->parts[env->worker]);
-}
+    struct visit *v = ctx;
 
-static void collect_done(struct monitor_collect *c)
-{
-    struct query *q = CONTAINER_OF(c, struct query, collect);
-
-    if (q->request != NULL && evhttp_request_get_connection(q->request) != NULL)
-        evhttp_connection_set_closecb(evhttp_request_get_connection(q->request), NULL, NULL);
-    answer(q);
+    if (v->request != NULL) {
+        struct evhttp_connection *c = evhttp_request_get_connection(v->request);
+        if (c != NULL)
+            evhttp_connection_set_closecb(c, NULL, NULL);
+        if (r->error != NULL)
+            send_text(v->request, r->status, "text/plain; charset=utf-8", r->error);
+        else if (r->text != NULL)
+            send_text(v->request, r->status, r->type, r->text);
+        else
+            send_json(v, r);
+    }
+    mem_free(v->callback);
+    mem_free(v);
 }
 
 static void on_gone(struct evhttp_connection *connection, void *ctx)
 {
-    struct query *q = ctx;
+    struct visit *v = ctx;
 
     (void) connection;
-    q->request = NULL;
-}
-
-static void start(struct monitor *m, const struct document *d, struct evhttp_request *request)
-{
-    struct query *q = mem_zalloc(sizeof(*q));
-    const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(request);
-    const char *text = evhttp_uri_get_query(uri);
-
-    q->monitor = m;
-    q->document = d;
-    q->request = request;
-    q->status = 200;
-    q->parts = mem_zalloc(m->host.workers * sizeof(*q->parts));
-    evhttp_parse_query_str(text != NULL ? text : "", &q->params);
-    q->collect = (struct monitor_collect){collect_step, collect_done};
-    if (d->step == NULL) {
-        answer(q);
-        return;
-    }
-    evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_gone, q);
-    m->host.collect(m->host.ctx, &q->collect);
+    v->request = NULL;
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-static void send_index(struct evhttp_request *request)
+/* A name or a path of names of JavaScript: nothing else goes back to a browser. */
+static bool is_callback(const char *text)
 {
+    size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$.");
+
+    return n > 0 && n <= CALLBACK_MAX && text[n] == '\0';
+}
+
+static bool read_params(const struct document *d, const struct evkeyvalq *params, struct asked *a,
+                        char err[256])
+{
+    for (size_t i = 0; i < d->nparams; i++)
+        if (!asked_param(a, &d->params[i], evhttp_find_header(params, d->params[i].name), err))
+            return false;
+    return true;
+}
+
+static void start(struct monitor *m, const struct document *d, struct evhttp_request *request)
+{
+    const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
+    struct evkeyvalq params;
+    struct asked asked = {0};
+    struct visit *v;
+    const char *callback;
+    char err[256];
+
+    evhttp_parse_query_str(text != NULL ? text : "", &params);
+    if (!read_params(d, &params, &asked, err)) {
+        send_text(request, 400, "text/plain; charset=utf-8", err);
+        evhttp_clear_headers(&params);
+        asked_free(&asked);
+        return;
+    }
+    v = mem_zalloc(sizeof(*v));
+    v->request = request;
+    callback = evhttp_find_header(&params, "callback");
+    if (callback != NULL && is_callback(callback))
+        v->callback = mem_strdup(callback);
+    evhttp_clear_headers(&params);
+    evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_gone, v);
+    report_start(m->reports, d, &asked, answer, v);
+}
+
+static void send_index(struct monitor *m, struct evhttp_request *request)
+{
+    const char *base = m->reports->host.options->http_base_path;
     struct buf b = {0};
 
-    buf_puts(&b, "<html><head><title>midge</title></head><body><h3>midge monitoring</h3><ul>");
-    for (size_t i = 0; i < ARRAY_LEN(documents); i++)
-        buf_printf(&b, "<li><a href=\".%s\">%s</a></li>", documents[i]->path,
-                   documents[i]->path + 1);
+    m->reports->root_requests++;
+    buf_puts(&b, "<html lang=\"en\"><head><title>midge</title></head><body><h3>midge monitoring"
+                 "</h3><ul>");
+    for (size_t i = 0; i < documents_n; i++)
+        if (documents[i]->path != NULL)
+            buf_printf(&b, "<li><a href=\"%s%s\">%s</a></li>", base != NULL ? base : "",
+                       documents[i]->path, documents[i]->path + 1);
     buf_puts(&b, "</ul></body></html>\n");
-    send_text(request, 200, "text/html", buf_cstr(&b));
+    send_text(request, 200, "text/html; charset=utf-8", buf_cstr(&b));
     buf_free(&b);
+}
+
+/* Behind the base path; NULL when it is not below it. */
+static const char *below_base(const struct monitor *m, const char *path)
+{
+    const char *base = m->reports->host.options->http_base_path;
+    size_t n;
+
+    if (base == NULL)
+        return path;
+    while (*base == '/')
+        base++;
+    n = strlen(base);
+    while (n > 0 && base[n - 1] == '/')
+        n--;
+    if (n == 0)
+        return path;
+    if (path[0] != '/' || strncmp(path + 1, base, n) != 0)
+        return NULL;
+    path += n + 1;
+    return path[0] == '\0' || path[0] == '/' ? path : NULL;
 }
 
 static void on_request(struct evhttp_request *request, void *ctx)
 {
     struct monitor *m = ctx;
     const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request));
-    const char *base = m->host.options->http_base_path;
 
-    if (path == NULL)
-        path = "/";
-    if (base != NULL && strncmp(path, base, strlen(base)) == 0)
-        path += strlen(base);
-    if (path[0] == '\0' || strcmp(path, "/") == 0) {
-        send_index(request);
+    path = below_base(m, path != NULL && path[0] != '\0' ? path : "/");
+    if (path != NULL && (path[0] == '\0' || strcmp(path, "/") == 0)) {
+        send_index(m, request);
         return;
     }
-    for (size_t i = 0; i < ARRAY_LEN(documents); i++)
-        if (strcmp(path, documents[i]->path) == 0) {
-            m->requests[i]++;
+    for (size_t i = 0; path != NULL && i < documents_n; i++)
+        if (documents[i]->path != NULL && strcmp(path, documents[i]->path) == 0) {
+            m->reports->requests[i]++;
             start(m, documents[i], request);
             return;
         }
-    send_text(request, 404, "text/plain", "404 page not found\n");
+    send_text(request, 404, "text/plain; charset=utf-8", "404 page not found\n");
 }
 
-struct monitor *monitor_open(struct event_base *base, const struct monitor_host *host,
-                             const char *address, uint16_t *port, char why[256])
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static struct bufferevent *wrap(struct event_base *base, void *ctx)
+{
+    const struct monitor *m = ctx;
+
+    return m->tls->wrap(base, m->tls->ctx);
+}
+
+struct monitor *monitor_open(struct event_base *base, struct reports *reports,
+                             const struct monitor_tls *tls, const char *address, uint16_t *port,
+                             char why[256])
 {
     struct monitor *m = mem_zalloc(sizeof(*m));
     ev_socklen_t len = sizeof(struct sockaddr_storage);
     struct sockaddr_storage bound;
 
-    m->host = *host;
+    m->reports = reports;
+    m->base = base;
+    m->tls = tls;
     m->http = evhttp_new(base);
     if (m->http == NULL)
         FATAL("out of memory");
@@ -302,6 +233,8 @@ struct monitor *monitor_open(struct event_base *base, const struct monitor_host 
     evhttp_set_max_body_size(m->http, BODY_MAX);
     evhttp_set_timeout(m->http, IDLE_SECONDS);
     evhttp_set_gencb(m->http, on_request, m);
+    if (tls != NULL)
+        evhttp_set_bevcb(m->http, wrap, m);
     m->bound = evhttp_bind_socket_with_handle(m->http, address, *port);
     if (m->bound == NULL) {
         snprintf(why, 256, "listen tcp %s:%u: %s", address, *port,
@@ -315,12 +248,6 @@ struct monitor *monitor_open(struct event_base *base, const struct monitor_host 
                     ? ntohs(((const struct sockaddr_in6 *) (const void *) &bound)->sin6_port)
                     : ntohs(((const struct sockaddr_in *) (const void *) &bound)->sin_port);
     return m;
-}
-
-void monitor_set_options(struct monitor *m, const struct options *options)
-{
-    m->host.options = options;
-    m->host.config_load_wall_ns = monitor_wall();
 }
 
 void monitor_close(struct monitor *m)

@@ -12,6 +12,7 @@
 #include "lib/base/mem.h"
 #include "server/auth/auth.h"
 #include "server/config/options.h"
+#include "server/net/event.h"
 #include "server/net/tls.h"
 
 #include <stdio.h>
@@ -284,6 +285,7 @@ void conn_close(struct conn *c, enum conn_reason reason)
     list_push_back(&net->closing, &c->link);
     net->stats.connections--;
     atomic_fetch_sub(&net->shared->connections, 1);
+    event_disconnect(c, conn_reason_text(reason));
     connect_leave_account(c);
     if (c->ws == NULL || conn_ws_upgraded(c))
         net_remember_closed(net, c);

@@ -23,6 +23,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/hmap.h"
 #include "lib/base/list.h"
+#include "lib/base/nuid.h"
 #include "lib/base/wheel.h"
 #include "lib/io/acceptor.h"
 #include "lib/io/io.h"
@@ -60,6 +61,8 @@ struct net {
     struct list dirty;     /* connections with output to flush */
     struct list closing;   /* connections to free when they are quiet */
     struct list dead_subs; /* subscriptions that ended inside a delivery */
+    struct list said;      /* events to publish; event.c */
+    struct nuid event_ids;
     struct handle_table handles;
     struct net_stats stats;
     struct closed_conn *closed; /* ring */

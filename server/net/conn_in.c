@@ -183,7 +183,8 @@ static void route(struct conn *c, const struct nats_op *op)
         .origin_worker = net->env->worker,
         .origin_conn = c->self,
     };
-    if (UNLIKELY(c->account->wiring != NULL) && !map_subject(c, &m))
+    if (UNLIKELY(atomic_load_explicit(&c->account->maps, memory_order_relaxed)) &&
+        !map_subject(c, &m))
         return;
     res = route_publish(net->env->router, c->account, &m);
     if (UNLIKELY(res.receivers == 0))

@@ -17,6 +17,7 @@
 #include "server/auth/auth.h"
 #include "server/config/options.h"
 #include "server/net/conn.h"
+#include "server/net/event.h"
 #include "server/net/tls.h"
 
 #include <jansson.h>
@@ -118,6 +119,7 @@ static void refuse(struct conn *c)
                 c->user);
     else
         LOG_ERR(c->net->env->log, "%s - authentication error", conn_text(c, who));
+    event_refused(c, conn_reason_text(REASON_AUTH_FAILURE));
     conn_fail(c, REASON_AUTH_FAILURE, STR("Authorization Violation"));
 }
 
@@ -179,10 +181,19 @@ static bool accept_settings(struct conn *c, const struct said *said)
     c->echo = said->echo;
     c->headers = headers;
     c->no_responders = said->no_responders;
+    return true;
+}
+
+/* Also of one that is refused: the log and events say it. */
+static void take_names(struct conn *c, const struct said *said)
+{
+    int64_t age = io_wall(c->net->env->io) - c->start;
+
     keep(&c->name, said->name);
     keep(&c->lang, said->lang);
     keep(&c->version, said->version);
-    return true;
+    if (c->rtt_ns == 0)
+        c->rtt_ns = age > 0 ? age : 1;
 }
 
 /* ---- the user ---------------------------------------------------------------------------------
@@ -190,9 +201,22 @@ static bool accept_settings(struct conn *c, const struct said *said)
 
 void connect_leave_account(struct conn *c)
 {
-    if (c->in_account)
-        atomic_fetch_sub(&c->account->connections, 1);
+    struct account *a = c->account;
+    struct env *env = c->net->env;
+
+    if (!c->in_account)
+        return;
     c->in_account = false;
+    atomic_fetch_sub(&a->connections, 1);
+    atomic_fetch_add(&a->gone.in_msgs, c->in_msgs);
+    atomic_fetch_add(&a->gone.in_bytes, c->in_bytes);
+    atomic_fetch_add(&a->gone.out_msgs, c->out_msgs);
+    atomic_fetch_add(&a->gone.out_bytes, c->out_bytes);
+    if (c->state == CONN_CLOSING &&
+        (c->reason == REASON_SLOW_PENDING || c->reason == REASON_SLOW_DEADLINE))
+        atomic_fetch_add(&a->gone.slow_consumers, 1);
+    if (env->account_changed != NULL)
+        env->account_changed(env, a);
 }
 
 /* NULL: an account of the options that is not there yet, or was never made. */
@@ -223,6 +247,8 @@ static bool enter_account(struct conn *c, struct account *a)
         return false;
     }
     conn_set_limits(c);
+    if (c->net->env->account_changed != NULL)
+        c->net->env->account_changed(c->net->env, a);
     return true;
 }
 
@@ -261,6 +287,7 @@ static void opened(struct conn *c, const struct user *user)
         conn_start_ping(c);
     c->got_connect = true;
     conn_put_ok(c);
+    event_connect(c);
 }
 
 /* ---- slow passwords ---------------------------------------------------------------------------
@@ -399,6 +426,7 @@ static void process(struct conn *c, const struct said *said)
 {
     struct auth_verdict v;
 
+    take_names(c, said);
     /* Choosing an account was possible once. */
     if (said->account.n > 0) {
         refuse(c);
@@ -416,6 +444,8 @@ static void process(struct conn *c, const struct said *said)
     }
     v = check(c, said);
     keep(&c->user, said->nkey.n > 0 ? said->nkey : or_cookie(c, said->user, WS_COOKIE_USER));
+    if (c->user == NULL && said->token.n > 0)
+        keep(&c->user, STR("[REDACTED]"));
     if (v.answer == AUTH_NO) {
         refuse(c);
     } else if (accept_settings(c, said)) {

@@ -10,6 +10,7 @@
 #include "lib/wire/websocket_pack.h"
 #include "server/config/options.h"
 #include "server/net/conn.h"
+#include "server/net/event.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -135,6 +136,8 @@ int net_open(struct env *env, struct net_shared *shared, struct net **out)
     list_init(&net->dirty);
     list_init(&net->closing);
     list_init(&net->dead_subs);
+    list_init(&net->said);
+    nuid_init(&net->event_ids, env->prng);
     handle_table_init(&net->handles, CONNS_MAX);
     wheel_timer_init(&net->drain, net_drain_next);
     router_set_nobody(env->router, nobody, net);
@@ -180,6 +183,7 @@ bool net_step(struct net *net)
     bool more = !list_empty(&net->dead_subs);
 
     sub_reap(net);
+    events_say(net);
     while ((l = list_first(&net->dirty)) != NULL)
         conn_flush(LIST_ENTRY(l, struct conn, dirty_link));
     LIST_FOREACH_SAFE(it, tmp, &net->closing)
@@ -196,7 +200,7 @@ bool net_step(struct net *net)
         net->stopped = NULL;
         stopped(net->stopped_ctx);
     }
-    return more || !list_empty(&net->dirty);
+    return more || !list_empty(&net->dirty) || !list_empty(&net->said);
 }
 
 void net_stop_listening(struct net *net)
@@ -224,6 +228,7 @@ void net_close(struct net *net)
 {
     /* Without a shutdown before (a failed start) nothing but the listener can be open; the process
      * ends next. */
+    events_drop(net);
     handle_table_deinit(&net->handles);
     mem_free(net->closed);
     mem_free(net->plain);

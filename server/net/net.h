@@ -8,6 +8,7 @@
 #ifndef NET_NET_H
 #define NET_NET_H
 
+#include "lib/base/buf.h"
 #include "server/core/env.h"
 
 #include <stdbool.h>
@@ -75,14 +76,35 @@ struct net_conn_info {
     char authorized_user[64], account[64];
     const char *reason; /* constant text of reasons.def, or NULL */
 };
-/* Open connections, or the ring of the last max_closed_clients closed ones. */
+struct conn;
+/* Open connections, or the ring of the last max_closed_clients closed ones, for which open is NULL.
+ * It may be used during the call. */
 void net_conns_each(struct net *net, bool closed,
-                    void (*each)(void *ctx, const struct net_conn_info *info), void *ctx);
-/* The subjects of one open connection; each(ctx, subject, queue, sid, max, delivered). False when
- * there is no such cid. */
-bool net_conn_subs(struct net *net, uint64_t cid,
-                   void (*each)(void *ctx, struct str subject, struct str queue, struct str sid,
-                                uint64_t max, uint64_t delivered),
+                    void (*each)(void *ctx, const struct net_conn_info *info,
+                                 const struct conn *open),
+                    void *ctx);
+
+struct net_sub_info {
+    uint64_t cid;
+    struct str subject, queue, sid; /* queue.n == 0: plain */
+    uint64_t delivered, max;        /* max 0 = none */
+};
+void net_conn_subs(const struct conn *c, void (*each)(void *ctx, const struct net_sub_info *s),
                    void *ctx);
+
+/* Adds what this worker's connections are and have had, by index of their accounts; others than the
+ * first n are left out. */
+struct net_account_stats {
+    uint64_t connections, in_msgs, in_bytes, out_msgs, out_bytes, slow_consumers;
+};
+void net_accounts_add(const struct net *net, struct net_account_stats *by_index, size_t n);
+
+/* Closes that connection; false when it is not here. */
+bool net_kick(struct net *net, uint64_t cid);
+/* Tells that client that the server goes. */
+enum net_told { NET_NOT_HERE, NET_TOLD, NET_CAN_NOT_BE_TOLD };
+enum net_told net_tell_ldm(struct net *net, uint64_t cid);
+/* Who that connection is and what it may do, as JSON; false when it has gone. */
+bool net_user_info(struct net *net, handle conn, struct buf *out);
 
 #endif

@@ -1,10 +1,13 @@
-/* net_info.c - what monitoring sees: counters, open connections, the last closed ones, a
- * connection's subscriptions. */
+/* net_info.c - what monitoring sees and does: counters, open connections, the last closed ones, a
+ * connection's subscriptions; one connection asked, told or closed by its number. */
 #include "lib/base/mem.h"
+#include "server/config/users.h"
 #include "server/net/conn.h"
 #include "server/net/tls.h"
 
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct closed_conn {
@@ -71,39 +74,156 @@ void net_stats(const struct net *net, struct net_stats *out)
 }
 
 void net_conns_each(struct net *net, bool closed,
-                    void (*each)(void *ctx, const struct net_conn_info *info), void *ctx)
+                    void (*each)(void *ctx, const struct net_conn_info *info,
+                                 const struct conn *open),
+                    void *ctx)
 {
     struct net_conn_info info;
 
     if (closed) {
         for (uint32_t i = 0; i < net->closed_count; i++)
-            each(ctx, &net->closed[i].info);
+            each(ctx, &net->closed[i].info, NULL);
         return;
     }
     LIST_FOREACH(l, &net->conns)
     {
-        describe(LIST_ENTRY(l, struct conn, link), &info);
-        each(ctx, &info);
+        const struct conn *c = LIST_ENTRY(l, struct conn, link);
+        describe(c, &info);
+        each(ctx, &info, c);
     }
 }
 
-bool net_conn_subs(struct net *net, uint64_t cid,
-                   void (*each)(void *ctx, struct str subject, struct str queue, struct str sid,
-                                uint64_t max, uint64_t delivered),
+void net_conn_subs(const struct conn *c, void (*each)(void *ctx, const struct net_sub_info *s),
                    void *ctx)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&c->subs, &it)) != NULL) {
+        const struct sub *s = CONTAINER_OF(n, struct sub, node);
+        each(ctx, &(struct net_sub_info){
+                      .cid = c->cid,
+                      .subject = sub_subject(s),
+                      .queue = sub_queue(s),
+                      .sid = sub_sid(s),
+                      .delivered = s->delivered,
+                      .max = s->max,
+                  });
+    }
+}
+
+void net_accounts_add(const struct net *net, struct net_account_stats *by_index, size_t n)
+{
+    LIST_FOREACH(l, &net->conns)
+    {
+        const struct conn *c = LIST_ENTRY(l, struct conn, link);
+        struct net_account_stats *s;
+        if (!c->in_account || c->account->index >= n)
+            continue;
+        s = &by_index[c->account->index];
+        s->connections++;
+        s->in_msgs += c->in_msgs;
+        s->in_bytes += c->in_bytes;
+        s->out_msgs += c->out_msgs;
+        s->out_bytes += c->out_bytes;
+    }
+}
+
+/* ---- one connection -------------------------------------------------------------------------- */
+
+static struct conn *find(const struct net *net, uint64_t cid)
 {
     LIST_FOREACH(l, &net->conns)
     {
         struct conn *c = LIST_ENTRY(l, struct conn, link);
-        struct hmap_iter it = {0};
-        struct hmap_node *n;
-        if (c->cid != cid)
-            continue;
-        while ((n = hmap_each(&c->subs, &it)) != NULL) {
-            const struct sub *s = CONTAINER_OF(n, struct sub, node);
-            each(ctx, sub_subject(s), sub_queue(s), sub_sid(s), s->max, s->delivered);
-        }
-        return true;
+        if (c->cid == cid)
+            return c;
     }
-    return false;
+    return NULL;
+}
+
+bool net_kick(struct net *net, uint64_t cid)
+{
+    struct conn *c = find(net, cid);
+
+    if (c != NULL)
+        conn_close(c, REASON_KICKED);
+    return c != NULL;
+}
+
+enum net_told net_tell_ldm(struct net *net, uint64_t cid)
+{
+    struct conn *c = find(net, cid);
+    bool before = net->lame_duck;
+
+    if (c == NULL)
+        return NET_NOT_HERE;
+    if (c->protocol < 1 || !c->got_first_ping)
+        return NET_CAN_NOT_BE_TOLD;
+    net->lame_duck = true;
+    info_put(c, true);
+    net->lame_duck = before;
+    return NET_TOLD;
+}
+
+static json_t *subjects(const struct subject_rules *rules)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < rules->n; i++) {
+        struct buf b = {0};
+        buf_puts(&b, rules->rules[i].subject);
+        if (rules->rules[i].queue != NULL)
+            buf_printf(&b, " %s", rules->rules[i].queue);
+        json_array_append_new(list, json_stringn(b.p, b.n));
+        buf_free(&b);
+    }
+    return list;
+}
+
+static json_t *allow_deny(const struct subject_rules *allow, const struct subject_rules *deny)
+{
+    json_t *o = json_object();
+
+    if (allow->n > 0)
+        json_object_set_new(o, "allow", subjects(allow));
+    if (deny->n > 0)
+        json_object_set_new(o, "deny", subjects(deny));
+    return o;
+}
+
+static json_t *permissions_object(const struct permissions *may)
+{
+    json_t *o = json_object(), *responses;
+
+    json_object_set_new(o, "publish", allow_deny(&may->pub_allow, &may->pub_deny));
+    json_object_set_new(o, "subscribe", allow_deny(&may->sub_allow, &may->sub_deny));
+    if (!may->responses)
+        return o;
+    responses = json_object();
+    json_object_set_new(responses, "max", json_integer(may->responses_max));
+    json_object_set_new(responses, "ttl", json_integer(may->responses_ns));
+    json_object_set_new(o, "responses", responses);
+    return o;
+}
+
+bool net_user_info(struct net *net, handle conn, struct buf *out)
+{
+    const struct conn *c = handle_get(&net->handles, conn);
+    json_t *o;
+    char *text;
+
+    if (c == NULL)
+        return false;
+    o = json_object();
+    json_object_set_new(o, "user", json_string(c->user != NULL ? c->user : ""));
+    json_object_set_new(o, "account", json_string(c->account->name));
+    json_object_set_new(o, "account_name", json_string(c->account->name));
+    if (c->may != NULL)
+        json_object_set_new(o, "permissions", permissions_object(c->may));
+    text = json_dumps(o, JSON_COMPACT);
+    buf_puts(out, text != NULL ? text : "{}");
+    free(text);
+    json_decref(o);
+    return true;
 }

@@ -8,6 +8,7 @@
  */
 #include "lib/base/assert.h"
 #include "lib/base/mem.h"
+#include "server/monitor/monitor.h"
 #include "server/monitor/monitor_int.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -24,6 +25,8 @@
 struct host {
     struct event_base *base;
     struct monitor *monitor;
+    struct reports *reports;
+    struct account_set *accounts;
     struct options options;
     uint16_t port;
 };
@@ -36,6 +39,12 @@ static void fill(struct query *q)
     part->conns = mem_zalloc(2 * sizeof(*part->conns));
     part->conns[0].info.cid = 5;
     part->conns[1].info.cid = 7;
+    part->conns[0].info.type = part->conns[1].info.type = "nats";
+    part->conns[0].info.reason = part->conns[1].info.reason = "Client Closed";
+    part->subs = json_array();
+    part->bad = json_array();
+    part->accounts = mem_zalloc(2 * sizeof(*part->accounts));
+    part->naccounts = 2;
 }
 
 static void collect(void *ctx, struct monitor_collect *what)
@@ -57,22 +66,25 @@ static void open_host(struct host *h)
 
     options_init(&h->options);
     h->base = event_base_new();
-    h->monitor = monitor_open(h->base,
-                              &(struct monitor_host){
-                                  .ctx = h,
-                                  .workers = 1,
-                                  .collect = collect,
-                                  .options = &h->options,
-                                  .server_id = "NFUZZ",
-                                  .server_name = "fuzz",
-                                  .version = "2.15.0",
-                                  .git_commit = "",
-                                  .io_backend = "none",
-                                  .io_reason = "a fuzz target",
-                                  .host = "127.0.0.1",
-                                  .unhealthy = unhealthy,
-                              },
-                              "127.0.0.1", &h->port, why);
+    h->accounts = account_set_open(1);
+    h->reports = reports_open(&(struct monitor_host){
+        .ctx = h,
+        .workers = 1,
+        .collect = collect,
+        .options = &h->options,
+        .accounts = h->accounts,
+        .account = account_set_add(h->accounts, STR("$G")),
+        .system_account = account_set_add(h->accounts, STR("$SYS")),
+        .server_id = "NFUZZ",
+        .server_name = "fuzz",
+        .version = "2.15.0",
+        .git_commit = "",
+        .io_backend = "none",
+        .io_reason = "a fuzz target",
+        .host = "127.0.0.1",
+        .unhealthy = unhealthy,
+    });
+    h->monitor = monitor_open(h->base, h->reports, NULL, "127.0.0.1", &h->port, why);
     ASSERT(h->monitor != NULL);
 }
 

@@ -37,7 +37,7 @@ LAYERS = (
     ("js", "server/js/", ("base", "json", "wire", "io", "core", "jscore", "store", "config")),
     ("monitor", "server/monitor/", ("base", "json", "wire", "io", "core", "js", "config")),
     ("kafka", "server/kafka/", ("base", "json", "wire", "io", "core", "js", "store", "config")),
-    ("sys", "server/sys/", ("base", "json", "wire", "io", "core", "js", "config")),
+    ("sys", "server/sys/", ("base", "json", "wire", "io", "core", "config", "monitor")),
     ("server", "server/", ALL[:15]),
     ("client", "client/", ("base", "json", "wire", "io")),
     ("nats-bench", "tools/nats-bench/", ("base", "wire", "io", "client")),
@@ -54,6 +54,11 @@ UNIT_HELPERS = ("testlib", "sim")
 # Single files that may include one header their layer may not: (file, header).
 INCLUDE_EXCEPTIONS = (
     ("server/monitor/monitor_int.h", "server/net/net.h"),
+    ("server/monitor/varz.c", "server/net/event.h"),
+    ("server/sys/sys.c", "server/net/event.h"),
+    ("server/sys/sys.c", "server/net/net.h"),
+    ("server/sys/request.c", "server/net/net.h"),
+    ("server/sys/periodic.c", "server/net/event.h"),
 )
 
 # Installed headers find each other by name alone, from the folder they are installed to.
@@ -63,7 +68,7 @@ INSTALLED = "client/midge"
 LIBRARIES = {
     "isa-l": ("base",),
     "liburing": ("io",),
-    "event2/": ("io", "monitor", "server"),
+    "event2/": ("io", "monitor", "sys", "server"),
     "jansson": ("json", "jwt", "js", "net", "auth", "monitor", "kafka", "sys"),
     "sodium": ("client", "jwt", "auth", "config", "store", "server", "io", "js"),
     "lz4": ("store", "wire"),
@@ -89,7 +94,8 @@ CALLS = (
     ("malloc calloc realloc free strdup strndup asprintf vasprintf aligned_alloc posix_memalign",
      "use lib/base/mem.h",
      ("lib/base/mem.c", "tests/",
-      "server/monitor/monitor.c")),  # the text that json_dumps made
+      "server/monitor/monitor.c", "server/sys/sys.c", "server/net/event.c",
+      "server/net/net_info.c")),  # the text that json_dumps made
     ("pthread_create pthread_exit pthread_cancel thrd_create fork vfork clone",
      "threads belong to lib/io", ("lib/io/", "tests/", "tools/", "server/worker.c")),
     ("open openat creat read pread preadv write pwrite pwritev readv writev close fsync fdatasync "
@@ -100,7 +106,7 @@ CALLS = (
      # The main thread, beside or before the workers: log and configuration files, pid and ports
      # files, the signal pipe, /proc.
      ("lib/io/", "tests/", "tools/", "server/logger.c", "server/files.c", "server/server.c",
-      "server/config/config_file.c", "server/monitor/varz.c", "server/signal_command.c")),
+      "server/config/config_file.c", "server/monitor/process.c", "server/signal_command.c")),
     ("socket socketpair bind listen accept accept4 connect recv recvmsg recvfrom send sendmsg sendto shutdown "
      "setsockopt getsockopt poll ppoll select epoll_create1 epoll_ctl epoll_wait eventfd pipe pipe2 "
      "getaddrinfo getnameinfo gethostbyname",
@@ -108,7 +114,7 @@ CALLS = (
     ("time clock_gettime gettimeofday clock", "time comes from io_now (lib/io/io.h)",
      ("lib/io/", "tests/lib/", "tests/api/", "tests/crash/", "tests/interop/", "tests/demo/", "tests/bench/",
       "tests/unit/io/", "tools/",
-      "server/logger.c", "server/server.c", "server/monitor/monitor.c", "client/client.c")),
+      "server/logger.c", "server/server.c", "server/monitor/report.c", "client/client.c")),
     ("localtime gmtime ctime asctime", "not reentrant; use lib/base/fmt.h or localtime_r", ()),
     ("sleep usleep nanosleep clock_nanosleep", "wait for an event, never for time",
      # Another process gives no event when it has written its ports file.

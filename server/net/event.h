@@ -1,0 +1,44 @@
+/*
+ * event.h - what the server says in the system account about itself and its clients: connected,
+ * disconnected, refused. Nothing is made that nobody hears.
+ */
+#ifndef NET_EVENT_H
+#define NET_EVENT_H
+
+#include "server/core/env.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct conn;
+struct options;
+
+/* Who speaks. */
+struct event_source {
+    const char *name, *id, *version;
+    _Atomic uint64_t *seq; /* counts what is said */
+    int64_t wall_ns;
+};
+
+/* The "server" of events and answers. */
+json_t *event_server(const struct event_source *source, const struct options *options);
+/* nats-server's flags as they are there when nobody sets them: none is ours. */
+json_t *event_feature_flags(void);
+void event_put_time(json_t *o, const char *key, int64_t unix_ns);
+/* type, id, timestamp. */
+json_t *event_begin(const char *type, const char *id, int64_t wall_ns);
+
+/* Does anybody listen to that in the system account? Any thread. */
+bool event_wanted(const struct env *env, struct str subject);
+/* Publishes there, at once. Own thread. */
+void event_publish(struct env *env, struct str subject, struct str reply, struct str payload);
+/* net's own: these come out with events_say. */
+void event_connect(struct conn *c);
+/* Before it leaves its account. */
+void event_disconnect(struct conn *c, const char *reason);
+void event_refused(struct conn *c, const char *reason);
+void events_say(struct net *net);
+void events_drop(struct net *net);
+
+#endif
