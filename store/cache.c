@@ -190,6 +190,7 @@ static void lose_records(struct store_batch *b)
     uint64_t lost = 0, bytes = 0;
     struct buf delta = {0};
 
+    stream_need_index(b->stream);
     for (uint32_t i = 0, at; i < e->b.count; i++) {
         uint64_t seq = entry_seq(b->segment, e, i);
         if (!message_exists(b->stream, seq) || batch_record_of(b, seq, &at))

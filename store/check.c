@@ -84,6 +84,8 @@ static void check_stream(struct store_stream *s)
     uint64_t msgs = 0, bytes = 0, next = 0, subject_msgs = 0, min, max;
     uint32_t n = 0;
 
+    stream_need_index(s);
+
     LIST_FOREACH(link, &s->segments)
     {
         struct segment *seg = LIST_ENTRY(link, struct segment, link);

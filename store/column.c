@@ -40,6 +40,16 @@ void column_grow(struct column *c)
     c->blocks[c->nblocks++] = mem_alloc(sizeof(struct column_block));
 }
 
+void column_blank(struct column *c, uint32_t n)
+{
+    ASSERT(c->n == 0 && c->nblocks == 0);
+    c->nblocks = (uint32_t) (((uint64_t) n + COLUMN_BLOCK - 1) / COLUMN_BLOCK);
+    c->blocks = mem_array(c->nblocks + 1u, sizeof(struct column_block *));
+    for (uint32_t i = 0; i < c->nblocks; i++)
+        c->blocks[i] = mem_zalloc(sizeof(struct column_block));
+    c->n = n;
+}
+
 static uint64_t part_bytes(const struct column_part *p)
 {
     uint64_t bytes = (uint64_t) p->n * p->size_width;
@@ -266,13 +276,13 @@ uint32_t column_count(const struct column *c, uint32_t id, uint32_t from, uint32
 enum { WIDE_IN_PART = COLUMN_PART / COLUMN_BLOCK, DICT_MAX = 256 };
 
 /* Scratch of packing one part. */
-struct packer {
+struct column_packer {
     uint32_t id[COLUMN_PART], size[COLUMN_PART];
     uint16_t order[2][COLUMN_PART];
     uint32_t count[256];
 };
 
-static uint32_t load_part(struct packer *k, const struct column *wide, uint32_t part)
+static uint32_t load_part(struct column_packer *k, const struct column *wide, uint32_t part)
 {
     uint32_t n = 0, left = wide->n - part * COLUMN_PART;
 
@@ -287,7 +297,7 @@ static uint32_t load_part(struct packer *k, const struct column *wide, uint32_t 
 }
 
 /* Sorts the records by the byte of their ids; stable. */
-static void sort_by_byte(struct packer *k, uint32_t n, unsigned shift, const uint16_t *from,
+static void sort_by_byte(struct column_packer *k, uint32_t n, unsigned shift, const uint16_t *from,
                          uint16_t *to)
 {
     uint32_t at = 0;
@@ -305,7 +315,7 @@ static void sort_by_byte(struct packer *k, uint32_t n, unsigned shift, const uin
 }
 
 /* Records by id; returns which of the two buffers has them. */
-static const uint16_t *sort_part(struct packer *k, uint32_t n)
+static const uint16_t *sort_part(struct column_packer *k, uint32_t n)
 {
     uint32_t differs = 0;
     unsigned in = 0;
@@ -323,7 +333,7 @@ static const uint16_t *sort_part(struct packer *k, uint32_t n)
     return k->order[in];
 }
 
-static uint32_t count_distinct(const struct packer *k, const uint16_t *order, uint32_t n)
+static uint32_t count_distinct(const struct column_packer *k, const uint16_t *order, uint32_t n)
 {
     uint32_t distinct = 1;
 
@@ -338,7 +348,7 @@ static void *copy_of(const void *bytes, size_t n)
     return memcpy(copy, bytes, n);
 }
 
-static void pack_ids(const struct packer *k, const uint16_t *order, struct column_part *p)
+static void pack_ids(const struct column_packer *k, const uint16_t *order, struct column_part *p)
 {
     uint32_t distinct = count_distinct(k, order, p->n), place = 0;
 
@@ -361,7 +371,7 @@ static void pack_ids(const struct packer *k, const uint16_t *order, struct colum
     }
 }
 
-static void pack_sizes(const struct packer *k, struct column_part *p)
+static void pack_sizes(const struct column_packer *k, struct column_part *p)
 {
     uint32_t all = 0, differs = 0;
 
@@ -382,20 +392,40 @@ static void pack_sizes(const struct packer *k, struct column_part *p)
     }
 }
 
+bool column_pack_step(const struct column *wide, struct column_packing *p, struct column *out)
+{
+    if (p->packer == NULL) {
+        p->out = (struct column){.n = wide->n, .packed = true};
+        p->out.parts = mem_zalloc(((size_t) nparts(wide) + 1) * sizeof(*p->out.parts));
+        p->packer = mem_alloc(sizeof(*p->packer));
+    }
+    if (p->part < nparts(wide)) {
+        struct column_part *part = &p->out.parts[p->part];
+        part->n = load_part(p->packer, wide, p->part++);
+        pack_ids(p->packer, sort_part(p->packer, part->n), part);
+        pack_sizes(p->packer, part);
+    }
+    if (p->part < nparts(wide))
+        return false;
+    *out = p->out;
+    p->out = (struct column){0};
+    column_packing_deinit(p);
+    return true;
+}
+
+void column_packing_deinit(struct column_packing *p)
+{
+    column_deinit(&p->out);
+    mem_free(p->packer);
+    *p = (struct column_packing){0};
+}
+
 void column_pack(const struct column *wide, struct column *out)
 {
-    *out = (struct column){.n = wide->n, .packed = true};
-    if (wide->n == 0)
-        return;
-    struct packer *k = mem_alloc(sizeof(*k));
-    out->parts = mem_zalloc(nparts(out) * sizeof(*out->parts));
-    for (uint32_t i = 0; i < nparts(out); i++) {
-        struct column_part *p = &out->parts[i];
-        p->n = load_part(k, wide, i);
-        pack_ids(k, sort_part(k, p->n), p);
-        pack_sizes(k, p);
-    }
-    mem_free(k);
+    struct column_packing p = {0};
+
+    while (!column_pack_step(wide, &p, out))
+        ;
 }
 
 /* ---- numbers --------------------------------------------------------------------------------- */

@@ -89,6 +89,9 @@ static inline uint32_t column_size(const struct column *c, uint32_t i)
     return column_part_size(&c->parts[i / COLUMN_PART], i % COLUMN_PART);
 }
 
+/* n records of id and size 0, in an empty wide column. */
+void column_blank(struct column *c, uint32_t n);
+
 /* First record of [from, end) with this id; COLUMN_NONE. */
 uint32_t column_next(const struct column *c, uint32_t id, uint32_t from, uint32_t end);
 /* Last record of [from, end) with this id; COLUMN_NONE. */
@@ -98,6 +101,15 @@ uint32_t column_count(const struct column *c, uint32_t id, uint32_t from, uint32
 
 /* Fills *out with the packed form of a wide column. */
 void column_pack(const struct column *wide, struct column *out);
+/* The same in steps of one part; all zero to begin with. True when *out is filled in. */
+struct column_packing {
+    struct column out;
+    uint32_t part;
+    struct column_packer *packer;
+};
+bool column_pack_step(const struct column *wide, struct column_packing *p, struct column *out);
+/* Of one that was not finished, too. */
+void column_packing_deinit(struct column_packing *p);
 /* Bytes of memory it holds. */
 uint64_t column_bytes(const struct column *c);
 /* Asserts what the packed form promises. */

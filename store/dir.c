@@ -389,6 +389,8 @@ static void fill_in_options(struct store_dir *dir)
     if (o->log_file_bytes == 0)
         o->log_file_bytes = STORE_LOG_FILE_BYTES;
     o->log_file_bytes = round_up(o->log_file_bytes, LOG_PAGE);
+    if (o->index_lazy_bytes == 0)
+        o->index_lazy_bytes = 64u << 10;
     if (o->segment_bytes_min == 0)
         o->segment_bytes_min = STORE_SEGMENT_MIN;
     if (o->segment_bytes_max == 0)

@@ -105,6 +105,11 @@ void filter_prepare(struct filter *f)
 {
     struct store_stream *s = f->stream;
 
+    if (UNLIKELY(!f->asked)) {
+        stream_need_index(s);
+        f->asked = true;
+        find_few(f);
+    }
     if (!f->few || f->seen == s->nborn)
         return;
     if (s->nborn - f->seen > FILTER_BORN) {
@@ -145,7 +150,6 @@ struct filter *filter_get(struct store_stream *s, const struct str *patterns, un
     for (unsigned i = 0; i < n; i++)
         f->patterns[i] = str_from(mem_strndup(patterns[i].p, patterns[i].n), patterns[i].n);
     list_push_back(&s->filters, &f->link);
-    find_few(f);
     return f;
 }
 

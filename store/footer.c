@@ -171,6 +171,52 @@ enum err footer_open_sealed(const uint8_t *bytes, size_t n, uint64_t file_bytes,
     return ERR_OK;
 }
 
+/* ---- a part of it -------------------------------------------------------------------------- */
+
+enum err footer_places(const uint8_t *table, const struct segment_trailer *t, uint32_t salt,
+                       struct footer_place out[SECTION_MAX + 1])
+{
+    static const unsigned needed[] = {SECTION_SUMMARY, SECTION_BATCHES, SECTION_SUBJECTS,
+                                      SECTION_SIZES};
+    uint64_t room = t->table_offset - t->footer_offset;
+
+    memset(out, 0, (SECTION_MAX + 1) * sizeof(*out));
+    if (crc32c(salt, table, (size_t) t->sections * FOOTER_TABLE_ENTRY) != t->table_crc)
+        return ERR_CORRUPT;
+    for (uint32_t i = 0; i < t->sections; i++) {
+        const uint8_t *e = table + (size_t) i * FOOTER_TABLE_ENTRY;
+        uint32_t type = get_u32(e), flags = get_u32(e + 28);
+        struct footer_place place = {.there = true,
+                                     .crc = get_u32(e + 24),
+                                     .offset = get_u64(e + 8),
+                                     .bytes = get_u64(e + 16)};
+        if (place.offset > room || place.bytes > room - place.offset)
+            return ERR_CORRUPT;
+        if (type == 0 || type > SECTION_MAX || get_u32(e + 4) != FOOTER_SECTION_VERSION) {
+            if ((flags & FOOTER_MUST_UNDERSTAND) != 0)
+                return ERR_VERSION;
+        } else if (out[type].there || (flags & FOOTER_SEALED) != 0) {
+            return ERR_CORRUPT;
+        } else {
+            out[type] = place;
+        }
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(needed); i++)
+        if (!out[needed[i]].there)
+            return ERR_CORRUPT;
+    return ERR_OK;
+}
+
+enum err footer_open_head(struct str summary, struct str batches, uint64_t footer_offset,
+                          struct footer *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->section[SECTION_SUMMARY] = summary;
+    out->section[SECTION_BATCHES] = batches;
+    return take_summary(summary, &out->summary) && batches_sound(out, footer_offset) ? ERR_OK
+                                                                                      : ERR_CORRUPT;
+}
+
 void footer_batch(const struct footer *f, uint64_t i, struct segment_batch *out)
 {
     const char *p = f->section[SECTION_BATCHES].p + i * SEGMENT_BATCH;

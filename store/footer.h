@@ -18,6 +18,19 @@ enum {
     FOOTER_SEAL_AD = 8,         /* the first bytes of its table entry */
 };
 
+/* Where a section lies, from the footer's first byte. */
+struct footer_place {
+    bool there;
+    uint32_t crc;
+    uint64_t offset, bytes;
+};
+/* Reads the section table, t->sections entries; the sections themselves are not looked at. */
+enum err footer_places(const uint8_t *table, const struct segment_trailer *t, uint32_t salt,
+                       struct footer_place out[SECTION_MAX + 1]);
+/* The two sections that a start needs, whose sums were checked; the others of *out are absent. */
+enum err footer_open_head(struct str summary, struct str batches, uint64_t footer_offset,
+                          struct footer *out);
+
 void segment_trailer_encode(const struct segment_trailer *t, uint32_t salt,
                             uint8_t out[SEGMENT_TRAILER]);
 

@@ -124,6 +124,9 @@ void limits_rings(struct store_stream *s)
     uint64_t max = s->rec.limits.max_msgs_per_subject;
     bool want = max > 1;
 
+    if (max != 0)
+        stream_need_index(s);
+
     if (want != s->subjects.rings)
         subjects_keep_rings(&s->subjects, want);
     if (want && !s->rings)
@@ -157,6 +160,13 @@ static uint32_t surplus(const struct store_stream *s, enum store_reason *reason)
         return 1;
     }
     return 0;
+}
+
+bool limits_over(const struct store_stream *s)
+{
+    enum store_reason reason;
+
+    return surplus(s, &reason) > 0;
 }
 
 /* Removes at most a slice; false when nothing is over any more. */
@@ -202,6 +212,10 @@ void limits_check(struct store_stream *s)
 
     if (s->state != STREAM_ACTIVE)
         return;
+    if (s->loader != NULL) { /* who goes is not known yet */
+        s->trim_due = true;
+        return;
+    }
     if (s->nover == 0 && !s->sweep && l->max_msgs == 0 && l->max_bytes == 0 && l->max_age_ns == 0)
         return;
     if (limits_step(s))

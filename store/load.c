@@ -91,8 +91,6 @@ static void load_entries(struct segment *seg, const struct segment_index *x)
         const struct segment_entry *last = &seg->entries[seg->nentries - 1];
         ordinal = last->ordinal + last->b.count;
     }
-    for (uint32_t i = 0; i < ordinal; i++)
-        column_add(&seg->column, 0, 0); /* size 0: no message */
     seg->records = ordinal;
     seg->min_time = x->summary.min_time;
     seg->max_time = x->summary.max_time;
@@ -183,12 +181,73 @@ static void load_messages(struct store_stream *s, struct segment *seg)
     }
 }
 
+/* Do all its records exist? Then its sums are those of the summary, and whose they are may be read
+ * later. */
+static bool all_exist(struct store_stream *s, const struct segment *seg,
+                      const struct segment_index *x)
+{
+    uint64_t skipped = 0;
+
+    if (seg->base_seq < s->first_seq || x->summary.msgs != seg->records || seg->seqs != NULL)
+        return false;
+    for (uint32_t i = 0; i < seg->nentries; i++) {
+        const struct segment_batch *b = &seg->entries[i].b;
+        if (b->kind == BATCH_SKIP) {
+            seqset_add(&s->rec.removed, b->first_seq, b->first_seq + b->span - 1);
+            skipped += b->span;
+        }
+    }
+    return seg->next_seq == seg->base_seq ||
+           seqset_count_in(&s->rec.removed, seg->base_seq, seg->next_seq - 1) == skipped;
+}
+
+static void load_later(struct store_stream *s, struct segment *seg, const struct segment_index *x)
+{
+    seg->index_at = seg->state == SEGMENT_SEALED ? INDEX_IN_FOOTER : INDEX_IN_BATCHES;
+    seg->unnamed = seg->records;
+    seg->unnamed_bytes = x->summary.bytes;
+    if (x->summary.subjects > s->subjects_seen)
+        s->subjects_seen = x->summary.subjects;
+    if (seg->state != SEGMENT_SEALED)
+        column_blank(&seg->column, seg->records);
+    for (uint32_t i = 0; i < seg->nentries; i++)
+        seg->entries[i].live = seg->entries[i].b.count;
+    seg->live = seg->records;
+    seg->live_size = x->summary.bytes;
+    s->msgs += seg->live;
+    s->bytes += seg->live_size;
+}
+
+static enum err load_now(struct store_stream *s, struct segment *seg, struct segment_index *x)
+{
+    struct column packed;
+
+    if (x->subjects.p == NULL && seg->state == SEGMENT_SEALED) {
+        segment_index_deinit(x);
+        enum err err = segment_index_read(s->store->dir->options.fs, seg->path, seg->capacity,
+                                          seg->salt, x);
+        if (err != ERR_OK)
+            return err;
+    }
+    column_blank(&seg->column, seg->records);
+    if (x->subjects.p == NULL)
+        index_fill_from_batches(s, seg);
+    else
+        load_column(s, seg, x);
+    load_messages(s, seg);
+    if (seg->state == SEGMENT_SEALED) {
+        column_pack(&seg->column, &packed);
+        column_deinit(&seg->column);
+        seg->column = packed;
+    }
+    return ERR_OK;
+}
+
 static enum err load_segment(struct store_stream *s, const struct recovered_stream *r,
                              struct recovered_segment *rs)
 {
     struct segment_index x = {0};
     struct segment *seg;
-    struct column packed;
     enum err err = recovered_segment_load(s->store->dir, r, rs, &x);
 
     if (err != ERR_OK)
@@ -201,23 +260,20 @@ static enum err load_segment(struct store_stream *s, const struct recovered_stre
     segment_adopt(seg, rs->base_seq);
     seg->next_seq = rs->next_seq;
     load_entries(seg, &x);
-    load_column(s, seg, &x);
     if (rs->state == RECOVERED_ACTIVE) {
         seg->state = SEGMENT_ACTIVE;
         seg->end = rs->write_offset;
         s->active = seg;
     } else {
-        seg->state = SEGMENT_SEALED;
+        seg->state = rs->state == RECOVERED_FULL ? SEGMENT_CLOSING : SEGMENT_SEALED;
         seg->end = rs->data_end;
     }
-    load_messages(s, seg);
-    if (seg->state == SEGMENT_SEALED) {
-        column_pack(&seg->column, &packed);
-        column_deinit(&seg->column);
-        seg->column = packed;
-    }
+    if (x.subjects.p == NULL && all_exist(s, seg, &x))
+        load_later(s, seg, &x);
+    else
+        err = load_now(s, seg, &x);
     segment_index_deinit(&x);
-    return ERR_OK;
+    return err;
 }
 
 /* ---- the stream ------------------------------------------------------------------------------ */
@@ -253,6 +309,21 @@ static void load_gaps(struct store_stream *s)
         seqset_add(&s->rec.removed, expect, s->last_seq);
 }
 
+/* What limits take, and what is still to be erased, can not wait. */
+static void start_loader(struct store_stream *s)
+{
+    bool later = false;
+
+    for (uint32_t i = 0; i < s->nindex; i++)
+        later = later || s->index[i]->index_at != INDEX_HERE;
+    if (!later)
+        return;
+    index_loader_start(s);
+    if (s->state == STREAM_FAILED || s->rec.limits.max_msgs_per_subject != 0 ||
+        s->rec.erase.count > 0 || limits_over(s))
+        index_load_all(s);
+}
+
 static void load_stream(struct store_stream *s, struct recovered_stream *r)
 {
     s->first_seq = s->rec.first_seq;
@@ -269,6 +340,7 @@ static void load_stream(struct store_stream *s, struct recovered_stream *r)
     }
     let_go_of_subjects(s);
     load_gaps(s);
+    start_loader(s);
     erase_resume(s); /* also what is about to fall below first_seq */
     stream_settle_first(s);
     LIST_FOREACH(it, &s->segments)
@@ -313,10 +385,15 @@ enum err store_stream_attach(struct store *st, store_object_id id,
     }
     /* All of it at once, and told to nobody: the owner has not looked yet. */
     s->loading = true;
-    limits_rings(s);
-    limits_check(s);
-    while (s->trim_due)
-        limits_step(s);
+    if (s->loader == NULL) {
+        segments_seal_full(s);
+        limits_rings(s);
+        limits_check(s);
+        while (s->trim_due)
+            limits_step(s);
+    } else {
+        limits_timer(s);
+    }
     s->loading = false;
     *config = buf_str(&s->rec.config);
     *out = s;

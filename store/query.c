@@ -31,6 +31,7 @@ static void fill_subject(struct store_stream *s, uint32_t id, struct store_subje
 
 bool store_subject_get(struct store_stream *s, struct str subject, struct store_subject *out)
 {
+    stream_need_index(s);
     uint32_t id = subjects_find(&s->subjects, subject);
 
     if (id == 0 || subjects_by_id(&s->subjects, id)->msgs == 0)
@@ -42,6 +43,7 @@ bool store_subject_get(struct store_stream *s, struct str subject, struct store_
 
 uint64_t store_subject_last_assigned(struct store_stream *s, struct str subject, uint64_t *msgs)
 {
+    stream_need_index(s);
     const struct subject *sub = subjects_get(&s->subjects, subject);
 
     *msgs = sub != NULL ? sub->msgs + sub->pending : 0;
@@ -62,6 +64,7 @@ void store_subjects_each(struct store_stream *s, struct str filter,
     uint32_t steps = 0;
     bool more = true;
 
+    stream_need_index(s);
     if (!subject_has_wildcard(pattern)) {
         if (store_subject_get(s, pattern, &out))
             each(ctx, &out);
@@ -119,6 +122,7 @@ uint64_t store_subject_last_match(struct store_stream *s, struct str filter)
 
     if (is_everything(filter))
         return last_existing(s);
+    stream_need_index(s);
     if (!subject_has_wildcard(filter)) {
         const struct subject *sub = subjects_get(&s->subjects, filter);
         return sub != NULL ? sub->last : 0;
@@ -140,6 +144,7 @@ uint64_t store_subject_last_match(struct store_stream *s, struct str filter)
 
 uint64_t store_subject_last_upto(struct store_stream *s, struct str subject, uint64_t max_seq)
 {
+    stream_need_index(s);
     uint32_t id = subjects_find(&s->subjects, subject);
     const struct subject *sub = id != 0 ? subjects_by_id(&s->subjects, id) : NULL;
 
@@ -248,12 +253,13 @@ enum err store_count(struct store_stream *s, uint64_t seq, const struct str *fil
             *count = s->last_seq - from + 1 - seqset_count_in(&s->rec.removed, from, s->last_seq);
         return ERR_OK;
     }
-    if (from == s->first_seq && total_within(f, TOTAL_STEPS, count)) {
+    bool later = index_comes(s) && req != NULL;
+    if (!later && from == s->first_seq && total_within(f, TOTAL_STEPS, count)) {
         filter_put(f);
         return ERR_OK;
     }
     *count = 0;
-    if (count_some(s, f, &from, s->last_seq, count, COUNT_AT_ONCE)) {
+    if (!later && count_some(s, f, &from, s->last_seq, count, COUNT_AT_ONCE)) {
         filter_put(f);
         return ERR_OK;
     }

@@ -147,6 +147,8 @@ enum store_read reader_find_next(struct store_reader *r)
     }
     if (r->seq > s->last_seq)
         return STORE_READ_END;
+    if (index_comes(s))
+        return wait_a_step(r);
     filter_prepare(r->filter);
     uint64_t found = filter_scan(r->filter, &r->seq, s->last_seq, &budget);
     if (found == 0)

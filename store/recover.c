@@ -259,6 +259,22 @@ static enum err load_footer(struct io_fs *fs, fs_fd fd, const struct recovered_s
     return parse_footer(x, segment, crypt);
 }
 
+enum err segment_index_read(struct io_fs *fs, const char *path, uint64_t file_bytes, uint32_t salt,
+                            struct segment_index *out)
+{
+    struct recovered_segment segment = {.file_bytes = file_bytes, .salt = salt};
+    fs_fd fd = fs_open(fs, path, IO_FILE_READ);
+
+    *out = (struct segment_index){0};
+    if (fd < 0)
+        return err_from_errno(fd);
+    enum err err = load_footer(fs, fd, &segment, NULL, out);
+    fs_close(fs, fd);
+    if (err != ERR_OK)
+        segment_index_deinit(out);
+    return err;
+}
+
 enum err recovered_segment_load(struct store_dir *dir, const struct recovered_stream *s,
                                 struct recovered_segment *segment, struct segment_index *out)
 {
@@ -266,7 +282,7 @@ enum err recovered_segment_load(struct store_dir *dir, const struct recovered_st
 
     *out = segment->index;
     segment->index = (struct segment_index){0};
-    if (segment->state == RECOVERED_ACTIVE)
+    if (segment->state != RECOVERED_SEALED || out->batches != NULL)
         return ERR_OK;
     store_path_segment(dir, path, s->uuid, segment->number, segment->generation);
     fs_fd fd = fs_open(dir->options.fs, path, IO_FILE_READ);

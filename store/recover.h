@@ -37,6 +37,8 @@ void segment_index_deinit(struct segment_index *x);
 enum recovered_state {
     RECOVERED_SEALED, /* footer valid */
     RECOVERED_ACTIVE, /* the stream's last: goes on at write_offset; index is filled in */
+    RECOVERED_FULL, /* all of it is good; to be sealed. The index is filled in, but for subjects and
+                       sizes */
 };
 
 struct recovered_segment {
@@ -52,7 +54,9 @@ struct recovered_segment {
     uint64_t write_offset; /* ACTIVE: next page boundary behind data_end */
     uint64_t msgs, bytes;  /* as in its summary: removed messages included */
     int64_t min_time, max_time;
-    struct segment_index index; /* ACTIVE; else empty: recovered_segment_load */
+    /* ACTIVE, FULL, and where subjects and sizes are left for later (they are NULL then); else
+     * empty: recovered_segment_load. */
+    struct segment_index index;
 };
 
 struct recovered_stream {
@@ -98,10 +102,14 @@ struct recovered_worker {
 };
 void recovered_worker_free(struct recovered_worker *w);
 
-/* Reads a sealed segment's footer (blocking) into *out, or moves an active one's index there.
+/* Reads a sealed segment's footer (blocking) into *out, or moves what the segment has there.
  * ERR_CORRUPT, ERR_IO. */
 enum err recovered_segment_load(struct store_dir *dir, const struct recovered_stream *s,
                                 struct recovered_segment *segment, struct segment_index *out);
+
+/* The footer of this file, which is not encrypted. ERR_CORRUPT, ERR_IO, ERR_NO_MEMORY. */
+enum err segment_index_read(struct io_fs *fs, const char *path, uint64_t file_bytes, uint32_t salt,
+                            struct segment_index *out);
 
 /* Object ids are never reused, without anything being stored: generation of the start, worker,
  * counter. */

@@ -130,12 +130,15 @@ struct rec_segment {
     char path[STORE_PATH];
     uint64_t file_bytes;
     uint32_t salt;
-    bool header_ok;  /* else base_seq may be 0: not known */
-    bool sealed;     /* its footer is valid: summary is filled in */
-    bool bad_footer; /* it had one */
-    bool gone;       /* removed or in quarantine */
-    bool dirty;      /* written to: must be synced */
-    bool quiet;      /* only probing: say nothing */
+    bool header_ok;   /* else base_seq may be 0: not known */
+    bool sealed;      /* its footer is valid: summary is filled in */
+    bool bad_footer;  /* it had one */
+    bool gone;        /* removed or in quarantine */
+    bool dirty;       /* written to: must be synced */
+    bool quiet;       /* only probing: say nothing */
+    bool lazy;        /* index has no subjects and sizes: there are many */
+    bool whole;       /* the scan is to make all of the index */
+    uint64_t durable; /* what the last scan was given */
     struct segment_header header;
     struct crypt_file crypt; /* of an encrypted store: also when the segment is not */
     uint64_t base_seq, next_seq;

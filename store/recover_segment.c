@@ -6,6 +6,7 @@
  * throughout. The salt comes from its path, so that batches of its own verify in the second case;
  * the first and the third can not be told apart here, the caller asks the stream's record.
  */
+#include "lib/base/crc32c.h"
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "store/footer.h"
@@ -24,7 +25,72 @@ static void take_footer(struct rec_segment *seg, const struct footer *f)
     seg->data_end = f->summary.data_end;
 }
 
-/* The footer, whole: a start reads it anyway, and knows then that all of it verifies. */
+/* One section, checked; p is NULL without memory. */
+static enum err read_section(struct recovery *r, struct rec_segment *seg, fs_fd fd,
+                             const struct segment_trailer *t, const struct footer_place *place,
+                             struct str *out)
+{
+    uint8_t *p = mem_try_alloc(place->bytes + 1);
+
+    *out = str_from(p, place->bytes);
+    if (p == NULL)
+        return ERR_NO_MEMORY;
+    if (fs_read(r->fs, fd, p, place->bytes, t->footer_offset + place->offset) !=
+        (int64_t) place->bytes)
+        return ERR_IO;
+    return crc32c(seg->salt, p, place->bytes) == place->crc ? ERR_OK : ERR_CORRUPT;
+}
+
+/* The batches of a footer that was opened; false: some are sparse, and their sequences are in the
+ * other sections. */
+static bool take_batches(struct rec_segment *seg, const struct footer *f)
+{
+    uint64_t n = f->summary.batches;
+    bool sparse = false;
+
+    seg->index.batches = mem_array(n + 1, sizeof(*seg->index.batches));
+    for (uint64_t i = 0; i < n; i++) {
+        footer_batch(f, i, &seg->index.batches[i]);
+        sparse = sparse || (seg->index.batches[i].flags & BATCH_SPARSE) != 0;
+    }
+    return !sparse;
+}
+
+/* Of a large footer only what a start needs: summary and batches. The rest is read, and checked,
+ * when somebody asks for subjects. ERR_NOT_FOUND: all of it is needed. */
+static enum err read_footer_head(struct recovery *r, struct rec_segment *seg, fs_fd fd,
+                                 const struct segment_trailer *t)
+{
+    struct footer_place places[SECTION_MAX + 1];
+    struct str summary = STR_NONE, batches = STR_NONE;
+    size_t n = (size_t) t->sections * FOOTER_TABLE_ENTRY;
+    uint8_t *table = mem_alloc(n + 1);
+    struct footer f;
+    enum err err = ERR_IO;
+
+    if (fs_read(r->fs, fd, table, n, t->table_offset) == (int64_t) n)
+        err = footer_places(table, t, seg->salt, places);
+    if (err == ERR_OK)
+        err = read_section(r, seg, fd, t, &places[SECTION_SUMMARY], &summary);
+    if (err == ERR_OK)
+        err = read_section(r, seg, fd, t, &places[SECTION_BATCHES], &batches);
+    if (err == ERR_OK)
+        err = footer_open_head(summary, batches, t->footer_offset, &f);
+    if (err == ERR_OK && !take_batches(seg, &f)) {
+        segment_index_deinit(&seg->index);
+        err = ERR_NOT_FOUND;
+    }
+    if (err == ERR_OK) {
+        take_footer(seg, &f);
+        seg->lazy = true;
+    }
+    mem_free(table);
+    mem_free((void *) (uintptr_t) summary.p);
+    mem_free((void *) (uintptr_t) batches.p);
+    return err;
+}
+
+/* The footer: a start knows then that what it read verifies. */
 static enum err read_footer(struct recovery *r, struct rec_segment *seg, fs_fd fd)
 {
     uint8_t bytes[SEGMENT_TRAILER];
@@ -39,6 +105,11 @@ static enum err read_footer(struct recovery *r, struct rec_segment *seg, fs_fd f
     enum err err = segment_trailer_decode(bytes, seg->file_bytes, seg->salt, &t);
     if (err != ERR_OK)
         return err;
+    if (t.footer_bytes > r->dir->options.index_lazy_bytes && (t.incompat & STORE_ENCRYPTED) == 0) {
+        err = read_footer_head(r, seg, fd, &t);
+        if (err != ERR_NOT_FOUND)
+            return err;
+    }
     uint8_t *whole = mem_try_alloc(t.footer_bytes);
     if (whole == NULL)
         return ERR_NO_MEMORY;
@@ -147,6 +218,9 @@ struct collector {
     size_t nbatches, batches_cap;
     struct segment_message *messages;
     size_t nmessages, messages_cap;
+    /* Without subjects: only sums, while nothing is odd. */
+    bool light, odd;
+    uint64_t sum_msgs, sum_bytes;
 };
 
 static uint32_t intern(struct collector *c, struct str subject)
@@ -199,6 +273,18 @@ static void collect_kafka(struct collector *c, uint64_t base, const struct batch
                     batch_kafka_share(whole, v->h.span, i));
 }
 
+static void sum_batch(struct collector *c, const struct scan_event *e)
+{
+    struct batch_record r;
+
+    c->odd = c->odd || e->bad != NULL || (e->view.h.flags & BATCH_SPARSE) != 0;
+    for (uint32_t i = 0; i < e->view.h.count && !c->odd; i++) {
+        batch_record_get(&e->view, i, &r);
+        c->sum_msgs++;
+        c->sum_bytes += store_msg_bytes(STORE_DURABLE, r.subject.n, r.header.n, r.payload.n);
+    }
+}
+
 static void collect_batch(struct collector *c, uint64_t base, const struct scan_event *e)
 {
     struct batch_record r;
@@ -208,6 +294,10 @@ static void collect_batch(struct collector *c, uint64_t base, const struct scan_
         c->batches = mem_realloc(c->batches, c->batches_cap * sizeof(*c->batches));
     }
     c->batches[c->nbatches++] = e->batch;
+    if (c->light) {
+        sum_batch(c, e);
+        return;
+    }
     for (uint32_t i = 0; i < e->view.h.count; i++) {
         if (e->bad != NULL && (e->bad[i / 64] >> (i % 64) & 1) != 0)
             continue;
@@ -417,6 +507,27 @@ static enum err build_index(struct rec_segment *seg, struct collector *c, const 
     return ERR_OK;
 }
 
+/* The same without subjects and sizes. */
+static void light_index(struct rec_segment *seg, struct collector *c, const struct scan *s)
+{
+    struct segment_summary *sum = &seg->index.summary;
+
+    *sum = (struct segment_summary){.base_seq = seg->base_seq,
+                                    .next_seq = seg->next_seq,
+                                    .msgs = c->sum_msgs,
+                                    .bytes = c->sum_bytes,
+                                    .data_end = s->data_end,
+                                    .batches = c->nbatches};
+    for (size_t i = 0; i < c->nbatches; i++) {
+        const struct segment_batch *b = &c->batches[i];
+        sum->min_time = i == 0 || b->min_time < sum->min_time ? b->min_time : sum->min_time;
+        sum->max_time = i == 0 || b->max_time > sum->max_time ? b->max_time : sum->max_time;
+    }
+    seg->index.batches = c->batches;
+    c->batches = NULL;
+    seg->lazy = true;
+}
+
 static void forget_scan(struct rec_segment *seg)
 {
     segment_index_deinit(&seg->index); /* owns the batches, too */
@@ -427,7 +538,7 @@ static void forget_scan(struct rec_segment *seg)
     buf_free(&seg->names);
     seqset_free(&seg->lost);
     seg->footer = (struct footer_input){0};
-    seg->torn = false;
+    seg->torn = seg->lazy = false;
 }
 
 void rec_segment_deinit(struct rec_segment *seg)
@@ -448,10 +559,14 @@ static uint64_t search_bytes(const struct recovery *r, const struct rec_segment 
     return r->clean ? SEGMENT_PAGE : SCAN_SEARCH_BYTES;
 }
 
+/* A segment that is so much larger is indexed later, too. */
+#define LIGHT_FACTOR 16u
+
 enum err rec_segment_scan(struct recovery *r, struct rec_stream *s, struct rec_segment *seg,
                           uint64_t durable_seq)
 {
     struct collector c = {.seg = seg, .seed = prng_u64(&r->dir->prng)};
+    bool again = false;
     struct scan scan;
     uint64_t base = seg->header_ok ? seg->header.base_seq : 0;
     struct scan_options options = {.salt = seg->salt,
@@ -464,6 +579,13 @@ enum err rec_segment_scan(struct recovery *r, struct rec_stream *s, struct rec_s
                                    .window = r->clean ? CLEAN_WINDOW : 0};
 
     forget_scan(seg);
+    seg->durable = durable_seq;
+    /* What a lone scan of a large segment would say about damage it says the second time. */
+    bool quiet = seg->quiet;
+    c.light = !seg->whole && seg->header_ok && !seg->bad_footer && !quiet &&
+              seg->crypt.key.id == 0 &&
+              seg->file_bytes > LIGHT_FACTOR * r->dir->options.index_lazy_bytes;
+    seg->quiet = quiet || c.light;
     fs_fd fd = fs_open(r->fs, seg->path, IO_FILE_WRITE);
     if (fd < 0)
         return err_from_errno(fd);
@@ -483,12 +605,23 @@ enum err rec_segment_scan(struct recovery *r, struct rec_stream *s, struct rec_s
     seg->found_end = scan.found_end;
     seg->tail_lost = scan.tail_lost;
     seg->proof = scan.durable_seq;
-    if (err == ERR_OK)
+    if (err == ERR_OK && c.light) {
+        again = c.odd || seg->torn || seg->tail_lost || seg->lost.count != 0 ||
+                c.nbatches < LIGHT_FACTOR * r->dir->options.index_lazy_bytes / BATCH_BODY;
+        if (!again)
+            light_index(seg, &c, &scan);
+    } else if (err == ERR_OK) {
         err = build_index(seg, &c, &scan);
+    }
     mem_free(c.batches);
     mem_free(c.messages);
     free_names(&c);
     scan_deinit(&scan);
+    seg->quiet = quiet;
+    if (again) {
+        seg->whole = true;
+        return rec_segment_scan(r, s, seg, durable_seq);
+    }
     return err;
 }
 

@@ -348,7 +348,9 @@ static void take_segment(struct rec_stream *s, struct rec_segment *seg, bool act
         .next_seq = seg->next_seq,
         .salt = seg->salt,
         .key_id = seg->crypt.key.id,
-        .state = active ? RECOVERED_ACTIVE : RECOVERED_SEALED,
+        .state = active        ? RECOVERED_ACTIVE
+                 : seg->sealed ? RECOVERED_SEALED
+                               : RECOVERED_FULL,
         .file_bytes = seg->file_bytes,
         .data_end = seg->data_end,
         .write_offset = active ? round_up(seg->data_end, SEGMENT_PAGE) : 0,
@@ -357,7 +359,7 @@ static void take_segment(struct rec_stream *s, struct rec_segment *seg, bool act
         .min_time = seg->index.summary.min_time,
         .max_time = seg->index.summary.max_time,
     };
-    if (active) {
+    if (active || seg->lazy) {
         out->index = seg->index;
         seg->index = (struct segment_index){0};
     }
@@ -377,6 +379,17 @@ static bool may_go_on(const struct recovery *r, const struct rec_segment *seg)
            !seg->torn && !seg->tail_lost && seg->header_ok && !seg->bad_footer;
 }
 
+static enum err seal_now(struct recovery *r, struct rec_stream *s, struct rec_segment *seg)
+{
+    enum err err = ERR_OK;
+
+    if (seg->lazy) {
+        seg->whole = seg->quiet = true; /* it was all said */
+        err = rec_segment_scan(r, s, seg, seg->durable);
+    }
+    return err == ERR_OK ? rec_segment_seal(r, seg) : err;
+}
+
 static enum err take_files(struct recovery *r, struct rec_stream *s, struct files *f)
 {
     enum err err = ERR_OK;
@@ -386,8 +399,10 @@ static enum err take_files(struct recovery *r, struct rec_stream *s, struct file
     for (size_t i = 0; i < f->n && err == ERR_OK; i++) {
         bool active = i + 1 == f->n && may_go_on(r, &f->seg[i]) &&
                       f->seg[i].next_seq == s->last_seq + 1;
-        if (!active && !f->seg[i].sealed)
-            err = rec_segment_seal(r, &f->seg[i]);
+        /* A large one of which nothing is doubtful is sealed when it is indexed. */
+        bool later = f->seg[i].lazy && i + 1 < f->n && may_go_on(r, &f->seg[i]);
+        if (!active && !f->seg[i].sealed && !later)
+            err = seal_now(r, s, &f->seg[i]);
         if (err == ERR_OK)
             take_segment(s, &f->seg[i], active);
     }

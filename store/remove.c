@@ -118,6 +118,7 @@ static void take_out(struct store_stream *s, struct segment *seg, struct segment
 
 void remove_one(struct store_stream *s, uint64_t seq)
 {
+    stream_need_index(s);
     struct segment *seg = stream_segment_of(s, seq);
     uint32_t entry, i;
 
@@ -183,6 +184,7 @@ uint64_t remove_head(struct store_stream *s, uint64_t max, uint32_t limit, enum 
 {
     uint64_t gone = 0, from = s->first_seq, first, last;
 
+    stream_need_index(s);
     while (gone < limit && s->msgs > 0 && s->first_seq < max) {
         struct segment *seg = stream_segment_of(s, s->first_seq);
         uint32_t entry;
@@ -238,6 +240,7 @@ uint64_t remove_everything(struct store_stream *s, enum store_reason reason)
 {
     uint64_t gone = s->msgs, first = s->first_seq;
 
+    stream_need_index(s);
     LIST_FOREACH(it, &s->segments)
     {
         struct segment *seg = LIST_ENTRY(it, struct segment, link);
@@ -346,6 +349,7 @@ enum err store_remove(struct store_stream *s, uint64_t seq, bool erase, struct s
 
     if (s->state != STREAM_ACTIVE)
         return ERR_FAILED;
+    stream_need_index(s);
     if (!message_exists(s, seq))
         return ERR_NOT_FOUND;
     if (req != NULL)

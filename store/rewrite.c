@@ -614,8 +614,8 @@ void rewrites_step(struct store *st)
             rewrite_forget(seg);
             continue;
         }
-        if (seg->erasing)
-            continue;
+        if (seg->erasing || seg->stream->loader != NULL)
+            continue; /* comes later */
         if (empty) {
             if (st->close_state == STORE_CLOSE_NONE)
                 segment_release_empty(seg);

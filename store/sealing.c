@@ -170,6 +170,8 @@ void segment_seal(struct segment *seg)
     struct seal_job *job;
     uint64_t first, last, seq = seg->base_seq;
 
+    if (s->loader != NULL)
+        return; /* it comes when its subjects are known */
     if (seg->live == 0) {
         rewrite_want(seg, REWRITE_COMPACT); /* to be released: nobody needs a footer */
         return;

@@ -284,21 +284,24 @@ void tasks_cancel(struct store_stream *s, enum err err)
 /* One slice of one thing; false when the stream has nothing more to do now. */
 static bool stream_slice(struct store_stream *s)
 {
-    if (s->trim_due)
+    if (s->trim_due && s->loader == NULL)
         limits_step(s);
     LIST_FOREACH_SAFE(it, tmp, &s->tasks)
     {
         struct task *t = LIST_ENTRY(it, struct task, link);
-        if (t->parked)
+        if (t->parked || (s->loader != NULL && !t->loads))
             continue;
         if (t->step(t))
             end_task(t);
         break;
     }
     LIST_FOREACH(it, &s->tasks)
-    if (!LIST_ENTRY(it, struct task, link)->parked)
-        return true;
-    return s->trim_due;
+    {
+        const struct task *t = LIST_ENTRY(it, struct task, link);
+        if (!t->parked && (s->loader == NULL || t->loads))
+            return true;
+    }
+    return s->trim_due && s->loader == NULL;
 }
 
 static void run_tasks(struct store *st)

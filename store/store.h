@@ -58,9 +58,11 @@ struct store_dir_options {
     struct io_fs *fs;
     const char *path; /* created when missing */
     struct log *log;
-    unsigned workers;        /* how many struct store will be opened */
-    uint64_t pool_bytes;     /* prewritten files kept ready; 0 = none (fallocate instead) */
-    uint64_t log_file_bytes; /* size of one commit log file; default 64 MiB */
+    unsigned workers;          /* how many struct store will be opened */
+    uint64_t pool_bytes;       /* prewritten files kept ready; 0 = none (fallocate instead) */
+    uint64_t log_file_bytes;   /* size of one commit log file; default 64 MiB */
+    uint64_t index_lazy_bytes; /* a start leaves the index of subjects for later where it would read
+                                  more than this for a segment; default 64 KiB */
     uint64_t segment_bytes_min, segment_bytes_max; /* default 16 MiB and 256 MiB: grows with the
                                                       stream */
     /* Encryption at rest. key: a passphrase or random text, empty = none. With one everything
@@ -263,10 +265,10 @@ void store_stream_update(struct store_stream *s, const struct store_limits *limi
 void store_stream_delete(struct store_stream *s, struct store_req *req);
 
 struct store_state {
-    uint64_t msgs, bytes;         /* bytes: the peer's formula, see store_msg_bytes */
-    uint64_t first_seq, last_seq; /* empty: first_seq = last_seq + 1 */
-    int64_t first_ts, last_ts;    /* unix ns; 0 when there never was one */
-    uint64_t num_subjects;
+    uint64_t msgs, bytes;           /* bytes: the peer's formula, see store_msg_bytes */
+    uint64_t first_seq, last_seq;   /* empty: first_seq = last_seq + 1 */
+    int64_t first_ts, last_ts;      /* unix ns; 0 when there never was one */
+    uint64_t num_subjects;          /* at least; exact when the index of subjects is read */
     uint64_t num_deleted;           /* interior */
     uint64_t lost_msgs, lost_bytes; /* to damage, since the stream was created */
     bool failed;

@@ -26,6 +26,7 @@
 #include "lib/base/seqset.h"
 #include "lib/io/io.h"
 #include "store/batch.h"
+#include "store/codec.h"
 #include "store/column.h"
 #include "store/crypt.h"
 #include "store/dir.h"
@@ -177,6 +178,10 @@ struct segment {
     uint32_t *seqs;       /* per record, sequence - base_seq; NULL: a batch's records are its
                              sequences in order */
     uint32_t records;     /* durable ones */
+    enum { INDEX_HERE, INDEX_IN_FOOTER, INDEX_IN_BATCHES } index_at; /* of subjects, load_index.c */
+    /* Not INDEX_HERE: records that a start found, whose subjects are not known, and their bytes. */
+    uint32_t unnamed;
+    uint64_t unnamed_bytes;
     uint64_t live, live_size;
     int64_t min_time, max_time;
     uint32_t commits; /* in flight */
@@ -407,6 +412,8 @@ struct store_stream {
     int64_t first_ts, last_ts;
     int64_t first_ts_latest; /* first_ts, or later when that is only a lower bound */
     struct subjects subjects;
+    struct index_loader *loader; /* subjects and columns are not complete; NULL = they are */
+    uint64_t subjects_seen;      /* while they are not: there are at least so many */
     /* What the log keeps of it. Always current: name, config, limits, removed (interior; skipped
      * ones too), lost_*, segments; first_seq, last_seq, last_ts are filled in when it is rendered.
      */
@@ -689,6 +696,7 @@ struct filter {
     uint32_t refs;
     unsigned n;
     struct str *patterns; /* copies */
+    bool asked;           /* whether they are few */
     bool few;             /* ids are all that match, as of `seen` */
     unsigned nids;
     uint64_t seen;    /* of stream->nborn */
@@ -737,6 +745,26 @@ void index_count(struct store_stream *s, const uint32_t *ids, unsigned n, uint64
 /* First existing message of a subject that has one. */
 uint64_t index_first(struct store_stream *s, uint32_t id);
 
+/* ---- an index that is not complete (load_index.c)
+ * ------------------------------------------------- */
+
+/* Some segments of the stream are not INDEX_HERE. */
+void index_loader_start(struct store_stream *s);
+void index_loader_free(struct store_stream *s);
+void index_load_all(struct store_stream *s);
+/* It is being read, and nobody needs to ask for that. */
+bool index_comes(const struct store_stream *s);
+/* Ids and sizes of a segment's records from its file; keeps the subjects as pending. */
+void index_fill_from_batches(struct store_stream *s, struct segment *seg);
+/* Seals segments that a start has left unsealed. */
+void segments_seal_full(struct store_stream *s);
+/* Before looking at subjects, or at the columns of segments; before removing anything. */
+static inline void stream_need_index(struct store_stream *s)
+{
+    if (UNLIKELY(s->loader != NULL))
+        index_load_all(s);
+}
+
 /* ---- tasks: sliced work
  * --------------------------------------------------------------------------- */
 
@@ -744,7 +772,8 @@ struct task {
     struct list link; /* stream->tasks */
     struct store_stream *stream;
     struct store_req *req;
-    bool parked; /* waits for a reader */
+    bool parked; /* waits for a reader, or for work */
+    bool loads;  /* the index; the others wait for it */
     /* Does some of it, at most about 20 us; true when finished (then free is called). */
     bool (*step)(struct task *t);
     void (*free)(struct task *t);
@@ -765,6 +794,7 @@ uint64_t remove_head(struct store_stream *s, uint64_t max, uint32_t limit,
                      enum store_reason reason);
 uint64_t remove_everything(struct store_stream *s, enum store_reason reason);
 bool message_exists(const struct store_stream *s, uint64_t seq);
+bool limits_over(const struct store_stream *s);
 /* After commits or a change of limits: is anything over? */
 void limits_check(struct store_stream *s);
 /* The subject has more messages than the limit per subject allows. */

@@ -38,7 +38,8 @@ void store_stream_state(struct store_stream *s, struct store_state *out)
         .last_seq = s->last_seq,
         .first_ts = s->first_ts,
         .last_ts = s->last_ts,
-        .num_subjects = s->subjects.live,
+        .num_subjects = s->loader == NULL || s->subjects.live > s->subjects_seen ? s->subjects.live
+                                                                                 : s->subjects_seen,
         .num_deleted = s->rec.removed.count,
         .lost_msgs = s->rec.lost_msgs,
         .lost_bytes = s->rec.lost_bytes,
@@ -509,6 +510,7 @@ static void free_stream(struct store_stream *s)
 {
     struct store *st = s->store;
 
+    index_loader_free(s);
     while (!list_empty(&s->segments))
         segment_free(LIST_ENTRY(list_first(&s->segments), struct segment, link));
     if (s->next != NULL)

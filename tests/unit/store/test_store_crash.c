@@ -431,7 +431,9 @@ static void some_object(struct run *run, struct prng *rng)
 
 static void begin_run(struct run *run, uint64_t seed)
 {
+    /* Every other run reads its indexes of subjects after the start. */
     struct rig_options options = {.log_file_bytes = 512 << 10,
+                                  .index_lazy_bytes = seed % 2,
                                   .segment_min = 64 << 10,
                                   .segment_max = 512 << 10,
                                   .cache_bytes = 64 << 10,

@@ -6,6 +6,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/prng.h"
 #include "lib/base/subject.h"
+#include "store/store_impl.h"
 #include "tests/lib/runner.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/store/rig.h"
@@ -41,6 +42,7 @@ static void open_bench(struct bench *b, int i)
     prng_init(&b->rng, (uint64_t) i + 100);
     b->names = mem_zalloc(((size_t) MOST + 1) * sizeof(*b->names));
     struct rig_options options = {.sim = b->sim,
+                                  .index_lazy_bytes = i >= 30,
                                   .log_file_bytes = 1 << 20,
                                   .segment_min = 64 << 10,
                                   .segment_max = 256 << 10};
@@ -124,6 +126,9 @@ static void reopen(struct bench *b)
     rig_start(&b->r);
     rig_attach(&b->r, &b->t, "s");
     store_recovered_done(b->r.store);
+    /* Where the index is read later, more or less of it is there when the questions begin. */
+    for (uint64_t n = prng_below(&b->rng, 12); n > 0; n--)
+        rig_step(&b->r);
 }
 
 /* ---- questions ------------------------------------------------------------------------------- */
@@ -274,7 +279,7 @@ TEST(index_against_an_array)
             remove_some(&b);
         if (prng_below(&b.rng, 6) == 0)
             purge_some(&b, random_filter(&b, text));
-        if (prng_below(&b.rng, 8) == 0 && i / 15 % 2 == 0)
+        if (prng_below(&b.rng, i >= 30 ? 3 : 8) == 0 && i / 15 % 2 == 0)
             reopen(&b);
         ask(&b);
         store_check(b.r.store);
@@ -336,8 +341,56 @@ TEST(purge_below_what_is_left)
     close_bench(&b);
 }
 
+/* Appends, reads by sequence, and sums need no index; whoever asks for subjects waits for it. */
+TEST(a_start_leaves_the_index_for_later)
+{
+    struct bench b;
+    struct store_state before, after;
+    struct store_subject sub;
+
+    open_bench(&b, 30 + 3);
+    while (b.last < 8000)
+        append_some(&b);
+    store_stream_state(b.t.s, &before);
+    rig_settle(&b.r);
+    rig_stop(&b.r);
+    rig_start(&b.r);
+    rig_attach(&b.r, &b.t, "s");
+    store_recovered_done(b.r.store);
+    ck_assert_ptr_nonnull(b.t.s->loader);
+    store_stream_state(b.t.s, &after);
+    ck_assert_uint_eq(after.msgs, before.msgs);
+    ck_assert_uint_eq(after.bytes, before.bytes);
+    ck_assert_uint_eq(after.first_seq, before.first_seq);
+    ck_assert_uint_eq(after.last_seq, before.last_seq);
+    ck_assert_uint_le(after.num_subjects, before.num_subjects);
+    ck_assert_int_eq(rig_append_to(&b.t, "new.one", 10), ERR_OK);
+    ck_assert_uint_eq(b.t.s->last_assigned, b.last + 1);
+    ck_assert_ptr_nonnull(b.t.s->loader);
+    switch (i) {
+    case 0: /* reads all of it */
+        ck_assert(store_subject_get(b.t.s, str_of(b.names[b.last]), &sub));
+        ck_assert_uint_eq(sub.last_seq, b.last);
+        break;
+    case 1: /* the same */
+        ck_assert_int_eq(store_remove(b.t.s, 17, false, NULL), ERR_OK);
+        break;
+    default: /* is left alone */
+        while (b.t.s->loader != NULL)
+            rig_step(&b.r);
+    }
+    ck_assert_ptr_null(b.t.s->loader);
+    rig_flush(&b.t);
+    store_stream_state(b.t.s, &after);
+    ck_assert_uint_eq(after.num_subjects, before.num_subjects + 1);
+    ck_assert_uint_eq(after.msgs, before.msgs + (i == 1 ? 0 : 1));
+    store_check(b.r.store);
+    close_bench(&b);
+}
+
 static const struct runner_case cases[] = {
-    RUN_LOOP(index_against_an_array, 0, 30),
+    RUN_LOOP(a_start_leaves_the_index_for_later, 0, 3),
+    RUN_LOOP(index_against_an_array, 0, 45),
     RUN(filters_learn_of_new_subjects),
     RUN(purge_below_what_is_left),
 };
