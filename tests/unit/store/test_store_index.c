@@ -273,7 +273,7 @@ TEST(index_against_an_array)
     char text[NAME];
 
     open_bench(&b, i);
-    for (unsigned round = 0; round < 40; round++) {
+    for (unsigned round = 0; round < 16; round++) {
         append_some(&b);
         if (prng_below(&b.rng, 3) == 0)
             remove_some(&b);
