@@ -7,8 +7,8 @@
  *
  * When store_dir_open returns: the log of the new generation is durable and holds a full record of
  * every object (followed by the owner's deltas as they were); segments hold every byte that the old
- * log had for them, synced; every segment but a stream's last is sealed, and a cut one too; old
- * logs are gone (or in the pool).
+ * log had for them, synced; every segment but a stream's last is sealed, and a cut one too, except
+ * large ones of which nothing is doubtful (RECOVERED_FULL); old logs are gone (or in the pool).
  */
 #ifndef STORE_RECOVER_H
 #define STORE_RECOVER_H

@@ -9,8 +9,9 @@
  * From the first to the last, then: each must continue where the one before ended.
  *     it begins later, and the missing sequences are proven      they are lost
  *     it begins later, and they are not                          it and all behind it were never
- * acknowledged: cut Then every segment but the last is sealed, and the last too when it was cut or
- * its end is damaged: nothing is ever appended behind bytes of doubt.
+ * acknowledged: cut. Then every segment but the last is sealed (a large one later, by the running
+ * store), and the last too when it was cut or its end is damaged: nothing is ever appended behind
+ * bytes of doubt.
  */
 #include "lib/base/mem.h"
 #include "store/recover_impl.h"
