@@ -230,10 +230,13 @@ static enum err load_now(struct store_stream *s, struct segment *seg, struct seg
             return err;
     }
     column_blank(&seg->column, seg->records);
+    enum err err = ERR_OK;
     if (x->subjects.p == NULL)
-        index_fill_from_batches(s, seg);
+        err = index_fill_from_batches(s, seg);
     else
         load_column(s, seg, x);
+    if (err != ERR_OK)
+        return err;
     load_messages(s, seg);
     if (seg->state == SEGMENT_SEALED) {
         column_pack(&seg->column, &packed);

@@ -259,21 +259,28 @@ static void step_subjects(struct index_loader *l)
 
 /* ---- from batches ---------------------------------------------------------------------------- */
 
-static bool read_batch(struct index_loader *l, const struct segment_batch *b, struct batch_view *v)
+/* ERR_CORRUPT when it is damaged; anything else says nothing about it. */
+static enum err read_batch(struct index_loader *l, const struct segment_batch *b,
+                           struct batch_view *v)
 {
     struct io_fs *fs = l->stream->store->dir->options.fs;
 
     if (l->file < 0)
         l->file = fs_open(fs, l->seg->path, IO_FILE_READ);
-    if (l->file < 0 || !codec_room_reserve(&l->stored, b->bytes) ||
-        fs_read(fs, l->file, l->stored.p, b->bytes, b->offset) != (int64_t) b->bytes ||
-        batch_view_open(l->stored.p, b->bytes, l->seg->salt, v) != ERR_OK ||
+    if (l->file < 0)
+        return err_from_errno(l->file);
+    if (!codec_room_reserve(&l->stored, b->bytes))
+        return ERR_NO_MEMORY;
+    if (fs_read(fs, l->file, l->stored.p, b->bytes, b->offset) != (int64_t) b->bytes)
+        return ERR_IO;
+    if (batch_view_open(l->stored.p, b->bytes, l->seg->salt, v) != ERR_OK ||
         v->h.first_seq != b->first_seq || v->h.count != b->count)
-        return false;
+        return ERR_CORRUPT;
     if (v->body != NULL)
-        return true;
-    return codec_room_reserve(&l->room, v->h.raw_bytes) &&
-           batch_view_decode(v, l->room.p) == ERR_OK;
+        return ERR_OK;
+    if (!codec_room_reserve(&l->room, v->h.raw_bytes))
+        return ERR_NO_MEMORY;
+    return batch_view_decode(v, l->room.p);
 }
 
 static void close_file(struct index_loader *l)
@@ -285,14 +292,15 @@ static void close_file(struct index_loader *l)
 
 /* The records of one batch. counted: its messages exist, and are counted; else their subjects are
  * only kept. */
-static void name_batch(struct index_loader *l, const struct segment_entry *e, bool counted)
+static enum err name_batch(struct index_loader *l, const struct segment_entry *e, bool counted)
 {
     struct store_stream *s = l->stream;
     struct batch_view v;
+    enum err err = e->b.count == 0 ? ERR_CORRUPT : read_batch(l, &e->b, &v);
 
-    if (e->b.count == 0 || !read_batch(l, &e->b, &v))
-        return;
-    for (uint32_t i = 0; i < e->b.count; i++) {
+    if (err == ERR_CORRUPT) /* or without records; what is damaged is lost: see step_finish */
+        return ERR_OK;
+    for (uint32_t i = 0; err == ERR_OK && i < e->b.count; i++) {
         struct batch_record r;
         if (batch_record_verify(&v, i, l->seg->salt) != BATCH_RECORD_OK)
             continue;
@@ -306,13 +314,16 @@ static void name_batch(struct index_loader *l, const struct segment_entry *e, bo
         else
             subjects_by_id(&s->subjects, id)->pending = 1;
     }
+    return err;
 }
 
 /* What was appended since the start lies behind, and has its ids. */
 static void step_batches(struct index_loader *l)
 {
     if (l->entry < l->seg->nentries && l->seg->entries[l->entry].ordinal < l->seg->unnamed) {
-        name_batch(l, &l->seg->entries[l->entry++], true);
+        enum err err = name_batch(l, &l->seg->entries[l->entry++], true);
+        if (err != ERR_OK)
+            stream_fail(l->stream, err, "%s can not be read: %s", l->seg->path, err_text(err));
         return;
     }
     close_file(l);
@@ -320,15 +331,17 @@ static void step_batches(struct index_loader *l)
     l->phase = FINISH;
 }
 
-void index_fill_from_batches(struct store_stream *s, struct segment *seg)
+enum err index_fill_from_batches(struct store_stream *s, struct segment *seg)
 {
     struct index_loader l = {.stream = s, .seg = seg, .file = -1};
+    enum err err = ERR_OK;
 
-    for (uint32_t i = 0; i < seg->nentries; i++)
-        name_batch(&l, &seg->entries[i], false);
+    for (uint32_t i = 0; i < seg->nentries && err == ERR_OK; i++)
+        err = name_batch(&l, &seg->entries[i], false);
     close_file(&l);
     codec_room_free(&l.stored);
     codec_room_free(&l.room);
+    return err;
 }
 
 /* ---- the end of a segment -------------------------------------------------------------------- */
@@ -370,9 +383,10 @@ static void step_finish(struct index_loader *l)
             return;
         }
         for (uint32_t i = 0; i < e->b.count; i++) {
-            if (*id_of(seg, e->ordinal + i) == 0)
+            bool named = *id_of(seg, e->ordinal + i) != 0;
+            if (!named && l->stream->state != STREAM_FAILED)
                 lose(l->stream, seg, e, i);
-            else
+            else if (named)
                 e->live_size += *size_of(seg, e->ordinal + i);
         }
         n += e->b.count + 1;

@@ -754,8 +754,9 @@ void index_loader_free(struct store_stream *s);
 void index_load_all(struct store_stream *s);
 /* It is being read, and nobody needs to ask for that. */
 bool index_comes(const struct store_stream *s);
-/* Ids and sizes of a segment's records from its file; keeps the subjects as pending. */
-void index_fill_from_batches(struct store_stream *s, struct segment *seg);
+/* Ids and sizes of a segment's records from its file; keeps the subjects as pending. An error when
+ * the file can not be read; what is damaged has id and size 0. */
+enum err index_fill_from_batches(struct store_stream *s, struct segment *seg);
 /* Seals segments that a start has left unsealed. */
 void segments_seal_full(struct store_stream *s);
 /* Before looking at subjects, or at the columns of segments; before removing anything. */
