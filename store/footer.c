@@ -214,7 +214,7 @@ enum err footer_open_head(struct str summary, struct str batches, uint64_t foote
     out->section[SECTION_SUMMARY] = summary;
     out->section[SECTION_BATCHES] = batches;
     return take_summary(summary, &out->summary) && batches_sound(out, footer_offset) ? ERR_OK
-                                                                                      : ERR_CORRUPT;
+                                                                                     : ERR_CORRUPT;
 }
 
 void footer_batch(const struct footer *f, uint64_t i, struct segment_batch *out)
