@@ -274,7 +274,7 @@ static enum err read_batch(struct index_loader *l, const struct segment_batch *b
     if (fs_read(fs, l->file, l->stored.p, b->bytes, b->offset) != (int64_t) b->bytes)
         return ERR_IO;
     if (batch_view_open(l->stored.p, b->bytes, l->seg->salt, v) != ERR_OK ||
-        v->h.first_seq != b->first_seq || v->h.count != b->count)
+        v->h.first_seq != b->first_seq || batch_messages(&v->h) != b->count)
         return ERR_CORRUPT;
     if (v->body != NULL)
         return ERR_OK;
@@ -290,8 +290,37 @@ static void close_file(struct index_loader *l)
     l->file = -1;
 }
 
-/* The records of one batch. counted: its messages exist, and are counted; else their subjects are
- * only kept. */
+/* Message i of the entry is of this subject and size. counted: it exists, and is counted; else the
+ * subject is only kept. */
+static void name_message(struct index_loader *l, const struct segment_entry *e, uint32_t i,
+                         uint32_t id, uint32_t size, bool counted)
+{
+    struct store_stream *s = l->stream;
+
+    *id_of(l->seg, e->ordinal + i) = id;
+    *size_of(l->seg, e->ordinal + i) = size;
+    if (counted)
+        count(s, id, entry_seq(l->seg, e, i));
+    else
+        subjects_by_id(&s->subjects, id)->pending = 1;
+}
+
+/* One record that is many messages, all of its subject. */
+static void name_kafka(struct index_loader *l, const struct segment_entry *e,
+                       const struct batch_view *v, bool counted)
+{
+    struct batch_record r;
+
+    if (batch_record_verify(v, 0, l->seg->salt) != BATCH_RECORD_OK)
+        return;
+    batch_record_get(v, 0, &r);
+    uint64_t whole = store_msg_bytes(l->stream->level, r.subject.n, 0, r.payload.n);
+    uint32_t id = subjects_intern(&l->stream->subjects, r.subject);
+    for (uint32_t i = 0; i < e->b.count; i++)
+        name_message(l, e, i, id, batch_kafka_share(whole, e->b.count, i), counted);
+}
+
+/* The messages of one batch. */
 static enum err name_batch(struct index_loader *l, const struct segment_entry *e, bool counted)
 {
     struct store_stream *s = l->stream;
@@ -300,19 +329,18 @@ static enum err name_batch(struct index_loader *l, const struct segment_entry *e
 
     if (err == ERR_CORRUPT) /* or without records; what is damaged is lost: see step_finish */
         return ERR_OK;
+    if (err == ERR_OK && v.h.kind == BATCH_KAFKA) {
+        name_kafka(l, e, &v, counted);
+        return ERR_OK;
+    }
     for (uint32_t i = 0; err == ERR_OK && i < e->b.count; i++) {
         struct batch_record r;
         if (batch_record_verify(&v, i, l->seg->salt) != BATCH_RECORD_OK)
             continue;
         batch_record_get(&v, i, &r);
-        uint32_t id = subjects_intern(&s->subjects, r.subject);
-        *id_of(l->seg, e->ordinal + i) = id;
-        *size_of(l->seg, e->ordinal + i) = (uint32_t) store_msg_bytes(s->level, r.subject.n,
-                                                                      r.header.n, r.payload.n);
-        if (counted)
-            count(s, id, r.seq);
-        else
-            subjects_by_id(&s->subjects, id)->pending = 1;
+        name_message(l, e, i, subjects_intern(&s->subjects, r.subject),
+                     (uint32_t) store_msg_bytes(s->level, r.subject.n, r.header.n, r.payload.n),
+                     counted);
     }
     return err;
 }

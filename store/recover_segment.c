@@ -273,11 +273,26 @@ static void collect_kafka(struct collector *c, uint64_t base, const struct batch
                     batch_kafka_share(whole, v->h.span, i));
 }
 
+static void sum_kafka(struct collector *c, const struct batch_view *v)
+{
+    struct batch_record r;
+
+    batch_record_get(v, 0, &r);
+    uint64_t whole = store_msg_bytes(STORE_DURABLE, r.subject.n, 0, r.payload.n);
+    c->sum_msgs += v->h.span;
+    for (uint32_t i = 0; i < v->h.span; i++)
+        c->sum_bytes += batch_kafka_share(whole, v->h.span, i);
+}
+
 static void sum_batch(struct collector *c, const struct scan_event *e)
 {
     struct batch_record r;
 
     c->odd = c->odd || e->bad != NULL || (e->view.h.flags & BATCH_SPARSE) != 0;
+    if (!c->odd && e->view.h.kind == BATCH_KAFKA) {
+        sum_kafka(c, &e->view);
+        return;
+    }
     for (uint32_t i = 0; i < e->view.h.count && !c->odd; i++) {
         batch_record_get(&e->view, i, &r);
         c->sum_msgs++;
