@@ -190,14 +190,17 @@ static void lose_records(struct store_batch *b)
     uint64_t lost = 0, bytes = 0;
     struct buf delta = {0};
 
-    stream_need_index(b->stream);
     for (uint32_t i = 0, at; i < e->b.count; i++) {
         uint64_t seq = entry_seq(b->segment, e, i);
         if (!message_exists(b->stream, seq) || batch_record_of(b, seq, &at))
             continue;
+        /* Not known before the index is there. */
+        uint32_t size = b->stream->loader == NULL
+                            ? column_size(&b->segment->column, e->ordinal + i)
+                            : 0;
         lost++;
-        bytes += column_size(&b->segment->column, e->ordinal + i);
-        stream_delta_lose(&delta, seq, seq, column_size(&b->segment->column, e->ordinal + i));
+        bytes += size;
+        stream_delta_lose(&delta, seq, seq, size);
         remove_one(b->stream, seq);
     }
     if (lost > 0) {
@@ -273,6 +276,13 @@ static bool note_bad(struct store_batch *b, enum err err)
     return any;
 }
 
+/* Also while the index is being read, when e->live has those that were removed meanwhile. */
+static bool all_exist(const struct store_stream *s, const struct segment_entry *e)
+{
+    return e->b.first_seq >= s->first_seq &&
+           seqset_count_in(&s->rec.removed, e->b.first_seq, e->b.first_seq + e->b.span - 1) == 0;
+}
+
 /* Verifies the batch at bytes and puts it into the cache, with a reference; NULL when it is there
  * already, or when there is no memory to decode it. */
 static struct store_batch *fetched_batch(struct segment *seg, uint32_t entry, struct chunk *chunk,
@@ -304,7 +314,8 @@ static struct store_batch *fetched_batch(struct segment *seg, uint32_t entry, st
     batch_ref(b); /* until the waiters have theirs */
     e->mem = b;
     bool any_bad = note_bad(b, err);
-    b->plain = !any_bad && e->live == e->b.span && e->b.kind == BATCH_NATIVE;
+    b->plain = !any_bad && e->live == e->b.span && e->b.kind == BATCH_NATIVE &&
+               (seg->stream->loader == NULL || all_exist(seg->stream, e));
     if (!any_bad) {
         mem_free(b->bad);
         b->bad = NULL;

@@ -332,6 +332,16 @@ void erasures_rewritten(struct segment *from, struct segment *to, const struct s
     }
 }
 
+/* Its segment may be read for that, with the record as it was. A store that closes does not wait. */
+static bool index_is_coming(const struct erasure *x)
+{
+    struct store_stream *s = x->segment->stream;
+
+    if (s->loader != NULL && (s->store->closing || !index_comes(s)))
+        index_load_all(s);
+    return s->loader != NULL;
+}
+
 void erasures_step(struct store *st)
 {
     LIST_FOREACH_SAFE(it, tmp, &st->erasures)
@@ -339,7 +349,7 @@ void erasures_step(struct store *st)
         struct erasure *x = LIST_ENTRY(it, struct erasure, link);
         if (x->segment->stream->state != STREAM_ACTIVE)
             finish(x, ERR_FAILED);
-        else if (x->segment->rewrite != NULL || x->segment->erasing)
+        else if (x->segment->rewrite != NULL || x->segment->erasing || index_is_coming(x))
             continue;
         else if (!in_place(x->segment) &&
                  (x->segment->state != SEGMENT_SEALED || x->segment->kafka))

@@ -124,9 +124,8 @@ void limits_rings(struct store_stream *s)
     uint64_t max = s->rec.limits.max_msgs_per_subject;
     bool want = max > 1;
 
-    if (max != 0)
-        stream_need_index(s);
-
+    if (s->loader != NULL)
+        return; /* comes at its end */
     if (want != s->subjects.rings)
         subjects_keep_rings(&s->subjects, want);
     if (want && !s->rings)

@@ -312,7 +312,7 @@ static void load_gaps(struct store_stream *s)
         seqset_add(&s->rec.removed, expect, s->last_seq);
 }
 
-/* What limits take, and what is still to be erased, can not wait. */
+/* What limits take can not wait. */
 static void start_loader(struct store_stream *s)
 {
     bool later = false;
@@ -323,7 +323,7 @@ static void start_loader(struct store_stream *s)
         return;
     index_loader_start(s);
     if (s->state == STREAM_FAILED || s->rec.limits.max_msgs_per_subject != 0 ||
-        s->rec.erase.count > 0 || limits_over(s))
+        limits_over(s))
         index_load_all(s);
 }
 

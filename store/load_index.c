@@ -3,11 +3,13 @@
  * opened.
  *
  * A start reads of a large sealed segment only summary and batches, and scans a large unsealed one
- * for its batches and sums. That is enough to append, to read by sequence, and for the numbers of
- * messages and bytes. Everything that asks for subjects needs more: which record is whose. Until
- * that is read the stream has a loader. It works in slices, as the first of the stream's tasks
- * (others wait for it); readers with filters are told to ask again; and who asks a question that
- * has to be answered now (stream_need_index), or removes something, waits while all of it is read.
+ * for its batches and sums. That is enough to append, to read and to remove by sequence, and for the
+ * numbers of messages and bytes. Everything that asks for subjects needs more: which record is
+ * whose. Until that is read the stream has a loader. It works in slices, as the first of the
+ * stream's tasks: others wait for it, purges and counts among them; readers with filters are told
+ * to ask again; limits are applied at its end. An owner with a question about subjects waits for it
+ * (store_index_wait), as one that does not (stream_need_index) holds up the worker until all is
+ * read.
  *
  * Segment by segment:
  *
@@ -15,34 +17,52 @@
  *     SIZES      sizes go to the records
  *     SUBJECTS   subjects are interned, their ids go to the records, and their states are added up
  *     BATCHES    instead of the three: the records of an unsealed segment, or of one whose footer
- * is damaged, are read batch by batch FINISH     sums are compared; a record that nobody named is
- * lost PACK       the column of a sealed segment is packed
+ *                is damaged, are read batch by batch, 1 MiB at a time on a work thread
+ *     FINISH     sums are compared; a record that nobody named is lost
+ *     PACK       the column of a sealed segment is packed
+ *
+ * and at last
+ *
+ *     LATE       what was removed meanwhile leaves segments and subjects
  *
  * Only segments whose records all exist are loaded this way; the others are read at once, when the
- * stream is opened (load.c). Nothing is removed before the index is there, so that stays true.
- * Messages that are appended meanwhile count themselves: a subject's first, last and number are
- * sums, and the order in which segments add to them does not matter.
+ * stream is opened (load.c). A message that is removed while there is a loader is gone at once for
+ * everybody who asks, but its record stays in its segment's sums and counts for its subject until
+ * LATE, so that what the phases before rely on stays true; the stream's bytes have it until then.
+ * Erasing waits. Messages that are appended meanwhile count themselves: a subject's first, last and
+ * number are sums, and the order in which segments add to them does not matter.
  */
 #include "lib/base/mem.h"
 #include "store/recover.h"
 #include "store/store_impl.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* Records of a step. */
 #define STEP_RECORDS 128u
+/* Messages that were removed meanwhile; each looks for the one of its subject before it. */
+#define STEP_LATE 16u
+/* Batches that are read at a time. */
+#define RUN_BYTES (1u << 20)
 
-enum phase { NEXT, READ, SIZES, SUBJECTS, BATCHES, FINISH, PACK };
+enum phase { NEXT, READ, SIZES, SUBJECTS, BATCHES, FINISH, PACK, LATE };
 
+/* A piece of a segment's file. */
 struct read_job {
     struct io_work work;
     struct store *store;
     struct index_loader *loader; /* NULL: nobody waits for it any more */
     char *path;
+    enum err err;
+    /* Its footer ... */
     uint64_t file_bytes;
     uint32_t salt;
     struct segment_index x;
-    enum err err;
+    /* ... or, when n is not 0, these bytes. */
+    uint64_t offset;
+    size_t n;
+    uint8_t *bytes;
 };
 
 struct index_loader {
@@ -51,6 +71,7 @@ struct index_loader {
     struct store_stream *stream;
     enum phase phase;
     struct segment *seg;
+    bool holds; /* seg, which must not go meanwhile */
     struct read_job *job;
     struct segment_index x;
     struct size_iter sizes;
@@ -58,16 +79,47 @@ struct index_loader {
     uint32_t id; /* of the run in work; 0 = none */
     uint32_t entry;
     uint64_t bytes_found; /* of the segment's records */
-    fs_fd file;
-    struct codec_room stored, room;
+    /* Batches of the segment's file. */
+    uint8_t *run;
+    uint64_t run_at;
+    size_t run_n;
+    struct codec_room room;
     struct column_packing packing;
+    struct seqset late;
 };
+
+static enum err read_bytes(struct io_fs *fs, struct read_job *job)
+{
+    fs_fd fd = fs_open(fs, job->path, IO_FILE_READ);
+
+    if (fd < 0)
+        return err_from_errno(fd);
+    job->bytes = mem_try_alloc(job->n);
+    int64_t got = job->bytes == NULL ? -ENOMEM
+                                     : fs_read(fs, fd, job->bytes, job->n, job->offset);
+    fs_close(fs, fd);
+    if (got < 0)
+        return err_from_errno((int) got);
+    return (size_t) got == job->n ? ERR_OK : ERR_IO;
+}
+
+static void read_now(struct io_fs *fs, struct read_job *job)
+{
+    job->err = job->n > 0 ? read_bytes(fs, job)
+                          : segment_index_read(fs, job->path, job->file_bytes, job->salt, &job->x);
+}
 
 static void run_read(struct io_work *work)
 {
-    struct read_job *job = CONTAINER_OF(work, struct read_job, work);
+    read_now(work->fs, CONTAINER_OF(work, struct read_job, work));
+}
 
-    job->err = segment_index_read(work->fs, job->path, job->file_bytes, job->salt, &job->x);
+static void free_job(struct read_job *job)
+{
+    segment_index_deinit(&job->x);
+    mem_free(job->bytes);
+    mem_free(job->path);
+    mem_free(job);
 }
 
 static void read_done(struct io_op *op)
@@ -81,16 +133,57 @@ static void read_done(struct io_op *op)
         stream_has_tasks(job->loader->stream);
         return;
     }
-    segment_index_deinit(&job->x);
-    mem_free(job->path);
-    mem_free(job);
+    free_job(job);
+}
+
+/* Begins to read what the job says; with now it is read when this returns. What was read of the
+ * same by a job that is not through counts no more. */
+static void start_job(struct index_loader *l, struct read_job *job, bool now)
+{
+    struct store *st = l->stream->store;
+
+    job->store = st;
+    job->path = mem_strdup(l->seg->path);
+    l->job = job;
+    if (now) {
+        read_now(st->dir->options.fs, job);
+        return;
+    }
+    job->loader = l;
+    job->work.run = run_read;
+    io_op_init(&job->work.op, read_done);
+    l->task.parked = true;
+    store_work_submit(st, &job->work);
+}
+
+/* The job, when it is through. */
+static struct read_job *finished_job(struct index_loader *l, bool now)
+{
+    struct read_job *job = l->job;
+
+    if (job == NULL || (!now && l->task.parked))
+        return NULL;
+    if (now && l->task.parked) { /* whoever waits can not wait for the work thread */
+        job->loader = NULL;
+        l->task.parked = false;
+        job = NULL;
+    }
+    l->job = NULL;
+    return job;
 }
 
 static void drop_job(struct index_loader *l)
 {
-    if (l->job != NULL)
-        l->job->loader = NULL;
+    struct read_job *job = l->job;
+
     l->job = NULL;
+    if (job == NULL)
+        return;
+    if (l->task.parked)
+        job->loader = NULL;
+    else
+        free_job(job);
+    l->task.parked = false;
 }
 
 /* ---- the records of one segment -------------------------------------------------------------- */
@@ -129,6 +222,8 @@ static bool record_of(const struct segment *seg, uint64_t seq, uint32_t *hint, u
 static void begin_segment(struct index_loader *l, struct segment *seg)
 {
     l->seg = seg;
+    l->holds = l->task_on;
+    seg->jobs += l->holds;
     l->entry = l->id = 0;
     l->bytes_found = 0;
     if (is_sealed(seg) && seg->column.n == 0)
@@ -136,16 +231,33 @@ static void begin_segment(struct index_loader *l, struct segment *seg)
     l->phase = seg->index_at == INDEX_IN_FOOTER ? READ : BATCHES;
 }
 
+static void let_go(struct index_loader *l)
+{
+    if (l->holds)
+        l->seg->jobs--;
+    l->holds = false;
+}
+
+static void leave_segment(struct index_loader *l)
+{
+    let_go(l);
+    l->seg = NULL;
+    mem_free(l->run);
+    l->run = NULL;
+    l->run_n = 0;
+}
+
 static void step_next(struct index_loader *l)
 {
     struct store_stream *s = l->stream;
 
+    leave_segment(l);
     for (uint32_t i = 0; i < s->nindex; i++)
         if (s->index[i]->index_at != INDEX_HERE) {
             begin_segment(l, s->index[i]);
             return;
         }
-    l->seg = NULL;
+    l->phase = LATE;
 }
 
 /* The footer can not be used: what it says of subjects is in the batches, too. */
@@ -170,37 +282,19 @@ static void take_footer(struct index_loader *l, struct segment_index *x, enum er
     l->phase = SIZES;
 }
 
-/* now: whoever waits can not wait for the work thread. */
 static void step_read(struct index_loader *l, bool now)
 {
-    struct store *st = l->stream->store;
-    struct read_job *job = l->job;
-    struct segment_index x;
+    struct read_job *job = finished_job(l, now);
 
-    if (now) {
-        drop_job(l);
-        enum err err = segment_index_read(st->dir->options.fs, l->seg->path, l->seg->capacity,
-                                          l->seg->salt, &x);
-        take_footer(l, &x, err);
-        return;
-    }
     if (job != NULL) {
-        l->job = NULL;
         take_footer(l, &job->x, job->err);
-        mem_free(job->path);
-        mem_free(job);
+        free_job(job);
         return;
     }
-    l->job = job = mem_zalloc(sizeof(*job));
-    job->store = st;
-    job->loader = l;
-    job->path = mem_strdup(l->seg->path);
+    job = mem_zalloc(sizeof(*job));
     job->file_bytes = l->seg->capacity;
     job->salt = l->seg->salt;
-    job->work.run = run_read;
-    io_op_init(&job->work.op, read_done);
-    l->task.parked = true;
-    store_work_submit(st, &job->work);
+    start_job(l, job, now);
 }
 
 static void step_sizes(struct index_loader *l)
@@ -259,35 +353,47 @@ static void step_subjects(struct index_loader *l)
 
 /* ---- from batches ---------------------------------------------------------------------------- */
 
-/* ERR_CORRUPT when it is damaged; anything else says nothing about it. */
-static enum err read_batch(struct index_loader *l, const struct segment_batch *b,
+/* The batch, if it has been read. ERR_AGAIN: it has not; ERR_CORRUPT: it is damaged; anything else
+ * says nothing about it. */
+static enum err open_batch(struct index_loader *l, const struct segment_batch *b,
                            struct batch_view *v)
 {
-    struct io_fs *fs = l->stream->store->dir->options.fs;
-
-    if (l->file < 0)
-        l->file = fs_open(fs, l->seg->path, IO_FILE_READ);
-    if (l->file < 0)
-        return err_from_errno(l->file);
-    if (!codec_room_reserve(&l->stored, b->bytes))
-        return ERR_NO_MEMORY;
-    if (fs_read(fs, l->file, l->stored.p, b->bytes, b->offset) != (int64_t) b->bytes)
-        return ERR_IO;
-    if (batch_view_open(l->stored.p, b->bytes, l->seg->salt, v) != ERR_OK ||
+    if (b->offset < l->run_at || b->offset + b->bytes > l->run_at + l->run_n)
+        return ERR_AGAIN;
+    if (batch_view_open(l->run + (b->offset - l->run_at), b->bytes, l->seg->salt, v) != ERR_OK ||
         v->h.first_seq != b->first_seq || batch_messages(&v->h) != b->count)
         return ERR_CORRUPT;
-    if (v->body != NULL)
-        return ERR_OK;
-    if (!codec_room_reserve(&l->room, v->h.raw_bytes))
-        return ERR_NO_MEMORY;
-    return batch_view_decode(v, l->room.p);
+    return batch_view_decode_room(v, &l->room);
 }
 
-static void close_file(struct index_loader *l)
+/* This entry's batch and those behind it. */
+static void read_run_of(struct index_loader *l, bool now)
 {
-    if (l->file >= 0)
-        fs_close(l->stream->store->dir->options.fs, l->file);
-    l->file = -1;
+    const struct segment *seg = l->seg;
+    const struct segment_batch *b = &seg->entries[l->entry].b;
+    struct read_job *job = mem_zalloc(sizeof(*job));
+
+    job->offset = b->offset;
+    for (uint32_t i = l->entry; i < seg->nentries; i++, b++) {
+        b = &seg->entries[i].b;
+        if (job->n > 0 && b->offset + b->bytes - job->offset > RUN_BYTES)
+            break;
+        job->n = (size_t) (b->offset + b->bytes - job->offset);
+    }
+    start_job(l, job, now);
+}
+
+static enum err take_run(struct index_loader *l, struct read_job *job)
+{
+    enum err err = job->err;
+
+    mem_free(l->run);
+    l->run = job->bytes;
+    l->run_at = job->offset;
+    l->run_n = err == ERR_OK ? job->n : 0;
+    job->bytes = NULL;
+    free_job(job);
+    return err;
 }
 
 /* Message i of the entry is of this subject and size. counted: it exists, and is counted; else the
@@ -320,20 +426,21 @@ static void name_kafka(struct index_loader *l, const struct segment_entry *e,
         name_message(l, e, i, id, batch_kafka_share(whole, e->b.count, i), counted);
 }
 
-/* The messages of one batch. */
+/* The messages of one batch, as open_batch. What is damaged stays without a name: see step_finish.
+ */
 static enum err name_batch(struct index_loader *l, const struct segment_entry *e, bool counted)
 {
     struct store_stream *s = l->stream;
     struct batch_view v;
-    enum err err = e->b.count == 0 ? ERR_CORRUPT : read_batch(l, &e->b, &v);
+    enum err err = e->b.count == 0 ? ERR_CORRUPT : open_batch(l, &e->b, &v);
 
-    if (err == ERR_CORRUPT) /* or without records; what is damaged is lost: see step_finish */
-        return ERR_OK;
-    if (err == ERR_OK && v.h.kind == BATCH_KAFKA) {
+    if (err != ERR_OK)
+        return err == ERR_CORRUPT ? ERR_OK : err;
+    if (v.h.kind == BATCH_KAFKA) {
         name_kafka(l, e, &v, counted);
         return ERR_OK;
     }
-    for (uint32_t i = 0; err == ERR_OK && i < e->b.count; i++) {
+    for (uint32_t i = 0; i < e->b.count; i++) {
         struct batch_record r;
         if (batch_record_verify(&v, i, l->seg->salt) != BATCH_RECORD_OK)
             continue;
@@ -342,32 +449,47 @@ static enum err name_batch(struct index_loader *l, const struct segment_entry *e
                      (uint32_t) store_msg_bytes(s->level, r.subject.n, r.header.n, r.payload.n),
                      counted);
     }
-    return err;
+    return ERR_OK;
 }
 
 /* What was appended since the start lies behind, and has its ids. */
-static void step_batches(struct index_loader *l)
+static void step_batches(struct index_loader *l, bool now)
 {
-    if (l->entry < l->seg->nentries && l->seg->entries[l->entry].ordinal < l->seg->unnamed) {
-        enum err err = name_batch(l, &l->seg->entries[l->entry++], true);
-        if (err != ERR_OK)
-            stream_fail(l->stream, err, "%s can not be read: %s", l->seg->path, err_text(err));
+    struct segment *seg = l->seg;
+    struct read_job *job = finished_job(l, now);
+    enum err err = job != NULL ? take_run(l, job) : ERR_OK;
+
+    if (l->entry == seg->nentries || seg->entries[l->entry].ordinal >= seg->unnamed) {
+        l->entry = 0;
+        l->phase = FINISH;
         return;
     }
-    close_file(l);
-    l->entry = 0;
-    l->phase = FINISH;
+    if (err == ERR_OK)
+        err = name_batch(l, &seg->entries[l->entry], true);
+    if (err == ERR_AGAIN) {
+        read_run_of(l, now);
+        return;
+    }
+    if (err != ERR_OK)
+        stream_fail(l->stream, err, "%s can not be read: %s", seg->path, err_text(err));
+    l->entry++;
 }
 
 enum err index_fill_from_batches(struct store_stream *s, struct segment *seg)
 {
-    struct index_loader l = {.stream = s, .seg = seg, .file = -1};
+    struct index_loader l = {.stream = s, .seg = seg};
     enum err err = ERR_OK;
 
-    for (uint32_t i = 0; i < seg->nentries && err == ERR_OK; i++)
-        err = name_batch(&l, &seg->entries[i], false);
-    close_file(&l);
-    codec_room_free(&l.stored);
+    while (l.entry < seg->nentries && err == ERR_OK) {
+        err = name_batch(&l, &seg->entries[l.entry], false);
+        if (err == ERR_OK) {
+            l.entry++;
+        } else if (err == ERR_AGAIN) {
+            read_run_of(&l, true);
+            err = take_run(&l, finished_job(&l, true));
+        }
+    }
+    mem_free(l.run);
     codec_room_free(&l.room);
     return err;
 }
@@ -379,13 +501,15 @@ static void lose(struct store_stream *s, struct segment *seg, struct segment_ent
 {
     uint64_t seq = entry_seq(seg, e, i);
 
+    e->live--;
+    seg->live--;
+    if (seqset_remove(&s->loader->late, seq, seq) > 0)
+        return; /* it had gone before */
     LOG_WRN(s->store->log, "%s: message %llu is damaged, lost", seg->path,
             (unsigned long long) seq);
     stream_record_lose(&s->rec, seq, seq, 0);
     if (e->mem != NULL)
         e->mem->plain = false;
-    e->live--;
-    seg->live--;
     s->msgs--;
 }
 
@@ -433,6 +557,27 @@ static void step_pack(struct index_loader *l)
     l->phase = NEXT;
 }
 
+/* ---- what was removed meanwhile -------------------------------------------------------------- */
+
+void index_remove_later(struct store_stream *s, uint64_t seq)
+{
+    seqset_add(&s->loader->late, seq, seq);
+}
+
+/* In order, so that what is left of a subject below its last message exists. */
+static bool step_late(struct index_loader *l)
+{
+    uint64_t first, last;
+
+    for (uint32_t n = 0; n < STEP_LATE; n++) {
+        if (!seqset_range_from(&l->late, 0, &first, &last))
+            return true;
+        seqset_remove(&l->late, first, first);
+        remove_noted(l->stream, first);
+    }
+    return false;
+}
+
 /* ---- the loader ------------------------------------------------------------------------------ */
 
 /* True when there is nothing more to do. */
@@ -441,7 +586,7 @@ static bool step(struct index_loader *l, bool now)
     switch (l->phase) {
     case NEXT:
         step_next(l);
-        return l->seg == NULL;
+        break;
     case READ:
         step_read(l, now);
         break;
@@ -452,7 +597,7 @@ static bool step(struct index_loader *l, bool now)
         step_subjects(l);
         break;
     case BATCHES:
-        step_batches(l);
+        step_batches(l, now);
         break;
     case FINISH:
         step_finish(l);
@@ -460,6 +605,8 @@ static bool step(struct index_loader *l, bool now)
     case PACK:
         step_pack(l);
         break;
+    case LATE:
+        return step_late(l);
     }
     return false;
 }
@@ -474,11 +621,11 @@ void index_loader_free(struct store_stream *s)
     drop_job(l);
     if (l->task_on)
         list_remove(&l->task.link);
-    close_file(l);
+    leave_segment(l);
+    seqset_free(&l->late);
     if (l->phase == SUBJECTS)
         subject_iter_deinit(&l->subjects);
     segment_index_deinit(&l->x);
-    codec_room_free(&l->stored);
     codec_room_free(&l->room);
     column_packing_deinit(&l->packing);
     mem_free(l);
@@ -500,8 +647,10 @@ void segments_seal_full(struct store_stream *s)
 static void finish(struct store_stream *s)
 {
     index_loader_free(s);
+    limits_rings(s); /* a limit per subject may have come meanwhile */
     stream_settle_first(s);
     segments_seal_full(s);
+    s->trim_due = s->trim_due || s->state == STREAM_ACTIVE; /* perhaps */
     stream_has_tasks(s);
 }
 
@@ -524,13 +673,20 @@ static bool load_slice(struct task *t)
     return step(l, false);
 }
 
-/* Also when tasks are cancelled: then the loader waits for somebody who needs it. */
+/* Also when tasks are cancelled, of a stream that fails or goes: then the loader waits for somebody
+ * who needs it. */
 static void slice_end(struct task *t)
 {
     struct index_loader *l = CONTAINER_OF(t, struct index_loader, task);
 
     l->task_on = false;
-    if (l->phase == NEXT && l->seg == NULL)
+    let_go(l);
+    if (t->parked) { /* and the work thread for nobody */
+        l->job->loader = NULL;
+        l->job = NULL;
+        t->parked = false;
+    }
+    if (l->phase == LATE && l->late.count == 0)
         finish(l->stream);
 }
 
@@ -539,10 +695,8 @@ void index_loader_start(struct store_stream *s)
     struct index_loader *l = mem_zalloc(sizeof(*l));
 
     l->stream = s;
-    l->file = -1;
     l->task = (struct task){.stream = s, .step = load_slice, .free = slice_end, .loads = true};
     l->phase = NEXT;
-    l->seg = s->index[0];
     l->task_on = true;
     s->loader = l;
     task_start(s, &l->task);

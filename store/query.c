@@ -273,6 +273,32 @@ enum err store_count(struct store_stream *s, uint64_t seq, const struct str *fil
     return ERR_AGAIN;
 }
 
+/* ---- the index is still being read ------------------------------------------------------------ */
+
+static bool wait_step(struct task *t)
+{
+    store_defer(t->stream->store, t->req, ERR_OK);
+    t->req = NULL;
+    return true;
+}
+
+static void wait_free(struct task *t)
+{
+    mem_free(t);
+}
+
+bool store_index_wait(struct store_stream *s, struct store_req *req)
+{
+    if (!index_comes(s))
+        return false;
+    if (req != NULL) {
+        struct task *t = mem_zalloc(sizeof(*t));
+        *t = (struct task){.stream = s, .req = req, .step = wait_step, .free = wait_free};
+        task_start(s, t);
+    }
+    return true;
+}
+
 /* ---- times ----------------------------------------------------------------------------------- */
 
 /* First entry whose last message is not before ts. */

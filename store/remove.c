@@ -116,19 +116,44 @@ static void take_out(struct store_stream *s, struct segment *seg, struct segment
         rewrite_consider(seg);
 }
 
+/* The record of a message. */
+static struct segment_entry *entry_of(struct store_stream *s, uint64_t seq, struct segment **seg,
+                                      uint32_t *i)
+{
+    uint32_t entry;
+
+    *seg = stream_segment_of(s, seq);
+    bool found = segment_find(*seg, seq, &entry) &&
+                 entry_find(*seg, &(*seg)->entries[entry], seq, i);
+    ASSERT(found);
+    return &(*seg)->entries[entry];
+}
+
 void remove_one(struct store_stream *s, uint64_t seq)
 {
-    stream_need_index(s);
-    struct segment *seg = stream_segment_of(s, seq);
-    uint32_t entry, i;
+    struct segment *seg;
+    uint32_t i;
+    struct segment_entry *e = entry_of(s, seq, &seg, &i);
 
-    bool found = segment_find(seg, seq, &entry) && entry_find(seg, &seg->entries[entry], seq, &i);
-    ASSERT(found);
-    struct segment_entry *e = &seg->entries[entry];
-    take_out(s, seg, e, i);
+    if (s->loader == NULL) {
+        take_out(s, seg, e, i);
+    } else {
+        index_remove_later(s, seq);
+        s->msgs--;
+    }
     if (e->mem != NULL)
         e->mem->plain = false;
     seqset_add(&s->rec.removed, seq, seq);
+}
+
+void remove_noted(struct store_stream *s, uint64_t seq)
+{
+    struct segment *seg;
+    uint32_t i;
+    struct segment_entry *e = entry_of(s, seq, &seg, &i);
+
+    s->msgs++; /* it went when it was noted */
+    take_out(s, seg, e, i);
 }
 
 /* ---- the head -------------------------------------------------------------------------------- */
@@ -184,7 +209,7 @@ uint64_t remove_head(struct store_stream *s, uint64_t max, uint32_t limit, enum 
 {
     uint64_t gone = 0, from = s->first_seq, first, last;
 
-    stream_need_index(s);
+    ASSERT(s->loader == NULL);
     while (gone < limit && s->msgs > 0 && s->first_seq < max) {
         struct segment *seg = stream_segment_of(s, s->first_seq);
         uint32_t entry;
@@ -240,7 +265,7 @@ uint64_t remove_everything(struct store_stream *s, enum store_reason reason)
 {
     uint64_t gone = s->msgs, first = s->first_seq;
 
-    stream_need_index(s);
+    ASSERT(s->loader == NULL);
     LIST_FOREACH(it, &s->segments)
     {
         struct segment *seg = LIST_ENTRY(it, struct segment, link);
@@ -349,7 +374,6 @@ enum err store_remove(struct store_stream *s, uint64_t seq, bool erase, struct s
 
     if (s->state != STREAM_ACTIVE)
         return ERR_FAILED;
-    stream_need_index(s);
     if (!message_exists(s, seq))
         return ERR_NOT_FOUND;
     if (req != NULL)
@@ -380,6 +404,8 @@ struct purge {
     uint64_t seq;   /* where to go on */
     uint64_t below; /* only sequences below it */
     uint64_t left;  /* still to be removed at most */
+    uint64_t keep;
+    bool begun; /* left is known */
     uint64_t count;
 };
 
@@ -456,15 +482,37 @@ static bool purge_filter_step(struct task *t)
     return finished;
 }
 
-static uint64_t count_matching(struct store_stream *s, struct filter *f)
+static void begin_purge(struct purge *p)
 {
-    return f == NULL ? s->msgs : filter_total(f);
+    struct store_stream *s = p->task.stream;
+    uint64_t matching = 0;
+
+    p->begun = true;
+    p->seq = s->first_seq;
+    if (p->keep != 0)
+        matching = p->filter == NULL ? s->msgs : filter_total(p->filter);
+    p->left = p->keep == 0 ? UINT64_MAX : matching > p->keep ? matching - p->keep : 0;
+}
+
+static bool purge_step(struct task *t)
+{
+    struct purge *p = CONTAINER_OF(t, struct purge, task);
+    struct store_stream *s = t->stream;
+
+    if (!p->begun)
+        begin_purge(p);
+    if (p->filter != NULL)
+        return purge_filter_step(t);
+    if (p->left < s->msgs || p->below <= s->last_seq || p->left == 0)
+        return purge_head_step(t);
+    p->count += remove_everything(s, STORE_BY_PURGE);
+    log_slice(p, NULL, true);
+    return true;
 }
 
 void store_purge(struct store_stream *s, const struct store_purge *p, struct store_req *req)
 {
     struct purge *job;
-    uint64_t matching;
 
     if (s->state != STREAM_ACTIVE) {
         store_defer(s->store, req, ERR_FAILED);
@@ -474,16 +522,13 @@ void store_purge(struct store_stream *s, const struct store_purge *p, struct sto
     job->filter = p->filter.n > 0 ? filter_get(s, &p->filter, 1) : NULL;
     job->below = p->before_seq != 0 && p->before_seq <= s->last_seq ? p->before_seq
                                                                     : s->last_seq + 1;
-    job->seq = s->first_seq;
-    matching = p->keep != 0 ? count_matching(s, job->filter) : 0;
-    job->left = p->keep == 0 ? UINT64_MAX : matching > p->keep ? matching - p->keep : 0;
-    job->task.stream = s;
-    job->task.req = req;
-    job->task.step = job->filter == NULL ? purge_head_step : purge_filter_step;
-    job->task.free = purge_free;
-    if (job->filter == NULL && job->left >= s->msgs && job->below > s->last_seq && job->left > 0) {
-        job->count = remove_everything(s, STORE_BY_PURGE);
-        log_slice(job, NULL, true);
+    job->keep = p->keep;
+    job->task = (struct task){.stream = s, .req = req, .step = purge_step, .free = purge_free};
+    if (s->loader == NULL)
+        begin_purge(job);
+    if (s->loader == NULL && job->filter == NULL && job->left >= s->msgs &&
+        job->below > s->last_seq && job->left > 0) {
+        purge_step(&job->task);
         purge_free(&job->task);
         return;
     }

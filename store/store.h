@@ -342,6 +342,12 @@ struct store_subject {
     struct str subject;                 /* lives until the next call that changes the stream */
     uint64_t first_seq, last_seq, msgs; /* in a listing first_seq may be below the first message */
 };
+/* A start leaves the index of subjects of a large stream for later; then this is true, and req (may
+ * be NULL) completes when it has been read. Until then the functions of this part hold up the worker
+ * while all of it is read (about 0.6 us a message); everything else goes on, or waits by itself.
+ */
+bool store_index_wait(struct store_stream *s, struct store_req *req);
+
 /* Durable state of one subject; false when it has no message. */
 bool store_subject_get(struct store_stream *s, struct str subject, struct store_subject *out);
 /* Last sequence and number of messages with what is assigned; 0 when none. */

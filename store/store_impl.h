@@ -757,9 +757,11 @@ bool index_comes(const struct store_stream *s);
 /* Ids and sizes of a segment's records from its file; keeps the subjects as pending. An error when
  * the file can not be read; what is damaged has id and size 0. */
 enum err index_fill_from_batches(struct store_stream *s, struct segment *seg);
+/* A message that was removed before its subject was known: its record is taken out at the end. */
+void index_remove_later(struct store_stream *s, uint64_t seq);
 /* Seals segments that a start has left unsealed. */
 void segments_seal_full(struct store_stream *s);
-/* Before looking at subjects, or at the columns of segments; before removing anything. */
+/* Before looking at subjects, or at the columns of segments. Holds the worker until it is read. */
 static inline void stream_need_index(struct store_stream *s)
 {
     if (UNLIKELY(s->loader != NULL))
@@ -790,6 +792,8 @@ void tasks_cancel(struct store_stream *s, enum err err);
 
 /* Takes one existing message out of all indexes; stream_settle_first must follow. */
 void remove_one(struct store_stream *s, uint64_t seq);
+/* The rest of it, for one that was removed while the index was being read. */
+void remove_noted(struct store_stream *s, uint64_t seq);
 /* Removes messages from the first on, below sequence max, at most limit of them; how many. */
 uint64_t remove_head(struct store_stream *s, uint64_t max, uint32_t limit,
                      enum store_reason reason);

@@ -359,6 +359,7 @@ TEST(a_start_leaves_the_index_for_later)
     struct bench b;
     struct store_state before, after;
     struct store_subject sub;
+    struct rig_req q;
 
     open_bench(&b, 30 + 2 + i % 2);
     while (b.last < 8000)
@@ -384,8 +385,11 @@ TEST(a_start_leaves_the_index_for_later)
         ck_assert(store_subject_get(b.t.s, str_of(b.names[b.last]), &sub));
         ck_assert_uint_eq(sub.last_seq, b.last);
         break;
-    case 1: /* the same */
-        ck_assert_int_eq(store_remove(b.t.s, 17, false, NULL), ERR_OK);
+    case 1: /* waits for it */
+        rig_req_init(&q);
+        ck_assert(store_index_wait(b.t.s, &q.req));
+        ck_assert_int_eq(rig_req_wait(&b.r, &q), ERR_OK);
+        ck_assert(!store_index_wait(b.t.s, &q.req));
         break;
     default: /* is left alone */
         while (b.t.s->loader != NULL)
@@ -395,13 +399,104 @@ TEST(a_start_leaves_the_index_for_later)
     rig_flush(&b.t);
     store_stream_state(b.t.s, &after);
     ck_assert_uint_eq(after.num_subjects, before.num_subjects + 1);
-    ck_assert_uint_eq(after.msgs, before.msgs + (i / 2 == 1 ? 0 : 1));
+    ck_assert_uint_eq(after.msgs, before.msgs + 1);
+    store_check(b.r.store);
+    close_bench(&b);
+}
+
+/* Is it gone for everybody who asks for it now? */
+static void check_gone(struct bench *b, uint64_t from)
+{
+    struct store_reader reader;
+    struct store_state state;
+    struct store_msg m;
+    uint64_t there = 0;
+
+    for (uint64_t seq = 1; seq <= b->last; seq++)
+        there += b->names[seq][0] != '\0';
+    store_stream_state(b->t.s, &state);
+    ck_assert_uint_eq(state.msgs, there);
+    for (uint64_t seq = from; seq < from + 40 && seq <= b->last; seq++) {
+        enum store_read want = b->names[seq][0] != '\0' ? STORE_READ_MSG : STORE_READ_GONE;
+        ck_assert_int_eq(rig_get(&b->t, seq, &m, &reader), want);
+        store_reader_deinit(&reader);
+    }
+    ck_assert_int_eq(store_remove(b->t.s, b->last + 1, false, NULL), ERR_NOT_FOUND);
+}
+
+static void limit_per_subject(struct bench *b, unsigned max)
+{
+    struct store_limits l = {.max_msgs_per_subject = max};
+    char name[NAME];
+
+    b->per_subject = max;
+    store_stream_update(b->t.s, &l, STR("config of s"), NULL);
+    for (uint64_t seq = 1; seq <= b->last; seq++) {
+        memcpy(name, b->names[seq], NAME);
+        if (name[0] != '\0')
+            trim(b, name);
+    }
+}
+
+/* Removals, erasures, purges, appends and a limit come while the index is being read; it is stopped
+ * in the middle of it, too. */
+TEST(removals_while_the_index_is_read)
+{
+    struct bench b;
+    struct rig_req erased, purged;
+    uint64_t gone = 0;
+
+    open_bench(&b, 30 + i % 5);
+    while (b.last < 6000)
+        append_some(&b);
+    for (unsigned round = 0; round < 4; round++) {
+        reopen(&b);
+        bool coming = store_index_wait(b.t.s, NULL);
+        ck_assert(coming || round > 0);
+        remove_some(&b);
+        check_gone(&b, prng_below(&b.rng, b.last));
+        rig_step(&b.r);
+        rig_req_init(&erased);
+        for (gone = b.last / 2; b.names[gone][0] == '\0';)
+            gone++;
+        ck_assert_int_eq(store_remove(b.t.s, gone, true, &erased.req), ERR_OK);
+        b.names[gone][0] = '\0';
+        append_some(&b);
+        remove_some(&b);
+        check_gone(&b, prng_below(&b.rng, b.last));
+        ck_assert_int_eq(rig_req_wait(&b.r, &erased), ERR_OK);
+        if (round == 2) {
+            rig_req_init(&purged);
+            store_purge(b.t.s, &(struct store_purge){.filter = STR("a.>"), .keep = 3}, &purged.req);
+            ck_assert_int_eq(rig_req_wait(&b.r, &purged), ERR_OK);
+            unsigned kept = 0;
+            for (uint64_t seq = b.last; seq > 0; seq--)
+                if (matches(&b, seq, "a.>") && ++kept > 3)
+                    b.names[seq][0] = '\0';
+        }
+        if (round == 3)
+            limit_per_subject(&b, 1 + (unsigned) i % 2);
+        if (round % 2 == 1) {
+            rig_settle(&b.r);
+            ask(&b);
+        }
+        for (unsigned k = 0; k < 4; k++) /* the next time, whole segments again */
+            append_some(&b);
+        store_check(b.r.store);
+    }
+    rig_req_init(&purged);
+    reopen(&b);
+    store_purge(b.t.s, &(struct store_purge){0}, &purged.req);
+    ck_assert_int_eq(rig_req_wait(&b.r, &purged), ERR_OK);
+    memset(b.names, 0, ((size_t) MOST + 1) * sizeof(*b.names));
+    ask(&b);
     store_check(b.r.store);
     close_bench(&b);
 }
 
 static const struct runner_case cases[] = {
     RUN_LOOP(a_start_leaves_the_index_for_later, 0, 6),
+    RUN_LOOP(removals_while_the_index_is_read, 0, 10),
     RUN_LOOP(index_against_an_array, 0, 45),
     RUN(filters_learn_of_new_subjects),
     RUN(purge_below_what_is_left),
