@@ -99,6 +99,7 @@ bool parts_open_workers(struct server_parts *p, const struct server_parts_option
     p->log_file_bytes = o->log_file_bytes;
     p->segment_bytes_min = o->segment_bytes_min;
     p->segment_bytes_max = o->segment_bytes_max;
+    p->index_lazy_bytes = o->index_lazy_bytes;
     if (!open_accounts(p, o, why))
         return false;
     g.accounts = p->accounts;
@@ -151,6 +152,7 @@ static bool open_store_dir(struct server_parts *p, const char *path, char why[25
             .log_file_bytes = p->log_file_bytes,
             .segment_bytes_min = p->segment_bytes_min,
             .segment_bytes_max = p->segment_bytes_max,
+            .index_lazy_bytes = p->index_lazy_bytes,
             .place = place_stream,
             .clock = clock_now,
             .ctx = p,

@@ -195,9 +195,8 @@ static void lose_records(struct store_batch *b)
         if (!message_exists(b->stream, seq) || batch_record_of(b, seq, &at))
             continue;
         /* Not known before the index is there. */
-        uint32_t size = b->stream->loader == NULL
-                            ? column_size(&b->segment->column, e->ordinal + i)
-                            : 0;
+        uint32_t size = b->stream->loader == NULL ? column_size(&b->segment->column, e->ordinal + i)
+                                                  : 0;
         lost++;
         bytes += size;
         stream_delta_lose(&delta, seq, seq, size);

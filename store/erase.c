@@ -332,7 +332,8 @@ void erasures_rewritten(struct segment *from, struct segment *to, const struct s
     }
 }
 
-/* Its segment may be read for that, with the record as it was. A store that closes does not wait. */
+/* Its segment may be read for that, with the record as it was. A store that closes does not wait.
+ */
 static bool index_is_coming(const struct erasure *x)
 {
     struct store_stream *s = x->segment->stream;

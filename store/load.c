@@ -322,8 +322,7 @@ static void start_loader(struct store_stream *s)
     if (!later)
         return;
     index_loader_start(s);
-    if (s->state == STREAM_FAILED || s->rec.limits.max_msgs_per_subject != 0 ||
-        limits_over(s))
+    if (s->state == STREAM_FAILED || s->rec.limits.max_msgs_per_subject != 0 || limits_over(s))
         index_load_all(s);
 }
 

@@ -3,8 +3,8 @@
  * opened.
  *
  * A start reads of a large sealed segment only summary and batches, and scans a large unsealed one
- * for its batches and sums. That is enough to append, to read and to remove by sequence, and for the
- * numbers of messages and bytes. Everything that asks for subjects needs more: which record is
+ * for its batches and sums. That is enough to append, to read and to remove by sequence, and for
+ * the numbers of messages and bytes. Everything that asks for subjects needs more: which record is
  * whose. Until that is read the stream has a loader. It works in slices, as the first of the
  * stream's tasks: others wait for it, purges and counts among them; readers with filters are told
  * to ask again; limits are applied at its end. An owner with a question about subjects waits for it
@@ -95,8 +95,7 @@ static enum err read_bytes(struct io_fs *fs, struct read_job *job)
     if (fd < 0)
         return err_from_errno(fd);
     job->bytes = mem_try_alloc(job->n);
-    int64_t got = job->bytes == NULL ? -ENOMEM
-                                     : fs_read(fs, fd, job->bytes, job->n, job->offset);
+    int64_t got = job->bytes == NULL ? -ENOMEM : fs_read(fs, fd, job->bytes, job->n, job->offset);
     fs_close(fs, fd);
     if (got < 0)
         return err_from_errno((int) got);

@@ -343,8 +343,9 @@ struct store_subject {
     uint64_t first_seq, last_seq, msgs; /* in a listing first_seq may be below the first message */
 };
 /* A start leaves the index of subjects of a large stream for later; then this is true, and req (may
- * be NULL) completes when it has been read. Until then the functions of this part hold up the worker
- * while all of it is read (about 0.6 us a message); everything else goes on, or waits by itself.
+ * be NULL) completes when it has been read. Until then the functions of this part hold up the
+ * worker while all of it is read (about 0.6 us a message); everything else goes on, or waits by
+ * itself.
  */
 bool store_index_wait(struct store_stream *s, struct store_req *req);
 

@@ -376,6 +376,17 @@ bool api_is_offline(struct api_request *r, struct str consumer)
     return true;
 }
 
+bool api_waits_for_index(struct api_request *r, struct stream *s)
+{
+    if (!stream_index_waits(s))
+        return false;
+    buf_clear(&r->out_header);
+    r->task.run = run_here;
+    list_remove(&r->link);
+    list_push_back(&s->waiting, &r->link);
+    return true;
+}
+
 struct stream *api_stream(struct api_request *r)
 {
     struct stream *s = js_stream_find(r->js, r->tokens[0]);

@@ -360,6 +360,11 @@ static void create_new(struct api_request *r, struct stream *s,
     find_start(cr, c);
 }
 
+static bool asks_for_subjects(const struct consumer_config *c)
+{
+    return c->deliver_policy == DELIVER_LAST || c->deliver_policy == DELIVER_LAST_PER_SUBJECT;
+}
+
 /* With the name from subject and configuration settled. */
 static void create_checked(struct api_request *r, struct stream *s, struct consumer_request *q)
 {
@@ -415,7 +420,7 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
         check_work_queue(s, &q->config, name, &err);
     if (err.kind != JS_OK)
         api_error(r, &err);
-    else
+    else if (!asks_for_subjects(&q->config) || !api_waits_for_index(r, s))
         create_new(r, s, &q->config, name);
 }
 

@@ -597,6 +597,32 @@ static void begin_multi(struct direct_get *g)
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
+static void resolve(struct direct_get *g)
+{
+    if (is_multi(g)) {
+        begin_multi(g);
+    } else if (g->q.start_time != 0) {
+        find_time(g, g->q.start_time);
+    } else {
+        if (g->q.last_by_subj != NULL)
+            g->q.seq = store_subject_last_match(g->reader.stream, str_of(g->q.last_by_subj));
+        start_reading(g);
+    }
+}
+
+static void subjects_known(struct store_req *req, enum err err)
+{
+    struct direct_get *g = CONTAINER_OF(req, struct direct_get, req);
+
+    g->in_store = false;
+    if (g->ended)
+        release(g);
+    else if (err == ERR_CLOSED || g->reader.stream == NULL)
+        end_with(g, "404 Message Not Found");
+    else
+        resolve(g);
+}
+
 /* Takes what q owns. */
 static void begin(struct stream *s, struct str reply, const struct direct_request *q)
 {
@@ -612,15 +638,10 @@ static void begin(struct stream *s, struct str reply, const struct direct_reques
     list_push_back(&s->js->gets, &g->link);
     store_reader_init(&g->reader, s->store, 1, g->filter.n > 0 ? &g->filter : NULL,
                       g->filter.n > 0 ? 1 : 0, ready, g);
-    if (is_multi(g)) {
-        begin_multi(g);
-    } else if (q->start_time != 0) {
-        find_time(g, q->start_time);
-    } else {
-        if (q->last_by_subj != NULL)
-            g->q.seq = store_subject_last_match(s->store, str_of(q->last_by_subj));
-        start_reading(g);
-    }
+    g->req.done = subjects_known;
+    g->in_store = (is_multi(g) || q->last_by_subj != NULL) && store_index_wait(s->store, &g->req);
+    if (!g->in_store)
+        resolve(g);
 }
 
 static bool read_body(struct str body, struct direct_request *q)

@@ -178,6 +178,10 @@ void api_msg_get(struct api_request *r)
         api_error_kind(r, JS_ERR_BAD_REQUEST);
         return;
     }
+    if (q.last_by_subj != NULL && api_waits_for_index(r, s)) {
+        fields_release(get_fields, NGET, &q);
+        return;
+    }
     f = mem_zalloc(sizeof(*f));
     f->r = r;
     resolve(f, s, &q);

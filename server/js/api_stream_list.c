@@ -145,6 +145,10 @@ void api_stream_info(struct api_request *r)
 
     if (s == NULL || !api_read_options(r, info_fields, ARRAY_LEN(info_fields), &q))
         return;
+    if (q.subjects_filter != NULL && api_waits_for_index(r, s)) {
+        fields_release(info_fields, ARRAY_LEN(info_fields), &q);
+        return;
+    }
     buf_putc(&r->out, ',');
     stream_info(s,
                 &(struct info_options){INFO_ASKED, q.deleted_details, q.subjects_filter, q.offset,

@@ -233,12 +233,13 @@ struct stream {
     char *last_id;   /* Nats-Msg-Id of the last message, NULL = it had none */
     struct list dirty_link;
 
-    struct list waiting;   /* requests that wait for its creation: api_request.link */
+    struct list waiting; /* requests that wait for its creation or its subjects: api_request.link */
     struct list consumers; /* struct consumer by stream_link */
     size_t nconsumers, nfiltered;
     size_t nsourcing;                   /* of mirrors and sources: neither listed nor counted */
     uint64_t used;                      /* bytes that the resources know of */
     struct stream_load *load;           /* while the duplicate window is read back; else NULL */
+    struct stream_index *index;         /* while somebody waits for its subjects; else NULL */
     struct stream_effects *effects;     /* while effects are read back; else NULL */
     struct stream_schedules *schedules; /* NULL: none was ever asked for */
     struct stream_expiry *expiry;       /* NULL: its messages have no times of their own */
@@ -307,6 +308,15 @@ void stream_park_free(struct stream *s);
  * wait. */
 void stream_load_start(struct stream *s);
 void stream_load_free(struct stream *s);
+/* Its subjects, which the store may read after a start (stream_index.c). True: they are not known
+ * yet, and stream_effects_go_on, stream_expiry_go_on and the requests in s->waiting follow when
+ * they are. */
+bool stream_index_waits(struct stream *s);
+/* The same; what is published waits, too. */
+bool stream_index_holds(struct stream *s);
+/* Of a recovered stream: if what is published needs them, it waits. */
+void stream_index_start(struct stream *s);
+void stream_index_free(struct stream *s);
 /* Its subject_transform and republish are new or others (stream_republish.c). */
 void stream_subjects_configure(struct stream *s);
 void stream_subjects_free(struct stream *s);
@@ -334,6 +344,9 @@ void stream_interest_lost(struct stream *s);
 void stream_sweep(struct stream *s);
 /* What messages of a recovered stream bring about later (stream_effects.c): reads them back. */
 void stream_effects_start(struct stream *s);
+/* Something that they wait for is known. */
+void stream_effects_go_on(struct stream *s);
+void stream_expiry_go_on(struct stream *s);
 bool stream_effects_loading(const struct stream *s);
 void stream_effects_free(struct stream *s);
 void stream_effects_step(struct list *link);
@@ -573,6 +586,8 @@ void api_go_to(struct api_request *r, uint32_t worker,
 struct api_request *api_request_of(struct env_task *task, struct env *env);
 /* A stream that is not durable yet is not spoken of: true, and `run` will be called when it is, or
  * has failed. */
+/* A request that asks for subjects which are not known yet runs again when they are. */
+bool api_waits_for_index(struct api_request *r, struct stream *s);
 bool api_waits_for_stream(struct api_request *r, struct stream *s,
                           void (*run)(struct env_task *task, struct env *env));
 /* The stream exists durably, or never will: requests that waited for that run again. */

@@ -99,6 +99,7 @@ static void attach_stream(struct js *js, const struct store_object_view *v,
     if (st.failed)
         return;
     stream_load_start(s);
+    stream_index_start(s);
     stream_effects_start(s);
 }
 

@@ -105,6 +105,7 @@ void js_stream_free(struct stream *s)
         hold_drop(s->open_hold);
     list_remove(&s->dirty_link);
     stream_load_free(s);
+    stream_index_free(s);
     stream_counters_free(s);
     stream_schedules_free(s);
     stream_park_free(s);

@@ -12,8 +12,9 @@
  *   Nats-Schedule, Nats-Schedule-Next
  *                 schedules, and what their messages did to them (stream_schedule.c)
  *
- * Until all is read nothing expires. Other things do not wait: what is published meanwhile notes
- * its own effects, which are of higher sequences.
+ * A rollup asks for the first message of its subject, so all of it waits until subjects are known
+ * (stream_index.c). Until all is read nothing expires. Other things do not wait: what is published
+ * meanwhile notes its own effects, which are of higher sequences.
  */
 #include "lib/base/header.h"
 #include "lib/base/mem.h"
@@ -117,6 +118,8 @@ void stream_effects_step(struct list *link)
     struct store_msg m;
 
     list_remove(&f->link);
+    if (stream_index_waits(s))
+        return;
     for (unsigned i = 0; i < SLICE; i++) {
         uint64_t seq = store_seq_with_effect(s->store, f->reader.seq);
         if (seq == 0 || seq > f->last) {
@@ -139,6 +142,12 @@ void stream_effects_step(struct list *link)
         }
     }
     go_on(f);
+}
+
+void stream_effects_go_on(struct stream *s)
+{
+    if (s->effects != NULL)
+        go_on(s->effects);
 }
 
 void stream_effects_start(struct stream *s)

@@ -110,6 +110,12 @@ void stream_expiry_configure(struct stream *s)
     go_on(e);
 }
 
+void stream_expiry_go_on(struct stream *s)
+{
+    if (s->expiry != NULL)
+        go_on(s->expiry);
+}
+
 void stream_expiry_free(struct stream *s)
 {
     struct stream_expiry *e = s->expiry;
@@ -429,7 +435,9 @@ void stream_expire(struct list *link)
     unsigned budget = SLICE;
 
     list_remove(&e->link);
-    if (s->failed || s->js->stopping || e->waiting || s->store == NULL || stream_effects_loading(s))
+    if (s->failed || s->js->stopping || e->waiting || s->store == NULL ||
+        stream_effects_loading(s) ||
+        (s->config.subject_delete_marker_ttl_ns > 0 && stream_index_waits(s)))
         return;
     if (!e->open) {
         store_reader_init(&e->reader, s->store, 1, NULL, 0, ready, e);

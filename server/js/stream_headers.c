@@ -70,6 +70,10 @@ static bool check_expected_subject(struct stream *s, const struct msg *m,
             return js_fail(&v->error, JS_ERR_STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID, NULL);
         return true;
     }
+    if (UNLIKELY(stream_index_holds(s))) {
+        v->waits = true;
+        return false;
+    }
     if (other.n > 0 && subject_has_wildcard(other))
         last = store_subject_last_match(s->store, other);
     else

@@ -100,6 +100,7 @@ void world_boot(struct world *w)
         .log_file_bytes = w->swarm->log_file_bytes,
         .segment_bytes_min = w->swarm->segment_min,
         .segment_bytes_max = w->swarm->segment_max,
+        .index_lazy_bytes = w->seed % 2, /* every other world reads its indexes after the start */
     };
     w->arena = sim_arena_open();
     before = sim_arena_use(w->arena);
