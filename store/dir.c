@@ -132,6 +132,10 @@ void store_quarantine(struct store_dir *dir, const char *path, const char *why)
 
 /* ---- lock ---------------------------------------------------------------------------------- */
 
+/* The last writes of a server that was killed end in milliseconds, unless the disk is in trouble.
+ */
+#define LOCK_PATIENCE_NS 2000000000u
+
 static enum err explain(enum err err, char why[256], const char *path, const char *what)
 {
     snprintf(why, 256, "%.180s: %.70s", path, what);
@@ -160,7 +164,7 @@ static enum err take_lock(struct store_dir *dir, char why[256])
         dir->lock = fs_open(fs, path, IO_FILE_WRITE);
     if (dir->lock < 0)
         return explain(err_from_errno(dir->lock), why, path, strerror(-dir->lock));
-    int res = fs_lock(fs, dir->lock);
+    int res = fs_lock(fs, dir->lock, LOCK_PATIENCE_NS);
     if (res == -EWOULDBLOCK)
         return in_use(dir, path, why);
     if (res < 0)

@@ -85,6 +85,7 @@ enum err store_open(struct store_dir *dir, unsigned worker, const struct store_o
     st->worker = worker;
     st->options = *options;
     st->io = options->io;
+    io_hold(st->io, dir->lock);
     st->chunks = options->chunks;
     st->log = options->log;
     st->generation = dir->generation;

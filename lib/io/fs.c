@@ -92,9 +92,9 @@ int fs_list(struct io_fs *fs, const char *path, void (*each)(void *ctx, const ch
     return fs->ops->list(fs, path, each, ctx);
 }
 
-int fs_lock(struct io_fs *fs, fs_fd fd)
+int fs_lock(struct io_fs *fs, fs_fd fd, uint64_t patience_ns)
 {
-    return fs->ops->lock(fs, fd);
+    return fs->ops->lock(fs, fd, patience_ns);
 }
 
 int64_t fs_free_bytes(struct io_fs *fs, const char *path)

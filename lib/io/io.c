@@ -94,6 +94,12 @@ void io_close(struct io *io)
     io->ops->close(io);
 }
 
+void io_hold(struct io *io, fs_fd fd)
+{
+    if (io->ops->hold != NULL)
+        io->ops->hold(io, fd);
+}
+
 const char *io_backend_name(const struct io *io)
 {
     return io->ops->name;

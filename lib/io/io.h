@@ -254,8 +254,15 @@ int fs_sync_dir(struct io_fs *fs, const char *path);
 /* Calls each(ctx, name) for the entries except . and .., sorted by bytes. */
 int fs_list(struct io_fs *fs, const char *path, void (*each)(void *ctx, const char *name),
             void *ctx);
-/* An exclusive lock on the open file: 0 or -EWOULDBLOCK. Released by fs_close. */
-int fs_lock(struct io_fs *fs, fs_fd fd);
+/* An exclusive lock on the open file: 0, or -EWOULDBLOCK when somebody has it, after patience_ns of
+ * trying (the simulator has none). Released by fs_close; when the process dies, with its last write
+ * (io_hold). */
+int fs_lock(struct io_fs *fs, fs_fd fd, uint64_t patience_ns);
+/* When this process is killed, the kernel may still write what was under way, although the process
+ * is gone for all who ask. It closes fd's open file after that: a lock on it tells the next process
+ * when the files are its own. One file per loop, a later one takes its place. The loop's thread, or
+ * before its first turn. */
+void io_hold(struct io *io, fs_fd fd);
 /* Bytes that can still be allocated for this path's file system. */
 int64_t fs_free_bytes(struct io_fs *fs, const char *path);
 /* Writes a small file so that after a crash either the old or the new contents are there: temporary

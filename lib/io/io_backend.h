@@ -53,6 +53,7 @@ struct io_ops {
     int64_t (*wall)(struct io *io);
     void (*random)(struct io *io, void *out, size_t n);
 
+    void (*hold)(struct io *io, fs_fd fd); /* Optional: nothing outlives the process. */
     int (*listen)(struct io *io, const char *host, uint16_t port, int backlog, struct io_sock **out,
                   struct io_addr *bound);
     void (*connect)(struct io *io, struct io_op *op, const char *host, uint16_t port);
@@ -110,6 +111,7 @@ struct io_sock {
     bool fin;       /* io_sock_shutdown waits for the send in flight */
     uint16_t flags; /* the backend's */
     int fd;         /* the backend's */
+    int gate;       /* io_uring's: of a listener, an epoll descriptor that has it */
 };
 
 struct io_file {
@@ -134,7 +136,7 @@ struct io_fs_ops {
     int (*sync_dir)(struct io_fs *fs, const char *path);
     int (*list)(struct io_fs *fs, const char *path, void (*each)(void *ctx, const char *name),
                 void *ctx);
-    int (*lock)(struct io_fs *fs, fs_fd fd);
+    int (*lock)(struct io_fs *fs, fs_fd fd, uint64_t patience_ns);
     int64_t (*free_bytes)(struct io_fs *fs, const char *path);
 };
 

@@ -17,6 +17,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 static int result(int rc)
@@ -48,6 +49,7 @@ static fs_fd posix_open(struct io_fs *fs, const char *path, unsigned flags)
 static void posix_close(struct io_fs *fs, fs_fd fd)
 {
     (void) fs;
+    flock(fd, LOCK_UN); /* a ring may hold the open file (io_hold) */
     close(fd);
 }
 
@@ -238,10 +240,20 @@ static int posix_list(struct io_fs *fs, const char *path, void (*each)(void *ctx
     return rc;
 }
 
-static int posix_lock(struct io_fs *fs, fs_fd fd)
+#define LOCK_TRY_NS 2000000u
+
+static int posix_lock(struct io_fs *fs, fs_fd fd, uint64_t patience_ns)
 {
+    static const struct timespec moment = {.tv_nsec = LOCK_TRY_NS};
+    int rc;
+
     (void) fs;
-    return result(flock(fd, LOCK_EX | LOCK_NB));
+    while ((rc = result(flock(fd, LOCK_EX | LOCK_NB))) == -EWOULDBLOCK &&
+           patience_ns > LOCK_TRY_NS) {
+        nanosleep(&moment, NULL);
+        patience_ns -= LOCK_TRY_NS;
+    }
+    return rc;
 }
 
 static int64_t posix_free_bytes(struct io_fs *fs, const char *path)

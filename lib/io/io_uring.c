@@ -25,6 +25,12 @@
  * Closing cancels what the kernel has, waits for those completions, and closes the descriptor then:
  * the kernel never works for a socket that is gone, and no completion names freed memory.
  *
+ * A process that is killed is gone before its rings are: the kernel takes them down by and by, and
+ * until then they hold what requests use. So no request is ever made on a listener, whose port the
+ * next server wants: a request polls an epoll descriptor that watches it, and accepting is a call.
+ * And a write that is under way may reach its file later than the next server: the ring holds the
+ * lock of the directory as a registered file, which it lets go of last (io_hold).
+ *
  * The ring is made disabled and enabled by the first turn, because the thread that enables it
  * becomes the only one that may submit (SINGLE_ISSUER), and a loop may be opened elsewhere.
  * DEFER_TASKRUN runs completions inside our own calls; TASKRUN_FLAG shows in shared memory that
@@ -54,6 +60,8 @@ int io_uring_open(const struct io_config *config, struct io **out, char *why, si
 #include <liburing.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define SQ_ENTRIES 256
@@ -66,6 +74,7 @@ int io_uring_open(const struct io_config *config, struct io **out, char *why, si
 #define BUFFERS_LEAST 2
 #define BUFFERS_MAX 64
 #define BUFFER_GROUP 0
+#define HELD_FILE 0 /* the only registered file */
 /* So many receives without running out retire a buffer. */
 #define CALM_RECEIVES 256
 
@@ -153,7 +162,7 @@ static void prepare(struct io_ring *r, struct io_uring_sqe *sqe, struct io_op *o
         prepare_recv(r, sqe, op);
         break;
     case IO_ACCEPT:
-        io_uring_prep_accept(sqe, op->sock->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        io_uring_prep_poll_add(sqe, op->sock->gate, POLLIN);
         break;
     case IO_SEND:
         prepare_send(r, sqe, op);
@@ -274,6 +283,8 @@ static void close_if_ended(struct io_ring *r, struct io_sock *sock)
     if (sock->fd < 0 || !ended(sock->recv) || !ended(sock->send))
         return;
     close(sock->fd);
+    if (sock->listener)
+        close(sock->gate);
     sock->fd = -1;
     io_complete(&r->host.io, sock->closing, 0);
 }
@@ -311,13 +322,21 @@ static void received(struct io_ring *r, struct io_op *op, int res, unsigned flag
     finish(r, op, res == -ENOBUFS ? -ECANCELED : res);
 }
 
+/* Somebody may be at the gate. */
 static void accepted(struct io_ring *r, struct io_op *op, int res)
 {
-    if (res == -ECONNABORTED && op->res == 0) {
+    if (res < 0 || op->res != 0) {
+        finish(r, op, res < 0 ? res : -ECANCELED);
+        return;
+    }
+    res = accept4(op->sock->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (res < 0 && (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR)) {
         enqueue(r, op);
         return;
     }
-    if (res >= 0)
+    if (res < 0)
+        res = -errno;
+    else
         net_tune(&r->host.io.config, res);
     finish(r, op, res);
 }
@@ -503,17 +522,41 @@ static struct io_sock *uring_sock_open(struct io *io, io_fd fd)
     return sock_new(io, fd);
 }
 
-/* A listener that does not block would answer EAGAIN instead of waiting. */
+/* An epoll descriptor, which the kernel may keep open for as long as it likes: what it watches is
+ * closed all the same. Returns it, or a negative errno. */
+static int make_gate(int fd)
+{
+    struct epoll_event ev = {.events = EPOLLIN};
+    int gate = epoll_create1(EPOLL_CLOEXEC);
+
+    if (gate >= 0 && epoll_ctl(gate, EPOLL_CTL_ADD, fd, &ev) == 0)
+        return gate;
+    int rc = -errno;
+    if (gate >= 0)
+        close(gate);
+    return rc;
+}
+
 static int uring_listen(struct io *io, const char *host, uint16_t port, int backlog,
                         struct io_sock **out, struct io_addr *bound)
 {
-    int fd = io_net_listen(host, port, backlog, bound);
+    int fd = io_net_listen(host, port, backlog, bound), gate;
 
     if (fd < 0)
         return fd;
-    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    gate = make_gate(fd);
+    if (gate < 0) {
+        close(fd);
+        return gate;
+    }
     *out = sock_new(io, fd);
+    (*out)->gate = gate;
     return 0;
+}
+
+static void uring_hold(struct io *io, fs_fd fd)
+{
+    io_uring_register_files_update(&ring_of(io)->ring, HELD_FILE, &fd, 1);
 }
 
 static void uring_sock_shutdown(struct io *io, struct io_sock *sock)
@@ -710,6 +753,7 @@ static const struct io_ops uring_ops = {
     .monotonic = host_monotonic,
     .wall = host_wall,
     .random = host_random,
+    .hold = uring_hold,
     .listen = uring_listen,
     .connect = host_connect,
     .fd_discard = host_fd_discard,
@@ -764,6 +808,7 @@ static int make_buffers(struct io_ring *r, const struct io_config *config)
 /* The failing call by name, for the log. */
 static int open_ring(struct io_ring *r, const struct io_config *config, const char **call)
 {
+    static const int nothing = -1;
     int rc;
 
     *call = "io_uring_setup";
@@ -771,6 +816,10 @@ static int open_ring(struct io_ring *r, const struct io_config *config, const ch
     if (rc == 0) {
         *call = "io_uring_register_buf_ring";
         rc = make_buffers(r, config);
+    }
+    if (rc == 0) {
+        *call = "io_uring_register_files";
+        rc = io_uring_register_files(&r->ring, &nothing, 1);
     }
     return rc;
 }

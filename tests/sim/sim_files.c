@@ -453,9 +453,11 @@ static int do_list(struct io_fs *fs, const char *path, void (*each)(void *ctx, c
     return sim_disk_list(enter(fs)->disk, path, each, ctx);
 }
 
-static int do_lock(struct io_fs *fs, fs_fd fd)
+static int do_lock(struct io_fs *fs, fs_fd fd, uint64_t patience_ns)
 {
     struct sim_fd *f = fd_get(enter(fs), fd);
+
+    (void) patience_ns;
     if (!sim_disk_lock(f->ino))
         return -EWOULDBLOCK;
     f->locked = true;

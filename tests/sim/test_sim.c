@@ -368,11 +368,11 @@ TEST(countdown_hits_the_nth)
     ck_assert_int_eq(fs_allocate(sim_fs(sim), fd, 100000), -ENOSPC);
     sim_fault_chance(sim, SIM_FAULT_ALLOCATE, 0);
     ck_assert_int_eq(fs_allocate(sim_fs(sim), fd, 100000), 0);
-    ck_assert_int_eq(fs_lock(sim_fs(sim), fd), 0);
+    ck_assert_int_eq(fs_lock(sim_fs(sim), fd, 0), 0);
     fs_fd again = fs_open(sim_fs(sim), "f", IO_FILE_WRITE);
-    ck_assert_int_eq(fs_lock(sim_fs(sim), again), -EWOULDBLOCK);
+    ck_assert_int_eq(fs_lock(sim_fs(sim), again, 0), -EWOULDBLOCK);
     fs_close(sim_fs(sim), fd);
-    ck_assert_int_eq(fs_lock(sim_fs(sim), again), 0);
+    ck_assert_int_eq(fs_lock(sim_fs(sim), again, 0), 0);
     fs_close(sim_fs(sim), again);
     io_file_close(io, f);
     io_file_close(io, g);

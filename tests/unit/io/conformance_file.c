@@ -593,10 +593,10 @@ TEST(locks_exclude)
     fs_fd a = fs_open(fs, path_of("f"), IO_FILE_CREATE);
     fs_fd b = fs_open(fs, path_of("f"), IO_FILE_WRITE);
 
-    ck_assert_int_eq(fs_lock(fs, a), 0);
-    ck_assert_int_eq(fs_lock(fs, b), -EWOULDBLOCK);
+    ck_assert_int_eq(fs_lock(fs, a, 0), 0);
+    ck_assert_int_eq(fs_lock(fs, b, 0), -EWOULDBLOCK);
     fs_close(fs, a);
-    ck_assert_int_eq(fs_lock(fs, b), 0);
+    ck_assert_int_eq(fs_lock(fs, b, 0), 0);
     fs_close(fs, b);
     conformance_close(io);
 }
