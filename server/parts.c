@@ -94,6 +94,7 @@ bool parts_open_workers(struct server_parts *p, const struct server_parts_option
 
     p->options = o->options;
     p->log = o->log;
+    p->said = &o->options->accounts;
     p->memory_bytes = o->memory_bytes;
     p->store_seed = o->store_seed;
     p->log_file_bytes = o->log_file_bytes;
@@ -185,7 +186,7 @@ bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256
 
     if (!open_store_dir(p, path, why))
         return false;
-    p->js_server = js_server_open(p->options, p->accounts, p->system_account, p->store_dir,
+    p->js_server = js_server_open(p->options, p->accounts, p->said, p->system_account, p->store_dir,
                                   three_quarters(memory_limit(p)), three_quarters(disk_free(p)));
     if (p->options->kafka_port != 0)
         p->kafka_shared = kafka_shared_open(p->options, p->js_server, p->account, p->store_dir);

@@ -52,6 +52,7 @@ struct server_parts {
     uint64_t memory_bytes;
     struct account_set *accounts;
     struct account *account, *system_account; /* of the set */
+    const struct accounts *said; /* of the accounts: the options', or what their claims say */
     struct worker_group *workers;
     struct store_dir *store_dir;
     struct js_server *js_server;

@@ -19,6 +19,7 @@
 #include "server/js/js.h"
 #include "server/monitor/monitor.h"
 #include "server/net/tls.h"
+#include "server/operator.h"
 #include "server/server_int.h"
 #include "server/sys/sys.h"
 #include "store/store.h"
@@ -57,6 +58,8 @@ static void on_woken(evutil_socket_t fd, short what, void *ctx)
         ask_all_reap(s->parts.workers);
     if (s->sys != NULL)
         sys_take(s->sys);
+    if (s->claims != NULL)
+        operator_take(s->claims);
     logger_drain(s->logger);
 }
 
@@ -122,6 +125,31 @@ static bool open_workers(struct server *s)
         return false;
     }
     worker_group_on_done(s->parts.workers, wake_main, s);
+    return true;
+}
+
+static bool open_operator(struct server *s)
+{
+    char why[256];
+
+    if (!operators_on(s->options))
+        return true;
+    s->claims = operator_open(
+        &(struct operator_host){
+            .base = s->base,
+            .parts = &s->parts,
+            .options = s->options,
+            .log = s->log,
+            .wake = wake_main,
+            .ctx = s,
+            .server_id = s->id,
+        },
+        why);
+    if (s->claims == NULL) {
+        log_print(s->log, LOG_FATAL, "%s", why);
+        return false;
+    }
+    s->parts.said = operator_accounts(s->claims);
     return true;
 }
 
@@ -375,7 +403,8 @@ static bool start(struct server *s)
         return false;
     banner_io(s->log, worker_group_get(s->parts.workers, 0)->env.io,
               worker_group_count(s->parts.workers));
-    if (!open_jetstream(s) || !open_net(s) || !open_websocket(s) || !open_kafka(s))
+    if (!open_operator(s) || !open_jetstream(s) || !open_net(s) || !open_websocket(s) ||
+        !open_kafka(s))
         return false;
     open_reports(s);
     open_sys(s);
@@ -429,6 +458,8 @@ struct server *server_open(const struct options *options, struct logger *logger,
         logger_stop(logger);
         _exit(EXIT_FAILURE);
     }
+    if (s->claims != NULL)
+        operator_started(s->claims);
     s->state = READY;
     LOG_INF(s->log, "Server is ready");
     banner_hints(s->log, path, options, s->host, s->port, s->http_port);
@@ -455,6 +486,8 @@ void server_close(struct server *s)
         worker_group_stop(s->parts.workers);
     if (s->sys != NULL)
         sys_close(s->sys);
+    if (s->claims != NULL)
+        operator_close(s->claims);
     parts_close(&s->parts);
     if (s->reports != NULL)
         reports_close(s->reports);

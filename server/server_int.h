@@ -15,6 +15,7 @@
 
 enum server_state { STARTING, READY, LAME_DUCK, STOPPING, STOPPED };
 
+struct operator;
 struct reloading;
 
 struct server {
@@ -40,7 +41,8 @@ struct server {
     struct server_parts parts;
     struct reports *reports;
     struct monitor *monitor;
-    struct sys *sys; /* NULL = no system account */
+    struct sys *sys;         /* NULL = no system account */
+    struct operator* claims; /* NULL = accounts are those of the options */
     struct files files;
 
     char host[64], ws_host[64];

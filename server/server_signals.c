@@ -20,6 +20,7 @@
 #include "server/monitor/monitor.h"
 #include "server/net/net.h"
 #include "server/net/tls.h"
+#include "server/operator.h"
 #include "server/reload.h"
 #include "server/server_int.h"
 #include "server/sys/sys.h"
@@ -190,6 +191,8 @@ static void reloaded(struct ask_all *ask)
 
     reload_changes(r->before, r->now, say_changed, s->log);
     LOG_INF(s->log, "Reloaded server configuration (%s)", r->now->config_digest);
+    if (s->claims != NULL)
+        operator_reload(s->claims, r->now);
     free_snapshot(r->before_own);
     server_put_tls(&r->tls_before);
     wiring_free(r->wiring_before);
@@ -261,7 +264,8 @@ static void begin_reload(struct server *s)
         .tls_before = s->tls,
         .tls = tls,
     };
-    r->wiring_before = wiring_apply(s->parts.accounts, now);
+    if (s->claims == NULL)
+        r->wiring_before = wiring_apply(s->parts.accounts, now);
     s->tls = tls;
     r->ask.step = reload_worker;
     r->ask.done = reloaded;

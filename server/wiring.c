@@ -2,6 +2,7 @@
 
 #include "lib/base/assert.h"
 #include "lib/base/buf.h"
+#include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
 #include "server/config/options.h"
@@ -254,14 +255,14 @@ static bool add_maps(struct account_wiring *w, const struct account_options *a, 
 /* ---- the whole --------------------------------------------------------------------------------
  */
 
-/* of: NULL = nothing is said about it. set: NULL = a trial. NULL with an empty why: the account
+/* all: what is said about accounts. set: NULL = a trial. NULL with an empty why: the account
  * needs none. */
 static struct account_wiring *wiring_of(struct account_set *set, const struct options *o,
-                                        const struct account_options *of, const char *name,
-                                        char why[256])
+                                        const struct accounts *all, const char *name, char why[256])
 {
+    const struct account_options *of = accounts_find(all, name);
     struct account_wiring *w = mem_zalloc(sizeof(*w));
-    bool ok = of == NULL || (add_links(w, set, &o->accounts, of, why) && add_maps(w, of, why));
+    bool ok = of == NULL || (add_links(w, set, all, of, why) && add_maps(w, of, why));
 
     if (ok && set != NULL)
         add_system_links(w, set, o, name);
@@ -276,14 +277,15 @@ bool wiring_check(const struct options *o, char why[256])
     const char *system = o->system_account;
 
     why[0] = '\0';
+    if (operators_on(o))
+        return true; /* accounts come with their claims */
     if (system != NULL && strcmp(system, ACCOUNT_SYSTEM) != 0 &&
         accounts_find(&o->accounts, system) == NULL) {
         snprintf(why, 256, "error resolving system account: account missing");
         return false;
     }
     for (size_t i = 0; i < o->accounts.n && why[0] == '\0'; i++)
-        account_wiring_free(
-            wiring_of(NULL, o, &o->accounts.list[i], o->accounts.list[i].name, why));
+        account_wiring_free(wiring_of(NULL, o, &o->accounts, o->accounts.list[i].name, why));
     return why[0] == '\0';
 }
 
@@ -312,12 +314,31 @@ struct wiring *wiring_apply(struct account_set *set, const struct options *o)
         account_set_add(set, str_of(o->accounts.list[i].name));
     for (uint32_t i = 0; (a = account_set_get(set, i)) != NULL; i++) {
         const struct account_options *of = accounts_find(&o->accounts, a->name);
-        struct account_wiring *w = wiring_of(set, o, of, a->name, why);
+        struct account_wiring *w = wiring_of(set, o, &o->accounts, a->name, why);
         set_limits(a, of);
         if (w != NULL || atomic_load(&a->wiring) != NULL)
             retire(before, account_wire(a, w));
     }
     return before;
+}
+
+struct wiring *wiring_new(void)
+{
+    return mem_zalloc(sizeof(struct wiring));
+}
+
+void wiring_apply_one(struct account_set *set, const struct options *o, const struct accounts *all,
+                      struct account *a, struct wiring *before, struct log *log)
+{
+    const struct account_options *of = accounts_find(all, a->name);
+    char why[256] = "";
+    struct account_wiring *w = wiring_of(set, o, all, a->name, why);
+
+    if (why[0] != '\0')
+        LOG_ERR(log, "Account %s: %s", a->name, why);
+    set_limits(a, of);
+    if (w != NULL || atomic_load(&a->wiring) != NULL)
+        retire(before, account_wire(a, w));
 }
 
 void wiring_free(struct wiring *w)

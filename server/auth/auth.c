@@ -12,7 +12,8 @@ static const struct auth_verdict no = {.answer = AUTH_NO};
 
 bool auth_required(const struct options *options)
 {
-    return options->user != NULL || options->token != NULL || options->users.n > 0;
+    return options->user != NULL || options->token != NULL || options->users.n > 0 ||
+           operators_on(options);
 }
 
 bool auth_announced(const struct options *options)
@@ -22,6 +23,8 @@ bool auth_announced(const struct options *options)
 
 bool auth_wants_nonce(const struct options *options)
 {
+    if (operators_on(options))
+        return true;
     for (size_t i = 0; i < options->users.n; i++)
         if (options->users.list[i].nkey != NULL)
             return true;

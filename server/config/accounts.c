@@ -108,24 +108,43 @@ static bool names(const struct account_export *e, const char *importer)
     return false;
 }
 
-static bool open_to(const struct account_export *e, const char *subject, const char *importer)
+static bool open_to(const struct account_export *e, const char *subject, bool activated,
+                    const char *importer)
 {
     if (e->token_position > 0)
         return str_eq(subject_token(str_of(subject), e->token_position - 1), str_of(importer));
+    if (e->token_required)
+        return activated;
     return e->accounts == NULL || names(e, importer);
+}
+
+const struct account_export *account_export_of(const struct account_options *of, bool service,
+                                               const char *subject)
+{
+    for (size_t i = 0; i < of->nexports; i++)
+        if (of->exports[i].service == service && strcmp(of->exports[i].subject, subject) == 0)
+            return &of->exports[i];
+    for (size_t i = 0; i < of->nexports; i++)
+        if (of->exports[i].service == service &&
+            subject_subset(str_of(subject), str_of(of->exports[i].subject)))
+            return &of->exports[i];
+    return NULL;
 }
 
 bool account_export_allows(const struct account_options *of, bool service, const char *subject,
                            const char *importer)
 {
-    for (size_t i = 0; i < of->nexports; i++)
-        if (of->exports[i].service == service && strcmp(of->exports[i].subject, subject) == 0)
-            return open_to(&of->exports[i], subject, importer);
-    for (size_t i = 0; i < of->nexports; i++)
-        if (of->exports[i].service == service &&
-            subject_subset(str_of(subject), str_of(of->exports[i].subject)))
-            return open_to(&of->exports[i], subject, importer);
-    return false;
+    const struct account_export *e = account_export_of(of, service, subject);
+
+    return e != NULL && open_to(e, subject, false, importer);
+}
+
+static bool allowed(const struct account_options *of, const struct account_import *i,
+                    const char *importer)
+{
+    const struct account_export *e = account_export_of(of, i->service, i->subject);
+
+    return e != NULL && open_to(e, i->subject, i->activated, importer);
 }
 
 void account_import_local(const struct account_import *i, struct buf *out)
@@ -250,12 +269,12 @@ static bool check_export(const struct accounts *all, const struct account_export
     return true;
 }
 
-static const char *import_error(const struct accounts *all, const struct account_options *a,
-                                const struct account_import *i, const struct account_options *of)
+const char *account_import_error(const struct accounts *all, const struct account_options *a,
+                                 const struct account_import *i, const struct account_options *of)
 {
     if (i->prefix != NULL && strpbrk(i->prefix, "*>") != NULL)
         return "stream import prefix can not contain wildcard tokens";
-    if (!account_export_allows(of, i->service, i->subject, a->name))
+    if (!allowed(of, i, a->name))
         return i->service ? "service import not authorized" : "stream import not authorized";
     if (closes_circle(all, a, i, of))
         return "import forms a cycle";
@@ -277,7 +296,7 @@ static bool check_import(const struct accounts *all, const struct account_option
         buf_printf(why, "\"%s\" account not defined for %s import", i->account, kind);
         return false;
     }
-    error = import_error(all, a, i, of);
+    error = account_import_error(all, a, i, of);
     if (error != NULL)
         buf_printf(why, "Error adding %s import \"%s\": %s", kind, i->subject, error);
     return error == NULL;

@@ -42,6 +42,7 @@ struct account_export {
     size_t naccounts;
     unsigned token_position; /* from 1: that token must be the importer's name; 0 = none */
     enum account_response response;
+    bool token_required;  /* operator mode: only with an activation by the exporter */
     int64_t threshold_ns; /* how long an answer may take; 0 = 2 minutes */
     struct account_latency latency;
     bool allow_trace;               /* of a service: what happens here may be told the importer */
@@ -55,6 +56,7 @@ struct account_import {
     char *subject;    /* its subject there */
     char *to;         /* its subject here; NULL = the same */
     char *prefix;     /* of a stream, in place of `to` */
+    bool activated;   /* operator mode: the exporter's activation is there, and holds */
     const struct conf_value *place;
 };
 
@@ -108,9 +110,17 @@ struct account_options *accounts_add(struct accounts *a, const char *name);
 /* NULL when nothing is said about it. */
 struct account_options *accounts_find(const struct accounts *a, const char *name);
 
-/* May that account import the subject of this one? The texts are those of errors. */
+/* The export that an import of that subject is about: of exactly it, else the first that covers it.
+ * NULL: there is none. */
+const struct account_export *account_export_of(const struct account_options *of, bool service,
+                                               const char *subject);
+/* May that account import the subject of this one, without an activation? */
 bool account_export_allows(const struct account_options *of, bool service, const char *subject,
                            const char *importer);
+/* What is wrong with an import of a, seen from all accounts; NULL: nothing. The texts are those of
+ * errors. `of` exports it. */
+const char *account_import_error(const struct accounts *all, const struct account_options *a,
+                                 const struct account_import *i, const struct account_options *of);
 /* The subject that an import has in its own account: to, prefix + subject, or subject. */
 void account_import_local(const struct account_import *i, struct buf *out);
 /* Every import is of an account that is there, allowed, and closes no circle. False with a text in

@@ -14,6 +14,7 @@
 struct config_context {
     struct options *o;
     struct buf *err;
+    const struct conf_source *source; /* of files that values name; NULL = there are none */
 };
 
 enum config_how {
@@ -68,5 +69,12 @@ bool config_users(struct config_context *c, const struct conf_value *v, const ch
 /* config_accounts.c: the accounts block, mappings of the default account. */
 bool config_accounts(struct config_context *c, const struct conf_value *v);
 bool config_mappings(struct config_context *c, const struct conf_value *v);
+/* config_operator.c: operator mode, a key each. */
+bool config_operators(struct config_context *c, const struct conf_value *v);
+bool config_trusted(struct config_context *c, const struct conf_value *v);
+bool config_resolver(struct config_context *c, const struct conf_value *v);
+bool config_preload(struct config_context *c, const struct conf_value *v);
+bool config_pinned(struct config_context *c, const struct conf_value *v);
+bool config_sentinel(struct config_context *c, const struct conf_value *v);
 
 #endif

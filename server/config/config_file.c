@@ -411,6 +411,20 @@ static const struct config_key top_keys[] = {
     {"no_sys_acc", CONFIG_FLAG, AT(no_system_account), NULL},
     {"websocket", CONFIG_BLOCK, 0, config_websocket},
     {"ws", CONFIG_BLOCK, 0, config_websocket},
+    {"operator", CONFIG_BLOCK, 0, config_operators},
+    {"operators", CONFIG_BLOCK, 0, config_operators},
+    {"roots", CONFIG_BLOCK, 0, config_operators},
+    {"root", CONFIG_BLOCK, 0, config_operators},
+    {"root_operators", CONFIG_BLOCK, 0, config_operators},
+    {"root_operator", CONFIG_BLOCK, 0, config_operators},
+    {"trusted", CONFIG_BLOCK, 0, config_trusted},
+    {"trusted_keys", CONFIG_BLOCK, 0, config_trusted},
+    {"resolver", CONFIG_BLOCK, 0, config_resolver},
+    {"account_resolver", CONFIG_BLOCK, 0, config_resolver},
+    {"accounts_resolver", CONFIG_BLOCK, 0, config_resolver},
+    {"resolver_preload", CONFIG_BLOCK, 0, config_preload},
+    {"resolver_pinned_accounts", CONFIG_BLOCK, 0, config_pinned},
+    {"default_sentinel", CONFIG_BLOCK, 0, config_sentinel},
     {"jetstream", CONFIG_BLOCK, 0, jetstream},
     {"store_dir", CONFIG_TEXT, AT(store_dir), NULL},
     {"storedir", CONFIG_TEXT, AT(store_dir), NULL},
@@ -433,7 +447,8 @@ static bool read_file(void *ctx, const char *path, struct buf *out, struct buf *
     do {
         char *at = buf_reserve(out, 65536);
         n = fread(at, 1, 65536, f);
-        crypto_hash_sha256_update(digest, (unsigned char *) at, n);
+        if (digest != NULL) /* the configuration itself */
+            crypto_hash_sha256_update(digest, (unsigned char *) at, n);
         out->n += n;
     } while (n > 0 && out->n <= FILE_MAX_BYTES);
     bool ok = ferror(f) == 0; /* a directory opens and can not be read */
@@ -449,11 +464,17 @@ static const char *environment(void *ctx, const char *name)
     return getenv(name);
 }
 
-bool config_file_apply(const struct conf_tree *tree, struct options *options, struct buf *err)
+static bool apply_tree(const struct conf_tree *tree, const struct conf_source *source,
+                       struct options *options, struct buf *err)
 {
-    struct config_context c = {options, err};
+    struct config_context c = {options, err, source};
 
     return config_apply_map(&c, tree->root, "the file", top_keys, ARRAY_LEN(top_keys));
+}
+
+bool config_file_apply(const struct conf_tree *tree, struct options *options, struct buf *err)
+{
+    return apply_tree(tree, NULL, options, err);
 }
 
 bool config_file_load(const char *path, struct options *options, struct buf *err)
@@ -465,7 +486,7 @@ bool config_file_load(const char *path, struct options *options, struct buf *err
     bool ok;
 
     crypto_hash_sha256_init(&digest);
-    ok = conf_parse(&source, path, &tree, err) && config_file_apply(&tree, options, err);
+    ok = conf_parse(&source, path, &tree, err) && apply_tree(&tree, &source, options, err);
     conf_tree_free(&tree);
     if (!ok)
         return false;

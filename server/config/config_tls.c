@@ -171,7 +171,7 @@ void tls_options_free(struct tls_options *t)
 bool config_tls_into(struct config_context *c, const struct conf_value *v, struct tls_options *into)
 {
     struct options *scratch = mem_zalloc(sizeof(*scratch));
-    struct config_context there = {scratch, c->err};
+    struct config_context there = {scratch, c->err, c->source};
     bool ok = config_tls(&there, v);
 
     tls_options_free(into);

@@ -75,6 +75,7 @@ void options_finish(struct options *o)
     or_i64(&o->auth_timeout_ns, 2 * SECOND);
     or_u32(&o->kafka_num_partitions, 1);
     or_i64(&o->kafka_offsets_retention_ns, 7 * 24 * 3600 * SECOND);
+    operators_finish(o);
 }
 
 bool options_is_io_backend(const char *name)
@@ -191,7 +192,7 @@ bool options_check(const struct options *o, char why[256])
                  "account configuration",
                  o->no_auth_user);
     else
-        return true;
+        return operators_check(o, why);
     return false;
 }
 
@@ -244,5 +245,6 @@ void options_free(struct options *o)
     options_wipe_keys(o);
     users_free(&o->users);
     accounts_free(&o->accounts);
+    operators_free(&o->operators);
     mem_free(o->system_account);
 }

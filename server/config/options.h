@@ -10,6 +10,7 @@
 #define CONFIG_OPTIONS_H
 
 #include "server/config/accounts.h"
+#include "server/config/operators.h"
 #include "server/config/tls_options.h"
 #include "server/config/users.h"
 #include "server/config/websocket_options.h"
@@ -70,6 +71,7 @@ struct options {
     struct accounts accounts;
     char *system_account; /* NULL = "$SYS"; else one of accounts */
     bool no_system_account;
+    struct operators operators;
     char *no_auth_user;      /* who a client is that offers nothing; NULL = nobody */
     int64_t auth_timeout_ns; /* 2 s */
 

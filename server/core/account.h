@@ -16,12 +16,18 @@
 #include <stdint.h>
 
 struct account_wiring;
+struct trust;
 
 struct account {
     char *name;     /* read-only */
     uint32_t index; /* dense, from 0: index into per-worker tables */
     struct interest *interest;
     _Atomic(const struct account_wiring *) wiring; /* NULL = none; account_wire */
+
+    /* Operator mode: the claims of its token (auth/trust.h), NULL = there are none. Replaced as the
+     * wiring is. An account that has expired lets nobody in. */
+    _Atomic(const struct trust *) trust;
+    atomic_bool expired;
 
     /* Limits, negative = none, and what counts for them; any thread. */
     _Atomic int64_t max_connections, max_subscriptions, max_payload;

@@ -42,6 +42,17 @@ struct env_fence {
     void (*passed)(struct env_fence *fence);
 };
 
+/* An account that has to be fetched: by its key, in operator mode. Embedded in its owner, who keeps
+ * it until done() is called, on the worker that asked. */
+struct account_lookup {
+    struct env_task task; /* the carrier's */
+    char name[57];
+    bool found; /* done: account_set_find finds it, with claims that hold */
+    void (*done)(struct account_lookup *l);
+    uint32_t worker;
+    struct account_lookup *next; /* the carrier's */
+};
+
 struct env {
     uint32_t worker; /* own index; 0 is also the registrar and the acceptor */
     uint32_t workers;
@@ -72,6 +83,11 @@ struct env {
 
     /* Own thread; never calls back before it returns. */
     void (*fence)(struct env *env, struct env_fence *fence);
+
+    /* Fetches an account (account_lookup); done() comes later, never from within. NULL = nobody
+     * does. */
+    void (*lookup)(struct env *env, struct account_lookup *l);
+    void *lookup_ctx;
 
     bool refuse_ingest; /* memory is short (core/budget.h): streams take no messages */
 

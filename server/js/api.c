@@ -265,7 +265,7 @@ static void dispatch(struct env_task *task, struct env *env)
     if (r == NULL)
         return;
     js = r->js;
-    if (!js->shared->enabled) {
+    if (!js->limits.enabled) {
         api_error_kind(r, JS_ERR_NOT_ENABLED_FOR_ACCOUNT);
         return;
     }

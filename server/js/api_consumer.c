@@ -413,8 +413,8 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
     else if (s->config.max_consumers > 0 &&
              s->nconsumers - s->nsourcing >= (size_t) s->config.max_consumers && !q->config.direct)
         js_fail(&err, JS_ERR_MAXIMUM_CONSUMERS_LIMIT, NULL);
-    else if (s->js->shared->limits.max_consumers > 0 && !q->config.direct &&
-             s->nconsumers - s->nsourcing >= (size_t) s->js->shared->limits.max_consumers)
+    else if (s->js->limits.max_consumers > 0 && !q->config.direct &&
+             s->nconsumers - s->nsourcing >= (size_t) s->js->limits.max_consumers)
         js_fail(&err, JS_ERR_MAXIMUM_CONSUMERS_LIMIT, NULL);
     else
         check_work_queue(s, &q->config, name, &err);

@@ -36,7 +36,7 @@ static void put_account(struct api_request *r)
     const uint64_t *n = r->sum;
     struct buf *b = &r->out;
     const struct options *o = r->js->env->options;
-    const struct account_jetstream *l = &r->js->shared->limits;
+    const struct account_jetstream *l = &r->js->limits;
 
     buf_printf(
         b,
@@ -372,14 +372,13 @@ static bool fits_one(const struct account_jetstream *l, const struct stream_conf
     return true;
 }
 
-static bool fits_account(const struct js_shared *shared, const struct stream_config *c,
-                         struct js_error *err)
+static bool fits_account(const struct js *js, const struct stream_config *c, struct js_error *err)
 {
-    int64_t max = shared->limits.max_streams;
+    int64_t max = js->limits.max_streams;
 
-    if (!fits_one(&shared->limits, c, err))
+    if (!fits_one(&js->limits, c, err))
         return false;
-    if (max > 0 && directory_count(shared->directory) >= (size_t) max)
+    if (max > 0 && directory_count(js->shared->directory) >= (size_t) max)
         return js_fail(err, JS_ERR_MAXIMUM_STREAMS_LIMIT, NULL);
     return true;
 }
@@ -397,7 +396,7 @@ static void claim(struct api_request *r)
         api_go_to(r, worker, compare_here);
         return;
     }
-    if (!fits_account(js->shared, c, &err)) {
+    if (!fits_account(js, c, &err)) {
         api_error(r, &err);
         return;
     }
@@ -543,7 +542,7 @@ static bool reserve_more(struct stream *s, const struct stream_config *new, stru
     enum storage kind = (enum storage) s->config.storage;
     int64_t old = s->config.max_bytes > 0 ? s->config.max_bytes : 0;
 
-    if (!fits_one(&s->js->shared->limits, new, err))
+    if (!fits_one(&s->js->limits, new, err))
         return false;
     if (new->max_bytes > old && !js_resources_reserve(res, kind, new->max_bytes - old))
         return js_fail(err, api_no_room(new), NULL);

@@ -21,10 +21,10 @@ static const struct account_jetstream no_limits = {
 };
 
 /* Are there accounts beside the default one and the system's? */
-static bool defines_accounts(const struct options *o, const struct account *system)
+static bool defines_accounts(const struct accounts *accounts, const struct account *system)
 {
-    for (size_t i = 0; i < o->accounts.n; i++) {
-        const char *name = o->accounts.list[i].name;
+    for (size_t i = 0; i < accounts->n; i++) {
+        const char *name = accounts->list[i].name;
         if (strcmp(name, ACCOUNT_DEFAULT) != 0 && strcmp(name, system->name) != 0)
             return true;
     }
@@ -39,7 +39,6 @@ static struct js_shared *shared_open(struct js_server *server, struct account *a
     s->server = server;
     s->account = a;
     s->limits = *limits;
-    s->enabled = limits->enabled;
     js_resources_init_below(&s->resources, &server->resources, STORAGE_MEMORY, limits->max_memory);
     js_resources_init_below(&s->resources, &server->resources, STORAGE_FILE, limits->max_store);
     s->directory = directory_open(0x6d69646765u + a->index);
@@ -47,18 +46,18 @@ static struct js_shared *shared_open(struct js_server *server, struct account *a
 }
 
 struct js_server *js_server_open(const struct options *options, struct account_set *accounts,
-                                 const struct account *system, struct store_dir *dir,
-                                 uint64_t memory, uint64_t disk)
+                                 const struct accounts *said, const struct account *system,
+                                 struct store_dir *dir, uint64_t memory, uint64_t disk)
 {
     struct js_server *server = mem_zalloc(sizeof(*server));
-    bool several = defines_accounts(options, system);
+    bool several = operators_on(options) || defines_accounts(said, system);
     struct account *a;
 
     js_resources_init(&server->resources, STORAGE_MEMORY, options->max_memory_store, memory);
     js_resources_init(&server->resources, STORAGE_FILE, options->max_file_store, disk);
     server->dir = dir;
     for (uint32_t i = 0; (a = account_set_get(accounts, i)) != NULL; i++) {
-        const struct account_options *of = accounts_find(&options->accounts, a->name);
+        const struct account_options *of = accounts_find(said, a->name);
         struct account_jetstream off = no_limits;
         bool is_default = strcmp(a->name, ACCOUNT_DEFAULT) == 0;
         off.enabled = false;
@@ -81,6 +80,36 @@ void js_server_close(struct js_server *server)
         }
     mem_free(server->shared);
     mem_free(server);
+}
+
+static void grow(struct js_server *server, uint32_t n)
+{
+    if (n <= server->n)
+        return;
+    server->shared = mem_realloc(server->shared, n * sizeof(struct js_shared *));
+    memset(server->shared + server->n, 0, (n - server->n) * sizeof(struct js_shared *));
+    server->n = n;
+}
+
+void js_server_account(struct js_server *server, struct account *a,
+                       const struct account_jetstream *limits)
+{
+    struct js_shared *s;
+
+    grow(server, a->index + 1);
+    s = server->shared[a->index];
+    if (s == NULL) {
+        server->shared[a->index] = shared_open(server, a, limits != NULL ? limits : &no_limits);
+        server->shared[a->index]->limits.enabled &= limits != NULL;
+        return;
+    }
+    if (limits == NULL) {
+        s->limits.enabled = false;
+        return;
+    }
+    s->limits = *limits;
+    js_resources_limit(&s->resources, STORAGE_MEMORY, limits->max_memory);
+    js_resources_limit(&s->resources, STORAGE_FILE, limits->max_store);
 }
 
 void js_server_watch(struct js_server *server, const struct account *a, struct js_watch watch)
@@ -116,6 +145,24 @@ void jetstream_open(struct env *env, struct js_server *server, struct store *sto
     for (uint32_t i = 0; i < j->n; i++)
         if (j->of[i] != NULL)
             js_start(j->of[i]);
+}
+
+void jetstream_account(struct jetstream *j, const struct account *a)
+{
+    struct js_shared *shared = a->index < j->server->n ? j->server->shared[a->index] : NULL;
+
+    if (shared == NULL)
+        return;
+    if (a->index >= j->n) {
+        j->of = mem_realloc(j->of, (a->index + 1) * sizeof(struct js *));
+        memset(j->of + j->n, 0, (a->index + 1 - j->n) * sizeof(struct js *));
+        j->n = a->index + 1;
+    }
+    if (j->of[a->index] == NULL) {
+        j->of[a->index] = js_new(j->env, shared, j->store);
+        js_start(j->of[a->index]);
+    }
+    j->of[a->index]->limits = shared->limits;
 }
 
 void jetstream_end_pulls(struct jetstream *j)
@@ -195,7 +242,7 @@ void jetstream_stats(const struct jetstream *j, struct js_stats *out)
         if (j->of[i] != NULL) {
             js_stats_of(j->of[i], &one);
             add(out, &one);
-            out->accounts += j->of[i]->shared->enabled;
+            out->accounts += j->of[i]->limits.enabled;
         }
 }
 
@@ -203,7 +250,7 @@ bool jetstream_has(const struct jetstream *j, const struct account *a)
 {
     const struct js *js = js_of(j->env, a);
 
-    return js != NULL && js->shared->enabled;
+    return js != NULL && js->limits.enabled;
 }
 
 static void put_details(struct js *js, const struct js_detail_options *o, struct buf *out)
@@ -232,7 +279,7 @@ void jetstream_details(struct jetstream *j, const struct js_detail_options *o, s
 
     buf_putc(out, '[');
     for (uint32_t i = 0; i < j->n; i++) {
-        if (j->of[i] == NULL || !j->of[i]->shared->enabled)
+        if (j->of[i] == NULL || !j->of[i]->limits.enabled)
             continue;
         if (!first)
             buf_putc(out, ',');
@@ -268,7 +315,7 @@ void jetstream_health(const struct jetstream *j, const struct js_health_question
     *out = (struct js_health){0};
     for (uint32_t i = 0; i < j->n; i++) {
         const struct js *js = j->of[i];
-        if (js == NULL || !js->shared->enabled ||
+        if (js == NULL || !js->limits.enabled ||
             (q->account != NULL && strcmp(q->account, js->account->name) != 0))
             continue;
         out->account = true;

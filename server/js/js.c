@@ -36,6 +36,7 @@ struct js *js_new(struct env *env, struct js_shared *shared, struct store *store
     js->env = env;
     js->account = shared->account;
     js->shared = shared;
+    js->limits = shared->limits;
     js->store = store;
     nuid_init(&js->nuid, env->prng);
     hmap_init(&js->streams);

@@ -9,7 +9,8 @@
  *
  * Which accounts have JetStream: the default one when the options define no others, else those
  * whose block says so. Accounts without it answer requests with an error, and the system account
- * has nothing at all. An account that a reload adds gets JetStream with the next start.
+ * has nothing at all. An account that comes later gets JetStream then; what the store has of it
+ * from an earlier run stays as it is until the next start.
  */
 #ifndef JS_JS_H
 #define JS_JS_H
@@ -25,10 +26,17 @@ struct js_server;
 struct store;
 struct store_dir;
 
-/* memory, disk: what the limits are taken to be when they are not configured. */
+/* said: the options' accounts or, in operator mode, what their claims say. memory, disk: what the
+ * limits are taken to be when they are not configured. */
+struct account_jetstream;
+struct accounts;
 struct js_server *js_server_open(const struct options *options, struct account_set *accounts,
-                                 const struct account *system, struct store_dir *dir,
-                                 uint64_t memory, uint64_t disk);
+                                 const struct accounts *said, const struct account *system,
+                                 struct store_dir *dir, uint64_t memory, uint64_t disk);
+/* An account is new, or has other limits; NULL = none, JetStream is off for it. Main thread, while
+ * no jetstream_account runs; then jetstream_account on every worker. */
+void js_server_account(struct js_server *server, struct account *a,
+                       const struct account_jetstream *limits);
 void js_server_close(struct js_server *server);
 
 /* Who wants to hear of every stream of an account, of every worker: that it is there, or has
@@ -52,6 +60,8 @@ bool jetstream_step(struct jetstream *j);
 /* Something for jetstream_step came up since it ran: the store's stage behind it has called back.
  */
 bool jetstream_waiting(const struct jetstream *j);
+/* What js_server_account was told, on this worker. */
+void jetstream_account(struct jetstream *j, const struct account *a);
 /* Ends waiting pulls with 409 Server Shutdown, while there are still connections to hear it. */
 void jetstream_end_pulls(struct jetstream *j);
 /* Ends the pulls that have come since, saves consumer states; closed is called when all is

@@ -79,10 +79,9 @@ struct js_shared {
     struct js_server *server;
     struct account *account;
     struct directory *directory;
-    struct js_resources resources; /* the account's limits, below the server's */
-    struct account_jetstream limits;
-    bool enabled;          /* else every request is told that it is not */
-    struct js_watch watch; /* there == NULL: nobody */
+    struct js_resources resources;   /* the account's limits, below the server's */
+    struct account_jetstream limits; /* the main thread's; workers have a copy each */
+    struct js_watch watch;           /* there == NULL: nobody */
 };
 
 /* The consumer of the ack before: acks come in bursts. Of the subject's first form only, whose tail
@@ -99,6 +98,7 @@ struct js {
     struct env *env;
     struct account *account;
     struct js_shared *shared;
+    struct account_jetstream limits; /* not enabled: every request is told so */
     struct store *store;
     struct nuid nuid;
     struct hmap streams;       /* struct stream by name */

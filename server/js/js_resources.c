@@ -20,6 +20,11 @@ void js_resources_init_below(struct js_resources *r, struct js_resources *up, en
     r->up = up;
 }
 
+void js_resources_limit(struct js_resources *r, enum storage kind, int64_t configured)
+{
+    atomic_store(&r->of[kind].max, configured >= 0 ? (uint64_t) configured : INT64_MAX);
+}
+
 static uint64_t bytes_of(int64_t max_bytes)
 {
     return max_bytes > 0 ? (uint64_t) max_bytes : 0;

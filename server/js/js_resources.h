@@ -35,6 +35,8 @@ void js_resources_init_below(struct js_resources *r, struct js_resources *up, en
 /* configured: bytes, or negative: then `found`, the share of what the machine has. */
 void js_resources_init(struct js_resources *r, enum storage kind, int64_t configured,
                        uint64_t found);
+/* Another limit; negative: none. What is there stays. */
+void js_resources_limit(struct js_resources *r, enum storage kind, int64_t configured);
 /* False when it does not fit; then nothing is reserved. Zero and negative reserve nothing. */
 bool js_resources_reserve(struct js_resources *r, enum storage kind, int64_t max_bytes);
 /* Of a recovered stream, which is there whatever the limit: always. */

@@ -173,9 +173,12 @@ static void sock_is_closed(struct io_op *op)
 uint64_t conn_max_payload(const struct conn *c)
 {
     int64_t of_account = atomic_load_explicit(&c->account->max_payload, memory_order_relaxed);
+    int64_t own = connect_own_payload(c);
     uint64_t max = c->net->env->options->max_payload;
 
-    return of_account >= 0 && (uint64_t) of_account < max ? (uint64_t) of_account : max;
+    if (of_account >= 0 && (uint64_t) of_account < max)
+        max = (uint64_t) of_account;
+    return own >= 0 && (uint64_t) own < max ? (uint64_t) own : max;
 }
 
 void conn_set_limits(struct conn *c)
@@ -327,6 +330,7 @@ static void free_conn(struct conn *c)
     tls_close(c->tls);
     conn_ws_free(c);
     answers_free(c);
+    connect_sign_out(c);
     mem_free(c);
 }
 

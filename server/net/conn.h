@@ -42,8 +42,10 @@ struct proxying;
 struct ws_pack;
 struct tls_options;
 struct tls_context;
+struct account_lookup;
 struct answers;
-struct checking;
+struct login;
+struct signed_in;
 struct tls;
 struct permissions;
 struct user;
@@ -79,6 +81,8 @@ struct net {
         enum net_door door;
         uint16_t port;
     } listeners[NET_DOORS];
+
+    unsigned lookups; /* accounts that connections wait for */
 
     bool lame_duck; /* no new connections */
     struct wheel_timer drain;
@@ -170,7 +174,17 @@ struct conn {
     const struct permissions *may; /* NULL = everything */
     struct answers *answers;       /* requests that it may answer; NULL = none yet */
     char *nonce;                   /* of its INFO; NULL = none */
-    struct checking *checking;     /* a password on its way through a pool thread, else NULL */
+    struct checking *checking;     /* what its CONNECT waits for, else NULL */
+    struct signed_in *signed_in;   /* it came with signed claims; login is of them; else NULL */
+};
+
+/* What a CONNECT waits for: a password on its way through a pool thread, an account that is looked
+ * up. First in what the owner allocates. */
+struct checking {
+    struct conn *conn;
+    const struct user *user;
+    bool refused;    /* a reload took the user away meanwhile */
+    struct buf held; /* what arrived behind the CONNECT */
 };
 
 /* A client's subscription. */
@@ -316,6 +330,14 @@ bool connect_announced(const struct conn *c);
 void connect_hold(struct conn *c, struct str rest);
 /* Binds the user of a client that sends no CONNECT, when the options name one. */
 void connect_nothing(struct conn *c);
+/* The client is not who it says, or may not be here. */
+void connect_refuse(struct conn *c);
+/* The client is who it says: it may do more than CONNECT. */
+void connect_opened(struct conn *c, const struct user *user);
+/* Waits from here on; then what was waited for has come (it is not checking any more): what was
+ * held is parsed, unless the connection is being closed. */
+void connect_wait(struct conn *c, struct checking *k);
+void connect_go_on(struct checking *k);
 /* Gives a connection its user (NULL: nobody of a list), its account and what it may. False: it is
  * being closed, because its account is full or another one than before. */
 bool connect_bind(struct conn *c, const struct user *user);
@@ -324,6 +346,19 @@ void connect_leave_account(struct conn *c);
 
 /* The options changed: the client is asked to go when it would not be let in any more. */
 void connect_reload(struct conn *c, const struct options *before, const struct options *now);
+
+/* connect_jwt.c: a client that says who it is with signed claims, in operator mode. Its settings
+ * have been taken. */
+void connect_jwt(struct conn *c, struct str token, struct str sig);
+/* It keeps this login (taken over), and ends with it. */
+void connect_sign_in(struct conn *c, struct login *l);
+void connect_sign_out(struct conn *c);
+/* What it may have by its claims; negative = no limit of its own. */
+int64_t connect_own_payload(const struct conn *c);
+int64_t connect_own_subscriptions(const struct conn *c);
+/* The claims of its account were `before` and are `now` (NULL: there are none any more). */
+struct trust;
+void connect_account_changed(struct conn *c, const struct trust *before, const struct trust *now);
 
 /* answers.c: the right to answer requests, for users with allow_responses. */
 /* A message with a reply subject is delivered to c. */

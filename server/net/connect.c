@@ -10,7 +10,8 @@
  *     CONNECT -> checking (held: the rest of that receive) -> bound and open, held is parsed
  *                                                          \-> Authorization Violation
  *
- * A connection that closes meanwhile is freed when the thread is done.
+ * A connection that closes meanwhile is freed when the thread is done. In operator mode an account
+ * that is not known yet is waited for in the same way (connect_jwt.c).
  */
 #include "lib/base/buf.h"
 #include "lib/base/mem.h"
@@ -21,6 +22,7 @@
 #include "server/net/tls.h"
 
 #include <jansson.h>
+#include <sodium.h>
 #include <stddef.h>
 #include <string.h>
 #include <strings.h>
@@ -34,7 +36,7 @@ struct said {
     bool verbose, pedantic, echo, headers, no_responders;
     json_int_t protocol;
     struct str name, lang, version;
-    struct str user, pass, token, nkey, sig, account;
+    struct str user, pass, token, nkey, sig, account, jwt;
 };
 
 enum kind { FLAG, NUMBER, TEXT };
@@ -59,6 +61,7 @@ static const struct {
     {"nkey", TEXT, offsetof(struct said, nkey)},
     {"sig", TEXT, offsetof(struct said, sig)},
     {"account", TEXT, offsetof(struct said, account)},
+    {"jwt", TEXT, offsetof(struct said, jwt)},
 };
 
 static bool take(void *at, enum kind kind, const json_t *v)
@@ -110,7 +113,7 @@ static void keep(char **at, struct str s)
     mem_free(old);
 }
 
-static void refuse(struct conn *c)
+void connect_refuse(struct conn *c)
 {
     char who[160];
 
@@ -275,8 +278,7 @@ void connect_nothing(struct conn *c)
         connect_bind(c, v.user);
 }
 
-/* The client is who it says: it may do more than CONNECT. */
-static void opened(struct conn *c, const struct user *user)
+void connect_opened(struct conn *c, const struct user *user)
 {
     if (!connect_bind(c, user))
         return;
@@ -290,64 +292,76 @@ static void opened(struct conn *c, const struct user *user)
     event_connect(c);
 }
 
+/* ---- waiting ----------------------------------------------------------------------------------
+ */
+
+void connect_hold(struct conn *c, struct str rest)
+{
+    buf_put_str(&c->checking->held, rest);
+}
+
+void connect_wait(struct conn *c, struct checking *k)
+{
+    k->conn = c;
+    c->checking = k;
+}
+
+void connect_go_on(struct checking *k)
+{
+    struct conn *c = k->conn;
+
+    c->checking = NULL;
+    if (c->state != CONN_CLOSING)
+        conn_take(c, buf_str(&k->held));
+    buf_free(&k->held);
+}
+
 /* ---- slow passwords ---------------------------------------------------------------------------
  */
 
-struct checking {
+struct slow {
+    struct checking checking;
     struct io_work work;
-    struct conn *conn;
-    const struct user *user;
     char *secret, *hash;
     bool matches;
-    bool refused; /* a reload took the user away meanwhile */
-    struct buf held;
 };
 
 static void compare(struct io_work *work)
 {
-    struct checking *k = CONTAINER_OF(work, struct checking, work);
+    struct slow *k = CONTAINER_OF(work, struct slow, work);
 
     k->matches = auth_secret_matches(k->secret, k->hash);
 }
 
 static void compared(struct io_op *op)
 {
-    struct checking *k = CONTAINER_OF(op, struct checking, work.op);
-    struct conn *c = k->conn;
+    struct slow *k = CONTAINER_OF(op, struct slow, work.op);
+    struct conn *c = k->checking.conn;
 
-    c->checking = NULL;
     if (c->state != CONN_CLOSING) {
-        if (op->res == 0 && k->matches && !k->refused) {
-            opened(c, k->user);
-            conn_take(c, buf_str(&k->held));
-        } else {
-            refuse(c);
-        }
+        if (op->res == 0 && k->matches && !k->checking.refused)
+            connect_opened(c, k->checking.user);
+        else
+            connect_refuse(c);
     }
-    memset(k->secret, 0, strlen(k->secret));
+    connect_go_on(&k->checking);
+    sodium_memzero(k->secret, strlen(k->secret));
     mem_free(k->secret);
     mem_free(k->hash);
-    buf_free(&k->held);
     mem_free(k);
 }
 
 static void check_slowly(struct conn *c, const struct auth_verdict *v)
 {
-    struct checking *k = mem_zalloc(sizeof(*k));
+    struct slow *k = mem_zalloc(sizeof(*k));
 
-    k->conn = c;
-    k->user = v->user;
+    k->checking.user = v->user;
     k->secret = mem_strndup(v->given.n > 0 ? v->given.p : "", v->given.n);
     k->hash = mem_strdup(v->hash);
     io_op_init(&k->work.op, compared);
     k->work.run = compare;
-    c->checking = k;
+    connect_wait(c, &k->checking);
     io_work_submit(c->net->env->io, &k->work);
-}
-
-void connect_hold(struct conn *c, struct str rest)
-{
-    buf_put_str(&c->checking->held, rest);
 }
 
 void connect_reload(struct conn *c, const struct options *before, const struct options *now)
@@ -365,10 +379,12 @@ void connect_reload(struct conn *c, const struct options *before, const struct o
         c->parser.connect_only = connect_announced(c) && !c->got_connect;
         return;
     }
+    if (c->signed_in != NULL && operators_on(now))
+        return; /* its account's claims decide */
     if (!auth_still_valid(before, c->login, kind_of(c), now, &user)) {
         c->login = NULL;
         c->may = NULL;
-        refuse(c);
+        connect_refuse(c);
         return;
     }
     connect_bind(c, user);
@@ -429,16 +445,21 @@ static void process(struct conn *c, const struct said *said)
     take_names(c, said);
     /* Choosing an account was possible once. */
     if (said->account.n > 0) {
-        refuse(c);
+        connect_refuse(c);
+        return;
+    }
+    if (operators_on(c->net->env->options)) {
+        if (accept_settings(c, said))
+            connect_jwt(c, or_cookie(c, said->jwt, WS_COOKIE_JWT), said->sig);
         return;
     }
     if (conn_tls_options(c)->map) {
         const struct user *user = mapped_user(c);
         if (user == NULL) {
-            refuse(c);
+            connect_refuse(c);
         } else if (accept_settings(c, said)) {
             keep(&c->user, str_of(user->name));
-            opened(c, user);
+            connect_opened(c, user);
         }
         return;
     }
@@ -447,12 +468,12 @@ static void process(struct conn *c, const struct said *said)
     if (c->user == NULL && said->token.n > 0)
         keep(&c->user, STR("[REDACTED]"));
     if (v.answer == AUTH_NO) {
-        refuse(c);
+        connect_refuse(c);
     } else if (accept_settings(c, said)) {
         if (v.answer == AUTH_SLOW)
             check_slowly(c, &v);
         else
-            opened(c, v.user);
+            connect_opened(c, v.user);
     }
 }
 

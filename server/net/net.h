@@ -39,6 +39,12 @@ void net_drain(struct net *net, uint64_t over_ns, void (*done)(void *ctx), void 
 /* env->options is a new snapshot, before is the last one: limits change, who would not be let in
  * any more is closed, permissions of the others are looked at again. */
 void net_reload(struct net *net, const struct options *before);
+/* The claims of an account changed (trust.h; now == NULL: it is gone), or it has expired: who may
+ * not stay is closed, the others get what is theirs now. */
+struct account;
+struct trust;
+void net_account_changed(struct net *net, struct account *a, const struct trust *before,
+                         const struct trust *now);
 /* Connections over all workers; any thread. */
 int64_t net_shared_connections(const struct net_shared *shared);
 

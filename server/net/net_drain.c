@@ -116,3 +116,41 @@ void net_reload(struct net *net, const struct options *before)
         put_infos(net);
     io_wake(net->env->io);
 }
+
+/* ---- accounts ---------------------------------------------------------------------------------
+ */
+
+static void close_surplus_of(struct net *net, struct account *a)
+{
+    int64_t max = atomic_load(&a->max_connections);
+
+    for (struct list *l = net->conns.prev; l != &net->conns;) {
+        struct conn *c = LIST_ENTRY(l, struct conn, link);
+        l = l->prev;
+        if (max < 0 || atomic_load(&a->connections) <= max)
+            return;
+        if (c->in_account && c->account == a)
+            conn_fail(c, REASON_MAX_ACCOUNT_CONNECTIONS,
+                      STR("maximum account active connections exceeded"));
+    }
+}
+
+void net_account_changed(struct net *net, struct account *a, const struct trust *before,
+                         const struct trust *now)
+{
+    bool expired = now == NULL || atomic_load(&a->expired);
+
+    route_flush(net->env->router);
+    LIST_FOREACH_SAFE(it, tmp, &net->conns)
+    {
+        struct conn *c = LIST_ENTRY(it, struct conn, link);
+        if (!c->in_account || c->account != a)
+            continue;
+        if (expired)
+            conn_fail(c, REASON_AUTH_EXPIRED, STR("Account Authentication Expired"));
+        else
+            connect_account_changed(c, before, now);
+    }
+    close_surplus_of(net, a);
+    io_wake(net->env->io);
+}

@@ -236,6 +236,13 @@ static bool fits_account(const struct account *a)
     return max < 0 || atomic_load_explicit(&a->subscriptions, memory_order_relaxed) < max;
 }
 
+static bool fits_claims(const struct conn *c)
+{
+    int64_t max = connect_own_subscriptions(c);
+
+    return max < 0 || c->subs.count < (size_t) max;
+}
+
 enum sub_verdict sub_add(struct conn *c, struct str subject, struct str queue, struct str sid)
 {
     struct env *env = c->net->env;
@@ -246,7 +253,7 @@ enum sub_verdict sub_add(struct conn *c, struct str subject, struct str queue, s
         return SUB_SAME_SID;
     if (o->max_subscriptions > 0 && c->subs.count >= (size_t) o->max_subscriptions)
         return SUB_TOO_MANY;
-    if (!fits_account(c->account))
+    if (!fits_account(c->account) || !fits_claims(c))
         return SUB_TOO_MANY;
     s = mem_zalloc(sizeof(*s) + subject.n + queue.n + sid.n);
     s->sink.conn_id = c->cid;

@@ -70,7 +70,7 @@ LIBRARIES = {
     "liburing": ("io",),
     "event2/": ("io", "monitor", "sys", "server"),
     "jansson": ("json", "jwt", "js", "net", "auth", "monitor", "kafka", "sys"),
-    "sodium": ("client", "jwt", "auth", "config", "store", "server", "io", "js"),
+    "sodium": ("client", "jwt", "net", "auth", "config", "store", "server", "io", "js"),
     "lz4": ("store", "wire"),
     "openssl/": ("net",),
     "zlib": ("net", "wire"),

@@ -1,0 +1,257 @@
+/*
+ * connect_jwt.c - clients that come with signed claims: operator mode.
+ *
+ *     CONNECT {jwt, sig} -> claims of the user -> its account, known  -> login -> bound and open
+ *                                                       \-> looked up -/     \-> Authorization
+ *                                                                                Violation
+ *
+ * The token names the key of its account. An account that is known has its claims at hand; another
+ * one is fetched by the main thread (env->lookup), and the connection waits as for a slow password.
+ * Fetches come from clients that nobody has let in yet: LOOKUPS_MAX of them may be under way per
+ * worker, the next one is refused.
+ *
+ * A login ends at its time (User Authentication Expired), or when new claims of its account say so.
+ */
+#include "lib/base/mem.h"
+#include "server/auth/login.h"
+#include "server/config/options.h"
+#include "server/net/conn.h"
+
+#include <string.h>
+#include <time.h>
+
+#define LOOKUPS_MAX 1024u
+#define SECOND 1000000000ll
+
+/* What is kept of a login. */
+struct signed_in {
+    struct conn *conn;
+    struct login *login;
+    struct wheel_timer expiry;
+};
+
+/* ---- being logged in --------------------------------------------------------------------------
+ */
+
+static void expire(struct wheel_timer *t)
+{
+    struct signed_in *s = CONTAINER_OF(t, struct signed_in, expiry);
+    char text[160];
+
+    LOG_DBG(s->conn->net->env->log, "%s - User Authentication Expired", conn_text(s->conn, text));
+    conn_fail(s->conn, REASON_AUTH_EXPIRED, STR("User Authentication Expired"));
+}
+
+void connect_sign_out(struct conn *c)
+{
+    if (c->signed_in == NULL)
+        return;
+    if (c->login == &c->signed_in->login->user) {
+        c->login = NULL;
+        c->may = NULL;
+    }
+    io_timer_stop(c->net->env->io, &c->signed_in->expiry);
+    login_close(c->signed_in->login);
+    mem_free(c->signed_in);
+    c->signed_in = NULL;
+}
+
+void connect_sign_in(struct conn *c, struct login *l)
+{
+    struct io *io = c->net->env->io;
+    struct signed_in *s = mem_zalloc(sizeof(*s));
+    int64_t left = l->until - io_wall(io);
+
+    connect_sign_out(c);
+    s->conn = c;
+    s->login = l;
+    wheel_timer_init(&s->expiry, expire);
+    c->signed_in = s;
+    if (l->until != 0)
+        io_timer_start(io, &s->expiry, io_now(io) + (left > 0 ? (uint64_t) left : 0));
+    connect_opened(c, &l->user);
+    if (c->state != CONN_CLOSING)
+        conn_set_limits(c);
+}
+
+int64_t connect_own_payload(const struct conn *c)
+{
+    return c->signed_in != NULL ? c->signed_in->login->payload : -1;
+}
+
+int64_t connect_own_subscriptions(const struct conn *c)
+{
+    return c->signed_in != NULL ? c->signed_in->login->subscriptions : -1;
+}
+
+void connect_account_changed(struct conn *c, const struct trust *before, const struct trust *now)
+{
+    enum login_end end = c->signed_in != NULL ? login_recheck(c->signed_in->login, before, now)
+                                              : LOGIN_STAYS;
+
+    switch (end) {
+    case LOGIN_REFUSED:
+        c->may = NULL;
+        connect_refuse(c);
+        return;
+    case LOGIN_REVOKED:
+        conn_fail(c, REASON_REVOKED, STR("User Authentication Revoked"));
+        return;
+    case LOGIN_CLOSED:
+        conn_close(c, REASON_AUTH_FAILURE);
+        return;
+    case LOGIN_STAYS:
+        break;
+    }
+    conn_set_limits(c);
+    if (c->signed_in != NULL)
+        connect_bind(c, &c->signed_in->login->user);
+}
+
+/* ---- who it is --------------------------------------------------------------------------------
+ */
+
+static void refuse(struct conn *c, struct buf *why)
+{
+    char text[160];
+
+    LOG_DBG(c->net->env->log, "%s - %s", conn_text(c, text), buf_cstr(why));
+    connect_refuse(c);
+}
+
+/* Seconds east of UTC, here and now. */
+static int64_t zone_offset(int64_t now)
+{
+    time_t t = (time_t) (now / SECOND);
+    struct tm local;
+
+    return localtime_r(&t, &local) != NULL ? local.tm_gmtoff : 0;
+}
+
+static bool is_pinned(const struct operators *o, const char *account)
+{
+    for (size_t i = 0; i < o->pinned.n; i++)
+        if (strcmp(o->pinned.items[i], account) == 0)
+            return true;
+    return !o->pinned_set;
+}
+
+/* NULL: it is not known, or what is known does not hold any more. */
+static struct account *known_account(struct env *env, const char *name, const struct trust **trust)
+{
+    struct account *a = account_set_find(env->accounts, str_of(name));
+
+    *trust = a != NULL ? atomic_load(&a->trust) : NULL;
+    return *trust != NULL && !atomic_load(&a->expired) ? a : NULL;
+}
+
+static void log_in(struct conn *c, const struct trust *t, const struct user_claims *u,
+                   struct str sig)
+{
+    struct buf err = {0};
+    struct login *l = login_open(
+        t, u,
+        &(struct login_claim){
+            .sig = sig,
+            .nonce = str_of(c->nonce != NULL ? c->nonce : ""),
+            .address = c->peer.host,
+            .type = c->door == NET_WEBSOCKET ? CONNECTION_WEBSOCKET : CONNECTION_STANDARD,
+            .now = io_wall(c->net->env->io),
+            .offset = zone_offset(io_wall(c->net->env->io)),
+        },
+        &err);
+
+    if (l != NULL)
+        connect_sign_in(c, l);
+    else
+        refuse(c, &err);
+    buf_free(&err);
+}
+
+/* ---- accounts that are not known yet ----------------------------------------------------------
+ */
+
+struct looking_up {
+    struct checking checking;
+    struct account_lookup lookup;
+    struct user_claims user;
+    char *sig;
+};
+
+static void looked_up(struct account_lookup *l)
+{
+    struct looking_up *k = CONTAINER_OF(l, struct looking_up, lookup);
+    struct conn *c = k->checking.conn;
+    const struct trust *trust = NULL;
+    struct buf err = {0};
+
+    c->net->lookups--;
+    if (c->state != CONN_CLOSING) {
+        if (l->found && !k->checking.refused)
+            known_account(c->net->env, l->name, &trust);
+        if (trust != NULL) {
+            log_in(c, trust, &k->user, str_of(k->sig));
+        } else {
+            buf_puts(&err, "Account JWT lookup error");
+            refuse(c, &err);
+        }
+    }
+    connect_go_on(&k->checking);
+    user_claims_free(&k->user);
+    mem_free(k->sig);
+    buf_free(&err);
+    mem_free(k);
+}
+
+static void look_up(struct conn *c, struct user_claims *u, struct str sig)
+{
+    struct env *env = c->net->env;
+    struct looking_up *k;
+    struct buf err = {0};
+
+    if (env->lookup == NULL || c->net->lookups >= LOOKUPS_MAX ||
+        !nkey_is(str_of(login_account(u)), NKEY_ACCOUNT)) {
+        buf_puts(&err, "Account JWT lookup error");
+        refuse(c, &err);
+        buf_free(&err);
+        user_claims_free(u);
+        return;
+    }
+    k = mem_zalloc(sizeof(*k));
+    memcpy(k->lookup.name, login_account(u), NKEY_LEN);
+    k->lookup.done = looked_up;
+    k->lookup.worker = env->worker;
+    k->user = *u;
+    k->sig = mem_strndup(sig.n > 0 ? sig.p : "", sig.n);
+    c->net->lookups++;
+    connect_wait(c, &k->checking);
+    env->lookup(env, &k->lookup);
+}
+
+/* ---- CONNECT ----------------------------------------------------------------------------------
+ */
+
+void connect_jwt(struct conn *c, struct str token, struct str sig)
+{
+    struct env *env = c->net->env;
+    const struct operators *o = &env->options->operators;
+    const struct trust *trust;
+    struct user_claims u;
+    struct buf err = {0};
+
+    if (token.n == 0 && o->default_sentinel != NULL)
+        token = str_of(o->default_sentinel);
+    if (!login_claims(token, io_wall(env->io), &u, &err)) {
+        refuse(c, &err);
+    } else if (!is_pinned(o, login_account(&u))) {
+        buf_printf(&err, "Account %s not listed as operator pinned account", login_account(&u));
+        refuse(c, &err);
+        user_claims_free(&u);
+    } else if (known_account(env, login_account(&u), &trust) != NULL) {
+        log_in(c, trust, &u, sig);
+        user_claims_free(&u);
+    } else {
+        look_up(c, &u, sig);
+    }
+    buf_free(&err);
+}

@@ -1,0 +1,814 @@
+/*
+ * operator.c - accounts by their claims.
+ *
+ * An account that is loaded stays (core/account.h); what changes is its trust (the verified claims)
+ * and what follows from it: limits, links, mappings, JetStream. Links depend on two accounts, so a
+ * change makes those dirty that the account imports from, before or now, and those that import from
+ * it. What is dirty is made anew and published in one go: pointers are exchanged, then every worker
+ * looks at the account's connections (ask_all), then the old objects are freed.
+ *
+ * An import whose exporter is not there, does not export it, or wants an activation that does not
+ * hold is left out, and looked at again when the exporter changes or an activation expires.
+ */
+#include "server/operator.h"
+
+#include "lib/base/hash.h"
+#include "lib/base/hmap.h"
+#include "lib/base/mem.h"
+#include "lib/io/io.h"
+#include "server/auth/trust.h"
+#include "server/claims_api.h"
+#include "server/config/options.h"
+#include "server/js/js.h"
+#include "server/jwt_dir.h"
+#include "server/net/net.h"
+#include "server/parts.h"
+#include "server/wiring.h"
+
+#include <event2/event.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SECOND 1000000000ll
+#define DEPTH_MAX 16u /* accounts that import from accounts that import... */
+#define HASH_SEED 0x6f7065u
+#define DIR_TICK_S 60
+
+/* An account that somebody has asked for. */
+struct known {
+    struct hmap_node node;
+    struct operator* op;
+    char name[NKEY_LEN + 1];
+    struct account *account;
+    struct trust *trust;     /* NULL: there was none, or it was removed */
+    struct trust *published; /* what the workers have; freed when they have another */
+    char *token;
+    struct accounts said; /* one: what trust says */
+    size_t index;         /* in all */
+    bool dirty;           /* its objects have to be made anew */
+    bool changed;         /* its connections have to be looked at */
+    struct event *timer;  /* the next time at which something of it expires */
+};
+
+struct change {
+    struct known *known;
+    struct trust *before, *now;
+};
+
+struct operator
+{
+    struct operator_host host;
+    const struct options *options;
+    struct hmap known;
+    struct accounts all; /* shallow copies of what each says */
+    struct jwt_dir *dir;
+    struct claims_api *api;
+    struct event *tick;
+    bool running; /* workers have threads */
+
+    pthread_mutex_t lock; /* guards the two lists alone */
+    struct account_lookup *asked;
+    struct main_task *tasks;
+
+    /* a publication under way */
+    struct ask_all ask;
+    bool publishing, again;
+    struct wiring *before;
+    struct change *changes;
+    size_t nchanges;
+    struct account_lookup *waiting, *answering; /* lookups that wait for the next one, for this one
+                                                 */
+};
+
+int64_t operator_now(const struct operator* op)
+{
+    struct timeval tv;
+
+    event_base_gettimeofday_cached(op->host.base, &tv);
+    return (int64_t) tv.tv_sec * SECOND + (int64_t) tv.tv_usec * 1000;
+}
+
+const struct operator_host *operator_host(const struct operator* op)
+{
+    return &op->host;
+}
+
+struct jwt_dir *operator_dir(struct operator* op)
+{
+    return op->dir;
+}
+
+const struct accounts *operator_accounts(const struct operator* op)
+{
+    return &op->all;
+}
+
+/* ---- the table --------------------------------------------------------------------------------
+ */
+
+static struct known *find(const struct operator* op, const char *name)
+{
+    uint64_t h = hash_bytes(name, strlen(name), HASH_SEED);
+
+    for (struct hmap_node *n = hmap_first(&op->known, h); n != NULL; n = hmap_next(n, h))
+        if (strcmp(CONTAINER_OF(n, struct known, node)->name, name) == 0)
+            return CONTAINER_OF(n, struct known, node);
+    return NULL;
+}
+
+static void expired(evutil_socket_t fd, short what, void *ctx);
+
+static struct known *add(struct operator* op, const char *name)
+{
+    struct known *k = mem_zalloc(sizeof(*k));
+
+    k->op = op;
+    snprintf(k->name, sizeof(k->name), "%s", name);
+    k->account = account_set_add(op->host.parts->accounts, str_of(name));
+    k->timer = evtimer_new(op->host.base, expired, k);
+    accounts_add(&k->said, name);
+    k->index = op->all.n;
+    op->all.list = mem_realloc(op->all.list, (op->all.n + 1) * sizeof(*op->all.list));
+    op->all.list[op->all.n++] = k->said.list[0];
+    hmap_insert(&op->known, &k->node, hash_bytes(name, strlen(name), HASH_SEED));
+    return k;
+}
+
+bool operator_knows(const struct operator* op, const char *account)
+{
+    return find(op, account) != NULL;
+}
+
+/* ---- what depends on what ---------------------------------------------------------------------
+ */
+
+static void mark_exporters(struct operator* op, const struct trust *t)
+{
+    for (size_t i = 0; t != NULL && i < t->claims.nimports; i++) {
+        const char *name = t->claims.imports[i].account;
+        struct known *of = name != NULL ? find(op, name) : NULL;
+        if (of != NULL)
+            of->dirty = true;
+    }
+}
+
+static bool imports_from(const struct trust *t, const char *name)
+{
+    for (size_t i = 0; t != NULL && i < t->claims.nimports; i++)
+        if (strcmp(jwt_text(t->claims.imports[i].account), name) == 0)
+            return true;
+    return false;
+}
+
+static void mark(struct operator* op, struct known *k, const struct trust *before)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    k->dirty = k->changed = true;
+    mark_exporters(op, before);
+    mark_exporters(op, k->trust);
+    while ((n = hmap_each(&op->known, &it)) != NULL) {
+        struct known *other = CONTAINER_OF(n, struct known, node);
+        if (imports_from(other->trust, k->name))
+            other->dirty = true;
+    }
+}
+
+/* ---- expiry -----------------------------------------------------------------------------------
+ */
+
+static void set_timer(struct known *k)
+{
+    int64_t now = operator_now(k->op) / SECOND, at = 0, next;
+    struct timeval tv = {0};
+
+    evtimer_del(k->timer);
+    if (k->trust == NULL)
+        return;
+    at = k->trust->claims.jwt.expires;
+    next = trust_next_change(k->trust, now);
+    if (at == 0 || (next != 0 && next < at))
+        at = next;
+    if (at == 0)
+        return;
+    tv.tv_sec = at > now ? at - now : 0;
+    evtimer_add(k->timer, &tv);
+}
+
+static void publish(struct operator* op);
+
+static void expired(evutil_socket_t fd, short what, void *ctx)
+{
+    struct known *k = ctx;
+    int64_t now = operator_now(k->op) / SECOND;
+
+    (void) fd;
+    (void) what;
+    if (k->trust == NULL)
+        return;
+    if (k->trust->claims.jwt.expires != 0 && k->trust->claims.jwt.expires <= now)
+        atomic_store(&k->account->expired, true);
+    mark(k->op, k, k->trust);
+    if (!atomic_load(&k->account->expired))
+        set_timer(k);
+    publish(k->op);
+}
+
+/* ---- making the objects -----------------------------------------------------------------------
+ */
+
+static const struct trust *trust_of(void *ctx, const char *name)
+{
+    struct known *k = find(ctx, name);
+
+    return k != NULL ? k->trust : NULL;
+}
+
+static void say(struct operator* op, struct known *k)
+{
+    accounts_free(&k->said);
+    accounts_add(&k->said, k->name);
+    if (k->trust != NULL)
+        trust_options(k->trust, &k->said.list[0], operator_now(op) / SECOND, trust_of, op);
+    else
+        k->said.list[0].limits = (struct account_limits){0};
+    op->all.list[k->index] = k->said.list[0];
+}
+
+static void free_import(struct account_import *im)
+{
+    mem_free(im->account);
+    mem_free(im->subject);
+    mem_free(im->to);
+    mem_free(im->prefix);
+}
+
+static bool import_holds(struct operator* op, const struct known *k,
+                         const struct account_import *im)
+{
+    const struct account_options *of = accounts_find(&op->all, im->account);
+    const char *kind = im->service ? "service" : "stream", *why;
+
+    if (of == NULL) {
+        LOG_ERR(op->host.log,
+                "Can't locate account [%s] for import of [%s] %s (err=account missing)",
+                im->account, im->subject, kind);
+        return false;
+    }
+    why = account_import_error(&op->all, &k->said.list[0], im, of);
+    if (why != NULL)
+        LOG_DBG(op->host.log, "Error adding %s import to account [%s]: %s", kind, k->name, why);
+    return why == NULL;
+}
+
+/* Only imports that hold are left. */
+static void drop_imports(struct operator* op, struct known *k)
+{
+    struct account_options *a = &k->said.list[0];
+    bool *hold = mem_zalloc(a->nimports + 1);
+    size_t n = 0;
+
+    for (size_t i = 0; i < a->nimports; i++)
+        hold[i] = import_holds(op, k, &a->imports[i]);
+    for (size_t i = 0; i < a->nimports; i++) {
+        if (hold[i])
+            a->imports[n++] = a->imports[i];
+        else
+            free_import(&a->imports[i]);
+    }
+    a->nimports = n;
+    op->all.list[k->index] = *a;
+    mem_free(hold);
+}
+
+static void make_dirty(struct operator* op)
+{
+    struct hmap_iter it = {0}, again = {0}, last = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&op->known, &it)) != NULL)
+        if (CONTAINER_OF(n, struct known, node)->dirty)
+            say(op, CONTAINER_OF(n, struct known, node));
+    while ((n = hmap_each(&op->known, &again)) != NULL)
+        if (CONTAINER_OF(n, struct known, node)->dirty)
+            drop_imports(op, CONTAINER_OF(n, struct known, node));
+    while ((n = hmap_each(&op->known, &last)) != NULL) {
+        struct known *k = CONTAINER_OF(n, struct known, node);
+        if (k->dirty)
+            wiring_apply_one(op->host.parts->accounts, op->options, &op->all, k->account,
+                             op->before, op->host.log);
+        k->dirty = false;
+    }
+}
+
+static void tell_jetstream(struct operator* op, const struct known *k)
+{
+    struct js_server *js = op->host.parts->js_server;
+
+    if (js != NULL && k->account != op->host.parts->system_account)
+        js_server_account(js, k->account, &k->said.list[0].js);
+}
+
+static void collect_changes(struct operator* op)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&op->known, &it)) != NULL) {
+        struct known *k = CONTAINER_OF(n, struct known, node);
+        if (!k->changed)
+            continue;
+        k->changed = false;
+        op->changes = mem_realloc(op->changes, (op->nchanges + 1) * sizeof(*op->changes));
+        op->changes[op->nchanges++] = (struct change){k, k->published, k->trust};
+        k->published = k->trust;
+        atomic_store(&k->account->trust, k->trust);
+        tell_jetstream(op, k);
+    }
+}
+
+/* ---- publishing -------------------------------------------------------------------------------
+ */
+
+static void answer_here(struct env_task *task, struct env *env)
+{
+    struct account_lookup *l = CONTAINER_OF(task, struct account_lookup, task);
+
+    (void) env;
+    l->done(l);
+}
+
+static bool holds(const struct operator* op, const char *name)
+{
+    const struct known *k = find(op, name);
+
+    return k != NULL && k->published != NULL && !atomic_load(&k->account->expired);
+}
+
+static void answer(struct operator* op, struct account_lookup *list)
+{
+    while (list != NULL) {
+        struct account_lookup *l = list;
+        list = l->next;
+        l->found = holds(op, l->name);
+        l->task.run = answer_here;
+        worker_post(worker_group_get(op->host.parts->workers, l->worker), &l->task);
+    }
+}
+
+static void look(struct ask_all *ask, struct worker *w)
+{
+    const struct operator* op = CONTAINER_OF(ask, struct operator, ask);
+
+    for (size_t i = 0; i < op->nchanges; i++) {
+        const struct change *c = &op->changes[i];
+        if (w->env.jetstream != NULL)
+            jetstream_account(w->env.jetstream, c->known->account);
+        if (w->env.net != NULL)
+            net_account_changed(w->env.net, c->known->account, c->before, c->now);
+    }
+    ask_all_stepped(ask);
+}
+
+static void published(struct operator* op)
+{
+    struct account_lookup *list = op->answering;
+
+    wiring_free(op->before);
+    op->before = NULL;
+    for (size_t i = 0; i < op->nchanges; i++)
+        if (op->changes[i].before != op->changes[i].now)
+            trust_close(op->changes[i].before);
+    mem_free(op->changes);
+    op->changes = NULL;
+    op->nchanges = 0;
+    op->publishing = false;
+    op->answering = NULL;
+    answer(op, list);
+    if (op->again)
+        publish(op);
+}
+
+static void all_looked(struct ask_all *ask)
+{
+    published(CONTAINER_OF(ask, struct operator, ask));
+}
+
+static void publish(struct operator* op)
+{
+    op->again = op->publishing;
+    if (op->publishing)
+        return;
+    op->publishing = true;
+    op->answering = op->waiting;
+    op->waiting = NULL;
+    op->before = wiring_new();
+    make_dirty(op);
+    collect_changes(op);
+    if (!op->running) {
+        published(op);
+        return;
+    }
+    op->ask = (struct ask_all){.step = look, .done = all_looked};
+    ask_all_start(op->host.parts->workers, &op->ask);
+}
+
+/* ---- claims -----------------------------------------------------------------------------------
+ */
+
+/* New claims of an account; they are its own. */
+static void take(struct operator* op, struct known *k, struct trust *t, struct str token)
+{
+    struct trust *before = k->trust;
+    int64_t now = operator_now(op) / SECOND;
+
+    k->trust = t;
+    mark(op, k, before);
+    mem_free(k->token);
+    k->token = token.n > 0 ? mem_strndup(token.p, token.n) : NULL;
+    atomic_store(&k->account->expired,
+                 t != NULL && t->claims.jwt.expires != 0 && t->claims.jwt.expires <= now);
+    set_timer(k);
+    /* What was never published is nobody's. */
+    if (before != NULL && before != k->published)
+        trust_close(before);
+}
+
+static bool update(struct operator* op, struct known *k, struct str token, struct buf *err)
+{
+    struct trust *t;
+
+    token = str_trim(token);
+    if (k->trust != NULL && k->token != NULL && str_eq(str_of(k->token), token))
+        return true;
+    t = trust_open(op->options, token, operator_now(op) / SECOND, err);
+    if (t == NULL)
+        return false;
+    if (strcmp(jwt_text(t->claims.jwt.subject), k->name) != 0) {
+        buf_puts(err, "account validation failed");
+        trust_close(t);
+        return false;
+    }
+    LOG_DBG(op->host.log, "Updating account claims: %s/%s", k->name, jwt_text(t->claims.jwt.name));
+    take(op, k, t, token);
+    return true;
+}
+
+bool operator_update(struct operator* op, const char *account, struct str token, struct buf *err)
+{
+    struct known *k = find(op, account);
+    bool ok = k != NULL && update(op, k, token, err);
+
+    if (k == NULL)
+        buf_puts(err, "account missing");
+    if (ok)
+        publish(op);
+    return ok;
+}
+
+void operator_remove(struct operator* op, const char *account)
+{
+    struct known *k = find(op, account);
+
+    if (k == NULL)
+        return;
+    LOG_DBG(op->host.log, "Disable account %s due to remove", account);
+    take(op, k, NULL, STR_NONE);
+    publish(op);
+}
+
+/* ---- the resolver -----------------------------------------------------------------------------
+ */
+
+static bool fetch(struct operator* op, const char *name, struct buf *token, struct buf *err)
+{
+    const struct operators *o = &op->options->operators;
+
+    if (!nkey_is(str_of(name), NKEY_ACCOUNT)) {
+        buf_puts(err, "will only fetch valid account keys");
+        return false;
+    }
+    if (op->dir != NULL) {
+        if (jwt_dir_load(op->dir, name, operator_now(op), token))
+            return true;
+        buf_puts(err, "account jwt not found");
+        return false;
+    }
+    for (size_t i = o->npreload; i > 0; i--)
+        if (strcmp(o->preload[i - 1].account, name) == 0) {
+            buf_puts(token, o->preload[i - 1].token);
+            return true;
+        }
+    buf_puts(err, "account missing");
+    return false;
+}
+
+static bool load(struct operator* op, const char *name, unsigned depth);
+
+static void load_exporters(struct operator* op, const struct trust *t, unsigned depth)
+{
+    for (size_t i = 0; i < t->claims.nimports && depth < DEPTH_MAX; i++) {
+        const char *name = t->claims.imports[i].account;
+        if (name != NULL && find(op, name) == NULL)
+            load(op, name, depth + 1);
+    }
+}
+
+/* Fetches an account that is not known, or does not hold any more. */
+static bool load(struct operator* op, const char *name, unsigned depth)
+{
+    struct known *k = find(op, name);
+    struct buf token = {0}, err = {0};
+    struct trust *t = NULL;
+
+    if (fetch(op, name, &token, &err))
+        t = trust_open(op->options, str_trim(buf_str(&token)), operator_now(op) / SECOND, &err);
+    if (t != NULL && strcmp(jwt_text(t->claims.jwt.subject), name) != 0) {
+        buf_puts(&err, "account validation failed");
+        trust_close(t);
+        t = NULL;
+    }
+    if (t == NULL)
+        LOG_WRN(op->host.log, "Account fetch failed: %s", buf_cstr(&err));
+    if (t != NULL) {
+        k = k != NULL ? k : add(op, name);
+        take(op, k, t, str_trim(buf_str(&token)));
+        load_exporters(op, t, depth);
+    }
+    buf_free(&token);
+    buf_free(&err);
+    return t != NULL;
+}
+
+/* ---- what workers ask for ---------------------------------------------------------------------
+ */
+
+static void lookup(struct env *env, struct account_lookup *l)
+{
+    struct operator* op = env->lookup_ctx;
+
+    pthread_mutex_lock(&op->lock);
+    l->next = op->asked;
+    op->asked = l;
+    pthread_mutex_unlock(&op->lock);
+    op->host.wake(op->host.ctx);
+}
+
+void operator_post(struct operator* op, struct main_task *task)
+{
+    struct main_task **at;
+
+    pthread_mutex_lock(&op->lock);
+    for (at = &op->tasks; *at != NULL; at = &(*at)->next)
+        continue;
+    task->next = NULL;
+    *at = task;
+    pthread_mutex_unlock(&op->lock);
+    op->host.wake(op->host.ctx);
+}
+
+void operator_take(struct operator* op)
+{
+    struct account_lookup *asked;
+    struct main_task *tasks;
+    bool any = false;
+
+    pthread_mutex_lock(&op->lock);
+    asked = op->asked;
+    tasks = op->tasks;
+    op->asked = NULL;
+    op->tasks = NULL;
+    pthread_mutex_unlock(&op->lock);
+    while (asked != NULL) {
+        struct account_lookup *l = asked;
+        asked = l->next;
+        if (!holds(op, l->name))
+            load(op, l->name, 0);
+        l->next = op->waiting;
+        op->waiting = l;
+        any = true;
+    }
+    if (any)
+        publish(op);
+    while (tasks != NULL) {
+        struct main_task *task = tasks;
+        tasks = task->next;
+        task->run(task, op);
+    }
+}
+
+/* ---- start ------------------------------------------------------------------------------------
+ */
+
+static void load_preloads(struct operator* op)
+{
+    const struct operators *o = &op->options->operators;
+
+    for (size_t i = 0; i < o->npreload; i++)
+        if (find(op, o->preload[i].account) == NULL)
+            load(op, o->preload[i].account, 0);
+}
+
+/* Into a directory, where nothing newer is there. */
+static bool store_preloads(struct operator* op, char why[256])
+{
+    const struct operators *o = &op->options->operators;
+    struct buf err = {0};
+
+    for (size_t i = 0; i < o->npreload; i++)
+        if (claims_api_save_newer(op, o->preload[i].account, str_of(o->preload[i].token), &err) ==
+            JWT_DIR_FAILED) {
+            snprintf(why, 256, "preload account error for \"%s\": %.128s", o->preload[i].account,
+                     buf_cstr(&err));
+            buf_free(&err);
+            return false;
+        }
+    return true;
+}
+
+static void load_stored(void *ctx, const char *key, struct str token)
+{
+    struct operator* op = ctx;
+    struct account_claims a;
+    struct buf err = {0};
+
+    if (find(op, key) == NULL && account_claims_read(token, &a, &err)) {
+        if (account_claims_jetstream(&a))
+            load(op, key, 0);
+        account_claims_free(&a);
+    }
+    buf_free(&err);
+}
+
+static bool open_dir(struct operator* op, char why[256])
+{
+    const struct resolver_options *r = &op->options->operators.resolver;
+
+    if (r->kind != RESOLVER_FULL && r->kind != RESOLVER_CACHE)
+        return true;
+    op->dir = jwt_dir_open(
+        &(struct jwt_dir_options){
+            .fs = io_fs(worker_group_get(op->host.parts->workers, 0)->env.io),
+            .path = r->dir,
+            .cache = r->kind == RESOLVER_CACHE,
+            .soft_delete = r->allow_delete && !r->hard_delete,
+            .limit = r->limit,
+            .ttl_ns = r->ttl_ns,
+        },
+        operator_now(op), why);
+    return op->dir != NULL && store_preloads(op, why);
+}
+
+static void tick(evutil_socket_t fd, short what, void *ctx)
+{
+    struct operator* op = ctx;
+
+    (void) fd;
+    (void) what;
+    jwt_dir_expire(op->dir, operator_now(op));
+}
+
+static void start_tick(struct operator* op)
+{
+    int64_t ttl = op->options->operators.resolver.ttl_ns / SECOND / 2;
+    struct timeval every = {.tv_sec = ttl > 0 && ttl < DIR_TICK_S ? ttl : DIR_TICK_S};
+
+    if (op->dir == NULL)
+        return;
+    op->tick = event_new(op->host.base, -1, EV_PERSIST, tick, op);
+    event_add(op->tick, &every);
+}
+
+/* A system account that can not be fetched yet is one whose own key signs its users, so that
+ * somebody can bring its claims. */
+static void bootstrap(struct operator* op, const char *name)
+{
+    struct known *k;
+    struct trust *t;
+
+    if (op->dir == NULL || !nkey_is(str_of(name), NKEY_ACCOUNT))
+        return;
+    k = add(op, name);
+    t = mem_zalloc(sizeof(*t));
+    t->claims.jwt.subject = mem_strdup(name);
+    t->claims.subscriptions = t->claims.payload = JWT_NO_LIMIT;
+    t->claims.connections = t->claims.leafnodes = JWT_NO_LIMIT;
+    take(op, k, t, STR_NONE);
+    LOG_INF(op->host.log, "Using bootstrapping system account");
+}
+
+struct operator* operator_open(const struct operator_host *host, char why[256])
+{
+    struct operator* op = mem_zalloc(sizeof(*op));
+    const char *system = host->options->system_account;
+
+    op->host = *host;
+    op->options = host->options;
+    hmap_init(&op->known);
+    pthread_mutex_init(&op->lock, NULL);
+    if (!open_dir(op, why)) {
+        operator_close(op);
+        return NULL;
+    }
+    if (system != NULL && !load(op, system, 0))
+        bootstrap(op, system);
+    if (op->dir == NULL)
+        load_preloads(op);
+    else
+        jwt_dir_each(op->dir, operator_now(op), load_stored, op);
+    publish(op);
+    for (unsigned i = 0; i < worker_group_count(host->parts->workers); i++) {
+        struct env *env = &worker_group_get(host->parts->workers, i)->env;
+        env->lookup = lookup;
+        env->lookup_ctx = op;
+    }
+    op->api = claims_api_open(op, &worker_group_get(host->parts->workers, 0)->env);
+    start_tick(op);
+    return op;
+}
+
+void operator_started(struct operator* op)
+{
+    op->running = true;
+}
+
+static void changed_on_disk(void *ctx, const char *key)
+{
+    struct operator* op = ctx;
+
+    if (find(op, key) != NULL)
+        load(op, key, 0);
+}
+
+/* Accounts that a preload does not have any more go. */
+static void reload_preloads(struct operator* op)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&op->known, &it)) != NULL) {
+        struct known *k = CONTAINER_OF(n, struct known, node);
+        struct buf token = {0}, err = {0};
+        bool there = fetch(op, k->name, &token, &err);
+        buf_clear(&err);
+        if (k->trust != NULL && (!there || !update(op, k, buf_str(&token), &err))) {
+            LOG_INF(op->host.log, "Reloaded: deleting account [%s]: \"%s\"",
+                    there ? "bad claims" : "removed", k->name);
+            take(op, k, NULL, STR_NONE);
+        } else if (there && k->trust == NULL) {
+            update(op, k, buf_str(&token), &err);
+        }
+        buf_free(&token);
+        buf_free(&err);
+    }
+    load_preloads(op);
+}
+
+void operator_reload(struct operator* op, const struct options *now)
+{
+    char why[256];
+
+    op->options = op->host.options = now;
+    if (op->dir != NULL) {
+        if (!store_preloads(op, why))
+            LOG_ERR(op->host.log, "%s", why);
+        jwt_dir_reload(op->dir, operator_now(op), changed_on_disk, op);
+    } else if (now->operators.resolver.kind == RESOLVER_MEMORY) {
+        reload_preloads(op);
+    }
+    publish(op);
+}
+
+void operator_close(struct operator* op)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    if (op->api != NULL)
+        claims_api_close(op->api);
+    if (op->tick != NULL)
+        event_free(op->tick);
+    for (size_t i = 0; i < op->nchanges; i++)
+        if (op->changes[i].before != op->changes[i].now)
+            trust_close(op->changes[i].before);
+    mem_free(op->changes);
+    wiring_free(op->before);
+    while ((n = hmap_each(&op->known, &it)) != NULL) {
+        struct known *k = CONTAINER_OF(n, struct known, node);
+        hmap_remove(&op->known, n);
+        if (k->published != k->trust)
+            trust_close(k->published);
+        trust_close(k->trust);
+        accounts_free(&k->said);
+        mem_free(k->token);
+        event_free(k->timer);
+        mem_free(k);
+    }
+    hmap_deinit(&op->known);
+    mem_free(op->all.list);
+    jwt_dir_close(op->dir);
+    pthread_mutex_destroy(&op->lock);
+    mem_free(op);
+}
