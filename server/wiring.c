@@ -106,6 +106,7 @@ static bool link_service(struct account_wiring *w, const struct account_import *
             .transform = t,
             .service = true,
             .share = im->share,
+            .allow_trace = e != NULL && e->allow_trace,
             .many = e != NULL && e->response != RESPONSE_SINGLE,
             .patience_ns = e != NULL ? e->threshold_ns : 0,
         };
@@ -123,7 +124,10 @@ static bool link_stream(struct account_wiring *w, const struct account_import *i
     if (!stream_transform(im, &t, err))
         return false;
     l = account_wiring_link(w);
-    *l = (struct account_link){.to = to, .pattern = mem_strdup(im->subject), .transform = t};
+    *l = (struct account_link){.to = to,
+                               .pattern = mem_strdup(im->subject),
+                               .transform = t,
+                               .allow_trace = im->allow_trace};
     return true;
 }
 

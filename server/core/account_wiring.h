@@ -35,6 +35,7 @@ struct account_link {
     bool service;
     bool share;          /* of a service: it may know more of the client than its account */
     bool many;           /* of a service: any number of answers */
+    bool allow_trace;    /* what a traced message meets at the other end may be told */
     int64_t patience_ns; /* of a service: how long answers may take; between them when many */
 };
 

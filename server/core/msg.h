@@ -24,6 +24,10 @@ enum {
     MSG_F_BOUNCE = 2,  /* a JetStream delivery: when nobody takes it, its origin is told (bounce
                           fields) */
     MSG_F_NO_ECHO = 4, /* not to sinks of origin_conn */
+    /* On the way to another worker: where it goes there is to be told the one it came from
+     * (route.h, tracing); and it is not delivered. */
+    MSG_F_TRACED = 8,
+    MSG_F_TRACE_ONLY = 16,
 };
 
 struct msg {

@@ -92,6 +92,26 @@ struct route_result {
     bool stall;         /* a receiver is above 75 % of its output limit: slow this publisher down */
 };
 
+/*
+ * Tracing: a message whose way is written down. took is called for each sink of this worker before
+ * it gets the message (or would get it: `only`), link for each link that is followed, sent for each
+ * other worker that a record went to. There, the begin of router_set_tracing makes a tracer for
+ * what the record meets (its sent is NULL), and end gets it back: one end for each sent, in their
+ * order per pair of workers. What sinks publish in turn is not traced.
+ */
+struct route_tracer {
+    bool only;
+    void (*took)(struct route_tracer *t, struct sink *s, const struct msg *m);
+    void (*sent)(struct route_tracer *t, uint32_t worker);
+    void (*link)(struct route_tracer *t, const struct account *to, bool service, struct str from,
+                 struct str subject);
+};
+struct route_result route_traced(struct router *r, struct account *a, const struct msg *m,
+                                 struct route_tracer *t);
+void router_set_tracing(struct router *r,
+                        struct route_tracer *(*begin)(void *ctx, const struct msg *m),
+                        void (*end)(void *ctx, struct route_tracer *t, uint32_t origin), void *ctx);
+
 /* m->subject is the routing key. */
 struct route_result route_publish(struct router *r, struct account *a, const struct msg *m);
 /* Routes by `key` while receivers see m->subject: a delivery to a pull's inbox or a deliver subject

@@ -286,6 +286,37 @@ static uint32_t ask(struct router *r, struct account *a, const struct account_li
     return took;
 }
 
+static uint32_t hand_over(struct router *r, struct account *a, const struct account_link *l,
+                          struct str key, struct msg *m)
+{
+    return l->service ? ask(r, a, l, key, m) : publish(r, l->to, key, m);
+}
+
+/* A traced message passes the border untraced, unless the link allows it: nobody there learns where
+ * the trace goes, and where only the trace is wanted, it ends. */
+static uint32_t hand_over_traced(struct router *r, struct account *a, const struct account_link *l,
+                                 struct str from, struct str key, struct msg *m)
+{
+    struct route_tracer *t = r->tracer;
+    struct buf without = {0}, header = {0};
+    uint32_t took;
+
+    t->link(t, l->to, l->service, from, key);
+    if (l->allow_trace)
+        return hand_over(r, a, l, key, m);
+    if (t->only)
+        return 1;
+    header_remove(&without, m->header, STR("Nats-Trace-Dest"));
+    header_append(&header, buf_str(&without), STR("Nats-Trace-Dest"), STR("trace disabled"));
+    m->header = buf_str(&header);
+    r->tracer = NULL;
+    took = hand_over(r, a, l, key, m);
+    r->tracer = t;
+    buf_free(&without);
+    buf_free(&header);
+    return took;
+}
+
 static uint32_t follow(struct router *r, struct account *a, const struct account_link *l,
                        struct str key, const struct msg *m)
 {
@@ -295,10 +326,12 @@ static uint32_t follow(struct router *r, struct account *a, const struct account
 
     out.flags &= ~(uint32_t) MSG_F_BOUNCE;
     if (new_subject(r, l, key, &subject)) {
+        struct str from = m->subject;
         if (key.p == m->subject.p)
             out.subject = buf_str(&subject);
-        took = l->service ? ask(r, a, l, buf_str(&subject), &out)
-                          : publish(r, l->to, buf_str(&subject), &out);
+        took = UNLIKELY(r->tracer != NULL)
+                   ? hand_over_traced(r, a, l, from, buf_str(&subject), &out)
+                   : hand_over(r, a, l, buf_str(&subject), &out);
     }
     buf_free(&subject);
     return took;

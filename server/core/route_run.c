@@ -255,13 +255,29 @@ static void post_all(struct router *r, uint32_t worker, struct lane_item *run)
     }
 }
 
+/* With the flags by which the other side knows. */
+static __attribute__((noinline)) bool put_traced(struct router *r, struct run_writer *w,
+                                                 const struct run_put *p)
+{
+    struct msg m = *p->m;
+    struct run_put put = *p;
+
+    m.flags |= MSG_F_TRACED | (r->tracer->only ? MSG_F_TRACE_ONLY : 0u);
+    put.m = &m;
+    if (!run_put(r, w, &put))
+        return false;
+    r->tracer->sent(r->tracer, p->worker);
+    return true;
+}
+
 bool route_send(struct router *r, const struct run_put *p)
 {
     struct run_writer *w = &r->out[p->worker];
     struct lane_item *full;
+    bool traced = r->tracer != NULL && r->tracer->sent != NULL && p->kind == RUN_INTEREST;
 
     ASSERT(p->worker != r->worker && p->worker < r->workers);
-    if (!run_put(r, w, p))
+    if (UNLIKELY(traced) ? !put_traced(r, w, p) : !run_put(r, w, p))
         return false;
     r->stats.remote++;
     if (UNLIKELY(w->head != NULL)) {
@@ -426,15 +442,30 @@ static uint32_t hand_plain(struct router *r, struct view *v, bool only)
 static void execute_interest(struct router *r, const struct record *rec, struct view *v)
 {
     uint32_t took = 0;
+    bool may_gather = r->tracer == NULL;
 
     if (rec->plain)
-        took = hand_plain(r, v, rec->npicks == 0);
+        took = hand_plain(r, v, may_gather && rec->npicks == 0);
     for (uint32_t i = 0; i < rec->npicks; i++)
-        hand_pick(r, v, &v->picks[i], !rec->plain && rec->npicks == 1);
+        hand_pick(r, v, &v->picks[i], may_gather && !rec->plain && rec->npicks == 1);
     if (rec->npicks == 0 && took == 0 && (v->m.flags & MSG_F_BOUNCE) != 0) {
         route_flush_run(r);
         route_nobody(r, v->delivery.account, &v->m);
     }
+}
+
+/* The worker it came from waits for what it meets here. */
+static __attribute__((noinline)) void execute_traced(struct router *r, const struct record *rec,
+                                                     struct view *v)
+{
+    v->m.flags &= ~(uint32_t) MSG_F_TRACED;
+    route_flush_run(r);
+    r->tracer = r->trace_begin != NULL ? r->trace_begin(r->trace_ctx, &v->m) : NULL;
+    v->m.flags &= ~(uint32_t) MSG_F_TRACE_ONLY;
+    execute_interest(r, rec, v);
+    if (r->tracer != NULL)
+        r->trace_end(r->trace_ctx, r->tracer, v->m.origin_worker);
+    r->tracer = NULL;
 }
 
 static void execute_deferred(struct router *r, struct view *v)
@@ -456,7 +487,10 @@ static void execute(struct router *r, const struct route_run *run, const struct 
     open_record(run, rec, v);
     switch ((enum run_kind) rec->kind) {
     case RUN_INTEREST:
-        execute_interest(r, rec, v);
+        if (UNLIKELY((v->m.flags & MSG_F_TRACED) != 0))
+            execute_traced(r, rec, v);
+        else
+            execute_interest(r, rec, v);
         break;
     case RUN_ROUTE:
         r->stats.published++;

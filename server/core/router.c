@@ -178,10 +178,30 @@ static bool defer(struct router *r, const struct delivery *d, struct sink *s, co
     return true;
 }
 
+static __attribute__((noinline)) unsigned deliver_traced(struct router *r, struct sink *s,
+                                                         const struct msg *run, unsigned n)
+{
+    struct route_tracer *t = r->tracer;
+
+    for (unsigned i = 0; i < n; i++)
+        t->took(t, s, &run[i]);
+    if (t->only)
+        return n;
+    r->tracer = NULL;
+    r->active[r->depth++] = s->self;
+    n = s->ops->deliver(s, run, n);
+    r->depth--;
+    r->tracer = t;
+    r->stats.delivered += n;
+    return n;
+}
+
 static unsigned call_deliver(struct router *r, struct sink *s, const struct msg *run, unsigned n)
 {
     unsigned accepted;
 
+    if (UNLIKELY(r->tracer != NULL))
+        return deliver_traced(r, s, run, n);
     r->active[r->depth++] = s->self;
     accepted = s->ops->deliver(s, run, n);
     r->depth--;
@@ -196,6 +216,15 @@ unsigned route_hand_now(struct router *r, handle sink, const struct msg *run, un
     return s != NULL ? call_deliver(r, s, run, n) : 0;
 }
 
+/* Notes a message that would have to wait; true when it does not. */
+static bool is_traced_only(struct router *r, struct sink *s, const struct msg *m)
+{
+    if (LIKELY(r->tracer == NULL))
+        return false;
+    r->tracer->took(r->tracer, s, m);
+    return r->tracer->only;
+}
+
 unsigned route_hand(struct router *r, const struct delivery *d, handle sink, const struct msg *run,
                     unsigned n)
 {
@@ -206,7 +235,7 @@ unsigned route_hand(struct router *r, const struct delivery *d, handle sink, con
         return 0;
     if (LIKELY(s->deferred == 0 && r->depth < ROUTE_DEPTH_MAX && !is_active(r, sink)))
         return call_deliver(r, s, run, n);
-    while (kept < n && defer(r, d, s, &run[kept]))
+    while (kept < n && (is_traced_only(r, s, &run[kept]) || defer(r, d, s, &run[kept])))
         kept++;
     return kept;
 }
@@ -506,6 +535,33 @@ struct route_result route_publish(struct router *r, struct account *a, const str
     if (LIKELY(route_same(r, a, m->subject, m)))
         return (struct route_result){.receivers = 1};
     return publish_slow(r, a, m);
+}
+
+struct route_result route_traced(struct router *r, struct account *a, const struct msg *m,
+                                 struct route_tracer *t)
+{
+    struct route_result result;
+
+    ASSERT(r->depth == 0 && r->tracer == NULL);
+    /* As from within a delivery: nothing is gathered, all is known at the end. */
+    route_flush_run(r);
+    r->active[r->depth++] = 0;
+    r->tracer = t;
+    r->stats.published++;
+    result.receivers = route_any(r, a, m->subject, m);
+    r->tracer = NULL;
+    r->depth--;
+    result.stall = take_stall(r);
+    return result;
+}
+
+void router_set_tracing(struct router *r,
+                        struct route_tracer *(*begin)(void *ctx, const struct msg *m),
+                        void (*end)(void *ctx, struct route_tracer *t, uint32_t origin), void *ctx)
+{
+    r->trace_begin = begin;
+    r->trace_end = end;
+    r->trace_ctx = ctx;
 }
 
 static __attribute__((noinline)) struct route_result deliver_slow(struct router *r,

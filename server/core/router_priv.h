@@ -87,7 +87,11 @@ struct router {
     struct route_pick *picks;
     uint32_t npicks, picks_cap;
 
-    uint64_t now_ns;            /* of this iteration */
+    uint64_t now_ns;             /* of this iteration */
+    struct route_tracer *tracer; /* of the message being routed; NULL = it is not traced */
+    struct route_tracer *(*trace_begin)(void *ctx, const struct msg *m);
+    void (*trace_end)(void *ctx, struct route_tracer *t, uint32_t origin);
+    void *trace_ctx;
     struct router_links *links; /* answers of other accounts' services; NULL = none yet */
 
     struct router_stats stats;

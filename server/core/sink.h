@@ -18,6 +18,7 @@
 
 #include <stdbool.h>
 
+struct buf;
 struct sink;
 struct outbuf;
 
@@ -45,6 +46,9 @@ struct sink_ops {
     /* Optional. A message with MSG_F_BOUNCE and bounce_to = this sink, of which route_deliver said
      * that it had a receiver, found nobody after all. May route. */
     void (*bounced)(struct sink *s, uint64_t seq);
+
+    /* Optional: what a message that is traced meets here, as a JSON object: {"type":"eg",...} */
+    void (*describe)(struct sink *s, const struct msg *m, struct buf *out);
 
     const char *kind; /* "client", "stream", "api", ...: for /subsz and dumps */
 };

@@ -380,4 +380,24 @@ static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
     return n;
 }
 
-const struct sink_ops stream_sink_ops = {.deliver = deliver, .kind = "stream"};
+/* For a trace: the stream, and the subject that it will have here. */
+static void describe(struct sink *sink, const struct msg *m, struct buf *out)
+{
+    const struct stream *s = CONTAINER_OF(sink, struct stream, sink);
+    struct buf subject = {0};
+
+    if (s->transform == NULL ||
+        !transform_subject(s->transform, m->subject, s->js->env->prng, &subject)) {
+        buf_clear(&subject);
+        buf_put_str(&subject, m->subject);
+    }
+    buf_puts(out, "{\"type\":\"js\",\"stream\":");
+    jput_string(out, str_of(s->config.name));
+    buf_puts(out, ",\"subject\":");
+    jput_string(out, buf_str(&subject));
+    buf_putc(out, '}');
+    buf_free(&subject);
+}
+
+const struct sink_ops stream_sink_ops = {
+    .deliver = deliver, .describe = describe, .kind = "stream"};

@@ -65,6 +65,7 @@ struct net {
     struct list dead_subs; /* subscriptions that ended inside a delivery */
     struct list said;      /* events to publish; event.c */
     struct nuid event_ids;
+    struct list *traces; /* by worker: traced messages that wait for what it tells; trace.c */
     struct handle_table handles;
     struct net_stats stats;
     struct closed_conn *closed; /* ring */
@@ -359,6 +360,24 @@ int64_t connect_own_subscriptions(const struct conn *c);
 /* The claims of its account were `before` and are `now` (NULL: there are none any more). */
 struct trust;
 void connect_account_changed(struct conn *c, const struct trust *before, const struct trust *now);
+
+/* trace.c: messages that are traced. */
+struct trace;
+/* Does a header of that message ask for it? */
+bool trace_asked(struct str header);
+/* Begins one; false: the message is not to be published at all. *out is NULL when there is no
+ * trace. */
+bool trace_begin(struct conn *c, const struct nats_op *op, struct trace **out);
+struct route_tracer *trace_tracer(struct trace *t);
+void trace_refused(struct trace *t, struct str why);
+void trace_mapped(struct trace *t, struct str subject);
+/* It has been routed, or refused: what is known is published, now or when other workers have told
+ * what they know. */
+void trace_end(struct trace *t);
+/* What a message meets at a subscription. */
+void trace_put_egress(struct buf *out, const struct sub *s);
+void traces_open(struct net *net);
+void traces_close(struct net *net);
 
 /* answers.c: the right to answer requests, for users with allow_responses. */
 /* A message with a reply subject is delivered to c. */

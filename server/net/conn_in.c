@@ -130,19 +130,31 @@ static bool allowed_subject(struct conn *c, struct str subject)
            answers_take(c, subject);
 }
 
-/* False after having said why not. */
-static bool may_publish(struct conn *c, const struct nats_op *op)
+static void refuse_publish(struct conn *c, struct trace *t, const char *what, struct str subject)
+{
+    struct buf b = {0};
+
+    err_about(c, what, subject);
+    if (t != NULL) {
+        buf_printf(&b, "%s \"%.*s\"", what, STR_ARG(subject));
+        trace_refused(t, buf_str(&b));
+    }
+    buf_free(&b);
+}
+
+/* False after having said why not. t: NULL = it is not traced. */
+static bool may_publish(struct conn *c, const struct nats_op *op, struct trace *t)
 {
     char text[160];
 
     if (UNLIKELY(reserved_reply(op->reply))) {
-        err_about(c, "Permissions Violation for Publish with Reply of", op->reply);
+        refuse_publish(c, t, "Permissions Violation for Publish with Reply of", op->reply);
         return false;
     }
     if (UNLIKELY(!allowed_subject(c, op->subject))) {
         LOG_ERR(c->net->env->log, "%s - Publish Violation - Subject \"%.*s\"", conn_text(c, text),
                 STR_ARG(op->subject));
-        err_about(c, "Permissions Violation for Publish to", op->subject);
+        refuse_publish(c, t, "Permissions Violation for Publish to", op->subject);
         return false;
     }
     if (UNLIKELY(c->pedantic) && !subject_valid_literal(op->subject)) {
@@ -153,7 +165,7 @@ static bool may_publish(struct conn *c, const struct nats_op *op)
 }
 
 /* By the account's mappings; false: to be lost. */
-static bool map_subject(struct conn *c, struct msg *m)
+static bool map_subject(struct conn *c, struct msg *m, struct trace *t)
 {
     struct env *env = c->net->env;
 
@@ -163,13 +175,15 @@ static bool map_subject(struct conn *c, struct msg *m)
         return false;
     case MAPPED_OTHER:
         m->subject = buf_str(&c->mapped);
+        if (t != NULL)
+            trace_mapped(t, m->subject);
         return true;
     default:
         return true;
     }
 }
 
-static void route(struct conn *c, const struct nats_op *op)
+static void route(struct conn *c, const struct nats_op *op, struct trace *t)
 {
     struct net *net = c->net;
     struct route_result res;
@@ -184,15 +198,31 @@ static void route(struct conn *c, const struct nats_op *op)
         .origin_conn = c->self,
     };
     if (UNLIKELY(atomic_load_explicit(&c->account->maps, memory_order_relaxed)) &&
-        !map_subject(c, &m))
+        !map_subject(c, &m, t))
         return;
-    res = route_publish(net->env->router, c->account, &m);
+    if (UNLIKELY(t != NULL))
+        res = route_traced(net->env->router, c->account, &m, trace_tracer(t));
+    else
+        res = route_publish(net->env->router, c->account, &m);
     if (UNLIKELY(res.receivers == 0))
         conn_no_responders(c, op->subject, op->reply);
     c->stalled |= res.stall;
     /* The next publish may need the memory of the mapped subject. */
     if (UNLIKELY(m.subject.p != op->subject.p))
         c->stalled |= route_flush(net->env->router);
+}
+
+/* A message that may have to be traced. */
+static __attribute__((noinline)) void publish_traced(struct conn *c, const struct nats_op *op)
+{
+    struct trace *t;
+
+    if (!trace_begin(c, op, &t))
+        return;
+    if (may_publish(c, op, t))
+        route(c, op, t);
+    if (t != NULL)
+        trace_end(t);
 }
 
 static void publish(struct conn *c, const struct nats_op *op)
@@ -203,8 +233,10 @@ static void publish(struct conn *c, const struct nats_op *op)
     c->in_bytes += op->body.n;
     if (UNLIKELY(c->verbose))
         conn_put_ok(c);
-    if (may_publish(c, op))
-        route(c, op);
+    if (UNLIKELY(trace_asked(nats_op_header(op))))
+        publish_traced(c, op);
+    else if (may_publish(c, op, NULL))
+        route(c, op, NULL);
     /* A cut operation lies in the parser's own memory, which the next nats_parse frees. */
     if (UNLIKELY(c->parser.partial != NULL || op->collected))
         c->stalled |= route_flush(env->router);

@@ -138,6 +138,7 @@ int net_open(struct env *env, struct net_shared *shared, struct net **out)
     list_init(&net->dead_subs);
     list_init(&net->said);
     nuid_init(&net->event_ids, env->prng);
+    traces_open(net);
     handle_table_init(&net->handles, CONNS_MAX);
     wheel_timer_init(&net->drain, net_drain_next);
     router_set_nobody(env->router, nobody, net);
@@ -229,6 +230,7 @@ void net_close(struct net *net)
     /* Without a shutdown before (a failed start) nothing but the listener can be open; the process
      * ends next. */
     events_drop(net);
+    traces_close(net);
     handle_table_deinit(&net->handles);
     mem_free(net->closed);
     mem_free(net->plain);

@@ -200,11 +200,21 @@ static void push(struct sink *sink, struct outbuf *out, unsigned msgs)
     conn_wrote(c, bytes);
 }
 
+static void describe(struct sink *sink, const struct msg *m, struct buf *out)
+{
+    const struct sub *s = CONTAINER_OF(sink, struct sub, sink);
+
+    (void) m;
+    trace_put_egress(out, s);
+}
+
 static const struct sink_ops ops = {
-    .deliver = deliver, .render = render, .push = push, .kind = "client"};
+    .deliver = deliver, .render = render, .push = push, .describe = describe, .kind = "client"};
 /* With a max every message counts by itself. */
-static const struct sink_ops counting_ops = {.deliver = deliver, .kind = "client"};
-static const struct sink_ops checked_ops = {.deliver = deliver_checked, .kind = "client"};
+static const struct sink_ops counting_ops = {
+    .deliver = deliver, .describe = describe, .kind = "client"};
+static const struct sink_ops checked_ops = {
+    .deliver = deliver_checked, .describe = describe, .kind = "client"};
 
 static const struct sink_ops *ops_for(const struct sub *s)
 {
