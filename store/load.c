@@ -362,6 +362,13 @@ enum err store_stream_peek(struct store *st, store_object_id id, struct str *nam
     return ERR_OK;
 }
 
+bool store_stream_adopted(struct store *st, store_object_id id)
+{
+    const struct recovered_stream *r = find_recovered(st, id);
+
+    return r != NULL && r->adopted;
+}
+
 enum err store_stream_attach(struct store *st, store_object_id id,
                              const struct store_stream_ops *ops, void *ctx,
                              struct store_stream **out, struct str *config)
@@ -376,6 +383,7 @@ enum err store_stream_attach(struct store *st, store_object_id id,
     s->rec = r->rec;
     r->rec = (struct stream_record){0};
     stream_bind(s, o, ops, ctx);
+    s->render_config = false; /* the owner does not know it yet */
     load_stream(s, r);
     if (r->failed)
         stream_fail(s, ERR_CORRUPT, "%s", r->why);
@@ -397,6 +405,7 @@ enum err store_stream_attach(struct store *st, store_object_id id,
         limits_timer(s);
     }
     s->loading = false;
+    s->render_config = true;
     *config = buf_str(&s->rec.config);
     *out = s;
     return ERR_OK;

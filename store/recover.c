@@ -153,6 +153,10 @@ static enum err run(struct recovery *r)
     if (err == ERR_OK)
         err = rec_streams_decode(r);
     if (err == ERR_OK)
+        rec_streams_adopt(r);
+    if (err == ERR_OK)
+        err = rec_streams_decode(r); /* those */
+    if (err == ERR_OK)
         err = rec_replay(r);
     if (err == ERR_OK)
         err = rec_streams_read(r);

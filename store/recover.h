@@ -68,7 +68,8 @@ struct recovered_stream {
     size_t nsegments;
     uint64_t last_seq; /* durable end, from segments and record */
     int64_t last_ts;
-    bool failed; /* metadata or a segment not understood; why */
+    bool adopted; /* made of the copy in a segment: the log had lost it */
+    bool failed;  /* metadata or a segment not understood; why */
     char why[160];
 };
 

@@ -36,7 +36,8 @@ struct rec_object {
     bool full_seen; /* else only changes of it were found */
     bool orphan;    /* a change came before any full record: damage, unless one follows */
     uint32_t orphan_file;
-    uint64_t orphan_offset;
+    uint64_t orphan_offset, orphan_version; /* of the first one, of the last one */
+    bool adopted;                           /* a stream whose full record is made of a copy */
     bool deleted;
     uint8_t deleted_uuid[16]; /* of a deleted stream */
     bool has_deleted_uuid;
@@ -97,6 +98,8 @@ struct recovery {
 
 void recovery_deinit(struct recovery *r);
 struct rec_object *rec_object_find(const struct recovery *r, uint64_t id);
+/* Finds or adds. */
+struct rec_object *rec_object_add(struct recovery *r, uint64_t id);
 enum err rec_fail(struct recovery *r, enum err err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -168,6 +171,9 @@ void rec_segment_deinit(struct rec_segment *seg);
 /* Decodes stream objects, reads and repairs their segments. */
 enum err rec_streams_decode(struct recovery *r);
 enum err rec_streams_read(struct recovery *r);
+/* recover_orphan.c: streams whose record the log has lost, from the copies in their segments; then
+ * rec_streams_decode once more. */
+void rec_streams_adopt(struct recovery *r);
 /* Directories of deleted streams and of streams that nobody knows. */
 enum err rec_streams_clean(struct recovery *r);
 void rec_stream_free(struct rec_stream *s);

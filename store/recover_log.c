@@ -227,7 +227,7 @@ struct rec_object *rec_object_find(const struct recovery *r, uint64_t id)
     return NULL;
 }
 
-static struct rec_object *find_or_add(struct recovery *r, uint64_t id)
+struct rec_object *rec_object_add(struct recovery *r, uint64_t id)
 {
     struct rec_object *o = rec_object_find(r, id);
 
@@ -252,7 +252,7 @@ static void drop_deltas(struct rec_object *o)
 
 static void apply_full(struct recovery *r, const struct log_record *record)
 {
-    struct rec_object *o = find_or_add(r, record->id);
+    struct rec_object *o = rec_object_add(r, record->id);
 
     if (o->deleted || (o->full_seen && record->version <= o->version))
         return;
@@ -266,11 +266,21 @@ static void apply_full(struct recovery *r, const struct log_record *record)
     buf_put_str(&o->full, record->bytes);
 }
 
+static void keep_delta(struct rec_object *o, struct str bytes)
+{
+    if (o->ndeltas == o->deltas_cap) {
+        o->deltas_cap = o->deltas_cap * 2 + 4;
+        o->deltas = mem_realloc(o->deltas, o->deltas_cap * sizeof(*o->deltas));
+    }
+    o->deltas[o->ndeltas] = (struct buf){0};
+    buf_put_str(&o->deltas[o->ndeltas++], bytes);
+}
+
 /* False when it does not fit to what was read before. */
 static bool apply_delta(struct recovery *r, const struct log_record *record, uint32_t file,
                         uint64_t offset)
 {
-    struct rec_object *o = find_or_add(r, record->id);
+    struct rec_object *o = rec_object_add(r, record->id);
 
     if (o->deleted || (o->full_seen && record->version <= o->version))
         return true;
@@ -280,22 +290,19 @@ static bool apply_delta(struct recovery *r, const struct log_record *record, uin
             o->orphan_offset = offset;
         }
         o->orphan = true;
+        o->orphan_version = record->version;
+        keep_delta(o, record->bytes);
         return true;
     }
     bool fits = record->version == o->version + 1;
-    if (o->ndeltas == o->deltas_cap) {
-        o->deltas_cap = o->deltas_cap * 2 + 4;
-        o->deltas = mem_realloc(o->deltas, o->deltas_cap * sizeof(*o->deltas));
-    }
-    o->deltas[o->ndeltas] = (struct buf){0};
-    buf_put_str(&o->deltas[o->ndeltas++], record->bytes);
+    keep_delta(o, record->bytes);
     o->version = record->version;
     return fits;
 }
 
 static void apply_delete(struct recovery *r, const struct log_record *record)
 {
-    struct rec_object *o = find_or_add(r, record->id);
+    struct rec_object *o = rec_object_add(r, record->id);
 
     o->deleted = true;
     if (record->bytes.n == 16) {

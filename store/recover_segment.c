@@ -142,6 +142,7 @@ static enum err read_header(struct recovery *r, const struct rec_stream *s, stru
 
     if (got == SEGMENT_HEADER)
         err = segment_header_decode(page, &seg->header, why);
+    seg->header.copy = STR_NONE; /* it lies in the page */
     mem_free(page);
     if (err == ERR_VERSION)
         LOG_WRN(r->log, "%s: %s", seg->path, why);

@@ -50,7 +50,8 @@ static void decode_stream(struct recovery *r, struct rec_object *o)
 enum err rec_streams_decode(struct recovery *r)
 {
     for (size_t i = 0; i < r->nlist; i++)
-        if (r->list[i]->kind == STORE_KIND_STREAM && r->list[i]->full_seen && !r->list[i]->deleted)
+        if (r->list[i]->kind == STORE_KIND_STREAM && r->list[i]->full_seen &&
+            !r->list[i]->deleted && r->list[i]->stream == NULL)
             decode_stream(r, r->list[i]);
     return ERR_OK;
 }
@@ -311,6 +312,8 @@ static void join_files(struct recovery *r, struct rec_stream *s, struct files *f
 
     for (size_t i = 0; i < f->n; i++) {
         struct rec_segment *seg = &f->seg[i];
+        if (i == 0 && s->object->adopted && s->rec.first_seq < seg->base_seq)
+            stream_record_purge(&s->rec, seg->base_seq);
         if (expected == 0)
             expected = s->rec.first_seq < seg->base_seq ? s->rec.first_seq : seg->base_seq;
         cut = cut || (i > 0 && seg->base_seq > expected && seg->proof < expected);
@@ -485,145 +488,4 @@ enum err rec_streams_read(struct recovery *r)
         r->dir->recovery.messages += s->messages;
     }
     return ERR_OK;
-}
-
-/* ---- directories nobody owns --------------------------------------------------------------- */
-
-/* A live stream's; or a stream's whose record can not be read, so that any directory may be its. */
-static bool is_live(const struct recovery *r, const uint8_t uuid[16])
-{
-    static const uint8_t none[16];
-
-    for (size_t i = 0; i < r->nlist; i++)
-        if (r->list[i]->stream != NULL && (memcmp(r->list[i]->stream->rec.uuid, uuid, 16) == 0 ||
-                                           memcmp(r->list[i]->stream->rec.uuid, none, 16) == 0))
-            return true;
-    return false;
-}
-
-static bool is_deleted(const struct recovery *r, const uint8_t uuid[16])
-{
-    for (size_t i = 0; i < r->nlist; i++)
-        if (r->list[i]->has_deleted_uuid && memcmp(r->list[i]->deleted_uuid, uuid, 16) == 0)
-            return true;
-    return false;
-}
-
-/* A deleted stream whose full record is still in the log, from before deletions named the UUID. */
-static bool was_deleted(const struct recovery *r, const uint8_t uuid[16])
-{
-    bool found = false;
-
-    for (size_t i = 0; i < r->nlist && !found; i++) {
-        const struct rec_object *o = r->list[i];
-        struct stream_record rec = {0};
-        if (!o->deleted || !o->full_seen || o->kind != STORE_KIND_STREAM)
-            continue;
-        if (stream_record_decode(&rec, buf_str(&o->full)) == ERR_OK)
-            found = memcmp(rec.uuid, uuid, 16) == 0;
-        stream_record_deinit(&rec);
-    }
-    return found;
-}
-
-enum orphan { ORPHAN_EMPTY, ORPHAN_DOUBTFUL };
-
-/* What one of its files says. */
-static enum orphan judge_file(struct recovery *r, struct rec_stream *s, const char *name)
-{
-    struct rec_segment seg = {.quiet = true};
-    enum orphan orphan = ORPHAN_DOUBTFUL;
-
-    if (!segment_name_parse(name, &seg.number, &seg.generation))
-        return segment_name_unfinished(name) ? ORPHAN_EMPTY : ORPHAN_DOUBTFUL;
-    store_path_segment(r->dir, seg.path, s->rec.uuid, seg.number, seg.generation);
-    enum err err = rec_segment_open(r, s, &seg);
-    if (err == ERR_OK && !seg.sealed)
-        err = rec_segment_scan(r, s, &seg, 0);
-    if (err == ERR_NOT_FOUND || (err == ERR_OK && seg.next_seq == seg.base_seq && !seg.torn))
-        orphan = ORPHAN_EMPTY;
-    rec_segment_deinit(&seg);
-    return orphan;
-}
-
-/* A stream that no record knows. Nothing is written to a stream before its record is durable: one
- * that holds anything had a record, and the log has lost it. */
-static enum orphan judge_orphan(struct recovery *r, const uint8_t uuid[16], const char *dir)
-{
-    struct rec_stream s = {0};
-    struct rec_names names;
-    enum orphan worst = ORPHAN_EMPTY;
-
-    memcpy(s.rec.uuid, uuid, 16);
-    snprintf(s.dir, sizeof(s.dir), "%s", dir);
-    if (rec_list(r->fs, dir, &names) != ERR_OK)
-        return ORPHAN_DOUBTFUL;
-    for (size_t i = 0; i < names.n; i++) {
-        enum orphan orphan = judge_file(r, &s, names.names[i]);
-        worst = orphan > worst ? orphan : worst;
-    }
-    rec_names_free(&names);
-    return worst;
-}
-
-static void remove_dir(struct recovery *r, const char *dir)
-{
-    struct rec_names names;
-    struct buf path = {0};
-
-    if (rec_list(r->fs, dir, &names) != ERR_OK)
-        return;
-    for (size_t i = 0; i < names.n; i++) {
-        buf_clear(&path);
-        buf_printf(&path, "%s/%s", dir, names.names[i]);
-        fs_unlink(r->fs, buf_cstr(&path));
-    }
-    fs_rmdir(r->fs, dir);
-    buf_free(&path);
-    rec_names_free(&names);
-}
-
-static void clean_one(struct recovery *r, const char *dir, const char *name)
-{
-    uint8_t uuid[16];
-
-    if (!store_uuid_parse(name, strlen(name), uuid)) {
-        LOG_WRN(r->log, "%s: not a stream, left alone", dir);
-        return;
-    }
-    if (is_live(r, uuid))
-        return;
-    if (is_deleted(r, uuid) || was_deleted(r, uuid)) {
-        LOG_INF(r->log, "%s: belongs to a deleted stream, removed", dir);
-        remove_dir(r, dir);
-        return;
-    }
-    if (judge_orphan(r, uuid, dir) != ORPHAN_EMPTY) {
-        store_quarantine(r->dir, dir, "holds messages, but no stream is known to own it");
-        return;
-    }
-    LOG_INF(r->log, "%s: belongs to a stream whose creation was not finished, removed", dir);
-    remove_dir(r, dir);
-}
-
-enum err rec_streams_clean(struct recovery *r)
-{
-    char path[STORE_PATH];
-    struct rec_names names;
-    struct buf dir = {0};
-
-    store_path(r->dir, path, "streams");
-    enum err err = rec_list(r->fs, path, &names);
-    if (err != ERR_OK)
-        return rec_fail(r, err, "%s: %s", path, err_text(err));
-    for (size_t i = 0; i < names.n; i++) {
-        buf_clear(&dir);
-        buf_printf(&dir, "%s/%s", path, names.names[i]);
-        clean_one(r, buf_cstr(&dir), names.names[i]);
-    }
-    buf_free(&dir);
-    rec_names_free(&names);
-    int res = fs_sync_dir(r->fs, path);
-    return res < 0 ? rec_fail(r, ERR_IO, "%s: sync: %s", path, err_text(err_from_errno(res)))
-                   : ERR_OK;
 }

@@ -232,6 +232,7 @@ static enum err write_stream(struct writer *w, struct rec_object *o, struct reco
         .nsegments = s->nsegments,
         .last_seq = s->last_seq,
         .last_ts = s->last_ts,
+        .adopted = o->adopted,
     };
     memcpy(to->uuid, s->rec.uuid, 16);
     s->rec = (struct stream_record){0};

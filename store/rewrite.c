@@ -558,6 +558,10 @@ static void set_copy(struct rewrite *r)
     c->header.name_len = (uint8_t) (strlen(s->name) < SEGMENT_NAME ? strlen(s->name)
                                                                    : SEGMENT_NAME);
     memcpy(c->header.name, s->name, c->header.name_len);
+    if (stream_copy(s, c->crypt, &c->nonces, &c->record)) {
+        c->header.object = s->object->id;
+        c->header.copy = buf_str(&c->record);
+    }
     c->fs = st->dir->options.fs;
     c->codec.compression = s->compression;
     c->epoch = (uint32_t) st->generation;

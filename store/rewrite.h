@@ -27,6 +27,7 @@ struct copy {
     struct crypt_file *crypt; /* of the new one; NULL = not encrypted */
     struct crypt_nonces nonces;
     struct segment_header header; /* of the new one */
+    struct buf record;            /* header.copy */
     uint32_t epoch;
     uint64_t next_seq; /* behind the last sequence of the sources */
     char path[STORE_PATH], unfinished[STORE_PATH], dir[STORE_PATH];

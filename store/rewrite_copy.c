@@ -518,6 +518,7 @@ void copy_deinit(struct copy *c)
     codec_room_free(&c->raw);
     codec_room_free(&c->stored);
     codec_room_free(&c->bytes);
+    buf_free(&c->record);
     buf_free(&c->texts);
     buf_free(&c->write);
 }

@@ -235,6 +235,7 @@ static uint8_t *make_header(struct segment *seg)
 {
     struct store_stream *s = seg->stream;
     uint8_t *page = mem_alloc(SEGMENT_HEADER);
+    struct buf copy = {0};
     struct segment_header h = {
         .number = seg->number,
         .key_id = seg->crypt != NULL ? seg->crypt->key.id : 0,
@@ -248,8 +249,13 @@ static uint8_t *make_header(struct segment *seg)
     memcpy(h.stream, s->rec.uuid, sizeof(h.stream));
     h.name_len = (uint8_t) (strlen(s->name) < SEGMENT_NAME ? strlen(s->name) : SEGMENT_NAME);
     memcpy(h.name, s->name, h.name_len);
+    if (stream_copy(s, seg->crypt, &s->store->nonces, &copy)) {
+        h.object = s->object->id;
+        h.copy = buf_str(&copy);
+    }
     segment_header_encode(&h, page);
     ASSERT(h.salt == seg->salt);
+    buf_free(&copy);
     return page;
 }
 

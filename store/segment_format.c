@@ -34,8 +34,12 @@ enum {
     AT_COVERS = 124,
     AT_NAME_LEN = 128,
     AT_NAME = 129,
+    AT_OBJECT = 384,
+    AT_COPY_BYTES = 392,
+    AT_COPY = 396,
     AT_CRC = SEGMENT_HEADER - 4,
 };
+_Static_assert(AT_COPY + SEGMENT_COPY == AT_CRC, "the copy ends the page");
 
 void segment_header_encode(struct segment_header *h, uint8_t out[SEGMENT_HEADER])
 {
@@ -63,6 +67,11 @@ void segment_header_encode(struct segment_header *h, uint8_t out[SEGMENT_HEADER]
     put_u32(out + AT_COVERS, h->covers);
     out[AT_NAME_LEN] = h->name_len;
     memcpy(out + AT_NAME, h->name, h->name_len);
+    if (h->object != 0 && h->copy.n > 0 && h->copy.n <= SEGMENT_COPY) {
+        put_u64(out + AT_OBJECT, h->object);
+        put_u32(out + AT_COPY_BYTES, (uint32_t) h->copy.n);
+        memcpy(out + AT_COPY, h->copy.p, h->copy.n);
+    }
     put_u32(out + AT_CRC, crc32c(CRC_SEED, out, AT_CRC));
 }
 
@@ -98,6 +107,14 @@ enum err segment_header_decode(const uint8_t bytes[SEGMENT_HEADER], struct segme
     out->covers = get_u32(bytes + AT_COVERS);
     out->name_len = bytes[AT_NAME_LEN];
     memcpy(out->name, bytes + AT_NAME, out->name_len);
+    out->object = get_u64(bytes + AT_OBJECT);
+    uint32_t copy = get_u32(bytes + AT_COPY_BYTES);
+    if (copy > SEGMENT_COPY || (out->object == 0) != (copy == 0)) {
+        snprintf(why, 160, "segment header contradicts itself");
+        return ERR_CORRUPT;
+    }
+    if (copy > 0)
+        out->copy = str_from((const char *) bytes + AT_COPY, copy);
     if (out->base_seq == 0 || get_u32(bytes + AT_LENGTH) != SEGMENT_HEADER ||
         out->salt != store_salt_segment(out->store, out->stream, out->number, out->generation)) {
         snprintf(why, 160, "segment header contradicts itself");

@@ -46,9 +46,15 @@ struct segment_header {
     int64_t last_time;   /* stream time when it was created: of the message base_seq - 1 */
     uint8_t name_len;
     char name[SEGMENT_NAME + 1]; /* the stream's, for people; cut to fit */
+    uint64_t object;             /* the stream's; 0 = without a copy of its record */
+    struct str copy; /* stream_record_encode_copy, sealed in an encrypted segment; decoded: in the
+                        page's bytes */
 };
 
-/* Fills in salt and version itself. */
+/* Most bytes of a copy, sealed. */
+enum { SEGMENT_COPY = 3696 };
+
+/* Fills in salt and version itself. A copy that is too large is left out. */
 void segment_header_encode(struct segment_header *h, uint8_t out[SEGMENT_HEADER]);
 /* ERR_CORRUPT, ERR_VERSION (why explains, as superblock_decode's). */
 enum err segment_header_decode(const uint8_t bytes[SEGMENT_HEADER], struct segment_header *out,

@@ -246,6 +246,8 @@ enum err store_stream_create(struct store *st, const struct store_stream_options
  * not read the blob leaves the stream as it is. They live until store_recovered_done. */
 enum err store_stream_peek(struct store *st, store_object_id id, struct str *name,
                            struct str *config);
+/* Was its record lost, so that its configuration is that of an old copy, and it has no limits? */
+bool store_stream_adopted(struct store *st, store_object_id id);
 /* A recovered stream by its object id; *config lives until store_recovered_done. */
 enum err store_stream_attach(struct store *st, store_object_id id,
                              const struct store_stream_ops *ops, void *ctx,

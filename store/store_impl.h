@@ -488,6 +488,9 @@ void stream_fail(struct store_stream *s, enum err err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Appends the stream's full record. */
 void stream_render(struct store_stream *s, struct buf *out);
+/* The copy of its record for a header page, sealed when crypt is not NULL; false: too large. */
+bool stream_copy(struct store_stream *s, const struct crypt_file *crypt,
+                 struct crypt_nonces *nonces, struct buf *out);
 void stream_first_segment(struct store_stream *s, enum err err);
 void stream_close(struct store_stream *s);
 void reader_detach(struct store_reader *r);

@@ -253,12 +253,12 @@ enum err store_stream_create(struct store *st, const struct store_stream_options
         store_defer(st, req, ERR_OK);
     } else {
         struct buf full = {0};
+        s->render_config = false; /* the owner has given it to us just now */
         segment_prepare_first(seg, first);
         s->create_req = req;
         s->create_waits = 2;
         s->create_log.done = create_logged;
         s->jobs++;
-        s->render_config = false; /* the owner has given it to us just now */
         stream_render(s, &full);
         s->render_config = true;
         clog_put(st, LOG_FULL, s->object, buf_str(&full), &s->create_log);
@@ -340,6 +340,36 @@ void stream_claim_limits(struct store_stream *s, struct buf *delta)
     seqset_free(&s->unlogged);
 }
 
+static void ask_config(struct store_stream *s)
+{
+    if (s->state != STREAM_ACTIVE || s->ops == NULL || s->ops->render_config == NULL ||
+        !s->render_config)
+        return;
+    buf_clear(&s->rec.config);
+    s->ops->render_config(s->ctx, &s->rec.config);
+}
+
+bool stream_copy(struct store_stream *s, const struct crypt_file *crypt,
+                 struct crypt_nonces *nonces, struct buf *out)
+{
+    struct buf plain = {0};
+    uint8_t id[8];
+
+    ask_config(s);
+    stream_record_encode_copy(&s->rec, &plain);
+    bool fits = plain.n + (crypt != NULL ? CRYPT_PIECE : 0) <= SEGMENT_COPY;
+    if (fits && crypt == NULL) {
+        buf_put_str(out, buf_str(&plain));
+    } else if (fits) {
+        put_u64(id, s->object->id);
+        buf_reserve(out, plain.n + CRYPT_PIECE);
+        crypt_seal_piece(crypt, nonces, id, sizeof(id), plain.p, plain.n, (uint8_t *) out->p);
+        out->n = plain.n + CRYPT_PIECE;
+    }
+    buf_free(&plain);
+    return fits;
+}
+
 void stream_render(struct store_stream *s, struct buf *out)
 {
     uint64_t first, last;
@@ -349,11 +379,7 @@ void stream_render(struct store_stream *s, struct buf *out)
     s->rec.last_seq = stream_proven(s);
     s->rec.last_ts = s->rec.last_seq == s->last_seq ? s->last_ts : 0;
     s->rec.next_segment = s->next_number;
-    if (s->state == STREAM_ACTIVE && s->ops != NULL && s->ops->render_config != NULL &&
-        s->render_config) {
-        buf_clear(&s->rec.config);
-        s->ops->render_config(s->ctx, &s->rec.config);
-    }
+    ask_config(s);
     if (more)
         seqset_add(&s->rec.removed, first, last);
     stream_record_encode(&s->rec, out);

@@ -198,7 +198,7 @@ static void put_set(struct buf *out, unsigned tag, const struct seqset *set)
     buf_free(&bytes);
 }
 
-void stream_record_encode(const struct stream_record *r, struct buf *out)
+void stream_record_encode_copy(const struct stream_record *r, struct buf *out)
 {
     buf_putc(out, RECORD_VERSION);
     put_bytes(out, TAG_UUID, str_from(r->uuid, 16));
@@ -206,6 +206,11 @@ void stream_record_encode(const struct stream_record *r, struct buf *out)
     put_bytes(out, TAG_CONFIG, buf_str(&r->config));
     PUT(out, TAG_LEVEL, (uint64_t) r->level);
     stream_delta_limits(out, &r->limits);
+}
+
+void stream_record_encode(const struct stream_record *r, struct buf *out)
+{
+    stream_record_encode_copy(r, out);
     stream_delta_purge(out, r->first_seq);
     stream_delta_durable(out, r->last_seq, r->last_ts);
     stream_delta_remove_set(out, &r->removed);

@@ -50,6 +50,9 @@ void stream_record_check(const struct stream_record *r);
 
 /* Appends the full record. */
 void stream_record_encode(const struct stream_record *r, struct buf *out);
+/* Appends what says which stream it is and how it is set up (UUID, name, configuration, level,
+ * limits): a record like the full one, for a segment's header page. */
+void stream_record_encode_copy(const struct stream_record *r, struct buf *out);
 /* Into an empty *r. ERR_CORRUPT, ERR_VERSION (a field that must be understood and is not). */
 enum err stream_record_decode(struct stream_record *r, struct str full);
 /* Applies one delta record: one or more of the changes below. On error *r is unchanged in what the

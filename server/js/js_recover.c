@@ -190,6 +190,9 @@ static void recover_stream(struct jetstream *j, const struct store_object_view *
         return;
     }
     ok = js_stream_parse(blob, &config, &created) && config.name != NULL;
+    /* An old copy may be from the time when it was being restored. */
+    if (ok && created == 0 && store_stream_adopted(j->store, v->id))
+        created = io_wall(j->env->io);
     if (ok && created == 0)
         half_restored(js, v);
     else if (!ok)

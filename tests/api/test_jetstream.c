@@ -358,7 +358,38 @@ TEST(stops_with_traffic)
     end(&s, &r);
 }
 
+/* The files with the records of streams and consumers are gone: the stream is there, with its
+ * configuration and its messages, and the server says so. */
+TEST(a_lost_log)
+{
+    struct server_process s;
+    struct raw_client r;
+    char command[512];
+
+    start(&s, &r, i);
+    ask(&r, "$JS.API.STREAM.CREATE.S",
+        "{\"name\":\"S\",\"subjects\":[\"s.*\"],\"max_msgs\":100,\"description\":\"kept\"}",
+        "\"did_create\":true");
+    publish(&r, 20);
+    raw_close(&r);
+    if (i == 0)
+        server_process_stop(&s);
+    else
+        server_process_kill(&s);
+    snprintf(command, sizeof(command), "rm $(find %s -name '*.log' -path '*/log/*')", s.dir);
+    ck_assert_int_eq(system(command), 0);
+    server_process_start(&s);
+    raw_hello(&r, s.port, CLIENT);
+    ask(&r, "$JS.API.STREAM.INFO.S", "", "\"max_msgs\":100,");
+    ask(&r, "$JS.API.STREAM.INFO.S", "", "\"description\":\"kept\"");
+    if (i == 0) /* after a kill the last ones were in the log alone */
+        ask(&r, "$JS.API.STREAM.MSG.GET.S", "{\"seq\":20}", "\"subject\":\"s.a\"");
+    ask(&r, "s.a", "x", i == 0 ? "\"seq\":21}" : "\"seq\":1}");
+    end(&s, &r);
+}
+
 static const struct runner_case cases[] = {
+    RUN_LOOP(a_lost_log, 0, 2),
     RUN_LOOP(answers_each_request, 0, 3),
     RUN(purges),
     RUN_LOOP(a_name_with_quotes_and_one_of_255_bytes, 0, 2),

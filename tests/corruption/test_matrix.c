@@ -312,7 +312,7 @@ static bool known(const struct base *b, const struct damage *d, enum deviation w
     bool last = d->file->last || (d->other != NULL && d->other->last);
 
     if (log_lost)
-        return what == STREAM_GONE || what == OTHER_BYTES || what == SECOND_DIFFERS;
+        return what == OTHER_BYTES || what == SECOND_DIFFERS;
     return !b->closed && last && (what == NOT_COUNTED || what == NOT_LOGGED || what == LOST_MORE);
 }
 

@@ -100,6 +100,9 @@ static bool open_header(struct seg *s)
                 s->path, s->header.number, s->header.name, uuid, s->header.base_seq,
                 s->header.generation, s->salt, s->header.file_bytes,
                 s->header.covers != 0 ? ", with those behind it" : "");
+    if (s->header.object != 0)
+        inspect_say(s->in, "  copy of the record of object %" PRIx64 ": %zu bytes%s\n",
+                    s->header.object, s->header.copy.n, s->header.key_id != 0 ? ", sealed" : "");
     return true;
 }
 

@@ -1,0 +1,174 @@
+/* Streams whose record the log has lost: they come back from the copies in their segments' header
+ * pages, with what the log still says of them. Without a copy they go to quarantine, whole. */
+#include "store/store_impl.h"
+#include "tests/lib/runner.h"
+#include "tests/unit/store/rig.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SEGMENT (256u << 10)
+
+static const struct rig_options options[] = {
+    {.log_file_bytes = 1 << 20, .segment_min = SEGMENT, .segment_max = SEGMENT},
+    {.log_file_bytes = 1 << 20,
+     .segment_min = SEGMENT,
+     .segment_max = SEGMENT,
+     .key = "a secret key"},
+};
+
+static void remove_log(const struct rig *r)
+{
+    char command[256];
+
+    snprintf(command, sizeof(command), "rm %s/log/*.log", r->path);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static unsigned files_in(const struct rig *r, const char *name)
+{
+    char path[256];
+    unsigned n = 0;
+
+    snprintf(path, sizeof(path), "%s/%s", r->path, name);
+    DIR *dir = opendir(path);
+    for (struct dirent *d; dir != NULL && (d = readdir(dir)) != NULL;)
+        n += d->d_name[0] != '.';
+    if (dir != NULL)
+        closedir(dir);
+    return n;
+}
+
+static void fill(struct rig_stream *t, unsigned times)
+{
+    for (unsigned k = 0; k < times; k++) {
+        ck_assert_int_eq(rig_append(t, 500, 100, 7), ERR_OK);
+        rig_flush(t);
+    }
+}
+
+/* Without any log: the stream is there with its name, configuration and messages, goes on, and is
+ * an ordinary one from then on. Its limits wait until somebody sets them. */
+TEST(without_a_log)
+{
+    struct store_limits limits = {.max_msgs = 8000};
+    struct store_state state;
+    struct rig r;
+    struct rig_stream t;
+
+    rig_init(&r, &options[i]);
+    rig_create(&r, &t, "kept", STORE_DURABLE, &limits);
+    fill(&t, 20);
+    rig_settle(&r);
+    rig_stop(&r);
+    remove_log(&r);
+    rig_start(&r);
+    rig_attach(&r, &t, "kept");
+    ck_assert(store_stream_adopted(r.store, t.id));
+    store_recovered_done(r.store);
+    ck_assert_uint_gt(r.warnings, 0);
+    ck_assert(t.s->rec.limits.max_msgs == 0);
+    store_stream_state(t.s, &state);
+    ck_assert_uint_eq(state.last_seq, 10000);
+    ck_assert_uint_eq(state.lost_msgs, 0);
+    ck_assert_uint_ge(state.msgs, 8000);
+    ck_assert_uint_eq(rig_read_all(&t, 1, NULL, 100), state.msgs);
+    ck_assert_uint_eq(files_in(&r, "quarantine"), 0);
+    for (unsigned k = 0; k < 2; k++) {
+        t.committed = 0;
+        fill(&t, 3);
+        rig_settle(&r);
+        rig_stop(&r);
+        r.warnings = 0;
+        rig_start(&r);
+        rig_attach(&r, &t, "kept");
+        ck_assert(!store_stream_adopted(r.store, t.id));
+        store_recovered_done(r.store);
+        ck_assert_uint_eq(r.warnings, 0);
+        store_stream_state(t.s, &state);
+        ck_assert_uint_eq(state.last_seq, 11500 + 1500 * k);
+        store_check(r.store);
+    }
+    rig_deinit(&r);
+}
+
+/* The copy is of the time when the segment began: the youngest one counts. */
+TEST(the_youngest_copy)
+{
+    struct rig r;
+    struct rig_stream t;
+
+    rig_init(&r, &options[i]);
+    rig_create(&r, &t, "kept", STORE_DURABLE, NULL);
+    fill(&t, 8);
+    struct buf *config = &t.s->rec.config;
+    ck_assert(str_eq(buf_str(config), STR("config of kept")));
+    snprintf(t.config, sizeof(t.config), "config of later");
+    store_stream_update(t.s, &(struct store_limits){0}, STR("config of later"), NULL);
+    fill(&t, 8);
+    rig_settle(&r);
+    rig_stop(&r);
+    remove_log(&r);
+    rig_start(&r);
+    rig_attach(&r, &t, "later");
+    store_recovered_done(r.store);
+    ck_assert_uint_eq(rig_read_all(&t, 1, NULL, 100), 8000);
+    rig_deinit(&r);
+}
+
+static void ignore_begun(void *ctx, uint64_t last_seq)
+{
+    (void) ctx;
+    (void) last_seq;
+}
+
+static void ignore_committed(void *ctx, uint64_t first_seq, uint64_t last_seq)
+{
+    (void) ctx;
+    (void) first_seq;
+    (void) last_seq;
+}
+
+static const struct store_stream_ops no_owner = {.commit_begun = ignore_begun,
+                                                 .committed = ignore_committed};
+
+/* A configuration that does not fit into the page has no copy. */
+TEST(too_large_for_a_copy)
+{
+    struct rig r;
+    struct store_stream_options o = {.name = STR("large"), .level = STORE_DURABLE};
+    struct buf config = {0};
+    struct rig_req q;
+    struct store_stream *s;
+
+    rig_init(&r, &options[i]);
+    for (unsigned k = 0; k < 4000; k++)
+        buf_putc(&config, 'x');
+    o.config = buf_str(&config);
+    rig_req_init(&q);
+    ck_assert_int_eq(store_stream_create(r.store, &o, &no_owner, NULL, &s, &q.req), ERR_OK);
+    ck_assert_int_eq(rig_req_wait(&r, &q), ERR_OK);
+    uint64_t seq;
+    ck_assert_int_eq(
+        store_append(s, &(struct store_append){.subject = STR("a"), .payload = STR("b")}, &seq),
+        ERR_OK);
+    rig_settle(&r);
+    rig_stop(&r);
+    remove_log(&r);
+    rig_start(&r);
+    store_recovered_done(r.store);
+    ck_assert_uint_eq(files_in(&r, "quarantine"), 1);
+    ck_assert_uint_eq(files_in(&r, "streams"), 0);
+    buf_free(&config);
+    rig_deinit(&r);
+}
+
+static const struct runner_case cases[] = {
+    RUN_LOOP(without_a_log, 0, 2),
+    RUN_LOOP(the_youngest_copy, 0, 2),
+    RUN_LOOP(too_large_for_a_copy, 0, 2),
+};
+
+RUNNER_MAIN("store/adopt", cases)
