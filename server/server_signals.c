@@ -17,6 +17,7 @@
 #include "lib/base/assert.h"
 #include "lib/base/buf.h"
 #include "lib/base/mem.h"
+#include "server/kafka/kafka.h"
 #include "server/monitor/monitor.h"
 #include "server/net/net.h"
 #include "server/net/tls.h"
@@ -155,6 +156,8 @@ static void reload_worker(struct ask_all *ask, struct worker *w)
     w->env.options = r->now;
     parts_set_tls(w, &r->tls);
     net_reload(w->env.net, r->before);
+    if (w->env.kafka != NULL)
+        kafka_reload(w->env.kafka, r->before);
     ask_all_stepped(ask);
 }
 

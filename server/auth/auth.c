@@ -40,7 +40,7 @@ void auth_nonce_text(const uint8_t bytes[AUTH_NONCE_BYTES], char out[AUTH_NONCE_
 /* ---- secrets ----------------------------------------------------------------------------------
  */
 
-static bool is_hash(const char *text)
+bool auth_is_hash(const char *text)
 {
     return strncmp(text, "$2a$", 4) == 0 || strncmp(text, "$2b$", 4) == 0 ||
            strncmp(text, "$2y$", 4) == 0;
@@ -74,7 +74,7 @@ bool auth_secret_matches(const char *secret, const char *hash)
 
 static struct auth_verdict compare(struct str given, const char *wanted, const struct user *user)
 {
-    if (is_hash(wanted))
+    if (auth_is_hash(wanted))
         return (struct auth_verdict){
             .answer = AUTH_SLOW, .user = user, .given = given, .hash = wanted};
     return (struct auth_verdict){.answer = same_secret(given, wanted) ? AUTH_YES : AUTH_NO,

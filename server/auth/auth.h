@@ -53,6 +53,8 @@ void auth_nonce_text(const uint8_t bytes[AUTH_NONCE_BYTES], char out[AUTH_NONCE_
 struct auth_verdict auth_check(const struct options *options, const struct auth_claim *claim);
 /* The verdict about a client that sends no CONNECT at all. */
 struct auth_verdict auth_check_nothing(const struct options *options);
+/* Is a secret of the options a bcrypt hash? */
+bool auth_is_hash(const char *text);
 /* For io_work: does the secret have this bcrypt hash? */
 bool auth_secret_matches(const char *secret, const char *hash);
 

@@ -112,6 +112,11 @@ void js_server_account(struct js_server *server, struct account *a,
     js_resources_limit(&s->resources, STORAGE_FILE, limits->max_store);
 }
 
+bool js_server_has(const struct js_server *server, const struct account *a)
+{
+    return a->index < server->n && server->shared[a->index] != NULL;
+}
+
 void js_server_watch(struct js_server *server, const struct account *a, struct js_watch watch)
 {
     server->shared[a->index]->watch = watch;

@@ -48,6 +48,8 @@ struct js_watch {
     void (*gone)(void *ctx, struct str name);
     void *ctx;
 };
+/* Can it ever have streams (is it not the system account)? */
+bool js_server_has(const struct js_server *server, const struct account *a);
 void js_server_watch(struct js_server *server, const struct account *a, struct js_watch watch);
 
 /* Attaches to the recovered streams and consumers of this worker's store, publishes their interest,

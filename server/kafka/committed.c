@@ -123,6 +123,12 @@ static void put_name(struct buf *out, struct str name)
             buf_printf(out, "=%02X", (unsigned char) name.p[i]);
 }
 
+void committed_put_group_subject(struct buf *out, struct str group)
+{
+    buf_puts(out, PREFIX);
+    put_name(out, group);
+}
+
 static int digit(char c)
 {
     return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;

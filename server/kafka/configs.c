@@ -4,6 +4,7 @@
  * A topic has all configurations of topic_config.c, with their defaults, because tools read all,
  * change one and write all. The broker has a few, which nobody changes this way.
  */
+#include "server/kafka/access.h"
 #include "server/kafka/kafka_int.h"
 #include "server/kafka/steps.h"
 #include "server/kafka/topic_config.h"
@@ -91,7 +92,10 @@ static void describe(struct kafka_request *r, const asked *q, described *out)
     out->resource_type = q->resource_type;
     out->resource_name = q->resource_name;
     if (q->resource_type == RESOURCE_TOPIC) {
-        if (topics_find(r->kafka->shared->topics, q->resource_name, &r->arena, &t))
+        if (topics_find(r->realm->topics, q->resource_name, &r->arena, &t) &&
+            !access_may_see(r, &t))
+            out->error_code = KAFKA_TOPIC_AUTHORIZATION_FAILED;
+        else if (topics_find(r->realm->topics, q->resource_name, &r->arena, &t))
             put_topic(r, &t, q, out);
         else
             out->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
@@ -183,12 +187,14 @@ static bool change_one(struct steps *s, int32_t i)
     if (c->type != RESOURCE_TOPIC)
         return refuse(c, KAFKA_INVALID_REQUEST,
                       STR("only topics can be configured by this request"));
-    if (!topics_find(g->r->kafka->shared->topics, c->name, &g->r->arena, &t))
+    if (!topics_find(g->r->realm->topics, c->name, &g->r->arena, &t))
         return refuse(c, KAFKA_UNKNOWN_TOPIC_OR_PARTITION, STR_NONE);
+    if (t.internal || !access_may_call(g->r, "STREAM.UPDATE", t.name))
+        return refuse(c, KAFKA_TOPIC_AUTHORIZATION_FAILED, STR_NONE);
     if (!check(g->r, c) || g->validate_only)
         return false;
     g->item = i;
-    topic_alter(g->r->kafka, &t, c->pairs, c->n, changed, g);
+    topic_alter(g->r->realm, &t, c->pairs, c->n, changed, g);
     return true;
 }
 
@@ -330,7 +336,7 @@ static void increments(struct kafka_request *r,
     c->type = q->resource_type;
     c->name = q->resource_name;
     c->pairs = kafka_arena_alloc(&r->arena, (size_t) n * sizeof(*c->pairs));
-    if (c->type != RESOURCE_TOPIC || !topics_find(r->kafka->shared->topics, c->name, &r->arena, &t))
+    if (c->type != RESOURCE_TOPIC || !topics_find(r->realm->topics, c->name, &r->arena, &t))
         return; /* change_one says so */
     for (int32_t i = 0; i < n; i++)
         if (!increment(r, &t, &q->configs[i], c))

@@ -15,6 +15,7 @@
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
+#include "server/kafka/access.h"
 
 #define SWEEP_NS (600 * UINT64_C(1000000000))
 
@@ -26,6 +27,8 @@ static void one_is_back(struct errand *e)
         return;
     if (e->error != KAFKA_NONE)
         e->fail(e, e->error);
+    if (e->finish != NULL)
+        e->finish(e);
     kafka_reply(e->request);
 }
 
@@ -80,12 +83,12 @@ static void cancel_there(struct env_task *task, struct env *env)
     env->post(env, e->home->env->worker, &e->cancel_task);
 }
 
-static struct coordinator *coordinator_here(struct env *env);
+static struct coordinator *coordinator_here(struct env *env, const struct realm *of);
 
 static void arrive(struct env_task *task, struct env *env)
 {
     struct errand *e = CONTAINER_OF(task, struct errand, task);
-    struct coordinator *c = coordinator_here(env);
+    struct coordinator *c = coordinator_here(env, e->request->realm);
 
     e->env = env;
     if (c == NULL)
@@ -96,8 +99,9 @@ static void arrive(struct env_task *task, struct env *env)
         e->run(c, e);
 }
 
-void errand_start(struct kafka_request *r, void (*run)(struct coordinator *c, struct errand *e),
-                  void (*fail)(struct errand *e, int16_t error))
+void errand_start(struct kafka_request *r, struct str group,
+                  void (*run)(struct coordinator *c, struct errand *e),
+                  void (*fail)(struct errand *e, int16_t error), void (*finish)(struct errand *e))
 {
     struct errand *e = kafka_arena_alloc(&r->arena, sizeof(*e));
     struct env *env = r->kafka->env;
@@ -106,9 +110,15 @@ void errand_start(struct kafka_request *r, void (*run)(struct coordinator *c, st
     e->request = r;
     e->run = run;
     e->fail = fail;
+    e->finish = finish;
     e->home = r->kafka;
     list_init(&e->link);
-    if (!topics_partition(r->kafka->shared->topics, STR(COORDINATOR_TOPIC), 0, &place)) {
+    if (group.p != NULL && !access_may_group(r, group)) {
+        fail(e, KAFKA_GROUP_AUTHORIZATION_FAILED);
+        kafka_reply(r);
+        return;
+    }
+    if (!topics_partition(r->realm->topics, STR(COORDINATOR_TOPIC), 0, &place)) {
         fail(e, KAFKA_COORDINATOR_NOT_AVAILABLE);
         kafka_reply(r);
         return;
@@ -230,7 +240,7 @@ static bool is_old(const struct group_entry *g, const struct committed_offset *o
 
     if (now - since > retention)
         return true;
-    return topics_partition(c->kafka->shared->topics, o->topic, o->partition, &place) &&
+    return topics_partition(c->realm->topics, o->topic, o->partition, &place) &&
            memcmp(&place.id, &o->topic_id, sizeof(place.id)) != 0;
 }
 
@@ -312,7 +322,7 @@ static void gone(struct partition_job *j)
     struct coordinator *c = CONTAINER_OF(j, struct coordinator, busy);
     struct list *l;
 
-    c->kafka->coordinator = NULL;
+    c->realm->coordinator = NULL;
     if (!c->ready)
         store_reader_deinit(&c->reader);
     io_timer_stop(c->kafka->env->io, &c->sweep);
@@ -324,12 +334,13 @@ static void gone(struct partition_job *j)
     mem_free(c);
 }
 
-static struct coordinator *coordinator_open(struct kafka *k, struct partition *p)
+static struct coordinator *coordinator_open(struct realm *realm, struct partition *p)
 {
     struct coordinator *c = mem_zalloc(sizeof(*c));
     uint64_t first, last;
 
-    c->kafka = k;
+    c->kafka = realm->kafka;
+    c->realm = realm;
     c->partition = p;
     c->rules = (struct group_rules){
         .session_min_ms = 6000,
@@ -344,7 +355,7 @@ static struct coordinator *coordinator_open(struct kafka *k, struct partition *p
     wheel_timer_init(&c->sweep, sweep);
     c->busy.gone = gone;
     list_push_back(&p->busy, &c->busy.link);
-    k->coordinator = c;
+    realm->coordinator = c;
     plan_sweep(c);
     partition_bounds(p, &first, &last);
     store_reader_init(&c->reader, p->store, first, NULL, 0, load, c);
@@ -352,14 +363,13 @@ static struct coordinator *coordinator_open(struct kafka *k, struct partition *p
     return c;
 }
 
-static struct coordinator *coordinator_here(struct env *env)
+static struct coordinator *coordinator_here(struct env *env, const struct realm *of)
 {
+    struct realm *realm = realm_here(env, of);
     struct partition *p;
 
-    if (env->kafka == NULL)
-        return NULL;
-    if (env->kafka->coordinator != NULL)
-        return env->kafka->coordinator;
-    p = partition_get(env->kafka, STR(COORDINATOR_TOPIC));
-    return p != NULL ? coordinator_open(env->kafka, p) : NULL;
+    if (realm == NULL || realm->coordinator != NULL)
+        return realm != NULL ? realm->coordinator : NULL;
+    p = partition_get(realm, STR(COORDINATOR_TOPIC));
+    return p != NULL ? coordinator_open(realm, p) : NULL;
 }

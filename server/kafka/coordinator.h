@@ -24,6 +24,7 @@
 
 struct coordinator {
     struct kafka *kafka;
+    struct realm *realm;
     struct partition *partition; /* the offsets stream's */
     struct partition_job busy;   /* tells that it goes */
     bool ready;                  /* all is read back */
@@ -56,7 +57,8 @@ struct errand {
     void (*run)(struct coordinator *c, struct errand *e);
     /* At home: fills the answer with an error; there is no coordinator. */
     void (*fail)(struct errand *e, int16_t error);
-    void *ctx; /* the handler's */
+    /* At home, before the answer is sent; may be NULL. */
+    void (*finish)(struct errand *e);
 
     /* The rest is coordinator.c's. */
     struct kafka *home;
@@ -70,9 +72,11 @@ struct errand {
     bool gone; /* on the coordinator's worker: it is done */
 };
 
-/* Of a request; starts at once. The answer leaves when it is done. */
-void errand_start(struct kafka_request *r, void (*run)(struct coordinator *c, struct errand *e),
-                  void (*fail)(struct errand *e, int16_t error));
+/* Of a request about this group (p == NULL: about none, or it was looked at); starts at once. The
+ * answer leaves when it is done. */
+void errand_start(struct kafka_request *r, struct str group,
+                  void (*run)(struct coordinator *c, struct errand *e),
+                  void (*fail)(struct errand *e, int16_t error), void (*finish)(struct errand *e));
 void errand_done(struct errand *e);
 /* Its answer is the one for this error. */
 void errand_failed(struct errand *e, int16_t error);

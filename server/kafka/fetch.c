@@ -14,6 +14,7 @@
  */
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
+#include "server/kafka/access.h"
 #include "server/kafka/fetch_read.h"
 
 struct fetch;
@@ -94,8 +95,10 @@ static void read_done(struct fetch_read *read)
 
 static struct partition *partition_at(struct part *part, struct env *env)
 {
+    struct realm *realm = realm_here(env, part->fetch->request->realm);
+
     part->env = env;
-    return env->kafka != NULL ? partition_get(env->kafka, part->stream) : NULL;
+    return realm != NULL ? partition_get(realm, part->stream) : NULL;
 }
 
 static void read_there(struct env_task *task, struct env *env)
@@ -330,8 +333,10 @@ static void take_part(struct fetch *f, struct str topic,
     part->read.high = part->read.start = -1;
     list_init(&part->watch.link);
     a->partition_index = q->partition;
-    if (!partition_find(r->kafka, &r->arena, topic, q->partition, &part->place, &part->stream))
+    if (!partition_find(r->realm, &r->arena, topic, q->partition, &part->place, &part->stream))
         part->error = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+    else if (!access_may_read(r, topic, q->partition))
+        part->error = KAFKA_TOPIC_AUTHORIZATION_FAILED;
     else if (q->current_leader_epoch > KAFKA_EPOCH)
         part->error = KAFKA_UNKNOWN_LEADER_EPOCH;
 }

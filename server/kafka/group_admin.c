@@ -5,6 +5,7 @@
  * there are no groups.
  */
 #include "lib/base/mem.h"
+#include "server/kafka/access.h"
 #include "server/kafka/coordinator.h"
 #include "server/kafka/steps.h"
 
@@ -44,7 +45,7 @@ static bool has_coordinator(struct kafka_request *r)
 {
     struct topic_place place;
 
-    return topics_partition(r->kafka->shared->topics, STR(COORDINATOR_TOPIC), 0, &place);
+    return topics_partition(r->realm->topics, STR(COORDINATOR_TOPIC), 0, &place);
 }
 
 static void stream_made(void *ctx, const json_t *answer)
@@ -76,7 +77,7 @@ void kafka_run_find_coordinator(struct kafka_request *r)
     else if (has_coordinator(r))
         put_coordinator(r, KAFKA_NONE);
     else
-        js_call(r->kafka, "STREAM.CREATE." COORDINATOR_TOPIC, str_of(config), stream_made, r);
+        js_call(r->realm, "STREAM.CREATE." COORDINATOR_TOPIC, str_of(config), stream_made, r);
 }
 
 /* ---- ListGroups ------------------------------------------------------------------------------ */
@@ -113,6 +114,18 @@ static void list(struct coordinator *c, struct errand *e)
     errand_done(e);
 }
 
+/* At home: what this client may use is what it sees. */
+static void list_filter(struct errand *e)
+{
+    struct kafka_list_groups_response *a = e->request->answer;
+    int32_t n = 0;
+
+    for (int32_t i = 0; i < a->groups_n; i++)
+        if (access_may_group(e->request, a->groups[i].group_id))
+            a->groups[n++] = a->groups[i];
+    a->groups_n = n;
+}
+
 static void list_failed(struct errand *e, int16_t error)
 {
     struct kafka_list_groups_response *a = e->request->answer;
@@ -123,7 +136,7 @@ static void list_failed(struct errand *e, int16_t error)
 void kafka_run_list_groups(struct kafka_request *r)
 {
     if (has_coordinator(r))
-        errand_start(r, list, list_failed);
+        errand_start(r, STR_NONE, list, list_failed, list_filter);
     else
         kafka_reply(r);
 }
@@ -160,7 +173,7 @@ static void describe(struct coordinator *c, struct errand *e)
     for (int32_t i = 0; i < a->groups_n; i++) {
         struct kafka_describe_groups_response_groups *to = &a->groups[i];
         const struct group_entry *g = coordinator_find(c, to->group_id);
-        if (g == NULL)
+        if (g == NULL || to->error_code != KAFKA_NONE)
             continue;
         to->group_state = str_of(group_state_name(g->core.state));
         to->protocol_type = kafka_arena_str(&r->arena, g->core.protocol_type);
@@ -189,9 +202,11 @@ void kafka_run_describe_groups(struct kafka_request *r)
     for (int32_t i = 0; i < a->groups_n; i++) {
         a->groups[i].group_id = q->groups[i];
         a->groups[i].group_state = STR("Dead"); /* what is not there */
+        if (!access_may_group(r, q->groups[i]))
+            a->groups[i].error_code = KAFKA_GROUP_AUTHORIZATION_FAILED;
     }
     if (has_coordinator(r))
-        errand_start(r, describe, describe_failed);
+        errand_start(r, STR_NONE, describe, describe_failed, NULL);
     else
         kafka_reply(r);
 }
@@ -212,6 +227,8 @@ static void delete_groups(struct coordinator *c, struct errand *e)
 
     for (int32_t i = 0; i < a->results_n; i++) {
         struct group_entry *g = coordinator_find(c, a->results[i].group_id);
+        if (a->results[i].error_code != KAFKA_NONE)
+            continue;
         a->results[i].error_code = check_deletable(g);
         if (a->results[i].error_code != KAFKA_NONE)
             continue;
@@ -239,10 +256,15 @@ void kafka_run_delete_groups(struct kafka_request *r)
     a->results = KAFKA_NEW(&r->arena, delete_groups_response_results, a->results_n);
     for (int32_t i = 0; i < a->results_n; i++) {
         a->results[i].group_id = q->groups_names[i];
-        a->results[i].error_code = KAFKA_GROUP_ID_NOT_FOUND;
+        if (!access_may_group(r, q->groups_names[i]))
+            a->results[i].error_code = KAFKA_GROUP_AUTHORIZATION_FAILED;
     }
-    if (has_coordinator(r))
-        errand_start(r, delete_groups, delete_failed);
-    else
-        kafka_reply(r);
+    if (has_coordinator(r)) {
+        errand_start(r, STR_NONE, delete_groups, delete_failed, NULL);
+        return;
+    }
+    for (int32_t i = 0; i < a->results_n; i++)
+        if (a->results[i].error_code == KAFKA_NONE)
+            a->results[i].error_code = KAFKA_GROUP_ID_NOT_FOUND;
+    kafka_reply(r);
 }

@@ -101,7 +101,7 @@ void kafka_run_join_group(struct kafka_request *r)
     struct kafka_join_group_response *a = r->answer;
 
     if (coordinator_name_valid(q->group_id)) {
-        errand_start(r, join, join_failed);
+        errand_start(r, q->group_id, join, join_failed, NULL);
         return;
     }
     a->error_code = KAFKA_INVALID_GROUP_ID;
@@ -162,7 +162,9 @@ static void sync_group(struct coordinator *c, struct errand *e)
 
 void kafka_run_sync_group(struct kafka_request *r)
 {
-    errand_start(r, sync_group, sync_failed);
+    const struct kafka_sync_group_request *q = r->body;
+
+    errand_start(r, q->group_id, sync_group, sync_failed, NULL);
 }
 
 /* ---- Heartbeat ------------------------------------------------------------------------------- */
@@ -191,7 +193,9 @@ static void heartbeat(struct coordinator *c, struct errand *e)
 
 void kafka_run_heartbeat(struct kafka_request *r)
 {
-    errand_start(r, heartbeat, heartbeat_failed);
+    const struct kafka_heartbeat_request *q = r->body;
+
+    errand_start(r, q->group_id, heartbeat, heartbeat_failed, NULL);
 }
 
 /* ---- LeaveGroup ------------------------------------------------------------------------------ */
@@ -232,5 +236,7 @@ static void leave(struct coordinator *c, struct errand *e)
 
 void kafka_run_leave_group(struct kafka_request *r)
 {
-    errand_start(r, leave, leave_failed);
+    const struct kafka_leave_group_request *q = r->body;
+
+    errand_start(r, q->group_id, leave, leave_failed, NULL);
 }

@@ -7,6 +7,7 @@
  */
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
+#include "server/kafka/access.h"
 #include "server/kafka/coordinator.h"
 
 /* ---- OffsetCommit ---------------------------------------------------------------------------- */
@@ -107,7 +108,7 @@ static int16_t check_partition(struct kafka_request *r, struct str topic, const 
         return KAFKA_OFFSET_METADATA_TOO_LARGE;
     if (p->committed_offset < 0)
         return KAFKA_OFFSET_OUT_OF_RANGE;
-    if (!topics_partition(r->kafka->shared->topics, topic, p->partition_index, &place))
+    if (!topics_partition(r->realm->topics, topic, p->partition_index, &place))
         return KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
     *id = place.id;
     return KAFKA_NONE;
@@ -130,7 +131,8 @@ static size_t collect(struct errand *e, struct committed_offset **out)
             const asked_partition *p = &q->topics[i].partitions[k];
             told_partition *to = &a->topics[i].partitions[k];
             struct committed_offset *o = &offsets[n];
-            to->error_code = check_partition(r, q->topics[i].name, p, &o->topic_id);
+            if (to->error_code == KAFKA_NONE)
+                to->error_code = check_partition(r, q->topics[i].name, p, &o->topic_id);
             if (to->error_code != KAFKA_NONE)
                 continue;
             o->topic = q->topics[i].name;
@@ -206,10 +208,13 @@ void kafka_run_offset_commit(struct kafka_request *r)
             a->topics[i].partitions[k].partition_index = q->topics[i].partitions[k].partition_index;
             if (!coordinator_name_valid(q->group_id))
                 a->topics[i].partitions[k].error_code = KAFKA_INVALID_GROUP_ID;
+            else if (!access_may_read(r, q->topics[i].name,
+                                      q->topics[i].partitions[k].partition_index))
+                a->topics[i].partitions[k].error_code = KAFKA_TOPIC_AUTHORIZATION_FAILED;
         }
     }
     if (coordinator_name_valid(q->group_id))
-        errand_start(r, commit, commit_failed);
+        errand_start(r, q->group_id, commit, commit_failed, NULL);
     else
         kafka_reply(r);
 }
@@ -241,9 +246,8 @@ static bool is_of_topic(struct kafka_request *r, const struct committed_offset *
 {
     struct topic_place place;
 
-    return o != NULL &&
-           (!topics_partition(r->kafka->shared->topics, o->topic, o->partition, &place) ||
-            memcmp(&place.id, &o->topic_id, sizeof(place.id)) == 0);
+    return o != NULL && (!topics_partition(r->realm->topics, o->topic, o->partition, &place) ||
+                         memcmp(&place.id, &o->topic_id, sizeof(place.id)) == 0);
 }
 
 static void put_asked(struct kafka_request *r, const struct group_entry *g, const asked_group *q,
@@ -358,7 +362,8 @@ static void fetch(struct coordinator *c, struct errand *e)
         tell_old(r, told);
     } else {
         for (int32_t i = 0; i < a->groups_n; i++)
-            fetch_group(c, r, &q->groups[i], &a->groups[i]);
+            if (a->groups[i].error_code == KAFKA_NONE)
+                fetch_group(c, r, &q->groups[i], &a->groups[i]);
     }
     errand_done(e);
 }
@@ -393,10 +398,13 @@ void kafka_run_offset_fetch(struct kafka_request *r)
     if (r->header.version >= 8) {
         a->groups_n = q->groups_n > 0 ? q->groups_n : 0;
         a->groups = KAFKA_NEW(&r->arena, offset_fetch_response_groups, a->groups_n);
-        for (int32_t i = 0; i < a->groups_n; i++)
+        for (int32_t i = 0; i < a->groups_n; i++) {
             a->groups[i].group_id = q->groups[i].group_id;
+            if (!access_may_group(r, q->groups[i].group_id))
+                a->groups[i].error_code = KAFKA_GROUP_AUTHORIZATION_FAILED;
+        }
     }
-    errand_start(r, fetch, fetch_failed);
+    errand_start(r, r->header.version < 8 ? q->group_id : STR_NONE, fetch, fetch_failed, NULL);
 }
 
 /* ---- OffsetDelete ---------------------------------------------------------------------------- */
@@ -510,5 +518,5 @@ void kafka_run_offset_delete(struct kafka_request *r)
         for (int32_t k = 0; k < n; k++)
             a->topics[i].partitions[k].partition_index = q->topics[i].partitions[k].partition_index;
     }
-    errand_start(r, delete_offsets, delete_failed);
+    errand_start(r, q->group_id, delete_offsets, delete_failed, NULL);
 }

@@ -22,7 +22,7 @@ struct call {
 };
 
 struct js_calls {
-    struct kafka *kafka;
+    struct realm *realm;
     struct sink sink;
     struct interest_sub *interest;
     struct list waiting; /* in the order in which they were asked */
@@ -71,9 +71,9 @@ static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
 
 static const struct sink_ops ops = {.deliver = deliver, .kind = "kafka"};
 
-struct js_calls *js_calls_open(struct kafka *k)
+struct js_calls *js_calls_open(struct realm *realm)
 {
-    struct env *env = k->env;
+    struct env *env = realm->kafka->env;
     struct js_calls *calls = mem_zalloc(sizeof(*calls));
     struct nuid nuid;
     char unique[NUID_LEN + 1], pattern[80];
@@ -81,13 +81,13 @@ struct js_calls *js_calls_open(struct kafka *k)
     nuid_init(&nuid, env->prng);
     nuid_next(&nuid, unique);
     unique[NUID_LEN] = '\0';
-    calls->kafka = k;
+    calls->realm = realm;
     list_init(&calls->waiting);
     snprintf(calls->prefix, sizeof(calls->prefix), "_KAFKA.%s.%u.", unique, env->worker);
     snprintf(pattern, sizeof(pattern), "%s*", calls->prefix);
     calls->sink.ops = &ops;
     router_sink_add(env->router, &calls->sink);
-    calls->interest = interest_add(env->account->interest,
+    calls->interest = interest_add(realm->account->interest,
                                    &(struct interest_spec){.pattern = str_of(pattern),
                                                            .worker = env->worker,
                                                            .sink = calls->sink.self,
@@ -95,9 +95,10 @@ struct js_calls *js_calls_open(struct kafka *k)
     return calls;
 }
 
-void js_call(struct kafka *k, const char *subject, struct str body, js_call_fn done, void *ctx)
+void js_call(struct realm *realm, const char *subject, struct str body, js_call_fn done, void *ctx)
 {
-    struct js_calls *calls = k->calls;
+    struct js_calls *calls = realm->calls;
+    struct env *env = realm->kafka->env;
     struct call *c = mem_zalloc(sizeof(*c));
     struct buf to = {0}, reply = {0};
     struct msg m = {.payload = body, .flags = MSG_F_SYSTEM};
@@ -114,8 +115,8 @@ void js_call(struct kafka *k, const char *subject, struct str body, js_call_fn d
     buf_printf(&reply, "%s%llu", calls->prefix, (unsigned long long) c->number);
     m.subject = buf_str(&to);
     m.reply = buf_str(&reply);
-    route_publish(k->env->router, k->env->account, &m);
-    route_flush(k->env->router);
+    route_publish(env->router, realm->account, &m);
+    route_flush(env->router);
     buf_free(&to);
     buf_free(&reply);
 }
@@ -147,10 +148,10 @@ void js_calls_end(struct js_calls *calls)
 
 void js_calls_close(struct js_calls *calls)
 {
-    struct env *env = calls->kafka->env;
+    struct env *env = calls->realm->kafka->env;
 
     js_calls_end(calls);
-    interest_remove(env->account->interest, calls->interest);
+    interest_remove(calls->realm->account->interest, calls->interest);
     router_sink_remove(env->router, &calls->sink);
     mem_free(calls);
 }

@@ -10,27 +10,89 @@
 #include "server/js/js.h"
 #include "server/kafka/kafka_int.h"
 #include "server/kafka/partition.h"
+#include "server/kafka/sasl.h"
 #include "store/store.h"
 
 /* ---- shared -----------------------------------------------------------------------------------
  */
 
 struct kafka_shared *kafka_shared_open(const struct options *options, struct js_server *js,
-                                       const struct account *a, struct store_dir *dir)
+                                       struct account_set *accounts, struct store_dir *dir)
 {
     struct kafka_shared *shared = mem_zalloc(sizeof(*shared));
+    struct account *a;
 
     shared->options = options;
-    shared->topics = topics_open();
     store_dir_uuid(dir, shared->cluster.bytes);
-    js_server_watch(js, a, topics_watch(shared->topics));
+    while (account_set_get(accounts, shared->nworlds) != NULL)
+        shared->nworlds++;
+    shared->worlds = mem_array(shared->nworlds, sizeof(*shared->worlds));
+    for (uint32_t i = 0; (a = account_set_get(accounts, i)) != NULL; i++) {
+        struct kafka_world *w = &shared->worlds[i];
+        *w = (struct kafka_world){.account = a};
+        if (!js_server_has(js, a))
+            continue;
+        w->topics = topics_open();
+        js_server_watch(js, a, topics_watch(w->topics));
+    }
     return shared;
 }
 
 void kafka_shared_close(struct kafka_shared *shared)
 {
-    topics_close(shared->topics);
+    for (uint32_t i = 0; i < shared->nworlds; i++)
+        if (shared->worlds[i].topics != NULL)
+            topics_close(shared->worlds[i].topics);
+    mem_free(shared->worlds);
     mem_free(shared);
+}
+
+/* ---- realms -----------------------------------------------------------------------------------
+ */
+
+struct realm *realm_here(const struct env *env, const struct realm *of)
+{
+    return env->kafka != NULL ? &env->kafka->realms[of->index] : NULL;
+}
+
+struct realm *realm_of(struct kafka *k, const struct account *a)
+{
+    /* One that a reload made has an index behind the last. */
+    if (a->index >= k->shared->nworlds || k->realms[a->index].topics == NULL)
+        return NULL;
+    return &k->realms[a->index];
+}
+
+static void open_realms(struct kafka *k)
+{
+    k->realms = mem_array(k->shared->nworlds, sizeof(*k->realms));
+    for (uint32_t i = 0; i < k->shared->nworlds; i++) {
+        struct realm *realm = &k->realms[i];
+        *realm = (struct realm){.kafka = k,
+                                .index = i,
+                                .account = k->shared->worlds[i].account,
+                                .topics = k->shared->worlds[i].topics};
+        hmap_init(&realm->partitions);
+        if (realm->topics != NULL)
+            realm->calls = js_calls_open(realm);
+    }
+}
+
+static void end_calls(struct kafka *k)
+{
+    for (uint32_t i = 0; i < k->shared->nworlds; i++)
+        if (k->realms[i].calls != NULL)
+            js_calls_end(k->realms[i].calls);
+}
+
+static void close_realms(struct kafka *k)
+{
+    for (uint32_t i = 0; i < k->shared->nworlds; i++) {
+        partitions_close(&k->realms[i]);
+        if (k->realms[i].calls != NULL)
+            js_calls_close(k->realms[i].calls);
+    }
+    mem_free(k->realms);
 }
 
 /* ---- accepting --------------------------------------------------------------------------------
@@ -102,8 +164,7 @@ void kafka_open(struct env *env, struct kafka_shared *shared, struct kafka **out
     list_init(&k->conns);
     list_init(&k->dirty);
     list_init(&k->closing);
-    hmap_init(&k->partitions);
-    k->calls = js_calls_open(k);
+    open_realms(k);
     *out = k;
 }
 
@@ -133,15 +194,24 @@ void kafka_shutdown(struct kafka *k, void (*closed)(void *ctx), void *ctx)
     k->closed_ctx = ctx;
     if (k->acceptor.open)
         acceptor_close(&k->acceptor);
-    js_calls_end(k->calls);
+    end_calls(k);
     LIST_FOREACH_SAFE(it, tmp, &k->conns)
     kafka_conn_close(LIST_ENTRY(it, struct kafka_conn, link), "server shutdown");
     io_wake(k->env->io);
 }
 
+void kafka_reload(struct kafka *k, const struct options *before)
+{
+    LIST_FOREACH_SAFE(it, tmp, &k->conns)
+    {
+        struct kafka_conn *c = LIST_ENTRY(it, struct kafka_conn, link);
+        if (!sasl_still_valid(c, before))
+            kafka_conn_close(c, "authentication revoked");
+    }
+}
+
 void kafka_close(struct kafka *k)
 {
-    partitions_close(k);
-    js_calls_close(k->calls);
+    close_realms(k);
     mem_free(k);
 }

@@ -13,16 +13,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct account;
 struct js_server;
 struct kafka;
+struct options;
 struct kafka_shared;
 struct store_dir;
 
-/* Before jetstream_open, which tells it of the recovered streams: those of this account are topics.
- * The cluster is the store: its id is that of the directory. */
+/* Before jetstream_open, which tells it of the recovered streams: those of an account are its
+ * topics. The cluster is the store: its id is that of the directory. */
 struct kafka_shared *kafka_shared_open(const struct options *options, struct js_server *js,
-                                       const struct account *a, struct store_dir *dir);
+                                       struct account_set *accounts, struct store_dir *dir);
 /* After the last jetstream_close. */
 void kafka_shared_close(struct kafka_shared *shared);
 
@@ -35,5 +35,7 @@ bool kafka_step(struct kafka *k);
  * JetStream still runs. */
 void kafka_shutdown(struct kafka *k, void (*closed)(void *ctx), void *ctx);
 void kafka_close(struct kafka *k);
+/* env->options are new; clients that may not stay are closed. */
+void kafka_reload(struct kafka *k, const struct options *before);
 
 #endif

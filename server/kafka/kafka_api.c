@@ -28,12 +28,14 @@ static const struct handler handlers[] = {
     {KAFKA_SYNC_GROUP, 0, 5, kafka_run_sync_group},
     {KAFKA_DESCRIBE_GROUPS, 0, 5, kafka_run_describe_groups},
     {KAFKA_LIST_GROUPS, 0, 5, kafka_run_list_groups},
+    {KAFKA_SASL_HANDSHAKE, 0, 1, kafka_run_sasl_handshake},
     {KAFKA_API_VERSIONS, 0, 4, kafka_run_api_versions},
     {KAFKA_CREATE_TOPICS, 0, 7, kafka_run_create_topics},
     {KAFKA_DELETE_TOPICS, 0, 6, kafka_run_delete_topics},
     {KAFKA_DELETE_RECORDS, 0, 2, kafka_run_delete_records},
     {KAFKA_DESCRIBE_CONFIGS, 0, 4, kafka_run_describe_configs},
     {KAFKA_ALTER_CONFIGS, 0, 2, kafka_run_alter_configs},
+    {KAFKA_SASL_AUTHENTICATE, 0, 2, kafka_run_sasl_authenticate},
     {KAFKA_CREATE_PARTITIONS, 0, 3, kafka_run_create_partitions},
     {KAFKA_DELETE_GROUPS, 0, 2, kafka_run_delete_groups},
     {KAFKA_INCREMENTAL_ALTER_CONFIGS, 0, 1, kafka_run_incremental_alter_configs},
@@ -115,6 +117,13 @@ static bool refuse(const struct kafka_request *r, const char *why)
     return false;
 }
 
+/* Before a client has said who it is. */
+static bool is_for_strangers(int16_t key)
+{
+    return key == KAFKA_API_VERSIONS || key == KAFKA_SASL_HANDSHAKE ||
+           key == KAFKA_SASL_AUTHENTICATE;
+}
+
 bool kafka_dispatch(struct kafka_request *r)
 {
     struct str in = str_from(r->frame->data, r->frame->len);
@@ -127,6 +136,8 @@ bool kafka_dispatch(struct kafka_request *r)
     r->api = kafka_api_of(r->header.key);
     if (h == NULL || r->api == NULL)
         return refuse(r, "not served");
+    if (r->realm == NULL && !is_for_strangers(r->header.key))
+        return refuse(r, "not authenticated");
     if (r->header.version < h->first || r->header.version > h->last) {
         if (r->header.key != KAFKA_API_VERSIONS)
             return refuse(r, "version not served");

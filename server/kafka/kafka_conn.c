@@ -13,6 +13,7 @@
 #include "lib/base/mem.h"
 #include "lib/wire/kafka_bytes.h"
 #include "server/kafka/kafka_int.h"
+#include "server/kafka/sasl.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -150,6 +151,21 @@ void kafka_reply(struct kafka_request *r)
     end_request(r);
 }
 
+void kafka_reply_bytes(struct kafka_request *r, struct str bytes)
+{
+    struct kafka_conn *c = r->conn;
+    struct chunk_pool *pool = c->kafka->env->chunks;
+    char length[4];
+
+    kafka_put_u32(length, (uint32_t) bytes.n);
+    if (c->state == KAFKA_CONN_OPEN &&
+        (!outbuf_put(&c->out, pool, length, 4) || !outbuf_put(&c->out, pool, bytes.p, bytes.n))) {
+        c->drop_output = true;
+        kafka_conn_close(c, "memory is short");
+    }
+    end_request(r);
+}
+
 void kafka_no_reply(struct kafka_request *r)
 {
     end_request(r);
@@ -191,12 +207,15 @@ static void start_request(struct kafka_conn *c)
     struct kafka_request *r = mem_zalloc(sizeof(*r));
 
     r->kafka = c->kafka;
+    r->realm = c->realm;
     r->conn = c;
     r->frame = c->frame;
     c->frame = NULL;
     c->want = c->length_n = 0;
     c->request = r;
-    if (!kafka_dispatch(r))
+    if (sasl_wants_token(c))
+        sasl_take_token(r);
+    else if (!kafka_dispatch(r))
         kafka_fail(r);
 }
 
@@ -222,9 +241,12 @@ static bool grow_frame(struct kafka_conn *c)
 /* The length is complete. */
 static bool begin_frame(struct kafka_conn *c)
 {
-    c->want = kafka_get_u32(c->length);
     /* A header without a name has ten bytes, of which a broken client may leave some out. */
-    return c->want >= 8 && c->want <= KAFKA_FRAME_MAX && grow_frame(c);
+    uint32_t least = sasl_wants_token(c) ? 1 : 8;
+    uint32_t most = c->realm != NULL ? KAFKA_FRAME_MAX : KAFKA_FRAME_STRANGER;
+
+    c->want = kafka_get_u32(c->length);
+    return c->want >= least && c->want <= most && grow_frame(c);
 }
 
 /* Takes bytes until a request begins or nothing is left; what is left stays in *in. */
@@ -314,6 +336,7 @@ void kafka_conn_adopt(struct kafka *k, io_fd fd)
     }
     c = mem_zalloc(sizeof(*c));
     c->kafka = k;
+    sasl_begin(c);
     c->sock = io_sock_open(k->env->io, fd);
     list_push_back(&k->conns, &c->link);
     list_init(&c->dirty_link);
@@ -369,6 +392,7 @@ bool kafka_conn_reap(struct kafka_conn *c)
         chunk_put(c->frame, env->chunks);
     list_remove(&c->link);
     list_remove(&c->dirty_link);
+    sasl_free(c);
     buf_free(&c->rest);
     mem_free(c);
     return true;

@@ -24,28 +24,46 @@
 #define KAFKA_EPOCH 0 /* of every leader */
 /* Longest frame of a request, as Kafka's socket.request.max.bytes. */
 #define KAFKA_FRAME_MAX (100u << 20)
+/* Of a client that has not said who it is. */
+#define KAFKA_FRAME_STRANGER (64u << 10)
 /* Most bytes of records in one answer, whatever is asked for; a first batch may be larger. */
 #define KAFKA_FETCH_MAX (50u << 20)
 
+/* An account's topics. */
+struct kafka_world {
+    struct account *account;
+    struct topics *topics; /* NULL: the account has no JetStream */
+};
+
 struct kafka_shared {
     const struct options *options;
-    struct topics *topics;
+    struct kafka_world *worlds; /* by index of account */
+    uint32_t nworlds;
     struct kafka_uuid cluster;
     uint16_t port; /* where worker 0 listens */
     _Atomic int64_t connections;
 };
 
+/* An account on one worker: what a client of it sees. */
+struct realm {
+    struct kafka *kafka;
+    uint32_t index; /* of the account */
+    struct account *account;
+    struct topics *topics; /* shared */
+    struct js_calls *calls;
+    struct hmap partitions; /* struct partition: of this worker's streams, those that are used */
+    struct coordinator *coordinator; /* of all groups; NULL: not here, or not asked for yet */
+};
+
 struct kafka {
     struct env *env;
     struct kafka_shared *shared;
+    struct realm *realms; /* by index of account; those without JetStream have no topics */
     struct list conns;
     struct list dirty;        /* with output to send, or a frame to look at */
     struct list closing;      /* to be freed when they are quiet */
     struct acceptor acceptor; /* worker 0 */
-    struct js_calls *calls;
-    struct hmap partitions; /* struct partition: of this worker's streams, those that are used */
-    struct coordinator *coordinator; /* of all groups; NULL: not here, or not asked for yet */
-    uint64_t producer_ids;           /* given out */
+    uint64_t producer_ids;    /* given out */
     bool stopping;
     void (*closed)(void *ctx);
     void *closed_ctx;
@@ -57,6 +75,10 @@ enum kafka_conn_state { KAFKA_CONN_OPEN, KAFKA_CONN_CLOSING };
 
 struct kafka_conn {
     struct kafka *kafka;
+    struct realm *realm;           /* NULL: it has not said who it is, and has to */
+    struct sasl *sasl;             /* since it began to say it */
+    const struct user *user;       /* of the options; NULL: none */
+    const struct permissions *may; /* NULL: everything */
     struct list link, dirty_link;
     struct io_sock *sock;
     struct io_op recv, send, close;
@@ -91,6 +113,7 @@ struct kafka_piece {
 
 struct kafka_request {
     struct kafka *kafka;
+    struct realm *realm; /* NULL: the client has to say first who it is */
     struct kafka_conn *conn;
     struct kafka_header header;
     const struct kafka_api *api;
@@ -106,8 +129,16 @@ struct kafka_request {
 
 /* ---- answers: exactly one, on the request's worker; r is gone behind it */
 void kafka_reply(struct kafka_request *r);
+/* Bytes without a header, behind their length: an answer to a token. */
+void kafka_reply_bytes(struct kafka_request *r, struct str bytes);
 void kafka_no_reply(struct kafka_request *r);
 void kafka_fail(struct kafka_request *r);
+
+/* ---- kafka.c */
+/* The same account on this worker; NULL: there are no Kafka clients here (any more). */
+struct realm *realm_here(const struct env *env, const struct realm *of);
+/* The account's on this worker; NULL: it has none. */
+struct realm *realm_of(struct kafka *k, const struct account *a);
 
 /* ---- kafka_conn.c */
 void kafka_conn_adopt(struct kafka *k, io_fd fd);
@@ -128,10 +159,10 @@ struct json_t;
 /* subject: behind "$JS.API.". done is called once, later: with the answer, or with NULL when there
  * is none (JetStream is ending). */
 typedef void (*js_call_fn)(void *ctx, const struct json_t *answer);
-void js_call(struct kafka *k, const char *subject, struct str body, js_call_fn done, void *ctx);
+void js_call(struct realm *realm, const char *subject, struct str body, js_call_fn done, void *ctx);
 /* The code of the error in an answer (err_code), 0 = none; -1 when there is no answer. Its text. */
 int js_call_error(const struct json_t *answer, const char **text);
-struct js_calls *js_calls_open(struct kafka *k);
+struct js_calls *js_calls_open(struct realm *realm);
 /* All that is under way gets NULL. */
 void js_calls_end(struct js_calls *calls);
 void js_calls_close(struct js_calls *calls);
@@ -155,6 +186,8 @@ void kafka_run_fetch(struct kafka_request *r);
 void kafka_run_list_offsets(struct kafka_request *r);
 void kafka_run_offset_for_leader_epoch(struct kafka_request *r);
 void kafka_run_init_producer_id(struct kafka_request *r);
+void kafka_run_sasl_handshake(struct kafka_request *r);
+void kafka_run_sasl_authenticate(struct kafka_request *r);
 void kafka_run_join_group(struct kafka_request *r);
 void kafka_run_sync_group(struct kafka_request *r);
 void kafka_run_heartbeat(struct kafka_request *r);

@@ -6,6 +6,7 @@
  * topic as it is.
  */
 #include "lib/base/base64.h"
+#include "server/kafka/access.h"
 #include "server/kafka/kafka_int.h"
 #include "server/kafka/steps.h"
 #include "server/kafka/topic_create.h"
@@ -56,18 +57,27 @@ static void put_topic(struct kafka_request *r, const struct topic *t,
 static void put_all(struct kafka_request *r, struct kafka_metadata_response *a)
 {
     struct topic *all;
-    size_t n = topics_all(r->kafka->shared->topics, &r->arena, &all);
+    size_t n = topics_all(r->realm->topics, &r->arena, &all);
 
     a->topics = KAFKA_NEW(&r->arena, metadata_response_topics, n);
-    a->topics_n = (int32_t) n;
     for (size_t i = 0; i < n; i++)
-        put_topic(r, &all[i], &a->topics[i]);
+        if (access_may_see(r, &all[i]))
+            put_topic(r, &all[i], &a->topics[a->topics_n++]);
+}
+
+static void put_asked_topic(struct kafka_request *r, const struct topic *t,
+                            struct kafka_metadata_response_topics *out)
+{
+    if (access_may_see(r, t))
+        put_topic(r, t, out);
+    else
+        out->error_code = KAFKA_TOPIC_AUTHORIZATION_FAILED;
 }
 
 static void put_asked(struct kafka_request *r, const struct kafka_metadata_request_topics *q,
                       struct kafka_metadata_response_topics *out)
 {
-    struct topics *topics = r->kafka->shared->topics;
+    struct topics *topics = r->realm->topics;
     bool by_id = q->name.p == NULL;
     struct topic t;
 
@@ -75,7 +85,7 @@ static void put_asked(struct kafka_request *r, const struct kafka_metadata_reque
     out->topic_id = q->topic_id;
     if (by_id ? topics_find_id(topics, &q->topic_id, &r->arena, &t)
               : topics_find(topics, q->name, &r->arena, &t))
-        put_topic(r, &t, out);
+        put_asked_topic(r, &t, out);
     else if (by_id)
         out->error_code = KAFKA_UNKNOWN_TOPIC_ID;
     else if (!topic_name_valid(q->name))
@@ -128,10 +138,11 @@ static bool create_missing(struct steps *s, int32_t i)
     struct str name = q->topics[i].name;
     struct topic_place place;
 
-    if (name.p == NULL || !topic_name_valid(name) ||
-        topics_partition(r->kafka->shared->topics, name, 0, &place))
+    if (name.p == NULL || !topic_name_valid(name) || topic_name_reserved(name) ||
+        !access_may_call(r, "STREAM.CREATE", name) ||
+        topics_partition(r->realm->topics, name, 0, &place))
         return false;
-    topic_create(r->kafka,
+    topic_create(r->realm,
                  &(struct topic_wish){
                      .name = name,
                      .partitions = (int32_t) r->kafka->env->options->kafka_num_partitions,

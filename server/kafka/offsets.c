@@ -8,6 +8,7 @@
  */
 #include "lib/base/mem.h"
 #include "lib/wire/kafka_compress.h"
+#include "server/kafka/access.h"
 #include "server/kafka/partition.h"
 
 enum { LATEST = -1, EARLIEST = -2, MAX_TIME = -3 };
@@ -129,7 +130,8 @@ static void part_gone(struct partition_job *j)
 static void arrive(struct env_task *task, struct env *env)
 {
     struct part *part = CONTAINER_OF(task, struct part, task);
-    struct partition *p = env->kafka != NULL ? partition_get(env->kafka, part->stream) : NULL;
+    struct realm *realm = realm_here(env, part->asking->request->realm);
+    struct partition *p = realm != NULL ? partition_get(realm, part->stream) : NULL;
     uint64_t first, last;
 
     part->env = env;
@@ -175,8 +177,10 @@ static int16_t ask(struct asking *x, struct str topic, int32_t index, int32_t ep
     part->put = put;
     part->answer = answer;
     list_init(&part->job.link);
-    if (!partition_find(r->kafka, &r->arena, topic, index, &part->place, &part->stream))
+    if (!partition_find(r->realm, &r->arena, topic, index, &part->place, &part->stream))
         return KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+    if (!access_may_read(r, topic, index))
+        return KAFKA_TOPIC_AUTHORIZATION_FAILED;
     if (epoch > KAFKA_EPOCH)
         return KAFKA_UNKNOWN_LEADER_EPOCH;
     x->left++;

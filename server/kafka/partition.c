@@ -78,7 +78,7 @@ static void end_jobs(struct list *jobs)
 
 static void partition_free(struct partition *p)
 {
-    hmap_remove(&p->kafka->partitions, &p->node);
+    hmap_remove(&p->realm->partitions, &p->node);
     end_jobs(&p->waits);
     end_jobs(&p->watches);
     end_jobs(&p->parked);
@@ -101,12 +101,13 @@ static uint64_t hash_of(struct str name)
     return hash_bytes(name.p, name.n, 0);
 }
 
-static struct partition *partition_new(struct kafka *k, struct str name)
+static struct partition *partition_new(struct realm *realm, struct str name)
 {
     struct partition *p = mem_zalloc(sizeof(*p) + name.n + 1);
 
     memcpy(p->name, name.p, name.n);
-    p->kafka = k;
+    p->kafka = realm->kafka;
+    p->realm = realm;
     p->follower =
         (struct stream_follower){.committed = committed, .refused = refused, .gone = gone};
     list_init(&p->follower.link);
@@ -114,48 +115,48 @@ static struct partition *partition_new(struct kafka *k, struct str name)
     list_init(&p->watches);
     list_init(&p->parked);
     list_init(&p->busy);
-    p->stream = stream_follow(k->env, k->env->account, name, &p->follower);
+    p->stream = stream_follow(realm->kafka->env, realm->account, name, &p->follower);
     if (p->stream == NULL) {
         mem_free(p);
         return NULL;
     }
     p->store = stream_store(p->stream);
     producers_init(&p->producers);
-    hmap_insert(&k->partitions, &p->node, hash_of(name));
+    hmap_insert(&realm->partitions, &p->node, hash_of(name));
     return p;
 }
 
-struct partition *partition_get(struct kafka *k, struct str stream_name)
+struct partition *partition_get(struct realm *realm, struct str stream_name)
 {
     uint64_t h = hash_of(stream_name);
 
-    for (struct hmap_node *n = hmap_first(&k->partitions, h); n != NULL; n = hmap_next(n, h)) {
+    for (struct hmap_node *n = hmap_first(&realm->partitions, h); n != NULL; n = hmap_next(n, h)) {
         struct partition *p = CONTAINER_OF(n, struct partition, node);
         if (str_eq(str_of(p->name), stream_name))
             return p;
     }
-    return partition_new(k, stream_name);
+    return partition_new(realm, stream_name);
 }
 
-void partitions_close(struct kafka *k)
+void partitions_close(struct realm *realm)
 {
     struct hmap_iter it = {0};
     struct hmap_node *n;
 
-    while ((n = hmap_each(&k->partitions, &it)) != NULL) {
+    while ((n = hmap_each(&realm->partitions, &it)) != NULL) {
         struct partition *p = CONTAINER_OF(n, struct partition, node);
         stream_unfollow(&p->follower);
         partition_free(p);
     }
-    hmap_deinit(&k->partitions);
+    hmap_deinit(&realm->partitions);
 }
 
-bool partition_find(struct kafka *k, struct kafka_arena *arena, struct str topic, int32_t index,
+bool partition_find(struct realm *realm, struct kafka_arena *arena, struct str topic, int32_t index,
                     struct topic_place *place, struct str *stream_name)
 {
     struct buf name = {0};
 
-    if (!topics_partition(k->shared->topics, topic, index, place) || place->worker == TOPIC_NOWHERE)
+    if (!topics_partition(realm->topics, topic, index, place) || place->worker == TOPIC_NOWHERE)
         return false;
     topic_stream_name(&name, topic, index);
     *stream_name = kafka_arena_str(arena, buf_str(&name));

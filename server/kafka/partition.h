@@ -16,6 +16,7 @@
 struct partition {
     struct hmap_node node;
     struct kafka *kafka;
+    struct realm *realm;
     struct stream *stream;
     struct store_stream *store;
     struct stream_follower follower;
@@ -40,8 +41,8 @@ struct partition_job {
 };
 
 /* On the stream's worker; NULL: it is not here. */
-struct partition *partition_get(struct kafka *k, struct str stream_name);
-void partitions_close(struct kafka *k);
+struct partition *partition_get(struct realm *realm, struct str stream_name);
+void partitions_close(struct realm *realm);
 /* Durable: sequences of the first message and of the last one there ever was. */
 void partition_bounds(const struct partition *p, uint64_t *first, uint64_t *last);
 /* Until this sequence is durable: now (true, the job is not linked) or later. */
@@ -50,7 +51,7 @@ bool partition_wait(struct partition *p, struct partition_job *j);
 bool partition_know_producers(struct partition *p, struct partition_job *j);
 
 /* Where a partition is, and its stream's name, in the arena. False: there is none (now). */
-bool partition_find(struct kafka *k, struct kafka_arena *arena, struct str topic, int32_t index,
+bool partition_find(struct realm *realm, struct kafka_arena *arena, struct str topic, int32_t index,
                     struct topic_place *place, struct str *stream_name);
 
 #endif

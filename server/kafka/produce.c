@@ -10,6 +10,7 @@
  */
 #include "lib/base/mem.h"
 #include "lib/wire/kafka_batch.h"
+#include "server/kafka/access.h"
 #include "server/kafka/partition.h"
 
 struct produce;
@@ -178,7 +179,9 @@ static void arrive(struct env_task *task, struct env *env)
 {
     struct part *part = CONTAINER_OF(task, struct part, task);
 
-    part->partition = env->kafka != NULL ? partition_get(env->kafka, part->stream) : NULL;
+    struct realm *realm = realm_here(env, part->produce->request->realm);
+
+    part->partition = realm != NULL ? partition_get(realm, part->stream) : NULL;
     if (part->partition == NULL) {
         send_home(part, env, KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
         return;
@@ -242,9 +245,9 @@ static void start(struct produce *x, struct str topic,
     list_init(&part->job.link);
     a->index = q->index;
     a->base_offset = -1;
-    if (!partition_find(r->kafka, &r->arena, topic, q->index, &part->place, &part->stream))
+    if (!partition_find(r->realm, &r->arena, topic, q->index, &part->place, &part->stream))
         a->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
-    else if (!part->place.writable)
+    else if (!part->place.writable || !access_may_write(r, topic, q->index))
         a->error_code = KAFKA_TOPIC_AUTHORIZATION_FAILED;
     else
         a->error_code = check(part, r->header.version);

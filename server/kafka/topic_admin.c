@@ -3,6 +3,7 @@
  * request one after the other, each with its own error.
  */
 #include "lib/base/mem.h"
+#include "server/kafka/access.h"
 #include "server/kafka/kafka_int.h"
 #include "server/kafka/steps.h"
 #include "server/kafka/topic_config.h"
@@ -122,10 +123,14 @@ static bool check_topic(struct kafka_request *r, int32_t i, made_topic *out)
     if (!topic_name_valid(w->name))
         return refuse(out, KAFKA_INVALID_TOPIC_EXCEPTION,
                       STR("a topic's name has 1 to 249 letters, digits, dots, _ and -"));
-    if (topics_find(r->kafka->shared->topics, w->name, &r->arena, &t))
+    if (topics_find(r->realm->topics, w->name, &r->arena, &t))
         return refuse(
             out, KAFKA_TOPIC_ALREADY_EXISTS,
             kafka_arena_text(&r->arena, "Topic '%.*s' already exists.", STR_ARG(w->name)));
+    if (topic_name_reserved(w->name))
+        return refuse(out, KAFKA_INVALID_TOPIC_EXCEPTION, STR("the name is the server's own"));
+    if (!access_may_call(r, "STREAM.CREATE", w->name))
+        return refuse(out, KAFKA_TOPIC_AUTHORIZATION_FAILED, STR_NONE);
     return check_counts(w, out) && check_configs(r, w, out);
 }
 
@@ -156,7 +161,7 @@ static void topic_made(void *ctx, const struct topic_outcome *o)
     out->error_message = text_of(a->r, o->text);
     if (o->error == KAFKA_NONE) {
         out->topic_id = o->id;
-        if (topics_find(a->r->kafka->shared->topics, out->name, &a->r->arena, &t))
+        if (topics_find(a->r->realm->topics, out->name, &a->r->arena, &t))
             put_configs(a->r, &t, out);
     } else {
         out->num_partitions = -1;
@@ -189,7 +194,7 @@ static bool create_one(struct steps *s, int32_t i)
     for (int32_t k = 0; k < w->configs_n; k++)
         configs[k] = (struct topic_config){w->configs[k].name, w->configs[k].value};
     a->item = i;
-    topic_create(a->r->kafka,
+    topic_create(a->r->realm,
                  &(struct topic_wish){.name = w->name,
                                       .partitions = n,
                                       .configs = configs,
@@ -227,7 +232,7 @@ static bool delete_one(struct steps *s, int32_t i)
     struct admin *a = admin_of(s);
     const struct kafka_delete_topics_request *q = a->r->body;
     struct kafka_delete_topics_response *answer = a->r->answer;
-    struct topics *topics = a->r->kafka->shared->topics;
+    struct topics *topics = a->r->realm->topics;
     bool old = a->r->header.version < 6, by_id;
     struct str name = old ? q->topic_names[i] : q->topics[i].name;
     struct topic t;
@@ -240,8 +245,12 @@ static bool delete_one(struct steps *s, int32_t i)
               : topics_find(topics, name, &a->r->arena, &t)) {
         answer->responses[i].name = t.name;
         answer->responses[i].topic_id = t.id;
+        if (t.internal || !access_may_call(a->r, "STREAM.DELETE", t.name)) {
+            answer->responses[i].error_code = KAFKA_TOPIC_AUTHORIZATION_FAILED;
+            return false;
+        }
         a->item = i;
-        topic_delete(a->r->kafka, t.name, topic_deleted, a);
+        topic_delete(a->r->realm, t.name, topic_deleted, a);
         return true;
     }
     answer->responses[i].error_code = by_id ? KAFKA_UNKNOWN_TOPIC_ID
@@ -293,8 +302,10 @@ static bool grow_one(struct steps *s, int32_t i)
     struct topic t;
 
     out->name = q->topics[i].name;
-    if (!topics_find(r->kafka->shared->topics, out->name, &r->arena, &t))
+    if (!topics_find(r->realm->topics, out->name, &r->arena, &t))
         return no_growth(out, KAFKA_UNKNOWN_TOPIC_OR_PARTITION, STR_NONE);
+    if (t.internal || !access_may_call(r, "STREAM.UPDATE", t.name))
+        return no_growth(out, KAFKA_TOPIC_AUTHORIZATION_FAILED, STR_NONE);
     if (count <= t.partitions)
         return no_growth(out, KAFKA_INVALID_PARTITIONS,
                          kafka_arena_text(&r->arena,
@@ -309,7 +320,7 @@ static bool grow_one(struct steps *s, int32_t i)
     if (q->validate_only)
         return false;
     a->item = i;
-    topic_create(r->kafka,
+    topic_create(r->realm,
                  &(struct topic_wish){.name = t.name, .partitions = count, .from = t.partitions},
                  topic_grown, a);
     return true;
@@ -383,7 +394,7 @@ static void looked_at(void *ctx, const json_t *answer)
     }
     buf_printf(&subject, "STREAM.PURGE.%s", c->stream);
     buf_printf(&body, "{\"seq\":%lld}", (long long) upto + 1);
-    js_call(c->admin.r->kafka, buf_cstr(&subject), buf_str(&body), purged, c);
+    js_call(c->admin.r->realm, buf_cstr(&subject), buf_str(&body), purged, c);
     buf_free(&subject);
     buf_free(&body);
 }
@@ -404,9 +415,12 @@ static bool cut_one(struct steps *s, int32_t i)
     c->out = &answer->topics[t].partitions[i];
     c->out->partition_index = c->q->partition_index;
     c->out->low_watermark = -1;
-    if (!topics_partition(r->kafka->shared->topics, q->topics[t].name, c->q->partition_index,
-                          &place)) {
+    if (!topics_partition(r->realm->topics, q->topics[t].name, c->q->partition_index, &place)) {
         c->out->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+        return false;
+    }
+    if (!access_may_call(r, "STREAM.PURGE", q->topics[t].name)) {
+        c->out->error_code = KAFKA_TOPIC_AUTHORIZATION_FAILED;
         return false;
     }
     topic_stream_name(&name, q->topics[t].name, c->q->partition_index);
@@ -417,7 +431,7 @@ static bool cut_one(struct steps *s, int32_t i)
     }
     memcpy(c->stream, buf_cstr(&name), name.n + 1);
     buf_printf(&subject, "STREAM.INFO.%s", c->stream);
-    js_call(r->kafka, buf_cstr(&subject), STR_NONE, looked_at, c);
+    js_call(r->realm, buf_cstr(&subject), STR_NONE, looked_at, c);
     buf_free(&subject);
     buf_free(&name);
     return true;

@@ -9,7 +9,7 @@
 #include <jansson.h>
 
 struct alteration {
-    struct kafka *kafka;
+    struct realm *realm;
     struct kafka_arena arena;
     struct str name;
     int32_t partition; /* being changed */
@@ -73,7 +73,7 @@ static void read_back(void *ctx, const json_t *answer)
     topic_put_json(&body, config);
     buf_puts(&subject, "STREAM.UPDATE.");
     topic_stream_name(&subject, a->name, a->partition);
-    js_call(a->kafka, buf_cstr(&subject), buf_str(&body), written, a);
+    js_call(a->realm, buf_cstr(&subject), buf_str(&body), written, a);
     json_decref(config);
     buf_free(&subject);
     buf_free(&body);
@@ -85,16 +85,16 @@ static void ask(struct alteration *a)
 
     buf_puts(&subject, "STREAM.INFO.");
     topic_stream_name(&subject, a->name, a->partition);
-    js_call(a->kafka, buf_cstr(&subject), STR_NONE, read_back, a);
+    js_call(a->realm, buf_cstr(&subject), STR_NONE, read_back, a);
     buf_free(&subject);
 }
 
-void topic_alter(struct kafka *k, const struct topic *t, const struct topic_config *pairs, size_t n,
-                 topic_done_fn done, void *ctx)
+void topic_alter(struct realm *realm, const struct topic *t, const struct topic_config *pairs,
+                 size_t n, topic_done_fn done, void *ctx)
 {
     struct alteration *a = mem_zalloc(sizeof(*a));
 
-    a->kafka = k;
+    a->realm = realm;
     a->done = done;
     a->ctx = ctx;
     a->name = kafka_arena_str(&a->arena, t->name);

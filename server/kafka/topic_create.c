@@ -18,7 +18,7 @@
 #include <jansson.h>
 
 struct creation {
-    struct kafka *kafka;
+    struct realm *realm;
     struct kafka_arena arena;
     struct topic_wish wish;
     struct topic_outcome outcome;
@@ -86,14 +86,14 @@ static void orphan_deleted(void *ctx, const json_t *answer)
 /* True when a deletion is under way. */
 static bool sweep(struct creation *c)
 {
-    int32_t orphan = topics_orphan(c->kafka->shared->topics, c->wish.name);
+    int32_t orphan = topics_orphan(c->realm->topics, c->wish.name);
     struct buf subject = {0};
 
     if (orphan == 0)
         return false;
     buf_puts(&subject, "STREAM.DELETE.");
     topic_stream_name(&subject, c->wish.name, orphan);
-    js_call(c->kafka, buf_cstr(&subject), STR_NONE, orphan_deleted, c);
+    js_call(c->realm, buf_cstr(&subject), STR_NONE, orphan_deleted, c);
     buf_free(&subject);
     return true;
 }
@@ -169,7 +169,7 @@ static void make_stream(struct creation *c)
     buf_puts(&subject, "STREAM.CREATE.");
     topic_stream_name(&subject, c->wish.name, c->next);
     put_config(c, c->next, &body);
-    js_call(c->kafka, buf_cstr(&subject), buf_str(&body), stream_made, c);
+    js_call(c->realm, buf_cstr(&subject), buf_str(&body), stream_made, c);
     buf_free(&subject);
     buf_free(&body);
 }
@@ -215,7 +215,7 @@ static void described(void *ctx, const json_t *answer)
     buf_clear(&subject);
     buf_puts(&subject, "STREAM.UPDATE.");
     topic_stream_name(&subject, c->wish.name, 0);
-    js_call(c->kafka, buf_cstr(&subject), buf_str(&body), grown, c);
+    js_call(c->realm, buf_cstr(&subject), buf_str(&body), grown, c);
     json_decref(config);
     buf_free(&subject);
     buf_free(&body);
@@ -227,7 +227,7 @@ static void grow(struct creation *c)
 
     buf_puts(&subject, "STREAM.INFO.");
     topic_stream_name(&subject, c->wish.name, 0);
-    js_call(c->kafka, buf_cstr(&subject), STR_NONE, described, c);
+    js_call(c->realm, buf_cstr(&subject), STR_NONE, described, c);
     buf_free(&subject);
 }
 
@@ -238,7 +238,7 @@ static void go_on(struct creation *c)
 {
     bool failed = c->outcome.error != KAFKA_NONE;
 
-    if ((!c->swept || failed) && !c->kafka->stopping && sweep(c))
+    if ((!c->swept || failed) && !c->realm->kafka->stopping && sweep(c))
         return;
     c->swept = true;
     if (failed || c->next < 0)
@@ -258,19 +258,19 @@ static void copy_wish(struct creation *c, const struct topic_wish *wish)
     c->wish.configs = topic_config_copy(wish->configs, wish->nconfigs, &c->arena);
 }
 
-void topic_create(struct kafka *k, const struct topic_wish *wish, topic_done_fn done, void *ctx)
+void topic_create(struct realm *realm, const struct topic_wish *wish, topic_done_fn done, void *ctx)
 {
     struct creation *c = mem_zalloc(sizeof(*c));
     struct topic t;
 
-    c->kafka = k;
+    c->realm = realm;
     c->done = done;
     c->ctx = ctx;
     copy_wish(c, wish);
     c->next = wish->partitions - 1;
-    io_random(k->env->io, c->outcome.id.bytes, sizeof(c->outcome.id.bytes));
+    io_random(realm->kafka->env->io, c->outcome.id.bytes, sizeof(c->outcome.id.bytes));
     c->outcome.id.bytes[0] |= 1;
-    if (wish->from == 0 && topics_find(k->shared->topics, wish->name, &c->arena, &t)) {
+    if (wish->from == 0 && topics_find(realm->topics, wish->name, &c->arena, &t)) {
         fail(c, KAFKA_TOPIC_ALREADY_EXISTS, "a topic of that name exists");
         finish(c);
         return;
@@ -279,18 +279,18 @@ void topic_create(struct kafka *k, const struct topic_wish *wish, topic_done_fn 
 }
 
 /* Partition 0's stream first: with it the topic is gone; the others are orphans then. */
-void topic_delete(struct kafka *k, struct str name, topic_done_fn done, void *ctx)
+void topic_delete(struct realm *realm, struct str name, topic_done_fn done, void *ctx)
 {
     struct creation *c = mem_zalloc(sizeof(*c));
     struct buf subject = {0};
 
-    c->kafka = k;
+    c->realm = realm;
     c->done = done;
     c->ctx = ctx;
     c->wish.name = kafka_arena_str(&c->arena, name);
     c->next = -1;
     buf_puts(&subject, "STREAM.DELETE.");
     topic_stream_name(&subject, name, 0);
-    js_call(k, buf_cstr(&subject), STR_NONE, orphan_deleted, c);
+    js_call(realm, buf_cstr(&subject), STR_NONE, orphan_deleted, c);
     buf_free(&subject);
 }

@@ -28,12 +28,13 @@ enum kafka_error topic_error_of(int err_code);
 typedef void (*topic_done_fn)(void *ctx, const struct topic_outcome *outcome);
 
 /* Copies the wish; done is called once, later or now, on this worker. */
-void topic_create(struct kafka *k, const struct topic_wish *wish, topic_done_fn done, void *ctx);
+void topic_create(struct realm *realm, const struct topic_wish *wish, topic_done_fn done,
+                  void *ctx);
 /* All of its streams. */
-void topic_delete(struct kafka *k, struct str name, topic_done_fn done, void *ctx);
+void topic_delete(struct realm *realm, struct str name, topic_done_fn done, void *ctx);
 /* Sets these pairs (checked; value null: back to the default) in all of its streams. */
-void topic_alter(struct kafka *k, const struct topic *t, const struct topic_config *pairs, size_t n,
-                 topic_done_fn done, void *ctx);
+void topic_alter(struct realm *realm, const struct topic *t, const struct topic_config *pairs,
+                 size_t n, topic_done_fn done, void *ctx);
 /* Appends the object as text. */
 void topic_put_json(struct buf *out, const struct json_t *object);
 

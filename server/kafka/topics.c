@@ -57,6 +57,11 @@ bool topic_name_valid(struct str name)
     return true;
 }
 
+bool topic_name_reserved(struct str name)
+{
+    return str_eq(name, STR("__consumer_offsets")) || str_eq(name, STR("__transaction_state"));
+}
+
 void topic_stream_name(struct buf *out, struct str topic, int32_t partition)
 {
     for (size_t i = 0; i < topic.n; i++)
@@ -341,7 +346,7 @@ static void copy_out(const struct entry *e, struct kafka_arena *arena, struct to
         .workers = workers,
         .writable = e->writable,
         .plain = e->plain,
-        .internal = strncmp(e->name, "__", 2) == 0,
+        .internal = topic_name_reserved(str_of(e->name)),
         .max_age_ns = e->max_age_ns,
         .max_bytes = e->max_bytes,
         .max_msg_size = e->max_msg_size,
@@ -417,8 +422,11 @@ bool topics_partition(struct topics *t, struct str name, int32_t partition, stru
     found = e != NULL && e->there && partition >= 0 && partition < e->partitions &&
             partition < e->nworkers && e->workers[partition] != TOPIC_NOWHERE;
     if (found)
-        *out = (struct topic_place){
-            .worker = e->workers[partition], .writable = e->writable, .id = e->id};
+        *out = (struct topic_place){.worker = e->workers[partition],
+                                    .writable = e->writable,
+                                    .plain = e->plain,
+                                    .partitions = e->partitions,
+                                    .id = e->id};
     rwlock_unlock(&t->lock);
     return found;
 }

@@ -28,6 +28,8 @@ struct js_watch topics_watch(struct topics *t);
 
 /* Letters, digits, dot, underscore, minus; not empty, "." or "..". */
 bool topic_name_valid(struct str name);
+/* The server's own. */
+bool topic_name_reserved(struct str name);
 /* The stream of a partition, appended. */
 void topic_stream_name(struct buf *out, struct str topic, int32_t partition);
 /* The subject of a partition of a topic with so many of them, appended. */
@@ -65,7 +67,9 @@ int32_t topics_orphan(struct topics *t, struct str name);
 struct topic_place {
     uint32_t worker;
     bool writable;
-    struct kafka_uuid id; /* the topic's */
+    bool plain; /* as the topic's */
+    int32_t partitions;
+    struct kafka_uuid id;
 };
 /* Of one partition, without a copy of the rest; false when there is none (or not now). */
 bool topics_partition(struct topics *t, struct str name, int32_t partition,

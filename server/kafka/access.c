@@ -1,0 +1,79 @@
+/* access.c - see access.h. */
+#include "server/kafka/access.h"
+
+#include "server/auth/permissions.h"
+#include "server/kafka/committed.h"
+
+static bool may_read(const struct permissions *may, struct str subject, bool plain)
+{
+    if (!plain)
+        return permissions_may_subscribe(may, STR(">"), STR_NONE);
+    return permissions_may_subscribe(may, subject, STR_NONE) &&
+           !permissions_deny_delivery(may, subject, STR_NONE);
+}
+
+/* The subject of a partition, or ("any") of the first one. */
+static void put_subject(struct buf *out, struct str topic, int32_t index, int32_t partitions)
+{
+    topic_subject(out, topic, index > 0 ? index : 0, partitions);
+}
+
+bool access_may_write(const struct kafka_request *r, struct str topic, int32_t index)
+{
+    struct buf subject = {0};
+    struct topic_place place;
+    bool ok;
+
+    if (r->conn->may == NULL || !topics_partition(r->realm->topics, topic, 0, &place))
+        return true;
+    put_subject(&subject, topic, index, place.partitions);
+    ok = permissions_may_publish(r->conn->may, buf_str(&subject));
+    buf_free(&subject);
+    return ok;
+}
+
+bool access_may_read(const struct kafka_request *r, struct str topic, int32_t index)
+{
+    struct buf subject = {0};
+    struct topic_place place;
+    bool ok;
+
+    if (r->conn->may == NULL || !topics_partition(r->realm->topics, topic, 0, &place))
+        return true;
+    put_subject(&subject, topic, index, place.partitions);
+    ok = may_read(r->conn->may, buf_str(&subject), place.plain);
+    buf_free(&subject);
+    return ok;
+}
+
+bool access_may_see(const struct kafka_request *r, const struct topic *t)
+{
+    return access_may_read(r, t->name, -1) || access_may_write(r, t->name, -1);
+}
+
+bool access_may_call(const struct kafka_request *r, const char *call, struct str topic)
+{
+    struct buf subject = {0};
+    bool ok;
+
+    if (r->conn->may == NULL)
+        return true;
+    buf_printf(&subject, "$JS.API.%s.", call);
+    topic_stream_name(&subject, topic, 0);
+    ok = permissions_may_publish(r->conn->may, buf_str(&subject));
+    buf_free(&subject);
+    return ok;
+}
+
+bool access_may_group(const struct kafka_request *r, struct str group)
+{
+    struct buf subject = {0};
+    bool ok;
+
+    if (r->conn->may == NULL)
+        return true;
+    committed_put_group_subject(&subject, group);
+    ok = permissions_may_publish(r->conn->may, buf_str(&subject));
+    buf_free(&subject);
+    return ok;
+}

@@ -1,0 +1,29 @@
+/*
+ * sasl.h - who a Kafka client is: SASL PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 over the users of the
+ * options. A client becomes its user, as a NATS client does by CONNECT, and lives in its account.
+ *
+ * SCRAM needs to know the password: of a user whose password is a bcrypt hash only PLAIN will do.
+ * What takes ms (bcrypt, SCRAM's derivation) happens on the pool.
+ */
+#ifndef KAFKA_SASL_H
+#define KAFKA_SASL_H
+
+#include <stdbool.h>
+
+struct kafka_conn;
+struct kafka_request;
+struct options;
+struct permissions;
+struct sasl;
+struct user;
+
+/* What a connection is before it says anything: a user if none is asked for. */
+void sasl_begin(struct kafka_conn *c);
+void sasl_free(struct kafka_conn *c);
+/* The next frame is a token, without a header. */
+bool sasl_wants_token(const struct kafka_conn *c);
+void sasl_take_token(struct kafka_request *r);
+/* After a reload: false when it may not stay. */
+bool sasl_still_valid(struct kafka_conn *c, const struct options *before);
+
+#endif

@@ -1,0 +1,409 @@
+/*
+ * test_kafka_sasl.c - Kafka clients that have to say who they are: every mechanism, with real
+ * clients; accounts that do not see each other; what a user may not; reloads.
+ */
+#include "server/kafka/kafka_error.h"
+#include "tests/api/kafka_client.h"
+#include "tests/lib/js_rig.h"
+#include "tests/lib/runner.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KAFKA "kafka { listen: \"127.0.0.1:-1\", group_delay: \"0s\" }\n"
+/* bcrypt of "hashed" */
+#define HASH "$2a$04$abcdefghijklmnopqrstuu369LYjJlegQeGD0CWsjs58fASePKjWq"
+
+static const char users[] = KAFKA
+    "accounts {\n"
+    " A { jetstream: enabled, users: [\n"
+    "  { user: ann, password: \"a pass\" }\n"
+    "  { user: few, password: few, permissions {\n"
+    "    publish: [\"mine\", \"$KAFKA.OFFSETS.g\", \"$JS.API.STREAM.CREATE.mine\"]\n"
+    "    subscribe: [\"mine\", \"other\"] } }\n"
+    "  { user: bob, password: \"" HASH "\" } ] }\n"
+    " B { jetstream: enabled, users: [ { user: ben, password: b } ] }\n"
+    " C { users: [ { user: cid, password: c } ] }\n"
+    "}\n";
+
+struct rig {
+    struct server_process server;
+    char conf[512];
+};
+
+static void write_conf(struct rig *r, const char *text)
+{
+    FILE *f = fopen(r->conf, "w");
+
+    ck_assert_ptr_nonnull(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void start(struct rig *r, int i, const char *text)
+{
+    static const char *const workers[] = {"1", "2", "4"};
+
+    server_process_init(&r->server);
+    snprintf(r->conf, sizeof(r->conf), "%s/conf", r->server.dir);
+    write_conf(r, text);
+    r->server.args[0] = "--workers";
+    r->server.args[1] = workers[i % 3];
+    r->server.args[2] = "-c";
+    r->server.args[3] = r->conf;
+    server_process_start(&r->server);
+}
+
+static void end(struct rig *r)
+{
+    server_process_stop(&r->server);
+    server_process_deinit(&r->server);
+}
+
+/* ---- by hand --------------------------------------------------------------------------------- */
+
+static int16_t handshake(struct kafka_client *c, int version, const char *mechanism)
+{
+    const struct kafka_sasl_handshake_response *a =
+        kafka_client_call(c, KAFKA_SASL_HANDSHAKE, version,
+                          &(struct kafka_sasl_handshake_request){.mechanism = str_of(mechanism)});
+
+    ck_assert_int_eq(a->mechanisms_n, 3);
+    return a->error_code;
+}
+
+static int16_t authenticate(struct kafka_client *c, int version, struct str token)
+{
+    const struct kafka_sasl_authenticate_response *a =
+        kafka_client_call(c, KAFKA_SASL_AUTHENTICATE, version,
+                          &(struct kafka_sasl_authenticate_request){.auth_bytes = token});
+
+    return a->error_code;
+}
+
+static void log_in(struct rig *r, struct kafka_client *c, struct str token)
+{
+    kafka_client_open(c, r->server.kafka_port);
+    ck_assert_int_eq(handshake(c, 1, "PLAIN"), KAFKA_NONE);
+    ck_assert_int_eq(authenticate(c, 2, token), KAFKA_NONE);
+}
+
+#define ANN STR("\0ann\0a pass")
+#define FEW STR("\0few\0few")
+
+static int16_t make_topic(struct kafka_client *c, const char *name)
+{
+    struct kafka_create_topics_request_topics t = {
+        .name = str_of(name), .num_partitions = 1, .replication_factor = 1};
+    const struct kafka_create_topics_response *a = kafka_client_call(
+        c, KAFKA_CREATE_TOPICS, 5,
+        &(struct kafka_create_topics_request){.topics = &t, .topics_n = 1, .timeout_ms = 10000});
+
+    ck_assert_int_eq(a->topics_n, 1);
+    return a->topics[0].error_code;
+}
+
+/* How many topics there are for this client. */
+static int32_t topics(struct kafka_client *c)
+{
+    const struct kafka_metadata_response *a =
+        kafka_client_call(c, KAFKA_METADATA, 5, &(struct kafka_metadata_request){.topics_n = -1});
+
+    return a->topics_n;
+}
+
+static int16_t asked_topic(struct kafka_client *c, const char *name)
+{
+    struct kafka_metadata_request_topics t = {.name = str_of(name)};
+    const struct kafka_metadata_response *a = kafka_client_call(
+        c, KAFKA_METADATA, 5, &(struct kafka_metadata_request){.topics = &t, .topics_n = 1});
+
+    ck_assert_int_eq(a->topics_n, 1);
+    return a->topics[0].error_code;
+}
+
+TEST(strangers)
+{
+    struct rig r;
+    struct kafka_client c;
+    const struct kafka_api_versions_response *v;
+
+    start(&r, i, users);
+    kafka_client_open(&c, r.server.kafka_port);
+    v = kafka_client_call(
+        &c, KAFKA_API_VERSIONS, 3,
+        &(struct kafka_api_versions_request){.client_software_name = STR("x"),
+                                             .client_software_version = STR("1")});
+    ck_assert_int_eq(v->error_code, KAFKA_NONE);
+    ck_assert_int_eq(handshake(&c, 1, "GSSAPI"), KAFKA_UNSUPPORTED_SASL_MECHANISM);
+    ck_assert_int_eq(handshake(&c, 1, "PLAIN"), KAFKA_NONE);
+    kafka_client_send(&c, KAFKA_METADATA, 5, &(struct kafka_metadata_request){.topics_n = -1});
+    raw_expect_end(&c.raw);
+    kafka_client_close(&c);
+    kafka_client_open(&c, r.server.kafka_port);
+    kafka_client_send(&c, KAFKA_SASL_AUTHENTICATE, 1,
+                      &(struct kafka_sasl_authenticate_request){.auth_bytes = ANN});
+    raw_expect_end(&c.raw); /* without a handshake */
+    kafka_client_close(&c);
+    kafka_client_open(&c, r.server.kafka_port);
+    raw_send_bytes(&c.raw, "\0\1\0\1", 4); /* longer than a stranger's */
+    raw_expect_end(&c.raw);
+    kafka_client_close(&c);
+    end(&r);
+}
+
+TEST(wrong_credentials)
+{
+    static const struct str tokens[] = {
+        STR_LIT("\0ann\0wrong"),
+        STR_LIT("\0nobody\0a pass"),
+        STR_LIT("\0ann\0"),
+        STR_LIT("\0ann"),
+        STR_LIT(""),
+        STR_LIT("\0\0"),
+        STR_LIT("ben\0ann\0a pass"),
+        STR_LIT("\0bob\0wrong"),
+        STR_LIT("\0cid\0c"),
+        STR_LIT("\0bob\0" HASH),
+    };
+    struct rig r;
+    struct kafka_client c;
+
+    start(&r, i, users);
+    kafka_client_open(&c, r.server.kafka_port);
+    ck_assert_int_eq(handshake(&c, 1, "PLAIN"), KAFKA_NONE);
+    ck_assert_int_eq(authenticate(&c, i % 3, tokens[i]), KAFKA_SASL_AUTHENTICATION_FAILED);
+    raw_expect_end(&c.raw);
+    kafka_client_close(&c);
+    end(&r);
+}
+
+TEST(accounts_do_not_see_each_other)
+{
+    struct rig r;
+    struct kafka_client ann, ben, bob;
+
+    start(&r, i, users);
+    log_in(&r, &ann, ANN);
+    log_in(&r, &ben, STR("\0ben\0b"));
+    log_in(&r, &bob, STR("bob\0bob\0hashed"));
+    ck_assert_int_eq(make_topic(&ann, "t"), KAFKA_NONE);
+    ck_assert_int_eq(topics(&ann), 1);
+    ck_assert_int_eq(topics(&bob), 1);
+    ck_assert_int_eq(topics(&ben), 0);
+    ck_assert_int_eq(make_topic(&ben, "t"), KAFKA_NONE);
+    ck_assert_int_eq(make_topic(&ben, "t"), KAFKA_TOPIC_ALREADY_EXISTS);
+    ck_assert_int_eq(topics(&ben), 1);
+    ck_assert_int_eq(make_topic(&bob, "t"), KAFKA_TOPIC_ALREADY_EXISTS);
+    kafka_client_close(&ann);
+    kafka_client_close(&ben);
+    kafka_client_close(&bob);
+    end(&r);
+}
+
+static int16_t list_offsets(struct kafka_client *c, const char *topic)
+{
+    struct kafka_list_offsets_request_partitions p = {.timestamp = -1, .current_leader_epoch = -1};
+    struct kafka_list_offsets_request_topics t = {str_of(topic), &p, 1};
+    const struct kafka_list_offsets_response *a = kafka_client_call(
+        c, KAFKA_LIST_OFFSETS, 4,
+        &(struct kafka_list_offsets_request){.replica_id = -1, .topics = &t, .topics_n = 1});
+
+    return a->topics[0].partitions[0].error_code;
+}
+
+static int16_t fetch(struct kafka_client *c, const char *topic)
+{
+    struct kafka_fetch_request_partitions p = {.current_leader_epoch = -1,
+                                               .partition_max_bytes = 100};
+    struct kafka_fetch_request_topics t = {
+        .topic = str_of(topic), .partitions = &p, .partitions_n = 1};
+    const struct kafka_fetch_response *a = kafka_client_call(
+        c, KAFKA_FETCH, 11,
+        &(struct kafka_fetch_request){
+            .replica_id = -1, .max_bytes = 100, .session_epoch = -1, .topics = &t, .topics_n = 1});
+
+    return a->responses[0].partitions[0].error_code;
+}
+
+static int16_t produce(struct kafka_client *c, const char *topic)
+{
+    struct kafka_produce_request_partition_data p = {
+        .records = {.p = (const uint8_t *) "x", .n = 1}};
+    struct kafka_produce_request_topic_data t = {str_of(topic), &p, 1};
+    const struct kafka_produce_response *a = kafka_client_call(
+        c, KAFKA_PRODUCE, 7,
+        &(struct kafka_produce_request){.acks = -1, .topic_data = &t, .topic_data_n = 1});
+
+    return a->responses[0].partition_responses[0].error_code;
+}
+
+static int16_t commit(struct kafka_client *c, const char *group, const char *topic)
+{
+    struct kafka_offset_commit_request_partitions p = {.committed_offset = 1};
+    struct kafka_offset_commit_request_topics t = {str_of(topic), &p, 1};
+    const struct kafka_offset_commit_response *a =
+        kafka_client_call(c, KAFKA_OFFSET_COMMIT, 7,
+                          &(struct kafka_offset_commit_request){.group_id = str_of(group),
+                                                                .generation_id_or_member_epoch = -1,
+                                                                .topics = &t,
+                                                                .topics_n = 1});
+
+    return a->topics[0].partitions[0].error_code;
+}
+
+static int16_t deleted(struct kafka_client *c, const char *topic)
+{
+    struct str name = str_of(topic);
+    const struct kafka_delete_topics_response *a = kafka_client_call(
+        c, KAFKA_DELETE_TOPICS, 4,
+        &(struct kafka_delete_topics_request){.topic_names = &name, .topic_names_n = 1});
+
+    return a->responses[0].error_code;
+}
+
+static int32_t groups(struct kafka_client *c)
+{
+    const struct kafka_list_groups_response *a =
+        kafka_client_call(c, KAFKA_LIST_GROUPS, 4, &(struct kafka_list_groups_request){0});
+
+    return a->groups_n;
+}
+
+TEST(what_a_user_may_not)
+{
+    struct rig r;
+    struct kafka_client ann, few;
+    struct str key = STR("g");
+
+    start(&r, i, users);
+    log_in(&r, &ann, ANN);
+    log_in(&r, &few, FEW);
+    ck_assert_int_eq(make_topic(&ann, "other"), KAFKA_NONE);
+    ck_assert_int_eq(make_topic(&ann, "hidden"), KAFKA_NONE);
+    ck_assert_int_eq(make_topic(&few, "more"), KAFKA_TOPIC_AUTHORIZATION_FAILED);
+    ck_assert_int_eq(make_topic(&few, "mine"), KAFKA_NONE);
+    ck_assert_int_eq(topics(&ann), 3);
+    ck_assert_int_eq(topics(&few), 2);
+    ck_assert_int_eq(asked_topic(&few, "hidden"), KAFKA_TOPIC_AUTHORIZATION_FAILED);
+    ck_assert_int_eq(asked_topic(&few, "other"), KAFKA_NONE);
+    ck_assert_int_eq(fetch(&few, "mine"), KAFKA_NONE);
+    ck_assert_int_eq(fetch(&few, "other"), KAFKA_NONE);
+    ck_assert_int_eq(fetch(&few, "hidden"), KAFKA_TOPIC_AUTHORIZATION_FAILED);
+    ck_assert_int_eq(list_offsets(&few, "other"), KAFKA_NONE);
+    ck_assert_int_eq(list_offsets(&few, "hidden"), KAFKA_TOPIC_AUTHORIZATION_FAILED);
+    ck_assert_int_eq(produce(&few, "mine"), KAFKA_CORRUPT_MESSAGE); /* looked at */
+    ck_assert_int_eq(produce(&few, "other"), KAFKA_TOPIC_AUTHORIZATION_FAILED);
+    ck_assert_int_eq(deleted(&few, "mine"), KAFKA_TOPIC_AUTHORIZATION_FAILED);
+    kafka_client_call(&few, KAFKA_FIND_COORDINATOR, 2,
+                      &(struct kafka_find_coordinator_request){.key = key});
+    ck_assert_int_eq(commit(&few, "g", "mine"), KAFKA_NONE);
+    ck_assert_int_eq(commit(&few, "g", "hidden"), KAFKA_TOPIC_AUTHORIZATION_FAILED);
+    ck_assert_int_eq(commit(&few, "h", "mine"), KAFKA_GROUP_AUTHORIZATION_FAILED);
+    ck_assert_int_eq(commit(&ann, "h", "hidden"), KAFKA_NONE);
+    ck_assert_int_eq(groups(&ann), 2);
+    ck_assert_int_eq(groups(&few), 1);
+    kafka_client_close(&ann);
+    kafka_client_close(&few);
+    end(&r);
+}
+
+TEST(a_reload_takes_users_away)
+{
+    struct rig r;
+    struct kafka_client ann, ben;
+
+    start(&r, i, users);
+    log_in(&r, &ann, ANN);
+    log_in(&r, &ben, STR("\0ben\0b"));
+    write_conf(&r, KAFKA "accounts { A { jetstream: enabled, users: [ { user: ann, password: new "
+                         "} ] }, B { jetstream: enabled, users: [ { user: ben, password: b } ] } "
+                         "}\n");
+    kill(r.server.pid, SIGHUP);
+    raw_expect_end(&ann.raw);
+    ck_assert_int_eq(topics(&ben), 0);
+    kafka_client_close(&ann);
+    kafka_client_close(&ben);
+    end(&r);
+}
+
+/* ---- real clients ---------------------------------------------------------------------------- */
+
+static void python(struct rig *r, const char *client, const char *mechanism, const char *user,
+                   const char *password, const char *topic, const char *want)
+{
+    char command[512], said[256] = "";
+    FILE *f;
+
+    snprintf(command, sizeof(command),
+             "timeout 100 /usr/bin/python3 $MIDGE_SRCDIR/tests/api/kafka_sasl.py %s 127.0.0.1:%u "
+             "%s %s '%s' %s 2>&1 | tail -1",
+             client, r->server.kafka_port, mechanism, user, password, topic);
+    f = popen(command, "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_ptr_nonnull(fgets(said, sizeof(said), f));
+    pclose(f);
+    said[strcspn(said, "\n")] = '\0';
+    ck_assert_str_eq(said, want);
+}
+
+TEST(python_clients)
+{
+    static const struct {
+        const char *client, *mechanism, *user, *password, *want;
+    } rows[] = {
+        {"confluent", "PLAIN", "ann", "a pass", "read"},
+        {"confluent", "SCRAM-SHA-256", "ann", "a pass", "read"},
+        {"confluent", "SCRAM-SHA-512", "ann", "a pass", "read"},
+        {"confluent", "PLAIN", "bob", "hashed", "read"},
+        {"confluent", "PLAIN", "ann", "wrong", "_AUTHENTICATION"},
+        {"confluent", "SCRAM-SHA-256", "ann", "wrong", "_AUTHENTICATION"},
+        {"confluent", "SCRAM-SHA-512", "nobody", "a pass", "_AUTHENTICATION"},
+        {"confluent", "SCRAM-SHA-256", "bob", "hashed", "_AUTHENTICATION"}, /* only the hash */
+        {"old", "PLAIN", "ann", "a pass", "read"},
+        {"old", "PLAIN", "bob", "hashed", "read"},
+        {"old", "SCRAM-SHA-256", "ann", "a pass", "read"},
+        {"old", "SCRAM-SHA-512", "ann", "a pass", "read"},
+    };
+    struct rig r;
+
+    start(&r, i, users);
+    python(&r, rows[i].client, rows[i].mechanism, rows[i].user, rows[i].password, "t",
+           rows[i].want);
+    end(&r);
+}
+
+/* One user for all, a token, nobody: as NATS clients have them. */
+TEST(other_ways_to_configure)
+{
+    static const struct {
+        const char *conf, *user, *password;
+        const char *mechanism;
+    } rows[] = {
+        {"authorization { user: u, password: p }\n", "u", "p", "PLAIN"},
+        {"authorization { user: u, password: p }\n", "u", "p", "SCRAM-SHA-256"},
+        {"authorization { token: secret }\n", "any", "secret", "PLAIN"},
+        {"", "any", "thing", "PLAIN"},
+    };
+    struct rig r;
+    char conf[512];
+
+    snprintf(conf, sizeof(conf), "%sjetstream: enabled\n%s", KAFKA, rows[i].conf);
+    start(&r, i, conf);
+    python(&r, "confluent", rows[i].mechanism, rows[i].user, rows[i].password, "t", "read");
+    end(&r);
+}
+
+static const struct runner_case cases[] = {
+    RUN_LOOP(strangers, 0, 3),
+    RUN_LOOP(wrong_credentials, 0, 10),
+    RUN_LOOP(accounts_do_not_see_each_other, 0, 3),
+    RUN_LOOP(what_a_user_may_not, 0, 3),
+    RUN_LOOP(a_reload_takes_users_away, 0, 3),
+    RUN_LOOP(python_clients, 0, 12),
+    RUN_LOOP(other_ways_to_configure, 0, 4),
+};
+
+RUNNER_MAIN("api/kafka_sasl", cases)
