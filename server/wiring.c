@@ -107,6 +107,9 @@ static bool link_service(struct account_wiring *w, const struct account_import *
             .service = true,
             .share = im->share,
             .allow_trace = e != NULL && e->allow_trace,
+            .latency = e != NULL && e->latency.subject != NULL ? mem_strdup(e->latency.subject)
+                                                               : NULL,
+            .sampling = e != NULL && !e->latency.headers ? e->latency.sampling : 0,
             .many = e != NULL && e->response != RESPONSE_SINGLE,
             .patience_ns = e != NULL ? e->threshold_ns : 0,
         };

@@ -12,6 +12,7 @@ void account_wiring_free(struct account_wiring *w)
         return;
     for (size_t i = 0; i < w->nlinks; i++) {
         mem_free(w->links[i].pattern);
+        mem_free(w->links[i].latency);
         transform_free(w->links[i].transform);
     }
     for (size_t i = 0; i < w->nmaps; i++) {

@@ -33,9 +33,11 @@ struct account_link {
     char *pattern;               /* of subjects in the account it stands in */
     struct transform *transform; /* to the subject there; NULL = the same */
     bool service;
-    bool share;          /* of a service: it may know more of the client than its account */
-    bool many;           /* of a service: any number of answers */
-    bool allow_trace;    /* what a traced message meets at the other end may be told */
+    bool share;        /* of a service: it may know more of the client than its account */
+    bool many;         /* of a service: any number of answers */
+    bool allow_trace;  /* what a traced message meets at the other end may be told */
+    char *latency;     /* of a service: where its account is told how long answers take; NULL */
+    unsigned sampling; /* percent of the requests that are measured; 0 = those whose header asks */
     int64_t patience_ns; /* of a service: how long answers may take; between them when many */
 };
 

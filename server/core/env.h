@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct buf;
 struct io;
 struct options;
 struct tls_context;
@@ -74,6 +75,9 @@ struct env {
     /* Connections have come to an account or have gone; NULL = nobody cares. Own thread. */
     void (*account_changed)(struct env *env, struct account *a);
     void *sys; /* of who set account_changed */
+    /* Says who that connection of this worker is, as a JSON object; nothing when it has gone. NULL
+     * without connections. Own thread. */
+    void (*client_info)(struct env *env, handle conn, struct buf *out);
 
     /* Any worker; FIFO per pair of workers. The target runs it in its next iteration. */
     void (*post)(struct env *env, uint32_t worker, struct env_task *task);

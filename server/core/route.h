@@ -36,6 +36,8 @@
 
 #define ROUTE_RUN 64u
 
+struct account_link;
+struct buf;
 struct router;
 
 struct route_target {
@@ -111,6 +113,24 @@ struct route_result route_traced(struct router *r, struct account *a, const stru
 void router_set_tracing(struct router *r,
                         struct route_tracer *(*begin)(void *ctx, const struct msg *m),
                         void (*end)(void *ctx, struct route_tracer *t, uint32_t origin), void *ctx);
+
+/*
+ * What the router does not know of requests to services of other accounts. client appends a JSON
+ * object that says who asked, more of it when `share`. ask may begin a measurement of a request
+ * that goes along a link with latency (wanted: it has a reply subject); exactly one of the others
+ * ends it: the first answer is there, or there will be none (503 nobody to ask, 504 too late).
+ */
+struct route_services {
+    void (*client)(void *ctx, const struct account *a, const struct msg *m, bool share,
+                   struct buf *out);
+    void *(*ask)(void *ctx, const struct account_link *l, struct account *a, const struct msg *m,
+                 bool wanted);
+    void (*answered)(void *ctx, void *measure, const struct msg *m);
+    void (*failed)(void *ctx, void *measure, int status);
+};
+void router_set_services(struct router *r, const struct route_services *services, void *ctx);
+/* No answers of services are waited for any more. */
+void router_drop_answers(struct router *r);
 
 /* m->subject is the routing key. */
 struct route_result route_publish(struct router *r, struct account *a, const struct msg *m);

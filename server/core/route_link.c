@@ -55,6 +55,7 @@ struct response {
     int64_t patience_ns;
     bool many;
     bool over;
+    void *measure; /* of how long the answer takes; NULL = none */
     unsigned busy; /* calls on the stack that will look at it again: not to be freed */
     uint32_t subject_n, reply_n;
     char text[]; /* subject, reply */
@@ -88,6 +89,15 @@ static struct router_links *links_of(struct router *r)
     return l;
 }
 
+static void fail_measure(struct response *p, int status)
+{
+    struct router *r = p->router;
+
+    if (p->measure != NULL && r->services != NULL)
+        r->services->failed(r->services_ctx, p->measure, status);
+    p->measure = NULL;
+}
+
 static void response_end(struct response *p)
 {
     struct router *r = p->router;
@@ -95,6 +105,7 @@ static void response_end(struct response *p)
     p->over = true;
     if (p->busy > 0)
         return;
+    fail_measure(p, 408);
     wheel_stop(r->links->wheel, &p->timer);
     list_remove(&p->fresh);
     interest_remove(p->of->interest, p->interest);
@@ -106,7 +117,10 @@ static void response_end(struct response *p)
 
 static void lost_patience(struct wheel_timer *t)
 {
-    response_end(CONTAINER_OF(t, struct response, timer));
+    struct response *p = CONTAINER_OF(t, struct response, timer);
+
+    fail_measure(p, 504);
+    response_end(p);
 }
 
 /* While messages come in, the time is that of the last iteration, which may be long ago. */
@@ -174,6 +188,9 @@ static unsigned answer(struct sink *s, const struct msg *run, unsigned n)
     p->busy++;
     for (i = 0; i < n && !p->over; i++) {
         bool last = run[i].payload.n == 0 && run[i].header.n == 0;
+        if (UNLIKELY(p->measure != NULL) && p->router->services != NULL)
+            p->router->services->answered(p->router->services_ctx, p->measure, &run[i]);
+        p->measure = NULL;
         forward(p, &run[i]);
         p->over = !p->many || last;
     }
@@ -229,14 +246,34 @@ static struct response *expect(struct router *r, struct account *a, const struct
 
 /* ---- over the border ------------------------------------------------------------------------- */
 
-/* Who asks: the service sees an account and nothing more. */
-static void put_client(struct buf *out, const struct account *a, struct str header)
-{
-    struct buf info = {0};
+#define CLIENT_INFO STR("Nats-Request-Info")
 
-    buf_printf(&info, "{\"acc\":\"%s\"}", a->name);
-    header_append(out, header, STR("Nats-Request-Info"), buf_str(&info));
+/* Who asks, in place of what the message says itself. Over a second border the first one's answer
+ * stays, with the account it comes through. */
+static void put_client(struct router *r, const struct account *a, const struct account_link *l,
+                       const struct msg *m, struct buf *out)
+{
+    struct buf info = {0}, without = {0};
+    struct str before = header_get(m->header, CLIENT_INFO);
+
+    if (r->links->depth > 1 && before.n > 2 && before.p[before.n - 1] == '}')
+        buf_printf(&info, "%.*s,\"svc\":\"%s\"}", (int) (before.n - 1), before.p, a->name);
+    else if (r->services != NULL)
+        r->services->client(r->services_ctx, a, m, l->share, &info);
+    else
+        buf_printf(&info, "{\"acc\":\"%s\"}", a->name);
+    header_remove(&without, m->header, CLIENT_INFO);
+    header_append(out, buf_str(&without), CLIENT_INFO, buf_str(&info));
     buf_free(&info);
+    buf_free(&without);
+}
+
+static void *measure(struct router *r, struct account *a, const struct account_link *l,
+                     const struct msg *m, bool wanted)
+{
+    if (l->latency == NULL || r->services == NULL)
+        return NULL;
+    return r->services->ask(r->services_ctx, l, a, m, wanted);
 }
 
 static bool new_subject(struct router *r, const struct account_link *l, struct str key,
@@ -271,15 +308,20 @@ static uint32_t ask(struct router *r, struct account *a, const struct account_li
         p = expect(r, a, l, m->reply);
         if (p == NULL)
             return 0;
+        p->measure = measure(r, a, l, m, true);
         m->reply = response_subject(p);
         p->busy++;
+    } else if (m->reply.n == 0) {
+        measure(r, a, l, m, false);
     }
-    put_client(&header, a, m->header);
+    put_client(r, a, l, m, &header);
     m->header = buf_str(&header);
     took = publish(r, l->to, key, m);
     buf_free(&header);
     if (p != NULL) {
         p->busy--;
+        if (took == 0)
+            fail_measure(p, 503);
         if (took == 0 || p->over)
             response_end(p);
     }

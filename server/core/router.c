@@ -555,6 +555,17 @@ struct route_result route_traced(struct router *r, struct account *a, const stru
     return result;
 }
 
+void router_set_services(struct router *r, const struct route_services *services, void *ctx)
+{
+    r->services = services;
+    r->services_ctx = ctx;
+}
+
+void router_drop_answers(struct router *r)
+{
+    router_links_close(r);
+}
+
 void router_set_tracing(struct router *r,
                         struct route_tracer *(*begin)(void *ctx, const struct msg *m),
                         void (*end)(void *ctx, struct route_tracer *t, uint32_t origin), void *ctx)

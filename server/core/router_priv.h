@@ -92,6 +92,8 @@ struct router {
     struct route_tracer *(*trace_begin)(void *ctx, const struct msg *m);
     void (*trace_end)(void *ctx, struct route_tracer *t, uint32_t origin);
     void *trace_ctx;
+    const struct route_services *services; /* NULL = none */
+    void *services_ctx;
     struct router_links *links; /* answers of other accounts' services; NULL = none yet */
 
     struct router_stats stats;

@@ -265,7 +265,6 @@ void advise_restore_complete(struct stream *s, int64_t start, uint64_t bytes)
     end_backup(s, &subject, &b);
 }
 
-/* Of the client only its account is known here. */
 void advise_api(const struct api_request *r, struct str response)
 {
     struct str subject = STR("$JS.EVENT.ADVISORY.API");
@@ -274,9 +273,14 @@ void advise_api(const struct api_request *r, struct str response)
     if (!begin(r->js, &b, "advisory.v1.api_audit", subject))
         return;
     put(&b, "server", str_of(r->js->env->server_name));
-    buf_puts(&b, ",\"client\":{\"acc\":");
-    jput_string(&b, str_of(r->js->account->name));
-    buf_putc(&b, '}');
+    buf_puts(&b, ",\"client\":");
+    if (r->who.n > 0) {
+        buf_put_str(&b, buf_str(&r->who));
+    } else {
+        buf_puts(&b, "{\"acc\":");
+        jput_string(&b, str_of(r->js->account->name));
+        buf_putc(&b, '}');
+    }
     put(&b, "subject", str_of(r->subject));
     if (r->body.n > 0)
         put(&b, "request", buf_str(&r->body));

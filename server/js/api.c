@@ -144,6 +144,7 @@ void api_request_free(struct api_request *r)
     mem_free(r->reply);
     buf_free(&r->body);
     buf_free(&r->header);
+    buf_free(&r->who);
     buf_free(&r->out);
     buf_free(&r->out_header);
     buf_free(&r->extra);
@@ -286,6 +287,33 @@ static void dispatch(struct env_task *task, struct env *env)
     }
 }
 
+/* ---- who asks, for advisories ------------------------------------------------------------------
+ */
+
+static void look_at_client(struct env_task *task, struct env *env)
+{
+    struct api_request *r = api_request_of(task, env);
+
+    if (r == NULL)
+        return;
+    if (env->client_info != NULL)
+        env->client_info(env, r->client, &r->who);
+    api_go_to(r, 0, dispatch);
+}
+
+/* By way of the worker that knows the client, while somebody listens to what is asked. */
+static void begin_request(struct js *js, const struct msg *m)
+{
+    struct api_request *r = make_request(js, m);
+
+    r->client = m->origin_conn;
+    if (m->origin_conn != 0 && m->origin_worker < js->env->workers &&
+        account_interest_any(js->account, STR("$JS.EVENT.ADVISORY.API")))
+        api_go_to(r, m->origin_worker, look_at_client);
+    else
+        api_go_to(r, js->env->worker, dispatch);
+}
+
 static bool has_room(const struct js *js)
 {
     return atomic_load(&js->shared->server->requests) < js->env->options->js_request_queue_limit;
@@ -312,7 +340,7 @@ static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
             continue;
         }
         js->overrun = false;
-        api_go_to(make_request(js, &run[i]), js->env->worker, dispatch);
+        begin_request(js, &run[i]);
     }
     if (UNLIKELY(too_many > 0))
         dropped(js, too_many);

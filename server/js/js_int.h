@@ -548,6 +548,8 @@ struct api_request {
     char *subject, *reply;
     struct buf body;
     struct buf header;
+    handle client;  /* who asks, on a worker that is known at the beginning */
+    struct buf who; /* that, as JSON, when somebody wants to know */
     const struct api_handler *handler;
     struct str tokens[API_TOKENS]; /* what the handler's wildcards matched: views into subject */
     unsigned ntokens;

@@ -377,6 +377,9 @@ void trace_end(struct trace *t);
 /* What a message meets at a subscription. */
 void trace_put_egress(struct buf *out, const struct sub *s);
 void traces_open(struct net *net);
+/* latency.c: who asks services of other accounts, and how long they take. */
+void latency_open(struct net *net);
+void latency_close(struct net *net);
 void traces_close(struct net *net);
 
 /* answers.c: the right to answer requests, for users with allow_responses. */

@@ -141,26 +141,64 @@ void events_drop(struct net *net)
 
 /* ---- connections ----------------------------------------------------------------------------- */
 
-static json_t *client(const struct conn *c, int64_t stop)
+static void put_rtt(json_t *o, const struct conn *c)
 {
-    json_t *o = json_object();
+    if (c->rtt_ns > 0)
+        json_object_set_new(o, "rtt", json_integer(c->rtt_ns));
+}
 
-    event_put_time(o, "start", c->start);
-    put_text(o, "host", c->peer.host);
-    json_object_set_new(o, "id", json_integer((json_int_t) c->cid));
-    json_object_set_new(o, "acc", json_string(c->account->name));
+static void put_kind(json_t *o, const struct conn *c)
+{
+    json_object_set_new(o, "kind", json_string("Client"));
+    json_object_set_new(o, "client_type",
+                        json_string(c->door == NET_WEBSOCKET ? "websocket" : "nats"));
+}
+
+static void put_names(json_t *o, const struct conn *c)
+{
     put_text(o, "user", c->user);
     put_text(o, "name", c->name);
     put_text(o, "lang", c->lang);
     put_text(o, "ver", c->version);
-    if (stop != 0 && c->rtt_ns > 0)
-        json_object_set_new(o, "rtt", json_integer(c->rtt_ns));
+}
+
+static void put_origin(json_t *o, const struct conn *c)
+{
+    event_put_time(o, "start", c->start);
+    put_text(o, "host", c->peer.host);
+    json_object_set_new(o, "id", json_integer((json_int_t) c->cid));
+}
+
+json_t *event_client(const struct conn *c, bool detailed)
+{
+    json_t *o = json_object();
+
+    if (detailed)
+        put_origin(o, c);
+    json_object_set_new(o, "acc", json_string(c->account->name));
+    if (detailed)
+        put_names(o, c);
+    put_rtt(o, c);
+    if (!detailed)
+        return o;
+    json_object_set_new(o, "server", json_string(c->net->env->server_name));
+    put_kind(o, c);
+    return o;
+}
+
+static json_t *client(const struct conn *c, int64_t stop)
+{
+    json_t *o = json_object();
+
+    put_origin(o, c);
+    json_object_set_new(o, "acc", json_string(c->account->name));
+    put_names(o, c);
+    if (stop != 0)
+        put_rtt(o, c);
     if (stop != 0)
         event_put_time(o, "stop", stop);
     put_text(o, "name_tag", c->account->name);
-    json_object_set_new(o, "kind", json_string("Client"));
-    json_object_set_new(o, "client_type",
-                        json_string(c->door == NET_WEBSOCKET ? "websocket" : "nats"));
+    put_kind(o, c);
     return o;
 }
 

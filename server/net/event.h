@@ -33,6 +33,10 @@ json_t *event_begin(const char *type, const char *id, int64_t wall_ns);
 bool event_wanted(const struct env *env, struct str subject);
 /* Publishes there, at once. Own thread. */
 void event_publish(struct env *env, struct str subject, struct str reply, struct str payload);
+/* A client as services of other accounts and advisories see it; more than its account and its round
+ * trip time when detailed. */
+json_t *event_client(const struct conn *c, bool detailed);
+
 /* net's own: these come out with events_say. */
 void event_connect(struct conn *c);
 /* Before it leaves its account. */

@@ -139,6 +139,7 @@ int net_open(struct env *env, struct net_shared *shared, struct net **out)
     list_init(&net->said);
     nuid_init(&net->event_ids, env->prng);
     traces_open(net);
+    latency_open(net);
     handle_table_init(&net->handles, CONNS_MAX);
     wheel_timer_init(&net->drain, net_drain_next);
     router_set_nobody(env->router, nobody, net);
@@ -231,6 +232,7 @@ void net_close(struct net *net)
      * ends next. */
     events_drop(net);
     traces_close(net);
+    latency_close(net);
     handle_table_deinit(&net->handles);
     mem_free(net->closed);
     mem_free(net->plain);

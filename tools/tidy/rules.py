@@ -95,7 +95,7 @@ CALLS = (
      "use lib/base/mem.h",
      ("lib/base/mem.c", "tests/",
       "server/monitor/monitor.c", "server/sys/sys.c", "server/net/event.c",
-      "server/net/net_info.c", "server/net/trace.c")),  # the text that json_dumps made
+      "server/net/net_info.c", "server/net/trace.c", "server/net/latency.c")),  # the text that json_dumps made
     ("pthread_create pthread_exit pthread_cancel thrd_create fork vfork clone",
      "threads belong to lib/io", ("lib/io/", "tests/", "tools/", "server/worker.c")),
     ("open openat creat read pread preadv write pwrite pwritev readv writev close fsync fdatasync "
