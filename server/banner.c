@@ -4,32 +4,49 @@
 #include "lib/base/fmt.h"
 #include "lib/io/io.h"
 #include "server/js/js.h"
+#include "server/js/source_config.h"
 #include "server/server.h"
 #include "store/store.h"
 
 #include <inttypes.h>
-#include <sodium.h>
 #include <string.h>
 
-#define NODE_LEN 8u
-
-/* The name that nats-server's JetStream has for a server: eight characters of its hash. */
-static void node_name(const char *server_name, char out[NODE_LEN + 1])
+static void put_flags(struct log *log, const struct options *o)
 {
-    static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    unsigned char sum[crypto_hash_sha256_BYTES];
+    static const bool defaults[OPTIONS_FLAGS] = {[FLAG_JS_RAFT_DELETE_RANGE] = true};
+    struct buf named = {0}, unknown = {0};
 
-    crypto_hash_sha256(sum, (const unsigned char *) server_name, strlen(server_name));
-    for (size_t i = 0; i < NODE_LEN; i++)
-        out[i] = digits[sum[i] % (sizeof(digits) - 1)];
-    out[NODE_LEN] = '\0';
+    for (unsigned k = 0; k < OPTIONS_FLAGS; k++)
+        if (o->flags[k] != defaults[k])
+            buf_printf(&named, "%s%s (%s)", named.n > 0 ? ", " : "", options_flag_name(k),
+                       o->flags[k] ? "opt-in" : "opt-out");
+    for (size_t i = 0; i < o->unknown_flags.n; i++)
+        buf_printf(&unknown, "%s%s", i > 0 ? ", " : "", o->unknown_flags.items[i]);
+    if (named.n > 0 || unknown.n > 0) {
+        LOG_INF(log, "  Feature flags:");
+        LOG_INF(log, "    Configured:    %s", named.n > 0 ? buf_cstr(&named) : "none");
+    }
+    if (unknown.n > 0)
+        LOG_INF(log, "    Unsupported:   %s", buf_cstr(&unknown));
+    buf_free(&named);
+    buf_free(&unknown);
+}
+
+static void put_inactive(struct log *log, const struct options *o)
+{
+    struct buf b = {0};
+
+    for (size_t i = 0; i < o->inactive.n; i++)
+        buf_printf(&b, "%s%s", i > 0 ? ", " : "", o->inactive.items[i]);
+    LOG_WRN(log, "Configured, and not active in this server: %s", buf_cstr(&b));
+    buf_free(&b);
 }
 
 void banner_start(struct log *log, const char *program, const struct options *o,
                   const char *server_id)
 {
     const char *name = o->server_name != NULL ? o->server_name : server_id;
-    char node[NODE_LEN + 1];
+    char node[SOURCE_HASH_LEN + 1];
 
     LOG_INF(log, "Starting nats-server");
     LOG_INF(log, "  Version:  %s", NATS_VERSION);
@@ -38,10 +55,13 @@ void banner_start(struct log *log, const char *program, const struct options *o,
     LOG_INF(log, "  Git:      [not set]");
     LOG_INF(log, "  Name:     %s", name);
     if (o->jetstream) {
-        node_name(name, node);
+        source_hash(str_of(name), node); /* JetStream's name for a server */
         LOG_INF(log, "  Node:     %s", node);
     }
     LOG_INF(log, "  ID:       %s", server_id);
+    put_flags(log, o);
+    if (o->inactive.n > 0)
+        put_inactive(log, o);
     if (o->config_file != NULL)
         LOG_INF(log, "Using configuration file: %s (%s)", o->config_file, o->config_digest);
 }

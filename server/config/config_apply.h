@@ -66,6 +66,23 @@ bool config_permissions(struct config_context *c, const struct conf_value *v,
                         struct permissions **out);
 /* A list of users, of that account; NULL = the default one. */
 bool config_users(struct config_context *c, const struct conf_value *v, const char *account);
+/* config_server.c: what tells about the server. */
+bool config_tags(struct config_context *c, const struct conf_value *v);
+bool config_metadata(struct config_context *c, const struct conf_value *v);
+bool config_feature_flags(struct config_context *c, const struct conf_value *v);
+bool config_default_domains(struct config_context *c, const struct conf_value *v);
+bool config_write_timeout(struct config_context *c, const struct conf_value *v);
+bool config_trace_headers(struct config_context *c, const struct conf_value *v);
+/* config_inactive.c: read, checked, named in the log. */
+bool config_cluster(struct config_context *c, const struct conf_value *v);
+bool config_gateway(struct config_context *c, const struct conf_value *v);
+bool config_mqtt(struct config_context *c, const struct conf_value *v);
+bool config_ocsp(struct config_context *c, const struct conf_value *v);
+bool config_ocsp_cache(struct config_context *c, const struct conf_value *v);
+bool config_prof_port(struct config_context *c, const struct conf_value *v);
+bool config_prof_block_rate(struct config_context *c, const struct conf_value *v);
+bool config_error_reports(struct config_context *c, const struct conf_value *v);
+bool config_no_sublist_cache(struct config_context *c, const struct conf_value *v);
 /* config_accounts.c: the accounts block, mappings of the default account. */
 bool config_accounts(struct config_context *c, const struct conf_value *v);
 bool config_mappings(struct config_context *c, const struct conf_value *v);

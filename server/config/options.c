@@ -21,6 +21,7 @@ void options_init(struct options *o)
     o->max_memory_store = -1;
     o->max_file_store = -1;
     o->js_strict = true;
+    o->flags[FLAG_JS_RAFT_DELETE_RANGE] = true;
     o->js_request_queue_limit = 10000;
     o->js_batch_inflight_per_stream = 50;
     o->js_batch_inflight_total = 1000;
@@ -204,6 +205,18 @@ static void wipe(char **text)
     *text = NULL;
 }
 
+const char *options_flag_name(unsigned flag)
+{
+    static const char *const names[OPTIONS_FLAGS] = {
+        [FLAG_JS_ACK_FC_V2] = "js_ack_fc_v2",
+        [FLAG_JS_API_REPLY_V2] = "js_api_reply_v2",
+        [FLAG_JS_RAFT_DELETE_RANGE] = "js_raft_delete_range",
+        [FLAG_JS_SNAPSHOT_SOURCES] = "js_snapshot_sources",
+    };
+
+    return names[flag];
+}
+
 void options_wipe_keys(struct options *o)
 {
     wipe(&o->js_key);
@@ -220,6 +233,8 @@ void options_free(struct options *o)
         &o->ports_file_dir,
         &o->pid_file,
         &o->server_name,
+        &o->cluster_name,
+        &o->write_timeout,
         &o->log_file,
         &o->remote_syslog,
         &o->user,
@@ -247,4 +262,9 @@ void options_free(struct options *o)
     accounts_free(&o->accounts);
     operators_free(&o->operators);
     mem_free(o->system_account);
+    str_list_free(&o->tags);
+    str_list_free(&o->metadata);
+    str_list_free(&o->default_domains);
+    str_list_free(&o->unknown_flags);
+    str_list_free(&o->inactive);
 }

@@ -26,6 +26,15 @@
 enum { OPTIONS_CHACHA = 1, OPTIONS_AES = 2 };
 #define OPTIONS_WORKERS_MAX 64u /* WORKERS_MAX of core, which this layer does not see */
 
+/* nats-server's feature flags, in the order of their names. */
+enum options_flag {
+    FLAG_JS_ACK_FC_V2, /* acknowledgement and flow control subjects of the second form are sent */
+    FLAG_JS_API_REPLY_V2,
+    FLAG_JS_RAFT_DELETE_RANGE,
+    FLAG_JS_SNAPSHOT_SOURCES,
+    OPTIONS_FLAGS
+};
+
 struct options {
     /* listeners */
     char *host; /* "0.0.0.0" */
@@ -40,12 +49,19 @@ struct options {
 
     /* identity */
     char *server_name; /* NULL = the server id */
+    char *cluster_name;
+    struct str_list tags;            /* in small letters, each once */
+    struct str_list metadata;        /* keys and values in turn */
+    struct str_list default_domains; /* accounts and JetStream domains in turn */
+    bool flags[OPTIONS_FLAGS];       /* feature flags, by enum options_flag */
+    struct str_list unknown_flags;
+    struct str_list inactive; /* what was configured and does nothing here */
 
     /* logging */
     char *log_file; /* NULL = stderr */
     uint64_t log_size_limit;
     unsigned log_max_num;
-    bool logtime, logtime_utc, debug, trace, trace_verbose;
+    bool logtime, logtime_utc, debug, trace, trace_verbose, trace_headers;
     bool syslog;
     char *remote_syslog;
     int max_traced_msg_len; /* 0 = whole */
@@ -61,6 +77,8 @@ struct options {
     int64_t ping_interval_ns;    /* 2 m */
     uint32_t ping_max;           /* 2 */
     int64_t write_deadline_ns;   /* 10 s */
+    char *write_timeout;         /* as it was written; NULL = default */
+    bool write_retry;            /* at the deadline of a write: go on, not close */
     int64_t lame_duck_duration_ns, lame_duck_grace_ns;
     bool no_fast_producer_stall;
     bool no_header_support;
@@ -130,6 +148,7 @@ void options_init(struct options *o);
 /* False with a text in why when the server can not run with these. */
 bool options_check(const struct options *o, char why[256]);
 bool options_is_io_backend(const char *name);
+const char *options_flag_name(unsigned flag);
 void options_free(struct options *o);
 /* Takes the keys out of memory, once the store is open. */
 void options_wipe_keys(struct options *o);

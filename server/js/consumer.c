@@ -97,7 +97,6 @@ struct consumer *consumer_new(struct stream *s, const struct consumer_config *co
 {
     struct consumer *c = mem_zalloc(sizeof(*c));
     struct consumer_rules rules;
-    size_t n = strlen(s->config.name) + strlen(name);
 
     c->js = s->js;
     c->stream = s;
@@ -110,8 +109,7 @@ struct consumer *consumer_new(struct stream *s, const struct consumer_config *co
     c->sink.ops = &consumer_sink_ops;
     list_init(&c->ready_link);
     list_init(&c->unsaved_link);
-    c->ack_prefix = mem_alloc(ack_prefix_len(strlen(s->config.name), strlen(name)) + n);
-    c->ack_prefix_len = ack_prefix_write(c->ack_prefix, str_of(s->config.name), str_of(name));
+    consumer_subjects_init(c);
     set_filters(c);
     consumer_config_rules(&c->config, &rules);
     consumer_core_init(&c->core, &rules, io_wheel(s->js->env->io), core_wants);
@@ -161,7 +159,7 @@ void consumer_free(struct consumer *c)
     store_reader_deinit(&c->again);
     mem_free(c->last_seqs);
     mem_free(c->filters);
-    mem_free(c->ack_prefix);
+    consumer_subjects_free(c);
     mem_free(c->name);
     consumer_config_release(&c->config);
     mem_free(c);

@@ -366,8 +366,7 @@ void consumer_send_heartbeat(struct consumer *c, struct str to)
         (unsigned long long) c->core.delivered.consumer,
         (unsigned long long) c->core.delivered.stream);
     if (c->fc_reply[0] != '\0')
-        buf_printf(&h, "Nats-Consumer-Stalled: $JS.FC.%s.%s.%s\r\n", c->stream->config.name,
-                   c->name, c->fc_reply);
+        buf_printf(&h, "Nats-Consumer-Stalled: %s%s\r\n", c->fc_prefix, c->fc_reply);
     buf_puts(&h, "\r\n");
     js_publish(c->js, to, STR_NONE, buf_str(&h), STR_NONE);
     buf_free(&h);

@@ -75,7 +75,7 @@ static void ask_flow(struct consumer *c)
         c->fc_reply[i] = digits[prng_below(c->js->env->prng, 62)];
     c->fc_reply[4] = '\0';
     c->fc_asked_bytes = c->fc_bytes;
-    snprintf(reply, sizeof(reply), "$JS.FC.%s.%s.%s", c->stream->config.name, c->name, c->fc_reply);
+    snprintf(reply, sizeof(reply), "%s%s", c->fc_prefix, c->fc_reply);
     js_publish(c->js, str_of(c->config.deliver_subject), str_of(reply),
                STR("NATS/1.0 100 FlowControl Request\r\n\r\n"), STR_NONE);
 }

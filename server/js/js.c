@@ -252,7 +252,7 @@ bool js_resolve(struct js *js, struct str subject, struct route_target *out)
     if (str_starts(subject, STR("$JS.ACK.")))
         return resolve_ack(js, subject, out);
     if (str_starts(subject, STR("$JS.FC.")))
-        tail = str_skip(subject, 7);
+        tail = consumer_flow_tail(str_skip(subject, 7));
     else if ((tail = next_tail(js, subject)).p == NULL)
         return false;
     stream = str_cut(tail, '.', &tail);

@@ -420,6 +420,7 @@ struct consumer {
 
     char *ack_prefix; /* $JS.ACK.<stream>.<consumer>. */
     size_t ack_prefix_len;
+    char *fc_prefix;      /* $JS.FC.<stream>.<consumer>. */
     struct chunk *pinned; /* batch whose bytes the router may still hold */
 
     uint64_t *last_seqs; /* deliver last per subject: sequences still to go, ascending */
@@ -482,6 +483,10 @@ void consumer_hold(struct consumer *c, uint64_t until);
 void consumer_start_push(struct consumer *c);
 void consumer_stop_push(struct consumer *c);
 void consumer_pushed(struct consumer *c, uint64_t size);
+/* consumer_subjects.c: the prefixes of acknowledgements and flow control. */
+void consumer_subjects_init(struct consumer *c);
+void consumer_subjects_free(struct consumer *c);
+struct str consumer_flow_tail(struct str tail);
 void consumer_send_heartbeat(struct consumer *c, struct str to);
 void consumer_save_later(struct consumer *c);
 /* Writes the state log now; double acks leave when it is durable. */

@@ -142,7 +142,10 @@ static void missed_deadline(struct wheel_timer *t)
         "%s - Slow Consumer Detected: WriteDeadline of %s exceeded with %u chunks of %llu total "
         "bytes.",
         conn_text(c, text), deadline, chunks, (unsigned long long) c->sending.bytes);
-    conn_close(c, REASON_SLOW_DEADLINE);
+    if (c->net->env->options->write_retry)
+        conn_start_deadline(c); /* what is in flight goes on */
+    else
+        conn_close(c, REASON_SLOW_DEADLINE);
 }
 
 /* ---- adopting ---------------------------------------------------------------------------------

@@ -287,6 +287,8 @@ void conn_wrote(struct conn *c, uint64_t bytes);
 /* It owes too much: closes it without sending what it has. */
 void conn_close_slow(struct conn *c);
 /* Starts a send when there is output and none is in flight. */
+/* From now, for the send in flight. */
+void conn_start_deadline(struct conn *c);
 void conn_flush(struct conn *c);
 void conn_drop_output(struct conn *c);
 void conn_sent(struct io_op *op);

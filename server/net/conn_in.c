@@ -68,6 +68,24 @@ static void err_about(struct conn *c, const char *what, struct str subject)
 /* ---- tracing ----------------------------------------------------------------------------------
  */
 
+/* With trace_headers only what stands before the payload, without the line ends that close it. */
+static void trace_body(struct conn *c, const struct nats_op *op)
+{
+    const struct options *o = c->net->env->options;
+    struct str body = op->body;
+    char text[160];
+
+    if (o->trace_headers) {
+        if (op->header_n <= 4)
+            return;
+        body.n = op->header_n - 4;
+    }
+    if (o->max_traced_msg_len > 0 && (size_t) o->max_traced_msg_len < body.n)
+        body.n = (size_t) o->max_traced_msg_len;
+    log_print(c->net->env->log, LOG_TRACE, "%s - <<- MSG_PAYLOAD: [\"%.*s\"]", conn_text(c, text),
+              STR_ARG(body));
+}
+
 static void trace_in(struct conn *c, const struct nats_op *op)
 {
     char text[160];
@@ -81,12 +99,8 @@ static void trace_in(struct conn *c, const struct nats_op *op)
     else
         log_print(log, LOG_TRACE, "%s - <<- [%s %.*s]", conn_text(c, text), verb,
                   STR_ARG(op->args));
-    if (op->verb == NATS_VERB_PUB || op->verb == NATS_VERB_HPUB) {
-        int most = c->net->env->options->max_traced_msg_len;
-        int n = most > 0 && (size_t) most < op->body.n ? most : (int) op->body.n;
-        log_print(log, LOG_TRACE, "%s - <<- MSG_PAYLOAD: [\"%.*s\"]", conn_text(c, text), n,
-                  op->body.p);
-    }
+    if (op->verb == NATS_VERB_PUB || op->verb == NATS_VERB_HPUB)
+        trace_body(c, op);
 }
 
 /* ---- publishing -------------------------------------------------------------------------------

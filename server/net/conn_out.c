@@ -82,6 +82,14 @@ void conn_drop_output(struct conn *c)
     c->pending = 0;
 }
 
+void conn_start_deadline(struct conn *c)
+{
+    struct io *io = c->net->env->io;
+
+    io_timer_start(io, &c->deadline,
+                   io_now(io) + (uint64_t) c->net->env->options->write_deadline_ns);
+}
+
 void conn_flush(struct conn *c)
 {
     struct io *io = c->net->env->io;
@@ -104,8 +112,7 @@ void conn_flush(struct conn *c)
         c->iov[i++] = (struct iovec){k->data, k->len};
     io_send(io, &c->send, c->sock, c->iov, n);
     if (c->state != CONN_CLOSING)
-        io_timer_start(io, &c->deadline,
-                       io_now(io) + (uint64_t) c->net->env->options->write_deadline_ns);
+        conn_start_deadline(c);
 }
 
 void conn_sent(struct io_op *op)

@@ -37,14 +37,12 @@ static void put_text(json_t *o, const char *key, const char *value)
         json_object_set_new(o, key, text);
 }
 
-json_t *event_feature_flags(void)
+json_t *event_feature_flags(const struct options *options)
 {
     json_t *o = json_object();
 
-    json_object_set_new(o, "js_ack_fc_v2", json_false());
-    json_object_set_new(o, "js_api_reply_v2", json_false());
-    json_object_set_new(o, "js_raft_delete_range", json_true());
-    json_object_set_new(o, "js_snapshot_sources", json_false());
+    for (unsigned k = 0; k < OPTIONS_FLAGS; k++)
+        json_object_set_new(o, options_flag_name(k), json_boolean(options->flags[k]));
     return o;
 }
 
@@ -57,7 +55,7 @@ json_t *event_server(const struct event_source *source, const struct options *op
     json_object_set_new(o, "id", json_string(source->id));
     put_text(o, "domain", options->domain);
     json_object_set_new(o, "ver", json_string(source->version));
-    json_object_set_new(o, "feature_flags", event_feature_flags());
+    json_object_set_new(o, "feature_flags", event_feature_flags(options));
     json_object_set_new(o, "jetstream", json_boolean(options->jetstream));
     json_object_set_new(o, "flags",
                         json_integer(options->jetstream

@@ -84,6 +84,8 @@ void info_put(struct conn *c, bool connect_info)
     buf_printf(&b, "\"client_id\":%llu,", (unsigned long long) c->cid);
     if (c->proxy == NULL)
         put_text(&b, "client_ip", c->peer.host);
+    if (o->cluster_name != NULL)
+        put_text(&b, "cluster", o->cluster_name);
     if (o->domain != NULL)
         put_text(&b, "domain", o->domain);
     if (c->net->lame_duck)

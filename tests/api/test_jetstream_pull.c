@@ -5,6 +5,7 @@
  * The same program passes against nats-server 2.15.1 (a script in place of bin/midge-server), but
  * for acknowledgements over a crash, which that server may forget.
  */
+#include "lib/base/str.h"
 #include "tests/lib/js_rig.h"
 #include "tests/lib/runner.h"
 
@@ -355,6 +356,29 @@ TEST(states_survive)
     js_rig_end(&r);
 }
 
+/* With the flag subjects say the domain and the account, too; both forms are taken. */
+TEST(acks_of_the_second_form)
+{
+    struct js_rig r;
+    struct raw_msg m;
+
+    js_rig_start_conf(&r, i, "feature_flags { js_ack_fc_v2: true }\njetstream { domain: hub }\n");
+    js_stream(&r, "[\"s.*\"]", "");
+    js_consumer(&r, "");
+    js_fill(&r, "s.a", 1, 2);
+    js_pull(&r, "2");
+    js_next(&r, &m);
+    ck_assert_msg(str_starts(str_of(m.reply), STR("$JS.ACK.hub.szMpdrwD.S.C.1.1.1.")), "%s",
+                  m.reply);
+    js_ask(&r, m.reply, "+ACK", "");
+    free(m.body);
+    js_next(&r, &m);
+    js_ask(&r, "$JS.ACK.S.C.1.2.2.1.0", "+ACK", "");
+    free(m.body);
+    js_consumer_has(&r, "\"ack_floor\":{\"consumer_seq\":2,\"stream_seq\":2");
+    js_rig_end(&r);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(requests_are_refused_with_their_reason, 0, 3),
     RUN_LOOP(a_push_consumer_can_not_be_pulled, 0, 3),
@@ -369,6 +393,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(redelivers_until_max_deliver, 0, 6),
     RUN_LOOP(acks_all_and_acks_none, 0, 3),
     RUN_LOOP(states_survive, 0, 6),
+    RUN_LOOP(acks_of_the_second_form, 0, 3),
 };
 
 RUNNER_MAIN("api/jetstream_pull", cases)

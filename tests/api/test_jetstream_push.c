@@ -10,12 +10,17 @@
 #include <string.h>
 
 /* Deliver subjects are subscribed literally: for the peer a wildcard is no interest in one. */
-static void start(struct js_rig *r, int i)
+static void start_conf(struct js_rig *r, int i, const char *conf)
 {
-    js_rig_start(r, i);
+    js_rig_start_conf(r, i, conf);
     js_stream(r, "[\"s.*\"]", "");
     raw_send(&r->in, "SUB push p\r\n");
     raw_fence(&r->in);
+}
+
+static void start(struct js_rig *r, int i)
+{
+    start_conf(r, i, "");
 }
 
 /* ---- interest ---------------------------------------------------------------------------------
@@ -126,7 +131,8 @@ TEST(flow_control_stops_and_goes_on)
     char request[700] = "", want[800];
     int got = 0;
 
-    start(&r, i);
+    /* In both forms of the request's subject. */
+    start_conf(&r, i % 3, i < 3 ? "" : "feature_flags { js_ack_fc_v2: true }\n");
     memset(big, 'b', sizeof(big) - 1);
     for (int k = 0; k < 40; k++)
         js_ask(&r, "s.a", big, "\"seq\":");
@@ -135,7 +141,8 @@ TEST(flow_control_stops_and_goes_on)
     while (got < 40) {
         js_next(&r, &m);
         if (strstr(m.body, "100 FlowControl Request") != NULL) {
-            ck_assert_msg(strncmp(m.reply, "$JS.FC.S.C.", 11) == 0, "%s", m.reply);
+            const char *prefix = i < 3 ? "$JS.FC.S.C." : "$JS.FC._.szMpdrwD.S.C.";
+            ck_assert_msg(strncmp(m.reply, prefix, strlen(prefix)) == 0, "%s", m.reply);
             snprintf(request, sizeof(request), "%s", m.reply); /* answered later */
         }
         if (strncmp(m.body, "NATS/1.0 100 Idle", 17) == 0) {
@@ -266,7 +273,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(an_ephemeral_one_goes_without_interest, 0, 3),
     RUN_LOOP(one_deliver_subject_at_a_time, 0, 3),
     RUN_LOOP(heartbeats_come_while_nothing_else_does, 0, 3),
-    RUN_LOOP(flow_control_stops_and_goes_on, 0, 3),
+    RUN_LOOP(flow_control_stops_and_goes_on, 0, 6),
     RUN_LOOP(a_deliver_group_shares, 0, 3),
     RUN_LOOP(ordered_consumers, 0, 3),
     RUN_LOOP(headers_only, 0, 3),

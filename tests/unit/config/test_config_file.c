@@ -280,7 +280,22 @@ TEST(rejects_unknown_and_wrong)
         {"listen: nowhere", ":1:9: could not parse address string \"nowhere\""},
         {"jetstream: maybe", ":1:12: Expected 'enabled' or 'disabled'"},
         {"authorization { token: t, user: u }", "Cannot have a user/pass and token"},
-        {"cluster { port: 1 }", "unknown field \"cluster\""},
+        {"cluster { prot: 1 }", ":1:17: unknown field \"prot\""},
+        {"cluster { name: \"a b\" }", ":1:17: cluster name must be a text without spaces"},
+        {"cluster: 1", "Expected cluster to be a map"},
+        {"gateway { x: 1 }", ":1:14: unknown field \"x\""},
+        {"mqtt { x: 1 }", ":1:11: unknown field \"x\""},
+        {"ocsp { mode: maybe }", ":1:14: error parsing ocsp config: unsupported ocsp mode"},
+        {"prof_port: x", ":1:12: prof_port must be an integer"},
+        {"server_tags: [1]", ":1:15: error parsing tags: a tag is a text"},
+        {"server_metadata { a: 1 }", ":1:22: error parsing metadata: \"a\" must be a text"},
+        {"server_metadata: a", ":1:18: error parsing metadata: it is a map of texts"},
+        {"feature_flags { a: 1 }", ":1:20: error parsing feature flag \"a\": expected true or"},
+        {"feature_flags: 1", "it is a map of true and false"},
+        {"write_timeout: never", ":1:16: write_timeout must be 'default', 'close' or 'retry'"},
+        {"trace_headers: 1", ":1:16: trace_headers must be true or false"},
+        {"connect_error_reports: x", ":1:24: expected an integer"},
+        {"no_sublist_cache: x", ":1:19: expected true or false"},
         {"port: 65536", ":1:7: port is not between -1 and 65535"},
         {"port: -2", ":1:7: port is not between -1 and 65535"},
         {"http_port: 99999", ":1:12: http_port is not between -1 and 65535"},
@@ -464,6 +479,37 @@ TEST(reads_a_tls_block)
     options_free(&o);
 }
 
+TEST(describes_the_server)
+{
+    struct options o;
+    struct buf err = {0};
+
+    ck_assert_msg(
+        load("server_tags: [\" Region:EU\", ssd, ssd, \"\"]\nserver_metadata { rack: r1, b: c }\n"
+             "feature_flags { js_ack_fc_v2: true, other: false }\ntrace_headers: true\n"
+             "write_timeout: retry\ncluster { name: C, routes: [\"nats://a:1\"] }\n"
+             "mqtt { port: 1883 }\nocsp: false\nprof_port: 1\nprof_block_rate: 1\n"
+             "no_sublist_cache: true\nconnect_error_reports: 1\nocsp_cache: true\n"
+             "default_js_domain { A: d }\n",
+             &o, &err),
+        "%s", buf_cstr(&err));
+    ck_assert_uint_eq(o.tags.n, 2);
+    ck_assert_str_eq(o.tags.items[0], "region:eu");
+    ck_assert_str_eq(o.tags.items[1], "ssd");
+    ck_assert_uint_eq(o.metadata.n, 4);
+    ck_assert_str_eq(o.metadata.items[0], "rack");
+    ck_assert_str_eq(o.metadata.items[1], "r1");
+    ck_assert(o.flags[FLAG_JS_ACK_FC_V2] && o.flags[FLAG_JS_RAFT_DELETE_RANGE]);
+    ck_assert_uint_eq(o.unknown_flags.n, 1);
+    ck_assert(o.trace && o.trace_headers && o.write_retry);
+    ck_assert_str_eq(o.cluster_name, "C");
+    ck_assert_uint_eq(o.inactive.n, 4);
+    ck_assert_str_eq(o.inactive.items[0], "cluster");
+    ck_assert_str_eq(o.inactive.items[3], "prof_block_rate");
+    ck_assert_str_eq(o.default_domains.items[1], "d");
+    options_free(&o);
+}
+
 /* What is set to 0 is not off but at its default; what contradicts itself is refused. */
 TEST(finishes_and_checks)
 {
@@ -523,7 +569,10 @@ static char *slurp(const char *name)
 TEST(every_key_is_documented)
 {
     static const char *const sources[] = {
-        "server/config/config_file.c", "server/config/config_auth.c", "server/config/config_tls.c"};
+        "server/config/config_file.c",      "server/config/config_auth.c",
+        "server/config/config_tls.c",       "server/config/config_accounts.c",
+        "server/config/config_websocket.c", "server/config/config_operator.c",
+    };
     char *conf = slurp("conf/server.conf");
     unsigned keys = 0;
 
@@ -545,19 +594,13 @@ TEST(every_key_is_documented)
 }
 
 static const struct runner_case cases[] = {
-    RUN(reads_scalars),
-    RUN(reads_nested_maps_lists_and_includes),
-    RUN(reads_blocks),
-    RUN(rejects_with_place),
-    RUN(limits_values),
-    RUN(applies_keys),
-    RUN(keys_of_encryption),
-    RUN(rejects_unknown_and_wrong),
-    RUN(kafka_blocks),
-    RUN(applies_users_and_their_permissions),
-    RUN(reads_a_tls_block),
-    RUN(finishes_and_checks),
-    RUN(every_key_is_documented),
+    RUN(reads_scalars),       RUN(reads_nested_maps_lists_and_includes),
+    RUN(reads_blocks),        RUN(rejects_with_place),
+    RUN(limits_values),       RUN(applies_keys),
+    RUN(keys_of_encryption),  RUN(rejects_unknown_and_wrong),
+    RUN(kafka_blocks),        RUN(applies_users_and_their_permissions),
+    RUN(reads_a_tls_block),   RUN(describes_the_server),
+    RUN(finishes_and_checks), RUN(every_key_is_documented),
 };
 
 RUNNER_MAIN("config/config_file", cases)

@@ -1,0 +1,192 @@
+/*
+ * config_inactive.c - what nats-server's configuration knows and one server of this kind does not
+ * do: read and checked for unknown fields, so that a file of a cluster's member starts here, and
+ * named in the log as not active (options.inactive).
+ *
+ *     cluster, gateway      several servers; the cluster's name is shown to clients
+ *     mqtt                  another protocol
+ *     prof_port, prof_block_rate           a profiler of Go's run time
+ *     ocsp, ocsp_cache                     stapled answers about certificates
+ *     connect_error_reports, ...           how often routes are written about
+ */
+#include "lib/base/assert.h"
+#include "server/config/config_apply.h"
+
+#include <string.h>
+#include <strings.h>
+
+static void note(struct config_context *c, const char *name)
+{
+    for (size_t i = 0; i < c->o->inactive.n; i++)
+        if (strcmp(c->o->inactive.items[i], name) == 0)
+            return;
+    str_list_add(&c->o->inactive, str_of(name));
+}
+
+/* The fields of a block, by name alone. */
+static bool only(struct config_context *c, const struct conf_value *v, const char *what,
+                 const char *const *names, size_t n)
+{
+    if (v->kind != CONF_MAP)
+        return config_fail(c, v, "Expected %s to be a map", what);
+    for (size_t i = 0; i < v->n; i++) {
+        size_t k = 0;
+        while (k < n && strcasecmp(names[k], v->keys[i]) != 0)
+            k++;
+        if (k == n && !v->items[i]->used)
+            return config_fail(c, v->items[i], "unknown field \"%s\"", v->keys[i]);
+    }
+    note(c, what);
+    return true;
+}
+
+static const struct conf_value *field(const struct conf_value *map, const char *name)
+{
+    for (size_t i = 0; i < map->n; i++)
+        if (strcasecmp(map->keys[i], name) == 0)
+            return map->items[i];
+    return NULL;
+}
+
+bool config_cluster(struct config_context *c, const struct conf_value *v)
+{
+    static const char *const names[] = {
+        "name",          "listen",         "port",          "host",
+        "net",           "authorization",  "routes",        "tls",
+        "no_advertise",  "advertise",      "pool_size",     "cluster_advertise",
+        "permissions",   "accounts",       "compression",   "connect_retries",
+        "ping_interval", "write_deadline", "write_timeout", "connect_backoff",
+    };
+    const struct conf_value *name;
+
+    if (!only(c, v, "cluster", names, ARRAY_LEN(names)))
+        return false;
+    name = field(v, "name");
+    if (name == NULL)
+        return true;
+    if (name->kind != CONF_TEXT || strchr(name->text, ' ') != NULL)
+        return config_fail(c, name, "cluster name must be a text without spaces");
+    config_keep(&c->o->cluster_name, name->text);
+    return true;
+}
+
+bool config_gateway(struct config_context *c, const struct conf_value *v)
+{
+    static const char *const names[] = {
+        "name",
+        "listen",
+        "port",
+        "host",
+        "net",
+        "authorization",
+        "tls",
+        "advertise",
+        "connect_retries",
+        "gateways",
+        "reject",
+        "connect_backoff",
+        "write_deadline",
+        "write_timeout",
+        "reject_unknown",
+        "permissions",
+        "ping_interval",
+        "reject_unknown_cluster",
+    };
+
+    return only(c, v, "gateway", names, ARRAY_LEN(names));
+}
+
+bool config_mqtt(struct config_context *c, const struct conf_value *v)
+{
+    static const char *const names[] = {
+        "listen",
+        "port",
+        "host",
+        "net",
+        "tls",
+        "authorization",
+        "authentication",
+        "no_auth_user",
+        "ack_wait",
+        "ackwait",
+        "js_api_timeout",
+        "api_timeout",
+        "max_ack_pending",
+        "max_pending",
+        "max_inflight",
+        "js_domain",
+        "stream_replicas",
+        "consumer_replicas",
+        "consumer_memory_storage",
+        "consumer_inactive_threshold",
+        "consumer_auto_cleanup",
+        "reject_qos2_publish",
+        "downgrade_qos2_subscribe",
+    };
+
+    return only(c, v, "mqtt", names, ARRAY_LEN(names));
+}
+
+static bool is_mode(const struct conf_value *v)
+{
+    static const char *const modes[] = {"always", "must", "never", "auto"};
+
+    for (size_t i = 0; v->kind == CONF_TEXT && i < ARRAY_LEN(modes); i++)
+        if (strcasecmp(v->text, modes[i]) == 0)
+            return true;
+    return false;
+}
+
+bool config_ocsp(struct config_context *c, const struct conf_value *v)
+{
+    static const char *const names[] = {"mode", "url", "urls"};
+    const struct conf_value *mode = v->kind == CONF_MAP ? field(v, "mode") : NULL;
+
+    if (v->kind == CONF_BOOL) {
+        if (v->integer != 0)
+            note(c, "ocsp");
+        return true;
+    }
+    if (mode != NULL && !is_mode(mode))
+        return config_fail(c, mode, "error parsing ocsp config: unsupported ocsp mode");
+    return only(c, v, "ocsp", names, ARRAY_LEN(names));
+}
+
+bool config_ocsp_cache(struct config_context *c, const struct conf_value *v)
+{
+    static const char *const names[] = {"type", "local_store", "preserve_revoked", "save_interval"};
+
+    if (v->kind == CONF_BOOL)
+        return true;
+    return only(c, v, "ocsp_cache", names, ARRAY_LEN(names));
+}
+
+static bool whole(struct config_context *c, const struct conf_value *v, const char *name)
+{
+    if (v->kind != CONF_INT)
+        return config_fail(c, v, "%s must be an integer", name);
+    note(c, name);
+    return true;
+}
+
+bool config_prof_port(struct config_context *c, const struct conf_value *v)
+{
+    return whole(c, v, "prof_port");
+}
+
+bool config_prof_block_rate(struct config_context *c, const struct conf_value *v)
+{
+    return whole(c, v, "prof_block_rate");
+}
+
+/* How often failing to connect to another server is written to the log. */
+bool config_error_reports(struct config_context *c, const struct conf_value *v)
+{
+    return v->kind == CONF_INT || config_fail(c, v, "expected an integer");
+}
+
+/* Verdicts of the router are remembered as long as they hold; there is nothing to turn off. */
+bool config_no_sublist_cache(struct config_context *c, const struct conf_value *v)
+{
+    return v->kind == CONF_BOOL || config_fail(c, v, "expected true or false");
+}
