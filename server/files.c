@@ -119,6 +119,8 @@ static bool write_ports(struct files *f, const struct options *o, const char *pr
                      ports->http_port);
     if (ports->ws_port != 0)
         put_listener(&b, "websocket", ports->ws_scheme, ports->ws_host, ports->ws_port);
+    if (ports->leaf_port != 0)
+        put_listener(&b, "leafnodes", "nats-leaf", ports->leaf_host, ports->leaf_port);
     if (ports->kafka_port != 0)
         put_listener(&b, "kafka", "kafka", o->kafka_host, ports->kafka_port);
     buf_putc(&b, '}');

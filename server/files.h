@@ -24,8 +24,8 @@ bool files_make_store_dir(const char *store_dir, struct buf *out, char why[256])
 struct files_ports {
     const char *host;
     uint16_t port, http_port, kafka_port;
-    const char *ws_host, *ws_scheme;
-    uint16_t ws_port;
+    const char *ws_host, *ws_scheme, *leaf_host;
+    uint16_t ws_port, leaf_port;
 };
 
 /* Writes the pid file and the ports file that are configured; a failure is logged and is not fatal

@@ -217,6 +217,7 @@ void parts_set_tls(struct worker *w, const struct parts_tls *tls)
 {
     w->env.tls = tls->clients;
     w->env.tls_websocket = tls->websocket;
+    w->env.tls_leaf = tls->leaf;
 }
 
 bool parts_open_net(struct server_parts *p, const struct parts_tls *tls, char host[64],
@@ -256,6 +257,21 @@ bool parts_open_websocket(struct server_parts *p, char host[64], uint16_t *port,
     snprintf(text, sizeof(text), "%s", why);
     snprintf(why, 256, "Unable to listen for websocket connections: %s", text);
     return false;
+}
+
+bool parts_open_leafs(struct server_parts *p, char host[64], uint16_t *port, char why[256])
+{
+    struct net *net = worker_group_get(p->workers, 0)->env.net;
+    char text[256];
+
+    *port = 0;
+    if (p->options->leaf.port != 0 && net_listen(net, NET_LEAFS, host, port, text) != 0) {
+        snprintf(why, 256, "Error listening on leafnode port: %d - %.180s", p->options->leaf.port,
+                 text);
+        return false;
+    }
+    net_dial_leafs(net);
+    return true;
 }
 
 bool parts_open_kafka(struct server_parts *p, uint16_t *port, char why[256])

@@ -69,7 +69,7 @@ bool parts_open_workers(struct server_parts *p, const struct server_parts_option
 bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256]);
 /* What the tls blocks of the doors became; NULL = none. The caller's. */
 struct parts_tls {
-    struct tls_context *clients, *websocket;
+    struct tls_context *clients, *websocket, *leaf;
 };
 /* Every worker's connections, and the clients' listener on worker 0. tls: NULL = none. port: what
  * it became. */
@@ -77,6 +77,9 @@ bool parts_open_net(struct server_parts *p, const struct parts_tls *tls, char ho
                     uint16_t *port, char why[256]);
 /* The listener for WebSocket, when the options have one; else port is 0. */
 bool parts_open_websocket(struct server_parts *p, char host[64], uint16_t *port, char why[256]);
+/* Leaf nodes: their listener, when the options have one, else port is 0; and the servers that this
+ * one connects to. */
+bool parts_open_leafs(struct server_parts *p, char host[64], uint16_t *port, char why[256]);
 void parts_set_tls(struct worker *w, const struct parts_tls *tls);
 
 /* Every worker's Kafka connections, and their listener, when the options have one; else port is 0.

@@ -145,6 +145,33 @@ static bool differs(const struct options *a, const struct options *b, const stru
     return strcmp(x, y) != 0;
 }
 
+static const char *or_none(const char *text)
+{
+    return text != NULL ? text : "";
+}
+
+static bool same_remote(const struct leaf_remote_options *a, const struct leaf_remote_options *b)
+{
+    if (a->nurls != b->nurls || strcmp(or_none(a->account), or_none(b->account)) != 0)
+        return false;
+    for (size_t i = 0; i < a->nurls; i++)
+        if (strcmp(a->urls[i].host, b->urls[i].host) != 0 || a->urls[i].port != b->urls[i].port)
+            return false;
+    return true;
+}
+
+/* Where leaf nodes connect, and where we do. */
+static bool same_leafs(const struct leaf_options *a, const struct leaf_options *b)
+{
+    if (a->port != b->port || strcmp(or_none(a->host), or_none(b->host)) != 0 ||
+        a->nremotes != b->nremotes)
+        return false;
+    for (size_t i = 0; i < a->nremotes; i++)
+        if (!same_remote(&a->remotes[i], &b->remotes[i]))
+            return false;
+    return true;
+}
+
 bool reload_possible(const struct options *before, const struct options *now, char why[256])
 {
     char x[VALUE_MAX], y[VALUE_MAX];
@@ -158,6 +185,16 @@ bool reload_possible(const struct options *before, const struct options *now, ch
         value(now, f, y);
         snprintf(why, 256, "config reload not supported for %s: old=%.80s, new=%.80s", f->name, x,
                  y);
+        return false;
+    }
+    if (!same_leafs(&before->leaf, &now->leaf)) {
+        snprintf(why, 256, "config reload not supported for LeafNode");
+        return false;
+    }
+    if (before->websocket.port != now->websocket.port ||
+        strcmp(or_none(before->websocket.host), or_none(now->websocket.host)) != 0) {
+        snprintf(why, 256, "config reload not supported for Websocket: old=%d, new=%d",
+                 before->websocket.port, now->websocket.port);
         return false;
     }
     if (before->jetstream && strcmp(old_dir, now->store_dir != NULL ? now->store_dir : "") != 0) {

@@ -187,7 +187,9 @@ bool server_open_tls(const struct options *o, struct parts_tls *out, char why[25
     bool ok;
 
     *out = (struct parts_tls){0};
-    ok = open_tls(&o->tls, &out->clients, why) && open_tls(&o->websocket.tls, &out->websocket, why);
+    ok = open_tls(&o->tls, &out->clients, why) &&
+         open_tls(&o->websocket.tls, &out->websocket, why) &&
+         open_tls(&o->leaf.tls, &out->leaf, why);
     if (!ok) {
         server_put_tls(out);
         *out = (struct parts_tls){0};
@@ -199,6 +201,7 @@ void server_put_tls(const struct parts_tls *tls)
 {
     tls_context_put(tls->clients);
     tls_context_put(tls->websocket);
+    tls_context_put(tls->leaf);
 }
 
 static bool open_net(struct server *s)
@@ -234,6 +237,19 @@ static bool open_websocket(struct server *s)
             s->ws_port);
     if (s->tls.websocket == NULL)
         LOG_WRN(s->log, "Websocket not configured with TLS. DO NOT USE IN PRODUCTION!");
+    return true;
+}
+
+static bool open_leafs(struct server *s)
+{
+    char why[256];
+
+    if (!parts_open_leafs(&s->parts, s->leaf_host, &s->leaf_port, why)) {
+        log_print(s->log, LOG_FATAL, "%s", why);
+        return false;
+    }
+    if (s->leaf_port != 0)
+        LOG_INF(s->log, "Listening for leafnode connections on %s:%u", s->leaf_host, s->leaf_port);
     return true;
 }
 
@@ -383,6 +399,8 @@ bool server_write_files(struct server *s, const struct options *o)
                            .kafka_port = s->kafka_port,
                            .ws_host = s->ws_host,
                            .ws_port = s->ws_port,
+                           .leaf_host = s->leaf_host,
+                           .leaf_port = s->leaf_port,
                            .ws_scheme = s->tls.websocket != NULL ? "wss" : "ws",
                        });
 }
@@ -404,7 +422,7 @@ static bool start(struct server *s)
     banner_io(s->log, worker_group_get(s->parts.workers, 0)->env.io,
               worker_group_count(s->parts.workers));
     if (!open_operator(s) || !open_jetstream(s) || !open_net(s) || !open_websocket(s) ||
-        !open_kafka(s))
+        !open_leafs(s) || !open_kafka(s))
         return false;
     open_reports(s);
     open_sys(s);

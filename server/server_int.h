@@ -45,8 +45,8 @@ struct server {
     struct operator* claims; /* NULL = accounts are those of the options */
     struct files files;
 
-    char host[64], ws_host[64];
-    uint16_t port, http_port, kafka_port, ws_port;
+    char host[64], ws_host[64], leaf_host[64];
+    uint16_t port, http_port, kafka_port, ws_port, leaf_port;
 
     struct event *grace; /* lame duck: the clients' time to look for another server */
     struct ask_all draining;

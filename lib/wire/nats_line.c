@@ -31,7 +31,9 @@
 
 #define FROM_C 1u
 #define FROM_S 2u
-#define FROM_B (FROM_C | FROM_S)
+#define FROM_L 4u
+#define FROM_CL (FROM_C | FROM_L)
+#define FROM_A (FROM_C | FROM_S | FROM_L)
 #define AFTER_BLANK true
 #define AFTER_ANY false
 #define BODY_YES true
@@ -97,7 +99,7 @@ static enum nats_line match_verb(const struct verb_rule *rule, struct str s)
 /* No verb with its blank is the beginning of another, so at most one rule says OK. */
 static enum nats_line find_verb(struct str s, enum nats_role role, enum nats_verb *verb)
 {
-    unsigned from = role == NATS_ROLE_SERVER ? FROM_C : FROM_S;
+    unsigned from = role == NATS_ROLE_SERVER ? FROM_C : role == NATS_ROLE_CLIENT ? FROM_S : FROM_L;
     enum nats_line best = NATS_LINE_ERROR;
     for (unsigned i = 0; i < NATS_VERBS; i++) {
         if ((rules[i].from & from) == 0)
@@ -219,6 +221,84 @@ static enum nats_error read_unsub(struct nats_op *op)
     return NATS_ERROR_NONE;
 }
 
+/* <subject> [<queue> <weight>], and the same without a weight to take it back. */
+static enum nats_error read_leaf_sub(struct nats_op *op, bool weight)
+{
+    struct str tokens[TOKENS_MAX];
+    unsigned count = split(op->args, tokens);
+    if (count != 1 && count != 2u + weight)
+        return NATS_ERROR_LSUB_ARGS;
+    op->subject = tokens[0];
+    op->queue = count > 1 ? tokens[1] : STR_NONE;
+    op->max = 1;
+    if (count == 3 && (!nats_read_size(tokens[2], &op->max) || op->max == 0))
+        op->max = 1;
+    return NATS_ERROR_NONE;
+}
+
+static struct str next_token(struct str *left)
+{
+    size_t n = 0;
+    while (left->n > 0 && is_blank(left->p[0]))
+        *left = str_skip(*left, 1);
+    while (n < left->n && !is_blank(left->p[n]))
+        n++;
+    struct str token = str_take(*left, n);
+    *left = str_skip(*left, n);
+    return token;
+}
+
+/* Takes the last token off. */
+static struct str last_token(struct str *left)
+{
+    while (left->n > 0 && is_blank(left->p[left->n - 1]))
+        left->n--;
+    size_t at = left->n;
+    while (at > 0 && !is_blank(left->p[at - 1]))
+        at--;
+    struct str token = str_skip(*left, at);
+    left->n = at;
+    return token;
+}
+
+/* What is between subject and sizes: nothing, a reply, or "+ reply queues" or "| queues". */
+static bool read_leaf_reply(struct str middle, struct nats_op *op)
+{
+    struct str first = next_token(&middle);
+    struct str rest = str_trim(middle);
+    op->reply = op->queue = STR_NONE;
+    if (rest.n == 0) {
+        op->reply = first;
+        return true;
+    }
+    if (str_eq(first, STR("+")))
+        op->reply = next_token(&rest);
+    else if (!str_eq(first, STR("|")))
+        return false;
+    op->queue = str_trim(rest);
+    return true;
+}
+
+/* <subject> [reply | + reply queues... | '|' queues...] [header size] <total size> */
+static enum nats_error read_leaf_message(const struct nats_parser *p, struct nats_op *op,
+                                         bool header)
+{
+    struct str left = op->args;
+    uint32_t total;
+    if (memchr(left.p, '\r', left.n) != NULL)
+        return NATS_ERROR_LMSG_ARGS;
+    op->sid = STR_NONE;
+    op->header_n = 0;
+    op->subject = next_token(&left);
+    if (!nats_read_size(last_token(&left), &total))
+        return NATS_ERROR_LMSG_ARGS;
+    if (header && (!nats_read_size(last_token(&left), &op->header_n) || op->header_n > total))
+        return NATS_ERROR_LMSG_ARGS;
+    if (op->subject.n == 0 || !read_leaf_reply(left, op))
+        return NATS_ERROR_LMSG_ARGS;
+    return read_body_size(p, op, total);
+}
+
 static enum nats_error read_args(const struct nats_parser *p, struct nats_op *op)
 {
     op->body = STR_NONE;
@@ -235,6 +315,14 @@ static enum nats_error read_args(const struct nats_parser *p, struct nats_op *op
         return read_sub(op);
     case NATS_VERB_UNSUB:
         return read_unsub(op);
+    case NATS_VERB_LSUB:
+        return read_leaf_sub(op, true);
+    case NATS_VERB_LUNSUB:
+        return read_leaf_sub(op, false);
+    case NATS_VERB_LMSG:
+        return read_leaf_message(p, op, false);
+    case NATS_VERB_LHMSG:
+        return p->headers ? read_leaf_message(p, op, true) : NATS_ERROR_HEADERS_OFF;
     case NATS_VERB_CONNECT:
     case NATS_VERB_INFO:
     case NATS_VERB_PING:

@@ -79,7 +79,7 @@ size_t nats_parser_bytes(const struct nats_parser *p)
 void nats_parser_check(const struct nats_parser *p)
 {
     const struct nats_partial *part = p->partial;
-    ASSERT(p->role <= NATS_ROLE_CLIENT);
+    ASSERT(p->role <= NATS_ROLE_LEAF);
     ASSERT(p->error < NATS_ERRORS);
     if (part == NULL)
         return;
@@ -192,6 +192,8 @@ static enum nats_parse keep_body(struct nats_parser *p, struct str line, struct 
     move_view(&op->subject, line.p, part->bytes);
     move_view(&op->reply, line.p, part->bytes);
     move_view(&op->sid, line.p, part->bytes);
+    if (p->role == NATS_ROLE_LEAF)
+        move_view(&op->queue, line.p, part->bytes);
     move_view(&op->args, line.p, part->bytes);
     part->op = *op;
     part->got = 0;
@@ -442,6 +444,8 @@ static inline bool parse_fast(const struct nats_parser *p, struct str *in, struc
             return fast_message(p, in, op, hpub);
         return false;
     }
+    if (p->role == NATS_ROLE_LEAF)
+        return false;
     if (LIKELY(three == WORD('M', 'S', 'G', ' ')))
         return fast_message(p, in, op, msg);
     if (four == WORD('H', 'M', 'S', 'G') && in->p[4] == ' ')

@@ -59,6 +59,7 @@ enum nats_error {
 enum nats_role {
     NATS_ROLE_SERVER, /* reads what clients send */
     NATS_ROLE_CLIENT, /* reads what servers send */
+    NATS_ROLE_LEAF,   /* reads what the server at the other end of a leaf connection sends */
 };
 
 enum nats_parse {
@@ -78,6 +79,9 @@ enum nats_parse {
  *     SUB                subject queue sid
  *     UNSUB              sid max
  *     MSG HMSG           subject sid reply header_n body
+ *     LSUB LUNSUB        subject queue max (LSUB with a queue: its weight, at least 1)
+ *     LMSG LHMSG         subject reply queue header_n body; queue: the names of the queue groups it
+ * is for, with blanks between them
  *
  * An absent reply or queue has n == 0. The subject is any bytes but blank, tab, CR and LF: whether
  * it is a valid one is for the layer above.

@@ -91,6 +91,18 @@ size_t nats_write_hmsg(char *out, const struct nats_to *to, uint32_t header, uin
     return (size_t) (PUT_LIT(at, "\r\n") - out);
 }
 
+size_t nats_write_lmsg(char *out, const struct nats_leaf_to *to, uint32_t header, uint32_t total)
+{
+    char *at = header > 0 ? PUT_LIT(out, "HMSG ") : PUT_LIT(out, "LMSG ");
+    at = put(at, to->subject);
+    if (to->queues.n > 0)
+        at = to->reply.n > 0 ? PUT_LIT(at, " +") : PUT_LIT(at, " |");
+    at = put_optional(put_optional(at, to->reply), to->queues);
+    if (header > 0)
+        at = put_size(at, header);
+    return (size_t) (PUT_LIT(put_size(at, total), "\r\n") - out);
+}
+
 size_t nats_write_pub(char *out, const struct nats_to *to, uint32_t size)
 {
     char *at = put(PUT_LIT(out, "PUB "), to->subject);

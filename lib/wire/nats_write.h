@@ -69,6 +69,17 @@ size_t nats_write_hpub(char *out, const struct nats_to *to, uint32_t header, uin
 size_t nats_write_sub(char *out, struct str subject, struct str queue, struct str sid);
 /* "UNSUB sid[ max]\r\n"; max 0: none */
 size_t nats_write_unsub(char *out, struct str sid, uint64_t max);
+/* Between servers: "LMSG subject [reply] size\r\n", and with queues, which have blanks between
+ * them, "LMSG subject + reply queues size\r\n" or "LMSG subject | queues size\r\n". With a header
+ * of that many bytes: "HMSG subject ... header total\r\n". */
+struct nats_leaf_to {
+    struct str subject, reply, queues;
+};
+static inline size_t nats_leaf_msg_max(const struct nats_leaf_to *to)
+{
+    return nats_msg_max(to->subject.n, to->queues.n, to->reply.n) + 4;
+}
+size_t nats_write_lmsg(char *out, const struct nats_leaf_to *to, uint32_t header, uint32_t total);
 /* "-ERR 'text'\r\n" */
 size_t nats_write_err(char *out, struct str text);
 /* "INFO json\r\n" and "CONNECT json\r\n" */

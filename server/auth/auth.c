@@ -1,6 +1,7 @@
 /* auth.c - verdicts; see auth.h for the order in which credentials are looked at. */
 #include "server/auth/auth.h"
 
+#include "lib/base/base64.h"
 #include "lib/jwt/nkey.h"
 #include "server/config/options.h"
 
@@ -169,4 +170,25 @@ bool auth_still_valid(const struct options *before, const struct user *user, uin
                                    : users_find(&now->users, user->name, strlen(user->name));
     return *user_now != NULL && ((*user_now)->kinds & kind) != 0 &&
            same_text((*user_now)->pass, user->pass);
+}
+
+/* ---- as a client ------------------------------------------------------------------------------
+ */
+
+bool auth_sign(struct str seed, struct str nonce, char key[AUTH_KEY_LEN + 1], struct buf *sig)
+{
+    uint8_t bytes[NKEY_KEY_BYTES], public[NKEY_KEY_BYTES], secret[NKEY_SECRET_BYTES];
+    uint8_t signature[NKEY_SIG_BYTES];
+    enum nkey_kind kind;
+    bool ok = nkey_seed_decode(seed, &kind, bytes);
+
+    if (ok) {
+        crypto_sign_seed_keypair(public, secret, bytes);
+        nkey_encode(kind, public, key);
+        nkey_sign(secret, nonce, signature);
+        base64url_encode(sig, str_from(signature, sizeof(signature)));
+    }
+    sodium_memzero(bytes, sizeof(bytes));
+    sodium_memzero(secret, sizeof(secret));
+    return ok;
 }

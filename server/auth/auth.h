@@ -11,6 +11,7 @@
 #ifndef AUTH_AUTH_H
 #define AUTH_AUTH_H
 
+#include "lib/base/buf.h"
 #include "lib/base/str.h"
 
 #include <stdbool.h>
@@ -42,6 +43,12 @@ struct auth_verdict {
     struct str given;        /* AUTH_SLOW: part of the claim */
     const char *hash;        /* AUTH_SLOW: of the options */
 };
+
+/* Of a public key. */
+#define AUTH_KEY_LEN 56u
+/* As a client: signs the nonce with the key of the seed; its public key, and the signature in
+ * base64url. False when it is no seed. */
+bool auth_sign(struct str seed, struct str nonce, char key[AUTH_KEY_LEN + 1], struct buf *sig);
 
 /* Does the server ask for anything? */
 bool auth_required(const struct options *options);

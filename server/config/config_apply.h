@@ -57,6 +57,11 @@ bool config_tls(struct config_context *c, const struct conf_value *v);
 /* That of another listener. */
 bool config_tls_into(struct config_context *c, const struct conf_value *v,
                      struct tls_options *into);
+/* As a client: a certificate is not needed. */
+bool config_tls_client(struct config_context *c, const struct conf_value *v,
+                       struct tls_options *into);
+/* config_leaf.c: the leafnodes block. */
+bool config_leafnodes(struct config_context *c, const struct conf_value *v);
 /* config_websocket.c: the websocket block. */
 bool config_websocket(struct config_context *c, const struct conf_value *v);
 /* config_auth.c: the authorization block. */

@@ -415,6 +415,8 @@ static const struct config_key top_keys[] = {
     {"no_system_account", CONFIG_FLAG, AT(no_system_account), NULL},
     {"no_system", CONFIG_FLAG, AT(no_system_account), NULL},
     {"no_sys_acc", CONFIG_FLAG, AT(no_system_account), NULL},
+    {"leafnodes", CONFIG_BLOCK, 0, config_leafnodes},
+    {"leaf", CONFIG_BLOCK, 0, config_leafnodes},
     {"websocket", CONFIG_BLOCK, 0, config_websocket},
     {"ws", CONFIG_BLOCK, 0, config_websocket},
     {"operator", CONFIG_BLOCK, 0, config_operators},

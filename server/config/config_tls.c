@@ -151,6 +151,7 @@ static const struct config_key keys[] = {
     {"curve_preferences", CONFIG_BLOCK, 0, curves},
     {"pinned_certs", CONFIG_BLOCK, 0, pinned},
     {"min_version", CONFIG_BLOCK, 0, min_version},
+    {"insecure", CONFIG_FLAG, AT(insecure), NULL},
     {"handshake_first", CONFIG_BLOCK, 0, handshake_first},
     {"first", CONFIG_BLOCK, 0, handshake_first},
     {"immediate", CONFIG_BLOCK, 0, handshake_first},
@@ -167,12 +168,33 @@ void tls_options_free(struct tls_options *t)
     }
 }
 
+static bool read_block(struct config_context *c, const struct conf_value *v)
+{
+    if (!config_apply_map(c, v, "tls", keys, ARRAY_LEN(keys)))
+        return false;
+    block(c)->on = true;
+    return true;
+}
+
+bool config_tls(struct config_context *c, const struct conf_value *v)
+{
+    if (!read_block(c, v))
+        return false;
+    if (block(c)->cert_file == NULL)
+        return config_fail(c, v, "missing 'cert_file' in TLS configuration");
+    if (block(c)->key_file == NULL)
+        return config_fail(c, v, "missing 'key_file' in TLS configuration");
+    return true;
+}
+
 /* The keys know one place; what they put there is moved. */
-bool config_tls_into(struct config_context *c, const struct conf_value *v, struct tls_options *into)
+static bool read_into(struct config_context *c, const struct conf_value *v,
+                      struct tls_options *into,
+                      bool (*parse)(struct config_context *c, const struct conf_value *v))
 {
     struct options *scratch = mem_zalloc(sizeof(*scratch));
     struct config_context there = {scratch, c->err, c->source};
-    bool ok = config_tls(&there, v);
+    bool ok = parse(&there, v);
 
     tls_options_free(into);
     *into = scratch->tls;
@@ -180,16 +202,13 @@ bool config_tls_into(struct config_context *c, const struct conf_value *v, struc
     return ok;
 }
 
-bool config_tls(struct config_context *c, const struct conf_value *v)
+bool config_tls_into(struct config_context *c, const struct conf_value *v, struct tls_options *into)
 {
-    struct tls_options *t = block(c);
+    return read_into(c, v, into, config_tls);
+}
 
-    if (!config_apply_map(c, v, "tls", keys, ARRAY_LEN(keys)))
-        return false;
-    t->on = true;
-    if (t->cert_file == NULL)
-        return config_fail(c, v, "missing 'cert_file' in TLS configuration");
-    if (t->key_file == NULL)
-        return config_fail(c, v, "missing 'key_file' in TLS configuration");
-    return true;
+bool config_tls_client(struct config_context *c, const struct conf_value *v,
+                       struct tls_options *into)
+{
+    return read_into(c, v, into, read_block);
 }

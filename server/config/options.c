@@ -73,6 +73,9 @@ void options_finish(struct options *o)
     if (o->tls.verify)
         o->tls.on = true;
     or_i64(&o->websocket.tls.timeout_ns, 2 * SECOND);
+    or_i64(&o->leaf.tls.timeout_ns, 2 * SECOND);
+    or_i64(&o->leaf.reconnect_ns, SECOND);
+    or_i64(&o->leaf.dial_timeout_ns, SECOND);
     or_i64(&o->auth_timeout_ns, 2 * SECOND);
     or_u32(&o->kafka_num_partitions, 1);
     or_i64(&o->kafka_offsets_retention_ns, 7 * 24 * 3600 * SECOND);
@@ -131,6 +134,34 @@ static bool websocket_fits(const struct options *o, char why[256])
     return why[0] == '\0';
 }
 
+/* The default account, or one of the file. */
+static bool has_account(const struct options *o, const char *name)
+{
+    return name == NULL || strcmp(name, ACCOUNT_DEFAULT) == 0 ||
+           (strcmp(name, ACCOUNT_SYSTEM) == 0 && o->system_account == NULL &&
+            !o->no_system_account) ||
+           accounts_find(&o->accounts, name) != NULL;
+}
+
+static bool leafs_fit(const struct options *o, char why[256])
+{
+    const struct leaf_options *l = &o->leaf;
+    static const char missing[] = "cannot find local account \"%.64s\" specified in leafnode %s";
+
+    why[0] = '\0';
+    if (!port_fits(l->port))
+        snprintf(why, 256, "leafnode port %d is not between -1 and %d", l->port, OPTIONS_PORT_MAX);
+    else if (!has_account(o, l->account))
+        snprintf(why, 256, missing, l->account, "authorization");
+    for (size_t i = 0; i < l->users.n; i++)
+        if (!has_account(o, l->users.list[i].account))
+            snprintf(why, 256, missing, l->users.list[i].account, "authorization");
+    for (size_t i = 0; i < l->nremotes; i++)
+        if (!has_account(o, l->remotes[i].account))
+            snprintf(why, 256, missing, l->remotes[i].account, "remote");
+    return why[0] == '\0';
+}
+
 static bool is_advertised(const char *text)
 {
     const char *colon = text != NULL ? strrchr(text, ':') : NULL;
@@ -142,7 +173,7 @@ static bool is_advertised(const char *text)
 
 bool options_check(const struct options *o, char why[256])
 {
-    if (!websocket_fits(o, why))
+    if (!websocket_fits(o, why) || !leafs_fit(o, why))
         return false;
     if (!port_fits(o->port))
         snprintf(why, 256, "port %d is not between -1 and %d", o->port, OPTIONS_PORT_MAX);
@@ -257,6 +288,7 @@ void options_free(struct options *o)
     }
     tls_options_free(&o->tls);
     websocket_options_free(&o->websocket);
+    leaf_options_free(&o->leaf);
     options_wipe_keys(o);
     users_free(&o->users);
     accounts_free(&o->accounts);

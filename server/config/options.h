@@ -10,6 +10,7 @@
 #define CONFIG_OPTIONS_H
 
 #include "server/config/accounts.h"
+#include "server/config/leaf_options.h"
 #include "server/config/operators.h"
 #include "server/config/tls_options.h"
 #include "server/config/users.h"
@@ -98,6 +99,7 @@ struct options {
     bool allow_non_tls; /* clients may choose */
 
     struct websocket_options websocket;
+    struct leaf_options leaf;
 
     /* jetstream */
     bool jetstream;

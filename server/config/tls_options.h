@@ -17,6 +17,7 @@ struct tls_options {
     char *ciphers;         /* names as in RFCs, with commas; NULL = OpenSSL's choice */
     char *curves;          /* names as in the Go library, with commas */
     char *pinned;          /* lower case hex SHA-256 of public keys (SPKI), with commas */
+    bool insecure;         /* as a client: any certificate will do */
     int min_version;       /* 12 or 13; 0 = 12 */
     bool first;            /* the handshake comes before INFO */
     int64_t first_wait_ns; /* with `first`: how long a client may take to begin it before it gets

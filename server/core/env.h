@@ -68,6 +68,7 @@ struct env {
     const struct options *options;     /* the current snapshot; replaced between iterations */
     struct tls_context *tls;           /* of its tls block, or NULL; belongs to the server */
     struct tls_context *tls_websocket; /* that of its websocket block */
+    struct tls_context *tls_leaf;      /* and of its leafnodes block */
     const char *server_id;             /* 56 characters, starts with N */
     const char *server_name;
     const char *version;         /* the NATS version whose features we have, for INFO and varz */

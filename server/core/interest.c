@@ -47,8 +47,10 @@ struct interest_sub {
     struct trie_entry entry;
     struct queue_name *queue; /* NULL = plain */
     handle sink;
+    uint32_t leaf;
     uint16_t worker;
-    bool internal;
+    uint16_t weight;
+    bool internal, of_hub;
 };
 
 static struct interest_sub *sub_of(struct trie_entry *e)
@@ -67,6 +69,7 @@ struct interest *interest_open(uint64_t hash_seed)
     hmap_init(&in->queues);
     in->next_queue_id = 1;
     interest_watch_init(in);
+    list_init(&in->taps);
     return in;
 }
 
@@ -209,6 +212,86 @@ static void count_sub(struct interest *in, const struct interest_sub *sub, bool 
     }
 }
 
+/* ---- taps ------------------------------------------------------------------------------------ */
+
+static struct interest_spec spec_of(const struct interest_sub *sub, struct str pattern)
+{
+    return (struct interest_spec){
+        .pattern = pattern,
+        .queue = sub->queue != NULL ? str_from(sub->queue->text, sub->queue->n) : STR_NONE,
+        .worker = sub->worker,
+        .sink = sub->sink,
+        .internal = sub->internal,
+        .leaf = sub->leaf,
+        .of_hub = sub->of_hub,
+        .weight = sub->weight,
+    };
+}
+
+static void tell_taps(struct interest *in, const struct interest_sub *sub, struct str pattern,
+                      bool there)
+{
+    struct interest_spec spec;
+
+    if (LIKELY(list_empty(&in->taps)))
+        return;
+    spec = spec_of(sub, pattern);
+    LIST_FOREACH(l, &in->taps)
+    {
+        struct interest_tap *tap = LIST_ENTRY(l, struct interest_tap, link);
+        tap->changed(tap, &spec, there);
+    }
+}
+
+struct telling {
+    struct interest_tap *tap;
+    struct buf pattern;
+};
+
+static void tell_entry(void *ctx, struct trie_entry *e)
+{
+    struct telling *t = ctx;
+    struct interest_spec spec;
+
+    buf_clear(&t->pattern);
+    trie_pattern(e, &t->pattern);
+    spec = spec_of(sub_of(e), buf_str(&t->pattern));
+    t->tap->changed(t->tap, &spec, true);
+}
+
+void interest_tap(struct interest *in, struct interest_tap *tap)
+{
+    struct telling t = {.tap = tap};
+
+    mutex_lock(&in->change);
+    trie_each(&in->trie, tell_entry, &t);
+    list_push_back(&in->taps, &tap->link);
+    mutex_unlock(&in->change);
+    buf_free(&t.pattern);
+}
+
+void interest_untap(struct interest *in, struct interest_tap *tap)
+{
+    mutex_lock(&in->change);
+    list_remove(&tap->link);
+    mutex_unlock(&in->change);
+}
+
+uint32_t interest_group_id(struct interest *in, struct str queue)
+{
+    uint64_t hash = hash_text(in, queue);
+    uint32_t id = 0;
+
+    mutex_lock(&in->change);
+    for (struct hmap_node *n = hmap_first(&in->queues, hash); n != NULL; n = hmap_next(n, hash)) {
+        const struct queue_name *q = CONTAINER_OF(n, struct queue_name, node);
+        if (str_eq(str_from(q->text, q->n), queue))
+            id = q->id;
+    }
+    mutex_unlock(&in->change);
+    return id;
+}
+
 struct interest_sub *interest_add(struct interest *in, const struct interest_spec *spec)
 {
     struct interest_sub *sub;
@@ -221,6 +304,9 @@ struct interest_sub *interest_add(struct interest *in, const struct interest_spe
         .sink = spec->sink,
         .worker = (uint16_t) spec->worker,
         .internal = spec->internal,
+        .leaf = spec->leaf,
+        .of_hub = spec->of_hub,
+        .weight = spec->weight > 0 ? spec->weight : 1,
     };
     mutex_lock(&in->change);
     if (spec->queue.n > 0)
@@ -230,6 +316,7 @@ struct interest_sub *interest_add(struct interest *in, const struct interest_spe
     raise_generations(in, spec->pattern);
     rwlock_unlock(&in->lock);
     count_sub(in, sub, true);
+    tell_taps(in, sub, spec->pattern, true);
     interest_watch_note(in, spec->pattern, true);
     interest_watch_fire(in);
     mutex_unlock(&in->change);
@@ -247,6 +334,7 @@ void interest_remove(struct interest *in, struct interest_sub *sub)
     raise_generations(in, buf_str(&pattern));
     rwlock_unlock(&in->lock);
     count_sub(in, sub, false);
+    tell_taps(in, sub, buf_str(&pattern), false);
     put_queue(in, sub->queue);
     interest_watch_note(in, buf_str(&pattern), false);
     interest_watch_fire(in);
@@ -283,6 +371,8 @@ static void note_hit(void *ctx, struct trie_entry *e)
         .worker = sub->worker,
         .group = sub->queue != NULL ? sub->queue->id : 0,
         .sink = sub->sink,
+        .leaf = sub->leaf != 0,
+        .weight = sub->weight,
     };
 }
 
@@ -456,14 +546,11 @@ static void show_entry(void *ctx, struct trie_entry *e)
 {
     struct each *each = ctx;
     const struct interest_sub *sub = sub_of(e);
-    struct interest_spec spec = {
-        .worker = sub->worker, .sink = sub->sink, .internal = sub->internal};
+    struct interest_spec spec;
 
     buf_clear(&each->pattern);
     trie_pattern(e, &each->pattern);
-    spec.pattern = buf_str(&each->pattern);
-    if (sub->queue != NULL)
-        spec.queue = str_from(sub->queue->text, sub->queue->n);
+    spec = spec_of(sub, buf_str(&each->pattern));
     each->fn(each->ctx, &spec);
 }
 

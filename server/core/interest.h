@@ -20,6 +20,7 @@
 
 #include "lib/base/err.h"
 #include "lib/base/handle.h"
+#include "lib/base/list.h"
 #include "lib/base/str.h"
 
 #include <stdatomic.h>
@@ -44,6 +45,11 @@ struct interest_spec {
     uint32_t worker;    /* the sink's */
     handle sink;
     bool internal; /* of the server itself: not in subscription counts */
+    /* What another server wants, over a leaf connection (below): the connection's number, never 0;
+     * 0 = ours. */
+    uint32_t leaf;
+    bool of_hub;     /* and that server is our hub: what it wants is of no interest to other hubs */
+    uint16_t weight; /* of a leaf's queue subscription: members it stands for; 0 counts as 1 */
 };
 
 /* Any thread. Never fails for a valid pattern within the limits; else NULL. Copies what it needs.
@@ -57,6 +63,8 @@ struct interest_hit {
     uint32_t worker;
     uint32_t group; /* 0 = plain, else index (from 1) of its queue group in this answer */
     handle sink;
+    bool leaf;       /* another server's */
+    uint16_t weight; /* at least 1 */
 };
 
 /* Zero-initialised is empty; freed by interest_answer_free. Groups are merged by name over all
@@ -86,6 +94,22 @@ bool interest_any(struct interest *in, struct str subject);
  * as many tokens as count for the bucket (2; 3 below $JS and $KV): it is valid while
  * interest_bucket(prefix) is. */
 bool interest_any_below(struct interest *in, struct str prefix);
+
+/*
+ * Taps: who wants to hear of every subscription, because another server is to be told. changed is
+ * called for each that is there when the tap is set, then for each that comes or goes, in the order
+ * of the changes and on the thread that makes them, while other changes wait: it must only take
+ * note. When interest_untap has returned it is not running and will not run again.
+ */
+struct interest_tap {
+    struct list link;
+    void (*changed)(struct interest_tap *tap, const struct interest_spec *spec, bool there);
+};
+void interest_tap(struct interest *in, struct interest_tap *tap);
+void interest_untap(struct interest *in, struct interest_tap *tap);
+
+/* The number of a queue group as in answers, or 0 while it has no members. Any thread. */
+uint32_t interest_group_id(struct interest *in, struct str queue);
 
 /* Every answer is stale from now on: something else that answers depend on has changed. */
 void interest_renew(struct interest *in);

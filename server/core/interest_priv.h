@@ -32,6 +32,7 @@ struct interest {
     uint32_t next_queue_id;
     struct interest_stats stats;
     struct watch_table watches;
+    struct list taps;
 };
 
 /* Hash of the tokens that choose a bucket. */

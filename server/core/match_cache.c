@@ -41,6 +41,8 @@
 /* Longer keys are not kept; the control line's default limit allows them, no known program uses
  * them. */
 #define KEY_MAX 1024u
+/* Of another server's queue subscription. */
+#define WEIGHT_MAX 64u
 
 struct match_set {
     uint32_t tag[WAYS];
@@ -292,6 +294,12 @@ struct shape {
     uint64_t remote;
 };
 
+/* Members that stand for one of another server's group. */
+static uint32_t times(const struct interest_hit *h)
+{
+    return h->weight < WEIGHT_MAX ? h->weight : WEIGHT_MAX;
+}
+
 static struct shape measure(const struct match_cache *c, const struct interest_answer *a)
 {
     struct shape s = {0};
@@ -299,7 +307,7 @@ static struct shape measure(const struct match_cache *c, const struct interest_a
     for (uint32_t i = 0; i < a->nhits; i++) {
         const struct interest_hit *h = &a->hits[i];
         if (h->group != 0)
-            s.nmembers++;
+            s.nmembers += times(h);
         else if (h->worker == c->worker)
             s.nlocal++;
         else
@@ -314,14 +322,43 @@ static handle conn_of(const struct match_cache *c, handle h)
     return s != NULL ? s->conn : 0;
 }
 
+/* Another server gets a message once, however many of its subscriptions match. */
+static bool has_leaf(const struct match *e, handle conn)
+{
+    for (uint32_t i = 0; i < e->nlocal; i++)
+        if (e->local[i].leaf && e->local[i].conn == conn)
+            return true;
+    return false;
+}
+
 static void fill_local(struct match_cache *c, struct match *e, const struct interest_answer *a)
 {
     for (uint32_t i = 0; i < a->nhits; i++) {
         const struct interest_hit *h = &a->hits[i];
-        if (h->group == 0 && h->worker == c->worker)
-            e->local[e->nlocal++] = (struct match_local){.sink = h->sink,
-                                                         .conn = conn_of(c, h->sink)};
+        handle conn;
+        if (h->worker == c->worker)
+            e->leafs |= h->leaf;
+        if (h->group != 0 || h->worker != c->worker)
+            continue;
+        conn = conn_of(c, h->sink);
+        if (!h->leaf || !has_leaf(e, conn))
+            e->local[e->nlocal++] =
+                (struct match_local){.sink = h->sink, .conn = conn, .leaf = h->leaf};
     }
+}
+
+/* Does the hit's group have a member of ours? Then other servers' are not asked. */
+static bool has_own(const struct interest_answer *a, uint32_t group)
+{
+    for (uint32_t i = 0; i < a->nhits; i++)
+        if (a->hits[i].group == group && !a->hits[i].leaf)
+            return true;
+    return false;
+}
+
+static bool is_member(const struct interest_answer *a, const struct interest_hit *h)
+{
+    return h->group != 0 && (!h->leaf || !has_own(a, h->group));
 }
 
 /* Counting sort of the members by group. */
@@ -333,8 +370,8 @@ static void fill_groups(struct match *e, const struct interest_answer *a)
     for (uint32_t g = 0; g < a->ngroups; g++)
         e->groups[g] = (struct match_group){.id = a->group_ids[g]};
     for (uint32_t i = 0; i < a->nhits; i++)
-        if (a->hits[i].group != 0)
-            e->groups[a->hits[i].group - 1].count++;
+        if (is_member(a, &a->hits[i]))
+            e->groups[a->hits[i].group - 1].count += times(&a->hits[i]);
     for (uint32_t g = 0; g < a->ngroups; g++) {
         e->groups[g].first = at;
         at += e->groups[g].count;
@@ -343,17 +380,18 @@ static void fill_groups(struct match *e, const struct interest_answer *a)
     for (uint32_t i = 0; i < a->nhits; i++) {
         const struct interest_hit *h = &a->hits[i];
         struct match_group *g;
-        if (h->group == 0)
+        if (!is_member(a, h))
             continue;
         g = &e->groups[h->group - 1];
-        e->members[g->first + g->count++] = (struct match_member){.sink = h->sink,
-                                                                  .worker = h->worker};
+        for (uint32_t k = times(h); k > 0; k--)
+            e->members[g->first + g->count++] = (struct match_member){.sink = h->sink,
+                                                                      .worker = h->worker};
     }
 }
 
 static void note_single_receiver(struct match_cache *c, struct match *e)
 {
-    if (e->remote != 0)
+    if (e->remote != 0 || e->leafs)
         return;
     if (e->nlocal == 1 && e->ngroups == 0) {
         e->sink = e->local[0].sink;

@@ -33,6 +33,7 @@ enum match_kind {
 struct match_local {
     handle sink;
     handle conn; /* of the sink: for echo suppression */
+    bool leaf;   /* the first plain subscription of another server: the others are not here */
 };
 
 struct match_member {
@@ -60,6 +61,7 @@ struct match {
     uint32_t pins;
     bool linked; /* other accounts get it too (account_wiring.h): never one receiver */
     bool loose;  /* in no set: freed with its last pin */
+    bool leafs;  /* other servers are among the receivers of this worker: never one receiver */
     uint32_t bytes;
     uint64_t hash;
     uint64_t remote;           /* bit w: worker w has plain subscriptions */

@@ -138,6 +138,17 @@ struct route_result route_publish(struct router *r, struct account *a, const str
  * (a deliver group is a queue group of the deliver subject). No resolver. */
 struct route_result route_deliver(struct router *r, struct account *a, struct str key,
                                   const struct msg *m);
+/* What another server hands over: routed by `key` to plain subscriptions, and to a member of each
+ * of the queue groups named (all of them with every_group), because that server has picked them.
+ * Never back to origin_conn. */
+struct route_groups {
+    const struct str *names;
+    unsigned n; /* at most ROUTE_LEAF_GROUPS */
+    bool every_group;
+};
+#define ROUTE_LEAF_GROUPS 64u
+struct route_result route_from_leaf(struct router *r, struct account *a, struct str key,
+                                    const struct msg *m, const struct route_groups *groups);
 /* Delivers the run being gathered, and what had to wait for the end of a delivery. True when a
  * receiver asked for a stall since the last result that said so. */
 bool route_flush(struct router *r);

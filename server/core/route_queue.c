@@ -39,10 +39,19 @@ static uint32_t any_member(struct router *r, const struct match_group *g)
     return g->count > 1 ? (uint32_t) prng_below(r->prng, g->count) : 0;
 }
 
-void route_choose(struct router *r, const struct match *e)
+static bool is_for(const struct route_only *only, uint32_t group)
+{
+    for (unsigned i = 0; i < only->n; i++)
+        if (only->ids[i] == group)
+            return true;
+    return false;
+}
+
+void route_choose(struct router *r, const struct match *e, const struct route_only *only)
 {
     for (uint32_t i = 0; i < e->ngroups; i++)
-        *push_pick(r) = make_pick(e, i, any_member(r, &e->groups[i]));
+        if (LIKELY(only == NULL) || is_for(only, e->groups[i].id))
+            *push_pick(r) = make_pick(e, i, any_member(r, &e->groups[i]));
 }
 
 static bool send_to_member(struct router *r, const struct delivery *d,

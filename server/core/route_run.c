@@ -422,32 +422,48 @@ static void hand_pick(struct router *r, struct view *v, const struct record_pick
         route_unclaimed(r, d, &v->m);
 }
 
-static uint32_t hand_plain(struct router *r, struct view *v, bool only)
+static uint32_t hand_plain(struct router *r, struct view *v, bool only, struct leaf_picks *leafs)
 {
     struct match_cache *c = router_cache(r, v->delivery.account);
     struct match *e = match_cache_find(c, delivery_key(&v->delivery, &v->m));
     uint32_t took;
 
-    if (only && e->nlocal == 1 && !route_is_echo(r, &v->m, e->local[0].conn)) {
+    if (only && e->nlocal == 1 && !e->leafs && !route_is_echo(r, &v->m, e->local[0].conn)) {
         router_gather(r, &v->delivery, e->local[0].sink, &v->m);
         return 1;
     }
     route_flush_run(r);
     match_pin(e);
-    took = route_hand_local(r, &v->delivery, e, &v->m);
+    took = e->leafs ? route_hand_leafs(r, &v->delivery, e, &v->m, leafs) : 0;
+    took += route_hand_local(r, &v->delivery, e, &v->m);
     match_unpin(c, e);
     return took;
 }
 
+static bool is_leaf(const struct router *r, handle h)
+{
+    const struct sink *s = handle_get(&r->sinks, h);
+
+    return s != NULL && s->leaf;
+}
+
 static void execute_interest(struct router *r, const struct record *rec, struct view *v)
 {
+    struct leaf_picks leafs = {.n = 0};
     uint32_t took = 0;
     bool may_gather = r->tracer == NULL;
 
-    if (rec->plain)
-        took = hand_plain(r, v, may_gather && rec->npicks == 0);
     for (uint32_t i = 0; i < rec->npicks; i++)
-        hand_pick(r, v, &v->picks[i], may_gather && !rec->plain && rec->npicks == 1);
+        leaf_picks_add(r, &leafs, v->picks[i].sink, &v->m);
+    if (rec->plain)
+        took = hand_plain(r, v, may_gather && rec->npicks == 0, &leafs);
+    if (leafs.n > 0) {
+        route_flush_run(r);
+        route_hand_leafs(r, &v->delivery, NULL, &v->m, &leafs);
+    }
+    for (uint32_t i = 0; i < rec->npicks; i++)
+        if (!is_leaf(r, v->picks[i].sink))
+            hand_pick(r, v, &v->picks[i], may_gather && !rec->plain && rec->npicks == 1);
     if (rec->npicks == 0 && took == 0 && (v->m.flags & MSG_F_BOUNCE) != 0) {
         route_flush_run(r);
         route_nobody(r, v->delivery.account, &v->m);

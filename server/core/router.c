@@ -233,6 +233,12 @@ unsigned route_hand(struct router *r, const struct delivery *d, handle sink, con
 
     if (UNLIKELY(s == NULL))
         return 0;
+    if (UNLIKELY(s->leaf)) {
+        while (kept < n && s->ops->forward(s, &run[kept], delivery_key(d, &run[kept]), &s->queue,
+                                           s->queue.n > 0))
+            kept++;
+        return kept;
+    }
     if (LIKELY(s->deferred == 0 && r->depth < ROUTE_DEPTH_MAX && !is_active(r, sink)))
         return call_deliver(r, s, run, n);
     while (kept < n && (is_traced_only(r, s, &run[kept]) || defer(r, d, s, &run[kept])))
@@ -246,7 +252,7 @@ uint32_t route_hand_local(struct router *r, const struct delivery *d, const stru
     uint32_t took = 0;
 
     for (uint32_t i = 0; i < e->nlocal; i++)
-        if (!route_is_echo(r, m, e->local[i].conn))
+        if (!e->local[i].leaf && !route_is_echo(r, m, e->local[i].conn))
             took += route_hand(r, d, e->local[i].sink, m, 1);
     return took;
 }
@@ -369,20 +375,28 @@ static uint32_t send_remote(struct router *r, const struct delivery *d, const st
 
 /* Any number of receivers, anywhere. Nothing that was gathered may be overtaken. */
 static uint32_t route_many(struct router *r, const struct delivery *d, struct match_cache *c,
-                           struct match *e, const struct msg *m)
+                           struct match *e, const struct msg *m, const struct route_only *only)
 {
     uint32_t base = r->npicks, end, took;
+    struct leaf_picks leafs;
 
     match_pin(e);
     if (r->depth == 0)
         route_flush_run(r);
-    route_choose(r, e);
+    route_choose(r, e, only);
     end = r->npicks;
     took = send_remote(r, d, e, base, m);
+    if (UNLIKELY(e->leafs)) {
+        leafs.n = 0;
+        for (uint32_t i = base; i < end; i++)
+            if (r->picks[i].worker == r->worker && leaf_picks_add(r, &leafs, r->picks[i].sink, m))
+                r->picks[i].sink = 0;
+        took += route_hand_leafs(r, d, e, m, &leafs);
+    }
     took += route_hand_local(r, d, e, m);
     for (uint32_t i = base; i < end; i++) {
         struct route_pick pick = r->picks[i]; /* the stack may move while sinks run */
-        if (pick.worker == r->worker)
+        if (pick.worker == r->worker && pick.sink != 0)
             took += route_hand_group(r, d, e, &pick, m);
     }
     r->npicks = base;
@@ -409,7 +423,8 @@ static uint32_t route_one_worker(struct router *r, const struct delivery *d, uin
 
 /* To all receivers of an answer that is not gathered. */
 static uint32_t route_found(struct router *r, struct account *a, struct str key,
-                            const struct msg *m, struct match_cache *c, struct match *e)
+                            const struct msg *m, struct match_cache *c, struct match *e,
+                            const struct route_only *only)
 {
     struct delivery d = {.account = a};
 
@@ -419,10 +434,11 @@ static uint32_t route_found(struct router *r, struct account *a, struct str key,
         d.key = key;
     if (e->nlocal + e->ngroups == 0 && (e->remote & (e->remote - 1)) == 0)
         return route_one_worker(r, &d, (uint32_t) __builtin_ctzll(e->remote), m);
-    return route_many(r, &d, c, e, m);
+    return route_many(r, &d, c, e, m, only);
 }
 
-static uint32_t route_key(struct router *r, struct account *a, struct str key, const struct msg *m)
+static uint32_t route_only_key(struct router *r, struct account *a, struct str key,
+                               const struct msg *m, const struct route_only *only)
 {
     struct match_cache *c = router_cache(r, a);
     struct match *e = match_cache_find(c, key);
@@ -430,17 +446,23 @@ static uint32_t route_key(struct router *r, struct account *a, struct str key, c
     uint32_t took;
 
     /* A group may need its key again, which only the subject keeps for as long as the run lives. */
-    if (LIKELY(e->sink != 0 && r->depth == 0 && (e->group == 0 || key.p == m->subject.p))) {
+    if (LIKELY(e->sink != 0 && r->depth == 0 &&
+               (e->group == 0 || (key.p == m->subject.p && only == NULL)))) {
         if (UNLIKELY(route_is_echo(r, m, e->conn)))
             return 0;
         gather(r, a, e->group, e->sink, m);
         return 1;
     }
     linked = e->linked;
-    took = route_found(r, a, key, m, c, e);
+    took = route_found(r, a, key, m, c, e, only);
     if (UNLIKELY(linked))
         took += route_links(r, a, key, m);
     return took;
+}
+
+static uint32_t route_key(struct router *r, struct account *a, struct str key, const struct msg *m)
+{
+    return route_only_key(r, a, key, m, NULL);
 }
 
 /*
@@ -491,18 +513,19 @@ static uint32_t route_direct(struct router *r, struct account *a, const struct r
     return 1;
 }
 
-static uint32_t route_js(struct router *r, struct account *a, const struct msg *m)
+static uint32_t route_js(struct router *r, struct account *a, const struct msg *m,
+                         const struct route_only *only)
 {
     struct route_target t = {0};
     struct match_cache *c;
     uint32_t took;
 
     if (!r->resolve(r->resolve_ctx, a, m->subject, &t))
-        return route_key(r, a, m->subject, m);
+        return route_only_key(r, a, m->subject, m, only);
     took = route_direct(r, a, &t, m);
     c = router_cache(r, a);
     if (t.prefix == 0 || match_cache_any_below(c, str_take(m->subject, t.prefix)))
-        took += route_key(r, a, m->subject, m);
+        took += route_only_key(r, a, m->subject, m, only);
     return took;
 }
 
@@ -514,8 +537,26 @@ static inline bool is_js(struct str s)
 uint32_t route_any(struct router *r, struct account *a, struct str key, const struct msg *m)
 {
     if (is_js(key) && r->resolve != NULL && key.p == m->subject.p)
-        return route_js(r, a, m);
+        return route_js(r, a, m, NULL);
     return route_key(r, a, key, m);
+}
+
+struct route_result route_from_leaf(struct router *r, struct account *a, struct str key,
+                                    const struct msg *m, const struct route_groups *groups)
+{
+    struct route_only list = {.n = groups->n};
+    const struct route_only *only = groups->every_group ? NULL : &list;
+    struct route_result result;
+
+    for (unsigned i = 0; i < groups->n; i++)
+        list.ids[i] = interest_group_id(a->interest, groups->names[i]);
+    r->stats.published++;
+    if (is_js(key) && r->resolve != NULL && key.p == m->subject.p)
+        result.receivers = route_js(r, a, m, only);
+    else
+        result.receivers = route_only_key(r, a, key, m, only);
+    result.stall = take_stall(r);
+    return result;
 }
 
 static __attribute__((noinline)) struct route_result publish_slow(struct router *r,

@@ -128,6 +128,20 @@ uint32_t route_message(struct router *r, struct account *a, struct str key, cons
 /* The same with the resolver of "$JS." subjects. */
 uint32_t route_any(struct router *r, struct account *a, struct str key, const struct msg *m);
 
+/* ---- route_leaf.c ---------------------------------------------------------------------------- */
+
+/* Picks that are other servers'. */
+struct leaf_picks {
+    handle sinks[ROUTE_LEAF_GROUPS];
+    unsigned n;
+};
+/* Notes the pick when it is one; true then, and the caller leaves it alone. */
+bool leaf_picks_add(const struct router *r, struct leaf_picks *p, handle sink, const struct msg *m);
+/* Once to every server that is among the plain receivers of e (NULL: none) or the picks, which are
+ * used up. Returns how many it went to. */
+uint32_t route_hand_leafs(struct router *r, const struct delivery *d, const struct match *e,
+                          const struct msg *m, struct leaf_picks *p);
+
 /* ---- route_link.c ---------------------------------------------------------------------------- */
 
 /* Along all links of a that match; returns how many receivers there were. Nothing that was
@@ -143,8 +157,13 @@ static inline bool route_is_echo(const struct router *r, const struct msg *m, ha
 
 /* ---- route_queue.c --------------------------------------------------------------------------- */
 
-/* Picks a member of every group of e, as entries from r->npicks on. */
-void route_choose(struct router *r, const struct match *e);
+/* The groups a message is for; NULL = all. */
+struct route_only {
+    uint32_t ids[ROUTE_LEAF_GROUPS];
+    unsigned n;
+};
+/* Picks a member of every group of e that it is for, as entries from r->npicks on. */
+void route_choose(struct router *r, const struct match *e, const struct route_only *only);
 /* Gives the message to the pick or, when that does not take it, to the next member that does. e is
  * pinned. */
 bool route_hand_group(struct router *r, const struct delivery *d, const struct match *e,

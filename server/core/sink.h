@@ -50,6 +50,14 @@ struct sink_ops {
     /* Optional: what a message that is traced meets here, as a JSON object: {"type":"eg",...} */
     void (*describe)(struct sink *s, const struct msg *m, struct buf *out);
 
+    /*
+     * Of what another server wants (leaf != NULL), instead of deliver: the message goes there under
+     * `key`, the subject it is routed by, for its plain subscriptions, if they match, and for the
+     * queue groups named. Does not route. False when it does not go.
+     */
+    bool (*forward)(struct sink *s, const struct msg *m, struct str key, const struct str *queues,
+                    unsigned nqueues);
+
     const char *kind; /* "client", "stream", "api", ...: for /subsz and dumps */
 };
 
@@ -59,6 +67,8 @@ struct sink {
     uint64_t conn_id;           /* owner's connection id, for /subsz; 0 = internal */
     handle conn;       /* owner's connection handle: echo suppression; 0 = internal; set before
                           router_sink_add */
+    bool leaf;         /* of another server, over a leaf connection: forward, not deliver */
+    struct str queue;  /* of a leaf: its queue group; empty = plain */
     uint32_t deferred; /* the router's: messages for this sink that wait in it */
 };
 

@@ -13,6 +13,7 @@
 #include "server/auth/auth.h"
 #include "server/config/options.h"
 #include "server/net/event.h"
+#include "server/net/leaf.h"
 #include "server/net/tls.h"
 
 #include <stdio.h>
@@ -36,7 +37,10 @@ const char *conn_reason_text(enum conn_reason r)
 const char *conn_text(const struct conn *c, char out[160])
 {
     int n = snprintf(out, 160, "%s:%u - %s:%llu", c->peer.host, c->peer.port,
-                     c->door == NET_WEBSOCKET ? "wid" : "cid", (unsigned long long) c->cid);
+                     c->leaf != NULL            ? "lid"
+                     : c->door == NET_WEBSOCKET ? "wid"
+                                                : "cid",
+                     (unsigned long long) c->cid);
 
     if ((c->version != NULL || c->lang != NULL || c->name != NULL) && n > 0 && n < 160)
         snprintf(out + n, 160 - (size_t) n, " - \"v%s:%s:%s\"",
@@ -85,6 +89,11 @@ static void timed_out(struct wheel_timer *t)
     struct conn *c = CONTAINER_OF(t, struct conn, timer);
     const struct options *o = c->net->env->options;
     uint64_t now = io_now(c->net->env->io);
+
+    if (c->leaf != NULL && !c->leaf->bound && c->tls_state != CONN_TLS_GREETED) {
+        leaf_timed_out(c);
+        return;
+    }
 
     if (c->tls_state != CONN_TLS_NONE && c->tls_state != CONN_TLS_ON) {
         conn_tls_timed_out(c);
@@ -151,17 +160,31 @@ static void missed_deadline(struct wheel_timer *t)
 /* ---- adopting ---------------------------------------------------------------------------------
  */
 
-void conn_start(struct conn *c)
+/* What its door gives a client to say who it is. */
+static int64_t auth_timeout(const struct conn *c)
 {
     const struct options *o = c->net->env->options;
+
+    if (c->door == NET_WEBSOCKET && o->websocket.auth_timeout_ns > 0)
+        return o->websocket.auth_timeout_ns;
+    if (c->door == NET_LEAFS && o->leaf.auth_timeout_ns > 0)
+        return o->leaf.auth_timeout_ns;
+    return o->auth_timeout_ns;
+}
+
+void conn_start(struct conn *c)
+{
     char text[160];
 
-    LOG_DBG(c->net->env->log, "%s - Client connection created", conn_text(c, text));
-    connect_nothing(c);
+    if (c->leaf != NULL) {
+        LOG_INF(c->net->env->log, "%s - Leafnode connection created", conn_text(c, text));
+    } else {
+        LOG_DBG(c->net->env->log, "%s - Client connection created", conn_text(c, text));
+        connect_nothing(c);
+    }
     if (connect_announced(c)) {
-        bool own = c->door == NET_WEBSOCKET && o->websocket.auth_timeout_ns > 0;
         c->parser.connect_only = true;
-        start_timer(c, (uint64_t) (own ? o->websocket.auth_timeout_ns : o->auth_timeout_ns));
+        start_timer(c, (uint64_t) auth_timeout(c));
     } else {
         conn_start_ping(c);
     }
@@ -188,8 +211,10 @@ void conn_set_limits(struct conn *c)
 {
     const struct options *o = c->net->env->options;
 
-    c->parser.max_control_line = o->max_control_line < CONTROL_LINE_MAX ? o->max_control_line
-                                                                        : CONTROL_LINE_MAX;
+    /* Servers name queue groups in their lines. */
+    uint32_t line = c->leaf != NULL ? o->max_control_line * 16 : o->max_control_line;
+
+    c->parser.max_control_line = line < CONTROL_LINE_MAX ? line : CONTROL_LINE_MAX;
     c->parser.max_payload = (uint32_t) (conn_max_payload(c) < NATS_NO_LIMIT ? conn_max_payload(c)
                                                                             : NATS_NO_LIMIT);
 }
@@ -201,19 +226,16 @@ bool conn_has_room(const struct net *net)
     return max < 0 || atomic_load(&net->shared->connections) <= max;
 }
 
-void conn_adopt(struct net *net, io_fd fd, enum net_door door)
+static struct conn *make_conn(struct net *net, io_fd fd, enum net_door door)
 {
-    const struct options *o = net->env->options;
     struct conn *c = mem_zalloc(sizeof(*c));
-
-    atomic_fetch_add(&net->shared->connections, 1);
     c->net = net;
     c->door = door;
     c->account = net->env->account;
     c->cid = atomic_fetch_add(&net->shared->next_cid, 1) + 1;
     c->self = handle_add(&net->handles, c);
     c->sock = io_sock_open(net->env->io, fd);
-    list_push_back(&net->conns, &c->link);
+    list_init(&c->link);
     list_init(&c->dirty_link);
     io_op_init(&c->recv, conn_received);
     io_op_init(&c->send, conn_sent);
@@ -221,21 +243,78 @@ void conn_adopt(struct net *net, io_fd fd, enum net_door door)
     wheel_timer_init(&c->timer, timed_out);
     wheel_timer_init(&c->pause, resume);
     wheel_timer_init(&c->deadline, missed_deadline);
-    nats_parser_init(&c->parser, NATS_ROLE_SERVER, (struct nats_limits){0});
-    conn_set_limits(c);
+    nats_parser_init(&c->parser, door == NET_LEAFS ? NATS_ROLE_LEAF : NATS_ROLE_SERVER,
+                     (struct nats_limits){0});
     hmap_init(&c->subs);
     list_init(&c->ending_subs);
     c->verbose = c->pedantic = c->echo = true;
     c->start = c->last_activity = io_wall(net->env->io);
+    io_sock_peer(c->sock, &c->peer);
+    return c;
+}
+
+static void make_nonce(struct conn *c)
+{
+    uint8_t random[AUTH_NONCE_BYTES];
+
+    c->nonce = mem_alloc(AUTH_NONCE_LEN + 1);
+    io_random(c->net->env->io, random, sizeof(random));
+    auth_nonce_text(random, c->nonce);
+}
+
+/* Another server comes in. */
+static void adopt_leaf(struct net *net, io_fd fd)
+{
+    struct conn *c = make_conn(net, fd, NET_LEAFS);
+
+    leaf_begin(c, NULL);
+    conn_set_limits(c);
+    make_nonce(c);
+    if (conn_tls_context(c) != NULL) {
+        conn_tls_begin(c);
+        return;
+    }
+    info_put(c, false);
+    conn_start(c);
+    conn_receive(c);
+}
+
+void conn_adopt_remote(struct net *net, io_fd fd, struct leaf_remote *remote)
+{
+    struct conn *c = make_conn(net, fd, NET_LEAFS);
+    const char *account = remote->options->account;
+    char text[160];
+
+    leaf_begin(c, remote);
+    remote->conn = c;
+    if (account != NULL)
+        c->account = account_set_find(net->env->accounts, str_of(account));
+    conn_set_limits(c);
+    LOG_INF(net->env->log, "%s - Leafnode connection created for account: %s", conn_text(c, text),
+            account != NULL ? account : "$G");
+    start_timer(c, (uint64_t) remote->options->first_info_timeout_ns);
+    if (remote->options->tls.first)
+        conn_tls_dial(c, leaf_remote_tls(remote), remote->url->host);
+    conn_receive(c);
+}
+
+void conn_adopt(struct net *net, io_fd fd, enum net_door door)
+{
+    const struct options *o = net->env->options;
+    struct conn *c;
+
+    if (door == NET_LEAFS) {
+        adopt_leaf(net, fd);
+        return;
+    }
+    c = make_conn(net, fd, door);
+    atomic_fetch_add(&net->shared->connections, 1);
+    list_push_back(&net->conns, &c->link);
+    conn_set_limits(c);
     net->stats.connections++;
     net->stats.total_connections++;
-    io_sock_peer(c->sock, &c->peer);
-    if (auth_wants_nonce(o)) {
-        uint8_t random[AUTH_NONCE_BYTES];
-        c->nonce = mem_alloc(AUTH_NONCE_LEN + 1);
-        io_random(net->env->io, random, sizeof(random));
-        auth_nonce_text(random, c->nonce);
-    }
+    if (auth_wants_nonce(o))
+        make_nonce(c);
     if (o->proxy_protocol && door == NET_CLIENTS)
         conn_proxy_begin(c);
     if (conn_tls_context(c) != NULL && (conn_has_room(net) || door == NET_WEBSOCKET)) {
@@ -276,8 +355,9 @@ void conn_close(struct conn *c, enum conn_reason reason)
         return;
     c->state = CONN_CLOSING;
     c->reason = reason;
-    LOG_DBG(net->env->log, "%s - Client connection closed: %s", conn_text(c, text),
-            conn_reason_text(reason));
+    if (c->leaf == NULL)
+        LOG_DBG(net->env->log, "%s - Client connection closed: %s", conn_text(c, text),
+                conn_reason_text(reason));
     io_timer_stop(io, &c->timer);
     io_timer_stop(io, &c->pause);
     conn_proxy_free(c);
@@ -289,11 +369,17 @@ void conn_close(struct conn *c, enum conn_reason reason)
     io_timer_start(io, &c->deadline, io_now(io) + CONN_CLOSE_NS);
     list_remove(&c->link);
     list_push_back(&net->closing, &c->link);
-    net->stats.connections--;
-    atomic_fetch_sub(&net->shared->connections, 1);
-    event_disconnect(c, conn_reason_text(reason));
+    if (c->leaf == NULL) {
+        net->stats.connections--;
+        atomic_fetch_sub(&net->shared->connections, 1);
+        event_disconnect(c, conn_reason_text(reason));
+    }
     connect_leave_account(c);
-    if (c->ws == NULL || conn_ws_upgraded(c))
+    if (c->leaf != NULL) {
+        LOG_INF(net->env->log, "%s - Leafnode connection closed: %s%s%s", conn_text(c, text),
+                conn_reason_text(reason), c->leaf->name != NULL ? " - Remote: " : "",
+                c->leaf->name != NULL ? c->leaf->name : "");
+    } else if (c->ws == NULL || conn_ws_upgraded(c))
         net_remember_closed(net, c);
     conn_flush(c);
 }
@@ -332,6 +418,7 @@ static void free_conn(struct conn *c)
     mem_free(c->nonce);
     tls_close(c->tls);
     conn_ws_free(c);
+    leaf_free(c);
     answers_free(c);
     connect_sign_out(c);
     mem_free(c);
@@ -361,6 +448,8 @@ bool conn_reap(struct conn *c)
                   io_op_busy(&c->send);
 
     /* Not in conn_close: that may run inside a delivery, where the interest must not change. */
+    if (c->leaf != NULL)
+        leaf_stop(c);
     if (c->subs.count > 0)
         sub_remove_all(c);
     if (output && !c->drop_output) {

@@ -38,6 +38,8 @@ struct net_shared {
 
 struct closed_conn;
 struct conn_ws;
+struct conn_leaf;
+struct leaf_remote;
 struct proxying;
 struct ws_pack;
 struct tls_options;
@@ -73,6 +75,11 @@ struct net {
     uint64_t seed;
     uint8_t *plain; /* what was decrypted of one receive, until it is parsed; NULL until needed */
 
+    /* Worker 0: other servers (leaf.h). */
+    struct list leafs, remotes;
+    uint32_t next_leaf;
+    char (*lds)[32]; /* by account: subjects for finding loops */
+    uint32_t nlds;
     struct ws_pack *pack; /* for compressed WebSocket messages; NULL until needed */
 
     /* worker 0 */
@@ -129,6 +136,7 @@ struct conn {
     struct nats_parser parser;
     struct chunk *collecting; /* body being assembled */
 
+    struct conn_leaf *leaf; /* NULL: a client */
     struct proxying *proxy; /* while a PROXY header may come */
     struct conn_ws *ws;     /* NULL: what is received and sent are operations, without frames */
     struct outbuf framed;   /* with WebSocket: frames, to be sent or made records of */
@@ -206,6 +214,8 @@ void net_drain_next(struct wheel_timer *t);
 
 /* conn.c */
 void conn_adopt(struct net *net, io_fd fd, enum net_door door);
+/* A connection that we dialled. */
+void conn_adopt_remote(struct net *net, io_fd fd, struct leaf_remote *remote);
 /* With this one, are there no more connections than the options allow? */
 bool conn_has_room(const struct net *net);
 void conn_close(struct conn *c, enum conn_reason reason);
@@ -228,6 +238,9 @@ void conn_wire_take(struct conn *c, uint8_t *bytes, size_t n);
 void conn_plain_take(struct conn *c, uint8_t *bytes, size_t n);
 void conn_received(struct io_op *op);
 void conn_receive(struct conn *c);
+/* "$JS.<our domain>.API.$KV..." and "$OBJ..." stand for what is behind the prefix; other subjects
+ * for themselves. */
+struct str conn_without_domain(const struct conn *c, struct str subject);
 /* Answers 503 to the reply subject if this client asked for it. */
 void conn_no_responders(struct conn *c, struct str subject, struct str reply);
 
@@ -237,6 +250,8 @@ void conn_start(struct conn *c);
 /* conn_tls.c */
 /* A new connection of a listener with TLS. */
 void conn_tls_begin(struct conn *c);
+/* We begin a handshake, as the client of that host. */
+void conn_tls_dial(struct conn *c, struct tls_context *context, const char *host);
 /* Its timer, while the handshake is not done. */
 void conn_tls_timed_out(struct conn *c);
 /* The tls block of its door, and what was made of it; NULL = it has none. */
@@ -296,6 +311,9 @@ void conn_sent(struct io_op *op);
 /* sub.c */
 enum sub_verdict { SUB_OK, SUB_SAME_SID, SUB_TOO_MANY };
 enum sub_verdict sub_add(struct conn *c, struct str subject, struct str queue, struct str sid);
+/* Of a leaf connection: its weight in a queue group. */
+enum sub_verdict sub_add_weighted(struct conn *c, struct str subject, struct str queue,
+                                  struct str sid, uint16_t weight);
 void sub_unsub(struct conn *c, struct str sid, uint64_t max);
 void sub_remove_all(struct conn *c);
 /* After the connection's permissions changed: ends what is no longer allowed, saying so. */

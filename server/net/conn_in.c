@@ -16,6 +16,7 @@
 #include "server/config/options.h"
 #include "server/core/account_wiring.h"
 #include "server/net/conn.h"
+#include "server/net/leaf.h"
 
 #include <errno.h>
 #include <string.h>
@@ -197,12 +198,27 @@ static bool map_subject(struct conn *c, struct msg *m, struct trace *t)
     }
 }
 
+struct str conn_without_domain(const struct conn *c, struct str subject)
+{
+    const struct options *o = c->net->env->options;
+    struct str rest, domain = str_of(o->domain);
+
+    if (LIKELY(subject.n < 5 || subject.p[0] != '$' || domain.n == 0 || !o->jetstream))
+        return subject;
+    if (!str_starts(subject, STR("$JS.")) || !str_starts(str_skip(subject, 4), domain))
+        return subject;
+    rest = str_skip(subject, 4 + domain.n);
+    if (!str_starts(rest, STR(".API.$KV.")) && !str_starts(rest, STR(".API.$OBJ.")))
+        return subject;
+    return str_skip(rest, 5);
+}
+
 static void route(struct conn *c, const struct nats_op *op, struct trace *t)
 {
     struct net *net = c->net;
     struct route_result res;
     struct msg m = {
-        .subject = op->subject,
+        .subject = conn_without_domain(c, op->subject),
         .reply = op->reply,
         .header = nats_op_header(op),
         .payload = nats_op_payload(op),
@@ -222,7 +238,7 @@ static void route(struct conn *c, const struct nats_op *op, struct trace *t)
         conn_no_responders(c, op->subject, op->reply);
     c->stalled |= res.stall;
     /* The next publish may need the memory of the mapped subject. */
-    if (UNLIKELY(m.subject.p != op->subject.p))
+    if (UNLIKELY(m.subject.p == c->mapped.p))
         c->stalled |= route_flush(net->env->router);
 }
 
@@ -247,7 +263,9 @@ static void publish(struct conn *c, const struct nats_op *op)
     c->in_bytes += op->body.n;
     if (UNLIKELY(c->verbose))
         conn_put_ok(c);
-    if (UNLIKELY(trace_asked(nats_op_header(op))))
+    if (UNLIKELY(c->leaf != NULL))
+        leaf_route(c, op);
+    else if (UNLIKELY(trace_asked(nats_op_header(op))))
         publish_traced(c, op);
     else if (may_publish(c, op, NULL))
         route(c, op, NULL);
@@ -317,7 +335,7 @@ static void put_pong(struct conn *c)
     if (c->state == CONN_CLOSING)
         return;
     conn_put(c, NATS_PONG);
-    if (!c->got_first_ping) {
+    if (!c->got_first_ping && c->leaf == NULL) {
         c->got_first_ping = true;
         if (c->protocol >= 1)
             info_put(c, true);
@@ -372,7 +390,19 @@ static void act(struct conn *c, const struct nats_op *op)
     switch (op->verb) {
     case NATS_VERB_PUB:
     case NATS_VERB_HPUB:
+    case NATS_VERB_LMSG:
+    case NATS_VERB_LHMSG:
         publish(c, op);
+        break;
+    case NATS_VERB_LSUB:
+        leaf_take_sub(c, op->subject, op->queue, op->max);
+        break;
+    case NATS_VERB_LUNSUB:
+        leaf_take_unsub(c, op->subject, op->queue);
+        break;
+    case NATS_VERB_INFO:
+        if (c->leaf != NULL)
+            leaf_take_info(c, op->args);
         break;
     case NATS_VERB_SUB:
         subscribe(c, op);
@@ -389,12 +419,16 @@ static void act(struct conn *c, const struct nats_op *op)
         pong(c);
         break;
     case NATS_VERB_CONNECT:
-        connect_process(c, op->args);
+        if (c->leaf == NULL || leaf_take_connect(c, op->args))
+            connect_process(c, op->args);
         break;
     case NATS_VERB_ERR:
-        client_error(c, op->args);
+        if (c->leaf != NULL)
+            leaf_take_error(c, nats_err_text(op->args));
+        else
+            client_error(c, op->args);
         break;
-    default: /* INFO, +OK: nothing a server acts on */
+    default: /* +OK: nothing a server acts on */
         break;
     }
 }

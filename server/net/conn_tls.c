@@ -24,6 +24,7 @@
 #include "lib/base/mem.h"
 #include "server/config/options.h"
 #include "server/net/conn.h"
+#include "server/net/leaf.h"
 #include "server/net/tls.h"
 
 /* A receive is at most twice as long. */
@@ -31,19 +32,27 @@
 /* Not more records at a time than one send takes. */
 #define WIRE_BYTES (1u << 20)
 #define RECORD_HANDSHAKE 0x16
+/* Of one that we begin, when the options do not say. */
+#define HANDSHAKE_NS 2000000000
 
 const struct tls_options *conn_tls_options(const struct conn *c)
 {
     const struct options *o = c->net->env->options;
 
-    return c->door == NET_WEBSOCKET ? &o->websocket.tls : &o->tls;
+    if (c->leaf != NULL && c->leaf->remote != NULL)
+        return &c->leaf->remote->options->tls;
+    return c->door == NET_LEAFS       ? &o->leaf.tls
+           : c->door == NET_WEBSOCKET ? &o->websocket.tls
+                                      : &o->tls;
 }
 
 struct tls_context *conn_tls_context(const struct conn *c)
 {
     const struct env *env = c->net->env;
 
-    return c->door == NET_WEBSOCKET ? env->tls_websocket : env->tls;
+    return c->door == NET_LEAFS       ? env->tls_leaf
+           : c->door == NET_WEBSOCKET ? env->tls_websocket
+                                      : env->tls;
 }
 
 static void start_timer(struct conn *c, int64_t ns)
@@ -150,6 +159,10 @@ static void established(struct conn *c)
         conn_ws_begin(c);
         return;
     }
+    if (c->leaf != NULL && c->leaf->remote != NULL) {
+        leaf_secured(c);
+        return;
+    }
     if (!c->greeted) {
         c->greeted = c->tls_first = true;
         info_put(c, false);
@@ -174,6 +187,21 @@ static void shake_hands(struct conn *c)
         established(c);
     else if (answer != TLS_MORE)
         handshake_failed(c, answer == TLS_CLOSED ? "EOF" : tls_error(c->tls));
+}
+
+void conn_tls_dial(struct conn *c, struct tls_context *context, const char *host)
+{
+    if (context == NULL) {
+        conn_close(c, REASON_TLS_HANDSHAKE);
+        return;
+    }
+    c->tls = tls_open_client(context, host, &c->wire, c->net->env->chunks);
+    c->tls_state = CONN_TLS_HANDSHAKE;
+    c->tls_begun = true;
+    start_timer(c, conn_tls_options(c)->timeout_ns > 0 ? conn_tls_options(c)->timeout_ns
+                                                       : HANDSHAKE_NS);
+    tls_input(c->tls, STR_NONE);
+    shake_hands(c);
 }
 
 /* ---- receiving ------------------------------------------------------------------------------- */
@@ -218,7 +246,7 @@ void conn_tls_take(struct conn *c, uint8_t *bytes, size_t n)
     struct env *env = c->net->env;
     struct str in = str_from(bytes, n);
 
-    if (c->tls_state == CONN_TLS_GREETED && env->options->allow_non_tls &&
+    if (c->tls_state == CONN_TLS_GREETED && env->options->allow_non_tls && c->leaf == NULL &&
         in.p[0] != RECORD_HANDSHAKE) {
         go_plain(c, bytes, n);
         return;

@@ -19,6 +19,7 @@
 #include "server/config/options.h"
 #include "server/net/conn.h"
 #include "server/net/event.h"
+#include "server/net/leaf.h"
 #include "server/net/tls.h"
 
 #include <jansson.h>
@@ -134,7 +135,16 @@ static const struct options *at_door(const struct conn *c, const struct options 
                                      struct options *copy)
 {
     const struct websocket_options *w = &o->websocket;
+    const struct leaf_options *l = &o->leaf;
 
+    if (c->door == NET_LEAFS && (l->user != NULL || l->users.n > 0)) {
+        *copy = *o;
+        copy->user = l->user;
+        copy->pass = l->pass;
+        copy->token = copy->no_auth_user = NULL;
+        copy->users = l->users;
+        return copy;
+    }
     if (c->door != NET_WEBSOCKET || !websocket_has_auth(w))
         return o;
     *copy = *o;
@@ -153,14 +163,16 @@ const struct options *connect_options(const struct conn *c, struct options *copy
 /* As allowed_connection_types names it. */
 static uint8_t kind_of(const struct conn *c)
 {
-    return c->door == NET_WEBSOCKET ? USER_WEBSOCKET : USER_STANDARD;
+    return c->door == NET_LEAFS       ? USER_LEAFNODE
+           : c->door == NET_WEBSOCKET ? USER_WEBSOCKET
+                                      : USER_STANDARD;
 }
 
 bool connect_announced(const struct conn *c)
 {
     struct options own;
 
-    return auth_announced(connect_options(c, &own));
+    return c->leaf != NULL || auth_announced(connect_options(c, &own));
 }
 
 /* ---- settings ---------------------------------------------------------------------------------
@@ -170,7 +182,7 @@ static bool accept_settings(struct conn *c, const struct said *said)
 {
     bool headers = said->headers && !c->net->env->options->no_header_support;
 
-    if (said->protocol < 0 || said->protocol > 1) {
+    if (c->leaf == NULL && (said->protocol < 0 || said->protocol > 1)) {
         conn_fail(c, REASON_BAD_PROTOCOL, STR("invalid client protocol"));
         return false;
     }
@@ -225,6 +237,10 @@ void connect_leave_account(struct conn *c)
 /* NULL: an account of the options that is not there yet, or was never made. */
 static struct account *account_of(const struct conn *c, const struct user *user)
 {
+    const char *of_leafs = c->net->env->options->leaf.account;
+
+    if (user == NULL && c->leaf != NULL && of_leafs != NULL)
+        return account_set_find(c->net->env->accounts, str_of(of_leafs));
     if (user == NULL || user->account == NULL)
         return c->net->env->account;
     return account_set_find(c->net->env->accounts, str_of(user->account));
@@ -243,6 +259,10 @@ static bool enter_account(struct conn *c, struct account *a)
     }
     connect_leave_account(c);
     c->account = a;
+    if (c->leaf != NULL) {
+        conn_set_limits(c);
+        return true;
+    }
     c->in_account = true;
     if (atomic_fetch_add(&a->connections, 1) >= max && max >= 0) {
         conn_fail(c, REASON_MAX_ACCOUNT_CONNECTIONS,
@@ -284,6 +304,11 @@ void connect_opened(struct conn *c, const struct user *user)
         return;
     c->parser.headers = c->headers;
     c->parser.connect_only = false;
+    if (c->leaf != NULL) {
+        c->got_connect = true;
+        leaf_bind(c);
+        return;
+    }
     c->state = CONN_OPEN;
     if (!c->got_connect && connect_announced(c))
         conn_start_ping(c);

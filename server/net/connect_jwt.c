@@ -149,17 +149,18 @@ static void log_in(struct conn *c, const struct trust *t, const struct user_clai
                    struct str sig)
 {
     struct buf err = {0};
-    struct login *l = login_open(
-        t, u,
-        &(struct login_claim){
-            .sig = sig,
-            .nonce = str_of(c->nonce != NULL ? c->nonce : ""),
-            .address = c->peer.host,
-            .type = c->door == NET_WEBSOCKET ? CONNECTION_WEBSOCKET : CONNECTION_STANDARD,
-            .now = io_wall(c->net->env->io),
-            .offset = zone_offset(io_wall(c->net->env->io)),
-        },
-        &err);
+    struct login *l = login_open(t, u,
+                                 &(struct login_claim){
+                                     .sig = sig,
+                                     .nonce = str_of(c->nonce != NULL ? c->nonce : ""),
+                                     .address = c->peer.host,
+                                     .type = c->door == NET_LEAFS       ? CONNECTION_LEAFNODE
+                                             : c->door == NET_WEBSOCKET ? CONNECTION_WEBSOCKET
+                                                                        : CONNECTION_STANDARD,
+                                     .now = io_wall(c->net->env->io),
+                                     .offset = zone_offset(io_wall(c->net->env->io)),
+                                 },
+                                 &err);
 
     if (l != NULL)
         connect_sign_in(c, l);

@@ -3,6 +3,7 @@
 #include "server/auth/auth.h"
 #include "server/config/options.h"
 #include "server/net/conn.h"
+#include "server/net/leaf.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -61,7 +62,7 @@ static void put_door(struct buf *b, const struct conn *c)
         buf_puts(b, "\"tls_available\":true,");
 }
 
-void info_put(struct conn *c, bool connect_info)
+static void put_client_info(struct conn *c, bool connect_info)
 {
     const struct env *env = c->net->env;
     const struct options *o = env->options;
@@ -97,4 +98,13 @@ void info_put(struct conn *c, bool connect_info)
     buf_puts(&b, "\"api_lvl\":5}\r\n");
     conn_put(c, buf_str(&b));
     buf_free(&b);
+}
+
+void info_put(struct conn *c, bool connect_info)
+{
+    if (c->leaf != NULL) {
+        leaf_put_info(c, connect_info);
+        return;
+    }
+    put_client_info(c, connect_info);
 }

@@ -11,6 +11,7 @@
 #include "server/config/options.h"
 #include "server/net/conn.h"
 #include "server/net/event.h"
+#include "server/net/leaf.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -71,7 +72,11 @@ static void accepted(struct acceptor *a, io_fd fd)
 {
     struct listener *l = CONTAINER_OF(a, struct listener, acceptor);
 
-    hand_out(l->net, fd, l->door);
+    /* Other servers are worker 0's. */
+    if (l->door == NET_LEAFS)
+        conn_adopt(l->net, fd, l->door);
+    else
+        hand_out(l->net, fd, l->door);
 }
 
 static void listener_closed(struct acceptor *a)
@@ -86,6 +91,9 @@ static void address_of(const struct options *o, enum net_door door, const char *
     if (door == NET_WEBSOCKET) {
         *host = o->websocket.host != NULL ? o->websocket.host : "0.0.0.0";
         *port = o->websocket.port;
+    } else if (door == NET_LEAFS) {
+        *host = o->leaf.host != NULL ? o->leaf.host : "0.0.0.0";
+        *port = o->leaf.port;
     }
 }
 
@@ -110,6 +118,11 @@ int net_listen(struct net *net, enum net_door door, char host[64], uint16_t *por
     snprintf(host, 64, "%s", at);
     *port = l->port = bound.port;
     return 0;
+}
+
+void net_dial_leafs(struct net *net)
+{
+    leaf_remotes_start(net);
 }
 
 /* A request that was counted as received found nobody after all. */
@@ -140,6 +153,8 @@ int net_open(struct env *env, struct net_shared *shared, struct net **out)
     nuid_init(&net->event_ids, env->prng);
     traces_open(net);
     latency_open(net);
+    list_init(&net->leafs);
+    list_init(&net->remotes);
     handle_table_init(&net->handles, CONNS_MAX);
     wheel_timer_init(&net->drain, net_drain_next);
     router_set_nobody(env->router, nobody, net);
@@ -186,6 +201,8 @@ bool net_step(struct net *net)
 
     sub_reap(net);
     events_say(net);
+    LIST_FOREACH_SAFE(leaf, after, &net->leafs)
+    leaf_interest_drain(LIST_ENTRY(leaf, struct conn_leaf, link));
     while ((l = list_first(&net->dirty)) != NULL)
         conn_flush(LIST_ENTRY(l, struct conn, dirty_link));
     LIST_FOREACH_SAFE(it, tmp, &net->closing)
@@ -197,7 +214,7 @@ bool net_step(struct net *net)
         drained(net->drained_ctx);
     }
     if (net->stopping && net->stopped != NULL && list_empty(&net->conns) &&
-        list_empty(&net->closing) && !listens(net)) {
+        list_empty(&net->closing) && !listens(net) && leaf_remotes_quiet(net)) {
         void (*stopped)(void *ctx) = net->stopped;
         net->stopped = NULL;
         stopped(net->stopped_ctx);
@@ -223,6 +240,9 @@ void net_shutdown(struct net *net, void (*closed)(void *ctx), void *ctx)
     net_stop_listening(net);
     LIST_FOREACH_SAFE(it, tmp, &net->conns)
     conn_close(LIST_ENTRY(it, struct conn, link), REASON_SHUTDOWN);
+    leaf_remotes_stop(net);
+    LIST_FOREACH_SAFE(leaf, after, &net->leafs)
+    conn_close(LIST_ENTRY(leaf, struct conn_leaf, link)->conn, REASON_SHUTDOWN);
     io_wake(net->env->io);
 }
 
@@ -237,5 +257,7 @@ void net_close(struct net *net)
     mem_free(net->closed);
     mem_free(net->plain);
     ws_pack_close(net->pack);
+    leaf_remotes_free(net);
+    mem_free(net->lds);
     mem_free(net);
 }

@@ -24,10 +24,12 @@ void net_shared_close(struct net_shared *shared);
 
 int net_open(struct env *env, struct net_shared *shared, struct net **out);
 /* Where connections come in, each with an address, a tls block and a greeting of its own. */
-enum net_door { NET_CLIENTS, NET_WEBSOCKET, NET_DOORS };
+enum net_door { NET_CLIENTS, NET_WEBSOCKET, NET_LEAFS, NET_DOORS };
 /* Worker 0: starts listening; the bound address for the log and the ports file. Returns 0 or a
  * negative errno with a text in why ("listen tcp 0.0.0.0:4222: bind: address already in use"). */
 int net_listen(struct net *net, enum net_door door, char host[64], uint16_t *port, char why[256]);
+/* Worker 0: connects to the servers that the options name as remotes, again and again. */
+void net_dial_leafs(struct net *net);
 /* The loop's "flush connections once each" stage; true when something is left to do soon. */
 bool net_step(struct net *net);
 

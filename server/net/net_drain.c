@@ -11,6 +11,7 @@
 #include "server/auth/auth.h"
 #include "server/config/options.h"
 #include "server/net/conn.h"
+#include "server/net/leaf.h"
 
 #include <string.h>
 
@@ -111,6 +112,9 @@ void net_reload(struct net *net, const struct options *before)
         connect_reload(c, before, now);
     }
     close_surplus(net);
+    LIST_FOREACH_SAFE(leaf, after, &net->leafs)
+    leaf_reload(LIST_ENTRY(leaf, struct conn_leaf, link)->conn);
+    leaf_remotes_reload(net);
     if (before->max_payload != now->max_payload ||
         !same_text(before->client_advertise, now->client_advertise))
         put_infos(net);

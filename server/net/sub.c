@@ -14,6 +14,7 @@
 #include "server/auth/permissions.h"
 #include "server/config/options.h"
 #include "server/net/conn.h"
+#include "server/net/leaf.h"
 
 #include <string.h>
 
@@ -216,8 +217,13 @@ static const struct sink_ops counting_ops = {
 static const struct sink_ops checked_ops = {
     .deliver = deliver_checked, .describe = describe, .kind = "client"};
 
+static const struct sink_ops leaf_ops = {
+    .deliver = deliver, .forward = leaf_forward, .kind = "leaf"};
+
 static const struct sink_ops *ops_for(const struct sub *s)
 {
+    if (s->conn->leaf != NULL)
+        return &leaf_ops;
     const struct permissions *may = s->conn->may;
 
     if (may != NULL && (may->sub_deny.n > 0 || may->responses))
@@ -255,6 +261,12 @@ static bool fits_claims(const struct conn *c)
 
 enum sub_verdict sub_add(struct conn *c, struct str subject, struct str queue, struct str sid)
 {
+    return sub_add_weighted(c, subject, queue, sid, 1);
+}
+
+enum sub_verdict sub_add_weighted(struct conn *c, struct str subject, struct str queue,
+                                  struct str sid, uint16_t weight)
+{
     struct env *env = c->net->env;
     const struct options *o = env->options;
     struct sub *s;
@@ -274,6 +286,8 @@ enum sub_verdict sub_add(struct conn *c, struct str subject, struct str queue, s
     s->queue_n = (uint16_t) queue.n;
     s->sid_n = (uint16_t) sid.n;
     copy(copy(copy(s->text, subject), queue), sid);
+    s->sink.leaf = c->leaf != NULL;
+    s->sink.queue = sub_queue(s);
     list_init(&s->dead_link);
     if (router_sink_add(env->router, &s->sink) == 0) {
         mem_free(s);
@@ -284,7 +298,10 @@ enum sub_verdict sub_add(struct conn *c, struct str subject, struct str queue, s
                                &(struct interest_spec){.pattern = sub_subject(s),
                                                        .queue = sub_queue(s),
                                                        .worker = env->worker,
-                                                       .sink = s->sink.self});
+                                                       .sink = s->sink.self,
+                                                       .leaf = c->leaf != NULL ? c->leaf->id : 0,
+                                                       .of_hub = c->leaf != NULL && c->leaf->spoke,
+                                                       .weight = weight});
     c->net->stats.subscriptions++;
     atomic_fetch_add_explicit(&c->account->subscriptions, 1, memory_order_relaxed);
     return SUB_OK;

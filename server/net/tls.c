@@ -77,7 +77,8 @@ BIO_METHOD *tls_make_bio_method(void)
 
 /* ---- a session ------------------------------------------------------------------------------- */
 
-struct tls *tls_open(struct tls_context *c, struct outbuf *wire, struct chunk_pool *chunks)
+static struct tls *open_session(struct tls_context *c, struct outbuf *wire,
+                                struct chunk_pool *chunks)
 {
     struct tls *t = mem_zalloc(sizeof(*t));
     BIO *bio = BIO_new(c->bio_method);
@@ -91,7 +92,27 @@ struct tls *tls_open(struct tls_context *c, struct outbuf *wire, struct chunk_po
     BIO_set_data(bio, t);
     BIO_set_init(bio, 1);
     SSL_set_bio(t->ssl, bio, bio);
+    return t;
+}
+
+struct tls *tls_open(struct tls_context *c, struct outbuf *wire, struct chunk_pool *chunks)
+{
+    struct tls *t = open_session(c, wire, chunks);
+
     SSL_set_accept_state(t->ssl);
+    return t;
+}
+
+struct tls *tls_open_client(struct tls_context *c, const char *host, struct outbuf *wire,
+                            struct chunk_pool *chunks)
+{
+    struct tls *t = open_session(c, wire, chunks);
+
+    if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(t->ssl), host) != 1) {
+        SSL_set1_host(t->ssl, host);
+        SSL_set_tlsext_host_name(t->ssl, host);
+    }
+    SSL_set_connect_state(t->ssl);
     return t;
 }
 

@@ -20,11 +20,16 @@ struct tls;
 
 /* Reads the files. NULL with a text in why. Start-up and reload only: it blocks. */
 struct tls_context *tls_context_open(const struct tls_options *options, char why[256]);
+/* For connections that we dial: a certificate of our own is not needed. */
+struct tls_context *tls_context_open_client(const struct tls_options *options, char why[256]);
 struct tls_context *tls_context_get(struct tls_context *c);
 void tls_context_put(struct tls_context *c); /* any thread; NULL is nothing */
 
 /* wire outlives the session. */
 struct tls *tls_open(struct tls_context *c, struct outbuf *wire, struct chunk_pool *chunks);
+/* As the client of a host, a name or an address, which its certificate must have. */
+struct tls *tls_open_client(struct tls_context *c, const char *host, struct outbuf *wire,
+                            struct chunk_pool *chunks);
 void tls_close(struct tls *t);
 
 void tls_input(struct tls *t, struct str bytes);

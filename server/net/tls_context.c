@@ -119,7 +119,7 @@ static bool take_curves(SSL_CTX *ssl, const char *names, char why[256])
     return ok;
 }
 
-static bool fill(SSL_CTX *ssl, const struct tls_options *o, char why[256])
+static void set_common(SSL_CTX *ssl, const struct tls_options *o)
 {
     SSL_CTX_set_min_proto_version(ssl, o->min_version == 13 ? TLS1_3_VERSION : TLS1_2_VERSION);
     /* An idle connection keeps no record buffers. */
@@ -128,20 +128,50 @@ static bool fill(SSL_CTX *ssl, const struct tls_options *o, char why[256])
                                  SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_num_tickets(ssl, 0);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+}
+
+static bool fill(SSL_CTX *ssl, const struct tls_options *o, char why[256])
+{
+    set_common(ssl, o);
     return take_certificate(ssl, o, why) && take_clients(ssl, o, why) &&
            (o->ciphers == NULL || take_suites(ssl, o->ciphers, why)) &&
            (o->curves == NULL || take_curves(ssl, o->curves, why));
 }
 
-struct tls_context *tls_context_open(const struct tls_options *options, char why[256])
+/* Who signs the certificates of the servers that we dial. */
+static bool take_servers(SSL_CTX *ssl, const struct tls_options *o, char why[256])
 {
-    SSL_CTX *ssl = SSL_CTX_new(TLS_server_method());
+    if (o->insecure)
+        return true;
+    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+    if (o->ca_file == NULL)
+        return SSL_CTX_set_default_verify_paths(ssl) == 1 ||
+               fail(why, "no certificates of the system", "");
+    return readable(o->ca_file, why) &&
+           (SSL_CTX_load_verify_file(ssl, o->ca_file) == 1 ||
+            fail(why, "failed to parse root ca certificate", o->ca_file));
+}
+
+static bool fill_client(SSL_CTX *ssl, const struct tls_options *o, char why[256])
+{
+    set_common(ssl, o);
+    return (o->cert_file == NULL || o->key_file == NULL || take_certificate(ssl, o, why)) &&
+           take_servers(ssl, o, why) && (o->ciphers == NULL || take_suites(ssl, o->ciphers, why)) &&
+           (o->curves == NULL || take_curves(ssl, o->curves, why));
+}
+
+static struct tls_context *open_context(const SSL_METHOD *method,
+                                        bool (*take)(SSL_CTX *ssl, const struct tls_options *o,
+                                                     char why[256]),
+                                        const struct tls_options *options, char why[256])
+{
+    SSL_CTX *ssl = SSL_CTX_new(method);
     struct tls_context *c;
 
     if (ssl == NULL)
         FATAL("SSL_CTX_new failed");
     ERR_clear_error();
-    if (!fill(ssl, options, why)) {
+    if (!take(ssl, options, why)) {
         SSL_CTX_free(ssl);
         return NULL;
     }
@@ -151,6 +181,16 @@ struct tls_context *tls_context_open(const struct tls_options *options, char why
     c->bio_method = tls_make_bio_method();
     c->pinned = options->pinned != NULL ? mem_strdup(options->pinned) : NULL;
     return c;
+}
+
+struct tls_context *tls_context_open(const struct tls_options *options, char why[256])
+{
+    return open_context(TLS_server_method(), fill, options, why);
+}
+
+struct tls_context *tls_context_open_client(const struct tls_options *options, char why[256])
+{
+    return open_context(TLS_client_method(), fill_client, options, why);
 }
 
 struct tls_context *tls_context_get(struct tls_context *c)

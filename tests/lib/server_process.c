@@ -59,6 +59,7 @@ static void read_ports(struct server_process *s, const char *path)
     at = strstr(text, "kafka://127.0.0.1:");
     s->kafka_port = at != NULL ? (uint16_t) strtoul(at + 18, NULL, 10) : 0;
     s->ws_port = port_of(text, "\"websocket\"");
+    s->leaf_port = port_of(text, "\"leafnodes\"");
 }
 
 static void exec_server(const struct server_process *s)

@@ -15,7 +15,7 @@
 
 struct server_process {
     pid_t pid; /* 0 = not running */
-    uint16_t port, http_port, kafka_port, ws_port;
+    uint16_t port, http_port, kafka_port, ws_port, leaf_port;
     char dir[128]; /* temporary; the store is in dir/store, the log in dir/log */
     char url[64];
     const char *args[24]; /* more arguments, NULL-terminated */

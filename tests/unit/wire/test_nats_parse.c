@@ -158,6 +158,42 @@ static const struct row client_rows[] = {
     {"CONNECT {}\r\n", UNKNOWN},
 };
 
+#define LSUB "error: processLeafSub Parse Error\n"
+#define LMSG "error: processLeafMsgArgs Parse Error\n"
+
+static const struct row leaf_rows[] = {
+    {"LS+ a.>\r\n", "LS+ args=a.> subject=a.> queue= weight=1\n"},
+    {"LS+ a q 7\r\n", "LS+ args=a q 7 subject=a queue=q weight=7\n"},
+    {"ls+ a q 0\r\n", "LS+ args=a q 0 subject=a queue=q weight=1\n"},
+    {"LS- a\r\nLS- a q\r\n",
+     "LS- args=a subject=a queue= weight=1\nLS- args=a q subject=a queue=q weight=1\n"},
+    {"LMSG a 2\r\nhi\r\n", "LMSG args=a 2 subject=a queues= reply= header= payload=hi\n"},
+    {"LMSG a r 2\r\nhi\r\n", "LMSG args=a r 2 subject=a queues= reply=r header= payload=hi\n"},
+    {"LMSG a | q 2\r\nhi\r\n", "LMSG args=a | q 2 subject=a queues=q reply= header= payload=hi\n"},
+    {"LMSG a + r q  p 2\r\nhi\r\n",
+     "LMSG args=a + r q  p 2 subject=a queues=q  p reply=r header= payload=hi\n"},
+    {"LMSG a 0\r\n\r\n", "LMSG args=a 0 subject=a queues= reply= header= payload=\n"},
+    {"PING\r\nPONG\r\nINFO {}\r\nCONNECT {}\r\n-ERR 'x'\r\n",
+     "PING args=\nPONG args=\nINFO args={}\nCONNECT args={}\n-ERR args='x'\n"},
+    {"LMSG a | q 2\r\nhi", "cut\n"},
+    {"LS+\r\n", UNKNOWN},
+    {"LS+ \r\n", LSUB},
+    {"LS+ a q\r\n", LSUB},
+    {"LS+ a q 1 2\r\n", LSUB},
+    {"LS- a q 1\r\n", LSUB},
+    {"LMSG a\r\n", LMSG},
+    {"LMSG 2\r\n", LMSG},
+    {"LMSG a x\r\n", LMSG},
+    {"LMSG a x q 2\r\n", LMSG},
+    {"LMSG a -1\r\n", LMSG},
+    {"LMSG a\rb 2\r\n", LMSG},
+    {"LMSG a 1001\r\n", "error: maximum payload exceeded\n"},
+    {"MSG a 1 2\r\n", UNKNOWN},
+    {"PUB a 2\r\n", UNKNOWN},
+    {"SUB a 1\r\n", UNKNOWN},
+    {"RS+ a b\r\n", UNKNOWN},
+};
+
 /* Behind the row's operations there is more input, so that the fast path can look 32 bytes ahead.
  */
 static const char tail[] = "PING xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n";
@@ -209,6 +245,42 @@ TEST(refuses_what_clients_must_not_send)
 {
     expect_all(NATS_ROLE_SERVER, server_rejects,
                sizeof(server_rejects) / sizeof(server_rejects[0]));
+}
+
+TEST(reads_what_leaf_nodes_send)
+{
+    expect_all(NATS_ROLE_LEAF, leaf_rows, sizeof(leaf_rows) / sizeof(leaf_rows[0]));
+}
+
+static const struct {
+    const char *in, *text;
+} leaf_headers[] = {
+    {"HMSG a 3 5\r\nhdrhi\r\n", "HMSG args=a 3 5 subject=a queues= reply= header=hdr payload=hi\n"},
+    {"HMSG a r 3 5\r\nhdrhi\r\n",
+     "HMSG args=a r 3 5 subject=a queues= reply=r header=hdr payload=hi\n"},
+    {"HMSG a + r q 3 5\r\nhdrhi\r\n",
+     "HMSG args=a + r q 3 5 subject=a queues=q reply=r header=hdr payload=hi\n"},
+    {"HMSG a | q p 3 5\r\nhdrhi\r\n",
+     "HMSG args=a | q p 3 5 subject=a queues=q p reply= header=hdr payload=hi\n"},
+    {"HMSG a 5\r\n", LMSG},
+    {"HMSG a 6 5\r\n", LMSG},
+    {"HMSG a x 5\r\n", LMSG},
+};
+
+TEST(reads_headers_of_leaf_nodes)
+{
+    for (size_t k = 0; k < sizeof(leaf_headers) / sizeof(leaf_headers[0]); k++)
+        for (size_t piece = 1; piece < 20; piece += 6) {
+            struct transcript t;
+            size_t n = strlen(leaf_headers[k].in);
+            transcript_init(&t, NATS_ROLE_LEAF, limits);
+            t.parser.headers = true;
+            for (size_t at = 0; at < n; at += piece)
+                transcript_feed(&t, leaf_headers[k].in + at, n - at < piece ? n - at : piece);
+            transcript_end(&t);
+            ck_assert_str_eq(buf_cstr(&t.text), leaf_headers[k].text);
+            transcript_deinit(&t);
+        }
 }
 
 /* A NUL is no blank, although setting the case bit of the verb's four bytes makes it one. */
@@ -433,6 +505,8 @@ TEST(texts_of_errors)
 static const struct runner_case cases[] = {
     RUN(takes_what_clients_send),
     RUN(refuses_what_clients_must_not_send),
+    RUN(reads_what_leaf_nodes_send),
+    RUN(reads_headers_of_leaf_nodes),
     RUN(a_nul_is_no_blank),
     RUN(reads_what_servers_send),
     RUN(headers_must_be_allowed),

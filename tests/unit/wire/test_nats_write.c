@@ -28,6 +28,21 @@ TEST(messages)
     expect(out, nats_write_hpub(out, &to, 12, 13), "HPUB a.b 12 13\r\n");
 }
 
+TEST(lines_between_servers)
+{
+    char out[256];
+    struct nats_leaf_to to = {.subject = STR("a.b")};
+    expect(out, nats_write_lmsg(out, &to, 0, 5), "LMSG a.b 5\r\n");
+    expect(out, nats_write_lmsg(out, &to, 12, 17), "HMSG a.b 12 17\r\n");
+    to.reply = STR("r");
+    expect(out, nats_write_lmsg(out, &to, 0, 5), "LMSG a.b r 5\r\n");
+    to.queues = STR("q p");
+    expect(out, nats_write_lmsg(out, &to, 0, 5), "LMSG a.b + r q p 5\r\n");
+    expect(out, nats_write_lmsg(out, &to, 12, 17), "HMSG a.b + r q p 12 17\r\n");
+    to.reply = STR_NONE;
+    expect(out, nats_write_lmsg(out, &to, 0, 5), "LMSG a.b | q p 5\r\n");
+}
+
 TEST(other_lines)
 {
     char out[256];
@@ -155,11 +170,8 @@ TEST(every_length_reads_back)
 }
 
 static const struct runner_case cases[] = {
-    RUN(messages),
-    RUN(other_lines),
-    RUN(status_blocks),
-    RUN(no_responders),
-    RUN_LOOP(every_length_reads_back, 0, 10),
+    RUN(messages),      RUN(lines_between_servers), RUN(other_lines),
+    RUN(status_blocks), RUN(no_responders),         RUN_LOOP(every_length_reads_back, 0, 10),
 };
 
 RUNNER_MAIN("wire/nats_write", cases)

@@ -39,6 +39,18 @@ static void put_op(struct buf *b, const struct nats_op *op)
     buf_puts(b, nats_verb_name((enum nats_verb) op->verb));
     put_view(b, "args", op->args);
     switch ((enum nats_verb) op->verb) {
+    case NATS_VERB_LSUB:
+    case NATS_VERB_LUNSUB:
+        put_view(b, "subject", op->subject);
+        put_view(b, "queue", op->queue);
+        buf_printf(b, " weight=%u", op->max);
+        break;
+    case NATS_VERB_LMSG:
+    case NATS_VERB_LHMSG:
+        put_view(b, "subject", op->subject);
+        put_view(b, "queues", op->queue);
+        put_body(b, op);
+        break;
     case NATS_VERB_PUB:
     case NATS_VERB_HPUB:
         put_view(b, "subject", op->subject);

@@ -1,0 +1,445 @@
+/*
+ * config_leaf.c - a leafnodes block.
+ *
+ *     leafnodes {
+ *         listen: "0.0.0.0:7422"
+ *         tls { ... }
+ *         authorization { user: edge, password: secret, account: A }     or users: [ { ... } ]
+ *         remotes: [
+ *             { url: "nats-leaf://hub.example.org:7422", account: A, credentials: "edge.creds" }
+ *         ]
+ *     }
+ */
+#include "lib/base/assert.h"
+#include "lib/base/mem.h"
+#include "lib/base/subject.h"
+#include "server/config/config_apply.h"
+#include "server/config/leaf_options.h"
+
+#include <string.h>
+#include <strings.h>
+
+#define AT(member) offsetof(struct options, leaf.member)
+
+static struct leaf_options *block(struct config_context *c)
+{
+    return &c->o->leaf;
+}
+
+static bool is(const char *key, const char *const *names)
+{
+    for (; *names != NULL; names++)
+        if (strcasecmp(key, *names) == 0)
+            return true;
+    return false;
+}
+#define IS(key, ...) is((key), (const char *const[]){__VA_ARGS__, NULL})
+
+static bool text(struct config_context *c, const struct conf_value *v, const char *key, char **out)
+{
+    if (v->text == NULL)
+        return config_fail(c, v, "%s must be a text", key);
+    config_keep(out, v->text);
+    return true;
+}
+
+static bool flag(struct config_context *c, const struct conf_value *v, const char *key, bool *out)
+{
+    if (v->kind != CONF_BOOL)
+        return config_fail(c, v, "%s must be true or false", key);
+    *out = v->integer != 0;
+    return true;
+}
+
+/* ---- URLs ------------------------------------------------------------------------------------ */
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* %41 and the like become what they stand for. */
+static char *decoded(struct str s)
+{
+    char *out = mem_alloc(s.n + 1);
+    size_t n = 0;
+
+    for (size_t i = 0; i < s.n; i++) {
+        int high = s.p[i] == '%' && i + 2 < s.n ? hex_digit(s.p[i + 1]) : -1;
+        int low = high >= 0 ? hex_digit(s.p[i + 2]) : -1;
+        out[n++] = low >= 0 ? (char) (high * 16 + low) : s.p[i];
+        i += low >= 0 ? 2 : 0;
+    }
+    out[n] = '\0';
+    return out;
+}
+
+static bool parse_host(struct str text, struct leaf_url *out)
+{
+    size_t end = text.n > 0 && text.p[0] == '[' ? str_index(text, ']') : 0;
+    struct str rest = str_skip(text, end < text.n ? end : text.n);
+    size_t colon = str_index(rest, ':');
+    struct str host = str_take(text, end + colon);
+    uint64_t port = LEAF_PORT;
+
+    if (colon < rest.n && (!str_to_u64(str_skip(rest, colon + 1), &port) || port > UINT16_MAX))
+        return false;
+    if (host.n >= 2 && host.p[0] == '[')
+        host = str_from(host.p + 1, host.n - 2);
+    if (host.n == 0 || port == 0)
+        return false;
+    out->host = mem_strndup(host.p, host.n);
+    out->port = (uint16_t) port;
+    return true;
+}
+
+static bool parse_url(const char *text, struct leaf_url *out)
+{
+    const char *at = strstr(text, "://");
+    struct str rest, scheme, user, pass;
+    size_t sign;
+
+    if (at == NULL)
+        return false;
+    scheme = str_from(text, (size_t) (at - text));
+    if (!str_eq_nocase(scheme, STR("nats-leaf")) && !str_eq_nocase(scheme, STR("nats")) &&
+        !str_eq_nocase(scheme, STR("tls")) && !str_eq_nocase(scheme, STR("leaf")))
+        return false;
+    out->tls = str_eq_nocase(scheme, STR("tls"));
+    rest = str_of(at + 3);
+    rest = str_take(rest, str_index(rest, '/'));
+    sign = rest.n;
+    while (sign > 0 && rest.p[sign - 1] != '@')
+        sign--;
+    if (sign > 0) {
+        user = str_cut(str_take(rest, sign - 1), ':', &pass);
+        out->user = decoded(user);
+        out->pass = pass.p != NULL ? decoded(pass) : NULL;
+    }
+    return parse_host(str_skip(rest, sign), out);
+}
+
+static bool add_url(struct config_context *c, const struct conf_value *v,
+                    struct leaf_remote_options *r)
+{
+    if (r->nurls == LEAF_URLS_MAX)
+        return config_fail(c, v, "more than %u urls of a remote", LEAF_URLS_MAX);
+    r->urls = mem_realloc(r->urls, (r->nurls + 1) * sizeof(*r->urls));
+    r->urls[r->nurls] = (struct leaf_url){0};
+    if (v->kind != CONF_TEXT || !parse_url(v->text, &r->urls[r->nurls++]))
+        return config_fail(c, v, "error parsing leafnode url: expected nats-leaf://host:port");
+    return true;
+}
+
+static bool urls(struct config_context *c, const struct conf_value *v,
+                 struct leaf_remote_options *r)
+{
+    if (v->kind != CONF_LIST)
+        return add_url(c, v, r);
+    for (size_t i = 0; i < v->n; i++)
+        if (!add_url(c, v->items[i], r))
+            return false;
+    return true;
+}
+
+/* ---- remotes --------------------------------------------------------------------------------- */
+
+static bool add_subject(struct config_context *c, const struct conf_value *v,
+                        struct subject_rules *out)
+{
+    if (v->kind != CONF_TEXT || !subject_valid(str_of(v->text)))
+        return config_fail(c, v, "subject \"%s\" is not a valid subject",
+                           v->text != NULL ? v->text : "");
+    if (out->n == SUBJECT_RULES_MAX)
+        return config_fail(c, v, "more than %u subjects in one list", SUBJECT_RULES_MAX);
+    out->rules = mem_realloc(out->rules, (out->n + 1) * sizeof(*out->rules));
+    out->rules[out->n++] = (struct subject_rule){.subject = mem_strdup(v->text)};
+    return true;
+}
+
+static bool subjects(struct config_context *c, const struct conf_value *v,
+                     struct subject_rules *out)
+{
+    if (v->kind != CONF_LIST)
+        return add_subject(c, v, out);
+    for (size_t i = 0; i < v->n; i++)
+        if (!add_subject(c, v->items[i], out))
+            return false;
+    return true;
+}
+
+/* Off is what these connections are; the others are what the other side may choose from. */
+static bool compression(struct config_context *c, const struct conf_value *v)
+{
+    const struct conf_value *mode = v;
+
+    for (size_t i = 0; v->kind == CONF_MAP && i < v->n; i++)
+        if (IS(v->keys[i], "mode"))
+            mode = v->items[i];
+    if (mode->kind == CONF_BOOL)
+        return true;
+    if (mode->text == NULL || !IS(mode->text, "off", "disabled", "none", "accept", "on", "enabled",
+                                  "auto", "s2_auto", "fast", "s2_fast", "better", "s2_better",
+                                  "best", "s2_best", "s2_uncompressed", "not supported"))
+        return config_fail(c, v, "unsupported compression mode \"%s\"",
+                           mode->text != NULL ? mode->text : "");
+    return true;
+}
+
+static bool remote_field(struct config_context *c, const char *key, const struct conf_value *v,
+                         struct leaf_remote_options *r)
+{
+    if (IS(key, "url", "urls"))
+        return urls(c, v, r);
+    if (IS(key, "account", "local"))
+        return text(c, v, key, &r->account);
+    if (IS(key, "creds", "credentials"))
+        return text(c, v, key, &r->creds);
+    if (IS(key, "nkey", "seed"))
+        return text(c, v, key, &r->nkey);
+    if (IS(key, "tls"))
+        return config_tls_client(c, v, &r->tls);
+    if (IS(key, "hub"))
+        return flag(c, v, key, &r->hub);
+    if (IS(key, "deny_import", "deny_imports"))
+        return subjects(c, v, &r->deny_imports);
+    if (IS(key, "deny_export", "deny_exports"))
+        return subjects(c, v, &r->deny_exports);
+    if (IS(key, "no_randomize", "dont_randomize"))
+        return flag(c, v, key, &r->no_randomize);
+    if (IS(key, "disabled"))
+        return flag(c, v, key, &r->disabled);
+    if (IS(key, "isolate_leafnode_interest", "isolate"))
+        return flag(c, v, key, &r->isolate);
+    if (IS(key, "request_isolation"))
+        return flag(c, v, key, &r->request_isolation);
+    if (IS(key, "first_info_timeout"))
+        return config_duration(c, v, &r->first_info_timeout_ns);
+    if (IS(key, "dial_timeout"))
+        return config_duration(c, v, &r->dial_timeout_ns);
+    if (IS(key, "compression"))
+        return compression(c, v);
+    if (IS(key, "jetstream_cluster_migrate", "js_cluster_migrate", "ignore_discovered_servers"))
+        return true;
+    return v->used || config_fail(c, v, "unknown field \"%s\"", key);
+}
+
+static bool remotes(struct config_context *c, const struct conf_value *v)
+{
+    struct leaf_options *l = block(c);
+
+    if (v->kind != CONF_LIST)
+        return config_fail(c, v, "Expected remotes field to be an array");
+    if (v->n > LEAF_REMOTES_MAX)
+        return config_fail(c, v, "more than %u remotes", LEAF_REMOTES_MAX);
+    for (size_t i = 0; i < v->n; i++) {
+        const struct conf_value *item = v->items[i];
+        struct leaf_remote_options *r;
+        if (item->kind != CONF_MAP)
+            return config_fail(c, item, "Expected remote leafnode entry to be a map/struct");
+        l->remotes = mem_realloc(l->remotes, (l->nremotes + 1) * sizeof(*l->remotes));
+        r = &l->remotes[l->nremotes++];
+        *r = (struct leaf_remote_options){.first_info_timeout_ns = 1000000000};
+        for (size_t k = 0; k < item->n; k++)
+            if (!remote_field(c, item->keys[k], item->items[k], r))
+                return false;
+        if (r->nurls == 0)
+            return config_fail(c, item, "a remote needs an url");
+    }
+    return true;
+}
+
+/* ---- who may connect ------------------------------------------------------------------------- */
+
+static bool user_field(struct config_context *c, const char *key, const struct conf_value *v,
+                       struct user *u)
+{
+    if (IS(key, "user", "username"))
+        return text(c, v, key, &u->name);
+    if (IS(key, "pass", "password"))
+        return text(c, v, key, &u->pass);
+    if (IS(key, "account"))
+        return text(c, v, key, &u->account);
+    return v->used || config_fail(c, v, "unknown field \"%s\"", key);
+}
+
+static bool users(struct config_context *c, const struct conf_value *v)
+{
+    struct users *all = &block(c)->users;
+
+    if (v->kind != CONF_LIST || v->n > USERS_MAX)
+        return config_fail(c, v, "Expected users field to be an array of at most %u", USERS_MAX);
+    for (size_t i = 0; i < v->n; i++) {
+        const struct conf_value *item = v->items[i];
+        struct user *u;
+        if (item->kind != CONF_MAP)
+            return config_fail(c, item, "Expected user entry to be a map/struct");
+        all->list = mem_realloc(all->list, (all->n + 1) * sizeof(*all->list));
+        u = &all->list[all->n++];
+        *u = (struct user){.kinds = USER_ANY_KIND};
+        for (size_t k = 0; k < item->n; k++)
+            if (!user_field(c, item->keys[k], item->items[k], u))
+                return false;
+        if (u->name == NULL)
+            return config_fail(c, item, "User entry requires a user");
+        if (users_find(all, u->name, strlen(u->name)) != u)
+            return config_fail(c, item, "duplicate user \"%s\" detected in leafnode authorization",
+                               u->name);
+    }
+    return true;
+}
+
+static bool nkey(struct config_context *c, const struct conf_value *v)
+{
+    struct users *all = &block(c)->users;
+
+    if (v->kind != CONF_TEXT || strlen(v->text) != 56 || v->text[0] != 'U')
+        return config_fail(c, v, "Not a valid public nkey for a user");
+    all->list = mem_realloc(all->list, (all->n + 1) * sizeof(*all->list));
+    all->list[all->n++] = (struct user){.kinds = USER_ANY_KIND, .nkey = mem_strdup(v->text)};
+    return true;
+}
+
+static const struct config_key auth_keys[] = {
+    {"user", CONFIG_TEXT, AT(user), NULL},
+    {"username", CONFIG_TEXT, AT(user), NULL},
+    {"pass", CONFIG_TEXT, AT(pass), NULL},
+    {"password", CONFIG_TEXT, AT(pass), NULL},
+    {"nkey", CONFIG_BLOCK, 0, nkey},
+    {"account", CONFIG_TEXT, AT(account), NULL},
+    {"timeout", CONFIG_DURATION, AT(auth_timeout_ns), NULL},
+    {"users", CONFIG_BLOCK, 0, users},
+};
+
+static bool authorization(struct config_context *c, const struct conf_value *v)
+{
+    struct leaf_options *l = block(c);
+
+    if (!config_apply_map(c, v, "authorization", auth_keys, ARRAY_LEN(auth_keys)))
+        return false;
+    if (l->user != NULL && l->users.n > 0)
+        return config_fail(c, v, "can not have a single user/pass and a users array");
+    /* A key's account is the block's. */
+    for (size_t i = 0; i < l->users.n; i++)
+        if (l->users.list[i].nkey != NULL && l->account != NULL)
+            config_keep(&l->users.list[i].account, l->account);
+    return true;
+}
+
+/* ---- the block ------------------------------------------------------------------------------- */
+
+static bool listen_at(struct config_context *c, const struct conf_value *v)
+{
+    return config_listen(c, v, &block(c)->host, &block(c)->port);
+}
+
+static bool tls(struct config_context *c, const struct conf_value *v)
+{
+    return config_tls_into(c, v, &block(c)->tls);
+}
+
+static bool min_version(struct config_context *c, const struct conf_value *v)
+{
+    struct str left = str_of(v->text != NULL ? v->text : ""), part;
+    uint64_t numbers[3] = {0};
+
+    if (str_starts(left, STR("v")))
+        left = str_skip(left, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        part = str_cut(left, '.', &left);
+        if (i == 2)
+            part = str_take(part, str_index(part, '-'));
+        if (!str_to_u64(part, &numbers[i]))
+            return config_fail(c, v, "invalid leafnode's minimum version: \"%s\"",
+                               v->text != NULL ? v->text : "");
+    }
+    if (numbers[0] < 2 || (numbers[0] == 2 && numbers[1] < 8))
+        return config_fail(c, v, "the minimum version should be at least 2.8.0");
+    config_keep(&block(c)->min_version, v->text);
+    return true;
+}
+
+/* Read; the one of clients counts. */
+static bool ignored_duration(struct config_context *c, const struct conf_value *v)
+{
+    int64_t ignored;
+
+    return config_duration(c, v, &ignored);
+}
+
+static bool ignored_text(struct config_context *c, const struct conf_value *v)
+{
+    return v->text != NULL || config_fail(c, v, "expected a text");
+}
+
+static const struct config_key keys[] = {
+    {"listen", CONFIG_BLOCK, 0, listen_at},
+    {"port", CONFIG_PORT, AT(port), NULL},
+    {"host", CONFIG_TEXT, AT(host), NULL},
+    {"net", CONFIG_TEXT, AT(host), NULL},
+    {"authorization", CONFIG_BLOCK, 0, authorization},
+    {"remotes", CONFIG_BLOCK, 0, remotes},
+    {"reconnect", CONFIG_DURATION, AT(reconnect_ns), NULL},
+    {"reconnect_delay", CONFIG_DURATION, AT(reconnect_ns), NULL},
+    {"reconnect_interval", CONFIG_DURATION, AT(reconnect_ns), NULL},
+    {"dial_timeout", CONFIG_DURATION, AT(dial_timeout_ns), NULL},
+    {"tls", CONFIG_BLOCK, 0, tls},
+    {"leafnode_advertise", CONFIG_TEXT, AT(advertise), NULL},
+    {"advertise", CONFIG_TEXT, AT(advertise), NULL},
+    {"no_advertise", CONFIG_FLAG, AT(no_advertise), NULL},
+    {"min_version", CONFIG_BLOCK, 0, min_version},
+    {"minimum_version", CONFIG_BLOCK, 0, min_version},
+    {"compression", CONFIG_BLOCK, 0, compression},
+    {"isolate", CONFIG_FLAG, AT(isolate), NULL},
+    {"isolate_leafnode_interest", CONFIG_FLAG, AT(isolate), NULL},
+    {"write_deadline", CONFIG_BLOCK, 0, ignored_duration},
+    {"write_timeout", CONFIG_BLOCK, 0, ignored_text},
+};
+
+bool config_leafnodes(struct config_context *c, const struct conf_value *v)
+{
+    return config_apply_map(c, v, "leafnodes", keys, ARRAY_LEN(keys));
+}
+
+static void free_rules(struct subject_rules *r)
+{
+    for (size_t i = 0; i < r->n; i++)
+        mem_free(r->rules[i].subject);
+    mem_free(r->rules);
+}
+
+static void free_remote(struct leaf_remote_options *r)
+{
+    for (size_t i = 0; i < r->nurls; i++) {
+        mem_free(r->urls[i].host);
+        mem_free(r->urls[i].user);
+        mem_free(r->urls[i].pass);
+    }
+    mem_free(r->urls);
+    mem_free(r->account);
+    mem_free(r->creds);
+    mem_free(r->nkey);
+    free_rules(&r->deny_imports);
+    free_rules(&r->deny_exports);
+    tls_options_free(&r->tls);
+}
+
+void leaf_options_free(struct leaf_options *l)
+{
+    for (size_t i = 0; i < l->nremotes; i++)
+        free_remote(&l->remotes[i]);
+    mem_free(l->remotes);
+    mem_free(l->host);
+    mem_free(l->advertise);
+    mem_free(l->min_version);
+    mem_free(l->user);
+    mem_free(l->pass);
+    mem_free(l->account);
+    users_free(&l->users);
+    tls_options_free(&l->tls);
+    *l = (struct leaf_options){0};
+}

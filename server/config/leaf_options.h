@@ -1,0 +1,63 @@
+/*
+ * leaf_options.h - what a leafnodes block says: who may connect as a leaf node, and which servers
+ * this one connects to as one. Texts are owned by the snapshot of options.
+ */
+#ifndef CONFIG_LEAF_OPTIONS_H
+#define CONFIG_LEAF_OPTIONS_H
+
+#include "server/config/tls_options.h"
+#include "server/config/users.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LEAF_PORT 7422
+#define LEAF_REMOTES_MAX 64u
+#define LEAF_URLS_MAX 32u
+
+/* nats-leaf://[user[:pass]@]host[:port], also nats and tls; the parts are decoded. */
+struct leaf_url {
+    char *host;
+    uint16_t port;
+    char *user, *pass; /* NULL = none; a user alone is a token as well */
+    bool tls;
+};
+
+struct leaf_remote_options {
+    struct leaf_url *urls;
+    size_t nurls;
+    char *account; /* the local one; NULL = the default one */
+    char *creds;   /* path of a credentials file */
+    char *nkey;    /* a seed */
+    struct tls_options tls;
+    bool hub;                                        /* we are the hub of that connection */
+    struct subject_rules deny_imports, deny_exports; /* what does not come in, what does not go */
+    bool no_randomize, disabled, isolate, request_isolation;
+    int64_t first_info_timeout_ns; /* 1 s */
+    int64_t dial_timeout_ns;       /* 0 = that of the block */
+};
+
+struct leaf_options {
+    char *host; /* NULL = all addresses */
+    int port;   /* 0 = no listener, -1 = any */
+    char *advertise;
+    bool no_advertise, isolate;
+    struct tls_options tls;
+    char *min_version;       /* "2.8.0" or later; NULL = any */
+    int64_t reconnect_ns;    /* 1 s */
+    int64_t dial_timeout_ns; /* 1 s */
+
+    /* Credentials of leaf nodes; without, they are those of clients. */
+    char *user, *pass;
+    char *account; /* of that user, and of who needs no credentials; NULL = the default one */
+    struct users users;
+    int64_t auth_timeout_ns; /* 0 = that at top level */
+
+    struct leaf_remote_options *remotes;
+    size_t nremotes;
+};
+
+void leaf_options_free(struct leaf_options *l);
+
+#endif

@@ -1,0 +1,134 @@
+/*
+ * leaf.h - leaf connections, inside net: another server at the other end, each telling the other
+ * what it wants of one account. docs/internals/leaf.md is the essay.
+ *
+ * All of them live on worker 0. A leaf connection is a conn (conn.h) with `leaf` set: transport,
+ * parser, timers and output are those of any connection; its subscriptions are what the other
+ * server wants here.
+ *
+ *     accepted   INFO ->  <- CONNECT   bound, INFO (account, permissions) ->  what we want ->
+ *     solicited  <- INFO  (TLS)  CONNECT ->  <- INFO with the account   bound, what we want ->
+ */
+#ifndef NET_LEAF_H
+#define NET_LEAF_H
+
+#include "lib/base/lock.h"
+#include "server/auth/permissions.h"
+#include "server/net/conn.h"
+
+#include <stdatomic.h>
+
+struct leaf_remote;
+
+struct conn_leaf {
+    struct conn *conn;
+    uint32_t id;                /* in the interest; never 0 */
+    struct leaf_remote *remote; /* that we dialled; NULL = accepted */
+    bool spoke;                 /* the other side is the hub */
+    bool isolated;              /* is not told what other leaf nodes want */
+    bool got_info, bound, stopped;
+    char *name, *cluster, *domain, *account, *server_id; /* of the other side; NULL = not said */
+
+    /* Its own. pub: what we send; sub: what we ask for, and on a spoke what we accept. */
+    struct permissions *may;
+    /* Accepted: a copy of its user's; NULL = everything. */
+    struct permissions *accepts;
+
+    /* What is wanted here, told by whoever changes the interest, on any thread. */
+    struct interest_tap tap;
+    struct mutex box_lock; /* guards box; held for a copy */
+    struct buf box;
+    atomic_bool box_full; /* a look without the lock */
+
+    struct hmap wants;    /* what the other side was told, with counts */
+    struct buf last_acks; /* the pattern announced last for acknowledgements */
+    struct buf links;     /* patterns of links and mappings that it was told, each with a NUL */
+    char lds[32];         /* the account's subject for finding loops */
+
+    struct list link; /* in net->leafs */
+};
+
+/* ---- conn_leaf.c: its life ------------------------------------------------------------------- */
+
+/* A new connection is one; remote: that it was dialled for, or NULL. */
+void leaf_begin(struct conn *c, struct leaf_remote *remote);
+void leaf_put_info(struct conn *c, bool bound);
+/* CONNECT of an accepted one, before the credentials are looked at: false, and it is closing. */
+bool leaf_take_connect(struct conn *c, struct str json);
+/* It is who it says, and has its account. */
+void leaf_bind(struct conn *c);
+void leaf_take_info(struct conn *c, struct str json);
+void leaf_take_error(struct conn *c, struct str text);
+/* TLS is on, of one that we dialled. */
+void leaf_secured(struct conn *c);
+/* The timer, before it is bound. */
+void leaf_timed_out(struct conn *c);
+/* -ERR and the end; a remote is not dialled again for so long. */
+void leaf_refuse(struct conn *c, enum conn_reason reason, struct str text, int64_t wait_ns);
+/* It is closing: nothing is told any more. Not within a delivery. */
+void leaf_stop(struct conn *c);
+void leaf_free(struct conn *c);
+/* The options changed. */
+void leaf_reload(struct conn *c);
+
+/* ---- leaf_interest.c: what each side wants ----------------------------------------------------
+ */
+
+/* Tells everything, and every change from now on. */
+void leaf_interest_start(struct conn_leaf *l);
+void leaf_interest_stop(struct conn_leaf *l);
+void leaf_interest_free(struct conn_leaf *l);
+/* Links and mappings may have changed. */
+void leaf_interest_relink(struct conn_leaf *l);
+/* Tells what has changed; before any message that might depend on it. */
+void leaf_interest_drain(struct conn_leaf *l);
+/* One more or one less that wants it. queue: n == 0 for plain. */
+void leaf_interest_count(struct conn_leaf *l, struct str subject, struct str queue, int delta);
+/* Told once, whoever else wants it. */
+void leaf_interest_want(struct conn_leaf *l, struct str pattern);
+/* LS+ and LS- of the other side. */
+void leaf_take_sub(struct conn *c, struct str subject, struct str queue, uint32_t weight);
+void leaf_take_unsub(struct conn *c, struct str subject, struct str queue);
+
+/* ---- leaf_msgs.c: messages ------------------------------------------------------------------- */
+
+/* sink_ops.forward of a subscription of a leaf connection. */
+bool leaf_forward(struct sink *s, const struct msg *m, struct str key, const struct str *queues,
+                  unsigned nqueues);
+/* LMSG, HMSG: routes it. */
+void leaf_route(struct conn *c, const struct nats_op *op);
+
+/* ---- leaf_remote.c: servers that we connect to ------------------------------------------------
+ */
+
+struct leaf_remote {
+    struct net *net;
+    const struct leaf_remote_options *options; /* of the current snapshot */
+    size_t index;                              /* in options->remotes */
+    struct tls_context *tls;                   /* NULL until one is needed */
+    const struct leaf_url *url;                /* that is being dialled, or was */
+    size_t next_url;
+    struct conn *conn; /* NULL = none */
+    struct io_op dial;
+    struct wheel_timer timer; /* until the next attempt; while dialling, its end */
+    unsigned attempts;
+    int64_t wait_ns; /* before the next one, beyond the usual; 0 = none */
+    bool dialling, ended;
+    struct list link; /* in net->remotes */
+};
+
+void leaf_remotes_start(struct net *net);
+/* The options are other ones, with the same remotes. */
+void leaf_remotes_reload(struct net *net);
+/* No attempts any more; those under way end by themselves. */
+void leaf_remotes_stop(struct net *net);
+bool leaf_remotes_quiet(const struct net *net);
+void leaf_remotes_free(struct net *net);
+/* Its connection is gone. */
+void leaf_remote_lost(struct leaf_remote *r);
+/* What CONNECT says about who we are, as JSON fields behind each other with a comma at the end.
+ * False: a text is logged. */
+bool leaf_remote_credentials(struct leaf_remote *r, const char *nonce, struct buf *out);
+struct tls_context *leaf_remote_tls(struct leaf_remote *r);
+
+#endif

@@ -1,0 +1,629 @@
+/*
+ * test_leaf.c - leaf connections: what an accepted one says and takes, line by line; who gets in;
+ * permissions, loops, queue groups; and two servers connected, over TLS and through a restart too.
+ */
+#include "tests/api/tls_certs.h"
+#include "tests/lib/raw_client.h"
+#include "tests/lib/runner.h"
+#include "tests/lib/server_process.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct server_process hub, edge;
+static const char *const workers[] = {"1", "2"};
+
+static void start(struct server_process *s, int way, const char *config)
+{
+    s->args[0] = "--workers";
+    s->args[1] = workers[way % 2];
+    s->args[2] = "-c";
+    s->args[3] = server_process_config(s, config);
+    s->args[4] = "-DV";
+    server_process_start(s);
+}
+
+static void start_hub(int way, const char *config)
+{
+    server_process_init(&hub);
+    certs_make(hub.dir);
+    start(&hub, way, config);
+    ck_assert_uint_ne(hub.leaf_port, 0);
+}
+
+#define LISTEN "listen: \"127.0.0.1:-1\""
+
+/* ---- line by line ---------------------------------------------------------------------------- */
+
+#define NAMES "\"name\":\"edge\",\"cluster\":\"edge\",\"headers\":true,\"remote_account\":\"$G\""
+
+/* Up to the INFO that says that it is bound. */
+static void join(struct raw_client *raw, const char *fields)
+{
+    char text[512], *line;
+
+    raw_open(raw, hub.leaf_port);
+    line = raw_line(raw);
+    ck_assert_int_eq(strncmp(line, "INFO {", 6), 0);
+    ck_assert_ptr_nonnull(strstr(line, "\"leafnode_urls\":[\"127.0.0.1:"));
+    ck_assert_ptr_nonnull(strstr(line, "\"client_id\":"));
+    ck_assert_ptr_nonnull(strstr(line, "\"info_on_connect\":true"));
+    ck_assert_ptr_nonnull(strstr(line, "\"nonce\":\""));
+    free(line);
+    snprintf(text, sizeof(text), "CONNECT {" NAMES "%s%s}\r\n", fields[0] != '\0' ? "," : "",
+             fields);
+    raw_send(raw, text);
+    line = raw_line(raw);
+    ck_assert_msg(strstr(line, "\"connect_info\":true") != NULL, "%s", line);
+    free(line);
+}
+
+/* The subject for loops, and everything before it. */
+static char *take_lds(struct raw_client *raw)
+{
+    char *line;
+
+    for (;;) {
+        line = raw_line(raw);
+        if (strncmp(line, "LS+ $LDS.", 9) == 0)
+            return line;
+        free(line);
+    }
+}
+
+static void joined(struct raw_client *raw)
+{
+    join(raw, "");
+    free(take_lds(raw));
+}
+
+/* The next LS+ or LS- that is not about an inbox of the server's own. */
+static void expect_line(struct raw_client *raw, const char *want)
+{
+    char *line = raw_line(raw);
+
+    ck_assert_str_eq(line, want);
+    free(line);
+}
+
+TEST(tells_what_is_wanted)
+{
+    struct raw_client raw, one, two;
+
+    start_hub(i, "leafnodes { " LISTEN " }");
+    joined(&raw);
+    raw_hello(&one, hub.port, "");
+    raw_hello(&two, hub.port, "");
+    raw_send(&one, "SUB a.* 1\r\n");
+    raw_fence(&one);
+    expect_line(&raw, "LS+ a.*");
+    raw_send(&two, "SUB a.* 1\r\nSUB a.* q 2\r\n");
+    raw_fence(&two);
+    expect_line(&raw, "LS+ a.* q 1");
+    raw_send(&one, "UNSUB 1\r\nSUB a.* q 2\r\n");
+    raw_fence(&one);
+    expect_line(&raw, "LS+ a.* q 2");
+    raw_send(&two, "UNSUB 2\r\nUNSUB 1\r\n");
+    raw_fence(&two);
+    expect_line(&raw, "LS+ a.* q 1");
+    expect_line(&raw, "LS- a.*");
+    raw_close(&one);
+    expect_line(&raw, "LS- a.* q");
+    raw_close(&two);
+    raw_close(&raw);
+    server_process_deinit(&hub);
+}
+
+TEST(carries_messages)
+{
+    struct raw_client raw, one;
+
+    start_hub(i, "leafnodes { " LISTEN " }");
+    joined(&raw);
+    raw_send(&raw, "LS+ a.*\r\nLS+ a.b\r\nLS+ a.> q 2\r\nLS+ c p 1\r\n");
+    raw_fence(&raw);
+    raw_hello(&one, hub.port, "\"headers\":true,\"no_responders\":true");
+    raw_send(&one, "PUB a.b 2\r\nhi\r\nPUB a.b r 2\r\nhi\r\nPUB c 1\r\nx\r\nPUB c r 1\r\nx\r\n"
+                   "HPUB a.b.c 12 14\r\nNATS/1.0\r\n\r\nhi\r\n");
+    raw_fence(&one);
+    raw_expect(&raw, "LMSG a.b | q 2\r\nhi\r\nLMSG a.b + r q 2\r\nhi\r\n"
+                     "LMSG c | p 1\r\nx\r\nLMSG c + r p 1\r\nx\r\n"
+                     "HMSG a.b.c | q 12 14\r\nNATS/1.0\r\n\r\nhi\r\n");
+    /* And the other way: groups by name, and never back. */
+    raw_send(&one, "SUB a.b 1\r\nSUB a.b q 2\r\n");
+    raw_fence(&one);
+    expect_line(&raw, "LS+ a.b");
+    expect_line(&raw, "LS+ a.b q 1");
+    raw_send(&raw, "LMSG a.b 1\r\n1\r\nLMSG a.b + r q 1\r\n2\r\nLMSG a.b | p 1\r\n3\r\n"
+                   "HMSG a.b 12 13\r\nNATS/1.0\r\n\r\n4\r\n");
+    raw_fence(&raw);
+    raw_expect(&one, "MSG a.b 1 1\r\n1\r\n");
+    raw_skip(&one, "MSG a.b 1 1\r\n3\r\nHMSG a.b 1 12 13\r\nNATS/1.0\r\n\r\n4\r\n");
+    /* Nobody there: who asks is told. */
+    raw_send(&raw, "LS- c p\r\n");
+    raw_fence(&raw);
+    raw_send(&one, "SUB in 5\r\nPUB c in 0\r\n\r\n");
+    raw_skip(&one, "HMSG in 5 33 33\r\nNATS/1.0 503\r\nNats-Subject: c\r\n\r\n\r\n");
+    raw_close(&one);
+    raw_close(&raw);
+    server_process_deinit(&hub);
+}
+
+/* Interest arrives before the request that depends on it. */
+TEST(answers_find_their_way)
+{
+    struct raw_client raw, one;
+
+    start_hub(i, "leafnodes { " LISTEN " }");
+    joined(&raw);
+    raw_send(&raw, "LS+ ask\r\n");
+    raw_fence(&raw);
+    raw_hello(&one, hub.port, "");
+    raw_send(&one, "SUB in.1 1\r\nPUB ask in.1 1\r\n?\r\n");
+    raw_expect(&raw, "LS+ in.1\r\nLMSG ask in.1 1\r\n?\r\n");
+    raw_send(&raw, "LMSG in.1 1\r\n!\r\n");
+    raw_expect(&one, "MSG in.1 1 1\r\n!\r\n");
+    raw_close(&one);
+    raw_close(&raw);
+    server_process_deinit(&hub);
+}
+
+TEST(consumers_deliver_and_are_answered)
+{
+    struct raw_client raw, one;
+    char *info;
+
+    start_hub(i, "leafnodes { " LISTEN " }");
+    joined(&raw);
+    raw_send(&raw, "LS+ far.*\r\n");
+    raw_fence(&raw);
+    raw_hello(&one, hub.port, "\"headers\":true");
+    free(raw_ask(&one, "$JS.API.STREAM.CREATE.S",
+                 "{\"name\":\"S\",\"subjects\":[\"s.*\"],\"storage\":\"memory\"}"));
+    raw_skip(&raw, "LS+ s.*\r\n");
+    raw_send(&raw, "LMSG s.1 5\r\nhello\r\nPING\r\n");
+    raw_skip(&raw, "PONG\r\n");
+    free(raw_ask(&one, "$JS.API.CONSUMER.CREATE.S.C",
+                 "{\"stream_name\":\"S\",\"config\":{\"durable_name\":\"C\","
+                 "\"deliver_subject\":\"far.1\",\"ack_policy\":\"explicit\"}}"));
+    raw_skip(&raw, "LS+ $JS.ACK.S.C.>\r\n");
+    raw_expect(&raw, "LMSG far.1 $JS.ACK.S.C.1.1.1.");
+    raw_skip(&raw, "@s.1 5\r\nhello\r\n");
+    raw_send(&raw, "LMSG $JS.ACK.S.C.1.1.1.1.0 reply.1 4\r\n+ACK\r\nPING\r\n");
+    raw_skip(&raw, "PONG\r\n");
+    for (int k = 0; k < 200; k++) {
+        info = raw_ask(&one, "$JS.API.CONSUMER.INFO.S.C", "");
+        if (strstr(info, "\"num_ack_pending\":0") != NULL)
+            break;
+        free(info);
+        info = NULL;
+    }
+    ck_assert_ptr_nonnull(info);
+    free(info);
+    raw_close(&one);
+    raw_close(&raw);
+    server_process_deinit(&hub);
+}
+
+/* What a consumer elsewhere delivers is seen under the stream's subject. */
+TEST(puts_subjects_back)
+{
+    struct raw_client raw, one;
+
+    start_hub(i, "leafnodes { " LISTEN " }");
+    joined(&raw);
+    raw_hello(&one, hub.port, "");
+    raw_send(&one, "SUB in.1 1\r\n");
+    raw_fence(&one);
+    raw_send(&raw, "LMSG in.1 $JS.ACK.S.C.1.1.1.1.0@orders.7 1\r\nx\r\n");
+    raw_expect(&one, "MSG orders.7 1 $JS.ACK.S.C.1.1.1.1.0 1\r\nx\r\n");
+    raw_close(&one);
+    raw_close(&raw);
+    server_process_deinit(&hub);
+}
+
+TEST(finds_loops)
+{
+    struct raw_client raw;
+    char *lds, *line;
+
+    start_hub(i, "leafnodes { " LISTEN " }");
+    join(&raw, "");
+    lds = take_lds(&raw);
+    raw_send(&raw, lds);
+    raw_send(&raw, "\r\n");
+    line = raw_line(&raw);
+    ck_assert_str_eq(line, "-ERR 'Loop detected for leafnode account=\"$G\". Delaying attempt to "
+                           "reconnect for 30s'");
+    free(line);
+    free(lds);
+    raw_expect_end(&raw);
+    raw_close(&raw);
+    server_process_deinit(&hub);
+}
+
+static const struct {
+    const char *config, *says, *answer;
+} turned_away[] = {
+    {"", "CONNECT {\"lang\":\"c\",\"name\":\"x\"}\r\n",
+     "-ERR 'attempted to connect to leaf node port'\r\n"},
+    {"", "CONNECT {\"name\":\"x\",\"cluster\":\"a b\"}\r\n",
+     "-ERR 'cluster name cannot contain spaces'\r\n"},
+    {"", "CONNECT {\"name\":\"x\",\"gateway\":\"g\"}\r\n",
+     "-ERR 'Rejecting connection from gateway \"g\" on the leafnode port'\r\n"},
+    {", min_version: \"2.11.0\"", "CONNECT {\"name\":\"x\",\"version\":\"2.10.9\"}\r\n",
+     "-ERR 'connection rejected since minimum version required is \"2.11.0\"'\r\n"},
+    {", authorization { user: u, password: p }", "CONNECT {\"name\":\"x\",\"user\":\"u\"}\r\n",
+     "-ERR 'Authorization Violation'\r\n"},
+    {", authorization { timeout: \"100ms\" }", "", "-ERR 'Authentication Timeout'\r\n"},
+    {"", "LS+ a\r\n", "-ERR 'Authorization Violation'\r\n"},
+    {"", "SUB a 1\r\n", "-ERR 'Authorization Violation'\r\n"},
+    {"", "CONNECT {\"name\":\"x\"}\r\nLMSG a b c 1\r\nx\r\n",
+     "-ERR 'Unknown Protocol Operation'\r\n"},
+    {"", "CONNECT {\"name\":\"x\"}\r\nPUB a 1\r\nx\r\n", "-ERR 'Unknown Protocol Operation'\r\n"},
+};
+
+TEST(turns_away)
+{
+    struct raw_client raw;
+    char config[256];
+
+    snprintf(config, sizeof(config), "leafnodes { " LISTEN "%s }", turned_away[i].config);
+    start_hub(0, config);
+    raw_open(&raw, hub.leaf_port);
+    free(raw_line(&raw));
+    raw_send(&raw, turned_away[i].says);
+    raw_skip(&raw, turned_away[i].answer);
+    raw_expect_end(&raw);
+    raw_close(&raw);
+    server_process_deinit(&hub);
+}
+
+TEST(has_users_and_accounts)
+{
+    struct raw_client raw, a, b;
+
+    start_hub(i, "accounts { A { users: [ { user: a, password: a } ] }\n"
+                 "  B { users: [ { user: b, password: b } ] } }\n"
+                 "leafnodes { " LISTEN ", authorization { users: [\n"
+                 "  { user: la, password: x, account: A }, { user: lb, password: y, account: B }\n"
+                 "] } }");
+    join(&raw, "\"user\":\"lb\",\"pass\":\"y\"");
+    free(take_lds(&raw));
+    raw_hello(&a, hub.port, "\"user\":\"a\",\"pass\":\"a\"");
+    raw_hello(&b, hub.port, "\"user\":\"b\",\"pass\":\"b\"");
+    raw_send(&a, "SUB x 1\r\n");
+    raw_fence(&a);
+    raw_send(&b, "SUB y 1\r\n");
+    raw_fence(&b);
+    expect_line(&raw, "LS+ y");
+    raw_send(&raw, "LMSG x 0\r\n\r\nLMSG y 0\r\n\r\n");
+    raw_expect(&b, "MSG y 1 0\r\n\r\n");
+    raw_fence(&a);
+    raw_close(&a);
+    raw_close(&b);
+    raw_close(&raw);
+    server_process_deinit(&hub);
+}
+
+/* Users of clients, with their permissions, which the other side is told. */
+TEST(keeps_permissions)
+{
+    static const char config[] = "authorization { users: [ { user: u, password: p, permissions: {\n"
+                                 "  publish: { allow: [\"up.>\"] }, subscribe: { allow: "
+                                 "\"down.>\", deny: \"down.no\" } } },\n"
+                                 "  { user: all, password: p } ] }\n"
+                                 "leafnodes { " LISTEN " }";
+    struct raw_client raw, one;
+    char *line;
+
+    start_hub(i, config);
+    raw_hello(&one, hub.port, "\"user\":\"all\",\"pass\":\"p\"");
+    raw_send(&one, "SUB up.1 1\r\nSUB other 2\r\n");
+    raw_fence(&one);
+    raw_open(&raw, hub.leaf_port);
+    free(raw_line(&raw));
+    raw_send(&raw, "CONNECT {" NAMES ",\"user\":\"u\",\"pass\":\"p\"}\r\n");
+    line = raw_line(&raw);
+    ck_assert_ptr_nonnull(
+        strstr(line, "\"import\":{\"allow\":[\"down.\\u003e\"],\"deny\":[\"down.no\"]}"));
+    ck_assert_ptr_nonnull(strstr(line, "\"export\":{\"allow\":[\"up.\\u003e\"]}"));
+    free(line);
+    /* Asked for: what it may send. */
+    line = raw_line(&raw);
+    while (strcmp(line, "LS+ up.1") != 0) {
+        ck_assert_str_ne(line, "LS+ other");
+        free(line);
+        line = raw_line(&raw);
+    }
+    free(line);
+    raw_fence(&one);
+    raw_send(&raw, "LS+ down.*\r\n");
+    raw_send(&raw, "LMSG up.1 1\r\nx\r\n");
+    raw_expect(&one, "MSG up.1 1 1\r\nx\r\n");
+    raw_send(&one, "PUB down.no 1\r\n1\r\nPUB down.yes 1\r\n2\r\n");
+    raw_skip(&raw, "LMSG down.yes 1\r\n2\r\n");
+    raw_send(&raw, "LMSG sideways 1\r\nx\r\n");
+    raw_skip(&raw, "-ERR 'Permissions Violation for Publish to \"sideways\"'\r\n");
+    raw_expect_end(&raw);
+    raw_close(&raw);
+    raw_open(&raw, hub.leaf_port);
+    free(raw_line(&raw));
+    raw_send(&raw, "CONNECT {" NAMES ",\"user\":\"u\",\"pass\":\"p\"}\r\nLS+ secret\r\n");
+    raw_skip(&raw, "-ERR 'Permissions Violation for Subscription to \"secret\"'\r\n");
+    raw_close(&raw);
+    raw_close(&one);
+    server_process_deinit(&hub);
+}
+
+TEST(the_newest_connection_stays)
+{
+    struct raw_client one, two;
+
+    start_hub(i, "leafnodes { " LISTEN " }");
+    joined(&one);
+    joined(&two);
+    raw_skip(&one, "-ERR 'Duplicate Remote LeafNode Connection'\r\n");
+    raw_expect_end(&one);
+    raw_fence(&two);
+    raw_close(&one);
+    raw_close(&two);
+    server_process_deinit(&hub);
+}
+
+/* Between leaf nodes: they hear of each other, but not what a hub's other side wants twice. */
+TEST(leaf_nodes_reach_each_other)
+{
+    struct raw_client one, two;
+
+    start_hub(i, "leafnodes { " LISTEN " }");
+    joined(&one);
+    raw_open(&two, hub.leaf_port);
+    free(raw_line(&two));
+    raw_send(&two, "CONNECT {\"name\":\"other\",\"remote_account\":\"$G\"}\r\n");
+    free(take_lds(&two));
+    raw_send(&one, "LS+ x\r\nLS+ x q 3\r\nLS+ $LDS.one\r\n");
+    raw_skip(&two, "LS+ x\r\n");
+    raw_skip(&two, "LS+ x q 3\r\n");
+    raw_skip(&two, "LS+ $LDS.one\r\n");
+    raw_send(&two, "LMSG x | q 1\r\n1\r\nLMSG x 1\r\n2\r\n");
+    raw_expect(&one, "LMSG x | q 1\r\n1\r\nLMSG x 1\r\n2\r\n");
+    raw_close(&one);
+    raw_skip(&two, "LS- x\r\n");
+    raw_close(&two);
+    server_process_deinit(&hub);
+}
+
+/* ---- two servers ----------------------------------------------------------------------------- */
+
+static void start_edge(int way, const char *before, const char *remote)
+{
+    char config[1024];
+
+    server_process_init(&edge);
+    certs_make(edge.dir);
+    snprintf(config, sizeof(config), "%s\nleafnodes { reconnect: \"50ms\", remotes: [ { %s } ] }",
+             before, remote);
+    start(&edge, way, config);
+}
+
+static void start_both(int way, const char *hub_more, const char *url_more)
+{
+    char config[512], remote[512];
+
+    snprintf(config, sizeof(config), "leafnodes { " LISTEN "%s }", hub_more);
+    start_hub(way, config);
+    snprintf(remote, sizeof(remote), "url: \"nats-leaf://%s127.0.0.1:%u\"", url_more,
+             hub.leaf_port);
+    start_edge(way / 2, "", remote);
+}
+
+static void stop_both(void)
+{
+    server_process_deinit(&edge);
+    server_process_deinit(&hub);
+}
+
+#define CLIENT "\"headers\":true,\"no_responders\":true"
+
+TEST(servers_find_each_other)
+{
+    struct raw_client h, e;
+
+    start_both(i, "", "");
+    server_process_log_wait(&edge, "Leafnode connection established");
+    raw_hello(&h, hub.port, CLIENT);
+    raw_hello(&e, edge.port, CLIENT);
+    raw_send(&e, "SUB ask 1\r\nSUB work q 2\r\n");
+    raw_fence(&e);
+    raw_send(&h, "SUB told 1\r\n");
+    raw_fence(&h);
+    server_process_log_wait(&hub, "[LS+ work q 1]");
+    server_process_log_wait(&edge, "[LS+ told]");
+    raw_send(&h, "SUB in 3\r\nPUB ask in 1\r\n?\r\n");
+    raw_expect(&e, "MSG ask 1 in 1\r\n?\r\n");
+    raw_send(&e, "PUB in 1\r\n!\r\n");
+    raw_expect(&h, "MSG in 3 1\r\n!\r\n");
+    raw_send(&e, "PUB told 1\r\nx\r\n");
+    raw_expect(&h, "MSG told 1 1\r\nx\r\n");
+    raw_send(&h, "PUB work 1\r\n1\r\n");
+    raw_expect(&e, "MSG work 2 1\r\n1\r\n");
+    /* A member of its own comes first. */
+    raw_send(&h, "SUB work q 4\r\nPING\r\n");
+    raw_expect(&h, "PONG\r\n");
+    for (int k = 0; k < 10; k++) {
+        raw_send(&h, "PUB work 1\r\n2\r\n");
+        raw_expect(&h, "MSG work 4 1\r\n2\r\n");
+    }
+    raw_close(&h);
+    raw_close(&e);
+    stop_both();
+}
+
+TEST(connects_again)
+{
+    struct raw_client h, e;
+    char port[32];
+
+    start_both(i, "", "");
+    server_process_log_wait(&edge, "Leafnode connection established");
+    server_process_kill(&hub);
+    server_process_log_wait(&edge, "Leafnode connection closed");
+    snprintf(port, sizeof(port), "127.0.0.1:%u", hub.leaf_port);
+    {
+        char config[128];
+        snprintf(config, sizeof(config), "leafnodes { listen: \"%s\" }", port);
+        server_process_config(&hub, config);
+    }
+    server_process_start(&hub);
+    server_process_log_wait(&hub, "Leafnode connection created");
+    raw_hello(&h, hub.port, CLIENT);
+    raw_hello(&e, edge.port, CLIENT);
+    raw_send(&e, "SUB ask 1\r\n");
+    raw_fence(&e);
+    server_process_log_wait(&hub, "[LS+ ask]");
+    raw_send(&h, "PUB ask 1\r\n?\r\n");
+    raw_expect(&e, "MSG ask 1 1\r\n?\r\n");
+    raw_close(&h);
+    raw_close(&e);
+    stop_both();
+}
+
+TEST(speaks_tls)
+{
+    struct raw_client h, e;
+    char remote[256];
+
+    start_hub(i,
+              "leafnodes { " LISTEN ", tls { cert_file: '~/server.pem', key_file: '~/server.key', "
+              "ca_file: '~/ca.pem', verify: true } }");
+    snprintf(remote, sizeof(remote),
+             "url: \"tls://127.0.0.1:%u\", tls { ca_file: '%s/ca.pem', cert_file: '%s/client.pem', "
+             "key_file: '%s/client.key' }",
+             hub.leaf_port, hub.dir, hub.dir, hub.dir);
+    start_edge(i, "", remote);
+    server_process_log_wait(&edge, "Leafnode connection established");
+    raw_hello(&h, hub.port, CLIENT);
+    raw_hello(&e, edge.port, CLIENT);
+    raw_send(&e, "SUB ask 1\r\n");
+    raw_fence(&e);
+    server_process_log_wait(&hub, "[LS+ ask]");
+    raw_send(&h, "PUB ask 1\r\n?\r\n");
+    raw_expect(&e, "MSG ask 1 1\r\n?\r\n");
+    raw_close(&h);
+    raw_close(&e);
+    stop_both();
+}
+
+TEST(looks_at_certificates)
+{
+    char remote[256];
+
+    start_hub(0, "leafnodes { " LISTEN
+                 ", tls { cert_file: '~/server.pem', key_file: '~/server.key' } }");
+    snprintf(remote, sizeof(remote), "url: \"nats-leaf://127.0.0.1:%u\", tls { ca_file: '%s/%s' }",
+             hub.leaf_port, hub.dir, "stranger.pem");
+    start_edge(0, "", remote);
+    server_process_log_wait(&edge, "TLS handshake error: certificate verify failed");
+    stop_both();
+}
+
+TEST(jetstream_keeps_its_domain)
+{
+    struct raw_client h, e;
+    char remote[128], *text;
+
+    start_hub(i, "jetstream { domain: hub }\nleafnodes { " LISTEN " }");
+    snprintf(remote, sizeof(remote), "url: \"nats-leaf://127.0.0.1:%u\"", hub.leaf_port);
+    start_edge(i, "jetstream { domain: edge }", remote);
+    server_process_log_wait(&edge, "Leafnode connection established");
+    raw_hello(&h, hub.port, CLIENT);
+    raw_hello(&e, edge.port, CLIENT);
+    free(raw_ask(&h, "$JS.API.STREAM.CREATE.S",
+                 "{\"name\":\"S\",\"subjects\":[\"s.*\"],\"storage\":\"memory\"}"));
+    text = raw_ask(&e, "$JS.API.STREAM.NAMES", "");
+    ck_assert_ptr_nonnull(strstr(text, "\"total\":0"));
+    free(text);
+    text = raw_ask(&e, "$JS.hub.API.STREAM.NAMES", "");
+    ck_assert_ptr_nonnull(strstr(text, "\"streams\":[\"S\"]"));
+    free(text);
+    server_process_log_wait(&edge, "[LS+ s.*]");
+    text = raw_ask(&e, "s.1", "x");
+    ck_assert_ptr_nonnull(strstr(text, "\"domain\":\"hub\""));
+    free(text);
+    text = raw_ask(&e, "$JS.hub.API.CONSUMER.CREATE.S.C",
+                   "{\"stream_name\":\"S\",\"config\":{\"durable_name\":\"C\"}}");
+    ck_assert_ptr_null(strstr(text, "\"error\""));
+    free(text);
+    raw_send(&e, "SUB in 9\r\nPUB $JS.hub.API.CONSUMER.MSG.NEXT.S.C in 1\r\n1\r\n");
+    raw_skip(&e, "MSG s.1 9 $JS.ACK.S.C.1.1.1.");
+    raw_skip(&e, "x\r\n");
+    raw_close(&h);
+    raw_close(&e);
+    stop_both();
+}
+
+TEST(denies_what_the_remote_denies)
+{
+    struct raw_client h, e;
+    char remote[256];
+
+    start_hub(i, "leafnodes { " LISTEN " }");
+    snprintf(
+        remote, sizeof(remote),
+        "url: \"nats-leaf://127.0.0.1:%u\", deny_imports: \"in.no\", deny_exports: [\"out.no\"]",
+        hub.leaf_port);
+    start_edge(i, "", remote);
+    server_process_log_wait(&edge, "Leafnode connection established");
+    raw_hello(&h, hub.port, CLIENT);
+    raw_hello(&e, edge.port, CLIENT);
+    raw_send(&e, "SUB in.* 1\r\n");
+    raw_fence(&e);
+    raw_send(&h, "SUB out.* 1\r\n");
+    raw_fence(&h);
+    server_process_log_wait(&hub, "[LS+ in.*]");
+    server_process_log_wait(&edge, "[LS+ out.*]");
+    raw_send(&h, "PUB in.no 1\r\n1\r\nPUB in.yes 1\r\n2\r\n");
+    raw_expect(&e, "MSG in.yes 1 1\r\n2\r\n");
+    raw_send(&e, "PUB out.no 1\r\n1\r\nPUB out.yes 1\r\n2\r\n");
+    raw_expect(&h, "MSG out.yes 1 1\r\n2\r\n");
+    raw_close(&h);
+    raw_close(&e);
+    stop_both();
+}
+
+TEST(a_wrong_port_is_noticed)
+{
+    char remote[128];
+
+    start_hub(0, "leafnodes { " LISTEN " }");
+    snprintf(remote, sizeof(remote), "url: \"nats-leaf://127.0.0.1:%u\"", hub.port);
+    start_edge(0, "", remote);
+    server_process_log_wait(&edge, "attempted to connect to wrong port");
+    stop_both();
+}
+
+static const struct runner_case cases[] = {
+    RUN_LOOP(tells_what_is_wanted, 0, 2),
+    RUN_LOOP(carries_messages, 0, 2),
+    RUN_LOOP(answers_find_their_way, 0, 2),
+    RUN_LOOP(consumers_deliver_and_are_answered, 0, 2),
+    RUN_LOOP(puts_subjects_back, 0, 2),
+    RUN_LOOP(finds_loops, 0, 2),
+    RUN_LOOP(turns_away, 0, (int) (sizeof(turned_away) / sizeof(turned_away[0]))),
+    RUN_LOOP(has_users_and_accounts, 0, 2),
+    RUN_LOOP(keeps_permissions, 0, 2),
+    RUN_LOOP(the_newest_connection_stays, 0, 2),
+    RUN_LOOP(leaf_nodes_reach_each_other, 0, 2),
+    RUN_LOOP(servers_find_each_other, 0, 4),
+    RUN_LOOP(connects_again, 0, 2),
+    RUN_LOOP(speaks_tls, 0, 2),
+    RUN(looks_at_certificates),
+    RUN_LOOP(jetstream_keeps_its_domain, 0, 2),
+    RUN_LOOP(denies_what_the_remote_denies, 0, 2),
+    RUN(a_wrong_port_is_noticed),
+};
+
+RUNNER_MAIN("api/leaf", cases)
