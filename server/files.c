@@ -115,8 +115,8 @@ static bool write_ports(struct files *f, const struct options *o, const char *pr
     buf_putc(&b, '{');
     put_listener(&b, "nats", "nats", ports->host, ports->port);
     if (ports->http_port != 0)
-        put_listener(&b, "monitoring", "http", o->http_host != NULL ? o->http_host : o->host,
-                     ports->http_port);
+        put_listener(&b, "monitoring", o->https_port != 0 ? "https" : "http",
+                     o->http_host != NULL ? o->http_host : o->host, ports->http_port);
     if (ports->ws_port != 0)
         put_listener(&b, "websocket", ports->ws_scheme, ports->ws_host, ports->ws_port);
     if (ports->leaf_port != 0)

@@ -25,6 +25,7 @@ static const struct field fields[] = {
     {"Port", INT, false, AT(port)},
     {"HTTPHost", TEXT, false, AT(http_host)},
     {"HTTPPort", INT, false, AT(http_port)},
+    {"HTTPSPort", INT, false, AT(https_port)},
     {"HTTPBasePath", TEXT, false, AT(http_base_path)},
     {"ServerName", TEXT, false, AT(server_name)},
     {"MaxClosedClients", U32, false, AT(max_closed_clients)},

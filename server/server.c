@@ -25,6 +25,8 @@
 #include "store/store.h"
 
 #include <errno.h>
+#include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -335,21 +337,35 @@ static void open_reports(struct server *s)
     });
 }
 
+static struct bufferevent *wrap_monitor(struct event_base *base, void *ctx)
+{
+    struct server *s = ctx;
+
+    /* With the certificate of now, whatever a reload has brought. */
+    return bufferevent_openssl_socket_new(base, -1, tls_context_session(s->tls.clients),
+                                          BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
+}
+
 static bool open_monitor(struct server *s)
 {
-    const char *host = s->options->http_host != NULL ? s->options->http_host : s->options->host;
+    const struct options *o = s->options;
+    const char *host = o->http_host != NULL ? o->http_host : o->host;
+    bool tls = o->https_port != 0;
+    int port = tls ? o->https_port : o->http_port;
     char why[256];
 
-    if (s->options->http_port == 0)
+    if (port == 0)
         return true;
-    s->http_port = s->options->http_port > 0 ? (uint16_t) s->options->http_port : 0;
-    s->monitor = monitor_open(s->base, s->reports, NULL, host, &s->http_port, why);
+    s->http_port = port > 0 ? (uint16_t) port : 0;
+    s->monitor_tls = (struct monitor_tls){.wrap = wrap_monitor, .ctx = s};
+    s->monitor = monitor_open(s->base, s->reports, tls ? &s->monitor_tls : NULL, host,
+                              &s->http_port, why);
     if (s->monitor == NULL) {
         log_print(s->log, LOG_FATAL, "Can't listen to the monitor port: %s", why);
         return false;
     }
-    reports_set_ports(s->reports, s->http_port, 0);
-    LOG_INF(s->log, "Starting http monitor on %s:%u", host, s->http_port);
+    reports_set_ports(s->reports, tls ? 0 : s->http_port, tls ? s->http_port : 0);
+    LOG_INF(s->log, "Starting %s monitor on %s:%u", tls ? "https" : "http", host, s->http_port);
     return true;
 }
 

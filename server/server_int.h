@@ -9,6 +9,7 @@
 #define SERVER_SERVER_INT_H
 
 #include "server/files.h"
+#include "server/monitor/monitor.h"
 #include "server/parts.h"
 #include "server/server.h"
 #include "server/server_id.h"
@@ -41,6 +42,7 @@ struct server {
     struct server_parts parts;
     struct reports *reports;
     struct monitor *monitor;
+    struct monitor_tls monitor_tls;
     struct sys *sys;         /* NULL = no system account */
     struct operator* claims; /* NULL = accounts are those of the options */
     struct files files;

@@ -58,6 +58,8 @@ static const struct flag flags[] = {
     {"pid", SET_TEXT, AT(pid_file), "file", NULL},
     {"m", SET_INT, AT(http_port), "port", "Monitoring over HTTP on this port (-1 = any free one)"},
     {"http_port", SET_INT, AT(http_port), "port", NULL},
+    {"ms", SET_INT, AT(https_port), "port", "Monitoring over HTTPS on this port"},
+    {"https_port", SET_INT, AT(https_port), "port", NULL},
     {"c", CONFIG, 0, "file", "Configuration file; the other flags win over it"},
     {"config", CONFIG, 0, "file", NULL},
     {"t", CHECK, 0, NULL, "Check the configuration file and exit"},

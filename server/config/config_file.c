@@ -353,6 +353,11 @@ static bool lame_duck_duration(struct config_context *c, const struct conf_value
            config_fail(c, v, "invalid lame_duck_duration of %s, minimum is 30 seconds", v->text);
 }
 
+static bool https(struct config_context *c, const struct conf_value *v)
+{
+    return config_listen(c, v, &c->o->http_host, &c->o->https_port);
+}
+
 static const struct config_key top_keys[] = {
     {"listen", CONFIG_LISTEN, 0, NULL},
     {"port", CONFIG_PORT, AT(port), NULL},
@@ -383,6 +388,8 @@ static const struct config_key top_keys[] = {
     {"http", CONFIG_HTTP, 0, NULL},
     {"http_port", CONFIG_PORT, AT(http_port), NULL},
     {"monitor_port", CONFIG_PORT, AT(http_port), NULL},
+    {"https", CONFIG_BLOCK, 0, https},
+    {"https_port", CONFIG_PORT, AT(https_port), NULL},
     {"http_base_path", CONFIG_TEXT, AT(http_base_path), NULL},
     {"max_control_line", CONFIG_U32, AT(max_control_line), NULL},
     {"max_payload", CONFIG_U64, AT(max_payload), NULL},

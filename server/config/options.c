@@ -180,6 +180,14 @@ bool options_check(const struct options *o, char why[256])
     else if (!port_fits(o->http_port))
         snprintf(why, 256, "monitoring port %d is not between -1 and %d", o->http_port,
                  OPTIONS_PORT_MAX);
+    else if (!port_fits(o->https_port))
+        snprintf(why, 256, "monitoring port %d is not between -1 and %d", o->https_port,
+                 OPTIONS_PORT_MAX);
+    else if (o->http_port != 0 && o->https_port != 0)
+        snprintf(why, 256, "can't specify both HTTP (%d) and HTTPs (%d) ports", o->http_port,
+                 o->https_port);
+    else if (o->https_port != 0 && !o->tls.on)
+        snprintf(why, 256, "TLS cert and key required for HTTPS");
     else if (!port_fits(o->kafka_port))
         snprintf(why, 256, "Kafka port %d is not between -1 and %d", o->kafka_port,
                  OPTIONS_PORT_MAX);

@@ -44,6 +44,7 @@ struct options {
     bool proxy_protocol; /* clients may come with a PROXY header */
     char *http_host;     /* host when NULL */
     int http_port;       /* 0 = off, -1 = any */
+    int https_port;      /* likewise, with the certificate of the tls block */
     char *http_base_path;
     char *ports_file_dir;
     char *pid_file;

@@ -24,6 +24,9 @@ struct tls_context *tls_context_open(const struct tls_options *options, char why
 struct tls_context *tls_context_open_client(const struct tls_options *options, char why[256]);
 struct tls_context *tls_context_get(struct tls_context *c);
 void tls_context_put(struct tls_context *c); /* any thread; NULL is nothing */
+/* A session of OpenSSL on its own, for a listener that is none of ours (monitoring): it asks for no
+ * certificate of the client. The caller frees it. */
+struct ssl_st *tls_context_session(struct tls_context *c);
 
 /* wire outlives the session. */
 struct tls *tls_open(struct tls_context *c, struct outbuf *wire, struct chunk_pool *chunks);

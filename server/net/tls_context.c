@@ -208,3 +208,13 @@ void tls_context_put(struct tls_context *c)
     mem_free(c->pinned);
     mem_free(c);
 }
+
+struct ssl_st *tls_context_session(struct tls_context *c)
+{
+    SSL *ssl = SSL_new(c->ssl);
+
+    if (ssl == NULL)
+        FATAL("out of memory");
+    SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
+    return ssl;
+}

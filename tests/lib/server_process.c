@@ -56,6 +56,9 @@ static void read_ports(struct server_process *s, const char *path)
     s->port = (uint16_t) strtoul(at + 17, NULL, 10);
     at = strstr(text, "http://127.0.0.1:");
     s->http_port = at != NULL ? (uint16_t) strtoul(at + 17, NULL, 10) : 0;
+    at = strstr(text, "https://127.0.0.1:");
+    if (at != NULL)
+        s->http_port = (uint16_t) strtoul(at + 18, NULL, 10);
     at = strstr(text, "kafka://127.0.0.1:");
     s->kafka_port = at != NULL ? (uint16_t) strtoul(at + 18, NULL, 10) : 0;
     s->ws_port = port_of(text, "\"websocket\"");

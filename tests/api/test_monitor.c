@@ -1,0 +1,246 @@
+/* Monitoring over HTTP and HTTPS: paths, queries, errors, numbers for Prometheus. (Which fields the
+ * documents have is compared by tests/compat/shapes.py.) */
+#include "lib/base/buf.h"
+#include "tests/api/tls_certs.h"
+#include "tests/lib/raw_client.h"
+#include "tests/lib/runner.h"
+#include "tests/lib/server_process.h"
+
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const workers[] = {"1", "2", "4"};
+
+static void start(struct server_process *s, int w, const char *conf)
+{
+    static char path[200];
+    FILE *f;
+
+    server_process_init(s);
+    snprintf(path, sizeof(path), "%s/conf", s->dir);
+    f = fopen(path, "we");
+    ck_assert(f != NULL);
+    fputs(conf, f);
+    fclose(f);
+    s->args[0] = "--workers";
+    s->args[1] = workers[w];
+    s->args[2] = "-c";
+    s->args[3] = path;
+    if (strstr(conf, "https:") != NULL) { /* one of both */
+        s->args[4] = "-m";
+        s->args[5] = "0";
+    }
+    server_process_start(s);
+}
+
+/* The whole answer, which the caller frees. */
+static char *get(const struct server_process *s, const char *path)
+{
+    struct raw_client c;
+    struct buf all = {0};
+    char text[400];
+    ssize_t n;
+
+    raw_open(&c, s->http_port);
+    snprintf(text, sizeof(text), "GET %s HTTP/1.0\r\nHost: here\r\n\r\n", path);
+    raw_send(&c, text);
+    do {
+        char *at = buf_reserve(&all, 65536);
+        n = read(c.fd, at, 65536);
+        ck_assert_int_ge(n, 0);
+        all.n += (size_t) n;
+    } while (n > 0);
+    raw_close(&c);
+    buf_cstr(&all);
+    return all.p;
+}
+
+static void gets(const struct server_process *s, const char *path, const char *const *wants)
+{
+    char *got = get(s, path);
+
+    for (; *wants != NULL; wants++)
+        ck_assert_msg(strstr(got, *wants) != NULL, "%s: %s\nwanted %s", path, got, *wants);
+    free(got);
+}
+#define GETS(s, path, ...) gets(s, path, (const char *const[]){__VA_ARGS__, NULL})
+
+TEST(paths)
+{
+    static const char *const documents[] = {
+        "varz",     "connz",     "subsz",      "subscriptionsz", "routez",
+        "gatewayz", "leafz",     "jsz",        "accountz",       "accstatz",
+        "healthz",  "ipqueuesz", "debug/vars", "metrics",        "stacksz",
+    };
+    struct server_process s;
+    char path[64];
+
+    start(&s, i, "http_base_path: \"/base\"\n");
+    for (size_t k = 0; k < sizeof(documents) / sizeof(documents[0]); k++) {
+        snprintf(path, sizeof(path), "/base/%s", documents[k]);
+        GETS(&s, path, "HTTP/1.0 200", "Access-Control-Allow-Origin: *");
+        snprintf(path, sizeof(path), "/%s", documents[k]);
+        GETS(&s, path, "HTTP/1.0 404");
+    }
+    GETS(&s, "/base", "HTTP/1.0 200", "text/html", "/base/varz");
+    GETS(&s, "/base/", "HTTP/1.0 200");
+    GETS(&s, "/basement/varz", "HTTP/1.0 404");
+    GETS(&s, "/base/raftz", "HTTP/1.0 404", "No Raft nodes registered");
+    GETS(&s, "/base/varz", "Content-Type: application/json", "\"/varz\": 2",
+         "\"http_base_path\": \"/base\"", "\"/\": 2");
+    GETS(&s, "/base/healthz?callback=a.b", "Content-Type: application/javascript",
+         "a.b({\"status\":\"ok\"})");
+    GETS(&s, "/base/healthz?callback=alert(1)", "Content-Type: application/json");
+    server_process_deinit(&s);
+}
+
+TEST(connections)
+{
+    struct server_process s;
+    struct raw_client c[4];
+    char *got;
+
+    start(&s, i, "");
+    for (int k = 0; k < 4; k++) {
+        raw_hello(&c[k], s.port, k == 2 ? "\"name\":\"third\"" : "\"name\":\"other\"");
+        for (int n = 0; n <= k; n++)
+            raw_send(&c[k], "SUB a.b 1\r\nSUB c q 2\r\nPUB x 1\r\nx\r\n");
+        raw_fence(&c[k]);
+    }
+    GETS(&s, "/connz", "\"num_connections\": 4", "\"total\": 4", "\"limit\": 1024");
+    GETS(&s, "/connz?limit=1&offset=2", "\"num_connections\": 1", "\"total\": 4", "third");
+    GETS(&s, "/connz?offset=9", "\"num_connections\": 0", "\"connections\": []");
+    GETS(&s, "/connz?sort=msgs_from&limit=1", "\"in_msgs\": 4");
+    GETS(&s, "/connz?subs=1&limit=1", "\"subscriptions_list\": [");
+    GETS(&s, "/connz?subs=detail&limit=1", "\"subscriptions_list_detail\": [", "\"qgroup\": \"q\"");
+    GETS(&s, "/connz?cid=3", "\"num_connections\": 1", "\"cid\": 3");
+    GETS(&s, "/subsz?subs=1&test=a.b", "\"total\": 4");
+    GETS(&s, "/connz?user=nobody", "\"num_connections\": 0", "\"total\": 4");
+    raw_close(&c[2]);
+    /* The server notices in its own time. */
+    do {
+        got = get(&s, "/connz?state=closed&sort=stop");
+        if (strstr(got, "\"total\": 1") != NULL)
+            break;
+        free(got);
+    } while (true);
+    ck_assert_msg(strstr(got, "\"reason\": \"Client Closed\"") != NULL, "%s", got);
+    ck_assert_msg(strstr(got, "third") != NULL, "%s", got);
+    free(got);
+    GETS(&s, "/connz?state=any", "\"total\": 4", "\"num_connections\": 4");
+    GETS(&s, "/connz?state=closed&sort=reason", "\"num_connections\": 1");
+    GETS(&s, "/connz?sort=stop", "HTTP/1.0 400", "sort by stop only valid on closed connections");
+    GETS(&s, "/connz?limit=few", "HTTP/1.0 400", "Error decoding int for 'limit'");
+    raw_close(&c[0]);
+    raw_close(&c[1]);
+    raw_close(&c[3]);
+    server_process_deinit(&s);
+}
+
+TEST(jetstream_and_health)
+{
+    struct server_process s;
+    struct raw_client c;
+
+    start(&s, i, "");
+    raw_hello(&c, s.port, "\"headers\":true");
+    free(raw_ask(&c, "$JS.API.STREAM.CREATE.S", "{\"name\":\"S\",\"subjects\":[\"s\"]}"));
+    free(raw_ask(&c, "$JS.API.CONSUMER.CREATE.S.C",
+                 "{\"stream_name\":\"S\",\"config\":{\"durable_name\":\"C\",\"ack_policy\":"
+                 "\"explicit\"}}"));
+    free(raw_ask(&c, "s", "hello"));
+    GETS(&s, "/jsz", "\"streams\": 1", "\"consumers\": 1", "\"messages\": 1", "\"total\": 1");
+    GETS(&s, "/jsz?consumers=1", "\"account_details\": [", "\"stream_detail\": [",
+         "\"consumer_detail\": [", "\"num_pending\": 1");
+    GETS(&s, "/jsz?acc=NOPE&streams=1", "\"streams\": 1");
+    GETS(&s, "/healthz?account=$G&stream=S&consumer=C", "HTTP/1.0 200", "{\"status\":\"ok\"}");
+    GETS(&s, "/healthz?account=$G&stream=S&consumer=X", "HTTP/1.0 404",
+         "JetStream consumer \\\"X\\\" not found for stream \\\"S\\\" on account \\\"$G\\\"");
+    GETS(&s, "/healthz?account=$G&stream=X&details=1", "HTTP/1.0 404", "\"type\":\"STREAM\"",
+         "\"status\":\"error\"");
+    GETS(&s, "/healthz?stream=S", "HTTP/1.0 400");
+    GETS(&s, "/metrics", "Content-Type: text/plain; version=0.0.4",
+         "# TYPE gnatsd_varz_in_msgs counter\ngnatsd_varz_in_msgs{server_id=\"N",
+         "\ngnatsd_connz_num_connections{", "# TYPE gnatsd_varz_connections gauge\n",
+         "\njetstream_server_total_streams{server_id=\"N", ",account=\"$G\",stream_name=\"S\"} 1\n",
+         ",stream_name=\"S\",consumer_name=\"C\"} 1\n", "gnatsd_varz_version{");
+    raw_close(&c);
+    server_process_deinit(&s);
+}
+
+/* Every sample has a head, no name comes in two places: what a scraper refuses. */
+TEST(metrics_are_well_formed)
+{
+    struct server_process s;
+    char *got, *at, *line, seen[65536] = "", last[200] = "", name[202];
+
+    start(&s, i, "");
+    got = get(&s, "/metrics");
+    at = strstr(got, "\r\n\r\n") + 4;
+    while ((line = strsep(&at, "\n")) != NULL) {
+        size_t n = strcspn(line, "{ ");
+        if (line[0] == '\0')
+            continue;
+        if (strncmp(line, "# HELP ", 7) == 0) {
+            snprintf(last, sizeof(last), "%.*s", (int) strcspn(line + 7, " "), line + 7);
+            snprintf(name, sizeof(name), "<%s>", last);
+            ck_assert_msg(strstr(seen, name) == NULL, "%s twice", last);
+            ck_assert_uint_lt(strlen(seen) + strlen(name), sizeof(seen));
+            memcpy(seen + strlen(seen), name, strlen(name) + 1);
+        } else if (line[0] != '#') {
+            ck_assert_msg(strlen(last) == n && strncmp(line, last, n) == 0, "%s below %s", line,
+                          last);
+            ck_assert_msg(line[n] == '{' && strstr(line, "} ") != NULL, "%s", line);
+        }
+    }
+    free(got);
+    server_process_deinit(&s);
+}
+
+TEST(https)
+{
+    struct server_process s;
+    struct raw_client raw;
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    SSL *ssl;
+    char dir[] = "/tmp/midge-certs-XXXXXX", conf[600], bytes[16384];
+    size_t n = 0, more;
+
+    ck_assert(mkdtemp(dir) != NULL);
+    certs_make(dir);
+    snprintf(conf, sizeof(conf),
+             "https: \"127.0.0.1:-1\"\n"
+             "tls { cert_file: \"%s/server.pem\", key_file: \"%s/server.key\", ca_file: "
+             "\"%s/ca.pem\", verify: true }\n",
+             dir, dir, dir);
+    start(&s, i, conf);
+    ck_assert(server_process_log_has(&s, "Starting https monitor on 127.0.0.1:"));
+    raw_open(&raw, s.http_port);
+    ssl = SSL_new(ctx);
+    SSL_set_fd(ssl, raw.fd);
+    ck_assert_int_eq(SSL_connect(ssl), 1);
+    ck_assert_int_gt(SSL_write(ssl, "GET /varz HTTP/1.0\r\n\r\n", 22), 0);
+    while (n < sizeof(bytes) - 1 && SSL_read_ex(ssl, bytes + n, sizeof(bytes) - 1 - n, &more) == 1)
+        n += more;
+    bytes[n] = '\0';
+    ck_assert_msg(strstr(bytes, "HTTP/1.0 200") != NULL, "%s", bytes);
+    ck_assert_msg(strstr(bytes, "\"http_port\": 0") != NULL, "%s", bytes);
+    ck_assert_msg(strstr(bytes, "\"tls_verify\": true") != NULL, "%s", bytes);
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
+    raw_close(&raw);
+    server_process_deinit(&s);
+}
+
+static const struct runner_case cases[] = {
+    RUN_LOOP(paths, 0, 3),
+    RUN_LOOP(connections, 0, 3),
+    RUN_LOOP(jetstream_and_health, 0, 3),
+    RUN(metrics_are_well_formed),
+    RUN(https),
+};
+
+RUNNER_MAIN("api/monitor", cases)
