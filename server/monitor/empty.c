@@ -12,7 +12,7 @@
         "subs", PARAM_SUBS, ASKED(subs)                                                            \
     }
 
-/* ---- routes, gateways, leaf nodes ------------------------------------------------------------ */
+/* ---- routes, gateways ------------------------------------------------------------------------ */
 
 static const struct param routez_params[] = {SUBS_PARAMS};
 static const struct json_field routez_fields[] = {
@@ -74,35 +74,6 @@ const struct document gatewayz_document = {
     .fields = gatewayz_fields,
     .nfields = ARRAY_LEN(gatewayz_fields),
     .finish = gatewayz,
-};
-
-static const struct param leafz_params[] = {
-    {"subs", PARAM_BOOL, ASKED(subs)},
-    {"acc", PARAM_TEXT, ASKED(account)},
-};
-static const struct json_field leafz_fields[] = {
-    {"subscriptions", JSON_BOOL_FIELD, ASKED(subs), 0, NULL},
-    {"account", JSON_STRING_FIELD, ASKED(account), 0, NULL},
-};
-
-static json_t *leafz(struct query *q)
-{
-    json_t *o = json_object();
-
-    put_identity_and_now(o, q);
-    put_int(o, "leafnodes", 0);
-    json_object_set_new(o, "leafs", json_array());
-    return o;
-}
-
-const struct document leafz_document = {
-    .path = "/leafz",
-    .name = "LEAFZ",
-    .params = leafz_params,
-    .nparams = ARRAY_LEN(leafz_params),
-    .fields = leafz_fields,
-    .nfields = ARRAY_LEN(leafz_fields),
-    .finish = leafz,
 };
 
 /* ---- Raft, queues, stacks -------------------------------------------------------------------- */

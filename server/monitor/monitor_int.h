@@ -107,6 +107,8 @@ void put_true(json_t *o, const char *key, bool value);
 void put_time(json_t *o, const char *key, int64_t unix_ns);
 /* "1m2s" and the like, as the peer prints uptimes: 1d2h3m4s. */
 void put_uptime(json_t *o, const char *key, int64_t ns);
+/* A number of seconds. */
+void put_seconds(json_t *o, const char *key, int64_t ns);
 void put_identity_and_now(json_t *o, const struct query *q);
 /* Clients, routes, gateways and leaf nodes. */
 json_t *four_counts(uint64_t clients, uint64_t leafs);
@@ -116,6 +118,10 @@ void query_page(struct query *q, int64_t limit, size_t n, size_t *from, size_t *
 
 /* account: NULL = it is clear from elsewhere. */
 json_t *sub_detail(const struct net_sub_info *s, const char *account);
+
+/* websocket{} and leaf{} of varz; port: where it listens, 0 = not. */
+json_t *websocket_varz(const struct options *o, uint16_t port);
+json_t *leaf_varz(const struct options *o, uint16_t port);
 
 void sum_net(const struct query *q, struct net_stats *out);
 void sum_js(const struct query *q, struct js_stats *out);

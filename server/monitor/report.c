@@ -296,6 +296,9 @@ void sum_net(const struct query *q, struct net_stats *out)
         out->stalled_clients += n->stalled_clients;
         out->subscriptions += n->subscriptions;
         out->pending_bytes += n->pending_bytes;
+        out->leafs += n->leafs;
+        out->websocket_port |= n->websocket_port;
+        out->leaf_port |= n->leaf_port;
     }
 }
 

@@ -110,7 +110,7 @@ static void put_identity(json_t *o, const struct monitor_host *h)
     put_str(o, "io_backend_reason", h->io_reason);
 }
 
-static void put_seconds(json_t *o, const char *key, int64_t ns)
+void put_seconds(json_t *o, const char *key, int64_t ns)
 {
     if (ns % 1000000000 == 0)
         put_int(o, key, ns / 1000000000);
@@ -143,7 +143,7 @@ static void put_traffic(json_t *o, const struct net_stats *n)
     put_int(o, "total_connections", (int64_t) n->total_connections);
     put_int(o, "routes", 0);
     put_int(o, "remotes", 0);
-    put_int(o, "leafnodes", 0);
+    put_int(o, "leafnodes", (int64_t) n->leafs);
     put_int(o, "in_msgs", (int64_t) n->in_msgs);
     put_int(o, "in_bytes", (int64_t) n->in_bytes);
     put_int(o, "in_client_msgs", (int64_t) n->in_msgs);
@@ -233,9 +233,9 @@ static json_t *varz(struct query *q)
     put_limits(o, h);
     json_object_set_new(o, "cluster", cluster(h->options));
     json_object_set_new(o, "gateway", json_object());
-    json_object_set_new(o, "leaf", json_object());
+    json_object_set_new(o, "leaf", leaf_varz(h->options, n.leaf_port));
     json_object_set_new(o, "mqtt", json_object());
-    json_object_set_new(o, "websocket", json_object());
+    json_object_set_new(o, "websocket", websocket_varz(h->options, n.websocket_port));
     json_object_set_new(o, "jetstream", jetstream != NULL ? jetstream : json_object());
     put_seconds(o, "tls_timeout", h->options->tls.on ? h->options->tls.timeout_ns : 0);
     put_int(o, "write_deadline", h->options->write_deadline_ns);

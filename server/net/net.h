@@ -65,8 +65,28 @@ struct net_stats {
     uint64_t slow_consumers, stale_connections, stalled_clients;
     uint64_t subscriptions;
     uint64_t pending_bytes;
+    uint64_t leafs;                     /* connections to other servers */
+    uint16_t websocket_port, leaf_port; /* where this worker listens; 0 = not */
 };
 void net_stats(const struct net *net, struct net_stats *out);
+
+/* One leaf connection for /leafz; texts are borrowed for the call. */
+struct net_leaf_info {
+    uint64_t id;
+    const char *name, *account; /* of the other server; here */
+    bool is_spoke, is_isolated; /* the other server is the hub; it is told less */
+    const char *ip, *compression;
+    uint16_t port;
+    int64_t rtt_ns;
+    uint64_t in_msgs, out_msgs, in_bytes, out_bytes;
+    size_t subscriptions;
+    const struct conn *conn; /* for net_leaf_subs */
+};
+void net_leafs_each(struct net *net, void (*each)(void *ctx, const struct net_leaf_info *info),
+                    void *ctx);
+/* The subjects that the other server wants. */
+void net_leaf_subs(const struct net_leaf_info *info, void (*each)(void *ctx, struct str subject),
+                   void *ctx);
 
 /* One connection for /connz: plain data, strings copied by the callee into the entry. */
 struct net_conn_info {

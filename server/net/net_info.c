@@ -3,6 +3,7 @@
 #include "lib/base/mem.h"
 #include "server/config/users.h"
 #include "server/net/conn.h"
+#include "server/net/leaf.h"
 #include "server/net/tls.h"
 
 #include <jansson.h>
@@ -71,6 +72,51 @@ void net_stats(const struct net *net, struct net_stats *out)
     out->pending_bytes = 0;
     LIST_FOREACH(l, &net->conns)
     out->pending_bytes += LIST_ENTRY(l, struct conn, link)->pending;
+    LIST_FOREACH(l, &net->leafs)
+    out->leafs += LIST_ENTRY(l, struct conn_leaf, link)->bound;
+    out->websocket_port = net->listeners[NET_WEBSOCKET].port;
+    out->leaf_port = net->listeners[NET_LEAFS].port;
+}
+
+/* ---- leaf nodes ------------------------------------------------------------------------------ */
+
+void net_leafs_each(struct net *net, void (*each)(void *ctx, const struct net_leaf_info *info),
+                    void *ctx)
+{
+    LIST_FOREACH(it, &net->leafs)
+    {
+        const struct conn_leaf *l = LIST_ENTRY(it, struct conn_leaf, link);
+        const struct conn *c = l->conn;
+        if (!l->bound)
+            continue;
+        each(ctx, &(struct net_leaf_info){
+                      .id = c->cid,
+                      .name = l->name != NULL ? l->name : "",
+                      .account = c->account->name,
+                      .is_spoke = l->spoke,
+                      .is_isolated = l->isolated,
+                      .ip = c->peer.host,
+                      .compression = "off",
+                      .port = c->peer.port,
+                      .rtt_ns = c->rtt_ns,
+                      .in_msgs = c->in_msgs,
+                      .out_msgs = c->out_msgs,
+                      .in_bytes = c->in_bytes,
+                      .out_bytes = c->out_bytes,
+                      .subscriptions = c->subs.count,
+                      .conn = c,
+                  });
+    }
+}
+
+void net_leaf_subs(const struct net_leaf_info *info, void (*each)(void *ctx, struct str subject),
+                   void *ctx)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&info->conn->subs, &it)) != NULL)
+        each(ctx, sub_subject(CONTAINER_OF(n, struct sub, node)));
 }
 
 void net_conns_each(struct net *net, bool closed,

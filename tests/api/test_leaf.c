@@ -373,6 +373,33 @@ TEST(the_newest_connection_stays)
     server_process_deinit(&hub);
 }
 
+TEST(shows_in_monitoring)
+{
+    struct raw_client raw, http;
+
+    start_hub(i, "leafnodes { " LISTEN " }");
+    joined(&raw);
+    raw_send(&raw, "LS+ x.y\r\n");
+    raw_fence(&raw);
+    raw_open(&http, hub.http_port);
+    raw_send(&http, "GET /leafz?subs=1 HTTP/1.0\r\n\r\n");
+    raw_skip(&http, "\"leafnodes\": 1");
+    raw_skip(&http, "\"name\": \"edge\"");
+    raw_skip(&http, "\"is_spoke\": false");
+    raw_skip(&http, "\"account\": \"$G\"");
+    raw_skip(&http, "\"subscriptions\": 1");
+    raw_skip(&http, "\"x.y\"");
+    raw_close(&http);
+    raw_open(&http, hub.http_port);
+    raw_send(&http, "GET /varz HTTP/1.0\r\n\r\n");
+    raw_skip(&http, "\"leaf\": {");
+    raw_skip(&http, "\"host\": \"127.0.0.1\"");
+    raw_skip(&http, "\"leafnodes\": 1");
+    raw_close(&http);
+    raw_close(&raw);
+    server_process_deinit(&hub);
+}
+
 /* Between leaf nodes: they hear of each other, but not what a hub's other side wants twice. */
 TEST(leaf_nodes_reach_each_other)
 {
@@ -616,6 +643,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(has_users_and_accounts, 0, 2),
     RUN_LOOP(keeps_permissions, 0, 2),
     RUN_LOOP(the_newest_connection_stays, 0, 2),
+    RUN_LOOP(shows_in_monitoring, 0, 2),
     RUN_LOOP(leaf_nodes_reach_each_other, 0, 2),
     RUN_LOOP(servers_find_each_other, 0, 4),
     RUN_LOOP(connects_again, 0, 2),

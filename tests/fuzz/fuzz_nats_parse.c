@@ -1,8 +1,9 @@
 /*
  * fuzz_nats_parse.c - the input parsed whole and parsed in pieces must give the same operations.
  *
- * Byte 0: role (bit 0), headers allowed (bit 1), connect only (bit 2). Byte 1: seed of the cuts.
- * The rest is the input. Whole input takes the fast path where there is one; single bytes never do.
+ * Byte 0: role (bits 0 and 3), headers allowed (bit 1), connect only (bit 2). Byte 1: seed of the
+ * cuts. The rest is the input. Whole input takes the fast path where there is one; single bytes
+ * never do.
  */
 #include "lib/base/assert.h"
 #include "lib/base/prng.h"
@@ -12,7 +13,10 @@
 static void start(struct transcript *t, uint8_t mode)
 {
     struct nats_limits limits = {.max_control_line = 128, .max_payload = 40000};
-    transcript_init(t, (mode & 1) != 0 ? NATS_ROLE_CLIENT : NATS_ROLE_SERVER, limits);
+    enum nats_role role = (mode & 8) != 0   ? NATS_ROLE_LEAF
+                          : (mode & 1) != 0 ? NATS_ROLE_CLIENT
+                                            : NATS_ROLE_SERVER;
+    transcript_init(t, role, limits);
     t->parser.headers = (mode & 2) != 0;
     t->parser.connect_only = (mode & 4) != 0;
 }

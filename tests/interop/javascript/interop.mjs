@@ -1,6 +1,6 @@
 // The JavaScript clients for Node against the server whose URL is the argument. Prints a line per
 // case that held.
-import { connect, headers } from "@nats-io/transport-node";
+import { connect, headers, wsconnect } from "@nats-io/transport-node";
 import { AckPolicy, DeliverPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import { Objm } from "@nats-io/obj";
@@ -168,7 +168,11 @@ async function service(nc) {
   await s.stop();
 }
 
-const nc = await connect({ servers: process.argv[2] });
+const url = process.argv[2];
+if (url.startsWith("ws") && globalThis.WebSocket === undefined) {
+  globalThis.WebSocket = (await import("ws")).WebSocket;
+}
+const nc = await (url.startsWith("ws") ? wsconnect : connect)({ servers: url });
 for (const one of [core, publish, pull, ordered, kv, objects, service]) {
   const late = setTimeout(() => check(`${one.name} took too long`, false), 60000);
   try {
