@@ -17,6 +17,7 @@
 #include "lib/base/assert.h"
 #include "lib/base/buf.h"
 #include "lib/base/mem.h"
+#include "server/js/js.h"
 #include "server/kafka/kafka.h"
 #include "server/monitor/monitor.h"
 #include "server/net/net.h"
@@ -154,6 +155,8 @@ static void reload_worker(struct ask_all *ask, struct worker *w)
     const struct reloading *r = CONTAINER_OF(ask, struct reloading, ask);
 
     w->env.options = r->now;
+    if (w->env.jetstream != NULL)
+        jetstream_accounts(w->env.jetstream);
     parts_set_tls(w, &r->tls);
     net_reload(w->env.net, r->before);
     if (w->env.kafka != NULL)
@@ -231,6 +234,15 @@ static bool follow(struct server *s, const struct options *now, char why[256])
     return true;
 }
 
+static void follow_accounts(struct server *s, struct reloading *r)
+{
+    r->wiring_before = wiring_apply(s->parts.accounts, r->now);
+    s->parts.said = &r->now->accounts;
+    if (s->parts.js_server != NULL)
+        js_server_accounts(s->parts.js_server, r->now, s->parts.accounts, &r->now->accounts,
+                           s->parts.system_account);
+}
+
 static void begin_reload(struct server *s)
 {
     struct options *now;
@@ -268,7 +280,7 @@ static void begin_reload(struct server *s)
         .tls = tls,
     };
     if (s->claims == NULL)
-        r->wiring_before = wiring_apply(s->parts.accounts, now);
+        follow_accounts(s, r);
     s->tls = tls;
     r->ask.step = reload_worker;
     r->ask.done = reloaded;

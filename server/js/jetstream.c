@@ -45,43 +45,6 @@ static struct js_shared *shared_open(struct js_server *server, struct account *a
     return s;
 }
 
-struct js_server *js_server_open(const struct options *options, struct account_set *accounts,
-                                 const struct accounts *said, const struct account *system,
-                                 struct store_dir *dir, uint64_t memory, uint64_t disk)
-{
-    struct js_server *server = mem_zalloc(sizeof(*server));
-    bool several = operators_on(options) || defines_accounts(said, system);
-    struct account *a;
-
-    js_resources_init(&server->resources, STORAGE_MEMORY, options->max_memory_store, memory);
-    js_resources_init(&server->resources, STORAGE_FILE, options->max_file_store, disk);
-    server->dir = dir;
-    for (uint32_t i = 0; (a = account_set_get(accounts, i)) != NULL; i++) {
-        const struct account_options *of = accounts_find(said, a->name);
-        struct account_jetstream off = no_limits;
-        bool is_default = strcmp(a->name, ACCOUNT_DEFAULT) == 0;
-        off.enabled = false;
-        server->shared = mem_realloc(server->shared, (i + 1) * sizeof(struct js_shared *));
-        server->n = i + 1;
-        server->shared[i] = a == system                 ? NULL
-                            : is_default && !several    ? shared_open(server, a, &no_limits)
-                            : of != NULL && !is_default ? shared_open(server, a, &of->js)
-                                                        : shared_open(server, a, &off);
-    }
-    return server;
-}
-
-void js_server_close(struct js_server *server)
-{
-    for (uint32_t i = 0; i < server->n; i++)
-        if (server->shared[i] != NULL) {
-            directory_close(server->shared[i]->directory);
-            mem_free(server->shared[i]);
-        }
-    mem_free(server->shared);
-    mem_free(server);
-}
-
 static void grow(struct js_server *server, uint32_t n)
 {
     if (n <= server->n)
@@ -99,17 +62,65 @@ void js_server_account(struct js_server *server, struct account *a,
     grow(server, a->index + 1);
     s = server->shared[a->index];
     if (s == NULL) {
-        server->shared[a->index] = shared_open(server, a, limits != NULL ? limits : &no_limits);
-        server->shared[a->index]->limits.enabled &= limits != NULL;
-        return;
-    }
-    if (limits == NULL) {
+        s = server->shared[a->index] = shared_open(server, a, limits != NULL ? limits : &no_limits);
+        s->limits.enabled &= limits != NULL;
+    } else if (limits == NULL) {
         s->limits.enabled = false;
-        return;
+    } else {
+        s->limits = *limits;
+        js_resources_limit(&s->resources, STORAGE_MEMORY, limits->max_memory);
+        js_resources_limit(&s->resources, STORAGE_FILE, limits->max_store);
     }
-    s->limits = *limits;
-    js_resources_limit(&s->resources, STORAGE_MEMORY, limits->max_memory);
-    js_resources_limit(&s->resources, STORAGE_FILE, limits->max_store);
+}
+
+static bool has_account(const struct js_server *server, const struct account *a)
+{
+    return a->index < server->n && server->shared[a->index] != NULL;
+}
+
+void js_server_accounts(struct js_server *server, const struct options *options,
+                        struct account_set *accounts, const struct accounts *said,
+                        const struct account *system)
+{
+    bool several = operators_on(options) || defines_accounts(said, system);
+    struct account *a;
+
+    for (uint32_t i = 0; (a = account_set_get(accounts, i)) != NULL; i++) {
+        const struct account_options *of = accounts_find(said, a->name);
+        bool is_default = strcmp(a->name, ACCOUNT_DEFAULT) == 0;
+        if (a == system)
+            grow(server, i + 1);
+        else if (is_default && !has_account(server, a)) /* what it has at a start stays */
+            js_server_account(server, a, several ? NULL : &no_limits);
+        else if (is_default)
+            continue;
+        else
+            js_server_account(server, a, of != NULL ? &of->js : NULL);
+    }
+}
+
+struct js_server *js_server_open(const struct options *options, struct account_set *accounts,
+                                 const struct accounts *said, const struct account *system,
+                                 struct store_dir *dir, uint64_t memory, uint64_t disk)
+{
+    struct js_server *server = mem_zalloc(sizeof(*server));
+
+    js_resources_init(&server->resources, STORAGE_MEMORY, options->max_memory_store, memory);
+    js_resources_init(&server->resources, STORAGE_FILE, options->max_file_store, disk);
+    server->dir = dir;
+    js_server_accounts(server, options, accounts, said, system);
+    return server;
+}
+
+void js_server_close(struct js_server *server)
+{
+    for (uint32_t i = 0; i < server->n; i++)
+        if (server->shared[i] != NULL) {
+            directory_close(server->shared[i]->directory);
+            mem_free(server->shared[i]);
+        }
+    mem_free(server->shared);
+    mem_free(server);
 }
 
 bool js_server_has(const struct js_server *server, const struct account *a)
@@ -168,6 +179,13 @@ void jetstream_account(struct jetstream *j, const struct account *a)
         js_start(j->of[a->index]);
     }
     j->of[a->index]->limits = shared->limits;
+}
+
+void jetstream_accounts(struct jetstream *j)
+{
+    for (uint32_t i = 0; i < j->server->n; i++)
+        if (j->server->shared[i] != NULL)
+            jetstream_account(j, j->server->shared[i]->account);
 }
 
 void jetstream_end_pulls(struct jetstream *j)

@@ -37,6 +37,10 @@ struct js_server *js_server_open(const struct options *options, struct account_s
  * no jetstream_account runs; then jetstream_account on every worker. */
 void js_server_account(struct js_server *server, struct account *a,
                        const struct account_jetstream *limits);
+/* All of them, after a reload; then jetstream_accounts on every worker. */
+void js_server_accounts(struct js_server *server, const struct options *options,
+                        struct account_set *accounts, const struct accounts *said,
+                        const struct account *system);
 void js_server_close(struct js_server *server);
 
 /* Who wants to hear of every stream of an account, of every worker: that it is there, or has
@@ -64,6 +68,7 @@ bool jetstream_step(struct jetstream *j);
 bool jetstream_waiting(const struct jetstream *j);
 /* What js_server_account was told, on this worker. */
 void jetstream_account(struct jetstream *j, const struct account *a);
+void jetstream_accounts(struct jetstream *j);
 /* Ends waiting pulls with 409 Server Shutdown, while there are still connections to hear it. */
 void jetstream_end_pulls(struct jetstream *j);
 /* Ends the pulls that have come since, saves consumer states; closed is called when all is

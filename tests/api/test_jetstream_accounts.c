@@ -3,6 +3,7 @@
 #include "tests/lib/runner.h"
 #include "tests/lib/server_process.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,7 +194,43 @@ TEST(imports_reach_streams)
     server_process_deinit(&s);
 }
 
+static void reload(const struct server_process *s, const char *text)
+{
+    FILE *f = fopen(config, "we");
+
+    ck_assert(f != NULL);
+    fputs(text, f);
+    fclose(f);
+    kill(s->pid, SIGHUP);
+    server_process_log_wait(s, "Reloaded server configuration");
+}
+
+/* An account that a reload adds has JetStream at once, and limits follow reloads. */
+TEST(accounts_of_a_reload_have_jetstream)
+{
+    struct server_process s;
+    struct raw_client b, d;
+
+    start(&s, i);
+    login(&b, &s, "b");
+    ask(&b, S "CREATE.one", "{\"name\":\"one\",\"max_bytes\":1000}", "\"did_create\":true");
+    reload(&s, "jetstream: enabled\n"
+               "accounts {\n"
+               "  B { jetstream: { max_streams: 1 }, users: [ {user: b, password: b} ] }\n"
+               "  D { jetstream: { max_streams: 1 }, users: [ {user: d, password: d} ] }\n"
+               "}\n");
+    ask(&b, S "CREATE.two", "{\"name\":\"two\"}", "maximum number of streams reached");
+    login(&d, &s, "d");
+    ask(&d, S "CREATE.x", "{\"name\":\"x\",\"subjects\":[\"x\"]}", "\"did_create\":true");
+    ask(&d, "x", "hello", "{\"stream\":\"x\",\"seq\":1}");
+    ask(&d, S "CREATE.y", "{\"name\":\"y\"}", "maximum number of streams reached");
+    raw_close(&b);
+    raw_close(&d);
+    server_process_deinit(&s);
+}
+
 static const struct runner_case cases[] = {
+    RUN_LOOP(accounts_of_a_reload_have_jetstream, 0, 3),
     RUN_LOOP(streams_are_apart, 0, 3),
     RUN_LOOP(accounts_have_limits, 0, 3),
     RUN_LOOP(imports_reach_streams, 0, 3),
