@@ -12,6 +12,7 @@
 #include "lib/io/io.h"
 #include "server/auth/trust.h"
 #include "server/config/options.h"
+#include "server/net/event.h"
 #include "server/parts.h"
 
 #include <stdatomic.h>
@@ -27,7 +28,7 @@ struct claims_api {
     struct interest_sub *interest[8];
     size_t ninterest;
     atomic_uint requests;
-    uint64_t seq; /* of answers; worker 0 */
+    _Atomic uint64_t seq; /* of answers, where there are no events */
 };
 
 struct request {
@@ -47,24 +48,22 @@ struct request {
 static void put_server(struct claims_api *api, struct buf *b)
 {
     const struct env *env = api->env;
-    const struct options *o = env->options;
+    struct event_source source = {
+        .name = env->server_name,
+        .id = env->server_id,
+        .version = env->version,
+        .seq = env->event_seq != NULL ? env->event_seq : &api->seq,
+        .wall_ns = io_wall(env->io),
+    };
+    json_t *server = event_server(&source, env->options);
+    char *text = json_dumps(server, JSON_COMPACT);
 
-    buf_puts(b, "{\"name\":");
-    jput_string(b, str_of(env->server_name));
-    buf_puts(b, ",\"host\":");
-    jput_string(b, str_of(o->host));
-    buf_printf(b, ",\"id\":\"%s\"", env->server_id);
-    if (o->domain != NULL) {
-        buf_puts(b, ",\"domain\":");
-        jput_string(b, str_of(o->domain));
-    }
-    buf_printf(b, ",\"ver\":\"%s\",\"jetstream\":%s,\"seq\":%llu,\"time\":", env->version,
-               o->jetstream ? "true" : "false", (unsigned long long) ++api->seq);
-    jput_time(b, io_wall(env->io));
-    buf_putc(b, '}');
+    buf_puts(b, text);
+    mem_free(text);
+    json_decref(server);
 }
 
-/* Answers that describe the server have it where "%" stands. */
+/* Answers that describe the server have it where a 1 stands. */
 static void put_answer(struct claims_api *api, const struct buf *text, struct buf *out)
 {
     const char *at = memchr(text->p, '\x01', text->n);

@@ -84,6 +84,7 @@ bool parts_open_workers(struct server_parts *p, const struct server_parts_option
         .log = o->log,
         .options = o->options,
         .server_id = o->server_id,
+        .keys = o->keys,
         .server_name = name != NULL ? name : o->server_id,
         .version = o->version,
         .seed = o->workers_seed,

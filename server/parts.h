@@ -23,6 +23,7 @@ struct js_server;
 struct kafka_shared;
 struct net_shared;
 struct options;
+struct server_keys;
 struct store_dir;
 struct tls_context;
 
@@ -30,6 +31,7 @@ struct server_parts_options {
     const struct options *options;
     struct log *log;
     const char *server_id;
+    const struct server_keys *keys; /* NULL = it signs nothing */
     const char *version;
     unsigned workers;
     struct io_config io;

@@ -111,6 +111,7 @@ static bool open_workers(struct server *s)
         .options = s->options,
         .log = s->log,
         .server_id = s->id,
+        .keys = &s->keys,
         .version = NATS_VERSION,
         .workers = worker_count(s->options),
         .memory_bytes = (uint64_t) sysconf(_SC_PHYS_PAGES) * (uint64_t) sysconf(_SC_PAGESIZE),
@@ -429,7 +430,7 @@ static bool start(struct server *s)
         FATAL("libsodium can not be initialised");
     clock_gettime(CLOCK_REALTIME, &now);
     s->start_wall_ns = (int64_t) now.tv_sec * 1000000000 + now.tv_nsec;
-    server_id_make(s->id);
+    server_id_make(s->id, &s->keys);
     if (!open_base(s))
         return false;
     banner_start(s->log, s->program, s->options, s->id);
@@ -536,5 +537,6 @@ void server_close(struct server *s)
         event_base_free(s->base);
     if (s->wake_fd >= 0)
         close(s->wake_fd);
+    server_id_wipe(&s->keys);
     mem_free(s);
 }

@@ -5,8 +5,12 @@
 
 #define SERVER_ID_LEN 56
 
-/* Writes SERVER_ID_LEN characters and a NUL. The secret key is not kept: nothing is signed with it
- * yet. */
-void server_id_make(char out[SERVER_ID_LEN + 1]);
+struct server_keys;
+
+/* Writes SERVER_ID_LEN characters and a NUL; the secret parts into keys (net/callout.h), with a
+ * curve key beside. */
+void server_id_make(char out[SERVER_ID_LEN + 1], struct server_keys *keys);
+/* Takes them out of memory. */
+void server_id_wipe(struct server_keys *keys);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "server/files.h"
 #include "server/monitor/monitor.h"
+#include "server/net/callout.h"
 #include "server/parts.h"
 #include "server/server.h"
 #include "server/server_id.h"
@@ -32,6 +33,7 @@ struct server {
     int exit_code;
     int64_t start_wall_ns;
     char id[SERVER_ID_LEN + 1];
+    struct server_keys keys;
 
     struct event_base *base;
     struct event *signals[5];

@@ -389,6 +389,7 @@ static int open_worker(struct worker_group *g, const struct worker_group_options
         .system_account = o->system_account,
         .options = o->options,
         .server_id = o->server_id,
+        .keys = o->keys,
         .server_name = o->server_name,
         .version = o->version,
         .post = post_to,

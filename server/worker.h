@@ -74,6 +74,7 @@ struct worker_group_options {
     struct account_set *accounts;
     struct account *account, *system_account;
     const char *server_id, *server_name, *version;
+    const struct server_keys *keys;
     uint64_t seed; /* 0 = from the system */
     /* Opens the loop of one worker; NULL = io_open with `io`. The simulator gives its own. */
     int (*open_io)(void *ctx, unsigned worker, struct io **out);

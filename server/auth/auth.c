@@ -24,7 +24,7 @@ bool auth_announced(const struct options *options)
 
 bool auth_wants_nonce(const struct options *options)
 {
-    if (operators_on(options))
+    if (operators_on(options) || options->proxies.trusted.n > 0)
         return true;
     for (size_t i = 0; i < options->users.n; i++)
         if (options->users.list[i].nkey != NULL)

@@ -25,6 +25,7 @@ void login_close(struct login *l)
 {
     if (l == NULL)
         return;
+    mem_free(l->user.name);
     mem_free(l->user.nkey);
     mem_free(l->user.account);
     permissions_free(l->user.may);

@@ -97,6 +97,9 @@ bool config_trusted(struct config_context *c, const struct conf_value *v);
 bool config_resolver(struct config_context *c, const struct conf_value *v);
 bool config_preload(struct config_context *c, const struct conf_value *v);
 bool config_pinned(struct config_context *c, const struct conf_value *v);
+/* config_callout.c: auth_callout in an authorization block, proxies. */
+bool config_callout(struct config_context *c, const struct conf_value *v);
+bool config_proxies(struct config_context *c, const struct conf_value *v);
 bool config_sentinel(struct config_context *c, const struct conf_value *v);
 
 #endif

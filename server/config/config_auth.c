@@ -216,6 +216,10 @@ static bool user_field(struct config_context *c, const char *key, const struct c
         return config_permissions(c, v, &u->may);
     if (IS(key, "allowed_connection_types", "connection_types", "clients"))
         return connection_types(c, v, u);
+    if (IS(key, "proxy_required")) {
+        u->proxy_required = v->integer != 0;
+        return v->kind == CONF_BOOL || config_fail(c, v, "%s must be true or false", key);
+    }
     return v->used || config_fail(c, v, "unknown field \"%s\"", key);
 }
 
@@ -291,6 +295,9 @@ static const struct config_key keys[] = {
     {"default_permission", CONFIG_BLOCK, 0, otherwise},
     {"default_permissions", CONFIG_BLOCK, 0, otherwise},
     {"permissions", CONFIG_BLOCK, 0, otherwise},
+    {"auth_callout", CONFIG_BLOCK, 0, config_callout},
+    {"auth_hook", CONFIG_BLOCK, 0, config_callout},
+    {"proxy_required", CONFIG_FLAG, AT(proxies.required), NULL},
 };
 
 bool config_authorization(struct config_context *c, const struct conf_value *v)

@@ -426,6 +426,7 @@ static const struct config_key top_keys[] = {
     {"leaf", CONFIG_BLOCK, 0, config_leafnodes},
     {"websocket", CONFIG_BLOCK, 0, config_websocket},
     {"ws", CONFIG_BLOCK, 0, config_websocket},
+    {"proxies", CONFIG_BLOCK, 0, config_proxies},
     {"operator", CONFIG_BLOCK, 0, config_operators},
     {"operators", CONFIG_BLOCK, 0, config_operators},
     {"roots", CONFIG_BLOCK, 0, config_operators},

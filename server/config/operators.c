@@ -246,6 +246,10 @@ bool operators_check(const struct options *o, char why[256])
         snprintf(why, 256, "operators do not allow users to be configured directly");
     else if (o->no_auth_user != NULL)
         snprintf(why, 256, "no_auth_user not compatible with Trusted Operator");
+    else if (o->callout.issuer != NULL)
+        snprintf(why, 256,
+                 "operators do not allow authorization callouts to be configured "
+                 "directly");
     else if (!check_system(o, why) || !check_preload(p, why))
         return false;
     else {

@@ -171,6 +171,20 @@ static bool is_advertised(const char *text)
                             port > 0 && port <= OPTIONS_PORT_MAX);
 }
 
+static bool allows_accounts_there(const struct options *o, char why[256])
+{
+    const struct str_list *l = &o->callout.allowed;
+
+    for (size_t i = 0; i < l->n; i++)
+        if (accounts_find(&o->accounts, l->items[i]) == NULL) {
+            snprintf(why, 256,
+                     "auth_callout allowed account \"%.100s\" not found in configured accounts",
+                     l->items[i]);
+            return false;
+        }
+    return true;
+}
+
 bool options_check(const struct options *o, char why[256])
 {
     if (!websocket_fits(o, why) || !leafs_fit(o, why))
@@ -231,6 +245,8 @@ bool options_check(const struct options *o, char why[256])
                  "no_auth_user: \"%.128s\" not present as user or nkey in authorization block or "
                  "account configuration",
                  o->no_auth_user);
+    else if (!allows_accounts_there(o, why))
+        return false;
     else
         return operators_check(o, why);
     return false;
@@ -301,6 +317,12 @@ void options_free(struct options *o)
     users_free(&o->users);
     accounts_free(&o->accounts);
     operators_free(&o->operators);
+    mem_free(o->callout.issuer);
+    mem_free(o->callout.account);
+    mem_free(o->callout.xkey);
+    str_list_free(&o->callout.users);
+    str_list_free(&o->callout.allowed);
+    str_list_free(&o->proxies.trusted);
     mem_free(o->system_account);
     str_list_free(&o->tags);
     str_list_free(&o->metadata);

@@ -10,6 +10,7 @@
 #define CONFIG_OPTIONS_H
 
 #include "server/config/accounts.h"
+#include "server/config/callout_options.h"
 #include "server/config/leaf_options.h"
 #include "server/config/operators.h"
 #include "server/config/tls_options.h"
@@ -92,6 +93,8 @@ struct options {
     char *system_account; /* NULL = "$SYS"; else one of accounts */
     bool no_system_account;
     struct operators operators;
+    struct callout_options callout;
+    struct proxy_options proxies;
     char *no_auth_user;      /* who a client is that offers nothing; NULL = nobody */
     int64_t auth_timeout_ns; /* 2 s */
 

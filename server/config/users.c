@@ -25,6 +25,39 @@ void permissions_free(struct permissions *p)
     mem_free(p);
 }
 
+static void copy_rules(struct subject_rules *to, const struct subject_rules *from)
+{
+    *to = (struct subject_rules){.n = from->n, .set = from->set};
+    to->rules = mem_zalloc((from->n + 1) * sizeof(*to->rules));
+    for (size_t i = 0; i < from->n; i++) {
+        const struct subject_rule *r = &from->rules[i];
+        to->rules[i].subject = mem_strdup(r->subject);
+        to->rules[i].queue = r->queue != NULL ? mem_strdup(r->queue) : NULL;
+    }
+}
+
+struct permissions *permissions_copy(const struct permissions *p)
+{
+    struct permissions *to = mem_zalloc(sizeof(*to));
+
+    if (p == NULL)
+        return to;
+    *to = *p;
+    copy_rules(&to->pub_allow, &p->pub_allow);
+    copy_rules(&to->pub_deny, &p->pub_deny);
+    copy_rules(&to->sub_allow, &p->sub_allow);
+    copy_rules(&to->sub_deny, &p->sub_deny);
+    return to;
+}
+
+void permissions_deny_publish(struct permissions *p, const char *subject)
+{
+    struct subject_rules *r = &p->pub_deny;
+
+    r->rules = mem_realloc(r->rules, (r->n + 1) * sizeof(*r->rules));
+    r->rules[r->n++] = (struct subject_rule){.subject = mem_strdup(subject)};
+}
+
 void users_free(struct users *u)
 {
     for (size_t i = 0; i < u->n; i++) {

@@ -41,6 +41,7 @@ struct user {
     struct permissions *may;             /* NULL = what its account or users.otherwise says */
     char *account;                       /* NULL = the default one */
     const struct permissions *otherwise; /* of its account, which owns it; NULL = everything */
+    bool proxy_required;                 /* only through a trusted proxy */
     uint8_t kinds; /* of connections it may have (allowed_connection_types): USER_... */
 };
 
@@ -52,6 +53,9 @@ struct users {
 
 void users_free(struct users *u);
 void permissions_free(struct permissions *p);
+/* A copy of its own; of NULL one that allows everything. */
+struct permissions *permissions_copy(const struct permissions *p);
+void permissions_deny_publish(struct permissions *p, const char *subject);
 /* Names and keys are looked up exactly; NULL when there is none. */
 const struct user *users_find(const struct users *u, const char *name, size_t n);
 const struct user *users_find_nkey(const struct users *u, const char *key, size_t n);

@@ -21,6 +21,7 @@
 struct buf;
 struct io;
 struct options;
+struct server_keys;
 struct tls_context;
 struct env;
 struct kafka;
@@ -70,6 +71,7 @@ struct env {
     struct tls_context *tls_websocket; /* that of its websocket block */
     struct tls_context *tls_leaf;      /* and of its leafnodes block */
     const char *server_id;             /* 56 characters, starts with N */
+    const struct server_keys *keys;    /* its secret parts (net/callout.h); NULL = there are none */
     const char *server_name;
     const char *version;         /* the NATS version whose features we have, for INFO and varz */
     _Atomic uint64_t *event_seq; /* of what is said in the system account; NULL = nothing is */

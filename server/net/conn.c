@@ -421,6 +421,7 @@ static void free_conn(struct conn *c)
     leaf_free(c);
     answers_free(c);
     connect_sign_out(c);
+    permissions_free(c->own_may);
     mem_free(c);
 }
 

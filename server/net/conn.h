@@ -181,6 +181,8 @@ struct conn {
     struct buf mapped;             /* the subject of a publish that a mapping changed */
     const struct user *login;      /* of the current options; NULL = not one of a list */
     const struct permissions *may; /* NULL = everything */
+    struct permissions *own_may;   /* what may is, when nobody else has it; else NULL */
+    bool proxied;                  /* a trusted proxy vouches for it */
     struct answers *answers;       /* requests that it may answer; NULL = none yet */
     char *nonce;                   /* of its INFO; NULL = none */
     struct checking *checking;     /* what its CONNECT waits for, else NULL */
@@ -353,12 +355,19 @@ void connect_hold(struct conn *c, struct str rest);
 void connect_nothing(struct conn *c);
 /* The client is not who it says, or may not be here. */
 void connect_refuse(struct conn *c);
+void connect_refuse_for(struct conn *c, enum conn_reason reason);
+/* Seconds that the machine's time zone is east of UTC, at that time. */
+int64_t connect_zone_offset(int64_t unix_ns);
 /* The client is who it says: it may do more than CONNECT. */
 void connect_opened(struct conn *c, const struct user *user);
 /* Waits from here on; then what was waited for has come (it is not checking any more): what was
  * held is parsed, unless the connection is being closed. */
 void connect_wait(struct conn *c, struct checking *k);
 void connect_go_on(struct checking *k);
+/* The same where something else may be waited for now, which gets what was held. */
+void connect_pass_on(struct checking *k);
+/* Who it is, for logs and for a service that is asked. */
+void connect_name(struct conn *c, const char *user);
 /* Gives a connection its user (NULL: nobody of a list), its account and what it may. False: it is
  * being closed, because its account is full or another one than before. */
 bool connect_bind(struct conn *c, const struct user *user);
@@ -369,8 +378,9 @@ void connect_leave_account(struct conn *c);
 void connect_reload(struct conn *c, const struct options *before, const struct options *now);
 
 /* connect_jwt.c: a client that says who it is with signed claims, in operator mode. Its settings
- * have been taken. */
-void connect_jwt(struct conn *c, struct str token, struct str sig);
+ * have been taken. connect_opts: all it said, as JSON fields, for a service that is asked about it.
+ */
+void connect_jwt(struct conn *c, struct str token, struct str sig, struct str connect_opts);
 /* It keeps this login (taken over), and ends with it. */
 void connect_sign_in(struct conn *c, struct login *l);
 void connect_sign_out(struct conn *c);

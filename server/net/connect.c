@@ -13,10 +13,14 @@
  * A connection that closes meanwhile is freed when the thread is done. In operator mode an account
  * that is not known yet is waited for in the same way (connect_jwt.c).
  */
+#include "lib/base/base64.h"
 #include "lib/base/buf.h"
 #include "lib/base/mem.h"
+#include "lib/json/json.h"
 #include "server/auth/auth.h"
+#include "server/auth/trust.h"
 #include "server/config/options.h"
+#include "server/net/callout.h"
 #include "server/net/conn.h"
 #include "server/net/event.h"
 #include "server/net/leaf.h"
@@ -37,7 +41,7 @@ struct said {
     bool verbose, pedantic, echo, headers, no_responders;
     json_int_t protocol;
     struct str name, lang, version;
-    struct str user, pass, token, nkey, sig, account, jwt;
+    struct str user, pass, token, nkey, sig, account, jwt, proxy_sig;
 };
 
 enum kind { FLAG, NUMBER, TEXT };
@@ -63,6 +67,7 @@ static const struct {
     {"sig", TEXT, offsetof(struct said, sig)},
     {"account", TEXT, offsetof(struct said, account)},
     {"jwt", TEXT, offsetof(struct said, jwt)},
+    {"proxy_sig", TEXT, offsetof(struct said, proxy_sig)},
 };
 
 static bool take(void *at, enum kind kind, const json_t *v)
@@ -116,6 +121,11 @@ static void keep(char **at, struct str s)
 
 void connect_refuse(struct conn *c)
 {
+    connect_refuse_for(c, REASON_AUTH_FAILURE);
+}
+
+void connect_refuse_for(struct conn *c, enum conn_reason reason)
+{
     char who[160];
 
     if (c->user != NULL)
@@ -123,8 +133,13 @@ void connect_refuse(struct conn *c)
                 c->user);
     else
         LOG_ERR(c->net->env->log, "%s - authentication error", conn_text(c, who));
-    event_refused(c, conn_reason_text(REASON_AUTH_FAILURE));
-    conn_fail(c, REASON_AUTH_FAILURE, STR("Authorization Violation"));
+    event_refused(c, conn_reason_text(reason));
+    conn_fail(c, reason, STR("Authorization Violation"));
+}
+
+void connect_name(struct conn *c, const char *user)
+{
+    keep(&c->user, str_of(user));
 }
 
 /* ---- whose credentials count ------------------------------------------------------------------
@@ -275,12 +290,37 @@ static bool enter_account(struct conn *c, struct account *a)
     return true;
 }
 
+/* Who lives where the service listens that is asked about clients must not ask it. */
+static bool must_not_ask(const struct conn *c)
+{
+    const struct options *o = c->net->env->options;
+    const struct trust *t = atomic_load(&c->account->trust);
+
+    if (operators_on(o))
+        return t != NULL && t->claims.auth_users.n > 0;
+    return o->callout.issuer != NULL && strcmp(c->account->name, o->callout.account) == 0;
+}
+
+static void set_permissions(struct conn *c, const struct user *user)
+{
+    struct permissions *own = NULL;
+
+    c->may = user != NULL ? users_may(&c->net->env->options->users, user) : NULL;
+    if (must_not_ask(c)) {
+        own = permissions_copy(c->may);
+        permissions_deny_publish(own, CALLOUT_SUBJECT);
+        c->may = own;
+    }
+    permissions_free(c->own_may);
+    c->own_may = own;
+}
+
 bool connect_bind(struct conn *c, const struct user *user)
 {
     if (!enter_account(c, account_of(c, user)))
         return false;
     c->login = user;
-    c->may = user != NULL ? users_may(&c->net->env->options->users, user) : NULL;
+    set_permissions(c, user);
     if (user != NULL)
         keep(&c->user, str_of(user->name != NULL ? user->name : user->nkey));
     if (c->may == NULL)
@@ -329,16 +369,24 @@ void connect_wait(struct conn *c, struct checking *k)
 {
     k->conn = c;
     c->checking = k;
+    io_timer_stop(c->net->env->io, &c->timer); /* it has said who it is in time */
+}
+
+void connect_pass_on(struct checking *k)
+{
+    struct conn *c = k->conn;
+
+    if (c->checking != NULL)
+        buf_put_str(&c->checking->held, buf_str(&k->held));
+    else if (c->state != CONN_CLOSING)
+        conn_take(c, buf_str(&k->held));
+    buf_free(&k->held);
 }
 
 void connect_go_on(struct checking *k)
 {
-    struct conn *c = k->conn;
-
-    c->checking = NULL;
-    if (c->state != CONN_CLOSING)
-        conn_take(c, buf_str(&k->held));
-    buf_free(&k->held);
+    k->conn->checking = NULL;
+    connect_pass_on(k);
 }
 
 /* ---- slow passwords ---------------------------------------------------------------------------
@@ -389,6 +437,12 @@ static void check_slowly(struct conn *c, const struct auth_verdict *v)
     io_work_submit(c->net->env->io, &k->work);
 }
 
+static bool same_service(const struct callout_options *a, const struct callout_options *b)
+{
+    return a->issuer != NULL && b->issuer != NULL && strcmp(a->issuer, b->issuer) == 0 &&
+           strcmp(a->account, b->account) == 0;
+}
+
 void connect_reload(struct conn *c, const struct options *before, const struct options *now)
 {
     const struct user *user = NULL;
@@ -406,6 +460,10 @@ void connect_reload(struct conn *c, const struct options *before, const struct o
     }
     if (c->signed_in != NULL && operators_on(now))
         return; /* its account's claims decide */
+    if (c->signed_in != NULL && same_service(&before->callout, &now->callout)) {
+        connect_bind(c, c->login);
+        return;
+    }
     if (!auth_still_valid(before, c->login, kind_of(c), now, &user)) {
         c->login = NULL;
         c->may = NULL;
@@ -463,6 +521,146 @@ static struct auth_verdict check(const struct conn *c, const struct said *said)
     return auth_check(connect_options(c, &own), &claim);
 }
 
+/* ---- a service that is asked ------------------------------------------------------------------
+ */
+
+static void put_text(struct buf *b, const char *key, struct str value)
+{
+    if (value.n == 0)
+        return;
+    buf_printf(b, "%s\"%s\":", b->n > 0 ? "," : "", key);
+    jput_string(b, value);
+}
+
+/* What the client said, secrets and all; user: with what the options let it in without, or NULL. */
+static void put_opts(const struct conn *c, const struct said *said, const struct user *user,
+                     struct buf *b)
+{
+    struct str name = or_cookie(c, said->user, WS_COOKIE_USER);
+    struct str pass = or_cookie(c, said->pass, WS_COOKIE_PASS);
+
+    if (operators_on(c->net->env->options))
+        put_text(b, "jwt", or_cookie(c, said->jwt, WS_COOKIE_JWT));
+    put_text(b, "nkey", user != NULL && user->nkey != NULL ? str_of(user->nkey) : said->nkey);
+    put_text(b, "sig", said->sig);
+    put_text(b, "auth_token", or_cookie(c, said->token, WS_COOKIE_TOKEN));
+    put_text(b, "user", user != NULL && user->name != NULL ? str_of(user->name) : name);
+    put_text(b, "pass", user != NULL && user->pass != NULL ? str_of(user->pass) : pass);
+    put_text(b, "name", said->name);
+    put_text(b, "lang", said->lang);
+    put_text(b, "version", said->version);
+    buf_printf(b, "%s\"protocol\":%lld", b->n > 0 ? "," : "", (long long) said->protocol);
+}
+
+static void free_opts(struct buf *b)
+{
+    sodium_memzero(b->p, b->n);
+    buf_free(b);
+}
+
+static bool lists(const struct str_list *l, const char *text)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (strcmp(l->items[i], text) == 0)
+            return true;
+    return false;
+}
+
+/* Is a service asked about the client with that verdict? Not about its own users, nor about those
+ * of accounts that are not its business. Who is nobody is always its business. */
+static bool is_asked_about(const struct conn *c, const struct auth_verdict *v)
+{
+    const struct callout_options *o = &c->net->env->options->callout;
+    const char *account = v->answer != AUTH_NO && v->user != NULL ? v->user->account : NULL;
+
+    if (o->issuer == NULL || (c->user != NULL && lists(&o->users, c->user)))
+        return false;
+    return account == NULL || strcmp(account, ACCOUNT_DEFAULT) == 0 || o->allowed.n == 0 ||
+           lists(&o->allowed, account);
+}
+
+static void ask_about(struct conn *c, const struct said *said, const struct auth_verdict *v)
+{
+    const struct options *o = c->net->env->options;
+    const struct user *user = v->answer == AUTH_YES && said->user.n == 0 && said->nkey.n == 0
+                                  ? v->user
+                                  : NULL;
+    struct buf opts = {0};
+
+    put_opts(c, said, user, &opts);
+    callout_start(
+        c, &(struct callout_ask){
+               .account = account_set_find(c->net->env->accounts, str_of(o->callout.account)),
+               .connect_opts = buf_str(&opts),
+               .proxy_required = v->user != NULL ? v->user->proxy_required : o->proxies.required,
+           });
+    free_opts(&opts);
+}
+
+/* ---- proxies ----------------------------------------------------------------------------------
+ */
+
+/* False: it says that it comes through a trusted proxy, and does not. */
+static bool check_proxy(struct conn *c, struct str sig)
+{
+    const struct str_list *trusted = &c->net->env->options->proxies.trusted;
+    struct buf raw = {0};
+
+    c->proxied = false;
+    if (sig.n == 0 || trusted->n == 0)
+        return true;
+    if (base64_decode(&raw, sig))
+        for (size_t i = 0; i < trusted->n && !c->proxied; i++)
+            c->proxied = nkey_signed(str_of(trusted->items[i]), buf_str(&raw),
+                                     str_of(c->nonce != NULL ? c->nonce : ""));
+    buf_free(&raw);
+    return c->proxied;
+}
+
+static bool lacks_proxy(const struct conn *c, const struct auth_verdict *v)
+{
+    const struct options *o = c->net->env->options;
+
+    if (c->proxied || v->answer == AUTH_NO || !auth_required(o))
+        return false;
+    return v->user != NULL ? v->user->proxy_required : o->proxies.required;
+}
+
+/* ---- who it is --------------------------------------------------------------------------------
+ */
+
+static void process_claims(struct conn *c, const struct said *said)
+{
+    struct buf opts = {0};
+
+    put_opts(c, said, NULL, &opts);
+    connect_jwt(c, or_cookie(c, said->jwt, WS_COOKIE_JWT), said->sig, buf_str(&opts));
+    free_opts(&opts);
+}
+
+static struct auth_verdict check_certificate(struct conn *c)
+{
+    const struct user *user = mapped_user(c);
+
+    if (user == NULL)
+        return (struct auth_verdict){.answer = AUTH_NO};
+    keep(&c->user, str_of(user->name));
+    return (struct auth_verdict){.answer = AUTH_YES, .user = user};
+}
+
+static struct auth_verdict check_credentials(struct conn *c, const struct said *said)
+{
+    struct auth_verdict v = check(c, said);
+    struct str name = or_cookie(c, said->user, WS_COOKIE_USER);
+
+    keep(&c->user, said->nkey.n > 0 ? said->nkey : name);
+    if (c->user == NULL && said->token.n > 0)
+        keep(&c->user, STR("[REDACTED]"));
+    if (c->user == NULL && v.answer == AUTH_YES && v.user != NULL)
+        keep(&c->user, str_of(v.user->name != NULL ? v.user->name : v.user->nkey));
+    return v;
+}
+
 static void process(struct conn *c, const struct said *said)
 {
     struct auth_verdict v;
@@ -473,26 +671,22 @@ static void process(struct conn *c, const struct said *said)
         connect_refuse(c);
         return;
     }
+    if (!check_proxy(c, said->proxy_sig)) {
+        connect_refuse_for(c, REASON_PROXY_NOT_TRUSTED);
+        return;
+    }
     if (operators_on(c->net->env->options)) {
         if (accept_settings(c, said))
-            connect_jwt(c, or_cookie(c, said->jwt, WS_COOKIE_JWT), said->sig);
+            process_claims(c, said);
         return;
     }
-    if (conn_tls_options(c)->map) {
-        const struct user *user = mapped_user(c);
-        if (user == NULL) {
-            connect_refuse(c);
-        } else if (accept_settings(c, said)) {
-            keep(&c->user, str_of(user->name));
-            connect_opened(c, user);
-        }
-        return;
-    }
-    v = check(c, said);
-    keep(&c->user, said->nkey.n > 0 ? said->nkey : or_cookie(c, said->user, WS_COOKIE_USER));
-    if (c->user == NULL && said->token.n > 0)
-        keep(&c->user, STR("[REDACTED]"));
-    if (v.answer == AUTH_NO) {
+    v = conn_tls_options(c)->map ? check_certificate(c) : check_credentials(c, said);
+    if (is_asked_about(c, &v)) {
+        if (accept_settings(c, said))
+            ask_about(c, said, &v);
+    } else if (lacks_proxy(c, &v)) {
+        connect_refuse_for(c, REASON_PROXY_REQUIRED);
+    } else if (v.answer == AUTH_NO) {
         connect_refuse(c);
     } else if (accept_settings(c, said)) {
         if (v.answer == AUTH_SLOW)

@@ -15,8 +15,10 @@
 #include "lib/base/mem.h"
 #include "server/auth/login.h"
 #include "server/config/options.h"
+#include "server/net/callout.h"
 #include "server/net/conn.h"
 
+#include <sodium.h>
 #include <string.h>
 #include <time.h>
 
@@ -119,8 +121,7 @@ static void refuse(struct conn *c, struct buf *why)
     connect_refuse(c);
 }
 
-/* Seconds east of UTC, here and now. */
-static int64_t zone_offset(int64_t now)
+int64_t connect_zone_offset(int64_t now)
 {
     time_t t = (time_t) (now / SECOND);
     struct tm local;
@@ -145,8 +146,14 @@ static struct account *known_account(struct env *env, const char *name, const st
     return *trust != NULL && !atomic_load(&a->expired) ? a : NULL;
 }
 
+/* The account has its users looked at by a service, all but those of the service. */
+static bool is_delegated(const struct trust *t, const struct login *l)
+{
+    return t->claims.auth_users.n > 0 && !trust_is_auth_user(t, l->user.nkey);
+}
+
 static void log_in(struct conn *c, const struct trust *t, const struct user_claims *u,
-                   struct str sig)
+                   struct str sig, struct str connect_opts)
 {
     struct buf err = {0};
     struct login *l = login_open(t, u,
@@ -157,15 +164,28 @@ static void log_in(struct conn *c, const struct trust *t, const struct user_clai
                                      .type = c->door == NET_LEAFS       ? CONNECTION_LEAFNODE
                                              : c->door == NET_WEBSOCKET ? CONNECTION_WEBSOCKET
                                                                         : CONNECTION_STANDARD,
+                                     .proxied = c->proxied,
                                      .now = io_wall(c->net->env->io),
-                                     .offset = zone_offset(io_wall(c->net->env->io)),
+                                     .offset = connect_zone_offset(io_wall(c->net->env->io)),
                                  },
                                  &err);
 
-    if (l != NULL)
-        connect_sign_in(c, l);
-    else
+    if (l == NULL) {
         refuse(c, &err);
+    } else if (is_delegated(t, l)) {
+        connect_name(c, l->user.nkey);
+        callout_start(
+            c, &(struct callout_ask){
+                   .account = account_set_find(c->net->env->accounts, str_of(l->user.account)),
+                   .trust = t,
+                   .login = l,
+                   .connect_opts = connect_opts,
+                   .proxy_required = u->limits.proxy_required,
+               });
+        login_close(l);
+    } else {
+        connect_sign_in(c, l);
+    }
     buf_free(&err);
 }
 
@@ -176,7 +196,7 @@ struct looking_up {
     struct checking checking;
     struct account_lookup lookup;
     struct user_claims user;
-    char *sig;
+    char *sig, *connect_opts;
 };
 
 static void looked_up(struct account_lookup *l)
@@ -187,24 +207,27 @@ static void looked_up(struct account_lookup *l)
     struct buf err = {0};
 
     c->net->lookups--;
+    c->checking = NULL; /* something else may be waited for now */
     if (c->state != CONN_CLOSING) {
         if (l->found && !k->checking.refused)
             known_account(c->net->env, l->name, &trust);
         if (trust != NULL) {
-            log_in(c, trust, &k->user, str_of(k->sig));
+            log_in(c, trust, &k->user, str_of(k->sig), str_of(k->connect_opts));
         } else {
             buf_puts(&err, "Account JWT lookup error");
             refuse(c, &err);
         }
     }
-    connect_go_on(&k->checking);
+    connect_pass_on(&k->checking);
     user_claims_free(&k->user);
     mem_free(k->sig);
+    sodium_memzero(k->connect_opts, strlen(k->connect_opts));
+    mem_free(k->connect_opts);
     buf_free(&err);
     mem_free(k);
 }
 
-static void look_up(struct conn *c, struct user_claims *u, struct str sig)
+static void look_up(struct conn *c, struct user_claims *u, struct str sig, struct str connect_opts)
 {
     struct env *env = c->net->env;
     struct looking_up *k;
@@ -224,6 +247,7 @@ static void look_up(struct conn *c, struct user_claims *u, struct str sig)
     k->lookup.worker = env->worker;
     k->user = *u;
     k->sig = mem_strndup(sig.n > 0 ? sig.p : "", sig.n);
+    k->connect_opts = mem_strndup(connect_opts.p, connect_opts.n);
     c->net->lookups++;
     connect_wait(c, &k->checking);
     env->lookup(env, &k->lookup);
@@ -232,7 +256,7 @@ static void look_up(struct conn *c, struct user_claims *u, struct str sig)
 /* ---- CONNECT ----------------------------------------------------------------------------------
  */
 
-void connect_jwt(struct conn *c, struct str token, struct str sig)
+void connect_jwt(struct conn *c, struct str token, struct str sig, struct str connect_opts)
 {
     struct env *env = c->net->env;
     const struct operators *o = &env->options->operators;
@@ -249,10 +273,10 @@ void connect_jwt(struct conn *c, struct str token, struct str sig)
         refuse(c, &err);
         user_claims_free(&u);
     } else if (known_account(env, login_account(&u), &trust) != NULL) {
-        log_in(c, trust, &u, sig);
+        log_in(c, trust, &u, sig, connect_opts);
         user_claims_free(&u);
     } else {
-        look_up(c, &u, sig);
+        look_up(c, &u, sig, connect_opts);
     }
     buf_free(&err);
 }

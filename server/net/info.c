@@ -2,6 +2,7 @@
 #include "lib/base/buf.h"
 #include "server/auth/auth.h"
 #include "server/config/options.h"
+#include "server/net/callout.h"
 #include "server/net/conn.h"
 #include "server/net/leaf.h"
 
@@ -95,6 +96,8 @@ static void put_client_info(struct conn *c, bool connect_info)
         buf_puts(&b, "\"connect_info\":true,");
         put_text(&b, "remote_account", c->account->name);
     }
+    if (env->keys != NULL)
+        put_text(&b, "xkey", env->keys->xkey);
     buf_puts(&b, "\"api_lvl\":5}\r\n");
     conn_put(c, buf_str(&b));
     buf_free(&b);

@@ -11,6 +11,7 @@
 #include "server/net/tls.h"
 
 #include "lib/base/mem.h"
+#include "lib/json/json.h"
 #include "server/net/tls_int.h"
 
 #include <openssl/err.h>
@@ -272,4 +273,41 @@ bool tls_names(const struct tls *t, bool (*each)(void *ctx, struct str name), vo
         stop = each_of_type(names, types[i], each, ctx);
     GENERAL_NAMES_free(names);
     return stop || subject_name(cert, each, ctx);
+}
+
+/* ---- for a service that is asked about clients ------------------------------------------------
+ */
+
+bool tls_verified(const struct tls *t)
+{
+    return SSL_get0_verified_chain(t->ssl) != NULL && SSL_get0_peer_certificate(t->ssl) != NULL &&
+           SSL_get_verify_result(t->ssl) == X509_V_OK;
+}
+
+static void put_certificate(X509 *cert, struct buf *out)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *text;
+    long n;
+
+    if (bio != NULL && PEM_write_bio_X509(bio, cert) == 1) {
+        n = BIO_get_mem_data(bio, &text);
+        if (out->n > 0)
+            buf_putc(out, ',');
+        jput_string(out, str_from(text, (size_t) n));
+    }
+    BIO_free(bio);
+}
+
+void tls_certificates(const struct tls *t, struct buf *out)
+{
+    bool verified = tls_verified(t);
+    STACK_OF(X509) *chain = verified ? SSL_get0_verified_chain(t->ssl)
+                                     : SSL_get_peer_cert_chain(t->ssl);
+    X509 *own = SSL_get0_peer_certificate(t->ssl);
+
+    if (!verified && own != NULL)
+        put_certificate(own, out);
+    for (int i = 0; chain != NULL && i < sk_X509_num(chain); i++)
+        put_certificate(sk_X509_value(chain, i), out);
 }

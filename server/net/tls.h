@@ -11,6 +11,7 @@
 #ifndef NET_TLS_H
 #define NET_TLS_H
 
+#include "lib/base/buf.h"
 #include "lib/base/str.h"
 #include "server/config/tls_options.h"
 #include "server/core/sink.h"
@@ -55,6 +56,11 @@ const char *tls_error(const struct tls *t);
 const char *tls_version_name(const struct tls *t); /* "1.3" */
 const char *tls_cipher_name(const struct tls *t);  /* as in RFCs */
 
+/* Did a chain of the client's certificate lead to the ca_file's? */
+bool tls_verified(const struct tls *t);
+/* Its certificates as PEM texts in JSON strings, with commas between; appended. The chain when it
+ * is verified, else what the client sent. */
+void tls_certificates(const struct tls *t, struct buf *out);
 /* Is the client's certificate one of the pinned ones? True when none are pinned. */
 bool tls_pinned(const struct tls *t);
 /* Names in the client's certificate, in the order in which they are looked up as users: mail

@@ -570,8 +570,9 @@ TEST(every_key_is_documented)
 {
     static const char *const sources[] = {
         "server/config/config_file.c",      "server/config/config_auth.c",
+        "server/config/config_callout.c",   "server/config/config_operator.c",
         "server/config/config_tls.c",       "server/config/config_accounts.c",
-        "server/config/config_websocket.c", "server/config/config_operator.c",
+        "server/config/config_websocket.c",
     };
     char *conf = slurp("conf/server.conf");
     unsigned keys = 0;
