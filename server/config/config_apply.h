@@ -87,6 +87,9 @@ bool config_ocsp_cache(struct config_context *c, const struct conf_value *v);
 bool config_prof_port(struct config_context *c, const struct conf_value *v);
 bool config_prof_block_rate(struct config_context *c, const struct conf_value *v);
 bool config_error_reports(struct config_context *c, const struct conf_value *v);
+bool config_js_inactive(struct config_context *c, const struct conf_value *v);
+bool config_js_text(struct config_context *c, const struct conf_value *v);
+bool config_tpm(struct config_context *c, const struct conf_value *v);
 bool config_no_sublist_cache(struct config_context *c, const struct conf_value *v);
 /* config_accounts.c: the accounts block, mappings of the default account. */
 bool config_accounts(struct config_context *c, const struct conf_value *v);

@@ -245,6 +245,7 @@ static const struct config_key limits_keys[] = {
     {"max_ack_pending", CONFIG_I64, AT(js_max_ack_pending), NULL},
     {"max_request_batch", CONFIG_I64, AT(js_max_request_batch), NULL},
     {"duplicate_window", CONFIG_DURATION, AT(js_duplicate_window_ns), NULL},
+    {"max_ha_assets", CONFIG_BLOCK, 0, config_js_inactive},
 };
 
 static bool js_limits(struct config_context *c, const struct conf_value *v)
@@ -252,9 +253,19 @@ static bool js_limits(struct config_context *c, const struct conf_value *v)
     return config_apply_map(c, v, "limits", limits_keys, ARRAY_LEN(limits_keys));
 }
 
+static bool js_disabled(struct config_context *c, const struct conf_value *v)
+{
+    if (v->kind != CONF_BOOL)
+        return config_fail(c, v, "disabled must be true or false");
+    c->o->jetstream = v->integer == 0;
+    return true;
+}
+
 static const struct config_key jetstream_keys[] = {
     {"enabled", CONFIG_FLAG, AT(jetstream), NULL},
     {"enable", CONFIG_FLAG, AT(jetstream), NULL},
+    {"disabled", CONFIG_BLOCK, 0, js_disabled},
+    {"disable", CONFIG_BLOCK, 0, js_disabled},
     {"store_dir", CONFIG_TEXT, AT(store_dir), NULL},
     {"storedir", CONFIG_TEXT, AT(store_dir), NULL},
     {"store", CONFIG_TEXT, AT(store_dir), NULL},
@@ -278,6 +289,15 @@ static const struct config_key jetstream_keys[] = {
     {"request_queue_limit", CONFIG_U32, AT(js_request_queue_limit), NULL},
     {"max_buffered_msgs", CONFIG_U32, AT(js_max_buffered_msgs), NULL},
     {"max_buffered_size", CONFIG_U64, AT(js_max_buffered_bytes), NULL},
+    {"info_queue_limit", CONFIG_BLOCK, 0, config_js_inactive},
+    {"max_concurrent_io", CONFIG_BLOCK, 0, config_js_inactive},
+    {"max_outstanding_catchup", CONFIG_BLOCK, 0, config_js_inactive},
+    {"meta_compact", CONFIG_BLOCK, 0, config_js_inactive},
+    {"meta_compact_size", CONFIG_BLOCK, 0, config_js_inactive},
+    {"meta_compact_sync", CONFIG_BLOCK, 0, config_js_inactive},
+    {"unique_tag", CONFIG_BLOCK, 0, config_js_text},
+    {"extension_hint", CONFIG_BLOCK, 0, config_js_text},
+    {"tpm", CONFIG_BLOCK, 0, config_tpm},
 };
 
 /* true | enabled | disabled | { ... } */

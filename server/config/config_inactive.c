@@ -8,6 +8,8 @@
  *     prof_port, prof_block_rate           a profiler of Go's run time
  *     ocsp, ocsp_cache                     stapled answers about certificates
  *     connect_error_reports, ...           how often routes are written about
+ *     jetstream { meta_compact, tpm, ... } of a cluster, of one way to do things, of a key in a
+ * chip
  */
 #include "lib/base/assert.h"
 #include "server/config/config_apply.h"
@@ -189,4 +191,23 @@ bool config_error_reports(struct config_context *c, const struct conf_value *v)
 bool config_no_sublist_cache(struct config_context *c, const struct conf_value *v)
 {
     return v->kind == CONF_BOOL || config_fail(c, v, "expected true or false");
+}
+
+/* Of a cluster, or of how the other server does what this one does otherwise: whole numbers and
+ * switches. */
+bool config_js_inactive(struct config_context *c, const struct conf_value *v)
+{
+    return v->kind == CONF_INT || v->kind == CONF_BOOL ||
+           config_fail(c, v, "expected an integer, true or false");
+}
+
+bool config_js_text(struct config_context *c, const struct conf_value *v)
+{
+    return v->kind == CONF_TEXT || config_fail(c, v, "expected a text");
+}
+
+/* Silence would leave the data without the key that it is to have. */
+bool config_tpm(struct config_context *c, const struct conf_value *v)
+{
+    return config_fail(c, v, "keys from a TPM are not supported: use key");
 }
