@@ -204,8 +204,10 @@ static void lose_records(struct store_batch *b)
     }
     if (lost > 0) {
         count_lost(b, lost, bytes);
-        stream_settle_first(b->stream);
+        b->segment->ruined = b->segment->live == 0;
+        /* Before what may say that everything below is gone. */
         clog_put(b->stream->store, LOG_DELTA, b->stream->object, buf_str(&delta), NULL);
+        stream_settle_first(b->stream);
     }
     buf_free(&delta);
 }

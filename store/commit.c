@@ -419,6 +419,7 @@ static void finish_first(struct store_stream *s, struct commit *c)
     s->inflight--;
     seg->commits--;
     commit_free(c);
+    store_claim_end(s);
     seg->jobs++; /* the callback may remove all its messages */
     s->ops->committed(s->ctx, first, last);
     if (s->state == STREAM_ACTIVE)

@@ -115,18 +115,27 @@ static void sync_parent(struct io_fs *fs, const char *path)
     mem_free(copy);
 }
 
+int store_set_aside(struct store_dir *dir, const char *path, char to[STORE_PATH])
+{
+    int res = quarantine_name(dir, path, to) ? fs_rename(dir->options.fs, path, to) : -EEXIST;
+
+    if (res == 0) {
+        sync_parent(dir->options.fs, to);
+        sync_parent(dir->options.fs, path);
+    }
+    return res;
+}
+
 void store_quarantine(struct store_dir *dir, const char *path, const char *why)
 {
     char to[STORE_PATH];
-    int res = quarantine_name(dir, path, to) ? fs_rename(dir->options.fs, path, to) : -EEXIST;
+    int res = store_set_aside(dir, path, to);
 
     dir->recovery.quarantined_files++;
     if (res < 0) {
         LOG_WRN(dir->options.log, "%s: %s; it stays where it is: %s", path, why, strerror(-res));
         return;
     }
-    sync_parent(dir->options.fs, to);
-    sync_parent(dir->options.fs, path);
     LOG_WRN(dir->options.log, "%s: %s; moved to %s", path, why, to);
 }
 

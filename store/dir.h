@@ -56,6 +56,9 @@ void store_path_segment(const struct store_dir *dir, char out[STORE_PATH], const
                         uint64_t number, uint32_t generation);
 void store_path_pool(const struct store_dir *dir, char out[STORE_PATH], uint64_t number);
 
+/* Moves a file to quarantine/ under a name that says where it came from, and tells which; 0 or a
+ * negative errno. Blocking. */
+int store_set_aside(struct store_dir *dir, const char *path, char to[STORE_PATH]);
 /* Moves a file to quarantine/ under a name that says where it came from and logs why (WRN).
  * Blocking. */
 void store_quarantine(struct store_dir *dir, const char *path, const char *why);

@@ -275,6 +275,8 @@ static enum err load_segment(struct store_stream *s, const struct recovered_stre
         load_later(s, seg, &x);
     else
         err = load_now(s, seg, &x);
+    seg->ruined = seg->live == 0 && seg->next_seq > seg->base_seq &&
+                  seqset_count_in(&s->rec.lost, seg->base_seq, seg->next_seq - 1) > 0;
     segment_index_deinit(&x);
     return err;
 }

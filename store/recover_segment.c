@@ -648,6 +648,9 @@ enum err rec_segment_seal(struct recovery *r, struct rec_segment *seg)
     struct buf bytes = {0};
     uint64_t behind = seg->found_end > seg->data_end ? seg->found_end : seg->data_end;
 
+    /* What was there and can not be read is kept: nobody knows where it ended. */
+    if (seg->tail_lost && seg->file_bytes > behind)
+        behind = seg->file_bytes;
     seg->footer.footer_offset = round_up(behind, SEGMENT_PAGE);
     seg->footer.flags = seg->torn ? SEGMENT_CUT : 0;
     seg->footer.crypt = &seg->crypt;

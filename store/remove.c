@@ -305,7 +305,10 @@ static void release_logged(struct store_req *req, enum err err)
         struct segment *next = segment_after(seg);
         if (seg->next_seq > s->synced_seq + 1) /* async level: it will never be synced */
             s->synced_seq = seg->next_seq - 1;
-        store_retire(s->store, seg->path, seg->secret ? 0 : seg->capacity);
+        if (seg->ruined)
+            store_keep_damaged(s->store, seg->path);
+        else
+            store_retire(s->store, seg->path, seg->secret ? 0 : seg->capacity);
         segment_free(seg);
         if (next != NULL)
             segment_header_if_due(next);

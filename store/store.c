@@ -21,12 +21,15 @@
 
 #define CACHE_BYTES (256ull << 20)
 #define STAGING_BYTES (64ull << 20)
+/* A stream is idle when it commits nothing for as long, or twice. */
+#define CLAIM_NS 1000000000u
 #define RIDE_NS 100000000ull
 #define RETRY_NS 1000000000ull
 #define STEP_NS 200000ull
 
 static void retry_fire(struct wheel_timer *timer);
 static void sync_fire(struct wheel_timer *timer);
+static void claim_fire(struct wheel_timer *timer);
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
@@ -118,6 +121,8 @@ enum err store_open(struct store_dir *dir, unsigned worker, const struct store_o
     st->body.class_bytes = BATCH_BODY;
     wheel_timer_init(&st->retry_timer, retry_fire);
     wheel_timer_init(&st->sync_timer, sync_fire);
+    list_init(&st->claims);
+    wheel_timer_init(&st->claim_timer, claim_fire);
     store_fill_init(st);
     crypt_nonces_init(&st->nonces, &dir->ring, &st->prng);
     clog_init(st);
@@ -241,6 +246,52 @@ void store_retry_later(struct store *st)
 {
     if (!wheel_pending(&st->retry_timer))
         io_timer_start(st->io, &st->retry_timer, io_now(st->io) + RETRY_NS);
+}
+
+/* ---- where streams end ----------------------------------------------------------------------- */
+
+/* A batch proves that those before it are durable; nothing in a segment proves its last one. So a
+ * last batch that is damaged would look like one that was never finished. */
+static void claim_end(struct store_stream *s)
+{
+    struct buf delta = {0};
+
+    if (s->state != STREAM_ACTIVE || s->store->closing || s->store->clog.failed ||
+        stream_proven(s) == s->rec.last_seq)
+        return;
+    stream_claim_durable(s, &delta);
+    s->rec.last_seq = stream_proven(s);
+    clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), NULL);
+    buf_free(&delta);
+}
+
+static void claim_fire(struct wheel_timer *timer)
+{
+    struct store *st = CONTAINER_OF(timer, struct store, claim_timer);
+
+    LIST_FOREACH_SAFE(it, tmp, &st->claims)
+    {
+        struct store_stream *s = LIST_ENTRY(it, struct store_stream, claim_link);
+        bool idle = s->claim_seen == s->last_seq && stream_proven(s) == s->last_seq;
+        s->claim_seen = s->last_seq;
+        if (!idle && s->state == STREAM_ACTIVE)
+            continue;
+        list_remove(&s->claim_link);
+        claim_end(s);
+    }
+    if (!list_empty(&st->claims) && !st->closing)
+        io_timer_start(st->io, &st->claim_timer, io_now(st->io) + CLAIM_NS);
+}
+
+void store_claim_end(struct store_stream *s)
+{
+    struct store *st = s->store;
+
+    if (list_linked(&s->claim_link) || !stream_in_file(s))
+        return;
+    list_push_back(&st->claims, &s->claim_link);
+    if (!wheel_pending(&st->claim_timer))
+        io_timer_start(st->io, &st->claim_timer, io_now(st->io) + CLAIM_NS);
 }
 
 void store_no_space(struct store *st)
@@ -463,6 +514,7 @@ static void free_store(struct store *st)
     cache_shrink(st, 0);
     io_timer_stop(st->io, &st->retry_timer);
     io_timer_stop(st->io, &st->sync_timer);
+    io_timer_stop(st->io, &st->claim_timer);
     io_timer_stop(st->io, &st->fill_timer);
     objects_free_all(st);
     hmap_deinit(&st->objects);

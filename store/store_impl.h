@@ -209,6 +209,7 @@ struct segment {
     bool replaced;            /* by a newer generation: it goes when nobody uses it any more */
     bool not_rewritten;       /* something in it is damaged: it stays as it is */
     bool kafka;               /* has a Kafka batch: it is not rewritten either */
+    bool ruined;              /* the last of its messages was lost: its file is kept */
     bool erase_later;         /* something in it is to be erased when it is sealed */
     bool secret;              /* its file must not be kept in the pool */
     struct list erasures;     /* struct erasure.of_segment */
@@ -424,6 +425,8 @@ struct store_stream {
 
     /* Gathering and committing. */
     struct list dirty_link;
+    struct list claim_link;  /* store->claims */
+    uint64_t claim_seen;     /* last_seq when the timer fired last */
     struct list gathered;    /* closed batches */
     uint64_t gathered_bytes; /* on disk, without the open one */
     uint32_t gathered_n;
@@ -868,7 +871,9 @@ struct store {
     struct region_pool meta, body;
     uint64_t staging;
     uint64_t segment_min, segment_max;
-    struct wheel_timer sync_timer;  /* syncs what async streams wrote */
+    struct wheel_timer sync_timer; /* syncs what async streams wrote */
+    struct list claims;            /* streams whose end the log is to be told */
+    struct wheel_timer claim_timer;
     struct wheel_timer retry_timer; /* a second after a full disk or a failed read */
     bool no_space, said_no_space;
     uint32_t jobs;          /* work in flight or waiting for its turn */
@@ -894,11 +899,15 @@ bool store_work_done(struct store *st, struct io_work *work);
 void store_works_step(struct store *st);
 /* Calls req->done from the next store_step. req may be NULL. */
 void store_defer(struct store *st, struct store_req *req, enum err err);
+/* The stream has committed something: when it has been idle for a while the log is told its end. */
+void store_claim_end(struct store_stream *s);
 /* The disk is full; a timer tries again. */
 void store_no_space(struct store *st);
 void store_retry_later(struct store *st);
 /* The file goes to the pool (bytes: what it was made with; 0 = never) or away, on a work thread. */
 void store_retire(struct store *st, const char *path, uint64_t bytes);
+/* The file goes to quarantine, on a work thread. */
+void store_keep_damaged(struct store *st, const char *path);
 /* Fills the pool when it wants to be. */
 void store_fill_init(struct store *st);
 void store_fill_step(struct store *st);

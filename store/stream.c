@@ -164,6 +164,7 @@ struct store_stream *stream_new(struct store *st, struct str name, enum store_le
     s->body_hint = 2048;
     s->next_number = 1;
     list_init(&s->dirty_link);
+    list_init(&s->claim_link);
     list_init(&s->gathered);
     list_init(&s->commits);
     list_init(&s->segments);
@@ -537,6 +538,7 @@ static void free_stream(struct store_stream *s)
     struct store *st = s->store;
 
     index_loader_free(s);
+    list_remove(&s->claim_link);
     while (!list_empty(&s->segments))
         segment_free(LIST_ENTRY(list_first(&s->segments), struct segment, link));
     if (s->next != NULL)

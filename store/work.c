@@ -11,6 +11,7 @@
 #include "store/store_impl.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define WORKS_MAX 32u
 
@@ -57,13 +58,19 @@ struct retire_job {
     struct store *store;
     char *path;
     uint64_t bytes;
+    bool keep; /* in quarantine */
+    int result;
+    char to[STORE_PATH];
 };
 
 static void retire_run(struct io_work *work)
 {
     struct retire_job *job = CONTAINER_OF(work, struct retire_job, work);
 
-    store_pool_retire(job->store->dir->pool, work->fs, job->path, job->bytes);
+    if (job->keep)
+        job->result = store_set_aside(job->store->dir, job->path, job->to);
+    else
+        store_pool_retire(job->store->dir->pool, work->fs, job->path, job->bytes);
 }
 
 static void retire_done(struct io_op *op)
@@ -72,20 +79,37 @@ static void retire_done(struct io_op *op)
 
     if (!store_work_done(job->store, &job->work))
         return;
+    if (job->keep && job->result == 0)
+        LOG_WRN(job->store->log, "%s: all that was left in it is lost to damage; moved to %s",
+                job->path, job->to);
+    else if (job->keep)
+        LOG_WRN(job->store->log, "%s: can not be moved to quarantine: %s", job->path,
+                strerror(-job->result));
     mem_free(job->path);
     mem_free(job);
 }
 
-void store_retire(struct store *st, const char *path, uint64_t bytes)
+static void submit_retire(struct store *st, const char *path, uint64_t bytes, bool keep)
 {
     struct retire_job *job = mem_zalloc(sizeof(*job));
 
     job->store = st;
     job->path = mem_strdup(path);
     job->bytes = bytes;
+    job->keep = keep;
     job->work.run = retire_run;
     io_op_init(&job->work.op, retire_done);
     store_work_submit(st, &job->work);
+}
+
+void store_retire(struct store *st, const char *path, uint64_t bytes)
+{
+    submit_retire(st, path, bytes, false);
+}
+
+void store_keep_damaged(struct store *st, const char *path)
+{
+    submit_retire(st, path, 0, true);
 }
 
 /* ---- the pool -------------------------------------------------------------------------------- */
