@@ -103,11 +103,10 @@ static void appended(struct stream *s, uint64_t last)
     s->last_id = NULL;
 }
 
-enum err stream_append_kafka(struct stream *s, struct str batch, uint32_t messages,
-                             uint64_t *first_seq, uint8_t **stored)
+enum err stream_append_kafka_as(struct stream *s, struct str subject, struct str batch,
+                                uint32_t messages, uint64_t *first_seq, uint8_t **stored)
 {
-    struct store_kafka_append a = {
-        .subject = stream_kafka_subject(s), .batch = batch, .messages = messages};
+    struct store_kafka_append a = {.subject = subject, .batch = batch, .messages = messages};
     enum err err = check_stream(s, a.subject, batch.n, batch.n, messages);
 
     if (err != ERR_OK)
@@ -117,6 +116,12 @@ enum err stream_append_kafka(struct stream *s, struct str batch, uint32_t messag
     if (err == ERR_OK)
         appended(s, *first_seq + messages - 1);
     return err;
+}
+
+enum err stream_append_kafka(struct stream *s, struct str batch, uint32_t messages,
+                             uint64_t *first_seq, uint8_t **stored)
+{
+    return stream_append_kafka_as(s, stream_kafka_subject(s), batch, messages, first_seq, stored);
 }
 
 enum err stream_append_own(struct stream *s, const struct stream_own_message *m, size_t n,

@@ -42,6 +42,10 @@ struct str stream_kafka_subject(const struct stream *s);
 enum err stream_append_kafka(struct stream *s, struct str batch, uint32_t messages,
                              uint64_t *first_seq, uint8_t **stored);
 
+/* The same under another subject. */
+enum err stream_append_kafka_as(struct stream *s, struct str subject, struct str batch,
+                                uint32_t messages, uint64_t *first_seq, uint8_t **stored);
+
 /* Messages of the server's own, all of them or none, durable together; a subject need not be one of
  * the stream's. Errors as above. */
 struct stream_own_message {

@@ -3,6 +3,7 @@
 
 #include "server/auth/permissions.h"
 #include "server/kafka/committed.h"
+#include "server/kafka/txn_record.h"
 
 static bool may_read(const struct permissions *may, struct str subject, bool plain)
 {
@@ -73,6 +74,19 @@ bool access_may_group(const struct kafka_request *r, struct str group)
     if (r->conn->may == NULL)
         return true;
     committed_put_group_subject(&subject, group);
+    ok = permissions_may_publish(r->conn->may, buf_str(&subject));
+    buf_free(&subject);
+    return ok;
+}
+
+bool access_may_transact(const struct kafka_request *r, struct str transactional_id)
+{
+    struct buf subject = {0};
+    bool ok;
+
+    if (r->conn->may == NULL)
+        return true;
+    txn_put_subject(&subject, transactional_id);
     ok = permissions_may_publish(r->conn->may, buf_str(&subject));
     buf_free(&subject);
     return ok;

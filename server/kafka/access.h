@@ -17,6 +17,8 @@ bool access_may_read(const struct kafka_request *r, struct str topic, int32_t in
 bool access_may_see(const struct kafka_request *r, const struct topic *t);
 /* The call of the JetStream API about the stream of partition 0: "STREAM.CREATE". */
 bool access_may_call(const struct kafka_request *r, const char *call, struct str topic);
+/* Publish on the subject of its record. */
+bool access_may_transact(const struct kafka_request *r, struct str transactional_id);
 bool access_may_group(const struct kafka_request *r, struct str group);
 
 #endif

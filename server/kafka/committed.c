@@ -114,7 +114,7 @@ static bool is_plain(char c)
            c == '-';
 }
 
-static void put_name(struct buf *out, struct str name)
+void committed_put_name(struct buf *out, struct str name)
 {
     for (size_t i = 0; i < name.n; i++)
         if (is_plain(name.p[i]))
@@ -126,7 +126,7 @@ static void put_name(struct buf *out, struct str name)
 void committed_put_group_subject(struct buf *out, struct str group)
 {
     buf_puts(out, PREFIX);
-    put_name(out, group);
+    committed_put_name(out, group);
 }
 
 static int digit(char c)
@@ -134,7 +134,7 @@ static int digit(char c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-static bool take_name(struct buf *out, struct str token)
+bool committed_take_name(struct buf *out, struct str token)
 {
     for (size_t i = 0; i < token.n; i++) {
         int hi, lo;
@@ -198,9 +198,9 @@ void committed_render(struct str group, const struct committed_offset *o, struct
                       struct buf *header, struct buf *payload)
 {
     buf_puts(subject, PREFIX);
-    put_name(subject, group);
+    committed_put_name(subject, group);
     buf_putc(subject, '.');
-    put_name(subject, o->topic);
+    committed_put_name(subject, o->topic);
     buf_printf(subject, ".%d", (int) o->partition);
     put_header(group, o, header);
     put_u16(payload, 3);
@@ -251,10 +251,11 @@ bool committed_parse(struct str subject, struct str header, struct str payload, 
     group_token = str_cut(str_skip(subject, sizeof(PREFIX) - 1), '.', &left);
     topic_token = str_cut(left, '.', &left);
     at = names->n;
-    if (!take_name(names, group_token))
+    if (!committed_take_name(names, group_token))
         return false;
     middle = names->n;
-    if (!take_name(names, topic_token) || !str_to_u64(left, &partition) || partition > INT32_MAX)
+    if (!committed_take_name(names, topic_token) || !str_to_u64(left, &partition) ||
+        partition > INT32_MAX)
         return false;
     *group = str_from(names->p + at, middle - at);
     o->topic = str_from(names->p + middle, names->n - middle);

@@ -56,6 +56,9 @@ void committed_drop(struct committed *c, struct committed_offset *o);
 /* All of them by topic and partition, in memory that the caller frees (mem_free). */
 struct committed_offset **committed_sorted(const struct committed *c);
 
+/* A name as a token of a subject, appended; and back. False: no such token. */
+void committed_put_name(struct buf *out, struct str name);
+bool committed_take_name(struct buf *out, struct str token);
 /* The subject of a group as a whole, under which nothing is kept: who may publish on it may use the
  * group. Appended. */
 void committed_put_group_subject(struct buf *out, struct str group);

@@ -16,6 +16,7 @@
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "server/kafka/access.h"
+#include "server/kafka/txn.h"
 
 #define SWEEP_NS (600 * UINT64_C(1000000000))
 
@@ -273,6 +274,7 @@ static void sweep(struct wheel_timer *t)
 
     LIST_FOREACH_SAFE(l, tmp, &c->all)
     sweep_group(LIST_ENTRY(l, struct group_entry, link));
+    txns_sweep(c);
     plan_sweep(c);
 }
 
@@ -285,6 +287,8 @@ static void take_message(struct coordinator *c, const struct store_msg *m)
     struct group_entry *g;
     struct str group;
 
+    if (txn_take_message(c, m))
+        return;
     if (committed_parse(m->subject, m->header, m->payload, &names, &group, &o) &&
         coordinator_name_valid(group) && (g = coordinator_get(c, group)) != NULL) {
         committed_put(&g->offsets, &o);
@@ -307,6 +311,7 @@ static void load(struct store_reader *r)
         return;
     store_reader_deinit(r);
     c->ready = true;
+    txns_loaded(c);
     LOG_DBG(c->kafka->env->log, "Kafka groups: %zu with committed offsets", c->groups.count);
     while ((l = list_pop_front(&c->parked)) != NULL) {
         struct errand *e = LIST_ENTRY(l, struct errand, link);
@@ -328,6 +333,7 @@ static void gone(struct partition_job *j)
     io_timer_stop(c->kafka->env->io, &c->sweep);
     while ((l = list_pop_front(&c->parked)) != NULL)
         errand_failed(LIST_ENTRY(l, struct errand, link), KAFKA_NOT_COORDINATOR);
+    txns_close(c);
     while ((l = list_first(&c->all)) != NULL)
         free_group(LIST_ENTRY(l, struct group_entry, link), KAFKA_NOT_COORDINATOR);
     hmap_deinit(&c->groups);
@@ -351,7 +357,9 @@ static struct coordinator *coordinator_open(struct realm *realm, struct partitio
     };
     list_init(&c->parked);
     list_init(&c->all);
+    list_init(&c->all_txns);
     hmap_init(&c->groups);
+    hmap_init(&c->txns);
     wheel_timer_init(&c->sweep, sweep);
     c->busy.gone = gone;
     list_push_back(&p->busy, &c->busy.link);
@@ -372,4 +380,14 @@ static struct coordinator *coordinator_here(struct env *env, const struct realm 
         return realm != NULL ? realm->coordinator : NULL;
     p = partition_get(realm, STR(COORDINATOR_TOPIC));
     return p != NULL ? coordinator_open(realm, p) : NULL;
+}
+
+void coordinator_wake(struct realm *realm)
+{
+    struct topic_place place;
+
+    if (realm->topics != NULL &&
+        topics_partition(realm->topics, STR(COORDINATOR_TOPIC), 0, &place) &&
+        place.worker == realm->kafka->env->worker)
+        coordinator_here(realm->kafka->env, realm);
 }

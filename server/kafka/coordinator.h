@@ -31,7 +31,9 @@ struct coordinator {
     struct store_reader reader;  /* until then */
     struct list parked;          /* errands, until then */
     struct hmap groups;
-    struct list all; /* struct group_entry, in the order in which they came */
+    struct list all;  /* struct group_entry, in the order in which they came */
+    struct hmap txns; /* struct txn, by id */
+    struct list all_txns;
     struct group_rules rules;
     struct wheel_timer sweep;
 };
@@ -94,6 +96,10 @@ void coordinator_touch(struct group_entry *g);
 /* Removes an offset, from the stream too; req: when that is durable, or NULL. False: req will not
  * be called. */
 bool coordinator_remove(struct group_entry *g, struct committed_offset *o, struct store_req *req);
+
+/* Begins to load, when the offsets stream is on this worker: transactions that a crash interrupted
+ * are ended without waiting for a client. */
+void coordinator_wake(struct realm *realm);
 
 /* ---- group_offsets.c: removals; the errand is done when all that were added are durable */
 struct removal *removal_begin(struct errand *e);

@@ -40,6 +40,7 @@ struct fetch {
     struct part *parts;
     uint32_t nparts, left;
     uint64_t min_bytes, max_bytes;
+    bool committed; /* read_committed */
     enum phase phase;
     struct wheel_timer timer;
     bool timed, final;
@@ -114,7 +115,8 @@ static void read_there(struct env_task *task, struct env *env)
     if (read->max_bytes > part->fetch->max_bytes)
         read->max_bytes = part->fetch->max_bytes;
     list_init(&read->job.link);
-    read->high = read->start = -1;
+    read->high = read->start = read->stable = -1;
+    read->committed = part->fetch->committed;
     read->error = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
     if (p != NULL)
         fetch_read_start(read, p);
@@ -144,7 +146,8 @@ static void watch_there(struct env_task *task, struct env *env)
     part->watch.gone = watch_gone;
     if (p != NULL)
         partition_bounds(p, &first, &last);
-    if (p == NULL || (int64_t) last != part->read.high || (int64_t) first - 1 != part->read.start)
+    if (p == NULL || (int64_t) last != part->read.high || (int64_t) first - 1 != part->read.start ||
+        partition_stable(p) != part->read.stable)
         say_home(part, on_woken);
     else
         list_push_back(&p->watches, &part->watch.link);
@@ -189,6 +192,21 @@ static void put_pieces(struct fetch *f, struct part *part, uint64_t *room, bool 
     }
 }
 
+static void put_aborted(struct fetch *f, struct part *part)
+{
+    struct kafka_fetch_response_partitions *a = part->answer;
+    size_t n = part->read.naborted;
+
+    a->aborted_transactions_n = f->committed ? (int32_t) n : -1;
+    if (n == 0)
+        return;
+    a->aborted_transactions = KAFKA_NEW(&f->request->arena, fetch_response_aborted_transactions, n);
+    for (size_t i = 0; i < n; i++) {
+        a->aborted_transactions[i].producer_id = part->read.aborted[i].producer;
+        a->aborted_transactions[i].first_offset = (int64_t) part->read.aborted[i].first - 1;
+    }
+}
+
 static void answer(struct fetch *f)
 {
     static const uint8_t none[1];
@@ -199,7 +217,9 @@ static void answer(struct fetch *f)
         struct part *part = &f->parts[i];
         struct kafka_fetch_response_partitions *a = part->answer;
         a->error_code = part->error != KAFKA_NONE ? part->error : part->read.error;
-        a->high_watermark = a->last_stable_offset = part->read.high;
+        a->high_watermark = part->read.high;
+        a->last_stable_offset = part->read.stable;
+        put_aborted(f, part);
         a->log_start_offset = part->read.start;
         a->records = (struct kafka_records){.p = none};
         put_pieces(f, part, &room, &any);
@@ -330,7 +350,7 @@ static void take_part(struct fetch *f, struct str topic,
     part->fetch = f;
     part->asked = q;
     part->answer = a;
-    part->read.high = part->read.start = -1;
+    part->read.high = part->read.start = part->read.stable = -1;
     list_init(&part->watch.link);
     a->partition_index = q->partition;
     if (!partition_find(r->realm, &r->arena, topic, q->partition, &part->place, &part->stream))
@@ -388,6 +408,7 @@ void kafka_run_fetch(struct kafka_request *r)
     }
     f = kafka_arena_alloc(&r->arena, sizeof(*f));
     *f = (struct fetch){.request = r, .home = r->kafka};
+    f->committed = q->isolation_level == 1;
     f->min_bytes = q->min_bytes > 0 ? (uint64_t) q->min_bytes : 0;
     f->max_bytes = q->max_bytes > 0 ? (uint64_t) q->max_bytes : 0;
     if (f->max_bytes > KAFKA_FETCH_MAX)

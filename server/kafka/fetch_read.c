@@ -116,6 +116,18 @@ static bool put_rebuilt(struct fetch_read *f, const struct store_entry *e)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+static void list_aborted(struct fetch_read *f)
+{
+    const struct partition_txns *x = &f->partition->txns;
+
+    if (x->naborted == 0)
+        return;
+    f->aborted = mem_array(x->naborted, sizeof(*f->aborted));
+    for (size_t i = 0; i < x->naborted; i++)
+        if (x->aborted[i].last > (uint64_t) f->offset && x->aborted[i].first < f->next)
+            f->aborted[f->naborted++] = x->aborted[i];
+}
+
 static void finish(struct fetch_read *f, int16_t error)
 {
     uint64_t first, last;
@@ -125,6 +137,9 @@ static void finish(struct fetch_read *f, int16_t error)
     f->error = error;
     f->start = (int64_t) first - 1;
     f->high = (int64_t) last;
+    f->stable = partition_stable(f->partition);
+    if (f->committed && f->npieces > 0)
+        list_aborted(f);
     list_remove(&f->job.link);
     store_reader_deinit(&f->reader);
     f->done(f);
@@ -160,6 +175,14 @@ static bool put_entry(struct fetch_read *f, const struct store_entry *e)
     return true;
 }
 
+/* Behind the stable offset, which is where a transaction begins. */
+static bool is_undecided(const struct fetch_read *f, const struct store_entry *e)
+{
+    uint64_t seq = e->kafka ? e->first_seq : e->msg.seq;
+
+    return f->committed && (int64_t) seq > partition_stable(f->partition);
+}
+
 static void read_on(struct store_reader *reader)
 {
     struct fetch_read *f = reader->ctx;
@@ -168,7 +191,10 @@ static void read_on(struct store_reader *reader)
     uint64_t first, last;
 
     while ((got = store_reader_entry(reader, &e)) == STORE_READ_MSG)
-        if (!put_entry(f, &e)) {
+        if (is_undecided(f, &e)) {
+            finish(f, KAFKA_NONE);
+            return;
+        } else if (!put_entry(f, &e)) {
             bool nothing = f->bytes == 0 && f->building == NULL;
             finish(f, nothing ? KAFKA_KAFKA_STORAGE_ERROR : KAFKA_NONE);
             return;
@@ -177,6 +203,8 @@ static void read_on(struct store_reader *reader)
         return;
     partition_bounds(f->partition, &first, &last);
     end_building(f);
+    if (f->committed)
+        last = (uint64_t) partition_stable(f->partition);
     if (f->next <= last)
         put_filler(f, f->next, last, io_wall(f->partition->kafka->env->io));
     finish(f, KAFKA_NONE);
@@ -189,11 +217,11 @@ static void partition_gone(struct partition_job *j)
     finish(f, KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
 }
 
-void fetch_read_start(struct fetch_read *f, struct partition *p)
+static void begin(struct fetch_read *f)
 {
+    struct partition *p = f->partition;
     uint64_t first, last;
 
-    f->partition = p;
     f->pieces = NULL;
     f->npieces = f->pieces_cap = 0;
     f->bytes = 0;
@@ -203,7 +231,7 @@ void fetch_read_start(struct fetch_read *f, struct partition *p)
     if (f->offset < 0 || f->next < first || f->next > last + 1) {
         f->error = KAFKA_OFFSET_OUT_OF_RANGE;
         f->start = (int64_t) first - 1;
-        f->high = (int64_t) last;
+        f->high = f->stable = (int64_t) last;
         f->done(f);
         return;
     }
@@ -213,11 +241,39 @@ void fetch_read_start(struct fetch_read *f, struct partition *p)
     read_on(&f->reader);
 }
 
+static void txns_known(struct partition_job *j, bool ok)
+{
+    (void) ok;
+    begin(CONTAINER_OF(j, struct fetch_read, job));
+}
+
+static void not_known(struct partition_job *j)
+{
+    struct fetch_read *f = CONTAINER_OF(j, struct fetch_read, job);
+
+    f->error = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+    f->done(f);
+}
+
+void fetch_read_start(struct fetch_read *f, struct partition *p)
+{
+    f->partition = p;
+    f->aborted = NULL;
+    f->naborted = 0;
+    f->job.wake = txns_known;
+    f->job.gone = not_known;
+    if (partition_know_txns(p, &f->job))
+        begin(f);
+}
+
 void fetch_read_release(struct fetch_read *f, struct chunk_pool *pool)
 {
     for (size_t i = 0; i < f->npieces; i++)
         chunk_put(f->pieces[i].chunk, pool);
     mem_free(f->pieces);
+    mem_free(f->aborted);
+    f->aborted = NULL;
+    f->naborted = 0;
     f->pieces = NULL;
     f->npieces = 0;
     f->bytes = 0;

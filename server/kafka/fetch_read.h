@@ -22,10 +22,14 @@ struct fetch_read {
     /* Asked. */
     int64_t offset;
     uint64_t max_bytes; /* the first batch may be larger */
+    bool committed;     /* nothing behind the stable offset */
     void (*done)(struct fetch_read *f);
     /* Answered: what the offsets are at the moment of done; high = the offset behind the last. */
     int16_t error;
-    int64_t high, start;
+    int64_t high, start, stable;
+    /* Of committed: transactions that overlap what is in the pieces; mem_free. */
+    struct txn_aborted *aborted;
+    size_t naborted;
     struct fetch_piece *pieces; /* mem_free; each has a reference for the owner */
     size_t npieces, pieces_cap;
     uint64_t bytes;

@@ -66,7 +66,8 @@ static void stream_made(void *ctx, const json_t *answer)
 void kafka_run_find_coordinator(struct kafka_request *r)
 {
     static const char config[] =
-        "{\"name\":\"" COORDINATOR_TOPIC "\",\"subjects\":[\"" COMMITTED_SUBJECTS "\"],"
+        "{\"name\":\"" COORDINATOR_TOPIC "\",\"subjects\":[\"" COMMITTED_SUBJECTS
+        "\",\"$KAFKA.TXN.>\"],"
         "\"retention\":\"limits\",\"storage\":\"file\",\"discard\":\"old\",\"num_replicas\":1,"
         "\"max_msgs_per_subject\":1,\"allow_direct\":true,"
         "\"description\":\"offsets that Kafka groups have committed\"}";

@@ -9,6 +9,7 @@
 #include "lib/io/io.h"
 #include "server/kafka/access.h"
 #include "server/kafka/coordinator.h"
+#include "server/kafka/txn.h"
 
 /* ---- OffsetCommit ---------------------------------------------------------------------------- */
 
@@ -250,9 +251,12 @@ static bool is_of_topic(struct kafka_request *r, const struct committed_offset *
                          memcmp(&place.id, &o->topic_id, sizeof(place.id)) == 0);
 }
 
-static void put_asked(struct kafka_request *r, const struct group_entry *g, const asked_group *q,
-                      told_group *a)
+static void put_asked(struct kafka_request *r, const struct coordinator *c,
+                      const struct group_entry *g, const asked_group *q, told_group *a)
 {
+    const struct kafka_offset_fetch_request *request = r->body;
+    bool stable = request->require_stable;
+
     a->topics_n = q->topics_n;
     a->topics = KAFKA_NEW(&r->arena, offset_fetch_response_groups_topics, q->topics_n);
     for (int32_t i = 0; i < q->topics_n; i++) {
@@ -265,8 +269,12 @@ static void put_asked(struct kafka_request *r, const struct group_entry *g, cons
         for (int32_t k = 0; k < n; k++) {
             const struct committed_offset *o =
                 g != NULL ? committed_find(&g->offsets, t->name, t->partition_indexes[k]) : NULL;
-            put_offset(r, t->partition_indexes[k], is_of_topic(r, o) ? o : NULL,
+            bool pending = stable && c != NULL &&
+                           txns_pending(c, q->group_id, t->name, t->partition_indexes[k]);
+            put_offset(r, t->partition_indexes[k], is_of_topic(r, o) && !pending ? o : NULL,
                        &a->topics[i].partitions[k]);
+            if (pending)
+                a->topics[i].partitions[k].error_code = KAFKA_UNSTABLE_OFFSET_COMMIT;
         }
     }
 }
@@ -306,7 +314,7 @@ static void fetch_group(struct coordinator *c, struct kafka_request *r, const as
     else if (q->topics_n < 0)
         put_all(r, g, a);
     else
-        put_asked(r, g, q, a);
+        put_asked(r, c, g, q, a);
 }
 
 /* The one group of versions before 8, as one of many. */
@@ -383,7 +391,7 @@ static void fetch_failed(struct errand *e, int16_t error)
     told = KAFKA_NEW(&r->arena, offset_fetch_response_groups, 1);
     ask_old(r, &asked);
     told->error_code = error;
-    put_asked(r, NULL, &asked, told);
+    put_asked(r, NULL, NULL, &asked, told);
     for (int32_t i = 0; i < told->topics_n; i++)
         for (int32_t k = 0; k < told->topics[i].partitions_n; k++)
             told->topics[i].partitions[k].error_code = error;

@@ -8,6 +8,7 @@
 
 #include "lib/base/mem.h"
 #include "server/js/js.h"
+#include "server/kafka/coordinator.h"
 #include "server/kafka/kafka_int.h"
 #include "server/kafka/partition.h"
 #include "server/kafka/sasl.h"
@@ -168,9 +169,19 @@ void kafka_open(struct env *env, struct kafka_shared *shared, struct kafka **out
     *out = k;
 }
 
+static void wake_coordinators(struct kafka *k)
+{
+    k->woken = true;
+    for (uint32_t i = 0; i < k->shared->nworlds; i++)
+        coordinator_wake(&k->realms[i]);
+}
+
 bool kafka_step(struct kafka *k)
 {
     struct list now, *l;
+
+    if (!k->woken && !k->stopping)
+        wake_coordinators(k);
 
     list_init(&now);
     list_splice(&now, &k->dirty);

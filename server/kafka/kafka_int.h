@@ -64,6 +64,7 @@ struct kafka {
     struct list closing;      /* to be freed when they are quiet */
     struct acceptor acceptor; /* worker 0 */
     uint64_t producer_ids;    /* given out */
+    bool woken;               /* coordinators were */
     bool stopping;
     void (*closed)(void *ctx);
     void *closed_ctx;
@@ -186,6 +187,10 @@ void kafka_run_fetch(struct kafka_request *r);
 void kafka_run_list_offsets(struct kafka_request *r);
 void kafka_run_offset_for_leader_epoch(struct kafka_request *r);
 void kafka_run_init_producer_id(struct kafka_request *r);
+void kafka_run_add_partitions_to_txn(struct kafka_request *r);
+void kafka_run_add_offsets_to_txn(struct kafka_request *r);
+void kafka_run_txn_offset_commit(struct kafka_request *r);
+void kafka_run_end_txn(struct kafka_request *r);
 void kafka_run_sasl_handshake(struct kafka_request *r);
 void kafka_run_sasl_authenticate(struct kafka_request *r);
 void kafka_run_join_group(struct kafka_request *r);

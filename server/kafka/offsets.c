@@ -23,6 +23,8 @@ struct part {
     struct str stream;
     struct env *env;
     int64_t time; /* asked */
+    bool reading; /* reader is in use */
+    bool stable;  /* what is not decided yet is not there */
     struct store_reader reader;
     struct partition *partition;
     int16_t error;
@@ -34,6 +36,7 @@ struct part {
 struct asking {
     struct kafka_request *request;
     struct kafka *home;
+    bool stable;
     uint32_t left;
 };
 
@@ -124,7 +127,21 @@ static void search(struct store_reader *r)
 
 static void part_gone(struct partition_job *j)
 {
-    found(CONTAINER_OF(j, struct part, job), KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+    struct part *part = CONTAINER_OF(j, struct part, job);
+
+    if (part->reading)
+        found(part, KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+    else
+        send_home(part, KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+}
+
+static void stable_known(struct partition_job *j, bool ok)
+{
+    struct part *part = CONTAINER_OF(j, struct part, job);
+
+    (void) ok;
+    part->offset = partition_stable(part->partition);
+    send_home(part, KAFKA_NONE);
 }
 
 static void arrive(struct env_task *task, struct env *env)
@@ -141,7 +158,13 @@ static void arrive(struct env_task *task, struct env *env)
         return;
     }
     partition_bounds(p, &first, &last);
-    if (part->time == LATEST || part->time == EARLIEST) {
+    if (part->time == LATEST && part->stable) {
+        part->partition = p;
+        part->job.gone = part_gone;
+        part->job.wake = stable_known;
+        if (partition_know_txns(p, &part->job))
+            stable_known(&part->job, true);
+    } else if (part->time == LATEST || part->time == EARLIEST) {
         part->offset = part->time == LATEST ? (int64_t) last : (int64_t) first - 1;
         send_home(part, KAFKA_NONE);
     } else if (part->time < MAX_TIME) {
@@ -149,6 +172,7 @@ static void arrive(struct env_task *task, struct env *env)
     } else {
         part->partition = p;
         part->job.gone = part_gone;
+        part->reading = true;
         list_push_back(&p->busy, &part->job.link);
         store_reader_init(&part->reader, p->store, first, NULL, 0, search, part);
         search(&part->reader);
@@ -174,6 +198,7 @@ static int16_t ask(struct asking *x, struct str topic, int32_t index, int32_t ep
 
     part->asking = x;
     part->time = time;
+    part->stable = x->stable;
     part->put = put;
     part->answer = answer;
     list_init(&part->job.link);
@@ -205,6 +230,7 @@ void kafka_run_list_offsets(struct kafka_request *r)
     struct kafka_list_offsets_response *a = r->answer;
     struct asking *x = asking_new(r);
 
+    x->stable = q->isolation_level == 1;
     a->topics_n = q->topics_n > 0 ? q->topics_n : 0;
     a->topics = KAFKA_NEW(&r->arena, list_offsets_response_topics, a->topics_n);
     for (int32_t i = 0; i < a->topics_n; i++) {

@@ -46,6 +46,7 @@ static void committed(struct stream_follower *f)
     struct list *l;
 
     partition_bounds(p, &first, &last);
+    partition_txns_committed(p, last);
     while ((l = list_first(&p->waits)) != NULL) {
         struct partition_job *j = LIST_ENTRY(l, struct partition_job, link);
         if (j->seq > last)
@@ -63,6 +64,7 @@ static void refused(struct stream_follower *f)
 
     partition_bounds(p, &first, &last);
     producers_forget(&p->producers, last);
+    partition_txns_refused(p, last);
     tell(&p->waits, false);
 }
 
@@ -82,10 +84,12 @@ static void partition_free(struct partition *p)
     end_jobs(&p->waits);
     end_jobs(&p->watches);
     end_jobs(&p->parked);
+    end_jobs(&p->txns.parked);
     end_jobs(&p->busy);
     if (p->known == PRODUCERS_READING)
         store_reader_deinit(&p->reader);
     producers_deinit(&p->producers);
+    partition_txns_deinit(p);
     mem_free(p);
 }
 
@@ -122,6 +126,7 @@ static struct partition *partition_new(struct realm *realm, struct str name)
     }
     p->store = stream_store(p->stream);
     producers_init(&p->producers);
+    partition_txns_init(p);
     hmap_insert(&realm->partitions, &p->node, hash_of(name));
     return p;
 }
@@ -189,9 +194,12 @@ static void note(struct partition *p, const struct store_entry *e)
 {
     struct kafka_batch b;
 
-    if (!e->kafka || kafka_batch_open(e->batch, &b) != KAFKA_BATCH_OK || b.producer_id < 0 ||
-        (b.attributes & KAFKA_CONTROL) != 0)
+    if (!e->kafka || kafka_batch_open(e->batch, &b) != KAFKA_BATCH_OK || b.producer_id < 0)
         return;
+    if ((b.attributes & KAFKA_CONTROL) != 0) {
+        producers_fence(&p->producers, b.producer_id, b.producer_epoch);
+        return;
+    }
     producers_note(&p->producers, &(struct producer_batch){.producer = b.producer_id,
                                                            .epoch = b.producer_epoch,
                                                            .first = b.base_sequence,

@@ -10,6 +10,7 @@
 
 #include "server/js/stream_follow.h"
 #include "server/kafka/kafka_int.h"
+#include "server/kafka/partition_txn.h"
 #include "server/kafka/producers.h"
 #include "store/store.h"
 
@@ -24,6 +25,7 @@ struct partition {
     /* Producers are read back from the last batches, once, before the first that wants to know. */
     enum { PRODUCERS_UNREAD, PRODUCERS_READING, PRODUCERS_READY } known;
     struct store_reader reader;
+    struct partition_txns txns;
     struct list waits;   /* partition_job: until `seq` is durable, ascending */
     struct list watches; /* partition_job: until something becomes visible */
     struct list parked;  /* partition_job: until the producers are known */

@@ -32,6 +32,7 @@ struct produce {
     struct kafka_request *request;
     struct kafka *home;
     int16_t acks;
+    struct str transactional_id;
     uint32_t left; /* parts out there, and one for who sends them */
 };
 
@@ -152,6 +153,11 @@ static void append(struct part *part)
         send_home(part, env_of(part), KAFKA_INVALID_PRODUCER_EPOCH);
         return;
     }
+    if (verdict == PRODUCERS_NEW && (part->batch.attributes & KAFKA_TRANSACTIONAL) != 0 &&
+        !partition_txn_is_open(p, b.producer, b.epoch)) {
+        send_home(part, env_of(part), KAFKA_INVALID_TXN_STATE);
+        return;
+    }
     if (verdict == PRODUCERS_NEW) {
         enum err err = stream_append_kafka(p->stream, part->records, (uint32_t) part->batch.count,
                                            &first, &stored);
@@ -169,10 +175,21 @@ static void append(struct part *part)
     wait_durable(part);
 }
 
-static void producers_known(struct partition_job *j, bool ok)
+static void txns_known(struct partition_job *j, bool ok)
 {
     (void) ok;
     append(CONTAINER_OF(j, struct part, job));
+}
+
+static void producers_known(struct partition_job *j, bool ok)
+{
+    struct part *part = CONTAINER_OF(j, struct part, job);
+
+    (void) ok;
+    j->wake = txns_known;
+    if ((part->batch.attributes & KAFKA_TRANSACTIONAL) == 0 ||
+        partition_know_txns(part->partition, j))
+        append(part);
 }
 
 static void arrive(struct env_task *task, struct env *env)
@@ -189,7 +206,7 @@ static void arrive(struct env_task *task, struct env *env)
     part->job.gone = part_gone;
     part->job.wake = producers_known;
     if (part->batch.producer_id < 0 || partition_know_producers(part->partition, &part->job))
-        append(part);
+        producers_known(&part->job, true);
 }
 
 /* ---- checks ---------------------------------------------------------------------------------- */
@@ -224,7 +241,8 @@ static int16_t check(struct part *part, int16_t version)
         return KAFKA_MESSAGE_TOO_LARGE;
     if (fault == KAFKA_BATCH_OK && kafka_batch_codec(b) == KAFKA_ZSTD && version < 7)
         return KAFKA_UNSUPPORTED_COMPRESSION_TYPE;
-    if (fault == KAFKA_BATCH_OK && (b->attributes & KAFKA_TRANSACTIONAL) != 0)
+    if (fault == KAFKA_BATCH_OK && (b->attributes & KAFKA_TRANSACTIONAL) != 0 &&
+        (part->produce->transactional_id.p == NULL || b->producer_id < 0))
         return KAFKA_INVALID_TXN_STATE;
     if (fault != KAFKA_BATCH_OK && fault != KAFKA_BATCH_OLD)
         part->answer->error_message = str_of(kafka_batch_fault_text(fault));
@@ -265,7 +283,11 @@ void kafka_run_produce(struct kafka_request *r)
     struct produce *x = kafka_arena_alloc(&r->arena, sizeof(*x));
     bool acks_ok = q->acks >= -1 && q->acks <= 1;
 
-    *x = (struct produce){.request = r, .home = r->kafka, .acks = q->acks, .left = 1};
+    *x = (struct produce){.request = r,
+                          .home = r->kafka,
+                          .acks = q->acks,
+                          .transactional_id = q->transactional_id,
+                          .left = 1};
     a->responses_n = q->topic_data_n > 0 ? q->topic_data_n : 0;
     a->responses = KAFKA_NEW(&r->arena, produce_response_responses, a->responses_n);
     for (int32_t i = 0; i < a->responses_n; i++) {

@@ -69,10 +69,12 @@ enum producers_verdict producers_check(const struct producers *p, struct produce
     const struct producer *x = find(p, b->producer);
     int32_t last = behind(b->first, b->count - 1);
 
-    if (x == NULL || x->n == 0)
+    if (x == NULL)
         return PRODUCERS_NEW;
     if (b->epoch < x->epoch)
         return PRODUCERS_OLD_EPOCH;
+    if (x->n == 0)
+        return PRODUCERS_NEW;
     if (b->epoch > x->epoch)
         return b->first == 0 ? PRODUCERS_NEW : PRODUCERS_OUT_OF_ORDER;
     for (unsigned i = 0; i < x->n; i++)
@@ -113,6 +115,16 @@ void producers_note(struct producers *p, const struct producer_batch *b)
         x->n--;
     }
     x->kept[x->n++] = (struct kept){b->first, behind(b->first, b->count - 1), b->seq};
+}
+
+void producers_fence(struct producers *p, int64_t producer, int16_t epoch)
+{
+    struct producer *x = find(p, producer);
+
+    if (x == NULL || x->epoch >= epoch)
+        return;
+    x->epoch = epoch;
+    x->n = 0;
 }
 
 void producers_forget(struct producers *p, uint64_t last_seq)

@@ -50,6 +50,8 @@ void producers_deinit(struct producers *p);
 enum producers_verdict producers_check(const struct producers *p, struct producer_batch *b);
 /* It was appended at b->seq. Also for what is read back at a start, in order. */
 void producers_note(struct producers *p, const struct producer_batch *b);
+/* A transaction of this producer has ended in this epoch: earlier ones have no say any more. */
+void producers_fence(struct producers *p, int64_t producer, int16_t epoch);
 /* Nothing behind this sequence of the stream has ever been. */
 void producers_forget(struct producers *p, uint64_t last_seq);
 

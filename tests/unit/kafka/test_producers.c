@@ -74,6 +74,26 @@ TEST(epochs)
     producers_deinit(&p);
 }
 
+/* The end of a transaction, in the next epoch when it was ended for the producer. */
+TEST(fences)
+{
+    struct producers p;
+    uint64_t seq;
+
+    producers_init(&p);
+    note(&p, 1, 4, 0, 10, 1);
+    producers_fence(&p, 1, 4);
+    EXPECT(PRODUCERS_DUPLICATE, 1, 4, 0, 10);
+    EXPECT(PRODUCERS_NEW, 1, 4, 10, 1);
+    producers_fence(&p, 1, 5);
+    EXPECT(PRODUCERS_OLD_EPOCH, 1, 4, 0, 10);
+    EXPECT(PRODUCERS_OLD_EPOCH, 1, 4, 10, 1);
+    EXPECT(PRODUCERS_NEW, 1, 5, 0, 1);
+    producers_fence(&p, 2, 5); /* unknown */
+    EXPECT(PRODUCERS_NEW, 2, 4, 0, 1);
+    producers_deinit(&p);
+}
+
 TEST(numbers_wrap)
 {
     struct producers p;
@@ -127,6 +147,7 @@ static const struct runner_case cases[] = {
     RUN(the_first_batch_decides),
     RUN(the_last_five_are_known),
     RUN(epochs),
+    RUN(fences),
     RUN(numbers_wrap),
     RUN(what_was_refused_is_forgotten),
     RUN(the_longest_silent_goes),

@@ -1,0 +1,575 @@
+/*
+ * txn.c - see txn.h.
+ *
+ *     EMPTY --partitions or offsets--> ONGOING --end--> PREPARE --markers--> COMPLETE --...-->
+ * ONGOING
+ *                                        \--time is up: epoch + 1, abort--/
+ *
+ * Ending: the record says PREPARE (durable) -> a marker in every partition (durable) -> offsets, if
+ * it commits, and the record that says COMPLETE, in one append (durable). A partition that does not
+ * exist any more needs no marker. One that is busy is asked again.
+ */
+#include "server/kafka/txn.h"
+
+#include "lib/base/hash.h"
+#include "lib/base/mem.h"
+#include "lib/io/io.h"
+
+#define AGAIN_NS (100 * UINT64_C(1000000))
+
+typedef void (*txn_done)(struct txn *t, struct errand *e, int16_t error);
+
+/* A marker on its way. */
+struct mark {
+    struct env_task task;
+    struct partition_job job;
+    struct txn_op *op;
+    struct partition *partition;
+    struct env *env; /* of the partition's worker */
+    struct str topic, stream;
+    int32_t index;
+    bool again; /* it could not be written now */
+};
+
+struct txn_op {
+    struct txn *txn;    /* NULL: the coordinator has gone */
+    struct realm realm; /* its index: the realms of a worker may go before a marker is back */
+    uint32_t home;      /* the coordinator's worker */
+    struct errand *errand;
+    txn_done done;
+    struct partition_job job; /* a record on its way to the disk */
+    void (*saved)(struct txn_op *op, int16_t error);
+    struct kafka_arena arena;
+    struct mark *marks;
+    uint32_t nmarks, left;
+    void (*marked)(struct txn_op *op);
+    bool begin, commit;
+    int64_t producer;
+    int16_t epoch;
+    struct wheel_timer timer;
+    uint64_t first_seq; /* of the record; the offsets are behind it */
+};
+
+static struct env *env_of(const struct txn *t)
+{
+    return t->coordinator->kafka->env;
+}
+
+static int64_t wall_ms(const struct txn *t)
+{
+    return io_wall(env_of(t)->io) / 1000000;
+}
+
+/* ---- table ----------------------------------------------------------------------------------- */
+
+static uint64_t hash_of(struct str id)
+{
+    return hash_bytes(id.p, id.n, 0);
+}
+
+struct txn *txn_find(struct coordinator *c, struct str id)
+{
+    uint64_t h = hash_of(id);
+
+    for (struct hmap_node *n = hmap_first(&c->txns, h); n != NULL; n = hmap_next(n, h)) {
+        struct txn *t = CONTAINER_OF(n, struct txn, node);
+        if (str_eq(t->id, id))
+            return t;
+    }
+    return NULL;
+}
+
+static void time_is_up(struct wheel_timer *timer);
+
+struct txn *txn_get(struct coordinator *c, struct str id)
+{
+    struct txn *t = txn_find(c, id);
+
+    if (t != NULL || c->txns.count >= TXNS_MAX)
+        return t;
+    t = mem_zalloc(sizeof(*t));
+    t->coordinator = c;
+    t->id = str_from(mem_strndup(id.p, id.n), id.n);
+    t->producer = -1;
+    t->epoch = -1;
+    wheel_timer_init(&t->timer, time_is_up);
+    hmap_insert(&c->txns, &t->node, hash_of(t->id));
+    list_push_back(&c->all_txns, &t->link);
+    return t;
+}
+
+static void free_txn(struct txn *t)
+{
+    io_timer_stop(env_of(t)->io, &t->timer);
+    hmap_remove(&t->coordinator->txns, &t->node);
+    list_remove(&t->link);
+    txn_clear(t);
+    mem_free((char *) (uintptr_t) t->id.p);
+    mem_free(t);
+}
+
+struct txn *txn_for(struct coordinator *c, struct str id, int64_t producer, int16_t epoch,
+                    int16_t fenced, int16_t *error)
+{
+    struct txn *t = txn_find(c, id);
+
+    *error = KAFKA_NONE;
+    if (t == NULL || t->producer != producer)
+        *error = KAFKA_INVALID_PRODUCER_ID_MAPPING;
+    else if (t->epoch != epoch)
+        *error = fenced;
+    else if (t->op != NULL || t->state == TXN_PREPARE_COMMIT || t->state == TXN_PREPARE_ABORT)
+        *error = KAFKA_CONCURRENT_TRANSACTIONS;
+    return *error == KAFKA_NONE ? t : NULL;
+}
+
+static void arm(struct txn *t, uint64_t ns)
+{
+    io_timer_start(env_of(t)->io, &t->timer, io_now(env_of(t)->io) + ns);
+}
+
+void txn_begin(struct txn *t)
+{
+    if (t->state == TXN_ONGOING)
+        return;
+    txn_clear(t);
+    t->state = TXN_ONGOING;
+    t->started_ms = wall_ms(t);
+    arm(t, (uint64_t) t->timeout_ms * 1000000);
+}
+
+/* ---- operations ------------------------------------------------------------------------------ */
+
+static struct txn_op *op_new(struct txn *t, struct errand *e, txn_done done)
+{
+    struct txn_op *op = mem_zalloc(sizeof(*op));
+
+    ASSERT(t->op == NULL);
+    op->txn = t;
+    op->realm = *t->coordinator->realm;
+    op->home = env_of(t)->worker;
+    op->errand = e;
+    op->done = done;
+    list_init(&op->job.link);
+    t->op = op;
+    return op;
+}
+
+static void op_free(struct txn_op *op)
+{
+    kafka_arena_free(&op->arena);
+    mem_free(op);
+}
+
+static void op_done(struct txn_op *op, int16_t error)
+{
+    struct txn *t = op->txn;
+    struct errand *e = op->errand;
+    txn_done done = op->done;
+
+    t->op = NULL;
+    op_free(op);
+    if (done != NULL)
+        done(t, e, error);
+}
+
+/* ---- records --------------------------------------------------------------------------------- */
+
+static void record_durable(struct partition_job *j, bool ok)
+{
+    struct txn_op *op = CONTAINER_OF(j, struct txn_op, job);
+
+    op->saved(op, ok ? KAFKA_NONE : KAFKA_COORDINATOR_NOT_AVAILABLE);
+}
+
+/* The coordinator ends with it, and all who wait. */
+static void record_gone(struct partition_job *j)
+{
+    (void) j;
+}
+
+/* The record, and behind it the offsets, when they are to be committed. */
+static enum err append(struct txn *t, bool offsets, uint64_t *first)
+{
+    size_t n = 1 + (offsets ? t->noffsets : 0);
+    struct stream_own_message *m = mem_array(n, sizeof(*m));
+    struct buf *b = mem_array(3 * n, sizeof(*b));
+    enum err err;
+
+    memset(b, 0, 3 * n * sizeof(*b));
+    txn_put_subject(&b[0], t->id);
+    txn_render(t, &b[2]);
+    for (size_t i = 1; i < n; i++)
+        committed_render(t->offsets[i - 1].group, &t->offsets[i - 1].o, &b[3 * i], &b[3 * i + 1],
+                         &b[3 * i + 2]);
+    for (size_t i = 0; i < n; i++)
+        m[i] = (struct stream_own_message){buf_str(&b[3 * i]), buf_str(&b[3 * i + 1]),
+                                           buf_str(&b[3 * i + 2])};
+    err = stream_append_own(t->coordinator->partition->stream, m, n, first);
+    for (size_t i = 0; i < 3 * n; i++)
+        buf_free(&b[i]);
+    mem_free(b);
+    mem_free(m);
+    return err;
+}
+
+static void save(struct txn_op *op, bool offsets, void (*saved)(struct txn_op *op, int16_t error))
+{
+    struct txn *t = op->txn;
+    enum err err;
+
+    op->saved = saved;
+    t->changed_ms = wall_ms(t);
+    err = append(t, offsets, &op->first_seq);
+    if (err != ERR_OK) {
+        saved(op, KAFKA_COORDINATOR_NOT_AVAILABLE);
+        return;
+    }
+    op->job.wake = record_durable;
+    op->job.gone = record_gone;
+    op->job.seq = op->first_seq + (offsets ? t->noffsets : 0);
+    if (partition_wait(t->coordinator->partition, &op->job))
+        saved(op, KAFKA_NONE);
+}
+
+void txn_save(struct txn *t, struct errand *e, txn_done done)
+{
+    save(op_new(t, e, done), false, op_done);
+}
+
+/* ---- markers --------------------------------------------------------------------------------- */
+
+static void send_marks(struct txn_op *op);
+
+static void ask_again(struct wheel_timer *timer)
+{
+    send_marks(CONTAINER_OF(timer, struct txn_op, timer));
+}
+
+static void mark_is_back(struct env_task *task, struct env *env)
+{
+    struct mark *m = CONTAINER_OF(task, struct mark, task);
+    struct txn_op *op = m->op;
+    bool again = false;
+
+    if (--op->left > 0)
+        return;
+    if (op->txn == NULL) {
+        op_free(op);
+        return;
+    }
+    for (uint32_t i = 0; i < op->nmarks; i++)
+        again = again || op->marks[i].again;
+    if (again)
+        io_timer_start(env->io, &op->timer, io_now(env->io) + AGAIN_NS);
+    else
+        op->marked(op);
+}
+
+static void send_back(struct mark *m)
+{
+    m->task.run = mark_is_back;
+    m->env->post(m->env, m->op->home, &m->task);
+}
+
+static void mark_durable(struct partition_job *j, bool ok)
+{
+    struct mark *m = CONTAINER_OF(j, struct mark, job);
+
+    m->again = !ok;
+    send_back(m);
+}
+
+static void mark_gone(struct partition_job *j)
+{
+    send_back(CONTAINER_OF(j, struct mark, job));
+}
+
+static void write_mark(struct mark *m)
+{
+    const struct txn_op *op = m->op;
+    enum err err = op->begin
+                       ? partition_txn_begin(m->partition, op->producer, op->epoch, &m->job.seq)
+                       : partition_txn_end(m->partition, op->producer, op->epoch, op->commit,
+                                           &m->job.seq);
+
+    m->again = err != ERR_OK;
+    m->job.wake = mark_durable;
+    if (err != ERR_OK || m->job.seq == 0 || partition_wait(m->partition, &m->job))
+        send_back(m);
+}
+
+static void producers_known(struct partition_job *j, bool ok)
+{
+    (void) ok;
+    write_mark(CONTAINER_OF(j, struct mark, job));
+}
+
+static void txns_known(struct partition_job *j, bool ok)
+{
+    struct mark *m = CONTAINER_OF(j, struct mark, job);
+
+    (void) ok;
+    j->wake = producers_known;
+    if (partition_know_producers(m->partition, j))
+        write_mark(m);
+}
+
+static void mark_there(struct env_task *task, struct env *env)
+{
+    struct mark *m = CONTAINER_OF(task, struct mark, task);
+    struct realm *realm = realm_here(env, &m->op->realm);
+
+    m->env = env;
+    m->again = false;
+    m->partition = realm != NULL ? partition_get(realm, m->stream) : NULL;
+    if (m->partition == NULL) {
+        send_back(m);
+        return;
+    }
+    list_init(&m->job.link);
+    m->job.gone = mark_gone;
+    m->job.wake = txns_known;
+    if (partition_know_txns(m->partition, &m->job))
+        txns_known(&m->job, true);
+}
+
+/* To every partition that there still is. */
+static void send_marks(struct txn_op *op)
+{
+    struct txn *t = op->txn;
+    struct env *env = env_of(t);
+    struct topic_place place;
+
+    op->left = 1;
+    for (uint32_t i = 0; i < op->nmarks; i++) {
+        struct mark *m = &op->marks[i];
+        m->again = false;
+        if (!partition_find(t->coordinator->realm, &op->arena, m->topic, m->index, &place,
+                            &m->stream))
+            continue;
+        op->left++;
+        m->task.run = mark_there;
+        env->post(env, place.worker, &m->task);
+    }
+    if (--op->left == 0)
+        op->marked(op);
+}
+
+static void mark_all(struct txn_op *op, bool begin, bool commit, void (*marked)(struct txn_op *op))
+{
+    struct txn *t = op->txn;
+
+    op->begin = begin;
+    op->commit = commit;
+    op->marked = marked;
+    op->producer = t->producer;
+    op->epoch = t->epoch;
+    op->nmarks = t->nparts;
+    op->marks = kafka_arena_alloc(&op->arena, t->nparts * sizeof(*op->marks));
+    wheel_timer_init(&op->timer, ask_again);
+    for (uint32_t i = 0; i < t->nparts; i++) {
+        op->marks[i].op = op;
+        op->marks[i].topic = kafka_arena_str(&op->arena, t->parts[i].topic);
+        op->marks[i].index = t->parts[i].index;
+    }
+    send_marks(op);
+}
+
+static void begun(struct txn_op *op)
+{
+    op_done(op, KAFKA_NONE);
+}
+
+void txn_mark_begin(struct txn *t, struct errand *e, txn_done done)
+{
+    mark_all(op_new(t, e, done), true, false, begun);
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+/* What was committed with it is committed. */
+static void apply_offsets(struct txn_op *op)
+{
+    struct txn *t = op->txn;
+
+    for (uint32_t i = 0; i < t->noffsets; i++) {
+        struct txn_offset *o = &t->offsets[i];
+        struct group_entry *g = coordinator_get(t->coordinator, o->group);
+        if (g == NULL)
+            continue;
+        o->o.seq = op->first_seq + 1 + i;
+        committed_put(&g->offsets, &o->o);
+        coordinator_touch(g);
+    }
+}
+
+static void complete(struct txn_op *op);
+
+static void completed(struct txn_op *op, int16_t error)
+{
+    struct txn *t = op->txn;
+
+    if (error != KAFKA_NONE) { /* the markers are there; this has to come */
+        op->marked = complete;
+        t->state = op->commit ? TXN_PREPARE_COMMIT : TXN_PREPARE_ABORT;
+        io_timer_start(env_of(t)->io, &op->timer, io_now(env_of(t)->io) + AGAIN_NS);
+        return;
+    }
+    if (op->commit)
+        apply_offsets(op);
+    txn_clear(t);
+    op_done(op, KAFKA_NONE);
+}
+
+static void complete(struct txn_op *op)
+{
+    struct txn *t = op->txn;
+
+    t->state = op->commit ? TXN_COMPLETE_COMMIT : TXN_COMPLETE_ABORT;
+    if (op->commit)
+        for (uint32_t i = 0; i < t->noffsets; i++)
+            t->offsets[i].o.time_ms = wall_ms(t);
+    save(op, op->commit, completed);
+}
+
+static void prepared(struct txn_op *op, int16_t error)
+{
+    struct txn *t = op->txn;
+
+    if (error != KAFKA_NONE) {
+        t->state = TXN_ONGOING;
+        arm(t, (uint64_t) t->timeout_ms * 1000000);
+        op_done(op, error);
+        return;
+    }
+    mark_all(op, false, op->commit, complete);
+}
+
+void txn_end(struct txn *t, bool commit, struct errand *e, txn_done done)
+{
+    struct txn_op *op = op_new(t, e, done);
+
+    io_timer_stop(env_of(t)->io, &t->timer);
+    op->commit = commit;
+    t->state = commit ? TXN_PREPARE_COMMIT : TXN_PREPARE_ABORT;
+    save(op, false, prepared);
+}
+
+static void time_is_up(struct wheel_timer *timer)
+{
+    struct txn *t = CONTAINER_OF(timer, struct txn, timer);
+
+    if (t->state != TXN_ONGOING)
+        return;
+    if (t->op != NULL) {
+        arm(t, AGAIN_NS);
+        return;
+    }
+    LOG_DBG(env_of(t)->log, "Kafka transaction of \"%.*s\" timed out", STR_ARG(t->id));
+    t->epoch++; /* whoever had it is fenced */
+    txn_end(t, false, NULL, NULL);
+}
+
+/* ---- loading, and the end -------------------------------------------------------------------- */
+
+bool txn_take_message(struct coordinator *c, const struct store_msg *m)
+{
+    struct buf names = {0};
+    struct txn read, *t;
+    bool ok = txn_parse(m->subject, m->payload, &names, &read);
+
+    if (ok && (t = txn_get(c, read.id)) != NULL) {
+        txn_clear(t);
+        t->state = read.state;
+        t->producer = read.producer;
+        t->epoch = read.epoch;
+        t->timeout_ms = read.timeout_ms;
+        t->started_ms = read.started_ms;
+        t->changed_ms = read.changed_ms;
+        t->parts = read.parts;
+        t->nparts = read.nparts;
+        t->offsets = read.offsets;
+        t->noffsets = read.noffsets;
+    } else if (ok) {
+        txn_clear(&read);
+    }
+    buf_free(&names);
+    return ok;
+}
+
+void txns_loaded(struct coordinator *c)
+{
+    LIST_FOREACH_SAFE(l, tmp, &c->all_txns)
+    {
+        struct txn *t = LIST_ENTRY(l, struct txn, link);
+        struct txn_op *op;
+        if (t->state == TXN_ONGOING) {
+            arm(t, (uint64_t) t->timeout_ms * 1000000);
+        } else if (t->state == TXN_PREPARE_COMMIT || t->state == TXN_PREPARE_ABORT) {
+            op = op_new(t, NULL, NULL);
+            mark_all(op, false, t->state == TXN_PREPARE_COMMIT, complete);
+        }
+    }
+}
+
+void txns_sweep(struct coordinator *c)
+{
+    LIST_FOREACH_SAFE(l, tmp, &c->all_txns)
+    {
+        struct txn *t = LIST_ENTRY(l, struct txn, link);
+        struct buf subject = {0};
+        struct store_subject kept;
+        if (t->op != NULL || t->state == TXN_ONGOING || wall_ms(t) - t->changed_ms < TXN_KEPT_MS)
+            continue;
+        txn_put_subject(&subject, t->id);
+        if (store_subject_get(c->partition->store, buf_str(&subject), &kept))
+            store_remove(c->partition->store, kept.last_seq, false, NULL);
+        buf_free(&subject);
+        free_txn(t);
+    }
+}
+
+/* Markers that are on their way come back to an operation of nobody. */
+static void abandon(struct txn_op *op)
+{
+    struct errand *e = op->errand;
+    struct env *env = env_of(op->txn);
+
+    list_remove(&op->job.link);
+    if (op->marks != NULL)
+        io_timer_stop(env->io, &op->timer);
+    op->txn->op = NULL;
+    op->txn = NULL;
+    if (e != NULL)
+        errand_failed(e, KAFKA_NOT_COORDINATOR);
+    if (op->left == 0)
+        op_free(op);
+}
+
+void txns_close(struct coordinator *c)
+{
+    struct list *l;
+
+    while ((l = list_first(&c->all_txns)) != NULL) {
+        struct txn *t = LIST_ENTRY(l, struct txn, link);
+        if (t->op != NULL)
+            abandon(t->op);
+        free_txn(t);
+    }
+    hmap_deinit(&c->txns);
+}
+
+bool txns_pending(const struct coordinator *c, struct str group, struct str topic,
+                  int32_t partition)
+{
+    LIST_FOREACH(l, &c->all_txns)
+    {
+        const struct txn *t = LIST_ENTRY(l, struct txn, link);
+        for (uint32_t i = 0; i < t->noffsets; i++)
+            if (t->offsets[i].o.partition == partition && str_eq(t->offsets[i].group, group) &&
+                str_eq(t->offsets[i].o.topic, topic))
+                return true;
+    }
+    return false;
+}

@@ -1,0 +1,53 @@
+/*
+ * txn.h - transactions, on the coordinator's worker: their life, and the operations on them.
+ *
+ * One operation at a time per transactional id; while one is under way the next is told 51, and
+ * clients come again. An operation writes the record of the transaction first, and does then what
+ * the record says; so a crash is followed by doing it again, which changes nothing where it was
+ * done (partition_txn.h).
+ */
+#ifndef KAFKA_TXN_H
+#define KAFKA_TXN_H
+
+#include "server/kafka/coordinator.h"
+#include "server/kafka/txn_record.h"
+
+/* Kafka's transaction.max.timeout.ms. */
+#define TXN_TIMEOUT_MAX_MS 900000
+/* Most transactional ids of one coordinator; the longest an unused one is kept. */
+#define TXNS_MAX 65536u
+#define TXN_KEPT_MS (7 * INT64_C(86400000))
+
+struct txn *txn_find(struct coordinator *c, struct str id);
+/* Made when there is none; NULL: there are too many. */
+struct txn *txn_get(struct coordinator *c, struct str id);
+/* The one whose producer and epoch these are, and nothing is under way; NULL: *error. fenced: what
+ * an old epoch is told. */
+struct txn *txn_for(struct coordinator *c, struct str id, int64_t producer, int16_t epoch,
+                    int16_t fenced, int16_t *error);
+/* It is ONGOING; the time runs from now if it was not. */
+void txn_begin(struct txn *t);
+
+/* Writes the record; done is called with an error or 0, later, unless the errand was told that the
+ * coordinator goes. */
+void txn_save(struct txn *t, struct errand *e,
+              void (*done)(struct txn *t, struct errand *e, int16_t error));
+/* Marks the beginning in all its partitions. */
+void txn_mark_begin(struct txn *t, struct errand *e,
+                    void (*done)(struct txn *t, struct errand *e, int16_t error));
+/* Ends it: the state (PREPARE_...), the markers, the offsets. e may be NULL. */
+void txn_end(struct txn *t, bool commit, struct errand *e,
+             void (*done)(struct txn *t, struct errand *e, int16_t error));
+
+/* ---- coordinator.c calls */
+/* A message of the offsets stream; true: it was a transaction's. */
+bool txn_take_message(struct coordinator *c, const struct store_msg *m);
+/* All messages were taken: goes on with what was under way. */
+void txns_loaded(struct coordinator *c);
+void txns_sweep(struct coordinator *c);
+void txns_close(struct coordinator *c);
+/* Is there an offset of this group that a transaction has not decided yet? */
+bool txns_pending(const struct coordinator *c, struct str group, struct str topic,
+                  int32_t partition);
+
+#endif

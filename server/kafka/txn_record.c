@@ -1,0 +1,236 @@
+/* txn_record.c - see txn_record.h. */
+#include "server/kafka/txn_record.h"
+
+#include "lib/base/mem.h"
+#include "lib/wire/kafka_bytes.h"
+
+#define PREFIX "$KAFKA.TXN."
+#define VERSION 1
+
+static struct str own(struct str s)
+{
+    return str_from(mem_strndup(s.n > 0 ? s.p : "", s.n), s.n);
+}
+
+static void disown(struct str s)
+{
+    mem_free((char *) (uintptr_t) s.p);
+}
+
+/* ---- contents -------------------------------------------------------------------------------- */
+
+bool txn_has_part(const struct txn *t, struct str topic, int32_t index)
+{
+    for (uint32_t i = 0; i < t->nparts; i++)
+        if (t->parts[i].index == index && str_eq(t->parts[i].topic, topic))
+            return true;
+    return false;
+}
+
+void txn_add_part(struct txn *t, struct str topic, int32_t index)
+{
+    t->parts = mem_realloc(t->parts, (t->nparts + 1) * sizeof(*t->parts));
+    t->parts[t->nparts++] = (struct txn_part){own(topic), index};
+}
+
+static void free_offset(struct txn_offset *o)
+{
+    disown(o->group);
+    disown(o->o.topic);
+    disown(o->o.metadata);
+}
+
+void txn_put_offset(struct txn *t, struct str group, const struct committed_offset *o)
+{
+    uint32_t i = 0;
+
+    while (i < t->noffsets &&
+           (t->offsets[i].o.partition != o->partition || !str_eq(t->offsets[i].group, group) ||
+            !str_eq(t->offsets[i].o.topic, o->topic)))
+        i++;
+    if (i == t->noffsets)
+        t->offsets = mem_realloc(t->offsets, (++t->noffsets) * sizeof(*t->offsets));
+    else
+        free_offset(&t->offsets[i]);
+    t->offsets[i] = (struct txn_offset){.group = own(group), .o = *o};
+    t->offsets[i].o.topic = own(o->topic);
+    t->offsets[i].o.metadata = own(o->metadata);
+}
+
+void txn_clear(struct txn *t)
+{
+    for (uint32_t i = 0; i < t->nparts; i++)
+        disown(t->parts[i].topic);
+    for (uint32_t i = 0; i < t->noffsets; i++)
+        free_offset(&t->offsets[i]);
+    mem_free(t->parts);
+    mem_free(t->offsets);
+    t->parts = NULL;
+    t->offsets = NULL;
+    t->nparts = t->noffsets = 0;
+}
+
+/* ---- out ------------------------------------------------------------------------------------- */
+
+void txn_put_subject(struct buf *out, struct str id)
+{
+    buf_puts(out, PREFIX);
+    committed_put_name(out, id);
+}
+
+static void put_u16(struct buf *b, uint16_t v)
+{
+    kafka_put_u16(buf_reserve(b, 2), v);
+    b->n += 2;
+}
+
+static void put_u32(struct buf *b, uint32_t v)
+{
+    kafka_put_u32(buf_reserve(b, 4), v);
+    b->n += 4;
+}
+
+static void put_u64(struct buf *b, uint64_t v)
+{
+    kafka_put_u64(buf_reserve(b, 8), v);
+    b->n += 8;
+}
+
+static void put_text(struct buf *b, struct str s)
+{
+    put_u32(b, (uint32_t) s.n);
+    buf_put_str(b, s);
+}
+
+void txn_render(const struct txn *t, struct buf *b)
+{
+    /* One that is over has nothing any more, whatever is still to be done with it in memory. */
+    bool over = t->state == TXN_COMPLETE_COMMIT || t->state == TXN_COMPLETE_ABORT;
+    uint32_t nparts = over ? 0 : t->nparts, noffsets = over ? 0 : t->noffsets;
+
+    put_u16(b, VERSION);
+    put_u16(b, (uint16_t) t->state);
+    put_u64(b, (uint64_t) t->producer);
+    put_u16(b, (uint16_t) t->epoch);
+    put_u32(b, (uint32_t) t->timeout_ms);
+    put_u64(b, (uint64_t) t->started_ms);
+    put_u64(b, (uint64_t) t->changed_ms);
+    put_u32(b, nparts);
+    for (uint32_t i = 0; i < nparts; i++) {
+        put_text(b, t->parts[i].topic);
+        put_u32(b, (uint32_t) t->parts[i].index);
+    }
+    put_u32(b, noffsets);
+    for (uint32_t i = 0; i < noffsets; i++) {
+        const struct committed_offset *o = &t->offsets[i].o;
+        put_text(b, t->offsets[i].group);
+        put_text(b, o->topic);
+        put_u32(b, (uint32_t) o->partition);
+        put_u64(b, (uint64_t) o->offset);
+        put_u32(b, (uint32_t) o->epoch);
+        put_text(b, o->metadata);
+        buf_put(b, o->topic_id.bytes, 16);
+    }
+}
+
+/* ---- in -------------------------------------------------------------------------------------- */
+
+/* What is missing reads as 0 and leaves bad. */
+struct in {
+    struct str rest;
+    bool bad;
+};
+
+static const char *take(struct in *in, size_t n)
+{
+    static const char zeroes[16];
+    const char *p = in->rest.p;
+
+    if (in->bad || in->rest.n < n) {
+        in->bad = true;
+        return zeroes;
+    }
+    in->rest = str_skip(in->rest, n);
+    return p;
+}
+
+static uint16_t take_u16(struct in *in)
+{
+    return kafka_get_u16(take(in, 2));
+}
+
+static uint32_t take_u32(struct in *in)
+{
+    return kafka_get_u32(take(in, 4));
+}
+
+static uint64_t take_u64(struct in *in)
+{
+    return kafka_get_u64(take(in, 8));
+}
+
+static struct str take_text(struct in *in)
+{
+    uint32_t n = take_u32(in);
+
+    if (in->bad || in->rest.n < n) {
+        in->bad = true;
+        return STR("");
+    }
+    return str_from(take(in, n), n);
+}
+
+static void take_offset(struct in *in, struct txn *t)
+{
+    struct str group = take_text(in);
+    struct committed_offset o = {.topic = take_text(in)};
+
+    o.partition = (int32_t) take_u32(in);
+    o.offset = (int64_t) take_u64(in);
+    o.epoch = (int32_t) take_u32(in);
+    o.metadata = take_text(in);
+    memcpy(o.topic_id.bytes, take(in, 16), 16);
+    if (!in->bad)
+        txn_put_offset(t, group, &o);
+}
+
+static bool take_body(struct in *in, struct txn *t)
+{
+    uint16_t version = take_u16(in), state = take_u16(in);
+    uint32_t n;
+
+    t->producer = (int64_t) take_u64(in);
+    t->epoch = (int16_t) take_u16(in);
+    t->timeout_ms = (int32_t) take_u32(in);
+    t->started_ms = (int64_t) take_u64(in);
+    t->changed_ms = (int64_t) take_u64(in);
+    n = take_u32(in);
+    for (uint32_t i = 0; i < n && !in->bad; i++) {
+        struct str topic = take_text(in);
+        int32_t index = (int32_t) take_u32(in);
+        if (!in->bad && !txn_has_part(t, topic, index))
+            txn_add_part(t, topic, index);
+    }
+    n = take_u32(in);
+    for (uint32_t i = 0; i < n && !in->bad; i++)
+        take_offset(in, t);
+    t->state = (enum txn_state) state;
+    return !in->bad && in->rest.n == 0 && version == VERSION && state < TXN_STATES;
+}
+
+bool txn_parse(struct str subject, struct str payload, struct buf *names, struct txn *t)
+{
+    struct in in = {.rest = payload};
+    size_t at = names->n;
+
+    *t = (struct txn){0};
+    if (!str_starts(subject, STR(PREFIX)) ||
+        !committed_take_name(names, str_skip(subject, sizeof(PREFIX) - 1)))
+        return false;
+    if (!take_body(&in, t)) {
+        txn_clear(t);
+        return false;
+    }
+    t->id = str_from(names->p + at, names->n - at);
+    return true;
+}

@@ -1,0 +1,72 @@
+/*
+ * txn_record.h - a transactional id and its transaction, and how it is kept: one message of the
+ * offsets stream per id. Pure.
+ *
+ *     subject  $KAFKA.TXN.<id>, written as names in the offsets' subjects
+ *     payload  version (1), state, producer, epoch, timeout, start, change; the partitions (topic,
+ *              number); the offsets (group, topic, partition, offset, epoch, metadata, topic's id)
+ */
+#ifndef KAFKA_TXN_RECORD_H
+#define KAFKA_TXN_RECORD_H
+
+#include "lib/base/wheel.h"
+#include "server/kafka/committed.h"
+
+#define TXN_ID_MAX 512u
+/* Most partitions, and most offsets, of one transaction. */
+#define TXN_PARTS_MAX 16384u
+
+enum txn_state {
+    TXN_EMPTY,
+    TXN_ONGOING,
+    TXN_PREPARE_COMMIT,
+    TXN_PREPARE_ABORT,
+    TXN_COMPLETE_COMMIT,
+    TXN_COMPLETE_ABORT,
+    TXN_STATES
+};
+
+struct txn_part {
+    struct str topic; /* owned */
+    int32_t index;
+};
+
+struct txn_offset {
+    struct str group;          /* owned */
+    struct committed_offset o; /* topic and metadata owned; not in a table */
+};
+
+struct coordinator;
+struct txn_op;
+
+struct txn {
+    struct hmap_node node;
+    struct list link;
+    struct coordinator *coordinator;
+    struct str id;
+    enum txn_state state;
+    int64_t producer;
+    int16_t epoch;
+    int32_t timeout_ms;
+    int64_t started_ms, changed_ms; /* wall clock */
+    struct txn_part *parts;
+    uint32_t nparts;
+    struct txn_offset *offsets;
+    uint32_t noffsets;
+    struct wheel_timer timer;
+    struct txn_op *op; /* under way */
+};
+
+bool txn_has_part(const struct txn *t, struct str topic, int32_t index);
+void txn_add_part(struct txn *t, struct str topic, int32_t index);
+/* A copy, in the place of an earlier one. */
+void txn_put_offset(struct txn *t, struct str group, const struct committed_offset *o);
+/* Parts and offsets go. */
+void txn_clear(struct txn *t);
+
+void txn_put_subject(struct buf *out, struct str id);
+void txn_render(const struct txn *t, struct buf *payload);
+/* False: no such message, and nothing is in t. id: appended to names. */
+bool txn_parse(struct str subject, struct str payload, struct buf *names, struct txn *t);
+
+#endif

@@ -1,0 +1,347 @@
+/*
+ * test_kafka_txn.c - transactions: commit, abort, what readers see meanwhile, fencing, timeouts,
+ * offsets that go along, restarts; with real clients and by hand.
+ */
+#include "server/kafka/kafka_error.h"
+#include "tests/api/kafka_client.h"
+#include "tests/lib/js_rig.h"
+#include "tests/lib/runner.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void start(struct js_rig *r, int i)
+{
+    js_rig_start_conf(
+        r, i, "kafka { listen: \"127.0.0.1:-1\", num_partitions: 4, group_delay: \"0s\" }\n");
+}
+
+/* ---- real clients ---------------------------------------------------------------------------- */
+
+static void python(const char *what, uint16_t port)
+{
+    static char command[512], said[1 << 16];
+    FILE *f;
+    int status;
+
+    snprintf(command, sizeof(command),
+             "timeout 110 /usr/bin/python3 $MIDGE_SRCDIR/tests/api/kafka_txn.py %s 127.0.0.1:%u "
+             "2>&1",
+             what, port);
+    f = popen(command, "r");
+    ck_assert_ptr_nonnull(f);
+    said[fread(said, 1, sizeof(said) - 1, f)] = '\0';
+    status = pclose(f);
+    ck_assert_msg(status == 0, "status %d: %s", status, said);
+}
+
+TEST(ends)
+{
+    struct js_rig r;
+
+    start(&r, i);
+    python("ends", r.server.kafka_port);
+    js_rig_crash(&r);
+    python("after", r.server.kafka_port);
+    js_rig_end(&r);
+}
+
+TEST(clients)
+{
+    static const char *const what[] = {"fenced", "times_out", "moves"};
+    struct js_rig r;
+
+    start(&r, i % 2 + 1);
+    python(what[i], r.server.kafka_port);
+    js_rig_end(&r);
+}
+
+/* ---- by hand --------------------------------------------------------------------------------- */
+
+struct producer {
+    struct kafka_client c;
+    const char *id;
+    int64_t producer;
+    int16_t epoch;
+};
+
+static int16_t init_at(struct producer *p, int version, int64_t producer, int16_t epoch,
+                       int32_t timeout_ms)
+{
+    const struct kafka_init_producer_id_response *a = kafka_client_call(
+        &p->c, KAFKA_INIT_PRODUCER_ID, version,
+        &(struct kafka_init_producer_id_request){.transactional_id = str_of(p->id),
+                                                 .transaction_timeout_ms = timeout_ms,
+                                                 .producer_id = producer,
+                                                 .producer_epoch = epoch});
+
+    if (a->error_code == KAFKA_NONE) {
+        p->producer = a->producer_id;
+        p->epoch = a->producer_epoch;
+    }
+    return a->error_code;
+}
+
+/* Also past a transaction that has to be aborted first. */
+static void init(struct producer *p, struct js_rig *r, const char *id)
+{
+    struct str key = str_of(id);
+    int16_t error;
+
+    *p = (struct producer){.id = id};
+    kafka_client_open(&p->c, r->server.kafka_port);
+    kafka_client_call(&p->c, KAFKA_FIND_COORDINATOR, 2,
+                      &(struct kafka_find_coordinator_request){.key = key, .key_type = 1});
+    while ((error = init_at(p, 2, -1, -1, 60000)) == KAFKA_CONCURRENT_TRANSACTIONS)
+        ;
+    ck_assert_int_eq(error, KAFKA_NONE);
+}
+
+static int16_t add(struct producer *p, int version, const char *topic, int32_t partition)
+{
+    struct kafka_add_partitions_to_txn_request_topics t = {str_of(topic), &partition, 1};
+    const struct kafka_add_partitions_to_txn_response *a =
+        kafka_client_call(&p->c, KAFKA_ADD_PARTITIONS_TO_TXN, version,
+                          &(struct kafka_add_partitions_to_txn_request){
+                              .v3_and_below_transactional_id = str_of(p->id),
+                              .v3_and_below_producer_id = p->producer,
+                              .v3_and_below_producer_epoch = p->epoch,
+                              .v3_and_below_topics = &t,
+                              .v3_and_below_topics_n = 1});
+
+    return a->results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code;
+}
+
+static int16_t end(struct producer *p, int version, bool commit)
+{
+    const struct kafka_end_txn_response *a =
+        kafka_client_call(&p->c, KAFKA_END_TXN, version,
+                          &(struct kafka_end_txn_request){.transactional_id = str_of(p->id),
+                                                          .producer_id = p->producer,
+                                                          .producer_epoch = p->epoch,
+                                                          .committed = commit});
+
+    return a->error_code;
+}
+
+static int16_t add_offsets(struct producer *p, int version, const char *group)
+{
+    const struct kafka_add_offsets_to_txn_response *a = kafka_client_call(
+        &p->c, KAFKA_ADD_OFFSETS_TO_TXN, version,
+        &(struct kafka_add_offsets_to_txn_request){.transactional_id = str_of(p->id),
+                                                   .producer_id = p->producer,
+                                                   .producer_epoch = p->epoch,
+                                                   .group_id = str_of(group)});
+
+    return a->error_code;
+}
+
+static int16_t commit_offset(struct producer *p, int version, const char *group, const char *topic,
+                             int64_t offset)
+{
+    struct kafka_txn_offset_commit_request_partitions part = {.committed_offset = offset,
+                                                              .committed_metadata = STR("m")};
+    struct kafka_txn_offset_commit_request_topics t = {str_of(topic), &part, 1};
+    const struct kafka_txn_offset_commit_response *a = kafka_client_call(
+        &p->c, KAFKA_TXN_OFFSET_COMMIT, version,
+        &(struct kafka_txn_offset_commit_request){.transactional_id = str_of(p->id),
+                                                  .group_id = str_of(group),
+                                                  .producer_id = p->producer,
+                                                  .producer_epoch = p->epoch,
+                                                  .generation_id = -1,
+                                                  .topics = &t,
+                                                  .topics_n = 1});
+
+    return a->topics[0].partitions[0].error_code;
+}
+
+/* The offset of partition 0, or minus the error. */
+static int64_t fetched(struct producer *p, const char *group, const char *topic, bool stable)
+{
+    int32_t zero = 0;
+    struct kafka_offset_fetch_request_topics t = {str_of(topic), &zero, 1};
+    const struct kafka_offset_fetch_response *a = kafka_client_call(
+        &p->c, KAFKA_OFFSET_FETCH, 7,
+        &(struct kafka_offset_fetch_request){
+            .group_id = str_of(group), .topics = &t, .topics_n = 1, .require_stable = stable});
+    int16_t error = a->topics[0].partitions[0].error_code;
+
+    return error != KAFKA_NONE ? -error : a->topics[0].partitions[0].committed_offset;
+}
+
+static int64_t latest(struct producer *p, const char *topic, int8_t isolation)
+{
+    struct kafka_list_offsets_request_partitions part = {.timestamp = -1,
+                                                         .current_leader_epoch = -1};
+    struct kafka_list_offsets_request_topics t = {str_of(topic), &part, 1};
+    const struct kafka_list_offsets_response *a = kafka_client_call(
+        &p->c, KAFKA_LIST_OFFSETS, 4,
+        &(struct kafka_list_offsets_request){
+            .replica_id = -1, .isolation_level = isolation, .topics = &t, .topics_n = 1});
+
+    ck_assert_int_eq(a->topics[0].partitions[0].error_code, KAFKA_NONE);
+    return a->topics[0].partitions[0].offset;
+}
+
+static void make_topic(struct js_rig *r)
+{
+    js_ask(r, "$JS.API.STREAM.CREATE.t", "{\"name\":\"t\",\"subjects\":[\"t\"]}", "\"created\"");
+}
+
+TEST(rules)
+{
+    struct js_rig r;
+    struct producer p, q;
+
+    start(&r, i);
+    make_topic(&r);
+    init(&p, &r, "p");
+    ck_assert_int_eq(p.epoch, 0);
+    ck_assert_int_eq(init_at(&p, 1, -1, -1, 900001), KAFKA_INVALID_TRANSACTION_TIMEOUT);
+    ck_assert_int_eq(init_at(&p, 1, -1, -1, 0), KAFKA_INVALID_TRANSACTION_TIMEOUT);
+    ck_assert_int_eq(init_at(&p, 4, p.producer, 7, 1000), KAFKA_PRODUCER_FENCED);
+    ck_assert_int_eq(init_at(&p, 4, p.producer, p.epoch, 1000), KAFKA_NONE);
+    ck_assert_int_eq(p.epoch, 1);
+    ck_assert_int_eq(end(&p, 3, true), KAFKA_INVALID_TXN_STATE); /* nothing has begun */
+    ck_assert_int_eq(commit_offset(&p, 3, "g", "t", 1), KAFKA_INVALID_TXN_STATE);
+    ck_assert_int_eq(add(&p, 3, "nothing", 0), KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+    ck_assert_int_eq(add(&p, 3, "t", 1), KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+    for (int v = 0; v <= 3; v++) {
+        ck_assert_int_eq(add(&p, v, "t", 0), KAFKA_NONE);
+        ck_assert_int_eq(add(&p, v, "t", 0), KAFKA_NONE);
+        ck_assert_int_eq(add_offsets(&p, v, "g"), KAFKA_NONE);
+        ck_assert_int_eq(commit_offset(&p, v, "g", "t", 10 + v), KAFKA_NONE);
+        ck_assert_int_eq(end(&p, v, v % 2 == 0), KAFKA_NONE);
+        ck_assert_int_eq(end(&p, v, v % 2 == 0), KAFKA_NONE); /* once more: the answer was lost */
+        ck_assert_int_eq(end(&p, v, v % 2 != 0), KAFKA_INVALID_TXN_STATE);
+    }
+    ck_assert_int_eq(fetched(&p, "g", "t", true), 12);
+    q = p;
+    q.producer++;
+    ck_assert_int_eq(add(&q, 3, "t", 0), KAFKA_INVALID_PRODUCER_ID_MAPPING);
+    q = p;
+    q.epoch--;
+    ck_assert_int_eq(add(&q, 3, "t", 0), KAFKA_PRODUCER_FENCED);
+    ck_assert_int_eq(add(&q, 1, "t", 0), KAFKA_INVALID_PRODUCER_EPOCH);
+    ck_assert_int_eq(end(&q, 3, true), KAFKA_PRODUCER_FENCED);
+    kafka_client_close(&p.c);
+    js_rig_end(&r);
+}
+
+/* The stable end stays where the first open transaction began, through a crash, too. */
+TEST(the_stable_end)
+{
+    struct js_rig r;
+    struct producer p, q;
+
+    start(&r, i);
+    make_topic(&r);
+    js_pub(&r, "t", NULL, "one", "\"seq\":1");
+    init(&p, &r, "p");
+    init(&q, &r, "q");
+    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
+    js_pub(&r, "t", NULL, "three", "\"seq\":3");
+    ck_assert_int_eq(latest(&p, "t", 0), 3);
+    ck_assert_int_eq(latest(&p, "t", 1), 1);
+    ck_assert_int_eq(add(&q, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(end(&q, 3, true), KAFKA_NONE);
+    ck_assert_int_eq(latest(&p, "t", 0), 5);
+    ck_assert_int_eq(latest(&p, "t", 1), 1);
+    kafka_client_close(&p.c);
+    js_rig_crash(&r);
+    kafka_client_open(&p.c, r.server.kafka_port);
+    ck_assert_int_eq(latest(&p, "t", 1), 1);
+    ck_assert_int_eq(end(&p, 3, false), KAFKA_NONE);
+    ck_assert_int_eq(latest(&p, "t", 1), 6);
+    ck_assert_int_eq(latest(&p, "t", 0), 6);
+    kafka_client_close(&p.c);
+    kafka_client_close(&q.c);
+    js_rig_end(&r);
+}
+
+/* Offsets are the group's when the transaction is committed, and not before. */
+TEST(offsets_go_along)
+{
+    struct js_rig r;
+    struct producer p;
+
+    start(&r, i);
+    make_topic(&r);
+    init(&p, &r, "p");
+    ck_assert_int_eq(add_offsets(&p, 3, "g"), KAFKA_NONE);
+    ck_assert_int_eq(commit_offset(&p, 3, "g", "t", 5), KAFKA_NONE);
+    ck_assert_int_eq(fetched(&p, "g", "t", false), -1);
+    ck_assert_int_eq(fetched(&p, "g", "t", true), -KAFKA_UNSTABLE_OFFSET_COMMIT);
+    kafka_client_close(&p.c);
+    js_rig_crash(&r);
+    kafka_client_open(&p.c, r.server.kafka_port);
+    ck_assert_int_eq(fetched(&p, "g", "t", true), -KAFKA_UNSTABLE_OFFSET_COMMIT);
+    ck_assert_int_eq(end(&p, 3, true), KAFKA_NONE);
+    ck_assert_int_eq(fetched(&p, "g", "t", true), 5);
+    ck_assert_int_eq(add_offsets(&p, 3, "g"), KAFKA_NONE);
+    ck_assert_int_eq(commit_offset(&p, 3, "g", "t", 9), KAFKA_NONE);
+    ck_assert_int_eq(end(&p, 3, false), KAFKA_NONE);
+    kafka_client_close(&p.c);
+    js_rig_crash(&r);
+    kafka_client_open(&p.c, r.server.kafka_port);
+    ck_assert_int_eq(fetched(&p, "g", "t", true), 5);
+    kafka_client_close(&p.c);
+    js_rig_end(&r);
+}
+
+/* A new producer of that name: the old transaction is aborted, and the old one fenced. */
+TEST(a_new_epoch)
+{
+    struct js_rig r;
+    struct producer p, q;
+
+    start(&r, i);
+    make_topic(&r);
+    init(&p, &r, "p");
+    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
+    init(&q, &r, "p");
+    ck_assert_int_eq(q.producer, p.producer);
+    ck_assert_int_gt(q.epoch, p.epoch);
+    ck_assert_int_eq(latest(&q, "t", 1), 2); /* begin and end */
+    ck_assert_int_eq(end(&p, 3, true), KAFKA_PRODUCER_FENCED);
+    ck_assert_int_eq(add(&q, 3, "t", 0), KAFKA_NONE);
+    js_ask(&r, "$JS.API.STREAM.DELETE.t", "", "\"success\":true");
+    ck_assert_int_eq(end(&q, 3, true), KAFKA_NONE); /* a partition that is gone is no obstacle */
+    kafka_client_close(&p.c);
+    kafka_client_close(&q.c);
+    js_rig_end(&r);
+}
+
+/* The offsets stream is deleted while a transaction is open. */
+TEST(the_coordinator_goes)
+{
+    struct js_rig r;
+    struct producer p;
+
+    start(&r, i);
+    make_topic(&r);
+    init(&p, &r, "p");
+    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
+    js_ask(&r, "$JS.API.STREAM.DELETE.__consumer_offsets", "", "\"success\":true");
+    ck_assert_int_eq(end(&p, 3, true), KAFKA_COORDINATOR_NOT_AVAILABLE);
+    kafka_client_close(&p.c);
+    js_rig_end(&r);
+}
+
+#define SLOW(name, from, to)                                                                       \
+    {                                                                                              \
+        .test = &name##_test, .first = (from), .end = (to), .seconds = 120                         \
+    }
+
+static const struct runner_case cases[] = {
+    SLOW(ends, 0, 3),
+    SLOW(clients, 0, 3),
+    RUN_LOOP(rules, 0, 3),
+    RUN_LOOP(the_stable_end, 0, 3),
+    RUN_LOOP(offsets_go_along, 0, 3),
+    RUN_LOOP(a_new_epoch, 0, 3),
+    RUN_LOOP(the_coordinator_goes, 0, 3),
+};
+
+RUNNER_MAIN("api/kafka_txn", cases)

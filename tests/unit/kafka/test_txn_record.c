@@ -1,0 +1,94 @@
+/* test_txn_record.c - a transaction as a message and back; every cut of it is refused. */
+#include "server/kafka/txn_record.h"
+#include "tests/lib/runner.h"
+
+#include <string.h>
+
+static void fill(struct txn *t)
+{
+    struct committed_offset o = {.topic = STR("in"), .partition = 3, .offset = 77, .epoch = 1};
+
+    *t = (struct txn){.id = STR("my id"),
+                      .state = TXN_ONGOING,
+                      .producer = INT64_C(1) << 60,
+                      .epoch = 7,
+                      .timeout_ms = 60000,
+                      .started_ms = 5,
+                      .changed_ms = 6};
+    memset(&o.topic_id, 3, sizeof(o.topic_id));
+    o.metadata = STR("text");
+    txn_add_part(t, STR("a.topic"), 0);
+    txn_add_part(t, STR("b"), 1023);
+    txn_put_offset(t, STR("group"), &o);
+    o.partition = 4;
+    o.metadata = STR("");
+    txn_put_offset(t, STR("group"), &o);
+    o.offset = 78;
+    txn_put_offset(t, STR("group"), &o); /* in the place of the one before */
+}
+
+TEST(there_and_back)
+{
+    struct buf subject = {0}, payload = {0}, names = {0};
+    struct txn t, back;
+
+    fill(&t);
+    txn_put_subject(&subject, t.id);
+    ck_assert(str_eq(buf_str(&subject), STR("$KAFKA.TXN.my=20id")));
+    txn_render(&t, &payload);
+    ck_assert(txn_parse(buf_str(&subject), buf_str(&payload), &names, &back));
+    ck_assert(str_eq(back.id, t.id));
+    ck_assert(back.state == t.state && back.producer == t.producer && back.epoch == t.epoch);
+    ck_assert(back.timeout_ms == t.timeout_ms && back.started_ms == t.started_ms);
+    ck_assert_uint_eq(back.nparts, 2);
+    ck_assert(txn_has_part(&back, STR("a.topic"), 0) && txn_has_part(&back, STR("b"), 1023));
+    ck_assert(!txn_has_part(&back, STR("b"), 0));
+    ck_assert_uint_eq(back.noffsets, 2);
+    ck_assert(str_eq(back.offsets[0].group, STR("group")));
+    ck_assert(str_eq(back.offsets[0].o.metadata, STR("text")));
+    ck_assert_int_eq(back.offsets[1].o.offset, 78);
+    ck_assert_mem_eq(&back.offsets[1].o.topic_id, &t.offsets[1].o.topic_id, 16);
+    txn_clear(&back);
+    /* One that is over has nothing. */
+    payload.n = 0;
+    t.state = i == 0 ? TXN_COMPLETE_COMMIT : TXN_COMPLETE_ABORT;
+    txn_render(&t, &payload);
+    ck_assert(txn_parse(buf_str(&subject), buf_str(&payload), &names, &back));
+    ck_assert_uint_eq(back.nparts + back.noffsets, 0);
+    txn_clear(&t);
+    buf_free(&subject);
+    buf_free(&payload);
+    buf_free(&names);
+}
+
+TEST(cut_or_wrong)
+{
+    struct buf payload = {0}, names = {0};
+    struct txn t, back;
+    struct str subject = STR("$KAFKA.TXN.x");
+
+    fill(&t);
+    txn_render(&t, &payload);
+    for (size_t n = 0; n < payload.n; n++)
+        ck_assert(!txn_parse(subject, str_take(buf_str(&payload), n), &names, &back));
+    ck_assert(!txn_parse(STR("$KAFKA.OFFSETS.x"), buf_str(&payload), &names, &back));
+    ck_assert(!txn_parse(STR("$KAFKA.TXN."), buf_str(&payload), &names, &back));
+    buf_putc(&payload, 'x');
+    ck_assert(!txn_parse(subject, buf_str(&payload), &names, &back));
+    payload.n--;
+    payload.p[1] = 2; /* version */
+    ck_assert(!txn_parse(subject, buf_str(&payload), &names, &back));
+    payload.p[1] = 1;
+    payload.p[3] = TXN_STATES;
+    ck_assert(!txn_parse(subject, buf_str(&payload), &names, &back));
+    txn_clear(&t);
+    buf_free(&payload);
+    buf_free(&names);
+}
+
+static const struct runner_case cases[] = {
+    RUN_LOOP(there_and_back, 0, 2),
+    RUN(cut_or_wrong),
+};
+
+RUNNER_MAIN("kafka/txn_record", cases)
