@@ -34,7 +34,7 @@ static json_t *accstatz(struct query *q)
     put_identity_and_now(o, q);
     for (uint32_t i = 0; (a = account_set_get(q->reports->host.accounts, i)) != NULL; i++) {
         sum_account(q, a, &s);
-        if (wanted(q, a->name) && (q->asked.unused || s.connections > 0))
+        if (wanted(q, a->name) && (q->asked.unused || s.connections + s.leafs > 0))
             json_array_append_new(list, account_stat(q, a));
     }
     q->skip = json_array_size(list) == 0 && !q->asked.unused;
@@ -253,11 +253,11 @@ static json_t *account_object(struct query *q)
     put_bool(o, "expired", false);
     put_bool(o, "complete", true);
     put_bool(o, "jetstream_enabled", q->parts[0].has_js);
-    put_int(o, "leafnode_connections", 0);
+    put_int(o, "leafnode_connections", (int64_t) s.leafs);
     put_int(o, "client_connections", (int64_t) s.connections);
     put_int(o, "subscriptions", (int64_t) in.subs);
     put_links(o, q, a);
-    put_str(o, "name_tag", a->name);
+    put_str(o, "name_tag", net_account_tag(a));
     json_object_set_new(o, "sublist_stats", sublist_stats(a));
     return o;
 }

@@ -243,7 +243,8 @@ static void put_user(json_t *o, const struct query *q, const struct net_conn_inf
     put_text(o, "authorized_user", c->authorized_user);
     if (strcmp(c->account, q->reports->host.account->name) != 0)
         put_text(o, "account", c->account);
-    put_text(o, "name_tag", c->account);
+    put_text(o, "name_tag", c->account_tag);
+    put_text(o, "issuer_key", c->issuer);
 }
 
 static json_t *conn_object(const struct query *q, const struct conn_part *p, int64_t now)
@@ -253,8 +254,8 @@ static json_t *conn_object(const struct query *q, const struct conn_part *p, int
     int64_t end = c->stop != 0 ? c->stop : now;
 
     put_int(o, "cid", (int64_t) c->cid);
-    put_str(o, "kind", "Client");
-    put_str(o, "type", c->type);
+    put_str(o, "kind", c->kind);
+    put_text(o, "type", c->type);
     put_str(o, "ip", c->ip);
     put_int(o, "port", c->port);
     put_time(o, "start", c->start);

@@ -351,6 +351,7 @@ void sum_account(const struct query *q, const struct account *a, struct net_acco
             continue;
         s = &p->accounts[a->index];
         out->connections += s->connections;
+        out->leafs += s->leafs;
         out->in_msgs += s->in_msgs;
         out->in_bytes += s->in_bytes;
         out->out_msgs += s->out_msgs;
@@ -377,10 +378,10 @@ json_t *account_stat(const struct query *q, const struct account *a)
     sum_account(q, a, &s);
     interest_stats(a->interest, &in);
     put_str(o, "acc", a->name);
-    put_str(o, "name", a->name);
+    put_str(o, "name", net_account_tag(a));
     put_int(o, "conns", (int64_t) s.connections);
-    put_int(o, "leafnodes", 0);
-    put_int(o, "total_conns", (int64_t) s.connections);
+    put_int(o, "leafnodes", (int64_t) s.leafs);
+    put_int(o, "total_conns", (int64_t) (s.connections + s.leafs));
     put_int(o, "num_subscriptions", (int64_t) in.subs);
     json_object_set_new(o, "sent", traffic(s.out_msgs, s.out_bytes));
     json_object_set_new(o, "received", traffic(s.in_msgs, s.in_bytes));

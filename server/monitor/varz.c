@@ -8,7 +8,7 @@
 
 static void step(struct query *q, struct env *env, struct part *part)
 {
-    (void) q;
+    step_accounts(q, env, part);
     net_stats(env->net, &part->net);
     part->has_js = env->jetstream != NULL;
     if (part->has_js)
@@ -259,12 +259,6 @@ const struct document varz_document = {
 
 /* ---- what events carry ----------------------------------------------------------------------- */
 
-static void step_statsz(struct query *q, struct env *env, struct part *part)
-{
-    step(q, env, part);
-    step_accounts(q, env, part);
-}
-
 static int64_t active_accounts(const struct query *q)
 {
     struct net_account_stats s;
@@ -313,7 +307,7 @@ static json_t *statsz(struct query *q)
     return o;
 }
 
-const struct document statsz_document = {.name = "STATSZ", .step = step_statsz, .finish = statsz};
+const struct document statsz_document = {.name = "STATSZ", .step = step, .finish = statsz};
 
 static json_t *idz(struct query *q)
 {

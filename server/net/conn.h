@@ -384,6 +384,10 @@ void connect_jwt(struct conn *c, struct str token, struct str sig, struct str co
 /* It keeps this login (taken over), and ends with it. */
 void connect_sign_in(struct conn *c, struct login *l);
 void connect_sign_out(struct conn *c);
+/* NULL: it did not come with signed claims. */
+const struct login *connect_login(const struct conn *c);
+/* What the account is called by its claims; without them, its name. */
+const char *connect_account_tag(const struct account *a);
 /* What it may have by its claims; negative = no limit of its own. */
 int64_t connect_own_payload(const struct conn *c);
 int64_t connect_own_subscriptions(const struct conn *c);

@@ -280,3 +280,18 @@ void connect_jwt(struct conn *c, struct str token, struct str sig, struct str co
     }
     buf_free(&err);
 }
+
+/* ---- for others to see ------------------------------------------------------------------------
+ */
+
+const struct login *connect_login(const struct conn *c)
+{
+    return c->signed_in != NULL ? c->signed_in->login : NULL;
+}
+
+const char *connect_account_tag(const struct account *a)
+{
+    const struct trust *t = atomic_load(&a->trust);
+
+    return t != NULL && t->claims.jwt.name != NULL ? t->claims.jwt.name : a->name;
+}

@@ -9,6 +9,7 @@
 
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
+#include "server/auth/login.h"
 #include "server/config/options.h"
 #include "server/core/account_wiring.h"
 #include "server/net/conn.h"
@@ -46,6 +47,23 @@ json_t *event_feature_flags(const struct options *options)
     return o;
 }
 
+static void put_tags(json_t *o, const struct options *options)
+{
+    json_t *tags = json_array(), *metadata = json_object();
+
+    for (size_t i = 0; i < options->tags.n; i++)
+        json_array_append_new(tags, json_string(options->tags.items[i]));
+    for (size_t i = 0; i + 1 < options->metadata.n; i += 2)
+        json_object_set_new(metadata, options->metadata.items[i],
+                            json_string(options->metadata.items[i + 1]));
+    if (options->tags.n > 0)
+        json_object_set(o, "tags", tags);
+    if (options->metadata.n > 0)
+        json_object_set(o, "metadata", metadata);
+    json_decref(tags);
+    json_decref(metadata);
+}
+
 json_t *event_server(const struct event_source *source, const struct options *options)
 {
     json_t *o = json_object();
@@ -55,6 +73,7 @@ json_t *event_server(const struct event_source *source, const struct options *op
     json_object_set_new(o, "id", json_string(source->id));
     put_text(o, "domain", options->domain);
     json_object_set_new(o, "ver", json_string(source->version));
+    put_tags(o, options);
     json_object_set_new(o, "feature_flags", event_feature_flags(options));
     json_object_set_new(o, "jetstream", json_boolean(options->jetstream));
     json_object_set_new(o, "flags",
@@ -147,9 +166,10 @@ static void put_rtt(json_t *o, const struct conn *c)
 
 static void put_kind(json_t *o, const struct conn *c)
 {
-    json_object_set_new(o, "kind", json_string("Client"));
-    json_object_set_new(o, "client_type",
-                        json_string(c->door == NET_WEBSOCKET ? "websocket" : "nats"));
+    json_object_set_new(o, "kind", json_string(c->leaf != NULL ? "Leafnode" : "Client"));
+    if (c->leaf == NULL)
+        json_object_set_new(o, "client_type",
+                            json_string(c->door == NET_WEBSOCKET ? "websocket" : "nats"));
 }
 
 static void put_names(json_t *o, const struct conn *c)
@@ -158,6 +178,23 @@ static void put_names(json_t *o, const struct conn *c)
     put_text(o, "name", c->name);
     put_text(o, "lang", c->lang);
     put_text(o, "ver", c->version);
+}
+
+/* Of signed claims. */
+static void put_claims(json_t *o, const struct conn *c)
+{
+    const struct login *l = connect_login(c);
+    json_t *tags;
+
+    if (l == NULL)
+        return;
+    put_text(o, "issuer_key", l->issuer != NULL ? l->issuer : l->user.account);
+    if (l->tags.n == 0)
+        return;
+    tags = json_array();
+    for (size_t i = 0; i < l->tags.n; i++)
+        json_array_append_new(tags, json_string(l->tags.items[i]));
+    json_object_set_new(o, "tags", tags);
 }
 
 static void put_origin(json_t *o, const struct conn *c)
@@ -180,6 +217,7 @@ json_t *event_client(const struct conn *c, bool detailed)
     if (!detailed)
         return o;
     json_object_set_new(o, "server", json_string(c->net->env->server_name));
+    put_claims(o, c);
     put_kind(o, c);
     return o;
 }
@@ -195,7 +233,8 @@ static json_t *client(const struct conn *c, int64_t stop)
         put_rtt(o, c);
     if (stop != 0)
         event_put_time(o, "stop", stop);
-    put_text(o, "name_tag", c->account->name);
+    put_claims(o, c);
+    put_text(o, "name_tag", connect_account_tag(c->account));
     put_kind(o, c);
     return o;
 }

@@ -91,7 +91,10 @@ void net_leaf_subs(const struct net_leaf_info *info, void (*each)(void *ctx, str
 /* One connection for /connz: plain data, strings copied by the callee into the entry. */
 struct net_conn_info {
     uint64_t cid;
-    const char *type; /* "nats" or "websocket"; constant */
+    const char *kind; /* "Client" or "Leafnode"; constant */
+    const char *type; /* "nats" or "websocket", "" of leaf nodes; constant */
+    bool leaf, spoke, isolated;
+    char issuer[64], user_name[64], account_tag[64]; /* of signed claims; "" = none */
     char ip[48];
     uint16_t port;
     int64_t start, last_activity, stop; /* unix ns; stop 0 = open */
@@ -123,9 +126,13 @@ void net_conn_subs(const struct conn *c, void (*each)(void *ctx, const struct ne
 /* Adds what this worker's connections are and have had, by index of their accounts; others than the
  * first n are left out. */
 struct net_account_stats {
-    uint64_t connections, in_msgs, in_bytes, out_msgs, out_bytes, slow_consumers;
+    uint64_t connections, leafs; /* of clients; of leaf nodes */
+    uint64_t in_msgs, in_bytes, out_msgs, out_bytes, slow_consumers;
 };
 void net_accounts_add(const struct net *net, struct net_account_stats *by_index, size_t n);
+
+/* What the account is called by its claims; without them, its name. Any thread. */
+const char *net_account_tag(const struct account *a);
 
 /* Closes that connection; false when it is not here. */
 bool net_kick(struct net *net, uint64_t cid);

@@ -1,6 +1,7 @@
 /* net_info.c - what monitoring sees and does: counters, open connections, the last closed ones, a
  * connection's subscriptions; one connection asked, told or closed by its number. */
 #include "lib/base/mem.h"
+#include "server/auth/login.h"
 #include "server/config/users.h"
 #include "server/net/conn.h"
 #include "server/net/leaf.h"
@@ -20,11 +21,20 @@ static void copy_text(char *out, size_t size, const char *text)
     snprintf(out, size, "%s", text != NULL ? text : "");
 }
 
+static void describe_login(const struct login *l, struct net_conn_info *out)
+{
+    if (l == NULL)
+        return;
+    copy_text(out->issuer, sizeof(out->issuer), l->issuer != NULL ? l->issuer : l->user.account);
+    copy_text(out->user_name, sizeof(out->user_name), l->name);
+}
+
 static void describe(const struct conn *c, struct net_conn_info *out)
 {
     memset(out, 0, sizeof(*out));
     out->cid = c->cid;
-    out->type = c->door == NET_WEBSOCKET ? "websocket" : "nats";
+    out->kind = c->leaf != NULL ? "Leafnode" : "Client";
+    out->type = c->leaf != NULL ? "" : c->door == NET_WEBSOCKET ? "websocket" : "nats";
     copy_text(out->ip, sizeof(out->ip), c->peer.host);
     out->port = c->peer.port;
     out->start = c->start;
@@ -47,6 +57,14 @@ static void describe(const struct conn *c, struct net_conn_info *out)
     }
     copy_text(out->authorized_user, sizeof(out->authorized_user), c->user);
     copy_text(out->account, sizeof(out->account), c->account->name);
+    copy_text(out->account_tag, sizeof(out->account_tag), connect_account_tag(c->account));
+    describe_login(connect_login(c), out);
+    if (c->leaf == NULL)
+        return;
+    out->leaf = true;
+    out->spoke = c->leaf->spoke;
+    out->isolated = c->leaf->isolated;
+    copy_text(out->name, sizeof(out->name), c->leaf->name);
 }
 
 void net_remember_closed(struct net *net, const struct conn *c)
@@ -137,6 +155,14 @@ void net_conns_each(struct net *net, bool closed,
         describe(c, &info);
         each(ctx, &info, c);
     }
+    LIST_FOREACH(l, &net->leafs)
+    {
+        const struct conn *c = LIST_ENTRY(l, struct conn_leaf, link)->conn;
+        if (c->state == CONN_CLOSING || !c->leaf->bound)
+            continue;
+        describe(c, &info);
+        each(ctx, &info, c);
+    }
 }
 
 void net_conn_subs(const struct conn *c, void (*each)(void *ctx, const struct net_sub_info *s),
@@ -158,24 +184,49 @@ void net_conn_subs(const struct conn *c, void (*each)(void *ctx, const struct ne
     }
 }
 
+static void add_one(const struct conn *c, struct net_account_stats *by_index, size_t n)
+{
+    struct net_account_stats *s;
+
+    if (c->account->index >= n ||
+        (c->leaf != NULL ? !c->leaf->bound || c->state == CONN_CLOSING : !c->in_account))
+        return;
+    s = &by_index[c->account->index];
+    if (c->leaf != NULL)
+        s->leafs++;
+    else
+        s->connections++;
+    s->in_msgs += c->in_msgs;
+    s->in_bytes += c->in_bytes;
+    s->out_msgs += c->out_msgs;
+    s->out_bytes += c->out_bytes;
+}
+
 void net_accounts_add(const struct net *net, struct net_account_stats *by_index, size_t n)
 {
     LIST_FOREACH(l, &net->conns)
-    {
-        const struct conn *c = LIST_ENTRY(l, struct conn, link);
-        struct net_account_stats *s;
-        if (!c->in_account || c->account->index >= n)
-            continue;
-        s = &by_index[c->account->index];
-        s->connections++;
-        s->in_msgs += c->in_msgs;
-        s->in_bytes += c->in_bytes;
-        s->out_msgs += c->out_msgs;
-        s->out_bytes += c->out_bytes;
-    }
+    add_one(LIST_ENTRY(l, struct conn, link), by_index, n);
+    LIST_FOREACH(l, &net->leafs)
+    add_one(LIST_ENTRY(l, struct conn_leaf, link)->conn, by_index, n);
+}
+
+const char *net_account_tag(const struct account *a)
+{
+    return connect_account_tag(a);
 }
 
 /* ---- one connection -------------------------------------------------------------------------- */
+
+static struct conn *find_leaf(const struct net *net, uint64_t cid)
+{
+    LIST_FOREACH(l, &net->leafs)
+    {
+        struct conn *c = LIST_ENTRY(l, struct conn_leaf, link)->conn;
+        if (c->cid == cid && c->state != CONN_CLOSING)
+            return c;
+    }
+    return NULL;
+}
 
 static struct conn *find(const struct net *net, uint64_t cid)
 {
@@ -192,6 +243,8 @@ bool net_kick(struct net *net, uint64_t cid)
 {
     struct conn *c = find(net, cid);
 
+    if (c == NULL)
+        c = find_leaf(net, cid);
     if (c != NULL)
         conn_close(c, REASON_KICKED);
     return c != NULL;
@@ -253,6 +306,16 @@ static json_t *permissions_object(const struct permissions *may)
     return o;
 }
 
+static void put_login(json_t *o, const struct login *l, int64_t now)
+{
+    if (l == NULL)
+        return;
+    if (l->name != NULL)
+        json_object_set_new(o, "user_name", json_string(l->name));
+    if (l->until > now)
+        json_object_set_new(o, "expires", json_integer(l->until - now));
+}
+
 bool net_user_info(struct net *net, handle conn, struct buf *out)
 {
     const struct conn *c = handle_get(&net->handles, conn);
@@ -264,7 +327,8 @@ bool net_user_info(struct net *net, handle conn, struct buf *out)
     o = json_object();
     json_object_set_new(o, "user", json_string(c->user != NULL ? c->user : ""));
     json_object_set_new(o, "account", json_string(c->account->name));
-    json_object_set_new(o, "account_name", json_string(c->account->name));
+    json_object_set_new(o, "account_name", json_string(connect_account_tag(c->account)));
+    put_login(o, connect_login(c), io_wall(net->env->io));
     if (c->may != NULL)
         json_object_set_new(o, "permissions", permissions_object(c->may));
     text = json_dumps(o, JSON_COMPACT);

@@ -94,6 +94,18 @@ static bool meant(const char *wanted, const char *is, bool exact)
     return exact ? strcmp(wanted, is) == 0 : strstr(is, wanted) != NULL;
 }
 
+static bool has_tags(const struct options *o, const struct str_list *wanted)
+{
+    for (size_t i = 0; i < wanted->n; i++) {
+        bool has = false;
+        for (size_t k = 0; k < o->tags.n && !has; k++)
+            has = str_eq_nocase(str_of(o->tags.items[k]), str_of(wanted->items[i]));
+        if (!has)
+            return false;
+    }
+    return true;
+}
+
 static bool meant_here(const struct sys *s, const struct asked *a)
 {
     const struct monitor_host *h = reports_host(s->host.reports);
@@ -101,7 +113,7 @@ static bool meant_here(const struct sys *s, const struct asked *a)
 
     return meant(a->server_name, h->server_name, a->exact_match) &&
            meant(a->host, h->options->host, a->exact_match) &&
-           meant(a->cluster, "", a->exact_match) && a->tags.n == 0 &&
+           meant(a->cluster, "", a->exact_match) && has_tags(h->options, &a->tags) &&
            (a->domain == NULL || (domain != NULL && strcmp(domain, a->domain) == 0));
 }
 

@@ -171,6 +171,36 @@ TEST(jetstream_and_health)
     server_process_deinit(&s);
 }
 
+TEST(leaf_nodes_and_tags)
+{
+    struct server_process s;
+    struct raw_client leaf;
+    char *got;
+
+    start(&s, i,
+          "leafnodes { listen: \"127.0.0.1:-1\" }\nserver_tags: [\"a:1\", b]\n"
+          "server_metadata: { k: v }\n");
+    raw_open(&leaf, s.leaf_port);
+    free(raw_line(&leaf));
+    raw_send(&leaf, "CONNECT {\"name\":\"edge\",\"cluster\":\"edge\",\"headers\":true,"
+                    "\"remote_account\":\"$G\"}\r\nLS+ in.> \r\n");
+    do {
+        got = get(&s, "/leafz?subs=1");
+        if (strstr(got, "\"in.>\"") != NULL)
+            break;
+        free(got);
+    } while (true);
+    ck_assert_msg(strstr(got, "\"leafnodes\": 1") != NULL, "%s", got);
+    ck_assert_msg(strstr(got, "\"name\": \"edge\"") != NULL, "%s", got);
+    free(got);
+    GETS(&s, "/leafz?acc=NOPE", "\"leafs\": []");
+    GETS(&s, "/varz", "\"leafnodes\": 1", "\"connections\": 0", "\"a:1\"", "\"k\": \"v\"");
+    GETS(&s, "/connz", "\"kind\": \"Leafnode\"", "\"total\": 1");
+    GETS(&s, "/accstatz", "\"leafnodes\": 1", "\"total_conns\": 1");
+    raw_close(&leaf);
+    server_process_deinit(&s);
+}
+
 /* Every sample has a head, no name comes in two places: what a scraper refuses. */
 TEST(metrics_are_well_formed)
 {
@@ -239,6 +269,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(paths, 0, 3),
     RUN_LOOP(connections, 0, 3),
     RUN_LOOP(jetstream_and_health, 0, 3),
+    RUN_LOOP(leaf_nodes_and_tags, 0, 3),
     RUN(metrics_are_well_formed),
     RUN(https),
 };

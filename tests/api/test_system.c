@@ -12,6 +12,8 @@ static const char *const workers[] = {"1", "2", "4"};
 
 static const char conf[] =
     "server_name: here\n"
+    "server_tags: [\"a:1\", b]\n"
+    "server_metadata: { k: v }\n"
     "accounts {\n"
     "  A { users: [ {user: a, password: a, permissions: {\n"
     "          publish: {allow: \">\", deny: never}, subscribe: [\">\", \"q g\"],\n"
@@ -195,6 +197,8 @@ TEST(documents)
         {"$SYS.REQ.SERVER.PING.VARZ", "{\"server_name\":\"here\",\"exact_match\":true}",
          "\"data\":{"},
         {"$SYS.REQ.SERVER.PING.VARZ", "{\"host\":\"127\"}", "\"data\":{"},
+        {"$SYS.REQ.SERVER.PING.VARZ", "{\"tags\":[\"A:1\",\"b\"]}",
+         "\"tags\":[\"a:1\",\"b\"],\"metadata\":{\"k\":\"v\"}"},
         /* errors */
         {"$SYS.REQ.SERVER.PING.VARZ", "{", "\"error\":{\"code\":400,"},
         {"$SYS.REQ.SERVER.PING.CONNZ", "{\"sort\":\"x\"}",
@@ -218,6 +222,7 @@ TEST(others_are_meant)
         "{\"server_name\":\"there\"}", "{\"server_name\":\"her\",\"exact_match\":true}",
         "{\"cluster\":\"c\"}",         "{\"host\":\"nowhere\"}",
         "{\"domain\":\"d\"}",          "{\"tags\":[\"t\"]}",
+        "{\"tags\":[\"b\",\"t\"]}",
     };
     struct rig r;
     struct raw_msg m;
