@@ -22,7 +22,7 @@
 #define SECOND 1000000000ll
 
 struct claims_api {
-    struct operator* op;
+    struct claimed *op;
     struct env *env; /* of worker 0 */
     struct sink sink;
     struct interest_sub *interest[8];
@@ -186,7 +186,7 @@ static char *named(const char *subject)
 static void keep(struct request *r, const struct account_claims *a, const char *account,
                  const struct words *w)
 {
-    struct operator* op = r->api->op;
+    struct claimed *op = r->api->op;
     const struct operators *o = &operator_host(op)->options->operators;
     struct str token = str_trim(buf_str(&r->body));
     struct jwt_issues is = {0};
@@ -247,7 +247,7 @@ static void update_dir(struct request *r, char *account)
 /* Without a directory: accounts that are loaded get the claims that they are sent. */
 static void update_memory(struct request *r, const char *account)
 {
-    struct operator* op = r->api->op;
+    struct claimed *op = r->api->op;
     struct account_claims a;
     struct buf err = {0};
 
@@ -270,7 +270,7 @@ static void update_memory(struct request *r, const char *account)
     buf_free(&err);
 }
 
-static void update(struct main_task *task, struct operator* op)
+static void update(struct main_task *task, struct claimed *op)
 {
     struct request *r = CONTAINER_OF(task, struct request, task);
     char *account = named(r->subject);
@@ -282,7 +282,7 @@ static void update(struct main_task *task, struct operator* op)
     mem_free(account);
 }
 
-enum jwt_dir_saved claims_api_save_newer(struct operator* op, const char *key, struct str token,
+enum jwt_dir_saved claims_api_save_newer(struct claimed *op, const char *key, struct str token,
                                          struct buf *err)
 {
     struct jwt_dir *d = operator_dir(op);
@@ -305,7 +305,7 @@ enum jwt_dir_saved claims_api_save_newer(struct operator* op, const char *key, s
 /* ---- LOOKUP, LIST, PACK -----------------------------------------------------------------------
  */
 
-static void look_up(struct main_task *task, struct operator* op)
+static void look_up(struct main_task *task, struct claimed *op)
 {
     struct request *r = CONTAINER_OF(task, struct request, task);
     char *account = named(r->subject);
@@ -325,7 +325,7 @@ static void list_one(void *ctx, const char *key, struct str token)
     buf_printf(b, "%s\"%s\"", b->p[b->n - 1] == '[' ? "" : ",", key);
 }
 
-static void list(struct main_task *task, struct operator* op)
+static void list(struct main_task *task, struct claimed *op)
 {
     struct request *r = CONTAINER_OF(task, struct request, task);
     struct buf *b = answer(r);
@@ -344,7 +344,7 @@ static void pack_one(void *ctx, const char *key, struct str token)
     buf_put_str(b, token);
 }
 
-static void pack(struct main_task *task, struct operator* op)
+static void pack(struct main_task *task, struct claimed *op)
 {
     struct request *r = CONTAINER_OF(task, struct request, task);
     uint8_t hash[JWT_DIR_HASH];
@@ -359,7 +359,7 @@ static void pack(struct main_task *task, struct operator* op)
 /* ---- DELETE -----------------------------------------------------------------------------------
  */
 
-static bool may_delete(struct operator* op, const struct jwt *j, json_t *accounts, struct buf *err)
+static bool may_delete(struct claimed *op, const struct jwt *j, json_t *accounts, struct buf *err)
 {
     const struct options *o = operator_host(op)->options;
     const struct account *system = operator_host(op)->parts->system_account;
@@ -389,7 +389,7 @@ static bool may_delete(struct operator* op, const struct jwt *j, json_t *account
 
 static void delete_all(struct request *r, json_t *accounts)
 {
-    struct operator* op = r->api->op;
+    struct claimed *op = r->api->op;
     struct buf err = {0}, text = {0};
     size_t i, passed = 0, failed = 0;
     json_t *item;
@@ -414,7 +414,7 @@ static void delete_all(struct request *r, json_t *accounts)
     buf_free(&err);
 }
 
-static void remove_accounts(struct main_task *task, struct operator* op)
+static void remove_accounts(struct main_task *task, struct claimed *op)
 {
     struct request *r = CONTAINER_OF(task, struct request, task);
     struct jwt j = {0};
@@ -441,7 +441,7 @@ static void remove_accounts(struct main_task *task, struct operator* op)
 
 static const struct {
     const char *subject;
-    void (*run)(struct main_task *task, struct operator* op);
+    void (*run)(struct main_task *task, struct claimed *op);
     bool full, cache, memory; /* resolvers that have it */
     bool answered;            /* means nothing without a reply */
 } requests[] = {
@@ -502,7 +502,7 @@ static bool has(const struct options *o, size_t i)
     }
 }
 
-struct claims_api *claims_api_open(struct operator* op, struct env *env)
+struct claims_api *claims_api_open(struct claimed *op, struct env *env)
 {
     struct claims_api *api = mem_zalloc(sizeof(*api));
     const struct options *o = operator_host(op)->options;

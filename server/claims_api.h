@@ -21,12 +21,12 @@
 struct claims_api;
 
 /* Worker 0 does not run yet. */
-struct claims_api *claims_api_open(struct operator* op, struct env *env);
+struct claims_api *claims_api_open(struct claimed *op, struct env *env);
 /* It does not run any more. */
 void claims_api_close(struct claims_api *api);
 
 /* Keeps a token in the directory unless one is there that is as new. */
-enum jwt_dir_saved claims_api_save_newer(struct operator* op, const char *key, struct str token,
+enum jwt_dir_saved claims_api_save_newer(struct claimed *op, const char *key, struct str token,
                                          struct buf *err);
 
 #endif

@@ -12,6 +12,7 @@
  */
 #include "server/operator.h"
 
+#include "lib/base/fmt.h"
 #include "lib/base/hash.h"
 #include "lib/base/hmap.h"
 #include "lib/base/mem.h"
@@ -38,7 +39,7 @@
 /* An account that somebody has asked for. */
 struct known {
     struct hmap_node node;
-    struct operator* op;
+    struct claimed *op;
     char name[NKEY_LEN + 1];
     struct account *account;
     struct trust *trust;     /* NULL: there was none, or it was removed */
@@ -56,8 +57,7 @@ struct change {
     struct trust *before, *now;
 };
 
-struct operator
-{
+struct claimed {
     struct operator_host host;
     const struct options *options;
     struct hmap known;
@@ -81,7 +81,7 @@ struct operator
                                                  */
 };
 
-int64_t operator_now(const struct operator* op)
+int64_t operator_now(const struct claimed *op)
 {
     struct timeval tv;
 
@@ -89,17 +89,17 @@ int64_t operator_now(const struct operator* op)
     return (int64_t) tv.tv_sec * SECOND + (int64_t) tv.tv_usec * 1000;
 }
 
-const struct operator_host *operator_host(const struct operator* op)
+const struct operator_host *operator_host(const struct claimed *op)
 {
     return &op->host;
 }
 
-struct jwt_dir *operator_dir(struct operator* op)
+struct jwt_dir *operator_dir(struct claimed *op)
 {
     return op->dir;
 }
 
-const struct accounts *operator_accounts(const struct operator* op)
+const struct accounts *operator_accounts(const struct claimed *op)
 {
     return &op->all;
 }
@@ -107,7 +107,7 @@ const struct accounts *operator_accounts(const struct operator* op)
 /* ---- the table --------------------------------------------------------------------------------
  */
 
-static struct known *find(const struct operator* op, const char *name)
+static struct known *find(const struct claimed *op, const char *name)
 {
     uint64_t h = hash_bytes(name, strlen(name), HASH_SEED);
 
@@ -119,7 +119,7 @@ static struct known *find(const struct operator* op, const char *name)
 
 static void expired(evutil_socket_t fd, short what, void *ctx);
 
-static struct known *add(struct operator* op, const char *name)
+static struct known *add(struct claimed *op, const char *name)
 {
     struct known *k = mem_zalloc(sizeof(*k));
 
@@ -135,7 +135,7 @@ static struct known *add(struct operator* op, const char *name)
     return k;
 }
 
-bool operator_knows(const struct operator* op, const char *account)
+bool operator_knows(const struct claimed *op, const char *account)
 {
     return find(op, account) != NULL;
 }
@@ -143,7 +143,7 @@ bool operator_knows(const struct operator* op, const char *account)
 /* ---- what depends on what ---------------------------------------------------------------------
  */
 
-static void mark_exporters(struct operator* op, const struct trust *t)
+static void mark_exporters(struct claimed *op, const struct trust *t)
 {
     for (size_t i = 0; t != NULL && i < t->claims.nimports; i++) {
         const char *name = t->claims.imports[i].account;
@@ -161,7 +161,7 @@ static bool imports_from(const struct trust *t, const char *name)
     return false;
 }
 
-static void mark(struct operator* op, struct known *k, const struct trust *before)
+static void mark(struct claimed *op, struct known *k, const struct trust *before)
 {
     struct hmap_iter it = {0};
     struct hmap_node *n;
@@ -197,7 +197,7 @@ static void set_timer(struct known *k)
     evtimer_add(k->timer, &tv);
 }
 
-static void publish(struct operator* op);
+static void publish(struct claimed *op);
 
 static void expired(evutil_socket_t fd, short what, void *ctx)
 {
@@ -226,7 +226,7 @@ static const struct trust *trust_of(void *ctx, const char *name)
     return k != NULL ? k->trust : NULL;
 }
 
-static void say(struct operator* op, struct known *k)
+static void say(struct claimed *op, struct known *k)
 {
     accounts_free(&k->said);
     accounts_add(&k->said, k->name);
@@ -245,8 +245,7 @@ static void free_import(struct account_import *im)
     mem_free(im->prefix);
 }
 
-static bool import_holds(struct operator* op, const struct known *k,
-                         const struct account_import *im)
+static bool import_holds(struct claimed *op, const struct known *k, const struct account_import *im)
 {
     const struct account_options *of = accounts_find(&op->all, im->account);
     const char *kind = im->service ? "service" : "stream", *why;
@@ -264,7 +263,7 @@ static bool import_holds(struct operator* op, const struct known *k,
 }
 
 /* Only imports that hold are left. */
-static void drop_imports(struct operator* op, struct known *k)
+static void drop_imports(struct claimed *op, struct known *k)
 {
     struct account_options *a = &k->said.list[0];
     bool *hold = mem_zalloc(a->nimports + 1);
@@ -283,7 +282,7 @@ static void drop_imports(struct operator* op, struct known *k)
     mem_free(hold);
 }
 
-static void make_dirty(struct operator* op)
+static void make_dirty(struct claimed *op)
 {
     struct hmap_iter it = {0}, again = {0}, last = {0};
     struct hmap_node *n;
@@ -303,7 +302,7 @@ static void make_dirty(struct operator* op)
     }
 }
 
-static void tell_jetstream(struct operator* op, const struct known *k)
+static void tell_jetstream(struct claimed *op, const struct known *k)
 {
     struct js_server *js = op->host.parts->js_server;
 
@@ -311,7 +310,7 @@ static void tell_jetstream(struct operator* op, const struct known *k)
         js_server_account(js, k->account, &k->said.list[0].js);
 }
 
-static void collect_changes(struct operator* op)
+static void collect_changes(struct claimed *op)
 {
     struct hmap_iter it = {0};
     struct hmap_node *n;
@@ -340,14 +339,14 @@ static void answer_here(struct env_task *task, struct env *env)
     l->done(l);
 }
 
-static bool holds(const struct operator* op, const char *name)
+static bool holds(const struct claimed *op, const char *name)
 {
     const struct known *k = find(op, name);
 
     return k != NULL && k->published != NULL && !atomic_load(&k->account->expired);
 }
 
-static void answer(struct operator* op, struct account_lookup *list)
+static void answer(struct claimed *op, struct account_lookup *list)
 {
     while (list != NULL) {
         struct account_lookup *l = list;
@@ -360,7 +359,7 @@ static void answer(struct operator* op, struct account_lookup *list)
 
 static void look(struct ask_all *ask, struct worker *w)
 {
-    const struct operator* op = CONTAINER_OF(ask, struct operator, ask);
+    const struct claimed *op = CONTAINER_OF(ask, struct claimed, ask);
 
     for (size_t i = 0; i < op->nchanges; i++) {
         const struct change *c = &op->changes[i];
@@ -372,7 +371,7 @@ static void look(struct ask_all *ask, struct worker *w)
     ask_all_stepped(ask);
 }
 
-static void published(struct operator* op)
+static void published(struct claimed *op)
 {
     struct account_lookup *list = op->answering;
 
@@ -393,10 +392,10 @@ static void published(struct operator* op)
 
 static void all_looked(struct ask_all *ask)
 {
-    published(CONTAINER_OF(ask, struct operator, ask));
+    published(CONTAINER_OF(ask, struct claimed, ask));
 }
 
-static void publish(struct operator* op)
+static void publish(struct claimed *op)
 {
     op->again = op->publishing;
     if (op->publishing)
@@ -419,7 +418,7 @@ static void publish(struct operator* op)
  */
 
 /* New claims of an account; they are its own. */
-static void take(struct operator* op, struct known *k, struct trust *t, struct str token)
+static void take(struct claimed *op, struct known *k, struct trust *t, struct str token)
 {
     struct trust *before = k->trust;
     int64_t now = operator_now(op) / SECOND;
@@ -436,7 +435,7 @@ static void take(struct operator* op, struct known *k, struct trust *t, struct s
         trust_close(before);
 }
 
-static bool update(struct operator* op, struct known *k, struct str token, struct buf *err)
+static bool update(struct claimed *op, struct known *k, struct str token, struct buf *err)
 {
     struct trust *t;
 
@@ -456,7 +455,7 @@ static bool update(struct operator* op, struct known *k, struct str token, struc
     return true;
 }
 
-bool operator_update(struct operator* op, const char *account, struct str token, struct buf *err)
+bool operator_update(struct claimed *op, const char *account, struct str token, struct buf *err)
 {
     struct known *k = find(op, account);
     bool ok = k != NULL && update(op, k, token, err);
@@ -468,7 +467,7 @@ bool operator_update(struct operator* op, const char *account, struct str token,
     return ok;
 }
 
-void operator_remove(struct operator* op, const char *account)
+void operator_remove(struct claimed *op, const char *account)
 {
     struct known *k = find(op, account);
 
@@ -482,7 +481,7 @@ void operator_remove(struct operator* op, const char *account)
 /* ---- the resolver -----------------------------------------------------------------------------
  */
 
-static bool fetch(struct operator* op, const char *name, struct buf *token, struct buf *err)
+static bool fetch(struct claimed *op, const char *name, struct buf *token, struct buf *err)
 {
     const struct operators *o = &op->options->operators;
 
@@ -505,9 +504,9 @@ static bool fetch(struct operator* op, const char *name, struct buf *token, stru
     return false;
 }
 
-static bool load(struct operator* op, const char *name, unsigned depth);
+static bool load(struct claimed *op, const char *name, unsigned depth);
 
-static void load_exporters(struct operator* op, const struct trust *t, unsigned depth)
+static void load_exporters(struct claimed *op, const struct trust *t, unsigned depth)
 {
     for (size_t i = 0; i < t->claims.nimports && depth < DEPTH_MAX; i++) {
         const char *name = t->claims.imports[i].account;
@@ -517,7 +516,7 @@ static void load_exporters(struct operator* op, const struct trust *t, unsigned 
 }
 
 /* Fetches an account that is not known, or does not hold any more. */
-static bool load(struct operator* op, const char *name, unsigned depth)
+static bool load(struct claimed *op, const char *name, unsigned depth)
 {
     struct known *k = find(op, name);
     struct buf token = {0}, err = {0};
@@ -547,7 +546,7 @@ static bool load(struct operator* op, const char *name, unsigned depth)
 
 static void lookup(struct env *env, struct account_lookup *l)
 {
-    struct operator* op = env->lookup_ctx;
+    struct claimed *op = env->lookup_ctx;
 
     pthread_mutex_lock(&op->lock);
     l->next = op->asked;
@@ -556,7 +555,7 @@ static void lookup(struct env *env, struct account_lookup *l)
     op->host.wake(op->host.ctx);
 }
 
-void operator_post(struct operator* op, struct main_task *task)
+void operator_post(struct claimed *op, struct main_task *task)
 {
     struct main_task **at;
 
@@ -569,7 +568,7 @@ void operator_post(struct operator* op, struct main_task *task)
     op->host.wake(op->host.ctx);
 }
 
-void operator_take(struct operator* op)
+void operator_take(struct claimed *op)
 {
     struct account_lookup *asked;
     struct main_task *tasks;
@@ -602,7 +601,7 @@ void operator_take(struct operator* op)
 /* ---- start ------------------------------------------------------------------------------------
  */
 
-static void load_preloads(struct operator* op)
+static void load_preloads(struct claimed *op)
 {
     const struct operators *o = &op->options->operators;
 
@@ -612,7 +611,7 @@ static void load_preloads(struct operator* op)
 }
 
 /* Into a directory, where nothing newer is there. */
-static bool store_preloads(struct operator* op, char why[256])
+static bool store_preloads(struct claimed *op, char why[256])
 {
     const struct operators *o = &op->options->operators;
     struct buf err = {0};
@@ -630,7 +629,7 @@ static bool store_preloads(struct operator* op, char why[256])
 
 static void load_stored(void *ctx, const char *key, struct str token)
 {
-    struct operator* op = ctx;
+    struct claimed *op = ctx;
     struct account_claims a;
     struct buf err = {0};
 
@@ -642,7 +641,7 @@ static void load_stored(void *ctx, const char *key, struct str token)
     buf_free(&err);
 }
 
-static bool open_dir(struct operator* op, char why[256])
+static bool open_dir(struct claimed *op, char why[256])
 {
     const struct resolver_options *r = &op->options->operators.resolver;
 
@@ -663,14 +662,14 @@ static bool open_dir(struct operator* op, char why[256])
 
 static void tick(evutil_socket_t fd, short what, void *ctx)
 {
-    struct operator* op = ctx;
+    struct claimed *op = ctx;
 
     (void) fd;
     (void) what;
     jwt_dir_expire(op->dir, operator_now(op));
 }
 
-static void start_tick(struct operator* op)
+static void start_tick(struct claimed *op)
 {
     int64_t ttl = op->options->operators.resolver.ttl_ns / SECOND / 2;
     struct timeval every = {.tv_sec = ttl > 0 && ttl < DIR_TICK_S ? ttl : DIR_TICK_S};
@@ -683,7 +682,7 @@ static void start_tick(struct operator* op)
 
 /* A system account that can not be fetched yet is one whose own key signs its users, so that
  * somebody can bring its claims. */
-static void bootstrap(struct operator* op, const char *name)
+static void bootstrap(struct claimed *op, const char *name)
 {
     struct known *k;
     struct trust *t;
@@ -699,13 +698,43 @@ static void bootstrap(struct operator* op, const char *name)
     LOG_INF(op->host.log, "Using bootstrapping system account");
 }
 
-struct operator* operator_open(const struct operator_host *host, char why[256])
+static void say_time(struct log *log, const char *what, int64_t seconds)
 {
-    struct operator* op = mem_zalloc(sizeof(*op));
+    char text[FMT_TIME_MAX];
+
+    if (seconds == 0) {
+        LOG_INF(log, "  %s: Never", what);
+        return;
+    }
+    fmt_time_rfc3339(text, seconds * SECOND);
+    LOG_INF(log, "  %s: %s", what, text);
+}
+
+static void introduce(const struct operator_host *host)
+{
+    const struct operators *o = &host->options->operators;
+
+    if (o->n > 0)
+        LOG_INF(host->log, "Trusted Operators");
+    for (size_t i = 0; i < o->n; i++) {
+        const struct jwt *j = &o->list[i].jwt;
+        LOG_INF(host->log, "  System  : \"%s\"", jwt_text(j->audience));
+        LOG_INF(host->log, "  Operator: \"%s\"", jwt_text(j->name));
+        say_time(host->log, "Issued  ", j->issued_at);
+        say_time(host->log, "Expires ", j->expires);
+    }
+    if (o->n > 0 && host->options->system_account == NULL)
+        LOG_WRN(host->log, "Trusted Operators should utilize a System Account");
+}
+
+struct claimed *operator_open(const struct operator_host *host, char why[256])
+{
+    struct claimed *op = mem_zalloc(sizeof(*op));
     const char *system = host->options->system_account;
 
     op->host = *host;
     op->options = host->options;
+    introduce(host);
     hmap_init(&op->known);
     pthread_mutex_init(&op->lock, NULL);
     if (!open_dir(op, why)) {
@@ -729,21 +758,21 @@ struct operator* operator_open(const struct operator_host *host, char why[256])
     return op;
 }
 
-void operator_started(struct operator* op)
+void operator_started(struct claimed *op)
 {
     op->running = true;
 }
 
 static void changed_on_disk(void *ctx, const char *key)
 {
-    struct operator* op = ctx;
+    struct claimed *op = ctx;
 
     if (find(op, key) != NULL)
         load(op, key, 0);
 }
 
 /* Accounts that a preload does not have any more go. */
-static void reload_preloads(struct operator* op)
+static void reload_preloads(struct claimed *op)
 {
     struct hmap_iter it = {0};
     struct hmap_node *n;
@@ -766,7 +795,7 @@ static void reload_preloads(struct operator* op)
     load_preloads(op);
 }
 
-void operator_reload(struct operator* op, const struct options *now)
+void operator_reload(struct claimed *op, const struct options *now)
 {
     char why[256];
 
@@ -781,7 +810,7 @@ void operator_reload(struct operator* op, const struct options *now)
     publish(op);
 }
 
-void operator_close(struct operator* op)
+void operator_close(struct claimed *op)
 {
     struct hmap_iter it = {0};
     struct hmap_node *n;

@@ -23,7 +23,7 @@ struct accounts;
 struct event_base;
 struct js_server;
 struct jwt_dir;
-struct operator;
+struct claimed; /* what there is of operator mode */
 struct options;
 struct server_parts;
 
@@ -39,33 +39,33 @@ struct operator_host {
 
 /* Loads what a start needs: the system account, those of a preload, those of a directory that have
  * JetStream. NULL with a text. */
-struct operator* operator_open(const struct operator_host *host, char why[256]);
+struct claimed *operator_open(const struct operator_host *host, char why[256]);
 /* The workers run from now on. */
-void operator_started(struct operator* op);
+void operator_started(struct claimed *op);
 /* Does what workers have asked for. */
-void operator_take(struct operator* op);
+void operator_take(struct claimed *op);
 /* A reload gave other options: what was loaded before is looked at again. */
-void operator_reload(struct operator* op, const struct options *now);
+void operator_reload(struct claimed *op, const struct options *now);
 /* No workers run any more. */
-void operator_close(struct operator* op);
+void operator_close(struct claimed *op);
 
 /* What the claims say of the accounts that are loaded; changes while the server runs. */
-const struct accounts *operator_accounts(const struct operator* op);
+const struct accounts *operator_accounts(const struct claimed *op);
 
 /* For requests about claims (claims_api.h). */
-struct jwt_dir *operator_dir(struct operator* op);
-bool operator_knows(const struct operator* op, const char *account);
+struct jwt_dir *operator_dir(struct claimed *op);
+bool operator_knows(const struct claimed *op, const char *account);
 /* Takes new claims of an account that is loaded; false with a text. */
-bool operator_update(struct operator* op, const char *account, struct str token, struct buf *err);
+bool operator_update(struct claimed *op, const char *account, struct str token, struct buf *err);
 /* Its clients go, nobody comes. */
-void operator_remove(struct operator* op, const char *account);
-const struct operator_host *operator_host(const struct operator* op);
-int64_t operator_now(const struct operator* op); /* unix ns */
+void operator_remove(struct claimed *op, const char *account);
+const struct operator_host *operator_host(const struct claimed *op);
+int64_t operator_now(const struct claimed *op); /* unix ns */
 /* Runs on the main thread, soon; any thread. */
 struct main_task {
     struct main_task *next;
-    void (*run)(struct main_task *task, struct operator* op);
+    void (*run)(struct main_task *task, struct claimed *op);
 };
-void operator_post(struct operator* op, struct main_task *task);
+void operator_post(struct claimed *op, struct main_task *task);
 
 #endif

@@ -17,7 +17,7 @@
 
 enum server_state { STARTING, READY, LAME_DUCK, STOPPING, STOPPED };
 
-struct operator;
+struct claimed;
 struct reloading;
 
 struct server {
@@ -45,8 +45,8 @@ struct server {
     struct reports *reports;
     struct monitor *monitor;
     struct monitor_tls monitor_tls;
-    struct sys *sys;         /* NULL = no system account */
-    struct operator* claims; /* NULL = accounts are those of the options */
+    struct sys *sys;        /* NULL = no system account */
+    struct claimed *claims; /* NULL = accounts are those of the options */
     struct files files;
 
     char host[64], ws_host[64], leaf_host[64];

@@ -281,29 +281,13 @@ void options_wipe_keys(struct options *o)
 void options_free(struct options *o)
 {
     char **texts[] = {
-        &o->host,
-        &o->client_advertise,
-        &o->http_host,
-        &o->http_base_path,
-        &o->ports_file_dir,
-        &o->pid_file,
-        &o->server_name,
-        &o->cluster_name,
-        &o->write_timeout,
-        &o->log_file,
-        &o->remote_syslog,
-        &o->user,
-        &o->pass,
-        &o->token,
-        &o->store_dir,
-        &o->domain,
-        &o->io_backend,
-        &o->congestion,
-        &o->config_file,
-        &o->no_auth_user,
-        &o->signal,
-        &o->kafka_host,
-        &o->kafka_advertise,
+        &o->host,           &o->client_advertise, &o->http_host,
+        &o->http_base_path, &o->ports_file_dir,   &o->pid_file,
+        &o->server_name,    &o->cluster_name,     &o->write_timeout,
+        &o->log_file,       &o->remote_syslog,    &o->user,
+        &o->store_dir,      &o->domain,           &o->io_backend,
+        &o->congestion,     &o->config_file,      &o->no_auth_user,
+        &o->signal,         &o->kafka_host,       &o->kafka_advertise,
     };
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -314,6 +298,8 @@ void options_free(struct options *o)
     websocket_options_free(&o->websocket);
     leaf_options_free(&o->leaf);
     options_wipe_keys(o);
+    wipe(&o->pass);
+    wipe(&o->token);
     users_free(&o->users);
     accounts_free(&o->accounts);
     operators_free(&o->operators);

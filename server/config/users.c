@@ -3,6 +3,7 @@
 
 #include "lib/base/mem.h"
 
+#include <sodium.h>
 #include <string.h>
 
 static void free_rules(struct subject_rules *r)
@@ -62,6 +63,8 @@ void users_free(struct users *u)
 {
     for (size_t i = 0; i < u->n; i++) {
         mem_free(u->list[i].name);
+        if (u->list[i].pass != NULL)
+            sodium_memzero(u->list[i].pass, strlen(u->list[i].pass));
         mem_free(u->list[i].pass);
         mem_free(u->list[i].nkey);
         mem_free(u->list[i].account);

@@ -696,6 +696,22 @@ static void process(struct conn *c, const struct said *said)
     }
 }
 
+/* What is nobody's business any more goes out of memory; the bytes that were received are
+ * overwritten by what is received next. */
+static void wipe_secrets(json_t *o)
+{
+    static const char *const secret[] = {"pass", "auth_token", "jwt"};
+    const char *key;
+    json_t *v;
+
+    json_object_foreach(o, key, v)
+    {
+        for (size_t i = 0; i < ARRAY_LEN(secret); i++)
+            if (json_is_string(v) && strcasecmp(key, secret[i]) == 0)
+                sodium_memzero((void *) (uintptr_t) json_string_value(v), json_string_length(v));
+    }
+}
+
 void connect_process(struct conn *c, struct str json)
 {
     json_error_t error;
@@ -710,5 +726,6 @@ void connect_process(struct conn *c, struct str json)
                 o == NULL ? error.text : "wrong type");
         conn_close(c, REASON_PROTOCOL_VIOLATION);
     }
+    wipe_secrets(o);
     json_decref(o);
 }

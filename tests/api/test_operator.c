@@ -693,6 +693,28 @@ TEST(strict_operators)
     end(&w);
 }
 
+/* Names in the claims are told; a proxy that is asked for has to be there. */
+TEST(names_and_proxies_of_users)
+{
+    struct world w;
+    struct raw_client r;
+    char wanted[200];
+
+    start_with(&w, "");
+    let_in(
+        &r, &w, &user_1,
+        token_make_at(&acc_a, JWT_USER, user_1.key, "joe", USER, 0, (int64_t) time(NULL) + 1000));
+    snprintf(wanted, sizeof(wanted),
+             "\"data\":{\"user\":\"%s\",\"account\":\"%s\",\"account_name\":\"A\","
+             "\"user_name\":\"joe\"",
+             user_1.key, acc_a.key);
+    ask(&r, "$SYS.REQ.USER.INFO", "", wanted);
+    ask(&r, "$SYS.REQ.USER.INFO", "", "\"expires\":99");
+    raw_close(&r);
+    kept_out(&w, &user_1, user(&acc_a, &user_1, USER ",\"proxy_required\":true"));
+    end(&w);
+}
+
 TEST(a_default_sentinel_speaks_for_those_without_claims)
 {
     struct world w;
@@ -730,6 +752,7 @@ static const struct runner_case cases[] = {
     RUN(activations_open_private_exports),
     RUN(jetstream_of_an_account_that_comes),
     RUN(strict_operators),
+    RUN(names_and_proxies_of_users),
     RUN(a_default_sentinel_speaks_for_those_without_claims),
 };
 
