@@ -10,6 +10,7 @@
 #include "lib/base/assert.h"
 #include "lib/base/buf.h"
 #include "lib/base/mem.h"
+#include "server/syslog_out.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +34,9 @@ struct logger {
     char *path;
     int fd;
     bool colour;
-    uint64_t written; /* bytes in the current file */
+    uint64_t written;          /* bytes in the current file */
+    struct syslog_out *syslog; /* where lines go instead; NULL = to fd */
+    char *remote;              /* what was asked for when it was opened */
 
     pthread_mutex_t lock; /* guards all below */
     struct line ring[LOGGER_RING];
@@ -125,6 +128,10 @@ static void write_line(struct logger *l, const struct line *line)
 {
     struct buf b = {0};
 
+    if (l->syslog != NULL) {
+        syslog_out_line(l->syslog, line->level, &line->when, line->text);
+        return;
+    }
     buf_printf(&b, "[%d] ", (int) getpid());
     put_time(&b, l, &line->when);
     if (l->colour)
@@ -266,12 +273,38 @@ static bool change_file(struct logger *l, const char *file, char why[256])
     return true;
 }
 
+/* A file goes before everything else. */
+static bool change_syslog(struct logger *l, const struct logger_options *o, char why[256])
+{
+    bool wanted = o->file == NULL && (o->syslog || o->remote != NULL);
+    struct syslog_out *next = NULL;
+
+    if (wanted == (l->syslog != NULL) && (!wanted || same_file(l->remote, o->remote)))
+        return true;
+    if (wanted) {
+        next = syslog_out_open(o->remote, o->tag != NULL ? o->tag : "midge-server", why);
+        if (next == NULL)
+            return false;
+    }
+    syslog_out_close(l->syslog);
+    mem_free(l->remote);
+    l->syslog = next;
+    l->remote = wanted && o->remote != NULL ? mem_strdup(o->remote) : NULL;
+    return true;
+}
+
 bool logger_change(struct logger *l, const struct logger_options *options, char why[256])
 {
+    /* What can fail comes first: a file, or without one, a connection. */
+    if (options->file == NULL && !change_syslog(l, options, why))
+        return false;
     if (!same_file(l->path, options->file) && !change_file(l, options->file, why))
         return false;
+    if (options->file != NULL)
+        change_syslog(l, options, why);
     l->options = *options;
     l->options.file = l->path;
+    l->options.remote = l->remote;
     l->colour = l->path == NULL && isatty(STDERR_FILENO) != 0;
     atomic_store_explicit(&l->log.enabled, level_mask(options), memory_order_relaxed);
     return true;
@@ -296,7 +329,9 @@ void logger_close(struct logger *l)
     logger_stop(l);
     if (l->path != NULL)
         close(l->fd);
+    syslog_out_close(l->syslog);
     pthread_mutex_destroy(&l->lock);
+    mem_free(l->remote);
     mem_free(l->path);
     mem_free(l);
 }

@@ -21,7 +21,10 @@
 struct logger;
 
 struct logger_options {
-    const char *file; /* NULL = stderr */
+    const char *file;   /* NULL = stderr, or one of the next */
+    bool syslog;        /* the system's logger */
+    const char *remote; /* another one, syslog_out.h; goes before syslog */
+    const char *tag;    /* for these two: the program's name */
     bool debug, trace;
     bool time, utc;      /* the time stamp, and in UTC */
     uint64_t size_limit; /* rotate above; 0 = never */

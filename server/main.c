@@ -20,6 +20,9 @@ static struct logger *open_logger(const struct options *o, const char *program)
     struct logger *l = logger_open(
         &(struct logger_options){
             .file = o->log_file,
+            .syslog = o->syslog,
+            .remote = o->remote_syslog,
+            .tag = program,
             .debug = o->debug,
             .trace = o->trace,
             .time = o->logtime,

@@ -54,6 +54,8 @@ static const struct field fields[] = {
     {"logtime", FLAG, true, AT(logtime)},
     {"logtime_utc", FLAG, true, AT(logtime_utc)},
     {"log_file", TEXT, true, AT(log_file)},
+    {"syslog", FLAG, true, AT(syslog)},
+    {"remote_syslog", TEXT, true, AT(remote_syslog)},
     {"log_size_limit", U64, true, AT(log_size_limit)},
     {"log_max_num", U32, true, AT(log_max_num)},
     {"max_traced_msg_len", INT, true, AT(max_traced_msg_len)},

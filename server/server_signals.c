@@ -219,6 +219,9 @@ static bool follow(struct server *s, const struct options *now, char why[256])
     if (!logger_change(s->logger,
                        &(struct logger_options){
                            .file = now->log_file,
+                           .syslog = now->syslog,
+                           .remote = now->remote_syslog,
+                           .tag = s->program,
                            .debug = now->debug,
                            .trace = now->trace,
                            .time = now->logtime,

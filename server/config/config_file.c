@@ -402,6 +402,8 @@ static const struct config_key top_keys[] = {
     {"log_size_limit", CONFIG_U64, AT(log_size_limit), NULL},
     {"logfile_max_num", CONFIG_U32, AT(log_max_num), NULL},
     {"log_max_num", CONFIG_U32, AT(log_max_num), NULL},
+    {"syslog", CONFIG_FLAG, AT(syslog), NULL},
+    {"remote_syslog", CONFIG_TEXT, AT(remote_syslog), NULL},
     {"pidfile", CONFIG_TEXT, AT(pid_file), NULL},
     {"pid_file", CONFIG_TEXT, AT(pid_file), NULL},
     {"ports_file_dir", CONFIG_TEXT, AT(ports_file_dir), NULL},

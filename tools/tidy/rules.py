@@ -106,11 +106,12 @@ CALLS = (
      # The main thread, beside or before the workers: log and configuration files, pid and ports
      # files, the signal pipe, /proc.
      ("lib/io/", "tests/", "tools/", "server/logger.c", "server/files.c", "server/server.c",
-      "server/config/config_file.c", "server/monitor/process.c", "server/signal_command.c")),
+      "server/config/config_file.c", "server/monitor/process.c", "server/signal_command.c", "server/syslog_out.c")),
     ("socket socketpair bind listen accept accept4 connect recv recvmsg recvfrom send sendmsg sendto shutdown "
      "setsockopt getsockopt poll ppoll select epoll_create1 epoll_ctl epoll_wait eventfd pipe pipe2 "
      "getaddrinfo getnameinfo gethostbyname",
-     "sockets belong to lib/io", ("lib/io/", "tests/", "tools/", "server/server.c")),
+     "sockets belong to lib/io", ("lib/io/", "tests/", "tools/", "server/server.c",
+                                  "server/syslog_out.c")),
     ("time clock_gettime gettimeofday clock", "time comes from io_now (lib/io/io.h)",
      ("lib/io/", "tests/lib/", "tests/api/", "tests/crash/", "tests/interop/", "tests/demo/", "tests/bench/",
       "tests/unit/io/", "tools/",
