@@ -1,10 +1,11 @@
 /*
  * inspect.h - store-inspect's parts: main.c (arguments), inspect_file.c (superblock, logs),
  * inspect_segment.c (segments), inspect_dir.c (a whole directory and what must agree between its
- * files).
+ * files), inspect_store.c (what a start makes of it).
  *
- * One walk serves both verbs: print says everything, verify says only what is wrong. Nothing is
- * ever written.
+ * One walk serves print and verify: print says everything, verify says only what is wrong. The
+ * other verbs run a start over files that change in memory only (inspect_store.c). Nothing is ever
+ * written, but by a repair that is not a dry run.
  */
 #ifndef TOOLS_STORE_INSPECT_INSPECT_H
 #define TOOLS_STORE_INSPECT_INSPECT_H
@@ -22,6 +23,7 @@ struct inspect {
     bool verbose;    /* records, subjects, contents of stream records */
     uint64_t damage; /* lines of it */
     uint64_t files, messages, bytes, records;
+    struct buf key; /* of an encrypted store; empty = none */
 };
 
 /* A file in memory; data may be changed (overlaid, mended) there. */
@@ -63,5 +65,13 @@ void inspect_segment(struct inspect *in, const char *path, struct inspect_bytes 
                      struct inspect_context *context);
 
 void inspect_dir(struct inspect *in, const char *path);
+
+/* The verbs over a whole store; each returns the status of the program: 0, 1 = damage, 2 = could
+ * not be done. filter NULL: all subjects. */
+int inspect_streams(struct inspect *in, const char *path);
+int inspect_subjects(struct inspect *in, const char *path, const char *stream, const char *filter);
+int inspect_messages(struct inspect *in, const char *path, const char *stream, const char *filter,
+                     uint64_t from, uint64_t to);
+int inspect_repair(struct inspect *in, const char *path, bool dry);
 
 #endif

@@ -216,7 +216,7 @@ static void inspect_stream(struct tree *t, struct rec_stream *s)
     mem_free(seen);
 }
 
-static void inspect_streams(struct tree *t)
+static void inspect_tree(struct tree *t)
 {
     struct recovery *r = &t->recovery;
     char path[STORE_PATH];
@@ -292,7 +292,7 @@ void inspect_dir(struct inspect *in, const char *path)
             inspect_damage(in, path, 0, "%s", t.why);
         } else {
             check_objects(&t);
-            inspect_streams(&t);
+            inspect_tree(&t);
         }
     }
     recovery_deinit(r);
