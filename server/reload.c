@@ -45,6 +45,7 @@ static const struct field fields[] = {
     {"kafka advertise", TEXT, true, AT(kafka_advertise)},
     {"kafka num_partitions", U32, true, AT(kafka_num_partitions)},
     {"kafka auto_create_topics", FLAG, true, AT(kafka_auto_create)},
+    {"kafka tls", FLAG, true, AT(kafka_tls)},
     {"kafka group_delay", DURATION, true, AT(kafka_group_delay_ns)},
     {"kafka offsets_retention", DURATION, true, AT(kafka_offsets_retention_ns)},
     {"congestion", TEXT, false, AT(congestion)},

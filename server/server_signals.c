@@ -99,6 +99,8 @@ static void grace_over(evutil_socket_t fd, short what, void *ctx)
 static void quieten_worker(struct ask_all *ask, struct worker *w)
 {
     net_lame_duck(w->env.net);
+    if (w->env.kafka != NULL)
+        kafka_lame_duck(w->env.kafka);
     ask_all_stepped(ask);
 }
 

@@ -355,6 +355,7 @@ static const struct config_key kafka_keys[] = {
     {"advertise", CONFIG_TEXT, AT(kafka_advertise), NULL},
     {"num_partitions", CONFIG_U32, AT(kafka_num_partitions), NULL},
     {"auto_create_topics", CONFIG_FLAG, AT(kafka_auto_create), NULL},
+    {"tls", CONFIG_FLAG, AT(kafka_tls), NULL},
     {"group_delay", CONFIG_DURATION, AT(kafka_group_delay_ns), NULL},
     {"offsets_retention", CONFIG_DURATION, AT(kafka_offsets_retention_ns), NULL},
 };

@@ -207,6 +207,8 @@ bool options_check(const struct options *o, char why[256])
                  OPTIONS_PORT_MAX);
     else if (o->kafka_port != 0 && !o->jetstream)
         snprintf(why, 256, "a Kafka listener needs JetStream");
+    else if (o->kafka_tls && !o->tls.on)
+        snprintf(why, 256, "TLS for Kafka clients needs a tls block");
     else if (o->kafka_num_partitions > OPTIONS_PARTITIONS_MAX)
         snprintf(why, 256, "%u partitions are more than %u", o->kafka_num_partitions,
                  OPTIONS_PARTITIONS_MAX);

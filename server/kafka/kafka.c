@@ -211,6 +211,12 @@ void kafka_shutdown(struct kafka *k, void (*closed)(void *ctx), void *ctx)
     io_wake(k->env->io);
 }
 
+void kafka_lame_duck(struct kafka *k)
+{
+    if (k->acceptor.open)
+        acceptor_close(&k->acceptor);
+}
+
 void kafka_reload(struct kafka *k, const struct options *before)
 {
     LIST_FOREACH_SAFE(it, tmp, &k->conns)

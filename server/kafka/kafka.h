@@ -35,6 +35,8 @@ bool kafka_step(struct kafka *k);
  * JetStream still runs. */
 void kafka_shutdown(struct kafka *k, void (*closed)(void *ctx), void *ctx);
 void kafka_close(struct kafka *k);
+/* No new connections; the others go on until the shutdown. */
+void kafka_lame_duck(struct kafka *k);
 /* env->options are new; clients that may not stay are closed. */
 void kafka_reload(struct kafka *k, const struct options *before);
 

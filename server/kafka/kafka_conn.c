@@ -13,6 +13,7 @@
 #include "lib/base/mem.h"
 #include "lib/wire/kafka_bytes.h"
 #include "server/kafka/kafka_int.h"
+#include "server/kafka/kafka_tls.h"
 #include "server/kafka/sasl.h"
 
 #include <errno.h>
@@ -37,6 +38,7 @@ static void wake(struct kafka_conn *c)
 static void drop_output(struct kafka_conn *c)
 {
     outbuf_free(&c->out, c->kafka->env->chunks);
+    outbuf_free(&c->wire, c->kafka->env->chunks);
     outbuf_free(&c->sending, c->kafka->env->chunks);
     mem_free(c->iov);
     c->iov = NULL;
@@ -45,11 +47,19 @@ static void drop_output(struct kafka_conn *c)
 static void flush(struct kafka_conn *c)
 {
     struct env *env = c->kafka->env;
+    struct outbuf *from = c->tls != NULL ? &c->wire : &c->out;
     unsigned n;
 
-    if (io_op_busy(&c->send) || c->drop_output || c->out.head == NULL || c->close_submitted)
+    if (io_op_busy(&c->send) || c->drop_output || c->close_submitted)
         return;
-    n = outbuf_move(&c->sending, &c->out, SEND_VECTORS, SEND_BYTES);
+    if (c->tls != NULL && !kafka_tls_encrypt(c)) {
+        c->drop_output = true;
+        kafka_conn_close(c, "TLS write error");
+        return;
+    }
+    if (from->head == NULL)
+        return;
+    n = outbuf_move(&c->sending, from, SEND_VECTORS, SEND_BYTES);
     c->iov = mem_array(n, sizeof(*c->iov));
     n = 0;
     for (struct chunk *k = c->sending.head; k != NULL; k = k->next)
@@ -282,6 +292,13 @@ static void receive(struct kafka_conn *c)
         io_recv(c->kafka->env->io, &c->recv, c->sock);
 }
 
+void kafka_conn_take(struct kafka_conn *c, struct str bytes)
+{
+    if (c->rest.n == 0)
+        take(c, &bytes);
+    buf_put_str(&c->rest, bytes);
+}
+
 static void received(struct io_op *op)
 {
     struct kafka_conn *c = CONTAINER_OF(op, struct kafka_conn, recv);
@@ -295,9 +312,13 @@ static void received(struct io_op *op)
     if (c->state == KAFKA_CONN_CLOSING)
         return;
     in = str_from(op->data, (size_t) op->res);
-    take(c, &in);
-    buf_put_str(&c->rest, in);
+    if (c->tls != NULL)
+        kafka_tls_take(c, in);
+    else
+        kafka_conn_take(c, in);
     receive(c);
+    if (c->tls != NULL)
+        wake(c); /* records of a handshake */
 }
 
 void kafka_conn_step(struct kafka_conn *c)
@@ -337,6 +358,7 @@ void kafka_conn_adopt(struct kafka *k, io_fd fd)
     c = mem_zalloc(sizeof(*c));
     c->kafka = k;
     sasl_begin(c);
+    kafka_tls_begin(c);
     c->sock = io_sock_open(k->env->io, fd);
     list_push_back(&k->conns, &c->link);
     list_init(&c->dirty_link);
@@ -376,7 +398,7 @@ bool kafka_conn_reap(struct kafka_conn *c)
 {
     struct env *env = c->kafka->env;
 
-    if (!c->drop_output && (c->out.head != NULL || io_op_busy(&c->send))) {
+    if (!c->drop_output && (c->out.head != NULL || c->wire.head != NULL || io_op_busy(&c->send))) {
         flush(c);
         return false;
     }
@@ -393,6 +415,7 @@ bool kafka_conn_reap(struct kafka_conn *c)
     list_remove(&c->link);
     list_remove(&c->dirty_link);
     sasl_free(c);
+    kafka_tls_free(c);
     buf_free(&c->rest);
     mem_free(c);
     return true;

@@ -98,6 +98,9 @@ struct kafka_conn {
 
     struct kafka_request *request; /* the one under way, or NULL */
     struct outbuf out, sending;
+    struct tls *tls;    /* NULL: plain */
+    struct outbuf wire; /* its records */
+    bool shaken;        /* hands */
     struct iovec *iov;
     struct wheel_timer deadline; /* of the send in flight; of the end while CLOSING */
 };
@@ -144,6 +147,8 @@ struct realm *realm_of(struct kafka *k, const struct account *a);
 /* ---- kafka_conn.c */
 void kafka_conn_adopt(struct kafka *k, io_fd fd);
 void kafka_conn_close(struct kafka_conn *c, const char *why);
+/* Bytes of frames. */
+void kafka_conn_take(struct kafka_conn *c, struct str bytes);
 /* Sends what there is, looks at the next frame. */
 void kafka_conn_step(struct kafka_conn *c);
 /* Frees it when nothing is in flight any more; true when it did. */

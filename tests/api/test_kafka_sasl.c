@@ -4,6 +4,7 @@
  */
 #include "server/kafka/kafka_error.h"
 #include "tests/api/kafka_client.h"
+#include "tests/api/tls_certs.h"
 #include "tests/lib/js_rig.h"
 #include "tests/lib/runner.h"
 
@@ -396,6 +397,54 @@ TEST(other_ways_to_configure)
     end(&r);
 }
 
+/* ---- TLS ------------------------------------------------------------------------------------- */
+
+static char certs_dir[] = "/tmp/midge-kafka-certs-XXXXXX";
+
+static const char *certs(void)
+{
+    return certs_dir;
+}
+
+static void make_certs(void)
+{
+    ck_assert_ptr_nonnull(mkdtemp(certs_dir));
+    certs_make(certs_dir);
+}
+
+TEST(with_tls)
+{
+    struct rig r;
+    char conf[1024], command[1024], said[4096];
+    FILE *f;
+
+    make_certs();
+    snprintf(conf, sizeof(conf),
+             "kafka { listen: \"127.0.0.1:-1\", tls: true }\njetstream: enabled\n"
+             "tls { cert_file: \"%s/server.pem\", key_file: \"%s/server.key\" }\n"
+             "authorization { user: u, password: p }\n",
+             certs(), certs());
+    start(&r, i, conf);
+    snprintf(command, sizeof(command),
+             "K='-b 127.0.0.1:%u -X security.protocol=sasl_ssl -X ssl.ca.location=%s/ca.pem "
+             "-X sasl.mechanism=SCRAM-SHA-256 -X sasl.username=u -X sasl.password=p'; "
+             "seq 1 20000 | timeout 60 kcat $K -P -t t 2>&1 && "
+             "timeout 60 kcat $K -C -q -e -o beginning -t t > $$.got && "
+             "seq 1 20000 | cmp - $$.got 2>&1; rm -f $$.got; "
+             "timeout 5 kcat -b 127.0.0.1:%u -X security.protocol=sasl_plaintext "
+             "-X sasl.mechanism=PLAIN -X sasl.username=u -X sasl.password=p -L >/dev/null 2>&1 "
+             "&& echo without TLS",
+             r.server.kafka_port, certs(), r.server.kafka_port);
+    f = popen(command, "r");
+    ck_assert_ptr_nonnull(f);
+    said[fread(said, 1, sizeof(said) - 1, f)] = '\0';
+    pclose(f);
+    ck_assert_str_eq(said, "");
+    end(&r);
+    snprintf(command, sizeof(command), "rm -rf %s", certs_dir);
+    ck_assert_int_eq(system(command), 0);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(strangers, 0, 3),
     RUN_LOOP(wrong_credentials, 0, 10),
@@ -404,6 +453,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(a_reload_takes_users_away, 0, 3),
     RUN_LOOP(python_clients, 0, 12),
     RUN_LOOP(other_ways_to_configure, 0, 4),
+    RUN_LOOP(with_tls, 0, 3),
 };
 
 RUNNER_MAIN("api/kafka_sasl", cases)

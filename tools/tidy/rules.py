@@ -36,7 +36,7 @@ LAYERS = (
     ("net", "server/net/", ("base", "json", "jwt", "wire", "io", "core", "auth", "config")),
     ("js", "server/js/", ("base", "json", "wire", "io", "core", "jscore", "store", "config")),
     ("monitor", "server/monitor/", ("base", "json", "wire", "io", "core", "js", "config")),
-    ("kafka", "server/kafka/", ("base", "json", "wire", "io", "core", "auth", "js", "store", "config")),
+    ("kafka", "server/kafka/", ("base", "json", "wire", "io", "core", "auth", "net", "js", "store", "config")),
     ("sys", "server/sys/", ("base", "json", "wire", "io", "core", "config", "monitor")),
     ("server", "server/", ALL[:15]),
     ("client", "client/", ("base", "json", "wire", "io")),
