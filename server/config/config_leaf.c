@@ -78,13 +78,12 @@ static char *decoded(struct str s)
     return out;
 }
 
-static bool parse_host(struct str text, struct leaf_url *out)
+static bool parse_host(struct str text, uint64_t port, struct leaf_url *out)
 {
     size_t end = text.n > 0 && text.p[0] == '[' ? str_index(text, ']') : 0;
     struct str rest = str_skip(text, end < text.n ? end : text.n);
     size_t colon = str_index(rest, ':');
     struct str host = str_take(text, end + colon);
-    uint64_t port = LEAF_PORT;
 
     if (colon < rest.n && (!str_to_u64(str_skip(rest, colon + 1), &port) || port > UINT16_MAX))
         return false;
@@ -100,18 +99,22 @@ static bool parse_host(struct str text, struct leaf_url *out)
 static bool parse_url(const char *text, struct leaf_url *out)
 {
     const char *at = strstr(text, "://");
-    struct str rest, scheme, user, pass;
+    struct str rest, scheme, user, pass, path;
     size_t sign;
 
     if (at == NULL)
         return false;
     scheme = str_from(text, (size_t) (at - text));
+    out->ws = str_eq_nocase(scheme, STR("ws")) || str_eq_nocase(scheme, STR("wss"));
+    out->tls = str_eq_nocase(scheme, STR("tls")) || str_eq_nocase(scheme, STR("wss"));
     if (!str_eq_nocase(scheme, STR("nats-leaf")) && !str_eq_nocase(scheme, STR("nats")) &&
-        !str_eq_nocase(scheme, STR("tls")) && !str_eq_nocase(scheme, STR("leaf")))
+        !out->tls && !str_eq_nocase(scheme, STR("leaf")) && !out->ws)
         return false;
-    out->tls = str_eq_nocase(scheme, STR("tls"));
-    rest = str_of(at + 3);
-    rest = str_take(rest, str_index(rest, '/'));
+    rest = str_cut(str_of(at + 3), '/', &path);
+    while (path.n > 0 && path.p[path.n - 1] == '/')
+        path.n--;
+    if (path.n > 0)
+        out->path = mem_strndup(path.p, path.n);
     sign = rest.n;
     while (sign > 0 && rest.p[sign - 1] != '@')
         sign--;
@@ -120,7 +123,7 @@ static bool parse_url(const char *text, struct leaf_url *out)
         out->user = decoded(user);
         out->pass = pass.p != NULL ? decoded(pass) : NULL;
     }
-    return parse_host(str_skip(rest, sign), out);
+    return parse_host(str_skip(rest, sign), !out->ws ? LEAF_PORT : out->tls ? 443 : 80, out);
 }
 
 static bool add_url(struct config_context *c, const struct conf_value *v,
@@ -193,6 +196,8 @@ static bool compression(struct config_context *c, const struct conf_value *v)
 static bool remote_field(struct config_context *c, const char *key, const struct conf_value *v,
                          struct leaf_remote_options *r)
 {
+    bool ignored;
+
     if (IS(key, "url", "urls"))
         return urls(c, v, r);
     if (IS(key, "account", "local"))
@@ -223,6 +228,10 @@ static bool remote_field(struct config_context *c, const char *key, const struct
         return config_duration(c, v, &r->dial_timeout_ns);
     if (IS(key, "compression"))
         return compression(c, v);
+    if (IS(key, "ws_compression", "websocket_compression"))
+        return flag(c, v, key, &ignored);
+    if (IS(key, "ws_no_masking", "websocket_no_masking"))
+        return flag(c, v, key, &r->no_masking);
     if (IS(key, "jetstream_cluster_migrate", "js_cluster_migrate", "ignore_discovered_servers"))
         return true;
     return v->used || config_fail(c, v, "unknown field \"%s\"", key);
@@ -249,6 +258,11 @@ static bool remotes(struct config_context *c, const struct conf_value *v)
                 return false;
         if (r->nurls == 0)
             return config_fail(c, item, "a remote needs an url");
+        for (size_t k = 1; k < r->nurls; k++)
+            if (r->urls[k].ws != r->urls[0].ws)
+                return config_fail(c, item,
+                                   "remote leaf node configuration cannot have a mix of websocket "
+                                   "and non-websocket urls");
     }
     return true;
 }
@@ -418,6 +432,7 @@ static void free_remote(struct leaf_remote_options *r)
         mem_free(r->urls[i].host);
         mem_free(r->urls[i].user);
         mem_free(r->urls[i].pass);
+        mem_free(r->urls[i].path);
     }
     mem_free(r->urls);
     mem_free(r->account);

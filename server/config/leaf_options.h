@@ -16,12 +16,14 @@
 #define LEAF_REMOTES_MAX 64u
 #define LEAF_URLS_MAX 32u
 
-/* nats-leaf://[user[:pass]@]host[:port], also nats and tls; the parts are decoded. */
+/* nats-leaf://[user[:pass]@]host[:port][/path], also nats and tls, ws and wss; user and password
+ * are decoded. */
 struct leaf_url {
     char *host;
     uint16_t port;
     char *user, *pass; /* NULL = none; a user alone is a token as well */
-    bool tls;
+    char *path;        /* of ws: without a slash at its ends; NULL = none */
+    bool tls, ws;
 };
 
 struct leaf_remote_options {
@@ -34,6 +36,7 @@ struct leaf_remote_options {
     bool hub;                                        /* we are the hub of that connection */
     struct subject_rules deny_imports, deny_exports; /* what does not come in, what does not go */
     bool no_randomize, disabled, isolate, request_isolation;
+    bool no_masking;               /* asks for frames without masks */
     int64_t first_info_timeout_ns; /* 1 s */
     int64_t dial_timeout_ns;       /* 0 = that of the block */
 };

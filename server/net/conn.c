@@ -99,7 +99,7 @@ static void timed_out(struct wheel_timer *t)
         conn_tls_timed_out(c);
         return;
     }
-    if (c->ws != NULL && !conn_ws_upgraded(c)) {
+    if (c->ws != NULL && c->leaf == NULL && !conn_ws_upgraded(c)) {
         conn_ws_timed_out(c);
         return;
     }
@@ -279,6 +279,26 @@ static void adopt_leaf(struct net *net, io_fd fd)
     conn_receive(c);
 }
 
+void conn_become_leaf(struct conn *c)
+{
+    struct net *net = c->net;
+
+    list_remove(&c->link);
+    net->stats.connections--;
+    net->stats.total_connections--;
+    atomic_fetch_sub(&net->shared->connections, 1);
+    c->door = NET_LEAFS;
+    nats_parser_deinit(&c->parser);
+    nats_parser_init(&c->parser, NATS_ROLE_LEAF, (struct nats_limits){0});
+    leaf_begin(c, NULL);
+    conn_set_limits(c);
+    if (c->nonce == NULL)
+        make_nonce(c);
+    c->greeted = true;
+    info_put(c, false);
+    conn_start(c);
+}
+
 void conn_adopt_remote(struct net *net, io_fd fd, struct leaf_remote *remote)
 {
     struct conn *c = make_conn(net, fd, NET_LEAFS);
@@ -293,8 +313,10 @@ void conn_adopt_remote(struct net *net, io_fd fd, struct leaf_remote *remote)
     LOG_INF(net->env->log, "%s - Leafnode connection created for account: %s", conn_text(c, text),
             account != NULL ? account : "$G");
     start_timer(c, (uint64_t) remote->options->first_info_timeout_ns);
-    if (remote->options->tls.first)
+    if (remote->options->tls.first || (remote->url->ws && remote->url->tls))
         conn_tls_dial(c, leaf_remote_tls(remote), remote->url->host);
+    else if (remote->url->ws)
+        leaf_secured(c);
     conn_receive(c);
 }
 

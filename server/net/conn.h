@@ -216,6 +216,8 @@ void net_drain_next(struct wheel_timer *t);
 
 /* conn.c */
 void conn_adopt(struct net *net, io_fd fd, enum net_door door);
+/* One that came as a client has asked for the leaf nodes' path. On worker 0. */
+void conn_become_leaf(struct conn *c);
 /* A connection that we dialled. */
 void conn_adopt_remote(struct net *net, io_fd fd, struct leaf_remote *remote);
 /* With this one, are there no more connections than the options allow? */
@@ -270,6 +272,13 @@ bool conn_tls_end(struct conn *c);
 /* A connection of a WebSocket door may speak: the upgrade is awaited. */
 void conn_ws_begin(struct conn *c);
 void conn_ws_take(struct conn *c, uint8_t *bytes, size_t n);
+/* We ask a server for the upgrade. path: without a slash at its ends, or NULL. */
+struct conn_ws_dial {
+    const char *host, *path;
+    uint16_t port;
+    bool no_masking;
+};
+void conn_ws_dial(struct conn *c, const struct conn_ws_dial *d);
 /* The upgrade did not come in time. */
 void conn_ws_timed_out(struct conn *c);
 bool conn_ws_upgraded(const struct conn *c);

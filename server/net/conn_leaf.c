@@ -257,9 +257,9 @@ void leaf_put_info(struct conn *c, bool bound)
     put_address(&b, c);
     buf_printf(&b, "\"headers\":%s,\"auth_required\":true,",
                o->no_header_support ? "false" : "true");
-    if (env->tls_leaf != NULL)
+    if (env->tls_leaf != NULL && c->ws == NULL)
         buf_puts(&b, "\"tls_required\":true,");
-    if (env->tls_leaf != NULL && o->leaf.tls.verify)
+    if (env->tls_leaf != NULL && c->ws == NULL && o->leaf.tls.verify)
         buf_puts(&b, "\"tls_verify\":true,");
     buf_printf(&b, "\"max_payload\":%llu,", (unsigned long long) o->max_payload);
     if (o->jetstream)
@@ -520,8 +520,21 @@ static void send_connect(struct conn *c)
 
 void leaf_secured(struct conn *c)
 {
-    if (c->leaf->got_info)
+    const struct leaf_remote *r = c->leaf->remote;
+
+    if (c->leaf->got_info) {
         send_connect(c);
+    } else {
+        /* The handshake had a timer of its own. */
+        start_timer(c, r->options->first_info_timeout_ns);
+        if (r->url->ws)
+            conn_ws_dial(c, &(struct conn_ws_dial){
+                                .host = r->url->host,
+                                .path = r->url->path,
+                                .port = r->url->port,
+                                .no_masking = r->options->no_masking,
+                            });
+    }
 }
 
 static void take_permission(const json_t *p, struct subject_rules *allow,
@@ -565,7 +578,7 @@ static bool first_info(struct conn *c, const json_t *o)
     keep(&c->nonce, text_of(o, "nonce"));
     c->headers = flag_of(o, "headers") && !c->net->env->options->no_header_support;
     c->parser.headers = c->headers;
-    if (c->tls_state == CONN_TLS_NONE &&
+    if (c->tls_state == CONN_TLS_NONE && c->ws == NULL &&
         (flag_of(o, "tls_required") || r->options->tls.on || r->url->tls)) {
         struct tls_context *tls = leaf_remote_tls(r);
         if (tls == NULL)

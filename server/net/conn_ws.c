@@ -4,8 +4,10 @@
  *     out  --frames--> framed --socket, or records of TLS--> client
  *     receive, or what was decrypted --frames--> conn_take
  *
- *     begin --request, 101--> upgraded: INFO now, then as any connection
+ *     begin --request, 101--> upgraded: INFO now, then as any connection; of a leaf node, which a
+ *       |                     path says, as of one at its own door
  *       \--anything else, or too late--> an HTTP answer, closed
+ *     dial --our request, 101--> upgraded: what we send has masks, unless that was agreed on
  *
  * The upgrade request is gathered until its end, HTTP_HEAD_MAX bytes at most; what is put in `out`
  * before is dropped. Answer and control frames go to `framed` at once, operations become frames
@@ -23,6 +25,7 @@
  * pending counts what the client is owed: operations as long as they wait, then their frames.
  */
 #include "lib/base/assert.h"
+#include "lib/base/base64.h"
 #include "lib/base/mem.h"
 #include "lib/wire/http_head.h"
 #include "lib/wire/websocket.h"
@@ -45,6 +48,9 @@
 
 struct conn_ws {
     bool upgraded, packs, browser, whole;
+    bool dialled, masks;      /* by us; what we send */
+    bool ask_no_masking;      /* of the server */
+    char key[WS_KEY_LEN + 1]; /* of our request */
     bool goodbye;    /* the reason why it closes came in a frame, or is about one: close_* say it */
     bool close_sent; /* our close frame */
     struct ws_reader in;
@@ -74,8 +80,26 @@ static bool put_head(struct conn *c, const struct ws_frame *f)
     return put_framed(c, head, ws_write_head(head, f));
 }
 
+/* One whole frame with a mask: a copy, because the payload may be others' too. */
+static bool put_masked(struct conn *c, enum ws_opcode opcode, struct str payload)
+{
+    uint8_t key[4], *copy = mem_alloc(payload.n + 1);
+    bool ok;
+
+    io_random(c->net->env->io, key, sizeof(key));
+    if (payload.n > 0)
+        memcpy(copy, payload.p, payload.n);
+    ws_mask(copy, payload.n, key, 0);
+    ok = put_head(c, &(struct ws_frame){.opcode = opcode, .key = key, .n = payload.n}) &&
+         put_framed(c, copy, payload.n);
+    mem_free(copy);
+    return ok;
+}
+
 static bool put_control(struct conn *c, enum ws_opcode opcode, struct str payload)
 {
+    if (c->ws->masks)
+        return put_masked(c, opcode, payload);
     return put_head(c, &(struct ws_frame){.opcode = opcode, .n = payload.n}) &&
            put_framed(c, payload.p, payload.n);
 }
@@ -139,7 +163,10 @@ static bool frame(struct conn *c, struct outbuf *message)
     bool ok = true;
 
     c->pending -= message->bytes;
-    if (c->ws->packs && message->bytes > PACK_MIN) {
+    if (c->ws->masks) {
+        for (const struct chunk *k = message->head; ok && k != NULL; k = k->next)
+            ok = put_masked(c, WS_BINARY, str_from(k->data, k->len));
+    } else if (c->ws->packs && message->bytes > PACK_MIN) {
         ok = pack(c, message);
     } else if (c->ws->browser) {
         for (const struct chunk *k = message->head; ok && k != NULL; k = k->next)
@@ -161,6 +188,8 @@ void conn_ws_flush(struct conn *c)
 {
     struct outbuf message = {0};
 
+    if (!c->ws->upgraded && c->ws->dialled)
+        return;
     if (!c->ws->upgraded) {
         c->pending -= c->out.bytes;
         outbuf_free(&c->out, c->net->env->chunks);
@@ -257,7 +286,7 @@ static void accept_upgrade(struct conn *c, const struct http_head *request,
         conn_close(c, REASON_WRITE_ERROR);
         return;
     }
-    if (u->leaf) {
+    if (u->leaf && c->net->env->options->leaf.port == 0) {
         LOG_ERR(c->net->env->log, "Not configured to accept leaf node connections");
         conn_close(c, REASON_PROTOCOL_VIOLATION);
         return;
@@ -270,7 +299,10 @@ static void accept_upgrade(struct conn *c, const struct http_head *request,
         snprintf(c->peer.host, sizeof(c->peer.host), "%.*s", STR_ARG(u->client_ip));
     keep_cookies(c, request);
     ws->upgraded = true;
-    greet(c);
+    if (u->leaf)
+        conn_become_leaf(c);
+    else
+        greet(c);
 }
 
 static void act_on(struct conn *c, const struct http_head *request, size_t behind)
@@ -316,6 +348,80 @@ static void take_request(struct conn *c, struct str bytes)
     *b = (struct buf){0};
     send_soon(c);
     conn_receive(c);
+}
+
+/* ---- our request ----------------------------------------------------------------------------- */
+
+void conn_ws_dial(struct conn *c, const struct conn_ws_dial *d)
+{
+    struct buf request = {0}, key = {0};
+    uint8_t bytes[16];
+    bool v6 = strchr(d->host, ':') != NULL;
+
+    io_random(c->net->env->io, bytes, sizeof(bytes));
+    base64_encode(&key, str_from(bytes, sizeof(bytes)));
+    c->ws = mem_zalloc(sizeof(*c->ws));
+    c->ws->dialled = c->ws->masks = true;
+    c->ws->ask_no_masking = d->no_masking;
+    snprintf(c->ws->key, sizeof(c->ws->key), "%s", buf_cstr(&key));
+    buf_printf(&request,
+               "GET %s%s" WS_LEAF_PATH " HTTP/1.1\r\nHost: %s%s%s:%u\r\nUpgrade: websocket\r\n"
+               "Connection: Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n",
+               d->path != NULL ? "/" : "", d->path != NULL ? d->path : "", v6 ? "[" : "", d->host,
+               v6 ? "]" : "", d->port, c->ws->key);
+    if (d->no_masking)
+        buf_puts(&request, "Nats-No-Masking: true\r\n");
+    buf_puts(&request, "\r\n");
+    if (put_framed(c, request.p, request.n))
+        send_soon(c);
+    else
+        conn_close(c, REASON_WRITE_ERROR);
+    buf_free(&request);
+    buf_free(&key);
+}
+
+static bool is_agreed(const struct conn_ws *ws, const struct http_head *answer)
+{
+    struct buf want = {0};
+    bool ok;
+
+    ws_upgrade_accept_key(str_of(ws->key), &want);
+    ok = answer->status == 101 && http_field_lists(answer, "Upgrade", "websocket") &&
+         http_field_lists(answer, "Connection", "Upgrade") &&
+         str_eq(http_field(answer, "Sec-WebSocket-Accept"), buf_str(&want)) &&
+         http_field(answer, "Sec-WebSocket-Extensions").p == NULL;
+    buf_free(&want);
+    return ok;
+}
+
+static void take_frames(struct conn *c, uint8_t *bytes, size_t n);
+
+static void take_response(struct conn *c, struct str bytes)
+{
+    struct conn_ws *ws = c->ws;
+    struct buf b;
+    struct http_head head;
+    enum http_answer answer;
+
+    buf_put_str(&ws->request, bytes);
+    answer = http_response_parse(buf_str(&ws->request), &head);
+    if (answer == HTTP_MORE) {
+        conn_receive(c);
+        return;
+    }
+    if (answer != HTTP_OK || !is_agreed(ws, &head)) {
+        LOG_ERR(c->net->env->log,
+                "%s:%u - Error soliciting websocket connection: invalid websocket connection",
+                c->peer.host, c->peer.port);
+        conn_close(c, REASON_READ_ERROR);
+        return;
+    }
+    ws->masks = !ws->ask_no_masking || !str_eq(http_field(&head, "Nats-No-Masking"), STR("true"));
+    ws->upgraded = true;
+    b = ws->request;
+    ws->request = (struct buf){0};
+    take_frames(c, (uint8_t *) b.p + head.length, b.n - head.length);
+    buf_free(&b);
 }
 
 /* ---- input ----------------------------------------------------------------------------------- */
@@ -437,6 +543,8 @@ void conn_ws_take(struct conn *c, uint8_t *bytes, size_t n)
 {
     if (c->ws->upgraded)
         take_frames(c, bytes, n);
+    else if (c->ws->dialled)
+        take_response(c, str_from(bytes, n));
     else
         take_request(c, str_from(bytes, n));
 }

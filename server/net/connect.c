@@ -178,7 +178,7 @@ const struct options *connect_options(const struct conn *c, struct options *copy
 /* As allowed_connection_types names it. */
 static uint8_t kind_of(const struct conn *c)
 {
-    return c->door == NET_LEAFS       ? USER_LEAFNODE
+    return c->leaf != NULL            ? (c->ws != NULL ? USER_LEAFNODE_WS : USER_LEAFNODE)
            : c->door == NET_WEBSOCKET ? USER_WEBSOCKET
                                       : USER_STANDARD;
 }

@@ -152,6 +152,14 @@ static bool is_delegated(const struct trust *t, const struct login *l)
     return t->claims.auth_users.n > 0 && !trust_is_auth_user(t, l->user.nkey);
 }
 
+/* What a connection is for a user's "allowed_connection_types". */
+static enum connection_type type_of(const struct conn *c)
+{
+    if (c->leaf != NULL)
+        return c->ws != NULL ? CONNECTION_LEAFNODE_WS : CONNECTION_LEAFNODE;
+    return c->door == NET_WEBSOCKET ? CONNECTION_WEBSOCKET : CONNECTION_STANDARD;
+}
+
 static void log_in(struct conn *c, const struct trust *t, const struct user_claims *u,
                    struct str sig, struct str connect_opts)
 {
@@ -161,9 +169,7 @@ static void log_in(struct conn *c, const struct trust *t, const struct user_clai
                                      .sig = sig,
                                      .nonce = str_of(c->nonce != NULL ? c->nonce : ""),
                                      .address = c->peer.host,
-                                     .type = c->door == NET_LEAFS       ? CONNECTION_LEAFNODE
-                                             : c->door == NET_WEBSOCKET ? CONNECTION_WEBSOCKET
-                                                                        : CONNECTION_STANDARD,
+                                     .type = type_of(c),
                                      .proxied = c->proxied,
                                      .now = io_wall(c->net->env->io),
                                      .offset = connect_zone_offset(io_wall(c->net->env->io)),

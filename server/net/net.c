@@ -72,8 +72,8 @@ static void accepted(struct acceptor *a, io_fd fd)
 {
     struct listener *l = CONTAINER_OF(a, struct listener, acceptor);
 
-    /* Other servers are worker 0's. */
-    if (l->door == NET_LEAFS)
+    /* Other servers are worker 0's, and they may come as WebSocket clients do. */
+    if (l->door == NET_LEAFS || (l->door == NET_WEBSOCKET && l->net->env->options->leaf.port != 0))
         conn_adopt(l->net, fd, l->door);
     else
         hand_out(l->net, fd, l->door);

@@ -544,6 +544,68 @@ TEST(speaks_tls)
     stop_both();
 }
 
+/* As a WebSocket client comes: plain, encrypted, without masks, with compression offered. */
+static const struct {
+    const char *door, *scheme, *more;
+} sockets[] = {
+    {"no_tls: true", "ws", ""},
+    {"no_tls: true", "ws", ", ws_no_masking: true"},
+    {"tls { cert_file: '~/server.pem', key_file: '~/server.key' }", "wss", ""},
+};
+
+TEST(joins_over_websocket)
+{
+    struct raw_client h, e;
+    char config[512], remote[512], body[70001];
+
+    snprintf(config, sizeof(config),
+             "leafnodes { " LISTEN " }\nwebsocket { " LISTEN ", compression: true, %s }",
+             sockets[i % 3].door);
+    start_hub(i / 3, config);
+    snprintf(remote, sizeof(remote), "url: \"%s://127.0.0.1:%u\", tls { ca_file: '%s/ca.pem' }%s",
+             sockets[i % 3].scheme, hub.ws_port, hub.dir, sockets[i % 3].more);
+    start_edge(i / 3, "", remote);
+    server_process_log_wait(&edge, "Leafnode connection established");
+    raw_hello(&h, hub.port, CLIENT);
+    raw_hello(&e, edge.port, CLIENT);
+    raw_send(&e, "SUB ask 1\r\n");
+    raw_fence(&e);
+    raw_send(&h, "SUB told 1\r\n");
+    raw_fence(&h);
+    server_process_log_wait(&hub, "[LS+ ask]");
+    server_process_log_wait(&edge, "[LS+ told]");
+    raw_send(&h, "PUB ask 1\r\n?\r\n");
+    raw_expect(&e, "MSG ask 1 1\r\n?\r\n");
+    memset(body, 'x', 70000);
+    body[70000] = '\0';
+    raw_send(&e, "PUB told 70000\r\n");
+    raw_send(&e, body);
+    raw_send(&e, "\r\n");
+    raw_expect(&h, "MSG told 1 70000\r\n");
+    raw_expect(&h, body);
+    raw_expect(&h, "\r\n");
+    raw_close(&h);
+    raw_close(&e);
+    stop_both();
+}
+
+TEST(needs_leafnodes_for_their_path)
+{
+    struct raw_client raw;
+
+    server_process_init(&hub);
+    start(&hub, 0, "websocket { " LISTEN ", no_tls: true }");
+    raw_open(&raw, hub.ws_port);
+    raw_send(&raw, "GET /leafnode HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
+                   "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                   "Sec-WebSocket-Version: 13\r\n\r\n");
+    raw_skip(&raw, "\r\n\r\n");
+    raw_expect_end(&raw);
+    server_process_log_wait(&hub, "Not configured to accept leaf node connections");
+    raw_close(&raw);
+    server_process_deinit(&hub);
+}
+
 TEST(looks_at_certificates)
 {
     char remote[256];
@@ -648,6 +710,8 @@ static const struct runner_case cases[] = {
     RUN_LOOP(servers_find_each_other, 0, 4),
     RUN_LOOP(connects_again, 0, 2),
     RUN_LOOP(speaks_tls, 0, 2),
+    RUN_LOOP(joins_over_websocket, 0, 6),
+    RUN(needs_leafnodes_for_their_path),
     RUN(looks_at_certificates),
     RUN_LOOP(jetstream_keeps_its_domain, 0, 2),
     RUN_LOOP(denies_what_the_remote_denies, 0, 2),
