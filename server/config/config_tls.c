@@ -147,6 +147,7 @@ static const struct config_key keys[] = {
     {"verify", CONFIG_FLAG, AT(verify), NULL},
     {"verify_and_map", CONFIG_BLOCK, 0, map},
     {"timeout", CONFIG_DURATION, AT(timeout_ns), NULL},
+    {"connection_rate_limit", CONFIG_I64, AT(rate_limit), NULL},
     {"cipher_suites", CONFIG_BLOCK, 0, suites},
     {"curve_preferences", CONFIG_BLOCK, 0, curves},
     {"pinned_certs", CONFIG_BLOCK, 0, pinned},

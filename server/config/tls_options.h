@@ -19,6 +19,7 @@ struct tls_options {
     char *pinned;          /* lower case hex SHA-256 of public keys (SPKI), with commas */
     bool insecure;         /* as a client: any certificate will do */
     int min_version;       /* 12 or 13; 0 = 12 */
+    int64_t rate_limit;    /* handshakes a second, of clients; 0 = no limit */
     bool first;            /* the handshake comes before INFO */
     int64_t first_wait_ns; /* with `first`: how long a client may take to begin it before it gets
                               its INFO after all; 0 = for ever */

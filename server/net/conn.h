@@ -34,6 +34,9 @@
 struct net_shared {
     _Atomic uint64_t next_cid;
     _Atomic int64_t connections; /* over all workers, for max_connections */
+    /* Handshakes begun in the current second, and when that ends (io_now). */
+    _Atomic int64_t handshakes;
+    _Atomic uint64_t handshakes_until;
 };
 
 struct closed_conn;

@@ -89,10 +89,45 @@ static void greet(struct conn *c)
     start_timer(c, conn_tls_options(c)->timeout_ns);
 }
 
+/* Handshakes cost far more than connections: only so many of clients begin in a second. Workers
+ * that meet at the end of one may let a few more in. */
+static bool may_begin(struct conn *c)
+{
+    struct net_shared *s = c->net->shared;
+    int64_t limit = conn_tls_options(c)->rate_limit;
+    uint64_t now = io_now(c->net->env->io);
+
+    if (limit <= 0 || c->door != NET_CLIENTS)
+        return true;
+    if (now >= atomic_load(&s->handshakes_until)) {
+        atomic_store(&s->handshakes_until, now + 1000000000u);
+        atomic_store(&s->handshakes, 0);
+    }
+    return atomic_fetch_add(&s->handshakes, 1) < limit;
+}
+
+static void turn_away(struct conn *c)
+{
+    static const char text[] = "Connection throttling is active. Please try again later.";
+    char who[160];
+
+    c->tls_state = CONN_TLS_GREETED;
+    if (!conn_tls_options(c)->first)
+        info_put(c, false);
+    conn_put_err(c, STR(text));
+    send_plain(c);
+    LOG_ERR(c->net->env->log, "%s - %s", conn_text(c, who), text);
+    conn_close(c, REASON_MAX_CONNECTIONS);
+}
+
 void conn_tls_begin(struct conn *c)
 {
     const struct tls_options *o = conn_tls_options(c);
 
+    if (UNLIKELY(!may_begin(c))) {
+        turn_away(c);
+        return;
+    }
     if (c->door == NET_WEBSOCKET) {
         c->tls_state = CONN_TLS_FIRST;
         start_timer(c, o->timeout_ns);

@@ -9,6 +9,7 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -259,6 +260,43 @@ TEST(who_does_not_go_on_is_closed)
     raw_expect_end(&r);
     raw_close(&r);
     server_process_log_wait(&server, "TLS handshake timeout");
+    stop();
+}
+
+/* The first that has something to say. */
+static struct raw_client *who_speaks(struct raw_client *r, int n)
+{
+    struct pollfd p[64];
+
+    for (int k = 0; k < n; k++) {
+        if (r[k].n > 0)
+            return &r[k];
+        p[k] = (struct pollfd){.fd = r[k].fd, .events = POLLIN};
+    }
+    ck_assert_int_gt(poll(p, (nfds_t) n, 20000), 0);
+    for (int k = 0; k < n; k++)
+        if (p[k].revents != 0)
+            return &r[k];
+    return NULL;
+}
+
+TEST(only_so_many_begin_in_a_second)
+{
+    const char text[] = "-ERR 'Connection throttling is active. Please try again later.'\r\n";
+    struct raw_client r[40], *told;
+
+    start(i, "tls { " CERT ", connection_rate_limit: 2, timeout: 30 }\n");
+    /* Whatever the machine is busy with: three of them begin within a second. */
+    for (int k = 0; k < 40; k++)
+        raw_open(&r[k], server.port);
+    for (int k = 0; k < 40; k++)
+        raw_skip(&r[k], "}\r\n");
+    told = who_speaks(r, 40);
+    raw_expect(told, text);
+    raw_expect_end(told);
+    server_process_log_wait(&server, "Connection throttling is active");
+    for (int k = 0; k < 40; k++)
+        raw_close(&r[k]);
     stop();
 }
 
@@ -568,6 +606,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(info_asks_for_it, 0, 3),
     RUN_LOOP(a_plain_client_is_closed, 0, 3),
     RUN_LOOP(who_does_not_begin_is_closed, 0, 3),
+    RUN_LOOP(only_so_many_begin_in_a_second, 0, 3),
     RUN_LOOP(who_does_not_go_on_is_closed, 0, 3),
     RUN_LOOP(garbage_is_closed, 0, 3),
     RUN_LOOP(the_handshake_may_come_first, 0, 3),
