@@ -18,6 +18,7 @@
 #include "lib/base/mem.h"
 #include "lib/json/json.h"
 #include "server/auth/auth.h"
+#include "server/auth/dn.h"
 #include "server/auth/trust.h"
 #include "server/config/options.h"
 #include "server/net/callout.h"
@@ -478,21 +479,47 @@ void connect_reload(struct conn *c, const struct options *before, const struct o
 
 struct mapping {
     const struct users *users;
+    uint8_t kind;
     const struct user *user;
 };
 
-static bool take_user(void *ctx, struct str name)
+/* Names of users that are the certificate's subject: part by part, else in another order. */
+static const struct user *user_of_subject(const struct mapping *m, struct str text)
+{
+    const struct user *found = NULL;
+    struct dn subject, name;
+
+    if (!dn_parse(text, &subject))
+        return NULL;
+    for (size_t pass = 0; pass < 2 && found == NULL; pass++)
+        for (size_t i = 0; i < m->users->n && found == NULL; i++) {
+            const struct user *u = &m->users->list[i];
+            if (u->name == NULL || (u->kinds & m->kind) == 0 || !dn_parse(str_of(u->name), &name))
+                continue;
+            if (dn_same(&name, &subject, pass == 0))
+                found = u;
+            dn_free(&name);
+        }
+    dn_free(&subject);
+    return found;
+}
+
+static bool take_user(void *ctx, struct str name, bool subject)
 {
     struct mapping *m = ctx;
 
-    m->user = users_find(m->users, name.p, name.n);
+    m->user = subject ? user_of_subject(m, name) : NULL;
+    if (m->user == NULL)
+        m->user = users_find(m->users, name.p, name.n);
+    if (m->user != NULL && (m->user->kinds & m->kind) == 0)
+        m->user = NULL;
     return m->user != NULL;
 }
 
 /* verify_and_map: the certificate says who the client is. */
 static const struct user *mapped_user(const struct conn *c)
 {
-    struct mapping m = {.users = &c->net->env->options->users};
+    struct mapping m = {.users = &c->net->env->options->users, .kind = kind_of(c)};
 
     if (c->tls != NULL)
         tls_names(c->tls, take_user, &m);

@@ -229,20 +229,23 @@ bool tls_pinned(const struct tls *t)
     return n == TLS_PIN_BYTES && strstr(t->context->pinned, hex) != NULL;
 }
 
-static bool each_of_type(GENERAL_NAMES *names, int type, bool (*each)(void *ctx, struct str name),
-                         void *ctx)
+static bool each_of_type(GENERAL_NAMES *names, int type,
+                         bool (*each)(void *ctx, struct str name, bool subject), void *ctx)
 {
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
         const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
         const ASN1_STRING *text = name->d.ia5;
-        if (name->type == type && each(ctx, str_from((const char *) ASN1_STRING_get0_data(text),
-                                                     (size_t) ASN1_STRING_length(text))))
+        if (name->type == type && each(ctx,
+                                       str_from((const char *) ASN1_STRING_get0_data(text),
+                                                (size_t) ASN1_STRING_length(text)),
+                                       false))
             return true;
     }
     return false;
 }
 
-static bool subject_name(X509 *cert, bool (*each)(void *ctx, struct str name), void *ctx)
+static bool subject_name(X509 *cert, bool (*each)(void *ctx, struct str name, bool subject),
+                         void *ctx)
 {
     BIO *out = BIO_new(BIO_s_mem());
     bool stop = false;
@@ -253,13 +256,14 @@ static bool subject_name(X509 *cert, bool (*each)(void *ctx, struct str name), v
         return false;
     if (X509_NAME_print_ex(out, X509_get_subject_name(cert), 0, XN_FLAG_RFC2253) > 0) {
         n = BIO_get_mem_data(out, &text);
-        stop = each(ctx, str_from(text, (size_t) n));
+        stop = each(ctx, str_from(text, (size_t) n), true);
     }
     BIO_free(out);
     return stop;
 }
 
-bool tls_names(const struct tls *t, bool (*each)(void *ctx, struct str name), void *ctx)
+bool tls_names(const struct tls *t, bool (*each)(void *ctx, struct str name, bool subject),
+               void *ctx)
 {
     static const int types[] = {GEN_EMAIL, GEN_DNS, GEN_URI};
     X509 *cert = SSL_get0_peer_certificate(t->ssl);

@@ -64,7 +64,9 @@ void tls_certificates(const struct tls *t, struct buf *out);
 /* Is the client's certificate one of the pinned ones? True when none are pinned. */
 bool tls_pinned(const struct tls *t);
 /* Names in the client's certificate, in the order in which they are looked up as users: mail
- * addresses, DNS names, URIs, the subject. each returns true to stop; so does this then. */
-bool tls_names(const struct tls *t, bool (*each)(void *ctx, struct str name), void *ctx);
+ * addresses, DNS names, URIs, the subject (subject: as RFC 2253 says it). each returns true to
+ * stop; so does this then. */
+bool tls_names(const struct tls *t, bool (*each)(void *ctx, struct str name, bool subject),
+               void *ctx);
 
 #endif

@@ -377,7 +377,7 @@ TEST(clients_need_a_certificate)
 
 TEST(a_certificate_says_who_it_is)
 {
-    static const char *const names[] = {"derek@nats.io", "dns.nats.io", "CN=client"};
+    static const char *const names[] = {"derek@nats.io", "dns.nats.io", "CN=client", "cn= client"};
     struct client c;
     char text[512];
 
@@ -613,7 +613,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(info_comes_after_a_while, 0, 3),
     RUN_LOOP(plain_clients_may_be_allowed, 0, 3),
     RUN_LOOP(clients_need_a_certificate, 0, 3),
-    RUN_LOOP(a_certificate_says_who_it_is, 0, 3),
+    RUN_LOOP(a_certificate_says_who_it_is, 0, 4),
     RUN(certificates_may_be_pinned),
     RUN(versions_and_suites_are_obeyed),
     RUN_LOOP(a_handshake_in_pieces, 0, 3),
