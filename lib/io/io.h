@@ -142,8 +142,8 @@ struct io_addr {
 int io_listen(struct io *io, const char *host, uint16_t port, int backlog, struct io_sock **out,
               struct io_addr *bound);
 /* Completes with res = an io_fd, TCP_NODELAY set. One accept at a time per listener. Without
- * descriptors it completes with -EMFILE or -ENFILE: the connection stays in the backlog, the caller
- * retries by a timer. */
+ * descriptors, or with no more than are kept for files, it completes with -EMFILE or -ENFILE: the
+ * connection stays in the backlog, the caller retries by a timer. */
 void io_accept(struct io *io, struct io_op *op, struct io_sock *listener);
 /* Completes with res = an io_fd. host is numeric or a name (resolved on a work thread, its
  * addresses tried in turn); copied. A name that does not resolve: -EHOSTUNREACH. */

@@ -104,15 +104,13 @@ static bool try_accept(struct io_event *e, struct io_op *op)
     int fd;
 
     do
-        fd = accept4(op->sock->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
-    if (fd < 0 && would_block(errno)) {
+        fd = net_accept(&e->host.io.config, op->sock->fd);
+    while (fd == -EINTR || fd == -ECONNABORTED);
+    if (fd < 0 && would_block(-fd)) {
         op->sock->flags &= (uint16_t) ~READABLE;
         return false;
     }
-    if (fd >= 0)
-        net_tune(&e->host.io.config, fd);
-    op->res = fd < 0 ? -errno : fd;
+    op->res = fd;
     return true;
 }
 

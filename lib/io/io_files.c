@@ -133,6 +133,16 @@ static void make_room(struct io_files *files, struct host_file *f)
     pthread_mutex_unlock(&files->lock);
 }
 
+/* After an open that failed: the process has no descriptor left, and one of ours is not in use.
+ * With the lock, which it gives up meanwhile. */
+static bool give_way(struct io_files *files, int rc)
+{
+    if ((rc != -EMFILE && rc != -ENFILE) || list_empty(&files->idle))
+        return false;
+    evict_oldest(files);
+    return true;
+}
+
 /* With the lock, which it gives up meanwhile. The file exists once its creation succeeded. */
 static int open_now(struct io_files *files, struct host_file *f)
 {
@@ -141,6 +151,11 @@ static int open_now(struct io_files *files, struct host_file *f)
     make_room(files, f);
     fd = posix_open_file(f->path, f->flags);
     pthread_mutex_lock(&files->lock);
+    while (fd < 0 && give_way(files, fd)) {
+        pthread_mutex_unlock(&files->lock);
+        fd = posix_open_file(f->path, f->flags);
+        pthread_mutex_lock(&files->lock);
+    }
     if (fd >= 0) {
         f->fd = fd;
         if (f->flags & IO_FILE_CREATE)
@@ -190,6 +205,12 @@ static int open_direct(struct io_files *files, struct host_file *f)
     fd = open(f->path, O_WRONLY | O_DIRECT | O_DSYNC | O_CLOEXEC);
     rc = fd < 0 ? -errno : fd;
     pthread_mutex_lock(&files->lock);
+    while (rc < 0 && give_way(files, rc)) {
+        pthread_mutex_unlock(&files->lock);
+        fd = open(f->path, O_WRONLY | O_DIRECT | O_DSYNC | O_CLOEXEC);
+        rc = fd < 0 ? -errno : fd;
+        pthread_mutex_lock(&files->lock);
+    }
     if (fd >= 0)
         f->direct = fd;
     else

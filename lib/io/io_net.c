@@ -8,11 +8,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static int from_resolver(int rc)
@@ -138,4 +140,34 @@ int io_net_listen(const char *host, uint16_t port, int backlog, struct io_addr *
     if (rc >= 0 && bound != NULL)
         net_addr_of(rc, false, bound);
     return rc;
+}
+
+/* A quarter of the process's descriptors, at most so many, is not for connections. */
+#define KEPT_FOR_FILES 64u
+
+/* The lowest number that is free says how many are in use, more or less. */
+static bool few_are_left(int listener)
+{
+    struct rlimit limit;
+    int probe = fcntl(listener, F_DUPFD_CLOEXEC, 0);
+
+    if (probe < 0)
+        return true;
+    close(probe);
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return false;
+    uint64_t kept = limit.rlim_cur / 4 < KEPT_FOR_FILES ? limit.rlim_cur / 4 : KEPT_FOR_FILES;
+    return (uint64_t) probe >= limit.rlim_cur - kept;
+}
+
+int net_accept(const struct io_config *config, int listener)
+{
+    int fd = few_are_left(listener) ? -EMFILE
+                                    : accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd == -1)
+        return -errno;
+    if (fd >= 0)
+        net_tune(config, fd);
+    return fd;
 }

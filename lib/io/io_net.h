@@ -32,4 +32,9 @@ void net_tune(const struct io_config *config, int fd);
 /* A listening descriptor or a negative errno. */
 int io_net_listen(const char *host, uint16_t port, int backlog, struct io_addr *bound);
 
+/* Takes a connection, with its options set: a descriptor or a negative errno. -EMFILE also when
+ * only those are left that are kept for files: the store must be able to open its own, however many
+ * clients there are. */
+int net_accept(const struct io_config *config, int listener);
+
 #endif

@@ -329,15 +329,11 @@ static void accepted(struct io_ring *r, struct io_op *op, int res)
         finish(r, op, res < 0 ? res : -ECANCELED);
         return;
     }
-    res = accept4(op->sock->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (res < 0 && (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR)) {
+    res = net_accept(&r->host.io.config, op->sock->fd);
+    if (res == -EAGAIN || res == -ECONNABORTED || res == -EINTR) {
         enqueue(r, op);
         return;
     }
-    if (res < 0)
-        res = -errno;
-    else
-        net_tune(&r->host.io.config, res);
     finish(r, op, res);
 }
 
