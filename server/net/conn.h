@@ -309,6 +309,8 @@ static inline struct outbuf *conn_unencrypted(struct conn *c)
     return c->ws != NULL ? &c->framed : &c->out;
 }
 void conn_put(struct conn *c, struct str bytes);
+/* At trace level: the first line of what goes out. */
+void conn_trace_out(struct conn *c, struct str bytes);
 void conn_put_err(struct conn *c, struct str text);
 void conn_put_ok(struct conn *c);
 /* Registers output that was added to c->out directly. */

@@ -117,10 +117,19 @@ static void count_out(struct conn *c, uint64_t msgs, uint64_t bytes)
     c->net->stats.out_bytes += bytes;
 }
 
+static __attribute__((noinline)) void trace_out(const struct sub *s, const struct msg *m)
+{
+    char *line = mem_alloc(nats_msg_max(m->subject.n, s->sid_n, m->reply.n));
+
+    conn_trace_out(s->conn, str_from(line, write_line(s, m, header_for(s->conn, m), line)));
+    mem_free(line);
+}
+
 static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
 {
     struct sub *s = CONTAINER_OF(sink, struct sub, sink);
     struct conn *c = s->conn;
+    bool trace = log_on(c->net->env->log, LOG_TRACE);
     uint64_t before = c->out.bytes;
     uint64_t payload = 0;
     unsigned done = 0;
@@ -132,6 +141,8 @@ static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
             conn_close(c, REASON_SLOW_PENDING);
             return done;
         }
+        if (UNLIKELY(trace))
+            trace_out(s, &run[done]);
         payload += run[done].header.n + run[done].payload.n;
         s->delivered++;
         done++;

@@ -346,6 +346,35 @@ TEST(events_of_accounts)
     end(&r);
 }
 
+TEST(the_log_shows_both_directions)
+{
+    struct rig r;
+
+    start(&r, i);
+    raw_close(&r.a);
+    raw_close(&r.sys);
+    server_process_stop(&r.server);
+    r.server.args[4] = "-V";
+    server_process_start(&r.server);
+    raw_hello(&r.a, r.server.port,
+              "\"user\":\"b\",\"pass\":\"b\",\"headers\":true,"
+              "\"name\":\"n\",\"lang\":\"c\",\"version\":\"1\"");
+    raw_send(&r.a, "SUB foo 1\r\nPUB foo bar 2\r\nhi\r\n");
+    raw_expect(&r.a, "MSG foo 1 bar 2\r\nhi\r\n");
+    raw_send(&r.a, "HPUB foo 12 14\r\nNATS/1.0\r\n\r\nhi\r\nUNSUB 1\r\nSUB a..b 2\r\n");
+    raw_expect(&r.a, "HMSG foo 1 12 14\r\nNATS/1.0\r\n\r\nhi\r\n-ERR 'Invalid Subject'\r\n");
+    server_process_log_wait(&r.server, " - \"v1:c:n\" - <<- [SUB foo 1]");
+    server_process_log_wait(&r.server, " - \"v1:c:n\" - <<- [PUB foo bar 2]");
+    server_process_log_wait(&r.server, " - <<- MSG_PAYLOAD: [\"hi\"]");
+    server_process_log_wait(&r.server, " - \"v1:c:n\" - ->> [MSG foo 1 bar 2]");
+    server_process_log_wait(&r.server, " - ->> [HMSG foo 1 12 14]");
+    server_process_log_wait(&r.server, " - ->> [-ERR 'Invalid Subject']");
+    server_process_log_wait(&r.server, " - ->> [PONG]");
+    ck_assert(!server_process_log_has(&r.server, "\"pass\""));
+    raw_close(&r.a);
+    server_process_deinit(&r.server);
+}
+
 TEST(says_that_it_goes)
 {
     struct rig r;
@@ -374,6 +403,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(reloads, 0, 3),
     RUN_LOOP(events_of_connections, 0, 3),
     RUN_LOOP(events_of_accounts, 0, 3),
+    RUN_LOOP(the_log_shows_both_directions, 0, 3),
     RUN_LOOP(says_that_it_goes, 0, 3),
 };
 
