@@ -125,9 +125,10 @@ void consumer_priority_take(struct pull *p, const struct pull_spec *s)
     p->priority = s->formal ? (uint8_t) s->priority : PRIORITY_LAST;
     p->min_pending = s->min_pending;
     p->min_ack_pending = s->min_ack_pending;
-    if (s->group.n <= PRIORITY_GROUP_MAX)
+    if (s->group.n > 0 && s->group.n <= PRIORITY_GROUP_MAX)
         memcpy(p->group, s->group.p, s->group.n);
-    memcpy(p->id, s->id.p, s->id.n < sizeof(p->id) - 1 ? s->id.n : sizeof(p->id) - 1);
+    if (s->id.n > 0)
+        memcpy(p->id, s->id.p, s->id.n < sizeof(p->id) - 1 ? s->id.n : sizeof(p->id) - 1);
 }
 
 /* ---- turns ----------------------------------------------------------------------------------- */

@@ -2,10 +2,13 @@
  * test_leaf.c - leaf connections: what an accepted one says and takes, line by line; who gets in;
  * permissions, loops, queue groups; and two servers connected, over TLS and through a restart too.
  */
+#include "lib/base/buf.h"
+#include "lib/base/mem.h"
 #include "tests/api/tls_certs.h"
 #include "tests/lib/raw_client.h"
 #include "tests/lib/runner.h"
 #include "tests/lib/server_process.h"
+#include "tests/lib/token.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -606,6 +609,138 @@ TEST(needs_leafnodes_for_their_path)
     server_process_deinit(&hub);
 }
 
+/* ---- an operator's users ----------------------------------------------------------------------
+ */
+
+#define UNLIMITED                                                                                  \
+    "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,\"exports\":-1,"            \
+    "\"wildcards\":true,\"conn\":-1,\"leaf\":-1}"
+#define USER "\"subs\":-1,\"data\":-1,\"payload\":-1"
+
+static void start_operated_hub(const struct signer *account)
+{
+    struct buf b = {0};
+    struct signer op, sys;
+    char *op_token, *sys_token, *token;
+
+    signer_make(&op, NKEY_OPERATOR, 1);
+    signer_make(&sys, NKEY_ACCOUNT, 1);
+    op_token = token_make(&op, JWT_OPERATOR, op.key, "O", "");
+    sys_token = token_make(&op, JWT_ACCOUNT, sys.key, "SYS", UNLIMITED);
+    token = token_make(&op, JWT_ACCOUNT, account->key, "A", UNLIMITED);
+    buf_printf(&b,
+               "operator: %s\nsystem_account: %s\nresolver: MEMORY\n"
+               "resolver_preload: {\n %s: %s\n %s: %s\n}\nleafnodes { " LISTEN " }\n",
+               op_token, sys.key, sys.key, sys_token, account->key, token);
+    start_hub(0, buf_cstr(&b));
+    mem_free(op_token);
+    mem_free(sys_token);
+    mem_free(token);
+    buf_free(&b);
+}
+
+/* A file as tools of an operator write it; its name goes to path. */
+static char *write_creds(const struct signer *account, const struct signer *user,
+                         const char *fields, char *path, size_t size)
+{
+    char *token = token_make(account, JWT_USER, user->key, "edge", fields);
+    FILE *f;
+
+    snprintf(path, size, "%s/edge.creds", hub.dir);
+    f = fopen(path, "we");
+    ck_assert_ptr_nonnull(f);
+    fprintf(f,
+            "-----BEGIN NATS USER JWT-----\n%s\n------END NATS USER JWT------\n\n"
+            "*** IMPORTANT ***\n\n-----BEGIN USER NKEY SEED-----\n%s\n"
+            "------END USER NKEY SEED------\n",
+            token, user->seed);
+    fclose(f);
+    return token;
+}
+
+static void start_edge_with(const char *creds)
+{
+    char remote[512];
+
+    snprintf(remote, sizeof(remote), "url: \"nats-leaf://127.0.0.1:%u\", credentials: \"%s\"",
+             hub.leaf_port, creds);
+    start_edge(0, "", remote);
+}
+
+/* A client of the hub with the user's claims. */
+static void open_claimed(struct raw_client *r, const struct signer *user, const char *token)
+{
+    struct buf b = {0};
+    char *info, *nonce, *sig;
+
+    raw_open(r, hub.port);
+    info = raw_line(r);
+    nonce = strstr(info, "\"nonce\":\"");
+    ck_assert_ptr_nonnull(nonce);
+    nonce += strlen("\"nonce\":\"");
+    nonce[strcspn(nonce, "\"")] = '\0';
+    sig = token_sign_nonce(user, nonce);
+    buf_printf(&b, "CONNECT {\"jwt\":\"%s\",\"sig\":\"%s\",\"verbose\":false}\r\nPING\r\n", token,
+               sig);
+    raw_send(r, buf_cstr(&b));
+    raw_skip(r, "PONG\r\n");
+    buf_free(&b);
+    mem_free(sig);
+    free(info);
+}
+
+TEST(joins_with_credentials)
+{
+    struct signer account, user;
+    struct raw_client h, e;
+    char path[256], *token;
+
+    signer_make(&account, NKEY_ACCOUNT, 2);
+    signer_make(&user, NKEY_USER, 2);
+    start_operated_hub(&account);
+    token = write_creds(&account, &user, USER, path, sizeof(path));
+    start_edge_with(path);
+    server_process_log_wait(&edge, "Leafnode connection established");
+    open_claimed(&h, &user, token);
+    raw_hello(&e, edge.port, CLIENT);
+    raw_send(&e, "SUB a 1\r\n");
+    raw_fence(&e);
+    server_process_log_wait(&hub, "[LS+ a]");
+    raw_send(&h, "SUB b 1\r\nPUB a 1\r\n1\r\n");
+    raw_expect(&e, "MSG a 1 1\r\n1\r\n");
+    server_process_log_wait(&edge, "[LS+ b]");
+    raw_send(&e, "PUB b 1\r\n2\r\n");
+    raw_expect(&h, "MSG b 1 1\r\n2\r\n");
+    mem_free(token);
+    raw_close(&h);
+    raw_close(&e);
+    stop_both();
+}
+
+/* Not for leaf nodes; no file; not a user of an account of the operator. */
+TEST(needs_good_credentials)
+{
+    static const char *const fields[] = {USER ",\"allowed_connection_types\":[\"STANDARD\"]", USER,
+                                         USER};
+    struct signer account, other, user;
+    char path[256], *token;
+
+    signer_make(&account, NKEY_ACCOUNT, 2);
+    signer_make(&other, NKEY_ACCOUNT, 3);
+    signer_make(&user, NKEY_USER, 2);
+    start_operated_hub(&account);
+    token = write_creds(i == 2 ? &other : &account, &user, fields[i], path, sizeof(path));
+    if (i == 1)
+        ck_assert_int_eq(remove(path), 0);
+    start_edge_with(path);
+    if (i == 1)
+        server_process_log_wait(&edge, "No such file or directory");
+    else
+        server_process_log_wait(&hub, "authentication error");
+    mem_free(token);
+    stop_both();
+}
+
 TEST(looks_at_certificates)
 {
     char remote[256];
@@ -712,6 +847,8 @@ static const struct runner_case cases[] = {
     RUN_LOOP(speaks_tls, 0, 2),
     RUN_LOOP(joins_over_websocket, 0, 6),
     RUN(needs_leafnodes_for_their_path),
+    RUN(joins_with_credentials),
+    RUN_LOOP(needs_good_credentials, 0, 3),
     RUN(looks_at_certificates),
     RUN_LOOP(jetstream_keeps_its_domain, 0, 2),
     RUN_LOOP(denies_what_the_remote_denies, 0, 2),
