@@ -24,6 +24,7 @@
 #include "server/jwt_dir.h"
 #include "server/net/net.h"
 #include "server/parts.h"
+#include "server/url_fetch.h"
 #include "server/wiring.h"
 
 #include <event2/event.h>
@@ -77,6 +78,8 @@ struct claimed {
     struct wiring *before;
     struct change *changes;
     size_t nchanges;
+    struct list fetching;                       /* struct fetching: tokens on their way over HTTP */
+    struct account_lookup *parked;              /* lookups that wait for those */
     struct account_lookup *waiting, *answering; /* lookups that wait for the next one, for this one
                                                  */
 };
@@ -481,6 +484,27 @@ void operator_remove(struct claimed *op, const char *account)
 /* ---- the resolver -----------------------------------------------------------------------------
  */
 
+static bool is_url(const struct claimed *op)
+{
+    return op->options->operators.resolver.kind == RESOLVER_URL;
+}
+
+static void put_url(const struct claimed *op, const char *name, struct buf *out)
+{
+    buf_printf(out, "%s%s", op->options->operators.resolver.url, name);
+}
+
+static bool fetch_url(struct claimed *op, const char *name, struct buf *token, struct buf *err)
+{
+    struct buf url = {0};
+    bool ok;
+
+    put_url(op, name, &url);
+    ok = url_fetch_now(buf_cstr(&url), op->options->operators.resolver.timeout_ns, token, err);
+    buf_free(&url);
+    return ok;
+}
+
 static bool fetch(struct claimed *op, const char *name, struct buf *token, struct buf *err)
 {
     const struct operators *o = &op->options->operators;
@@ -489,6 +513,8 @@ static bool fetch(struct claimed *op, const char *name, struct buf *token, struc
         buf_puts(err, "will only fetch valid account keys");
         return false;
     }
+    if (is_url(op))
+        return fetch_url(op, name, token, err);
     if (op->dir != NULL) {
         if (jwt_dir_load(op->dir, name, operator_now(op), token))
             return true;
@@ -505,40 +531,133 @@ static bool fetch(struct claimed *op, const char *name, struct buf *token, struc
 }
 
 static bool load(struct claimed *op, const char *name, unsigned depth);
+static void fetch_later(struct claimed *op, const char *name);
 
 static void load_exporters(struct claimed *op, const struct trust *t, unsigned depth)
 {
     for (size_t i = 0; i < t->claims.nimports && depth < DEPTH_MAX; i++) {
         const char *name = t->claims.imports[i].account;
-        if (name != NULL && find(op, name) == NULL)
+        if (name == NULL || find(op, name) != NULL)
+            continue;
+        if (is_url(op) && op->running)
+            fetch_later(op, name);
+        else
             load(op, name, depth + 1);
     }
+}
+
+/* A token that came for an account which is not known, or does not hold any more. */
+static bool accept_token(struct claimed *op, const char *name, struct str token, struct buf *err,
+                         unsigned depth)
+{
+    struct known *k = find(op, name);
+    struct trust *t = trust_open(op->options, token, operator_now(op) / SECOND, err);
+
+    if (t != NULL && strcmp(jwt_text(t->claims.jwt.subject), name) != 0) {
+        buf_puts(err, "account validation failed");
+        trust_close(t);
+        t = NULL;
+    }
+    if (t == NULL)
+        return false;
+    k = k != NULL ? k : add(op, name);
+    take(op, k, t, token);
+    load_exporters(op, t, depth);
+    return true;
 }
 
 /* Fetches an account that is not known, or does not hold any more. */
 static bool load(struct claimed *op, const char *name, unsigned depth)
 {
-    struct known *k = find(op, name);
     struct buf token = {0}, err = {0};
-    struct trust *t = NULL;
+    bool ok = fetch(op, name, &token, &err) &&
+              accept_token(op, name, str_trim(buf_str(&token)), &err, depth);
 
-    if (fetch(op, name, &token, &err))
-        t = trust_open(op->options, str_trim(buf_str(&token)), operator_now(op) / SECOND, &err);
-    if (t != NULL && strcmp(jwt_text(t->claims.jwt.subject), name) != 0) {
-        buf_puts(&err, "account validation failed");
-        trust_close(t);
-        t = NULL;
-    }
-    if (t == NULL)
+    if (!ok)
         LOG_WRN(op->host.log, "Account fetch failed: %s", buf_cstr(&err));
-    if (t != NULL) {
-        k = k != NULL ? k : add(op, name);
-        take(op, k, t, str_trim(buf_str(&token)));
-        load_exporters(op, t, depth);
-    }
     buf_free(&token);
     buf_free(&err);
-    return t != NULL;
+    return ok;
+}
+
+/* ---- over HTTP, while the workers run ----------------------------------------------------------
+ */
+
+struct fetching {
+    struct list link;
+    struct claimed *op;
+    char name[NKEY_LEN + 1];
+    struct url_fetch *fetch;
+};
+
+static void go_on(struct claimed *op, const char *name)
+{
+    struct account_lookup **at = &op->parked;
+
+    while (*at != NULL) {
+        struct account_lookup *l = *at;
+        if (strcmp(l->name, name) != 0) {
+            at = &l->next;
+            continue;
+        }
+        *at = l->next;
+        l->next = op->waiting;
+        op->waiting = l;
+    }
+    publish(op);
+}
+
+static void fetched(void *ctx, struct str body, const char *why)
+{
+    struct fetching *f = ctx;
+    struct claimed *op = f->op;
+    struct buf err = {0};
+
+    buf_puts(&err, why);
+    list_remove(&f->link);
+    if (err.n > 0 || !accept_token(op, f->name, str_trim(body), &err, 0))
+        LOG_WRN(op->host.log, "Account fetch failed: %s", buf_cstr(&err));
+    go_on(op, f->name);
+    buf_free(&err);
+    mem_free(f);
+}
+
+static void fetch_later(struct claimed *op, const char *name)
+{
+    struct fetching *f;
+    struct buf url = {0}, err = {0};
+
+    LIST_FOREACH(l, &op->fetching)
+    if (strcmp(LIST_ENTRY(l, struct fetching, link)->name, name) == 0)
+        return;
+    if (!nkey_is(str_of(name), NKEY_ACCOUNT)) {
+        go_on(op, name);
+        return;
+    }
+    f = mem_zalloc(sizeof(*f));
+    f->op = op;
+    snprintf(f->name, sizeof(f->name), "%s", name);
+    list_push_back(&op->fetching, &f->link);
+    put_url(op, name, &url);
+    f->fetch = url_fetch_start(op->host.base, buf_cstr(&url),
+                               op->options->operators.resolver.timeout_ns, fetched, f, &err);
+    if (f->fetch == NULL)
+        fetched(f, STR_NONE, buf_cstr(&err));
+    buf_free(&url);
+    buf_free(&err);
+}
+
+static void look_up(struct claimed *op, struct account_lookup *l)
+{
+    bool later = !holds(op, l->name) && is_url(op);
+    struct account_lookup **list = later ? &op->parked : &op->waiting;
+
+    if (!later && !holds(op, l->name))
+        load(op, l->name, 0);
+    l->next = *list;
+    *list = l;
+    if (later)
+        fetch_later(op, l->name);
 }
 
 /* ---- what workers ask for ---------------------------------------------------------------------
@@ -583,10 +702,7 @@ void operator_take(struct claimed *op)
     while (asked != NULL) {
         struct account_lookup *l = asked;
         asked = l->next;
-        if (!holds(op, l->name))
-            load(op, l->name, 0);
-        l->next = op->waiting;
-        op->waiting = l;
+        look_up(op, l);
         any = true;
     }
     if (any)
@@ -687,7 +803,7 @@ static void bootstrap(struct claimed *op, const char *name)
     struct known *k;
     struct trust *t;
 
-    if (op->dir == NULL || !nkey_is(str_of(name), NKEY_ACCOUNT))
+    if ((op->dir == NULL && !is_url(op)) || !nkey_is(str_of(name), NKEY_ACCOUNT))
         return;
     k = add(op, name);
     t = mem_zalloc(sizeof(*t));
@@ -696,6 +812,19 @@ static void bootstrap(struct claimed *op, const char *name)
     t->claims.connections = t->claims.leafnodes = JWT_NO_LIMIT;
     take(op, k, t, STR_NONE);
     LOG_INF(op->host.log, "Using bootstrapping system account");
+}
+
+/* A server of tokens has to answer at a start. */
+static bool anybody_home(struct claimed *op, char why[256])
+{
+    struct buf body = {0}, err = {0};
+    bool ok = !is_url(op) || fetch_url(op, "", &body, &err);
+
+    if (!ok)
+        snprintf(why, 256, "%.250s", buf_cstr(&err));
+    buf_free(&body);
+    buf_free(&err);
+    return ok;
 }
 
 static void say_time(struct log *log, const char *what, int64_t seconds)
@@ -736,8 +865,9 @@ struct claimed *operator_open(const struct operator_host *host, char why[256])
     op->options = host->options;
     introduce(host);
     hmap_init(&op->known);
+    list_init(&op->fetching);
     pthread_mutex_init(&op->lock, NULL);
-    if (!open_dir(op, why)) {
+    if (!open_dir(op, why) || !anybody_home(op, why)) {
         operator_close(op);
         return NULL;
     }
@@ -814,11 +944,16 @@ void operator_close(struct claimed *op)
 {
     struct hmap_iter it = {0};
     struct hmap_node *n;
+    struct list *l;
 
     if (op->api != NULL)
         claims_api_close(op->api);
     if (op->tick != NULL)
         event_free(op->tick);
+    while ((l = list_pop_front(&op->fetching)) != NULL) {
+        url_fetch_stop(LIST_ENTRY(l, struct fetching, link)->fetch);
+        mem_free(LIST_ENTRY(l, struct fetching, link));
+    }
     for (size_t i = 0; i < op->nchanges; i++)
         if (op->changes[i].before != op->changes[i].now)
             trust_close(op->changes[i].before);

@@ -6,11 +6,15 @@
 #include "tests/lib/server_process.h"
 #include "tests/lib/token.h"
 
+#include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #define UNLIMITED                                                                                  \
     "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,\"exports\":-1,"            \
@@ -693,6 +697,106 @@ TEST(strict_operators)
     end(&w);
 }
 
+/* ---- a server of tokens ------------------------------------------------------------------------
+ */
+
+struct shelf {
+    const char *path;
+    char *token;
+};
+
+static void serve_one(int fd, const struct shelf *shelf, size_t n)
+{
+    char text[2048] = "", head[128];
+    const char *body = NULL;
+    size_t got = 0;
+
+    while (strstr(text, "\r\n\r\n") == NULL && got < sizeof(text) - 1) {
+        ssize_t more = recv(fd, text + got, sizeof(text) - 1 - got, 0);
+        if (more <= 0)
+            break;
+        got += (size_t) more;
+        text[got] = '\0';
+    }
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(text + 4, shelf[i].path, strlen(shelf[i].path)) == 0 &&
+            text[4 + strlen(shelf[i].path)] == ' ')
+            body = shelf[i].token;
+    snprintf(head, sizeof(head), "HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n",
+             body != NULL ? "200 OK" : "404 Not Found", body != NULL ? strlen(body) : 0);
+    send(fd, head, strlen(head), MSG_NOSIGNAL);
+    if (body != NULL)
+        send(fd, body, strlen(body), MSG_NOSIGNAL);
+    close(fd);
+}
+
+/* A child that answers until it is killed. */
+static pid_t serve(const struct shelf *shelf, size_t n, uint16_t *port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    socklen_t len = sizeof(at);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    pid_t pid;
+
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *) (void *) &at, sizeof(at)), 0);
+    ck_assert_int_eq(listen(fd, 16), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *) (void *) &at, &len), 0);
+    *port = ntohs(at.sin_port);
+    pid = fork();
+    ck_assert_int_ge(pid, 0);
+    while (pid == 0) {
+        int c = accept(fd, NULL, NULL);
+        if (c < 0)
+            _exit(0);
+        serve_one(c, shelf, n);
+    }
+    close(fd);
+    return pid;
+}
+
+TEST(accounts_come_over_http)
+{
+    struct world w;
+    struct raw_client a, b;
+    uint16_t port;
+    pid_t pid;
+    char fields[400], path[2][80];
+    struct shelf shelf[3] = {{"/jwt/", NULL}, {path[0], NULL}, {path[1], NULL}};
+
+    begin(&w, "");
+    snprintf(path[0], sizeof(path[0]), "/jwt/%s", acc_a.key);
+    snprintf(path[1], sizeof(path[1]), "/jwt/%s", acc_b.key);
+    snprintf(fields, sizeof(fields),
+             "\"imports\":[{\"name\":\"s\",\"subject\":\"out\",\"account\":\"%s\",\"type\":"
+             "\"stream\"}]",
+             acc_a.key);
+    shelf[0].token = mem_strdup("here");
+    shelf[1].token = account(&acc_a, "A",
+                             "\"exports\":[{\"name\":\"s\",\"subject\":\"out\",\"type\":"
+                             "\"stream\"}]");
+    shelf[2].token = account(&acc_b, "B", fields);
+    pid = serve(shelf, 3, &port);
+    buf_printf(&w.text, "resolver: URL(http://127.0.0.1:%u/jwt)\n", port);
+    ready(&w);
+    /* B comes with the account that it imports from. */
+    let_in(&b, &w, &user_2, user(&acc_b, &user_2, USER));
+    raw_send(&b, "SUB out 1\r\nPING\r\n");
+    raw_skip(&b, "PONG\r\n");
+    let_in(&a, &w, &user_1, user(&acc_a, &user_1, USER));
+    raw_send(&a, "PUB out 1\r\n1\r\n");
+    raw_skip(&b, "MSG out 1 1\r\n1\r\n");
+    /* One that the server does not have. */
+    kept_out(&w, &user_1, user(&key_a, &user_1, USER));
+    raw_close(&a);
+    raw_close(&b);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    end(&w);
+    for (size_t k = 0; k < 3; k++)
+        mem_free(shelf[k].token);
+}
+
 /* Names in the claims are told; a proxy that is asked for has to be there. */
 TEST(names_and_proxies_of_users)
 {
@@ -752,6 +856,7 @@ static const struct runner_case cases[] = {
     RUN(activations_open_private_exports),
     RUN(jetstream_of_an_account_that_comes),
     RUN(strict_operators),
+    RUN(accounts_come_over_http),
     RUN(names_and_proxies_of_users),
     RUN(a_default_sentinel_speaks_for_those_without_claims),
 };

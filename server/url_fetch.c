@@ -1,0 +1,143 @@
+/* url_fetch.c - libevent's HTTP client, one connection per request. */
+#include "server/url_fetch.h"
+
+#include "lib/base/mem.h"
+#include "lib/jwt/jwt.h"
+
+#include <event2/buffer.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <event2/keyvalq_struct.h>
+#include <string.h>
+
+#define HTTP_PORT 80
+
+struct url_fetch {
+    struct evhttp_connection *connection;
+    struct evhttp_request *request;
+    char *url;
+    url_fetched *done;
+    void *ctx;
+};
+
+static void free_fetch(struct url_fetch *f)
+{
+    mem_free(f->url);
+    mem_free(f);
+}
+
+static void answered(struct evhttp_request *request, void *ctx)
+{
+    struct url_fetch *f = ctx;
+    struct evbuffer *in = request != NULL ? evhttp_request_get_input_buffer(request) : NULL;
+    int status = request != NULL ? evhttp_request_get_response_code(request) : 0;
+    const char *line = status != 0 ? evhttp_request_get_response_code_line(request) : NULL;
+    struct buf err = {0};
+    size_t n = in != NULL ? evbuffer_get_length(in) : 0;
+
+    if (status == 0)
+        buf_printf(&err, "could not fetch <\"%s\">: no response", f->url);
+    else if (status != HTTP_OK)
+        buf_printf(&err, "could not fetch <\"%s\">: %d %s", f->url, status,
+                   line != NULL ? line : "");
+    f->done(f->ctx, err.n > 0 || n == 0 ? STR_NONE : str_from(evbuffer_pullup(in, -1), n),
+            buf_cstr(&err));
+    buf_free(&err);
+    free_fetch(f); /* the connection frees itself */
+}
+
+static bool begin(struct url_fetch *f, struct event_base *base, const struct evhttp_uri *uri,
+                  int64_t timeout_ns)
+{
+    const char *host = evhttp_uri_get_host(uri), *path = evhttp_uri_get_path(uri);
+    int port = evhttp_uri_get_port(uri);
+    struct timeval patience = {.tv_sec = timeout_ns / 1000000000,
+                               .tv_usec = timeout_ns % 1000000000 / 1000};
+
+    f->connection = evhttp_connection_base_new(base, NULL, host,
+                                               (uint16_t) (port > 0 ? port : HTTP_PORT));
+    if (f->connection == NULL)
+        return false;
+    evhttp_connection_set_timeout_tv(f->connection, &patience);
+    evhttp_connection_set_max_body_size(f->connection, JWT_MAX);
+    f->request = evhttp_request_new(answered, f);
+    if (f->request == NULL) {
+        evhttp_connection_free(f->connection);
+        return false;
+    }
+    evhttp_add_header(evhttp_request_get_output_headers(f->request), "Host", host);
+    evhttp_add_header(evhttp_request_get_output_headers(f->request), "Connection", "close");
+    if (evhttp_make_request(f->connection, f->request, EVHTTP_REQ_GET,
+                            path != NULL && path[0] != '\0' ? path : "/") != 0) {
+        evhttp_connection_free(f->connection);
+        return false;
+    }
+    evhttp_connection_free_on_completion(f->connection);
+    return true;
+}
+
+struct url_fetch *url_fetch_start(struct event_base *base, const char *url, int64_t timeout_ns,
+                                  url_fetched *done, void *ctx, struct buf *err)
+{
+    struct evhttp_uri *uri = evhttp_uri_parse(url);
+    const char *scheme = uri != NULL ? evhttp_uri_get_scheme(uri) : NULL;
+    struct url_fetch *f = NULL;
+
+    if (scheme == NULL || strcmp(scheme, "http") != 0 || evhttp_uri_get_host(uri) == NULL) {
+        buf_printf(err, "could not fetch <\"%s\">: only http is there", url);
+    } else {
+        f = mem_zalloc(sizeof(*f));
+        f->url = mem_strdup(url);
+        f->done = done;
+        f->ctx = ctx;
+        if (!begin(f, base, uri, timeout_ns)) {
+            buf_printf(err, "could not fetch <\"%s\">: no connection", url);
+            free_fetch(f);
+            f = NULL;
+        }
+    }
+    if (uri != NULL)
+        evhttp_uri_free(uri);
+    return f;
+}
+
+void url_fetch_stop(struct url_fetch *f)
+{
+    if (f == NULL)
+        return;
+    evhttp_connection_free(f->connection);
+    free_fetch(f);
+}
+
+struct waiting {
+    struct buf *body, *err;
+    bool done;
+};
+
+static void came(void *ctx, struct str body, const char *err)
+{
+    struct waiting *w = ctx;
+
+    w->done = true;
+    buf_put_str(w->body, body);
+    buf_puts(w->err, err);
+}
+
+bool url_fetch_now(const char *url, int64_t timeout_ns, struct buf *body, struct buf *err)
+{
+    struct waiting w = {.body = body, .err = err};
+    struct event_base *base = event_base_new();
+    struct url_fetch *f = NULL;
+
+    if (base != NULL)
+        f = url_fetch_start(base, url, timeout_ns, came, &w, err);
+    while (f != NULL && !w.done && event_base_loop(base, EVLOOP_ONCE) == 0)
+        continue;
+    if (f != NULL && !w.done) {
+        url_fetch_stop(f);
+        buf_printf(err, "could not fetch <\"%s\">: no response", url);
+    }
+    if (base != NULL)
+        event_base_free(base);
+    return err->n == 0;
+}
