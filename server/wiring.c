@@ -301,6 +301,7 @@ static void set_limits(struct account *a, const struct account_options *o)
     atomic_store(&a->max_connections, o != NULL ? o->limits.connections : -1);
     atomic_store(&a->max_subscriptions, o != NULL ? o->limits.subscriptions : -1);
     atomic_store(&a->max_payload, o != NULL ? o->limits.payload : -1);
+    atomic_store(&a->max_leafs, o != NULL ? o->limits.leafnodes : -1);
 }
 
 static void retire(struct wiring *w, struct account_wiring *old)

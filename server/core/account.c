@@ -16,6 +16,7 @@ struct account *account_open(const char *name, uint32_t index, uint64_t hash_see
         .max_connections = -1,
         .max_subscriptions = -1,
         .max_payload = -1,
+        .max_leafs = -1,
     };
     return a;
 }

@@ -30,7 +30,7 @@ struct account {
     atomic_bool expired;
 
     /* Limits, negative = none, and what counts for them; any thread. */
-    _Atomic int64_t max_connections, max_subscriptions, max_payload;
+    _Atomic int64_t max_connections, max_subscriptions, max_payload, max_leafs;
     _Atomic int64_t connections, subscriptions;
 
     _Atomic bool maps;    /* its wiring has mappings */

@@ -339,6 +339,48 @@ static const char *or_empty(const char *text)
     return text != NULL ? text : "";
 }
 
+static int64_t count_of(const struct net *net, const struct account *a)
+{
+    int64_t n = 0;
+
+    LIST_FOREACH(it, &net->leafs)
+    {
+        const struct conn_leaf *l = LIST_ENTRY(it, struct conn_leaf, link);
+        n += l->bound && l->conn->account == a && l->conn->state != CONN_CLOSING;
+    }
+    return n;
+}
+
+static void fail_surplus(struct conn *c)
+{
+    conn_fail(c, REASON_MAX_ACCOUNT_CONNECTIONS,
+              STR("maximum account active connections exceeded"));
+}
+
+bool leaf_fits(struct conn *c, const struct account *a)
+{
+    int64_t max = atomic_load(&a->max_leafs);
+
+    if (c->leaf->bound || max < 0 || count_of(c->net, a) < max)
+        return true;
+    fail_surplus(c);
+    return false;
+}
+
+void leaf_close_surplus(struct net *net, const struct account *a)
+{
+    int64_t max = atomic_load(&a->max_leafs), n = max >= 0 ? count_of(net, a) : 0;
+
+    for (struct list *it = net->leafs.prev; it != &net->leafs && max >= 0 && n > max;) {
+        struct conn_leaf *l = LIST_ENTRY(it, struct conn_leaf, link);
+        it = it->prev;
+        if (!l->bound || l->conn->account != a || l->conn->state == CONN_CLOSING)
+            continue;
+        fail_surplus(l->conn);
+        n--;
+    }
+}
+
 /* An older connection of the same server to the same account has had its time. */
 static void replace_older(struct conn *c)
 {
@@ -596,6 +638,8 @@ static void finish(struct conn *c, const json_t *o)
     struct conn_leaf *l = c->leaf;
     char who[160];
 
+    if (!leaf_fits(c, c->account))
+        return;
     keep(&l->account, text_of(o, "remote_account"));
     take_permissions(l, o);
     io_timer_stop(c->net->env->io, &c->timer);

@@ -277,7 +277,7 @@ static bool enter_account(struct conn *c, struct account *a)
     c->account = a;
     if (c->leaf != NULL) {
         conn_set_limits(c);
-        return true;
+        return leaf_fits(c, a);
     }
     c->in_account = true;
     if (atomic_fetch_add(&a->connections, 1) >= max && max >= 0) {

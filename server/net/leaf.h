@@ -55,6 +55,10 @@ void leaf_begin(struct conn *c, struct leaf_remote *remote);
 void leaf_put_info(struct conn *c, bool bound);
 /* CONNECT of an accepted one, before the credentials are looked at: false, and it is closing. */
 bool leaf_take_connect(struct conn *c, struct str json);
+/* False: its account has as many as it may have, and it is closing. */
+bool leaf_fits(struct conn *c, const struct account *a);
+/* The newest go that are too many for their account. */
+void leaf_close_surplus(struct net *net, const struct account *a);
 /* It is who it says, and has its account. */
 void leaf_bind(struct conn *c);
 void leaf_take_info(struct conn *c, struct str json);

@@ -139,6 +139,12 @@ static void close_surplus_of(struct net *net, struct account *a)
     }
 }
 
+/* A server that has joined here, with claims of the account or none. */
+static bool is_joined(const struct conn *c)
+{
+    return c->leaf != NULL && c->leaf->remote == NULL && c->leaf->bound;
+}
+
 void net_account_changed(struct net *net, struct account *a, const struct trust *before,
                          const struct trust *now)
 {
@@ -148,7 +154,7 @@ void net_account_changed(struct net *net, struct account *a, const struct trust 
     LIST_FOREACH_SAFE(it, tmp, &net->conns)
     {
         struct conn *c = LIST_ENTRY(it, struct conn, link);
-        if (!c->in_account || c->account != a)
+        if (c->account != a || (!c->in_account && !is_joined(c)))
             continue;
         if (expired)
             conn_fail(c, REASON_AUTH_EXPIRED, STR("Account Authentication Expired"));
@@ -156,5 +162,6 @@ void net_account_changed(struct net *net, struct account *a, const struct trust 
             connect_account_changed(c, before, now);
     }
     close_surplus_of(net, a);
+    leaf_close_surplus(net, a);
     io_wake(net->env->io);
 }

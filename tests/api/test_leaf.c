@@ -284,6 +284,29 @@ TEST(turns_away)
     server_process_deinit(&hub);
 }
 
+TEST(accounts_have_limits)
+{
+    struct raw_client one, two;
+
+    start_hub(i, "accounts { A { limits { max_leafnodes: 1 } } }\n"
+                 "leafnodes { " LISTEN ", authorization { account: A, user: u, password: p } }");
+    join(&one, "\"user\":\"u\",\"pass\":\"p\"");
+    free(take_lds(&one));
+    raw_open(&two, hub.leaf_port);
+    free(raw_line(&two));
+    raw_send(&two, "CONNECT {" NAMES ",\"user\":\"u\",\"pass\":\"p\"}\r\n");
+    raw_expect(&two, "-ERR 'maximum account active connections exceeded'\r\n");
+    raw_expect_end(&two);
+    raw_close(&two);
+    raw_send(&one, "PING\r\n");
+    raw_expect(&one, "PONG\r\n");
+    raw_close(&one);
+    server_process_log_wait(&hub, "Leafnode connection closed: Client Closed");
+    join(&one, "\"user\":\"u\",\"pass\":\"p\"");
+    raw_close(&one);
+    server_process_deinit(&hub);
+}
+
 TEST(has_users_and_accounts)
 {
     struct raw_client raw, a, b;
@@ -837,6 +860,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(puts_subjects_back, 0, 2),
     RUN_LOOP(finds_loops, 0, 2),
     RUN_LOOP(turns_away, 0, (int) (sizeof(turned_away) / sizeof(turned_away[0]))),
+    RUN_LOOP(accounts_have_limits, 0, 2),
     RUN_LOOP(has_users_and_accounts, 0, 2),
     RUN_LOOP(keeps_permissions, 0, 2),
     RUN_LOOP(the_newest_connection_stays, 0, 2),
