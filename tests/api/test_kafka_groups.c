@@ -436,7 +436,10 @@ TEST(waiting_requests)
         if (a->groups[0].members_n >= 3)
             break;
     }
-    js_rig_end(&r);
+    js_rig_end(&r); /* with requests that wait */
+    kafka_client_close(&c);
+    kafka_client_close(&d[2]);
+    kafka_client_close(&d[3]);
 }
 
 /* ---- administration -------------------------------------------------------------------------- */

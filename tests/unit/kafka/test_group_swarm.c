@@ -25,6 +25,7 @@ struct client;
 
 /* One request under way. */
 struct call {
+    struct call *next;     /* of all there ever were */
     struct client *client; /* NULL: the client does not care any more */
     bool heard;
 };
@@ -50,6 +51,7 @@ struct swarm {
     uint64_t now;
     struct client clients[CLIENTS];
     int nclients;
+    struct call *calls;
     /* Of each generation: who owns a partition (1 + number), how many its leader was told of, who
      * has its assignment, the protocol. */
     struct {
@@ -167,8 +169,10 @@ static const struct group_out out = {.joined = joined, .synced = synced};
 
 static struct call *call_of(struct client *c)
 {
-    struct call *call = calloc(1, sizeof(*call)); /* the case's process ends soon */
+    struct call *call = calloc(1, sizeof(*call));
 
+    call->next = w->calls;
+    w->calls = call;
     call->client = c;
     c->call = call;
     return call;
@@ -374,7 +378,14 @@ TEST(swarm)
     live(6000);
     settle();
     ck_assert_uint_gt(w->stable + (w->nclients > 20), 0);
+    for (int k = 0; k < w->nclients; k++)
+        if (w->clients[k].call != NULL)
+            w->clients[k].call->client = NULL;
     group_deinit(&w->g, KAFKA_NOT_COORDINATOR);
+    for (struct call *c = w->calls, *next; c != NULL; c = next) {
+        next = c->next;
+        free(c);
+    }
     free(w);
 }
 
