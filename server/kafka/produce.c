@@ -10,6 +10,7 @@
  */
 #include "lib/base/mem.h"
 #include "lib/wire/kafka_batch.h"
+#include "lib/wire/kafka_compress.h"
 #include "server/kafka/access.h"
 #include "server/kafka/partition.h"
 
@@ -230,6 +231,36 @@ static int16_t fault_error(enum kafka_batch_fault fault)
     }
 }
 
+/* A record of a compacted topic needs a key: all without one are told of, by their index. False:
+ * there are some, or the batch can not be read. */
+static bool check_keys(struct part *part)
+{
+    const struct kafka_batch *b = &part->batch;
+    struct kafka_arena *arena = &part->produce->request->arena;
+    struct kafka_produce_response_partition_responses *a = part->answer;
+    struct kafka_room room = {0};
+    struct kafka_record_iter it;
+    struct kafka_record record;
+    struct str records;
+
+    if (kafka_batch_records(b, KAFKA_PLAIN_MAX, &room, &records) != ERR_OK) {
+        kafka_room_free(&room);
+        return false;
+    }
+    kafka_record_iter_init(&it, b, records);
+    for (int32_t i = 0; kafka_record_iter_next(&it, &record); i++) {
+        if (record.key.p != NULL)
+            continue;
+        if (a->record_errors == NULL)
+            a->record_errors = KAFKA_NEW(arena, produce_response_record_errors, b->count);
+        a->record_errors[a->record_errors_n].batch_index_error_message =
+            STR("a record of a compacted topic needs a key");
+        a->record_errors[a->record_errors_n++].batch_index = i;
+    }
+    kafka_room_free(&room);
+    return a->record_errors_n == 0 && !it.bad;
+}
+
 static int16_t check(struct part *part, int16_t version)
 {
     struct kafka_batch *b = &part->batch;
@@ -244,6 +275,10 @@ static int16_t check(struct part *part, int16_t version)
     if (fault == KAFKA_BATCH_OK && (b->attributes & KAFKA_TRANSACTIONAL) != 0 &&
         (part->produce->transactional_id.p == NULL || b->producer_id < 0))
         return KAFKA_INVALID_TXN_STATE;
+    if (fault == KAFKA_BATCH_OK && part->place.compact && !check_keys(part)) {
+        part->answer->error_message = str_of(kafka_batch_fault_text(KAFKA_BATCH_NO_KEY));
+        return KAFKA_INVALID_RECORD;
+    }
     if (fault != KAFKA_BATCH_OK && fault != KAFKA_BATCH_OLD)
         part->answer->error_message = str_of(kafka_batch_fault_text(fault));
     return fault_error(fault);

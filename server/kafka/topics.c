@@ -23,7 +23,7 @@ struct entry {
     struct hmap_node node;
     char *name;
     bool there; /* partition 0 is */
-    bool writable, plain;
+    bool writable, plain, compact;
     struct kafka_uuid id;
     int32_t partitions;
     uint32_t *workers; /* of nworkers partitions */
@@ -232,6 +232,14 @@ static void copy_configs(struct entry *e, json_t *metadata)
     }
 }
 
+static bool is_compact(const struct entry *e)
+{
+    for (size_t i = 0; i < e->nconfigs; i++)
+        if (strcmp(e->configs[2 * i], "cleanup.policy") == 0)
+            return strstr(e->configs[2 * i + 1], "compact") != NULL;
+    return false;
+}
+
 /* Produced records get the stream's subject: it must be one, without a wildcard. */
 static bool is_writable(const struct stream_config *c)
 {
@@ -264,6 +272,7 @@ static void describe(struct entry *e, const struct stream_config *c, int64_t cre
     e->max_msgs_per_subject = c->max_msgs_per_subject;
     e->replicas = c->num_replicas;
     copy_configs(e, c->metadata);
+    e->compact = is_compact(e);
 }
 
 static void forget(struct topics *t, struct str name, int32_t partition)
@@ -425,6 +434,7 @@ bool topics_partition(struct topics *t, struct str name, int32_t partition, stru
         *out = (struct topic_place){.worker = e->workers[partition],
                                     .writable = e->writable,
                                     .plain = e->plain,
+                                    .compact = e->compact,
                                     .partitions = e->partitions,
                                     .id = e->id};
     rwlock_unlock(&t->lock);

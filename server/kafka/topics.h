@@ -67,7 +67,8 @@ int32_t topics_orphan(struct topics *t, struct str name);
 struct topic_place {
     uint32_t worker;
     bool writable;
-    bool plain; /* as the topic's */
+    bool plain;   /* as the topic's */
+    bool compact; /* its cleanup.policy says so: records need keys */
     int32_t partitions;
     struct kafka_uuid id;
 };

@@ -141,6 +141,24 @@ TEST(what_was_acknowledged_stays)
     js_rig_end(&r);
 }
 
+/* Records without a key are refused, compressed or not. */
+TEST(a_compacted_topic_wants_keys)
+{
+    static const char *const codecs[] = {"none", "gzip", "zstd"};
+    struct js_rig r;
+
+    start(&r, i);
+    js_ask(&r, "$JS.API.STREAM.CREATE.t",
+           "{\"name\":\"t\",\"subjects\":[\"t\"],"
+           "\"metadata\":{\"kafka.config.cleanup.policy\":\"compact\"}}",
+           "\"created\"");
+    EXPECT(&r, "refused\n",
+           "seq 1 10 | timeout 60 kcat $K -P -t t -z %s 2>/dev/null || echo refused", codecs[i]);
+    EXPECT(&r, "", "seq 1 10 | sed 's/.*/k&:v/' | timeout 60 kcat $K -P -t t -K: -z %s", codecs[i]);
+    js_ask(&r, "$JS.API.STREAM.INFO.t", "", "\"messages\":10,");
+    js_rig_end(&r);
+}
+
 /* A waiting fetch hears of what comes. */
 TEST(a_long_poll_is_answered)
 {
@@ -185,6 +203,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(nats_clients_beside, 0, 3),
     RUN_LOOP(what_is_removed_is_not_read, 0, 3),
     RUN_LOOP(what_was_acknowledged_stays, 0, 3),
+    RUN_LOOP(a_compacted_topic_wants_keys, 0, 3),
     RUN_LOOP(a_long_poll_is_answered, 0, 3),
     RUN_LOOP(python_clients, 0, 6),
 };
