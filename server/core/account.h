@@ -29,7 +29,7 @@ struct account {
     _Atomic(const struct trust *) trust;
     atomic_bool expired;
 
-    /* Limits, negative = none, and what counts for them; any thread. */
+    /* Limits, negative = none (subscriptions: of one connection), and counts; any thread. */
     _Atomic int64_t max_connections, max_subscriptions, max_payload, max_leafs;
     _Atomic int64_t connections, subscriptions;
 

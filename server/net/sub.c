@@ -256,11 +256,12 @@ static struct sub *find(const struct conn *c, struct str sid)
     return NULL;
 }
 
-static bool fits_account(const struct account *a)
+/* The account's limit is one for each connection. */
+static bool fits_account(const struct conn *c)
 {
-    int64_t max = atomic_load_explicit(&a->max_subscriptions, memory_order_relaxed);
+    int64_t max = atomic_load_explicit(&c->account->max_subscriptions, memory_order_relaxed);
 
-    return max < 0 || atomic_load_explicit(&a->subscriptions, memory_order_relaxed) < max;
+    return max < 0 || c->subs.count < (size_t) max;
 }
 
 static bool fits_claims(const struct conn *c)
@@ -286,7 +287,7 @@ enum sub_verdict sub_add_weighted(struct conn *c, struct str subject, struct str
         return SUB_SAME_SID;
     if (o->max_subscriptions > 0 && c->subs.count >= (size_t) o->max_subscriptions)
         return SUB_TOO_MANY;
-    if (!fits_account(c->account) || !fits_claims(c))
+    if (!fits_account(c) || !fits_claims(c))
         return SUB_TOO_MANY;
     s = mem_zalloc(sizeof(*s) + subject.n + queue.n + sid.n);
     s->sink.conn_id = c->cid;

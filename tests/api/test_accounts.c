@@ -178,7 +178,8 @@ TEST(mappings_and_limits)
     raw_expect(&b, "-ERR 'maximum subscriptions exceeded'\r\n");
     raw_send(&b, "UNSUB 1\r\nSUB 4 4\r\n");
     raw_fence(&b);
-    login(&more, &s, "b");
+    login(&more, &s, "b"); /* each connection has as many */
+    raw_send(&more, "SUB 1 1\r\nSUB 2 2\r\nSUB 3 3\r\n");
     raw_fence(&more);
     raw_close(&more);
     login(&more, &s, "b");
