@@ -112,7 +112,7 @@ static void reach(struct reach *r, struct account *a, struct str subject)
             continue;
         if (l->transform == NULL)
             buf_put_str(&there, subject);
-        if (l->transform == NULL || transform_subject(l->transform, subject, NULL, &there))
+        if (l->transform == NULL || transform_published(l->transform, subject, NULL, &there))
             reach(r, l->to, buf_str(&there));
         buf_free(&there);
     }
@@ -164,7 +164,7 @@ enum account_mapped account_map_subject(const struct account *a, struct str subj
         way = choose(&w->maps[i], prng);
         if (way == NULL)
             return MAPPED_LOST;
-        return transform_subject(way->transform, subject, prng, out) ? MAPPED_OTHER : MAPPED_LOST;
+        return transform_published(way->transform, subject, prng, out) ? MAPPED_OTHER : MAPPED_LOST;
     }
     return MAPPED_SAME;
 }

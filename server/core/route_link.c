@@ -280,7 +280,7 @@ static bool new_subject(struct router *r, const struct account_link *l, struct s
                         struct buf *out)
 {
     if (l->transform != NULL)
-        return transform_subject(l->transform, key, r->prng, out);
+        return transform_published(l->transform, key, r->prng, out);
     buf_put_str(out, key);
     return true;
 }

@@ -398,13 +398,28 @@ bool transform_subject(const struct transform *t, struct str subject, struct prn
                        struct buf *out)
 {
     size_t start = out->n;
+
+    if (!t->identity && !subject_valid_literal(subject))
+        return false;
+    if (!transform_published(t, subject, prng, out))
+        return false;
+    if (t->identity || subject_valid_literal(str_skip(buf_str(out), start)))
+        return true;
+    out->n = start;
+    return false;
+}
+
+bool transform_published(const struct transform *t, struct str subject, struct prng *prng,
+                         struct buf *out)
+{
+    size_t start = out->n;
     struct cut c;
 
     if (t->identity) {
         buf_put_str(out, subject);
         return true;
     }
-    if (!subject_valid_literal(subject) || !subject_matches(subject, t->source_str))
+    if (!subject_valid(subject) || !subject_matches(subject, t->source_str))
         return false;
     cut_subject(t, subject, &c);
     for (unsigned i = 0; i < t->nparts; i++) {
@@ -413,7 +428,7 @@ bool transform_subject(const struct transform *t, struct str subject, struct prn
         put_part(&t->parts[i], &c, prng, out);
     }
     struct str made = str_skip(buf_str(out), start);
-    if (made.n <= TRANSFORM_BYTES_MAX && subject_valid_literal(made))
+    if (made.n <= TRANSFORM_BYTES_MAX && subject_valid(made))
         return true;
     out->n = start;
     return false;

@@ -52,6 +52,10 @@ struct str transform_dest(const struct transform *t);
  * for random(). */
 bool transform_subject(const struct transform *t, struct str subject, struct prng *prng,
                        struct buf *out);
+/* The same of what was published: there wildcards are tokens like others (an API request may carry
+ * a filter in its subject), and so they are in the result. */
+bool transform_published(const struct transform *t, struct str subject, struct prng *prng,
+                         struct buf *out);
 /* The transform that leads back, or NULL. t is TRANSFORM_REVERSIBLE. */
 struct transform *transform_reverse(const struct transform *t);
 

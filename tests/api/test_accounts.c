@@ -140,6 +140,9 @@ TEST(services_cross)
     raw_send(&b, "SUB in.* 9\r\nPUB my.svc.q in.1 2\r\nhi\r\n");
     answer(&a, "svc.q", "hi", "12");
     raw_expect(&b, "MSG in.1 9 1\r\n1\r\n");
+    raw_send(&b, "PUB my.svc.* in.1 2\r\nhi\r\n"); /* a token like others */
+    answer(&a, "svc.*", "hi", "7");
+    raw_expect(&b, "MSG in.1 9 1\r\n7\r\n");
     raw_send(&b, "PUB many in.2 2\r\nhi\r\n");
     answer(&a, "many", "hi", "12.3");
     raw_expect(&b, "MSG in.2 9 1\r\n1\r\nMSG in.2 9 1\r\n2\r\nMSG in.2 9 0\r\n\r\n");

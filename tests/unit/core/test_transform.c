@@ -282,7 +282,26 @@ TEST(limits)
     buf_free(&out);
 }
 
+/* A request's subject may end with a filter. */
+TEST(what_is_published_may_have_wildcards)
+{
+    struct transform *t = transform_new(STR("to.>"), STR("api.>"), TRANSFORM_ANY, NULL);
+    struct buf out = {0};
+
+    ck_assert(!transform_subject(t, STR("to.make.kv.>"), NULL, &out));
+    ck_assert(transform_published(t, STR("to.make.kv.>"), NULL, &out));
+    ck_assert_str_eq(buf_cstr(&out), "api.make.kv.>");
+    buf_clear(&out);
+    ck_assert(transform_published(t, STR("to.*"), NULL, &out));
+    ck_assert_str_eq(buf_cstr(&out), "api.*");
+    ck_assert(!transform_published(t, STR("to..a"), NULL, &out));
+    ck_assert(!transform_published(t, STR("to"), NULL, &out));
+    transform_free(t);
+    buf_free(&out);
+}
+
 static const struct runner_case cases[] = {
+    RUN(what_is_published_may_have_wildcards),
     RUN_LOOP(results_of, 0, sizeof(results) / sizeof(results[0])),
     RUN_LOOP(refuses, 0, sizeof(rejects) / sizeof(rejects[0])),
     RUN_LOOP(accepts, 0, sizeof(accepted) / sizeof(accepted[0])),
