@@ -277,6 +277,7 @@ static void set_jetstream(struct account_jetstream *js, const struct account_cla
         .memory_max_stream_bytes = unlimited(l->memory_max_stream),
         .disk_max_stream_bytes = unlimited(l->disk_max_stream),
         .max_bytes_required = l->max_bytes_required,
+        .tiered = l != &c->jetstream,
     };
 }
 

@@ -83,6 +83,7 @@ struct account_jetstream {
     int64_t max_streams, max_consumers, max_ack_pending;
     int64_t memory_max_stream_bytes, disk_max_stream_bytes; /* of one stream */
     bool max_bytes_required;
+    bool tiered; /* these are the limits of the tier R1, the only one that one server has */
 };
 
 struct account_options {

@@ -31,16 +31,13 @@ enum {
     SUM_ERRORS
 };
 
-static void put_account(struct api_request *r)
+/* What is used, and of how much. */
+static void put_tier(const uint64_t *n, const struct account_jetstream *l, int64_t max_ack_pending,
+                     struct buf *b)
 {
-    const uint64_t *n = r->sum;
-    struct buf *b = &r->out;
-    const struct options *o = r->js->env->options;
-    const struct account_jetstream *l = &r->js->limits;
-
     buf_printf(
         b,
-        ",\"memory\":%llu,\"storage\":%llu,\"reserved_memory\":%llu,\"reserved_storage\":%llu,"
+        "\"memory\":%llu,\"storage\":%llu,\"reserved_memory\":%llu,\"reserved_storage\":%llu,"
         "\"streams\":%llu,\"consumers\":%llu,"
         "\"limits\":{\"max_memory\":%lld,\"max_storage\":%lld,\"max_streams\":%lld,"
         "\"max_consumers\":%lld,\"max_ack_pending\":%lld,\"memory_max_stream_bytes\":%lld,"
@@ -49,12 +46,31 @@ static void put_account(struct api_request *r)
         (unsigned long long) n[SUM_RESERVED_MEMORY], (unsigned long long) n[SUM_RESERVED_STORAGE],
         (unsigned long long) n[SUM_STREAMS], (unsigned long long) n[SUM_CONSUMERS],
         (long long) l->max_memory, (long long) l->max_store, (long long) l->max_streams,
-        (long long) l->max_consumers,
-        (long long) (l->max_ack_pending > 0      ? l->max_ack_pending
-                     : o->js_max_ack_pending > 0 ? o->js_max_ack_pending
-                                                 : -1),
+        (long long) l->max_consumers, (long long) max_ack_pending,
         (long long) l->memory_max_stream_bytes, (long long) l->disk_max_stream_bytes,
         l->max_bytes_required ? "true" : "false");
+}
+
+static void put_account(struct api_request *r)
+{
+    static const struct account_jetstream nothing;
+    const uint64_t *n = r->sum;
+    struct buf *b = &r->out;
+    const struct options *o = r->js->env->options;
+    const struct account_jetstream *l = &r->js->limits;
+    int64_t acks = -1;
+
+    if (l->max_ack_pending > 0)
+        acks = l->max_ack_pending;
+    else if (o->js_max_ack_pending > 0)
+        acks = o->js_max_ack_pending;
+    buf_putc(b, ',');
+    put_tier(n, l->tiered ? &nothing : l, l->tiered ? 0 : acks, b);
+    if (l->tiered) {
+        buf_puts(b, ",\"tiers\":{\"R1\":{");
+        put_tier(n, l, acks, b);
+        buf_puts(b, "}}");
+    }
     if (o->domain != NULL) {
         buf_puts(b, ",\"domain\":");
         jput_string(b, str_of(o->domain));

@@ -658,6 +658,15 @@ TEST(jetstream_of_an_account_that_comes)
     ask(&a, "$JS.API.STREAM.CREATE.S", "{\"name\":\"S\",\"subjects\":[\"s\"]}", "\"name\":\"S\"");
     ask(&a, "s", "hello", "{\"stream\":\"S\",\"seq\":1}");
     ask(&a, "$JS.API.STREAM.CREATE.T", "{\"name\":\"T\"}", "maximum number of streams reached");
+    push(&s,
+         token_make(&op, JWT_ACCOUNT, acc_a.key, "A",
+                    "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,"
+                    "\"exports\":-1,\"wildcards\":true,\"conn\":-1,\"leaf\":-1,\"tiered_limits\":"
+                    "{\"R1\":{\"disk_storage\":2000000,\"streams\":-1,\"consumer\":-1}}}"),
+         "jwt updated");
+    ask(&a, "$JS.API.INFO", "", "\"tiers\":{\"R1\":{\"memory\":0,");
+    ask(&a, "$JS.API.INFO", "", "\"max_storage\":2000000,\"max_streams\":-1,\"max_consumers\":-1");
+    ask(&a, "$JS.API.INFO", "", "\"streams\":1,\"consumers\":0,\"limits\":{\"max_memory\":0,");
     raw_close(&a);
     raw_close(&s);
     /* It is there after a restart. */
