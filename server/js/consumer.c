@@ -172,7 +172,8 @@ void consumer_start(struct consumer *c)
     c->sink.self = router_sink_add(env->router, &c->sink);
     directory_consumer_add(c->js->shared->directory, str_of(c->stream->config.name),
                            str_of(c->name),
-                           (struct route_target){.worker = env->worker, .sink = c->sink.self});
+                           (struct route_target){.worker = env->worker, .sink = c->sink.self},
+                           c->config.ack_policy != ACK_NONE);
     store_reader_seek(&c->reader, c->core.next_seq);
     consumer_touch(c);
     set_pause(c);

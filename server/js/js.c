@@ -234,7 +234,7 @@ static bool resolve_ack(struct js *js, struct str subject, struct route_target *
         return true;
     }
     if (!ack_subject_parse(subject, &ack) ||
-        !directory_consumer(js->shared->directory, ack.stream, ack.consumer, out))
+        !directory_acks(js->shared->directory, ack.stream, ack.consumer, out))
         return false;
     /* Other subscribers of acks are looked for once per consumer. */
     out->prefix = (uint32_t) (ack.consumer.p + ack.consumer.n + 1 - subject.p);

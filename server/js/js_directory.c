@@ -37,6 +37,7 @@ struct entry {
 struct member {
     struct hmap_node node;
     struct route_target target;
+    bool acks;
     size_t name_len;
     char name[];
 };
@@ -343,7 +344,7 @@ bool directory_outline(struct directory *d, struct str name, struct stream_outli
 /* ---- consumers ------------------------------------------------------------------------------- */
 
 void directory_consumer_add(struct directory *d, struct str stream, struct str consumer,
-                            struct route_target target)
+                            struct route_target target, bool acks)
 {
     struct entry *e;
     struct member *m;
@@ -355,6 +356,7 @@ void directory_consumer_add(struct directory *d, struct str stream, struct str c
         memcpy(m->name, consumer.p, consumer.n);
         m->name_len = consumer.n;
         m->target = target;
+        m->acks = acks;
         hmap_insert(&e->consumers, &m->node, hash_of(d, consumer));
         consumers_changed(d);
     }
@@ -382,17 +384,31 @@ uint64_t directory_version(const struct directory *d)
     return atomic_load_explicit(&d->version, memory_order_acquire);
 }
 
-bool directory_consumer(struct directory *d, struct str stream, struct str consumer,
-                        struct route_target *out)
+static bool look_up(struct directory *d, struct str stream, struct str consumer, bool acks,
+                    struct route_target *out)
 {
     const struct entry *e;
     const struct member *m;
+    bool found;
 
     rwlock_read(&d->lock);
     e = find(d, stream);
     m = e != NULL ? find_member(d, e, consumer) : NULL;
-    if (m != NULL)
+    found = m != NULL && (m->acks || !acks);
+    if (found)
         *out = m->target;
     rwlock_unlock(&d->lock);
-    return m != NULL;
+    return found;
+}
+
+bool directory_consumer(struct directory *d, struct str stream, struct str consumer,
+                        struct route_target *out)
+{
+    return look_up(d, stream, consumer, false, out);
+}
+
+bool directory_acks(struct directory *d, struct str stream, struct str consumer,
+                    struct route_target *out)
+{
+    return look_up(d, stream, consumer, true, out);
 }

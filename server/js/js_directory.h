@@ -50,14 +50,18 @@ size_t directory_count(struct directory *d);
  * out. */
 void directory_names(struct directory *d, struct str filter, struct str_list *out);
 
+/* acks: does it take any? */
 void directory_consumer_add(struct directory *d, struct str stream, struct str consumer,
-                            struct route_target target);
+                            struct route_target target, bool acks);
 void directory_consumer_remove(struct directory *d, struct str stream, struct str consumer);
 /* Changes whenever an answer of directory_consumer may. What was looked up behind a version is true
  * as long as it stays. */
 uint64_t directory_version(const struct directory *d);
 bool directory_consumer(struct directory *d, struct str stream, struct str consumer,
                         struct route_target *out);
+/* The same, of a consumer that takes acknowledgements: of others nobody hears an ack. */
+bool directory_acks(struct directory *d, struct str stream, struct str consumer,
+                    struct route_target *out);
 
 /* What other streams' rules may ask of it (worker 0). */
 void directory_describe(struct directory *d, struct str name, const struct stream_outline *o);

@@ -325,6 +325,7 @@ TEST(acks_all_and_acks_none)
         js_gets(&r, "s.a", seq, 1);
     js_consumer_has(&r, "\"num_ack_pending\":0");
     js_consumer_has(&r, "\"ack_floor\":{\"consumer_seq\":5,\"stream_seq\":5");
+    js_ask(&r, "$JS.ACK.S.C.1.5.5.1.0", "+ACK", "NATS/1.0 503"); /* nobody listens */
     js_rig_end(&r);
 }
 
