@@ -1,4 +1,13 @@
-/* url_fetch.c - libevent's HTTP client, one connection per request. */
+/*
+ * url_fetch.c - libevent's HTTP client, one connection per request.
+ *
+ * The library calls back whenever it likes: for an address that can not be reached, within the call
+ * that makes the request. So its callback only keeps what came, and an event of our own, in a later
+ * turn of the loop, tells the caller and frees connection and request:
+ *
+ *     started -> (answered: result kept, event active) -> delivered: done is called, all is freed
+ *          \-> stopped <----------/
+ */
 #include "server/url_fetch.h"
 
 #include "lib/base/mem.h"
@@ -14,16 +23,33 @@
 
 struct url_fetch {
     struct evhttp_connection *connection;
-    struct evhttp_request *request;
+    struct event *over; /* active when there is a result */
     char *url;
     url_fetched *done;
     void *ctx;
+    struct buf body, err; /* the result */
 };
 
 static void free_fetch(struct url_fetch *f)
 {
+    if (f->connection != NULL)
+        evhttp_connection_free(f->connection);
+    if (f->over != NULL)
+        event_free(f->over);
+    buf_free(&f->body);
+    buf_free(&f->err);
     mem_free(f->url);
     mem_free(f);
+}
+
+static void deliver(evutil_socket_t fd, short what, void *ctx)
+{
+    struct url_fetch *f = ctx;
+
+    (void) fd;
+    (void) what;
+    f->done(f->ctx, buf_str(&f->body), buf_cstr(&f->err));
+    free_fetch(f);
 }
 
 static void answered(struct evhttp_request *request, void *ctx)
@@ -32,18 +58,16 @@ static void answered(struct evhttp_request *request, void *ctx)
     struct evbuffer *in = request != NULL ? evhttp_request_get_input_buffer(request) : NULL;
     int status = request != NULL ? evhttp_request_get_response_code(request) : 0;
     const char *line = status != 0 ? evhttp_request_get_response_code_line(request) : NULL;
-    struct buf err = {0};
     size_t n = in != NULL ? evbuffer_get_length(in) : 0;
 
     if (status == 0)
-        buf_printf(&err, "could not fetch <\"%s\">: no response", f->url);
+        buf_printf(&f->err, "could not fetch <\"%s\">: no response", f->url);
     else if (status != HTTP_OK)
-        buf_printf(&err, "could not fetch <\"%s\">: %d %s", f->url, status,
+        buf_printf(&f->err, "could not fetch <\"%s\">: %d %s", f->url, status,
                    line != NULL ? line : "");
-    f->done(f->ctx, err.n > 0 || n == 0 ? STR_NONE : str_from(evbuffer_pullup(in, -1), n),
-            buf_cstr(&err));
-    buf_free(&err);
-    free_fetch(f); /* the connection frees itself */
+    else if (n > 0)
+        buf_put(&f->body, evbuffer_pullup(in, -1), n);
+    event_active(f->over, EV_TIMEOUT, 0);
 }
 
 static bool begin(struct url_fetch *f, struct event_base *base, const struct evhttp_uri *uri,
@@ -53,27 +77,22 @@ static bool begin(struct url_fetch *f, struct event_base *base, const struct evh
     int port = evhttp_uri_get_port(uri);
     struct timeval patience = {.tv_sec = timeout_ns / 1000000000,
                                .tv_usec = timeout_ns % 1000000000 / 1000};
+    struct evhttp_request *request;
 
+    f->over = evtimer_new(base, deliver, f);
     f->connection = evhttp_connection_base_new(base, NULL, host,
                                                (uint16_t) (port > 0 ? port : HTTP_PORT));
-    if (f->connection == NULL)
+    if (f->over == NULL || f->connection == NULL)
         return false;
     evhttp_connection_set_timeout_tv(f->connection, &patience);
     evhttp_connection_set_max_body_size(f->connection, JWT_MAX);
-    f->request = evhttp_request_new(answered, f);
-    if (f->request == NULL) {
-        evhttp_connection_free(f->connection);
+    request = evhttp_request_new(answered, f);
+    if (request == NULL)
         return false;
-    }
-    evhttp_add_header(evhttp_request_get_output_headers(f->request), "Host", host);
-    evhttp_add_header(evhttp_request_get_output_headers(f->request), "Connection", "close");
-    if (evhttp_make_request(f->connection, f->request, EVHTTP_REQ_GET,
-                            path != NULL && path[0] != '\0' ? path : "/") != 0) {
-        evhttp_connection_free(f->connection);
-        return false;
-    }
-    evhttp_connection_free_on_completion(f->connection);
-    return true;
+    evhttp_add_header(evhttp_request_get_output_headers(request), "Host", host);
+    evhttp_add_header(evhttp_request_get_output_headers(request), "Connection", "close");
+    return evhttp_make_request(f->connection, request, EVHTTP_REQ_GET,
+                               path != NULL && path[0] != '\0' ? path : "/") == 0;
 }
 
 struct url_fetch *url_fetch_start(struct event_base *base, const char *url, int64_t timeout_ns,
@@ -103,10 +122,8 @@ struct url_fetch *url_fetch_start(struct event_base *base, const char *url, int6
 
 void url_fetch_stop(struct url_fetch *f)
 {
-    if (f == NULL)
-        return;
-    evhttp_connection_free(f->connection);
-    free_fetch(f);
+    if (f != NULL)
+        free_fetch(f);
 }
 
 struct waiting {

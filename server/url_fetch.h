@@ -17,7 +17,7 @@ struct url_fetch;
 /* err empty: body is what came with status 200; both are borrowed. Once. */
 typedef void url_fetched(void *ctx, struct str body, const char *err);
 
-/* done comes later. NULL with a text in err: nothing was started. */
+/* done comes later, never within this call. NULL with a text in err: nothing was started. */
 struct url_fetch *url_fetch_start(struct event_base *base, const char *url, int64_t timeout_ns,
                                   url_fetched *done, void *ctx, struct buf *err);
 /* Without a call of done. */
