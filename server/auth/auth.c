@@ -120,6 +120,13 @@ struct auth_verdict auth_check_nothing(const struct options *options)
     return user != NULL ? (struct auth_verdict){.answer = AUTH_YES, .user = user} : no;
 }
 
+/* Is a user without a password one that certificates name? Not the one that everybody may be. */
+static bool is_for_certificates(const struct options *o, const struct user *user)
+{
+    return (o->tls.map || o->websocket.tls.map || o->leaf.tls.map) &&
+           (o->no_auth_user == NULL || strcmp(o->no_auth_user, user->name) != 0);
+}
+
 static struct auth_verdict check_listed(const struct options *o, const struct auth_claim *claim)
 {
     const struct user *user = users_find(&o->users, claim->user.p, claim->user.n);
@@ -128,7 +135,11 @@ static struct auth_verdict check_listed(const struct options *o, const struct au
         same_secret(claim->pass, ""); /* unknown names take as long as wrong passwords */
         return no;
     }
-    return (user->kinds & claim->kind) != 0 ? compare(claim->pass, or_empty(user->pass), user) : no;
+    if ((user->kinds & claim->kind) == 0)
+        return no;
+    if (or_empty(user->pass)[0] == '\0' && (claim->needs_password || is_for_certificates(o, user)))
+        return no;
+    return compare(claim->pass, or_empty(user->pass), user);
 }
 
 struct auth_verdict auth_check(const struct options *o, const struct auth_claim *claim)
@@ -144,6 +155,8 @@ struct auth_verdict auth_check(const struct options *o, const struct auth_claim 
         return claim->user.n > 0 ? check_listed(o, claim) : no;
     if (o->token != NULL)
         return claim->token.p != NULL ? compare(claim->token, o->token, NULL) : no;
+    if (claim->needs_password && or_empty(o->pass)[0] == '\0')
+        return no;
     known = same_secret(claim->user, o->user);
     v = compare(claim->pass, or_empty(o->pass), NULL);
     return known && claim->user.p != NULL ? v : no;

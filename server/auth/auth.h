@@ -7,6 +7,10 @@
  * that no_auth_user names. Passwords and tokens in the configuration may be bcrypt hashes ("$2a$");
  * all others are compared in constant time over hashes of equal length, so that neither contents
  * nor length of the secret show.
+ *
+ * A user of the list without a password is let in with an empty one, unless certificates name users
+ * somewhere (verify_and_map of a listener): then only a certificate can say that one is that user,
+ * whichever door it comes through.
  */
 #ifndef AUTH_AUTH_H
 #define AUTH_AUTH_H
@@ -27,8 +31,9 @@ struct user;
 struct auth_claim {
     struct str user, pass, token; /* p == NULL when absent */
     struct str nkey, sig;
-    struct str nonce; /* what this connection's INFO said */
-    uint8_t kind;     /* of connection: one of USER_STANDARD and so on */
+    struct str nonce;    /* what this connection's INFO said */
+    uint8_t kind;        /* of connection: one of USER_STANDARD and so on */
+    bool needs_password; /* who has none is not let in with an empty one */
 };
 
 enum auth_answer {

@@ -210,7 +210,8 @@ static void take_plain(struct sasl *s, struct kafka_request *r, struct str token
 {
     const struct options *o = s->conn->kafka->env->options;
     struct str as = str_cut(token, '\0', &token), user = str_cut(token, '\0', &token);
-    struct auth_claim claim = {.user = user, .pass = token, .token = token, .kind = USER_STANDARD};
+    struct auth_claim claim = {
+        .user = user, .pass = token, .token = token, .kind = USER_STANDARD, .needs_password = true};
     struct auth_verdict v;
 
     buf_put_str(&s->name, user);
@@ -233,7 +234,8 @@ static void take_plain(struct sasl *s, struct kafka_request *r, struct str token
 
 /* ---- SCRAM ----------------------------------------------------------------------------------- */
 
-/* The password in the options; NULL: no such user, or one whose password is not known. */
+/* The password in the options; NULL: no such user, or one that has none or whose password is not
+ * known. */
 static const char *password_of(struct sasl *s, struct str name)
 {
     const struct options *o = s->conn->kafka->env->options;
@@ -247,9 +249,11 @@ static const char *password_of(struct sasl *s, struct str name)
         if (s->user != NULL && (s->user->kinds & USER_STANDARD) != 0)
             password = s->user->pass;
     } else if (o->user != NULL && str_eq(str_of(o->user), name)) {
-        password = o->pass != NULL ? o->pass : "";
+        password = o->pass;
     }
-    return password != NULL && auth_is_hash(password) ? NULL : password;
+    if (password == NULL || password[0] == '\0' || auth_is_hash(password))
+        return NULL;
+    return password;
 }
 
 static void challenge(struct sasl *s, struct kafka_request *r, struct str token)

@@ -1,0 +1,70 @@
+/* test_auth.c - verdicts about users of the list that have no password. */
+#include "server/auth/auth.h"
+#include "server/config/options.h"
+#include "tests/lib/runner.h"
+
+#include <string.h>
+
+static const struct {
+    bool map, websocket_map, leaf_map; /* who takes users from certificates */
+    bool everybody;                    /* is CN=admin: no_auth_user */
+    const char *user, *pass;
+    bool needs_password;
+    enum auth_answer answer;
+} rows[] = {
+    {false, false, false, false, "CN=admin", "", false, AUTH_YES},
+    {false, false, false, false, "CN=admin", "x", false, AUTH_NO},
+    {true, false, false, false, "CN=admin", "", false, AUTH_NO},
+    {false, true, false, false, "CN=admin", "", false, AUTH_NO},
+    {false, false, true, false, "CN=admin", "", false, AUTH_NO},
+    {true, false, false, false, "CN=empty", "", false, AUTH_NO},
+    {true, false, false, true, "CN=admin", "", false, AUTH_YES},
+    {true, false, false, true, "CN=empty", "", false, AUTH_NO},
+    {true, true, true, false, "joe", "s3cret", false, AUTH_YES},
+    {false, false, false, false, "CN=admin", "", true, AUTH_NO},
+    {false, false, false, false, "CN=empty", "", true, AUTH_NO},
+    {false, false, false, true, "CN=admin", "", true, AUTH_NO},
+    {false, false, false, false, "joe", "s3cret", true, AUTH_YES},
+    {false, false, false, false, "joe", "", true, AUTH_NO},
+};
+
+static char admin[] = "CN=admin", empty[] = "CN=empty", joe[] = "joe", nothing[] = "",
+            secret[] = "s3cret";
+
+TEST(users_without_a_password)
+{
+    struct user list[] = {{.name = admin, .kinds = USER_STANDARD},
+                          {.name = empty, .pass = nothing, .kinds = USER_STANDARD},
+                          {.name = joe, .pass = secret, .kinds = USER_STANDARD}};
+    struct options o = {.users = {.list = list, .n = 3}};
+    struct auth_claim claim = {.user = str_of(rows[i].user),
+                               .pass = str_of(rows[i].pass),
+                               .kind = USER_STANDARD,
+                               .needs_password = rows[i].needs_password};
+
+    o.tls.map = rows[i].map;
+    o.websocket.tls.map = rows[i].websocket_map;
+    o.leaf.tls.map = rows[i].leaf_map;
+    o.no_auth_user = rows[i].everybody ? admin : NULL;
+    ck_assert_int_eq(auth_check(&o, &claim).answer, rows[i].answer);
+}
+
+TEST(the_one_user_without_a_password)
+{
+    struct options o = {.user = joe};
+    struct auth_claim claim = {.user = STR("joe"), .pass = STR(""), .kind = USER_STANDARD};
+
+    ck_assert_int_eq(auth_check(&o, &claim).answer, AUTH_YES);
+    claim.needs_password = true;
+    ck_assert_int_eq(auth_check(&o, &claim).answer, AUTH_NO);
+    o.pass = secret;
+    claim.pass = STR("s3cret");
+    ck_assert_int_eq(auth_check(&o, &claim).answer, AUTH_YES);
+}
+
+static const struct runner_case cases[] = {
+    RUN_LOOP(users_without_a_password, 0, (int) (sizeof(rows) / sizeof(rows[0]))),
+    RUN(the_one_user_without_a_password),
+};
+
+RUNNER_MAIN("auth/auth", cases)
