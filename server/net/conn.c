@@ -36,7 +36,11 @@ const char *conn_reason_text(enum conn_reason r)
 
 const char *conn_text(const struct conn *c, char out[160])
 {
-    int n = snprintf(out, 160, "%s:%u - %s:%llu", c->peer.host, c->peer.port,
+    const char *forwarded = c->ws != NULL ? conn_ws_forwarded(c) : NULL;
+    bool v6 = forwarded != NULL && strchr(forwarded, ':') != NULL;
+    int n = snprintf(out, 160, "%s%s%s%s%s:%u - %s:%llu", v6 ? "[" : "",
+                     forwarded != NULL ? forwarded : "", v6 ? "]" : "",
+                     forwarded != NULL ? "/" : "", c->peer.host, c->peer.port,
                      c->leaf != NULL            ? "lid"
                      : c->door == NET_WEBSOCKET ? "wid"
                                                 : "cid",

@@ -295,6 +295,9 @@ void conn_ws_free(struct conn *c);
 /* A credential that came in a cookie; empty = none. */
 enum ws_cookie { WS_COOKIE_JWT, WS_COOKIE_USER, WS_COOKIE_PASS, WS_COOKIE_TOKEN, WS_COOKIES };
 struct str conn_ws_cookie(const struct conn *c, enum ws_cookie which);
+/* The address that a proxy says its client has, or NULL. Anybody can say so: it is for logs only,
+ * and what is decided by an address is decided by that of the socket. */
+const char *conn_ws_forwarded(const struct conn *c);
 
 /* conn_proxy.c */
 /* A PROXY header may come before anything else. */

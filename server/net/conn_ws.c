@@ -60,6 +60,7 @@ struct conn_ws {
     char close_text[WS_CONTROL_MAX];
     size_t close_n;
     char *cookies[WS_COOKIES];
+    char *forwarded; /* the address that the request says it comes from, or NULL */
 };
 
 /* ---- output ---------------------------------------------------------------------------------- */
@@ -296,7 +297,7 @@ static void accept_upgrade(struct conn *c, const struct http_head *request,
     ws->browser = u->browser;
     ws->whole = u->whole;
     if (u->client_ip.n > 0)
-        snprintf(c->peer.host, sizeof(c->peer.host), "%.*s", STR_ARG(u->client_ip));
+        ws->forwarded = mem_strndup(u->client_ip.p, u->client_ip.n);
     keep_cookies(c, request);
     ws->upgraded = true;
     if (u->leaf)
@@ -616,6 +617,7 @@ void conn_ws_free(struct conn *c)
     outbuf_free(&ws->pieces, c->net->env->chunks);
     for (unsigned i = 0; i < WS_COOKIES; i++)
         mem_free(ws->cookies[i]);
+    mem_free(ws->forwarded);
     mem_free(ws);
     c->ws = NULL;
 }
@@ -623,4 +625,9 @@ void conn_ws_free(struct conn *c)
 struct str conn_ws_cookie(const struct conn *c, enum ws_cookie which)
 {
     return str_of(c->ws->cookies[which]);
+}
+
+const char *conn_ws_forwarded(const struct conn *c)
+{
+    return c->ws->forwarded;
 }

@@ -336,6 +336,39 @@ TEST(bearer_sources_and_kinds_of_connections)
     end(&w);
 }
 
+/* What a request to WebSocket says about the address it comes from is no proof of it. */
+TEST(a_forwarded_address_is_not_the_source)
+{
+    static const char *const sources[] = {"10.0.0.0/8", "127.0.0.0/8"};
+    struct world w;
+    struct raw_client r;
+    struct buf text = {0}, fields = {0};
+    char *token;
+
+    begin(&w, "");
+    preloads(&w);
+    put_preload(&w, &acc_a, account(&acc_a, "A", ""));
+    buf_puts(&w.text, "}\nwebsocket { listen: \"127.0.0.1:-1\", no_tls: true }\n");
+    ready(&w);
+    buf_printf(&fields, USER ",\"bearer_token\":true,\"src\":[\"%s\"]", sources[i]);
+    token = user(&acc_a, &user_1, buf_cstr(&fields));
+    raw_open(&r, w.s.ws_port);
+    raw_send(&r, "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+                 "Nats-No-Masking: true\r\nX-Forwarded-For: 10.1.2.3\r\n\r\n");
+    raw_skip(&r, "INFO {");
+    raw_skip(&r, "\r\n");
+    buf_printf(&text, "CONNECT {\"verbose\":false,\"jwt\":\"%s\"}\r\nPING\r\n", token);
+    raw_send_bytes(&r, (char[]){(char) 0x82, 126, (char) (text.n >> 8), (char) text.n}, 4);
+    raw_send_bytes(&r, text.p, text.n);
+    raw_skip(&r, i == 0 ? "-ERR 'Authorization Violation'\r\n" : "PONG\r\n");
+    raw_close(&r);
+    mem_free(token);
+    buf_free(&text);
+    buf_free(&fields);
+    end(&w);
+}
+
 TEST(users_are_revoked)
 {
     struct world w;
@@ -856,6 +889,7 @@ static const struct runner_case cases[] = {
     RUN(permissions_and_limits_of_users),
     RUN(signing_keys_and_scopes),
     RUN(bearer_sources_and_kinds_of_connections),
+    RUN_LOOP(a_forwarded_address_is_not_the_source, 0, 2),
     RUN(users_are_revoked),
     RUN(a_login_ends_at_its_time),
     RUN(accounts_come_and_change_at_run_time),
