@@ -93,6 +93,20 @@ static uint64_t last_existing(const struct store_stream *s)
     return s->msgs > 0 ? seq : 0;
 }
 
+uint64_t store_stream_tail(struct store_stream *s, uint64_t bytes)
+{
+    for (struct list *l = s->segments.prev; l != &s->segments; l = l->prev) {
+        const struct segment *seg = LIST_ENTRY(l, struct segment, link);
+        for (uint32_t i = seg->nentries; i > 0; i--) {
+            const struct segment_entry *e = &seg->entries[i - 1];
+            if (e->live > 0 && e->b.bytes >= bytes)
+                return e->b.first_seq < s->first_seq ? s->first_seq : e->b.first_seq;
+            bytes -= e->live > 0 ? e->b.bytes : 0;
+        }
+    }
+    return s->first_seq;
+}
+
 /* The pattern's matches from the last message back, while it may be expected to match soon. */
 static bool last_match_near(struct store_stream *s, struct str pattern, uint64_t *last)
 {

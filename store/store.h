@@ -280,6 +280,10 @@ void store_stream_state(struct store_stream *s, struct store_state *out);
 void store_stream_state_assigned(struct store_stream *s, uint64_t *last_seq, uint64_t *msgs,
                                  uint64_t *bytes);
 
+/* Where the last `bytes` of it begin, as they lie in its segments: the first sequence of a batch;
+ * first_seq when there are not so many. */
+uint64_t store_stream_tail(struct store_stream *s, uint64_t bytes);
+
 /* Messages that are assigned and not durable yet, and their bytes. */
 void store_stream_waiting(const struct store_stream *s, uint64_t *msgs, uint64_t *bytes);
 

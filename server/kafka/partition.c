@@ -1,7 +1,7 @@
 /*
  * partition.c - see partition.h.
  *
- * Producers are read back from the last READ_BACK bytes of batches: what a producer sends again
+ * Producers are read back from the last READ_BACK bytes of the stream: what a producer sends again
  * after a crash of the server is what it had not heard of, its last five batches at most. One whose
  * last batch lies further back is unknown, and may begin with any number, as Kafka's that have
  * expired.
@@ -222,25 +222,14 @@ static void read_back(struct store_reader *r)
     tell(&p->parked, true);
 }
 
-/* Where the last READ_BACK bytes begin, by the average. */
-static uint64_t read_back_from(const struct partition *p)
-{
-    struct store_state st;
-
-    store_stream_state(p->store, &st);
-    if (st.bytes <= READ_BACK || st.msgs == 0)
-        return st.first_seq;
-    uint64_t msgs = READ_BACK / (st.bytes / st.msgs + 1) + 1;
-    return st.last_seq - st.first_seq < msgs ? st.first_seq : st.last_seq - msgs;
-}
-
 bool partition_know_producers(struct partition *p, struct partition_job *j)
 {
     if (p->known == PRODUCERS_READY)
         return true;
     if (p->known == PRODUCERS_UNREAD) {
         p->known = PRODUCERS_READING;
-        store_reader_init(&p->reader, p->store, read_back_from(p), NULL, 0, read_back, p);
+        store_reader_init(&p->reader, p->store, store_stream_tail(p->store, READ_BACK), NULL, 0,
+                          read_back, p);
         read_back(&p->reader);
         if (p->known == PRODUCERS_READY)
             return true;

@@ -1,7 +1,8 @@
 /*
  * test_kafka_txn.c - transactions: commit, abort, what readers see meanwhile, fencing, timeouts,
- * offsets that go along, restarts; with real clients and by hand.
+ * offsets that go along, restarts; with real clients and by hand; idempotent producers.
  */
+#include "lib/wire/kafka_batch.h"
 #include "server/kafka/kafka_error.h"
 #include "tests/api/kafka_client.h"
 #include "tests/lib/js_rig.h"
@@ -184,6 +185,37 @@ static int64_t latest(struct producer *p, const char *topic, int8_t isolation)
     return a->topics[0].partitions[0].offset;
 }
 
+/* count records "v" from this sequence on; the offset, or minus the error. */
+static int64_t produce(struct producer *p, const char *topic, int32_t sequence, int count)
+{
+    size_t cap = (size_t) count * 16 + 128;
+    uint8_t *bytes = malloc(cap);
+    struct kafka_builder b;
+    struct kafka_batch like = {.attributes = p->id != NULL ? KAFKA_TRANSACTIONAL : 0,
+                               .producer_id = p->producer,
+                               .producer_epoch = p->epoch,
+                               .base_sequence = sequence,
+                               .last_offset_delta = count - 1};
+
+    kafka_builder_open(&b, bytes, cap, 0);
+    for (int k = 0; k < count; k++)
+        ck_assert(kafka_builder_add(&b, &(struct kafka_record){.offset = k, .value = STR("v")}));
+    size_t n = kafka_builder_finish(&b, 0, &like);
+    struct kafka_produce_request_partition_data part = {.records = {.p = bytes, .n = n}};
+    struct kafka_produce_request_topic_data t = {str_of(topic), &part, 1};
+    const struct kafka_produce_response *a =
+        kafka_client_call(&p->c, KAFKA_PRODUCE, 7,
+                          &(struct kafka_produce_request){.transactional_id = str_of(p->id),
+                                                          .acks = -1,
+                                                          .timeout_ms = 60000,
+                                                          .topic_data = &t,
+                                                          .topic_data_n = 1});
+    int16_t error = a->responses[0].partition_responses[0].error_code;
+
+    free(bytes);
+    return error != KAFKA_NONE ? -error : a->responses[0].partition_responses[0].base_offset;
+}
+
 static void make_topic(struct js_rig *r)
 {
     js_ask(r, "$JS.API.STREAM.CREATE.t", "{\"name\":\"t\",\"subjects\":[\"t\"]}", "\"created\"");
@@ -329,6 +361,46 @@ TEST(the_coordinator_goes)
     js_rig_end(&r);
 }
 
+/* n messages of 900,000 bytes. */
+static void fill_large(struct js_rig *r, int n)
+{
+    static char frame[900100], want[64];
+
+    int at = snprintf(frame, sizeof(frame), "PUB t 900000\r\n");
+    memset(frame + at, 'x', 900000);
+    memcpy(frame + at + 900000, "\r\n", 2);
+    for (int k = 0; k < n; k++)
+        raw_send_bytes(&r->api, frame, (size_t) at + 900002);
+    snprintf(want, sizeof(want), "\"messages\":%d,", n);
+    js_await(r, "$JS.API.STREAM.INFO.t", "", want);
+}
+
+/* A producer's last batches are known after a start, however large what lies before them is. */
+TEST(duplicates_behind_large_messages)
+{
+    struct js_rig r;
+    struct producer p = {0};
+
+    start(&r, i);
+    make_topic(&r);
+    fill_large(&r, 60);
+    kafka_client_open(&p.c, r.server.kafka_port);
+    p.producer = ((const struct kafka_init_producer_id_response *) kafka_client_call(
+                      &p.c, KAFKA_INIT_PRODUCER_ID, 2,
+                      &(struct kafka_init_producer_id_request){.producer_id = -1}))
+                     ->producer_id;
+    for (int k = 0; k < 3; k++)
+        ck_assert_int_eq(produce(&p, "t", k * 500, 500), 60 + k * 500);
+    kafka_client_close(&p.c);
+    js_rig_restart(&r);
+    kafka_client_open(&p.c, r.server.kafka_port);
+    for (int k = 0; k < 3; k++)
+        ck_assert_int_eq(produce(&p, "t", k * 500, 500), 60 + k * 500);
+    ck_assert_int_eq(produce(&p, "t", 1500, 1), 1560);
+    kafka_client_close(&p.c);
+    js_rig_end(&r);
+}
+
 #define SLOW(name, from, to)                                                                       \
     {                                                                                              \
         .test = &name##_test, .first = (from), .end = (to), .seconds = 120                         \
@@ -337,6 +409,7 @@ TEST(the_coordinator_goes)
 static const struct runner_case cases[] = {
     SLOW(ends, 0, 3),
     SLOW(clients, 0, 3),
+    SLOW(duplicates_behind_large_messages, 0, 3),
     RUN_LOOP(rules, 0, 3),
     RUN_LOOP(the_stable_end, 0, 3),
     RUN_LOOP(offsets_go_along, 0, 3),

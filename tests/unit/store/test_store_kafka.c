@@ -205,6 +205,35 @@ TEST(verbatim_and_message_by_message)
     close_bench(&b);
 }
 
+/* Large ones first: the average says nothing of where the last bytes begin. */
+TEST(the_tail_is_found_by_bytes)
+{
+    struct bench b;
+
+    open_bench(&b, levels[i], NULL, NULL);
+    ck_assert_uint_eq(store_stream_tail(b.t.s, 1000), 1);
+    for (int k = 0; k < 40; k++) {
+        ck_assert_int_eq(rig_append(&b.t, 1, 50000, 1), ERR_OK);
+        rig_flush(&b.t);
+    }
+    for (int k = 0; k < 3; k++) { /* 41, 541, 1041 */
+        ck_assert_int_eq(rig_append_kafka(&b.t, "k", 500, 9000), ERR_OK);
+        rig_flush(&b.t);
+    }
+    for (int round = 0; round < 2; round++) {
+        ck_assert_uint_eq(store_stream_tail(b.t.s, 9000), 1041);
+        ck_assert_uint_eq(store_stream_tail(b.t.s, 18000), 541);
+        ck_assert_uint_eq(store_stream_tail(b.t.s, 27000), 41);
+        ck_assert_uint_eq(store_stream_tail(b.t.s, 30000), 40);
+        ck_assert_uint_eq(store_stream_tail(b.t.s, 1 << 20), 20);
+        ck_assert_uint_eq(store_stream_tail(b.t.s, 1 << 30), 1);
+        if (levels[i] == STORE_MEMORY)
+            break;
+        reopen(&b);
+    }
+    close_bench(&b);
+}
+
 TEST(its_messages_count_for_what_it_takes)
 {
     struct bench b;
@@ -380,6 +409,7 @@ TEST(without_memory_a_reader_waits)
 
 static const struct runner_case cases[] = {
     RUN_LOOP(verbatim_and_message_by_message, 0, 5),
+    RUN_LOOP(the_tail_is_found_by_bytes, 0, 3),
     RUN(its_messages_count_for_what_it_takes),
     RUN_LOOP(removed_messages_are_holes, 0, 4),
     RUN_LOOP(a_purge_may_end_inside, 0, 2),
