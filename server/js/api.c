@@ -216,7 +216,7 @@ void api_go_to(struct api_request *r, uint32_t worker,
     env->post(env, worker, &r->task);
 }
 
-static void run_here(struct env_task *task, struct env *env)
+void api_run_here(struct env_task *task, struct env *env)
 {
     struct api_request *r = api_request_of(task, env);
 
@@ -283,7 +283,7 @@ static void dispatch(struct env_task *task, struct env *env)
     } else if (worker == js->env->worker) {
         r->handler->run(r);
     } else {
-        api_go_to(r, worker, run_here);
+        api_go_to(r, worker, api_run_here);
     }
 }
 
@@ -409,7 +409,7 @@ bool api_waits_for_index(struct api_request *r, struct stream *s)
     if (!stream_index_waits(s))
         return false;
     buf_clear(&r->out_header);
-    r->task.run = run_here;
+    r->task.run = api_run_here;
     list_remove(&r->link);
     list_push_back(&s->waiting, &r->link);
     return true;
@@ -419,7 +419,7 @@ struct stream *api_stream(struct api_request *r)
 {
     struct stream *s = js_stream_find(r->js, r->tokens[0]);
 
-    if (s != NULL && api_waits_for_stream(r, s, run_here))
+    if (s != NULL && api_waits_for_stream(r, s, api_run_here))
         return NULL;
     if (s == NULL && !api_is_offline(r, STR_NONE))
         api_error_kind(r, JS_ERR_STREAM_NOT_FOUND);

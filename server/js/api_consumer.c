@@ -496,7 +496,7 @@ static void set_name(struct consumer_config *config, struct str name)
 void api_consumer_create(struct api_request *r)
 {
     struct consumer_request q;
-    struct stream *s = api_stream(r);
+    struct stream *s = api_stream_caught_up(r);
 
     if (s == NULL || !read_create(r, s, &q))
         return;
@@ -512,7 +512,7 @@ void api_consumer_create(struct api_request *r)
 void api_consumer_create_named(struct api_request *r)
 {
     struct consumer_request q;
-    struct stream *s = api_stream(r);
+    struct stream *s = api_stream_caught_up(r);
     struct str filter;
     struct str name = str_cut(r->tokens[1], '.', &filter);
 
@@ -540,7 +540,7 @@ void api_consumer_create_named(struct api_request *r)
 void api_consumer_create_durable(struct api_request *r)
 {
     struct consumer_request q;
-    struct stream *s = api_stream(r);
+    struct stream *s = api_stream_caught_up(r);
 
     if (s == NULL || !read_create(r, s, &q))
         return;
@@ -631,7 +631,7 @@ void api_consumer_list(struct api_request *r)
 
 void api_consumer_info(struct api_request *r)
 {
-    struct stream *s = api_stream(r);
+    struct stream *s = api_stream_caught_up(r);
     struct consumer *c;
 
     if (s == NULL || !api_expect_empty(r) || (c = api_consumer(r, s)) == NULL)

@@ -168,7 +168,7 @@ static bool is_valid(const struct get_request *q)
 void api_msg_get(struct api_request *r)
 {
     struct get_request q = {0};
-    struct stream *s = api_stream(r);
+    struct stream *s = api_stream_caught_up(r);
     struct fetch *f;
 
     if (s == NULL || !api_read_body(r, get_fields, NGET, &q))

@@ -140,7 +140,7 @@ static const struct json_field info_fields[] = {
 void api_stream_info(struct api_request *r)
 {
     struct info_request q = {0};
-    struct stream *s = api_stream(r);
+    struct stream *s = api_stream_caught_up(r);
     uint64_t matched = 0;
 
     if (s == NULL || !api_read_options(r, info_fields, ARRAY_LEN(info_fields), &q))

@@ -233,6 +233,8 @@ struct stream {
     char *last_id;   /* Nats-Msg-Id of the last message, NULL = it had none */
     struct list dirty_link;
 
+    struct list behind; /* questions that wait for what is on its way: api_catch_up.c */
+    struct wheel_timer behind_timer;
     struct list waiting; /* requests that wait for its creation or its subjects: api_request.link */
     struct list consumers; /* struct consumer by stream_link */
     size_t nconsumers, nfiltered;
@@ -548,6 +550,7 @@ struct api_request {
     struct env_task task;
     struct account *account;   /* whose */
     struct js *js;             /* where it is being worked on */
+    uint64_t behind;           /* the message that it has waited for; 0 = none */
     struct list link;          /* js->requests */
     struct js_server *counted; /* there; NULL = nowhere */
     char *subject, *reply;
@@ -599,6 +602,14 @@ bool api_waits_for_stream(struct api_request *r, struct stream *s,
                           void (*run)(struct env_task *task, struct env *env));
 /* The stream exists durably, or never will: requests that waited for that run again. */
 void api_created(struct stream *s);
+/* Runs the handler of a request that was posted, on the worker of its stream. */
+void api_run_here(struct env_task *task, struct env *env);
+/* api_catch_up.c: as api_stream; NULL also when the request has to wait, and comes again. */
+struct stream *api_stream_caught_up(struct api_request *r);
+void stream_behind_init(struct stream *s);
+/* More is durable, or nothing is on its way any more. */
+void stream_caught_up(struct stream *s);
+void stream_behind_end(struct stream *s);
 /* Is the stream in tokens[0], or that consumer of it, offline? Then it has been answered. */
 bool api_is_offline(struct api_request *r, struct str consumer);
 /* The configuration that a create or update carries. */

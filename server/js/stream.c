@@ -69,6 +69,7 @@ struct stream *js_stream_new(struct js *js, const struct stream_config *config, 
     list_init(&s->consumers);
     list_init(&s->followers);
     list_init(&s->waiting);
+    stream_behind_init(s);
     list_init(&s->upstreams);
     list_init(&s->snapshots);
     list_init(&s->parked);
@@ -88,6 +89,7 @@ void js_stream_free(struct stream *s)
     struct list *l;
 
     api_created(s);
+    stream_behind_end(s);
     stream_followers_gone(s);
     stream_snapshots_end(s);
     stream_restore_free(s);

@@ -102,6 +102,7 @@ static void committed(void *ctx, uint64_t first_seq, uint64_t last_seq)
     stream_upstreams_committed(s);
     stream_restore_committed(s);
     stream_followers_committed(s);
+    stream_caught_up(s);
 }
 
 static void removed(void *ctx, uint64_t first_seq, uint64_t last_seq, uint64_t msgs,
@@ -178,6 +179,7 @@ static void forget_assigned(struct stream *s, enum err err)
     stream_counters_forget(s);
     stream_schedules_forget(s);
     stream_followers_refused(s);
+    stream_behind_end(s);
 }
 
 static void refused(void *ctx, enum err err)

@@ -360,7 +360,32 @@ TEST(requests_beyond_the_limit_are_dropped)
     js_rig_end(&r);
 }
 
+/* What another connection has published and flushed, without waiting for any acknowledgement. */
+TEST(questions_see_what_was_flushed)
+{
+    struct js_rig r;
+    char body[64], want[64];
+
+    js_rig_start(&r, i);
+    js_stream(&r, "[\"s.*\"]", "");
+    js_consumer(&r, "");
+    for (int k = 1; k <= 50; k++) {
+        raw_send(&r.in, "PUB s.a 1\r\nx\r\n");
+        raw_fence(&r.in);
+        snprintf(body, sizeof(body), "{\"seq\":%d}", k);
+        snprintf(want, sizeof(want), "\"num_pending\":%d", k);
+        if (k % 3 == 0)
+            js_ask(&r, "$JS.API.STREAM.MSG.GET.S", body, "\"subject\":\"s.a\"");
+        else if (k % 3 == 1)
+            js_consumer_has(&r, want);
+        snprintf(want, sizeof(want), "\"messages\":%d,", k);
+        js_stream_has(&r, want);
+    }
+    js_rig_end(&r);
+}
+
 static const struct runner_case cases[] = {
+    RUN_LOOP(questions_see_what_was_flushed, 0, 3),
     RUN_LOOP(unknown_fields_are_refused, 0, 3),
     RUN_LOOP(lenient_servers_pass_over_unknown_fields, 0, 3),
     RUN_LOOP(bodies_that_must_be_empty, 0, 3),

@@ -1,0 +1,73 @@
+/*
+ * api_catch_up.c - what was published before a question is part of its answer.
+ *
+ * Answers tell of durable messages only. A client that publishes without waiting for the
+ * acknowledgement, flushes, and then asks over another connection expects to see what it has sent;
+ * with a sync in between it would not. So a question that finds messages on their way to the disk
+ * waits until those have arrived (or were refused), once, and no longer than WAIT_NS: a disk in
+ * trouble must not keep anybody from asking.
+ *
+ * Only questions wait (info, a message, what a new consumer will see); whoever removes something
+ * does not.
+ */
+#include "lib/io/io.h"
+#include "server/js/js_int.h"
+
+#define WAIT_NS 250000000u
+
+static void let_go(struct stream *s, uint64_t up_to)
+{
+    struct list *l;
+
+    while ((l = list_first(&s->behind)) != NULL) {
+        struct api_request *r = LIST_ENTRY(l, struct api_request, link);
+        if (r->behind > up_to)
+            return;
+        if (s->js->store == NULL) { /* closed: freed with the others */
+            list_remove(&r->link);
+            list_push_back(&s->js->requests, &r->link);
+            continue;
+        }
+        api_go_to(r, s->js->env->worker, r->task.run);
+    }
+    io_timer_stop(s->js->env->io, &s->behind_timer);
+}
+
+static void waited_enough(struct wheel_timer *t)
+{
+    let_go(CONTAINER_OF(t, struct stream, behind_timer), UINT64_MAX);
+}
+
+void stream_behind_init(struct stream *s)
+{
+    list_init(&s->behind);
+    wheel_timer_init(&s->behind_timer, waited_enough);
+}
+
+void stream_caught_up(struct stream *s)
+{
+    if (!list_empty(&s->behind))
+        let_go(s, s->durable);
+}
+
+void stream_behind_end(struct stream *s)
+{
+    let_go(s, UINT64_MAX);
+}
+
+struct stream *api_stream_caught_up(struct api_request *r)
+{
+    struct stream *s = api_stream(r);
+    struct io *io;
+
+    if (s == NULL || r->behind != 0 || s->failed || s->assigned <= s->durable)
+        return s;
+    io = s->js->env->io;
+    r->behind = s->assigned;
+    r->task.run = api_run_here;
+    if (list_empty(&s->behind))
+        io_timer_start(io, &s->behind_timer, io_now(io) + WAIT_NS);
+    list_remove(&r->link);
+    list_push_back(&s->behind, &r->link);
+    return NULL;
+}
