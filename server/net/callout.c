@@ -8,6 +8,9 @@
  *
  *     asked -> (answer kept) -> checked -> [account looked up] -> bound, or Authorization Violation
  *          \-> timed out ----------------------------------------------/
+ *
+ * A reload that takes the service away, or names another one, ends the question: an answer to it
+ * counts as a refusal (checking.refused).
  */
 #include "server/net/callout.h"
 
@@ -431,15 +434,33 @@ static void let_in(struct callout *k, struct account *a, const struct trust *t)
     buf_free(&err);
 }
 
+/* False: it is over. */
+static bool goes_on(struct callout *k)
+{
+    bool gone = !k->operator_mode && env_of(k)->options->callout.issuer == NULL;
+    struct buf err = {0};
+
+    if (k->checking.conn->state == CONN_CLOSING) {
+        finish(k);
+        return false;
+    }
+    if (!k->checking.refused && !gone)
+        return true;
+    buf_printf(&err, "auth callout on account \"%s\" ended by a reload", k->account->name);
+    refuse(k, &err);
+    buf_free(&err);
+    return false;
+}
+
 static void looked_up(struct account_lookup *lookup)
 {
     struct callout *k = CONTAINER_OF(lookup, struct callout, lookup);
     struct account *a = account_set_find(env_of(k)->accounts, str_of(lookup->name));
     struct buf err = {0};
 
-    if (k->checking.conn->state == CONN_CLOSING) {
-        finish(k);
-    } else if (!lookup->found || trust_of(a) == NULL) {
+    if (!goes_on(k))
+        return;
+    if (!lookup->found || trust_of(a) == NULL) {
         buf_printf(&err,
                    "no valid account \"%s\" for auth callout response on account \"%s\": account "
                    "missing",
@@ -483,10 +504,8 @@ static void act(struct env_task *task, struct env *env)
 
     (void) env;
     stop_listening(k);
-    if (k->checking.conn->state == CONN_CLOSING) {
-        finish(k);
+    if (!goes_on(k))
         return;
-    }
     if (read_answer(k, &err))
         name = placement(k, &err);
     if (name != NULL)
@@ -558,6 +577,7 @@ void callout_start(struct conn *c, const struct callout_ask *ask)
     k->operator_mode = ask->trust != NULL;
     k->proxy_required = ask->proxy_required;
     snprintf(k->xkey, sizeof(k->xkey), "%s", xkey != NULL ? xkey : "");
+    k->checking.asked = true;
     connect_wait(c, &k->checking);
     make_key(k);
     make_reply(k);

@@ -197,7 +197,8 @@ struct conn {
 struct checking {
     struct conn *conn;
     const struct user *user;
-    bool refused;    /* a reload took the user away meanwhile */
+    bool asked;      /* a service was asked: its answer is waited for */
+    bool refused;    /* a reload took the user away meanwhile, or the service */
     struct buf held; /* what arrived behind the CONNECT */
 };
 

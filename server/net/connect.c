@@ -444,16 +444,25 @@ static bool same_service(const struct callout_options *a, const struct callout_o
            strcmp(a->account, b->account) == 0;
 }
 
+/* What a CONNECT waits for: in operator mode claims decide about it, not the options. */
+static void reload_checking(struct checking *k, const struct options *before, uint8_t kind,
+                            const struct options *now)
+{
+    if (k->asked)
+        k->refused |= !operators_on(now) && !same_service(&before->callout, &now->callout);
+    else
+        k->refused |= !auth_still_valid(before, k->user, kind, now, &k->user);
+}
+
 void connect_reload(struct conn *c, const struct options *before, const struct options *now)
 {
     const struct user *user = NULL;
-    struct checking *k = c->checking;
     struct options was, is;
 
     before = at_door(c, before, &was);
     now = at_door(c, now, &is);
-    if (k != NULL)
-        k->refused |= !auth_still_valid(before, k->user, kind_of(c), now, &k->user);
+    if (c->checking != NULL)
+        reload_checking(c->checking, before, kind_of(c), now);
     if (c->state == CONN_GREETED && c->login == NULL) {
         /* Nobody yet: the new options decide when it says who it is. */
         c->parser.connect_only = connect_announced(c) && !c->got_connect;

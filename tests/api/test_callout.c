@@ -8,6 +8,7 @@
 #include "tests/lib/server_process.h"
 #include "tests/lib/token.h"
 
+#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,34 +39,63 @@ static void make_keys(void)
 
 static char config[256];
 
-static void start(struct server_process *s, const char *text)
+static void write_config(const char *text)
 {
-    FILE *f;
+    FILE *f = fopen(config, "we");
 
-    server_process_init(s);
-    snprintf(config, sizeof(config), "%s/conf", s->dir);
-    f = fopen(config, "we");
     ck_assert(f != NULL);
     fputs(text, f);
     fclose(f);
+}
+
+static void start(struct server_process *s, const char *text)
+{
+    server_process_init(s);
+    snprintf(config, sizeof(config), "%s/conf", s->dir);
+    write_config(text);
     s->args[0] = "-c";
     s->args[1] = config;
     server_process_start(s);
 }
 
-/* auth, in account AUTH, answers for everybody; joe, a listed user, is in A. */
+static void reload(const struct server_process *s, const char *text, const char *log)
+{
+    write_config(text);
+    ck_assert_int_eq(kill(s->pid, SIGHUP), 0);
+    server_process_log_wait(s, log);
+}
+
+#define ACCOUNTS                                                                                   \
+    "accounts { AUTH { users: [ {user: auth, password: pw} ] }\n"                                  \
+    "  A { users: [ {user: joe, password: pw} ] }, B {} }\n"
+
+/* auth, in account AUTH, answers for everybody; more: of the service, then of the server. */
+static void put_config(struct buf *b, const char *accounts, const char *more, const char *rest)
+{
+    buf_printf(b,
+               "%sauthorization { timeout: 2, auth_callout { issuer: %s, account: AUTH,\n"
+               "  auth_users: [auth] %s } }\n%s",
+               accounts, issuer.key, more, rest);
+}
+
+/* joe, a listed user, is in A. */
 static void start_with(struct server_process *s, const char *more)
 {
     struct buf b = {0};
 
     make_keys();
-    buf_printf(&b,
-               "accounts { AUTH { users: [ {user: auth, password: pw} ] }\n"
-               "  A { users: [ {user: joe, password: pw} ] }, B {} }\n"
-               "authorization { timeout: 2, auth_callout { issuer: %s, account: AUTH,\n"
-               "  auth_users: [auth] %s } }\n",
-               issuer.key, more);
+    put_config(&b, ACCOUNTS, more, "");
     start(s, buf_cstr(&b));
+    buf_free(&b);
+}
+
+static void reload_with(const struct server_process *s, const char *accounts, const char *rest,
+                        const char *log)
+{
+    struct buf b = {0};
+
+    put_config(&b, accounts, "", rest);
+    reload(s, buf_cstr(&b), log);
     buf_free(&b);
 }
 
@@ -346,6 +376,52 @@ TEST(accounts_that_are_not_asked_about)
     server_process_deinit(&s);
 }
 
+/* ---- reload -----------------------------------------------------------------------------------
+ */
+
+/* The service that was asked is not asked any more: its answer does not count. */
+TEST(a_reload_without_the_service_ends_its_questions)
+{
+    struct server_process s;
+    struct raw_client auth, r, joe;
+    struct question q;
+    char a[] = "A";
+
+    start_with(&s, "");
+    service(&auth, &s);
+    come(&r, &s, "\"user\":\"x\"");
+    hear(&auth, &q);
+    reload(&s, ACCOUNTS, "Reloaded server configuration");
+    answer(&auth, &q, &issuer, user_token(&q, &issuer, a, NULL, USER));
+    kept_out(&r);
+    forget(&q);
+    raw_hello(&joe, s.port, "\"user\":\"joe\",\"pass\":\"pw\"");
+    raw_close(&joe);
+    raw_close(&auth);
+    server_process_deinit(&s);
+}
+
+/* One of something else leaves them as they are. */
+TEST(a_reload_with_the_service_keeps_its_questions)
+{
+    struct server_process s;
+    struct raw_client auth, r;
+    struct question q;
+    char a[] = "A";
+
+    start_with(&s, "");
+    service(&auth, &s);
+    come(&r, &s, "\"user\":\"x\"");
+    hear(&auth, &q);
+    reload_with(&s, ACCOUNTS, "max_payload: 100000\n", "Reloaded: max_payload = 100000");
+    answer(&auth, &q, &issuer, user_token(&q, &issuer, a, NULL, USER));
+    raw_skip(&r, "PONG\r\n");
+    forget(&q);
+    raw_close(&r);
+    raw_close(&auth);
+    server_process_deinit(&s);
+}
+
 /* ---- operator mode ----------------------------------------------------------------------------
  */
 
@@ -488,6 +564,8 @@ static const struct runner_case cases[] = {
     RUN(answers_that_do_not_count),
     RUN(sealed_questions),
     RUN(accounts_that_are_not_asked_about),
+    RUN(a_reload_without_the_service_ends_its_questions),
+    RUN(a_reload_with_the_service_keeps_its_questions),
     RUN(accounts_have_their_users_looked_at),
     RUN(users_that_need_a_proxy),
 };
