@@ -19,6 +19,7 @@
 #include "lib/json/json.h"
 #include "server/auth/auth.h"
 #include "server/auth/dn.h"
+#include "server/auth/login.h"
 #include "server/auth/trust.h"
 #include "server/config/options.h"
 #include "server/net/callout.h"
@@ -358,6 +359,17 @@ void connect_opened(struct conn *c, const struct user *user)
     event_connect(c);
 }
 
+/* Let in by the options: what an earlier CONNECT's claims said is over. */
+static void open_listed(struct conn *c, const struct user *user)
+{
+    bool signed_in = c->signed_in != NULL;
+
+    connect_sign_out(c);
+    connect_opened(c, user);
+    if (signed_in && c->state != CONN_CLOSING)
+        conn_set_limits(c);
+}
+
 /* ---- waiting ----------------------------------------------------------------------------------
  */
 
@@ -414,7 +426,7 @@ static void compared(struct io_op *op)
 
     if (c->state != CONN_CLOSING) {
         if (op->res == 0 && k->matches && !k->checking.refused)
-            connect_opened(c, k->checking.user);
+            open_listed(c, k->checking.user);
         else
             connect_refuse(c);
     }
@@ -470,7 +482,8 @@ void connect_reload(struct conn *c, const struct options *before, const struct o
     }
     if (c->signed_in != NULL && operators_on(now))
         return; /* its account's claims decide */
-    if (c->signed_in != NULL && same_service(&before->callout, &now->callout)) {
+    if (c->signed_in != NULL && c->login == &connect_login(c)->user &&
+        same_service(&before->callout, &now->callout)) {
         connect_bind(c, c->login);
         return;
     }
@@ -728,7 +741,7 @@ static void process(struct conn *c, const struct said *said)
         if (v.answer == AUTH_SLOW)
             check_slowly(c, &v);
         else
-            connect_opened(c, v.user);
+            open_listed(c, v.user);
     }
 }
 

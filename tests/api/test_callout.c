@@ -422,6 +422,43 @@ TEST(a_reload_with_the_service_keeps_its_questions)
     server_process_deinit(&s);
 }
 
+static void let_in(struct raw_client *auth, struct raw_client *r, const struct server_process *s)
+{
+    struct question q;
+    char a[] = "A";
+
+    come(r, s, "\"user\":\"x\"");
+    hear(auth, &q);
+    answer(auth, &q, &issuer, user_token(&q, &issuer, a, NULL, USER));
+    raw_skip(r, "PONG\r\n");
+    forget(&q);
+}
+
+/* Who says to be a listed user after an answer let it in is that user, and goes with it. */
+TEST(a_second_connect_leaves_the_answer_behind)
+{
+    struct server_process s;
+    struct raw_client auth, r;
+
+    start_with(&s, "");
+    service(&auth, &s);
+    let_in(&auth, &r, &s);
+    raw_send(&r, "CONNECT {\"verbose\":false,\"user\":\"auth\",\"pass\":\"pw\"}\r\nPING\r\n");
+    raw_skip(&r, "PONG\r\n");
+    raw_send(&r, "SUB own 1\r\nPUB own 0\r\n\r\n");
+    raw_skip(&r, "MSG own 1 0\r\n\r\n");
+    reload_with(&s, ACCOUNTS, "max_payload: 100000\n", "Reloaded: max_payload = 100000");
+    raw_send(&r, "PING\r\n");
+    raw_skip(&r, "PONG\r\n");
+    reload_with(&s,
+                "accounts { AUTH { users: [ {user: auth, password: other} ] }\n"
+                "  A { users: [ {user: joe, password: pw} ] }, B {} }\n",
+                "max_payload: 100001\n", "Reloaded: max_payload = 100001");
+    kept_out(&r);
+    kept_out(&auth);
+    server_process_deinit(&s);
+}
+
 /* ---- operator mode ----------------------------------------------------------------------------
  */
 
@@ -566,6 +603,7 @@ static const struct runner_case cases[] = {
     RUN(accounts_that_are_not_asked_about),
     RUN(a_reload_without_the_service_ends_its_questions),
     RUN(a_reload_with_the_service_keeps_its_questions),
+    RUN(a_second_connect_leaves_the_answer_behind),
     RUN(accounts_have_their_users_looked_at),
     RUN(users_that_need_a_proxy),
 };
