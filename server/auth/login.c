@@ -302,3 +302,10 @@ enum login_end login_recheck(struct login *l, const struct trust *before, const 
     }
     return LOGIN_STAYS;
 }
+
+bool login_permissions_changed(const struct login *l, const struct trust *before,
+                               const struct trust *t)
+{
+    return l->by_default &&
+           (before == NULL || !same_permissions(&before->claims.otherwise, &t->claims.otherwise));
+}

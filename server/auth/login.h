@@ -63,5 +63,8 @@ enum login_end { LOGIN_STAYS, LOGIN_REVOKED, LOGIN_REFUSED, LOGIN_CLOSED };
 /* The account's claims have changed to t: what becomes of the login. LOGIN_CLOSED: without a word.
  * One that stays has the new default permissions, when it has those. */
 enum login_end login_recheck(struct login *l, const struct trust *before, const struct trust *t);
+/* Do the claims t of its account give it other permissions than those before? */
+bool login_permissions_changed(const struct login *l, const struct trust *before,
+                               const struct trust *t);
 
 #endif

@@ -86,28 +86,38 @@ int64_t connect_own_subscriptions(const struct conn *c)
     return c->signed_in != NULL ? c->signed_in->login->subscriptions : -1;
 }
 
-void connect_account_changed(struct conn *c, const struct trust *before, const struct trust *now)
+/* False: new claims of its account have ended the login. */
+static bool stays_in(struct conn *c, const struct trust *before, const struct trust *now)
 {
-    enum login_end end = c->signed_in != NULL ? login_recheck(c->signed_in->login, before, now)
-                                              : LOGIN_STAYS;
-
-    switch (end) {
+    if (c->signed_in == NULL)
+        return true;
+    switch (login_recheck(c->signed_in->login, before, now)) {
     case LOGIN_REFUSED:
         c->may = NULL;
         connect_refuse(c);
-        return;
+        return false;
     case LOGIN_REVOKED:
         conn_fail(c, REASON_REVOKED, STR("User Authentication Revoked"));
-        return;
+        return false;
     case LOGIN_CLOSED:
         conn_close(c, REASON_AUTH_FAILURE);
-        return;
+        return false;
     case LOGIN_STAYS:
         break;
     }
+    return true;
+}
+
+void connect_account_changed(struct conn *c, const struct trust *before, const struct trust *now)
+{
+    if (!stays_in(c, before, now))
+        return;
     conn_set_limits(c);
-    if (c->signed_in != NULL)
+    /* Another server was told its permissions when it was bound: it comes back for new ones. */
+    if (c->leaf == NULL && c->signed_in != NULL)
         connect_bind(c, &c->signed_in->login->user);
+    else if (c->signed_in != NULL && login_permissions_changed(c->signed_in->login, before, now))
+        conn_close(c, REASON_AUTH_FAILURE);
 }
 
 /* ---- who it is --------------------------------------------------------------------------------

@@ -139,10 +139,12 @@ static void close_surplus_of(struct net *net, struct account *a)
     }
 }
 
-/* A server that has joined here, with claims of the account or none. */
-static bool is_joined(const struct conn *c)
+static void tell(struct conn *c, const struct trust *before, const struct trust *now, bool expired)
 {
-    return c->leaf != NULL && c->leaf->remote == NULL && c->leaf->bound;
+    if (expired)
+        conn_fail(c, REASON_AUTH_EXPIRED, STR("Account Authentication Expired"));
+    else
+        connect_account_changed(c, before, now);
 }
 
 void net_account_changed(struct net *net, struct account *a, const struct trust *before,
@@ -154,12 +156,15 @@ void net_account_changed(struct net *net, struct account *a, const struct trust 
     LIST_FOREACH_SAFE(it, tmp, &net->conns)
     {
         struct conn *c = LIST_ENTRY(it, struct conn, link);
-        if (c->account != a || (!c->in_account && !is_joined(c)))
-            continue;
-        if (expired)
-            conn_fail(c, REASON_AUTH_EXPIRED, STR("Account Authentication Expired"));
-        else
-            connect_account_changed(c, before, now);
+        if (c->account == a && c->in_account)
+            tell(c, before, now, expired);
+    }
+    /* Servers that have joined here; those that were dialled have no claims of the account. */
+    LIST_FOREACH_SAFE(leaf, after, &net->leafs)
+    {
+        struct conn_leaf *l = LIST_ENTRY(leaf, struct conn_leaf, link);
+        if (l->conn->account == a && l->remote == NULL && l->bound)
+            tell(l->conn, before, now, expired);
     }
     close_surplus_of(net, a);
     leaf_close_surplus(net, a);

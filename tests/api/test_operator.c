@@ -486,6 +486,64 @@ TEST(accounts_come_and_change_at_run_time)
     end(&w);
 }
 
+/* A server that joins as a user of A whose token needs no signature. */
+static void join(struct raw_client *r, const struct world *w, const struct signer *u)
+{
+    struct buf b = {0};
+    char *token = user(&acc_a, u, USER ",\"bearer_token\":true");
+
+    raw_open(r, w->s.leaf_port);
+    buf_printf(&b, "CONNECT {\"name\":\"%s\",\"jwt\":\"%s\"}\r\nPING\r\n", u->key, token);
+    raw_send(r, buf_cstr(&b));
+    raw_skip(r, "PONG\r\n");
+    buf_free(&b);
+    mem_free(token);
+}
+
+TEST(claims_are_for_servers_that_joined_too)
+{
+    struct world w;
+    struct raw_client s, one, two;
+    char wanted[256], *token;
+
+    begin(&w, "");
+    buf_printf(&w.text, "resolver: { type: full, allow_delete: true, dir: \"%s/jwt\" }\n", w.s.dir);
+    buf_puts(&w.text, "leafnodes { listen: \"127.0.0.1:-1\" }\nresolver_preload: {\n");
+    put_preload(&w, &sys, account(&sys, "SYS", ""));
+    put_preload(&w, &acc_a, account(&acc_a, "A", ""));
+    buf_puts(&w.text, "}\n");
+    ready(&w);
+    let_in(&s, &w, &sys_user, user(&sys, &sys_user, USER));
+    join(&one, &w, &user_1);
+    join(&two, &w, &user_2);
+
+    snprintf(wanted, sizeof(wanted), "\"revocations\":{\"%s\":%lld}", user_1.key,
+             (long long) time(NULL) + 1000);
+    push(&s, account(&acc_a, "A", wanted), "jwt updated");
+    raw_skip(&one, "-ERR 'User Authentication Revoked'\r\n");
+    raw_expect_end(&one);
+    raw_close(&one);
+    raw_send(&two, "PING\r\n");
+    raw_skip(&two, "PONG\r\n");
+
+    /* Other permissions: it has to come back. */
+    push(&s, account(&acc_a, "A", "\"default_permissions\":{\"pub\":{\"deny\":[\"x\"]}}"),
+         "jwt updated");
+    raw_expect_end(&two);
+    raw_close(&two);
+
+    join(&one, &w, &user_1);
+    snprintf(wanted, sizeof(wanted), "\"accounts\":[\"%s\"]", acc_a.key);
+    token = token_make(&op, JWT_GENERIC, op.key, "", wanted);
+    ask(&s, "$SYS.REQ.CLAIMS.DELETE", token, "\"message\":\"deleted 1 accounts\"");
+    mem_free(token);
+    raw_skip(&one, "-ERR 'Account Authentication Expired'\r\n");
+    raw_expect_end(&one);
+    raw_close(&one);
+    raw_close(&s);
+    end(&w);
+}
+
 static void claims_answers(struct raw_client *s)
 {
     char subject[128], wanted[600], *token, *answer;
@@ -893,6 +951,7 @@ static const struct runner_case cases[] = {
     RUN(users_are_revoked),
     RUN(a_login_ends_at_its_time),
     RUN(accounts_come_and_change_at_run_time),
+    RUN(claims_are_for_servers_that_joined_too),
     RUN(what_requests_about_claims_answer),
     RUN(deletes_are_the_operators),
     RUN(imports_follow_the_exporter),
