@@ -13,6 +13,10 @@
  * challenged as any other, and refused at the end.
  *
  * One authentication per connection: a second handshake closes it.
+ *
+ * What this door can not ask for, it does not do without: a user about whom a service would be
+ * asked (auth_callout), or who has to come through a trusted proxy, does not come in here. Nor does
+ * anybody by an empty password: a user without one is known by a certificate or by nothing.
  */
 #include "server/kafka/sasl.h"
 
@@ -51,6 +55,41 @@ struct sasl {
     bool good;
 };
 
+/* ---- who may come in --------------------------------------------------------------------------
+ */
+
+static bool lists(const struct str_list *l, const char *text)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (strcmp(l->items[i], text) == 0)
+            return true;
+    return false;
+}
+
+/* Would the service be asked about this user? The rule of NATS clients: not about its own users,
+ * nor about those of accounts that are not its business. */
+static bool is_asked_about(const struct options *o, const struct user *user)
+{
+    const struct callout_options *k = &o->callout;
+    const char *account = user != NULL ? user->account : NULL;
+    const char *name = user == NULL ? o->user : user->name != NULL ? user->name : user->nkey;
+
+    if (k->issuer == NULL || (name != NULL && lists(&k->users, name)))
+        return false;
+    return account == NULL || strcmp(account, ACCOUNT_DEFAULT) == 0 || k->allowed.n == 0 ||
+           lists(&k->allowed, account);
+}
+
+static bool needs_proxy(const struct options *o, const struct user *user)
+{
+    return auth_required(o) && (user != NULL ? user->proxy_required : o->proxies.required);
+}
+
+static bool may_enter(const struct options *o, const struct user *user)
+{
+    return !is_asked_about(o, user) && !needs_proxy(o, user);
+}
+
 /* ---- becoming a user ------------------------------------------------------------------------- */
 
 static void become(struct kafka_conn *c, const struct user *user)
@@ -60,7 +99,9 @@ static void become(struct kafka_conn *c, const struct user *user)
 
     if (user != NULL && user->account != NULL)
         a = account_set_find(env->accounts, str_of(user->account));
-    c->realm = a != NULL && jetstream_has(env->jetstream, a) ? realm_of(c->kafka, a) : NULL;
+    c->realm = NULL;
+    if (may_enter(env->options, user) && a != NULL && jetstream_has(env->jetstream, a))
+        c->realm = realm_of(c->kafka, a);
     c->user = user;
     c->may = user != NULL ? users_may(&env->options->users, user) : NULL;
 }
@@ -155,9 +196,11 @@ static void accept(struct sasl *s, struct kafka_request *r)
 
     become(c, s->user);
     if (c->realm == NULL) {
-        LOG_ERR(c->kafka->env->log,
-                "%s:%u - Kafka client: the account of \"%.*s\" has no JetStream", c->peer.host,
-                c->peer.port, STR_ARG(buf_str(&s->name)));
+        LOG_ERR(c->kafka->env->log, "%s:%u - Kafka client: user \"%.*s\" %s", c->peer.host,
+                c->peer.port, STR_ARG(buf_str(&s->name)),
+                may_enter(c->kafka->env->options, s->user)
+                    ? "has an account without JetStream"
+                    : "is for auth_callout or a trusted proxy to let in");
         refuse(s, r);
         return;
     }

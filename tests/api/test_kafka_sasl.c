@@ -181,6 +181,83 @@ TEST(wrong_credentials)
     end(&r);
 }
 
+#define ISSUER "ABJHLOVMPA4CI6R5KLNGOB4GSLNIY7IOUPAJC4YFNDLQVIOBYQGUWVLA"
+#define CALLOUT(more)                                                                              \
+    "authorization { auth_callout { issuer: " ISSUER                                               \
+    ", account: AUTH, auth_users: [ service ] " more "} }\n"                                       \
+    "accounts { AUTH { users: [ { user: service, password: s } ] }, A { jetstream: enabled, "      \
+    "users: [ { user: app, password: a }, { user: own, password: o, proxy_required: true } ] } "   \
+    "}\n"
+#define ONE_USER(more) "jetstream: enabled\nauthorization { " more " }\n"
+
+/* Those whom others decide about, and those whom no password makes known, by every mechanism that
+ * could let them in. */
+static const struct {
+    const char *conf;
+    struct str token;
+    int16_t want;
+} others_decide[] = {
+    {CALLOUT(""), STR_LIT("\0app\0a"), KAFKA_SASL_AUTHENTICATION_FAILED},
+    {CALLOUT("allowed_accounts: [ A ] "), STR_LIT("\0app\0a"), KAFKA_SASL_AUTHENTICATION_FAILED},
+    {CALLOUT("allowed_accounts: [ AUTH ] "), STR_LIT("\0app\0a"), KAFKA_NONE},
+    {CALLOUT("allowed_accounts: [ AUTH ] "), STR_LIT("\0own\0o"), KAFKA_SASL_AUTHENTICATION_FAILED},
+    {"accounts { A { jetstream: enabled, users: [ { user: own, password: o, proxy_required: true } "
+     "] } }\n",
+     STR_LIT("\0own\0o"), KAFKA_SASL_AUTHENTICATION_FAILED},
+    {ONE_USER("user: u, password: p, proxy_required: true"), STR_LIT("\0u\0p"),
+     KAFKA_SASL_AUTHENTICATION_FAILED},
+    {ONE_USER("user: u, password: p"), STR_LIT("\0u\0p"), KAFKA_NONE},
+    {ONE_USER("users: [ { user: \"CN=u\" } ]"), STR_LIT("\0CN=u\0"),
+     KAFKA_SASL_AUTHENTICATION_FAILED},
+    {ONE_USER("users: [ { user: u, password: \"\" } ]"), STR_LIT("\0u\0"),
+     KAFKA_SASL_AUTHENTICATION_FAILED},
+    {ONE_USER("user: u, password: \"\""), STR_LIT("\0u\0"), KAFKA_SASL_AUTHENTICATION_FAILED},
+};
+
+TEST(who_may_not_come_in_here)
+{
+    struct rig r;
+    struct kafka_client c;
+    char conf[1024];
+
+    snprintf(conf, sizeof(conf), "%s%s", KAFKA, others_decide[i].conf);
+    start(&r, i, conf);
+    kafka_client_open(&c, r.server.kafka_port);
+    ck_assert_int_eq(handshake(&c, 1, "PLAIN"), KAFKA_NONE);
+    ck_assert_int_eq(authenticate(&c, 2, others_decide[i].token), others_decide[i].want);
+    kafka_client_close(&c);
+    end(&r);
+}
+
+/* Without a word: nobody in particular, whom the service would have to be asked about. */
+TEST(nobody_is_asked_about_too)
+{
+    struct rig r;
+    struct kafka_client c;
+
+    start(&r, i, KAFKA "no_auth_user: app\n" CALLOUT(""));
+    kafka_client_open(&c, r.server.kafka_port);
+    kafka_client_send(&c, KAFKA_METADATA, 5, &(struct kafka_metadata_request){.topics_n = -1});
+    raw_expect_end(&c.raw);
+    kafka_client_close(&c);
+    end(&r);
+}
+
+/* A reload that makes it a service's business who they are. */
+TEST(a_reload_asks_others)
+{
+    struct rig r;
+    struct kafka_client c;
+
+    start(&r, i, KAFKA CALLOUT("allowed_accounts: [ AUTH ] "));
+    log_in(&r, &c, STR("\0app\0a"));
+    write_conf(&r, KAFKA CALLOUT(""));
+    kill(r.server.pid, SIGHUP);
+    raw_expect_end(&c.raw);
+    kafka_client_close(&c);
+    end(&r);
+}
+
 TEST(accounts_do_not_see_each_other)
 {
     struct rig r;
@@ -448,6 +525,9 @@ TEST(with_tls)
 static const struct runner_case cases[] = {
     RUN_LOOP(strangers, 0, 3),
     RUN_LOOP(wrong_credentials, 0, 10),
+    RUN_LOOP(who_may_not_come_in_here, 0, 10),
+    RUN_LOOP(nobody_is_asked_about_too, 0, 3),
+    RUN_LOOP(a_reload_asks_others, 0, 3),
     RUN_LOOP(accounts_do_not_see_each_other, 0, 3),
     RUN_LOOP(what_a_user_may_not, 0, 3),
     RUN_LOOP(a_reload_takes_users_away, 0, 3),
