@@ -151,6 +151,10 @@ void clog_put(struct store *st, enum log_type type, struct object *o, struct str
         store_defer(st, req, l->failed ? ERR_FAILED : ERR_OK);
         return;
     }
+    if (o->as_found && type != LOG_DELETE) {
+        store_defer(st, req, ERR_FAILED);
+        return;
+    }
     if (!fits(l, bytes.n)) {
         store_defer(st, req, ERR_TOO_LARGE);
         return;

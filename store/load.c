@@ -6,6 +6,9 @@
  * filled, then the messages are walked once in order to count and to build the subject states.
  * Messages that the record has as removed are left out. Limits are applied at the end, before
  * anybody looks.
+ *
+ * A stream of which a part can not be read is FAILED and stays on disk as it was found: its record
+ * is written again byte by byte, no change of it is logged and no file of it goes.
  */
 #include "lib/base/mem.h"
 #include "store/store_impl.h"
@@ -345,7 +348,8 @@ static void load_stream(struct store_stream *s, struct recovered_stream *r)
     let_go_of_subjects(s);
     load_gaps(s);
     start_loader(s);
-    erase_resume(s); /* also what is about to fall below first_seq */
+    if (s->state != STREAM_FAILED)
+        erase_resume(s); /* also what is about to fall below first_seq */
     stream_settle_first(s);
     LIST_FOREACH(it, &s->segments)
     rewrite_consider(LIST_ENTRY(it, struct segment, link));
@@ -371,6 +375,14 @@ bool store_stream_adopted(struct store *st, store_object_id id)
     return r != NULL && r->adopted;
 }
 
+/* What is in memory now is made consistent for reading, and says less than there is: gaps where
+ * segments could not be read. The next start shall find what this one found. */
+static void keep_as_found(struct object *o, const struct store_object_view *v)
+{
+    object_keep_raw(o, v);
+    o->as_found = true;
+}
+
 enum err store_stream_attach(struct store *st, store_object_id id,
                              const struct store_stream_ops *ops, void *ctx,
                              struct store_stream **out, struct str *config)
@@ -389,6 +401,8 @@ enum err store_stream_attach(struct store *st, store_object_id id,
     load_stream(s, r);
     if (r->failed)
         stream_fail(s, ERR_CORRUPT, "%s", r->why);
+    if (s->state == STREAM_FAILED)
+        keep_as_found(o, &r->view);
     if (s->state == STREAM_LOADING)
         s->state = STREAM_ACTIVE;
     if (s->active == NULL && s->state == STREAM_ACTIVE) {

@@ -5,7 +5,8 @@
  * memory: the owner has them in its own form and renders a full record when asked
  * (store_render_fn): when the deltas have outgrown the last full record, or when the log file that
  * holds it is to be freed. Recovered objects that nobody attaches are the exception: their bytes
- * are kept and written back as they were.
+ * are kept and written back as they were. Streams that could not be loaded are another one: what is
+ * in memory is a part of them, so nothing of it goes into the log (as_found).
  *
  * Streams are objects of kind STORE_KIND_STREAM whose contents the store renders itself
  * (stream_render). Objects below a memory stream live and die with it in memory; their requests
@@ -91,6 +92,8 @@ void objects_free_all(struct store *st)
 
 bool object_render(struct object *o, struct buf *out)
 {
+    if (o->as_found)
+        return false;
     if (o->stream != NULL)
         stream_render(o->stream, out);
     else if (o->render != NULL)

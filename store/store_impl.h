@@ -542,10 +542,11 @@ struct object {
     uint64_t version;
     store_render_fn render; /* NULL: raw is kept as it is */
     void *ctx;
-    struct str raw_full; /* recovered and not attached */
+    struct str raw_full; /* recovered and not attached, or as_found */
     struct str *raw_deltas;
     unsigned nraw;
     bool raw_coming; /* they are being written again */
+    bool as_found;   /* a stream that could not be loaded: raw stands for it, no change is logged */
     uint64_t full_bytes, delta_bytes;
     struct clog_file *home; /* file of its last full record */
     struct list home_link;

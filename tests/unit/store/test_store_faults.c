@@ -573,6 +573,80 @@ TEST(failed_reads_are_tried_again)
     close_bench(&b);
 }
 
+/* ---- a segment that can not be read at a start ------------------------------------------------- */
+
+static void remove_and_purge(struct bench *b)
+{
+    struct store_purge purge = {.before_seq = 21};
+    struct rig_req q;
+
+    rig_req_init(&q);
+    ck_assert_int_eq(store_remove(b->t.s, 50, false, &q.req), ERR_OK);
+    ck_assert_int_eq(rig_req_wait(&b->r, &q), ERR_OK);
+    rig_req_init(&q);
+    store_purge(b->t.s, &purge, &q.req);
+    ck_assert_int_eq(rig_req_wait(&b->r, &q), ERR_OK);
+}
+
+/* So much that every log file is used anew. */
+static void wear_log(struct bench *b)
+{
+    static char bytes[100 << 10];
+    struct rig_req q;
+
+    for (int k = 0; k < 60; k++) {
+        rig_req_init(&q);
+        store_object_create(b->r.store, 20, 0, str_from(bytes, sizeof(bytes)), render_nothing, NULL,
+                            &q.req);
+        ck_assert_int_eq(rig_req_wait(&b->r, &q), ERR_OK);
+    }
+    rig_settle(&b->r);
+}
+
+static void expect_all_but_removed(struct bench *b, uint64_t last)
+{
+    struct store_state state;
+
+    store_stream_state(b->t.s, &state);
+    ck_assert(!state.failed);
+    ck_assert_uint_eq(state.first_seq, 21);
+    ck_assert_uint_eq(state.last_seq, last);
+    ck_assert_uint_eq(state.msgs, last - 21);
+    ck_assert(!rig_has(&b->t, 50));
+    ck_assert_uint_eq(rig_read_all(&b->t, 1, NULL, 200), last - 21);
+    ck_assert_uint_eq(state.lost_msgs, 0);
+}
+
+/* It fails, once; its record stays as it was, whatever the log goes through, and its files stay.
+ * i = 0: the start itself meets the error, 1: the worker that attaches the stream. */
+TEST(stream_that_can_not_be_loaded_stays_as_it_was)
+{
+    struct bench b;
+    struct store_state state;
+
+    open_bench(&b);
+    rig_append(&b.t, 1500, 200, 3);
+    rig_flush(&b.t);
+    remove_and_purge(&b);
+    rig_settle(&b.r);
+    rig_stop(&b.r);
+    sim_fault_only(b.sim, ".seg");
+    if (i == 0)
+        sim_fault_arm(b.sim, SIM_FAULT_READ, 1, 1000000);
+    rig_start(&b.r);
+    sim_fault_arm(b.sim, SIM_FAULT_READ, 1, 1000000);
+    rig_attach(&b.r, &b.t, "one");
+    sim_fault_arm(b.sim, SIM_FAULT_READ, 0, 0);
+    store_recovered_done(b.r.store);
+    store_stream_state(b.t.s, &state);
+    ck_assert(state.failed);
+    wear_log(&b);
+    store_check(b.r.store);
+    reopen(&b, false);
+    expect_all_but_removed(&b, 1500);
+    close_bench(&b);
+}
+
 /* ---- async streams --------------------------------------------------------------------------- */
 
 TEST(async_loses_only_its_tail)
@@ -623,6 +697,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(log_failure_stops_the_worker, 0, 2),
     RUN_LOOP(every_operation_fails_once, 0, 4),
     RUN(failed_reads_are_tried_again),
+    RUN_LOOP(stream_that_can_not_be_loaded_stays_as_it_was, 0, 2),
     RUN_LOOP(async_loses_only_its_tail, 0, SIM_CRASH_MODES),
 };
 
