@@ -5,10 +5,15 @@
  * must not come back from the log. All others are written. Images (LOG_IMAGE) go before: they are
  * what was being written over a batch, which may be torn. A segment that is gone (released), or
  * whose stream is, is passed over.
+ *
+ * The old log goes when the start is through, so a start that can not put the data where it belongs
+ * is refused: nothing is lost, and the next one tries again. Of a stream whose record is not
+ * understood the UUID is enough. Behind a close marker the segments have everything.
  */
 #include "lib/base/mem.h"
 #include "store/recover_impl.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,6 +87,13 @@ static bool rewritten(struct replay *p, uint64_t segment)
     return any;
 }
 
+static bool uuid_known(const struct stream_record *rec)
+{
+    static const uint8_t none[16];
+
+    return memcmp(rec->uuid, none, sizeof(none)) != 0;
+}
+
 static enum err begin_segment(struct replay *p, const struct rec_data *d)
 {
     const struct rec_object *o = rec_object_find(p->r, d->stream);
@@ -89,8 +101,14 @@ static enum err begin_segment(struct replay *p, const struct rec_data *d)
 
     p->stream = o != NULL && !o->deleted ? o->stream : NULL;
     p->segment = d->segment;
-    if (err != ERR_OK || p->stream == NULL || p->stream->failed)
+    if (err != ERR_OK || p->stream == NULL)
         return err;
+    if (p->stream->failed && !uuid_known(&p->stream->rec))
+        return p->r->clean ? ERR_OK
+                           : rec_fail(p->r, ERR_VERSION,
+                                      "the record of stream object %llx is not understood, and the "
+                                      "commit log has data for it",
+                                      (unsigned long long) d->stream);
     p->salt = store_salt_segment(p->r->dir->uuid, p->stream->rec.uuid, d->segment, 0);
     crypt_file_segment(&p->crypt, &p->r->dir->ring, CRYPT_ANY, p->stream->rec.uuid, d->segment, 0);
     store_path_segment(p->r->dir, p->path, p->stream->rec.uuid, d->segment, 0);
@@ -99,6 +117,9 @@ static enum err begin_segment(struct replay *p, const struct rec_data *d)
      * goes. Not behind a close marker, which says that everything is synced: with thousands of
      * streams that would be thousands of syncs. */
     p->dirty = p->fd >= 0 && !p->r->clean;
+    if (p->fd < 0 && p->fd != -ENOENT && !p->r->clean)
+        return rec_fail(p->r, err_from_errno(p->fd), "%s: %s; the commit log has data for it",
+                        p->path, err_text(err_from_errno(p->fd)));
     if (p->fd < 0 && listed(&p->stream->rec, d->segment) && !rewritten(p, d->segment))
         LOG_WRN(p->r->log, "%s: %s; the commit log has data for it", p->path,
                 err_text(err_from_errno(p->fd)));

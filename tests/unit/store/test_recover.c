@@ -498,6 +498,79 @@ TEST(data_of_the_log_goes_into_the_segment)
     end_world(&w, f);
 }
 
+/* Data of the log for segment 3, which does not have it. */
+static void put_data_in_log(struct world *w, struct fixture f[3], char path[STORE_PATH])
+{
+    const struct segment_batch *b = &f[2].batches[1];
+    struct log_record r = {.type = LOG_DATA,
+                           .kind = STORE_KIND_STREAM,
+                           .id = 7,
+                           .segment = 3,
+                           .offset = b->offset,
+                           .bytes = str_from(f[2].file.p + b->offset, b->bytes)};
+
+    log_frame_add(&w->frame, &r);
+    world_segment_path(w, &f[2], path);
+    struct buf file = world_read(w, path);
+    memset(file.p + b->offset, 0, b->bytes);
+    world_write(w, path, file.p, file.n);
+    buf_free(&file);
+}
+
+/* The log is the only one that has them: a start that can not open their segment is refused, and
+ * the next one finds them. */
+TEST(data_of_the_log_waits_for_its_segment)
+{
+    struct world w;
+    struct fixture f[3];
+    char path[STORE_PATH], aside[] = WORLD_PATH "/aside.seg";
+
+    world_init(&w);
+    put_stream(&w, f);
+    put_data_in_log(&w, f, path);
+    world_put_log(&w, 0);
+    ck_assert_int_eq(fs_rename(w.fs, path, aside), 0);
+    ck_assert_int_eq(fs_mkdir(w.fs, path), 0); /* a file that can not be opened */
+    ck_assert_int_ne(world_try_open(&w), ERR_OK);
+    ck_assert_msg(strstr(w.lines.last, "0000000003.seg") != NULL, "%s", w.lines.last);
+    ck_assert_int_eq(fs_rmdir(w.fs, path), 0);
+    ck_assert_int_eq(fs_rename(w.fs, aside, path), 0);
+    world_open(&w);
+    ck_assert_uint_eq(content(&w, stream(&w)).messages, 34);
+    ck_assert_uint_eq(store_dir_recovery(w.dir)->lost_messages, 0);
+    end_world(&w, f);
+}
+
+/* A record that is not understood: its UUID is, and the data goes where it belongs (i = 0). When
+ * not even that is, the log stays (1). */
+TEST(data_of_a_stream_that_is_not_understood)
+{
+    struct world w;
+    struct fixture f[3];
+    char path[STORE_PATH];
+
+    world_init(&w);
+    put_stream(&w, f);
+    put_data_in_log(&w, f, path);
+    if (i == 0)
+        world_record(&w, LOG_DELTA, STORE_KIND_STREAM, 7, 2, 0, STR("\x3f\x01x"));
+    else
+        world_record(&w, LOG_FULL, STORE_KIND_STREAM, 7, 2, 0, STR("\x09 of a newer version"));
+    world_put_log(&w, 0);
+    if (i == 1) {
+        ck_assert_int_eq(world_try_open(&w), ERR_VERSION);
+        end_world(&w, f);
+        return;
+    }
+    world_open(&w);
+    ck_assert(stream(&w)->failed);
+    const struct segment_batch *b = &f[2].batches[1];
+    struct buf file = world_read(&w, path);
+    ck_assert(memcmp(file.p + b->offset, f[2].file.p + b->offset, b->bytes) == 0);
+    buf_free(&file);
+    end_world(&w, f);
+}
+
 /* i = 0: erased in the segment, 1: not begun. 2: torn while it was written over; then the image in
  * the log takes its place, and not the batch as it was. */
 TEST(erased_messages_do_not_come_back)
@@ -568,6 +641,8 @@ static const struct runner_case cases[] = {
     RUN(recovering_twice_gives_the_same_bytes),
     RUN(removed_and_purged),
     RUN(data_of_the_log_goes_into_the_segment),
+    RUN(data_of_the_log_waits_for_its_segment),
+    RUN_LOOP(data_of_a_stream_that_is_not_understood, 0, 2),
     RUN_LOOP(erased_messages_do_not_come_back, 0, 3),
 };
 

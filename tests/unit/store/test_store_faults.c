@@ -573,7 +573,7 @@ TEST(failed_reads_are_tried_again)
     close_bench(&b);
 }
 
-/* ---- a segment that can not be read at a start ------------------------------------------------- */
+/* ---- a segment that can not be read at a start ----------------------------------------------- */
 
 static void remove_and_purge(struct bench *b)
 {
