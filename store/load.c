@@ -229,8 +229,12 @@ static enum err load_now(struct store_stream *s, struct segment *seg, struct seg
         segment_index_deinit(x);
         enum err err = segment_index_read(s->store->dir->options.fs, seg->path, seg->capacity,
                                           seg->salt, x);
-        if (err != ERR_OK)
+        if (err == ERR_CORRUPT) {
+            LOG_WRN(s->store->log, "%s: footer damaged, the segment is scanned", seg->path);
+            segment_index_deinit(x);
+        } else if (err != ERR_OK) {
             return err;
+        }
     }
     column_blank(&seg->column, seg->records);
     enum err err = ERR_OK;

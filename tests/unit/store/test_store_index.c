@@ -6,6 +6,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/prng.h"
 #include "lib/base/subject.h"
+#include "store/footer.h"
 #include "store/store_impl.h"
 #include "tests/lib/runner.h"
 #include "tests/sim/sim.h"
@@ -298,6 +299,66 @@ TEST(index_against_an_array)
     close_bench(&b);
 }
 
+/* Changes a byte in this section of the footer of segment 1. */
+static void harm_footer(struct bench *b, unsigned section)
+{
+    struct io_fs *fs = sim_fs(b->sim);
+    char path[512];
+    uint8_t trailer[SEGMENT_TRAILER], entry[FOOTER_TABLE_ENTRY], byte;
+    struct segment_trailer t;
+
+    store_path_segment(b->r.dir, path, b->t.s->rec.uuid, 1, 0);
+    fs_fd fd = fs_open(fs, path, IO_FILE_WRITE);
+    ck_assert_int_ge(fd, 0);
+    uint64_t size = (uint64_t) fs_size(fs, fd);
+    ck_assert_int_eq(fs_read(fs, fd, trailer, sizeof(trailer), size - sizeof(trailer)),
+                     sizeof(trailer));
+    uint32_t salt = LIST_ENTRY(b->t.s->segments.next, struct segment, link)->salt;
+    ck_assert_int_eq(segment_trailer_decode(trailer, size, salt, &t), ERR_OK);
+    for (unsigned k = 0; k < t.sections; k++) {
+        fs_read(fs, fd, entry, sizeof(entry), t.table_offset + k * sizeof(entry));
+        if (get_u32(entry) != section)
+            continue;
+        uint64_t at = t.footer_offset + get_u64(entry + 8) + get_u64(entry + 16) / 2;
+        ck_assert_int_eq(fs_read(fs, fd, &byte, 1, at), 1);
+        byte ^= 1;
+        ck_assert_int_eq(fs_write(fs, fd, &byte, 1, at), 0);
+        fs_sync(fs, fd);
+        fs_close(fs, fd);
+        return;
+    }
+    ck_abort_msg("no such section");
+}
+
+/* Of a large footer a start reads neither subjects nor sizes. Where it needs them at once (a message
+ * of the segment was removed: i % 2 = 0), or later (1), they may be damaged: the batches have it
+ * all. i / 2: which of the two. */
+TEST(damaged_footer_costs_nothing)
+{
+    struct bench b;
+    struct store_state state;
+
+    open_bench(&b, 34);
+    b.per_subject = 0;
+    for (unsigned k = 0; k < 8; k++)
+        append_some(&b);
+    rig_settle(&b.r);
+    ck_assert_int_eq(LIST_ENTRY(b.t.s->segments.next, struct segment, link)->state,
+                     SEGMENT_SEALED);
+    if (i % 2 == 0)
+        remove_some(&b);
+    rig_settle(&b.r);
+    harm_footer(&b, i / 2 == 0 ? SECTION_SUBJECTS : SECTION_SIZES);
+    reopen(&b);
+    ask(&b);
+    store_stream_state(b.t.s, &state);
+    ck_assert(!state.failed);
+    ck_assert_uint_eq(state.lost_msgs, 0);
+    check_reader(&b, NULL, 1);
+    store_check(b.r.store);
+    close_bench(&b);
+}
+
 /* A filter that matches nothing yet finds what comes, also when more was born than is noted. */
 TEST(filters_learn_of_new_subjects)
 {
@@ -498,6 +559,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(a_start_leaves_the_index_for_later, 0, 6),
     RUN_LOOP(removals_while_the_index_is_read, 0, 10),
     RUN_LOOP(index_against_an_array, 0, 45),
+    RUN_LOOP(damaged_footer_costs_nothing, 0, 4),
     RUN(filters_learn_of_new_subjects),
     RUN(purge_below_what_is_left),
 };
