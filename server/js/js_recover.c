@@ -247,9 +247,19 @@ static bool restore_core(struct consumer *c, const struct consumer_record *rec,
 static void attach_consumer(struct stream *s, const struct store_object_view *v,
                             const struct consumer_record *rec)
 {
-    struct consumer *c = consumer_new(s, &rec->config, rec->name, rec->created);
+    struct store_state st;
+    struct consumer *c;
     bool cut;
 
+    /* It would take what could not be read for gone, and write that down. Nobody attaches it: its
+     * record stays as it is, for a start that finds the stream whole. */
+    store_stream_state(s->store, &st);
+    if (st.failed) {
+        set_offline(s->js, str_of(s->config.name), str_of(rec->name),
+                    "its stream could not be loaded");
+        return;
+    }
+    c = consumer_new(s, &rec->config, rec->name, rec->created);
     c->id = v->id;
     if (!restore_core(c, rec, v)) {
         consumer_free(c);

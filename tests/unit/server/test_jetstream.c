@@ -299,6 +299,40 @@ static void write_consumer(struct sim *sim)
     rig_stop(&r);
 }
 
+/* Its stream could not be loaded in one start: where the consumer was is not forgotten. */
+TEST(a_consumer_outlives_a_start_without_its_stream)
+{
+    struct machine m = {.sim = sim_open(4711, NULL)};
+    static const char at[] = "\"delivered\":{\"consumer_seq\":2,\"stream_seq\":2";
+
+    boot(&m, 1);
+    ask(&m, "$JS.API.STREAM.CREATE.S", "{\"name\":\"S\",\"subjects\":[\"s\"]}", "did_create");
+    for (int k = 0; k < 3; k++)
+        ask(&m, "s", "x", "{\"stream\":\"S\",\"seq\":");
+    ask(&m, "$JS.API.CONSUMER.DURABLE.CREATE.S.C",
+        "{\"stream_name\":\"S\",\"config\":{\"durable_name\":\"C\",\"ack_policy\":\"explicit\"}}",
+        "\"name\":\"C\"");
+    publish(&m, "$JS.API.CONSUMER.MSG.NEXT.S.C", "2");
+    for (unsigned k = 0; strstr(sink_probe_log(&m.in), "$JS.ACK.S.C.1.2.2.") == NULL; k++) {
+        ck_assert_uint_lt(k, STEPS_MAX);
+        step(&m);
+    }
+    ask(&m, "$JS.API.CONSUMER.INFO.S.C", "", at);
+    halt(&m);
+    sim_fault_only(m.sim, ".seg");
+    sim_fault_chance(m.sim, SIM_FAULT_READ, 1000000);
+    boot(&m, 1);
+    ask(&m, "$JS.API.STREAM.INFO.S", "", "\"messages\":0,");
+    ask(&m, "$JS.API.CONSUMER.INFO.S.C", "", "10195");
+    halt(&m);
+    sim_fault_chance(m.sim, SIM_FAULT_READ, 0);
+    boot(&m, 1);
+    ask(&m, "$JS.API.STREAM.INFO.S", "", "\"messages\":3,");
+    ask(&m, "$JS.API.CONSUMER.INFO.S.C", "", at);
+    halt(&m);
+    sim_close(m.sim);
+}
+
 TEST(a_consumer_that_can_not_be_read_is_offline)
 {
     struct machine m = {.sim = sim_open(4711, NULL)};
@@ -332,6 +366,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(a_failed_commit_answers_its_publishers, 0, 2),
     RUN_LOOP(a_stream_that_can_not_be_read_is_offline, 0, 2),
     RUN_LOOP(a_consumer_that_can_not_be_read_is_offline, 0, 2),
+    RUN(a_consumer_outlives_a_start_without_its_stream),
 };
 
 RUNNER_MAIN("server/jetstream", cases)
