@@ -330,9 +330,9 @@ static void harm_footer(struct bench *b, unsigned section)
     ck_abort_msg("no such section");
 }
 
-/* Of a large footer a start reads neither subjects nor sizes. Where it needs them at once (a message
- * of the segment was removed: i % 2 = 0), or later (1), they may be damaged: the batches have it
- * all. i / 2: which of the two. */
+/* Of a large footer a start reads neither subjects nor sizes. Where it needs them at once (a
+ * message of the segment was removed: i % 2 = 0), or later (1), they may be damaged: the batches
+ * have it all. i / 2: which of the two. */
 TEST(damaged_footer_costs_nothing)
 {
     struct bench b;
@@ -343,8 +343,7 @@ TEST(damaged_footer_costs_nothing)
     for (unsigned k = 0; k < 8; k++)
         append_some(&b);
     rig_settle(&b.r);
-    ck_assert_int_eq(LIST_ENTRY(b.t.s->segments.next, struct segment, link)->state,
-                     SEGMENT_SEALED);
+    ck_assert_int_eq(LIST_ENTRY(b.t.s->segments.next, struct segment, link)->state, SEGMENT_SEALED);
     if (i % 2 == 0)
         remove_some(&b);
     rig_settle(&b.r);
