@@ -9,9 +9,10 @@
  * INFO tells the other side its account and permissions; then both tell what they want
  * (leaf_interest.c), and messages flow (leaf_msgs.c).
  *
- * Permissions. A user's may: publish is what the leaf node may send, subscribe what it may ask for.
- * Both sides keep them: the hub refuses what comes against them, the spoke does not send it in the
- * first place. The spoke adds what its options deny; the hub adds what CONNECT asks not to be sent
+ * Permissions. A user's may: publish is what the leaf node may send, subscribe what it may ask for,
+ * in a queue group where a rule names one. Both sides keep them: who accepted refuses what comes
+ * against them, whichever side the other says it is, and the spoke does not send it in the first
+ * place. The spoke adds what its options deny; the hub adds what CONNECT asks not to be sent
  * (deny_pub). Both keep JetStream's own subjects apart, because both may have streams: requests
  * cross under "$JS.<domain>.API." only, and those of a server's own domain do not leave it.
  *
@@ -119,18 +120,34 @@ static void start_timer(struct conn *c, int64_t ns)
 
 /* ---- permissions ----------------------------------------------------------------------------- */
 
-static void add_rule(struct subject_rules *to, const char *subject)
+static void add_queue_rule(struct subject_rules *to, const char *subject, const char *queue)
 {
     to->rules = mem_realloc(to->rules, (to->n + 1) * sizeof(*to->rules));
-    to->rules[to->n++] = (struct subject_rule){.subject = mem_strdup(subject)};
+    to->rules[to->n++] = (struct subject_rule){
+        .subject = mem_strdup(subject),
+        .queue = queue != NULL ? mem_strdup(queue) : NULL,
+    };
     to->set = true;
+}
+
+static void add_rule(struct subject_rules *to, const char *subject)
+{
+    add_queue_rule(to, subject, NULL);
 }
 
 static void copy_rules(struct subject_rules *to, const struct subject_rules *from)
 {
     for (size_t i = 0; i < from->n; i++)
-        add_rule(to, from->rules[i].subject);
+        add_queue_rule(to, from->rules[i].subject, from->rules[i].queue);
     to->set |= from->set;
+}
+
+bool leaf_may_hear(const struct conn_leaf *l, struct str subject, struct str queue)
+{
+    const struct permissions *p = l->accepts;
+
+    return p == NULL || ((!p->sub_allow.set || p->sub_allow.n > 0) &&
+                         permissions_may_subscribe(p, subject, queue));
 }
 
 static struct permissions *may_of(struct conn_leaf *l)
@@ -163,7 +180,7 @@ static void deny_jetstream(struct conn_leaf *l)
     add_rule(&p->pub_deny, text);
 }
 
-/* Accepted: the user's lists, turned round. */
+/* Accepted: the user's lists; what it may publish is what we ask for. */
 static void take_user_permissions(struct conn *c)
 {
     struct conn_leaf *l = c->leaf;
@@ -178,8 +195,6 @@ static void take_user_permissions(struct conn *c)
     copy_rules(&l->accepts->pub_deny, &user->pub_deny);
     copy_rules(&l->accepts->sub_allow, &user->sub_allow);
     copy_rules(&l->accepts->sub_deny, &user->sub_deny);
-    copy_rules(&may_of(l)->pub_allow, &user->sub_allow);
-    copy_rules(&may_of(l)->pub_deny, &user->sub_deny);
     copy_rules(&may_of(l)->sub_allow, &user->pub_allow);
     copy_rules(&may_of(l)->sub_deny, &user->pub_deny);
 }
@@ -195,12 +210,19 @@ static void put_string(struct buf *b, const char *key, const char *value)
 
 static void put_list(struct buf *b, const char *key, const struct subject_rules *r)
 {
+    struct buf text = {0};
+
     buf_printf(b, "\"%s\":[", key);
     for (size_t i = 0; i < r->n; i++) {
+        const char *queue = r->rules[i].queue;
+        buf_clear(&text);
+        buf_printf(&text, "%s%s%s", r->rules[i].subject, queue != NULL ? " " : "",
+                   queue != NULL ? queue : "");
         if (i > 0)
             buf_putc(b, ',');
-        jput_string(b, str_of(r->rules[i].subject));
+        jput_string(b, buf_str(&text));
     }
+    buf_free(&text);
     buf_puts(b, "],");
 }
 
@@ -305,6 +327,19 @@ static void keep(char **at, const char *text)
     *at = text[0] != '\0' ? mem_strndup(text, strnlen(text, 256)) : NULL;
 }
 
+/* A subject, or a subject and a queue with a blank between. */
+static void add_text(struct subject_rules *to, const char *text)
+{
+    struct str queue, subject = str_cut(str_of(text), ' ', &queue);
+    struct buf s = {0}, q = {0};
+
+    buf_put_str(&s, subject);
+    buf_put_str(&q, queue);
+    add_queue_rule(to, buf_cstr(&s), queue.n > 0 ? buf_cstr(&q) : NULL);
+    buf_free(&s);
+    buf_free(&q);
+}
+
 static void add_rules(const json_t *list, struct subject_rules *to)
 {
     size_t i;
@@ -313,7 +348,7 @@ static void add_rules(const json_t *list, struct subject_rules *to)
     json_array_foreach(list, i, item)
     {
         if (json_is_string(item) && to->n < SUBJECT_RULES_MAX)
-            add_rule(to, json_string_value(item));
+            add_text(to, json_string_value(item));
     }
 }
 

@@ -31,7 +31,7 @@ struct conn_leaf {
 
     /* Its own. pub: what we send; sub: what we ask for, and on a spoke what we accept. */
     struct permissions *may;
-    /* Accepted: a copy of its user's; NULL = everything. */
+    /* Accepted: a copy of its user's; NULL = everything. sub: what we send, beyond `may`. */
     struct permissions *accepts;
 
     /* What is wanted here, told by whoever changes the interest, on any thread. */
@@ -63,6 +63,9 @@ void leaf_close_surplus(struct net *net, const struct account *a);
 void leaf_bind(struct conn *c);
 void leaf_take_info(struct conn *c, struct str json);
 void leaf_take_error(struct conn *c, struct str text);
+/* Does its user's login let the other side hear what is sent there, in a group or (n == 0) in none?
+ */
+bool leaf_may_hear(const struct conn_leaf *l, struct str subject, struct str queue);
 /* TLS is on, of one that we dialled. */
 void leaf_secured(struct conn *c);
 /* The timer, before it is bound. */

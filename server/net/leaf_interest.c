@@ -84,8 +84,11 @@ static struct want *add(struct conn_leaf *l, struct str key, size_t subject_n, u
 
 static bool may_ask(const struct conn_leaf *l, struct str subject, struct str queue)
 {
-    return l->may == NULL || is_lds(subject) || str_starts(subject, STR("_R_.")) ||
-           permissions_may_subscribe(l->may, subject, queue);
+    if (is_lds(subject) || str_starts(subject, STR("_R_.")))
+        return true;
+    if (l->accepts != NULL && l->accepts->pub_allow.set && l->accepts->pub_allow.n == 0)
+        return false; /* it may send nothing but answers */
+    return l->may == NULL || permissions_may_subscribe(l->may, subject, queue);
 }
 
 static void count_key(struct conn_leaf *l, struct str key, size_t subject_n, int delta)
@@ -292,15 +295,20 @@ static void refuse_loop(struct conn *c)
     buf_free(&b);
 }
 
-/* Only a hub looks: the spoke was told what it may ask for. */
-static bool may_be_asked(struct conn *c, struct str subject)
+/* A spoke was told what it may ask for; a hub hears no complaint. What a pattern overlaps is kept
+ * from it with each message. */
+static bool may_be_asked(struct conn *c, struct str subject, struct str queue)
 {
     const struct conn_leaf *l = c->leaf;
     struct buf b = {0};
 
-    if (l->spoke || l->may == NULL || is_lds(subject) || subject_has_wildcard(subject) ||
-        str_starts(subject, STR("_R_.")) || permissions_may_publish(l->may, subject))
+    if (is_lds(subject) || subject_has_wildcard(subject) || str_starts(subject, STR("_R_.")))
         return true;
+    if (leaf_may_hear(l, subject, queue) &&
+        (l->spoke || l->may == NULL || permissions_may_publish(l->may, subject)))
+        return true;
+    if (l->spoke)
+        return false;
     buf_printf(&b, "Permissions Violation for Subscription to \"%.*s\"", STR_ARG(subject));
     leaf_refuse(c, REASON_PROTOCOL_VIOLATION, buf_str(&b), 30000000000);
     buf_free(&b);
@@ -319,7 +327,7 @@ void leaf_take_sub(struct conn *c, struct str subject, struct str queue, uint32_
         conn_put_err(c, STR("Invalid Subscription"));
         return;
     }
-    if (!may_be_asked(c, subject))
+    if (!may_be_asked(c, subject, queue))
         return;
     route_flush(c->net->env->router);
     put_sid(&sid, subject, queue);

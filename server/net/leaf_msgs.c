@@ -82,6 +82,22 @@ static struct str reply_for(const struct msg *m, struct str key, struct buf *out
     return buf_str(out);
 }
 
+/* May the other side's user hear it? Of the groups only those that it may be in are left. */
+static bool may_hear(const struct conn_leaf *l, struct str key, const struct str **queues,
+                     unsigned *n, struct str kept[ROUTE_LEAF_GROUPS])
+{
+    unsigned left = 0;
+
+    if (l->accepts == NULL)
+        return true;
+    for (unsigned i = 0; i < *n && i < ROUTE_LEAF_GROUPS; i++)
+        if (leaf_may_hear(l, key, (*queues)[i]))
+            kept[left++] = (*queues)[i];
+    *queues = kept;
+    *n = left;
+    return left > 0 || leaf_may_hear(l, key, STR_NONE);
+}
+
 static bool write_message(struct conn *c, const struct msg *m, const struct nats_leaf_to *to)
 {
     struct chunk_pool *pool = c->net->env->chunks;
@@ -102,12 +118,14 @@ bool leaf_forward(struct sink *s, const struct msg *m, struct str key, const str
 {
     struct conn *c = CONTAINER_OF(s, struct sub, sink)->conn;
     struct conn_leaf *l = c->leaf;
+    struct str kept[ROUTE_LEAF_GROUPS];
     struct buf names = {0}, reply = {0};
     uint64_t before;
     bool ok;
 
     if (c->state == CONN_CLOSING || !l->bound ||
-        (l->may != NULL && !permissions_may_publish(l->may, key)))
+        (l->may != NULL && !permissions_may_publish(l->may, key)) ||
+        !may_hear(l, key, &queues, &nqueues, kept))
         return false;
     leaf_interest_drain(l);
     want_acks(l, m->reply);
@@ -137,6 +155,7 @@ static bool is_answer(struct str subject)
     return str_starts(subject, STR("_R_.")) || is_ack(subject);
 }
 
+/* Its user's permissions count whichever side it says that it is; a hub hears no complaint. */
 static bool may_come(struct conn *c, struct str subject)
 {
     const struct conn_leaf *l = c->leaf;
@@ -144,10 +163,10 @@ static bool may_come(struct conn *c, struct str subject)
 
     if (is_answer(subject))
         return true;
-    if (l->spoke)
-        return l->may == NULL || permissions_may_subscribe(l->may, subject, STR_NONE);
     if (l->accepts == NULL || permissions_may_publish(l->accepts, subject))
-        return true;
+        return !l->spoke || l->may == NULL || permissions_may_subscribe(l->may, subject, STR_NONE);
+    if (l->spoke)
+        return false;
     buf_printf(&b, "Permissions Violation for Publish to \"%.*s\"", STR_ARG(subject));
     leaf_refuse(c, REASON_PROTOCOL_VIOLATION, buf_str(&b), 30000000000);
     buf_free(&b);

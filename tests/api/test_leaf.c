@@ -384,6 +384,64 @@ TEST(keeps_permissions)
     server_process_deinit(&hub);
 }
 
+/* Who joins as a hub is held to its user's permissions as well. */
+TEST(a_hub_is_held_to_its_permissions)
+{
+    struct raw_client raw, one;
+
+    start_hub(i, "authorization { users: [ { user: c, password: c },\n"
+                 "  { user: u, password: p, permissions: { publish: { allow: [] },\n"
+                 "    subscribe: \"svc\", allow_responses: true } } ] }\n"
+                 "leafnodes { " LISTEN " }");
+    raw_hello(&one, hub.port, "\"user\":\"c\",\"pass\":\"c\"");
+    raw_send(&one, "SUB other 1\r\n");
+    raw_fence(&one);
+    raw_open(&raw, hub.leaf_port);
+    free(raw_line(&raw));
+    raw_send(&raw, "CONNECT {" NAMES ",\"user\":\"u\",\"pass\":\"p\",\"is_hub\":true}\r\n"
+                   "LS+ secret\r\nLS+ svc\r\nLMSG other 4\r\nevil\r\nPING\r\n");
+    raw_skip(&raw, "PONG\r\n");
+    raw_fence(&one);
+    raw_send(&one, "PUB secret 1\r\n1\r\nPUB svc 1\r\n2\r\n");
+    raw_expect(&raw, "LMSG svc 1\r\n2\r\n");
+    raw_close(&raw);
+    raw_close(&one);
+    server_process_deinit(&hub);
+}
+
+/* A rule for a queue group is none for others. */
+TEST(keeps_permissions_for_groups)
+{
+    struct raw_client raw, one;
+    char *line;
+
+    start_hub(i, "authorization { users: [ { user: c, password: c },\n"
+                 "  { user: u, password: p, permissions: { publish: \"up\",\n"
+                 "    subscribe: [ \"a workers\", \"b\" ] } } ] }\n"
+                 "leafnodes { " LISTEN " }");
+    raw_hello(&one, hub.port, "\"user\":\"c\",\"pass\":\"c\"");
+    raw_open(&raw, hub.leaf_port);
+    free(raw_line(&raw));
+    raw_send(&raw, "CONNECT {" NAMES ",\"user\":\"u\",\"pass\":\"p\"}\r\n");
+    line = raw_line(&raw);
+    ck_assert_ptr_nonnull(strstr(line, "\"import\":{\"allow\":[\"a workers\",\"b\"]}"));
+    free(line);
+    raw_send(&raw, "LS+ *\r\nLS+ a workers 1\r\nPING\r\n");
+    raw_skip(&raw, "PONG\r\n");
+    raw_send(&one, "PUB a 1\r\n1\r\nPUB b 1\r\n2\r\n");
+    raw_expect(&raw, "LMSG a | workers 1\r\n1\r\nLMSG b 1\r\n2\r\n");
+    raw_send(&raw, "LS- a workers\r\nLS+ * others 1\r\nPING\r\n");
+    raw_skip(&raw, "PONG\r\n");
+    raw_send(&one, "PUB a 1\r\n3\r\nPUB b 1\r\n4\r\n");
+    raw_expect(&raw, "LMSG b | others 1\r\n4\r\n");
+    raw_send(&raw, "LS+ a\r\n");
+    raw_skip(&raw, "-ERR 'Permissions Violation for Subscription to \"a\"'\r\n");
+    raw_expect_end(&raw);
+    raw_close(&raw);
+    raw_close(&one);
+    server_process_deinit(&hub);
+}
+
 TEST(the_newest_connection_stays)
 {
     struct raw_client one, two;
@@ -863,6 +921,8 @@ static const struct runner_case cases[] = {
     RUN_LOOP(accounts_have_limits, 0, 2),
     RUN_LOOP(has_users_and_accounts, 0, 2),
     RUN_LOOP(keeps_permissions, 0, 2),
+    RUN_LOOP(a_hub_is_held_to_its_permissions, 0, 2),
+    RUN_LOOP(keeps_permissions_for_groups, 0, 2),
     RUN_LOOP(the_newest_connection_stays, 0, 2),
     RUN_LOOP(shows_in_monitoring, 0, 2),
     RUN_LOOP(leaf_nodes_reach_each_other, 0, 2),
