@@ -117,7 +117,9 @@ struct auth_verdict auth_check_nothing(const struct options *options)
     user = users_find(&options->users, name, strlen(name));
     if (user == NULL)
         user = users_find_nkey(&options->users, name, strlen(name));
-    return user != NULL ? (struct auth_verdict){.answer = AUTH_YES, .user = user} : no;
+    if (user == NULL)
+        return no;
+    return (struct auth_verdict){.answer = AUTH_YES, .user = user, .by_nothing = true};
 }
 
 /* Is a user without a password one that certificates name? Not the one that everybody may be. */
@@ -183,6 +185,16 @@ bool auth_still_valid(const struct options *before, const struct user *user, uin
                                    : users_find(&now->users, user->name, strlen(user->name));
     return *user_now != NULL && ((*user_now)->kinds & kind) != 0 &&
            same_text((*user_now)->pass, user->pass);
+}
+
+bool auth_nothing_still_valid(const struct options *before, const struct options *now,
+                              const struct user **user_now)
+{
+    struct auth_verdict v = auth_check_nothing(now);
+
+    *user_now = v.user;
+    return v.answer == AUTH_YES &&
+           (v.user == NULL || same_text(before->no_auth_user, now->no_auth_user));
 }
 
 /* ---- as a client ------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ enum auth_answer {
 struct auth_verdict {
     enum auth_answer answer;
     const struct user *user; /* of the options' list, or NULL */
+    bool by_nothing;         /* it is the one that no_auth_user names: nothing was offered */
     struct str given;        /* AUTH_SLOW: part of the claim */
     const char *hash;        /* AUTH_SLOW: of the options */
 };
@@ -77,5 +78,8 @@ bool auth_secret_matches(const char *secret, const char *hash);
  */
 bool auth_still_valid(const struct options *before, const struct user *user, uint8_t kind,
                       const struct options *now, const struct user **user_now);
+/* The same for one that was let in by nothing. */
+bool auth_nothing_still_valid(const struct options *before, const struct options *now,
+                              const struct user **user_now);
 
 #endif

@@ -145,13 +145,17 @@ bool sasl_wants_token(const struct kafka_conn *c)
 
 bool sasl_still_valid(struct kafka_conn *c, const struct options *before)
 {
+    const struct options *o = c->kafka->env->options;
     const struct user *now;
+    /* Nobody asked it, and it has not said who it is. */
+    bool by_nothing = c->sasl == NULL || c->sasl->state != SASL_DONE;
 
     if (c->sasl != NULL && c->sasl->state != SASL_DONE)
         c->sasl->reloaded = true;
     if (c->realm == NULL)
         return true;
-    if (!auth_still_valid(before, c->user, USER_STANDARD, c->kafka->env->options, &now))
+    if (!(by_nothing ? auth_nothing_still_valid(before, o, &now)
+                     : auth_still_valid(before, c->user, USER_STANDARD, o, &now)))
         return false;
     become(c, now);
     return c->realm != NULL;

@@ -183,6 +183,7 @@ struct conn {
     bool in_account;               /* counted there */
     struct buf mapped;             /* the subject of a publish that a mapping changed */
     const struct user *login;      /* of the current options; NULL = not one of a list */
+    bool by_nothing;               /* login is the one that no_auth_user names */
     const struct permissions *may; /* NULL = everything */
     struct permissions *own_may;   /* what may is, when nobody else has it; else NULL */
     bool proxied;                  /* a trusted proxy vouches for it */

@@ -336,12 +336,15 @@ void connect_nothing(struct conn *c)
     struct options own;
     struct auth_verdict v = auth_check_nothing(connect_options(c, &own));
 
-    if (v.answer == AUTH_YES)
-        connect_bind(c, v.user);
+    if (v.answer != AUTH_YES)
+        return;
+    connect_bind(c, v.user);
+    c->by_nothing = v.by_nothing;
 }
 
 void connect_opened(struct conn *c, const struct user *user)
 {
+    c->by_nothing = false;
     if (!connect_bind(c, user))
         return;
     c->parser.headers = c->headers;
@@ -487,7 +490,8 @@ void connect_reload(struct conn *c, const struct options *before, const struct o
         connect_bind(c, c->login);
         return;
     }
-    if (!auth_still_valid(before, c->login, kind_of(c), now, &user)) {
+    if (!(c->by_nothing ? auth_nothing_still_valid(before, now, &user)
+                        : auth_still_valid(before, c->login, kind_of(c), now, &user))) {
         c->login = NULL;
         c->may = NULL;
         connect_refuse(c);
@@ -742,6 +746,7 @@ static void process(struct conn *c, const struct said *said)
             check_slowly(c, &v);
         else
             open_listed(c, v.user);
+        c->by_nothing = v.by_nothing;
     }
 }
 

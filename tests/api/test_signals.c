@@ -175,6 +175,31 @@ static const char users_after[] =
     "{user: changed, pass: two}\n"
     "] }\n";
 
+#define TWO_USERS "authorization { users: [ {user: guest, pass: g}, {user: joe, pass: j} ] }\n"
+
+/* Whom no_auth_user let in goes with it; who said the same user's password stays. */
+TEST(a_reload_closes_the_doors_of_those_who_said_nothing)
+{
+    struct server_process s;
+    struct raw_client silent, knows;
+
+    start(&s, workers[i], TWO_USERS "no_auth_user: guest\n");
+    raw_hello(&silent, s.port, "");
+    raw_hello(&knows, s.port, "\"user\":\"guest\",\"pass\":\"g\"");
+    reload(&s, TWO_USERS "no_auth_user: guest\nmax_payload: 100\n", "Reloaded: max_payload = 100");
+    raw_send(&silent, "PING\r\n");
+    raw_skip(&silent, "PONG\r\n");
+    reload(&s, TWO_USERS "max_payload: 101\n", "Reloaded: max_payload = 101");
+    raw_skip(&silent, "-ERR 'Authorization Violation'\r\n");
+    raw_expect_end(&silent);
+    raw_send(&knows, "PING\r\n");
+    raw_skip(&knows, "PONG\r\n");
+    raw_close(&silent);
+    raw_close(&knows);
+    server_process_stop(&s);
+    server_process_deinit(&s);
+}
+
 TEST(a_reload_asks_again_who_may_do_what)
 {
     struct server_process s;
@@ -319,6 +344,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(a_lame_duck_without_clients_goes_at_once, 0, 2),
     RUN(a_lame_duck_ignores_term_and_not_int),
     RUN_LOOP(a_reload_changes_limits, 0, 2),
+    RUN_LOOP(a_reload_closes_the_doors_of_those_who_said_nothing, 0, 2),
     RUN_LOOP(a_reload_asks_again_who_may_do_what, 0, 2),
     RUN(a_reload_is_refused_as_a_whole),
     RUN(a_reload_needs_a_file),

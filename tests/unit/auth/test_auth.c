@@ -3,6 +3,7 @@
 #include "server/config/options.h"
 #include "tests/lib/runner.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const struct {
@@ -62,9 +63,42 @@ TEST(the_one_user_without_a_password)
     ck_assert_int_eq(auth_check(&o, &claim).answer, AUTH_YES);
 }
 
+static const struct {
+    const char *before, *now; /* no_auth_user */
+    bool asks;                /* the server still has users */
+    bool valid, is_joe;
+} reloads[] = {
+    {"joe", "joe", true, true, true},        {"joe", NULL, true, false, false},
+    {"joe", "CN=admin", true, false, false}, {"joe", "nobody", true, false, false},
+    {"joe", NULL, false, true, false},
+};
+
+/* Whom no_auth_user let in stays while it names the same user. */
+TEST(one_that_offered_nothing_after_a_reload)
+{
+    struct user list[] = {{.name = admin, .kinds = USER_STANDARD},
+                          {.name = joe, .pass = secret, .kinds = USER_STANDARD}};
+    struct options before = {.users = {.list = list, .n = 2}}, now = {.users = {.list = list}};
+    char was[16], is[16];
+    const struct user *user;
+    struct auth_claim claim = {.kind = USER_STANDARD};
+
+    snprintf(was, sizeof(was), "%s", reloads[i].before);
+    snprintf(is, sizeof(is), "%s", reloads[i].now != NULL ? reloads[i].now : "");
+    before.no_auth_user = was;
+    now.no_auth_user = reloads[i].now != NULL ? is : NULL;
+    now.users.n = reloads[i].asks ? 2 : 0;
+    ck_assert(auth_check(&before, &claim).by_nothing);
+    ck_assert_int_eq(auth_nothing_still_valid(&before, &now, &user), reloads[i].valid);
+    if (reloads[i].valid)
+        ck_assert_ptr_eq(user, reloads[i].is_joe ? &list[1] : NULL);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(users_without_a_password, 0, (int) (sizeof(rows) / sizeof(rows[0]))),
     RUN(the_one_user_without_a_password),
+    RUN_LOOP(one_that_offered_nothing_after_a_reload, 0,
+             (int) (sizeof(reloads) / sizeof(reloads[0]))),
 };
 
 RUNNER_MAIN("auth/auth", cases)
