@@ -6,6 +6,7 @@
  */
 #include "server/kafka/access.h"
 #include "server/kafka/kafka_int.h"
+#include "server/kafka/once.h"
 #include "server/kafka/steps.h"
 #include "server/kafka/topic_config.h"
 #include "server/kafka/topic_create.h"
@@ -111,12 +112,23 @@ void kafka_run_describe_configs(struct kafka_request *r)
 {
     const struct kafka_describe_configs_request *q = r->body;
     struct kafka_describe_configs_response *a = r->answer;
-    int32_t n = q->resources_n > 0 ? q->resources_n : 0;
+    struct once topics, others;
+    uint64_t seed = kafka_seed(r);
 
-    a->results = KAFKA_NEW(&r->arena, describe_configs_response_results, n);
-    a->results_n = n;
-    for (int32_t i = 0; i < n; i++)
-        describe(r, &q->resources[i], &a->results[i]);
+    once_init(&topics, &r->arena, seed);
+    once_init(&others, &r->arena, seed);
+    a->results = KAFKA_NEW(&r->arena, describe_configs_response_results,
+                           q->resources_n > 0 ? q->resources_n : 0);
+    for (int32_t i = 0; i < q->resources_n; i++) {
+        const asked *one = &q->resources[i];
+        if (one->resource_type != RESOURCE_TOPIC && one->resource_type != RESOURCE_BROKER)
+            describe(r, one, &a->results[a->results_n++]);
+        else if (once_take(one->resource_type == RESOURCE_TOPIC ? &topics : &others,
+                           one->resource_name))
+            describe(r, one, &a->results[a->results_n++]);
+    }
+    once_deinit(&topics);
+    once_deinit(&others);
     kafka_reply(r);
 }
 

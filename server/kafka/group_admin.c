@@ -7,6 +7,7 @@
 #include "lib/base/mem.h"
 #include "server/kafka/access.h"
 #include "server/kafka/coordinator.h"
+#include "server/kafka/once.h"
 #include "server/kafka/steps.h"
 
 #include <jansson.h>
@@ -197,15 +198,22 @@ void kafka_run_describe_groups(struct kafka_request *r)
 {
     const struct kafka_describe_groups_request *q = r->body;
     struct kafka_describe_groups_response *a = r->answer;
+    struct once names;
 
-    a->groups_n = q->groups_n > 0 ? q->groups_n : 0;
-    a->groups = KAFKA_NEW(&r->arena, describe_groups_response_groups, a->groups_n);
-    for (int32_t i = 0; i < a->groups_n; i++) {
-        a->groups[i].group_id = q->groups[i];
-        a->groups[i].group_state = STR("Dead"); /* what is not there */
+    a->groups = KAFKA_NEW(&r->arena, describe_groups_response_groups,
+                          q->groups_n > 0 ? q->groups_n : 0);
+    once_init(&names, &r->arena, kafka_seed(r));
+    for (int32_t i = 0; i < q->groups_n; i++) {
+        struct kafka_describe_groups_response_groups *to = &a->groups[a->groups_n];
+        if (!once_take(&names, q->groups[i]))
+            continue;
+        a->groups_n++;
+        to->group_id = q->groups[i];
+        to->group_state = STR("Dead"); /* what is not there */
         if (!access_may_group(r, q->groups[i]))
-            a->groups[i].error_code = KAFKA_GROUP_AUTHORIZATION_FAILED;
+            to->error_code = KAFKA_GROUP_AUTHORIZATION_FAILED;
     }
+    once_deinit(&names);
     if (has_coordinator(r))
         errand_start(r, STR_NONE, describe, describe_failed, NULL);
     else

@@ -4,11 +4,15 @@
  * A commit is messages appended to the offsets stream, all of one request together; when they are
  * durable they are what OffsetFetch tells, and the answer leaves. So what was answered survives a
  * crash, and what was not may be there or not, as with Kafka.
+ *
+ * OffsetFetch tells of a group once, however often it is asked for, and of no more than an answer
+ * may hold: a partition takes four bytes to ask for, and its metadata are up to 4 KiB.
  */
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "server/kafka/access.h"
 #include "server/kafka/coordinator.h"
+#include "server/kafka/once.h"
 #include "server/kafka/txn.h"
 
 /* ---- OffsetCommit ---------------------------------------------------------------------------- */
@@ -251,17 +255,22 @@ static bool is_of_topic(struct kafka_request *r, const struct committed_offset *
                          memcmp(&place.id, &o->topic_id, sizeof(place.id)) == 0);
 }
 
-static void put_asked(struct kafka_request *r, const struct coordinator *c,
+/* False: it is all of them, or more than an answer may hold. */
+static bool put_asked(struct kafka_request *r, const struct coordinator *c,
                       const struct group_entry *g, const asked_group *q, told_group *a)
 {
     const struct kafka_offset_fetch_request *request = r->body;
     bool stable = request->require_stable;
 
+    if (q->topics_n < 0 || !kafka_has_room(r, (size_t) q->topics_n * sizeof(*a->topics)))
+        return false;
     a->topics_n = q->topics_n;
     a->topics = KAFKA_NEW(&r->arena, offset_fetch_response_groups_topics, q->topics_n);
     for (int32_t i = 0; i < q->topics_n; i++) {
         const struct kafka_offset_fetch_request_groups_topics *t = &q->topics[i];
         int32_t n = t->partition_indexes_n > 0 ? t->partition_indexes_n : 0;
+        if (!kafka_has_room(r, (size_t) n * sizeof(*a->topics[i].partitions)))
+            return false;
         a->topics[i].name = t->name;
         a->topics[i].partitions_n = n;
         a->topics[i].partitions = KAFKA_NEW(&r->arena,
@@ -271,12 +280,25 @@ static void put_asked(struct kafka_request *r, const struct coordinator *c,
                 g != NULL ? committed_find(&g->offsets, t->name, t->partition_indexes[k]) : NULL;
             bool pending = stable && c != NULL &&
                            txns_pending(c, q->group_id, t->name, t->partition_indexes[k]);
+            if (o != NULL && !kafka_has_room(r, o->metadata.n))
+                return false;
             put_offset(r, t->partition_indexes[k], is_of_topic(r, o) && !pending ? o : NULL,
                        &a->topics[i].partitions[k]);
             if (pending)
                 a->topics[i].partitions[k].error_code = KAFKA_UNSTABLE_OFFSET_COMMIT;
         }
     }
+    return true;
+}
+
+/* How many from i on are of the same topic. */
+static size_t of_one_topic(struct committed_offset *const *all, size_t i, size_t n)
+{
+    size_t to = i;
+
+    while (to < n && str_eq(all[to]->topic, all[i]->topic))
+        to++;
+    return to - i;
 }
 
 static void put_all(struct kafka_request *r, const struct group_entry *g, told_group *a)
@@ -296,7 +318,7 @@ static void put_all(struct kafka_request *r, const struct group_entry *g, told_g
             t = &a->topics[a->topics_n++];
             t->name = kafka_arena_str(&r->arena, all[i]->topic);
             t->partitions = KAFKA_NEW(&r->arena, offset_fetch_response_groups_topics_partitions,
-                                      n - i);
+                                      of_one_topic(all, i, n));
         }
         put_offset(r, all[i]->partition, all[i], &t->partitions[t->partitions_n++]);
     }
@@ -309,12 +331,14 @@ static void fetch_group(struct coordinator *c, struct kafka_request *r, const as
     const struct group_entry *g = coordinator_find(c, q->group_id);
 
     a->group_id = q->group_id;
-    if (!coordinator_name_valid(q->group_id))
+    if (!coordinator_name_valid(q->group_id)) {
         a->error_code = KAFKA_INVALID_GROUP_ID;
-    else if (q->topics_n < 0)
+    } else if (q->topics_n < 0) {
         put_all(r, g, a);
-    else
-        put_asked(r, c, g, q, a);
+    } else if (!put_asked(r, c, g, q, a)) {
+        a->topics_n = 0;
+        a->error_code = KAFKA_INVALID_REQUEST;
+    }
 }
 
 /* The one group of versions before 8, as one of many. */
@@ -391,11 +415,31 @@ static void fetch_failed(struct errand *e, int16_t error)
     told = KAFKA_NEW(&r->arena, offset_fetch_response_groups, 1);
     ask_old(r, &asked);
     told->error_code = error;
-    put_asked(r, NULL, NULL, &asked, told);
+    if (!put_asked(r, NULL, NULL, &asked, told))
+        told->topics_n = 0;
     for (int32_t i = 0; i < told->topics_n; i++)
         for (int32_t k = 0; k < told->topics[i].partitions_n; k++)
             told->topics[i].partitions[k].error_code = error;
     tell_old(r, told);
+}
+
+/* The request with each of its groups once. */
+static const struct kafka_offset_fetch_request *each_once(struct kafka_request *r)
+{
+    const struct kafka_offset_fetch_request *q = r->body;
+    struct kafka_offset_fetch_request *own = KAFKA_NEW(&r->arena, offset_fetch_request, 1);
+    struct once groups;
+
+    *own = *q;
+    own->groups_n = 0;
+    own->groups = KAFKA_NEW(&r->arena, offset_fetch_request_groups,
+                            q->groups_n > 0 ? q->groups_n : 0);
+    once_init(&groups, &r->arena, kafka_seed(r));
+    for (int32_t i = 0; i < q->groups_n; i++)
+        if (once_take(&groups, q->groups[i].group_id))
+            own->groups[own->groups_n++] = q->groups[i];
+    once_deinit(&groups);
+    return own;
 }
 
 void kafka_run_offset_fetch(struct kafka_request *r)
@@ -404,6 +448,7 @@ void kafka_run_offset_fetch(struct kafka_request *r)
     struct kafka_offset_fetch_response *a = r->answer;
 
     if (r->header.version >= 8) {
+        r->body = q = each_once(r);
         a->groups_n = q->groups_n > 0 ? q->groups_n : 0;
         a->groups = KAFKA_NEW(&r->arena, offset_fetch_response_groups, a->groups_n);
         for (int32_t i = 0; i < a->groups_n; i++) {

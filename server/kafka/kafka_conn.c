@@ -143,15 +143,17 @@ void kafka_reply(struct kafka_request *r)
     struct buf b = {0};
     uint64_t n;
 
+    r->cancel = NULL; /* it is answered, though the connection may end by it */
     buf_reserve(&b, 4);
     b.n = 4;
     kafka_put_response_header(&b, &r->header);
     kafka_encode(r->api->response(), r->header.version,
                  kafka_is_flexible(r->api, r->header.version), r->answer, &b, &cuts);
     n = b.n - 4 + cuts.bytes;
-    ASSERT(n <= INT32_MAX);
     kafka_put_u32(b.p, (uint32_t) n);
-    if (c->state == KAFKA_CONN_OPEN && !put_answer(c, &b, &cuts)) {
+    if (b.n > KAFKA_ANSWER_MAX || n > INT32_MAX) {
+        kafka_conn_close(c, "answer too long");
+    } else if (c->state == KAFKA_CONN_OPEN && !put_answer(c, &b, &cuts)) {
         c->drop_output = true;
         kafka_conn_close(c, "memory is short");
     }
@@ -187,6 +189,14 @@ void kafka_fail(struct kafka_request *r)
 
     end_request(r);
     kafka_conn_close(c, "request failed");
+}
+
+uint64_t kafka_seed(struct kafka_request *r)
+{
+    uint64_t seed;
+
+    io_random(r->kafka->env->io, &seed, sizeof(seed));
+    return seed;
 }
 
 struct str kafka_conn_advertised(struct kafka_request *r, int32_t *port)

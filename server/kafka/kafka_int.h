@@ -26,6 +26,8 @@
 #define KAFKA_FRAME_MAX (100u << 20)
 /* Of a client that has not said who it is. */
 #define KAFKA_FRAME_STRANGER (64u << 10)
+/* Most bytes of an answer without its records; what a handler holds for it, by the arena. */
+#define KAFKA_ANSWER_MAX (100u << 20)
 /* Most bytes of records in one answer, whatever is asked for; a first batch may be larger. */
 #define KAFKA_FETCH_MAX (50u << 20)
 
@@ -131,6 +133,13 @@ struct kafka_request {
     void *ctx; /* the handler's */
 };
 
+/* May the answer take so many more bytes of the arena? Who makes more of an answer than the request
+ * has bytes asks this first. */
+static inline bool kafka_has_room(const struct kafka_request *r, size_t bytes)
+{
+    return bytes <= KAFKA_ANSWER_MAX && r->arena.used <= KAFKA_ANSWER_MAX - bytes;
+}
+
 /* ---- answers: exactly one, on the request's worker; r is gone behind it */
 void kafka_reply(struct kafka_request *r);
 /* Bytes without a header, behind their length: an answer to a token. */
@@ -155,6 +164,9 @@ void kafka_conn_step(struct kafka_conn *c);
 bool kafka_conn_reap(struct kafka_conn *c);
 /* Where this client finds us: host in the arena. */
 struct str kafka_conn_advertised(struct kafka_request *r, int32_t *port);
+
+/* A seed for tables of what a client says. */
+uint64_t kafka_seed(struct kafka_request *r);
 
 /* ---- kafka_api.c */
 /* Decodes the frame and starts its handler; r has conn and frame. False: close the connection. */

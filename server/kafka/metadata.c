@@ -4,10 +4,14 @@
  * A topic that is asked for by name and does not exist is created when the server does that
  * (auto_create_topics) and the client did not say no; the answer waits for it and then tells of the
  * topic as it is.
+ *
+ * A topic that is asked for many times is told of once: answers are as large as what there is, not
+ * as what a client repeats.
  */
 #include "lib/base/base64.h"
 #include "server/kafka/access.h"
 #include "server/kafka/kafka_int.h"
+#include "server/kafka/once.h"
 #include "server/kafka/steps.h"
 #include "server/kafka/topic_create.h"
 
@@ -94,6 +98,26 @@ static void put_asked(struct kafka_request *r, const struct kafka_metadata_reque
         out->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
 }
 
+/* Each once, as often as it is there. */
+static void put_each(struct kafka_request *r, const struct kafka_metadata_request *q,
+                     struct kafka_metadata_response *a)
+{
+    struct once names, ids;
+    uint64_t seed = kafka_seed(r);
+
+    once_init(&names, &r->arena, seed);
+    once_init(&ids, &r->arena, seed);
+    a->topics = KAFKA_NEW(&r->arena, metadata_response_topics, q->topics_n);
+    for (int32_t i = 0; i < q->topics_n; i++) {
+        const struct kafka_metadata_request_topics *t = &q->topics[i];
+        if (t->name.p != NULL ? once_take(&names, t->name)
+                              : once_take(&ids, str_from(&t->topic_id, sizeof(t->topic_id))))
+            put_asked(r, t, &a->topics[a->topics_n++]);
+    }
+    once_deinit(&names);
+    once_deinit(&ids);
+}
+
 static void answer_metadata(struct kafka_request *r)
 {
     const struct kafka_metadata_request *q = r->body;
@@ -106,14 +130,10 @@ static void answer_metadata(struct kafka_request *r)
     a->cluster_id = cluster_id(r);
     a->controller_id = KAFKA_NODE;
     /* Version 0 asks for all of them by an empty list, the others by null. */
-    if (q->topics_n < 0 || (q->topics_n == 0 && r->header.version == 0)) {
+    if (q->topics_n < 0 || (q->topics_n == 0 && r->header.version == 0))
         put_all(r, a);
-    } else {
-        a->topics = KAFKA_NEW(&r->arena, metadata_response_topics, q->topics_n);
-        a->topics_n = q->topics_n;
-        for (int32_t i = 0; i < q->topics_n; i++)
-            put_asked(r, &q->topics[i], &a->topics[i]);
-    }
+    else
+        put_each(r, q, a);
     kafka_reply(r);
 }
 

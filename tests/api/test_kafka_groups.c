@@ -442,6 +442,57 @@ TEST(waiting_requests)
     kafka_client_close(&d[3]);
 }
 
+/* A group that is asked for many times is told of once; answers have an end. */
+TEST(answers_are_not_as_long_as_one_likes)
+{
+    struct js_rig r;
+    struct kafka_client c;
+    enum { MANY = 40000 };
+    int32_t *zeros = calloc(MANY, sizeof(*zeros));
+    struct buf text = {0};
+    struct kafka_offset_fetch_request_topics t = {STR("t"), zeros, MANY};
+    struct kafka_offset_fetch_request_groups_topics gt = {STR("t"), zeros, 1};
+    struct kafka_offset_fetch_request_groups g[3];
+    struct str names[3] = {STR("g"), STR("h"), STR("g")};
+    struct kafka_offset_fetch_request all = {.group_id = STR("g"), .topics_n = -1};
+    struct kafka_offset_fetch_request old = {.group_id = STR("g"), .topics = &t, .topics_n = 1};
+    struct kafka_offset_fetch_request q = {.groups = g, .groups_n = 3};
+    const struct kafka_offset_fetch_response *a;
+    const struct kafka_describe_groups_response *d;
+
+    for (int k = 0; k < 3; k++)
+        g[k] = (struct kafka_offset_fetch_request_groups){
+            .group_id = names[k], .member_epoch = -1, .topics = &gt, .topics_n = 1};
+    start(&r, i);
+    open_client(&r, &c);
+    a = kafka_client_call(&c, KAFKA_OFFSET_FETCH, 7, &all); /* there are no groups yet */
+    ck_assert_int_ne(a->error_code, KAFKA_NONE);
+    ck_assert_int_eq(a->topics_n, 0);
+    find_coordinator(&c, 3);
+    make_topic(&r, "t");
+    memset(buf_reserve(&text, 4096), 'm', 4096);
+    text.n = 4096;
+    ck_assert_int_eq(commit_as(&c, 7, "g", STR(""), -1, "t", 5, buf_str(&text)), KAFKA_NONE);
+    a = kafka_client_call(&c, KAFKA_OFFSET_FETCH, 8, &q);
+    ck_assert_int_eq(a->groups_n, 2);
+    ck_assert_int_eq(a->groups[0].topics[0].partitions[0].committed_offset, 5);
+    ck_assert_int_eq(a->groups[1].topics[0].partitions[0].committed_offset, -1);
+    d = kafka_client_call(&c, KAFKA_DESCRIBE_GROUPS, 5,
+                          &(struct kafka_describe_groups_request){.groups = names, .groups_n = 3});
+    ck_assert_int_eq(d->groups_n, 2);
+    a = kafka_client_call(&c, KAFKA_OFFSET_FETCH, 7, &old); /* 160 MB, if it were told */
+    ck_assert_int_eq(a->error_code, KAFKA_INVALID_REQUEST);
+    ck_assert_int_eq(a->topics_n, 0);
+    gt.partition_indexes_n = MANY;
+    a = kafka_client_call(&c, KAFKA_OFFSET_FETCH, 8, &q);
+    ck_assert_int_eq(a->groups[0].error_code, KAFKA_INVALID_REQUEST);
+    ck_assert_int_eq(fetched(&c, "g", "t"), 5);
+    kafka_client_close(&c);
+    buf_free(&text);
+    free(zeros);
+    js_rig_end(&r);
+}
+
 /* ---- administration -------------------------------------------------------------------------- */
 
 static void described(struct kafka_client *c, int version, const char *group, const char *state)
@@ -678,6 +729,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(the_offsets_stream_goes, 0, 3),
     RUN_LOOP(waiting_requests, 0, 3),
     RUN_LOOP(administration, 0, 3),
+    RUN_LOOP(answers_are_not_as_long_as_one_likes, 0, 3),
     RUN_LOOP(deleting_offsets, 0, 3),
     SLOW(python_clients, 0, 5),
     RUN_LOOP(kcat_goes_on, 0, 3),

@@ -483,6 +483,42 @@ TEST(topics_are_made_on_demand)
     teardown();
 }
 
+/* What is asked for many times is answered once. */
+TEST(once_is_enough)
+{
+    struct kafka_metadata_request *q;
+    struct kafka_describe_configs_request *d;
+    const struct kafka_metadata_response *a;
+
+    setup();
+    q = KAFKA_NEW(&client.arena, metadata_request, 1);
+    q->topics = KAFKA_NEW(&client.arena, metadata_request_topics, q->topics_n = 1000);
+    for (int k = 0; k < 1000; k++)
+        q->topics[k].name = k % 3 == 0 ? STR("one") : k % 3 == 1 ? STR("two") : STR("bad name");
+    a = CALL(KAFKA_METADATA, 9, q);
+    ck_assert_int_eq(a->topics_n, 3);
+    ck_assert(str_eq(a->topics[0].name, STR("one")));
+    ck_assert(str_eq(a->topics[1].name, STR("two")));
+    ck_assert_int_eq(a->topics[2].error_code, 17);
+    q->topics_n = 2;
+    q->topics[0].name = q->topics[1].name = STR_NONE;
+    q->topics[0].topic_id = q->topics[1].topic_id = a->topics[0].topic_id;
+    a = CALL(KAFKA_METADATA, 12, q);
+    ck_assert_int_eq(a->topics_n, 1);
+    d = KAFKA_NEW(&client.arena, describe_configs_request, 1);
+    d->resources = KAFKA_NEW(&client.arena, describe_configs_request_resources, d->resources_n = 4);
+    for (int k = 0; k < 4; k++) {
+        d->resources[k].resource_type = k < 2 ? 2 : 4;
+        d->resources[k].resource_name = k < 2 ? STR("one") : STR("1");
+        d->resources[k].configuration_keys_n = -1;
+    }
+    ck_assert_int_eq(
+        ((const struct kafka_describe_configs_response *) CALL(KAFKA_DESCRIBE_CONFIGS, 2, d))
+            ->results_n,
+        2);
+    teardown();
+}
+
 static const struct runner_case cases[] = {
     RUN(every_version_creates_and_deletes),
     RUN(what_is_not_created),
@@ -496,6 +532,7 @@ static const struct runner_case cases[] = {
     RUN(records_are_deleted),
     RUN(metadata_of_every_version),
     RUN(topics_are_made_on_demand),
+    RUN(once_is_enough),
 };
 
 RUNNER_MAIN("api/kafka_topics", cases)

@@ -1,0 +1,37 @@
+/* once.c - see once.h. */
+#include "server/kafka/once.h"
+
+#include "lib/base/assert.h"
+#include "lib/base/hash.h"
+#include "lib/wire/kafka_codec.h"
+
+struct taken {
+    struct hmap_node node;
+    struct str name;
+};
+
+void once_init(struct once *o, struct kafka_arena *arena, uint64_t seed)
+{
+    hmap_init(&o->map);
+    o->arena = arena;
+    o->seed = seed;
+}
+
+void once_deinit(struct once *o)
+{
+    hmap_deinit(&o->map);
+}
+
+bool once_take(struct once *o, struct str name)
+{
+    uint64_t h = hash_bytes(name.p, name.n, o->seed);
+    struct taken *t;
+
+    for (struct hmap_node *n = hmap_first(&o->map, h); n != NULL; n = hmap_next(n, h))
+        if (str_eq(CONTAINER_OF(n, struct taken, node)->name, name))
+            return false;
+    t = kafka_arena_alloc(o->arena, sizeof(*t));
+    t->name = name;
+    hmap_insert(&o->map, &t->node, h);
+    return true;
+}

@@ -1,0 +1,27 @@
+/*
+ * once.h - which of the names in a request came before: what a client asks for many times is
+ * answered once. Lives no longer than the request; its nodes are in the request's arena.
+ */
+#ifndef KAFKA_ONCE_H
+#define KAFKA_ONCE_H
+
+#include "lib/base/hmap.h"
+#include "lib/base/str.h"
+
+#include <stdbool.h>
+
+struct kafka_arena;
+
+struct once {
+    struct hmap map;
+    struct kafka_arena *arena;
+    uint64_t seed;
+};
+
+/* seed: of the process's randomness, so that clients can not choose names that collide. */
+void once_init(struct once *o, struct kafka_arena *arena, uint64_t seed);
+void once_deinit(struct once *o);
+/* True the first time. The name's bytes have to stay. */
+bool once_take(struct once *o, struct str name);
+
+#endif
