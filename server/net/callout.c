@@ -262,6 +262,12 @@ static const struct trust *trust_of(const struct account *a)
     return a != NULL ? atomic_load(&a->trust) : NULL;
 }
 
+/* In operator mode: does the account have claims, and do they still hold? */
+static bool holds(const struct account *a)
+{
+    return trust_of(a) != NULL && !atomic_load(&a->expired);
+}
+
 static bool signer_known(const struct callout *k, const struct jwt *j)
 {
     const struct trust *t = trust_of(k->account);
@@ -460,7 +466,7 @@ static void looked_up(struct account_lookup *lookup)
 
     if (!goes_on(k))
         return;
-    if (!lookup->found || trust_of(a) == NULL) {
+    if (!lookup->found || !holds(a)) {
         buf_printf(&err,
                    "no valid account \"%s\" for auth callout response on account \"%s\": account "
                    "missing",
@@ -478,13 +484,12 @@ static void place(struct callout *k, const char *name)
     struct account *a = account_set_find(env->accounts, str_of(name));
     struct buf err = {0};
 
-    if (k->operator_mode && trust_of(a) == NULL && env->lookup != NULL &&
-        strlen(name) == NKEY_LEN) {
+    if (k->operator_mode && !holds(a) && env->lookup != NULL && strlen(name) == NKEY_LEN) {
         memcpy(k->lookup.name, name, NKEY_LEN);
         k->lookup.done = looked_up;
         k->lookup.worker = env->worker;
         env->lookup(env, &k->lookup);
-    } else if (a == NULL || (k->operator_mode && trust_of(a) == NULL)) {
+    } else if (a == NULL || (k->operator_mode && !holds(a))) {
         buf_printf(&err,
                    "no valid account \"%s\" for auth callout response on account \"%s\": account "
                    "missing",

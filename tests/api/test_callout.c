@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define USER "\"subs\":-1,\"data\":-1,\"payload\":-1"
 #define UNLIMITED                                                                                  \
@@ -485,11 +486,10 @@ static void sign_in(struct raw_client *r, const struct server_process *s, const 
     free(info);
 }
 
-TEST(accounts_have_their_users_looked_at)
+/* The service's account is the issuer's, user_1 its service; users may go to A, whose claims end at
+ * that time. */
+static void start_operated(struct server_process *s, int64_t expires)
 {
-    struct server_process s;
-    struct raw_client auth, r;
-    struct question q;
     struct buf b = {0};
     char fields[400], *token;
 
@@ -508,18 +508,33 @@ TEST(accounts_have_their_users_looked_at)
     token = token_make(&op, JWT_ACCOUNT, issuer.key, "AUTH", fields);
     buf_printf(&b, "%s: %s\n", issuer.key, token);
     mem_free(token);
-    token = token_make(&op, JWT_ACCOUNT, acc_a.key, "A", UNLIMITED);
+    token = token_make_at(&op, JWT_ACCOUNT, acc_a.key, "A", UNLIMITED, 0, expires);
     buf_printf(&b, "%s: %s\n}\n", acc_a.key, token);
     mem_free(token);
-    start(&s, buf_cstr(&b));
+    start(s, buf_cstr(&b));
     buf_free(&b);
+}
 
-    token = token_make(&issuer, JWT_USER, user_1.key, "auth", USER);
-    sign_in(&auth, &s, &user_1, token);
-    raw_skip(&auth, "PONG\r\n");
+static void service_of_operator(struct raw_client *r, const struct server_process *s)
+{
+    char *token = token_make(&issuer, JWT_USER, user_1.key, "auth", USER);
+
+    sign_in(r, s, &user_1, token);
+    raw_skip(r, "PONG\r\n");
     mem_free(token);
-    raw_send(&auth, "SUB $SYS.REQ.USER.AUTH 1\r\nPING\r\n");
-    raw_skip(&auth, "PONG\r\n");
+    raw_send(r, "SUB $SYS.REQ.USER.AUTH 1\r\nPING\r\n");
+    raw_skip(r, "PONG\r\n");
+}
+
+TEST(accounts_have_their_users_looked_at)
+{
+    struct server_process s;
+    struct raw_client auth, r;
+    struct question q;
+    char *token;
+
+    start_operated(&s, 0);
+    service_of_operator(&auth, &s);
     token = token_make(&issuer, JWT_USER, user_2.key, "sentinel", USER);
     sign_in(&r, &s, &user_2, token);
     hear(&auth, &q);
@@ -538,6 +553,33 @@ TEST(accounts_have_their_users_looked_at)
     kept_out(&r);
     forget(&q);
     mem_free(token);
+    raw_close(&auth);
+    server_process_deinit(&s);
+}
+
+/* An answer does not place anybody in an account whose claims have ended. */
+TEST(accounts_that_have_ended_take_nobody)
+{
+    struct server_process s;
+    struct raw_client auth, r, direct;
+    struct question q;
+    char *token;
+
+    start_operated(&s, (int64_t) time(NULL) + 5);
+    service_of_operator(&auth, &s);
+    token = token_make(&acc_a, JWT_USER, user_2.key, "direct", USER);
+    sign_in(&direct, &s, &user_2, token);
+    mem_free(token);
+    raw_skip(&direct, "PONG\r\n");
+    raw_skip(&direct, "-ERR 'Account Authentication Expired'\r\n");
+    raw_close(&direct);
+    token = token_make(&issuer, JWT_USER, user_2.key, "sentinel", USER);
+    sign_in(&r, &s, &user_2, token);
+    mem_free(token);
+    hear(&auth, &q);
+    answer(&auth, &q, &issuer, user_token(&q, &acc_a, NULL, NULL, USER));
+    kept_out(&r);
+    forget(&q);
     raw_close(&auth);
     server_process_deinit(&s);
 }
@@ -605,6 +647,7 @@ static const struct runner_case cases[] = {
     RUN(a_reload_with_the_service_keeps_its_questions),
     RUN(a_second_connect_leaves_the_answer_behind),
     RUN(accounts_have_their_users_looked_at),
+    RUN(accounts_that_have_ended_take_nobody),
     RUN(users_that_need_a_proxy),
 };
 
