@@ -269,6 +269,7 @@ struct stream {
 /* Tell those that follow it (stream_follow.h). */
 void stream_followers_committed(struct stream *s);
 void stream_followers_refused(struct stream *s);
+void stream_followers_removed(struct stream *s);
 void stream_followers_gone(struct stream *s);
 struct stream *js_stream_find(struct js *js, struct str name);
 /* Recovered or new: registers the sinks; interest is published by stream_publish_interest. */

@@ -115,6 +115,7 @@ static void removed(void *ctx, uint64_t first_seq, uint64_t last_seq, uint64_t m
     stream_count_usage(s);
     stream_expiry_removed(s, first_seq, last_seq);
     stream_schedules_removed(s, first_seq, last_seq);
+    stream_followers_removed(s);
     LIST_FOREACH(l, &s->consumers)
     consumer_note_removed(LIST_ENTRY(l, struct consumer, stream_link), first_seq, last_seq);
 }

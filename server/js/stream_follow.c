@@ -52,6 +52,15 @@ void stream_followers_refused(struct stream *s)
     }
 }
 
+void stream_followers_removed(struct stream *s)
+{
+    LIST_FOREACH_SAFE(l, tmp, &s->followers)
+    {
+        struct stream_follower *f = LIST_ENTRY(l, struct stream_follower, link);
+        f->removed(f);
+    }
+}
+
 void stream_followers_gone(struct stream *s)
 {
     struct list *l;

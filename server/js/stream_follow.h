@@ -25,6 +25,8 @@ struct stream_follower {
     void (*committed)(struct stream_follower *f);
     /* What was appended and is not durable will never be. */
     void (*refused)(struct stream_follower *f);
+    /* Messages are gone. */
+    void (*removed)(struct stream_follower *f);
     /* The stream goes, its store is still there; f is not linked any more. */
     void (*gone)(struct stream_follower *f);
 };

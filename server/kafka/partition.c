@@ -68,6 +68,11 @@ static void refused(struct stream_follower *f)
     tell(&p->waits, false);
 }
 
+static void removed(struct stream_follower *f)
+{
+    partition_txns_removed(CONTAINER_OF(f, struct partition, follower));
+}
+
 static void end_jobs(struct list *jobs)
 {
     struct list *l;
@@ -112,8 +117,8 @@ static struct partition *partition_new(struct realm *realm, struct str name)
     memcpy(p->name, name.p, name.n);
     p->kafka = realm->kafka;
     p->realm = realm;
-    p->follower =
-        (struct stream_follower){.committed = committed, .refused = refused, .gone = gone};
+    p->follower = (struct stream_follower){
+        .committed = committed, .refused = refused, .removed = removed, .gone = gone};
     list_init(&p->follower.link);
     list_init(&p->waits);
     list_init(&p->watches);

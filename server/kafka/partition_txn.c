@@ -1,4 +1,14 @@
-/* partition_txn.c - see partition_txn.h. */
+/*
+ * partition_txn.c - see partition_txn.h.
+ *
+ * The coordinator epoch of a marker says what it is, and how far before it the transaction began,
+ * in messages: 1 + how far where it begins or goes on, minus how far where it ends; FAR and 0 when
+ * that is too far to be said, or was not written. So an end says by itself which messages were
+ * aborted, also when the limits have taken the beginning and not yet all of the messages. Of an
+ * open transaction the beginning is written anew when it has been removed, as long as there is a
+ * message of anybody: a start has to find it. Between the removal and the new marker a crash loses
+ * it.
+ */
 #include "server/kafka/partition_txn.h"
 
 #include "lib/base/mem.h"
@@ -8,14 +18,14 @@
 
 #include <string.h>
 
-#define BEGINS 1 /* coordinator epoch of a marker that begins */
-#define ENDS 0
+#define FAR INT32_MAX
 
 struct txn_open {
     struct list link;
     int64_t producer;
     int16_t epoch;
     uint64_t begin, end; /* sequences of the markers; end 0 = not yet */
+    uint64_t marker;     /* the newest that says that it is open */
     bool commit;
 };
 
@@ -57,7 +67,7 @@ static struct txn_open *open_one(struct partition *p, int64_t producer, int16_t 
 
     t->producer = producer;
     t->epoch = epoch;
-    t->begin = seq;
+    t->begin = t->marker = seq;
     list_push_back(&p->txns.open, &t->link);
     return t;
 }
@@ -72,9 +82,47 @@ int64_t partition_stable(const struct partition *p)
     {
         const struct txn_open *t = LIST_ENTRY(l, struct txn_open, link);
         if (t->begin < least)
-            least = t->begin;
+            least = t->begin < first ? first : t->begin;
     }
     return (int64_t) least - 1;
+}
+
+/* ---- markers --------------------------------------------------------------------------------- */
+
+/* How far before the next sequence this one lies; FAR: further than can be said. */
+static int32_t back_to(const struct partition *p, uint64_t begin)
+{
+    uint64_t last, msgs, bytes;
+
+    store_stream_state_assigned(p->store, &last, &msgs, &bytes);
+    return last + 1 - begin < FAR ? (int32_t) (last + 1 - begin) : FAR;
+}
+
+static enum err append(struct partition *p, enum kafka_marker type, int64_t producer, int16_t epoch,
+                       int32_t coordinator, uint64_t *seq)
+{
+    uint8_t bytes[KAFKA_FILLER_BYTES];
+    int64_t time = io_wall(p->kafka->env->io) / 1000000;
+    size_t n = kafka_batch_marker(bytes, type, 0, 0, time, producer, epoch, coordinator,
+                                  KAFKA_EPOCH);
+    uint8_t *stored;
+    enum err err = stream_append_kafka_as(p->stream, STR(TXN_SUBJECT), str_from(bytes, n), 1, seq,
+                                          &stored);
+
+    if (err == ERR_OK)
+        kafka_batch_patch(stored, (int64_t) *seq - 1, KAFKA_EPOCH);
+    return err;
+}
+
+/* It goes on; the marker of it that there was is gone. */
+static void renew(struct partition *p, struct txn_open *t)
+{
+    int32_t back = back_to(p, t->begin);
+    uint64_t seq;
+
+    if (append(p, KAFKA_COMMIT, t->producer, t->epoch, back == FAR ? FAR : 1 + back, &seq) ==
+        ERR_OK)
+        t->marker = seq;
 }
 
 /* ---- what the stream tells ------------------------------------------------------------------- */
@@ -97,6 +145,31 @@ static void forget_old(struct partition *p)
     x->naborted -= n;
 }
 
+/* Is there more than markers? Where there is not, new ones would take the place of each other. */
+static bool has_messages(const struct partition *p)
+{
+    struct store_subject markers;
+    struct store_state st;
+
+    store_stream_state(p->store, &st);
+    return !store_subject_get(p->store, STR(TXN_SUBJECT), &markers) || markers.msgs < st.msgs;
+}
+
+void partition_txns_removed(struct partition *p)
+{
+    uint64_t first, last;
+
+    if (list_empty(&p->txns.open))
+        return;
+    partition_bounds(p, &first, &last);
+    LIST_FOREACH(l, &p->txns.open)
+    {
+        struct txn_open *t = LIST_ENTRY(l, struct txn_open, link);
+        if (t->end == 0 && t->marker < first && has_messages(p))
+            renew(p, t);
+    }
+}
+
 void partition_txns_committed(struct partition *p, uint64_t last_seq)
 {
     LIST_FOREACH_SAFE(l, tmp, &p->txns.open)
@@ -105,6 +178,7 @@ void partition_txns_committed(struct partition *p, uint64_t last_seq)
         if (t->end != 0 && t->end <= last_seq)
             decide(p, t);
     }
+    partition_txns_removed(p);
     forget_old(p);
 }
 
@@ -115,6 +189,8 @@ void partition_txns_refused(struct partition *p, uint64_t last_seq)
         struct txn_open *t = LIST_ENTRY(l, struct txn_open, link);
         if (t->end > last_seq)
             t->end = 0;
+        if (t->marker > last_seq)
+            t->marker = t->begin;
         if (t->begin > last_seq)
             drop(t);
     }
@@ -122,39 +198,60 @@ void partition_txns_refused(struct partition *p, uint64_t last_seq)
 
 /* ---- reading the markers --------------------------------------------------------------------- */
 
-/* Does this control batch end a transaction, and how? False: it is none of ours. */
-static bool read_marker(struct str bytes, struct kafka_batch *b, bool *begins, bool *commit)
+struct marker {
+    int64_t producer;
+    int16_t epoch;
+    bool begins, commit; /* begins: or goes on */
+    uint64_t begin;      /* of what is left */
+};
+
+/* A control batch; false: it is none of ours. */
+static bool read_marker(const struct partition *p, const struct store_entry *e, struct marker *m)
 {
+    struct kafka_batch b;
     struct kafka_record_iter it;
     struct kafka_record r;
+    uint64_t first, last, back;
 
-    if (kafka_batch_open(bytes, b) != KAFKA_BATCH_OK || (b->attributes & KAFKA_CONTROL) == 0 ||
-        b->producer_id < 0)
+    if (!e->kafka || kafka_batch_open(e->batch, &b) != KAFKA_BATCH_OK ||
+        (b.attributes & KAFKA_CONTROL) == 0 || b.producer_id < 0)
         return false;
-    kafka_record_iter_init(&it, b, b->records);
+    kafka_record_iter_init(&it, &b, b.records);
     if (!kafka_record_iter_next(&it, &r) || r.key.n < 4 || r.value.n < 6)
         return false;
-    *commit = kafka_get_u16(r.key.p + 2) == KAFKA_COMMIT;
-    *begins = kafka_get_u32(r.value.p + 2) == BEGINS;
+    int32_t coordinator = (int32_t) kafka_get_u32(r.value.p + 2);
+    m->producer = b.producer_id;
+    m->epoch = b.producer_epoch;
+    m->commit = kafka_get_u16(r.key.p + 2) == KAFKA_COMMIT;
+    m->begins = coordinator > 0;
+    partition_bounds(p, &first, &last);
+    if (coordinator == FAR || coordinator == 0)
+        back = UINT64_MAX;
+    else
+        back = m->begins ? (uint64_t) coordinator - 1 : (uint64_t) - (int64_t) coordinator;
+    m->begin = back < e->first_seq && e->first_seq - back > first ? e->first_seq - back : first;
     return true;
 }
 
 static void take_marker(struct partition *p, const struct store_entry *e)
 {
-    struct kafka_batch b;
+    struct marker m;
     struct txn_open *t;
-    bool begins, commit;
 
-    if (!e->kafka || !read_marker(e->batch, &b, &begins, &commit))
+    if (!read_marker(p, e, &m))
         return;
-    t = find(p, b.producer_id);
-    if (begins && t == NULL) {
-        open_one(p, b.producer_id, b.producer_epoch, e->first_seq);
-    } else if (!begins && t != NULL) {
-        t->end = e->first_seq;
-        t->commit = commit;
-        decide(p, t);
+    t = find(p, m.producer);
+    if (t == NULL && (m.begins || !m.commit))
+        t = open_one(p, m.producer, m.epoch, m.begin);
+    if (t == NULL)
+        return;
+    if (m.begins) {
+        t->marker = e->first_seq;
+        return;
     }
+    t->end = e->first_seq;
+    t->commit = m.commit;
+    decide(p, t);
 }
 
 static void read_on(struct store_reader *r)
@@ -193,23 +290,8 @@ bool partition_know_txns(struct partition *p, struct partition_job *j)
     return false;
 }
 
-/* ---- markers --------------------------------------------------------------------------------- */
-
-static enum err append(struct partition *p, enum kafka_marker type, int64_t producer, int16_t epoch,
-                       int32_t coordinator, uint64_t *seq)
-{
-    uint8_t bytes[KAFKA_FILLER_BYTES];
-    int64_t time = io_wall(p->kafka->env->io) / 1000000;
-    size_t n = kafka_batch_marker(bytes, type, 0, 0, time, producer, epoch, coordinator,
-                                  KAFKA_EPOCH);
-    uint8_t *stored;
-    enum err err = stream_append_kafka_as(p->stream, STR(TXN_SUBJECT), str_from(bytes, n), 1, seq,
-                                          &stored);
-
-    if (err == ERR_OK)
-        kafka_batch_patch(stored, (int64_t) *seq - 1, KAFKA_EPOCH);
-    return err;
-}
+/* ---- beginning and end ------------------------------------------------------------------------
+ */
 
 bool partition_txn_is_open(const struct partition *p, int64_t producer, int16_t epoch)
 {
@@ -231,7 +313,7 @@ enum err partition_txn_begin(struct partition *p, int64_t producer, int16_t epoc
     }
     if (t != NULL)
         return ERR_AGAIN; /* the last one's end is on its way to the disk */
-    err = append(p, KAFKA_COMMIT, producer, epoch, BEGINS, seq);
+    err = append(p, KAFKA_COMMIT, producer, epoch, 1, seq);
     if (err == ERR_OK)
         open_one(p, producer, epoch, *seq);
     return err;
@@ -241,6 +323,7 @@ enum err partition_txn_end(struct partition *p, int64_t producer, int16_t epoch,
                            uint64_t *seq)
 {
     struct txn_open *t = find(p, producer);
+    int32_t back;
     enum err err;
 
     *seq = 0;
@@ -249,7 +332,9 @@ enum err partition_txn_end(struct partition *p, int64_t producer, int16_t epoch,
     *seq = t->end;
     if (t->end != 0)
         return ERR_OK;
-    err = append(p, commit ? KAFKA_COMMIT : KAFKA_ABORT, producer, epoch, ENDS, seq);
+    back = back_to(p, t->begin);
+    err = append(p, commit ? KAFKA_COMMIT : KAFKA_ABORT, producer, epoch, back == FAR ? 0 : -back,
+                 seq);
     if (err != ERR_OK)
         return err;
     t->end = *seq;

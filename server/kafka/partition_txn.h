@@ -3,10 +3,10 @@
  * a reader of committed records may see.
  *
  * What is known is in the stream: markers, which are control batches under the subject $KAFKA.TXN.
- * One begins a transaction (a commit marker with the producer's id and coordinator epoch 1: clients
- * step over it), one ends it (Kafka's marker, coordinator epoch 0). The store finds them by their
- * subject, so that nobody has to read the records in between, and a stream without transactions
- * costs nothing. All of it belongs to the partition's worker.
+ * One begins a transaction (a commit marker with the producer's id and a coordinator epoch above 0:
+ * clients step over it), one ends it (Kafka's marker, coordinator epoch 0 or less). The store finds
+ * them by their subject, so that nobody has to read the records in between, and a stream without
+ * transactions costs nothing. All of it belongs to the partition's worker.
  */
 #ifndef KAFKA_PARTITION_TXN_H
 #define KAFKA_PARTITION_TXN_H
@@ -44,9 +44,10 @@ bool partition_know_txns(struct partition *p, struct partition_job *j);
 /* The offset before which everything is decided; the end of the partition if all is. */
 int64_t partition_stable(const struct partition *p);
 
-/* The stream has more that is durable; or nothing behind last_seq ever was. */
+/* The stream has more that is durable; or nothing behind last_seq ever was; or it has less. */
 void partition_txns_committed(struct partition *p, uint64_t last_seq);
 void partition_txns_refused(struct partition *p, uint64_t last_seq);
+void partition_txns_removed(struct partition *p);
 
 /* Is a transaction of this producer open? */
 bool partition_txn_is_open(const struct partition *p, int64_t producer, int16_t epoch);

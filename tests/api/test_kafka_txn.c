@@ -361,6 +361,90 @@ TEST(the_coordinator_goes)
     js_rig_end(&r);
 }
 
+/* Fetches what is committed from this offset on; the offset of the only aborted transaction of p in
+ * it, -1 when there is none. */
+static int64_t aborted_at(struct producer *p, const char *topic, int64_t offset)
+{
+    struct kafka_fetch_request_partitions part = {
+        .current_leader_epoch = -1, .fetch_offset = offset, .partition_max_bytes = 1 << 20};
+    struct kafka_fetch_request_topics t = {
+        .topic = str_of(topic), .partitions = &part, .partitions_n = 1};
+    const struct kafka_fetch_response *a =
+        kafka_client_call(&p->c, KAFKA_FETCH, 11,
+                          &(struct kafka_fetch_request){.replica_id = -1,
+                                                        .max_bytes = 1 << 20,
+                                                        .isolation_level = 1,
+                                                        .session_epoch = -1,
+                                                        .topics = &t,
+                                                        .topics_n = 1});
+    const struct kafka_fetch_response_partitions *got = &a->responses[0].partitions[0];
+
+    ck_assert_int_eq(got->error_code, KAFKA_NONE);
+    ck_assert_int_le(got->aborted_transactions_n, 1);
+    if (got->aborted_transactions_n < 1)
+        return -1;
+    ck_assert_int_eq(got->aborted_transactions[0].producer_id, p->producer);
+    return got->aborted_transactions[0].first_offset;
+}
+
+/* What was aborted is so when its beginning has been removed, too; and nothing before it is. */
+TEST(aborted_without_a_beginning)
+{
+    struct js_rig r;
+    struct producer p;
+
+    start(&r, i);
+    make_topic(&r);
+    init(&p, &r, "p");
+    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(produce(&p, "t", 0, 5), 1);
+    ck_assert_int_eq(end(&p, 3, true), KAFKA_NONE);
+    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE); /* sequence 8 */
+    ck_assert_int_eq(produce(&p, "t", 5, 5), 8);
+    ck_assert_int_eq(end(&p, 3, false), KAFKA_NONE);
+    if (i < 2) /* the marker alone, or all up to the second message */
+        js_ask(&r, "$JS.API.STREAM.PURGE.t",
+               i == 0 ? "{\"filter\":\"$KAFKA.TXN\",\"keep\":1}" : "{\"seq\":10}", "\"purged\":");
+    ck_assert_int_ge(aborted_at(&p, "t", 10), 0);
+    kafka_client_close(&p.c);
+    js_rig_restart(&r);
+    kafka_client_open(&p.c, r.server.kafka_port);
+    ck_assert_int_eq(aborted_at(&p, "t", 10), i == 1 ? 9 : 7);
+    kafka_client_close(&p.c);
+    js_rig_end(&r);
+}
+
+/* An open one stays open, and can be aborted. */
+TEST(open_without_a_beginning)
+{
+    struct js_rig r;
+    struct producer p;
+
+    start(&r, i);
+    make_topic(&r);
+    init(&p, &r, "p");
+    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(produce(&p, "t", 0, 5), 1);
+    js_ask(&r, "$JS.API.STREAM.PURGE.t", "{\"seq\":4}", "\"purged\":3");
+    js_await(&r, "$JS.API.STREAM.INFO.t", "", "\"last_seq\":7,"); /* a marker that it goes on */
+    ck_assert_int_eq(latest(&p, "t", 1), 3);
+    kafka_client_close(&p.c);
+    js_rig_crash(&r);
+    kafka_client_open(&p.c, r.server.kafka_port);
+    ck_assert_int_eq(latest(&p, "t", 1), 3);
+    ck_assert_int_eq(produce(&p, "t", 5, 5), 7);
+    ck_assert_int_eq(end(&p, 3, false), KAFKA_NONE);
+    ck_assert_int_eq(latest(&p, "t", 1), 13);
+    ck_assert_int_eq(aborted_at(&p, "t", 4), 3);
+    js_ask(&r, "$JS.API.STREAM.PURGE.t", "{\"seq\":6}", "\"purged\":2");
+    kafka_client_close(&p.c);
+    js_rig_crash(&r);
+    kafka_client_open(&p.c, r.server.kafka_port);
+    ck_assert_int_eq(aborted_at(&p, "t", 6), 5);
+    kafka_client_close(&p.c);
+    js_rig_end(&r);
+}
+
 /* n messages of 900,000 bytes. */
 static void fill_large(struct js_rig *r, int n)
 {
@@ -412,6 +496,8 @@ static const struct runner_case cases[] = {
     SLOW(duplicates_behind_large_messages, 0, 3),
     RUN_LOOP(rules, 0, 3),
     RUN_LOOP(the_stable_end, 0, 3),
+    RUN_LOOP(aborted_without_a_beginning, 0, 3),
+    RUN_LOOP(open_without_a_beginning, 0, 3),
     RUN_LOOP(offsets_go_along, 0, 3),
     RUN_LOOP(a_new_epoch, 0, 3),
     RUN_LOOP(the_coordinator_goes, 0, 3),
