@@ -152,7 +152,9 @@ static bool has_messages(const struct partition *p)
     struct store_state st;
 
     store_stream_state(p->store, &st);
-    return !store_subject_get(p->store, STR(TXN_SUBJECT), &markers) || markers.msgs < st.msgs;
+    if (!store_subject_get(p->store, STR(TXN_SUBJECT), &markers))
+        return st.msgs > 0;
+    return markers.msgs < st.msgs;
 }
 
 void partition_txns_removed(struct partition *p)

@@ -183,12 +183,12 @@ static void add_parts(struct coordinator *c, struct errand *e)
         return;
     }
     txn_begin(t);
-    if (add_missing(t, q) > 0)
-        txn_save(t, e, parts_saved);
-    else if (t->nparts == TXN_PARTS_MAX)
+    /* Also when none is new: the record, or the markers behind it, may have failed the last time.
+     */
+    if (add_missing(t, q) == 0 && t->nparts == TXN_PARTS_MAX)
         errand_failed(e, KAFKA_INVALID_REQUEST);
     else
-        errand_done(e);
+        txn_save(t, e, parts_saved);
 }
 
 /* True when all of them can be written to. */

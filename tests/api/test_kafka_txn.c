@@ -445,6 +445,27 @@ TEST(open_without_a_beginning)
     js_rig_end(&r);
 }
 
+/* The record says that the partition takes part, and there is no marker: as after a crash between
+ * the two. The client adds it once more. */
+TEST(added_again)
+{
+    struct js_rig r;
+    struct producer p;
+
+    start(&r, i);
+    make_topic(&r);
+    init(&p, &r, "p");
+    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
+    js_ask(&r, "$JS.API.STREAM.PURGE.t", "", "\"purged\":1");
+    kafka_client_close(&p.c);
+    js_rig_crash(&r);
+    kafka_client_open(&p.c, r.server.kafka_port);
+    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(produce(&p, "t", 0, 1), 2);
+    kafka_client_close(&p.c);
+    js_rig_end(&r);
+}
+
 /* n messages of 900,000 bytes. */
 static void fill_large(struct js_rig *r, int n)
 {
@@ -498,6 +519,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(the_stable_end, 0, 3),
     RUN_LOOP(aborted_without_a_beginning, 0, 3),
     RUN_LOOP(open_without_a_beginning, 0, 3),
+    RUN_LOOP(added_again, 0, 3),
     RUN_LOOP(offsets_go_along, 0, 3),
     RUN_LOOP(a_new_epoch, 0, 3),
     RUN_LOOP(the_coordinator_goes, 0, 3),
