@@ -130,9 +130,9 @@ bool batch_open_kafka(struct store_batch *b)
     /* Beyond, the rest is empty: there is room for that. */
     o.most = BATCH_BODY_MAX;
     o.table = mem_try_alloc((size_t) b->count * BATCH_ENTRY);
-    if (o.table != NULL && decode != NULL)
-        decode(r.subject, r.payload, b->first_seq, b->count, put, &o);
-    bool good = o.table != NULL && !o.no_memory;
+    bool good = o.table != NULL;
+    if (good && decode != NULL)
+        good = decode(r.subject, r.payload, b->first_seq, b->count, put, &o) && !o.no_memory;
     o.most = UINT32_MAX;
     while (good && o.next < o.messages)
         good = put_one(&o, STR_NONE, STR_NONE);

@@ -105,9 +105,10 @@ const struct store_recovery *store_dir_recovery(const struct store_dir *dir);
 
 /* How the store learns what messages are in such a batch, when somebody reads them as messages: the
  * decoder calls put for each of them, i ascending from 0; what it leaves out is empty. put says
- * false when there is no memory; then the decoder returns. */
+ * false when there is no memory; then the decoder returns. False: it had no memory itself; the
+ * batch is asked for again, later. */
 typedef bool (*store_kafka_put_fn)(void *to, uint32_t i, struct str header, struct str payload);
-typedef void (*store_kafka_decode_fn)(struct str subject, struct str batch, uint64_t first_seq,
+typedef bool (*store_kafka_decode_fn)(struct str subject, struct str batch, uint64_t first_seq,
                                       uint32_t messages, store_kafka_put_fn put, void *to);
 
 struct store_options {

@@ -82,7 +82,14 @@ static bool put_filler(struct fetch_read *f, uint64_t first_seq, uint64_t last_s
     return true;
 }
 
-/* The batch without the records that are removed. */
+static void put_whole(struct fetch_read *f, const struct store_entry *e)
+{
+    chunk_get(e->chunk);
+    add_piece(f, e->chunk, e->batch.p, e->batch.n);
+}
+
+/* The batch without the records that are removed. One that is too large to be built anew goes out
+ * with them: the others are not to be missed. False: no memory. */
 static bool put_rebuilt(struct fetch_read *f, const struct store_entry *e)
 {
     struct kafka_batch b;
@@ -92,10 +99,18 @@ static bool put_rebuilt(struct fetch_read *f, const struct store_entry *e)
     struct kafka_builder to;
     struct str records;
     struct chunk *chunk = NULL;
+    enum err err = ERR_CORRUPT;
 
-    if (kafka_batch_open(e->batch, &b) != KAFKA_BATCH_OK ||
-        kafka_batch_records(&b, KAFKA_PLAIN_MAX, &room, &records) != ERR_OK) {
+    if (kafka_batch_open(e->batch, &b) == KAFKA_BATCH_OK)
+        err = kafka_batch_records(&b, KAFKA_PLAIN_MAX, &room, &records);
+    if (err != ERR_OK) {
         kafka_room_free(&room);
+        if (err == ERR_NO_MEMORY)
+            return false;
+        if (err == ERR_TOO_LARGE) {
+            put_whole(f, e);
+            return true;
+        }
         return put_filler(f, e->first_seq, e->first_seq + e->messages - 1, e->ts);
     }
     chunk = chunk_alloc(pool_of(f), KAFKA_BATCH_HEADER + records.n + (size_t) b.count * 16);
@@ -170,8 +185,7 @@ static bool put_entry(struct fetch_read *f, const struct store_entry *e)
     f->next = e->first_seq + e->messages;
     if (e->holes)
         return put_rebuilt(f, e);
-    chunk_get(e->chunk);
-    add_piece(f, e->chunk, e->batch.p, e->batch.n);
+    put_whole(f, e);
     return true;
 }
 

@@ -100,7 +100,7 @@ void project_header(const struct kafka_record *r, struct buf *out)
 
 static const char undecodable[] = "NATS/1.0\r\nKafka-Undecodable: 1\r\n\r\n";
 
-void project_batch(struct str subject, struct str batch, uint64_t first_seq, uint32_t messages,
+bool project_batch(struct str subject, struct str batch, uint64_t first_seq, uint32_t messages,
                    store_kafka_put_fn put, void *to)
 {
     struct kafka_batch b;
@@ -114,8 +114,14 @@ void project_batch(struct str subject, struct str batch, uint64_t first_seq, uin
 
     (void) subject;
     (void) first_seq;
-    if (kafka_batch_open(batch, &b) == KAFKA_BATCH_OK &&
-        kafka_batch_records(&b, KAFKA_PLAIN_MAX, &room, &records) == ERR_OK)
+    enum err err = ERR_CORRUPT;
+    if (kafka_batch_open(batch, &b) == KAFKA_BATCH_OK)
+        err = kafka_batch_records(&b, KAFKA_PLAIN_MAX, &room, &records);
+    if (err == ERR_NO_MEMORY) {
+        kafka_room_free(&room);
+        return false;
+    }
+    if (err == ERR_OK)
         kafka_record_iter_init(&it, &b, records);
     while (room_left && next < messages && kafka_record_iter_next(&it, &r)) {
         if (r.offset < b.base_offset + next || r.offset >= b.base_offset + messages)
@@ -129,6 +135,7 @@ void project_batch(struct str subject, struct str batch, uint64_t first_seq, uin
         room_left = put(to, next, STR(undecodable), STR_NONE);
     buf_free(&header);
     kafka_room_free(&room);
+    return true;
 }
 
 /* ---- a message as a record ------------------------------------------------------------------- */

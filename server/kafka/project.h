@@ -26,8 +26,9 @@
 void project_header(const struct kafka_record *r, struct buf *out);
 
 /* store_kafka_decode_fn: the messages of a batch. One that can not be decompressed or read reads as
- * messages without payload and the header Kafka-Undecodable. */
-void project_batch(struct str subject, struct str batch, uint64_t first_seq, uint32_t messages,
+ * messages without payload and the header Kafka-Undecodable. False: there is no memory to
+ * decompress it now. */
+bool project_batch(struct str subject, struct str batch, uint64_t first_seq, uint32_t messages,
                    store_kafka_put_fn put, void *to);
 
 /* A message as a record. topic: the subject that needs no mention. scratch holds what is not in the

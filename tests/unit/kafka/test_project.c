@@ -1,5 +1,6 @@
 /* test_project.c - records as messages and back: keys, nulls, headers, times. */
 #include "lib/base/header.h"
+#include "lib/base/mem.h"
 #include "server/kafka/project.h"
 #include "tests/lib/runner.h"
 
@@ -171,10 +172,31 @@ TEST(batches_that_can_not_be_read_say_so)
     ck_assert_str_eq(s.text, "!,!,!,");
 }
 
+/* No memory is not told as a batch that can not be read. */
+TEST(no_memory_says_so)
+{
+    uint8_t bytes[512];
+    struct kafka_builder b;
+    struct seen s = {0};
+
+    kafka_builder_open(&b, bytes, sizeof(bytes), 10);
+    ck_assert(kafka_builder_add(&b, &(struct kafka_record){.offset = 10, .value = STR("v")}));
+    size_t n = kafka_builder_finish(&b, 0, NULL);
+    bytes[22] = KAFKA_SNAPPY;
+    mem_fail_after(1);
+    bool decoded = project_batch(STR("t"), str_from(bytes, n), 11, 1, see, &s);
+    mem_fail_after(0);
+    ck_assert(!decoded);
+    ck_assert_uint_eq(s.n, 0);
+    ck_assert(project_batch(STR("t"), str_from(bytes, n), 11, 1, see, &s));
+    ck_assert_str_eq(s.text, "!,");
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(there_and_back, 0, sizeof(rows) / sizeof(rows[0])),
     RUN_LOOP(what_nats_clients_publish, 0, sizeof(messages) / sizeof(messages[0])),
     RUN(batches_that_can_not_be_read_say_so),
+    RUN(no_memory_says_so),
 };
 
 RUNNER_MAIN("kafka/project", cases)

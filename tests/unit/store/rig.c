@@ -504,7 +504,7 @@ enum err rig_append_kafka(struct rig_stream *t, const char *subject, uint32_t me
     return err;
 }
 
-void rig_kafka_decode(struct str subject, struct str batch, uint64_t first_seq, uint32_t messages,
+bool rig_kafka_decode(struct str subject, struct str batch, uint64_t first_seq, uint32_t messages,
                       store_kafka_put_fn put, void *to)
 {
     char header[64], payload[20];
@@ -516,6 +516,7 @@ void rig_kafka_decode(struct str subject, struct str batch, uint64_t first_seq, 
         rig_payload(first_seq + i, payload, sizeof(payload));
         if (i % 100 != 99 &&
             !put(to, i, str_from(header, (size_t) n), str_from(payload, sizeof(payload))))
-            return;
+            break;
     }
+    return true;
 }

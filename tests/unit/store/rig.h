@@ -110,7 +110,7 @@ enum err rig_append_kafka(struct rig_stream *t, const char *subject, uint32_t me
                           size_t size);
 /* Says of message i: header "NATS/1.0\r\nN: <i>\r\n\r\n", payload: 20 bytes of rig_payload(its
  * sequence); of every 100th nothing. */
-void rig_kafka_decode(struct str subject, struct str batch, uint64_t first_seq, uint32_t messages,
+bool rig_kafka_decode(struct str subject, struct str batch, uint64_t first_seq, uint32_t messages,
                       store_kafka_put_fn put, void *to);
 /* Appends n messages of `size` bytes, subject number (seq % subjects) ("s.<k>"), and does not wait.
  */

@@ -312,7 +312,7 @@ static void a_kafka_batch(struct run *run, struct prng *rng)
     ck_assert_uint_eq(got, first);
 }
 
-static void decode_batch(struct str subject, struct str batch, uint64_t first_seq,
+static bool decode_batch(struct str subject, struct str batch, uint64_t first_seq,
                          uint32_t messages, store_kafka_put_fn put, void *to)
 {
     (void) subject;
@@ -320,9 +320,10 @@ static void decode_batch(struct str subject, struct str batch, uint64_t first_se
     for (uint32_t i = 0; i < messages; i++) {
         size_t n = get_u16(batch.p);
         if (!put(to, i, STR_NONE, str_from(batch.p + 2, n)))
-            return;
+            break;
         batch = str_skip(batch, n + 2);
     }
+    return true;
 }
 
 static void removal_done(struct store_req *req, enum err err)
