@@ -125,6 +125,14 @@ static bool this_way(const struct jwt_user_limits *l, enum connection_type type)
 /* ---- permissions ------------------------------------------------------------------------------
  */
 
+static bool take_permissions(struct login *l, const struct jwt_permissions *p, struct buf *err)
+{
+    if (!permissions_of_jwt_fit(p))
+        return refuse(err, "too many permissions");
+    l->user.may = permissions_of_jwt(p);
+    return true;
+}
+
 static bool set_permissions(struct login *l, const struct user_claims *u,
                             const struct jwt_user_limits *scope, const struct trust *t,
                             struct buf *err)
@@ -142,16 +150,14 @@ static bool set_permissions(struct login *l, const struct user_claims *u,
             .tags = &u->jwt.tags,
             .account_tags = t != NULL ? &t->claims.jwt.tags : &none,
         };
-        ok = template_fill(&scope->may, &who, &filled, err);
-        if (ok)
-            l->user.may = permissions_of_jwt(&filled);
+        ok = template_fill(&scope->may, &who, &filled, err) && take_permissions(l, &filled, err);
         jwt_permissions_free(&filled);
     } else {
-        l->user.may = permissions_of_jwt(&u->limits.may);
+        ok = take_permissions(l, &u->limits.may, err);
     }
     l->by_default = ok && l->user.may == NULL;
     if (l->by_default && t != NULL)
-        l->user.may = permissions_of_jwt(&t->claims.otherwise);
+        ok = take_permissions(l, &t->claims.otherwise, err);
     return ok;
 }
 

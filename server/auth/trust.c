@@ -18,21 +18,43 @@ static char *copy(const char *text)
 /* ---- permissions ------------------------------------------------------------------------------
  */
 
-/* What is no subject can not be asked for: it is left out. */
-static void add_rules(struct subject_rules *out, const struct str_list *from)
+static void add_rule(struct subject_rules *out, struct str subject, struct str queue)
 {
-    for (size_t i = 0; i < from->n && out->n < SUBJECT_RULES_MAX; i++) {
+    out->rules = mem_realloc(out->rules, (out->n + 1) * sizeof(*out->rules));
+    out->rules[out->n++] = (struct subject_rule){
+        .subject = mem_strndup(subject.p, subject.n),
+        .queue = queue.n > 0 ? mem_strndup(queue.p, queue.n) : NULL,
+    };
+}
+
+/* What is no subject can not be asked for: it is left out. */
+static void add_allowed(struct subject_rules *out, const struct str_list *from)
+{
+    for (size_t i = 0; i < from->n; i++) {
         struct str queue, subject = str_cut(str_trim(str_of(from->items[i])), ' ', &queue);
         queue = str_trim(queue);
-        if (!subject_valid(subject) || (queue.n > 0 && !subject_valid(queue)))
-            continue;
-        out->rules = mem_realloc(out->rules, (out->n + 1) * sizeof(*out->rules));
-        out->rules[out->n++] = (struct subject_rule){
-            .subject = mem_strndup(subject.p, subject.n),
-            .queue = queue.n > 0 ? mem_strndup(queue.p, queue.n) : NULL,
-        };
+        if (subject_valid(subject) && (queue.n == 0 || subject_valid(queue)))
+            add_rule(out, subject, queue);
     }
     out->set |= from->n > 0;
+}
+
+/* A queue that is none does not make the rule a smaller one. queues: they mean something here. */
+static void add_denied(struct subject_rules *out, const struct str_list *from, bool queues)
+{
+    for (size_t i = 0; i < from->n; i++) {
+        struct str queue, subject = str_cut(str_trim(str_of(from->items[i])), ' ', &queue);
+        queue = str_trim(queue);
+        if (subject_valid(subject))
+            add_rule(out, subject, queues && subject_valid(queue) ? queue : STR_NONE);
+    }
+    out->set |= from->n > 0;
+}
+
+bool permissions_of_jwt_fit(const struct jwt_permissions *p)
+{
+    return p->pub_allow.n <= SUBJECT_RULES_MAX && p->pub_deny.n <= SUBJECT_RULES_MAX &&
+           p->sub_allow.n <= SUBJECT_RULES_MAX && p->sub_deny.n <= SUBJECT_RULES_MAX;
 }
 
 struct permissions *permissions_of_jwt(const struct jwt_permissions *p)
@@ -42,10 +64,18 @@ struct permissions *permissions_of_jwt(const struct jwt_permissions *p)
     if (p->pub_allow.n + p->pub_deny.n + p->sub_allow.n + p->sub_deny.n == 0 && !p->responses)
         return NULL;
     out = mem_zalloc(sizeof(*out));
-    add_rules(&out->pub_allow, &p->pub_allow);
-    add_rules(&out->pub_deny, &p->pub_deny);
-    add_rules(&out->sub_allow, &p->sub_allow);
-    add_rules(&out->sub_deny, &p->sub_deny);
+    if (!permissions_of_jwt_fit(p)) {
+        add_rule(&out->pub_deny, STR(">"), STR_NONE);
+        add_rule(&out->sub_deny, STR(">"), STR_NONE);
+        return out;
+    }
+    add_allowed(&out->pub_allow, &p->pub_allow);
+    add_denied(&out->pub_deny, &p->pub_deny, false);
+    add_allowed(&out->sub_allow, &p->sub_allow);
+    add_denied(&out->sub_deny, &p->sub_deny, true);
+    /* An empty list for subscriptions allows everything: it needs a word. */
+    if (p->sub_allow.n > 0 && out->sub_allow.n == 0)
+        add_rule(&out->sub_deny, STR(">"), STR_NONE);
     if (p->responses) {
         out->responses = true;
         out->pub_allow.set = true;

@@ -40,7 +40,13 @@ void trust_options(const struct trust *t, struct account_options *out, int64_t n
 /* The first time after now at which an activation of an import expires; 0 = never. */
 int64_t trust_next_change(const struct trust *t, int64_t now);
 
-/* NULL: they say nothing. */
+/*
+ * NULL: they say nothing. What is no subject allows nothing, and an allow list with nothing else
+ * allows nothing at all. A list that is too long (SUBJECT_RULES_MAX) would have to be kept in part:
+ * then nothing is allowed.
+ */
 struct permissions *permissions_of_jwt(const struct jwt_permissions *p);
+/* Is no list too long? */
+bool permissions_of_jwt_fit(const struct jwt_permissions *p);
 
 #endif

@@ -3,6 +3,7 @@
 #include "lib/base/assert.h"
 #include "lib/base/mem.h"
 #include "server/auth/login.h"
+#include "server/auth/permissions.h"
 #include "server/auth/template.h"
 #include "tests/lib/runner.h"
 #include "tests/lib/token.h"
@@ -239,12 +240,91 @@ TEST(what_becomes_of_a_login)
     rig_close(&r);
 }
 
+/* ---- permissions ------------------------------------------------------------------------------
+ */
+
+static const struct {
+    const char *sub_allow, *sub_deny, *pub_allow, *pub_deny; /* entries between bars */
+    const char *subject, *queue;
+    bool may_subscribe, may_publish;
+} permitted[] = {
+    {"", "", "", "x", "a", "", true, true},
+    {"a", "", "a", "", "a", "", true, true},
+    /* What is no subject allows nothing, alone or beside others. */
+    {"foo..bar", "", "", "", ">", "", false, true},
+    {"foo..bar", "", "", "", "a", "q", false, true},
+    {"a b c", "", "", "", "a", "b", false, true},
+    {"foo..bar|a", "", "", "", "a", "", true, true},
+    {"foo..bar|a", "", "", "", "b", "", false, true},
+    {"", "", "foo..bar", "", "a", "", true, false},
+    /* A rule of a group is for that group, and one that denies is never for less than it says. */
+    {"a q", "", "", "", "a", "", false, true},
+    {"a q", "", "", "", "a", "q", true, true},
+    {"", "a q", "", "", "a", "q", false, true},
+    {"", "a q", "", "", "a", "p", true, true},
+    {"", "a b c", "", "", "a", "", false, true},
+    {"", "", "", "a q", "a", "", true, false},
+};
+
+TEST(permissions_of_claims)
+{
+    struct jwt_permissions p = {0};
+    struct permissions *may;
+
+    add(&p.sub_allow, permitted[i].sub_allow);
+    add(&p.sub_deny, permitted[i].sub_deny);
+    add(&p.pub_allow, permitted[i].pub_allow);
+    add(&p.pub_deny, permitted[i].pub_deny);
+    may = permissions_of_jwt(&p);
+    ck_assert_ptr_nonnull(may);
+    ck_assert_int_eq(
+        permissions_may_subscribe(may, str_of(permitted[i].subject), str_of(permitted[i].queue)),
+        permitted[i].may_subscribe);
+    ck_assert_int_eq(permissions_may_publish(may, str_of(permitted[i].subject)),
+                     permitted[i].may_publish);
+    permissions_free(may);
+    jwt_permissions_free(&p);
+}
+
+/* Claims with a list that is too long let nobody in; as new defaults they allow nothing. */
+TEST(lists_have_a_limit)
+{
+    struct jwt_permissions *p;
+    struct permissions *may;
+    struct trust next = {0};
+    struct rig r;
+    struct login *l;
+
+    rig_open(&r, "\"bearer_token\":true");
+    l = log_in(&r, 1000, "");
+    p = i == 0 ? &r.claims.limits.may : &r.trust.claims.otherwise;
+    for (unsigned k = 0; k < SUBJECT_RULES_MAX; k++)
+        str_list_add(&p->pub_deny, STR("x"));
+    login_close(log_in(&r, 1000, ""));
+    str_list_add(&p->pub_deny, STR("last"));
+    ck_assert_ptr_null(log_in(&r, 1000, "too many permissions"));
+    may = permissions_of_jwt(p);
+    ck_assert(!permissions_may_publish(may, STR("last")));
+    ck_assert(!permissions_may_publish(may, STR("other")));
+    ck_assert(!permissions_may_subscribe(may, STR("other"), STR_NONE));
+    permissions_free(may);
+    next.claims = r.trust.claims;
+    if (i == 1) {
+        ck_assert_int_eq(login_recheck(l, NULL, &next), LOGIN_STAYS);
+        ck_assert(!permissions_may_publish(l->user.may, STR("other")));
+    }
+    login_close(l);
+    rig_close(&r);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(templates_are_filled, 0, ARRAY_LEN(templates)),
     RUN(templates_have_a_limit),
     RUN_LOOP(times_of_day_let_in_and_end, 0, ARRAY_LEN(ranges)),
     RUN_LOOP(claims_that_do_not_let_in, 0, 6),
     RUN(what_becomes_of_a_login),
+    RUN_LOOP(permissions_of_claims, 0, ARRAY_LEN(permitted)),
+    RUN_LOOP(lists_have_a_limit, 0, 2),
 };
 
 RUNNER_MAIN("auth/login", cases)
