@@ -573,6 +573,17 @@ TEST(servers_find_each_other)
     stop_both();
 }
 
+TEST(keeps_secrets_out_of_the_log)
+{
+    start_both(i, ", authorization { user: u, password: s3cret }", "u:s3cret@");
+    server_process_log_wait(&edge, "Leafnode connection established");
+    server_process_log_wait(&edge, "->> [CONNECT {...}]");
+    server_process_log_wait(&hub, "<<- [CONNECT {...}]");
+    ck_assert(!server_process_log_has(&edge, "s3cret"));
+    ck_assert(!server_process_log_has(&hub, "s3cret"));
+    stop_both();
+}
+
 TEST(connects_again)
 {
     struct raw_client h, e;
@@ -927,6 +938,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(shows_in_monitoring, 0, 2),
     RUN_LOOP(leaf_nodes_reach_each_other, 0, 2),
     RUN_LOOP(servers_find_each_other, 0, 4),
+    RUN(keeps_secrets_out_of_the_log),
     RUN_LOOP(connects_again, 0, 2),
     RUN_LOOP(speaks_tls, 0, 2),
     RUN_LOOP(joins_over_websocket, 0, 6),
