@@ -274,11 +274,15 @@ static void adopt_leaf(struct net *net, io_fd fd)
     leaf_begin(c, NULL);
     conn_set_limits(c);
     make_nonce(c);
-    if (conn_tls_context(c) != NULL) {
+    if (conn_tls_context(c) != NULL && leaf_has_room(net)) {
         conn_tls_begin(c);
         return;
     }
     info_put(c, false);
+    if (!leaf_has_room(net)) {
+        conn_fail(c, REASON_MAX_CONNECTIONS, STR("maximum connections exceeded"));
+        return;
+    }
     conn_start(c);
     conn_receive(c);
 }
@@ -300,7 +304,10 @@ void conn_become_leaf(struct conn *c)
         make_nonce(c);
     c->greeted = true;
     info_put(c, false);
-    conn_start(c);
+    if (leaf_has_room(net))
+        conn_start(c);
+    else
+        conn_fail(c, REASON_MAX_CONNECTIONS, STR("maximum connections exceeded"));
 }
 
 void conn_adopt_remote(struct net *net, io_fd fd, struct leaf_remote *remote)

@@ -81,7 +81,8 @@ struct net {
     /* Worker 0: other servers (leaf.h). */
     struct list leafs, remotes;
     uint32_t next_leaf;
-    char (*lds)[32]; /* by account: subjects for finding loops */
+    int64_t strangers; /* leaf connections that came in and are not bound yet */
+    char (*lds)[32];   /* by account: subjects for finding loops */
     uint32_t nlds;
     struct ws_pack *pack; /* for compressed WebSocket messages; NULL until needed */
 

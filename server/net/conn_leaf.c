@@ -51,6 +51,20 @@ void leaf_begin(struct conn *c, struct leaf_remote *remote)
     c->leaf = l;
     c->verbose = c->pedantic = c->echo = false;
     list_push_back(&net->leafs, &l->link);
+    net->strangers += remote == NULL;
+}
+
+bool leaf_has_room(const struct net *net)
+{
+    int64_t max = net->env->options->max_connections;
+
+    return max < 0 || net->strangers <= max;
+}
+
+/* It is bound, or goes before it ever was. */
+static void no_stranger(struct conn_leaf *l)
+{
+    l->conn->net->strangers -= l->remote == NULL && !l->bound;
 }
 
 void leaf_stop(struct conn *c)
@@ -61,6 +75,7 @@ void leaf_stop(struct conn *c)
         return;
     l->stopped = true;
     list_remove(&l->link);
+    no_stranger(l);
     if (l->bound)
         leaf_interest_stop(l);
     if (l->remote != NULL)
@@ -465,6 +480,7 @@ static void start(struct conn *c)
 
     make_lds(l);
     deny_jetstream(l);
+    no_stranger(l);
     l->bound = true;
     c->state = CONN_OPEN;
     LOG_DBG(c->net->env->log, "%s - Leafnode bound to account \"%s\"", conn_text(c, who),

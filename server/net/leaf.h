@@ -63,6 +63,8 @@ void leaf_close_surplus(struct net *net, const struct account *a);
 void leaf_bind(struct conn *c);
 void leaf_take_info(struct conn *c, struct str json);
 void leaf_take_error(struct conn *c, struct str text);
+/* Are at most max_connections there that have not said who they are? */
+bool leaf_has_room(const struct net *net);
 /* Does its user's login let the other side hear what is sent there, in a group or (n == 0) in none?
  */
 bool leaf_may_hear(const struct conn_leaf *l, struct str subject, struct str queue);

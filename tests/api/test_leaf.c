@@ -307,6 +307,35 @@ TEST(accounts_have_limits)
     server_process_deinit(&hub);
 }
 
+/* Who has not said who it is counts, and once it has, another one may come. */
+TEST(strangers_have_a_limit)
+{
+    struct raw_client one, two;
+
+    start_hub(i, "max_connections: 1\nleafnodes { " LISTEN " }");
+    raw_open(&one, hub.leaf_port);
+    free(raw_line(&one));
+    raw_open(&two, hub.leaf_port);
+    raw_expect(&two, "INFO {");
+    raw_skip(&two, "\r\n");
+    raw_expect(&two, "-ERR 'maximum connections exceeded'\r\n");
+    raw_expect_end(&two);
+    raw_close(&two);
+    raw_send(&one, "CONNECT {" NAMES "}\r\n");
+    free(take_lds(&one));
+    raw_open(&two, hub.leaf_port);
+    free(raw_line(&two));
+    raw_close(&two);
+    server_process_log_wait(&hub, "Leafnode connection closed: Client Closed");
+    raw_open(&two, hub.leaf_port);
+    free(raw_line(&two));
+    raw_send(&two, "CONNECT {\"name\":\"other\",\"remote_account\":\"$G\"}\r\n");
+    free(take_lds(&two));
+    raw_close(&two);
+    raw_close(&one);
+    server_process_deinit(&hub);
+}
+
 TEST(has_users_and_accounts)
 {
     struct raw_client raw, a, b;
@@ -929,6 +958,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(puts_subjects_back, 0, 2),
     RUN_LOOP(finds_loops, 0, 2),
     RUN_LOOP(turns_away, 0, (int) (sizeof(turned_away) / sizeof(turned_away[0]))),
+    RUN_LOOP(strangers_have_a_limit, 0, 2),
     RUN_LOOP(accounts_have_limits, 0, 2),
     RUN_LOOP(has_users_and_accounts, 0, 2),
     RUN_LOOP(keeps_permissions, 0, 2),
