@@ -195,6 +195,16 @@ struct login *login_of_answer(const struct user_claims *u, const struct jwt_user
     return l;
 }
 
+void login_defaults(struct login *l, const struct accounts *accounts)
+{
+    const struct account_options *a = accounts_find(accounts, l->user.account);
+
+    if (!l->by_default || a == NULL)
+        return;
+    permissions_free(l->user.may);
+    l->user.may = a->otherwise != NULL ? permissions_copy(a->otherwise) : NULL;
+}
+
 /* ---- the whole --------------------------------------------------------------------------------
  */
 

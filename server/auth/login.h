@@ -57,6 +57,10 @@ struct login *login_open(const struct trust *t, const struct user_claims *u,
 struct login *login_of_answer(const struct user_claims *u, const struct jwt_user_limits *scope,
                               const char *account, const struct trust *t,
                               const struct login_claim *c, struct buf *err);
+/* In the server's own configuration an account has permissions for users without own ones: they are
+ * those of its options, instead of what they were before. Nothing for other accounts: there the
+ * claims say it. */
+void login_defaults(struct login *l, const struct accounts *accounts);
 void login_close(struct login *l);
 
 enum login_end { LOGIN_STAYS, LOGIN_REVOKED, LOGIN_REFUSED, LOGIN_CLOSED };

@@ -404,15 +404,6 @@ static bool connection_types_known(const struct user_claims *u, const char *acco
     return l->n == 0;
 }
 
-/* In the server's own configuration an account may have permissions for users without own ones. */
-static void add_defaults(struct login *l, const struct options *o)
-{
-    const struct account_options *a = accounts_find(&o->accounts, l->user.account);
-
-    if (l->by_default && l->user.may == NULL && a != NULL && a->otherwise != NULL)
-        l->user.may = permissions_copy(a->otherwise);
-}
-
 static void let_in(struct callout *k, struct account *a, const struct trust *t)
 {
     struct conn *c = k->checking.conn;
@@ -432,7 +423,7 @@ static void let_in(struct callout *k, struct account *a, const struct trust *t)
         buf_free(&err);
         return;
     }
-    add_defaults(l, env->options);
+    login_defaults(l, &env->options->accounts);
     if (k->user.jwt.name != NULL)
         l->user.name = mem_strdup(k->user.jwt.name);
     connect_sign_in(c, l);

@@ -404,6 +404,8 @@ void connect_jwt(struct conn *c, struct str token, struct str sig, struct str co
 /* It keeps this login (taken over), and ends with it. */
 void connect_sign_in(struct conn *c, struct login *l);
 void connect_sign_out(struct conn *c);
+/* The options changed, and its login goes on. */
+void connect_login_reload(struct conn *c);
 /* NULL: it did not come with signed claims. */
 const struct login *connect_login(const struct conn *c);
 /* What the account is called by its claims; without them, its name. */

@@ -487,7 +487,7 @@ void connect_reload(struct conn *c, const struct options *before, const struct o
         return; /* its account's claims decide */
     if (c->signed_in != NULL && c->login == &connect_login(c)->user &&
         same_service(&before->callout, &now->callout)) {
-        connect_bind(c, c->login);
+        connect_login_reload(c);
         return;
     }
     if (!(c->by_nothing ? auth_nothing_still_valid(before, now, &user)

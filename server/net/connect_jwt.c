@@ -76,6 +76,12 @@ void connect_sign_in(struct conn *c, struct login *l)
         conn_set_limits(c);
 }
 
+void connect_login_reload(struct conn *c)
+{
+    login_defaults(c->signed_in->login, &c->net->env->options->accounts);
+    connect_bind(c, &c->signed_in->login->user);
+}
+
 int64_t connect_own_payload(const struct conn *c)
 {
     return c->signed_in != NULL ? c->signed_in->login->payload : -1;

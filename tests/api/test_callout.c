@@ -460,6 +460,32 @@ TEST(a_second_connect_leaves_the_answer_behind)
     server_process_deinit(&s);
 }
 
+/* An answer without permissions gives what the account's options say, now. */
+TEST(a_reload_changes_what_the_account_gives)
+{
+    struct server_process s;
+    struct raw_client auth, r;
+
+    start_with(&s, "");
+    service(&auth, &s);
+    let_in(&auth, &r, &s);
+    raw_send(&r, "PUB no 0\r\n\r\nPING\r\n");
+    raw_expect(&r, "PONG\r\n");
+    reload_with(&s,
+                "accounts { AUTH { users: [ {user: auth, password: pw} ] }\n"
+                "  A { users: [ {user: joe, password: pw} ]\n"
+                "      default_permissions: { publish: { deny: no } } }, B {} }\n",
+                "", "Reloaded server configuration");
+    raw_send(&r, "PUB no 0\r\n\r\n");
+    raw_skip(&r, "-ERR 'Permissions Violation for Publish to \"no\"'\r\n");
+    reload_with(&s, ACCOUNTS, "max_payload: 100000\n", "Reloaded: max_payload = 100000");
+    raw_send(&r, "PUB no 0\r\n\r\nPING\r\n");
+    raw_expect(&r, "PONG\r\n");
+    raw_close(&r);
+    raw_close(&auth);
+    server_process_deinit(&s);
+}
+
 /* ---- operator mode ----------------------------------------------------------------------------
  */
 
@@ -646,6 +672,7 @@ static const struct runner_case cases[] = {
     RUN(a_reload_without_the_service_ends_its_questions),
     RUN(a_reload_with_the_service_keeps_its_questions),
     RUN(a_second_connect_leaves_the_answer_behind),
+    RUN(a_reload_changes_what_the_account_gives),
     RUN(accounts_have_their_users_looked_at),
     RUN(accounts_that_have_ended_take_nobody),
     RUN(users_that_need_a_proxy),
