@@ -449,6 +449,7 @@ static void free_conn(struct conn *c)
     mem_free(c->user);
     buf_free(&c->mapped);
     mem_free(c->nonce);
+    mem_free(c->proxy_key);
     tls_close(c->tls);
     conn_ws_free(c);
     leaf_free(c);

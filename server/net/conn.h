@@ -188,6 +188,7 @@ struct conn {
     const struct permissions *may; /* NULL = everything */
     struct permissions *own_may;   /* what may is, when nobody else has it; else NULL */
     bool proxied;                  /* a trusted proxy vouches for it */
+    char *proxy_key;               /* of that proxy; NULL = none */
     struct answers *answers;       /* requests that it may answer; NULL = none yet */
     char *nonce;                   /* of its INFO; NULL = none */
     struct checking *checking;     /* what its CONNECT waits for, else NULL */

@@ -469,6 +469,14 @@ static void reload_checking(struct checking *k, const struct options *before, ui
         k->refused |= !auth_still_valid(before, k->user, kind, now, &k->user);
 }
 
+static bool lists(const struct str_list *l, const char *text)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (strcmp(l->items[i], text) == 0)
+            return true;
+    return false;
+}
+
 void connect_reload(struct conn *c, const struct options *before, const struct options *now)
 {
     const struct user *user = NULL;
@@ -476,6 +484,10 @@ void connect_reload(struct conn *c, const struct options *before, const struct o
 
     before = at_door(c, before, &was);
     now = at_door(c, now, &is);
+    if (c->proxy_key != NULL && !lists(&now->proxies.trusted, c->proxy_key)) {
+        connect_refuse_for(c, REASON_PROXY_NOT_TRUSTED);
+        return;
+    }
     if (c->checking != NULL)
         reload_checking(c->checking, before, kind_of(c), now);
     if (c->state == CONN_GREETED && c->login == NULL) {
@@ -611,14 +623,6 @@ static void free_opts(struct buf *b)
     buf_free(b);
 }
 
-static bool lists(const struct str_list *l, const char *text)
-{
-    for (size_t i = 0; i < l->n; i++)
-        if (strcmp(l->items[i], text) == 0)
-            return true;
-    return false;
-}
-
 /* Is a service asked about the client with that verdict? Not about its own users, nor about those
  * of accounts that are not its business. Who is nobody is always its business. */
 static bool is_asked_about(const struct conn *c, const struct auth_verdict *v)
@@ -660,12 +664,16 @@ static bool check_proxy(struct conn *c, struct str sig)
     struct buf raw = {0};
 
     c->proxied = false;
+    keep(&c->proxy_key, STR_NONE);
     if (sig.n == 0 || trusted->n == 0)
         return true;
     if (base64_decode(&raw, sig))
         for (size_t i = 0; i < trusted->n && !c->proxied; i++)
-            c->proxied = nkey_signed(str_of(trusted->items[i]), buf_str(&raw),
-                                     str_of(c->nonce != NULL ? c->nonce : ""));
+            if (nkey_signed(str_of(trusted->items[i]), buf_str(&raw),
+                            str_of(c->nonce != NULL ? c->nonce : ""))) {
+                c->proxied = true;
+                keep(&c->proxy_key, str_of(trusted->items[i]));
+            }
     buf_free(&raw);
     return c->proxied;
 }

@@ -664,6 +664,35 @@ TEST(users_that_need_a_proxy)
     server_process_deinit(&s);
 }
 
+/* Who came through a proxy goes when nobody trusts it any more; others stay. */
+TEST(a_reload_drops_a_proxy)
+{
+    struct server_process s;
+    struct raw_client through, other;
+    char text[400];
+
+    make_keys();
+    snprintf(text, sizeof(text),
+             "proxies { trusted: [ { key: %s }, { key: %s } ] }\n"
+             "authorization { users: [ {user: b, password: pw} ] }\n",
+             user_1.key, user_2.key);
+    start(&s, text);
+    come_through(&through, &s, &user_1, "b");
+    raw_skip(&through, "PONG\r\n");
+    come_through(&other, &s, &user_2, "b");
+    raw_skip(&other, "PONG\r\n");
+    snprintf(text, sizeof(text),
+             "proxies { trusted: [ { key: %s } ] }\n"
+             "authorization { users: [ {user: b, password: pw} ] }\n",
+             user_2.key);
+    reload(&s, text, "Reloaded server configuration");
+    kept_out(&through);
+    raw_send(&other, "PING\r\n");
+    raw_skip(&other, "PONG\r\n");
+    raw_close(&other);
+    server_process_deinit(&s);
+}
+
 static const struct runner_case cases[] = {
     RUN(a_service_lets_in_and_places),
     RUN(answers_that_do_not_count),
@@ -676,6 +705,7 @@ static const struct runner_case cases[] = {
     RUN(accounts_have_their_users_looked_at),
     RUN(accounts_that_have_ended_take_nobody),
     RUN(users_that_need_a_proxy),
+    RUN(a_reload_drops_a_proxy),
 };
 
 RUNNER_MAIN("api/callout", cases)
