@@ -7,6 +7,9 @@
  * arrives goes to `rest`, and nothing more is received until the answer. A connection that closes
  * lives until its request has been answered (nobody hears that) and no operation is in flight.
  *
+ * Who shakes no hands, or does not say who it is, is closed after the times that NATS clients have
+ * for these: `patience` runs from the start of each until its end.
+ *
  * Output is chunks: an answer is copied into them, its records are there by reference. The deadline
  * is that of NATS clients (write_deadline), per megabyte.
  */
@@ -23,6 +26,7 @@
 #define SEND_BYTES (1u << 20)
 #define SEND_VECTORS 64u
 #define CLOSE_NS 2000000000u
+#define SHAKE_NS 2000000000
 /* A frame's chunk begins with this much at most and doubles as its bytes arrive. */
 #define FRAME_FIRST (256u << 10)
 
@@ -354,6 +358,27 @@ static void sock_is_closed(struct io_op *op)
     CONTAINER_OF(op, struct kafka_conn, close)->sock_closed = true;
 }
 
+static void out_of_patience(struct wheel_timer *t)
+{
+    struct kafka_conn *c = CONTAINER_OF(t, struct kafka_conn, patience);
+
+    kafka_conn_close(c, c->tls != NULL && !c->shaken ? "TLS handshake timeout"
+                                                     : "authentication timeout");
+}
+
+void kafka_conn_expect(struct kafka_conn *c)
+{
+    struct io *io = c->kafka->env->io;
+    const struct options *o = c->kafka->env->options;
+    int64_t shake = o->tls.timeout_ns > 0 ? o->tls.timeout_ns : SHAKE_NS;
+
+    io_timer_stop(io, &c->patience);
+    if (c->tls != NULL && !c->shaken)
+        io_timer_start(io, &c->patience, io_now(io) + (uint64_t) shake);
+    else if (c->realm == NULL)
+        io_timer_start(io, &c->patience, io_now(io) + (uint64_t) o->auth_timeout_ns);
+}
+
 void kafka_conn_adopt(struct kafka *k, io_fd fd)
 {
     const struct options *o = k->env->options;
@@ -376,8 +401,10 @@ void kafka_conn_adopt(struct kafka *k, io_fd fd)
     io_op_init(&c->send, sent);
     io_op_init(&c->close, sock_is_closed);
     wheel_timer_init(&c->deadline, missed_deadline);
+    wheel_timer_init(&c->patience, out_of_patience);
     io_sock_peer(c->sock, &c->peer);
     LOG_DBG(k->env->log, "%s:%u - Kafka client connected", c->peer.host, c->peer.port);
+    kafka_conn_expect(c);
     receive(c);
 }
 
@@ -391,6 +418,7 @@ void kafka_conn_close(struct kafka_conn *c, const char *why)
     c->state = KAFKA_CONN_CLOSING;
     LOG_DBG(k->env->log, "%s:%u - Kafka client closed: %s", c->peer.host, c->peer.port, why);
     io_timer_start(k->env->io, &c->deadline, io_now(k->env->io) + CLOSE_NS);
+    io_timer_stop(k->env->io, &c->patience);
     list_remove(&c->link);
     list_push_back(&k->closing, &c->link);
     atomic_fetch_sub(&k->shared->connections, 1);

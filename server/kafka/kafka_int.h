@@ -105,6 +105,7 @@ struct kafka_conn {
     bool shaken;        /* hands */
     struct iovec *iov;
     struct wheel_timer deadline; /* of the send in flight; of the end while CLOSING */
+    struct wheel_timer patience; /* of the handshake; then until realm is there */
 };
 
 /* Bytes of records that are sent by reference: kafka_records.elsewhere is a list of them, whose n
@@ -156,6 +157,8 @@ struct realm *realm_of(struct kafka *k, const struct account *a);
 /* ---- kafka_conn.c */
 void kafka_conn_adopt(struct kafka *k, io_fd fd);
 void kafka_conn_close(struct kafka_conn *c, const char *why);
+/* What has to come first has come, or is to come: starts or stops the time that it has. */
+void kafka_conn_expect(struct kafka_conn *c);
 /* Bytes of frames. */
 void kafka_conn_take(struct kafka_conn *c, struct str bytes);
 /* Sends what there is, looks at the next frame. */

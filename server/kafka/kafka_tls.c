@@ -43,6 +43,8 @@ static bool shake_hands(struct kafka_conn *c)
     if (answer != TLS_OK && answer != TLS_MORE)
         failed(c, "handshake", answer == TLS_CLOSED ? "EOF" : tls_error(c->tls));
     c->shaken = answer == TLS_OK;
+    if (c->shaken)
+        kafka_conn_expect(c);
     return c->shaken;
 }
 

@@ -209,6 +209,8 @@ static void accept(struct sasl *s, struct kafka_request *r)
         return;
     }
     s->state = SASL_DONE;
+    if (c->state == KAFKA_CONN_OPEN)
+        kafka_conn_expect(c);
     LOG_DBG(c->kafka->env->log, "%s:%u - Kafka client is user \"%.*s\"", c->peer.host, c->peer.port,
             STR_ARG(buf_str(&s->name)));
     answer_token(s, r, buf_str(&s->answer));

@@ -258,6 +258,26 @@ TEST(a_reload_asks_others)
     end(&r);
 }
 
+/* Who has come in stays longer than one who came later and says nothing. */
+TEST(strangers_have_their_time)
+{
+    struct rig r;
+    struct kafka_client in, half, silent;
+
+    start(&r, i, KAFKA "jetstream: enabled\nauthorization { user: u, password: p, timeout: 1 }\n");
+    log_in(&r, &in, STR("\0u\0p"));
+    kafka_client_open(&half, r.server.kafka_port);
+    ck_assert_int_eq(handshake(&half, 1, "PLAIN"), KAFKA_NONE);
+    kafka_client_open(&silent, r.server.kafka_port);
+    raw_expect_end(&silent.raw);
+    raw_expect_end(&half.raw);
+    ck_assert_int_eq(topics(&in), 0);
+    kafka_client_close(&in);
+    kafka_client_close(&half);
+    kafka_client_close(&silent);
+    end(&r);
+}
+
 TEST(accounts_do_not_see_each_other)
 {
     struct rig r;
@@ -522,18 +542,41 @@ TEST(with_tls)
     ck_assert_int_eq(system(command), 0);
 }
 
+/* Nobody is asked for a name here: hands alone have to be shaken. */
+TEST(no_handshake)
+{
+    struct rig r;
+    struct kafka_client c;
+    char conf[1024];
+
+    make_certs();
+    snprintf(conf, sizeof(conf),
+             "kafka { listen: \"127.0.0.1:-1\", tls: true }\njetstream: enabled\n"
+             "tls { cert_file: \"%s/server.pem\", key_file: \"%s/server.key\", timeout: 1 }\n",
+             certs(), certs());
+    start(&r, i, conf);
+    kafka_client_open(&c, r.server.kafka_port);
+    raw_expect_end(&c.raw);
+    kafka_client_close(&c);
+    end(&r);
+    snprintf(conf, sizeof(conf), "rm -rf %s", certs_dir);
+    ck_assert_int_eq(system(conf), 0);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(strangers, 0, 3),
     RUN_LOOP(wrong_credentials, 0, 10),
     RUN_LOOP(who_may_not_come_in_here, 0, 10),
     RUN_LOOP(nobody_is_asked_about_too, 0, 3),
     RUN_LOOP(a_reload_asks_others, 0, 3),
+    RUN_LOOP(strangers_have_their_time, 0, 3),
     RUN_LOOP(accounts_do_not_see_each_other, 0, 3),
     RUN_LOOP(what_a_user_may_not, 0, 3),
     RUN_LOOP(a_reload_takes_users_away, 0, 3),
     RUN_LOOP(python_clients, 0, 12),
     RUN_LOOP(other_ways_to_configure, 0, 4),
     RUN_LOOP(with_tls, 0, 3),
+    RUN_LOOP(no_handshake, 0, 3),
 };
 
 RUNNER_MAIN("api/kafka_sasl", cases)
