@@ -10,7 +10,7 @@
  *
  * A failure is told (error 58; to raw tokens nothing) and closes the connection. Until DONE only
  * ApiVersions and these two requests are served, and frames are small. An unknown user of SCRAM is
- * challenged as any other, and refused at the end.
+ * challenged as any other, and refused at the end, after the work that a wrong password takes.
  *
  * One authentication per connection: a second handshake closes it.
  *
@@ -52,6 +52,7 @@ struct sasl {
     struct kafka_request *request;
     char *secret, *hash;
     struct buf final, answer;
+    bool nobody; /* it is checked for the time that it takes */
     bool good;
 };
 
@@ -239,7 +240,7 @@ static void check(struct io_work *work)
         return;
     }
     scram_derive(&s->scram, str_of(s->secret), derived);
-    s->good = scram_finish(&s->scram, buf_str(&s->final), derived, &s->answer);
+    s->good = scram_finish(&s->scram, buf_str(&s->final), derived, &s->answer) && !s->nobody;
     memset(derived, 0, sizeof(derived));
 }
 
@@ -326,12 +327,14 @@ static void challenge(struct sasl *s, struct kafka_request *r, struct str token)
 static void take_proof(struct sasl *s, struct kafka_request *r, struct str token)
 {
     const char *password = password_of(s, buf_str(&s->name));
+    uint8_t random[18];
+    struct buf text = {0};
 
-    if (password == NULL) {
-        refuse(s, r);
-        return;
-    }
-    s->secret = mem_strdup(password);
+    s->nobody = password == NULL;
+    io_random(s->conn->kafka->env->io, random, sizeof(random));
+    base64_encode(&text, str_from(random, sizeof(random)));
+    s->secret = mem_strdup(s->nobody ? buf_cstr(&text) : password);
+    buf_free(&text);
     buf_put_str(&s->final, token);
     check_on_pool(s, r);
 }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define KAFKA "kafka { listen: \"127.0.0.1:-1\", group_delay: \"0s\" }\n"
 /* bcrypt of "hashed" */
@@ -255,6 +256,55 @@ TEST(a_reload_asks_others)
     kill(r.server.pid, SIGHUP);
     raw_expect_end(&c.raw);
     kafka_client_close(&c);
+    end(&r);
+}
+
+/* By SCRAM, with a proof that no password makes. */
+static void fail_by_scram(struct rig *r, const char *name)
+{
+    struct kafka_client c;
+    const struct kafka_sasl_authenticate_response *a;
+    char first[64], final[256];
+
+    snprintf(first, sizeof(first), "n,,n=%s,r=abc", name);
+    kafka_client_open(&c, r->server.kafka_port);
+    ck_assert_int_eq(handshake(&c, 1, "SCRAM-SHA-512"), KAFKA_NONE);
+    a = kafka_client_call(&c, KAFKA_SASL_AUTHENTICATE, 2,
+                          &(struct kafka_sasl_authenticate_request){.auth_bytes = str_of(first)});
+    ck_assert_int_eq(a->error_code, KAFKA_NONE);
+    snprintf(final, sizeof(final), "c=biws,%.*s,p=AAAA", (int) (strcspn(a->auth_bytes.p, ",")),
+             a->auth_bytes.p);
+    ck_assert_int_eq(authenticate(&c, 2, str_of(final)), KAFKA_SASL_AUTHENTICATION_FAILED);
+    kafka_client_close(&c);
+}
+
+/* Processor time of the server, in us, that many such failures take. */
+static int64_t work_of_failures(struct rig *r, const char *name)
+{
+    struct timespec from, to;
+    clockid_t clock;
+
+    ck_assert_int_eq(clock_getcpuclockid(r->server.pid, &clock), 0);
+    ck_assert_int_eq(clock_gettime(clock, &from), 0);
+    for (int k = 0; k < 30; k++)
+        fail_by_scram(r, name);
+    ck_assert_int_eq(clock_gettime(clock, &to), 0);
+    return (to.tv_sec - from.tv_sec) * 1000000 + (to.tv_nsec - from.tv_nsec) / 1000;
+}
+
+/* The work shows no difference between a wrong password, a name that is not there and a user whose
+ * password is not known: it is processor time that is compared, which other programs do not change.
+ */
+TEST(failures_take_the_same_work)
+{
+    struct rig r;
+    int64_t wrong;
+
+    start(&r, i, users);
+    fail_by_scram(&r, "ann");
+    wrong = work_of_failures(&r, "ann");
+    ck_assert_int_gt(work_of_failures(&r, "nobody"), wrong / 2);
+    ck_assert_int_gt(work_of_failures(&r, "bob"), wrong / 2);
     end(&r);
 }
 
@@ -569,6 +619,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(who_may_not_come_in_here, 0, 10),
     RUN_LOOP(nobody_is_asked_about_too, 0, 3),
     RUN_LOOP(a_reload_asks_others, 0, 3),
+    RUN_LOOP(failures_take_the_same_work, 0, 3),
     RUN_LOOP(strangers_have_their_time, 0, 3),
     RUN_LOOP(accounts_do_not_see_each_other, 0, 3),
     RUN_LOOP(what_a_user_may_not, 0, 3),
