@@ -1,0 +1,70 @@
+/*
+ * upstream_info.c - mirrors and sources in a stream info.
+ */
+#include "server/js/upstream.h"
+#include "server/js/upstream_int.h"
+
+static void put_mappings(const struct source_config *c, struct buf *out)
+{
+    buf_puts(out, ",\"subject_transforms\":[");
+    for (size_t i = 0; i < c->nmappings; i++) {
+        buf_puts(out, i > 0 ? ",{\"src\":" : "{\"src\":");
+        jput_string(out, str_of(c->mappings[i].src));
+        buf_puts(out, ",\"dest\":");
+        jput_string(out, str_of(c->mappings[i].dest));
+        buf_putc(out, '}');
+    }
+    buf_putc(out, ']');
+}
+
+static void put_external(const struct source_config *c, struct buf *out)
+{
+    buf_puts(out, ",\"external\":{\"api\":");
+    jput_string(out, str_of(c->api_prefix));
+    buf_puts(out, ",\"deliver\":");
+    jput_string(out, str_of(c->deliver_prefix));
+    buf_putc(out, '}');
+}
+
+static void put_one(const struct upstream *u, struct buf *out)
+{
+    uint64_t now = upstream_now(u);
+
+    buf_puts(out, "{\"name\":");
+    jput_string(out, str_of(u->config.name));
+    if (u->config.external)
+        put_external(&u->config, out);
+    buf_printf(out, ",\"lag\":%llu,\"active\":%lld", (unsigned long long) u->core.lag,
+               u->core.heard == 0 ? -1ll : (long long) (now - u->core.heard));
+    if (u->error_text != NULL) {
+        buf_printf(out, ",\"error\":%s", u->error_text);
+    } else if (u->error.kind != JS_OK) {
+        buf_putc(out, ',');
+        js_error_put(out, &u->error);
+    }
+    if (u->config.filter_subject != NULL) {
+        buf_puts(out, ",\"filter_subject\":");
+        jput_string(out, str_of(u->config.filter_subject));
+    }
+    if (u->config.nmappings > 0)
+        put_mappings(&u->config, out);
+    buf_putc(out, '}');
+}
+
+void stream_upstreams_info(struct stream *s, struct buf *out)
+{
+    bool first = true;
+
+    LIST_FOREACH(l, &s->upstreams)
+    {
+        const struct upstream *u = LIST_ENTRY(l, struct upstream, link);
+        if (u->mirror)
+            buf_puts(out, ",\"mirror\":");
+        else
+            buf_puts(out, first ? ",\"sources\":[" : ",");
+        put_one(u, out);
+        first = false;
+    }
+    if (!first && !LIST_ENTRY(list_first(&s->upstreams), struct upstream, link)->mirror)
+        buf_putc(out, ']');
+}
