@@ -5,6 +5,7 @@
 #include "lib/base/mem.h"
 #include "server/js/js_int.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- the server ------------------------------------------------------------------------------ */
@@ -314,6 +315,20 @@ void jetstream_details(struct jetstream *j, const struct js_detail_options *o, s
 
 /* ---- health ---------------------------------------------------------------------------------- */
 
+/* How many lost messages of the stream are news to its operator; all of them when one is. */
+static uint64_t lost_unseen(const struct stream *s)
+{
+    const char *seen = json_string_value(json_object_get(s->config.metadata, JS_LOST_SEEN));
+    struct store_state st;
+
+    if (s->store == NULL)
+        return 0;
+    store_stream_state(s->store, &st);
+    if (seen != NULL && st.lost_msgs <= strtoull(seen, NULL, 10))
+        return 0;
+    return st.lost_msgs;
+}
+
 static void look_at(const struct js *js, const struct js_health_question *q, struct js_health *out)
 {
     struct hmap_iter it = {0};
@@ -324,6 +339,9 @@ static void look_at(const struct js *js, const struct js_health_question *q, str
         if (q->stream != NULL && strcmp(q->stream, s->config.name) != 0)
             continue;
         out->stream = true;
+        uint64_t lost = lost_unseen(s);
+        if (lost > 0)
+            q->lost(q->ctx, js->account->name, s->config.name, lost);
         if (s->failed)
             q->bad(q->ctx, js->account->name, s->config.name,
                    s->fail_reason != NULL ? s->fail_reason : "write failed");

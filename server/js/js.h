@@ -98,10 +98,13 @@ struct js_detail_options {
 void jetstream_details(struct jetstream *j, const struct js_detail_options *o, struct buf *out);
 
 /* For /healthz: does this worker have what is named (NULL = not asked for), and which of its
- * streams are not well? The account is found at every worker. */
+ * streams are not well? The account is found at every worker. lost: to damage, so many messages,
+ * and more than the stream's metadata says somebody has seen. */
+#define JS_LOST_SEEN "midge.lost_seen"
 struct js_health_question {
     const char *account, *stream, *consumer;
     void (*bad)(void *ctx, const char *account, const char *stream, const char *reason);
+    void (*lost)(void *ctx, const char *account, const char *stream, uint64_t msgs);
     void *ctx;
 };
 struct js_health {

@@ -2,6 +2,12 @@
  * healthz.c - /healthz: does the server take connections, is JetStream there, are streams well?
  *
  * One text (`error`), or with details a list of all that is wrong (`errors`).
+ *
+ * The status of HTTP is for what starts and stops servers: it says whether this one serves. A
+ * stream that has lost messages to damage serves all others, and a server that is restarted, or
+ * gets no traffic, because one of a billion messages is gone is the greater harm. So a loss alone
+ * leaves the status 200, while the document says "error" and names it, until somebody has put what
+ * he has seen into the stream's metadata (JS_LOST_SEEN) or the stream is gone.
  */
 #include "server/monitor/monitor_int.h"
 
@@ -41,6 +47,16 @@ static void add_bad(void *ctx, const char *account, const char *stream, const ch
     json_array_append_new(ctx, o);
 }
 
+static void add_lost(void *ctx, const char *account, const char *stream, uint64_t msgs)
+{
+    json_t *o = json_object();
+
+    put_str(o, "account", account);
+    put_str(o, "stream", stream);
+    json_object_set_new(o, "lost", json_integer((json_int_t) msgs));
+    json_array_append_new(ctx, o);
+}
+
 static void step(struct query *q, struct env *env, struct part *part)
 {
     const struct asked *a = &q->asked;
@@ -53,6 +69,7 @@ static void step(struct query *q, struct env *env, struct part *part)
                                                       .stream = a->stream,
                                                       .consumer = a->consumer,
                                                       .bad = add_bad,
+                                                      .lost = add_lost,
                                                       .ctx = part->bad},
                          &part->health);
 }
@@ -127,29 +144,47 @@ static int not_found(struct health *h)
     return 404;
 }
 
+static void bad_stream(struct health *h, const json_t *one)
+{
+    const char *account = json_string_value(json_object_get(one, "account"));
+    const char *stream = json_string_value(json_object_get(one, "stream"));
+    const char *error = json_string_value(json_object_get(one, "error"));
+    json_int_t lost = json_integer_value(json_object_get(one, "lost"));
+    json_t *o = json_object();
+
+    if (error != NULL)
+        snprintf(h->text, sizeof(h->text), "JetStream stream '%.64s > %.100s' write error: %s",
+                 account, stream, error);
+    else
+        snprintf(h->text, sizeof(h->text),
+                 "JetStream stream '%.64s > %.100s' has lost %llu message%s to damage", account,
+                 stream, (unsigned long long) lost, lost == 1 ? "" : "s");
+    put_str(o, "type", "STREAM");
+    put_str(o, "account", account);
+    put_str(o, "stream", stream);
+    put_str(o, "error", h->text);
+    json_array_append_new(h->errors, o);
+}
+
+/* Those that lost something first: with one text only, that of a stream that does not serve is the
+ * one to show. */
 static int bad_streams(struct health *h)
 {
     int status = 200;
 
-    for (unsigned i = 0; i < h->q->workers; i++) {
-        size_t k;
-        json_t *one;
-        json_array_foreach(h->q->parts[i].bad, k, one)
-        {
-            const char *account = json_string_value(json_object_get(one, "account"));
-            const char *stream = json_string_value(json_object_get(one, "stream"));
-            json_t *o = json_object();
-            snprintf(h->text, sizeof(h->text), "JetStream stream '%.64s > %.100s' write error: %s",
-                     account, stream, json_string_value(json_object_get(one, "error")));
-            put_str(o, "type", "STREAM");
-            put_str(o, "account", account);
-            put_str(o, "stream", stream);
-            put_str(o, "error", h->text);
-            json_array_append_new(h->errors, o);
-            h->status = "unavailable";
-            status = 503;
+    for (int failed = 0; failed < 2; failed++)
+        for (unsigned i = 0; i < h->q->workers; i++) {
+            size_t k;
+            json_t *one;
+            json_array_foreach(h->q->parts[i].bad, k, one)
+            {
+                if ((json_object_get(one, "error") != NULL) != (failed == 1))
+                    continue;
+                bad_stream(h, one);
+                h->status = failed == 1 ? "unavailable" : "error";
+                status = failed == 1 ? 503 : status;
+            }
         }
-    }
     return status;
 }
 
@@ -195,7 +230,7 @@ static json_t *healthz(struct query *q)
         put_str(o, "error", h.text);
     if (q->asked.details && json_array_size(h.errors) > 0)
         json_object_set(o, "errors", h.errors);
-    if (h.text[0] != '\0')
+    if (q->status != 200) /* a loss was logged when it was found */
         LOG_WRN(q->reports->host.log, "Healthcheck failed: \"%s\"", h.text);
     json_decref(h.errors);
     return o;

@@ -171,6 +171,7 @@ static const struct {
     {"jetstream_stream_last_seq", "state.last_seq"},
     {"jetstream_stream_consumer_count", "state.consumer_count"},
     {"jetstream_stream_subject_count", "state.num_subjects"},
+    {"jetstream_stream_lost_messages", "state.lost.msgs"},
 };
 
 static const struct {
@@ -196,7 +197,7 @@ static const json_t *at_path(const json_t *o, const char *path)
     if (dot == NULL)
         return json_object_get(o, text);
     *dot = '\0';
-    return json_object_get(json_object_get(o, text), dot + 1);
+    return at_path(json_object_get(o, text), dot + 1);
 }
 
 static void put_each_consumer(struct buf *b, const char *name, const char *at, const char *labels,
