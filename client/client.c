@@ -74,7 +74,7 @@ uint64_t midge_max_payload(const struct midge *m)
 
 size_t midge_output(const struct midge *m)
 {
-    return m->out.n + m->sending.n;
+    return m->out.n + m->sending.n + m->transport.wire.n;
 }
 
 unsigned client_status(struct midge_text header)
@@ -103,13 +103,11 @@ void midge_free(void *p)
 
 static void send_some(struct midge *m)
 {
-    struct buf swap;
-
-    if (io_op_busy(&m->send) || m->out.n == 0 || m->sock == NULL || m->state == CLIENT_CLOSING)
+    if (io_op_busy(&m->send) || m->sock == NULL || m->state == CLIENT_CLOSING)
         return;
-    swap = m->sending;
-    m->sending = m->out;
-    m->out = swap;
+    client_transport_fill(m);
+    if (m->sending.n == 0 || m->state == CLIENT_CLOSING)
+        return;
     m->iov = (struct iovec){m->sending.p, m->sending.n};
     io_send(m->io, &m->send, m->sock, &m->iov, 1);
 }
@@ -301,8 +299,10 @@ static void sent(struct io_op *op)
  * moves no more, the pointers. */
 static void keep_options(struct midge *m, const struct midge_options *o)
 {
-    const char **texts[] = {&m->o.host, &m->o.user,       &m->o.pass,      &m->o.token,
-                            &m->o.name, &m->o.congestion, &m->o.js_domain, &m->o.js_prefix};
+    const char **texts[] = {&m->o.host,    &m->o.user,       &m->o.pass,      &m->o.token,
+                            &m->o.name,    &m->o.congestion, &m->o.js_domain, &m->o.js_prefix,
+                            &m->o.creds,   &m->o.nkey,       &m->o.tls_ca,    &m->o.tls_cert,
+                            &m->o.tls_key, &m->o.tls_name,   &m->o.ws_path};
     size_t n = sizeof(texts) / sizeof(texts[0]);
     char *at;
 
@@ -381,6 +381,7 @@ void midge_close(struct midge *m)
         client_ask_end(LIST_ENTRY(list_first(&m->asks), struct client_ask, link));
     io_close(m->io);
     client_receive_reset(m);
+    client_transport_reset(m);
     nats_parser_deinit(&m->parser);
     for (size_t i = 0; i < m->nsubs; i++)
         mem_free(m->subs[i].sub);

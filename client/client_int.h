@@ -10,6 +10,7 @@
 #include "lib/io/io.h"
 #include "lib/json/json.h"
 #include "lib/wire/nats_parse.h"
+#include "lib/wire/websocket.h"
 
 #define CLIENT_MS UINT64_C(1000000)
 
@@ -25,7 +26,26 @@ enum client_state {
 struct client_info {
     char *nonce;
     int64_t max_payload;
-    bool tls_required;
+    bool tls_required, tls_available;
+};
+
+enum client_step {
+    CLIENT_STEP_TLS,     /* the handshake is under way */
+    CLIENT_STEP_UPGRADE, /* asked for WebSocket, not answered */
+    CLIENT_STEP_ON,
+};
+
+/* Between the socket and the protocol; transport.c's. Zeroed for each try. */
+struct client_transport {
+    enum client_step step;
+    struct client_tls *tls; /* NULL = none */
+    bool websocket;         /* asked for */
+    struct ws_reader ws;
+    struct buf key;    /* of the upgrade */
+    struct buf head;   /* the answer to it, as far as it came */
+    struct buf frames; /* on their way to records */
+    struct buf wire;   /* on its way to the socket; not used by a plain connection */
+    char *plain;       /* what records become; NULL until the first */
 };
 
 /* Owned copies of the options' texts are in strings. Output gathers in one buffer while the other
@@ -38,6 +58,7 @@ struct midge {
     char *collecting;
     struct buf out, sending;
     struct iovec iov;
+    struct client_transport transport;
     struct midge_options o;
     struct buf strings;
     struct prng prng;
@@ -155,13 +176,35 @@ void client_receive_init(struct midge *m);
 void client_receive_start(struct midge *m);
 /* Forgets what a broken connection left half. */
 void client_receive_reset(struct midge *m);
+/* Bytes of the protocol, as they come. */
+void client_take(struct midge *m, struct str in);
+
+/* ---- transport.c */
+
+/* The socket is there: begins what comes before the protocol. */
+void client_transport_begin(struct midge *m);
+/* A plain connection that has seen INFO goes on with TLS; client_dial_secured when it is done. */
+void client_transport_secure_now(struct midge *m);
+bool client_transport_secure(const struct midge *m);
+/* Bytes from the socket; may be modified. */
+void client_transport_take(struct midge *m, uint8_t *bytes, size_t n);
+/* Puts what can be sent into m->sending, which is empty. The connection may be lost by it. */
+void client_transport_fill(struct midge *m);
+void client_transport_reset(struct midge *m);
+
+/* ---- creds.c */
+
+/* Appends to the CONNECT line what the options' file of credentials says; false with an error text
+ * when it is no good. */
+bool client_put_creds(struct midge *m);
 
 /* ---- dial.c */
 
 /* Starts the first try. */
 void client_dial(struct midge *m);
-/* The handshake's two turns. */
+/* The handshake's turns: INFO, TLS where it comes behind it, PONG. */
 void client_dial_info(struct midge *m);
+void client_dial_secured(struct midge *m);
 void client_dial_pong(struct midge *m);
 /* The connection is of no use any more; why is kept unless the server has said it better. */
 void client_lost(struct midge *m, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,7 +1,7 @@
 /*
  * dial.c - how a connection comes to be, breaks, and is made again.
  *
- *     DIALING --INFO, PONG--> UP
+ *     DIALING --INFO, PONG--> UP       with TLS and WebSocket where transport.c says
  *        |                     |
  *        v                     v
  *     CLOSING <--- lost -------+      what waits is dropped, asks and publishes hear of it
@@ -134,6 +134,7 @@ static void connected(struct io_op *op)
     }
     m->sock = io_sock_open(m->io, (io_fd) op->res);
     client_receive_start(m);
+    client_transport_begin(m);
 }
 
 static void try_now(struct midge *m)
@@ -144,6 +145,7 @@ static void try_now(struct midge *m)
     m->pings_sent = m->pongs_seen = m->ping_mark = 0;
     m->pings_missed = 0;
     client_receive_reset(m);
+    client_transport_reset(m);
     io_timer_start(m->io, &m->dial_timer,
                    io_now(m->io) + (uint64_t) m->o.connect_timeout_ms * CLIENT_MS);
     io_connect(m->io, &m->connect, m->o.host, m->o.port);
@@ -164,6 +166,16 @@ void client_dial_info(struct midge *m)
     if (m->state != CLIENT_DIALING || m->got_info)
         return;
     m->got_info = true;
+    if (client_transport_secure(m) || m->o.websocket || (!m->o.tls && !m->info.tls_required))
+        client_dial_secured(m);
+    else if (m->info.tls_required || m->info.tls_available)
+        client_transport_secure_now(m);
+    else
+        client_lost(m, "the server has no TLS");
+}
+
+void client_dial_secured(struct midge *m)
+{
     if (!client_put_connect(m)) {
         m->said = true;
         client_lost(m, "no credentials");

@@ -5,6 +5,7 @@
 static const struct json_field info_fields[] = {
     {"nonce", JSON_STRING_FIELD, offsetof(struct client_info, nonce), 0, NULL},
     {"max_payload", JSON_I64_FIELD, offsetof(struct client_info, max_payload), 0, NULL},
+    {"tls_available", JSON_BOOL_FIELD, offsetof(struct client_info, tls_available), 0, NULL},
     {"tls_required", JSON_BOOL_FIELD, offsetof(struct client_info, tls_required), 0, NULL},
 };
 
@@ -51,6 +52,10 @@ bool client_put_connect(struct midge *m)
     put_text(&m->out, "user", m->o.user);
     put_text(&m->out, "pass", m->o.pass);
     put_text(&m->out, "auth_token", m->o.token);
+    if (client_transport_secure(m))
+        buf_puts(&m->out, ",\"tls_required\":true");
+    if (!client_put_creds(m))
+        return false;
     buf_puts(&m->out, "}\r\n");
     return true;
 }

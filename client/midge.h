@@ -88,12 +88,23 @@ struct midge_options {
     const char *host; /* "127.0.0.1" */
     uint16_t port;    /* 4222 */
     const char *user, *pass, *token, *name;
-    size_t max_output;      /* bytes that may wait before MIDGE_FULL; default 4 MiB */
-    int connect_timeout_ms; /* 5000; of each try */
-    int timeout_ms;         /* 5000; of calls that wait and have no timeout of their own */
-    int max_reconnects;     /* tries in a row; 0 = none, the default; -1 = for ever */
-    int reconnect_wait_ms;  /* 250; between two tries */
-    int ping_interval_ms;   /* 120000; two unanswered ones end the connection; 0 = never */
+    const char *creds;  /* path of a creds file: a user's token and seed; read at each try */
+    const char *nkey;   /* or of a user's seed */
+    bool tls;           /* NULL paths: the system's authorities, no certificate of our own; a server
+                           that requires TLS gets it without this, too */
+    bool tls_first;     /* the server waits for the handshake before it says anything */
+    bool tls_insecure;  /* whoever answers is believed; for tests */
+    const char *tls_ca; /* authorities, PEM */
+    const char *tls_cert, *tls_key; /* ours; the key may be in the certificate's file */
+    const char *tls_name;           /* what the server's certificate must have instead of host */
+    bool websocket;                 /* over WebSocket; with tls: TLS first */
+    const char *ws_path;            /* NULL = "/" */
+    size_t max_output;              /* bytes that may wait before MIDGE_FULL; default 4 MiB */
+    int connect_timeout_ms;         /* 5000; of each try */
+    int timeout_ms;                 /* 5000; of calls that wait and have no timeout of their own */
+    int max_reconnects;             /* tries in a row; 0 = none, the default; -1 = for ever */
+    int reconnect_wait_ms;          /* 250; between two tries */
+    int ping_interval_ms;           /* 120000; two unanswered ones end the connection; 0 = never */
     void (*on_event)(void *ctx, enum midge_event event); /* NULL = none */
     void *event_ctx;
     const char *js_domain;  /* JetStream's domain: "$JS.<domain>.API." instead of "$JS.API." */

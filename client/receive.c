@@ -66,7 +66,17 @@ static bool broken(const struct midge *m)
     return m->state == CLIENT_CLOSING || m->state == CLIENT_ENDED;
 }
 
-static void parse_all(struct midge *m, struct str in)
+/* An INFO that made TLS begin must have been all that was said in the clear. */
+static bool overtaken(struct midge *m, struct str rest)
+{
+    if (m->transport.step == CLIENT_STEP_ON)
+        return false;
+    if (rest.n > 0)
+        client_lost(m, "the server went on without TLS");
+    return true;
+}
+
+void client_take(struct midge *m, struct str in)
 {
     struct nats_op op;
 
@@ -74,6 +84,8 @@ static void parse_all(struct midge *m, struct str in)
         switch (nats_parse(&m->parser, &in, &op)) {
         case NATS_PARSE_OP:
             act(m, &op);
+            if (overtaken(m, in))
+                return;
             break;
         case NATS_PARSE_COLLECT:
             m->collecting = mem_try_alloc(op.body.n + 2);
@@ -104,7 +116,7 @@ static void received(struct io_op *op)
                     op->res == 0 ? "the server closed the connection" : strerror((int) -op->res));
         return;
     }
-    parse_all(m, str_from(op->data, (size_t) op->res));
+    client_transport_take(m, op->data, (size_t) op->res);
     if (!broken(m))
         io_recv(m->io, &m->recv, m->sock);
 }

@@ -69,11 +69,7 @@ static void connect_client(struct client *c)
     const struct options *o = &c->b->o;
     struct midge_options mo;
 
-    midge_options_init(&mo);
-    mo.host = o->host;
-    mo.port = o->port;
-    mo.user = o->user[0] != '\0' ? o->user : NULL;
-    mo.pass = o->pass[0] != '\0' ? o->pass : NULL;
+    options_connection(o, &mo);
     mo.name = "nats-bench";
     mo.spin_ns = o->spin_us * 1000;
     mo.congestion = o->congestion;

@@ -137,11 +137,7 @@ static bool open_control(struct bench *b, char err[256])
 {
     struct midge_options mo;
 
-    midge_options_init(&mo);
-    mo.host = b->o.host;
-    mo.port = b->o.port;
-    mo.user = b->o.user[0] != '\0' ? b->o.user : NULL;
-    mo.pass = b->o.pass[0] != '\0' ? b->o.pass : NULL;
+    options_connection(&b->o, &mo);
     mo.name = "nats-bench control";
     b->control = midge_connect(&mo, err);
     return b->control != NULL;

@@ -21,7 +21,20 @@ struct option {
 #define MANY 1000000000000ull
 
 static const struct option table[] = {
-    {"server", KIND_SERVER, 0, 0, 0, "nats://[user:password@]host:port (nats://127.0.0.1:4222)"},
+    {"server", KIND_SERVER, 0, 0, 0,
+     "nats://[user:password@]host:port (nats://127.0.0.1:4222); tls://, ws://, wss://"},
+    {"user", KIND_TEXT, AT(login), 0, 0, "user name"},
+    {"password", KIND_TEXT, AT(password), 0, 0, "the user's"},
+    {"token", KIND_TEXT, AT(token), 0, 0, "instead of a user"},
+    {"creds", KIND_TEXT, AT(creds), 0, 0, "file with a user's token and seed"},
+    {"nkey", KIND_TEXT, AT(nkey), 0, 0, "file with a user's seed"},
+    {"tls", KIND_FLAG, AT(tls), 0, 0, "insist on TLS"},
+    {"tls-first", KIND_FLAG, AT(tls_first), 0, 0, "begin with the handshake"},
+    {"tls-insecure", KIND_FLAG, AT(tls_insecure), 0, 0, "take any certificate"},
+    {"tls-ca", KIND_TEXT, AT(tls_ca), 0, 0, "file of authorities (the system's)"},
+    {"tls-cert", KIND_TEXT, AT(tls_cert), 0, 0, "file of our certificate"},
+    {"tls-key", KIND_TEXT, AT(tls_key), 0, 0, "file of its key"},
+    {"ws", KIND_FLAG, AT(ws), 0, 0, "over WebSocket; with --tls: wss"},
     {"count", KIND_COUNT, AT(count), 1, MANY, "messages over all clients"},
     {"duration", KIND_DURATION, AT(duration_ns), 1, 0, "how long instead of how many (5s)"},
     {"size", KIND_SIZE, AT(size), 0, 64u << 20, "payload bytes (128)"},
@@ -137,14 +150,38 @@ static bool copy_part(char *out, size_t room, struct str s)
     return true;
 }
 
+/* Cuts the scheme off, and notes what it means; the port that goes without saying. */
+static uint64_t read_scheme(struct options *o, struct str *url)
+{
+    static const struct {
+        const char *name;
+        bool tls, ws;
+        uint16_t port;
+    } schemes[] = {{"nats://", false, false, 4222},
+                   {"tls://", true, false, 4222},
+                   {"ws://", false, true, 80},
+                   {"wss://", true, true, 443}};
+
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        if (!str_starts(*url, str_of(schemes[i].name)))
+            continue;
+        *url = str_skip(*url, strlen(schemes[i].name));
+        o->tls |= schemes[i].tls;
+        o->ws |= schemes[i].ws;
+        return schemes[i].port;
+    }
+    return 4222;
+}
+
 static bool read_server(struct options *o, struct str url)
 {
-    struct str host = url, login, port;
-    uint64_t number = 4222;
+    uint64_t number = read_scheme(o, &url);
+    struct str host, login, port, path;
     size_t at;
 
-    if (str_starts(url, STR("nats://")))
-        host = url = str_skip(url, 7);
+    host = url = str_cut(url, '/', &path);
+    if (!copy_part(o->path, sizeof(o->path), path))
+        return false;
     at = str_index(url, '@');
     if (at < url.n) {
         login = str_cut(url, '@', &host);
@@ -153,8 +190,6 @@ static bool read_server(struct options *o, struct str url)
             !copy_part(o->pass, sizeof(o->pass), port))
             return false;
     }
-    if (host.n > 0 && host.p[host.n - 1] == '/')
-        host.n--;
     if (str_index(host, ':') < host.n) {
         host = str_cut(host, ':', &port);
         if (!str_to_u64(port, &number) || number == 0 || number > 65535)
@@ -333,6 +368,26 @@ static bool complete(struct options *o, char err[256])
         o->duration_ns = 5000000000u;
     return one_of("storage", o->storage, "file", "memory", err) &&
            one_of("ack", o->ack, "explicit", "none", err);
+}
+
+void options_connection(const struct options *o, struct midge_options *out)
+{
+    midge_options_init(out);
+    out->host = o->host;
+    out->port = o->port;
+    out->user = o->login != NULL ? o->login : o->user[0] != '\0' ? o->user : NULL;
+    out->pass = o->password != NULL ? o->password : o->pass[0] != '\0' ? o->pass : NULL;
+    out->token = o->token;
+    out->creds = o->creds;
+    out->nkey = o->nkey;
+    out->tls = o->tls || o->tls_first;
+    out->tls_first = o->tls_first;
+    out->tls_insecure = o->tls_insecure;
+    out->tls_ca = o->tls_ca;
+    out->tls_cert = o->tls_cert;
+    out->tls_key = o->tls_key;
+    out->websocket = o->ws;
+    out->ws_path = o->path;
 }
 
 bool options_parse(struct options *o, int argc, char **argv, char err[256])

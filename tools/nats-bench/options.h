@@ -8,6 +8,8 @@
 #ifndef NATS_BENCH_OPTIONS_H
 #define NATS_BENCH_OPTIONS_H
 
+#include "client/midge.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,8 +27,12 @@ enum mode {
 
 struct options {
     enum mode mode;
-    char host[128], user[128], pass[128];
+    char host[128], user[128], pass[128], path[128];
     uint16_t port;
+    const char *login; /* --user; over what the URL says */
+    const char *password, *token, *creds, *nkey;
+    bool tls, tls_first, tls_insecure, ws;
+    const char *tls_ca, *tls_cert, *tls_key;
     uint64_t size;      /* payload bytes */
     uint64_t clients;   /* publishers, requesters or consumers; a thread and connection each */
     uint64_t receivers; /* pubsub: subscribers; request: responders */
@@ -55,6 +61,8 @@ struct options {
 
 /* False with a text of one line in err. */
 bool options_parse(struct options *o, int argc, char **argv, char err[256]);
+/* Where to, and as whom; the rest are defaults. */
+void options_connection(const struct options *o, struct midge_options *out);
 const char *options_mode_name(enum mode mode);
 bool options_is_js(const struct options *o);
 void options_print_help(void);

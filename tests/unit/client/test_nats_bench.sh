@@ -46,5 +46,9 @@ wants 0 'js ordered' -help
 wants 1 'nats-bench: publish 0: Connection refused' pub --server "$nobody" --count 1
 wants 1 'Connection refused' -server=$nobody -size=1k -count=1k js pub
 wants 1 'no such process' pub --server "$nobody" --server-pid 1000000000
+wants 1 'Connection refused' pub --server tls://127.0.0.1:1 --count 1
+wants 1 'Connection refused' pub --server wss://u:p@127.0.0.1:1/path --count 1
+wants 2 'not nats://' pub --server wss://
+wants 1 'Connection refused' pub --server "$nobody" --count 1 --creds /none --tls-ca /none --ws
 printf 'cases: %d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" = 0 ]
