@@ -1,6 +1,9 @@
-/* kafka_bytes.h - big-endian loads and stores at any alignment: Kafka's byte order. */
+/* kafka_bytes.h - big-endian loads and stores at any alignment, and appending: Kafka's byte order.
+ */
 #ifndef WIRE_KAFKA_BYTES_H
 #define WIRE_KAFKA_BYTES_H
+
+#include "lib/base/buf.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -45,6 +48,24 @@ static inline void kafka_put_u64(void *p, uint64_t v)
 {
     v = __builtin_bswap64(v);
     memcpy(p, &v, sizeof(v));
+}
+
+static inline void kafka_append_u16(struct buf *b, uint16_t v)
+{
+    kafka_put_u16(buf_reserve(b, 2), v);
+    b->n += 2;
+}
+
+static inline void kafka_append_u32(struct buf *b, uint32_t v)
+{
+    kafka_put_u32(buf_reserve(b, 4), v);
+    b->n += 4;
+}
+
+static inline void kafka_append_u64(struct buf *b, uint64_t v)
+{
+    kafka_put_u64(buf_reserve(b, 8), v);
+    b->n += 8;
 }
 
 #endif

@@ -412,33 +412,15 @@ struct out {
     struct kafka_cuts *cuts;
 };
 
-static void put_u16(struct buf *b, uint16_t v)
-{
-    kafka_put_u16(buf_reserve(b, 2), v);
-    b->n += 2;
-}
-
-static void put_u32(struct buf *b, uint32_t v)
-{
-    kafka_put_u32(buf_reserve(b, 4), v);
-    b->n += 4;
-}
-
-static void put_u64(struct buf *b, uint64_t v)
-{
-    kafka_put_u64(buf_reserve(b, 8), v);
-    b->n += 8;
-}
-
 /* n: -1 = null. */
 static void put_length(const struct out *o, int64_t n, bool is_string)
 {
     if (o->flexible)
         varint_put_buf(o->b, (uint64_t) (n + 1));
     else if (is_string)
-        put_u16(o->b, (uint16_t) n);
+        kafka_append_u16(o->b, (uint16_t) n);
     else
-        put_u32(o->b, (uint32_t) n);
+        kafka_append_u32(o->b, (uint32_t) n);
 }
 
 /* What stands for a null here. */
@@ -493,13 +475,13 @@ static void put_plain(const struct out *o, const struct kafka_field *f, const vo
         break;
     case KAFKA_I16:
     case KAFKA_U16:
-        put_u16(o->b, *(const uint16_t *) at);
+        kafka_append_u16(o->b, *(const uint16_t *) at);
         break;
     case KAFKA_I32:
-        put_u32(o->b, *(const uint32_t *) at);
+        kafka_append_u32(o->b, *(const uint32_t *) at);
         break;
     case KAFKA_I64:
-        put_u64(o->b, *(const uint64_t *) at);
+        kafka_append_u64(o->b, *(const uint64_t *) at);
         break;
     case KAFKA_UUID:
         buf_put(o->b, at, 16);
@@ -625,7 +607,7 @@ void kafka_put_response_header(struct buf *out, const struct kafka_header *h)
 {
     const struct kafka_api *api = kafka_api_of(h->key);
 
-    put_u32(out, (uint32_t) h->correlation);
+    kafka_append_u32(out, (uint32_t) h->correlation);
     /* Who asks for the versions does not know yet whether we are flexible. */
     if (h->key != KAFKA_API_VERSIONS && api != NULL && kafka_is_flexible(api, h->version))
         buf_putc(out, 0);

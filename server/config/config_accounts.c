@@ -31,15 +31,6 @@
 
 #define NKEY_LEN 56u
 
-static bool is(const char *key, const char *const *names)
-{
-    for (; *names != NULL; names++)
-        if (strcasecmp(key, *names) == 0)
-            return true;
-    return false;
-}
-#define IS(key, ...) is((key), (const char *const[]){__VA_ARGS__, NULL})
-
 static bool unknown(struct config_context *c, const char *key, const struct conf_value *v)
 {
     return v->used || config_fail(c, v, "unknown field \"%s\"", key);

@@ -49,6 +49,10 @@ bool config_duration(struct config_context *c, const struct conf_value *v, int64
 bool config_apply_map(struct config_context *c, const struct conf_value *v, const char *what,
                       const struct config_key *keys, size_t n);
 
+/* Is it one of these, in capital letters or small ones? names ends with NULL. */
+bool config_is(const char *key, const char *const *names);
+#define IS(key, ...) config_is((key), (const char *const[]){__VA_ARGS__, NULL})
+
 /* "host:port", ":port", "[v6]:port" or a port; *host is replaced when there is one. */
 bool config_listen(struct config_context *c, const struct conf_value *v, char **host, int *port);
 

@@ -29,15 +29,6 @@
 #define RESPONSES_NS 120000000000ll
 #define NKEY_LEN 56u
 
-static bool is(const char *key, const char *const *names)
-{
-    for (; *names != NULL; names++)
-        if (strcasecmp(key, *names) == 0)
-            return true;
-    return false;
-}
-#define IS(key, ...) is((key), (const char *const[]){__VA_ARGS__, NULL})
-
 /* ---- permissions ------------------------------------------------------------------------------
  */
 

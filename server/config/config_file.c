@@ -44,6 +44,14 @@ void config_keep(char **at, const char *text)
     *at = mem_strdup(text);
 }
 
+bool config_is(const char *key, const char *const *names)
+{
+    for (; *names != NULL; names++)
+        if (strcasecmp(key, *names) == 0)
+            return true;
+    return false;
+}
+
 bool config_duration(struct config_context *c, const struct conf_value *v, int64_t *out)
 {
     bool ok = false;

@@ -26,15 +26,6 @@ static struct leaf_options *block(struct config_context *c)
     return &c->o->leaf;
 }
 
-static bool is(const char *key, const char *const *names)
-{
-    for (; *names != NULL; names++)
-        if (strcasecmp(key, *names) == 0)
-            return true;
-    return false;
-}
-#define IS(key, ...) is((key), (const char *const[]){__VA_ARGS__, NULL})
-
 static bool text(struct config_context *c, const struct conf_value *v, const char *key, char **out)
 {
     if (v->text == NULL)

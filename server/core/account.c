@@ -1,6 +1,6 @@
 #include "server/core/account.h"
 
-#include "lib/base/hmap.h"
+#include "lib/base/hash.h"
 #include "lib/base/lock.h"
 #include "lib/base/mem.h"
 #include "server/core/account_wiring.h"
@@ -32,9 +32,10 @@ void account_close(struct account *a)
 /* ---- the set --------------------------------------------------------------------------------- */
 
 struct account_set {
-    struct rwlock lock; /* guards list and n; held for a look */
+    struct rwlock lock; /* guards list, n and by_name; held for a look */
     struct account **list;
     uint32_t n;
+    struct hmap by_name;
     uint64_t seed;
 };
 
@@ -43,6 +44,7 @@ struct account_set *account_set_open(uint64_t hash_seed)
     struct account_set *set = mem_zalloc(sizeof(*set));
 
     rwlock_init(&set->lock);
+    hmap_init(&set->by_name);
     set->seed = hash_seed;
     return set;
 }
@@ -52,15 +54,25 @@ void account_set_close(struct account_set *set)
     for (uint32_t i = 0; i < set->n; i++)
         account_close(set->list[i]);
     mem_free(set->list);
+    hmap_deinit(&set->by_name);
     rwlock_deinit(&set->lock);
     mem_free(set);
 }
 
+static uint64_t hash_of(const struct account_set *set, struct str name)
+{
+    return hash_bytes(name.p, name.n, set->seed);
+}
+
 static struct account *find(const struct account_set *set, struct str name)
 {
-    for (uint32_t i = 0; i < set->n; i++)
-        if (str_eq(str_of(set->list[i]->name), name))
-            return set->list[i];
+    uint64_t h = hash_of(set, name);
+
+    for (struct hmap_node *n = hmap_first(&set->by_name, h); n != NULL; n = hmap_next(n, h)) {
+        struct account *a = CONTAINER_OF(n, struct account, by_name);
+        if (str_eq(str_of(a->name), name))
+            return a;
+    }
     return NULL;
 }
 
@@ -87,6 +99,7 @@ struct account *account_set_add(struct account_set *set, struct str name)
     rwlock_write(&set->lock);
     set->list = mem_realloc(set->list, (set->n + 1) * sizeof(struct account *));
     set->list[set->n++] = a;
+    hmap_insert(&set->by_name, &a->by_name, hash_of(set, name));
     rwlock_unlock(&set->lock);
     return a;
 }

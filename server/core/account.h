@@ -9,6 +9,7 @@
 #ifndef CORE_ACCOUNT_H
 #define CORE_ACCOUNT_H
 
+#include "lib/base/hmap.h"
 #include "server/core/interest.h"
 
 #include <stdatomic.h>
@@ -19,8 +20,9 @@ struct account_wiring;
 struct trust;
 
 struct account {
-    char *name;     /* read-only */
-    uint32_t index; /* dense, from 0: index into per-worker tables */
+    struct hmap_node by_name; /* the set's */
+    char *name;               /* read-only */
+    uint32_t index;           /* dense, from 0: index into per-worker tables */
     struct interest *interest;
     _Atomic(const struct account_wiring *) wiring; /* NULL = none; account_wire */
 

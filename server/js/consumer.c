@@ -264,8 +264,7 @@ void consumer_touch(struct consumer *c)
 
 void consumer_wake(struct consumer *c)
 {
-    if (!list_linked(&c->ready_link))
-        list_push_back(&c->js->ready, &c->ready_link);
+    js_queue(c->js, &c->js->ready, &c->ready_link);
 }
 
 static void retry(struct wheel_timer *t)
@@ -484,8 +483,7 @@ void consumer_rewrite(struct consumer *c, struct store_req *req)
 
 void consumer_save_later(struct consumer *c)
 {
-    if (!list_linked(&c->unsaved_link))
-        list_push_back(&c->js->unsaved, &c->unsaved_link);
+    js_queue(c->js, &c->js->unsaved, &c->unsaved_link);
 }
 
 /* ---- info -------------------------------------------------------------------------------------

@@ -187,7 +187,7 @@ static void answer_when_durable(struct consumer *c, struct str reply)
     if (c->ack_hold == NULL)
         c->ack_hold = hold_open(c->js->env->router, c->js->account);
     hold_add(c->ack_hold, reply, STR_NONE, STR_NONE);
-    c->js->save_due = true;
+    js_save_soon(c->js);
 }
 
 static void sample(struct consumer *c, uint64_t now, const struct ack_info *info)

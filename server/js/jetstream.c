@@ -153,10 +153,11 @@ void jetstream_open(struct env *env, struct js_server *server, struct store *sto
     j->store = store;
     j->n = server->n;
     j->of = mem_zalloc(j->n * sizeof(struct js *));
+    list_init(&j->awake);
     env->jetstream = j;
     for (uint32_t i = 0; i < j->n; i++)
         if (server->shared[i] != NULL)
-            j->of[i] = js_new(env, server->shared[i], store);
+            j->of[i] = js_new(j, server->shared[i]);
     js_recover(j);
     router_set_resolver(env->router, resolve, j);
     for (uint32_t i = 0; i < j->n; i++)
@@ -176,7 +177,7 @@ void jetstream_account(struct jetstream *j, const struct account *a)
         j->n = a->index + 1;
     }
     if (j->of[a->index] == NULL) {
-        j->of[a->index] = js_new(j->env, shared, j->store);
+        j->of[a->index] = js_new(j, shared);
         js_start(j->of[a->index]);
     }
     j->of[a->index]->limits = shared->limits;
@@ -222,20 +223,19 @@ void jetstream_close(struct jetstream *j)
 
 bool jetstream_step(struct jetstream *j)
 {
+    struct list now, *l;
     bool more = false;
 
-    for (uint32_t i = 0; i < j->n; i++)
-        if (j->of[i] != NULL)
-            more |= js_step(j->of[i]);
+    list_init(&now);
+    list_splice(&now, &j->awake);
+    while ((l = list_pop_front(&now)) != NULL)
+        more |= js_step(LIST_ENTRY(l, struct js, awake));
     return more;
 }
 
 bool jetstream_waiting(const struct jetstream *j)
 {
-    for (uint32_t i = 0; i < j->n; i++)
-        if (j->of[i] != NULL && js_waiting(j->of[i]))
-            return true;
-    return false;
+    return !list_empty(&j->awake);
 }
 
 /* ---- monitoring ------------------------------------------------------------------------------ */

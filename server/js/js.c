@@ -25,21 +25,23 @@ static void publish_all(struct js *js)
 
 static void save_now(struct wheel_timer *t)
 {
-    struct js *js = CONTAINER_OF(t, struct js, save_timer);
-    js->save_due = true;
+    js_save_soon(CONTAINER_OF(t, struct js, save_timer));
 }
 
-struct js *js_new(struct env *env, struct js_shared *shared, struct store *store)
+struct js *js_new(struct jetstream *all, struct js_shared *shared)
 {
+    struct env *env = all->env;
     struct js *js = mem_zalloc(sizeof(*js));
 
     js->env = env;
+    js->all = all;
     js->account = shared->account;
     js->shared = shared;
     js->limits = shared->limits;
-    js->store = store;
+    js->store = all->store;
     nuid_init(&js->nuid, env->prng);
     hmap_init(&js->streams);
+    list_init(&js->awake);
     list_init(&js->dirty_streams);
     list_init(&js->ready);
     list_init(&js->unsaved);
@@ -104,6 +106,7 @@ void js_close(struct js *js)
     while ((l = list_first(&js->requests)) != NULL)
         api_request_free(LIST_ENTRY(l, struct api_request, link));
     js_offline_free(js);
+    list_remove(&js->awake);
     zones_close(js->zones);
     io_timer_stop(js->env->io, &js->save_timer);
     hmap_deinit(&js->streams);
@@ -180,11 +183,6 @@ bool js_step(struct js *js)
         io_timer_start(io, &js->save_timer, io_now(io) + STATE_INTERVAL_NS);
     settle_streams(js);
     return more;
-}
-
-bool js_waiting(const struct js *js)
-{
-    return !list_empty(&js->ready) || !list_empty(&js->dirty_streams) || js->save_due;
 }
 
 /* ---- small things ---------------------------------------------------------------------------- */

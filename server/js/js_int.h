@@ -97,6 +97,8 @@ struct ack_memo {
 struct js {
     struct env *env;
     struct account *account;
+    struct jetstream *all; /* whose account this is one of */
+    struct list awake;     /* all->awake, while it has something for the loop's stage */
     struct js_shared *shared;
     struct account_jetstream limits; /* not enabled: every request is told so */
     struct store *store;
@@ -149,7 +151,26 @@ struct jetstream {
     struct store *store;
     struct js **of; /* by account index; NULL = none */
     uint32_t n;
+    struct list awake; /* struct js: only these have a turn, however many accounts there are */
 };
+
+/* The link has a turn in the next step, once, in one of the lists of struct js. */
+static inline void js_queue(struct js *js, struct list *to, struct list *link)
+{
+    if (list_linked(link))
+        return;
+    list_push_back(to, link);
+    if (!list_linked(&js->awake))
+        list_push_back(&js->all->awake, &js->awake);
+}
+
+/* Consumers' states are saved in the next step. */
+static inline void js_save_soon(struct js *js)
+{
+    js->save_due = true;
+    if (!list_linked(&js->awake))
+        list_push_back(&js->all->awake, &js->awake);
+}
 
 /* NULL: that account has none here. */
 static inline struct js *js_of(const struct env *env, const struct account *a)
@@ -160,10 +181,9 @@ static inline struct js *js_of(const struct env *env, const struct account *a)
 }
 
 /* js.c: one account. js_new, recovery, js_start; js_stop, the store's end, js_close. */
-struct js *js_new(struct env *env, struct js_shared *shared, struct store *store);
+struct js *js_new(struct jetstream *all, struct js_shared *shared);
 void js_start(struct js *js);
 bool js_step(struct js *js);
-bool js_waiting(const struct js *js);
 void js_end_pulls(struct js *js);
 void js_stop(struct js *js);
 void js_close(struct js *js);

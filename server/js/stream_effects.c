@@ -35,8 +35,7 @@ struct stream_effects {
 
 static void go_on(struct stream_effects *f)
 {
-    if (!list_linked(&f->link))
-        list_push_back(&f->s->js->effects, &f->link);
+    js_queue(f->s->js, &f->s->js->effects, &f->link);
 }
 
 static void ready(struct store_reader *r)

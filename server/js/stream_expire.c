@@ -66,8 +66,7 @@ struct stream_expiry {
 
 static void go_on(struct stream_expiry *e)
 {
-    if (!list_linked(&e->link))
-        list_push_back(&e->s->js->expiring, &e->link);
+    js_queue(e->s->js, &e->s->js->expiring, &e->link);
 }
 
 static void fire(struct wheel_timer *t)

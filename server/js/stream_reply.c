@@ -12,8 +12,7 @@ struct hold *ingest_hold(struct stream *s)
 {
     if (s->open_hold == NULL)
         s->open_hold = hold_open(s->js->env->router, s->js->account);
-    if (!list_linked(&s->dirty_link))
-        list_push_back(&s->js->dirty_streams, &s->dirty_link);
+    js_queue(s->js, &s->js->dirty_streams, &s->dirty_link);
     return s->open_hold;
 }
 

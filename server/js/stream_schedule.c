@@ -140,8 +140,7 @@ static void drop_all(struct stream_schedules *t)
 
 static void go_on(struct stream_schedules *t)
 {
-    if (!list_linked(&t->link))
-        list_push_back(&t->s->js->scheduling, &t->link);
+    js_queue(t->s->js, &t->s->js->scheduling, &t->link);
 }
 
 static bool is_current(void *ctx, uint64_t seq)

@@ -21,8 +21,7 @@
 
 static void go_on(struct stream *s)
 {
-    if (!list_linked(&s->sweep.link))
-        list_push_back(&s->js->sweeps, &s->sweep.link);
+    js_queue(s->js, &s->js->sweeps, &s->sweep.link);
 }
 
 static void ready(struct store_reader *r)

@@ -153,27 +153,9 @@ bool committed_take_name(struct buf *out, struct str token)
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
-static void put_u16(struct buf *b, uint16_t v)
-{
-    kafka_put_u16(buf_reserve(b, 2), v);
-    b->n += 2;
-}
-
-static void put_u32(struct buf *b, uint32_t v)
-{
-    kafka_put_u32(buf_reserve(b, 4), v);
-    b->n += 4;
-}
-
-static void put_u64(struct buf *b, uint64_t v)
-{
-    kafka_put_u64(buf_reserve(b, 8), v);
-    b->n += 8;
-}
-
 static void put_text(struct buf *b, struct str s)
 {
-    put_u16(b, (uint16_t) s.n);
+    kafka_append_u16(b, (uint16_t) s.n);
     buf_put_str(b, s);
 }
 
@@ -181,10 +163,10 @@ static void put_header(struct str group, const struct committed_offset *o, struc
 {
     struct buf key = {0};
 
-    put_u16(&key, 1);
+    kafka_append_u16(&key, 1);
     put_text(&key, group);
     put_text(&key, o->topic);
-    put_u32(&key, (uint32_t) o->partition);
+    kafka_append_u32(&key, (uint32_t) o->partition);
     buf_puts(header, "NATS/1.0\r\nKafka-Key-B64: ");
     base64_encode(header, buf_str(&key));
     buf_puts(header, "\r\nKafka-Topic-Id: ");
@@ -203,11 +185,11 @@ void committed_render(struct str group, const struct committed_offset *o, struct
     committed_put_name(subject, o->topic);
     buf_printf(subject, ".%d", (int) o->partition);
     put_header(group, o, header);
-    put_u16(payload, 3);
-    put_u64(payload, (uint64_t) o->offset);
-    put_u32(payload, (uint32_t) o->epoch);
+    kafka_append_u16(payload, 3);
+    kafka_append_u64(payload, (uint64_t) o->offset);
+    kafka_append_u32(payload, (uint32_t) o->epoch);
     put_text(payload, o->metadata);
-    put_u64(payload, (uint64_t) o->time_ms);
+    kafka_append_u64(payload, (uint64_t) o->time_ms);
 }
 
 static bool take_payload(struct str in, struct committed_offset *o)

@@ -78,27 +78,9 @@ void txn_put_subject(struct buf *out, struct str id)
     committed_put_name(out, id);
 }
 
-static void put_u16(struct buf *b, uint16_t v)
-{
-    kafka_put_u16(buf_reserve(b, 2), v);
-    b->n += 2;
-}
-
-static void put_u32(struct buf *b, uint32_t v)
-{
-    kafka_put_u32(buf_reserve(b, 4), v);
-    b->n += 4;
-}
-
-static void put_u64(struct buf *b, uint64_t v)
-{
-    kafka_put_u64(buf_reserve(b, 8), v);
-    b->n += 8;
-}
-
 static void put_text(struct buf *b, struct str s)
 {
-    put_u32(b, (uint32_t) s.n);
+    kafka_append_u32(b, (uint32_t) s.n);
     buf_put_str(b, s);
 }
 
@@ -108,26 +90,26 @@ void txn_render(const struct txn *t, struct buf *b)
     bool over = t->state == TXN_COMPLETE_COMMIT || t->state == TXN_COMPLETE_ABORT;
     uint32_t nparts = over ? 0 : t->nparts, noffsets = over ? 0 : t->noffsets;
 
-    put_u16(b, VERSION);
-    put_u16(b, (uint16_t) t->state);
-    put_u64(b, (uint64_t) t->producer);
-    put_u16(b, (uint16_t) t->epoch);
-    put_u32(b, (uint32_t) t->timeout_ms);
-    put_u64(b, (uint64_t) t->started_ms);
-    put_u64(b, (uint64_t) t->changed_ms);
-    put_u32(b, nparts);
+    kafka_append_u16(b, VERSION);
+    kafka_append_u16(b, (uint16_t) t->state);
+    kafka_append_u64(b, (uint64_t) t->producer);
+    kafka_append_u16(b, (uint16_t) t->epoch);
+    kafka_append_u32(b, (uint32_t) t->timeout_ms);
+    kafka_append_u64(b, (uint64_t) t->started_ms);
+    kafka_append_u64(b, (uint64_t) t->changed_ms);
+    kafka_append_u32(b, nparts);
     for (uint32_t i = 0; i < nparts; i++) {
         put_text(b, t->parts[i].topic);
-        put_u32(b, (uint32_t) t->parts[i].index);
+        kafka_append_u32(b, (uint32_t) t->parts[i].index);
     }
-    put_u32(b, noffsets);
+    kafka_append_u32(b, noffsets);
     for (uint32_t i = 0; i < noffsets; i++) {
         const struct committed_offset *o = &t->offsets[i].o;
         put_text(b, t->offsets[i].group);
         put_text(b, o->topic);
-        put_u32(b, (uint32_t) o->partition);
-        put_u64(b, (uint64_t) o->offset);
-        put_u32(b, (uint32_t) o->epoch);
+        kafka_append_u32(b, (uint32_t) o->partition);
+        kafka_append_u64(b, (uint64_t) o->offset);
+        kafka_append_u32(b, (uint32_t) o->epoch);
         put_text(b, o->metadata);
         buf_put(b, o->topic_id.bytes, 16);
     }

@@ -205,22 +205,6 @@ static json_t *cluster(const struct options *o)
     return c;
 }
 
-static void put_tags(json_t *o, const struct options *options)
-{
-    json_t *tags = json_array(), *metadata = json_object();
-
-    for (size_t i = 0; i < options->tags.n; i++)
-        json_array_append_new(tags, json_string(options->tags.items[i]));
-    for (size_t i = 0; i + 1 < options->metadata.n; i += 2)
-        put_str(metadata, options->metadata.items[i], options->metadata.items[i + 1]);
-    if (options->tags.n > 0)
-        json_object_set(o, "tags", tags);
-    if (options->metadata.n > 0)
-        json_object_set(o, "metadata", metadata);
-    json_decref(tags);
-    json_decref(metadata);
-}
-
 static json_t *varz(struct query *q)
 {
     const struct monitor_host *h = &q->reports->host;
@@ -246,8 +230,7 @@ static json_t *varz(struct query *q)
     json_object_set_new(o, "http_req_stats", request_counts(q->reports));
     put_time(o, "config_load_time", h->config_load_wall_ns);
     put_str(o, "config_digest", h->options->config_digest);
-    put_tags(o, h->options);
-    json_object_set_new(o, "feature_flags", event_feature_flags(h->options));
+    event_put_tags(o, h->options);
     if (h->system_account != NULL)
         put_str(o, "system_account", h->system_account->name);
     json_object_set_new(o, "disk_io_wait_stats", no_disk_waits());

@@ -38,7 +38,7 @@ static void put_text(json_t *o, const char *key, const char *value)
         json_object_set_new(o, key, text);
 }
 
-json_t *event_feature_flags(const struct options *options)
+static json_t *feature_flags(const struct options *options)
 {
     json_t *o = json_object();
 
@@ -47,7 +47,7 @@ json_t *event_feature_flags(const struct options *options)
     return o;
 }
 
-static void put_tags(json_t *o, const struct options *options)
+void event_put_tags(json_t *o, const struct options *options)
 {
     json_t *tags = json_array(), *metadata = json_object();
 
@@ -62,6 +62,7 @@ static void put_tags(json_t *o, const struct options *options)
         json_object_set(o, "metadata", metadata);
     json_decref(tags);
     json_decref(metadata);
+    json_object_set_new(o, "feature_flags", feature_flags(options));
 }
 
 json_t *event_server(const struct event_source *source, const struct options *options)
@@ -73,8 +74,7 @@ json_t *event_server(const struct event_source *source, const struct options *op
     json_object_set_new(o, "id", json_string(source->id));
     put_text(o, "domain", options->domain);
     json_object_set_new(o, "ver", json_string(source->version));
-    put_tags(o, options);
-    json_object_set_new(o, "feature_flags", event_feature_flags(options));
+    event_put_tags(o, options);
     json_object_set_new(o, "jetstream", json_boolean(options->jetstream));
     json_object_set_new(o, "flags",
                         json_integer(options->jetstream

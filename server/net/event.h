@@ -23,7 +23,8 @@ struct event_source {
 
 /* The "server" of events and answers. */
 json_t *event_server(const struct event_source *source, const struct options *options);
-json_t *event_feature_flags(const struct options *options);
+/* "tags", "metadata" (where there are any) and "feature_flags". */
+void event_put_tags(json_t *o, const struct options *options);
 void event_put_time(json_t *o, const char *key, int64_t unix_ns);
 /* type, id, timestamp. */
 json_t *event_begin(const char *type, const char *id, int64_t wall_ns);
