@@ -351,10 +351,10 @@ static void load_stream(struct store_stream *s, struct recovered_stream *r)
     }
     let_go_of_subjects(s);
     load_gaps(s);
-    start_loader(s);
     if (s->state != STREAM_FAILED)
         erase_resume(s); /* also what is about to fall below first_seq */
     stream_settle_first(s);
+    start_loader(s); /* the first message's time says whether limits want it all at once */
     LIST_FOREACH(it, &s->segments)
     rewrite_consider(LIST_ENTRY(it, struct segment, link));
 }

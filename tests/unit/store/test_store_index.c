@@ -299,6 +299,31 @@ TEST(index_against_an_array)
     close_bench(&b);
 }
 
+/* An age that nothing has reached is no reason to read everything at once. */
+TEST(an_age_limit_does_not_hold_up_a_start)
+{
+    struct bench b;
+    struct rig_req q;
+    struct store_limits l = {.max_age_ns = 3600ll * 1000000000};
+
+    open_bench(&b, 34);
+    b.per_subject = 0;
+    rig_req_init(&q);
+    store_stream_update(b.t.s, &l, STR("config of s"), &q.req);
+    ck_assert_int_eq(rig_req_wait(&b.r, &q), ERR_OK);
+    for (unsigned k = 0; k < 8; k++)
+        append_some(&b);
+    rig_settle(&b.r);
+    rig_stop(&b.r);
+    rig_start(&b.r);
+    rig_attach(&b.r, &b.t, "s");
+    ck_assert(b.t.s->loader != NULL);
+    store_recovered_done(b.r.store);
+    ask(&b);
+    store_check(b.r.store);
+    close_bench(&b);
+}
+
 /* Changes a byte in this section of the footer of segment 1. */
 static void harm_footer(struct bench *b, unsigned section)
 {
@@ -558,6 +583,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(a_start_leaves_the_index_for_later, 0, 6),
     RUN_LOOP(removals_while_the_index_is_read, 0, 10),
     RUN_LOOP(index_against_an_array, 0, 45),
+    RUN(an_age_limit_does_not_hold_up_a_start),
     RUN_LOOP(damaged_footer_costs_nothing, 0, 4),
     RUN(filters_learn_of_new_subjects),
     RUN(purge_below_what_is_left),
