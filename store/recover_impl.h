@@ -88,6 +88,7 @@ struct recovery {
     uint64_t newest;     /* generation in any name */
     uint64_t generation; /* the one that counts; 0 = none */
     bool clean;
+    bool orphans_unread; /* the copy of a stream's record may be where reading failed */
 
     struct hmap objects;
     struct rec_object **list; /* in order of first appearance, later by depth and id */

@@ -78,7 +78,7 @@ static bool was_deleted(const struct recovery *r, const uint8_t uuid[16])
     return found;
 }
 
-enum orphan { ORPHAN_EMPTY, ORPHAN_DOUBTFUL };
+enum orphan { ORPHAN_EMPTY, ORPHAN_DOUBTFUL, ORPHAN_UNREADABLE };
 
 /* What one of its files says. */
 static enum orphan judge_file(struct recovery *r, struct rec_stream *s, const char *name)
@@ -94,6 +94,8 @@ static enum orphan judge_file(struct recovery *r, struct rec_stream *s, const ch
         err = rec_segment_scan(r, s, &seg, 0);
     if (err == ERR_NOT_FOUND || (err == ERR_OK && seg.next_seq == seg.base_seq && !seg.torn))
         orphan = ORPHAN_EMPTY;
+    if (err == ERR_IO || err == ERR_LIMIT || err == ERR_NO_MEMORY)
+        orphan = ORPHAN_UNREADABLE;
     rec_segment_deinit(&seg);
     return orphan;
 }
@@ -109,7 +111,7 @@ static enum orphan judge_orphan(struct recovery *r, const uint8_t uuid[16], cons
     memcpy(s.rec.uuid, uuid, 16);
     snprintf(s.dir, sizeof(s.dir), "%s", dir);
     if (rec_list(r->fs, dir, &names) != ERR_OK)
-        return ORPHAN_DOUBTFUL;
+        return ORPHAN_UNREADABLE;
     for (size_t i = 0; i < names.n; i++) {
         enum orphan orphan = judge_file(r, &s, names.names[i]);
         worst = orphan > worst ? orphan : worst;
@@ -163,10 +165,14 @@ static void look_at(struct recovery *r, const uint8_t uuid[16], const char *dir,
     snprintf(path, sizeof(path), "%s/%.255s", dir, name);
     fs_fd fd = segment_name_parse(name, &number, &generation) ? fs_open(r->fs, path, IO_FILE_READ)
                                                               : -1;
-    bool ok = fd >= 0 && fs_read(r->fs, fd, page, SEGMENT_HEADER, 0) == SEGMENT_HEADER &&
-              segment_header_decode(page, &h, why) == ERR_OK && h.copy.n > 0 &&
-              memcmp(h.store, r->dir->uuid, 16) == 0 && memcmp(h.stream, uuid, 16) == 0 &&
-              h.number == number && h.generation == generation;
+    int64_t got = fd >= 0 ? fs_read(r->fs, fd, page, SEGMENT_HEADER, 0) : 0;
+    if (got < 0) {
+        LOG_ERR(r->log, "%s: offset 0: %s", path, err_text(err_from_errno((int) got)));
+        r->orphans_unread = true;
+    }
+    bool ok = got == SEGMENT_HEADER && segment_header_decode(page, &h, why) == ERR_OK &&
+              h.copy.n > 0 && memcmp(h.store, r->dir->uuid, 16) == 0 &&
+              memcmp(h.stream, uuid, 16) == 0 && h.number == number && h.generation == generation;
     if (ok && (best->object == 0 || h.created >= best->created) && open_copy(r, &h, &record)) {
         buf_clear(&best->record);
         buf_put_str(&best->record, buf_str(&record));
@@ -304,7 +310,13 @@ static void clean_one(struct recovery *r, const struct live *live, const char *d
         remove_dir(r, dir);
         return;
     }
-    if (judge_orphan(r, uuid, dir) != ORPHAN_EMPTY) {
+    enum orphan orphan = judge_orphan(r, uuid, dir);
+    if (orphan == ORPHAN_UNREADABLE || (orphan == ORPHAN_DOUBTFUL && r->orphans_unread)) {
+        LOG_ERR(r->log, "%s: no stream is known to own it, and it can not be read; left alone",
+                dir);
+        return;
+    }
+    if (orphan != ORPHAN_EMPTY) {
         store_quarantine(r->dir, dir, "holds messages, but no stream is known to own it");
         return;
     }

@@ -143,7 +143,8 @@ static enum err read_log(struct replay *p, const struct rec_data *d)
     int64_t got = p->log < 0 ? p->log
                              : fs_read(p->r->fs, p->log, p->from.p, d->bytes, d->log_offset);
     if (got != d->bytes)
-        return rec_fail(p->r, ERR_IO, "%s: reading again failed", path);
+        return rec_fail(p->r, ERR_IO, "%s: offset %llu: reading again failed", path,
+                        (unsigned long long) d->log_offset);
     p->from.n = d->bytes;
     return ERR_OK;
 }
@@ -206,7 +207,10 @@ static enum err replay_one(struct replay *p, const struct rec_data *d)
     buf_clear(&p->there);
     buf_reserve(&p->there, d->bytes);
     int64_t got = fs_read(p->r->fs, p->fd, p->there.p, d->bytes, d->offset);
-    p->there.n = got > 0 ? (size_t) got : 0;
+    if (got < 0) /* what stands there may be what the log does not have: an erased record */
+        return rec_fail(p->r, err_from_errno((int) got), "%s: offset %llu: %s", p->path,
+                        (unsigned long long) d->offset, err_text(err_from_errno((int) got)));
+    p->there.n = (size_t) got;
     return replay_batches(p, d);
 }
 

@@ -25,6 +25,22 @@ static void take_footer(struct rec_segment *seg, const struct footer *f)
     seg->data_end = f->summary.data_end;
 }
 
+/* What can not be read is neither empty nor damaged: nobody knows what it is, and the next start
+ * may find it well. */
+static enum err read_at(struct recovery *r, const struct rec_segment *seg, fs_fd fd, void *into,
+                        size_t n, uint64_t offset)
+{
+    int64_t got = fs_read(r->fs, fd, into, n, offset);
+
+    if (got == (int64_t) n)
+        return ERR_OK;
+    if (got >= 0)
+        return ERR_CORRUPT; /* shorter than it says */
+    LOG_ERR(r->log, "%s: offset %llu: %s", seg->path, (unsigned long long) offset,
+            err_text(err_from_errno((int) got)));
+    return ERR_IO;
+}
+
 /* One section, checked; p is NULL without memory. */
 static enum err read_section(struct recovery *r, struct rec_segment *seg, fs_fd fd,
                              const struct segment_trailer *t, const struct footer_place *place,
@@ -35,9 +51,9 @@ static enum err read_section(struct recovery *r, struct rec_segment *seg, fs_fd 
     *out = str_from(p, place->bytes);
     if (p == NULL)
         return ERR_NO_MEMORY;
-    if (fs_read(r->fs, fd, p, place->bytes, t->footer_offset + place->offset) !=
-        (int64_t) place->bytes)
-        return ERR_IO;
+    enum err err = read_at(r, seg, fd, p, place->bytes, t->footer_offset + place->offset);
+    if (err != ERR_OK)
+        return err;
     return crc32c(seg->salt, p, place->bytes) == place->crc ? ERR_OK : ERR_CORRUPT;
 }
 
@@ -66,9 +82,9 @@ static enum err read_footer_head(struct recovery *r, struct rec_segment *seg, fs
     size_t n = (size_t) t->sections * FOOTER_TABLE_ENTRY;
     uint8_t *table = mem_alloc(n + 1);
     struct footer f;
-    enum err err = ERR_IO;
+    enum err err = read_at(r, seg, fd, table, n, t->table_offset);
 
-    if (fs_read(r->fs, fd, table, n, t->table_offset) == (int64_t) n)
+    if (err == ERR_OK)
         err = footer_places(table, t, seg->salt, places);
     if (err == ERR_OK)
         err = read_section(r, seg, fd, t, &places[SECTION_SUMMARY], &summary);
@@ -100,9 +116,9 @@ static enum err read_footer(struct recovery *r, struct rec_segment *seg, fs_fd f
 
     if (seg->file_bytes < SEGMENT_HEADER + SEGMENT_TRAILER)
         return ERR_NOT_FOUND;
-    if (fs_read(r->fs, fd, bytes, sizeof(bytes), seg->file_bytes - sizeof(bytes)) != sizeof(bytes))
-        return ERR_IO;
-    enum err err = segment_trailer_decode(bytes, seg->file_bytes, seg->salt, &t);
+    enum err err = read_at(r, seg, fd, bytes, sizeof(bytes), seg->file_bytes - sizeof(bytes));
+    if (err == ERR_OK)
+        err = segment_trailer_decode(bytes, seg->file_bytes, seg->salt, &t);
     if (err != ERR_OK)
         return err;
     if (t.footer_bytes > r->dir->options.index_lazy_bytes && (t.incompat & STORE_ENCRYPTED) == 0) {
@@ -113,11 +129,10 @@ static enum err read_footer(struct recovery *r, struct rec_segment *seg, fs_fd f
     uint8_t *whole = mem_try_alloc(t.footer_bytes);
     if (whole == NULL)
         return ERR_NO_MEMORY;
-    int64_t got = fs_read(r->fs, fd, whole, t.footer_bytes, t.footer_offset);
-    err = got != (int64_t) t.footer_bytes
-              ? ERR_IO
-              : footer_open_sealed(whole, t.footer_bytes, seg->file_bytes, seg->salt, &seg->crypt,
-                                   &room, &f);
+    err = read_at(r, seg, fd, whole, t.footer_bytes, t.footer_offset);
+    if (err == ERR_OK)
+        err = footer_open_sealed(whole, t.footer_bytes, seg->file_bytes, seg->salt, &seg->crypt,
+                                 &room, &f);
     if (err == ERR_OK)
         take_footer(seg, &f);
     buf_free(&room);
@@ -137,10 +152,9 @@ static enum err read_header(struct recovery *r, const struct rec_stream *s, stru
 {
     uint8_t *page = mem_alloc(SEGMENT_HEADER);
     char why[160];
-    int64_t got = fs_read(r->fs, fd, page, SEGMENT_HEADER, 0);
-    enum err err = got < 0 ? ERR_IO : ERR_CORRUPT;
+    enum err err = read_at(r, seg, fd, page, SEGMENT_HEADER, 0);
 
-    if (got == SEGMENT_HEADER)
+    if (err == ERR_OK)
         err = segment_header_decode(page, &seg->header, why);
     seg->header.copy = STR_NONE; /* it lies in the page */
     mem_free(page);
@@ -185,7 +199,7 @@ enum err rec_segment_open(struct recovery *r, struct rec_stream *s, struct rec_s
     fs_close(r->fs, fd);
     if (err != ERR_OK || footer == ERR_OK)
         return err;
-    if (footer == ERR_VERSION || footer == ERR_NO_MEMORY)
+    if (footer == ERR_VERSION || footer == ERR_NO_MEMORY || footer == ERR_IO)
         return footer;
     seg->bad_footer = footer != ERR_NOT_FOUND;
     if (seg->header_ok)
@@ -369,8 +383,8 @@ struct window {
     size_t cap;
 };
 
-static enum err feed(struct recovery *r, struct scan *s, const struct scan_event *e, fs_fd fd,
-                     struct window *w)
+static enum err feed(struct recovery *r, const char *path, struct scan *s,
+                     const struct scan_event *e, fs_fd fd, struct window *w)
 {
     if (e->bytes > w->cap) {
         mem_free(w->p);
@@ -380,8 +394,11 @@ static enum err feed(struct recovery *r, struct scan *s, const struct scan_event
             return ERR_NO_MEMORY;
     }
     int64_t got = e->bytes != 0 ? fs_read(r->fs, fd, w->p, e->bytes, e->offset) : 0;
-    if (got < 0)
+    if (got < 0) {
+        LOG_ERR(r->log, "%s: offset %llu: %s", path, (unsigned long long) e->offset,
+                err_text(err_from_errno((int) got)));
         return ERR_IO;
+    }
     r->dir->recovery.bytes_scanned += (uint64_t) got;
     scan_feed(s, e->offset, w->p, (size_t) got);
     return ERR_OK;
@@ -469,7 +486,7 @@ static enum err run_scan(struct recovery *r, const struct rec_stream *stream,
 
     while (err == ERR_OK && (v = scan_next(s, &e)) != SCAN_DONE) {
         if (v == SCAN_NEED) {
-            err = feed(r, s, &e, fd, &w);
+            err = feed(r, seg->path, s, &e, fd, &w);
         } else if (v == SCAN_BATCH) {
             if (c->nbatches == 0)
                 seg->epoch = e.view.h.epoch;

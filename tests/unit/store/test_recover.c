@@ -620,6 +620,64 @@ TEST(erased_messages_do_not_come_back)
     end_world(&w, f);
 }
 
+/* Every read fails once. What can not be read is not overwritten with what the log has: the start
+ * says which file it was, and the next one finds the message erased. */
+TEST(what_can_not_be_read_is_not_written_over)
+{
+    struct world w;
+    struct fixture f[3];
+    struct buf delta = {0};
+    char path[STORE_PATH], text[64];
+    struct str payload = fixture_payload(27, text);
+
+    world_init(&w);
+    put_stream(&w, f);
+    const struct segment_batch *b = &f[2].batches[1];
+    struct log_record r = {.type = LOG_DATA,
+                           .kind = STORE_KIND_STREAM,
+                           .id = 7,
+                           .segment = 3,
+                           .offset = b->offset,
+                           .bytes = str_from(f[2].file.p + b->offset, b->bytes)};
+    log_frame_add(&w.frame, &r);
+    stream_delta_erase(&delta, 27);
+    world_record(&w, LOG_DELTA, STORE_KIND_STREAM, 7, 2, 0, buf_str(&delta));
+    world_segment_path(&w, &f[2], path);
+    ck_assert(
+        batch_erase((uint8_t *) f[2].file.p + b->offset, b->bytes, f[2].header.salt, 27, NULL));
+    world_put_log(&w, 0);
+    world_put_segment(&w, &f[2], 20000);
+    for (uint64_t n = 1; n < 100; n++) {
+        struct world v;
+        world_attach(&v, sim_fork(w.sim, SIM_CRASH_KEEP, n));
+        v.options.log = &v.lines.log;
+        sim_fault_only(v.sim, ".seg");
+        sim_fault_arm(v.sim, SIM_FAULT_READ, n, 0);
+        enum err err = world_try_open(&v);
+        bool hit = sim_fault_count(v.sim, SIM_FAULT_READ) != 0;
+        sim_fault_arm(v.sim, SIM_FAULT_READ, 0, 0);
+        const char *said = err == ERR_OK ? v.lines.error : v.lines.last;
+        if (hit && err == ERR_OK) /* the stream is not served, and its record stays as it was */
+            ck_assert_msg(stream(&v)->failed, "read %u", (unsigned) n);
+        ck_assert_msg(!hit || strstr(said, ".seg: offset ") != NULL, "%s", said);
+        world_close(&v);
+        struct buf file = world_read(&v, path);
+        ck_assert_msg(memmem(file.p, file.n, payload.p, payload.n) == NULL, "read %u",
+                      (unsigned) n);
+        buf_free(&file);
+        ck_assert_uint_eq(world_count(&v, "/data/quarantine"), 0);
+        world_open(&v);
+        ck_assert_uint_eq(content(&v, stream(&v)).messages, 33);
+        ck_assert_uint_eq(store_dir_recovery(v.dir)->lost_messages, 0);
+        world_free(&v);
+        if (!hit)
+            break;
+        ck_assert_uint_lt(n, 99);
+    }
+    buf_free(&delta);
+    end_world(&w, f);
+}
+
 static const struct runner_case cases[] = {
     RUN(fresh_directory),
     RUN(lock_names_the_owner),
@@ -644,6 +702,7 @@ static const struct runner_case cases[] = {
     RUN(data_of_the_log_waits_for_its_segment),
     RUN_LOOP(data_of_a_stream_that_is_not_understood, 0, 2),
     RUN_LOOP(erased_messages_do_not_come_back, 0, 3),
+    RUN(what_can_not_be_read_is_not_written_over),
 };
 
 RUNNER_MAIN("store/recover", cases)

@@ -2,6 +2,7 @@
  * pages, with what the log still says of them. Without a copy they go to quarantine, whole. */
 #include "store/store_impl.h"
 #include "tests/lib/runner.h"
+#include "tests/sim/sim.h"
 #include "tests/unit/store/rig.h"
 
 #include <dirent.h>
@@ -25,6 +26,34 @@ static void remove_log(const struct rig *r)
 
     snprintf(command, sizeof(command), "rm %s/log/*.log", r->path);
     ck_assert_int_eq(system(command), 0);
+}
+
+struct names {
+    char name[16][64];
+    unsigned n;
+};
+
+static void take_name(void *ctx, const char *name)
+{
+    struct names *names = ctx;
+
+    ck_assert_uint_lt(names->n, 16);
+    snprintf(names->name[names->n++], sizeof(names->name[0]), "%.60s", name);
+}
+
+/* The same on a simulated machine. */
+static void unlink_log(const struct rig *r, struct sim *sim)
+{
+    struct names names = {.n = 0};
+    char path[256];
+
+    snprintf(path, sizeof(path), "%s/log", r->path);
+    ck_assert_int_eq(fs_list(sim_fs(sim), path, take_name, &names), 0);
+    ck_assert_uint_gt(names.n, 0);
+    for (unsigned i = 0; i < names.n; i++) {
+        snprintf(path, sizeof(path), "%s/log/%s", r->path, names.name[i]);
+        ck_assert_int_eq(fs_unlink(sim_fs(sim), path), 0);
+    }
 }
 
 static unsigned files_in(const struct rig *r, const char *name)
@@ -92,6 +121,48 @@ TEST(without_a_log)
         store_check(r.store);
     }
     rig_deinit(&r);
+}
+
+/* A copy that can not be read now may be there the next time: nothing goes to quarantine. */
+TEST(a_copy_that_can_not_be_read)
+{
+    struct rig_options o = options[i];
+    struct rig r;
+    struct rig_stream t;
+
+    struct sim *sim = o.sim = sim_open(3, NULL);
+    rig_init(&r, &o);
+    rig_create(&r, &t, "kept", STORE_DURABLE, NULL);
+    rig_append(&t, 100, 100, 7);
+    rig_flush(&t);
+    rig_settle(&r);
+    rig_stop(&r);
+    for (uint64_t n = 1; n < 100; n++) {
+        struct rig after = {.options = o, .log = r.log};
+        char why[256] = "";
+        memcpy(after.path, r.path, sizeof(r.path));
+        struct sim *fork = after.options.sim = sim_fork(sim, SIM_CRASH_KEEP, n);
+        unlink_log(&r, fork);
+        sim_fault_only(fork, ".seg");
+        sim_fault_arm(fork, SIM_FAULT_READ, n, 0);
+        enum err err = rig_try_start(&after, why);
+        bool hit = sim_fault_count(fork, SIM_FAULT_READ) > 0;
+        sim_fault_arm(fork, SIM_FAULT_READ, 0, 0);
+        if (err == ERR_OK) {
+            store_recovered_done(after.store);
+            rig_stop(&after);
+        }
+        rig_start(&after);
+        rig_attach(&after, &t, "kept");
+        store_recovered_done(after.store);
+        ck_assert_uint_eq(rig_read_all(&t, 1, NULL, 100), 100);
+        rig_stop(&after);
+        sim_close(fork);
+        if (!hit)
+            break;
+        ck_assert_uint_lt(n, 99);
+    }
+    sim_close(sim);
 }
 
 /* The copy is of the time when the segment began: the youngest one counts. */
@@ -167,6 +238,7 @@ TEST(too_large_for_a_copy)
 
 static const struct runner_case cases[] = {
     RUN_LOOP(without_a_log, 0, 2),
+    RUN_LOOP(a_copy_that_can_not_be_read, 0, 2),
     RUN_LOOP(the_youngest_copy, 0, 2),
     RUN_LOOP(too_large_for_a_copy, 0, 2),
 };

@@ -19,7 +19,8 @@
 struct world_log {
     struct log log;
     unsigned warnings, errors;
-    char last[512]; /* last warning */
+    char last[512];  /* last warning */
+    char error[512]; /* first error */
 };
 
 struct world {
@@ -40,8 +41,8 @@ static inline void world_line(struct log *log, enum log_level level, const char 
 {
     struct world_log *w = CONTAINER_OF(log, struct world_log, log);
 
-    if (level <= LOG_ERROR)
-        w->errors++;
+    if (level <= LOG_ERROR && w->errors++ == 0)
+        snprintf(w->error, sizeof(w->error), "%s", text);
     if (level == LOG_WARN)
         w->warnings++;
     if (level <= LOG_WARN)
