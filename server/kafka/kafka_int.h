@@ -223,5 +223,20 @@ void kafka_run_offset_delete(struct kafka_request *r);
 void kafka_run_list_groups(struct kafka_request *r);
 void kafka_run_describe_groups(struct kafka_request *r);
 void kafka_run_delete_groups(struct kafka_request *r);
+void kafka_run_describe_acls(struct kafka_request *r);
+void kafka_run_create_acls(struct kafka_request *r);
+void kafka_run_delete_acls(struct kafka_request *r);
+void kafka_run_describe_client_quotas(struct kafka_request *r);
+void kafka_run_alter_client_quotas(struct kafka_request *r);
+void kafka_run_elect_leaders(struct kafka_request *r);
+void kafka_run_alter_partition_reassignments(struct kafka_request *r);
+void kafka_run_list_partition_reassignments(struct kafka_request *r);
+void kafka_run_describe_user_scram_credentials(struct kafka_request *r);
+void kafka_run_alter_user_scram_credentials(struct kafka_request *r);
+void kafka_run_write_txn_markers(struct kafka_request *r);
+void kafka_run_describe_log_dirs(struct kafka_request *r);
+void kafka_run_describe_producers(struct kafka_request *r);
+void kafka_run_describe_transactions(struct kafka_request *r);
+void kafka_run_list_transactions(struct kafka_request *r);
 
 #endif

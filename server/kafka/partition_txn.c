@@ -302,6 +302,13 @@ bool partition_txn_is_open(const struct partition *p, int64_t producer, int16_t 
     return t != NULL && t->epoch == epoch && t->end == 0;
 }
 
+uint64_t partition_txn_first(const struct partition *p, int64_t producer)
+{
+    const struct txn_open *t = find(p, producer);
+
+    return t != NULL && t->end == 0 ? t->begin : 0;
+}
+
 enum err partition_txn_begin(struct partition *p, int64_t producer, int16_t epoch, uint64_t *seq)
 {
     struct txn_open *t = find(p, producer);

@@ -51,6 +51,8 @@ void partition_txns_removed(struct partition *p);
 
 /* Is a transaction of this producer open? */
 bool partition_txn_is_open(const struct partition *p, int64_t producer, int16_t epoch);
+/* Sequence of the first message of what this producer has open; 0: nothing. */
+uint64_t partition_txn_first(const struct partition *p, int64_t producer);
 /* Both: ERR_OK and *seq = the sequence whose durability makes it so; 0 = it is so already. */
 enum err partition_txn_begin(struct partition *p, int64_t producer, int16_t epoch, uint64_t *seq);
 enum err partition_txn_end(struct partition *p, int64_t producer, int16_t epoch, bool commit,

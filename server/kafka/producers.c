@@ -117,6 +117,19 @@ void producers_note(struct producers *p, const struct producer_batch *b)
     x->kept[x->n++] = (struct kept){b->first, behind(b->first, b->count - 1), b->seq};
 }
 
+void producers_list(const struct producers *p, struct producer_state *out)
+{
+    LIST_FOREACH(l, &p->recent)
+    {
+        const struct producer *x = LIST_ENTRY(l, struct producer, link);
+        const struct kept *k = x->n > 0 ? &x->kept[x->n - 1] : NULL;
+        *out++ = (struct producer_state){.id = x->id,
+                                         .epoch = x->epoch,
+                                         .last = k != NULL ? k->last : -1,
+                                         .last_seq = k != NULL ? k->seq : 0};
+    }
+}
+
 void producers_fence(struct producers *p, int64_t producer, int16_t epoch)
 {
     struct producer *x = find(p, producer);

@@ -50,6 +50,15 @@ void producers_deinit(struct producers *p);
 enum producers_verdict producers_check(const struct producers *p, struct producer_batch *b);
 /* It was appended at b->seq. Also for what is read back at a start, in order. */
 void producers_note(struct producers *p, const struct producer_batch *b);
+/* One of them as it is told of. */
+struct producer_state {
+    int64_t id;
+    int16_t epoch;
+    int32_t last;      /* sequence number; -1: none in this epoch */
+    uint64_t last_seq; /* of the stream, of that batch's first record; 0: none */
+};
+/* Room for p->n of them; the one that wrote last comes first. */
+void producers_list(const struct producers *p, struct producer_state *out);
 /* A transaction of this producer has ended in this epoch: earlier ones have no say any more. */
 void producers_fence(struct producers *p, int64_t producer, int16_t epoch);
 /* Nothing behind this sequence of the stream has ever been. */

@@ -511,11 +511,42 @@ TEST(duplicates_behind_large_messages)
         .test = &name##_test, .first = (from), .end = (to), .seconds = 120                         \
     }
 
+/* What DescribeProducers says of a producer, before, within and behind its transaction. */
+TEST(told_of)
+{
+    int32_t zero = 0;
+    struct kafka_describe_producers_request_topics t = {STR("t"), &zero, 1};
+    struct kafka_describe_producers_request q = {&t, 1};
+    const struct kafka_describe_producers_response_active_producers *a;
+    const struct kafka_describe_producers_response *d;
+    struct producer p;
+    struct js_rig r;
+
+    start(&r, i);
+    js_ask(&r, "$JS.API.STREAM.CREATE.t", "{\"name\":\"t\",\"subjects\":[\"t\"]}", "created");
+    init(&p, &r, "x");
+    ck_assert_int_eq(add(&p, 2, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(produce(&p, "t", 0, 5), 1);
+    d = kafka_client_call(&p.c, KAFKA_DESCRIBE_PRODUCERS, 0, &q);
+    ck_assert_int_eq(d->topics[0].partitions[0].active_producers_n, 1);
+    a = d->topics[0].partitions[0].active_producers;
+    ck_assert_int_eq(a->producer_id, p.producer);
+    ck_assert_int_eq(a->producer_epoch, p.epoch);
+    ck_assert_int_eq(a->last_sequence, 4);
+    ck_assert_int_eq(a->current_txn_start_offset, 0);
+    ck_assert_int_eq(end(&p, 1, true), KAFKA_NONE);
+    d = kafka_client_call(&p.c, KAFKA_DESCRIBE_PRODUCERS, 0, &q);
+    ck_assert_int_eq(d->topics[0].partitions[0].active_producers->current_txn_start_offset, -1);
+    kafka_client_close(&p.c);
+    js_rig_end(&r);
+}
+
 static const struct runner_case cases[] = {
     SLOW(ends, 0, 3),
     SLOW(clients, 0, 3),
     SLOW(duplicates_behind_large_messages, 0, 3),
     RUN_LOOP(rules, 0, 3),
+    RUN_LOOP(told_of, 0, 3),
     RUN_LOOP(the_stable_end, 0, 3),
     RUN_LOOP(aborted_without_a_beginning, 0, 3),
     RUN_LOOP(open_without_a_beginning, 0, 3),
