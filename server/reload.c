@@ -3,6 +3,7 @@
 
 #include "lib/base/assert.h"
 #include "lib/base/fmt.h"
+#include "server/auth/permissions.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -216,36 +217,15 @@ static bool same_text(const char *a, const char *b)
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-static bool same_rules(const struct subject_rules *a, const struct subject_rules *b)
-{
-    if (a->n != b->n || a->set != b->set)
-        return false;
-    for (size_t i = 0; i < a->n; i++)
-        if (!same_text(a->rules[i].subject, b->rules[i].subject) ||
-            !same_text(a->rules[i].queue, b->rules[i].queue))
-            return false;
-    return true;
-}
-
-static bool same_permissions(const struct permissions *a, const struct permissions *b)
-{
-    if (a == NULL || b == NULL)
-        return a == b;
-    return same_rules(&a->pub_allow, &b->pub_allow) && same_rules(&a->pub_deny, &b->pub_deny) &&
-           same_rules(&a->sub_allow, &b->sub_allow) && same_rules(&a->sub_deny, &b->sub_deny) &&
-           a->responses == b->responses && a->responses_max == b->responses_max &&
-           a->responses_ns == b->responses_ns;
-}
-
 static bool same_users(const struct users *a, const struct users *b)
 {
-    if (a->n != b->n || !same_permissions(a->otherwise, b->otherwise))
+    if (a->n != b->n || !permissions_same(a->otherwise, b->otherwise))
         return false;
     for (size_t i = 0; i < a->n; i++) {
         const struct user *x = &a->list[i], *y = &b->list[i];
         if (!same_text(x->name, y->name) || !same_text(x->pass, y->pass) ||
             !same_text(x->nkey, y->nkey) || x->kinds != y->kinds ||
-            !same_permissions(x->may, y->may))
+            !permissions_same(x->may, y->may))
             return false;
     }
     return true;

@@ -3,6 +3,8 @@
 
 #include "lib/base/subject.h"
 
+#include <string.h>
+
 /* Does a rule without a queue cover the subject? */
 static bool covered(const struct subject_rules *r, struct str subject)
 {
@@ -54,4 +56,32 @@ bool permissions_deny_delivery(const struct permissions *p, struct str subject, 
 
     return p->sub_deny.n > 0 &&
            (covered(&p->sub_deny, subject) || group_named(&p->sub_deny, subject, queue, &any));
+}
+
+/* ---- comparing ------------------------------------------------------------------------------- */
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool same_rules(const struct subject_rules *a, const struct subject_rules *b)
+{
+    if (a->n != b->n || a->set != b->set)
+        return false;
+    for (size_t i = 0; i < a->n; i++)
+        if (!same_text(a->rules[i].subject, b->rules[i].subject) ||
+            !same_text(a->rules[i].queue, b->rules[i].queue))
+            return false;
+    return true;
+}
+
+bool permissions_same(const struct permissions *a, const struct permissions *b)
+{
+    if (a == NULL || b == NULL)
+        return a == b;
+    return same_rules(&a->pub_allow, &b->pub_allow) && same_rules(&a->pub_deny, &b->pub_deny) &&
+           same_rules(&a->sub_allow, &b->sub_allow) && same_rules(&a->sub_deny, &b->sub_deny) &&
+           a->responses == b->responses && a->responses_max == b->responses_max &&
+           a->responses_ns == b->responses_ns;
 }

@@ -23,4 +23,7 @@ bool permissions_may_subscribe(const struct permissions *p, struct str subject, 
 /* May a message with this subject not go to a subscription that was allowed? */
 bool permissions_deny_delivery(const struct permissions *p, struct str subject, struct str queue);
 
+/* Do both allow the same, word by word? NULL is everything. */
+bool permissions_same(const struct permissions *a, const struct permissions *b);
+
 #endif

@@ -223,6 +223,17 @@ void conn_set_limits(struct conn *c)
                                                                             : NATS_NO_LIMIT);
 }
 
+/* Who comes by WebSocket hears behind its upgrade that there is no room, and may be another server,
+ * which needs none. So many more may be there to say what they are. */
+#define WS_STRANGERS_MAX 256
+
+static bool is_one_too_many(const struct net *net)
+{
+    int64_t max = net->env->options->max_connections;
+
+    return max >= 0 && atomic_load(&net->shared->connections) > max + WS_STRANGERS_MAX;
+}
+
 bool conn_has_room(const struct net *net)
 {
     int64_t max = net->env->options->max_connections;
@@ -346,6 +357,10 @@ void conn_adopt(struct net *net, io_fd fd, enum net_door door)
     conn_set_limits(c);
     net->stats.connections++;
     net->stats.total_connections++;
+    if (door == NET_WEBSOCKET && is_one_too_many(net)) {
+        conn_close(c, REASON_MAX_CONNECTIONS);
+        return;
+    }
     if (auth_wants_nonce(o))
         make_nonce(c);
     if (o->proxy_protocol && door == NET_CLIENTS)

@@ -202,6 +202,7 @@ static void take_user_permissions(struct conn *c)
     const struct permissions *user = c->may;
 
     c->may = NULL; /* subscriptions of this connection are looked at here */
+    l->user = c->login;
     c->login = NULL;
     if (user == NULL)
         return;
@@ -355,16 +356,29 @@ static void add_text(struct subject_rules *to, const char *text)
     buf_free(&q);
 }
 
-static void add_rules(const json_t *list, struct subject_rules *to)
+/* False: the list is longer than one may be, and is not kept in part: what is left out of it might
+ * be what it forbids. */
+static bool add_rules(const json_t *list, struct subject_rules *to)
 {
     size_t i;
     const json_t *item;
 
+    if (json_array_size(list) > SUBJECT_RULES_MAX)
+        return false;
     json_array_foreach(list, i, item)
     {
-        if (json_is_string(item) && to->n < SUBJECT_RULES_MAX)
+        if (json_is_string(item))
             add_text(to, json_string_value(item));
     }
+    return true;
+}
+
+static void refuse_rules(struct conn *c)
+{
+    char text[80];
+
+    snprintf(text, sizeof(text), "more than %u subjects in one list", SUBJECT_RULES_MAX);
+    leaf_refuse(c, REASON_PROTOCOL_VIOLATION, str_of(text), REFUSED_NS);
 }
 
 static json_t *parse(struct conn *c, struct str json)
@@ -561,8 +575,9 @@ bool leaf_take_connect(struct conn *c, struct str json)
         keep(&l->server_id, text_of(o, "server_id"));
         l->spoke = flag_of(o, "is_hub");
         l->isolated |= flag_of(o, "isolate");
-        if (json_array_size(json_object_get(o, "deny_pub")) > 0)
-            add_rules(json_object_get(o, "deny_pub"), &may_of(l)->pub_deny);
+        ok = add_rules(json_object_get(o, "deny_pub"), &may_of(l)->pub_deny);
+        if (!ok)
+            refuse_rules(c);
     }
     json_decref(o);
     return ok;
@@ -630,26 +645,27 @@ void leaf_secured(struct conn *c)
     }
 }
 
-static void take_permission(const json_t *p, struct subject_rules *allow,
+static bool take_permission(const json_t *p, struct subject_rules *allow,
                             struct subject_rules *deny)
 {
-    add_rules(json_object_get(p, "allow"), allow);
-    add_rules(json_object_get(p, "deny"), deny);
+    return add_rules(json_object_get(p, "allow"), allow) &&
+           add_rules(json_object_get(p, "deny"), deny);
 }
 
 /* What the hub lets us, and what our own options deny. */
-static void take_permissions(struct conn_leaf *l, const json_t *o)
+static bool take_permissions(struct conn_leaf *l, const json_t *o)
 {
     const struct leaf_remote_options *r = l->remote->options;
+    struct permissions *may = may_of(l);
 
-    if (json_is_object(json_object_get(o, "export")))
-        take_permission(json_object_get(o, "export"), &may_of(l)->pub_allow, &may_of(l)->pub_deny);
-    if (json_is_object(json_object_get(o, "import")))
-        take_permission(json_object_get(o, "import"), &may_of(l)->sub_allow, &may_of(l)->sub_deny);
+    if (!take_permission(json_object_get(o, "export"), &may->pub_allow, &may->pub_deny) ||
+        !take_permission(json_object_get(o, "import"), &may->sub_allow, &may->sub_deny))
+        return false;
     if (r->deny_exports.n > 0)
         copy_rules(&may_of(l)->pub_deny, &r->deny_exports);
     if (r->deny_imports.n > 0)
         copy_rules(&may_of(l)->sub_deny, &r->deny_imports);
+    return true;
 }
 
 static bool first_info(struct conn *c, const json_t *o)
@@ -692,7 +708,10 @@ static void finish(struct conn *c, const json_t *o)
     if (!leaf_fits(c, c->account))
         return;
     keep(&l->account, text_of(o, "remote_account"));
-    take_permissions(l, o);
+    if (!take_permissions(l, o)) {
+        refuse_rules(c);
+        return;
+    }
     io_timer_stop(c->net->env->io, &c->timer);
     l->remote->attempts = 0;
     LOG_INF(c->net->env->log, "%s - Leafnode connection established to \"%s\" for account: %s",
@@ -734,8 +753,10 @@ void leaf_take_error(struct conn *c, struct str text)
     conn_close(c, REASON_PARSE_ERROR);
 }
 
-void leaf_reload(struct conn *c)
+void leaf_reload(struct conn *c, const struct options *before, const struct options *now)
 {
-    if (c->leaf->bound)
+    if (c->leaf->remote == NULL && c->state != CONN_CLOSING)
+        connect_reload(c, before, now);
+    if (c->leaf->bound && c->state != CONN_CLOSING)
         leaf_interest_relink(c->leaf);
 }

@@ -477,39 +477,56 @@ static bool lists(const struct str_list *l, const char *text)
     return false;
 }
 
-void connect_reload(struct conn *c, const struct options *before, const struct options *now)
+/* Another server was told its permissions when it was bound: it comes back for new ones, and for
+ * another account. */
+static void leaf_user_reload(struct conn *c, const struct options *before,
+                             const struct options *now, const struct user *user)
 {
-    const struct user *user = NULL;
-    struct options was, is;
+    const struct user *was = c->leaf->user;
+    const struct permissions *may = user != NULL ? users_may(&now->users, user) : NULL;
+    bool same = account_of(c, user) == c->account &&
+                permissions_same(was != NULL ? users_may(&before->users, was) : NULL, may);
 
-    before = at_door(c, before, &was);
-    now = at_door(c, now, &is);
+    c->leaf->user = user;
+    if (!same)
+        conn_close(c, REASON_AUTH_FAILURE);
+}
+
+void connect_reload(struct conn *c, const struct options *old, const struct options *new)
+{
+    const struct user *user = NULL, *login = c->leaf != NULL ? c->leaf->user : c->login;
+    struct options was, is;
+    const struct options *before = at_door(c, old, &was), *now = at_door(c, new, &is);
+
     if (c->proxy_key != NULL && !lists(&now->proxies.trusted, c->proxy_key)) {
         connect_refuse_for(c, REASON_PROXY_NOT_TRUSTED);
         return;
     }
     if (c->checking != NULL)
         reload_checking(c->checking, before, kind_of(c), now);
-    if (c->state == CONN_GREETED && c->login == NULL) {
+    if (c->state == CONN_GREETED && login == NULL) {
         /* Nobody yet: the new options decide when it says who it is. */
         c->parser.connect_only = connect_announced(c) && !c->got_connect;
         return;
     }
     if (c->signed_in != NULL && operators_on(now))
         return; /* its account's claims decide */
-    if (c->signed_in != NULL && c->login == &connect_login(c)->user &&
+    if (c->signed_in != NULL && login == &connect_login(c)->user &&
         same_service(&before->callout, &now->callout)) {
-        connect_login_reload(c);
+        if (c->leaf == NULL)
+            connect_login_reload(c);
         return;
     }
     if (!(c->by_nothing ? auth_nothing_still_valid(before, now, &user)
-                        : auth_still_valid(before, c->login, kind_of(c), now, &user))) {
+                        : auth_still_valid(before, login, kind_of(c), now, &user))) {
         c->login = NULL;
         c->may = NULL;
         connect_refuse(c);
-        return;
+    } else if (c->leaf != NULL) {
+        leaf_user_reload(c, old, new, user);
+    } else {
+        connect_bind(c, user);
     }
-    connect_bind(c, user);
 }
 
 /* ---- CONNECT ----------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ struct conn_leaf {
     bool spoke;                 /* the other side is the hub */
     bool isolated;              /* is not told what other leaf nodes want */
     bool got_info, bound, stopped;
+    const struct user *user; /* accepted and bound: of the current options, or its claims' */
     char *name, *cluster, *domain, *account, *server_id; /* of the other side; NULL = not said */
 
     /* Its own. pub: what we send; sub: what we ask for, and on a spoke what we accept. */
@@ -77,8 +78,8 @@ void leaf_refuse(struct conn *c, enum conn_reason reason, struct str text, int64
 /* It is closing: nothing is told any more. Not within a delivery. */
 void leaf_stop(struct conn *c);
 void leaf_free(struct conn *c);
-/* The options changed. */
-void leaf_reload(struct conn *c);
+/* The options changed: whose user is gone goes, whose user is another one comes back. */
+void leaf_reload(struct conn *c, const struct options *before, const struct options *now);
 
 /* ---- leaf_interest.c: what each side wants ----------------------------------------------------
  */

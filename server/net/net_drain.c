@@ -113,7 +113,7 @@ void net_reload(struct net *net, const struct options *before)
     }
     close_surplus(net);
     LIST_FOREACH_SAFE(leaf, after, &net->leafs)
-    leaf_reload(LIST_ENTRY(leaf, struct conn_leaf, link)->conn);
+    leaf_reload(LIST_ENTRY(leaf, struct conn_leaf, link)->conn, before, now);
     leaf_remotes_reload(net);
     if (before->max_payload != now->max_payload ||
         !same_text(before->client_advertise, now->client_advertise))

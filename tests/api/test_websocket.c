@@ -523,6 +523,25 @@ TEST(has_a_limit_of_connections)
     stop();
 }
 
+/* Who has not asked for the upgrade yet is not refused by it; but not everybody may wait there. */
+TEST(not_everybody_may_wait_in_front_of_the_upgrade)
+{
+    static struct raw_client waiting[257];
+    struct raw_client late;
+
+    start(0, "max_connections: 1\nwebsocket { " DOOR " }");
+    for (int k = 0; k < 257; k++)
+        raw_open(&waiting[k], server.ws_port);
+    raw_open(&late, server.ws_port);
+    raw_expect_end(&late);
+    raw_close(&late);
+    raw_send(&waiting[256], "GET / HTTP/1.1\r\n\r\n");
+    raw_skip(&waiting[256], "HTTP/1.1 400 ");
+    for (int k = 0; k < 257; k++)
+        raw_close(&waiting[k]);
+    stop();
+}
+
 TEST(shows_the_kind_in_connz)
 {
     struct ws_client w;
@@ -614,6 +633,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(knows_kinds_of_connections, 0, 2),
     RUN(names_a_forwarded_address),
     RUN(has_a_limit_of_connections),
+    RUN(not_everybody_may_wait_in_front_of_the_upgrade),
     RUN(shows_the_kind_in_connz),
     RUN_LOOP(speaks_tls, 0, 2),
 };
