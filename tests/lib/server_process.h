@@ -30,6 +30,8 @@ const char *server_process_config(struct server_process *s, const char *text);
 /* Starts and waits until it listens; fails the running test when it does not within 20 s. Again
  * after a stop: the same directory. */
 void server_process_start(struct server_process *s);
+/* The same for one that may end by itself before it listens: false. */
+bool server_process_try_start(struct server_process *s);
 /* SIGTERM, and waits; fails the test when the exit code is not 0. */
 void server_process_stop(struct server_process *s);
 /* Waits for its own end; fails the test when it does not come within 30 s or the exit code is not

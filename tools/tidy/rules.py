@@ -113,7 +113,7 @@ CALLS = (
      "sockets belong to lib/io", ("lib/io/", "tests/", "tools/", "server/server.c",
                                   "server/syslog_out.c")),
     ("time clock_gettime gettimeofday clock", "time comes from io_now (lib/io/io.h)",
-     ("lib/io/", "tests/lib/", "tests/api/", "tests/crash/", "tests/interop/", "tests/demo/", "tests/bench/",
+     ("lib/io/", "tests/lib/", "tests/api/", "tests/crash/", "tests/fuse/", "tests/interop/", "tests/demo/", "tests/bench/",
       "tests/unit/io/", "tools/",
       "server/logger.c", "server/server.c", "server/monitor/report.c", "client/client.c")),
     ("localtime gmtime ctime asctime", "not reentrant; use lib/base/fmt.h or localtime_r", ()),
