@@ -25,7 +25,9 @@ bool access_may_write(const struct kafka_request *r, struct str topic, int32_t i
     struct topic_place place;
     bool ok;
 
-    if (r->conn->may == NULL || !topics_partition(r->realm->topics, topic, 0, &place))
+    if (r->conn->may == NULL)
+        return !r->conn->revoked;
+    if (!topics_partition(r->realm->topics, topic, 0, &place))
         return true;
     put_subject(&subject, topic, index, place.partitions);
     ok = permissions_may_publish(r->conn->may, buf_str(&subject));
@@ -39,7 +41,9 @@ bool access_may_read(const struct kafka_request *r, struct str topic, int32_t in
     struct topic_place place;
     bool ok;
 
-    if (r->conn->may == NULL || !topics_partition(r->realm->topics, topic, 0, &place))
+    if (r->conn->may == NULL)
+        return !r->conn->revoked;
+    if (!topics_partition(r->realm->topics, topic, 0, &place))
         return true;
     put_subject(&subject, topic, index, place.partitions);
     ok = may_read(r->conn->may, buf_str(&subject), place.plain);
@@ -58,7 +62,7 @@ bool access_may_call(const struct kafka_request *r, const char *call, struct str
     bool ok;
 
     if (r->conn->may == NULL)
-        return true;
+        return !r->conn->revoked;
     buf_printf(&subject, "$JS.API.%s.", call);
     topic_stream_name(&subject, topic, 0);
     ok = permissions_may_publish(r->conn->may, buf_str(&subject));
@@ -72,7 +76,7 @@ bool access_may_group(const struct kafka_request *r, struct str group)
     bool ok;
 
     if (r->conn->may == NULL)
-        return true;
+        return !r->conn->revoked;
     committed_put_group_subject(&subject, group);
     ok = permissions_may_publish(r->conn->may, buf_str(&subject));
     buf_free(&subject);
@@ -85,7 +89,7 @@ bool access_may_transact(const struct kafka_request *r, struct str transactional
     bool ok;
 
     if (r->conn->may == NULL)
-        return true;
+        return !r->conn->revoked;
     txn_put_subject(&subject, transactional_id);
     ok = permissions_may_publish(r->conn->may, buf_str(&subject));
     buf_free(&subject);

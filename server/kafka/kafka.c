@@ -222,8 +222,17 @@ void kafka_reload(struct kafka *k, const struct options *before)
     LIST_FOREACH_SAFE(it, tmp, &k->conns)
     {
         struct kafka_conn *c = LIST_ENTRY(it, struct kafka_conn, link);
-        if (!sasl_still_valid(c, before))
+        if (!sasl_still_valid(c, before)) {
+            sasl_revoke(c);
             kafka_conn_close(c, "authentication revoked");
+        }
+    }
+    /* What closes may have a request under way, which still looks at its user. */
+    LIST_FOREACH(it, &k->closing)
+    {
+        struct kafka_conn *c = LIST_ENTRY(it, struct kafka_conn, link);
+        if (!sasl_still_valid(c, before))
+            sasl_revoke(c);
     }
 }
 

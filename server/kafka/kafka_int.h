@@ -81,7 +81,8 @@ struct kafka_conn {
     struct realm *realm;           /* NULL: it has not said who it is, and has to */
     struct sasl *sasl;             /* since it began to say it */
     const struct user *user;       /* of the options; NULL: none */
-    const struct permissions *may; /* NULL: everything */
+    const struct permissions *may; /* NULL: everything, or nothing when it was revoked */
+    bool revoked;                  /* by a reload: it closes */
     struct list link, dirty_link;
     struct io_sock *sock;
     struct io_op recv, send, close;

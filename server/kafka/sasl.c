@@ -162,6 +162,14 @@ bool sasl_still_valid(struct kafka_conn *c, const struct options *before)
     return c->realm != NULL;
 }
 
+void sasl_revoke(struct kafka_conn *c)
+{
+    c->realm = NULL;
+    c->user = NULL;
+    c->may = NULL;
+    c->revoked = true;
+}
+
 /* ---- verdicts -------------------------------------------------------------------------------- */
 
 static void answer_token(struct sasl *s, struct kafka_request *r, struct str bytes)

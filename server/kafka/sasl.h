@@ -23,7 +23,10 @@ void sasl_free(struct kafka_conn *c);
 /* The next frame is a token, without a header. */
 bool sasl_wants_token(const struct kafka_conn *c);
 void sasl_take_token(struct kafka_request *r);
-/* After a reload: false when it may not stay. */
+/* After a reload, also of a connection that closes: false when it may not stay. */
 bool sasl_still_valid(struct kafka_conn *c, const struct options *before);
+/* It is nobody from now on, and what is under way for it may do nothing more: its user and its
+ * permissions go with the options that they are of. */
+void sasl_revoke(struct kafka_conn *c);
 
 #endif

@@ -477,6 +477,56 @@ TEST(a_reload_takes_users_away)
     end(&r);
 }
 
+/* bcrypt of "slow", at a cost that takes a good part of a second. */
+#define SLOW "$2a$11$abcdefghijklmnopqrstuunCeKINGCIR2HCghh6O3jDKZvMFq0Aja"
+#define TOPICS 300
+
+/* Clients that are gone before they were answered: what is under way for them does not look at
+ * users that a reload has freed (seen by the address sanitizer). */
+TEST(a_reload_behind_clients_that_have_gone)
+{
+    static const char before[] = KAFKA
+        "accounts { A { jetstream: enabled, users: [ { user: bob, password: \"" SLOW "\" }\n"
+        "{ user: few, password: few, permissions { publish: [ \"$JS.API.>\" ] } } ] } }\n";
+    static const char after[] = KAFKA
+        "accounts { A { jetstream: enabled, users: [ { user: ann, password: a } ] } }\n";
+    struct kafka_create_topics_request_topics t[TOPICS];
+    struct kafka_client bob[4], few, ann;
+    char names[TOPICS][16];
+    struct rig r;
+
+    start(&r, i, before);
+    /* The options of the start are not freed by a reload, those of a reload are. */
+    kill(r.server.pid, SIGHUP);
+    server_process_log_wait(&r.server, "Reloaded server configuration");
+    log_in(&r, &few, FEW);
+    for (unsigned k = 0; k < TOPICS; k++) {
+        snprintf(names[k], sizeof(names[k]), "t%u", k);
+        t[k] = (struct kafka_create_topics_request_topics){
+            .name = str_of(names[k]), .num_partitions = 1, .replication_factor = 1};
+    }
+    for (unsigned k = 0; k < 4; k++) {
+        kafka_client_open(&bob[k], r.server.kafka_port);
+        ck_assert_int_eq(handshake(&bob[k], 1, "PLAIN"), KAFKA_NONE);
+        kafka_client_send(
+            &bob[k], KAFKA_SASL_AUTHENTICATE, 2,
+            &(struct kafka_sasl_authenticate_request){.auth_bytes = STR("\0bob\0slow")});
+    }
+    kafka_client_send(&few, KAFKA_CREATE_TOPICS, 5,
+                      &(struct kafka_create_topics_request){
+                          .topics = t, .topics_n = TOPICS, .timeout_ms = 10000});
+    for (unsigned k = 0; k < 4; k++)
+        kafka_client_close(&bob[k]);
+    kafka_client_close(&few);
+    write_conf(&r, after);
+    kill(r.server.pid, SIGHUP);
+    server_process_log_wait(&r.server, "Reloaded: authorization users");
+    log_in(&r, &ann, STR("\0ann\0a"));
+    ck_assert_int_ge(topics(&ann), 0);
+    kafka_client_close(&ann);
+    end(&r); /* which waits for what is under way */
+}
+
 /* ---- real clients ---------------------------------------------------------------------------- */
 
 static void python(struct rig *r, const char *client, const char *mechanism, const char *user,
@@ -624,6 +674,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(accounts_do_not_see_each_other, 0, 3),
     RUN_LOOP(what_a_user_may_not, 0, 3),
     RUN_LOOP(a_reload_takes_users_away, 0, 3),
+    RUN_LOOP(a_reload_behind_clients_that_have_gone, 0, 3),
     RUN_LOOP(python_clients, 0, 12),
     RUN_LOOP(other_ways_to_configure, 0, 4),
     RUN_LOOP(with_tls, 0, 3),
