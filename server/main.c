@@ -74,7 +74,6 @@ int main(int argc, char **argv)
     if (logger != NULL) {
         server = server_open(&options, logger, program, argc > 0 ? argv[0] : program,
                              (struct server_reread){reread, &arguments});
-        options_wipe_keys(&options);
         if (server != NULL) {
             exit_code = server_run(server);
             server_close(server);

@@ -474,10 +474,11 @@ static void give_up(struct server *s)
     server_close(s);
 }
 
-struct server *server_open(const struct options *options, struct logger *logger,
-                           const char *program, const char *path, struct server_reread reread)
+struct server *server_open(struct options *options, struct logger *logger, const char *program,
+                           const char *path, struct server_reread reread)
 {
     struct server *s = mem_zalloc(sizeof(*s));
+    bool started;
 
     s->options = options;
     s->reread = reread;
@@ -485,7 +486,9 @@ struct server *server_open(const struct options *options, struct logger *logger,
     s->log = logger_log(logger);
     s->program = program;
     s->wake_fd = -1;
-    if (!start(s)) {
+    started = start(s);
+    options_wipe_keys(options); /* before the workers, which copy options */
+    if (!started) {
         give_up(s);
         return NULL;
     }

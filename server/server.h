@@ -30,9 +30,10 @@ struct server_reread {
 
 /* Opens the store, the workers and the listeners and logs the start-up text. NULL when something
  * failed; then the reason was logged at FTL. program: the name that texts and files have; path: how
- * it was called. All outlive the server. */
-struct server *server_open(const struct options *options, struct logger *logger,
-                           const char *program, const char *path, struct server_reread reread);
+ * it was called. All outlive the server; the options' keys are wiped when they have been used, and
+ * after that nobody changes them. */
+struct server *server_open(struct options *options, struct logger *logger, const char *program,
+                           const char *path, struct server_reread reread);
 /* Serves until a signal; returns the exit code. */
 int server_run(struct server *s);
 void server_close(struct server *s);
