@@ -462,6 +462,12 @@ static void parse_all(struct conn *c, struct str in)
                 connect_hold(c, in);
                 return;
             }
+            if (UNLIKELY(c->tls_state == CONN_TLS_HANDSHAKE)) {
+                /* An INFO has begun it. What stands behind that is nobody's word. */
+                if (in.n > 0)
+                    conn_close(c, REASON_TLS_HANDSHAKE);
+                return;
+            }
             break;
         case NATS_PARSE_COLLECT:
             if (!collect(c, &op))

@@ -189,17 +189,21 @@ static unsigned cut_queues(struct str text, struct str names[ROUTE_LEAF_GROUPS])
     return n;
 }
 
-/* The subject that the receiver is to see, behind the reply. */
+/* The subject that the receiver is to see, behind the reply; what is no subject stays there. */
 static void cut_subject(struct msg *m)
 {
     unsigned dots = 0;
+    struct str subject;
 
     if (!is_ack(m->reply))
         return;
     for (size_t i = 0; i < m->reply.n; i++) {
         dots += m->reply.p[i] == '.';
         if (m->reply.p[i] == '@' && dots >= 8) {
-            m->subject = str_skip(m->reply, i + 1);
+            subject = str_skip(m->reply, i + 1);
+            if (!subject_valid_literal(subject))
+                return;
+            m->subject = subject;
             m->reply = str_take(m->reply, i);
             return;
         }

@@ -222,6 +222,13 @@ TEST(puts_subjects_back)
     raw_fence(&one);
     raw_send(&raw, "LMSG in.1 $JS.ACK.S.C.1.1.1.1.0@orders.7 1\r\nx\r\n");
     raw_expect(&one, "MSG orders.7 1 $JS.ACK.S.C.1.1.1.1.0 1\r\nx\r\n");
+    /* What is no subject is not seen as one. */
+    raw_send(&raw, "LMSG in.1 $JS.ACK.S.C.1.1.1.1.0@ 1\r\nx\r\n"
+                   "LMSG in.1 $JS.ACK.S.C.1.1.1.1.0@a..b 1\r\nx\r\n"
+                   "LMSG in.1 $JS.ACK.S.C.1.1.1.1.0@a.* 1\r\nx\r\n");
+    raw_expect(&one, "MSG in.1 1 $JS.ACK.S.C.1.1.1.1.0@ 1\r\nx\r\n"
+                     "MSG in.1 1 $JS.ACK.S.C.1.1.1.1.0@a..b 1\r\nx\r\n"
+                     "MSG in.1 1 $JS.ACK.S.C.1.1.1.1.0@a.* 1\r\nx\r\n");
     raw_close(&one);
     raw_close(&raw);
     server_process_deinit(&hub);

@@ -7,6 +7,7 @@
 #include "tests/lib/runner.h"
 #include "tests/lib/server_process.h"
 
+#include <netinet/in.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
@@ -602,6 +603,41 @@ TEST(a_reload_changes_certificates)
     stop();
 }
 
+/* Who is in between may put something behind the hub's INFO, before the handshake: none of it
+ * counts. */
+TEST(nothing_comes_before_the_handshake)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof(a);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct raw_client liar = {0}, e;
+    char text[256];
+
+    ck_assert_int_eq(bind(fd, (struct sockaddr *) &a, n), 0);
+    ck_assert_int_eq(listen(fd, 16), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *) &a, &n), 0);
+    snprintf(text, sizeof(text),
+             "leafnodes { reconnect: \"50ms\", remotes: [ { url: \"tls://127.0.0.1:%u\", "
+             "first_info_timeout: \"20s\", tls { insecure: true } } ] }",
+             ntohs(a.sin_port));
+    start(i, text);
+    raw_hello(&e, server.port, "");
+    raw_send(&e, "SUB x 1\r\n");
+    raw_fence(&e);
+    liar.fd = accept(fd, NULL, NULL);
+    ck_assert_int_ge(liar.fd, 0);
+    raw_send(&liar, "INFO {\"client_id\":1,\"leafnode_urls\":[\"a\"],\"tls_required\":true,"
+                    "\"info_on_connect\":true}\r\nINFO {\"connect_info\":true}\r\n"
+                    "LMSG x 1\r\n!\r\n");
+    server_process_log_wait(&server, "Leafnode connection closed: TLS Handshake Failure");
+    raw_fence(&e);
+    ck_assert(!server_process_log_has(&server, "Leafnode connection established"));
+    raw_close(&liar);
+    close(fd);
+    raw_close(&e);
+    stop();
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(info_asks_for_it, 0, 3),
     RUN_LOOP(a_plain_client_is_closed, 0, 3),
@@ -622,6 +658,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(the_last_words_arrive, 0, 3),
     RUN_LOOP(slow_passwords_work, 0, 3),
     RUN_LOOP(a_reload_changes_certificates, 0, 3),
+    RUN_LOOP(nothing_comes_before_the_handshake, 0, 2),
 };
 
 RUNNER_MAIN("api/tls", cases)
