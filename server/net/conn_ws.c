@@ -17,7 +17,8 @@
  *
  * Of a compressed message that comes in several pieces the pieces are kept until it is complete:
  * at most PACKED_TIMES the largest payload, PACKED_MAX, and PACKED_STRANGER before the client has
- * said who it is. Unpacked it may be as long.
+ * said who it is. Unpacked it may be as long. Who has not said it, pings and does not read the
+ * answers is closed when it is owed OWED_STRANGER.
  *
  * Closing: whoever ends it sends a close frame last. The client's is answered with its own code;
  * ours has a code for the reason.
@@ -44,6 +45,7 @@
 #define PACKED_TIMES 8u
 #define PACKED_MAX (64u << 20)
 #define PACKED_STRANGER (64u << 10)
+#define OWED_STRANGER (64u << 10)
 #define UPGRADE_NS 10000000000u /* unless the options say otherwise */
 
 struct conn_ws {
@@ -507,7 +509,9 @@ static void take_data(struct conn *c, const struct ws_got *got)
 
 static void take_ping(struct conn *c, struct str payload)
 {
-    if (put_control(c, WS_OP_PONG, payload))
+    if (c->parser.connect_only && c->pending > OWED_STRANGER)
+        conn_close_slow(c);
+    else if (put_control(c, WS_OP_PONG, payload))
         send_soon(c);
     else
         conn_close(c, REASON_WRITE_ERROR);

@@ -46,6 +46,11 @@ struct said {
     struct str user, pass, token, nkey, sig, account, jwt, proxy_sig;
 };
 
+/* What is kept behind a CONNECT that waits is one receive, which is far more when it was compressed
+ * (WebSocket): at most this, and this from who has not been let in yet. */
+#define HELD_MAX (64u << 20)
+#define HELD_STRANGER (1u << 20)
+
 enum kind { FLAG, NUMBER, TEXT };
 
 static const struct {
@@ -328,7 +333,7 @@ bool connect_bind(struct conn *c, const struct user *user)
     if (c->may == NULL)
         answers_free(c);
     sub_recheck(c);
-    return true;
+    return c->state != CONN_CLOSING; /* what it was told may have been too much for it */
 }
 
 void connect_nothing(struct conn *c)
@@ -355,7 +360,9 @@ void connect_opened(struct conn *c, const struct user *user)
         return;
     }
     c->state = CONN_OPEN;
-    if (!c->got_connect && connect_announced(c))
+    /* What it said first was waited for by the auth timer; what it says again may have been waited
+     * for without any. */
+    if ((!c->got_connect && connect_announced(c)) || !wheel_pending(&c->timer))
         conn_start_ping(c);
     c->got_connect = true;
     conn_put_ok(c);
@@ -378,7 +385,13 @@ static void open_listed(struct conn *c, const struct user *user)
 
 void connect_hold(struct conn *c, struct str rest)
 {
-    buf_put_str(&c->checking->held, rest);
+    struct buf *held = &c->checking->held;
+    size_t most = c->parser.connect_only ? HELD_STRANGER : HELD_MAX;
+
+    if (held->n + rest.n > most)
+        conn_fail(c, REASON_MAX_PAYLOAD, STR("Maximum Payload Violation"));
+    else
+        buf_put_str(held, rest);
 }
 
 void connect_wait(struct conn *c, struct checking *k)

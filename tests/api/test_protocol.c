@@ -408,6 +408,27 @@ TEST(credentials)
     end(&s);
 }
 
+/* A second CONNECT that takes time takes nothing away: the server still asks whether it is there.
+ */
+TEST(pings_behind_a_second_slow_connect)
+{
+    static const char hello[] =
+        "CONNECT {\"user\":\"joe\",\"pass\":\"secret\",\"verbose\":false}\r\nPING\r\n";
+    struct server_process s;
+    struct raw_client r;
+
+    start(&s, "1", BCRYPT_USER "ping_interval: 1\n");
+    raw_open(&r, s.port);
+    raw_skip(&r, "\r\n");
+    raw_send(&r, hello);
+    raw_skip(&r, "PONG\r\n");
+    raw_send(&r, hello);
+    raw_skip(&r, "PONG\r\n");
+    raw_skip(&r, "PING\r\n");
+    raw_close(&r);
+    end(&s);
+}
+
 /* What a user with permissions may do, line by line. */
 static const struct {
     const char *user, *send, *answer;
@@ -654,6 +675,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(large_bodies_in_odd_pieces, 0, 2),
     RUN(configured_limits_hold),
     RUN_LOOP(info_says_where_the_server_is, 0, (int) (sizeof(infos) / sizeof(infos[0]))),
+    RUN(pings_behind_a_second_slow_connect),
     RUN_LOOP(credentials, 0, (int) (sizeof(logins) / sizeof(logins[0]))),
     RUN(permissions_are_held),
     RUN_LOOP(a_response_is_allowed_as_often_as_configured, 0, 2),

@@ -3,17 +3,21 @@
  * compression, cookies and credentials, the end; with one worker and with two.
  */
 #include "lib/base/buf.h"
+#include "lib/wire/websocket.h"
 #include "lib/wire/websocket_pack.h"
 #include "tests/api/tls_certs.h"
 #include "tests/lib/runner.h"
 #include "tests/lib/server_process.h"
 #include "tests/lib/ws_client.h"
 
+#include <errno.h>
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 
 static struct server_process server;
 
@@ -339,6 +343,7 @@ TEST(compresses)
     free(payload);
     ws_say(&w, HELLO);
     hear(&w, "PONG\r\n");
+    hear(&w, "PING\r\n"); /* the only one for minutes: none comes in between below */
     buf_puts(&text, "SUB a 1\r\n");
     for (int k = 0; k < 20000; k++)
         buf_puts(&text, "PUB a 10\r\n0123456789\r\n");
@@ -406,6 +411,81 @@ TEST(strangers_unpack_little)
     buf_free(&text);
     ck_assert_ptr_nonnull(packed.p);
     ws_pack_close(p);
+    stop();
+}
+
+/* bcrypt of "slow", at a cost that takes a good part of a second. */
+#define SLOW_USER                                                                                  \
+    "authorization { users: [ {user: bob, password: "                                              \
+    "\"$2a$11$abcdefghijklmnopqrstuunCeKINGCIR2HCghh6O3jDKZvMFq0Aja\"} ] }\n"
+
+static void put_packed(struct buf *out, struct str packed)
+{
+    uint8_t head[WS_HEAD_MAX];
+    const uint8_t key[4] = {0};
+
+    buf_put(out, head,
+            ws_write_head(head,
+                          &(struct ws_frame){
+                              .opcode = WS_BINARY, .compressed = true, .key = key, .n = packed.n}));
+    buf_put_str(out, packed);
+}
+
+/* While its CONNECT is looked at, what came behind it is kept: not all that it may become. */
+TEST(strangers_keep_little_waiting)
+{
+    static const char hello[] = "CONNECT {\"user\":\"bob\",\"pass\":\"slow\"}\r\n";
+    struct ws_client w;
+    struct ws_pack *p = ws_pack_open();
+    struct buf text = {0}, all = {0};
+    struct str packed;
+
+    start(0, SLOW_USER "websocket { " DOOR ", compression: true }");
+    free(ws_open(&w, server.ws_port, OFFER));
+    ws_pack_begin(p);
+    ws_pack_add(p, str_of(hello));
+    put_packed(&all, ws_pack_end(p));
+    for (int k = 0; k < 10000; k++)
+        buf_puts(&text, "PONG\r\n");
+    ws_pack_begin(p);
+    ws_pack_add(p, buf_str(&text));
+    packed = ws_pack_end(p);
+    for (int k = 0; k < 40; k++)
+        put_packed(&all, packed);
+    ck_assert_uint_lt(all.n, 60000); /* one receive */
+    raw_send_bytes(&w.raw, all.p, all.n);
+    ws_expect_close(&w, 1009, "Maximum Message Payload Exceeded");
+    ws_close(&w);
+    buf_free(&text);
+    buf_free(&all);
+    ws_pack_close(p);
+    stop();
+}
+
+/* Who pings and does not read the answers, before it says who it is. */
+TEST(strangers_are_owed_little)
+{
+    struct timeval patience = {.tv_sec = 20};
+    struct ws_client w;
+    char pings[131 * 100];
+    ssize_t n = 0;
+    size_t sent = 0;
+
+    start(0, "authorization { token: t, timeout: 60 }\nwebsocket { " DOOR " }");
+    free(ws_open(&w, server.ws_port, ""));
+    memset(pings, 0, sizeof(pings));
+    for (unsigned k = 0; k < sizeof(pings); k += 131) {
+        pings[k] = (char) 0x89;
+        pings[k + 1] = (char) (0x80 | 125);
+    }
+    setsockopt(w.raw.fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    while (n >= 0 && sent < 48u << 20) {
+        n = send(w.raw.fd, pings, sizeof(pings), MSG_NOSIGNAL);
+        sent += n > 0 ? (size_t) n : 0;
+    }
+    ck_assert_msg(n < 0, "%zu bytes of pings are taken", sent);
+    ck_assert(errno == ECONNRESET || errno == EPIPE);
+    ws_close(&w);
     stop();
 }
 
@@ -628,6 +708,8 @@ static const struct runner_case cases[] = {
     RUN_LOOP(compresses, 0, 2),
     RUN(refuses_what_does_not_unpack),
     RUN(strangers_unpack_little),
+    RUN(strangers_keep_little_waiting),
+    RUN(strangers_are_owed_little),
     RUN_LOOP(takes_credentials_from_cookies, 0, 2),
     RUN_LOOP(has_credentials_of_its_own, 0, 2),
     RUN_LOOP(knows_kinds_of_connections, 0, 2),
