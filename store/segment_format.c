@@ -231,5 +231,5 @@ bool segment_name_unfinished(const char *name)
     uint64_t number;
     uint32_t generation;
 
-    return parse_name(str_of(name), SEGMENT_UNFINISHED + 1, &number, &generation);
+    return parse_name(str_of(name), &SEGMENT_UNFINISHED[1], &number, &generation);
 }

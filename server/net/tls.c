@@ -111,7 +111,9 @@ struct tls *tls_open_client(struct tls_context *c, const char *host, struct outb
 
     if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(t->ssl), host) != 1) {
         SSL_set1_host(t->ssl, host);
-        SSL_set_tlsext_host_name(t->ssl, host);
+        /* SSL_set_tlsext_host_name, whose macro casts const away. */
+        SSL_ctrl(t->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+                 (void *) (uintptr_t) host);
     }
     SSL_set_connect_state(t->ssl);
     return t;

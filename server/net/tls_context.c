@@ -113,8 +113,8 @@ static bool take_curves(SSL_CTX *ssl, const char *names, char why[256])
             if (str_eq(name, str_of(curves[i].ours)))
                 buf_printf(&list, "%s%s", list.n > 0 ? ":" : "", curves[i].theirs);
     }
-    ok = SSL_CTX_set1_groups_list(ssl, buf_cstr(&list)) == 1 ||
-         fail(why, "curve_preferences", names);
+    (void) buf_cstr(&list); /* a NUL behind it */
+    ok = SSL_CTX_set1_groups_list(ssl, list.p) == 1 || fail(why, "curve_preferences", names);
     buf_free(&list);
     return ok;
 }
