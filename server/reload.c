@@ -48,6 +48,8 @@ static const struct field fields[] = {
     {"kafka auto_create_topics", FLAG, true, AT(kafka_auto_create)},
     {"kafka tls", FLAG, true, AT(kafka_tls)},
     {"kafka group_delay", DURATION, true, AT(kafka_group_delay_ns)},
+    {"kafka group_heartbeat", DURATION, true, AT(kafka_group_heartbeat_ns)},
+    {"kafka group_session", DURATION, true, AT(kafka_group_session_ns)},
     {"kafka offsets_retention", DURATION, true, AT(kafka_offsets_retention_ns)},
     {"congestion", TEXT, false, AT(congestion)},
     {"debug", FLAG, true, AT(debug)},

@@ -365,6 +365,8 @@ static const struct config_key kafka_keys[] = {
     {"auto_create_topics", CONFIG_FLAG, AT(kafka_auto_create), NULL},
     {"tls", CONFIG_FLAG, AT(kafka_tls), NULL},
     {"group_delay", CONFIG_DURATION, AT(kafka_group_delay_ns), NULL},
+    {"group_heartbeat", CONFIG_DURATION, AT(kafka_group_heartbeat_ns), NULL},
+    {"group_session", CONFIG_DURATION, AT(kafka_group_session_ns), NULL},
     {"offsets_retention", CONFIG_DURATION, AT(kafka_offsets_retention_ns), NULL},
 };
 

@@ -133,6 +133,8 @@ struct options {
     uint32_t kafka_num_partitions;      /* of topics that do not say: 1 */
     bool kafka_auto_create;             /* true */
     bool kafka_tls;                     /* by the tls block */
+    int64_t kafka_group_heartbeat_ns;   /* members of new groups say that they live: 5 s */
+    int64_t kafka_group_session_ns;     /* who does not for so long goes: 45 s */
     int64_t kafka_group_delay_ns;       /* first members of a group wait so long for more: 500 ms */
     int64_t kafka_offsets_retention_ns; /* of groups without members: 7 days */
 

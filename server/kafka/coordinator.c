@@ -159,9 +159,12 @@ struct group_entry *coordinator_find(struct coordinator *c, struct str name)
 static void time_is_up(struct wheel_timer *t)
 {
     struct group_entry *g = CONTAINER_OF(t, struct group_entry, timer);
+    uint64_t now = io_now(g->coordinator->kafka->env->io);
 
     g->armed = UINT64_MAX;
-    group_tick(&g->core, io_now(g->coordinator->kafka->env->io));
+    group_tick(&g->core, now);
+    if (g->consumer != NULL)
+        consumer_group_tick(g->consumer, now);
     coordinator_touch(g);
 }
 
@@ -192,6 +195,7 @@ static void free_group(struct group_entry *g, int16_t error)
     hmap_remove(&c->groups, &g->node);
     list_remove(&g->link);
     group_deinit(&g->core, error);
+    coordinator_make_classic(g);
     committed_deinit(&g->offsets);
     mem_free((char *) (uintptr_t) g->name.p);
     mem_free(g);
@@ -202,16 +206,47 @@ static int64_t wall_ms(const struct coordinator *c)
     return io_wall(c->kafka->env->io) / 1000000;
 }
 
+bool coordinator_unused(const struct group_entry *g)
+{
+    return group_unused(&g->core) && (g->consumer == NULL || g->consumer->nmembers == 0);
+}
+
+void coordinator_make_consumer(struct group_entry *g)
+{
+    struct coordinator *c = g->coordinator;
+    const struct options *o = c->kafka->env->options;
+
+    c->consumer_rules.session_ns = (uint64_t) o->kafka_group_session_ns;
+    c->consumer_rules.heartbeat_ms = o->kafka_group_heartbeat_ns < INT64_C(3600000000000)
+                                         ? (int32_t) (o->kafka_group_heartbeat_ns / 1000000)
+                                         : 3600000;
+    if (g->consumer != NULL)
+        return;
+    g->consumer = mem_alloc(sizeof(*g->consumer));
+    consumer_group_init(g->consumer, &c->consumer_rules, &c->world);
+}
+
+void coordinator_make_classic(struct group_entry *g)
+{
+    if (g->consumer == NULL)
+        return;
+    consumer_group_deinit(g->consumer);
+    mem_free(g->consumer);
+    g->consumer = NULL;
+}
+
 void coordinator_touch(struct group_entry *g)
 {
     struct coordinator *c = g->coordinator;
     uint64_t next = group_next(&g->core);
 
-    if (!group_unused(&g->core))
+    if (g->consumer != NULL && g->consumer->next < next)
+        next = g->consumer->next;
+    if (!coordinator_unused(g))
         g->unused_since = 0;
     else if (g->unused_since == 0)
         g->unused_since = wall_ms(c);
-    if (group_unused(&g->core) && g->offsets.map.count == 0 && g->writing == 0) {
+    if (coordinator_unused(g) && g->offsets.map.count == 0 && g->writing == 0) {
         free_group(g, KAFKA_NONE);
         return;
     }
@@ -249,7 +284,7 @@ static void sweep_group(struct group_entry *g)
 {
     int64_t now = wall_ms(g->coordinator);
 
-    if (!group_unused(&g->core) || g->writing > 0)
+    if (!coordinator_unused(g) || g->writing > 0)
         return;
     LIST_FOREACH_SAFE(l, tmp, &g->offsets.all)
     {
@@ -340,6 +375,21 @@ static void gone(struct partition_job *j)
     mem_free(c);
 }
 
+static uint64_t world_version(void *ctx)
+{
+    return topics_version(ctx);
+}
+
+static bool world_find(void *ctx, struct str name, struct consumer_found *out)
+{
+    struct topic_place place;
+
+    if (!topics_partition(ctx, name, 0, &place))
+        return false;
+    *out = (struct consumer_found){.id = place.id, .partitions = place.partitions};
+    return true;
+}
+
 static struct coordinator *coordinator_open(struct realm *realm, struct partition *p)
 {
     struct coordinator *c = mem_zalloc(sizeof(*c));
@@ -355,6 +405,10 @@ static struct coordinator *coordinator_open(struct realm *realm, struct partitio
         .max_members = 4096,
         .max_bytes = 64u << 20,
     };
+    c->consumer_rules =
+        (struct consumer_rules){.max_members = 4096, .max_names = 65536, .max_partitions = 65536};
+    c->world =
+        (struct consumer_world){.ctx = realm->topics, .version = world_version, .find = world_find};
     list_init(&c->parked);
     list_init(&c->all);
     list_init(&c->all_txns);

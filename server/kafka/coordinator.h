@@ -13,6 +13,7 @@
 #define KAFKA_COORDINATOR_H
 
 #include "server/kafka/committed.h"
+#include "server/kafka/consumer_group.h"
 #include "server/kafka/group_core.h"
 #include "server/kafka/kafka_int.h"
 #include "server/kafka/partition.h"
@@ -35,6 +36,8 @@ struct coordinator {
     struct hmap txns; /* struct txn, by id */
     struct list all_txns;
     struct group_rules rules;
+    struct consumer_rules consumer_rules;
+    struct consumer_world world;
     struct wheel_timer sweep;
 };
 
@@ -43,7 +46,8 @@ struct group_entry {
     struct list link;
     struct coordinator *coordinator;
     struct str name;
-    struct group core;
+    struct group core;               /* of the classic protocol; empty beside the next */
+    struct consumer_group *consumer; /* of the new one; NULL: it is a classic group */
     struct wheel_timer timer;
     uint64_t armed; /* when it fires; UINT64_MAX = not */
     struct committed offsets;
@@ -93,6 +97,11 @@ struct group_entry *coordinator_get(struct coordinator *c, struct str name);
 /* After anything was done with a group: keeps its time, lets go of it when it holds nothing; it may
  * not be there any more behind this. */
 void coordinator_touch(struct group_entry *g);
+/* No members, of either kind, and none about to be. */
+bool coordinator_unused(const struct group_entry *g);
+/* Of the new protocol, or of the classic one; only when it is unused. */
+void coordinator_make_consumer(struct group_entry *g);
+void coordinator_make_classic(struct group_entry *g);
 /* Removes an offset, from the stream too; req: when that is durable, or NULL. False: req will not
  * be called. */
 bool coordinator_remove(struct group_entry *g, struct committed_offset *o, struct store_req *req);

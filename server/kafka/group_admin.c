@@ -102,16 +102,19 @@ static void list(struct coordinator *c, struct errand *e)
     LIST_FOREACH(l, &c->all)
     {
         const struct group_entry *g = LIST_ENTRY(l, struct group_entry, link);
-        struct str state = str_of(group_state_name(g->core.state));
+        struct str state = str_of(g->consumer != NULL ? consumer_group_state(g->consumer)
+                                                      : group_state_name(g->core.state));
+        struct str type = g->consumer != NULL ? STR("consumer") : STR("classic");
         struct kafka_list_groups_response_groups *to = &a->groups[a->groups_n];
         if (!is_one_of(state, q->states_filter, q->states_filter_n) ||
-            !is_one_of(STR("classic"), q->types_filter, q->types_filter_n))
+            !is_one_of(type, q->types_filter, q->types_filter_n))
             continue;
         a->groups_n++;
         to->group_id = kafka_arena_str(&r->arena, g->name);
-        to->protocol_type = kafka_arena_str(&r->arena, g->core.protocol_type);
+        to->protocol_type = g->consumer != NULL ? STR("consumer")
+                                                : kafka_arena_str(&r->arena, g->core.protocol_type);
         to->group_state = state;
-        to->group_type = STR("classic");
+        to->group_type = type;
     }
     errand_done(e);
 }
@@ -175,7 +178,7 @@ static void describe(struct coordinator *c, struct errand *e)
     for (int32_t i = 0; i < a->groups_n; i++) {
         struct kafka_describe_groups_response_groups *to = &a->groups[i];
         const struct group_entry *g = coordinator_find(c, to->group_id);
-        if (g == NULL || to->error_code != KAFKA_NONE)
+        if (g == NULL || g->consumer != NULL || to->error_code != KAFKA_NONE)
             continue;
         to->group_state = str_of(group_state_name(g->core.state));
         to->protocol_type = kafka_arena_str(&r->arena, g->core.protocol_type);
@@ -226,7 +229,7 @@ static int16_t check_deletable(const struct group_entry *g)
 {
     if (g == NULL)
         return KAFKA_GROUP_ID_NOT_FOUND;
-    return group_unused(&g->core) && g->writing == 0 ? KAFKA_NONE : KAFKA_NON_EMPTY_GROUP;
+    return coordinator_unused(g) && g->writing == 0 ? KAFKA_NONE : KAFKA_NON_EMPTY_GROUP;
 }
 
 static void delete_groups(struct coordinator *c, struct errand *e)

@@ -75,6 +75,11 @@ static void join(struct coordinator *c, struct errand *e)
                       q->member_id.n == 0 ? KAFKA_GROUP_MAX_SIZE_REACHED : KAFKA_UNKNOWN_MEMBER_ID);
         return;
     }
+    if (g->consumer != NULL && g->consumer->nmembers > 0) {
+        errand_failed(e, KAFKA_INCONSISTENT_GROUP_PROTOCOL);
+        return;
+    }
+    coordinator_make_classic(g);
     for (uint32_t i = 0; i < n; i++)
         protocols[i] = (struct group_protocol){q->protocols[i].name, q->protocols[i].metadata};
     e->waits = g;

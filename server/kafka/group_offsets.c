@@ -161,11 +161,19 @@ static struct group_entry *group_of(struct coordinator *c, struct errand *e, int
                                            : coordinator_find(c, q->group_id);
 
     if (g == NULL) {
-        *error = generation < 0 ? KAFKA_GROUP_MAX_SIZE_REACHED : KAFKA_ILLEGAL_GENERATION;
+        *error = generation < 0                    ? KAFKA_GROUP_MAX_SIZE_REACHED
+                 : e->request->header.version >= 9 ? KAFKA_UNKNOWN_MEMBER_ID
+                                                   : KAFKA_ILLEGAL_GENERATION;
         return NULL;
     }
-    *error = group_may_commit(&g->core, q->member_id, q->group_instance_id, generation, false,
-                              io_now(e->env->io));
+    /* What an epoch is has been said since version 9. */
+    if (g->consumer != NULL && generation >= 0 && e->request->header.version < 9)
+        *error = KAFKA_UNSUPPORTED_VERSION;
+    else if (g->consumer != NULL)
+        *error = consumer_group_may_commit(g->consumer, q->member_id, generation);
+    else
+        *error = group_may_commit(&g->core, q->member_id, q->group_instance_id, generation, false,
+                                  io_now(e->env->io));
     if (*error == KAFKA_NONE)
         return g;
     coordinator_touch(g);
@@ -325,6 +333,18 @@ static void put_all(struct kafka_request *r, const struct group_entry *g, told_g
     mem_free(all);
 }
 
+/* A member says who it is since version 9, in groups where that says something. */
+static int16_t check_asker(const struct group_entry *g, const asked_group *q)
+{
+    if (q->member_id.p == NULL || q->member_id.n == 0 || q->member_epoch < 0)
+        return KAFKA_NONE;
+    if (g == NULL)
+        return KAFKA_UNKNOWN_MEMBER_ID;
+    return g->consumer != NULL
+               ? consumer_group_may_commit(g->consumer, q->member_id, q->member_epoch)
+               : KAFKA_NONE;
+}
+
 static void fetch_group(struct coordinator *c, struct kafka_request *r, const asked_group *q,
                         told_group *a)
 {
@@ -333,6 +353,8 @@ static void fetch_group(struct coordinator *c, struct kafka_request *r, const as
     a->group_id = q->group_id;
     if (!coordinator_name_valid(q->group_id)) {
         a->error_code = KAFKA_INVALID_GROUP_ID;
+    } else if ((a->error_code = check_asker(g, q)) != KAFKA_NONE) {
+        return;
     } else if (q->topics_n < 0) {
         put_all(r, g, a);
     } else if (!put_asked(r, c, g, q, a)) {
@@ -541,7 +563,8 @@ static void delete_offsets(struct coordinator *c, struct errand *e)
     }
     x = removal_begin(e);
     for (int32_t i = 0; i < a->topics_n; i++) {
-        bool read = group_subscribes(&g->core, a->topics[i].name);
+        bool read = g->consumer != NULL ? consumer_group_subscribes(g->consumer, a->topics[i].name)
+                                        : group_subscribes(&g->core, a->topics[i].name);
         for (int32_t k = 0; k < a->topics[i].partitions_n; k++) {
             struct kafka_offset_delete_response_partitions *p = &a->topics[i].partitions[k];
             struct committed_offset *o = committed_find(&g->offsets, a->topics[i].name,

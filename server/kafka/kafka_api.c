@@ -19,8 +19,8 @@ static const struct handler handlers[] = {
     {KAFKA_FETCH, 4, 12, kafka_run_fetch},
     {KAFKA_LIST_OFFSETS, 1, 7, kafka_run_list_offsets},
     {KAFKA_METADATA, 0, 12, kafka_run_metadata},
-    {KAFKA_OFFSET_COMMIT, 0, 8, kafka_run_offset_commit},
-    {KAFKA_OFFSET_FETCH, 0, 8, kafka_run_offset_fetch},
+    {KAFKA_OFFSET_COMMIT, 0, 9, kafka_run_offset_commit},
+    {KAFKA_OFFSET_FETCH, 0, 9, kafka_run_offset_fetch},
     {KAFKA_FIND_COORDINATOR, 0, 6, kafka_run_find_coordinator},
     {KAFKA_JOIN_GROUP, 0, 9, kafka_run_join_group},
     {KAFKA_HEARTBEAT, 0, 4, kafka_run_heartbeat},
@@ -62,6 +62,8 @@ static const struct handler handlers[] = {
     {KAFKA_DESCRIBE_PRODUCERS, 0, 0, kafka_run_describe_producers},
     {KAFKA_DESCRIBE_TRANSACTIONS, 0, 0, kafka_run_describe_transactions},
     {KAFKA_LIST_TRANSACTIONS, 0, 1, kafka_run_list_transactions},
+    {KAFKA_CONSUMER_GROUP_HEARTBEAT, 0, 1, kafka_run_consumer_group_heartbeat},
+    {KAFKA_CONSUMER_GROUP_DESCRIBE, 0, 1, kafka_run_consumer_group_describe},
 };
 
 static const struct handler *find(int key)

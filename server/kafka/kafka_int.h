@@ -235,6 +235,8 @@ void kafka_run_list_partition_reassignments(struct kafka_request *r);
 void kafka_run_describe_user_scram_credentials(struct kafka_request *r);
 void kafka_run_alter_user_scram_credentials(struct kafka_request *r);
 void kafka_run_write_txn_markers(struct kafka_request *r);
+void kafka_run_consumer_group_heartbeat(struct kafka_request *r);
+void kafka_run_consumer_group_describe(struct kafka_request *r);
 void kafka_run_describe_log_dirs(struct kafka_request *r);
 void kafka_run_describe_producers(struct kafka_request *r);
 void kafka_run_describe_transactions(struct kafka_request *r);

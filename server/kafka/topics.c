@@ -36,6 +36,7 @@ struct entry {
 struct topics {
     struct rwlock lock;
     struct hmap map;
+    uint64_t version;
 };
 
 /* ---- names ------------------------------------------------------------------------------------
@@ -301,6 +302,7 @@ static void stream_there(void *ctx, const struct stream_config *c, int64_t creat
               (partition == 0 || number_of(c, "kafka.partition", 0) == partition);
 
     rwlock_write(&t->lock);
+    t->version++;
     if (ok) {
         struct entry *e = find(t, buf_str(&name));
         if (e == NULL)
@@ -323,6 +325,7 @@ static void stream_gone(void *ctx, struct str stream)
 
     if (parse_stream_name(stream, &name, &partition)) {
         rwlock_write(&t->lock);
+        t->version++;
         forget(t, buf_str(&name), partition);
         rwlock_unlock(&t->lock);
     }
@@ -419,6 +422,16 @@ size_t topics_all(struct topics *t, struct kafka_arena *arena, struct topic **ou
     rwlock_unlock(&t->lock);
     qsort(*out, count, sizeof(**out), by_name);
     return count;
+}
+
+uint64_t topics_version(struct topics *t)
+{
+    uint64_t version;
+
+    rwlock_read(&t->lock);
+    version = t->version;
+    rwlock_unlock(&t->lock);
+    return version;
 }
 
 bool topics_partition(struct topics *t, struct str name, int32_t partition, struct topic_place *out)

@@ -64,6 +64,9 @@ size_t topics_all(struct topics *t, struct kafka_arena *arena, struct topic **ou
 /* The highest partition whose stream is there and that its topic does not count; 0 = none. */
 int32_t topics_orphan(struct topics *t, struct str name);
 
+/* Another number when a topic has come, gone or changed. */
+uint64_t topics_version(struct topics *t);
+
 struct topic_place {
     uint32_t worker;
     bool writable;

@@ -325,8 +325,15 @@ static int16_t check_group(struct coordinator *c, struct errand *e)
 
     if (g == NULL)
         return q->generation_id < 0 ? KAFKA_NONE : KAFKA_ILLEGAL_GENERATION;
-    error = group_may_commit(&g->core, q->member_id, q->group_instance_id, q->generation_id, true,
-                             io_now(e->env->io));
+    if (g->consumer == NULL)
+        error = group_may_commit(&g->core, q->member_id, q->group_instance_id, q->generation_id,
+                                 true, io_now(e->env->io));
+    else if (q->generation_id < 0 && q->member_id.n == 0)
+        error = KAFKA_NONE; /* a producer that does not say which member it commits for */
+    else
+        error = consumer_group_may_commit(g->consumer, q->member_id, q->generation_id);
+    if (error == KAFKA_STALE_MEMBER_EPOCH)
+        error = KAFKA_ILLEGAL_GENERATION;
     coordinator_touch(g);
     return error;
 }

@@ -29,8 +29,8 @@ static void teardown(void)
 }
 
 #define CALL(name, KEY, version, ...)                                                              \
-    (const struct kafka_##name##_response *) kafka_client_call(                                    \
-        &client, KAFKA_##KEY, version, &(struct kafka_##name##_request){__VA_ARGS__})
+    ((const struct kafka_##name##_response *) kafka_client_call(                                   \
+        &client, KAFKA_##KEY, version, &(struct kafka_##name##_request){__VA_ARGS__}))
 
 static void make_topic(const char *name)
 {

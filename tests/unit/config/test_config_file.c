@@ -399,10 +399,13 @@ TEST(kafka_blocks)
     ck_assert_uint_eq(o.kafka_num_partitions, 1);
     ck_assert(o.kafka_auto_create);
     ck_assert_int_eq(o.kafka_group_delay_ns, 500000000);
+    ck_assert_int_eq(o.kafka_group_heartbeat_ns, INT64_C(5000000000));
+    ck_assert_int_eq(o.kafka_group_session_ns, INT64_C(45000000000));
     ck_assert_int_eq(o.kafka_offsets_retention_ns, INT64_C(604800000000000));
     options_free(&o);
     ck_assert(load("kafka { listen: '[::1]:-1', advertise: 'b.example:19092', num_partitions: 4, "
-                   "auto_create_topics: false, group_delay: 0s, offsets_retention: 1h }",
+                   "auto_create_topics: false, group_delay: 0s, offsets_retention: 1h, "
+                   "group_heartbeat: 100ms, group_session: 2s }",
                    &o, &err));
     ck_assert_int_eq(o.kafka_port, -1);
     ck_assert_str_eq(o.kafka_host, "::1");
@@ -410,6 +413,8 @@ TEST(kafka_blocks)
     ck_assert_uint_eq(o.kafka_num_partitions, 4);
     ck_assert(!o.kafka_auto_create && !o.kafka_tls);
     ck_assert_int_eq(o.kafka_group_delay_ns, 0);
+    ck_assert_int_eq(o.kafka_group_heartbeat_ns, 100000000);
+    ck_assert_int_eq(o.kafka_group_session_ns, 2000000000);
     ck_assert_int_eq(o.kafka_offsets_retention_ns, INT64_C(3600000000000));
     options_free(&o);
     buf_free(&err);
