@@ -20,6 +20,7 @@
 #include "lib/base/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -213,6 +214,16 @@ static int64_t write_vectors(int fd, const struct iovec *iov, unsigned n, uint64
     return total;
 }
 
+/*
+ * Written and to be synced later: the disk begins at once. What gathers in the page cache is else
+ * written by the sync, all of it, and everybody's commits queue behind that: 1 KB messages at 50
+ * k/s had 10 to 25 ms once a second. Errors are the sync's to report.
+ */
+static void begin_writing_back(int fd, uint64_t offset, int64_t bytes)
+{
+    sync_file_range(fd, (off_t) offset, (off_t) bytes, SYNC_FILE_RANGE_WRITE);
+}
+
 static int64_t run_write(struct io_host *h, const struct io_op *op)
 {
     bool sync = op->kind != IO_WRITE;
@@ -231,6 +242,8 @@ static int64_t run_write(struct io_host *h, const struct io_op *op)
         res = write_vectors(fd, op->ptr, op->iovcnt, op->off);
     if (res >= 0 && sync && fdatasync(fd) < 0)
         res = -errno;
+    else if (res > 0 && !sync)
+        begin_writing_back(fd, op->off, res);
     files_return(h->files, op->file, sync && res >= 0);
     return res;
 }
@@ -272,9 +285,8 @@ static enum pool_queue queue_of(const struct io_op *op)
     switch (op->kind) {
     case IO_COMMIT:
     case IO_WRITE:
-    case IO_SYNC:
         return POOL_COMMIT;
-    default:
+    default: /* with IO_SYNC: it may last, and nobody who publishes waits for it */
         return POOL_WORK;
     }
 }

@@ -53,12 +53,20 @@ static uint64_t due(const struct pace *p, uint64_t number, uint64_t left, uint64
     return n;
 }
 
-/* Waits are cut short: a loop's timer may be a millisecond late. */
+/*
+ * A generator that spins takes a core from the server's kernel threads, and the tail it measures is
+ * its own: 1 KB at 50 k/s on two cores, p99 of 9 ms while it spun. So what is due within a nap
+ * goes together, as late as that; its latency counts from when it was due.
+ */
+#define NAP_NS 50000
+
 static uint64_t wait_until_due(const struct pace *p, uint64_t number, uint64_t now)
 {
     uint64_t at = due_time(p, number, now);
 
-    return at > now + 2 * MS ? at - now - 2 * MS : 0;
+    if (p->interval_ns <= 0 || at <= now)
+        return 0;
+    return at - now > NAP_NS ? at - now : NAP_NS;
 }
 
 static void stamp(struct client *c, uint64_t at)
