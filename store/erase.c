@@ -10,6 +10,9 @@
  *        the images stays;
  *     5. the intent leaves the stream's record (with the next full one), the request completes.
  *
+ * The intent is about bytes: it stays in the record, also when the message lies below the stream's
+ * first one by now, until they are gone or the segment's file is.
+ *
  * The batch is written in place, over pages that are durable already: a power cut may leave any mix
  * of old, new and, at worst, of noise in the sectors that were being written, and neighbours in the
  * batch, and in the batches before and behind it, are somebody's messages. The start that follows

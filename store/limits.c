@@ -54,6 +54,7 @@ static void trim_subject(struct store_stream *s, uint32_t id, uint32_t *budget)
     for (; max != 0 && sub->msgs > max && *budget > 0; --*budget) {
         uint64_t seq = subject_first(s, id);
         remove_one(s, seq);
+        stream_hold(s, seq, seq);
         seqset_add(&s->unlogged, seq, seq);
         stream_removed(s, seq, seq, 1, STORE_BY_LIMIT);
     }

@@ -189,7 +189,6 @@ void stream_settle_first(struct store_stream *s)
         seqset_free(&s->unlogged);
         s->first_seq = s->last_seq + 1;
         seqset_free(&s->rec.removed);
-        seqset_free(&s->rec.erase);
         s->first_ts = 0;
     } else {
         while (seqset_range_from(&s->rec.removed, 0, &first, &last) && first <= s->first_seq) {
@@ -197,7 +196,6 @@ void stream_settle_first(struct store_stream *s)
                 s->first_seq = last + 1;
             seqset_remove(&s->rec.removed, first, last);
         }
-        seqset_remove(&s->rec.erase, 0, s->first_seq - 1);
         if (s->unlogged.count > 0 && seqset_remove(&s->unlogged, 0, s->first_seq - 1) > 0)
             s->unlogged_head = true;
         s->first_ts = time_of(s, s->first_seq, &s->first_ts_latest);
@@ -227,7 +225,10 @@ uint64_t remove_head(struct store_stream *s, uint64_t max, uint32_t limit, enum 
                 gone++;
             }
         }
+        uint64_t before = s->first_seq;
         s->first_seq = i < e->b.count ? entry_seq(seg, e, i) : end;
+        if (reason == STORE_BY_LIMIT)
+            stream_hold_range(s, before, s->first_seq - 1);
         seqset_remove(&s->rec.removed, 0, s->first_seq - 1);
     }
     if (gone > 0) {
@@ -293,6 +294,13 @@ struct release {
     struct segment *segment;
 };
 
+/* What was to be erased in it goes with it. */
+static void drop_intents(const struct segment *seg)
+{
+    if (seg->next_seq > seg->base_seq)
+        seqset_remove(&seg->stream->rec.erase, seg->base_seq, seg->next_seq - 1);
+}
+
 static void release_logged(struct store_req *req, enum err err)
 {
     struct release *r = CONTAINER_OF(req, struct release, req);
@@ -309,6 +317,7 @@ static void release_logged(struct store_req *req, enum err err)
             store_keep_damaged(s->store, seg->path);
         else
             store_retire(s->store, seg->path, seg->secret ? 0 : seg->capacity);
+        drop_intents(seg);
         segment_free(seg);
         if (next != NULL)
             segment_header_if_due(next);
@@ -319,7 +328,8 @@ static void release_logged(struct store_req *req, enum err err)
 static bool is_unused(const struct segment *seg)
 {
     return (seg->state == SEGMENT_CLOSING || seg->state == SEGMENT_SEALED) && seg->live == 0 &&
-           seg->jobs == 0 && seg->writes == 0 && seg->commits == 0 && seg->reserved == 0;
+           seg->jobs == 0 && seg->writes == 0 && seg->commits == 0 && seg->reserved == 0 &&
+           !stream_holds(seg->stream, seg->base_seq, seg->next_seq - 1);
 }
 
 static void release(struct segment *seg)
@@ -382,6 +392,7 @@ enum err store_remove(struct store_stream *s, uint64_t seq, bool erase, struct s
     if (req != NULL)
         req->count = 1;
     erase = erase && stream_in_file(s) && !message_in_kafka(s, seq);
+    stream_let_go_of_held(s);
     stream_claim_limits(s, &delta);
     if (erase) {
         req = erase_start(s, seq, req);
@@ -426,6 +437,7 @@ static void log_slice(struct purge *p, const struct seqset *gone, bool last)
     struct store_stream *s = p->task.stream;
     struct buf delta = {0};
 
+    stream_let_go_of_held(s);
     stream_claim_durable(s, &delta);
     stream_claim_limits(s, &delta);
     if (gone != NULL && gone->count > 0)

@@ -291,16 +291,30 @@ static void hand_over_erasures(struct rewrite *r, struct segment *seg)
         erasures_rewritten(r->copy.from[i], seg, &r->late);
 }
 
+/* Those of messages that were removed while it went on are of no use to it. */
+static void drop_intents(struct rewrite *r, const struct segment *seg)
+{
+    struct seqset *erase = &r->stream->rec.erase;
+    uint64_t first, last, at = seg->base_seq;
+
+    while (seqset_range_from(erase, at, &first, &last) && first < seg->next_seq) {
+        for (uint64_t seq = first < at ? at : first; seq <= last && seq < seg->next_seq; seq++)
+            if (!seqset_has(&r->late, seq))
+                seqset_remove(erase, seq, seq);
+        at = last + 1;
+    }
+}
+
 /* Intents that waited for the segment to be sealed are done. */
 static void erased_now(struct rewrite *r)
 {
     const struct copy *c = &r->copy;
 
     for (uint32_t i = 0; i < c->nfrom; i++) {
-        if (c->from[i]->erase_later && r->late.count == 0)
-            seqset_remove(&r->stream->rec.erase, c->from[i]->base_seq, c->from[i]->next_seq - 1);
-        if (c->from[i]->erase_later)
-            c->from[i]->secret = true;
+        if (!c->from[i]->erase_later)
+            continue;
+        c->from[i]->secret = true;
+        drop_intents(r, c->from[i]);
     }
 }
 
@@ -389,8 +403,16 @@ static void note_entry(struct rewrite *r, const struct segment *seg, const struc
 {
     const struct store_stream *s = r->stream;
 
-    for (uint32_t i = 0; e->live > 0 && i < e->b.count; i++) {
+    bool holds = stream_holds_any(s) &&
+                 stream_holds(s, e->b.first_seq, e->b.first_seq + e->b.span - 1);
+
+    for (uint32_t i = 0; (e->live > 0 || holds) && i < e->b.count; i++) {
         uint64_t seq = entry_seq(seg, e, i);
+        if (holds && stream_holds(s, seq, seq)) { /* for the file only */
+            r->copy.wanted[(at + i) / 64] |= (uint64_t) 1 << ((at + i) % 64);
+            seqset_add(&r->late, seq, seq);
+            continue;
+        }
         if (seq < s->first_seq)
             continue;
         if (seq > *last && !seqset_range_from(&s->rec.removed, seq, first, last))

@@ -802,6 +802,7 @@ void segment_sync_end(struct segment *seg)
     seg->syncing = false;
     if (seg->syncing_to > seg->stream->synced_seq)
         seg->stream->synced_seq = seg->syncing_to;
+    stream_held_synced(seg->stream);
     if (next != NULL)
         segment_header_if_due(next);
     list_remove(&seg->logged);

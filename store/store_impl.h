@@ -11,6 +11,7 @@
  *     cache.c       batches in memory, fetching cold ones                   struct store_batch
  *     filter.c      which subject ids a set of patterns matches             struct filter
  *     index.c       where the messages of given subjects are
+ *     held.c        async level: what limits took, and the record does not say yet
  *     reader.c, query.c, remove.c, limits.c, check.c
  *
  * How a message travels: store_append puts it into the stream's open batch. When the batch is full,
@@ -391,6 +392,12 @@ void rewrite_forget(struct segment *seg);
 
 enum stream_state { STREAM_LOADING, STREAM_ACTIVE, STREAM_FAILED, STREAM_DELETING };
 
+/* What limits took while messages up to `until` were not synced (held.c). */
+struct held {
+    struct seqset set;
+    uint64_t until;
+};
+
 struct store_stream {
     /* Hot for append. */
     struct store *store;
@@ -422,6 +429,7 @@ struct store_stream {
     /* What limits took since the log was last told: interior ones; and whether first_seq moved. */
     struct seqset unlogged;
     bool unlogged_head;
+    struct held held[2]; /* async level: since the last sync began, and before */
 
     /* Gathering and committing. */
     struct list dirty_link;
@@ -518,6 +526,24 @@ static inline uint64_t stream_proven(const struct store_stream *s)
         return s->last_assigned;
     return s->level == STORE_ASYNC ? s->synced_seq : s->last_seq;
 }
+/* Async level (held.c): limits took these; the record is to say so only when what is durable now is
+ * synced. The second one passes over what is removed already. */
+void stream_hold(struct store_stream *s, uint64_t first, uint64_t last);
+void stream_hold_range(struct store_stream *s, uint64_t first, uint64_t last);
+static inline bool stream_holds_any(const struct store_stream *s)
+{
+    return s->held[0].set.count != 0 || s->held[1].set.count != 0;
+}
+bool stream_holds(const struct store_stream *s, uint64_t first, uint64_t last);
+/* UINT64_MAX when there is none. */
+uint64_t stream_first_held(const struct store_stream *s);
+void held_take_out(const struct store_stream *s, struct seqset *set);
+/* Those from `from` on. */
+void held_put_in(const struct store_stream *s, uint64_t from, struct seqset *set);
+/* synced_seq has moved. */
+void stream_held_synced(struct store_stream *s);
+/* Before a request that makes room: the record may be told everything. */
+void stream_let_go_of_held(struct store_stream *s);
 /* first_seq as far as a record may claim it. */
 uint64_t stream_first_proven(const struct store_stream *s);
 /* Appends to a delta what is proven durable. */

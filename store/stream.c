@@ -273,7 +273,10 @@ enum err store_stream_create(struct store *st, const struct store_stream_options
 
 uint64_t stream_first_proven(const struct store_stream *s)
 {
-    return s->first_seq <= stream_proven(s) ? s->first_seq : stream_proven(s) + 1;
+    uint64_t first = s->first_seq <= stream_proven(s) ? s->first_seq : stream_proven(s) + 1;
+    uint64_t held = stream_first_held(s);
+
+    return held < first ? held : first;
 }
 
 void stream_claim_durable(const struct store_stream *s, struct buf *delta)
@@ -284,7 +287,8 @@ void stream_claim_durable(const struct store_stream *s, struct buf *delta)
 }
 
 /* Of an async stream the record may not claim that what is not synced is gone: those sequences may
- * come again. It names them one by one; a start keeps of it what is below the end it finds. */
+ * come again. It names them one by one; a start keeps of it what is below the end it finds. Nor may
+ * it speak of what is held. */
 static bool first_not_proven(const struct store_stream *s, uint64_t *first, uint64_t *last)
 {
     *first = stream_first_proven(s);
@@ -297,9 +301,14 @@ void stream_claim_first(struct store_stream *s, struct buf *delta)
     uint64_t first, last;
 
     stream_delta_purge(delta, stream_first_proven(s));
-    if (first_not_proven(s, &first, &last))
-        stream_delta_remove(delta, first, last);
-    s->unlogged_head = false;
+    if (first_not_proven(s, &first, &last)) {
+        struct seqset gone = {0};
+        seqset_add(&gone, first, last);
+        held_take_out(s, &gone);
+        stream_delta_remove_set(delta, &gone);
+        seqset_free(&gone);
+    }
+    s->unlogged_head = stream_first_held(s) < s->first_seq;
 }
 
 /* A large set goes ahead in records of its own. */
@@ -316,15 +325,20 @@ static void claim_part(struct store_stream *s, const struct seqset *part)
 
 void stream_claim_limits(struct store_stream *s, struct buf *delta)
 {
-    struct seqset part = {0};
+    struct seqset part = {0}, held = {0};
     uint64_t first, last, at = 0;
 
     if (s->unlogged_head)
         stream_claim_first(s, delta);
+    if (stream_holds_any(s)) {
+        held_take_out(s, &s->unlogged);
+        held_put_in(s, s->first_seq, &held);
+    }
     if (s->unlogged.nranges <= CLAIM_RANGES) {
         if (s->unlogged.nranges > 0)
             stream_delta_remove_set(delta, &s->unlogged);
         seqset_free(&s->unlogged);
+        s->unlogged = held;
         return;
     }
     while (seqset_range_from(&s->unlogged, at, &first, &last)) {
@@ -339,6 +353,7 @@ void stream_claim_limits(struct store_stream *s, struct buf *delta)
         claim_part(s, &part);
     seqset_free(&part);
     seqset_free(&s->unlogged);
+    s->unlogged = held;
 }
 
 static void ask_config(struct store_stream *s)
@@ -383,11 +398,14 @@ void stream_render(struct store_stream *s, struct buf *out)
     ask_config(s);
     if (more)
         seqset_add(&s->rec.removed, first, last);
+    held_take_out(s, &s->rec.removed);
     stream_record_encode(&s->rec, out);
     if (more)
         seqset_remove(&s->rec.removed, first, last);
     seqset_free(&s->unlogged);
-    s->unlogged_head = false;
+    held_put_in(s, s->first_seq, &s->rec.removed);
+    held_put_in(s, s->first_seq, &s->unlogged);
+    s->unlogged_head = stream_first_held(s) < s->first_seq;
 }
 
 void store_stream_update(struct store_stream *s, const struct store_limits *limits,
@@ -399,6 +417,7 @@ void store_stream_update(struct store_stream *s, const struct store_limits *limi
         store_defer(s->store, req, ERR_FAILED);
         return;
     }
+    stream_let_go_of_held(s);
     s->rec.limits = *limits;
     buf_clear(&s->rec.config);
     buf_put_str(&s->rec.config, config);
@@ -552,6 +571,7 @@ static void free_stream(struct store_stream *s)
     mem_free(s->born);
     stream_record_deinit(&s->rec);
     seqset_free(&s->unlogged);
+    stream_let_go_of_held(s);
     mem_free(s->index);
     mem_free(s->over);
     buf_free(&s->sweep_at);

@@ -4,9 +4,10 @@
  * its changes to an empty record, so there is one reader for both. Layout:
  * docs/internals/store-format.md.
  *
- * Invariants (stream_record_check): first_seq >= 1; removed, lost and erase lie at or above
- * first_seq; lost and erase are part of removed; last_seq >= first_seq - 1; segments ascend in
- * number and in base_seq; next_segment is above them all.
+ * Invariants (stream_record_check): first_seq >= 1; removed and lost lie at or above first_seq;
+ * lost is part of removed; last_seq >= first_seq - 1; segments ascend in number and in base_seq;
+ * next_segment is above them all. erase speaks of bytes, not of messages: it may lie below
+ * first_seq, and goes when the bytes do.
  *
  * Every change is idempotent and most commute: a record written a moment before or after the
  * segments it speaks of gives a correct stream all the same.
@@ -76,7 +77,6 @@ void stream_record_purge(struct stream_record *r, uint64_t first_seq)
     r->first_seq = first_seq;
     seqset_remove(&r->removed, 1, first_seq - 1);
     seqset_remove(&r->lost, 1, first_seq - 1);
-    seqset_remove(&r->erase, 1, first_seq - 1);
     if (r->last_seq < first_seq - 1) {
         r->last_seq = first_seq - 1;
         r->last_ts = 0;
@@ -143,10 +143,11 @@ void stream_record_release_segment(struct stream_record *r, uint64_t number)
 void stream_record_check(const struct stream_record *r)
 {
     uint64_t min, max;
-    const struct seqset *sets[] = {&r->removed, &r->lost, &r->erase};
+    const struct seqset *sets[] = {&r->removed, &r->lost};
 
     ASSERT(r->first_seq >= 1 && r->last_seq >= r->first_seq - 1 && r->next_segment >= 1);
-    for (unsigned i = 0; i < 3; i++) {
+    seqset_check(&r->erase);
+    for (unsigned i = 0; i < ARRAY_LEN(sets); i++) {
         seqset_check(sets[i]);
         ASSERT(!seqset_bounds(sets[i], &min, &max) || min >= r->first_seq);
     }
@@ -393,8 +394,7 @@ static enum err apply_numbers(struct stream_record *r, unsigned tag, const uint6
         if (v[0] == 0 || v[0] == UINT64_MAX)
             return ERR_CORRUPT;
         stream_record_remove(r, v[0], v[0]);
-        if (v[0] >= r->first_seq)
-            seqset_add(&r->erase, v[0], v[0]);
+        seqset_add(&r->erase, v[0], v[0]);
         return ERR_OK;
     }
 }

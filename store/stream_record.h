@@ -37,8 +37,8 @@ struct stream_record {
     int64_t last_ts;    /* of last_seq, 0 = unknown */
     struct seqset removed; /* at or above first_seq: interior removals, lost ones included */
     struct seqset lost;    /* to damage: part of removed while at or above first_seq */
-    struct seqset erase;   /* intents: the bytes of these are to be overwritten (again); in memory
-                              drop what is done */
+    struct seqset erase;   /* intents: the bytes of these are to be overwritten (again), also below
+                              first_seq; in memory drop what is done */
     uint64_t lost_msgs, lost_bytes;  /* ever; lost_bytes as far as known */
     struct stream_segment *segments; /* live ones, ascending */
     size_t nsegments, segments_cap;

@@ -476,7 +476,60 @@ TEST(neighbours_of_an_erased_message_survive)
     end(&s);
 }
 
+/* ---- async streams with limits ----------------------------------------------------------------
+ */
+
+/* Of each subject one message, that which was synced or one that pushed it out. */
+static void check_one_each(struct story *s, struct rig *after)
+{
+    struct rig_stream t;
+    struct store_state state;
+
+    (void) s;
+    rig_attach(after, &t, "log");
+    store_stream_state(t.s, &state);
+    ck_assert_uint_eq(state.msgs, 3);
+    ck_assert_uint_eq(state.num_subjects, 3);
+}
+
+/* What is pushed out by messages that are not synced yet is in the log's records only when they
+ * are: else a power cut would take both. i = 0: limit per subject; 1: of the stream; 2: so that
+ * segments are empty and go. Records are written because the log is rotated. */
+TEST(pushed_out_by_what_was_lost)
+{
+    struct story s;
+    struct rig_stream u;
+    struct rig_options o = {.log_file_bytes = 32 << 10,
+                            .segment_min = 64 << 10,
+                            .segment_max = 64 << 10,
+                            .pool_bytes = 1};
+    struct store_limits limits = {0};
+    size_t size = i == 2 ? 20000 : 100;
+
+    limits.max_msgs = i == 0 ? 0 : 3;
+    limits.max_msgs_per_subject = i == 0 ? 1 : 0;
+    begin(&s, &o, 0);
+    rig_create(&s.r, &s.t, "log", STORE_ASYNC, &limits);
+    rig_create(&s.r, &u, "other", STORE_DURABLE, NULL);
+    ck_assert_int_eq(rig_append(&s.t, 3, size, 3), ERR_OK);
+    rig_flush(&s.t);
+    rig_sleep(&s.r, 3000000000u);
+    s.check = check_one_each;
+    for (unsigned k = 0; k < 6; k++) {
+        ck_assert_int_eq(rig_append(&s.t, 3, size, 3), ERR_OK);
+        for (unsigned n = 0; n < 6; n++) {
+            ck_assert_int_eq(rig_append(&u, 1, 100, 1), ERR_OK);
+            rig_flush(&u);
+        }
+    }
+    rig_settle(&s.r);
+    rig_sleep(&s.r, 3000000000u);
+    ck_assert_uint_eq(rig_read_all(&s.t, 19, NULL, size), 3);
+    end(&s);
+}
+
 static const struct runner_case cases[] = {
+    RUN_LOOP(pushed_out_by_what_was_lost, 0, 3),
     RUN(objects_of_a_deleted_stream_are_not_missed),
     RUN(nothing_is_committed_in_a_stream_that_is_not_durable),
     RUN_LOOP(what_a_limit_took_stays_gone, 0, 2),

@@ -4,7 +4,7 @@
  */
 #include "lib/base/buf.h"
 #include "store/crypt.h"
-#include "store/dir.h"
+#include "store/store_impl.h"
 #include "tests/lib/runner.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/store/rig.h"
@@ -35,6 +35,7 @@ static void read_file(const char *path, struct buf *out)
 
 struct looking {
     const char *what;
+    size_t n; /* bytes of it; 0 = to its end */
     unsigned files, found;
     uint64_t sum; /* of names and contents */
 };
@@ -49,7 +50,8 @@ static void look_in(const char *path, struct looking *l)
     if (d == NULL) {
         read_file(path, &bytes);
         l->files++;
-        if (l->what != NULL && memmem(bytes.p, bytes.n, l->what, strlen(l->what)) != NULL)
+        if (l->what != NULL &&
+            memmem(bytes.p, bytes.n, l->what, l->n != 0 ? l->n : strlen(l->what)) != NULL)
             l->found++;
         if (strstr(path, "/LOCK") == NULL)
             l->sum += crc32c(crc32c(1, path, strlen(path)), bytes.p, bytes.n);
@@ -499,6 +501,84 @@ TEST(damage_is_contained)
     rig_deinit(&r);
 }
 
+/* The first bytes of the batch that holds the stream's first message. */
+static void first_batch(struct rig *r, struct rig_stream *t, char out[200])
+{
+    struct buf bytes = {0};
+    char path[STORE_PATH];
+
+    store_path_segment(r->dir, path, t->s->rec.uuid, 1, 0);
+    read_file(path, &bytes);
+    ck_assert_uint_gt(bytes.n, 8192);
+    memcpy(out, bytes.p + 4096, 200);
+    buf_free(&bytes);
+}
+
+static unsigned found_batch(struct rig *r, const char batch[200])
+{
+    struct looking l = {.what = batch, .n = 200};
+
+    look_in(path_of(r, "streams"), &l);
+    return l.found;
+}
+
+/* A message whose bytes go when its segment is sealed: also when it was the stream's first one
+ * (i = 0), or when what is before it went meanwhile (i = 1), when all went (i = 2), and when the
+ * log has been written anew several times until then. */
+TEST(erasing_is_not_forgotten)
+{
+    struct rig r;
+    struct rig_stream t, u;
+    struct rig_req q;
+    struct rig_options options = with_key("k");
+    struct store_purge purge = {.before_seq = i == 1 ? 8 : 0};
+    char batch[200];
+
+    options.log_file_bytes = 64 << 10;
+    rig_init(&r, &options);
+    rig_create(&r, &t, "S", STORE_DURABLE, NULL);
+    rig_create(&r, &u, "other", STORE_DURABLE, NULL);
+    for (unsigned k = 0; k < 40; k++)
+        ck_assert_int_eq(rig_append(&t, 1, 100, 1), ERR_OK);
+    rig_flush(&t);
+    rig_req_init(&q);
+    ck_assert_int_eq(store_remove(t.s, i == 0 ? 1 : 4, true, &q.req), ERR_OK);
+    ck_assert_int_eq(rig_req_wait(&r, &q), ERR_OK);
+    if (i > 0) {
+        rig_req_init(&q);
+        store_purge(t.s, &purge, &q.req);
+        ck_assert_int_eq(rig_req_wait(&r, &q), ERR_OK);
+    }
+    for (unsigned k = 0; k < 200; k++) {
+        ck_assert_int_eq(rig_append(&u, 1, 1000, 1), ERR_OK);
+        rig_flush(&u);
+    }
+    rig_settle(&r);
+    for (unsigned k = 0; k < 2; k++) {
+        rig_stop(&r);
+        rig_start(&r);
+        rig_attach(&r, &t, "S");
+        store_recovered_done(r.store);
+    }
+    first_batch(&r, &t, batch);
+    ck_assert_uint_eq(found_batch(&r, batch), 1);
+    for (unsigned k = 0; k < 40; k++) {
+        ck_assert_int_eq(rig_append(&t, 1, 9000, 1), ERR_OK);
+        rig_flush(&t);
+    }
+    rig_settle(&r);
+    ck_assert_uint_eq(found_batch(&r, batch), 0);
+    ck_assert_uint_eq(rig_read_all(&t, 41, NULL, 9000), 40);
+    store_check(r.store);
+    rig_stop(&r);
+    rig_start(&r);
+    rig_attach(&r, &t, "S");
+    store_recovered_done(r.store);
+    ck_assert_uint_eq(t.s->rec.erase.count, 0);
+    ck_assert_uint_eq(r.warnings, 0);
+    rig_deinit(&r);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(nothing_is_readable, 0, 2),
     RUN(without_a_key_it_is),
@@ -509,6 +589,7 @@ static const struct runner_case cases[] = {
     RUN(the_cipher_changes),
     RUN(key_files),
     RUN(damage_is_contained),
+    RUN_LOOP(erasing_is_not_forgotten, 0, 3),
 };
 
 RUNNER_MAIN("store/store_encrypted", cases)

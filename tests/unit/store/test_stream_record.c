@@ -187,6 +187,15 @@ TEST(erase_is_kept)
     stream_record_encode(&r, &full);
     ck_assert_int_eq(stream_record_decode(&again, buf_str(&full)), ERR_OK);
     ck_assert(seqset_has(&again.erase, 77) && seqset_has(&again.erase, 60));
+    /* That it is gone from the stream says nothing of its bytes. */
+    stream_record_purge(&again, 100);
+    stream_record_check(&again);
+    buf_clear(&full);
+    stream_record_encode(&again, &full);
+    stream_record_deinit(&r);
+    ck_assert_int_eq(stream_record_decode(&r, buf_str(&full)), ERR_OK);
+    ck_assert(seqset_has(&r.erase, 77) && seqset_has(&r.erase, 60));
+    ck_assert_uint_eq(r.removed.count, again.removed.count);
     buf_free(&delta);
     buf_free(&full);
     stream_record_deinit(&r);
