@@ -201,7 +201,7 @@ static bool take_payload(struct str in, struct committed_offset *o)
     o->offset = (int64_t) kafka_get_u64(in.p + 2);
     o->epoch = (int32_t) kafka_get_u32(in.p + 10);
     metadata = kafka_get_u16(in.p + 14);
-    if (in.n != 24 + metadata || o->offset < 0)
+    if (in.n != 24 + metadata)
         return false;
     o->metadata = str_from(in.p + 16, metadata);
     o->time_ms = (int64_t) kafka_get_u64(in.p + 16 + metadata);

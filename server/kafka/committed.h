@@ -33,9 +33,9 @@ struct committed_offset {
     struct list link;
     struct str topic, metadata;
     int32_t partition;
-    int32_t epoch; /* of the leader, as the client saw it; -1 = it did not say */
-    int64_t offset;
-    int64_t time_ms;            /* when it was committed */
+    int32_t epoch;   /* of the leader, as the client saw it; -1 = it did not say */
+    int64_t offset;  /* some clients commit -1 and -2: to start where they would without one */
+    int64_t time_ms; /* when it was committed */
     struct kafka_uuid topic_id; /* of the topic then: one of that name that came later is another */
     uint64_t seq;               /* of its message in the offsets stream */
 };

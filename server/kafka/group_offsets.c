@@ -111,8 +111,6 @@ static int16_t check_partition(struct kafka_request *r, struct str topic, const 
 
     if (p->committed_metadata.n > COMMITTED_METADATA_MAX)
         return KAFKA_OFFSET_METADATA_TOO_LARGE;
-    if (p->committed_offset < 0)
-        return KAFKA_OFFSET_OUT_OF_RANGE;
     if (!topics_partition(r->realm->topics, topic, p->partition_index, &place))
         return KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
     *id = place.id;

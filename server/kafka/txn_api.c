@@ -359,8 +359,6 @@ static void put_offsets(struct errand *e, struct txn *t)
                 continue;
             if (p->committed_metadata.n > COMMITTED_METADATA_MAX)
                 to->error_code = KAFKA_OFFSET_METADATA_TOO_LARGE;
-            else if (p->committed_offset < 0)
-                to->error_code = KAFKA_OFFSET_OUT_OF_RANGE;
             else if (!topics_partition(r->realm->topics, o.topic, o.partition, &place) ||
                      t->noffsets >= TXN_PARTS_MAX)
                 to->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;

@@ -603,6 +603,7 @@ TEST(deleting_offsets)
     ck_assert_int_eq(a->error_code, KAFKA_GROUP_ID_NOT_FOUND);
     ck_assert_int_eq(commit(&c, "g", "t", 1), KAFKA_NONE);
     ck_assert_int_eq(commit(&c, "g", "u", 2), KAFKA_NONE);
+    ck_assert_int_eq(commit(&c, "g", "u", -2), KAFKA_NONE);
     one_member(&c, "g"); /* its metadata is no list of topics: it may read any */
     a = kafka_client_call(&c, KAFKA_OFFSET_DELETE, 0, &q);
     ck_assert_int_eq(a->error_code, KAFKA_NONE);
@@ -619,7 +620,7 @@ TEST(deleting_offsets)
     js_rig_crash(&r);
     open_client(&r, &c);
     ck_assert_int_eq(fetched(&c, "g", "t"), -1);
-    ck_assert_int_eq(fetched(&c, "g", "u"), 2);
+    ck_assert_int_eq(fetched(&c, "g", "u"), -2);
     kafka_client_close(&c);
     js_rig_end(&r);
 }

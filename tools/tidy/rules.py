@@ -40,6 +40,7 @@ LAYERS = (
     ("sys", "server/sys/", ("base", "json", "wire", "io", "core", "config", "monitor")),
     ("server", "server/", ALL[:15]),
     ("client", "client/", ("base", "json", "jwt", "wire", "io")),
+    ("kafka-bench", "tools/kafka-bench/", ("base",)),
     ("nats-bench", "tools/nats-bench/", ("base", "wire", "io", "client")),
     ("store-inspect", "tools/store-inspect/", ("base", "io", "store")),
     ("testlib", "tests/lib/", ALL),
