@@ -150,6 +150,8 @@ static bool look_up(struct consumer_group *g, struct str name, uint32_t *room)
     }
     if (t == NULL) {
         t = consumer_topic_with_id(g, &found.id);
+        if (t != NULL && !str_eq(t->name, name))
+            return changed; /* two topics of one id: a copy of a stream; the first is read */
         if (t == NULL)
             t = topic_new(g, name, &found);
         t->there = changed = true;

@@ -353,12 +353,25 @@ static void take_part(struct fetch *f, struct str topic,
     part->read.high = part->read.start = part->read.stable = -1;
     list_init(&part->watch.link);
     a->partition_index = q->partition;
-    if (!partition_find(r->realm, &r->arena, topic, q->partition, &part->place, &part->stream))
+    if (topic.p == NULL)
+        part->error = KAFKA_UNKNOWN_TOPIC_ID;
+    else if (!partition_find(r->realm, &r->arena, topic, q->partition, &part->place, &part->stream))
         part->error = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
     else if (!access_may_read(r, topic, q->partition))
         part->error = KAFKA_TOPIC_AUTHORIZATION_FAILED;
     else if (q->current_leader_epoch > KAFKA_EPOCH)
         part->error = KAFKA_UNKNOWN_LEADER_EPOCH;
+}
+
+/* Since version 13 topics are asked for by their ids. p == NULL: there is none. */
+static struct str topic_of(struct kafka_request *r, const struct kafka_fetch_request_topics *t)
+{
+    struct str name = STR_NONE;
+
+    if (r->header.version < 13)
+        return t->topic;
+    topics_name_of(r->realm->topics, &t->topic_id, &r->arena, &name);
+    return name;
 }
 
 static uint32_t count_parts(const struct kafka_fetch_request *q)
@@ -383,11 +396,13 @@ static void take_parts(struct fetch *f)
     for (int32_t i = 0; i < a->responses_n; i++) {
         const struct kafka_fetch_request_topics *t = &q->topics[i];
         int32_t n = t->partitions_n > 0 ? t->partitions_n : 0;
+        struct str topic = topic_of(r, t);
         a->responses[i].topic = t->topic;
+        a->responses[i].topic_id = t->topic_id;
         a->responses[i].partitions_n = n;
         a->responses[i].partitions = KAFKA_NEW(&r->arena, fetch_response_partitions, n);
         for (int32_t k = 0; k < n; k++)
-            take_part(f, t->topic, &t->partitions[k], &a->responses[i].partitions[k]);
+            take_part(f, topic, &t->partitions[k], &a->responses[i].partitions[k]);
     }
     f->parts[f->nparts].fetch = f;
 }

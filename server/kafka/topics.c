@@ -20,7 +20,7 @@
 #define CONFIG_PREFIX "kafka.config."
 
 struct entry {
-    struct hmap_node node;
+    struct hmap_node node, id_node; /* id_node: while it is there */
     char *name;
     bool there; /* partition 0 is */
     bool writable, plain, compact;
@@ -35,7 +35,7 @@ struct entry {
 
 struct topics {
     struct rwlock lock;
-    struct hmap map;
+    struct hmap map, by_id;
     uint64_t version;
 };
 
@@ -259,14 +259,30 @@ static bool is_plain(const struct entry *e, const struct stream_config *c)
     return plain;
 }
 
-static void describe(struct entry *e, const struct stream_config *c, int64_t created)
+static uint64_t hash_id(const struct kafka_uuid *id)
 {
+    return hash_bytes(id, sizeof(*id), 0);
+}
+
+/* It is not there any more; or not as it was. */
+static void unlist(struct topics *t, struct entry *e)
+{
+    if (e->there)
+        hmap_remove(&t->by_id, &e->id_node);
+    e->there = false;
+}
+
+static void describe(struct topics *t, struct entry *e, const struct stream_config *c,
+                     int64_t created)
+{
+    unlist(t, e);
     e->there = true;
     e->writable = is_writable(c);
     e->partitions = number_of(c, "kafka.partitions", 1);
     e->plain = is_plain(e, c);
     if (!parse_id(text_of(c, "kafka.topic_id"), &e->id))
         make_id(e->name, created, &e->id);
+    hmap_insert(&t->by_id, &e->id_node, hash_id(&e->id));
     e->max_age_ns = c->max_age_ns;
     e->max_bytes = c->max_bytes;
     e->max_msg_size = c->max_msg_size;
@@ -284,7 +300,7 @@ static void forget(struct topics *t, struct str name, int32_t partition)
         return;
     e->workers[partition] = TOPIC_NOWHERE;
     if (partition == 0)
-        e->there = false;
+        unlist(t, e);
     for (int32_t i = 0; i < e->nworkers; i++)
         if (e->workers[i] != TOPIC_NOWHERE)
             return;
@@ -309,7 +325,7 @@ static void stream_there(void *ctx, const struct stream_config *c, int64_t creat
             e = make(t, buf_str(&name));
         place(e, partition, worker);
         if (partition == 0)
-            describe(e, c, created);
+            describe(t, e, c, created);
     } else if (topic_name_valid(buf_str(&name))) {
         forget(t, buf_str(&name), partition);
     }
@@ -383,22 +399,43 @@ bool topics_find(struct topics *t, struct str name, struct kafka_arena *arena, s
     return found;
 }
 
+/* Of those that are there; a copied stream may have the id of another one. */
+static const struct entry *find_id(const struct topics *t, const struct kafka_uuid *id)
+{
+    uint64_t h = hash_id(id);
+
+    for (struct hmap_node *n = hmap_first(&t->by_id, h); n != NULL; n = hmap_next(n, h)) {
+        const struct entry *e = CONTAINER_OF(n, struct entry, id_node);
+        if (memcmp(&e->id, id, sizeof(*id)) == 0)
+            return e;
+    }
+    return NULL;
+}
+
 bool topics_find_id(struct topics *t, const struct kafka_uuid *id, struct kafka_arena *arena,
                     struct topic *out)
 {
-    struct hmap_iter it = {0};
-    struct hmap_node *n;
-    bool found = false;
+    const struct entry *e;
 
     rwlock_read(&t->lock);
-    while (!found && (n = hmap_each(&t->map, &it)) != NULL) {
-        const struct entry *e = CONTAINER_OF(n, struct entry, node);
-        found = e->there && memcmp(&e->id, id, sizeof(*id)) == 0;
-        if (found)
-            copy_out(e, arena, out);
-    }
+    e = find_id(t, id);
+    if (e != NULL)
+        copy_out(e, arena, out);
     rwlock_unlock(&t->lock);
-    return found;
+    return e != NULL;
+}
+
+bool topics_name_of(struct topics *t, const struct kafka_uuid *id, struct kafka_arena *arena,
+                    struct str *name)
+{
+    const struct entry *e;
+
+    rwlock_read(&t->lock);
+    e = find_id(t, id);
+    if (e != NULL)
+        *name = kafka_arena_str(arena, str_of(e->name));
+    rwlock_unlock(&t->lock);
+    return e != NULL;
 }
 
 static int by_name(const void *a, const void *b)
@@ -477,6 +514,7 @@ struct topics *topics_open(void)
 
     rwlock_init(&t->lock);
     hmap_init(&t->map);
+    hmap_init(&t->by_id);
     return t;
 }
 
@@ -489,6 +527,7 @@ void topics_close(struct topics *t)
         hmap_remove(&t->map, n);
         free_entry(CONTAINER_OF(n, struct entry, node));
     }
+    hmap_deinit(&t->by_id);
     hmap_deinit(&t->map);
     rwlock_deinit(&t->lock);
     mem_free(t);

@@ -58,6 +58,9 @@ struct topic {
 bool topics_find(struct topics *t, struct str name, struct kafka_arena *arena, struct topic *out);
 bool topics_find_id(struct topics *t, const struct kafka_uuid *id, struct kafka_arena *arena,
                     struct topic *out);
+/* Its name alone, in the arena. */
+bool topics_name_of(struct topics *t, const struct kafka_uuid *id, struct kafka_arena *arena,
+                    struct str *name);
 /* All of them, by name; the array is in the arena. */
 size_t topics_all(struct topics *t, struct kafka_arena *arena, struct topic **out);
 
