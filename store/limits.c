@@ -19,6 +19,8 @@
 #define LIMITS_SLICE 1024u
 #define SUBJECTS_SLICE 128u
 #define SUBJECTS_LOOKS 1024u
+/* A wall clock that was set is noticed within this time, also by a stream that nobody uses. */
+#define AGE_SLEEP_MAX 300000000000ll
 
 /* ---- per subject ----------------------------------------------------------------------------- */
 
@@ -203,6 +205,8 @@ void limits_timer(struct store_stream *s)
     int64_t left = s->first_ts_latest + s->rec.limits.max_age_ns - io_wall(st->io);
     if (left < 0)
         left = 0;
+    if (left > AGE_SLEEP_MAX)
+        left = AGE_SLEEP_MAX;
     io_timer_start(st->io, &s->age_timer, io_now(st->io) + (uint64_t) left);
 }
 

@@ -13,6 +13,7 @@
  */
 #include "lib/io/io.h"
 
+#include "lib/base/assert.h"
 #include "lib/base/mem.h"
 #include "lib/io/io_backend.h"
 
@@ -127,10 +128,33 @@ int64_t io_wall(const struct io *io)
     return io->wall_ns;
 }
 
+static void doubt_clock(struct io *io, int64_t wall)
+{
+    uint64_t asleep = io->ops->asleep != NULL ? io->ops->asleep(io) : 0;
+    enum io_clock_news news;
+
+    io->wall_ns = io_clock_look(&io->clock, io->now_ns, wall, asleep, &news);
+    if (news == IO_CLOCK_DOUBTED)
+        LOG_WRN(io->config.log,
+                "the clock was set by %lld s: believed when it has stood for a minute",
+                (long long) ((wall - io->wall_ns) / 1000000000));
+    else if (news == IO_CLOCK_BELIEVED)
+        LOG_WRN(io->config.log, "the clock that was set is believed from now on");
+    else if (news == IO_CLOCK_BACK)
+        LOG_INF(io->config.log, "the clock is right again");
+}
+
 void io_clock_update(struct io *io)
 {
+    int64_t wall = io->ops->wall(io);
+
     io->now_ns = io->ops->monotonic(io);
-    io->wall_ns = io->ops->wall(io);
+    if (LIKELY(io_clock_agrees(&io->clock, io->now_ns, wall))) {
+        io->clock.offset = wall - (int64_t) io->now_ns;
+        io->wall_ns = wall;
+    } else {
+        doubt_clock(io, wall);
+    }
 }
 
 void io_random(struct io *io, void *out, size_t n)

@@ -114,7 +114,9 @@ unsigned io_poll(struct io *io, uint64_t max_wait_ns);
 void io_wake(struct io *io);
 
 uint64_t io_now(const struct io *io); /* monotonic nanoseconds of this iteration */
-int64_t io_wall(const struct io *io); /* nanoseconds since 1970 of this iteration */
+/* Nanoseconds since 1970 of this iteration. A clock that is set by a second or more is believed
+ * when it has stood for a minute (io_clock.h). */
+int64_t io_wall(const struct io *io);
 /* Re-reads both clocks, for a callback that ran long. */
 void io_clock_update(struct io *io);
 /* Random bytes fit for secrets (the kernel's; the simulator: its seed). */

@@ -16,6 +16,7 @@
 #define IO_IO_BACKEND_H
 
 #include "lib/io/io.h"
+#include "lib/io/io_clock.h"
 
 enum io_kind {
     IO_IDLE,
@@ -51,6 +52,8 @@ struct io_ops {
     void (*wake)(struct io *io); /* any thread */
     uint64_t (*monotonic)(struct io *io);
     int64_t (*wall)(struct io *io);
+    /* Optional: how long the machine has slept, which the monotonic clock does not count. */
+    uint64_t (*asleep)(struct io *io);
     void (*random)(struct io *io, void *out, size_t n);
 
     void (*hold)(struct io *io, fs_fd fd); /* Optional: nothing outlives the process. */
@@ -88,7 +91,8 @@ struct io {
     struct wheel *wheel;
     struct list ready; /* struct io_op, completed, in the order in which their done is called */
     uint64_t now_ns;
-    int64_t wall_ns;
+    int64_t wall_ns; /* believed (io_clock.h) */
+    struct io_clock clock;
     unsigned in_flight; /* operations */
     unsigned socks;     /* open sockets */
     unsigned files;     /* open files */

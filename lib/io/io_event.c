@@ -492,6 +492,7 @@ static const struct io_ops event_ops = {
     .wake = host_wake,
     .monotonic = host_monotonic,
     .wall = host_wall,
+    .asleep = host_asleep,
     .random = host_random,
     .listen = event_listen,
     .connect = host_connect,

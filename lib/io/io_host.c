@@ -56,6 +56,12 @@ int64_t host_wall(struct io *io)
     return (int64_t) clock_ns(CLOCK_REALTIME);
 }
 
+uint64_t host_asleep(struct io *io)
+{
+    (void) io;
+    return clock_ns(CLOCK_BOOTTIME) - clock_ns(CLOCK_MONOTONIC);
+}
+
 void host_random(struct io *io, void *out, size_t n)
 {
     unsigned char *at = out;

@@ -66,6 +66,7 @@ void host_poll(struct io *io, uint64_t wait_ns);
 void host_wake(struct io *io);
 uint64_t host_monotonic(struct io *io);
 int64_t host_wall(struct io *io);
+uint64_t host_asleep(struct io *io);
 void host_random(struct io *io, void *out, size_t n);
 void host_connect(struct io *io, struct io_op *op, const char *host, uint16_t port);
 void host_fd_discard(struct io *io, io_fd fd);

@@ -748,6 +748,7 @@ static const struct io_ops uring_ops = {
     .wake = host_wake,
     .monotonic = host_monotonic,
     .wall = host_wall,
+    .asleep = host_asleep,
     .random = host_random,
     .hold = uring_hold,
     .listen = uring_listen,

@@ -228,7 +228,131 @@ TEST(ids_survive_a_restart)
     close_stage(&s);
 }
 
+/* ---- clocks that are set -----------------------------------------------------------------------
+ */
+
+#define HOUR 3600000000000ll
+#define YEAR (365 * 24 * HOUR)
+
+static const struct {
+    int64_t by;
+    const char *name;
+} jumps[] = {
+    {YEAR, "a year on"}, {HOUR, "an hour on"}, {-HOUR, "an hour back"}, {-YEAR, "a year back"}};
+
+/* Old messages by max_age (O), by a time to live (T); ids in a window (O); a consumer with one
+ * message that is not acknowledged (P), which may come again after its wait and not before. */
+static void open_clocks(struct stage *s)
+{
+    static const char id[] = "NATS/1.0\r\nNats-Msg-Id: one\r\n\r\n";
+    static const char ttl[] = "NATS/1.0\r\nNats-TTL: 30m\r\n\r\n";
+
+    open_stage(s, 1u << 20);
+    json_decref(ask(s, "$JS.API.STREAM.CREATE.O", "",
+                    "{\"name\":\"O\",\"subjects\":[\"o.*\"],\"max_age\":1800000000000,"
+                    "\"duplicate_window\":1200000000000}"));
+    json_decref(ask(s, "$JS.API.STREAM.CREATE.T", "",
+                    "{\"name\":\"T\",\"subjects\":[\"t.*\"],\"allow_msg_ttl\":true,"
+                    "\"max_age\":2700000000000}"));
+    json_decref(ask(s, "$JS.API.STREAM.CREATE.P", "", "{\"name\":\"P\",\"subjects\":[\"p.*\"]}"));
+    json_decref(ask(s, "o.1", id, "x"));
+    json_decref(ask(s, "t.1", ttl, "x"));
+    json_decref(ask(s, "t.2", "", "x"));
+    json_decref(ask(s, "p.1", "", "x"));
+    json_decref(ask(s, "$JS.API.CONSUMER.DURABLE.CREATE.P.C", "",
+                    "{\"stream_name\":\"P\",\"config\":{\"durable_name\":\"C\",\"ack_policy\":"
+                    "\"explicit\",\"ack_wait\":300000000000,\"deliver_subject\":\"in.p\"}}"));
+    pass(s, 1000000000);
+}
+
+static unsigned messages(struct stage *s, const char *stream)
+{
+    char subject[64];
+
+    snprintf(subject, sizeof(subject), "$JS.API.STREAM.INFO.%s", stream);
+    return (unsigned) ask_number(s, subject, "", "state", "messages");
+}
+
+/* The times of P's messages do not go back. */
+static void check_order(struct stage *s)
+{
+    json_t *o = ask(s, "$JS.API.STREAM.INFO.P", "", "");
+    const json_t *state = json_object_get(o, "state");
+    const char *first = json_string_value(json_object_get(state, "first_ts"));
+    const char *last = json_string_value(json_object_get(state, "last_ts"));
+
+    ck_assert_msg(strcmp(first, last) <= 0, "%s, then %s", first, last);
+    json_decref(o);
+}
+
+TEST(a_clock_that_is_set_for_a_moment)
+{
+    static const char id[] = "NATS/1.0\r\nNats-Msg-Id: one\r\n\r\n";
+    struct stage s;
+    json_t *o;
+
+    open_clocks(&s);
+    ck_assert_uint_eq(
+        (unsigned) ask_number(&s, "$JS.API.CONSUMER.INFO.P.C", "", NULL, "num_pending"), 1);
+    client_sub(s.c, "in.p", 7);
+    pass(&s, 1000000000);
+    ck_assert_uint_eq(s.deliveries, 1);
+    for (int again = 0; again < 3; again++) {
+        sim_jump_wall(s.w.sim, jumps[i].by);
+        for (int k = 0; k < 5; k++) {
+            pass(&s, 10000000000u);
+            json_decref(ask(&s, "p.2", "", "x"));
+            json_decref(ask(&s, "o.2", "", "x"));
+            json_decref(ask(&s, "t.3", "", "x"));
+            check_order(&s);
+        }
+        sim_jump_wall(s.w.sim, -jumps[i].by);
+        pass(&s, 10000000000u);
+    }
+    ck_assert_uint_eq(messages(&s, "O"), 16);
+    ck_assert_uint_eq(messages(&s, "T"), 17);
+    ck_assert_uint_eq(s.deliveries, 16);
+    o = ask(&s, "o.1", id, "x");
+    ck_assert_msg(json_is_true(json_object_get(o, "duplicate")), "%s", jumps[i].name);
+    json_decref(o);
+    /* And time goes on: everything goes when it is due, and not all at once. */
+    pass(&s, 31ull * 60 * 1000000000);
+    ck_assert_uint_eq(messages(&s, "O"), 0);
+    ck_assert_uint_eq(messages(&s, "T"), 16);
+    pass(&s, 20ull * 60 * 1000000000);
+    ck_assert_uint_eq(messages(&s, "T"), 0);
+    close_stage(&s);
+}
+
+/* After a minute it is the time. Forth: what is too old then goes. Back: nothing goes before its
+ * age by the new time, and the stream's time stands until it is reached. */
+TEST(a_clock_that_stays_set)
+{
+    struct stage s;
+    bool on = jumps[i].by > 0;
+
+    open_clocks(&s);
+    sim_jump_wall(s.w.sim, jumps[i].by);
+    pass(&s, 50000000000u);
+    ck_assert_uint_eq(messages(&s, "O"), 1);
+    ck_assert_uint_eq(messages(&s, "T"), 2);
+    pass(&s, 360000000000u);
+    ck_assert_uint_eq(messages(&s, "O"), on ? 0 : 1);
+    ck_assert_uint_eq(messages(&s, "T"), on ? 0 : 2);
+    json_decref(ask(&s, "p.2", "", "x"));
+    json_decref(ask(&s, "o.2", "", "x"));
+    check_order(&s);
+    restart(&s);
+    json_decref(ask(&s, "p.3", "", "x"));
+    check_order(&s);
+    ck_assert_uint_eq(messages(&s, "P"), 3);
+    ck_assert_uint_eq(messages(&s, "O"), on ? 1 : 2);
+    close_stage(&s);
+}
+
 static const struct runner_case cases[] = {
+    RUN_LOOP(a_clock_that_is_set_for_a_moment, 0, 4),
+    RUN_LOOP(a_clock_that_stays_set, 0, 4),
     RUN(a_stream_refused_for_space_stays_away),
     RUN(a_filtered_consumer_hears_of_a_large_commit),
     RUN(removed_messages_are_not_pending),
