@@ -24,7 +24,7 @@
 #include "server/jwt_dir.h"
 #include "server/net/net.h"
 #include "server/parts.h"
-#include "server/url_fetch.h"
+#include "server/resolver.h"
 #include "server/wiring.h"
 
 #include <event2/event.h>
@@ -35,7 +35,6 @@
 #define SECOND 1000000000ll
 #define DEPTH_MAX 16u /* accounts that import from accounts that import... */
 #define HASH_SEED 0x6f7065u
-#define DIR_TICK_S 60
 
 /* An account that somebody has asked for. */
 struct known {
@@ -63,9 +62,8 @@ struct claimed {
     const struct options *options;
     struct hmap known;
     struct accounts all; /* shallow copies of what each says */
-    struct jwt_dir *dir;
+    struct resolver *resolver;
     struct claims_api *api;
-    struct event *tick;
     bool running; /* workers have threads */
 
     pthread_mutex_t lock; /* guards the two lists alone */
@@ -78,18 +76,14 @@ struct claimed {
     struct wiring *before;
     struct change *changes;
     size_t nchanges;
-    struct list fetching;                       /* struct fetching: tokens on their way over HTTP */
-    struct account_lookup *parked;              /* lookups that wait for those */
+    struct account_lookup *parked;              /* lookups that wait for a server of tokens */
     struct account_lookup *waiting, *answering; /* lookups that wait for the next one, for this one
                                                  */
 };
 
 int64_t operator_now(const struct claimed *op)
 {
-    struct timeval tv;
-
-    event_base_gettimeofday_cached(op->host.base, &tv);
-    return (int64_t) tv.tv_sec * SECOND + (int64_t) tv.tv_usec * 1000;
+    return resolver_now(&(struct resolver_host){.base = op->host.base});
 }
 
 const struct operator_host *operator_host(const struct claimed *op)
@@ -99,7 +93,7 @@ const struct operator_host *operator_host(const struct claimed *op)
 
 struct jwt_dir *operator_dir(struct claimed *op)
 {
-    return op->dir;
+    return resolver_dir(op->resolver);
 }
 
 const struct accounts *operator_accounts(const struct claimed *op)
@@ -481,54 +475,9 @@ void operator_remove(struct claimed *op, const char *account)
     publish(op);
 }
 
-/* ---- the resolver -----------------------------------------------------------------------------
+/* ---- what is fetched
+ * -----------------------------------------------------------------------------
  */
-
-static bool is_url(const struct claimed *op)
-{
-    return op->options->operators.resolver.kind == RESOLVER_URL;
-}
-
-static void put_url(const struct claimed *op, const char *name, struct buf *out)
-{
-    buf_printf(out, "%s%s", op->options->operators.resolver.url, name);
-}
-
-static bool fetch_url(struct claimed *op, const char *name, struct buf *token, struct buf *err)
-{
-    struct buf url = {0};
-    bool ok;
-
-    put_url(op, name, &url);
-    ok = url_fetch_now(buf_cstr(&url), op->options->operators.resolver.timeout_ns, token, err);
-    buf_free(&url);
-    return ok;
-}
-
-static bool fetch(struct claimed *op, const char *name, struct buf *token, struct buf *err)
-{
-    const struct operators *o = &op->options->operators;
-
-    if (!nkey_is(str_of(name), NKEY_ACCOUNT)) {
-        buf_puts(err, "will only fetch valid account keys");
-        return false;
-    }
-    if (is_url(op))
-        return fetch_url(op, name, token, err);
-    if (op->dir != NULL) {
-        if (jwt_dir_load(op->dir, name, operator_now(op), token))
-            return true;
-        buf_puts(err, "account jwt not found");
-        return false;
-    }
-    for (size_t i = o->npreload; i > 0; i--)
-        if (strcmp(o->preload[i - 1].account, name) == 0) {
-            buf_puts(token, o->preload[i - 1].token);
-            return true;
-        }
-    buf_puts(err, "account missing");
-    return false;
-}
 
 static bool load(struct claimed *op, const char *name, unsigned depth);
 static void fetch_later(struct claimed *op, const char *name);
@@ -539,7 +488,7 @@ static void load_exporters(struct claimed *op, const struct trust *t, unsigned d
         const char *name = t->claims.imports[i].account;
         if (name == NULL || find(op, name) != NULL)
             continue;
-        if (is_url(op) && op->running)
+        if (resolver_is_remote(op->resolver) && op->running)
             fetch_later(op, name);
         else
             load(op, name, depth + 1);
@@ -570,7 +519,7 @@ static bool accept_token(struct claimed *op, const char *name, struct str token,
 static bool load(struct claimed *op, const char *name, unsigned depth)
 {
     struct buf token = {0}, err = {0};
-    bool ok = fetch(op, name, &token, &err) &&
+    bool ok = resolver_fetch(op->resolver, name, &token, &err) &&
               accept_token(op, name, str_trim(buf_str(&token)), &err, depth);
 
     if (!ok)
@@ -582,13 +531,6 @@ static bool load(struct claimed *op, const char *name, unsigned depth)
 
 /* ---- over HTTP, while the workers run ----------------------------------------------------------
  */
-
-struct fetching {
-    struct list link;
-    struct claimed *op;
-    char name[NKEY_LEN + 1];
-    struct url_fetch *fetch;
-};
 
 static void go_on(struct claimed *op, const char *name)
 {
@@ -607,49 +549,26 @@ static void go_on(struct claimed *op, const char *name)
     publish(op);
 }
 
-static void fetched(void *ctx, struct str body, const char *why)
+static void fetched(void *ctx, const char *name, struct str token, const char *why)
 {
-    struct fetching *f = ctx;
-    struct claimed *op = f->op;
+    struct claimed *op = ctx;
     struct buf err = {0};
 
     buf_puts(&err, why);
-    list_remove(&f->link);
-    if (err.n > 0 || !accept_token(op, f->name, str_trim(body), &err, 0))
+    if (err.n > 0 || !accept_token(op, name, str_trim(token), &err, 0))
         LOG_WRN(op->host.log, "Account fetch failed: %s", buf_cstr(&err));
-    go_on(op, f->name);
+    go_on(op, name);
     buf_free(&err);
-    mem_free(f);
 }
 
 static void fetch_later(struct claimed *op, const char *name)
 {
-    struct fetching *f;
-    struct buf url = {0}, err = {0};
-
-    LIST_FOREACH(l, &op->fetching)
-    if (strcmp(LIST_ENTRY(l, struct fetching, link)->name, name) == 0)
-        return;
-    if (!nkey_is(str_of(name), NKEY_ACCOUNT)) {
-        go_on(op, name);
-        return;
-    }
-    f = mem_zalloc(sizeof(*f));
-    f->op = op;
-    snprintf(f->name, sizeof(f->name), "%s", name);
-    list_push_back(&op->fetching, &f->link);
-    put_url(op, name, &url);
-    f->fetch = url_fetch_start(op->host.base, buf_cstr(&url),
-                               op->options->operators.resolver.timeout_ns, fetched, f, &err);
-    if (f->fetch == NULL)
-        fetched(f, STR_NONE, buf_cstr(&err));
-    buf_free(&url);
-    buf_free(&err);
+    resolver_fetch_later(op->resolver, name, fetched, op);
 }
 
 static void look_up(struct claimed *op, struct account_lookup *l)
 {
-    bool later = !holds(op, l->name) && is_url(op);
+    bool later = !holds(op, l->name) && resolver_is_remote(op->resolver);
     struct account_lookup **list = later ? &op->parked : &op->waiting;
 
     if (!later && !holds(op, l->name))
@@ -757,43 +676,16 @@ static void load_stored(void *ctx, const char *key, struct str token)
     buf_free(&err);
 }
 
-static bool open_dir(struct claimed *op, char why[256])
+static bool open_resolver(struct claimed *op, char why[256])
 {
-    const struct resolver_options *r = &op->options->operators.resolver;
-
-    if (r->kind != RESOLVER_FULL && r->kind != RESOLVER_CACHE)
-        return true;
-    op->dir = jwt_dir_open(
-        &(struct jwt_dir_options){
+    op->resolver = resolver_open(
+        &(struct resolver_host){
+            .base = op->host.base,
             .fs = io_fs(worker_group_get(op->host.parts->workers, 0)->env.io),
-            .path = r->dir,
-            .cache = r->kind == RESOLVER_CACHE,
-            .soft_delete = r->allow_delete && !r->hard_delete,
-            .limit = r->limit,
-            .ttl_ns = r->ttl_ns,
+            .options = op->options,
         },
-        operator_now(op), why);
-    return op->dir != NULL && store_preloads(op, why);
-}
-
-static void tick(evutil_socket_t fd, short what, void *ctx)
-{
-    struct claimed *op = ctx;
-
-    (void) fd;
-    (void) what;
-    jwt_dir_expire(op->dir, operator_now(op));
-}
-
-static void start_tick(struct claimed *op)
-{
-    int64_t ttl = op->options->operators.resolver.ttl_ns / SECOND / 2;
-    struct timeval every = {.tv_sec = ttl > 0 && ttl < DIR_TICK_S ? ttl : DIR_TICK_S};
-
-    if (op->dir == NULL)
-        return;
-    op->tick = event_new(op->host.base, -1, EV_PERSIST, tick, op);
-    event_add(op->tick, &every);
+        why);
+    return op->resolver != NULL && (operator_dir(op) == NULL || store_preloads(op, why));
 }
 
 /* A system account that can not be fetched yet is one whose own key signs its users, so that
@@ -803,7 +695,8 @@ static void bootstrap(struct claimed *op, const char *name)
     struct known *k;
     struct trust *t;
 
-    if ((op->dir == NULL && !is_url(op)) || !nkey_is(str_of(name), NKEY_ACCOUNT))
+    if ((operator_dir(op) == NULL && !resolver_is_remote(op->resolver)) ||
+        !nkey_is(str_of(name), NKEY_ACCOUNT))
         return;
     k = add(op, name);
     t = mem_zalloc(sizeof(*t));
@@ -812,19 +705,6 @@ static void bootstrap(struct claimed *op, const char *name)
     t->claims.connections = t->claims.leafnodes = JWT_NO_LIMIT;
     take(op, k, t, STR_NONE);
     LOG_INF(op->host.log, "Using bootstrapping system account");
-}
-
-/* A server of tokens has to answer at a start. */
-static bool anybody_home(struct claimed *op, char why[256])
-{
-    struct buf body = {0}, err = {0};
-    bool ok = !is_url(op) || fetch_url(op, "", &body, &err);
-
-    if (!ok)
-        snprintf(why, 256, "%.250s", buf_cstr(&err));
-    buf_free(&body);
-    buf_free(&err);
-    return ok;
 }
 
 static void say_time(struct log *log, const char *what, int64_t seconds)
@@ -865,18 +745,17 @@ struct claimed *operator_open(const struct operator_host *host, char why[256])
     op->options = host->options;
     introduce(host);
     hmap_init(&op->known);
-    list_init(&op->fetching);
     pthread_mutex_init(&op->lock, NULL);
-    if (!open_dir(op, why) || !anybody_home(op, why)) {
+    if (!open_resolver(op, why)) {
         operator_close(op);
         return NULL;
     }
     if (system != NULL && !load(op, system, 0))
         bootstrap(op, system);
-    if (op->dir == NULL)
+    if (operator_dir(op) == NULL)
         load_preloads(op);
     else
-        jwt_dir_each(op->dir, operator_now(op), load_stored, op);
+        jwt_dir_each(operator_dir(op), operator_now(op), load_stored, op);
     publish(op);
     for (unsigned i = 0; i < worker_group_count(host->parts->workers); i++) {
         struct env *env = &worker_group_get(host->parts->workers, i)->env;
@@ -884,7 +763,6 @@ struct claimed *operator_open(const struct operator_host *host, char why[256])
         env->lookup_ctx = op;
     }
     op->api = claims_api_open(op, &worker_group_get(host->parts->workers, 0)->env);
-    start_tick(op);
     return op;
 }
 
@@ -910,7 +788,7 @@ static void reload_preloads(struct claimed *op)
     while ((n = hmap_each(&op->known, &it)) != NULL) {
         struct known *k = CONTAINER_OF(n, struct known, node);
         struct buf token = {0}, err = {0};
-        bool there = fetch(op, k->name, &token, &err);
+        bool there = resolver_fetch(op->resolver, k->name, &token, &err);
         buf_clear(&err);
         if (k->trust != NULL && (!there || !update(op, k, buf_str(&token), &err))) {
             LOG_INF(op->host.log, "Reloaded: deleting account [%s]: \"%s\"",
@@ -930,10 +808,11 @@ void operator_reload(struct claimed *op, const struct options *now)
     char why[256];
 
     op->options = op->host.options = now;
-    if (op->dir != NULL) {
+    resolver_reload(op->resolver, now);
+    if (operator_dir(op) != NULL) {
         if (!store_preloads(op, why))
             LOG_ERR(op->host.log, "%s", why);
-        jwt_dir_reload(op->dir, operator_now(op), changed_on_disk, op);
+        jwt_dir_reload(operator_dir(op), operator_now(op), changed_on_disk, op);
     } else if (now->operators.resolver.kind == RESOLVER_MEMORY) {
         reload_preloads(op);
     }
@@ -944,16 +823,9 @@ void operator_close(struct claimed *op)
 {
     struct hmap_iter it = {0};
     struct hmap_node *n;
-    struct list *l;
 
     if (op->api != NULL)
         claims_api_close(op->api);
-    if (op->tick != NULL)
-        event_free(op->tick);
-    while ((l = list_pop_front(&op->fetching)) != NULL) {
-        url_fetch_stop(LIST_ENTRY(l, struct fetching, link)->fetch);
-        mem_free(LIST_ENTRY(l, struct fetching, link));
-    }
     for (size_t i = 0; i < op->nchanges; i++)
         if (op->changes[i].before != op->changes[i].now)
             trust_close(op->changes[i].before);
@@ -972,7 +844,7 @@ void operator_close(struct claimed *op)
     }
     hmap_deinit(&op->known);
     mem_free(op->all.list);
-    jwt_dir_close(op->dir);
+    resolver_close(op->resolver);
     pthread_mutex_destroy(&op->lock);
     mem_free(op);
 }
