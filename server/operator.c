@@ -47,9 +47,19 @@ struct known {
     char *token;
     struct accounts said; /* one: what trust says */
     size_t index;         /* in all */
+    struct list link;     /* in touched, when one of the two is set: */
     bool dirty;           /* its objects have to be made anew */
     bool changed;         /* its connections have to be looked at */
-    struct event *timer;  /* the next time at which something of it expires */
+    struct edge *edges;   /* one for each import that its claims name */
+    size_t nedges;
+    struct event *timer; /* the next time at which something of it expires */
+};
+
+/* That somebody imports from a name, by the name; it need not be known. */
+struct edge {
+    struct hmap_node node;
+    struct known *importer;
+    char exporter[NKEY_LEN + 1];
 };
 
 struct change {
@@ -60,7 +70,8 @@ struct change {
 struct claimed {
     struct operator_host host;
     const struct options *options;
-    struct hmap known;
+    struct hmap known, edges;
+    struct list touched; /* known accounts of which something has changed */
     struct accounts all; /* shallow copies of what each says */
     struct resolver *resolver;
     struct claims_api *api;
@@ -104,9 +115,14 @@ const struct accounts *operator_accounts(const struct claimed *op)
 /* ---- the table --------------------------------------------------------------------------------
  */
 
+static uint64_t hash_of(const char *name)
+{
+    return hash_bytes(name, strlen(name), HASH_SEED);
+}
+
 static struct known *find(const struct claimed *op, const char *name)
 {
-    uint64_t h = hash_bytes(name, strlen(name), HASH_SEED);
+    uint64_t h = hash_of(name);
 
     for (struct hmap_node *n = hmap_first(&op->known, h); n != NULL; n = hmap_next(n, h))
         if (strcmp(CONTAINER_OF(n, struct known, node)->name, name) == 0)
@@ -126,9 +142,9 @@ static struct known *add(struct claimed *op, const char *name)
     k->timer = evtimer_new(op->host.base, expired, k);
     accounts_add(&k->said, name);
     k->index = op->all.n;
-    op->all.list = mem_realloc(op->all.list, (op->all.n + 1) * sizeof(*op->all.list));
-    op->all.list[op->all.n++] = k->said.list[0];
-    hmap_insert(&op->known, &k->node, hash_bytes(name, strlen(name), HASH_SEED));
+    list_init(&k->link);
+    accounts_add_shallow(&op->all, &k->said.list[0]);
+    hmap_insert(&op->known, &k->node, hash_of(name));
     return k;
 }
 
@@ -140,36 +156,67 @@ bool operator_knows(const struct claimed *op, const char *account)
 /* ---- what depends on what ---------------------------------------------------------------------
  */
 
+static void touch(struct known *k)
+{
+    if (list_empty(&k->link))
+        list_push_back(&k->op->touched, &k->link);
+}
+
+static void mark_dirty(struct known *k)
+{
+    k->dirty = true;
+    touch(k);
+}
+
 static void mark_exporters(struct claimed *op, const struct trust *t)
 {
     for (size_t i = 0; t != NULL && i < t->claims.nimports; i++) {
         const char *name = t->claims.imports[i].account;
         struct known *of = name != NULL ? find(op, name) : NULL;
         if (of != NULL)
-            of->dirty = true;
+            mark_dirty(of);
     }
 }
 
-static bool imports_from(const struct trust *t, const char *name)
+static void drop_edges(struct known *k)
 {
-    for (size_t i = 0; t != NULL && i < t->claims.nimports; i++)
-        if (strcmp(jwt_text(t->claims.imports[i].account), name) == 0)
-            return true;
-    return false;
+    for (size_t i = 0; i < k->nedges; i++)
+        hmap_remove(&k->op->edges, &k->edges[i].node);
+    mem_free(k->edges);
+    k->edges = NULL;
+    k->nedges = 0;
+}
+
+/* What its new claims import. */
+static void make_edges(struct known *k)
+{
+    const struct trust *t = k->trust;
+
+    drop_edges(k);
+    if (t == NULL || t->claims.nimports == 0)
+        return;
+    k->edges = mem_zalloc(t->claims.nimports * sizeof(*k->edges));
+    for (size_t i = 0; i < t->claims.nimports; i++) {
+        const char *name = jwt_text(t->claims.imports[i].account);
+        struct edge *e = &k->edges[k->nedges++];
+        e->importer = k;
+        snprintf(e->exporter, sizeof(e->exporter), "%s", name);
+        hmap_insert(&k->op->edges, &e->node, hash_of(e->exporter));
+    }
 }
 
 static void mark(struct claimed *op, struct known *k, const struct trust *before)
 {
-    struct hmap_iter it = {0};
-    struct hmap_node *n;
+    uint64_t h = hash_of(k->name);
 
-    k->dirty = k->changed = true;
+    k->changed = true;
+    mark_dirty(k);
     mark_exporters(op, before);
     mark_exporters(op, k->trust);
-    while ((n = hmap_each(&op->known, &it)) != NULL) {
-        struct known *other = CONTAINER_OF(n, struct known, node);
-        if (imports_from(other->trust, k->name))
-            other->dirty = true;
+    for (struct hmap_node *n = hmap_first(&op->edges, h); n != NULL; n = hmap_next(n, h)) {
+        struct edge *e = CONTAINER_OF(n, struct edge, node);
+        if (strcmp(e->exporter, k->name) == 0)
+            mark_dirty(e->importer);
     }
 }
 
@@ -281,17 +328,19 @@ static void drop_imports(struct claimed *op, struct known *k)
 
 static void make_dirty(struct claimed *op)
 {
-    struct hmap_iter it = {0}, again = {0}, last = {0};
-    struct hmap_node *n;
-
-    while ((n = hmap_each(&op->known, &it)) != NULL)
-        if (CONTAINER_OF(n, struct known, node)->dirty)
-            say(op, CONTAINER_OF(n, struct known, node));
-    while ((n = hmap_each(&op->known, &again)) != NULL)
-        if (CONTAINER_OF(n, struct known, node)->dirty)
-            drop_imports(op, CONTAINER_OF(n, struct known, node));
-    while ((n = hmap_each(&op->known, &last)) != NULL) {
-        struct known *k = CONTAINER_OF(n, struct known, node);
+    LIST_FOREACH(first, &op->touched)
+    {
+        if (LIST_ENTRY(first, struct known, link)->dirty)
+            say(op, LIST_ENTRY(first, struct known, link));
+    }
+    LIST_FOREACH(second, &op->touched)
+    {
+        if (LIST_ENTRY(second, struct known, link)->dirty)
+            drop_imports(op, LIST_ENTRY(second, struct known, link));
+    }
+    LIST_FOREACH(third, &op->touched)
+    {
+        struct known *k = LIST_ENTRY(third, struct known, link);
         if (k->dirty)
             wiring_apply_one(op->host.parts->accounts, op->options, &op->all, k->account,
                              op->before, op->host.log);
@@ -309,11 +358,10 @@ static void tell_jetstream(struct claimed *op, const struct known *k)
 
 static void collect_changes(struct claimed *op)
 {
-    struct hmap_iter it = {0};
-    struct hmap_node *n;
+    struct list *l;
 
-    while ((n = hmap_each(&op->known, &it)) != NULL) {
-        struct known *k = CONTAINER_OF(n, struct known, node);
+    while ((l = list_pop_front(&op->touched)) != NULL) {
+        struct known *k = LIST_ENTRY(l, struct known, link);
         if (!k->changed)
             continue;
         k->changed = false;
@@ -421,6 +469,7 @@ static void take(struct claimed *op, struct known *k, struct trust *t, struct st
     int64_t now = operator_now(op) / SECOND;
 
     k->trust = t;
+    make_edges(k);
     mark(op, k, before);
     mem_free(k->token);
     k->token = token.n > 0 ? mem_strndup(token.p, token.n) : NULL;
@@ -745,6 +794,8 @@ struct claimed *operator_open(const struct operator_host *host, char why[256])
     op->options = host->options;
     introduce(host);
     hmap_init(&op->known);
+    hmap_init(&op->edges);
+    list_init(&op->touched);
     pthread_mutex_init(&op->lock, NULL);
     if (!open_resolver(op, why)) {
         operator_close(op);
@@ -834,6 +885,7 @@ void operator_close(struct claimed *op)
     while ((n = hmap_each(&op->known, &it)) != NULL) {
         struct known *k = CONTAINER_OF(n, struct known, node);
         hmap_remove(&op->known, n);
+        drop_edges(k);
         if (k->published != k->trust)
             trust_close(k->published);
         trust_close(k->trust);
@@ -843,7 +895,8 @@ void operator_close(struct claimed *op)
         mem_free(k);
     }
     hmap_deinit(&op->known);
-    mem_free(op->all.list);
+    hmap_deinit(&op->edges);
+    accounts_free_shallow(&op->all);
     resolver_close(op->resolver);
     pthread_mutex_destroy(&op->lock);
     mem_free(op);

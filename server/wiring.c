@@ -141,29 +141,49 @@ static bool import_failed(const struct account_import *im, struct buf *err, char
     return false;
 }
 
-/* The links that stand in account a: its service imports, and the stream imports of others. set may
- * be NULL: a trial. */
-static bool add_links(struct account_wiring *w, struct account_set *set, const struct accounts *all,
-                      const struct account_options *a, char why[256])
+/* Those that another account's imports, or its own, put into account a. */
+static bool link_imports(struct account_wiring *w, struct account_set *set,
+                         const struct accounts *all, const struct account_options *a,
+                         const struct account_options *importer, char why[256])
 {
     struct buf err = {0};
     bool ok = true;
 
-    for (size_t k = 0; ok && k < all->n; k++) {
-        const struct account_options *other = &all->list[k];
-        for (size_t i = 0; ok && i < other->nimports; i++) {
-            const struct account_import *im = &other->imports[i];
-            const char *to = im->service ? im->account : other->name;
-            struct account *target = set != NULL ? account_set_find(set, str_of(to)) : NULL;
-            if (im->service && other == a)
-                ok = link_service(w, im, target, accounts_find(all, im->account), &err);
-            else if (!im->service && strcmp(im->account, a->name) == 0)
-                ok = link_stream(w, im, target, &err);
-            if (!ok)
-                import_failed(im, &err, why);
-        }
+    for (size_t i = 0; ok && i < importer->nimports; i++) {
+        const struct account_import *im = &importer->imports[i];
+        const char *to = im->service ? im->account : importer->name;
+        struct account *target;
+        if (im->service ? importer != a : strcmp(im->account, a->name) != 0)
+            continue;
+        target = set != NULL ? account_set_find(set, str_of(to)) : NULL;
+        ok = im->service ? link_service(w, im, target, accounts_find(all, im->account), &err)
+                         : link_stream(w, im, target, &err);
+        if (!ok)
+            import_failed(im, &err, why);
     }
     buf_free(&err);
+    return ok;
+}
+
+static bool exports_streams(const struct account_options *a)
+{
+    for (size_t i = 0; i < a->nexports; i++)
+        if (!a->exports[i].service)
+            return true;
+    return false;
+}
+
+/* The links that stand in account a: its service imports, and the stream imports of others, for
+ * which all are looked through when it has streams to offer. set may be NULL: a trial. */
+static bool add_links(struct account_wiring *w, struct account_set *set, const struct accounts *all,
+                      const struct account_options *a, char why[256])
+{
+    bool ok = true;
+
+    if (!exports_streams(a))
+        return link_imports(w, set, all, a, a, why);
+    for (size_t k = 0; ok && k < all->n; k++)
+        ok = link_imports(w, set, all, a, &all->list[k], why);
     return ok;
 }
 

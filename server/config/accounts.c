@@ -9,6 +9,7 @@
  */
 #include "server/config/accounts.h"
 
+#include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
 #include "server/config/users.h"
@@ -16,6 +17,8 @@
 #include <string.h>
 
 #define CYCLE_DEPTH_MAX 1024u
+#define NAME_SEED 0x616363u /* names are the operator's: nobody attacks this table */
+#define SLOTS_MIN 16u
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -65,17 +68,60 @@ void accounts_free(struct accounts *a)
 {
     for (size_t i = 0; i < a->n; i++)
         free_account(&a->list[i]);
+    accounts_free_shallow(a);
+}
+
+void accounts_free_shallow(struct accounts *a)
+{
     mem_free(a->list);
+    mem_free(a->slots);
     memset(a, 0, sizeof(*a));
+}
+
+/* ---- names ------------------------------------------------------------------------------------
+ */
+
+/* Where the name is, or the free slot where it belongs. There are slots. */
+static size_t slot_of(const struct accounts *a, const char *name)
+{
+    size_t at = (size_t) hash_bytes(name, strlen(name), NAME_SEED) & (a->nslots - 1);
+
+    while (a->slots[at] != 0 && strcmp(a->list[a->slots[at] - 1].name, name) != 0)
+        at = (at + 1) & (a->nslots - 1);
+    return at;
+}
+
+static void note_slot(struct accounts *a, size_t i)
+{
+    size_t at = slot_of(a, a->list[i].name);
+
+    if (a->slots[at] == 0) /* of two with one name the first is found */
+        a->slots[at] = (uint32_t) i + 1;
+}
+
+static void index_last(struct accounts *a)
+{
+    if (2 * a->n <= a->nslots) {
+        note_slot(a, a->n - 1);
+        return;
+    }
+    mem_free(a->slots);
+    a->nslots = a->nslots == 0 ? SLOTS_MIN : 2 * a->nslots;
+    a->slots = mem_zalloc(a->nslots * sizeof(*a->slots));
+    for (size_t i = 0; i < a->n; i++)
+        note_slot(a, i);
+}
+
+void accounts_add_shallow(struct accounts *a, const struct account_options *o)
+{
+    a->list = mem_realloc(a->list, (a->n + 1) * sizeof(*a->list));
+    a->list[a->n++] = *o;
+    index_last(a);
 }
 
 struct account_options *accounts_add(struct accounts *a, const char *name)
 {
-    struct account_options *n;
-
-    a->list = mem_realloc(a->list, (a->n + 1) * sizeof(*a->list));
-    n = &a->list[a->n++];
-    *n = (struct account_options){
+    struct account_options n = {
         .name = mem_strdup(name),
         .limits = {-1, -1, -1, -1},
         .js = {.max_memory = -1,
@@ -86,15 +132,16 @@ struct account_options *accounts_add(struct accounts *a, const char *name)
                .memory_max_stream_bytes = -1,
                .disk_max_stream_bytes = -1},
     };
-    return n;
+
+    accounts_add_shallow(a, &n);
+    return &a->list[a->n - 1];
 }
 
 struct account_options *accounts_find(const struct accounts *a, const char *name)
 {
-    for (size_t i = 0; i < a->n; i++)
-        if (strcmp(a->list[i].name, name) == 0)
-            return &a->list[i];
-    return NULL;
+    uint32_t at = a->nslots > 0 ? a->slots[slot_of(a, name)] : 0;
+
+    return at != 0 ? &a->list[at - 1] : NULL;
 }
 
 /* ---- who may import ---------------------------------------------------------------------------

@@ -100,14 +100,21 @@ struct account_options {
     unsigned trace_sampling; /* percent of them */
 };
 
+/* slots: places in list plus one by the hash of the name, open addressing; 0 = free. At least half
+ * of them are. */
 struct accounts {
     struct account_options *list;
     size_t n;
+    uint32_t *slots;
+    size_t nslots; /* 0, or a power of two */
 };
 
 void accounts_free(struct accounts *a);
 /* Appends one with defaults; the pointer holds until the next. */
 struct account_options *accounts_add(struct accounts *a, const char *name);
+/* Appends what somebody else owns; to be freed by accounts_free_shallow. */
+void accounts_add_shallow(struct accounts *a, const struct account_options *o);
+void accounts_free_shallow(struct accounts *a);
 /* NULL when nothing is said about it. */
 struct account_options *accounts_find(const struct accounts *a, const char *name);
 
