@@ -7,8 +7,10 @@
  *       +---------- published by worker 0 <--- task posted ------------ the answer
  *
  * A request for what the server knows of the connection that asks ($SYS.REQ.USER.INFO) goes to that
- * connection's worker instead and is answered from there. At most ARRIVED_MAX requests wait for the
- * main thread; what comes above that is dropped, as the peer's queue would be late without end.
+ * connection's worker instead and is answered from there. At most REQUESTS_MAX requests of
+ * REQUESTS_BYTES in all wait for the main thread or for their answers; what comes above that is
+ * dropped, as the peer's queue would be late without end. Clients of any account can send some.
+ * Accounts that have changed are never dropped: there is one word for each at most.
  */
 #include "server/sys/sys.h"
 
@@ -23,12 +25,40 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARRIVED_MAX 4096u
+#define REQUESTS_MAX 4096u
+#define REQUESTS_BYTES (16u << 20)
 
 /* ---- to the main thread ---------------------------------------------------------------------- */
 
+static size_t size_of(const struct sys_item *i)
+{
+    return strlen(i->subject) + strlen(i->reply) + i->header.n + i->body.n;
+}
+
+/* False: there are too many. */
+static bool count_request(struct sys *s, struct sys_item *i)
+{
+    size_t bytes = size_of(i);
+    bool fits = s->nrequests < REQUESTS_MAX && s->request_bytes + bytes <= REQUESTS_BYTES;
+
+    if (fits) {
+        i->counted = bytes;
+        s->nrequests++;
+        s->request_bytes += bytes;
+    }
+    return fits;
+}
+
 void sys_item_free(struct sys_item *i)
 {
+    struct sys *s = i->sys;
+
+    if (i->counted > 0) {
+        pthread_mutex_lock(&s->lock);
+        s->nrequests--;
+        s->request_bytes -= i->counted;
+        pthread_mutex_unlock(&s->lock);
+    }
     mem_free(i->subject);
     mem_free(i->reply);
     buf_free(&i->header);
@@ -39,19 +69,17 @@ void sys_item_free(struct sys_item *i)
 
 static void hand_over(struct sys *s, struct sys_item *i)
 {
-    bool full;
+    bool fits;
 
     pthread_mutex_lock(&s->lock);
-    full = s->narrived == ARRIVED_MAX;
-    if (!full) {
+    fits = i->changed != NULL || count_request(s, i);
+    if (fits)
         list_push_back(&s->arrived, &i->link);
-        s->narrived++;
-    }
     pthread_mutex_unlock(&s->lock);
-    if (full)
-        sys_item_free(i);
-    else
+    if (fits)
         s->host.wake(s->host.ctx);
+    else
+        sys_item_free(i);
 }
 
 static struct sys_item *next_arrived(struct sys *s)
@@ -60,7 +88,6 @@ static struct sys_item *next_arrived(struct sys *s)
 
     pthread_mutex_lock(&s->lock);
     l = list_pop_front(&s->arrived);
-    s->narrived -= l != NULL;
     pthread_mutex_unlock(&s->lock);
     return l != NULL ? LIST_ENTRY(l, struct sys_item, link) : NULL;
 }
@@ -120,7 +147,7 @@ static void answer_user(struct env_task *task, struct env *env)
         buf_putc(&answer, '}');
         event_publish(env, str_of(q->reply), STR_NONE, buf_str(&answer));
         json_decref(server);
-        free(text); /* tidy: jansson allocated it */
+        mem_free(text);
     }
     buf_free(&who);
     buf_free(&answer);
@@ -224,7 +251,7 @@ void sys_publish_json(struct sys *s, const char *subject, json_t *what)
 
     if (text != NULL)
         sys_publish(s, subject, str_of(text));
-    free(text); /* tidy: jansson allocated it */
+    mem_free(text);
     json_decref(what);
 }
 

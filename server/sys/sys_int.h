@@ -21,6 +21,7 @@ struct sys_item {
     struct account *changed; /* NULL: a request */
     char *subject, *reply;
     struct buf header, body;
+    size_t counted; /* bytes of a request, while it counts; never 0 then */
 
     /* While it is answered. */
     struct asked asked;
@@ -37,9 +38,10 @@ struct sys {
     struct interest_sub *interest[SYS_INTERESTS_MAX];
     size_t ninterest;
 
-    pthread_mutex_t lock; /* guards arrived and narrived; held for a list operation */
+    pthread_mutex_t lock; /* guards these three; held for a list operation */
     struct list arrived;
-    unsigned narrived;
+    unsigned nrequests; /* that have arrived and were not answered yet, and their bytes */
+    size_t request_bytes;
 
     /* Main thread. */
     struct prng prng;

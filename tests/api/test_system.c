@@ -346,6 +346,53 @@ TEST(events_of_accounts)
     end(&r);
 }
 
+static size_t memory_of(const struct rig *r)
+{
+    char path[64], line[256];
+    unsigned long kb = 0;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int) r->server.pid);
+    f = fopen(path, "re");
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof(line), f) != NULL)
+        if (strncmp(line, "VmRSS:", 6) == 0)
+            kb = strtoul(line + 6, NULL, 10);
+    fclose(f);
+    return kb >> 10;
+}
+
+/* Any client may ask about itself, and with any body: what waits for the main thread has a limit,
+ * and what the server has to say itself still comes. */
+TEST(floods_are_dropped)
+{
+    enum { BODY = 900000, N = 700 };
+    struct rig r;
+    struct raw_client b;
+    char *body = malloc(BODY + 3), head[80];
+    int n;
+
+    start(&r, i);
+    raw_send(&r.sys, "SUB $SYS.ACCOUNT.B.SERVER.CONNS 2\r\n");
+    raw_fence(&r.sys);
+    memcpy(body, "{\"x\":[0", 7);
+    for (int k = 7; k < BODY - 1; k += 2)
+        memcpy(body + k, ",0", 2);
+    memcpy(body + BODY - 3, "]}\r\n", 4);
+    n = snprintf(head, sizeof(head), "PUB $SYS.REQ.ACCOUNT.PING.CONNZ r %d\r\n", BODY - 1);
+    for (int k = 0; k < N; k++) {
+        raw_send_bytes(&r.a, head, (size_t) n);
+        raw_send_bytes(&r.a, body, BODY + 1);
+    }
+    raw_fence(&r.a);
+    ck_assert_uint_lt(memory_of(&r), 400);
+    login(&b, &r, "b");
+    HEARS(&r.sys, "$SYS.ACCOUNT.B.SERVER.CONNS", "\"conns\":1,");
+    raw_close(&b);
+    free(body);
+    end(&r);
+}
+
 TEST(the_log_shows_both_directions)
 {
     struct rig r;
@@ -403,6 +450,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(reloads, 0, 3),
     RUN_LOOP(events_of_connections, 0, 3),
     RUN_LOOP(events_of_accounts, 0, 3),
+    RUN_LOOP(floods_are_dropped, 0, 2),
     RUN_LOOP(the_log_shows_both_directions, 0, 3),
     RUN_LOOP(says_that_it_goes, 0, 3),
 };
