@@ -129,7 +129,9 @@ static void take_name(SSL *ssl, const char *name)
     if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1)
         return;
     SSL_set1_host(ssl, name);
-    SSL_set_tlsext_host_name(ssl, name);
+    /* SSL_set_tlsext_host_name, whose macro casts const away. */
+    SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+             (void *) (uintptr_t) name);
 }
 
 struct client_tls *client_tls_open(const struct midge_options *o, struct buf *wire, char err[256])

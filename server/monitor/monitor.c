@@ -73,7 +73,7 @@ static void send_json(const struct visit *v, const struct report *r)
         send_text(v->request, r->status, "application/json", text != NULL ? text : "{}");
     }
     buf_free(&wrapped);
-    free(text); /* tidy: jansson allocated it */
+    mem_free(text);
 }
 
 static void answer(void *ctx, const struct report *r)

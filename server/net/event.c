@@ -132,7 +132,7 @@ static void say_later(struct net *net, const char *subject, json_t *what)
 
 static void free_said(struct said *s)
 {
-    free(s->text);
+    mem_free(s->text);
     mem_free(s);
 }
 

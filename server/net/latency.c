@@ -161,7 +161,7 @@ static void put_client(void *ctx, const struct account *a, const struct msg *m, 
     char *text = json_dumps(o, JSON_COMPACT);
 
     buf_puts(out, text != NULL ? text : "{}");
-    free(text);
+    mem_free(text);
     json_decref(o);
 }
 
@@ -220,7 +220,7 @@ static void tell(struct net *net, struct measure *m)
                                     .flags = MSG_F_SYSTEM,
                                     .origin_worker = env->worker});
     route_flush(env->router);
-    free(text);
+    mem_free(text);
     json_decref(o);
     free_measure(m);
 }
@@ -309,7 +309,7 @@ static void client_info(struct env *env, handle conn, struct buf *out)
     o = event_client(c, true);
     text = json_dumps(o, JSON_COMPACT);
     buf_puts(out, text != NULL ? text : "{}");
-    free(text);
+    mem_free(text);
     json_decref(o);
 }
 

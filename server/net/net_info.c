@@ -333,7 +333,7 @@ bool net_user_info(struct net *net, handle conn, struct buf *out)
         json_object_set_new(o, "permissions", permissions_object(c->may));
     text = json_dumps(o, JSON_COMPACT);
     buf_puts(out, text != NULL ? text : "{}");
-    free(text);
+    mem_free(text);
     json_decref(o);
     return true;
 }

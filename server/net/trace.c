@@ -188,7 +188,7 @@ void trace_put_egress(struct buf *out, const struct sub *s)
         json_object_set_new(o, "error", json_string("Not delivered because client is closed"));
     text = json_dumps(o, JSON_COMPACT);
     buf_puts(out, text != NULL ? text : "{}");
-    free(text);
+    mem_free(text);
     json_decref(o);
 }
 
@@ -275,7 +275,7 @@ static void tell(struct trace *t)
                                     .origin_worker = env->worker});
         route_flush(env->router);
     }
-    free(text);
+    mem_free(text);
     free_trace(t);
 }
 
