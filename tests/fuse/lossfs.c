@@ -83,6 +83,30 @@ static int fault(struct lossfs *fs, enum lossfs_call call, const char *path)
     return -f->error;
 }
 
+struct search {
+    const struct sim_inode *ino;
+    char path[256];
+};
+
+static void compare(void *ctx, const char *path, struct sim_inode *ino)
+{
+    struct search *s = ctx;
+
+    if (ino == s->ino)
+        snprintf(s->path, sizeof(s->path), "%s", path);
+}
+
+/* The same for an open file, by the name that it has now. */
+static int file_fault(struct lossfs *fs, enum lossfs_call call, const struct sim_inode *ino)
+{
+    struct search s = {.ino = ino};
+
+    if (fs->faults[call].part[0] == '\0')
+        return 0;
+    sim_disk_walk(fs->disk, compare, &s);
+    return fault(fs, call, s.path);
+}
+
 /* Before a call that changes something. Is this the one in whose midst power fails? */
 static bool power_fails(struct lossfs *fs)
 {
@@ -286,16 +310,17 @@ static struct sim_inode *inode(const struct fuse_file_info *fi)
 static int do_read(const char *path, char *into, size_t n, off_t offset, struct fuse_file_info *fi)
 {
     struct lossfs *fs = enter();
-    int rc = fs->cut ? -EIO : fault(fs, LOSSFS_READ, path);
+    int rc = fs->cut ? -EIO : file_fault(fs, LOSSFS_READ, inode(fi));
 
+    (void) path;
     if (rc == 0)
         rc = (int) sim_disk_read(inode(fi), into, n, (uint64_t) offset);
     return leave(fs, rc);
 }
 
-static int sync_file(struct lossfs *fs, const char *path, struct sim_inode *ino)
+static int sync_file(struct lossfs *fs, struct sim_inode *ino)
 {
-    int rc = fault(fs, LOSSFS_SYNC, path);
+    int rc = file_fault(fs, LOSSFS_SYNC, ino);
 
     if (rc != 0)
         sim_disk_fail_sync(fs->disk, ino, UINT64_MAX, &fs->rng);
@@ -310,15 +335,16 @@ static int do_write(const char *path, const char *bytes, size_t n, off_t offset,
                     struct fuse_file_info *fi)
 {
     struct lossfs *fs = enter();
-    int rc = fs->cut ? -EIO : fault(fs, LOSSFS_WRITE, path);
+    int rc = fs->cut ? -EIO : file_fault(fs, LOSSFS_WRITE, inode(fi));
     bool fails = rc == 0 && power_fails(fs);
 
+    (void) path;
     if (rc == 0)
         rc = sim_disk_write(fs->disk, inode(fi), bytes, n, (uint64_t) offset);
     if (fails)
         rc = -EIO;
     if (rc == 0 && (fi->flags & O_DSYNC) != 0)
-        rc = sync_file(fs, path, inode(fi));
+        rc = sync_file(fs, inode(fi));
     return leave(fs, rc == 0 ? (int) n : rc);
 }
 
@@ -326,8 +352,9 @@ static int do_fsync(const char *path, int data, struct fuse_file_info *fi)
 {
     struct lossfs *fs = enter();
 
+    (void) path;
     (void) data;
-    return leave(fs, fs->cut ? -EIO : sync_file(fs, path, inode(fi)));
+    return leave(fs, fs->cut ? -EIO : sync_file(fs, inode(fi)));
 }
 
 static int do_truncate(const char *path, off_t size, struct fuse_file_info *fi)
@@ -351,9 +378,10 @@ static int do_fallocate(const char *path, int mode, off_t offset, off_t n,
                         struct fuse_file_info *fi)
 {
     struct lossfs *fs = enter();
-    int rc = fs->cut ? -EIO : fault(fs, LOSSFS_ALLOCATE, path);
+    int rc = fs->cut ? -EIO : file_fault(fs, LOSSFS_ALLOCATE, inode(fi));
     bool fails = rc == 0 && power_fails(fs);
 
+    (void) path;
     if (rc == 0 && mode != 0)
         rc = -EOPNOTSUPP;
     if (rc == 0)
