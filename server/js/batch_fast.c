@@ -33,6 +33,8 @@ struct fast_batch {
     struct hmap_node node;
     struct stream *s;
     struct wheel_timer silent;
+    uint64_t heard_at; /* when the last message came; the timer looks at it when it fires */
+    struct fast_next next;
     uint64_t last;   /* sequence in the batch that came last */
     uint64_t acked;  /* ... that the publisher was told of */
     uint64_t stored; /* sequence in the stream */
@@ -51,21 +53,26 @@ static void fast_free(struct fast_batch *b)
 
     io_timer_stop(s->js->env->io, &b->silent);
     hmap_remove(&s->batches->fast, &b->node);
+    if (s->batches->heard == b)
+        s->batches->heard = NULL;
     atomic_fetch_sub(&s->js->shared->server->fast_batches, 1);
     mem_free(b);
 }
 
-static void timed_out(struct wheel_timer *t)
+static uint64_t end_of_patience(const struct fast_batch *b)
 {
-    fast_free(CONTAINER_OF(t, struct fast_batch, silent));
+    return b->heard_at + (uint64_t) b->s->js->env->options->js_batch_timeout_ns;
 }
 
-static void restart_timer(struct fast_batch *b)
+static void timed_out(struct wheel_timer *t)
 {
+    struct fast_batch *b = CONTAINER_OF(t, struct fast_batch, silent);
     struct io *io = b->s->js->env->io;
 
-    io_timer_start(io, &b->silent,
-                   io_now(io) + (uint64_t) b->s->js->env->options->js_batch_timeout_ns);
+    if (end_of_patience(b) > io_now(io))
+        io_timer_start(io, &b->silent, end_of_patience(b));
+    else
+        fast_free(b);
 }
 
 static struct fast_batch *fast_find(struct stream *s, struct str id)
@@ -101,7 +108,9 @@ static struct fast_batch *fast_new(struct stream *s, const struct fast_reply *f)
         b->flow = 1;
     b->id_n = f->id.n;
     memcpy(b->id, f->id.p, f->id.n);
+    b->heard_at = io_now(s->js->env->io);
     wheel_timer_init(&b->silent, timed_out);
+    io_timer_start(s->js->env->io, &b->silent, end_of_patience(b));
     hmap_insert(&s->batches->fast, &b->node, hash_bytes(b->id, b->id_n, 0));
     return b;
 }
@@ -275,10 +284,13 @@ static bool store(struct fast_batch *b, const struct fast_reply *f, const struct
             refused(b, f, m->reply, &v);
     } else {
         b->stored = seq;
-        if (f->commit)
+        if (f->commit) {
             finish(b, m->reply);
-        else
+        } else {
+            fast_next_set(&b->next, m->reply, f);
+            b->s->batches->heard = b;
             check_flow(b, m->reply);
+        }
     }
     waits = v.waits;
     verdict_free(&v);
@@ -290,7 +302,7 @@ static bool take(struct fast_batch *b, const struct fast_reply *f, const struct 
 {
     uint64_t before = b->last;
 
-    restart_timer(b);
+    b->heard_at = io_now(b->s->js->env->io);
     if (f->ping) {
         ping(b, f, m->reply);
         return true;
@@ -375,4 +387,20 @@ bool batch_fast_take(struct stream *s, const struct msg *m, int64_t now)
         ingest_error(s, m->reply, &err);
     buf_free(&header);
     return taken;
+}
+
+bool batch_fast_append(struct stream *s, const struct msg *m, int64_t now)
+{
+    struct fast_batch *b = s->batches != NULL ? s->batches->heard : NULL;
+    struct store_append a = {.subject = m->subject, .payload = m->payload, .ts = now};
+
+    if (b == NULL || !fast_next_is(&b->next, m->reply) ||
+        store_append(s->store, &a, &b->stored) != ERR_OK)
+        return false;
+    s->assigned = b->stored;
+    fast_next_step(&b->next);
+    b->heard_at = io_now(s->js->env->io);
+    b->last++;
+    check_flow(b, m->reply);
+    return true;
 }

@@ -12,9 +12,12 @@
 /* Longest batch id. */
 #define BATCH_ID_MAX 64u
 
+struct fast_batch;
+
 /* Of one stream; made with its first batch. */
 struct stream_batches {
     struct hmap atomic, fast; /* by id */
+    struct fast_batch *heard; /* of the fast ones the last that stored a message; NULL = none */
     uint64_t staged;          /* bytes of atomic batches */
     /* Of an interest stream: durable and then to be looked at, whether anybody wants them. */
     uint64_t recheck_first, recheck_last;
@@ -27,6 +30,9 @@ struct stream_batches *stream_batches(struct stream *s);
  * to wait until the stream goes on (stream_park.c), and comes again. */
 bool batch_atomic_take(struct stream *s, const struct msg *m, struct str id, int64_t now);
 bool batch_fast_take(struct stream *s, const struct msg *m, int64_t now);
+/* The short way for one without headers that no check can refuse (plain_now): it is the one behind
+ * the last of the batch that was heard last, and nothing else. False: nothing was done, take it. */
+bool batch_fast_append(struct stream *s, const struct msg *m, int64_t now);
 
 /* What no message gets past, in a batch or not: sealed, no resources, too large. */
 bool batch_check_stream(struct stream *s, const struct msg *m, struct js_error *err);

@@ -305,16 +305,22 @@ static inline bool take_plain(struct stream *s, const struct msg *m, int64_t now
     struct store_append a = {.subject = m->subject, .payload = m->payload, .ts = now};
     uint64_t seq;
 
-    if (m->header.n > 0 || m->payload.n > s->plain_max || fast_reply_is(m->reply) ||
-        UNLIKELY(store_append(s->store, &a, &seq) != ERR_OK))
+    if (m->header.n > 0 || m->payload.n > s->plain_max)
         return false;
-    s->assigned = seq;
-    if (UNLIKELY(s->last_id != NULL))
-        remember(s, STR_NONE, seq, now);
-    if (m->reply.n > 0 && !s->config.no_ack) {
-        ingest_ack(s, m->reply, seq, false);
-        s->open_assigned = true;
+    if (fast_reply_is(m->reply)) {
+        if (!batch_fast_append(s, m, now))
+            return false;
+    } else if (UNLIKELY(store_append(s->store, &a, &seq) != ERR_OK)) {
+        return false;
+    } else {
+        s->assigned = seq;
+        if (m->reply.n > 0 && !s->config.no_ack) {
+            ingest_ack(s, m->reply, seq, false);
+            s->open_assigned = true;
+        }
     }
+    if (UNLIKELY(s->last_id != NULL))
+        remember(s, STR_NONE, 0, now);
     return true;
 }
 

@@ -9,65 +9,11 @@
  */
 #include "lib/base/mem.h"
 #include "tools/nats-bench/bench.h"
+#include "tools/nats-bench/pace.h"
 
 #include <string.h>
 
-#define BURST 256
 #define FLUSH_BYTES (64u << 10)
-
-/* ---- pace ------------------------------------------------------------------------------------ */
-
-struct pace {
-    uint64_t start;
-    double interval_ns; /* 0 = as fast as it goes */
-};
-
-static struct pace pace_of(const struct client *c)
-{
-    const struct options *o = &c->b->o;
-    struct pace p = {.start = c->b->start};
-
-    if (o->rate > 0) {
-        p.interval_ns = (double) o->clients * (double) SECOND / (double) o->rate;
-        p.start += (uint64_t) (p.interval_ns * c->index / (double) o->clients);
-    }
-    return p;
-}
-
-static uint64_t due_time(const struct pace *p, uint64_t number, uint64_t now)
-{
-    return p->interval_ns > 0 ? p->start + (uint64_t) (p->interval_ns * (double) number) : now;
-}
-
-/* How many messages behind `number` may go now, at most a burst. */
-static uint64_t due(const struct pace *p, uint64_t number, uint64_t left, uint64_t now)
-{
-    uint64_t n = left < BURST ? left : BURST;
-
-    if (p->interval_ns > 0) {
-        uint64_t k = 0;
-        while (k < n && due_time(p, number + k, now) <= now)
-            k++;
-        n = k;
-    }
-    return n;
-}
-
-/*
- * A generator that spins takes a core from the server's kernel threads, and the tail it measures is
- * its own: 1 KB at 50 k/s on two cores, p99 of 9 ms while it spun. So what is due within a nap
- * goes together, as late as that; its latency counts from when it was due.
- */
-#define NAP_NS 50000
-
-static uint64_t wait_until_due(const struct pace *p, uint64_t number, uint64_t now)
-{
-    uint64_t at = due_time(p, number, now);
-
-    if (p->interval_ns <= 0 || at <= now)
-        return 0;
-    return at - now > NAP_NS ? at - now : NAP_NS;
-}
 
 static void stamp(struct client *c, uint64_t at)
 {
@@ -91,7 +37,7 @@ static bool publish_burst(struct client *c, const struct pace *p, uint64_t n, ui
 
     for (uint64_t i = 0; i < n; i++) {
         if (stamped)
-            stamp(c, due_time(p, c->messages, now));
+            stamp(c, pace_due(p, c->messages, now));
         msg.subject = bench_subject(c);
         if (midge_publish(c->m, &msg) != MIDGE_OK)
             return false;
@@ -106,9 +52,9 @@ static void run_publish(struct client *c)
     uint64_t now = midge_now();
 
     while (c->messages < c->target && !bench_over(c, now)) {
-        uint64_t n = due(&p, c->messages, c->target - c->messages, now);
+        uint64_t n = pace_burst(&p, c->messages, c->target - c->messages, now);
         bool room = publish_burst(c, &p, n, now);
-        uint64_t wait = room ? wait_until_due(&p, c->messages, now) : 10 * MS;
+        uint64_t wait = room ? pace_wait(&p, c->messages, now) : 10 * MS;
         bench_progress(c);
         if (p.interval_ns > 0 || midge_output(c->m) >= FLUSH_BYTES || !room)
             if (midge_poll(c->m, wait) != MIDGE_OK) {
@@ -184,7 +130,7 @@ static bool js_publish_burst(struct client *c, const struct pace *p, uint64_t n,
         bench_subject(c);
         if (midge_publisher_pending(j->publisher) == 1)
             j->oldest = now;
-        j->sent_at[j->sent % window] = due_time(p, j->sent, now);
+        j->sent_at[j->sent % window] = pace_due(p, j->sent, now);
         j->sent++;
     }
     return true;
@@ -209,12 +155,12 @@ static void run_js_publish(struct client *c)
     /* Everything that was sent is waited for, whatever ended the sending. */
     while (rc == MIDGE_OK && !silent(c, now)) {
         bool over = j->sent == c->target || bench_over(c, now);
-        uint64_t n = over ? 0 : due(&p, j->sent, c->target - j->sent, now);
+        uint64_t n = over ? 0 : pace_burst(&p, j->sent, c->target - j->sent, now);
         bool room = js_publish_burst(c, &p, n, now);
         if (over && midge_publisher_pending(j->publisher) == 0)
             break;
         j->polled = 0;
-        rc = midge_poll(c->m, room && !over ? wait_until_due(&p, j->sent, now) : 100 * MS);
+        rc = midge_poll(c->m, room && !over ? pace_wait(&p, j->sent, now) : 100 * MS);
         bench_progress(c);
         now = midge_now();
     }

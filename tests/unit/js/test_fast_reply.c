@@ -2,6 +2,8 @@
 #include "server/js/fast_reply.h"
 #include "tests/lib/runner.h"
 
+#include <stdio.h>
+
 static const struct {
     const char *reply, *id;
     uint64_t seq;
@@ -69,10 +71,47 @@ TEST(knows_its_own)
     ck_assert(!fast_reply_is(STR("in.x.10.ok.1.0.$FJ")));
 }
 
+/* Whatever it becomes by steps is what taking it apart and putting the next one together gives. */
+TEST(the_next_one)
+{
+    static const uint64_t starts[] = {1, 2, 8, 9, 10, 98, 99, 999, 4294967294, 9999999999};
+    char text[FAST_NEXT_MAX], want[FAST_NEXT_MAX];
+    struct fast_next next;
+    struct fast_reply f;
+
+    for (size_t k = 0; k < sizeof(starts) / sizeof(starts[0]); k++) {
+        snprintf(text, sizeof(text), "in.box.id.500.ok.%llu.%d.$FI", (unsigned long long) starts[k],
+                 starts[k] > 1);
+        ck_assert(fast_reply_parse(str_of(text), &f));
+        fast_next_set(&next, str_of(text), &f);
+        for (uint64_t n = starts[k] + 1; n < starts[k] + 1200; n++, fast_next_step(&next)) {
+            snprintf(want, sizeof(want), "in.box.id.500.ok.%llu.1.$FI", (unsigned long long) n);
+            ck_assert(fast_next_is(&next, str_of(want)));
+            ck_assert(!fast_next_is(&next, str_take(str_of(want), strlen(want) - 1)));
+        }
+    }
+    ck_assert(!fast_next_is(&next, str_of(text)));
+}
+
+TEST(a_long_one_has_no_next)
+{
+    char text[FAST_NEXT_MAX + 64];
+    struct fast_next next = {.n = 1};
+    struct fast_reply f;
+
+    memset(text, 'p', FAST_NEXT_MAX);
+    strcpy(text + FAST_NEXT_MAX, ".id.500.ok.7.1.$FI");
+    ck_assert(fast_reply_parse(str_of(text), &f));
+    fast_next_set(&next, str_of(text), &f);
+    ck_assert(!fast_next_is(&next, str_of(text)) && !fast_next_is(&next, STR_NONE));
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(reads, 0, sizeof(good) / sizeof(good[0])),
     RUN_LOOP(refuses, 0, sizeof(bad) / sizeof(bad[0])),
     RUN(knows_its_own),
+    RUN(the_next_one),
+    RUN(a_long_one_has_no_next),
 };
 
 RUNNER_MAIN("js/fast_reply", cases)
