@@ -102,6 +102,9 @@ struct env {
     struct net *net;
     struct jetstream *jetstream;
     struct kafka *kafka; /* NULL = no Kafka listener */
+    /* What Kafka clients do on this worker, for monitoring (server/monitor/kafkaz.c); NULL = there
+     * are none. Own thread. */
+    struct json_t *(*kafka_info)(struct env *env);
 };
 
 #endif

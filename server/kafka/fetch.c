@@ -29,6 +29,7 @@ struct part {
     /* The partition's worker's, while it is asked. */
     struct fetch_read read;
     struct partition_job watch;
+    uint64_t counted; /* in the partition's out_bytes, by the last round */
     struct env *env;
 };
 
@@ -91,7 +92,10 @@ static void on_called_off(struct env_task *task, struct env *env);
 
 static void read_done(struct fetch_read *read)
 {
-    say_home(CONTAINER_OF(read, struct part, read), on_read);
+    struct part *part = CONTAINER_OF(read, struct part, read);
+
+    part->counted = read->bytes;
+    say_home(part, on_read);
 }
 
 static struct partition *partition_at(struct part *part, struct env *env)
@@ -108,6 +112,9 @@ static void read_there(struct env_task *task, struct env *env)
     struct partition *p = partition_at(part, env);
     struct fetch_read *read = &part->read;
 
+    if (p != NULL)
+        p->out_bytes -= part->counted < p->out_bytes ? part->counted : p->out_bytes;
+    part->counted = 0;
     *read = (struct fetch_read){.offset = part->asked->fetch_offset, .done = read_done};
     read->max_bytes = part->asked->partition_max_bytes > 0
                           ? (uint64_t) part->asked->partition_max_bytes

@@ -155,6 +155,7 @@ static void finish(struct fetch_read *f, int16_t error)
     f->stable = partition_stable(f->partition);
     if (f->committed && f->npieces > 0)
         list_aborted(f);
+    f->partition->out_bytes += f->bytes;
     list_remove(&f->job.link);
     store_reader_deinit(&f->reader);
     f->done(f);

@@ -166,6 +166,7 @@ void kafka_open(struct env *env, struct kafka_shared *shared, struct kafka **out
     list_init(&k->dirty);
     list_init(&k->closing);
     open_realms(k);
+    env->kafka_info = kafka_info;
     *out = k;
 }
 

@@ -9,6 +9,8 @@
 #include "lib/wire/kafka_bytes.h"
 #include "server/kafka/kafka_int.h"
 
+#include <stdio.h>
+
 struct handler {
     int16_t key, first, last; /* versions that are served */
     void (*run)(struct kafka_request *r);
@@ -104,6 +106,14 @@ static bool software_ok(struct str s)
     return s.n > 0;
 }
 
+static void note_software(struct kafka_conn *c, const struct kafka_api_versions_request *q)
+{
+    snprintf(c->software, sizeof(c->software), "%.*s",
+             STR_ARG(str_take(q->client_software_name, 64)));
+    snprintf(c->software_version, sizeof(c->software_version), "%.*s",
+             STR_ARG(str_take(q->client_software_version, 64)));
+}
+
 void kafka_run_api_versions(struct kafka_request *r)
 {
     const struct kafka_api_versions_request *q = r->body;
@@ -113,6 +123,8 @@ void kafka_run_api_versions(struct kafka_request *r)
     if (r->header.version >= 3 &&
         (!software_ok(q->client_software_name) || !software_ok(q->client_software_version)))
         a->error_code = KAFKA_INVALID_REQUEST;
+    else if (r->header.version >= 3)
+        note_software(r->conn, q);
     kafka_reply(r);
 }
 

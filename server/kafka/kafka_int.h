@@ -82,7 +82,9 @@ struct kafka_conn {
     struct sasl *sasl;             /* since it began to say it */
     const struct user *user;       /* of the options; NULL: none */
     const struct permissions *may; /* NULL: everything, or nothing when it was revoked */
-    bool revoked;                  /* by a reload: it closes */
+    /* What it says that it is: letters, digits, dots; "" = it has not said. */
+    char software[65], software_version[65];
+    bool revoked; /* by a reload: it closes */
     struct list link, dirty_link;
     struct io_sock *sock;
     struct io_op recv, send, close;
@@ -154,6 +156,9 @@ void kafka_fail(struct kafka_request *r);
 struct realm *realm_here(const struct env *env, const struct realm *of);
 /* The account's on this worker; NULL: it has none. */
 struct realm *realm_of(struct kafka *k, const struct account *a);
+
+/* ---- info.c */
+struct json_t *kafka_info(struct env *env);
 
 /* ---- kafka_conn.c */
 void kafka_conn_adopt(struct kafka *k, io_fd fd);

@@ -136,7 +136,7 @@ static struct partition *partition_new(struct realm *realm, struct str name)
     return p;
 }
 
-struct partition *partition_get(struct realm *realm, struct str stream_name)
+struct partition *partition_known(const struct realm *realm, struct str stream_name)
 {
     uint64_t h = hash_of(stream_name);
 
@@ -145,7 +145,14 @@ struct partition *partition_get(struct realm *realm, struct str stream_name)
         if (str_eq(str_of(p->name), stream_name))
             return p;
     }
-    return partition_new(realm, stream_name);
+    return NULL;
+}
+
+struct partition *partition_get(struct realm *realm, struct str stream_name)
+{
+    struct partition *p = partition_known(realm, stream_name);
+
+    return p != NULL ? p : partition_new(realm, stream_name);
 }
 
 void partitions_close(struct realm *realm)

@@ -26,10 +26,11 @@ struct partition {
     enum { PRODUCERS_UNREAD, PRODUCERS_READING, PRODUCERS_READY } known;
     struct store_reader reader;
     struct partition_txns txns;
-    struct list waits;   /* partition_job: until `seq` is durable, ascending */
-    struct list watches; /* partition_job: until something becomes visible */
-    struct list parked;  /* partition_job: until the producers are known */
-    struct list busy;    /* partition_job: at work; told only of the end */
+    struct list waits;                        /* partition_job: until `seq` is durable, ascending */
+    struct list watches;                      /* partition_job: until something becomes visible */
+    struct list parked;                       /* partition_job: until the producers are known */
+    struct list busy;                         /* partition_job: at work; told only of the end */
+    uint64_t in_records, in_bytes, out_bytes; /* of Kafka clients, since it was made */
     char name[];
 };
 
@@ -44,6 +45,8 @@ struct partition_job {
 
 /* On the stream's worker; NULL: it is not here. */
 struct partition *partition_get(struct realm *realm, struct str stream_name);
+/* If a request has come for it; else NULL. */
+struct partition *partition_known(const struct realm *realm, struct str stream_name);
 void partitions_close(struct realm *realm);
 /* Durable: sequences of the first message and of the last one there ever was. */
 void partition_bounds(const struct partition *p, uint64_t *first, uint64_t *last);

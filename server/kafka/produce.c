@@ -168,6 +168,8 @@ static void append(struct part *part)
         }
         kafka_batch_patch(stored, (int64_t) first - 1, KAFKA_EPOCH);
         b.seq = first;
+        p->in_records += (uint64_t) part->batch.count;
+        p->in_bytes += part->records.n;
         if (part->batch.producer_id >= 0)
             producers_note(&p->producers, &b);
     }

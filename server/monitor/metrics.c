@@ -18,11 +18,12 @@ static void step(struct query *q, struct env *env, struct part *part)
     connz_document.step(q, env, part);
     if (env->jetstream != NULL)
         jetstream_details(env->jetstream, &o, &part->text);
+    kafkaz_step(q, env, part);
 }
 
 /* ---- the format ------------------------------------------------------------------------------ */
 
-static void put_label(struct buf *b, const char *key, const char *value)
+void metrics_put_label(struct buf *b, const char *key, const char *value)
 {
     buf_printf(b, "%s=\"", key);
     for (const char *p = value; *p != '\0'; p++) {
@@ -36,12 +37,12 @@ static void put_label(struct buf *b, const char *key, const char *value)
     buf_putc(b, '"');
 }
 
-static void put_head(struct buf *b, const char *name, const char *type, const char *help)
+void metrics_put_head(struct buf *b, const char *name, const char *type, const char *help)
 {
     buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void put_value(struct buf *b, const char *name, const char *labels, const json_t *v)
+void metrics_put_value(struct buf *b, const char *name, const char *labels, const json_t *v)
 {
     buf_printf(b, "%s{%s} ", name, labels);
     if (json_is_real(v))
@@ -92,8 +93,8 @@ static void put_object(struct buf *b, const char *prefix, const char *labels, js
         if (json_is_object(v) && depth > 0) {
             put_object(b, name, labels, v, depth - 1);
         } else if (is_number(v)) {
-            put_head(b, name, type_of(key), key);
-            put_value(b, name, labels, v);
+            metrics_put_head(b, name, type_of(key), key);
+            metrics_put_value(b, name, labels, v);
         }
     }
 }
@@ -105,11 +106,11 @@ static void put_varz(struct buf *b, struct query *q, const char *labels)
 
     json_object_del(o, "http_req_stats");
     put_object(b, "gnatsd_varz", labels, o, 3);
-    put_head(b, "gnatsd_varz_start", "gauge", "start");
+    metrics_put_head(b, "gnatsd_varz_start", "gauge", "start");
     buf_printf(b, "gnatsd_varz_start{%s} %.3f\n", labels,
                (double) q->reports->host.start_wall_ns / 1e6);
     snprintf(text, sizeof(text), "%s,version=\"%.64s\"", labels, q->reports->host.version);
-    put_head(b, "gnatsd_varz_version", "gauge", "version");
+    metrics_put_head(b, "gnatsd_varz_version", "gauge", "version");
     buf_printf(b, "gnatsd_varz_version{%s} 1\n", text);
     json_decref(o);
 }
@@ -127,8 +128,8 @@ static void put_connz(struct buf *b, struct query *q, const char *labels)
 
     for (size_t i = 0; o != NULL && i < ARRAY_LEN(keys); i++) {
         snprintf(name, sizeof(name), "gnatsd_connz_%s", keys[i]);
-        put_head(b, name, "gauge", keys[i]);
-        put_value(b, name, labels, json_object_get(o, keys[i]));
+        metrics_put_head(b, name, "gauge", keys[i]);
+        metrics_put_value(b, name, labels, json_object_get(o, keys[i]));
     }
     for (size_t i = 0; o != NULL && i < ARRAY_LEN(sums); i++) {
         json_int_t sum = 0;
@@ -137,7 +138,7 @@ static void put_connz(struct buf *b, struct query *q, const char *labels)
             sum += json_integer_value(json_object_get(one, sums[i]));
         }
         snprintf(name, sizeof(name), "gnatsd_connz_%s", sums[i]);
-        put_head(b, name, "gauge", sums[i]);
+        metrics_put_head(b, name, "gauge", sums[i]);
         buf_printf(b, "%s{%s} %lld\n", name, labels, (long long) sum);
     }
     json_decref(o);
@@ -210,8 +211,8 @@ static void put_each_consumer(struct buf *b, const char *name, const char *at, c
     {
         struct buf more = {0};
         buf_puts(&more, labels);
-        put_label(&more, ",consumer_name", json_string_value(json_object_get(c, "name")));
-        put_value(b, name, buf_cstr(&more), at_path(c, at));
+        metrics_put_label(&more, ",consumer_name", json_string_value(json_object_get(c, "name")));
+        metrics_put_value(b, name, buf_cstr(&more), at_path(c, at));
         buf_free(&more);
     }
 }
@@ -223,19 +224,19 @@ static void put_each_stream(struct buf *b, const char *name, const char *at, con
     size_t i, k;
     json_t *a, *s;
 
-    put_head(b, name, "gauge", at);
+    metrics_put_head(b, name, "gauge", at);
     json_array_foreach((json_t *) (uintptr_t) accounts, i, a)
     {
         json_array_foreach(json_object_get(a, "stream_detail"), k, s)
         {
             struct buf more = {0};
             buf_puts(&more, labels);
-            put_label(&more, ",account", json_string_value(json_object_get(a, "name")));
-            put_label(&more, ",stream_name", json_string_value(json_object_get(s, "name")));
+            metrics_put_label(&more, ",account", json_string_value(json_object_get(a, "name")));
+            metrics_put_label(&more, ",stream_name", json_string_value(json_object_get(s, "name")));
             if (consumers)
                 put_each_consumer(b, name, at, buf_cstr(&more), s);
             else
-                put_value(b, name, buf_cstr(&more), at_path(s, at));
+                metrics_put_value(b, name, buf_cstr(&more), at_path(s, at));
             buf_free(&more);
         }
     }
@@ -248,12 +249,12 @@ static void put_jsz(struct buf *b, struct query *q, const char *labels)
     q->asked.accounts = true;
     o = jsz_document.finish(q);
     accounts = json_object_get(o, "account_details");
-    put_head(b, "jetstream_server_jetstream_disabled", "gauge", "disabled");
+    metrics_put_head(b, "jetstream_server_jetstream_disabled", "gauge", "disabled");
     buf_printf(b, "jetstream_server_jetstream_disabled{%s} %d\n", labels,
                json_is_true(json_object_get(o, "disabled")));
     for (size_t i = 0; i < ARRAY_LEN(server_samples); i++) {
-        put_head(b, server_samples[i].name, "gauge", server_samples[i].at);
-        put_value(b, server_samples[i].name, labels, at_path(o, server_samples[i].at));
+        metrics_put_head(b, server_samples[i].name, "gauge", server_samples[i].at);
+        metrics_put_value(b, server_samples[i].name, labels, at_path(o, server_samples[i].at));
     }
     for (size_t i = 0; i < ARRAY_LEN(stream_samples); i++)
         put_each_stream(b, stream_samples[i].name, stream_samples[i].at, labels, accounts, false);
@@ -269,15 +270,17 @@ static json_t *metrics(struct query *q)
 {
     struct buf labels = {0}, js = {0};
 
-    put_label(&labels, "server_id", q->reports->host.server_id);
-    put_label(&js, "server_id", q->reports->host.server_id);
-    put_label(&js, ",server_name", q->reports->host.server_name);
-    put_label(&js, ",cluster", "");
-    put_label(&js, ",domain",
-              q->reports->host.options->domain != NULL ? q->reports->host.options->domain : "");
+    metrics_put_label(&labels, "server_id", q->reports->host.server_id);
+    metrics_put_label(&js, "server_id", q->reports->host.server_id);
+    metrics_put_label(&js, ",server_name", q->reports->host.server_name);
+    metrics_put_label(&js, ",cluster", "");
+    metrics_put_label(&js, ",domain",
+                      q->reports->host.options->domain != NULL ? q->reports->host.options->domain
+                                                               : "");
     put_varz(&q->text, q, buf_cstr(&labels));
     put_connz(&q->text, q, buf_cstr(&labels));
     put_jsz(&q->text, q, buf_cstr(&js));
+    kafkaz_metrics(&q->text, q, buf_cstr(&labels));
     buf_free(&labels);
     buf_free(&js);
     q->type = "text/plain; version=0.0.4; charset=utf-8";

@@ -36,6 +36,7 @@ struct part {
     struct buf text; /* JSON array of stream details */
     json_t *subs;    /* of all accounts, in detail */
     json_t *bad;     /* streams that are not well */
+    json_t *kafka;   /* what Kafka clients do (env->kafka_info) */
     struct js_health health;
     struct router_stats router;
     struct net_account_stats *accounts; /* by index */
@@ -138,11 +139,18 @@ void sum_account(const struct query *q, const struct account *a, struct net_acco
 json_t *account_stat(const struct query *q, const struct account *a);
 void step_accounts(struct query *q, struct env *env, struct part *part);
 
+/* The format of /metrics: a head, a label into a list of them, a sample. */
+void metrics_put_head(struct buf *b, const char *name, const char *type, const char *help);
+void metrics_put_label(struct buf *b, const char *key, const char *value);
+void metrics_put_value(struct buf *b, const char *name, const char *labels, const json_t *v);
+void kafkaz_step(struct query *q, struct env *env, struct part *part);
+void kafkaz_metrics(struct buf *b, struct query *q, const char *labels);
+
 extern const struct document varz_document, connz_document, routez_document, gatewayz_document,
     leafz_document, subsz_document, subscriptionsz_document, accountz_document, accstatz_document,
     jsz_document, healthz_document, raftz_document, ipqueuesz_document, stacksz_document,
     expvarz_document, metrics_document, statsz_document, idz_document, profilez_document,
-    account_subsz_document, account_jsz_document, account_info_document;
+    account_subsz_document, account_jsz_document, account_info_document, kafkaz_document;
 
 extern const struct document *const documents[];
 extern const size_t documents_n;

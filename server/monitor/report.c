@@ -22,7 +22,7 @@ const struct document *const documents[] = {
     &expvarz_document,        &ipqueuesz_document,     &stacksz_document,
     &metrics_document,        &statsz_document,        &idz_document,
     &profilez_document,       &account_subsz_document, &account_jsz_document,
-    &account_info_document,
+    &account_info_document,   &kafkaz_document,
 };
 const size_t documents_n = ARRAY_LEN(documents);
 
@@ -106,6 +106,7 @@ static void free_query(struct query *q)
         buf_free(&p->text);
         json_decref(p->subs);
         json_decref(p->bad);
+        json_decref(p->kafka);
     }
     buf_free(&q->text);
     asked_free(&q->asked);

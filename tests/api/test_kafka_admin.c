@@ -8,10 +8,13 @@
 #include "tests/lib/js_rig.h"
 #include "tests/lib/runner.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char conf[] = "kafka { listen: \"127.0.0.1:-1\", num_partitions: 2, "
-                           "group_delay: \"0s\" }\n";
+                           "group_delay: \"0s\" }\nhttp_port: -1\n";
 
 static struct js_rig rig;
 static struct kafka_client client;
@@ -286,10 +289,78 @@ TEST(producers)
     teardown();
 }
 
+/* ---- monitoring ------------------------------------------------------------------------------ */
+
+static char *http(const char *path)
+{
+    struct raw_client c;
+    struct buf all = {0};
+    char request[128], byte;
+
+    raw_open(&c, rig.server.http_port);
+    snprintf(request, sizeof(request), "GET %s HTTP/1.0\r\n\r\n", path);
+    raw_send(&c, request);
+    while (read(c.fd, &byte, 1) == 1)
+        buf_putc(&all, byte);
+    raw_close(&c);
+    buf_putc(&all, '\0');
+    return all.p;
+}
+
+static void gets(const char *path, const char *want)
+{
+    char *got = http(path);
+
+    ck_assert_msg(strstr(got, want) != NULL, "%s\nwanted %s", got, want);
+    free(got);
+}
+
+TEST(monitored)
+{
+    struct kafka_offset_commit_request_partitions p = {.committed_offset = 2,
+                                                       .committed_metadata = STR("")};
+    struct kafka_offset_commit_request_topics t = {STR("t"), &p, 1};
+    struct kafka_fetch_request_partitions fp = {.current_leader_epoch = -1,
+                                                .partition_max_bytes = 1000};
+    struct kafka_fetch_request_topics ft = {
+        .topic = STR("t"), .partitions = &fp, .partitions_n = 1};
+
+    setup(i);
+    make_topic("t");
+    CALL(api_versions, API_VERSIONS, 3, STR("soft"), STR("1.2"));
+    CALL(find_coordinator, FIND_COORDINATOR, 2, .key = STR("g"));
+    js_fill(&rig, "t.0", 1, 5);
+    CALL(offset_commit, OFFSET_COMMIT, 7, .group_id = STR("g"), .generation_id_or_member_epoch = -1,
+         .group_instance_id = STR_NONE, .topics = &t, .topics_n = 1);
+    CALL(fetch, FETCH, 4, .min_bytes = 1, .max_bytes = 1000, .topics = &ft, .topics_n = 1);
+    gets("/kafkaz", "\"software\": \"soft\"");
+    gets("/kafkaz", "\"connections\": 1");
+    gets("/kafkaz", "\"lag\": 3");
+    gets("/kafkaz", "\"end_offset\": 5");
+    gets("/kafkaz", "\"state\": \"Empty\"");
+    gets("/kafkaz?acc=other", "\"topics\": []");
+    gets("/metrics", "software=\"soft\",version=\"1.2\"} 1\n");
+    gets("/metrics", "account=\"$G\",consumergroup=\"g\",topic=\"t\",partition=\"0\"} 3\n");
+    gets("/metrics", "account=\"$G\",topic=\"t\",partition=\"1\"} 0\n");
+    gets("/metrics", "kafka_consumergroup_lag_sum{");
+    char *got = http("/kafkaz");
+    ck_assert_ptr_null(strstr(got, "\"out_bytes\": 0,\n    \"topic\": \"t\""));
+    free(got);
+    teardown();
+}
+
+TEST(no_listener)
+{
+    js_rig_start_conf(&rig, i, "http_port: -1\n");
+    gets("/kafkaz", "\"disabled\": true");
+    js_rig_end(&rig);
+}
+
 static const struct runner_case cases[] = {
-    RUN_LOOP(acls, 0, 1),          RUN_LOOP(quotas, 0, 1),       RUN_LOOP(elections, 0, 1),
-    RUN_LOOP(reassignments, 0, 1), RUN_LOOP(credentials, 0, 1),  RUN_LOOP(markers, 0, 1),
-    RUN_LOOP(log_dirs, 0, 3),      RUN_LOOP(transactions, 0, 3), RUN_LOOP(producers, 0, 3),
+    RUN_LOOP(acls, 0, 1),          RUN_LOOP(quotas, 0, 1),      RUN_LOOP(elections, 0, 1),
+    RUN_LOOP(reassignments, 0, 1), RUN_LOOP(credentials, 0, 1), RUN_LOOP(markers, 0, 1),
+    RUN_LOOP(log_dirs, 0, 3),      RUN_LOOP(monitored, 0, 3),   RUN_LOOP(no_listener, 0, 1),
+    RUN_LOOP(transactions, 0, 3),  RUN_LOOP(producers, 0, 3),
 };
 
 RUNNER_MAIN("kafka/admin", cases)

@@ -73,9 +73,9 @@ static void gets(const struct server_process *s, const char *path, const char *c
 TEST(paths)
 {
     static const char *const documents[] = {
-        "varz",     "connz",     "subsz",      "subscriptionsz", "routez",
-        "gatewayz", "leafz",     "jsz",        "accountz",       "accstatz",
-        "healthz",  "ipqueuesz", "debug/vars", "metrics",        "stacksz",
+        "varz",       "connz",   "subsz",    "subscriptionsz", "routez",  "gatewayz",
+        "leafz",      "jsz",     "accountz", "accstatz",       "healthz", "ipqueuesz",
+        "debug/vars", "metrics", "stacksz",  "kafkaz",
     };
     struct server_process s;
     char path[64];
