@@ -20,6 +20,7 @@
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
+#include "lib/jwt/nkey.h"
 #include "server/config/config_apply.h"
 
 #include <string.h>
@@ -27,8 +28,6 @@
 
 #define RESPONSES_MAX 1
 #define RESPONSES_NS 120000000000ll
-#define NKEY_LEN 56u
-
 /* ---- permissions ------------------------------------------------------------------------------
  */
 
@@ -38,7 +37,7 @@ static bool add_rule(struct config_context *c, const struct conf_value *v, bool 
     struct str subject, queue;
     struct subject_rule *r;
 
-    if (v->text == NULL || v->kind == CONF_LIST || v->kind == CONF_MAP)
+    if (v->kind != CONF_TEXT)
         return config_fail(c, v, "Subject in permissions array cannot be cast to string");
     if (out->n == SUBJECT_RULES_MAX)
         return config_fail(c, v, "more than %u subjects in one list", SUBJECT_RULES_MAX);
@@ -216,8 +215,7 @@ static bool user_field(struct config_context *c, const char *key, const struct c
 
 static bool nkey_valid(const char *key)
 {
-    return strlen(key) == NKEY_LEN && key[0] == 'U' &&
-           strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == NKEY_LEN;
+    return nkey_is(str_of(key), NKEY_USER);
 }
 
 static bool user_check(struct config_context *c, const struct conf_value *v, const struct user *u)

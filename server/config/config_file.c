@@ -163,7 +163,9 @@ bool config_apply_map(struct config_context *c, const struct conf_value *v, cons
         if (k == n && v->items[i]->used)
             continue;
         if (k == n)
-            return config_fail(c, v->items[i], "unknown field \"%s\"", v->keys[i]);
+            return config_fail(c, v->items[i], "%sunknown field \"%s\"",
+                               strcmp(what, "tls") == 0 ? "error parsing tls config, " : "",
+                               v->keys[i]);
         if (!apply(c, v->items[i], &keys[k]))
             return false;
     }

@@ -13,9 +13,11 @@
 #include "lib/base/assert.h"
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
+#include "lib/jwt/nkey.h"
 #include "server/config/config_apply.h"
 #include "server/config/leaf_options.h"
 
+#include <sodium.h>
 #include <string.h>
 #include <strings.h>
 
@@ -167,6 +169,16 @@ static bool subjects(struct config_context *c, const struct conf_value *v,
 }
 
 /* Off is what these connections are; the others are what the other side may choose from. */
+/* The text does not say it: it may be one with a slip of the pen. */
+static bool seed(struct config_context *c, const struct conf_value *v, const char *key, char **at)
+{
+    uint8_t bytes[NKEY_KEY_BYTES];
+    enum nkey_kind kind;
+
+    return text(c, v, key, at) && (nkey_seed_decode(str_of(*at), &kind, bytes) ||
+                                   config_fail(c, v, "Remote leafnode nkey is not a valid seed"));
+}
+
 static bool compression(struct config_context *c, const struct conf_value *v)
 {
     const struct conf_value *mode = v;
@@ -196,7 +208,7 @@ static bool remote_field(struct config_context *c, const char *key, const struct
     if (IS(key, "creds", "credentials"))
         return text(c, v, key, &r->creds);
     if (IS(key, "nkey", "seed"))
-        return text(c, v, key, &r->nkey);
+        return seed(c, v, key, &r->nkey);
     if (IS(key, "tls"))
         return config_tls_client(c, v, &r->tls);
     if (IS(key, "hub"))
@@ -302,7 +314,7 @@ static bool nkey(struct config_context *c, const struct conf_value *v)
 {
     struct users *all = &block(c)->users;
 
-    if (v->kind != CONF_TEXT || strlen(v->text) != 56 || v->text[0] != 'U')
+    if (v->kind != CONF_TEXT || !nkey_is(str_of(v->text), NKEY_USER))
         return config_fail(c, v, "Not a valid public nkey for a user");
     all->list = mem_realloc(all->list, (all->n + 1) * sizeof(*all->list));
     all->list[all->n++] = (struct user){.kinds = USER_ANY_KIND, .nkey = mem_strdup(v->text)};

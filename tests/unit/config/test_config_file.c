@@ -324,7 +324,7 @@ TEST(rejects_unknown_and_wrong)
         {"tls: 1", ":1:6: "},
         {"tls { }", ":1:5: missing 'cert_file' in TLS configuration"},
         {"tls { cert_file: a }", ":1:5: missing 'key_file' in TLS configuration"},
-        {"tls { cert: a }", ":1:13: unknown field \"cert\""},
+        {"tls { cert: a }", ":1:13: error parsing tls config, unknown field \"cert\""},
         {"tls { cert_file: a, key_file: b, min_version: '1.1' }",
          ":1:47: unsupported minimum TLS version: 1.1"},
         {"tls { cert_file: a, key_file: b, cipher_suites: [] }", "a list that is not empty"},
