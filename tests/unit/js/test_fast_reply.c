@@ -99,8 +99,7 @@ TEST(a_long_one_has_no_next)
     struct fast_next next = {.n = 1};
     struct fast_reply f;
 
-    memset(text, 'p', FAST_NEXT_MAX);
-    strcpy(text + FAST_NEXT_MAX, ".id.500.ok.7.1.$FI");
+    snprintf(text, sizeof(text), "%0*d.id.500.ok.7.1.$FI", (int) FAST_NEXT_MAX, 0);
     ck_assert(fast_reply_parse(str_of(text), &f));
     fast_next_set(&next, str_of(text), &f);
     ck_assert(!fast_next_is(&next, str_of(text)) && !fast_next_is(&next, STR_NONE));
