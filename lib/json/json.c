@@ -68,13 +68,19 @@ static bool wrong_type(const struct json_field *f, struct buf *err)
     return false;
 }
 
+/* Is it a number that an int64_t holds? (2^63 is the first one that it does not.) */
+static bool whole(double d)
+{
+    return d >= -0x1p63 && d < 0x1p63 && (double) (int64_t) d == d;
+}
+
 static bool read_integer(const json_t *v, const struct json_field *f, int64_t *out, struct buf *err)
 {
     if (json_is_integer(v)) {
         *out = json_integer_value(v);
         return true;
     }
-    if (json_is_real(v) && (double) (int64_t) json_real_value(v) == json_real_value(v)) {
+    if (json_is_real(v) && whole(json_real_value(v))) {
         *out = (int64_t) json_real_value(v);
         return true;
     }

@@ -242,7 +242,7 @@ static bool replay(struct consumer_core *c, unsigned op, uint64_t seq)
         replay_redeliver(c, seq);
         return true;
     case OP_ACK_ALL:
-        if (seq >= c->next_seq)
+        if (seq == 0 || seq >= c->next_seq)
             return false;
         replay_ack_all(c, seq);
         return true;
