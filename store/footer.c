@@ -46,10 +46,13 @@ static enum err take_section(const struct opening *o, const uint8_t *entry)
 {
     uint32_t type = get_u32(entry), version = get_u32(entry + 4), flags = get_u32(entry + 28);
     uint64_t offset = get_u64(entry + 8), n = get_u64(entry + 16);
-    const uint8_t *p = o->bytes + offset;
+    const uint8_t *p;
     struct footer *out = o->out;
 
-    if (offset > o->room || n > o->room - offset || crc32c(o->salt, p, n) != get_u32(entry + 24))
+    if (offset > o->room || n > o->room - offset)
+        return ERR_CORRUPT;
+    p = o->bytes + offset;
+    if (crc32c(o->salt, p, n) != get_u32(entry + 24))
         return ERR_CORRUPT;
     if (type == 0 || type > SECTION_MAX || version != FOOTER_SECTION_VERSION)
         return (flags & FOOTER_MUST_UNDERSTAND) != 0 ? ERR_VERSION : ERR_OK;

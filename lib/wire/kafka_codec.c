@@ -357,7 +357,7 @@ static struct in in_of(struct str s)
 {
     const uint8_t *p = (const uint8_t *) s.p;
 
-    return (struct in){.p = p, .end = p + s.n};
+    return (struct in){.p = p, .end = s.n > 0 ? p + s.n : p};
 }
 
 void *kafka_decode(const struct kafka_struct *s, int version, bool flexible, struct str *in,
