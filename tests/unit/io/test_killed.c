@@ -18,6 +18,15 @@
 #define BLOCKS 64u
 #define SECOND_NS 1000000000u
 
+/* Children of a test have threads of their own, which the thread sanitizer takes amiss unless told.
+ */
+const char *__tsan_default_options(void);
+
+const char *__tsan_default_options(void)
+{
+    return "die_after_fork=0";
+}
+
 static const enum io_backend backends[] = {IO_BACKEND_URING, IO_BACKEND_EVENT};
 
 static bool open_loop(enum io_backend backend, struct io **io)
