@@ -343,8 +343,9 @@ static void load_stream(struct store_stream *s, struct recovered_stream *r)
     s->next_number = s->rec.next_segment > 0 ? s->rec.next_segment : 1;
     for (size_t i = 0; i < r->nsegments && s->state != STREAM_FAILED; i++) {
         enum err err = load_segment(s, r, &r->segments[i]);
-        if (r->segments[i].number >= s->next_number)
-            s->next_number = r->segments[i].number + 1;
+        uint64_t last = r->segments[i].number + r->segments[i].covers;
+        if (last >= s->next_number)
+            s->next_number = last + 1;
         if (err != ERR_OK)
             stream_fail(s, err, "segment %llu can not be read: %s",
                         (unsigned long long) r->segments[i].number, err_text(err));

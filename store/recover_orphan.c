@@ -127,7 +127,7 @@ struct copy {
     uint64_t number; /* of the segment that has it */
     int64_t created;
     struct buf record;
-    uint64_t last_number; /* of any segment */
+    uint64_t last_number; /* that any segment stands for */
 };
 
 static bool open_copy(struct recovery *r, const struct segment_header *h, struct buf *out)
@@ -170,18 +170,20 @@ static void look_at(struct recovery *r, const uint8_t uuid[16], const char *dir,
         LOG_ERR(r->log, "%s: offset 0: %s", path, err_text(err_from_errno((int) got)));
         r->orphans_unread = true;
     }
-    bool ok = got == SEGMENT_HEADER && segment_header_decode(page, &h, why) == ERR_OK &&
-              h.copy.n > 0 && memcmp(h.store, r->dir->uuid, 16) == 0 &&
-              memcmp(h.stream, uuid, 16) == 0 && h.number == number && h.generation == generation;
-    if (ok && (best->object == 0 || h.created >= best->created) && open_copy(r, &h, &record)) {
+    bool own = got == SEGMENT_HEADER && segment_header_decode(page, &h, why) == ERR_OK &&
+               memcmp(h.store, r->dir->uuid, 16) == 0 && memcmp(h.stream, uuid, 16) == 0 &&
+               h.number == number && h.generation == generation;
+    if (own && h.copy.n > 0 && (best->object == 0 || h.created >= best->created) &&
+        open_copy(r, &h, &record)) {
         buf_clear(&best->record);
         buf_put_str(&best->record, buf_str(&record));
         best->object = h.object;
         best->number = number;
         best->created = h.created;
     }
-    if (fd >= 0 && number > best->last_number)
-        best->last_number = number;
+    uint64_t last = own ? number + h.covers : number;
+    if (fd >= 0 && last > best->last_number)
+        best->last_number = last;
     buf_free(&record);
     if (fd >= 0)
         fs_close(r->fs, fd);

@@ -158,18 +158,27 @@ static bool stands_for(const struct rec_segment *by, const struct rec_segment *s
 }
 
 /* The generations of a segment: the newest one that is whole. What is whole was synced before it
- * got its name, and the older ones go only when that is durable. */
-static void choose_generations(struct recovery *r, struct files *f)
+ * got its name, and the older ones go only when the name is durable. */
+static enum err choose_generations(struct recovery *r, const struct rec_stream *s, struct files *f)
 {
+    bool synced = false;
+
     for (size_t i = 0; i < f->n; i++) {
         struct rec_segment *seg = &f->seg[i];
-        for (size_t k = 0; k < f->n && !seg->gone; k++)
-            if (stands_for(&f->seg[k], seg))
-                remove_file(r, seg, "written anew");
+        for (size_t k = 0; k < f->n && !seg->gone; k++) {
+            if (!stands_for(&f->seg[k], seg))
+                continue;
+            /* Whoever wrote it anew may have been killed before its name was durable. */
+            if (!synced && fs_sync_dir(r->fs, s->dir) < 0)
+                return ERR_IO;
+            synced = true;
+            remove_file(r, seg, "written anew");
+        }
     }
     for (size_t i = 1; i < f->n; i++)
         if (!f->seg[i].gone && !f->seg[i - 1].gone && f->seg[i].number == f->seg[i - 1].number)
             quarantine_file(r, &f->seg[i], "damaged, and the one before it is still there");
+    return ERR_OK;
 }
 
 static enum err open_files(struct recovery *r, struct rec_stream *s, struct files *f)
@@ -197,9 +206,7 @@ static enum err open_files(struct recovery *r, struct rec_stream *s, struct file
         err = open_file(r, s, &f->seg[i], later);
         later = later || !f->seg[i].gone;
     }
-    if (err == ERR_OK)
-        choose_generations(r, f);
-    return err;
+    return err == ERR_OK ? choose_generations(r, s, f) : err;
 }
 
 static void compact_files(struct files *f)
@@ -428,6 +435,11 @@ static void update_record(struct rec_stream *s)
         stream_record_release_segment(&s->rec, s->rec.segments[0].number);
     for (size_t i = 0; i < s->nsegments; i++)
         stream_record_add_segment(&s->rec, s->segments[i].number, s->segments[i].base_seq);
+    for (size_t i = 0; i < s->nsegments; i++) {
+        uint64_t last = s->segments[i].number + s->segments[i].covers;
+        if (s->rec.next_segment <= last)
+            s->rec.next_segment = last + 1;
+    }
 }
 
 /* ---- all of it ----------------------------------------------------------------------------- */

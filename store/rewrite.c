@@ -12,7 +12,8 @@
  *        16384), a work thread copies those. What is removed later, of what was copied before, is
  *        noted (`late`);
  *     2. all removals so far go into the log, those by limits, too: when the old file is gone there
- *        is nothing left of them that a start could apply limits to. When they are durable
+ *        is nothing left of them that a start could apply limits to; and what was found damaged and
+ *        counts as lost. When they are durable
  *     3. a work thread writes the footer, syncs, gives the file its name, syncs the directory. From
  *        here on a start takes the new file and removes the old ones;
  *     4. the loop takes `late` out of the new segment and puts it in the place of the old ones,
@@ -79,7 +80,7 @@ void rewrite_forget(struct segment *seg)
  * that goes with the segment soon, as the head of a stream with limits always does. */
 static bool half_dead(const struct segment *seg)
 {
-    uint64_t first = seg->stream->first_seq, records = seg->column.n, size = seg->full_size;
+    uint64_t first = seg->stream->first_seq, records = seg->records, size = seg->full_size;
     uint32_t entry;
 
     if (seg->live * 2 >= records && seg->live_size * 2 >= size)
@@ -208,33 +209,6 @@ static bool going_on(const struct rewrite *r)
 
 /* ---- 4: the place of the old ones ------------------------------------------------------------ */
 
-/* What could not be read is lost, and is not in the new segment. */
-static void lose_damaged(struct rewrite *r)
-{
-    struct store_stream *s = r->stream;
-    uint64_t first, last, at = 0, msgs = s->msgs, bytes = s->bytes;
-    struct buf delta = {0};
-
-    while (seqset_range_from(&r->copy.damaged, at, &first, &last)) {
-        for (uint64_t seq = first; seq <= last; seq++) {
-            if (!message_exists(s, seq))
-                continue;
-            uint64_t before = s->bytes;
-            remove_one(s, seq);
-            stream_delta_lose(&delta, seq, seq, before - s->bytes);
-        }
-        at = last + 1;
-    }
-    if (s->msgs == msgs)
-        return;
-    s->rec.lost_msgs += msgs - s->msgs;
-    s->rec.lost_bytes += bytes - s->bytes;
-    LOG_WRN(s->store->log, "%s: %llu damaged messages", r->copy.from[0]->path,
-            (unsigned long long) (msgs - s->msgs));
-    clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), NULL);
-    buf_free(&delta);
-}
-
 static void take_late(struct rewrite *r, struct segment *seg)
 {
     uint64_t first, last, at = 0;
@@ -326,7 +300,6 @@ static void replace(struct rewrite *r)
 
     for (uint32_t i = 0; i < c->nfrom; i++)
         c->from[i]->rewrite = NULL;
-    lose_damaged(r);
     struct segment *seg = make_segment(r);
     s->store->stats.rewrites++;
     s->store->stats.rewritten_bytes += c->bytes_read;
@@ -382,12 +355,40 @@ static void removals_logged(struct store_req *req, enum err err)
         submit(r, finish_run, finish_done);
 }
 
+/* What could not be read is lost, and is not in the new segment. */
+static void lose_damaged(struct rewrite *r)
+{
+    struct store_stream *s = r->stream;
+    uint64_t first, last, at = 0, msgs = s->msgs, bytes = s->bytes;
+    struct buf delta = {0};
+
+    while (seqset_range_from(&r->copy.damaged, at, &first, &last)) {
+        for (uint64_t seq = first; seq <= last; seq++) {
+            if (!message_exists(s, seq))
+                continue;
+            uint64_t before = s->bytes;
+            remove_one(s, seq);
+            stream_delta_lose(&delta, seq, seq, before - s->bytes);
+        }
+        at = last + 1;
+    }
+    if (s->msgs == msgs)
+        return;
+    s->rec.lost_msgs += msgs - s->msgs;
+    s->rec.lost_bytes += bytes - s->bytes;
+    LOG_WRN(s->store->log, "%s: %llu damaged messages", r->copy.from[0]->path,
+            (unsigned long long) (msgs - s->msgs));
+    clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), NULL);
+    buf_free(&delta);
+}
+
 static void log_removals(struct rewrite *r)
 {
     struct store_stream *s = r->stream;
     struct buf delta = {0};
 
     r->logged.done = removals_logged;
+    lose_damaged(r);
     stream_claim_durable(s, &delta);
     stream_claim_limits(s, &delta);
     stream_claim_first(s, &delta);

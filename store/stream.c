@@ -442,13 +442,39 @@ struct remove_files {
     char *dir;
 };
 
+static void add_name(void *ctx, const char *name)
+{
+    struct buf *names = ctx;
+
+    buf_put(names, name, strlen(name) + 1);
+}
+
+/* What the stream did not know of: it could not be loaded, or begun to write something. */
+static void remove_others(struct io_fs *fs, const char *dir)
+{
+    struct buf names = {0}, path = {0};
+
+    if (fs_list(fs, dir, add_name, &names) == 0) {
+        for (size_t at = 0; at < names.n; at += strlen(names.p + at) + 1) {
+            buf_clear(&path);
+            buf_printf(&path, "%s/%s", dir, names.p + at);
+            fs_unlink(fs, buf_cstr(&path));
+        }
+    }
+    buf_free(&names);
+    buf_free(&path);
+}
+
 static void remove_files_run(struct io_work *work)
 {
     struct remove_files *job = CONTAINER_OF(work, struct remove_files, work);
 
     for (unsigned i = 0; i < job->n; i++)
         store_pool_retire(job->store->dir->pool, work->fs, job->paths[i], job->bytes[i]);
-    fs_rmdir(work->fs, job->dir);
+    if (fs_rmdir(work->fs, job->dir) < 0) {
+        remove_others(work->fs, job->dir);
+        fs_rmdir(work->fs, job->dir);
+    }
     char *slash = strrchr(job->dir, '/');
     *slash = '\0';
     fs_sync_dir(work->fs, job->dir);

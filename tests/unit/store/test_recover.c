@@ -678,6 +678,37 @@ TEST(what_can_not_be_read_is_not_written_over)
     end_world(&w, f);
 }
 
+/* A segment that was written anew: the old file goes when the new one's name is durable. */
+TEST(the_newer_name_is_durable_first)
+{
+    struct world w;
+    struct fixture f[3], g;
+    char old[STORE_PATH];
+
+    world_init(&w);
+    put_stream(&w, f);
+    world_put_log(&w, 0);
+    world_drop_first_generation(&w);
+    world_segment(&w, &g, 5, 1, 1);
+    g.header.generation = 1;
+    segment_header_encode(&g.header, (uint8_t *) g.file.p);
+    fixture_batch(&g, 10, 0, 0);
+    fixture_seal(&g, 0);
+    world_put_segment(&w, &g, 0);
+    world_segment_path(&w, &f[0], old);
+    sim_fault_only(w.sim, "/streams/0505");
+    sim_fault_arm(w.sim, SIM_FAULT_NAMES, 1, 0);
+    world_open(&w);
+    ck_assert(stream(&w)->failed);
+    ck_assert(world_has(&w, old));
+    world_close(&w);
+    world_open(&w);
+    ck_assert_uint_eq(content(&w, stream(&w)).messages, 34);
+    ck_assert(!world_has(&w, old));
+    fixture_free(&g);
+    end_world(&w, f);
+}
+
 static const struct runner_case cases[] = {
     RUN(fresh_directory),
     RUN(lock_names_the_owner),
@@ -703,6 +734,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(data_of_a_stream_that_is_not_understood, 0, 2),
     RUN_LOOP(erased_messages_do_not_come_back, 0, 3),
     RUN(what_can_not_be_read_is_not_written_over),
+    RUN(the_newer_name_is_durable_first),
 };
 
 RUNNER_MAIN("store/recover", cases)

@@ -236,10 +236,56 @@ TEST(too_large_for_a_copy)
     rig_deinit(&r);
 }
 
+/* A segment that was written anew stands for the numbers of its sources, too: the next one gets
+ * none of them, for a start would take it for one of those. i = 0: the log is lost, 1: it is
+ * there. */
+TEST(numbers_that_are_stood_for)
+{
+    char command[300];
+    struct rig r;
+    struct rig_stream t;
+    uint32_t covers = 0;
+
+    rig_init(&r, &options[0]);
+    rig_create(&r, &t, "kept", STORE_DURABLE, NULL);
+    fill(&t, 40);
+    for (uint64_t seq = 1; seq <= 20000; seq++)
+        if (seq % 1000 != 0)
+            ck_assert_int_eq(store_remove(t.s, seq, false, NULL), ERR_OK);
+    rig_settle(&r);
+    for (unsigned k = 0; k < 10000 && covers == 0; k++) {
+        rig_turn(&r, 1000000);
+        store_step(r.store);
+        covers = LIST_ENTRY(t.s->segments.next, struct segment, link)->covers;
+    }
+    ck_assert_uint_gt(covers, 1);
+    rig_settle(&r);
+    rig_stop(&r);
+    if (i == 0)
+        remove_log(&r);
+    snprintf(command, sizeof(command), "rm %s/streams/*/??????????.seg", r.path);
+    ck_assert_int_eq(system(command), 0);
+    rig_start(&r);
+    rig_attach(&r, &t, "kept");
+    store_recovered_done(r.store);
+    uint64_t last = t.s->last_seq;
+    t.committed = 0;
+    fill(&t, 1);
+    for (unsigned k = 0; k < 3; k++) {
+        rig_settle(&r);
+        rig_stop(&r);
+        rig_start(&r);
+        rig_attach(&r, &t, "kept");
+        store_recovered_done(r.store);
+        ck_assert_uint_eq(t.s->last_seq, last + 500);
+        ck_assert(rig_has(&t, last + 1) && rig_has(&t, last + 500));
+    }
+    rig_deinit(&r);
+}
+
 static const struct runner_case cases[] = {
-    RUN_LOOP(without_a_log, 0, 2),
-    RUN_LOOP(a_copy_that_can_not_be_read, 0, 2),
-    RUN_LOOP(the_youngest_copy, 0, 2),
+    RUN_LOOP(numbers_that_are_stood_for, 0, 2),  RUN_LOOP(without_a_log, 0, 2),
+    RUN_LOOP(a_copy_that_can_not_be_read, 0, 2), RUN_LOOP(the_youngest_copy, 0, 2),
     RUN_LOOP(too_large_for_a_copy, 0, 2),
 };
 

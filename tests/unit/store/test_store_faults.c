@@ -2,6 +2,7 @@
  * test_store_faults.c - full disks, failing writes and syncs, a failing log; each on the simulated
  * machine, each followed by a start that finds what was committed.
  */
+#include "store/store_impl.h"
 #include "tests/lib/runner.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/store/rig.h"
@@ -647,6 +648,48 @@ TEST(stream_that_can_not_be_loaded_stays_as_it_was)
     close_bench(&b);
 }
 
+static void count_name(void *ctx, const char *name)
+{
+    (void) name;
+    ++*(unsigned *) ctx;
+}
+
+/* And when it is deleted nothing of it stays: a later start, whose log does not know of that any
+ * more, would take it back. */
+TEST(stream_that_can_not_be_loaded_can_be_deleted)
+{
+    struct bench b;
+    struct rig_req q;
+    char dir[STORE_PATH];
+    unsigned files = 0;
+
+    open_bench(&b);
+    rig_append(&b.t, 1500, 200, 3);
+    rig_flush(&b.t);
+    store_path_stream(b.r.dir, dir, b.t.s->rec.uuid);
+    rig_settle(&b.r);
+    rig_stop(&b.r);
+    sim_fault_only(b.sim, ".seg");
+    if (i == 0)
+        sim_fault_arm(b.sim, SIM_FAULT_READ, 1, 1000000);
+    rig_start(&b.r);
+    sim_fault_arm(b.sim, SIM_FAULT_READ, 1, 1000000);
+    rig_attach(&b.r, &b.t, "one");
+    sim_fault_arm(b.sim, SIM_FAULT_READ, 0, 0);
+    store_recovered_done(b.r.store);
+    ck_assert_int_eq(fs_list(sim_fs(b.sim), dir, count_name, &files), 0);
+    ck_assert_uint_gt(files, 2);
+    rig_req_init(&q);
+    store_stream_delete(b.t.s, &q.req);
+    ck_assert_int_eq(rig_req_wait(&b.r, &q), ERR_OK);
+    rig_settle(&b.r);
+    rig_sleep(&b.r, SECOND);
+    files = 0;
+    ck_assert_int_lt(fs_list(sim_fs(b.sim), dir, count_name, &files), 0);
+    ck_assert_uint_eq(files, 0);
+    close_bench(&b);
+}
+
 /* ---- async streams --------------------------------------------------------------------------- */
 
 TEST(async_loses_only_its_tail)
@@ -698,6 +741,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(every_operation_fails_once, 0, 4),
     RUN(failed_reads_are_tried_again),
     RUN_LOOP(stream_that_can_not_be_loaded_stays_as_it_was, 0, 2),
+    RUN_LOOP(stream_that_can_not_be_loaded_can_be_deleted, 0, 2),
     RUN_LOOP(async_loses_only_its_tail, 0, SIM_CRASH_MODES),
 };
 
