@@ -10,7 +10,8 @@
  *
  * A failure is told (error 58; to raw tokens nothing) and closes the connection. Until DONE only
  * ApiVersions and these two requests are served, and frames are small. An unknown user of SCRAM is
- * challenged as any other, and refused at the end, after the work that a wrong password takes.
+ * challenged as any other, and refused at the end, after the work that a wrong password takes; so
+ * is every refusal of PLAIN, where there are bcrypt hashes.
  *
  * One authentication per connection: a second handshake closes it.
  *
@@ -244,7 +245,7 @@ static void check(struct io_work *work)
     uint8_t derived[SCRAM_HASH_MAX];
 
     if (s->mechanism == MECHANISM_PLAIN) {
-        s->good = auth_secret_matches(s->secret, s->hash);
+        s->good = auth_secret_matches(s->secret, s->hash) && !s->nobody;
         return;
     }
     scram_derive(&s->scram, str_of(s->secret), derived);
@@ -262,6 +263,31 @@ static void check_on_pool(struct sasl *s, struct kafka_request *r)
 }
 
 /* ---- PLAIN ----------------------------------------------------------------------------------- */
+
+/* A bcrypt hash that somebody has; NULL: nobody does. */
+static const char *any_hash(const struct options *o)
+{
+    for (size_t i = 0; i < o->users.n; i++)
+        if (o->users.list[i].pass != NULL && auth_is_hash(o->users.list[i].pass))
+            return o->users.list[i].pass;
+    return NULL;
+}
+
+/* After the work of a wrong password, where passwords are hashes: the time does not tell which
+ * names there are. */
+static void refuse_in_time(struct sasl *s, struct kafka_request *r, struct str password)
+{
+    const char *hash = any_hash(s->conn->kafka->env->options);
+
+    if (hash == NULL) {
+        refuse(s, r);
+        return;
+    }
+    s->nobody = true;
+    s->secret = mem_strndup(password.p, password.n);
+    s->hash = mem_strdup(hash);
+    check_on_pool(s, r);
+}
 
 /* [authorize as] NUL user NUL password. */
 static void take_plain(struct sasl *s, struct kafka_request *r, struct str token)
@@ -286,7 +312,7 @@ static void take_plain(struct sasl *s, struct kafka_request *r, struct str token
         s->hash = mem_strdup(v.hash);
         check_on_pool(s, r);
     } else {
-        refuse(s, r);
+        refuse_in_time(s, r, token);
     }
 }
 

@@ -506,6 +506,9 @@ void txns_loaded(struct coordinator *c)
         struct txn_op *op;
         if (t->state == TXN_ONGOING) {
             arm(t, (uint64_t) t->timeout_ms * 1000000);
+            /* Nothing where it has begun; and its partitions follow it from now on, so that a
+             * removal of its beginning is seen before any client asks. */
+            mark_all(op_new(t, NULL, NULL), true, false, begun);
         } else if (t->state == TXN_PREPARE_COMMIT || t->state == TXN_PREPARE_ABORT) {
             op = op_new(t, NULL, NULL);
             mark_all(op, false, t->state == TXN_PREPARE_COMMIT, complete);

@@ -279,7 +279,8 @@ static void fail_by_scram(struct rig *r, const char *name)
 }
 
 /* Processor time of the server, in us, that many such failures take. */
-static int64_t work_of_failures(struct rig *r, const char *name)
+static int64_t work_of_failures(struct rig *r, const char *name,
+                                void (*try_in)(struct rig *r, const char *name))
 {
     struct timespec from, to;
     clockid_t clock;
@@ -287,7 +288,7 @@ static int64_t work_of_failures(struct rig *r, const char *name)
     ck_assert_int_eq(clock_getcpuclockid(r->server.pid, &clock), 0);
     ck_assert_int_eq(clock_gettime(clock, &from), 0);
     for (int k = 0; k < 30; k++)
-        fail_by_scram(r, name);
+        try_in(r, name);
     ck_assert_int_eq(clock_gettime(clock, &to), 0);
     return (to.tv_sec - from.tv_sec) * 1000000 + (to.tv_nsec - from.tv_nsec) / 1000;
 }
@@ -302,9 +303,40 @@ TEST(failures_take_the_same_work)
 
     start(&r, i, users);
     fail_by_scram(&r, "ann");
-    wrong = work_of_failures(&r, "ann");
-    ck_assert_int_gt(work_of_failures(&r, "nobody"), wrong / 2);
-    ck_assert_int_gt(work_of_failures(&r, "bob"), wrong / 2);
+    wrong = work_of_failures(&r, "ann", fail_by_scram);
+    ck_assert_int_gt(work_of_failures(&r, "nobody", fail_by_scram), wrong / 2);
+    ck_assert_int_gt(work_of_failures(&r, "bob", fail_by_scram), wrong / 2);
+    end(&r);
+}
+
+/* bcrypt, 2^9 rounds, of nothing that anybody says */
+#define SLOW_HASH "$2a$09$abcdefghijklmnopqrstuu369LYjJlegQeGD0CWsjs58fASePKjWq"
+
+static void fail_by_plain(struct rig *r, const char *name)
+{
+    struct kafka_client c;
+    char token[64];
+    int n = snprintf(token, sizeof(token), "%c%s%cwrong", 0, name, 0);
+
+    kafka_client_open(&c, r->server.kafka_port);
+    ck_assert_int_eq(handshake(&c, 1, "PLAIN"), KAFKA_NONE);
+    ck_assert_int_eq(authenticate(&c, 1, str_from(token, (size_t) n)),
+                     KAFKA_SASL_AUTHENTICATION_FAILED);
+    kafka_client_close(&c);
+}
+
+/* The same of PLAIN, where somebody's password is a hash. */
+TEST(plain_failures_take_the_same_work)
+{
+    struct rig r;
+    int64_t wrong;
+
+    start(&r, i,
+          KAFKA "jetstream: enabled\nauthorization { users: [ { user: ann, password: plain }, "
+                "{ user: bob, password: \"" SLOW_HASH "\" } ] }\n");
+    wrong = work_of_failures(&r, "bob", fail_by_plain);
+    ck_assert_int_gt(work_of_failures(&r, "nobody", fail_by_plain), wrong / 2);
+    ck_assert_int_gt(work_of_failures(&r, "ann", fail_by_plain), wrong / 2);
     end(&r);
 }
 
@@ -670,6 +702,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(nobody_is_asked_about_too, 0, 3),
     RUN_LOOP(a_reload_asks_others, 0, 3),
     RUN_LOOP(failures_take_the_same_work, 0, 3),
+    RUN_LOOP(plain_failures_take_the_same_work, 0, 3),
     RUN_LOOP(strangers_have_their_time, 0, 3),
     RUN_LOOP(accounts_do_not_see_each_other, 0, 3),
     RUN_LOOP(what_a_user_may_not, 0, 3),

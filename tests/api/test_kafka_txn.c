@@ -445,6 +445,29 @@ TEST(open_without_a_beginning)
     js_rig_end(&r);
 }
 
+/* The beginning of an open one goes before anybody has asked for the partition since the start. */
+TEST(open_and_nobody_asks)
+{
+    struct js_rig r;
+    struct producer p;
+
+    start(&r, i);
+    make_topic(&r);
+    init(&p, &r, "p");
+    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(produce(&p, "t", 0, 5), 1);
+    kafka_client_close(&p.c);
+    js_rig_crash(&r);
+    js_ask(&r, "$JS.API.STREAM.PURGE.t", "{\"seq\":4}", "\"purged\":3");
+    js_await(&r, "$JS.API.STREAM.INFO.t", "", "\"last_seq\":7,"); /* a marker that it goes on */
+    kafka_client_open(&p.c, r.server.kafka_port);
+    ck_assert_int_le(latest(&p, "t", 1), 6); /* it is open */
+    ck_assert_int_eq(end(&p, 3, false), KAFKA_NONE);
+    ck_assert_int_eq(latest(&p, "t", 1), 8); /* and has an end */
+    kafka_client_close(&p.c);
+    js_rig_end(&r);
+}
+
 /* The record says that the partition takes part, and there is no marker: as after a crash between
  * the two. The client adds it once more. */
 TEST(added_again)
@@ -550,6 +573,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(the_stable_end, 0, 3),
     RUN_LOOP(aborted_without_a_beginning, 0, 3),
     RUN_LOOP(open_without_a_beginning, 0, 3),
+    RUN_LOOP(open_and_nobody_asks, 0, 3),
     RUN_LOOP(added_again, 0, 3),
     RUN_LOOP(offsets_go_along, 0, 3),
     RUN_LOOP(a_new_epoch, 0, 3),
