@@ -27,6 +27,7 @@
 #include "server/net/tls.h"
 
 #include <jansson.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -621,7 +622,7 @@ static void send_connect(struct conn *c)
     b.n--;
     buf_puts(&b, "}\r\n");
     conn_put(c, buf_str(&b));
-    memset(b.p, 0, b.n);
+    sodium_memzero(b.p, b.n);
     buf_free(&b);
     start_timer(c, CONNECT_NS);
 }

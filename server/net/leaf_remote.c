@@ -23,6 +23,7 @@
 #include "server/net/tls.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <string.h>
 
 #define CREDS_MAX 65536u
@@ -257,7 +258,7 @@ static bool put_creds(struct leaf_remote *r, const char *nonce, struct buf *out)
     if (ok)
         buf_printf(out, "\"jwt\":\"%.*s\",", STR_ARG(token));
     if (text.p != NULL)
-        memset(text.p, 0, text.cap);
+        sodium_memzero(text.p, text.cap);
     buf_free(&text);
     return ok;
 }
