@@ -498,6 +498,79 @@ bool txn_take_message(struct coordinator *c, const struct store_msg *m)
     return ok;
 }
 
+/* ---- what was open before a start ------------------------------------------------------------ */
+
+/* Word to a partition that a transaction is open in it: it follows it from then on, so that a
+ * removal of its beginning is seen before any client asks for the partition. Nobody waits for it;
+ * tasks between two workers go in order, so it comes before the transaction's end. */
+struct reminder {
+    struct env_task task;
+    struct partition_job job;
+    struct realm realm; /* its index */
+    struct partition *partition;
+    int64_t producer;
+    int16_t epoch;
+    struct str stream; /* owned */
+};
+
+static void reminder_free(struct partition_job *j)
+{
+    struct reminder *x = CONTAINER_OF(j, struct reminder, job);
+
+    mem_free((char *) (uintptr_t) x->stream.p);
+    mem_free(x);
+}
+
+/* Where it has begun this changes nothing. */
+static void reminded(struct partition_job *j, bool ok)
+{
+    struct reminder *x = CONTAINER_OF(j, struct reminder, job);
+    uint64_t seq;
+
+    if (ok && partition_txn_begin(x->partition, x->producer, x->epoch, &seq) != ERR_OK)
+        LOG_DBG(x->partition->kafka->env->log, "Kafka: a transaction has no beginning in %s",
+                x->partition->name);
+    reminder_free(j);
+}
+
+static void remind_there(struct env_task *task, struct env *env)
+{
+    struct reminder *x = CONTAINER_OF(task, struct reminder, task);
+    struct realm *realm = realm_here(env, &x->realm);
+
+    list_init(&x->job.link);
+    x->job.wake = reminded;
+    x->job.gone = reminder_free;
+    x->partition = realm != NULL ? partition_get(realm, x->stream) : NULL;
+    if (x->partition == NULL)
+        reminder_free(&x->job);
+    else if (partition_know_txns(x->partition, &x->job))
+        reminded(&x->job, true);
+}
+
+static void remind_all(const struct txn *t)
+{
+    struct env *env = env_of(t);
+    struct topic_place place;
+
+    for (uint32_t i = 0; i < t->nparts; i++) {
+        struct reminder *x;
+        struct buf name = {0};
+        if (!topics_partition(t->coordinator->realm->topics, t->parts[i].topic, t->parts[i].index,
+                              &place))
+            continue;
+        topic_stream_name(&name, t->parts[i].topic, t->parts[i].index);
+        x = mem_zalloc(sizeof(*x));
+        x->realm = *t->coordinator->realm;
+        x->producer = t->producer;
+        x->epoch = t->epoch;
+        x->stream = str_from(mem_strndup(name.p, name.n), name.n);
+        x->task.run = remind_there;
+        env->post(env, place.worker, &x->task);
+        buf_free(&name);
+    }
+}
+
 void txns_loaded(struct coordinator *c)
 {
     LIST_FOREACH_SAFE(l, tmp, &c->all_txns)
@@ -506,9 +579,7 @@ void txns_loaded(struct coordinator *c)
         struct txn_op *op;
         if (t->state == TXN_ONGOING) {
             arm(t, (uint64_t) t->timeout_ms * 1000000);
-            /* Nothing where it has begun; and its partitions follow it from now on, so that a
-             * removal of its beginning is seen before any client asks. */
-            mark_all(op_new(t, NULL, NULL), true, false, begun);
+            remind_all(t);
         } else if (t->state == TXN_PREPARE_COMMIT || t->state == TXN_PREPARE_ABORT) {
             op = op_new(t, NULL, NULL);
             mark_all(op, false, t->state == TXN_PREPARE_COMMIT, complete);
