@@ -6,7 +6,7 @@
 A line of the table is a case: {"conf": text, "ok": bool, "says": text}. The text is what the server
 says behind its own name and the file's, "" for a file that is valid. Columns are not compared: the
 peer names that of the key, midge that of the value. Where midge says something else a case has
-"midge": {"ok": ..., "says": ...}, and "why" where it accepts what the peer does not, or the reverse.
+"midge": {"ok": ..., "says": ...}, and "why" where it takes what the peer does not, or the reverse.
 --record writes what the peer (nats-server 2.15.1) says into the table, --differs what midge says.
 """
 import argparse
