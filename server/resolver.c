@@ -12,8 +12,10 @@
 #include "lib/jwt/nkey.h"
 #include "server/config/options.h"
 #include "server/jwt_dir.h"
+#include "server/net/tls.h"
 #include "server/url_fetch.h"
 
+#include <event2/dns.h>
 #include <event2/event.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +26,8 @@
 struct resolver {
     struct resolver_host host;
     struct jwt_dir *dir;
+    struct evdns_base *dns;  /* NULL: the system looks names up */
+    struct tls_context *tls; /* NULL: no https */
     struct event *tick;
     struct list fetching; /* struct fetching: tokens on their way over HTTP */
 };
@@ -68,14 +72,23 @@ static void put_url(const struct resolver *r, const char *name, struct buf *out)
     buf_printf(out, "%s%s", options_of(r)->url, name);
 }
 
+static struct url_way way_of(const struct resolver *r)
+{
+    return (struct url_way){.base = r->host.base,
+                            .dns = r->dns,
+                            .tls = r->tls,
+                            .timeout_ns = options_of(r)->timeout_ns};
+}
+
 static bool fetch_url(const struct resolver *r, const char *name, struct buf *token,
                       struct buf *err)
 {
+    struct url_way way = way_of(r);
     struct buf url = {0};
     bool ok;
 
     put_url(r, name, &url);
-    ok = url_fetch_now(buf_cstr(&url), options_of(r)->timeout_ns, token, err);
+    ok = url_fetch_now(&way, buf_cstr(&url), token, err);
     buf_free(&url);
     return ok;
 }
@@ -129,6 +142,7 @@ static bool is_under_way(const struct resolver *r, const char *name)
 
 void resolver_fetch_later(struct resolver *r, const char *name, resolver_done *done, void *ctx)
 {
+    struct url_way way = way_of(r);
     struct fetching *f;
     struct buf url = {0}, err = {0};
 
@@ -145,8 +159,7 @@ void resolver_fetch_later(struct resolver *r, const char *name, resolver_done *d
     snprintf(f->name, sizeof(f->name), "%s", name);
     list_push_back(&r->fetching, &f->link);
     put_url(r, name, &url);
-    f->fetch = url_fetch_start(r->host.base, buf_cstr(&url), options_of(r)->timeout_ns, fetched, f,
-                               &err);
+    f->fetch = url_fetch_start(&way, buf_cstr(&url), fetched, f, &err);
     if (f->fetch == NULL)
         fetched(f, STR_NONE, buf_cstr(&err));
     buf_free(&url);
@@ -194,6 +207,14 @@ static void start_tick(struct resolver *r)
     event_add(r->tick, &every);
 }
 
+static bool open_tls(struct resolver *r, char why[256])
+{
+    if (!resolver_is_remote(r) || !str_starts(str_of(options_of(r)->url), STR("https://")))
+        return true;
+    r->tls = tls_context_open_client(&options_of(r)->tls, why);
+    return r->tls != NULL;
+}
+
 /* A server of tokens has to answer at a start. */
 static bool anybody_home(const struct resolver *r, char why[256])
 {
@@ -213,7 +234,10 @@ struct resolver *resolver_open(const struct resolver_host *host, char why[256])
 
     r->host = *host;
     list_init(&r->fetching);
-    if (!open_dir(r, why) || !anybody_home(r, why)) {
+    if (resolver_is_remote(r))
+        r->dns = evdns_base_new(host->base, EVDNS_BASE_INITIALIZE_NAMESERVERS |
+                                                EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+    if (!open_dir(r, why) || !open_tls(r, why) || !anybody_home(r, why)) {
         resolver_close(r);
         return NULL;
     }
@@ -238,6 +262,9 @@ void resolver_close(struct resolver *r)
         url_fetch_stop(LIST_ENTRY(l, struct fetching, link)->fetch);
         mem_free(LIST_ENTRY(l, struct fetching, link));
     }
+    if (r->dns != NULL)
+        evdns_base_free(r->dns, 0);
+    tls_context_put(r->tls);
     jwt_dir_close(r->dir);
     mem_free(r);
 }

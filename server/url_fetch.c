@@ -5,6 +5,10 @@
  * that makes the request. So its callback only keeps what came, and an event of our own, in a later
  * turn of the loop, tells the caller and frees connection and request:
  *
+ * HTTPS is the same over libevent's OpenSSL buffers: the server's certificate must lead to the
+ * authorities of the way's context and have the URL's host. Names are looked up by libevent's own
+ * resolver, which reads resolv.conf and the hosts file and blocks nobody.
+ *
  *     started -> (answered: result kept, event active) -> delivered: done is called, all is freed
  *          \-> stopped <----------/
  */
@@ -12,14 +16,18 @@
 
 #include "lib/base/mem.h"
 #include "lib/jwt/jwt.h"
+#include "server/net/tls.h"
 
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 #include <string.h>
 
 #define HTTP_PORT 80
+#define HTTPS_PORT 443
 
 struct url_fetch {
     struct evhttp_connection *connection;
@@ -70,18 +78,40 @@ static void answered(struct evhttp_request *request, void *ctx)
     event_active(f->over, EV_TIMEOUT, 0);
 }
 
-static bool begin(struct url_fetch *f, struct event_base *base, const struct evhttp_uri *uri,
-                  int64_t timeout_ns)
+static bool is_https(const struct evhttp_uri *uri)
+{
+    return strcmp(evhttp_uri_get_scheme(uri), "https") == 0;
+}
+
+static struct evhttp_connection *connection_to(const struct url_way *way,
+                                               const struct evhttp_uri *uri)
+{
+    const char *host = evhttp_uri_get_host(uri);
+    int port = evhttp_uri_get_port(uri);
+    struct bufferevent *over = NULL;
+
+    if (port <= 0)
+        port = is_https(uri) ? HTTPS_PORT : HTTP_PORT;
+    if (is_https(uri)) {
+        over = bufferevent_openssl_socket_new(way->base, -1,
+                                              tls_context_client_session(way->tls, host),
+                                              BUFFEREVENT_SSL_CONNECTING, BEV_OPT_CLOSE_ON_FREE);
+        if (over == NULL)
+            return NULL;
+        bufferevent_openssl_set_allow_dirty_shutdown(over, 1);
+    }
+    return evhttp_connection_base_bufferevent_new(way->base, way->dns, over, host, (uint16_t) port);
+}
+
+static bool begin(struct url_fetch *f, const struct url_way *way, const struct evhttp_uri *uri)
 {
     const char *host = evhttp_uri_get_host(uri), *path = evhttp_uri_get_path(uri);
-    int port = evhttp_uri_get_port(uri);
-    struct timeval patience = {.tv_sec = timeout_ns / 1000000000,
-                               .tv_usec = timeout_ns % 1000000000 / 1000};
+    struct timeval patience = {.tv_sec = way->timeout_ns / 1000000000,
+                               .tv_usec = way->timeout_ns % 1000000000 / 1000};
     struct evhttp_request *request;
 
-    f->over = evtimer_new(base, deliver, f);
-    f->connection = evhttp_connection_base_new(base, NULL, host,
-                                               (uint16_t) (port > 0 ? port : HTTP_PORT));
+    f->over = evtimer_new(way->base, deliver, f);
+    f->connection = connection_to(way, uri);
     if (f->over == NULL || f->connection == NULL)
         return false;
     evhttp_connection_set_timeout_tv(f->connection, &patience);
@@ -95,21 +125,32 @@ static bool begin(struct url_fetch *f, struct event_base *base, const struct evh
                                path != NULL && path[0] != '\0' ? path : "/") == 0;
 }
 
-struct url_fetch *url_fetch_start(struct event_base *base, const char *url, int64_t timeout_ns,
-                                  url_fetched *done, void *ctx, struct buf *err)
+/* NULL: nothing is wrong with it. */
+static const char *wrong_with(const struct url_way *way, const struct evhttp_uri *uri)
+{
+    const char *scheme = uri != NULL ? evhttp_uri_get_scheme(uri) : NULL;
+
+    if (scheme == NULL || evhttp_uri_get_host(uri) == NULL ||
+        (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0))
+        return "only http and https are there";
+    return is_https(uri) && way->tls == NULL ? "no TLS" : NULL;
+}
+
+struct url_fetch *url_fetch_start(const struct url_way *way, const char *url, url_fetched *done,
+                                  void *ctx, struct buf *err)
 {
     struct evhttp_uri *uri = evhttp_uri_parse(url);
-    const char *scheme = uri != NULL ? evhttp_uri_get_scheme(uri) : NULL;
+    const char *wrong = wrong_with(way, uri);
     struct url_fetch *f = NULL;
 
-    if (scheme == NULL || strcmp(scheme, "http") != 0 || evhttp_uri_get_host(uri) == NULL) {
-        buf_printf(err, "could not fetch <\"%s\">: only http is there", url);
+    if (wrong != NULL) {
+        buf_printf(err, "could not fetch <\"%s\">: %s", url, wrong);
     } else {
         f = mem_zalloc(sizeof(*f));
         f->url = mem_strdup(url);
         f->done = done;
         f->ctx = ctx;
-        if (!begin(f, base, uri, timeout_ns)) {
+        if (!begin(f, way, uri)) {
             buf_printf(err, "could not fetch <\"%s\">: no connection", url);
             free_fetch(f);
             f = NULL;
@@ -140,14 +181,15 @@ static void came(void *ctx, struct str body, const char *err)
     buf_puts(w->err, err);
 }
 
-bool url_fetch_now(const char *url, int64_t timeout_ns, struct buf *body, struct buf *err)
+bool url_fetch_now(const struct url_way *way, const char *url, struct buf *body, struct buf *err)
 {
     struct waiting w = {.body = body, .err = err};
     struct event_base *base = event_base_new();
+    struct url_way here = {.base = base, .tls = way->tls, .timeout_ns = way->timeout_ns};
     struct url_fetch *f = NULL;
 
     if (base != NULL)
-        f = url_fetch_start(base, url, timeout_ns, came, &w, err);
+        f = url_fetch_start(&here, url, came, &w, err);
     while (f != NULL && !w.done && event_base_loop(base, EVLOOP_ONCE) == 0)
         continue;
     if (f != NULL && !w.done) {

@@ -1,7 +1,6 @@
 /*
- * url_fetch.h - one GET over HTTP on the main thread's loop: tokens of accounts from a server of
- * the operator. Plain HTTP; the host's name is looked up when the request starts, which may take as
- * long as the system takes.
+ * url_fetch.h - one GET over HTTP or HTTPS on the main thread's loop: tokens of accounts from a
+ * server of the operator.
  */
 #ifndef SERVER_URL_FETCH_H
 #define SERVER_URL_FETCH_H
@@ -12,17 +11,27 @@
 #include <stdint.h>
 
 struct event_base;
+struct evdns_base;
+struct tls_context;
 struct url_fetch;
+
+/* How to get there. All of it outlives the fetch. */
+struct url_way {
+    struct event_base *base;
+    struct evdns_base *dns;  /* looks names up; NULL: the system does, and the call waits for it */
+    struct tls_context *tls; /* of a client, for https; NULL: there is none */
+    int64_t timeout_ns;
+};
 
 /* err empty: body is what came with status 200; both are borrowed. Once. */
 typedef void url_fetched(void *ctx, struct str body, const char *err);
 
 /* done comes later, never within this call. NULL with a text in err: nothing was started. */
-struct url_fetch *url_fetch_start(struct event_base *base, const char *url, int64_t timeout_ns,
-                                  url_fetched *done, void *ctx, struct buf *err);
+struct url_fetch *url_fetch_start(const struct url_way *way, const char *url, url_fetched *done,
+                                  void *ctx, struct buf *err);
 /* Without a call of done. */
 void url_fetch_stop(struct url_fetch *f);
-/* Waits for it, on a loop of its own: at a start. */
-bool url_fetch_now(const char *url, int64_t timeout_ns, struct buf *body, struct buf *err);
+/* Waits for it, on a loop of its own: at a start. Of the way only tls and timeout_ns count. */
+bool url_fetch_now(const struct url_way *way, const char *url, struct buf *body, struct buf *err);
 
 #endif

@@ -102,6 +102,7 @@ bool config_mappings(struct config_context *c, const struct conf_value *v);
 bool config_operators(struct config_context *c, const struct conf_value *v);
 bool config_trusted(struct config_context *c, const struct conf_value *v);
 bool config_resolver(struct config_context *c, const struct conf_value *v);
+bool config_resolver_tls(struct config_context *c, const struct conf_value *v);
 bool config_preload(struct config_context *c, const struct conf_value *v);
 bool config_pinned(struct config_context *c, const struct conf_value *v);
 /* config_callout.c: auth_callout in an authorization block, proxies. */

@@ -473,6 +473,7 @@ static const struct config_key top_keys[] = {
     {"resolver", CONFIG_BLOCK, 0, config_resolver},
     {"account_resolver", CONFIG_BLOCK, 0, config_resolver},
     {"accounts_resolver", CONFIG_BLOCK, 0, config_resolver},
+    {"resolver_tls", CONFIG_BLOCK, 0, config_resolver_tls},
     {"resolver_preload", CONFIG_BLOCK, 0, config_preload},
     {"resolver_pinned_accounts", CONFIG_BLOCK, 0, config_pinned},
     {"default_sentinel", CONFIG_BLOCK, 0, config_sentinel},

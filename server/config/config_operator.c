@@ -212,6 +212,11 @@ static bool text(struct config_context *c, const struct conf_value *v, const cha
     return true;
 }
 
+bool config_resolver_tls(struct config_context *c, const struct conf_value *v)
+{
+    return config_tls_client(c, v, &c->o->operators.resolver.tls);
+}
+
 struct said {
     char *kind;
     bool hard_delete, interval, ttl;

@@ -22,6 +22,7 @@ void operators_free(struct operators *o)
     str_list_free(&o->pinned);
     mem_free(o->resolver.url);
     mem_free(o->resolver.dir);
+    tls_options_free(&o->resolver.tls);
     for (size_t i = 0; i < o->npreload; i++) {
         mem_free(o->preload[i].account);
         mem_free(o->preload[i].token);

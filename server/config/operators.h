@@ -9,6 +9,7 @@
 #define CONFIG_OPERATORS_H
 
 #include "lib/jwt/claims.h"
+#include "server/config/tls_options.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,6 +34,7 @@ struct resolver_options {
     int64_t interval_ns;            /* between two comparisons with other servers; 1 m */
     int64_t ttl_ns;                 /* of what lies in a cache; 0 = until its claims expire */
     int64_t timeout_ns;             /* of a fetch; 2 s */
+    struct tls_options tls;         /* of an https URL */
 };
 
 struct preload {

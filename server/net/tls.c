@@ -104,17 +104,22 @@ struct tls *tls_open(struct tls_context *c, struct outbuf *wire, struct chunk_po
     return t;
 }
 
+void tls_expect_host(SSL *ssl, const char *host)
+{
+    if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1)
+        return;
+    SSL_set1_host(ssl, host);
+    /* SSL_set_tlsext_host_name, whose macro casts const away. */
+    SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+             (void *) (uintptr_t) host);
+}
+
 struct tls *tls_open_client(struct tls_context *c, const char *host, struct outbuf *wire,
                             struct chunk_pool *chunks)
 {
     struct tls *t = open_session(c, wire, chunks);
 
-    if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(t->ssl), host) != 1) {
-        SSL_set1_host(t->ssl, host);
-        /* SSL_set_tlsext_host_name, whose macro casts const away. */
-        SSL_ctrl(t->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
-                 (void *) (uintptr_t) host);
-    }
+    tls_expect_host(t->ssl, host);
     SSL_set_connect_state(t->ssl);
     return t;
 }

@@ -29,6 +29,10 @@ void tls_context_put(struct tls_context *c); /* any thread; NULL is nothing */
  * certificate of the client. The caller frees it. */
 struct ssl_st *tls_context_session(struct tls_context *c);
 
+/* The same for a connection that we make, to a host, a name or an address, which the server's
+ * certificate must have. */
+struct ssl_st *tls_context_client_session(struct tls_context *c, const char *host);
+
 /* wire outlives the session. */
 struct tls *tls_open(struct tls_context *c, struct outbuf *wire, struct chunk_pool *chunks);
 /* As the client of a host, a name or an address, which its certificate must have. */

@@ -218,3 +218,13 @@ struct ssl_st *tls_context_session(struct tls_context *c)
     SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
     return ssl;
 }
+
+struct ssl_st *tls_context_client_session(struct tls_context *c, const char *host)
+{
+    SSL *ssl = SSL_new(c->ssl);
+
+    if (ssl == NULL)
+        FATAL("out of memory");
+    tls_expect_host(ssl, host);
+    return ssl;
+}

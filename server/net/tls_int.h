@@ -16,5 +16,7 @@ struct tls_context {
 };
 
 BIO_METHOD *tls_make_bio_method(void);
+/* Whom the other side's certificate must name. */
+void tls_expect_host(SSL *ssl, const char *host);
 
 #endif

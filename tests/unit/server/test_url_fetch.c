@@ -33,7 +33,8 @@ TEST(told_after_the_start)
     struct seen s = {0};
     struct buf err = {0};
 
-    s.fetch = url_fetch_start(base, NOWHERE, 5 * SECOND, came, &s, &err);
+    s.fetch = url_fetch_start(&(struct url_way){.base = base, .timeout_ns = 5 * SECOND}, NOWHERE,
+                              came, &s, &err);
     ck_assert_ptr_nonnull(s.fetch);
     ck_assert_uint_eq(s.calls, 0);
     s.started = true;
@@ -51,7 +52,8 @@ TEST(stopped_before_it_is_told)
     struct seen s = {0};
     struct buf err = {0};
 
-    s.fetch = url_fetch_start(base, NOWHERE, 5 * SECOND, came, &s, &err);
+    s.fetch = url_fetch_start(&(struct url_way){.base = base, .timeout_ns = 5 * SECOND}, NOWHERE,
+                              came, &s, &err);
     ck_assert_ptr_nonnull(s.fetch);
     url_fetch_stop(s.fetch);
     ck_assert_int_ge(event_base_dispatch(base), 0);
@@ -63,7 +65,7 @@ TEST(waits_for_a_failure)
 {
     struct buf body = {0}, err = {0};
 
-    ck_assert(!url_fetch_now(NOWHERE, 5 * SECOND, &body, &err));
+    ck_assert(!url_fetch_now(&(struct url_way){.timeout_ns = 5 * SECOND}, NOWHERE, &body, &err));
     ck_assert_str_eq(buf_cstr(&err), "could not fetch <\"" NOWHERE "\">: no response");
     buf_free(&body);
     buf_free(&err);
