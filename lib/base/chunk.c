@@ -15,7 +15,9 @@
  * pass zero early.
  *
  * Chunks above the largest class are freed where they are dropped, on any thread, since keeping
- * them would be a leak in all but name.
+ * them would be a leak in all but name. Of the two largest classes (a batch of a Kafka client with
+ * what is around it, mostly) IDLE_MAX bytes are kept: fresh memory costs more than what is read
+ * into it, a page fault per 4 KiB.
  *
  * A view has no bytes of its own. The reference to the chunk that has them is dropped by whoever
  * drops the view's last one, on any thread, before the view goes home.
@@ -30,17 +32,21 @@
 #include "lib/base/bytes.h"
 #include "lib/base/mem.h"
 
-#define CLASSES 5
+#define CLASSES 7
+#define CLASS_KEPT_LESS 5
+#define IDLE_MAX ((size_t) 64 << 20)
 #define CLASS_LARGE CLASSES
 #define CLASS_VIEW (CLASSES + 1)
 #define PAGE 4096
 #define LARGE_MAX ((size_t) UINT32_MAX - PAGE)
 
-static const uint32_t class_bytes[CLASSES] = {1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10};
+static const uint32_t class_bytes[CLASSES] = {1 << 10,   4 << 10,   16 << 10,  64 << 10,
+                                              256 << 10, 512 << 10, 1088 << 10};
 
 struct chunk_pool {
     struct chunk *free[CLASSES];
     struct chunk *views; /* without bytes of their own, kept until the close */
+    size_t idle;         /* bytes of the two largest classes on their free lists */
     int64_t out;         /* handed out, as far as the owner knows */
     bool closed;
     _Atomic size_t bytes; /* of all chunks that exist */
@@ -105,16 +111,29 @@ static void destroy(struct chunk *c)
     mem_free(c);
 }
 
+static void count_idle(struct chunk_pool *pool, const struct chunk *c, bool more)
+{
+    if (c->size_class < CLASS_KEPT_LESS || c->size_class >= CLASSES)
+        return;
+    if (more)
+        pool->idle += c->cap;
+    else
+        pool->idle -= c->cap;
+}
+
 /* Owner thread: a chunk whose last reference is gone. */
 static void come_home(struct chunk_pool *pool, struct chunk *c)
 {
     struct chunk **list;
 
     pool->out--;
-    if (c->size_class == CLASS_LARGE) {
+    if (c->size_class == CLASS_LARGE ||
+        (c->size_class >= CLASS_KEPT_LESS && c->size_class < CLASSES &&
+         pool->idle + c->cap > IDLE_MAX)) {
         destroy(c);
         return;
     }
+    count_idle(pool, c, true);
     list = c->size_class == CLASS_VIEW ? &pool->views : &pool->free[c->size_class];
     c->next = *list;
     *list = c;
@@ -160,6 +179,7 @@ static void free_lists_trim(struct chunk_pool *pool, size_t keep)
         while (pool->free[size_class] != NULL && chunk_pool_bytes(pool) > keep) {
             struct chunk *c = pool->free[size_class];
             pool->free[size_class] = c->next;
+            count_idle(pool, c, false);
             destroy(c);
         }
     }
@@ -186,6 +206,7 @@ static struct chunk *take_or_create(struct chunk_pool *pool, unsigned size_class
         return create(pool, size_class, class_bytes[size_class]);
     struct chunk *c = pool->free[size_class];
     pool->free[size_class] = c->next;
+    count_idle(pool, c, false);
     return c;
 }
 
@@ -198,6 +219,7 @@ struct chunk *chunk_alloc(struct chunk_pool *pool, size_t bytes)
         c = bytes <= LARGE_MAX ? create(pool, size_class, (uint32_t) round_up(bytes, PAGE)) : NULL;
     } else if (LIKELY((c = pool->free[size_class]) != NULL)) {
         pool->free[size_class] = c->next;
+        count_idle(pool, c, false);
     } else {
         c = take_or_create(pool, size_class);
     }

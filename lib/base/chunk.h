@@ -45,7 +45,8 @@ struct chunk_pool *chunk_pool_open(void);
 void chunk_pool_close(struct chunk_pool *pool);
 
 /* A chunk with refs = 1, len = 0 and cap >= bytes: size classes 1 KiB, 4 KiB, 16 KiB, 64 KiB, 256
- * KiB, then exact multiples of 4 KiB, which are not kept. Data of 4 KiB and more is 4096-aligned.
+ * KiB, 512 KiB, 1088 KiB, of the last two 64 MiB are kept; then exact multiples of 4 KiB, which are
+ * not. Data of 4 KiB and more is 4096-aligned.
  * NULL when memory is short. Only the pool's thread. */
 struct chunk *chunk_alloc(struct chunk_pool *pool, size_t bytes);
 

@@ -3,9 +3,16 @@
  *
  *     length[4] -> frame -> request (kafka_api.c) -> answer in out -> sent -> the next frame
  *
- * While a request is under way one receive may be in flight, to hear of the client's end; what
- * arrives goes to `rest`, and nothing more is received until the answer. A connection that closes
- * lives until its request has been answered (nobody hears that) and no operation is in flight.
+ * Produce behind Produce is the exception: while requests wait for the disk the next ones are
+ * taken, PRODUCE_AHEAD of them and PRODUCE_AHEAD_BYTES, because clients send everything for one
+ * server over one connection and would wait for a sync per batch. They start in the order in which
+ * they came, and between two workers tasks go in order, so batches for one partition keep it. An
+ * answer that is ready waits in its request until those before it are out. A frame of another kind
+ * that was collected meanwhile is `held` until all of them are answered.
+ *
+ * While nothing may be taken one receive may be in flight, to hear of the client's end; what
+ * arrives goes to `rest`, and nothing more is received until then. A connection that closes
+ * lives until its requests have been answered (nobody hears that) and no operation is in flight.
  *
  * Who shakes no hands, or does not say who it is, is closed after the times that NATS clients have
  * for these: `patience` runs from the start of each until its end.
@@ -27,8 +34,10 @@
 #define SEND_VECTORS 64u
 #define CLOSE_NS 2000000000u
 #define SHAKE_NS 2000000000
-/* A frame's chunk begins with this much at most and doubles as its bytes arrive. */
+/* A frame's chunk begins with this much at most and grows by four as its bytes arrive. */
 #define FRAME_FIRST (256u << 10)
+#define PRODUCE_AHEAD 32u
+#define PRODUCE_AHEAD_BYTES (16u << 20)
 
 static void wake(struct kafka_conn *c)
 {
@@ -108,7 +117,8 @@ static void end_request(struct kafka_request *r)
 {
     struct kafka_conn *c = r->conn;
 
-    c->request = NULL;
+    c->under_way--;
+    c->under_way_bytes -= r->frame_bytes;
     chunk_put(r->frame, r->kafka->env->chunks);
     kafka_arena_free(&r->arena);
     mem_free(r);
@@ -140,14 +150,13 @@ static void release_pieces(struct kafka_request *r, const struct kafka_cuts *cut
             chunk_put(p->chunk, r->kafka->env->chunks);
 }
 
-void kafka_reply(struct kafka_request *r)
+static void put_reply(struct kafka_request *r)
 {
     struct kafka_conn *c = r->conn;
     struct kafka_cuts cuts = {0};
     struct buf b = {0};
     uint64_t n;
 
-    r->cancel = NULL; /* it is answered, though the connection may end by it */
     buf_reserve(&b, 4);
     b.n = 4;
     kafka_put_response_header(&b, &r->header);
@@ -164,9 +173,43 @@ void kafka_reply(struct kafka_request *r)
     release_pieces(r, &cuts);
     mem_free(cuts.cuts);
     buf_free(&b);
-    end_request(r);
 }
 
+/* Those at the head that have ended. What ends others meanwhile (a close) leaves them to the loop.
+ */
+static void settle(struct kafka_conn *c)
+{
+    if (c->settling)
+        return;
+    c->settling = true;
+    while (!list_empty(&c->requests)) {
+        struct kafka_request *r = LIST_ENTRY(c->requests.next, struct kafka_request, link);
+        bool failed = r->ending == KAFKA_FAILED;
+        if (r->ending == KAFKA_UNDER_WAY)
+            break;
+        list_remove(&r->link);
+        if (r->ending == KAFKA_ANSWERED)
+            put_reply(r);
+        end_request(r);
+        if (failed)
+            kafka_conn_close(c, "request failed");
+    }
+    c->settling = false;
+}
+
+static void end_as(struct kafka_request *r, enum kafka_ending ending)
+{
+    r->cancel = NULL; /* it is answered, though the connection may end by it */
+    r->ending = ending;
+    settle(r->conn);
+}
+
+void kafka_reply(struct kafka_request *r)
+{
+    end_as(r, KAFKA_ANSWERED);
+}
+
+/* It is the only one: nothing is taken ahead of it. */
 void kafka_reply_bytes(struct kafka_request *r, struct str bytes)
 {
     struct kafka_conn *c = r->conn;
@@ -179,20 +222,17 @@ void kafka_reply_bytes(struct kafka_request *r, struct str bytes)
         c->drop_output = true;
         kafka_conn_close(c, "memory is short");
     }
-    end_request(r);
+    end_as(r, KAFKA_SILENT);
 }
 
 void kafka_no_reply(struct kafka_request *r)
 {
-    end_request(r);
+    end_as(r, KAFKA_SILENT);
 }
 
 void kafka_fail(struct kafka_request *r)
 {
-    struct kafka_conn *c = r->conn;
-
-    end_request(r);
-    kafka_conn_close(c, "request failed");
+    end_as(r, KAFKA_FAILED);
 }
 
 uint64_t kafka_seed(struct kafka_request *r)
@@ -226,6 +266,27 @@ struct str kafka_conn_advertised(struct kafka_request *r, int32_t *port)
 
 static void received(struct io_op *op);
 
+static bool is_produce(const struct chunk *frame)
+{
+    return frame->len >= 2 && kafka_get_u16(frame->data) == KAFKA_PRODUCE;
+}
+
+/* Behind those that are under way a frame may be collected. All of them are Produce, if one is. */
+static bool may_collect(const struct kafka_conn *c)
+{
+    const struct kafka_request *first;
+
+    if (c->state != KAFKA_CONN_OPEN || c->held)
+        return false;
+    if (c->under_way == 0)
+        return true;
+    if (list_empty(&c->requests))
+        return false;
+    first = LIST_ENTRY(c->requests.next, struct kafka_request, link);
+    return is_produce(first->frame) && c->realm != NULL && c->under_way < PRODUCE_AHEAD &&
+           c->under_way_bytes < PRODUCE_AHEAD_BYTES;
+}
+
 static void start_request(struct kafka_conn *c)
 {
     struct kafka_request *r = mem_zalloc(sizeof(*r));
@@ -234,9 +295,13 @@ static void start_request(struct kafka_conn *c)
     r->realm = c->realm;
     r->conn = c;
     r->frame = c->frame;
+    r->frame_bytes = c->frame->len;
     c->frame = NULL;
+    c->held = false;
     c->want = c->length_n = 0;
-    c->request = r;
+    c->under_way++;
+    c->under_way_bytes += r->frame_bytes;
+    list_push_back(&c->requests, &r->link);
     if (sasl_wants_token(c))
         sasl_take_token(r);
     else if (!kafka_dispatch(r))
@@ -248,7 +313,7 @@ static bool grow_frame(struct kafka_conn *c)
 {
     struct chunk_pool *pool = c->kafka->env->chunks;
     size_t have = c->frame != NULL ? c->frame->len : 0;
-    size_t cap = have < FRAME_FIRST / 2 ? FRAME_FIRST : have * 2;
+    size_t cap = have == 0 ? FRAME_FIRST : have * 4;
     struct chunk *next = chunk_alloc(pool, cap < c->want ? cap : c->want);
 
     if (next == NULL)
@@ -276,7 +341,7 @@ static bool begin_frame(struct kafka_conn *c)
 /* Takes bytes until a request begins or nothing is left; what is left stays in *in. */
 static void take(struct kafka_conn *c, struct str *in)
 {
-    while (in->n > 0 && c->request == NULL && c->state == KAFKA_CONN_OPEN) {
+    while (in->n > 0 && may_collect(c)) {
         size_t n;
         if (c->want == 0) {
             c->length[c->length_n++] = (uint8_t) in->p[0];
@@ -295,7 +360,10 @@ static void take(struct kafka_conn *c, struct str *in)
         memcpy(c->frame->data + c->frame->len, in->p, n);
         c->frame->len += (uint32_t) n;
         *in = str_skip(*in, n);
-        if (c->frame->len == c->want)
+        if (c->frame->len < c->want)
+            continue;
+        c->held = c->under_way > 0 && !is_produce(c->frame);
+        if (!c->held)
             start_request(c);
     }
 }
@@ -340,7 +408,9 @@ void kafka_conn_step(struct kafka_conn *c)
     struct buf b = c->rest;
     struct str in = buf_str(&b);
 
-    if (c->state == KAFKA_CONN_OPEN && c->request == NULL && b.n > 0) {
+    if (c->state == KAFKA_CONN_OPEN && c->held && c->under_way == 0)
+        start_request(c);
+    if (b.n > 0 && may_collect(c)) {
         c->rest = (struct buf){0};
         take(c, &in);
         buf_put_str(&c->rest, in);
@@ -397,6 +467,7 @@ void kafka_conn_adopt(struct kafka *k, io_fd fd)
     c->sock = io_sock_open(k->env->io, fd);
     list_push_back(&k->conns, &c->link);
     list_init(&c->dirty_link);
+    list_init(&c->requests);
     io_op_init(&c->recv, received);
     io_op_init(&c->send, sent);
     io_op_init(&c->close, sock_is_closed);
@@ -408,10 +479,26 @@ void kafka_conn_adopt(struct kafka *k, io_fd fd)
     receive(c);
 }
 
+/* A request that is called off may answer at once, and be gone. */
+static void call_off(struct kafka_conn *c)
+{
+    struct list *at = c->requests.next;
+
+    while (at != &c->requests) {
+        struct kafka_request *r = LIST_ENTRY(at, struct kafka_request, link);
+        void (*cancel)(struct kafka_request *) = r->cancel;
+        at = at->next;
+        if (cancel == NULL)
+            continue;
+        r->cancel = NULL;
+        cancel(r);
+        at = c->requests.next;
+    }
+}
+
 void kafka_conn_close(struct kafka_conn *c, const char *why)
 {
     struct kafka *k = c->kafka;
-    struct kafka_request *r = c->request;
 
     if (c->state == KAFKA_CONN_CLOSING)
         return;
@@ -424,11 +511,7 @@ void kafka_conn_close(struct kafka_conn *c, const char *why)
     atomic_fetch_sub(&k->shared->connections, 1);
     if (c->ended)
         c->drop_output = true;
-    if (r != NULL && r->cancel != NULL) {
-        void (*cancel)(struct kafka_request *) = r->cancel;
-        r->cancel = NULL;
-        cancel(r);
-    }
+    call_off(c);
     wake(c);
 }
 
@@ -444,7 +527,7 @@ bool kafka_conn_reap(struct kafka_conn *c)
         c->close_submitted = true;
         io_sock_close(env->io, &c->close, c->sock);
     }
-    if (!c->sock_closed || io_op_busy(&c->recv) || io_op_busy(&c->send) || c->request != NULL)
+    if (!c->sock_closed || io_op_busy(&c->recv) || io_op_busy(&c->send) || c->under_way > 0)
         return false;
     drop_output(c);
     io_timer_stop(env->io, &c->deadline);

@@ -101,7 +101,12 @@ struct kafka_conn {
     struct chunk *frame;
     struct buf rest; /* came behind a request that is not answered yet */
 
-    struct kafka_request *request; /* the one under way, or NULL */
+    /* Started, and not all of them answered yet: several only when all are Produce. */
+    struct list requests;
+    unsigned under_way;
+    uint64_t under_way_bytes; /* of their frames */
+    bool held;                /* `frame` is complete, and may start when nothing is under way */
+    bool settling;
     struct outbuf out, sending;
     struct tls *tls;    /* NULL: plain */
     struct outbuf wire; /* its records */
@@ -121,7 +126,12 @@ struct kafka_piece {
     size_t n;
 };
 
+enum kafka_ending { KAFKA_UNDER_WAY, KAFKA_ANSWERED, KAFKA_SILENT, KAFKA_FAILED };
+
 struct kafka_request {
+    struct list link;         /* conn->requests */
+    enum kafka_ending ending; /* what becomes of it when those before it are out */
+    uint32_t frame_bytes;
     struct kafka *kafka;
     struct realm *realm; /* NULL: the client has to say first who it is */
     struct kafka_conn *conn;

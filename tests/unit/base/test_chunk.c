@@ -18,9 +18,11 @@ static const struct {
     size_t bytes;
     uint32_t cap;
 } sizes[] = {
-    {0, 1024},        {1, 1024},        {1024, 1024},     {1025, 4096},       {4096, 4096},
-    {4097, 16384},    {16384, 16384},   {16385, 65536},   {65536, 65536},     {65537, 262144},
-    {262144, 262144}, {262145, 266240}, {266240, 266240}, {1000000, 1003520}, {5000000, 5001216},
+    {0, 1024},          {1, 1024},          {1024, 1024},       {1025, 4096},
+    {4096, 4096},       {4097, 16384},      {16384, 16384},     {16385, 65536},
+    {65536, 65536},     {65537, 262144},    {262144, 262144},   {262145, 524288},
+    {524289, 1114112},  {1000000, 1114112}, {1114112, 1114112}, {1114113, 1118208},
+    {5000000, 5001216},
 };
 
 TEST(has_the_size_of_its_class)
@@ -40,7 +42,7 @@ TEST(has_the_size_of_its_class)
         ck_assert_uint_eq(chunk_pool_bytes(pool), total + c->cap);
         chunk_put(c, pool);
         /* Kept on the free list, but for the large ones. */
-        total += sizes[k].cap <= 262144 ? sizes[k].cap : 0;
+        total += sizes[k].cap <= 1114112 ? sizes[k].cap : 0;
         ck_assert_uint_eq(chunk_pool_bytes(pool), total);
         chunk_pool_trim(pool, 0);
         total = 0;
@@ -135,6 +137,32 @@ TEST(trims_what_is_idle)
     ck_assert_uint_eq(chunk_pool_bytes(pool), 10 * 65536);
     for (int k = 0; k < 10; k++)
         chunk_put(used[k], pool);
+    chunk_pool_trim(pool, 0);
+    ck_assert_uint_eq(chunk_pool_bytes(pool), 0);
+    chunk_pool_close(pool);
+}
+
+/* Of the two largest classes together, wherever their last reference was dropped. */
+TEST(keeps_so_many_large_ones)
+{
+    struct chunk_pool *pool = chunk_pool_open();
+    struct chunk *c[200];
+
+    for (int k = 0; k < 200; k++)
+        c[k] = chunk_alloc(pool, k % 2 == 0 ? 524288 : 1114112);
+    for (int k = 0; k < 200; k++)
+        chunk_put(c[k], k % 3 == 0 ? pool : NULL);
+    chunk_put(chunk_alloc(pool, 2000000), pool); /* what the others gave back comes home */
+    c[0] = chunk_alloc(pool, 1000);
+    chunk_pool_trim(pool, SIZE_MAX);
+    ck_assert_uint_le(chunk_pool_bytes(pool), (64u << 20) + 1024);
+    ck_assert_uint_ge(chunk_pool_bytes(pool), 62u << 20);
+    chunk_put(c[0], pool);
+    for (int k = 0; k < 100; k++)
+        c[k] = chunk_alloc(pool, 1114112);
+    for (int k = 0; k < 100; k++)
+        chunk_put(c[k], pool);
+    ck_assert_uint_le(chunk_pool_bytes(pool), 65u << 20);
     chunk_pool_trim(pool, 0);
     ck_assert_uint_eq(chunk_pool_bytes(pool), 0);
     chunk_pool_close(pool);
@@ -312,6 +340,7 @@ TEST(close_races_with_drops)
 
 static const struct runner_case cases[] = {
     RUN(has_the_size_of_its_class),
+    RUN(keeps_so_many_large_ones),
     RUN(is_used_again),
     RUN(lives_until_the_last_reference),
     RUN(trims_what_is_idle),
