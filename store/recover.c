@@ -143,6 +143,11 @@ static void place_objects(struct recovery *r)
         qsort(r->list, r->nlist, sizeof(struct rec_object *), order_objects);
 }
 
+int rec_sync(const struct recovery *r, fs_fd fd)
+{
+    return r->all_synced ? fs_sync_check(r->fs, fd) : fs_sync(r->fs, fd);
+}
+
 /* ---- the steps ----------------------------------------------------------------------------- */
 
 static enum err run(struct recovery *r)

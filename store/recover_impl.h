@@ -88,6 +88,7 @@ struct recovery {
     uint64_t newest;     /* generation in any name */
     uint64_t generation; /* the one that counts; 0 = none */
     bool clean;
+    bool all_synced;     /* everything that was written before the streams are read is durable */
     bool orphans_unread; /* the copy of a stream's record may be where reading failed */
 
     struct hmap objects;
@@ -107,6 +108,9 @@ enum err rec_fail(struct recovery *r, enum err err, const char *format, ...)
 /* recover_log.c */
 enum err rec_logs_read(struct recovery *r);
 void rec_log_path(const struct recovery *r, const struct rec_log_file *f, char out[STORE_PATH]);
+
+/* Makes an open file durable that was not written since rec_replay. */
+int rec_sync(const struct recovery *r, fs_fd fd);
 
 /* recover_replay.c: writes what the log holds into the segments and syncs them. */
 enum err rec_replay(struct recovery *r);

@@ -9,6 +9,10 @@
  * The old log goes when the start is through, so a start that can not put the data where it belongs
  * is refused: nothing is lost, and the next one tries again. Of a stream whose record is not
  * understood the UUID is enough. Behind a close marker the segments have everything.
+ *
+ * All is written before anything is synced: with thousands of streams one sync of the whole file
+ * system (fs_sync_all) then takes the place of several for each of them, those of the segments that
+ * are read afterwards included (all_synced). Each file is still asked whether its writes worked.
  */
 #include "lib/base/mem.h"
 #include "store/recover_impl.h"
@@ -16,6 +20,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* With so many streams and consumers one sync of all is less than theirs. */
+#define SYNC_ALL 32u
 
 struct replay {
     struct recovery *r;
@@ -27,6 +34,8 @@ struct replay {
     char path[STORE_PATH];
     fs_fd fd; /* of the segment; -1 = none */
     bool dirty;
+    char **unsynced; /* paths of segments */
+    size_t nunsynced, unsynced_cap;
     uint32_t log_file;
     fs_fd log; /* -1 = none */
     struct buf from, there;
@@ -45,20 +54,46 @@ static int order_data(const void *a, const void *b)
     return x->order < y->order ? -1 : x->order > y->order;
 }
 
-static enum err end_segment(struct replay *p)
+static void end_segment(struct replay *p)
 {
-    int res = 0;
-
     if (p->fd < 0)
-        return ERR_OK;
-    if (p->dirty && !PLANTED(PLANT_REPLAY_UNSYNCED))
-        res = fs_sync(p->r->fs, p->fd);
+        return;
+    if (p->dirty) {
+        if (p->nunsynced == p->unsynced_cap) {
+            p->unsynced_cap = p->unsynced_cap == 0 ? 64 : 2 * p->unsynced_cap;
+            p->unsynced = mem_realloc(p->unsynced, p->unsynced_cap * sizeof(*p->unsynced));
+        }
+        p->unsynced[p->nunsynced++] = mem_strdup(p->path);
+    }
     fs_close(p->r->fs, p->fd);
     p->fd = -1;
     p->dirty = false;
-    return res < 0 ? rec_fail(p->r, err_from_errno(res), "%s: sync: %s", p->path,
+}
+
+static enum err sync_segment(struct replay *p, const char *path)
+{
+    fs_fd fd = fs_open(p->r->fs, path, IO_FILE_WRITE);
+    int res = fd < 0 ? fd : rec_sync(p->r, fd);
+
+    if (fd >= 0)
+        fs_close(p->r->fs, fd);
+    return res < 0 ? rec_fail(p->r, err_from_errno(res), "%s: sync: %s", path,
                               err_text(err_from_errno(res)))
                    : ERR_OK;
+}
+
+/* What was written is durable before the log goes. */
+static enum err sync_segments(struct replay *p, enum err err)
+{
+    if (err == ERR_OK && !p->r->clean && p->r->nlist > SYNC_ALL)
+        p->r->all_synced = fs_sync_all(p->r->fs, p->r->dir->path) == 0;
+    for (size_t i = 0; i < p->nunsynced; i++) {
+        if (err == ERR_OK && !PLANTED(PLANT_REPLAY_UNSYNCED))
+            err = sync_segment(p, p->unsynced[i]);
+        mem_free(p->unsynced[i]);
+    }
+    mem_free(p->unsynced);
+    return err;
 }
 
 static bool listed(const struct stream_record *rec, uint64_t segment)
@@ -97,12 +132,12 @@ static bool uuid_known(const struct stream_record *rec)
 static enum err begin_segment(struct replay *p, const struct rec_data *d)
 {
     const struct rec_object *o = rec_object_find(p->r, d->stream);
-    enum err err = end_segment(p);
 
+    end_segment(p);
     p->stream = o != NULL && !o->deleted ? o->stream : NULL;
     p->segment = d->segment;
-    if (err != ERR_OK || p->stream == NULL)
-        return err;
+    if (p->stream == NULL)
+        return ERR_OK;
     if (p->stream->failed && !uuid_known(&p->stream->rec))
         return p->r->clean ? ERR_OK
                            : rec_fail(p->r, ERR_VERSION,
@@ -231,11 +266,12 @@ enum err rec_replay(struct recovery *r)
         if (err == ERR_OK && p.fd >= 0)
             err = replay_one(&p, d);
     }
-    enum err last = end_segment(&p);
+    end_segment(&p);
+    err = sync_segments(&p, err);
     if (p.log >= 0)
         fs_close(r->fs, p.log);
     buf_free(&p.from);
     buf_free(&p.there);
     codec_room_free(&p.room);
-    return err != ERR_OK ? err : last;
+    return err;
 }

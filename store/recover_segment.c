@@ -628,7 +628,7 @@ enum err rec_segment_scan(struct recovery *r, struct rec_stream *s, struct rec_s
     /* When only the process died, what was found may be in the page cache alone. Readers will see
      * it, so it has to last. */
     if (err == ERR_OK && (seg->dirty || !r->clean) && !PLANTED(PLANT_REPLAY_UNSYNCED) &&
-        fs_sync(r->fs, fd) < 0)
+        (seg->dirty ? fs_sync(r->fs, fd) : rec_sync(r, fd)) < 0)
         err = ERR_IO;
     fs_close(r->fs, fd);
     seg->dirty = false;

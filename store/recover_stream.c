@@ -469,7 +469,8 @@ static enum err read_stream(struct recovery *r, struct rec_stream *s)
         join_files(r, s, &f);
         compact_files(&f);
         /* After a crash names may not be durable either. */
-        if ((f.n != before || (f.n > 0 && !r->clean)) && fs_sync_dir(r->fs, s->dir) < 0)
+        if ((f.n != before || (f.n > 0 && !r->clean && !r->all_synced)) &&
+            fs_sync_dir(r->fs, s->dir) < 0)
             err = ERR_IO;
     }
     if (err == ERR_OK)

@@ -86,6 +86,16 @@ int fs_sync_dir(struct io_fs *fs, const char *path)
     return fs->ops->sync_dir(fs, path);
 }
 
+int fs_sync_all(struct io_fs *fs, const char *path)
+{
+    return fs->ops->sync_all != NULL ? fs->ops->sync_all(fs, path) : -EOPNOTSUPP;
+}
+
+int fs_sync_check(struct io_fs *fs, fs_fd fd)
+{
+    return fs->ops->sync_check != NULL ? fs->ops->sync_check(fs, fd) : -EOPNOTSUPP;
+}
+
 int fs_list(struct io_fs *fs, const char *path, void (*each)(void *ctx, const char *name),
             void *ctx)
 {

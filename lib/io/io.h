@@ -253,6 +253,11 @@ int fs_mkdir(struct io_fs *fs, const char *path); /* mode 0700; -EEXIST when it 
 int fs_rmdir(struct io_fs *fs, const char *path);
 /* Makes creates, renames and unlinks in the directory durable. */
 int fs_sync_dir(struct io_fs *fs, const char *path);
+/* Instead of very many syncs: makes all contents and names on the file system of this path durable.
+ * -EOPNOTSUPP where that is not sure. An error that a file had met before is not seen here:
+ * fs_sync_check says it, cheaply, 0 when there was none. */
+int fs_sync_all(struct io_fs *fs, const char *path);
+int fs_sync_check(struct io_fs *fs, fs_fd fd);
 /* Calls each(ctx, name) for the entries except . and .., sorted by bytes. */
 int fs_list(struct io_fs *fs, const char *path, void (*each)(void *ctx, const char *name),
             void *ctx);

@@ -138,6 +138,8 @@ struct io_fs_ops {
     int (*mkdir)(struct io_fs *fs, const char *path);
     int (*rmdir)(struct io_fs *fs, const char *path);
     int (*sync_dir)(struct io_fs *fs, const char *path);
+    int (*sync_all)(struct io_fs *fs, const char *path); /* These two are optional. */
+    int (*sync_check)(struct io_fs *fs, fs_fd fd);
     int (*list)(struct io_fs *fs, const char *path, void (*each)(void *ctx, const char *name),
                 void *ctx);
     int (*lock)(struct io_fs *fs, fs_fd fd, uint64_t patience_ns);

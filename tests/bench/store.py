@@ -205,4 +205,5 @@ def main():
         print(f"{cells[0][0]:42}" + "".join(f"{c[1]:12.2f}" for c in cells))
 
 
-main()
+if __name__ == "__main__":
+    main()

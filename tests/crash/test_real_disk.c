@@ -140,7 +140,49 @@ TEST(a_directory_that_is_not_writable)
     place_close(&p);
 }
 
+#define MANY 50u
+
+/* With many streams a start after a kill makes the whole file system durable instead of each file:
+ * what it showed is there when the file system stops right behind it. */
+TEST(many_streams_are_durable_after_a_start)
+{
+    static struct place p;
+    char subject[80], body[80];
+
+    if (!place_open(&p, 1, types[i]))
+        return;
+    place_start(&p);
+    place_add_stream(&p);
+    for (unsigned k = 0; k < MANY; k++) {
+        snprintf(subject, sizeof(subject), "$JS.API.STREAM.CREATE.M%u", k);
+        snprintf(body, sizeof(body), "{\"name\":\"M%u\",\"subjects\":[\"m.%u\"]}", k, k);
+        place_ask(&p, subject, body, "\"did_create\":true");
+        snprintf(subject, sizeof(subject), "m.%u", k);
+        place_ask(&p, subject, "hello", "\"seq\":1}");
+    }
+    publish_some(&p, 1);
+    for (int again = 0; again < 2; again++) {
+        raw_close(&p.r);
+        server_process_kill(&p.s);
+        place_start(&p);
+    }
+    loop_fs_stop(&p.fs);
+    raw_close(&p.r);
+    server_process_kill(&p.s);
+    loop_fs_unmount(&p.fs);
+    loop_fs_mount(&p.fs, false);
+    place_start(&p);
+    for (unsigned k = 0; k < MANY; k++) {
+        snprintf(subject, sizeof(subject), "$JS.API.STREAM.MSG.GET.M%u", k);
+        snprintf(body, sizeof(body), "\"subject\":\"m.%u\"", k);
+        place_ask(&p, subject, "{\"seq\":1}", body);
+    }
+    place_verify(&p);
+    place_close(&p);
+}
+
 static const struct runner_case cases[] = {
+    RUN_LOOP(many_streams_are_durable_after_a_start, 0, 2),
     RUN_LOOP(a_stopped_file_system, 0, 4),
     RUN_LOOP(a_file_system_that_becomes_read_only, 0, 2),
     RUN_LOOP(a_directory_that_is_not_writable, 0, 2),
