@@ -28,7 +28,7 @@ has() { # file, fixed text
 start() {
     local tries=0
     "$server" -a 127.0.0.1 -p -1 -js -sd "$work/store" --pool 0 --workers 2 --spread \
-        --kafka 127.0.0.1:-1 >"$work/log" 2>&1 &
+        --kafka 127.0.0.1:-1 --ports_file_dir "$work" >"$work/log" 2>&1 &
     pid=$!
     until grep -q 'Server is ready' "$work/log"; do
         if ! kill -0 "$pid" 2>/dev/null || [ $((tries += 1)) -gt 1200 ]; then
@@ -55,6 +55,11 @@ for part in kafka confluent; do
     check "python: $part" say "$python" "$here/kafka_topics.py" "$broker" "$part"
     check "python: $part: all was right" has "$work/out" 'all right'
 done
+nats=$(grep -ohs 'nats://127.0.0.1:[0-9]*' "$work"/*.ports | head -1)
+check 'messages go both ways' say "$python" "$here/../interop/kafka/million.py" "$nats" "$broker" \
+    20000
+check 'by NATS to a group' has "$work/out" 'ok 20000 published over NATS'
+check 'by Kafka to NATS' has "$work/out" 'ok 20000 produced by Kafka'
 kill "$pid"
 wait "$pid"
 check 'the server ends well' [ $? = 0 ]
