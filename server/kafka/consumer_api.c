@@ -7,6 +7,7 @@
  */
 #include "lib/io/io.h"
 #include "server/kafka/access.h"
+#include "server/kafka/consumer_pattern.h"
 #include "server/kafka/coordinator.h"
 #include "server/kafka/once.h"
 
@@ -80,6 +81,7 @@ static void ask(struct group_entry *g, struct errand *e)
                                  .instance = q->instance_id,
                                  .rack = q->rack_id,
                                  .assignor = q->server_assignor,
+                                 .regex = q->subscribed_topic_regex,
                                  .rebalance_ms = q->rebalance_timeout_ms,
                                  .names = q->subscribed_topic_names,
                                  .nnames = q->subscribed_topic_names_n,
@@ -149,6 +151,14 @@ static struct str make_id(struct kafka_request *r)
                             (unsigned long long) prng_u64(prng));
 }
 
+static bool is_pattern(struct str text)
+{
+    struct pattern *p = pattern_compile(text);
+
+    pattern_free(p);
+    return p != NULL;
+}
+
 static int16_t check_beat(struct kafka_request *r, const beat_request *q)
 {
     bool nameless = q->member_id.n == 0 &&
@@ -159,8 +169,13 @@ static int16_t check_beat(struct kafka_request *r, const beat_request *q)
         return KAFKA_INVALID_REQUEST;
     if (!coordinator_name_valid(q->group_id))
         return KAFKA_INVALID_GROUP_ID;
-    if (q->subscribed_topic_regex.n > 0)
-        return KAFKA_INVALID_REGULAR_EXPRESSION;
+    if (q->subscribed_topic_regex.n > 0) {
+        /* What the expression matches is found where nobody's permissions are known. */
+        if (r->conn->may != NULL)
+            return KAFKA_TOPIC_AUTHORIZATION_FAILED;
+        if (!is_pattern(q->subscribed_topic_regex))
+            return KAFKA_INVALID_REGULAR_EXPRESSION;
+    }
     return check_names(r, q);
 }
 
@@ -226,6 +241,8 @@ static void put_member(struct kafka_request *r, const struct consumer_group *g,
     to->subscribed_topic_names_n = (int32_t) m->nnames;
     for (uint32_t i = 0; i < m->nnames; i++)
         to->subscribed_topic_names[i] = keep(r, m->names[i]);
+    if (m->pattern != NULL)
+        to->subscribed_topic_regex = keep(r, m->pattern->text);
     to->assignment = describe_parts(r, g, &m->assigned);
     to->target_assignment = describe_parts(r, g, &m->target);
     to->member_type = 1; /* of the new protocol */

@@ -250,6 +250,8 @@ static void assign_range(struct plan *p)
 
 static void add_wanting(struct subject *s, uint32_t member)
 {
+    if (s->nwanting > 0 && s->wanting[s->nwanting - 1] == member)
+        return; /* by name and by its expression */
     if (s->nwanting == s->cap) {
         s->cap = s->cap * 2 + 8;
         s->wanting = mem_realloc(s->wanting, s->cap * sizeof(*s->wanting));
@@ -264,6 +266,18 @@ static void list_members(const struct consumer_group *g, struct plan *p, bool in
     p->members[p->nmembers++] = LIST_ENTRY(l, struct consumer_member, link);
     if (in_order)
         qsort(p->members, p->nmembers, sizeof(struct consumer_member *), by_order);
+}
+
+static void want_named(const struct consumer_group *g, struct plan *p, uint32_t member,
+                       struct str name)
+{
+    const struct consumer_topic *t = consumer_topic_named(g, name);
+    struct subject *s = t == NULL ? NULL
+                                  : bsearch(&t->number, p->subjects, p->nsubjects,
+                                            sizeof(*p->subjects), by_number);
+
+    if (s != NULL)
+        add_wanting(s, member);
 }
 
 static void list_subjects(const struct consumer_group *g, struct plan *p)
@@ -287,15 +301,13 @@ static void list_subjects(const struct consumer_group *g, struct plan *p)
             s->owner[k] = NOBODY;
         p->total += (uint32_t) t->partitions;
     }
-    for (uint32_t m = 0; m < p->nmembers; m++)
-        for (uint32_t i = 0; i < p->members[m]->nnames; i++) {
-            const struct consumer_topic *t = consumer_topic_named(g, p->members[m]->names[i]);
-            struct subject *s = t == NULL ? NULL
-                                          : bsearch(&t->number, p->subjects, p->nsubjects,
-                                                    sizeof(*p->subjects), by_number);
-            if (s != NULL)
-                add_wanting(s, m);
-        }
+    for (uint32_t m = 0; m < p->nmembers; m++) {
+        const struct consumer_pattern *pattern = p->members[m]->pattern;
+        for (uint32_t i = 0; i < p->members[m]->nnames; i++)
+            want_named(g, p, m, p->members[m]->names[i]);
+        for (uint32_t i = 0; pattern != NULL && i < pattern->nnames; i++)
+            want_named(g, p, m, pattern->names[i]);
+    }
 }
 
 /* Topics by number, partitions by index: the targets come out sorted. */

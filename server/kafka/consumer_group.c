@@ -23,6 +23,7 @@
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "server/kafka/consumer_int.h"
+#include "server/kafka/consumer_pattern.h"
 #include "server/kafka/kafka_error.h"
 
 #include <stdlib.h>
@@ -113,6 +114,7 @@ static void drop_names(struct consumer_group *g, struct consumer_member *m)
 static void member_free(struct consumer_group *g, struct consumer_member *m)
 {
     drop_names(g, m);
+    consumer_pattern_set(g, m, STR(""));
     consumer_release(g, m);
     parts_free(&m->assigned);
     parts_free(&m->revoking);
@@ -157,6 +159,7 @@ void consumer_group_init(struct consumer_group *g, const struct consumer_rules *
     *g = (struct consumer_group){.rules = rules, .world = world, .next = NEVER_NS};
     list_init(&g->members);
     list_init(&g->topics);
+    list_init(&g->patterns);
     hmap_init(&g->by_id);
     hmap_init(&g->by_number);
     hmap_init(&g->by_name);
@@ -301,8 +304,16 @@ static void take_said(struct consumer_group *g, struct consumer_member *m,
                       const struct consumer_beat *q)
 {
     enum consumer_assignor before = m->assignor;
-    bool other = take_names(g, m, q);
+    bool other = take_names(g, m, q), joins = q->epoch == CONSUMER_JOIN;
 
+    /* Who joins says all there is. */
+    if (joins && q->nnames < 0 && m->nnames > 0) {
+        drop_names(g, m);
+        other = true;
+    }
+    if ((joins || q->regex.p != NULL) &&
+        !str_eq(q->regex, m->pattern != NULL ? m->pattern->text : STR("")))
+        other |= consumer_pattern_set(g, m, q->regex);
     if (q->rack.p != NULL)
         replace(&m->rack, q->rack);
     if (q->rebalance_ms >= 0)
@@ -343,6 +354,16 @@ static bool has_room(const struct consumer_group *g, const struct consumer_beat 
     uint32_t now = m != NULL ? m->nnames : 0;
 
     return q->nnames <= 0 || (uint32_t) q->nnames <= g->rules->max_names - (g->nnames - now);
+}
+
+static bool has_room_for_pattern(const struct consumer_group *g, const struct consumer_beat *q)
+{
+    if (q->regex.n == 0 || g->npatterns < CONSUMER_PATTERNS_MAX)
+        return true;
+    LIST_FOREACH(l, &g->patterns)
+    if (str_eq(LIST_ENTRY(l, struct consumer_pattern, link)->text, q->regex))
+        return true;
+    return false;
 }
 
 /* Begins anew: it owns nothing. */
@@ -457,7 +478,8 @@ static bool check_beat(const struct consumer_group *g, const struct consumer_bea
         refuse(out, KAFKA_INVALID_REQUEST, "nobody owns so much");
     else if (q->rebalance_ms < -1)
         refuse(out, KAFKA_INVALID_REQUEST, "a rebalance timeout can not be negative");
-    else if (q->epoch == CONSUMER_JOIN && (q->rebalance_ms < 0 || q->nnames < 0 || q->nowned != 0))
+    else if (q->epoch == CONSUMER_JOIN &&
+             (q->rebalance_ms < 0 || (q->nnames < 0 && q->regex.n == 0) || q->nowned != 0))
         refuse(out, KAFKA_INVALID_REQUEST,
                "who joins says its rebalance timeout and topics, and owns nothing");
     else if (q->assignor.p != NULL && !take_assignor(q->assignor, &a))
@@ -497,7 +519,7 @@ void consumer_group_beat(struct consumer_group *g, const struct consumer_beat *q
         leave(g, q, now, out);
         return;
     }
-    if (!has_room(g, q)) {
+    if (!has_room(g, q) || !has_room_for_pattern(g, q)) {
         refuse(out, KAFKA_GROUP_MAX_SIZE_REACHED, "the group's members want too many topics");
         return;
     }
@@ -528,6 +550,8 @@ bool consumer_group_subscribes(const struct consumer_group *g, struct str topic)
     LIST_FOREACH(l, &g->members)
     {
         const struct consumer_member *m = LIST_ENTRY(l, struct consumer_member, link);
+        if (m->pattern != NULL && pattern_matches(m->pattern->compiled, topic))
+            return true;
         if (m->nnames > 0 &&
             bsearch(&topic, m->names, m->nnames, sizeof(*m->names), compare_names) != NULL)
             return true;

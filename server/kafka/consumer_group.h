@@ -28,6 +28,9 @@
 /* Epochs that a client sends to join, to leave, and to leave for a while (static members). */
 enum { CONSUMER_JOIN = 0, CONSUMER_LEAVE = -1, CONSUMER_PAUSE = -2 };
 
+/* Most different regular expressions of a group's members. */
+#define CONSUMER_PATTERNS_MAX 16u
+
 struct consumer_rules {
     uint64_t session_ns; /* a member that is silent so long goes */
     int32_t heartbeat_ms;
@@ -38,7 +41,6 @@ struct consumer_rules {
 
 /* What topics there are. */
 struct consumer_found {
-    struct str name; /* of consumer_world.each alone; lives until the callback returns */
     struct kafka_uuid id;
     int32_t partitions;
 };
@@ -47,7 +49,20 @@ struct consumer_world {
     void *ctx;
     /* Another number when a topic has come, gone or grown. */
     uint64_t (*version)(void *ctx);
+    /* All names, for regular expressions. */
+    void (*each)(void *ctx, void (*fn)(void *to, struct str name), void *to);
     bool (*find)(void *ctx, struct str name, struct consumer_found *out);
+};
+
+/* A regular expression of some members, and the names that it matches. */
+struct consumer_pattern {
+    struct list link;
+    struct str text;
+    struct pattern *compiled;
+    uint32_t users;
+    struct str *names;
+    uint32_t nnames, cap;
+    bool looked; /* names are those of the group's version */
 };
 
 /* A topic that somebody wants to read, or of which somebody still owns a partition. */
@@ -82,6 +97,7 @@ struct consumer_member {
     int32_t rebalance_ms;
     struct str *names; /* sorted, each once */
     uint32_t nnames;
+    struct consumer_pattern *pattern; /* what it reads beside them; NULL: nothing */
     enum consumer_assignor assignor;
     int32_t epoch, previous; /* CONSUMER_PAUSE: it is away */
     enum consumer_member_state state;
@@ -100,6 +116,8 @@ struct consumer_group {
     struct list members;
     struct hmap by_id;
     uint32_t nmembers, nnames;
+    struct list patterns;
+    uint32_t npatterns;
     struct list topics;
     struct hmap by_number, by_name, by_uuid;
     uint32_t last_number;
@@ -124,6 +142,7 @@ struct consumer_beat {
     struct str member_id;
     int32_t epoch;
     struct str instance, rack, assignor;
+    struct str regex; /* a valid one; empty: none */
     int32_t rebalance_ms;
     const struct str *names;
     int32_t nnames;

@@ -11,6 +11,9 @@
 struct consumer_topic *consumer_topic_named(const struct consumer_group *g, struct str name);
 struct consumer_topic *consumer_topic_with_id(const struct consumer_group *g,
                                               const struct kafka_uuid *id);
+/* The member's regular expression is this one from now on (empty: none). False: the group's members
+ * have too many different ones. */
+bool consumer_pattern_set(struct consumer_group *g, struct consumer_member *m, struct str text);
 /* Looks up what members want to read; true: something is other than it was. */
 bool consumer_topics_look(struct consumer_group *g);
 /* Topics that nobody wants and nobody owns a part of go. */

@@ -9,6 +9,7 @@
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "server/kafka/consumer_int.h"
+#include "server/kafka/consumer_pattern.h"
 
 #include <string.h>
 
@@ -162,12 +163,110 @@ static bool look_up(struct consumer_group *g, struct str name, uint32_t *room)
     return changed;
 }
 
-bool consumer_topics_look(struct consumer_group *g)
+/* ---- regular expressions ----------------------------------------------------------------------
+ */
+
+static void drop_names(struct consumer_pattern *p)
 {
-    uint32_t room = g->rules->max_partitions;
+    for (uint32_t i = 0; i < p->nnames; i++)
+        mem_free((char *) (uintptr_t) p->names[i].p);
+    p->nnames = 0;
+}
+
+static void drop_pattern(struct consumer_group *g, struct consumer_pattern *p)
+{
+    if (p == NULL || --p->users > 0)
+        return;
+    drop_names(p);
+    list_remove(&p->link);
+    g->npatterns--;
+    mem_free(p->names);
+    mem_free((char *) (uintptr_t) p->text.p);
+    pattern_free(p->compiled);
+    mem_free(p);
+}
+
+static struct consumer_pattern *find_pattern(const struct consumer_group *g, struct str text)
+{
+    LIST_FOREACH(l, &g->patterns)
+    {
+        struct consumer_pattern *p = LIST_ENTRY(l, struct consumer_pattern, link);
+        if (str_eq(p->text, text))
+            return p;
+    }
+    return NULL;
+}
+
+static struct consumer_pattern *new_pattern(struct consumer_group *g, struct str text)
+{
+    struct pattern *compiled = g->npatterns < CONSUMER_PATTERNS_MAX ? pattern_compile(text) : NULL;
+    struct consumer_pattern *p;
+
+    if (compiled == NULL)
+        return NULL;
+    p = mem_zalloc(sizeof(*p));
+    p->compiled = compiled;
+    p->text = str_from(mem_strndup(text.p, text.n), text.n);
+    list_push_back(&g->patterns, &p->link);
+    g->npatterns++;
+    return p;
+}
+
+bool consumer_pattern_set(struct consumer_group *g, struct consumer_member *m, struct str text)
+{
+    struct consumer_pattern *p = NULL;
+
+    if (text.n > 0) {
+        p = find_pattern(g, text);
+        if (p == NULL)
+            p = new_pattern(g, text);
+        if (p == NULL)
+            return false;
+        p->users++;
+    }
+    drop_pattern(g, m->pattern);
+    m->pattern = p;
+    return true;
+}
+
+static void take_match(void *to, struct str name)
+{
+    struct consumer_pattern *p = to;
+
+    if (!pattern_matches(p->compiled, name))
+        return;
+    if (p->nnames == p->cap) {
+        p->cap = p->cap * 2 + 8;
+        p->names = mem_realloc(p->names, p->cap * sizeof(*p->names));
+    }
+    p->names[p->nnames++] = str_from(mem_strndup(name.p, name.n), name.n);
+}
+
+static bool look_up_matches(struct consumer_group *g, bool again, uint32_t *room)
+{
     bool changed = false;
 
-    g->version = g->world->version(g->world->ctx);
+    LIST_FOREACH(l, &g->patterns)
+    {
+        struct consumer_pattern *p = LIST_ENTRY(l, struct consumer_pattern, link);
+        if (again || !p->looked) {
+            drop_names(p);
+            g->world->each(g->world->ctx, take_match, p);
+            p->looked = true;
+        }
+        for (uint32_t i = 0; i < p->nnames; i++)
+            changed |= look_up(g, p->names[i], room);
+    }
+    return changed;
+}
+
+bool consumer_topics_look(struct consumer_group *g)
+{
+    uint64_t version = g->world->version(g->world->ctx);
+    uint32_t room = g->rules->max_partitions;
+    bool changed = false, again = version != g->version;
+
+    g->version = version;
     g->looked = true;
     LIST_FOREACH(l, &g->topics)
     LIST_ENTRY(l, struct consumer_topic, link)->wanted = false;
@@ -177,6 +276,7 @@ bool consumer_topics_look(struct consumer_group *g)
         for (uint32_t i = 0; i < m->nnames; i++)
             changed |= look_up(g, m->names[i], &room);
     }
+    changed |= look_up_matches(g, again, &room);
     LIST_FOREACH(l, &g->topics)
     {
         struct consumer_topic *t = LIST_ENTRY(l, struct consumer_topic, link);

@@ -390,6 +390,18 @@ static bool world_find(void *ctx, struct str name, struct consumer_found *out)
     return true;
 }
 
+static void world_each(void *ctx, void (*fn)(void *to, struct str name), void *to)
+{
+    struct kafka_arena arena = {0};
+    struct topic *all;
+    size_t n = topics_all(ctx, &arena, &all);
+
+    for (size_t i = 0; i < n; i++)
+        if (!all[i].internal)
+            fn(to, all[i].name);
+    kafka_arena_free(&arena);
+}
+
 static struct coordinator *coordinator_open(struct realm *realm, struct partition *p)
 {
     struct coordinator *c = mem_zalloc(sizeof(*c));
@@ -407,8 +419,8 @@ static struct coordinator *coordinator_open(struct realm *realm, struct partitio
     };
     c->consumer_rules =
         (struct consumer_rules){.max_members = 4096, .max_names = 65536, .max_partitions = 65536};
-    c->world =
-        (struct consumer_world){.ctx = realm->topics, .version = world_version, .find = world_find};
+    c->world = (struct consumer_world){
+        .ctx = realm->topics, .each = world_each, .version = world_version, .find = world_find};
     list_init(&c->parked);
     list_init(&c->all);
     list_init(&c->all_txns);

@@ -41,6 +41,13 @@ static bool find(void *ctx, struct str name, struct consumer_found *out)
     return false;
 }
 
+static void each(void *ctx, void (*fn)(void *to, struct str name), void *to)
+{
+    (void) ctx;
+    for (int i = 0; i < world.n; i++)
+        fn(to, str_of(world.topics[i].name));
+}
+
 static void topic(const char *name, int id, int32_t partitions)
 {
     int i = 0;
@@ -54,7 +61,7 @@ static void topic(const char *name, int id, int32_t partitions)
     world.version++;
 }
 
-static const struct consumer_world topics = {.version = version, .find = find};
+static const struct consumer_world topics = {.version = version, .each = each, .find = find};
 static const struct consumer_rules rules = {.session_ns = 45 * S,
                                             .heartbeat_ms = 5000,
                                             .max_members = 20,
@@ -439,6 +446,62 @@ TEST(a_member_wants_other_topics)
     teardown();
 }
 
+/* Beside names, and instead of them; topics that come are read as soon as somebody is heard of. */
+TEST(regular_expressions)
+{
+    struct member a = {0}, b = {0};
+    struct consumer_beat q = {.rebalance_ms = 1000, .nnames = -1, .regex = STR("u.*")};
+    char text[8];
+
+    setup();
+    a.id = "a";
+    beat(&a, &q);
+    ck_assert_int_eq(a.error, KAFKA_NONE);
+    HAS(a, "");
+    topic("u1", 2, 2);
+    topic("v", 3, 2);
+    alive(&a);
+    HAS(a, "2:0 2:1");
+    owns(&a);
+    topic("u2", 4, 1);
+    alive(&a);
+    HAS(a, "2:0 2:1 4:0");
+    owns(&a);
+    ck_assert(consumer_group_subscribes(&group, STR("u9")));
+    ck_assert(!consumer_group_subscribes(&group, STR("v")));
+    /* By name and by expression: once. */
+    b.names[0] = STR("u1");
+    b.nnames = 1;
+    q = (struct consumer_beat){
+        .rebalance_ms = 1000, .names = b.names, .nnames = 1, .regex = STR("u.*")};
+    b.id = "b";
+    beat(&b, &q);
+    ck_assert_int_eq(b.error, KAFKA_NONE);
+    owns(&a);
+    owns(&a);
+    alive(&b);
+    ck_assert_uint_eq(consumer_group_find(&group, STR("a"))->assigned.n +
+                          consumer_group_find(&group, STR("b"))->assigned.n,
+                      3);
+    ck_assert_uint_eq(group.npatterns, 1);
+    /* None any more. */
+    q = (struct consumer_beat){
+        .epoch = a.epoch, .rebalance_ms = -1, .nnames = -1, .nowned = -1, .regex = STR("")};
+    beat(&a, &q);
+    owns(&a);
+    HAS(a, "");
+    leave(&b, CONSUMER_LEAVE);
+    ck_assert_uint_eq(group.npatterns, 0);
+    for (int k = 0; k < 17; k++) {
+        struct member m = {.id = "abcdefghijklmnopqrstuvwxyz" + k};
+        snprintf(text, sizeof(text), "x%d", k);
+        q = (struct consumer_beat){.rebalance_ms = 1000, .nnames = -1, .regex = str_of(text)};
+        beat(&m, &q);
+        ck_assert_int_eq(m.error, k < 16 ? KAFKA_NONE : KAFKA_GROUP_MAX_SIZE_REACHED);
+    }
+    teardown();
+}
+
 /* More partitions than a group may have: the topic is read by nobody. */
 TEST(too_many_partitions)
 {
@@ -632,6 +695,7 @@ static const struct runner_case cases[] = {
     RUN(an_instance_that_stays_away),
     RUN(topics_come_and_go),
     RUN(a_member_wants_other_topics),
+    RUN(regular_expressions),
     RUN(too_many_partitions),
     RUN(range),
     RUN(uniform_is_even_and_moves_little),
