@@ -29,7 +29,6 @@
 #include "server/kafka/kafka_int.h"
 #include "server/kafka/scram.h"
 
-#include <sodium.h>
 #include <string.h>
 
 enum mechanism { MECHANISM_PLAIN, MECHANISM_SCRAM_256, MECHANISM_SCRAM_512 };
@@ -120,7 +119,7 @@ void sasl_begin(struct kafka_conn *c)
 static void wipe(struct sasl *s)
 {
     if (s->secret != NULL)
-        sodium_memzero(s->secret, strlen(s->secret));
+        explicit_bzero(s->secret, strlen(s->secret));
     mem_free(s->secret);
     mem_free(s->hash);
     s->secret = s->hash = NULL;
@@ -251,7 +250,7 @@ static void check(struct io_work *work)
     }
     scram_derive(&s->scram, str_of(s->secret), derived);
     s->good = scram_finish(&s->scram, buf_str(&s->final), derived, &s->answer) && !s->nobody;
-    sodium_memzero(derived, sizeof(derived));
+    explicit_bzero(derived, sizeof(derived));
 }
 
 static void check_on_pool(struct sasl *s, struct kafka_request *r)
