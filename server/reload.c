@@ -157,26 +157,10 @@ static const char *or_none(const char *text)
     return text != NULL ? text : "";
 }
 
-static bool same_remote(const struct leaf_remote_options *a, const struct leaf_remote_options *b)
-{
-    if (a->nurls != b->nurls || strcmp(or_none(a->account), or_none(b->account)) != 0)
-        return false;
-    for (size_t i = 0; i < a->nurls; i++)
-        if (strcmp(a->urls[i].host, b->urls[i].host) != 0 || a->urls[i].port != b->urls[i].port)
-            return false;
-    return true;
-}
-
-/* Where leaf nodes connect, and where we do. */
+/* Where leaf nodes connect. */
 static bool same_leafs(const struct leaf_options *a, const struct leaf_options *b)
 {
-    if (a->port != b->port || strcmp(or_none(a->host), or_none(b->host)) != 0 ||
-        a->nremotes != b->nremotes)
-        return false;
-    for (size_t i = 0; i < a->nremotes; i++)
-        if (!same_remote(&a->remotes[i], &b->remotes[i]))
-            return false;
-    return true;
+    return a->port == b->port && strcmp(or_none(a->host), or_none(b->host)) == 0;
 }
 
 bool reload_possible(const struct options *before, const struct options *now, char why[256])

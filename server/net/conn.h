@@ -80,6 +80,7 @@ struct net {
 
     /* Worker 0: other servers (leaf.h). */
     struct list leafs, remotes;
+    bool remotes_stopped; /* no attempts any more */
     uint32_t next_leaf;
     int64_t strangers; /* leaf connections that came in and are not bound yet */
     char (*lds)[32];   /* by account: subjects for finding loops */

@@ -114,7 +114,6 @@ void leaf_route(struct conn *c, const struct nats_op *op);
 struct leaf_remote {
     struct net *net;
     const struct leaf_remote_options *options; /* of the current snapshot */
-    size_t index;                              /* in options->remotes */
     struct tls_context *tls;                   /* NULL until one is needed */
     const struct leaf_url *url;                /* that is being dialled, or was */
     size_t next_url;
@@ -124,11 +123,12 @@ struct leaf_remote {
     unsigned attempts;
     int64_t wait_ns; /* before the next one, beyond the usual; 0 = none */
     bool dialling, ended;
+    bool kept; /* during a reload: the new options have it */
     struct list link; /* in net->remotes */
 };
 
 void leaf_remotes_start(struct net *net);
-/* The options are other ones, with the same remotes. */
+/* The options are other ones: remotes come, go and change. */
 void leaf_remotes_reload(struct net *net);
 /* No attempts any more; those under way end by themselves. */
 void leaf_remotes_stop(struct net *net);

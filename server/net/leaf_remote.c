@@ -8,8 +8,9 @@
  * The first attempt comes at once. After a failure or a loss the next one waits for the configured
  * time and up to as much again at random; after a refusal that will not change soon (a loop, a
  * permission) 30 s, for a version 5 s. A remote with several URLs goes through them in an order
- * that is drawn at the start. The first failure is logged as an error, and every hour's worth of
- * them.
+ * that is drawn at the start. A reload adds and removes remotes, and disables them; one whose URLs
+ * or account change is another one. What was removed stays in the list, ended. The first failure is
+ * logged as an error, and every hour's worth of them.
  *
  * A credentials file holds the user's JWT and the seed of its key, each between two lines of
  * dashes. It is a few kilobytes and is read when it is needed, on the worker, once for each
@@ -35,7 +36,7 @@ static void wait_for(struct leaf_remote *r, int64_t ns)
 {
     struct io *io = r->net->env->io;
 
-    if (!r->ended)
+    if (!r->ended && !r->options->disabled)
         io_timer_start(io, &r->timer, io_now(io) + (uint64_t) ns);
 }
 
@@ -70,10 +71,10 @@ static void dialled(struct io_op *op)
     r->dialling = false;
     io_timer_stop(io, &r->timer);
     if (op->res < 0) {
-        if (!r->ended)
+        if (!r->ended && !r->options->disabled)
             say_failed(r, op->res == -ECANCELED ? "i/o timeout" : strerror((int) -op->res));
         try_again(r);
-    } else if (r->ended) {
+    } else if (r->ended || r->options->disabled) {
         io_fd_discard(io, (io_fd) op->res);
     } else {
         conn_adopt_remote(r->net, (io_fd) op->res, r);
@@ -113,50 +114,135 @@ void leaf_remote_lost(struct leaf_remote *r)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+static void add_remote(struct net *net, const struct leaf_remote_options *o)
+{
+    struct leaf_remote *r = mem_zalloc(sizeof(*r));
+
+    r->net = net;
+    r->options = o;
+    r->url = &o->urls[0];
+    r->next_url = o->no_randomize ? 0 : (size_t) prng_below(net->env->prng, o->nurls);
+    io_op_init(&r->dial, dialled);
+    wheel_timer_init(&r->timer, timer_fired);
+    list_push_back(&net->remotes, &r->link);
+    if (!o->disabled)
+        wait_for(r, 0);
+}
+
 void leaf_remotes_start(struct net *net)
 {
     const struct leaf_options *o = &net->env->options->leaf;
 
-    for (size_t i = 0; i < o->nremotes; i++) {
-        struct leaf_remote *r = mem_zalloc(sizeof(*r));
-        const struct leaf_remote_options *ro = &o->remotes[i];
-        r->net = net;
-        r->options = ro;
-        r->index = i;
-        r->url = &ro->urls[0];
-        r->next_url = ro->no_randomize ? 0 : (size_t) prng_below(net->env->prng, ro->nurls);
-        io_op_init(&r->dial, dialled);
-        wheel_timer_init(&r->timer, timer_fired);
-        list_push_back(&net->remotes, &r->link);
-        if (!ro->disabled)
-            wait_for(r, 0);
+    for (size_t i = 0; i < o->nremotes; i++)
+        add_remote(net, &o->remotes[i]);
+}
+
+/* No attempts any more; one under way is cancelled. */
+static void end(struct leaf_remote *r)
+{
+    r->ended = true;
+    io_timer_stop(r->net->env->io, &r->timer);
+    if (r->dialling)
+        io_cancel(r->net->env->io, &r->dial);
+}
+
+/* ---- reload ---------------------------------------------------------------------------------- */
+
+/* What is left of the options of a remote that the new ones do not have: its connection, on its way
+ * out, must not look at those that are freed. */
+static const struct leaf_url no_url = {.host = (char[]){""}};
+static const struct leaf_remote_options no_options = {.account = NULL};
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* Where it leads, and for whom: that makes a remote what it is. */
+static bool same_remote(const struct leaf_remote_options *a, const struct leaf_remote_options *b)
+{
+    if (a->nurls != b->nurls || !same_text(a->account, b->account))
+        return false;
+    for (size_t i = 0; i < a->nurls; i++)
+        if (!same_text(a->urls[i].host, b->urls[i].host) || a->urls[i].port != b->urls[i].port)
+            return false;
+    return true;
+}
+
+static void close_connection(struct leaf_remote *r)
+{
+    if (r->conn != NULL)
+        conn_close(r->conn, REASON_SHUTDOWN);
+}
+
+static void remove_remote(struct leaf_remote *r)
+{
+    LOG_INF(r->net->env->log, "Reloaded: LeafNode Remote \"%s:%u\" removed", r->url->host,
+            r->url->port);
+    end(r);
+    close_connection(r);
+    r->options = &no_options;
+    r->url = &no_url;
+}
+
+/* Other credentials, rules and certificates count from its next connection on. */
+static void renew_remote(struct leaf_remote *r, const struct leaf_remote_options *now)
+{
+    bool was_disabled = r->options->disabled;
+
+    r->url = &now->urls[r->url - r->options->urls];
+    r->options = now;
+    tls_context_put(r->tls);
+    r->tls = NULL;
+    if (now->disabled && !was_disabled) {
+        io_timer_stop(r->net->env->io, &r->timer);
+        if (r->dialling)
+            io_cancel(r->net->env->io, &r->dial);
+        close_connection(r);
+    } else if (!now->disabled && was_disabled && r->conn == NULL && !r->dialling) {
+        wait_for(r, 0);
     }
+}
+
+static struct leaf_remote *find_remote(struct net *net, const struct leaf_remote_options *o)
+{
+    LIST_FOREACH(it, &net->remotes)
+    {
+        struct leaf_remote *r = LIST_ENTRY(it, struct leaf_remote, link);
+        if (!r->ended && !r->kept && same_remote(r->options, o))
+            return r;
+    }
+    return NULL;
 }
 
 void leaf_remotes_reload(struct net *net)
 {
     const struct leaf_options *o = &net->env->options->leaf;
 
+    if (net->env->worker != 0 || net->remotes_stopped)
+        return;
+    for (size_t i = 0; i < o->nremotes; i++) {
+        struct leaf_remote *r = find_remote(net, &o->remotes[i]);
+        if (r != NULL)
+            renew_remote(r, &o->remotes[i]);
+        else
+            add_remote(net, &o->remotes[i]);
+        LIST_ENTRY(r != NULL ? &r->link : net->remotes.prev, struct leaf_remote, link)->kept = true;
+    }
     LIST_FOREACH(it, &net->remotes)
     {
         struct leaf_remote *r = LIST_ENTRY(it, struct leaf_remote, link);
-        size_t url = (size_t) (r->url - r->options->urls);
-        ASSERT(r->index < o->nremotes && url < o->remotes[r->index].nurls);
-        r->options = &o->remotes[r->index];
-        r->url = &r->options->urls[url];
+        if (!r->kept && !r->ended)
+            remove_remote(r);
+        r->kept = false;
     }
 }
 
 void leaf_remotes_stop(struct net *net)
 {
+    net->remotes_stopped = true;
     LIST_FOREACH(it, &net->remotes)
-    {
-        struct leaf_remote *r = LIST_ENTRY(it, struct leaf_remote, link);
-        r->ended = true;
-        io_timer_stop(net->env->io, &r->timer);
-        if (r->dialling)
-            io_cancel(net->env->io, &r->dial);
-    }
+    end(LIST_ENTRY(it, struct leaf_remote, link));
 }
 
 bool leaf_remotes_quiet(const struct net *net)

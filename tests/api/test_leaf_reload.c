@@ -198,9 +198,80 @@ TEST(a_list_that_is_too_long_is_refused)
     server_process_deinit(&hub);
 }
 
+/* ---- remotes --------------------------------------------------------------------------------- */
+
+static struct server_process edge;
+
+/* more: NULL = no remote; else fields of it. */
+static void edge_says(const char *more)
+{
+    char text[512];
+
+    if (more == NULL)
+        snprintf(text, sizeof(text), "max_payload: 1000\n");
+    else
+        snprintf(text, sizeof(text),
+                 "leafnodes { remotes: [ { url: \"nats://127.0.0.1:%u\"%s } ] }", hub.leaf_port,
+                 more);
+    server_process_config(&edge, text);
+    edge.args[1] = edge.conf;
+}
+
+static void reload_edge(const char *more)
+{
+    edge_says(more);
+    ck_assert_int_eq(kill(edge.pid, SIGHUP), 0);
+}
+
+/* The hub hears a question that is asked at the edge, which proves the way. */
+static void ask_over(void)
+{
+    struct raw_client h, e;
+
+    raw_hello(&h, hub.port, "");
+    raw_hello(&e, edge.port, "");
+    raw_send(&h, "SUB ask 1\r\n");
+    raw_fence(&h);
+    server_process_log_wait(&edge, "[LS+ ask]");
+    raw_send(&e, "PUB ask 1\r\n?\r\n");
+    raw_expect(&h, "MSG ask 1 1\r\n?\r\n");
+    raw_close(&h);
+    raw_close(&e);
+}
+
+/* One that is added is joined, one that is disabled or removed is left. */
+TEST(remotes_come_and_go)
+{
+    start_hub("leafnodes { " LISTEN " }");
+    server_process_init(&edge);
+    edge.args[0] = "-c";
+    edge_says(NULL);
+    edge.args[2] = "-DV";
+    server_process_start(&edge);
+    reload_edge("");
+    server_process_log_wait(&edge, "Leafnode connection established");
+    ask_over();
+    if (i == 0) {
+        reload_edge(NULL);
+        server_process_log_wait(&edge, " removed");
+    } else {
+        reload_edge(", disabled: true");
+    }
+    server_process_log_wait(&edge, "Leafnode connection closed");
+    server_process_log_wait(&hub, "Leafnode connection closed");
+    server_process_stop(&hub);
+    server_process_config(&hub, "leafnodes { " LISTEN " }");
+    server_process_start(&hub);
+    reload_edge("");
+    server_process_log_wait(&hub, "Leafnode connection created");
+    server_process_deinit(&edge);
+    server_process_deinit(&hub);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(a_reload_looks_at_leaf_connections, 0, sizeof(changes) / sizeof(changes[0])),
     RUN(a_proxy_that_is_not_trusted_any_more_takes_its_leaf_nodes_along),
+    RUN_LOOP(remotes_come_and_go, 0, 2),
     RUN_LOOP(a_list_that_is_too_long_is_refused, 0, 2),
 };
 

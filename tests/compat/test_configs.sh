@@ -5,7 +5,8 @@
 set -uo pipefail
 cd "$MIDGE_SRCDIR/tests/compat" || exit 1
 if [ -n "${MIDGE_PEER:-}" ]; then
-    timeout -k 5 900 python3 configs.py --peer --server "$MIDGE_PEER" configs.def config_blocks.def || exit 1
+    timeout -k 5 900 python3 configs.py --peer --server "$MIDGE_PEER" \
+        configs.def config_blocks.def || exit 1
 fi
 exec timeout -k 5 600 python3 configs.py --server "$MIDGE_BUILDDIR/bin/midge-server" \
     configs.def config_blocks.def
