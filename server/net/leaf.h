@@ -123,7 +123,7 @@ struct leaf_remote {
     unsigned attempts;
     int64_t wait_ns; /* before the next one, beyond the usual; 0 = none */
     bool dialling, ended;
-    bool kept; /* during a reload: the new options have it */
+    bool kept;        /* during a reload: the new options have it */
     struct list link; /* in net->remotes */
 };
 
