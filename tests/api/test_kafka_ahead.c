@@ -1,6 +1,7 @@
 /*
  * test_kafka_ahead.c - Produce requests that are sent without waiting: they wait for the disk
- * together, and answers, errors and other requests keep their places.
+ * together, and answers, errors and other requests keep their places, also when the server is
+ * killed.
  */
 #include "lib/wire/kafka_batch.h"
 #include "server/kafka/kafka_error.h"
@@ -143,9 +144,55 @@ TEST(gone_before_the_answers)
     js_rig_end(&r);
 }
 
+/* Record `number` of producer 7, which counts from 0. */
+static void send_sequence(struct kafka_client *c, int number)
+{
+    uint8_t bytes[256];
+    char text[16];
+    struct kafka_builder b;
+    struct kafka_batch like = {.producer_id = 7, .base_sequence = number};
+
+    snprintf(text, sizeof(text), "%d", number);
+    kafka_builder_open(&b, bytes, sizeof(bytes), 0);
+    ck_assert(kafka_builder_add(&b, &(struct kafka_record){.value = str_of(text)}));
+    size_t n = kafka_builder_finish(&b, -1, &like);
+    struct kafka_produce_request_partition_data part = {.records = {.p = bytes, .n = n}};
+    struct kafka_produce_request_topic_data t = {STR("a"), &part, 1};
+    struct kafka_produce_request q = {
+        .acks = -1, .timeout_ms = 1000, .topic_data = &t, .topic_data_n = 1};
+    kafka_client_send(c, KAFKA_PRODUCE, 7, &q);
+}
+
+/* Five requests are out when the server is killed, of which some were answered: sent again, every
+ * record is there once, at the offset that is its number. */
+TEST(killed_in_between)
+{
+    struct js_rig r;
+    struct kafka_client c;
+    int done = 0;
+
+    start(&r, i);
+    for (int round = 0; round < 12; round++) {
+        kafka_client_open(&c, r.server.kafka_port);
+        for (int k = 0; k < 5; k++)
+            send_sequence(&c, done + k);
+        c.correlation = 0;
+        for (int k = 0; k < round % 6; k++, done++) {
+            c.correlation++;
+            const struct kafka_produce_response *a = kafka_client_take(&c, KAFKA_PRODUCE, 7);
+            ck_assert_int_eq(a->responses[0].partition_responses[0].error_code, KAFKA_NONE);
+            ck_assert_int_eq(a->responses[0].partition_responses[0].base_offset, done);
+        }
+        js_rig_crash(&r);
+        kafka_client_close(&c);
+    }
+    js_rig_end(&r);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(in_their_order, 0, 2),
     RUN_LOOP(gone_before_the_answers, 0, 2),
+    RUN_LOOP(killed_in_between, 0, 2),
 };
 
 RUNNER_MAIN("api/kafka_ahead", cases)
