@@ -11,6 +11,7 @@
 #include "lib/io/io.h"
 #include "lib/wire/ack_subject.h"
 #include "lib/wire/nats_write.h"
+#include "server/js/consumer_state.h"
 #include "server/js/js_int.h"
 
 #include <stdio.h>
@@ -291,7 +292,8 @@ bool consumer_pump(struct consumer *c)
         left--;
     }
     route_flush(c->js->env->router);
-    if (left < CONSUMER_TURN)
+    /* To give up is a change although nothing was delivered. */
+    if (left < CONSUMER_TURN || consumer_state_has_log(&c->core))
         consumer_save_later(c);
     if (UNLIKELY(c->gap)) {
         c->gap = false;

@@ -52,6 +52,11 @@ void consumer_state_take_log(struct consumer_core *c, struct buf *out)
     c->log_prev = 0;
 }
 
+bool consumer_state_has_log(const struct consumer_core *c)
+{
+    return c->run_op != OP_NONE || c->log.n > 0;
+}
+
 /* ---- full records ---------------------------------------------------------------------------- */
 
 void consumer_state_encode(const struct consumer_core *c, struct buf *out)

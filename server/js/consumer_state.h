@@ -39,6 +39,7 @@ void consumer_state_checkpoint(struct consumer_core *c, struct buf *out);
 /* Appends the operations since the last call to out and forgets them; nothing when there were none.
  */
 void consumer_state_take_log(struct consumer_core *c, struct buf *out);
+bool consumer_state_has_log(const struct consumer_core *c);
 
 /* Into a core fresh from consumer_core_init; false when malformed (then the core is to be thrown
  * away). */

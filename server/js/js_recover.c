@@ -267,10 +267,15 @@ static void attach_consumer(struct stream *s, const struct store_object_view *v,
         return;
     }
     cut = consumer_core_cut(&c->core, s->durable);
+    /* What the limits removed while nobody was here was not told to it. */
+    if (st.first_seq > 1)
+        consumer_core_removed(&c->core, 1, st.first_seq - 1);
     consumer_recount(c);
     consumer_attach(c);
     if (cut)
         consumer_rewrite(c, NULL);
+    else if (consumer_state_has_log(&c->core))
+        consumer_save_later(c);
     consumer_start(c);
 }
 

@@ -121,7 +121,7 @@ void m_publish(struct model *m, unsigned subject)
 {
     uint64_t seq = ++m->last;
 
-    m->msgs[seq] = (struct m_msg){.subject = subject, .stored = m->tick, .there = true};
+    m->msgs[seq] = (struct m_msg){.subject = subject, .stored = m->wall, .there = true};
     settle(m);
     obey_limits(m);
 }
@@ -162,19 +162,27 @@ static void come_due(struct model *m, struct m_consumer *c)
     }
 }
 
+static void grow_old(struct model *m, unsigned ticks)
+{
+    m->wall += ticks;
+    for (uint64_t seq = 1; m->ages && seq <= m->last; seq++)
+        if (m->wall >= m->msgs[seq].stored + M_MAX_AGE)
+            m_remove(m, seq);
+}
+
 void m_tick(struct model *m)
 {
     m->tick++;
-    for (uint64_t seq = 1; m->ages && seq <= m->last; seq++)
-        if (m->tick >= m->msgs[seq].stored + M_MAX_AGE)
-            m_remove(m, seq);
+    grow_old(m, 1);
     EACH_CONSUMER(m, c)
     come_due(m, c);
 }
 
 /* Who waits for acks waits anew. */
-void m_restart(struct model *m)
+void m_restart(struct model *m, unsigned ticks, unsigned jump)
 {
+    m->tick += ticks;
+    grow_old(m, ticks + jump);
     EACH_CONSUMER(m, c)
     for (uint64_t seq = 1; seq < M_SEQS; seq++) {
         c->pend[seq].ready = false;

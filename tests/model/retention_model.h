@@ -18,7 +18,7 @@ enum m_retention { M_LIMITS, M_INTEREST, M_WORKQUEUE };
 
 struct m_msg {
     bool there;
-    unsigned subject, stored; /* tick */
+    unsigned subject, stored; /* wall tick */
 };
 
 struct m_pend {
@@ -39,8 +39,8 @@ struct m_consumer {
 struct model {
     enum m_retention retention;
     bool ages;
-    unsigned max_msgs; /* 0 = no limit */
-    unsigned tick;
+    unsigned max_msgs;   /* 0 = no limit */
+    unsigned tick, wall; /* the clock on the wall may jump */
     uint64_t last;
     struct m_msg msgs[M_SEQS];
     struct m_consumer consumers[M_CONSUMERS];
@@ -56,8 +56,8 @@ void m_remove(struct model *m, uint64_t seq);
 void m_purge(struct model *m, unsigned subjects, uint64_t before, unsigned keep);
 void m_set_max(struct model *m, unsigned max_msgs);
 void m_tick(struct model *m);
-/* The server was stopped and started. */
-void m_restart(struct model *m);
+/* The server ended, in whatever way, and started `ticks` later by a clock that was set forward. */
+void m_restart(struct model *m, unsigned ticks, unsigned jump);
 
 struct m_consumer *m_create(struct model *m, unsigned i, unsigned subjects, bool from_new);
 void m_delete(struct model *m, unsigned i);

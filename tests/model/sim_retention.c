@@ -10,9 +10,13 @@
  *
  * A history: a stream (retention, limits, storage drawn), up to three consumers that come and go,
  * messages published, pulled, acknowledged, refused, terminated, deleted, purged; limits that
- * change, time that passes in ticks of 10 s, clean restarts. Every step is finished before the next
- * one begins; after every step the infos of the stream and of all consumers must say what the model
- * says, to the number.
+ * change, time that passes in ticks of 10 s, clean restarts, kills and power cuts (with all the
+ * ways in which a disk may lose what was not synced), after which the wall clock may have jumped
+ * and time may have passed. Every step is finished before the next one begins; after every step the
+ * infos of the stream and of all consumers must say what the model says, to the number.
+ *
+ * A cut comes when what was answered has had the time that a server may take to write what nobody
+ * waited for (deliveries). What was in flight is sim_server's subject.
  *
  * The bugs are planted by the linker (--wrap): functions of the server that lie, in this program
  * alone.
@@ -29,6 +33,7 @@
 #include "tests/lib/sink_probe.h"
 #include "tests/model/retention_model.h"
 #include "tests/sim/sim.h"
+#include "tests/sim/sim_mem.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -42,6 +47,8 @@
 #define LOOPS_MAX 4000000u
 #define TICK_NS 10000000000u
 #define PLANTS 5
+/* What rides with the next write of the log is written by then. */
+#define WRITTEN_NS 400000000u
 
 static unsigned plant;
 
@@ -107,6 +114,7 @@ struct history {
     struct model model;
     bool memory;
     struct sim *sim;
+    struct sim_arena *arena; /* of the server that runs */
     struct options options;
     struct server_parts parts;
     bool stopped;
@@ -195,6 +203,8 @@ static void boot(struct history *h)
     char why[256];
 
     json_set_alloc_funcs(mem_alloc, mem_free);
+    h->arena = sim_arena_open();
+    sim_arena_use(h->arena);
     h->stopped = false;
     memset(&h->parts, 0, sizeof(h->parts));
     options_init(&h->options);
@@ -233,6 +243,15 @@ static void pass(struct history *h, uint64_t ns)
     sink_probe_clear(&h->in);
 }
 
+/* Nothing of the server's memory is there any more; the last answer was in it. */
+static void vanish(struct history *h)
+{
+    h->got = (struct buf){0};
+    sim_arena_use(NULL);
+    sim_arena_close(h->arena);
+    h->arena = NULL;
+}
+
 static void all_stopped(struct server_parts *p)
 {
     CONTAINER_OF(p, struct history, parts)->stopped = true;
@@ -249,6 +268,7 @@ static void halt(struct history *h)
     }
     parts_close(&h->parts);
     options_free(&h->options);
+    vanish(h);
 }
 
 /* Asks and waits for the answer (with a puller: for its deliveries, or a status). */
@@ -544,6 +564,22 @@ static void do_time(struct history *h)
     }
 }
 
+/* The server starts again, at once or later, by a clock that may have been set forward. */
+static void boot_later(struct history *h)
+{
+    unsigned ticks = draw(h, 3) == 0 ? draw(h, 5) : 0;
+    unsigned jump = draw(h, 4) == 0 ? draw(h, 5) : 0;
+    uint64_t end = sim_now(h->sim) + ticks * (uint64_t) TICK_NS;
+
+    if (h->verbose && ticks + jump > 0)
+        fprintf(stderr, "  %u ticks later, the clock %u ahead\n", ticks, jump);
+    while (sim_now(h->sim) < end)
+        sim_next(h->sim, end - sim_now(h->sim));
+    sim_jump_wall(h->sim, (int64_t) jump * TICK_NS);
+    boot(h);
+    m_restart(&h->model, ticks, jump);
+}
+
 static void do_restart(struct history *h)
 {
     if (h->memory)
@@ -551,8 +587,22 @@ static void do_restart(struct history *h)
     if (h->verbose)
         fprintf(stderr, "  restart\n");
     halt(h);
-    boot(h);
-    m_restart(&h->model);
+    boot_later(h);
+}
+
+/* Power fails, or the server is killed. */
+static void do_cut(struct history *h)
+{
+    enum sim_crash mode = (enum sim_crash) draw(h, SIM_CRASH_MODES + 1);
+
+    if (h->memory)
+        return;
+    if (h->verbose)
+        fprintf(stderr, "  cut %u\n", (unsigned) mode);
+    pass(h, WRITTEN_NS);
+    sim_crash(h->sim, mode);
+    vanish(h);
+    boot_later(h);
 }
 
 /* ---- a history ------------------------------------------------------------------------------- */
@@ -579,9 +629,11 @@ static void step(struct history *h)
         do_limit(h);
     else if (what < 93)
         do_time(h);
-    else if (what < 96)
+    else if (what < 95)
         do_restart(h);
-    else if (what < 98)
+    else if (what < 97)
+        do_cut(h);
+    else if (what < 99)
         do_reset(h, i);
     else
         do_delete(h, i);
@@ -606,7 +658,6 @@ static void run(uint64_t seed, bool verbose)
     }
     halt(&h);
     sim_close(h.sim);
-    buf_free(&h.got);
 }
 
 /* In a process of its own: did it come to its end? */
