@@ -194,13 +194,27 @@ void advise_unpinned(struct consumer *c, const char *group, bool by_request)
 
 /* ---- snapshots and restores ------------------------------------------------------------------ */
 
+/* Who asks, as JSON, or at least for which account. */
+static void put_client(struct buf *b, const struct js *js, struct str who)
+{
+    buf_puts(b, ",\"client\":");
+    if (who.n > 0) {
+        buf_put_str(b, who);
+        return;
+    }
+    buf_puts(b, "{\"acc\":");
+    jput_string(b, str_of(js->account->name));
+    buf_putc(b, '}');
+}
+
 /* What all four begin with; false when nobody hears this one. */
-static bool begin_backup(struct stream *s, struct buf *subject, struct buf *b, const char *token,
-                         const char *type)
+static bool begin_backup(struct stream *s, struct str who, struct buf *subject, struct buf *b,
+                         const char *token, const char *type)
 {
     buf_printf(subject, "$JS.EVENT.ADVISORY.STREAM.%s.%s", token, s->config.name);
     if (begin(s->js, b, type, buf_str(subject))) {
         put(b, "stream", str_of(s->config.name));
+        put_client(b, s->js, who);
         return true;
     }
     buf_free(subject);
@@ -223,22 +237,22 @@ static void put_span(struct stream *s, struct buf *b, int64_t start)
     jput_time(b, io_wall(s->js->env->io));
 }
 
-void advise_snapshot_create(struct stream *s)
+void advise_snapshot_create(struct stream *s, struct str who)
 {
     struct buf subject = {0}, b = {0};
 
-    if (!begin_backup(s, &subject, &b, "SNAPSHOT_CREATE", "advisory.v1.snapshot_create"))
+    if (!begin_backup(s, who, &subject, &b, "SNAPSHOT_CREATE", "advisory.v1.snapshot_create"))
         return;
     buf_puts(&b, ",\"state\":");
     stream_state_json(s, NULL, &b);
     end_backup(s, &subject, &b);
 }
 
-void advise_snapshot_complete(struct stream *s, int64_t start, const char *error)
+void advise_snapshot_complete(struct stream *s, struct str who, int64_t start, const char *error)
 {
     struct buf subject = {0}, b = {0};
 
-    if (!begin_backup(s, &subject, &b, "SNAPSHOT_COMPLETE", "advisory.v1.snapshot_complete"))
+    if (!begin_backup(s, who, &subject, &b, "SNAPSHOT_COMPLETE", "advisory.v1.snapshot_complete"))
         return;
     put_span(s, &b, start);
     if (error != NULL)
@@ -246,19 +260,19 @@ void advise_snapshot_complete(struct stream *s, int64_t start, const char *error
     end_backup(s, &subject, &b);
 }
 
-void advise_restore_create(struct stream *s)
+void advise_restore_create(struct stream *s, struct str who)
 {
     struct buf subject = {0}, b = {0};
 
-    if (begin_backup(s, &subject, &b, "RESTORE_CREATE", "advisory.v1.restore_create"))
+    if (begin_backup(s, who, &subject, &b, "RESTORE_CREATE", "advisory.v1.restore_create"))
         end_backup(s, &subject, &b);
 }
 
-void advise_restore_complete(struct stream *s, int64_t start, uint64_t bytes)
+void advise_restore_complete(struct stream *s, struct str who, int64_t start, uint64_t bytes)
 {
     struct buf subject = {0}, b = {0};
 
-    if (!begin_backup(s, &subject, &b, "RESTORE_COMPLETE", "advisory.v1.restore_complete"))
+    if (!begin_backup(s, who, &subject, &b, "RESTORE_COMPLETE", "advisory.v1.restore_complete"))
         return;
     put_span(s, &b, start);
     buf_printf(&b, ",\"bytes\":%llu", (unsigned long long) bytes);
@@ -273,14 +287,7 @@ void advise_api(const struct api_request *r, struct str response)
     if (!begin(r->js, &b, "advisory.v1.api_audit", subject))
         return;
     put(&b, "server", str_of(r->js->env->server_name));
-    buf_puts(&b, ",\"client\":");
-    if (r->who.n > 0) {
-        buf_put_str(&b, buf_str(&r->who));
-    } else {
-        buf_puts(&b, "{\"acc\":");
-        jput_string(&b, str_of(r->js->account->name));
-        buf_putc(&b, '}');
-    }
+    put_client(&b, r->js, buf_str(&r->who));
     put(&b, "subject", str_of(r->subject));
     if (r->body.n > 0)
         put(&b, "request", buf_str(&r->body));

@@ -33,7 +33,7 @@ static const struct api_handler handlers[] = {
     {"STREAM.MSG.GET.*", "stream_msg_get", false, api_msg_get, NULL},
     {"STREAM.MSG.DELETE.*", "stream_msg_delete", false, api_msg_delete, NULL},
     {"STREAM.SNAPSHOT.*", "stream_snapshot", false, api_stream_snapshot, NULL},
-    {"STREAM.RESTORE.*", "stream_restore", true, api_stream_restore, NULL},
+    {"STREAM.RESTORE.*", "stream_restore", true, api_stream_restore, ",\"deliver_subject\":\"\""},
     {"STREAM.PEER.REMOVE.*", "stream_remove_peer", true, api_needs_cluster, NULL},
     {"STREAM.PEER.EVACUATE.*", "stream_evacuate_peer", true, api_needs_cluster, NULL},
     {"STREAM.CANCEL_MOVE.*", "stream_cancel_move", true, api_needs_cluster, NULL},
@@ -152,7 +152,13 @@ void api_request_free(struct api_request *r)
     mem_free(r);
 }
 
-static void answer(struct api_request *r)
+/* As the peer: what was read, and resets, are told when they fail. */
+static bool is_audited(const struct api_request *r)
+{
+    return r->handler->run != api_msg_get && r->handler->run != api_consumer_reset;
+}
+
+static void answer(struct api_request *r, bool failed)
 {
     struct buf b = {0};
     const char *type = r->handler->type;
@@ -163,25 +169,27 @@ static void answer(struct api_request *r)
     buf_putc(&b, '}');
     if (r->reply[0] != '\0')
         js_publish(r->js, str_of(r->reply), STR_NONE, buf_str(&r->out_header), buf_str(&b));
-    advise_api(r, buf_str(&b));
+    if (failed || is_audited(r))
+        advise_api(r, buf_str(&b));
     buf_free(&b);
     api_request_free(r);
 }
 
 void api_reply(struct api_request *r)
 {
-    answer(r);
+    answer(r, false);
 }
 
 void api_error(struct api_request *r, const struct js_error *err)
 {
     buf_clear(&r->out);
+    buf_clear(&r->out_header);
     buf_putc(&r->out, ',');
     js_error_put(&r->out, err);
     if (r->handler->failed != NULL)
         buf_puts(&r->out, r->handler->failed);
     r->js->stats.api_errors++;
-    answer(r);
+    answer(r, true);
 }
 
 void api_error_kind(struct api_request *r, enum js_error_kind kind)
@@ -244,9 +252,9 @@ static struct api_request *make_request(struct js *js, const struct msg *m)
 bool api_level_ok(struct str header)
 {
     struct str want = header_get(header, STR("Nats-Required-Api-Level"));
-    uint64_t level;
+    int64_t level;
 
-    return want.p == NULL || (str_to_u64(want, &level) && level <= JS_API_LEVEL);
+    return want.n == 0 || (str_to_i64(want, &level) && level <= JS_API_LEVEL);
 }
 
 static bool level_ok(struct api_request *r)
@@ -301,14 +309,20 @@ static void look_at_client(struct env_task *task, struct env *env)
     api_go_to(r, 0, dispatch);
 }
 
+/* Snapshots and restores have advisories of their own that name the client. */
+static bool is_told_of(const struct api_request *r)
+{
+    return r->handler->run == api_stream_snapshot || r->handler->run == api_stream_restore ||
+           account_interest_any(r->js->account, STR("$JS.EVENT.ADVISORY.API"));
+}
+
 /* By way of the worker that knows the client, while somebody listens to what is asked. */
 static void begin_request(struct js *js, const struct msg *m)
 {
     struct api_request *r = make_request(js, m);
 
     r->client = m->origin_conn;
-    if (m->origin_conn != 0 && m->origin_worker < js->env->workers &&
-        account_interest_any(js->account, STR("$JS.EVENT.ADVISORY.API")))
+    if (m->origin_conn != 0 && m->origin_worker < js->env->workers && is_told_of(r))
         api_go_to(r, m->origin_worker, look_at_client);
     else
         api_go_to(r, js->env->worker, dispatch);
@@ -462,7 +476,8 @@ bool api_expect_empty(struct api_request *r)
     return false;
 }
 
-bool api_read_body(struct api_request *r, const struct json_field *fields, size_t n, void *out)
+static bool read_body(struct api_request *r, const struct json_field *fields, size_t n, void *out,
+                      bool strict)
 {
     struct buf text = {0};
     struct js_error err = {0};
@@ -472,8 +487,7 @@ bool api_read_body(struct api_request *r, const struct json_field *fields, size_
     if (api_body_empty(r))
         return true;
     object = json_parse_object(buf_str(&r->body), &text);
-    ok = object != NULL &&
-         fields_read(object, fields, n, out, r->js->env->options->js_strict, &text);
+    ok = object != NULL && fields_read(object, fields, n, out, strict, &text);
     if (!ok) {
         js_fail(&err, JS_ERR_INVALID_JSON, "%s", buf_cstr(&text));
         fields_release(fields, n, out);
@@ -482,6 +496,16 @@ bool api_read_body(struct api_request *r, const struct json_field *fields, size_
     json_decref(object);
     buf_free(&text);
     return ok;
+}
+
+bool api_read_body(struct api_request *r, const struct json_field *fields, size_t n, void *out)
+{
+    return read_body(r, fields, n, out, r->js->env->options->js_strict);
+}
+
+bool api_read_body_lax(struct api_request *r, const struct json_field *fields, size_t n, void *out)
+{
+    return read_body(r, fields, n, out, false);
 }
 
 bool api_read_options(struct api_request *r, const struct json_field *fields, size_t n, void *out)
@@ -495,15 +519,15 @@ bool api_read_options(struct api_request *r, const struct json_field *fields, si
 bool api_read_offset(struct api_request *r)
 {
     struct paging {
-        uint64_t offset;
+        int64_t offset;
     } p = {0};
     static const struct json_field fields[] = {
-        {"offset", JSON_U64_FIELD, offsetof(struct paging, offset), 0, NULL},
+        {"offset", JSON_I64_FIELD, offsetof(struct paging, offset), 0, NULL},
     };
 
     if (!api_read_options(r, fields, ARRAY_LEN(fields), &p))
         return false;
-    r->offset = p.offset;
+    r->offset = p.offset > 0 ? (uint64_t) p.offset : 0;
     return true;
 }
 

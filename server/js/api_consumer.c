@@ -193,7 +193,8 @@ static void time_known(struct store_req *req, enum err err)
         start_known(cr, c, req->count);
 }
 
-static uint64_t last_matching(const struct consumer *c, uint64_t last)
+/* 0: none. */
+static uint64_t last_matching(const struct consumer *c)
 {
     uint64_t best = 0;
 
@@ -204,7 +205,7 @@ static uint64_t last_matching(const struct consumer *c, uint64_t last)
         if (seq > best)
             best = seq;
     }
-    return best > 0 ? best : last + 1;
+    return best;
 }
 
 bool api_waits_for_consumer(struct api_request *r, struct consumer *c)
@@ -225,7 +226,7 @@ static void find_start(struct creation *cr, struct consumer *c)
     store_stream_state(c->stream->store, &st);
     switch (c->config.deliver_policy) {
     case DELIVER_LAST:
-        seq = last_matching(c, st.last_seq);
+        seq = last_matching(c);
         break;
     case DELIVER_NEW:
         seq = st.last_seq + 1;
@@ -246,10 +247,10 @@ static void find_start(struct creation *cr, struct consumer *c)
         seq = st.first_seq;
         break;
     }
-    /* The peer never starts before the first message nor behind the one after the last. */
+    /* Never before the first message; what is to come only when asked for by sequence. */
     if (seq < st.first_seq)
         seq = st.first_seq;
-    if (seq > st.last_seq + 1 || seq == 0)
+    if (c->config.deliver_policy != DELIVER_BY_START_SEQUENCE && seq > st.last_seq + 1)
         seq = st.last_seq + 1;
     start_known(cr, c, seq);
 }
@@ -327,11 +328,19 @@ static void set_config(struct api_request *r, struct consumer *c,
         consumer_rewrite(c, &cr->req);
 }
 
+/* For a create that must make it. The peer compares what was asked for with what became of it: an
+ * ephemeral that is left its threshold is another one each time. */
+static bool is_same(const struct consumer_config *have, const struct consumer_config *want)
+{
+    return consumer_config_equal(have, want) &&
+           (want->durable_name != NULL || want->inactive_threshold_ns != CONSUMER_INACTIVE_DEFAULT);
+}
+
 static void update_existing(struct api_request *r, struct consumer *c, struct consumer_request *q)
 {
     struct js_error err = {0};
 
-    if (q->action == CONSUMER_ACTION_CREATE && !consumer_config_equal(&c->config, &q->config))
+    if (q->action == CONSUMER_ACTION_CREATE && !is_same(&c->config, &q->config))
         js_fail(&err, JS_ERR_CONSUMER_ALREADY_EXISTS, NULL);
     else if (push_in_use(c, &q->config))
         js_fail(&err, JS_ERR_CONSUMER_NAME_EXIST, NULL);
@@ -453,7 +462,7 @@ static bool tell_identity(struct api_request *r, const struct stream *s,
     char created[FMT_TIME_MAX];
     unsigned n;
 
-    if (!config->direct)
+    if (!config->direct && !config->sourcing)
         return true;
     n = fmt_time_rfc3339(created, s->created);
     source_hash(str_from(created, n), identity);

@@ -249,9 +249,11 @@ void api_msg_delete(struct api_request *r)
         return;
     mem_free(d);
     store_stream_state(s->store, &st);
-    /* The peer's file store tells the two apart, its memory store does not. */
+    /* The peer's file store tells them apart, its memory store does not. */
     if (q.seq > st.last_seq && s->config.storage == STORAGE_FILE)
         js_fail(&e, JS_ERR_STREAM_MSG_DELETE_FAILED, "stream store EOF");
+    else if (q.seq < st.first_seq && s->config.storage == STORAGE_FILE)
+        js_fail(&e, JS_ERR_STREAM_MSG_DELETE_FAILED, "no message found");
     else
         js_fail(&e, JS_ERR_SEQUENCE_NOT_FOUND, "%llu", (unsigned long long) q.seq);
     api_error(r, &e);

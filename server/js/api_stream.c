@@ -345,6 +345,16 @@ void api_describe(struct js *js, const struct stream_config *config)
     stream_outline_free(&o);
 }
 
+static bool is_unnamed(const struct stream_config *c)
+{
+    return c->name == NULL || c->name[0] == '\0';
+}
+
+static bool is_named(const struct stream_config *c, struct str name)
+{
+    return c->name != NULL && str_eq(name, str_of(c->name));
+}
+
 /* Reads and checks the configuration in the body; NULL after having answered. */
 static struct stream_change *read_change(struct api_request *r, bool create)
 {
@@ -353,7 +363,8 @@ static struct stream_change *read_change(struct api_request *r, bool create)
     struct js_error err = {0};
     bool ok = stream_config_read(buf_str(&r->body), o->js_strict, &ch->config, &err);
 
-    if (ok && (ch->config.name == NULL || !str_eq(r->tokens[0], str_of(ch->config.name))))
+    /* An update without a name fails as a configuration. */
+    if (ok && (create || !is_unnamed(&ch->config)) && !is_named(&ch->config, r->tokens[0]))
         ok = js_fail(&err, JS_ERR_STREAM_MISMATCH, NULL);
     ok = ok && (!create || check_new(&ch->config, &err)) &&
          stream_config_check(&ch->config, o->js_duplicate_window_ns, &err) &&

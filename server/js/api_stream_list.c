@@ -16,12 +16,12 @@
  */
 
 struct list_request {
-    uint64_t offset;
+    int64_t offset;
     char *subject;
 };
 
 static const struct json_field list_fields[] = {
-    {"offset", JSON_U64_FIELD, offsetof(struct list_request, offset), 0, NULL},
+    {"offset", JSON_I64_FIELD, offsetof(struct list_request, offset), 0, NULL},
     {"subject", JSON_STRING_FIELD, offsetof(struct list_request, subject), 0, NULL},
 };
 
@@ -32,7 +32,7 @@ static bool collect_names(struct api_request *r)
 
     if (!api_read_options(r, list_fields, ARRAY_LEN(list_fields), &q))
         return false;
-    r->offset = q.offset;
+    r->offset = q.offset > 0 ? (uint64_t) q.offset : 0;
     directory_names(r->js->shared->directory, str_of(q.subject), &r->names);
     if (r->offset > r->names.n)
         r->offset = r->names.n;

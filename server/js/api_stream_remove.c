@@ -45,6 +45,8 @@ static void delete_here(struct env_task *task, struct env *env)
         struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
         consumer_core_end_pulls(&c->core, STATUS_CONSUMER_DELETED);
         consumer_run_effects(c);
+        if (c->id != 0)
+            advise_consumer(c, ADVISE_DELETED);
     }
     d = mem_zalloc(sizeof(*d));
     d->r = r;
@@ -93,7 +95,20 @@ struct purging {
     struct store_req req;
     struct api_request *r;
     char *filter;
+    uint64_t first; /* what the next message gets at least, 0 = what it would get */
 };
+
+/* So far ahead a purge may set the next sequence: a skip is a batch for each 2^30. */
+#define AHEAD_MAX (1ull << 40)
+
+/* A purge up to a sequence that is still to come: the next message gets that one. */
+static void skip_ahead(struct purging *p)
+{
+    struct stream *s = p->first > 0 ? js_stream_find(p->r->js, p->r->tokens[0]) : NULL;
+
+    if (s != NULL && p->first - 1 > s->assigned && p->first - s->assigned <= AHEAD_MAX)
+        stream_skip_to(s, p->first - 1);
+}
 
 static void purged(struct store_req *req, enum err err)
 {
@@ -101,6 +116,7 @@ static void purged(struct store_req *req, enum err err)
     struct js_error e = {0};
 
     if (err == ERR_OK) {
+        skip_ahead(p);
         buf_printf(&p->r->out, ",\"success\":true,\"purged\":%llu",
                    (unsigned long long) req->count);
         api_reply(p->r);
@@ -136,6 +152,7 @@ void api_stream_purge(struct api_request *r)
     p->r = r;
     p->req.done = purged;
     p->filter = q.filter;
+    p->first = q.filter == NULL || q.filter[0] == '\0' ? q.seq : 0;
     store_purge(
         s->store,
         &(struct store_purge){.filter = str_of(p->filter), .before_seq = q.seq, .keep = q.keep},

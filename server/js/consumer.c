@@ -322,10 +322,43 @@ void consumer_note_appended(struct consumer *c, uint64_t n)
     consumer_wake(c);
 }
 
-/* How many are left to deliver after a removal can not be told from the range alone. */
-void consumer_note_removed(struct consumer *c, uint64_t first, uint64_t last)
+static void advise_gone(struct consumer *c, const struct pend *p)
 {
+    struct ack_info info = {
+        .delivered = p->deliveries, .stream_seq = p->sseq, .consumer_seq = p->dseq};
+
+    advise_terminated(c, &info, STR("Unacknowledged message was deleted"));
+}
+
+/* Of each message that was waited for: nobody will acknowledge it. */
+static void advise_removed(struct consumer *c, uint64_t first, uint64_t last)
+{
+    const struct pend *p;
+
+    if (last - first < c->core.pending.count) {
+        for (uint64_t seq = first; seq <= last; seq++)
+            if ((p = pend_find(&c->core.pending, seq)) != NULL)
+                advise_gone(c, p);
+        return;
+    }
+    LIST_FOREACH(l, &c->core.pending.order)
+    {
+        p = LIST_ENTRY(l, struct pend, order);
+        if (p->sseq >= first && p->sseq <= last)
+            advise_gone(c, p);
+    }
+}
+
+/* How many are left to deliver after a removal can not be told from the range alone. */
+void consumer_note_removed(struct consumer *c, uint64_t first, uint64_t last, bool purged)
+{
+    size_t before = c->core.pending.count;
+
+    if (before > 0 && !purged)
+        advise_removed(c, first, last);
     consumer_core_removed(&c->core, first, last);
+    if (c->core.pending.count < before)
+        c->last_ack = io_wall(c->js->env->io);
     if (last >= c->core.next_seq && c->creation == NULL)
         consumer_recount(c);
     consumer_run_effects(c);
@@ -489,6 +522,13 @@ void consumer_save_later(struct consumer *c)
 /* ---- info -------------------------------------------------------------------------------------
  */
 
+/* What was given up counts until it is acknowledged or gone, unless one delivery is all there is.
+ */
+static uint64_t num_redelivered(const struct consumer *c)
+{
+    return c->config.max_deliver == 1 ? 0 : c->core.num_redelivered + c->core.given_up.count;
+}
+
 static void put_pair(struct buf *out, const char *name, struct seq_pair pair, int64_t active)
 {
     buf_printf(out, ",\"%s\":{\"consumer_seq\":%llu,\"stream_seq\":%llu", name,
@@ -540,8 +580,7 @@ void consumer_info(struct consumer *c, enum info_kind kind, struct buf *out)
     buf_printf(
         out,
         ",\"num_ack_pending\":%zu,\"num_redelivered\":%llu,\"num_waiting\":%u,\"num_pending\":%llu",
-        core->pending.count,
-        (unsigned long long) (c->config.max_deliver == 1 ? 0 : core->num_redelivered), core->npulls,
+        core->pending.count, (unsigned long long) num_redelivered(c), core->npulls,
         (unsigned long long) core->num_pending);
     if (c->config.deliver_subject != NULL && c->interested)
         buf_puts(out, ",\"push_bound\":true");

@@ -63,7 +63,7 @@ static bool parse_pull(struct str body, struct pull_json *p, struct pull_spec *o
         .batch = p->batch > 0 ? p->batch : 1,
         .max_bytes = p->max_bytes > 0 ? p->max_bytes : 0,
         .expires_ns = p->expires > 0 ? p->expires : 0,
-        .heartbeat_ns = p->heartbeat > 0 ? p->heartbeat : 0,
+        .too_late = p->expires<0, .heartbeat_ns = p->heartbeat> 0 ? p->heartbeat : 0,
         .no_wait = p->no_wait,
         .formal = true,
         .group = p->group != NULL ? str_of(p->group) : STR_NONE,
@@ -232,11 +232,13 @@ void consumer_take_ack(struct consumer *c, const struct msg *m)
         consumer_core_working(&c->core, now, where.info.stream_seq);
         break;
     case ACK_IS_TERM:
-        if (consumer_core_term(&c->core, now, where.info.stream_seq))
+        if (consumer_core_term(&c->core, now, where.info.stream_seq)) {
+            c->last_ack = io_wall(c->js->env->io);
             advise_terminated(c, &where.info, rest);
+        }
         break;
-    case ACK_IS_UNKNOWN:
-        return;
+    case ACK_IS_UNKNOWN: /* which is answered all the same */
+        break;
     }
     if (answer)
         answer_when_durable(c, m->reply);

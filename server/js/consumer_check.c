@@ -23,7 +23,6 @@
 #define MAX_WAITING_DEFAULT 512
 #define MAX_ACK_PENDING_DEFAULT 1000
 #define HEARTBEAT_MIN (100 * MILLISECOND)
-#define INACTIVE_DEFAULT (5 * SECOND)
 #define DESCRIPTION_MAX 4096u
 #define METADATA_MAX (128u * 1024)
 #define CONSUMER_NAME_MAX 255u
@@ -341,7 +340,7 @@ static bool check_sampling(const struct consumer_config *c, struct js_error *err
     if (!str_to_i64(text, &n))
         return js_fail(err, JS_ERR_CONSUMER_INVALID_SAMPLING,
                        "strconv.Atoi: parsing \"%.*s\": invalid syntax", STR_ARG(text));
-    return n >= 0 || js_fail(err, JS_ERR_CONSUMER_INVALID_SAMPLING, "%s", "%!s(<nil>)");
+    return n >= 0 || js_fail(err, JS_ERR_CONSUMER_INVALID_SAMPLING, "%s", "<nil>");
 }
 
 static bool check_metadata(const struct consumer_config *c, struct js_error *err)
@@ -441,7 +440,7 @@ bool consumer_config_check(struct consumer_config *c, const struct consumer_boun
     if (c->durable_name != NULL && c->name == NULL)
         c->name = mem_strdup(c->durable_name);
     if (c->inactive_threshold_ns == 0 && c->durable_name == NULL)
-        c->inactive_threshold_ns = INACTIVE_DEFAULT;
+        c->inactive_threshold_ns = CONSUMER_INACTIVE_DEFAULT;
     consumer_config_stamp(c);
     return true;
 }

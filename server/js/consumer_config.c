@@ -134,7 +134,8 @@ bool consumer_request_read(struct str json, bool strict, struct consumer_request
 {
     struct buf text = {0};
     struct envelope e = {0};
-    json_t *object = json_parse_object(json, &text);
+    bool nothing = json.n == 0 || str_eq(str_trim(json), STR("null"));
+    json_t *object = nothing ? json_object() : json_parse_object(json, &text);
     bool ok = object != NULL &&
               fields_read(object, envelope_fields, ARRAY_LEN(envelope_fields), &e, strict, &text);
 
@@ -179,11 +180,6 @@ void consumer_config_stamp(struct consumer_config *c)
     metadata_set_required(&c->metadata, required_level(c));
 }
 
-static bool changed(const char *a, const char *b)
-{
-    return strcmp(a != NULL ? a : "", b != NULL ? b : "") != 0;
-}
-
 bool consumer_config_check_update(const struct consumer_config *old,
                                   const struct consumer_config *new, struct js_error *err)
 {
@@ -206,7 +202,6 @@ bool consumer_config_check_update(const struct consumer_config *old,
         {old->deliver_subject != NULL && new->deliver_subject == NULL,
          "can not update push consumer to pull based"},
         {old->max_waiting != new->max_waiting, "max waiting can not be updated"},
-        {changed(old->deliver_group, new->deliver_group), "deliver group can not be updated"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(fixed); i++)

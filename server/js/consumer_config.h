@@ -19,6 +19,9 @@ enum deliver_policy {
     DELIVER_LAST_PER_SUBJECT
 };
 
+/* Nobody asks for an ephemeral one so long: it goes. */
+#define CONSUMER_INACTIVE_DEFAULT 5000000000ll
+
 struct consumer_config {
     char *durable_name, *name, *description;
     int deliver_policy;

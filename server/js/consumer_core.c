@@ -388,7 +388,8 @@ void consumer_core_removed(struct consumer_core *c, uint64_t first, uint64_t las
 
 bool consumer_core_cut(struct consumer_core *c, uint64_t last)
 {
-    if (c->next_seq <= last + 1)
+    /* Who has delivered nothing may wait for what is still to come. */
+    if (c->next_seq <= last + 1 || c->delivered.consumer == 0)
         return false;
     consumer_core_removed(c, last + 1, UINT64_MAX);
     c->next_seq = last + 1;
@@ -434,6 +435,19 @@ static bool ack_one(struct consumer_core *c, uint64_t sseq)
     return true;
 }
 
+/* What was given up below the floor is acknowledged with what is above it. */
+static void ack_given_up(struct consumer_core *c, uint64_t last)
+{
+    uint64_t first, end;
+
+    while (seqset_range_from(&c->given_up, 0, &first, &end) && first <= last) {
+        if (end > last)
+            end = last;
+        seqset_remove(&c->given_up, first, end);
+        note_acked(c, first, end);
+    }
+}
+
 static bool ack_all(struct consumer_core *c, uint64_t sseq)
 {
     struct pend *p;
@@ -446,7 +460,8 @@ static bool ack_all(struct consumer_core *c, uint64_t sseq)
         c->floor.consumer = p->dseq;
         drop_pending(c, p);
     }
-    seqset_remove(&c->given_up, 1, sseq);
+    ack_given_up(c, first - 1);
+    seqset_remove(&c->given_up, first, sseq);
     c->floor.stream = sseq;
     move_floor(c);
     note_acked(c, first, sseq);

@@ -101,6 +101,7 @@ struct pull_spec {
     int64_t expires_ns;   /* 0 = none */
     int64_t heartbeat_ns; /* 0 = none */
     bool no_wait;
+    bool too_late;        /* it had expired before it came */
     bool formal;          /* it was JSON: then the rest counts */
     struct str group, id; /* views; empty = not given */
     int64_t min_pending, min_ack_pending, priority;
@@ -241,6 +242,8 @@ void consumer_core_gone(struct consumer_core *c, uint64_t seq);
 /* WANT_NEW found nothing up to the end of the stream: nothing is pending, pulls that do not wait
  * end. */
 void consumer_core_end(struct consumer_core *c, uint64_t now);
+/* Nothing can be delivered now, whatever there is: pulls that do not wait end. */
+void consumer_core_stalled(struct consumer_core *c, uint64_t now);
 /* `matching` more messages can be delivered. */
 void consumer_core_appended(struct consumer_core *c, uint64_t matching);
 /* Messages of [first, last] were removed from the stream; pending ones of them are dropped. The

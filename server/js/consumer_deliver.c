@@ -278,6 +278,7 @@ bool consumer_pump(struct consumer *c)
     enum step step = STEP_DELIVERED;
 
     if (consumer_paused(c)) {
+        consumer_core_stalled(&c->core, now);
         consumer_run_effects(c);
         return false;
     }
@@ -286,8 +287,11 @@ bool consumer_pump(struct consumer *c)
         enum consumer_want want;
         pass_deserted(c, &asked);
         want = consumer_core_want(&c->core, now, &seq);
-        if (want == WANT_NOTHING)
+        if (want == WANT_NOTHING) {
+            /* Nobody waits, or too much is not acknowledged: then who does not wait is told. */
+            consumer_core_stalled(&c->core, now);
             break;
+        }
         step = want == WANT_SEQ ? step_again(c, seq, &ring) : step_new(c, &ring);
         left--;
     }

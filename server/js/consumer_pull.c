@@ -87,8 +87,10 @@ static enum consumer_status refusal(struct consumer_core *c, const struct pull_s
 
     if (r->push)
         return STATUS_PUSH_BASED;
-    if (s->heartbeat_ns > 0 && s->expires_ns > 0 && s->heartbeat_ns > s->expires_ns / 2)
+    if (s->heartbeat_ns > 0 && s->heartbeat_ns > s->expires_ns / 2)
         return STATUS_BAD_HEARTBEAT;
+    if (s->too_late)
+        return STATUS_REQUEST_TIMEOUT;
     if (r->max_batch > 0 && s->batch > r->max_batch)
         return STATUS_EXCEEDED_BATCH;
     if (r->max_expires_ns > 0 && s->expires_ns > r->max_expires_ns)
@@ -122,7 +124,7 @@ void consumer_core_pull(struct consumer_core *c, uint64_t now, const struct pull
     if (no != STATUS_COUNT) {
         /* With heartbeats the client would ask again at once: let it miss them instead. */
         if (no != STATUS_EXCEEDED_WAITING || spec->heartbeat_ns == 0)
-            consumer_status_add(c, no, p->reply, spec->batch, spec->max_bytes);
+            consumer_status_add(c, no, p->reply, spec->too_late ? 0 : spec->batch, spec->max_bytes);
         mem_free(p);
         return;
     }
@@ -229,6 +231,12 @@ void consumer_core_end(struct consumer_core *c, uint64_t now)
     c->now = now;
     /* Whatever became of messages that were counted. */
     c->num_pending = 0;
+    end_one_shots(c);
+}
+
+void consumer_core_stalled(struct consumer_core *c, uint64_t now)
+{
+    c->now = now;
     end_one_shots(c);
 }
 

@@ -212,7 +212,7 @@ static void replay_ack_all(struct consumer_core *c, uint64_t seq)
     settle_floor(c);
 }
 
-static void replay_forget(struct consumer_core *c, uint64_t seq)
+static void replay_forget(struct consumer_core *c, uint64_t seq, bool acked)
 {
     struct pend *p = pend_find(&c->pending, seq);
 
@@ -220,7 +220,9 @@ static void replay_forget(struct consumer_core *c, uint64_t seq)
         forget(c, p);
     else
         seqset_remove(&c->given_up, seq, seq);
-    settle_floor(c);
+    /* One that was given up and has gone leaves the floor where it was. */
+    if (p != NULL || acked)
+        settle_floor(c);
 }
 
 static void replay_give_up(struct consumer_core *c, uint64_t seq)
@@ -253,7 +255,7 @@ static bool replay(struct consumer_core *c, unsigned op, uint64_t seq)
         return true;
     case OP_ACK:
     case OP_DROP:
-        replay_forget(c, seq);
+        replay_forget(c, seq, op == OP_ACK);
         return true;
     case OP_GIVE_UP:
         replay_give_up(c, seq);

@@ -341,7 +341,7 @@ static void put_stream(struct stream *s, const struct js_detail_options *o, stru
     buf_putc(out, '}');
     if (o->config) {
         buf_puts(out, ",\"config\":");
-        stream_config_write(out, &s->config);
+        stream_config_show(out, &s->config);
     }
     buf_puts(out, ",\"state\":");
     stream_state_json(s, NULL, out);

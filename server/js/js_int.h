@@ -321,6 +321,9 @@ void stream_ingest_configure(struct stream *s);
 /* One published message: checked, stored, answered. False: something has to be read first, and a
  * wait has begun; it is to be parked. */
 bool stream_take(struct stream *s, const struct msg *m);
+/* What is behind the last sequence, through `last`, will never be there. false: the store can not.
+ */
+bool stream_skip_to(struct stream *s, uint64_t last);
 /* Messages that wait (stream_park.c): until stream_go_on was called as often as stream_hold_up.
  * stream_park: false when there is no room for another one. */
 void stream_hold_up(struct stream *s);
@@ -551,7 +554,7 @@ void consumer_last_next(struct consumer *c);
 void consumer_last_put(const struct consumer *c, struct buf *out);
 /* Once the core stands where it was; false when malformed. */
 bool consumer_last_take(struct consumer *c, struct str in);
-void consumer_note_removed(struct consumer *c, uint64_t first, uint64_t last);
+void consumer_note_removed(struct consumer *c, uint64_t first, uint64_t last, bool purged);
 /* `n` messages it may deliver have been appended. */
 void consumer_note_appended(struct consumer *c, uint64_t n);
 bool consumer_matches(const struct consumer *c, struct str subject);
@@ -650,6 +653,8 @@ bool api_expect_empty(struct api_request *r);
 /* The body as a JSON object into out by the table; empty bodies leave it alone. Answers 10025 and
  * returns false otherwise. */
 bool api_read_body(struct api_request *r, const struct json_field *fields, size_t n, void *out);
+/* ... and unknown fields are nothing, whatever the configuration says. */
+bool api_read_body_lax(struct api_request *r, const struct json_field *fields, size_t n, void *out);
 /* The same for requests that may do without: a body that is no JSON object or array is ignored. */
 bool api_read_options(struct api_request *r, const struct json_field *fields, size_t n, void *out);
 /* Does the header ask for no higher API level than ours? */
@@ -726,11 +731,11 @@ void advise_api_limit(struct js *js, unsigned dropped);
 void advise_pinned(struct consumer *c, const char *group, const char *id);
 void advise_unpinned(struct consumer *c, const char *group, bool by_request);
 
-void advise_snapshot_create(struct stream *s);
+void advise_snapshot_create(struct stream *s, struct str who);
 /* start: unix ns; error NULL = it is complete. */
-void advise_snapshot_complete(struct stream *s, int64_t start, const char *error);
-void advise_restore_create(struct stream *s);
-void advise_restore_complete(struct stream *s, int64_t start, uint64_t bytes);
+void advise_snapshot_complete(struct stream *s, struct str who, int64_t start, const char *error);
+void advise_restore_create(struct stream *s, struct str who);
+void advise_restore_complete(struct stream *s, struct str who, int64_t start, uint64_t bytes);
 
 /* Sends one message as the server. */
 void js_publish(struct js *js, struct str subject, struct str reply, struct str header,

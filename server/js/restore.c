@@ -34,7 +34,6 @@
 /* Consumers of one stream, and what is stored but not durable before the sender waits. */
 #define CONSUMERS_MAX 100000u
 #define WAITING_MAX (16u << 20)
-#define SKIP_STEP (1u << 30)
 
 enum restore_stage {
     RESTORE_STATE,
@@ -61,6 +60,7 @@ struct restore {
     struct list made; /* struct backup_consumer */
     uint64_t taken;   /* bytes received */
     int64_t start;
+    struct buf who; /* asked for it, as JSON */
     struct store_req req;
     enum err broken; /* the last step failed */
 };
@@ -96,6 +96,7 @@ void stream_restore_free(struct stream *s)
         backup_consumer_free(LIST_ENTRY(l, struct backup_consumer, link));
     s2_reader_free(&p->s2);
     buf_free(&p->plain);
+    buf_free(&p->who);
     mem_free(p->reply);
     mem_free(p);
 }
@@ -144,7 +145,7 @@ static void fail(struct restore *p, const char *why)
     u->r = last_request(s, p->reply);
     js_fail(&u->r->error, JS_ERR_STREAM_RESTORE, "%s", why);
     u->req.done = undone;
-    advise_restore_complete(s, p->start, p->taken);
+    advise_restore_complete(s, buf_str(&p->who), p->start, p->taken);
     js_stream_free(s); /* and p */
     store_stream_delete(store, &u->req);
 }
@@ -186,7 +187,7 @@ static void complete(struct store_req *req, enum err err)
     LOG_INF(s->js->env->log, "Completed restore for stream '%s > %s'", s->js->account->name,
             s->config.name);
     r = last_request(s, p->reply);
-    advise_restore_complete(s, p->start, p->taken);
+    advise_restore_complete(s, buf_str(&p->who), p->start, p->taken);
     stream_restore_free(s);
     stream_load_start(s);
     stream_publish_interest(s);
@@ -227,19 +228,6 @@ static void conclude(struct restore *p)
 
 /* ---- entries --------------------------------------------------------------------------------- */
 
-static bool skip_to(struct stream *s, uint64_t last)
-{
-    uint64_t seq;
-
-    while (s->assigned < last) {
-        uint64_t n = last - s->assigned;
-        if (store_skip(s->store, n < SKIP_STEP ? n : SKIP_STEP, &seq) != ERR_OK)
-            return false;
-        s->assigned = seq;
-    }
-    return true;
-}
-
 static uint64_t number(const json_t *object, const char *key)
 {
     json_int_t v = json_integer_value(json_object_get(object, key));
@@ -270,7 +258,7 @@ static bool take_state(struct restore *p, const struct archive_entry *e, struct 
         return false;
     }
     p->stage = p->consumers > 0 ? RESTORE_CONSUMERS : RESTORE_MESSAGES;
-    return first == 0 || skip_to(p->s, first - 1);
+    return first == 0 || stream_skip_to(p->s, first - 1);
 }
 
 static bool take_consumer(struct restore *p, const struct archive_entry *e, struct buf *err)
@@ -339,7 +327,7 @@ static bool take_message(struct restore *p, const struct archive_entry *e, struc
     uint64_t seq;
     enum err got;
 
-    if (!check_message(p, e, err) || !skip_to(s, e->seq - 1))
+    if (!check_message(p, e, err) || !stream_skip_to(s, e->seq - 1))
         return false;
     a.ts = e->time > s->last_ts ? e->time : s->last_ts;
     a.flags = flags_of(e->header);
@@ -371,7 +359,7 @@ static bool take_entry(struct restore *p, const struct archive_entry *e, struct 
         if (!archive_is_end(e))
             return take_message(p, e, err);
         p->stage = RESTORE_READ;
-        return skip_to(p->s, p->last_seq);
+        return stream_skip_to(p->s, p->last_seq);
     default:
         return true; /* behind the end: nothing is expected, nothing read */
     }
@@ -559,7 +547,8 @@ void restore_begin(struct api_request *r, struct stream *s)
                                                        .worker = env->worker,
                                                        .sink = p->chunks.self,
                                                        .internal = true});
-    advise_restore_create(s);
+    buf_put_str(&p->who, buf_str(&r->who));
+    advise_restore_create(s, buf_str(&p->who));
     arm(p);
     buf_puts(&r->out, ",\"deliver_subject\":");
     jput_string(&r->out, buf_str(&subject));

@@ -62,7 +62,8 @@ struct snapshot {
     struct buf plain;  /* entries to be framed */
     struct buf framed; /* to be sent, from `sent` on */
     size_t sent;
-    int64_t start; /* unix ns */
+    int64_t start;  /* unix ns */
+    struct buf who; /* asked for it, as JSON */
     bool sending, read_all;
 };
 
@@ -87,6 +88,7 @@ static void snapshot_free(struct snapshot *p)
     store_reader_deinit(&p->reader);
     buf_free(&p->plain);
     buf_free(&p->framed);
+    buf_free(&p->who);
     mem_free(p->deliver);
     mem_free(p);
 }
@@ -103,7 +105,7 @@ static void finish(struct snapshot *p, const char *status, const char *error)
     if (error != NULL)
         LOG_WRN(js->env->log, "Snapshot for stream '%s > %s' failed: %s", js->account->name,
                 p->s->config.name, error);
-    advise_snapshot_complete(p->s, p->start, error);
+    advise_snapshot_complete(p->s, buf_str(&p->who), p->start, error);
     snapshot_free(p);
 }
 
@@ -345,7 +347,7 @@ static size_t clamp(int64_t v, size_t none, size_t most)
     return v > (int64_t) most ? most : (size_t) v;
 }
 
-static void begin(struct stream *s, const struct snapshot_request *q)
+static void begin(struct stream *s, const struct snapshot_request *q, struct str who)
 {
     struct snapshot *p = mem_zalloc(sizeof(*p));
     struct env *env = s->js->env;
@@ -361,6 +363,7 @@ static void begin(struct stream *s, const struct snapshot_request *q)
         p->window = 1;
     p->last = st.last_seq;
     p->start = io_wall(env->io);
+    buf_put_str(&p->who, who);
     p->deadline = now_of(p) + INTEREST_NS;
     nuid_next(&s->js->nuid, p->id);
     p->acks.ops = &acks_ops;
@@ -398,11 +401,11 @@ void api_stream_snapshot(struct api_request *r)
         return;
     }
     buf_puts(&r->out, ",\"config\":");
-    stream_config_write(&r->out, &s->config);
+    stream_config_show(&r->out, &s->config);
     buf_puts(&r->out, ",\"state\":");
     stream_state_json(s, NULL, &r->out);
-    advise_snapshot_create(s);
-    begin(s, &q);
+    advise_snapshot_create(s, buf_str(&r->who));
+    begin(s, &q, buf_str(&r->who));
     fields_release(request_fields, ARRAY_LEN(request_fields), &q);
     api_reply(r);
 }

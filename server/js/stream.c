@@ -481,7 +481,7 @@ void stream_info(struct stream *s, const struct info_options *o, struct buf *out
 
     buf_puts(out, "\"config\":");
     if (o->kind == INFO_LISTED)
-        stream_config_write(out, &s->config);
+        stream_config_show(out, &s->config);
     else
         stream_config_answer(out, &s->config, env->version);
     buf_puts(out, ",\"created\":");
@@ -505,4 +505,20 @@ void stream_info(struct stream *s, const struct info_options *o, struct buf *out
 void stream_reader_init(struct stream *s)
 {
     store_reader_init(&s->reader, s->store, 1, NULL, 0, nothing_to_do, s);
+}
+
+/* Sequences that one store_skip takes. */
+#define SKIP_STEP (1u << 30)
+
+bool stream_skip_to(struct stream *s, uint64_t last)
+{
+    uint64_t seq;
+
+    while (s->assigned < last) {
+        uint64_t n = last - s->assigned;
+        if (store_skip(s->store, n < SKIP_STEP ? n : SKIP_STEP, &seq) != ERR_OK)
+            return false;
+        s->assigned = seq;
+    }
+    return true;
 }

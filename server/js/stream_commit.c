@@ -111,13 +111,13 @@ static void removed(void *ctx, uint64_t first_seq, uint64_t last_seq, uint64_t m
     struct stream *s = ctx;
 
     (void) msgs;
-    (void) reason;
     stream_count_usage(s);
     stream_expiry_removed(s, first_seq, last_seq);
     stream_schedules_removed(s, first_seq, last_seq);
     stream_followers_removed(s);
     LIST_FOREACH(l, &s->consumers)
-    consumer_note_removed(LIST_ENTRY(l, struct consumer, stream_link), first_seq, last_seq);
+    consumer_note_removed(LIST_ENTRY(l, struct consumer, stream_link), first_seq, last_seq,
+                          reason == STORE_BY_PURGE);
 }
 
 struct refusal {

@@ -179,7 +179,8 @@ bool stream_config_read(struct str json, bool strict, struct stream_config *out,
                         struct js_error *err)
 {
     struct buf text = {0};
-    json_t *object = json_parse_object(json, &text);
+    bool nothing = json.n == 0 || str_eq(str_trim(json), STR("null"));
+    json_t *object = nothing ? json_object() : json_parse_object(json, &text);
     bool ok;
 
     memset(out, 0, sizeof(*out));
@@ -199,12 +200,22 @@ void stream_config_write(struct buf *b, const struct stream_config *c)
     buf_putc(b, '}');
 }
 
+void stream_config_show(struct buf *b, const struct stream_config *c)
+{
+    struct stream_config shown = *c; /* borrows all but this */
+
+    shown.consumer_limits = c->consumer_limits != NULL ? json_incref(c->consumer_limits)
+                                                       : json_object();
+    stream_config_write(b, &shown);
+    json_decref(shown.consumer_limits);
+}
+
 void stream_config_answer(struct buf *b, const struct stream_config *c, const char *version)
 {
     struct stream_config shown = *c; /* borrows all but the metadata */
 
     shown.metadata = metadata_for_answer(c->metadata, version);
-    stream_config_write(b, &shown);
+    stream_config_show(b, &shown);
     json_decref(shown.metadata);
 }
 

@@ -52,7 +52,9 @@ bool stream_config_read(struct str json, bool strict, struct stream_config *out,
                         struct js_error *err);
 /* The object with braces, as it is stored. */
 void stream_config_write(struct buf *b, const struct stream_config *c);
-/* ... as it is answered: with the metadata of metadata_for_answer. */
+/* ... as it is shown: `consumer_limits` is there, empty or not. */
+void stream_config_show(struct buf *b, const struct stream_config *c);
+/* ... as it is answered: also with the metadata of metadata_for_answer. */
 void stream_config_answer(struct buf *b, const struct stream_config *c, const char *version);
 
 /* Fills in defaults and checks everything that needs no other stream. server_duplicate_window: 0 =

@@ -36,8 +36,6 @@
 
 /* While the stream reads its duplicate window or its positions back. */
 #define LOADING_NS 20000000u
-/* Sequences that one store_skip takes. */
-#define SKIP_STEP (1u << 30)
 
 uint64_t upstream_now(const struct upstream *u)
 {
@@ -80,20 +78,6 @@ void upstream_unlisten(struct upstream *u, struct interest_sub **sub)
         interest_remove(u->s->js->account->interest, *sub);
     *sub = NULL;
 }
-/* A mirror's first message comes behind what the origin does not have any more. */
-bool upstream_skip_to(struct stream *s, uint64_t last)
-{
-    uint64_t seq;
-
-    while (s->assigned < last) {
-        uint64_t n = last - s->assigned;
-        if (store_skip(s->store, n < SKIP_STEP ? n : SKIP_STEP, &seq) != ERR_OK)
-            return false;
-        s->assigned = seq;
-    }
-    return true;
-}
-
 /* ---- ending ---------------------------------------------------------------------------------- */
 
 void upstream_clear_error(struct upstream *u)

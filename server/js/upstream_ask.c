@@ -231,7 +231,7 @@ static void connected(struct upstream *u, const struct created *k, struct str id
                         "");
         return;
     }
-    if (u->mirror && !upstream_skip_to(u->s, k->delivered)) {
+    if (u->mirror && !stream_skip_to(u->s, k->delivered)) {
         upstream_failed(u, JS_ERR_MIRROR_CONSUMER_SETUP_FAILED, "can not skip messages");
         return;
     }

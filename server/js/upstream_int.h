@@ -18,9 +18,6 @@ bool upstream_send(struct upstream *u, struct str subject, struct str reply, str
 struct interest_sub *upstream_listen(struct upstream *u, struct sink *sink, struct str subject);
 /* Sets *sub to NULL, which it may be already. */
 void upstream_unlisten(struct upstream *u, struct interest_sub **sub);
-/* A mirror's first message comes behind what the origin does not have any more: skips through
- * `last`. false = the store can not. */
-bool upstream_skip_to(struct stream *s, uint64_t last);
 void upstream_clear_error(struct upstream *u);
 /* The consumer is not heard any more; nor what is said about it. */
 void upstream_hang_up(struct upstream *u);

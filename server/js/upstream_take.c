@@ -102,7 +102,7 @@ static void store_one(struct upstream *u, const struct msg *m, const struct ack_
                         str_of(u->identity));
     if (source_header_make(&header, m->header, buf_str(&value)))
         out.header = buf_str(&header);
-    if (u->mirror && !upstream_skip_to(u->s, from->info.stream_seq - 1))
+    if (u->mirror && !stream_skip_to(u->s, from->info.stream_seq - 1))
         js_fail(&err, JS_ERR_MIRROR_CONSUMER_SETUP_FAILED, "can not skip messages");
     else
         stream_take_upstream(u->s, &out, from->info.time_ns, u->mirror, &err);

@@ -43,7 +43,7 @@ unsigned m_redelivered(const struct m_consumer *c)
     unsigned n = 0;
 
     for (uint64_t seq = 1; seq < M_SEQS; seq++)
-        n += c->pend[seq].there && c->pend[seq].deliveries > 1;
+        n += (c->pend[seq].there && c->pend[seq].deliveries > 1) || c->given_up[seq];
     return n;
 }
 
@@ -242,7 +242,7 @@ void m_ack(struct model *m, struct m_consumer *c, uint64_t seq, bool term)
     } else {
         if (seq <= c->floor_s || seq >= c->next)
             return;
-        for (uint64_t k = c->floor_s + 1; k <= seq; k++) {
+        for (uint64_t k = 1; k <= seq; k++) {
             if (c->pend[k].there)
                 c->floor_c = c->pend[k].dseq;
             if (c->pend[k].there || c->given_up[k])

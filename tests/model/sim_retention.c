@@ -559,6 +559,8 @@ static void do_limit(struct history *h)
 static void do_time(struct history *h)
 {
     for (unsigned n = 1 + draw(h, 3); n > 0; n--) {
+        if (h->verbose)
+            fprintf(stderr, "  tick\n");
         pass(h, TICK_NS);
         m_tick(&h->model);
     }

@@ -229,6 +229,70 @@ TEST(flow_control_never_redelivers)
     teardown(&b);
 }
 
+/* Gives up 1, 2 and 3, which were delivered once each. */
+static void give_up_three(struct bench *b, enum ack_policy policy)
+{
+    struct consumer_rules rules;
+    uint64_t seq;
+
+    setup(b, PRIORITY_NONE);
+    rules = b->core.rules;
+    rules.ack_policy = policy;
+    rules.max_deliver = 1;
+    consumer_core_set_rules(&b->core, &rules);
+    consumer_core_pull(&b->core, b->now, &(struct pull_spec){.batch = 9}, STR("in"));
+    for (seq = 1; seq <= 3; seq++)
+        give(b, seq, 1);
+    b->now += 31 * SECOND;
+    wheel_advance(b->wheel, b->now);
+    ck_assert_int_eq(consumer_core_want(&b->core, b->now, &seq), WANT_NEW);
+    ck_assert_uint_eq(b->core.given_up.count, 3);
+    consumer_core_clear_effects(&b->core);
+}
+
+/* An acknowledgement of all has what was given up below the floor removed, too. */
+TEST(an_ack_of_all_takes_what_was_given_up)
+{
+    struct bench b;
+
+    give_up_three(&b, ACK_ALL);
+    ck_assert_uint_eq(b.core.floor.stream, 3);
+    consumer_core_removed(&b.core, 2, 2);
+    give(&b, 5, 1);
+    consumer_core_clear_effects(&b.core);
+    ck_assert(consumer_core_ack(&b.core, b.now, 5));
+    ck_assert_uint_eq(b.core.given_up.count, 0);
+    ck_assert_uint_eq(b.core.neffects, 2);
+    ck_assert_uint_eq(b.core.effects[0].seq, 1);
+    ck_assert_uint_eq(b.core.effects[0].last, 1);
+    ck_assert_uint_eq(b.core.effects[1].seq, 3);
+    ck_assert_uint_eq(b.core.effects[1].last, 5);
+    teardown(&b);
+}
+
+/* The floor after a replay of the log is the floor there was, whatever has gone. */
+TEST(replay_of_what_was_given_up_and_has_gone)
+{
+    struct bench b, again;
+    struct buf log = {0};
+
+    give_up_three(&b, ACK_EXPLICIT);
+    give(&b, 9, 1);
+    ck_assert(consumer_state_has_log(&b.core));
+    consumer_core_removed(&b.core, 2, 2);
+    ck_assert_uint_eq(b.core.floor.stream, 3);
+    consumer_state_take_log(&b.core, &log);
+    ck_assert(!consumer_state_has_log(&b.core));
+    setup(&again, PRIORITY_NONE);
+    ck_assert(consumer_state_apply(&again.core, buf_str(&log)));
+    consumer_state_resume(&again.core, again.now);
+    ck_assert_uint_eq(again.core.floor.stream, 3);
+    ck_assert_uint_eq(again.core.given_up.count, 2);
+    buf_free(&log);
+    teardown(&again);
+    teardown(&b);
+}
+
 /* Over max_deliver: kept, not delivered, also after a restart; a late acknowledgement ends it. */
 TEST(what_was_given_up_can_be_acknowledged)
 {
@@ -306,10 +370,16 @@ TEST(replay_keeps_distances)
 }
 
 static const struct runner_case cases[] = {
-    RUN(overflow_by_either_mark),         RUN(prioritized_in_order_and_in_turn),
-    RUN(a_pin_is_given_renewed_and_lost), RUN(reset_forgets_what_was_pending),
-    RUN(flow_control_never_redelivers),   RUN(a_bucket_empties_and_fills),
-    RUN(replay_keeps_distances),          RUN(what_was_given_up_can_be_acknowledged),
+    RUN(overflow_by_either_mark),
+    RUN(prioritized_in_order_and_in_turn),
+    RUN(a_pin_is_given_renewed_and_lost),
+    RUN(reset_forgets_what_was_pending),
+    RUN(flow_control_never_redelivers),
+    RUN(a_bucket_empties_and_fills),
+    RUN(replay_keeps_distances),
+    RUN(what_was_given_up_can_be_acknowledged),
+    RUN(an_ack_of_all_takes_what_was_given_up),
+    RUN(replay_of_what_was_given_up_and_has_gone),
 };
 
 RUNNER_MAIN("js/consumer_turn", cases)
