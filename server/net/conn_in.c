@@ -201,9 +201,12 @@ static bool map_subject(struct conn *c, struct msg *m, struct trace *t)
 struct str conn_without_domain(const struct conn *c, struct str subject)
 {
     const struct options *o = c->net->env->options;
-    struct str rest, domain = str_of(o->domain);
+    struct str rest, domain;
 
-    if (LIKELY(subject.n < 5 || subject.p[0] != '$' || domain.n == 0 || !o->jetstream))
+    if (LIKELY(subject.n < 5 || subject.p[0] != '$') || !o->jetstream)
+        return subject;
+    domain = str_of(o->domain);
+    if (domain.n == 0)
         return subject;
     if (!str_starts(subject, STR("$JS.")) || !str_starts(str_skip(subject, 4), domain))
         return subject;
