@@ -474,7 +474,7 @@ TEST(a_reload_changes_what_the_account_gives)
     reload_with(&s,
                 "accounts { AUTH { users: [ {user: auth, password: pw} ] }\n"
                 "  A { users: [ {user: joe, password: pw} ]\n"
-                "      default_permissions: { publish: { deny: no } } }, B {} }\n",
+                "      default_permissions: { publish: { deny: \"no\" } } }, B {} }\n",
                 "", "Reloaded server configuration");
     raw_send(&r, "PUB no 0\r\n\r\n");
     raw_skip(&r, "-ERR 'Permissions Violation for Publish to \"no\"'\r\n");
