@@ -110,7 +110,9 @@ run $p.DeleteRecordsCommand --bootstrap-server "$broker" --offset-json-file "$wo
 holds 'low_watermark: 2'
 consume --topic java.console --from-beginning --max-messages 3 --property print.offset=true
 holds '^Offset:2'
-echo "ok offsets, delete-records"
+run $p.LogDirsCommand --bootstrap-server "$broker" --describe --topic-list java.console
+holds '"java.console-0"'
+echo "ok offsets, delete-records, log-dirs"
 
 run $p.ProducerPerformance --topic java.three --num-records 50000 --record-size 200 \
     --throughput -1 --producer-props bootstrap.servers="$broker"
@@ -141,11 +143,13 @@ run $p.TransactionalMessageCopier --broker-list "$broker" --input-topic java.ver
 run $p.GetOffsetShell --bootstrap-server "$broker" --topic java.copy
 consume --topic java.copy --from-beginning --max-messages 200 --isolation-level read_committed
 [ "$(wc -l <"$work/out")" = 200 ]
-echo "ok transactions: copied and read committed"
+run $p.TransactionsCommand --bootstrap-server "$broker" list
+holds 'java\.txn'
+echo "ok transactions: copied, read committed, listed"
 
 run $p.ClientCompatibilityTest --bootstrap-server "$broker" --topic java.compat \
     --offsets-for-times-supported true --cluster-id-supported true \
     --expect-record-too-large-exception false \
-    --num-cluster-nodes 1 --create-topics-supported true --describe-acls-supported false \
+    --num-cluster-nodes 1 --create-topics-supported true --describe-acls-supported true \
     --describe-configs-supported true --idempotent-producer-supported true
 echo "ok client compatibility test"
