@@ -231,7 +231,7 @@ static void prepared(struct segment *seg, bool first)
     stream_mark_dirty(s);
 }
 
-static uint8_t *make_header(struct segment *seg)
+uint8_t *segment_make_header(struct segment *seg)
 {
     struct store_stream *s = seg->stream;
     uint8_t *page = mem_alloc(SEGMENT_HEADER);
@@ -286,7 +286,7 @@ static void not_prepared(struct segment *seg, bool first, int result)
     enum err err = err_from_errno(result);
 
     if (err == ERR_NO_SPACE && shrink(seg)) {
-        submit_prepare(seg, first ? make_header(seg) : NULL);
+        submit_prepare(seg, first ? segment_make_header(seg) : NULL);
         return;
     }
     if (err == ERR_NO_SPACE) {
@@ -365,7 +365,7 @@ void segment_prepare_first(struct segment *seg, uint64_t base_seq)
 {
     segment_activate(seg, base_seq);
     seg->first_made = true;
-    submit_prepare(seg, make_header(seg));
+    submit_prepare(seg, segment_make_header(seg));
 }
 
 void segment_discard(struct segment *seg)
@@ -409,7 +409,7 @@ void segment_header_if_due(struct segment *seg)
         seg->state == SEGMENT_PREPARED || s->state != STREAM_ACTIVE ||
         stream_proven(s) + 1 != seg->base_seq)
         return;
-    seg->header_page = make_header(seg);
+    seg->header_page = segment_make_header(seg);
     seg->header_iov = (struct iovec){seg->header_page, SEGMENT_HEADER};
     io_op_init(&seg->header_op, header_done);
     seg->jobs++;
@@ -894,7 +894,7 @@ static bool retry_file(struct segment *seg)
 {
     if (!seg->wants_file || seg->stream->dir_coming)
         return seg->wants_file;
-    submit_prepare(seg, seg->first_made ? make_header(seg) : NULL);
+    submit_prepare(seg, seg->first_made ? segment_make_header(seg) : NULL);
     return true;
 }
 

@@ -11,6 +11,7 @@
  *     cache.c       batches in memory, fetching cold ones                   struct store_batch
  *     filter.c      which subject ids a set of patterns matches             struct filter
  *     index.c       where the messages of given subjects are
+ *     header_copy.c the copy of a record in the active segment, after an update
  *     held.c        async level: what limits took, and the record does not say yet
  *     reader.c, query.c, remove.c, limits.c, check.c
  *
@@ -160,8 +161,10 @@ struct segment {
     struct io_file *file; /* NULL: memory, or its file is not ready */
     bool file_ready;      /* created, allocated, and its name is durable */
     bool header_durable;
-    bool first_made; /* its file is made with directory and header page */
-    bool wants_file; /* found the disk full, or no directory yet: to be prepared again */
+    bool first_made;    /* its file is made with directory and header page */
+    bool header_coming; /* its header page is being written anew (header_copy.c) */
+    bool header_again;  /* and once more then */
+    bool wants_file;    /* found the disk full, or no directory yet: to be prepared again */
     bool discarded;
     bool seal_later; /* sealing found the disk full */
     uint8_t *header_page;
@@ -238,6 +241,10 @@ static inline uint32_t batch_disk_bytes(const struct store_batch *b)
 void segment_prepare(struct segment *seg);
 /* The stream's first: base_seq is known, so that the work thread writes the header page too. */
 void segment_prepare_first(struct segment *seg, uint64_t base_seq);
+/* Its header page, with a copy of the stream's record as it is now. The caller frees it. */
+uint8_t *segment_make_header(struct segment *seg);
+/* The stream was updated: the copy in the active segment's header page follows (header_copy.c). */
+void segment_copy_record(struct segment *seg);
 /* A prepared one that is not needed. */
 void segment_discard(struct segment *seg);
 /* Becomes the active one: base_seq is known, the header page goes out. */

@@ -426,6 +426,8 @@ void store_stream_update(struct store_stream *s, const struct store_limits *limi
     s->render_config = true;
     clog_put(s->store, LOG_FULL, s->object, buf_str(&full), req);
     buf_free(&full);
+    if (s->active != NULL)
+        segment_copy_record(s->active);
     limits_rings(s);
     limits_check(s);
 }

@@ -189,6 +189,30 @@ TEST(the_youngest_copy)
     rig_deinit(&r);
 }
 
+/* And that of the active segment follows an update; of several the last one counts. */
+TEST(the_copy_follows_an_update)
+{
+    struct rig r;
+    struct rig_stream t;
+
+    rig_init(&r, &options[i]);
+    rig_create(&r, &t, "kept", STORE_DURABLE, NULL);
+    fill(&t, 1);
+    for (unsigned k = 0; k < 5; k++) {
+        snprintf(t.config, sizeof(t.config), k < 4 ? "config %u" : "config of later", k);
+        store_stream_update(t.s, &(struct store_limits){0}, str_of(t.config), NULL);
+    }
+    fill(&t, 1);
+    rig_settle(&r);
+    rig_stop(&r);
+    remove_log(&r);
+    rig_start(&r);
+    rig_attach(&r, &t, "later");
+    store_recovered_done(r.store);
+    ck_assert_uint_eq(rig_read_all(&t, 1, NULL, 100), 1000);
+    rig_deinit(&r);
+}
+
 static void ignore_begun(void *ctx, uint64_t last_seq)
 {
     (void) ctx;
@@ -286,7 +310,7 @@ TEST(numbers_that_are_stood_for)
 static const struct runner_case cases[] = {
     RUN_LOOP(numbers_that_are_stood_for, 0, 2),  RUN_LOOP(without_a_log, 0, 2),
     RUN_LOOP(a_copy_that_can_not_be_read, 0, 2), RUN_LOOP(the_youngest_copy, 0, 2),
-    RUN_LOOP(too_large_for_a_copy, 0, 2),
+    RUN_LOOP(the_copy_follows_an_update, 0, 2),  RUN_LOOP(too_large_for_a_copy, 0, 2),
 };
 
 RUNNER_MAIN("store/adopt", cases)

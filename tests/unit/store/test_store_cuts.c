@@ -596,7 +596,58 @@ TEST(damage_is_counted_before_it_goes)
     end(&s);
 }
 
+/* ---- the copy of the record -------------------------------------------------------------------
+ */
+
+static void check_updated(struct story *s, struct rig *after)
+{
+    struct io_fs *fs = sim_fs(after->options.sim);
+    struct rig_stream t;
+    uint8_t page[SEGMENT_HEADER];
+    struct segment_header h;
+    char why[160];
+
+    rig_attach(after, &t, "log");
+    ck_assert_uint_ge(t.committed, s->t.committed);
+    ck_assert_uint_eq(rig_read_all(&t, 1, NULL, 100), t.committed);
+    ck_assert_ptr_nonnull(t.s->active);
+    fs_fd fd = fs_open(fs, t.s->active->path, IO_FILE_READ);
+    ck_assert_int_eq(fs_read(fs, fd, page, sizeof(page), 0), SEGMENT_HEADER);
+    fs_close(fs, fd);
+    ck_assert_int_eq(segment_header_decode(page, &h, why), ERR_OK);
+}
+
+/* An update writes the header page of the active segment anew, and everything in that hangs on it:
+ * it is whole after every cut, or the start has made it so. i = 1: encrypted. */
+TEST(updates)
+{
+    struct story s;
+    struct rig_options o = {.log_file_bytes = 64 << 10,
+                            .segment_min = 64 << 10,
+                            .segment_max = 64 << 10,
+                            .key = i == 1 ? "a secret key" : NULL};
+
+    begin(&s, &o, 0);
+    rig_create(&s.r, &s.t, "log", STORE_DURABLE, NULL);
+    ck_assert_int_eq(rig_append(&s.t, 5, 100, 3), ERR_OK);
+    rig_flush(&s.t);
+    s.check = check_updated;
+    for (unsigned k = 0; k < 6; k++) {
+        store_stream_update(s.t.s, &(struct store_limits){0}, STR("config of log"), NULL);
+        ck_assert_int_eq(rig_append(&s.t, 5, 100, 3), ERR_OK);
+        if (k % 2 == 0)
+            rig_flush(&s.t);
+        else
+            rig_sleep(&s.r, 10000000);
+    }
+    rig_flush(&s.t);
+    rig_settle(&s.r);
+    ck_assert(!s.t.failed);
+    end(&s);
+}
+
 static const struct runner_case cases[] = {
+    RUN_LOOP(updates, 0, 2),
     RUN(damage_is_counted_before_it_goes),
     RUN_LOOP(pushed_out_by_what_was_lost, 0, 3),
     RUN(objects_of_a_deleted_stream_are_not_missed),
