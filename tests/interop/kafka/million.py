@@ -3,8 +3,8 @@
     million.py NATS_URL BROKER [COUNT]
 
 Published over NATS, read by a Kafka group in which members join and leave: every message once, in
-order per partition. Produced by a Kafka client, pulled and acknowledged over NATS: keys, headers and
-values as they were.
+order per partition. Produced by a Kafka client, pulled and acknowledged over NATS: keys, headers
+and values as they were.
 """
 import json
 import socket
