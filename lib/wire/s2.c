@@ -176,7 +176,8 @@ static bool take_data(unsigned type, struct str body, struct buf *out)
             return false;
         buf_put_str(out, body);
     }
-    return masked_crc(out->p + start, out->n - start) == crc;
+    body = str_skip(buf_str(out), start);
+    return masked_crc(body.p, body.n) == crc;
 }
 
 static bool take_chunk(struct s2_reader *r, unsigned type, struct str body, struct buf *out)
