@@ -207,7 +207,7 @@ class Flow:
 
     def clean_header(self, line):
         key, _, value = line.partition(":")
-        if key == "Nats-Pin-Id":
+        if key in ("Nats-Pin-Id", "Nats-Stream-Identity"):
             value = " X"
         return clean_text(f"{key}:{value}", self.inbox())
 
