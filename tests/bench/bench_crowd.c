@@ -280,6 +280,18 @@ static void report(const struct crowd *c, uint64_t took, double cpu)
     printf("\n");
 }
 
+static unsigned number(const char *text)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+
+    if (*end != '\0' || end == text || n == 0 || n > 100000000) {
+        fprintf(stderr, "bench_crowd: %s is no number\n", text);
+        exit(2);
+    }
+    return (unsigned) n;
+}
+
 int main(int argc, char **argv)
 {
     struct crowd *c = mem_zalloc(sizeof(*c));
@@ -292,9 +304,9 @@ int main(int argc, char **argv)
                         "DELIVERIES_PER_SECOND SECONDS\n");
         return 2;
     }
-    c->port = (uint16_t) atoi(argv[1]);
-    c->wanted = (unsigned) atoi(argv[3]);
-    c->subjects = (unsigned) atoi(argv[4]);
+    c->port = (uint16_t) number(argv[1]);
+    c->wanted = number(argv[3]);
+    c->subjects = number(argv[4]);
     c->conns = mem_array(c->wanted, sizeof(*c->conns));
     memset(c->conns, 0, c->wanted * sizeof(*c->conns));
     files = (struct rlimit){c->wanted + 100, c->wanted + 100};
@@ -312,7 +324,7 @@ int main(int argc, char **argv)
     c->publisher = open_socket(c, c->wanted, true);
     say(c->publisher, "CONNECT {\"verbose\":false}\r\n", 27);
     cpu = cpu_seconds(argv[2]);
-    start = run(c, atof(argv[5]), (unsigned) atoi(argv[6]));
+    start = run(c, number(argv[5]), number(argv[6]));
     report(c, start, cpu_seconds(argv[2]) - cpu);
     return 0;
 }

@@ -24,8 +24,8 @@ def ask(program, dir, number, conf):
     path = os.path.join(dir, f"{number}.conf")
     with open(path, "w") as f:
         f.write(conf.replace("~/", dir + "/"))
-    r = subprocess.run([program, "-t", "-c", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                       timeout=60, cwd=dir, check=False)
+    r = subprocess.run([program, "-t", "-c", path], stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT, timeout=60, cwd=dir, check=False)
     text = r.stdout.decode().strip().replace(path, "FILE").replace(dir + "/", "~/")
     text = re.sub(r"^[a-z-]+: ", "", text)
     text = re.sub(r"(FILE:\d+):\d+:", r"\1:", text)
