@@ -18,6 +18,7 @@ enum {
     ERR_NO_STREAM = 10059,
     ERR_NO_CONSUMER = 10014,
     ERR_NO_SUCH_SEQ = 10043,
+    ERR_DELETE_FAILED = 10057, /* below the first sequence with "no message found" */
     ERR_NO_MESSAGE = 10037,
     ERR_NO_STORAGE = 10047,
     ERR_NO_RESOURCES = 10023,
@@ -258,11 +259,20 @@ static void purged(struct ask *a, const json_t *o, unsigned code)
             s->purged[i] = ++a->world->model->clock;
 }
 
+static bool was_not_there(const json_t *o, unsigned code)
+{
+    const char *why =
+        json_string_value(json_object_get(json_object_get(o, "error"), "description"));
+
+    return code == ERR_NO_SUCH_SEQ ||
+           (code == ERR_DELETE_FAILED && why != NULL && strcmp(why, "no message found") == 0);
+}
+
 static void msg_deleted(struct ask *a, const json_t *o, unsigned code)
 {
     if (code == 0)
         set_gone(a->world, model_place(a->stream, a->seq));
-    else if (code != ERR_NO_SUCH_SEQ && a->stream->life == LIFE_SURE)
+    else if (!was_not_there(o, code) && a->stream->life == LIFE_SURE)
         unexpected(a, o, "a message can not be deleted");
 }
 
