@@ -94,8 +94,8 @@ title() {
     js-pub-32k) echo "JetStream publish, 128 B, file, window 32768" ;;
     js-pub-16B) echo "JetStream publish, 16 B, file, window 32768" ;;
     js-pub-1K) echo "JetStream publish, 1 KB, file, window 4096" ;;
-    js-fast) echo "JetStream fast-ingest batch, 128 B, file" ;;
-    js-fast-16B) echo "JetStream fast-ingest batch, 16 B, file" ;;
+    js-fast) echo "JetStream fast-ingest batch, 128 B, file, window 32768" ;;
+    js-fast-16B) echo "JetStream fast-ingest batch, 16 B, file, window 32768" ;;
     js-pull) echo "JetStream pull, 128 B, explicit acks" ;;
     request) echo "request and reply, 128 B, p50" ;;
     js-rate-p50) echo "JetStream publish, 1 KB at 50 k/s, p50" ;;
@@ -110,8 +110,8 @@ arguments() {
     js-pub-32k) echo "js pub --size 128 --window 32768" ;;
     js-pub-16B) echo "js pub --size 16 --window 32768" ;;
     js-pub-1K) echo "js pub --size 1k --window 4096" ;;
-    js-fast) echo "js pub --fast --size 128" ;;
-    js-fast-16B) echo "js pub --fast --size 16" ;;
+    js-fast) echo "js pub --fast --size 128 --window 32768" ;;
+    js-fast-16B) echo "js pub --fast --size 16 --window 32768" ;;
     js-pull) echo "js pull --batch 5000" ;;
     request) echo "request --size 128" ;;
     js-rate-p50 | js-rate-tail) echo "js pub --size 1k --rate 50000 --window 16384" ;;
