@@ -70,8 +70,8 @@ static void ask_upgrade(struct midge *m)
     t->websocket = true;
     if (t->tls == NULL)
         buf_put_str(&t->wire, buf_str(&request));
-    else if (!client_tls_write(t->tls, buf_str(&request)))
-        client_lost(m, "TLS: %s", client_tls_error(t->tls));
+    else if (!tls_session_write(&t->tls->session, buf_str(&request)))
+        client_lost(m, "TLS: %s", t->tls->session.error);
     buf_free(&request);
 }
 
@@ -161,8 +161,8 @@ static void say_frame(struct midge *m, enum ws_opcode opcode, struct str payload
     }
     buf_clear(&t->frames);
     put_frame(m, &t->frames, opcode, payload);
-    if (!client_tls_write(t->tls, buf_str(&t->frames)))
-        client_lost(m, "TLS: %s", client_tls_error(t->tls));
+    if (!tls_session_write(&t->tls->session, buf_str(&t->frames)))
+        client_lost(m, "TLS: %s", t->tls->session.error);
 }
 
 static void take_frames(struct midge *m, uint8_t *at, size_t n)
@@ -207,17 +207,17 @@ static void shake(struct midge *m)
 {
     struct client_transport *t = &m->transport;
 
-    switch (client_tls_shake(t->tls)) {
-    case CLIENT_TLS_OK:
+    switch (tls_session_handshake(&t->tls->session)) {
+    case TLS_OK:
         tls_done(m);
         break;
-    case CLIENT_TLS_MORE:
+    case TLS_MORE:
         break;
-    case CLIENT_TLS_CLOSED:
+    case TLS_CLOSED:
         client_lost(m, "TLS: the server ended the handshake");
         break;
-    case CLIENT_TLS_FAILED:
-        client_lost(m, "TLS: %s", client_tls_error(t->tls));
+    case TLS_FAILED:
+        client_lost(m, "TLS: %s", t->tls->session.error);
         break;
     }
 }
@@ -238,20 +238,20 @@ static void begin_tls(struct midge *m)
 static void take_records(struct midge *m)
 {
     struct client_transport *t = &m->transport;
-    enum client_tls_answer answer = CLIENT_TLS_OK;
+    enum tls_answer answer = TLS_OK;
     size_t n;
 
     if (t->plain == NULL)
         t->plain = mem_alloc(PLAIN_BYTES);
-    while (!ended(m) && answer == CLIENT_TLS_OK) {
-        answer = client_tls_read(t->tls, t->plain, PLAIN_BYTES, &n);
+    while (!ended(m) && answer == TLS_OK) {
+        answer = tls_session_read(&t->tls->session, t->plain, PLAIN_BYTES, &n);
         if (n > 0)
             take_plain(m, t->plain, n);
     }
-    if (answer == CLIENT_TLS_CLOSED)
+    if (answer == TLS_CLOSED)
         client_lost(m, "the server closed the connection");
-    else if (answer == CLIENT_TLS_FAILED)
-        client_lost(m, "TLS: %s", client_tls_error(t->tls));
+    else if (answer == TLS_FAILED)
+        client_lost(m, "TLS: %s", t->tls->session.error);
 }
 
 /* ---- from and to the socket ------------------------------------------------------------------ */
@@ -274,7 +274,7 @@ void client_transport_take(struct midge *m, uint8_t *bytes, size_t n)
         take_plain(m, (char *) bytes, n);
         return;
     }
-    client_tls_input(t->tls, str_from((const char *) bytes, n));
+    tls_session_input(&t->tls->session, str_from((const char *) bytes, n));
     if (t->step == CLIENT_STEP_TLS)
         shake(m);
     if (t->step != CLIENT_STEP_TLS && !ended(m))
@@ -289,8 +289,8 @@ void client_transport_fill(struct midge *m)
     if (is_on(m) && !is_plain(t) && m->out.n > 0) {
         if (t->websocket)
             say_frame(m, WS_BINARY, buf_str(&m->out));
-        else if (!client_tls_write(t->tls, buf_str(&m->out)))
-            client_lost(m, "TLS: %s", client_tls_error(t->tls));
+        else if (!tls_session_write(&t->tls->session, buf_str(&m->out)))
+            client_lost(m, "TLS: %s", t->tls->session.error);
         buf_clear(&m->out);
     }
     swap = m->sending;

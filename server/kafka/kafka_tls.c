@@ -34,14 +34,14 @@ static void failed(struct kafka_conn *c, const char *what, const char *why)
 /* False: not yet, or never. */
 static bool shake_hands(struct kafka_conn *c)
 {
-    enum tls_answer answer = tls_handshake(c->tls);
+    enum tls_answer answer = tls_session_handshake(&c->tls->session);
 
     if (answer == TLS_OK && !tls_pinned(c->tls)) {
         failed(c, "handshake", "certificate not pinned");
         return false;
     }
     if (answer != TLS_OK && answer != TLS_MORE)
-        failed(c, "handshake", answer == TLS_CLOSED ? "EOF" : tls_error(c->tls));
+        failed(c, "handshake", answer == TLS_CLOSED ? "EOF" : c->tls->session.error);
     c->shaken = answer == TLS_OK;
     if (c->shaken)
         kafka_conn_expect(c);
@@ -54,18 +54,18 @@ void kafka_tls_take(struct kafka_conn *c, struct str bytes)
     uint8_t *plain;
     size_t n;
 
-    tls_input(c->tls, bytes);
+    tls_session_input(&c->tls->session, bytes);
     if (!c->shaken && !shake_hands(c))
         return;
     plain = mem_alloc(PLAIN_BYTES);
     while (answer == TLS_OK && c->state == KAFKA_CONN_OPEN) {
-        answer = tls_read(c->tls, plain, PLAIN_BYTES, &n);
+        answer = tls_session_read(&c->tls->session, plain, PLAIN_BYTES, &n);
         if (n > 0)
             kafka_conn_take(c, str_from(plain, n));
     }
     mem_free(plain);
     if (answer == TLS_FAILED && c->state == KAFKA_CONN_OPEN)
-        failed(c, "read", tls_error(c->tls));
+        failed(c, "read", c->tls->session.error);
     else if (answer == TLS_CLOSED)
         kafka_conn_close(c, "client closed");
 }
@@ -77,7 +77,7 @@ bool kafka_tls_encrypt(struct kafka_conn *c)
 
     while (ok && out->head != NULL && c->wire.bytes < WIRE_BYTES) {
         struct chunk *k = out->head;
-        ok = tls_write(c->tls, str_from(k->data, k->len));
+        ok = tls_session_write(&c->tls->session, str_from(k->data, k->len));
         out->head = k->next;
         if (out->head == NULL)
             out->tail = NULL;

@@ -215,13 +215,13 @@ static void note_wire(struct conn *c, uint64_t before)
 static void shake_hands(struct conn *c)
 {
     uint64_t before = c->wire.bytes;
-    enum tls_answer answer = tls_handshake(c->tls);
+    enum tls_answer answer = tls_session_handshake(&c->tls->session);
 
     note_wire(c, before);
     if (answer == TLS_OK)
         established(c);
     else if (answer != TLS_MORE)
-        handshake_failed(c, answer == TLS_CLOSED ? "EOF" : tls_error(c->tls));
+        handshake_failed(c, answer == TLS_CLOSED ? "EOF" : c->tls->session.error);
 }
 
 void conn_tls_dial(struct conn *c, struct tls_context *context, const char *host)
@@ -235,7 +235,7 @@ void conn_tls_dial(struct conn *c, struct tls_context *context, const char *host
     c->tls_begun = true;
     start_timer(c, conn_tls_options(c)->timeout_ns > 0 ? conn_tls_options(c)->timeout_ns
                                                        : HANDSHAKE_NS);
-    tls_input(c->tls, STR_NONE);
+    tls_session_input(&c->tls->session, STR_NONE);
     shake_hands(c);
 }
 
@@ -250,7 +250,7 @@ static enum tls_answer fill(struct conn *c, size_t *n)
 
     *n = 0;
     while (answer == TLS_OK && *n < PLAIN_BYTES) {
-        answer = tls_read(c->tls, c->net->plain + *n, PLAIN_BYTES - *n, &more);
+        answer = tls_session_read(&c->tls->session, c->net->plain + *n, PLAIN_BYTES - *n, &more);
         *n += more;
     }
     note_wire(c, before);
@@ -271,7 +271,8 @@ static void read_all(struct conn *c)
             conn_plain_take(c, c->net->plain, n);
     }
     if (answer == TLS_FAILED && c->state != CONN_CLOSING)
-        LOG_ERR(c->net->env->log, "%s - TLS read error: %s", conn_text(c, text), tls_error(c->tls));
+        LOG_ERR(c->net->env->log, "%s - TLS read error: %s", conn_text(c, text),
+                c->tls->session.error);
     if (answer == TLS_CLOSED || answer == TLS_FAILED)
         conn_close(c, answer == TLS_CLOSED ? REASON_CLIENT_CLOSED : REASON_READ_ERROR);
 }
@@ -300,7 +301,7 @@ void conn_tls_take(struct conn *c, uint8_t *bytes, size_t n)
         return;
     }
     c->tls_begun = true;
-    tls_input(c->tls, in);
+    tls_session_input(&c->tls->session, in);
     if (c->tls_state == CONN_TLS_HANDSHAKE)
         shake_hands(c);
     if (c->tls_state == CONN_TLS_ON && c->state != CONN_CLOSING)
@@ -324,7 +325,7 @@ static bool encrypt_chunk(struct conn *c)
     struct outbuf *out = conn_unencrypted(c);
     struct chunk *k = out->head;
     uint64_t before = c->wire.bytes;
-    bool ok = tls_write(c->tls, str_from(k->data, k->len));
+    bool ok = tls_session_write(&c->tls->session, str_from(k->data, k->len));
 
     out->head = k->next;
     if (out->head == NULL)
@@ -360,7 +361,7 @@ bool conn_tls_end(struct conn *c)
     if (c->tls_state != CONN_TLS_ON || c->tls_ended)
         return false;
     c->tls_ended = true;
-    tls_end(c->tls);
+    tls_session_end(&c->tls->session);
     c->pending += c->wire.bytes - before;
     conn_flush(c);
     return true;

@@ -178,7 +178,7 @@ static struct tls_context *open_context(const SSL_METHOD *method,
     c = mem_zalloc(sizeof(*c));
     atomic_init(&c->refs, 1);
     c->ssl = ssl;
-    c->bio_method = tls_make_bio_method();
+    c->bytes = tls_session_bytes();
     c->pinned = options->pinned != NULL ? mem_strdup(options->pinned) : NULL;
     return c;
 }
@@ -204,7 +204,7 @@ void tls_context_put(struct tls_context *c)
     if (c == NULL || atomic_fetch_sub(&c->refs, 1) > 1)
         return;
     SSL_CTX_free(c->ssl);
-    BIO_meth_free(c->bio_method);
+    BIO_meth_free(c->bytes);
     mem_free(c->pinned);
     mem_free(c);
 }

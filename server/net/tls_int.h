@@ -11,12 +11,8 @@
 struct tls_context {
     _Atomic uint32_t refs; /* its owner and its sessions */
     SSL_CTX *ssl;
-    BIO_METHOD *bio_method;
+    BIO_METHOD *bytes;
     char *pinned; /* NULL = any */
 };
-
-BIO_METHOD *tls_make_bio_method(void);
-/* Whom the other side's certificate must name. */
-void tls_expect_host(SSL *ssl, const char *host);
 
 #endif

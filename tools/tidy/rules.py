@@ -20,7 +20,7 @@ UNLISTED = ("Makefile.inc", ".gitignore")
 # libjscore in server/js/Makefile.inc are layer "jscore" whatever their names.
 # The linker holds the same table: USE_X in Makefile.am.
 
-ALL = ("base", "json", "jwt", "wire", "io", "store", "core", "auth", "config", "net", "jscore", "js", "kafka", "monitor",
+ALL = ("base", "json", "jwt", "wire", "tls", "io", "store", "core", "auth", "config", "net", "jscore", "js", "kafka", "monitor",
        "sys", "server", "client", "testlib", "sim")
 
 LAYERS = (
@@ -28,18 +28,19 @@ LAYERS = (
     ("json", "lib/json/", ("base",)),
     ("jwt", "lib/jwt/", ("base", "json")),
     ("wire", "lib/wire/", ("base",)),
+    ("tls", "lib/tls/", ("base",)),
     ("io", "lib/io/", ("base",)),
     ("store", "store/", ("base", "io")),
     ("core", "server/core/", ("base", "wire")),
     ("auth", "server/auth/", ("base", "json", "jwt", "wire", "config")),
     ("config", "server/config/", ("base", "json", "jwt", "wire")),
-    ("net", "server/net/", ("base", "json", "jwt", "wire", "io", "core", "auth", "config")),
+    ("net", "server/net/", ("base", "json", "jwt", "wire", "tls", "io", "core", "auth", "config")),
     ("js", "server/js/", ("base", "json", "wire", "io", "core", "jscore", "store", "config")),
     ("monitor", "server/monitor/", ("base", "json", "wire", "io", "core", "js", "config")),
-    ("kafka", "server/kafka/", ("base", "json", "wire", "io", "core", "auth", "net", "js", "store", "config")),
+    ("kafka", "server/kafka/", ("base", "json", "wire", "tls", "io", "core", "auth", "net", "js", "store", "config")),
     ("sys", "server/sys/", ("base", "json", "wire", "io", "core", "config", "monitor")),
-    ("server", "server/", ALL[:15]),
-    ("client", "client/", ("base", "json", "jwt", "wire", "io")),
+    ("server", "server/", ALL[:16]),
+    ("client", "client/", ("base", "json", "jwt", "wire", "tls", "io")),
     ("kafka-bench", "tools/kafka-bench/", ("base",)),
     ("nats-bench", "tools/nats-bench/", ("base", "wire", "io", "client")),
     ("store-inspect", "tools/store-inspect/", ("base", "io", "store")),
@@ -73,7 +74,7 @@ LIBRARIES = {
     "jansson": ("json", "jwt", "js", "net", "auth", "monitor", "kafka", "sys"),
     "sodium": ("client", "jwt", "net", "auth", "config", "store", "server", "io", "js"),
     "lz4": ("store", "wire"),
-    "openssl/": ("client", "net", "kafka"),
+    "openssl/": ("tls", "client", "net", "kafka"),
     "zlib": ("net", "wire"),
     "snappy": ("wire",),
     "zstd": ("wire",),
