@@ -168,10 +168,14 @@ static void time_is_up(struct wheel_timer *t)
     coordinator_touch(g);
 }
 
+static void make_room(struct coordinator *c);
+
 struct group_entry *coordinator_get(struct coordinator *c, struct str name)
 {
     struct group_entry *g = coordinator_find(c, name);
 
+    if (g == NULL && c->groups.count >= COORDINATOR_GROUPS_MAX)
+        make_room(c);
     if (g != NULL || c->groups.count >= COORDINATOR_GROUPS_MAX)
         return g;
     c->rules.initial_delay_ns = (uint64_t) c->kafka->env->options->kafka_group_delay_ns;
@@ -235,6 +239,25 @@ void coordinator_make_classic(struct group_entry *g)
     g->consumer = NULL;
 }
 
+static bool holds_nothing(const struct group_entry *g)
+{
+    return coordinator_unused(g) && g->offsets.map.count == 0 && g->writing == 0;
+}
+
+bool coordinator_drop(struct group_entry *g)
+{
+    if (!holds_nothing(g))
+        return false;
+    free_group(g, KAFKA_NONE);
+    return true;
+}
+
+/* Had members. */
+static bool was_formed(const struct group_entry *g)
+{
+    return g->core.generation > 0 || (g->consumer != NULL && g->consumer->epoch > 0);
+}
+
 void coordinator_touch(struct group_entry *g)
 {
     struct coordinator *c = g->coordinator;
@@ -246,7 +269,7 @@ void coordinator_touch(struct group_entry *g)
         g->unused_since = 0;
     else if (g->unused_since == 0)
         g->unused_since = wall_ms(c);
-    if (coordinator_unused(g) && g->offsets.map.count == 0 && g->writing == 0) {
+    if (holds_nothing(g) && !was_formed(g)) {
         free_group(g, KAFKA_NONE);
         return;
     }
@@ -264,7 +287,31 @@ bool coordinator_remove(struct group_entry *g, struct committed_offset *o, struc
     return store_remove(g->coordinator->partition->store, seq, false, req) == ERR_OK;
 }
 
-/* ---- old offsets ----------------------------------------------------------------------------- */
+/* ---- old groups and offsets ------------------------------------------------------------------ */
+
+/* Groups that hold nothing, and have for so long. */
+static void free_idle(struct coordinator *c, int64_t least_ms)
+{
+    int64_t before = wall_ms(c) - least_ms;
+
+    LIST_FOREACH_SAFE(l, tmp, &c->all)
+    {
+        struct group_entry *g = LIST_ENTRY(l, struct group_entry, link);
+        if (holds_nothing(g) && g->unused_since <= before)
+            free_group(g, KAFKA_NONE);
+    }
+}
+
+/* There are as many as there may be. Once a second: it looks at all of them. */
+static void make_room(struct coordinator *c)
+{
+    int64_t now = wall_ms(c);
+
+    if (now - c->room_made >= 1000 || now < c->room_made) {
+        c->room_made = now;
+        free_idle(c, 0);
+    }
+}
 
 /* Of a group without members: too old, or of a topic that is another one now. */
 static bool is_old(const struct group_entry *g, const struct committed_offset *o, int64_t now)
@@ -295,12 +342,18 @@ static void sweep_group(struct group_entry *g)
     coordinator_touch(g);
 }
 
+static uint64_t sweep_ns(const struct coordinator *c)
+{
+    uint64_t each = (uint64_t) c->kafka->env->options->kafka_offsets_retention_ns / 4;
+
+    return each < SWEEP_NS ? each : SWEEP_NS;
+}
+
 static void plan_sweep(struct coordinator *c)
 {
     struct env *env = c->kafka->env;
-    uint64_t each = (uint64_t) env->options->kafka_offsets_retention_ns / 4;
 
-    io_timer_start(env->io, &c->sweep, io_now(env->io) + (each < SWEEP_NS ? each : SWEEP_NS));
+    io_timer_start(env->io, &c->sweep, io_now(env->io) + sweep_ns(c));
 }
 
 static void sweep(struct wheel_timer *t)
@@ -309,6 +362,7 @@ static void sweep(struct wheel_timer *t)
 
     LIST_FOREACH_SAFE(l, tmp, &c->all)
     sweep_group(LIST_ENTRY(l, struct group_entry, link));
+    free_idle(c, (int64_t) (sweep_ns(c) / 1000000));
     txns_sweep(c);
     plan_sweep(c);
 }

@@ -39,6 +39,7 @@ struct coordinator {
     struct consumer_rules consumer_rules;
     struct consumer_world world;
     struct wheel_timer sweep;
+    int64_t room_made; /* ms of the wall clock: idle groups were let go to make room */
 };
 
 struct group_entry {
@@ -94,9 +95,12 @@ bool coordinator_name_valid(struct str group);
 struct group_entry *coordinator_find(struct coordinator *c, struct str name);
 /* The one, made when there is none; NULL: there are too many. */
 struct group_entry *coordinator_get(struct coordinator *c, struct str name);
-/* After anything was done with a group: keeps its time, lets go of it when it holds nothing; it may
- * not be there any more behind this. */
+/* After anything was done with a group: keeps its time, lets go of it when it holds nothing and
+ * never had members; it may not be there any more behind this. One that had members stays for ten
+ * minutes, as an empty group of Kafka's does: clients delete it, and look at it. */
 void coordinator_touch(struct group_entry *g);
+/* Lets go of it when it holds nothing; whether it did. */
+bool coordinator_drop(struct group_entry *g);
 /* No members, of either kind, and none about to be. */
 bool coordinator_unused(const struct group_entry *g);
 /* Of the new protocol, or of the classic one; only when it is unused. */

@@ -420,11 +420,9 @@ void kafka_run_fetch(struct kafka_request *r)
     struct kafka_fetch_response *a = r->answer;
     struct fetch *f;
 
-    if (q->session_id != 0)
+    /* Epochs 0 and -1 ask for everything, whatever session they end. */
+    if (q->session_epoch > 0) {
         a->error_code = KAFKA_FETCH_SESSION_ID_NOT_FOUND;
-    else if (q->session_epoch > 0)
-        a->error_code = KAFKA_INVALID_FETCH_SESSION_EPOCH;
-    if (a->error_code != KAFKA_NONE) {
         kafka_reply(r);
         return;
     }

@@ -246,7 +246,7 @@ static void delete_groups(struct coordinator *c, struct errand *e)
             continue;
         LIST_FOREACH_SAFE(l, tmp, &g->offsets.all)
         removal_add(x, g, LIST_ENTRY(l, struct committed_offset, link));
-        coordinator_touch(g); /* it holds nothing any more */
+        coordinator_drop(g); /* it holds nothing any more */
     }
     removal_end(x);
 }

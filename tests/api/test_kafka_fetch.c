@@ -85,6 +85,39 @@ TEST(every_version)
     teardown();
 }
 
+/* There are no sessions. What asks for everything is answered, also when it ends a session; what
+ * goes on with one is told that it is not there. */
+TEST(sessions)
+{
+    static const struct {
+        int32_t id, epoch;
+        int16_t error;
+    } table[] = {
+        {0, -1, KAFKA_NONE},
+        {0, 0, KAFKA_NONE},
+        {-1, -1, KAFKA_NONE},
+        {7, 0, KAFKA_NONE},
+        {7, -1, KAFKA_NONE},
+        {7, 1, KAFKA_FETCH_SESSION_ID_NOT_FOUND},
+        {0, 1, KAFKA_FETCH_SESSION_ID_NOT_FOUND},
+    };
+    struct kafka_fetch_request_partitions p = {
+        .current_leader_epoch = -1, .last_fetched_epoch = -1, .partition_max_bytes = 1 << 20};
+    struct kafka_fetch_request_topics t = {.topic = STR("t"), .partitions = &p, .partitions_n = 1};
+
+    setup(i);
+    make_topic("t");
+    for (size_t k = 0; k < sizeof(table) / sizeof(table[0]); k++) {
+        const struct kafka_fetch_response *a = CALL(fetch, FETCH, 11, .session_id = table[k].id,
+                                                    .session_epoch = table[k].epoch, .topics = &t,
+                                                    .topics_n = 1, .rack_id = STR(""));
+        ck_assert_int_eq(a->error_code, table[k].error);
+        ck_assert_int_eq(a->session_id, 0);
+        ck_assert_int_eq(a->responses_n, table[k].error == KAFKA_NONE);
+    }
+    teardown();
+}
+
 TEST(ids_that_mean_nothing)
 {
     struct kafka_uuid none = {{0}}, old, id;
@@ -132,6 +165,7 @@ TEST(two_of_one_id)
 
 static const struct runner_case cases[] = {
     RUN_LOOP(every_version, 0, 3),
+    RUN_LOOP(sessions, 0, 1),
     RUN_LOOP(ids_that_mean_nothing, 0, 2),
     RUN_LOOP(two_of_one_id, 0, 2),
 };

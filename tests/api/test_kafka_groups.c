@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static const char conf[] = "kafka { listen: \"127.0.0.1:-1\", num_partitions: 4, "
                            "group_delay: \"0s\" }\n";
@@ -541,6 +542,44 @@ static int16_t deleted(struct kafka_client *c, int version, const char *group)
     return a->results[0].error_code;
 }
 
+static void leave(struct kafka_client *c, const char *group, struct str member)
+{
+    struct kafka_leave_group_request_members m = {.member_id = member};
+    const struct kafka_leave_group_response *a =
+        kafka_client_call(c, KAFKA_LEAVE_GROUP, 3,
+                          &(struct kafka_leave_group_request){
+                              .group_id = str_of(group), .members = &m, .members_n = 1});
+
+    ck_assert_int_eq(a->error_code, KAFKA_NONE);
+    ck_assert_int_eq(a->members[0].error_code, KAFKA_NONE);
+}
+
+/* A group that had members and committed nothing is there for a while: a client deletes it. */
+TEST(empty_groups)
+{
+    struct js_rig r;
+    struct kafka_client c;
+
+    js_rig_start_conf(&r, i,
+                      i == 0 ? conf
+                             : "kafka { listen: \"127.0.0.1:-1\", group_delay: \"0s\", "
+                               "offsets_retention: \"400ms\" }\n");
+    open_client(&r, &c);
+    find_coordinator(&c, 2);
+    leave(&c, "g", one_member(&c, "g"));
+    if (i == 0) {
+        described(&c, 5, "g", "Empty");
+        ck_assert_int_eq(listed(&c, 5, "Empty", NULL), 1);
+        ck_assert_int_eq(deleted(&c, 2, "g"), KAFKA_NONE);
+        ck_assert_int_eq(deleted(&c, 2, "g"), KAFKA_GROUP_ID_NOT_FOUND);
+    } else {
+        for (time_t end = time(NULL) + 20; listed(&c, 5, NULL, NULL) > 0;)
+            ck_assert(time(NULL) < end);
+    }
+    kafka_client_close(&c);
+    js_rig_end(&r);
+}
+
 TEST(administration)
 {
     struct js_rig r;
@@ -729,6 +768,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(old_offsets_go, 0, 3),
     RUN_LOOP(the_offsets_stream_goes, 0, 3),
     RUN_LOOP(waiting_requests, 0, 3),
+    RUN_LOOP(empty_groups, 0, 2),
     RUN_LOOP(administration, 0, 3),
     RUN_LOOP(answers_are_not_as_long_as_one_likes, 0, 3),
     RUN_LOOP(deleting_offsets, 0, 3),
