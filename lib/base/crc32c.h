@@ -1,5 +1,6 @@
 /*
- * crc32c.h - CRC-32C (Castagnoli) by ISA-L: 4 ns for 128 bytes, 1 us for 64 KiB.
+ * crc32c.h - CRC-32C (Castagnoli) by ISA-L: 4 ns for 128 bytes, 1 us for 64 KiB. Where a build has
+ * no ISA-L (configure --without-isal), by crc32c_own.h.
  *
  * crc32c(seed, ...) can be chained: crc32c(crc32c(seed, a), b) == crc32c(seed, ab). Seed 0 gives
  * the plain (non-inverted start) CRC used in our files with the segment's salt as seed;

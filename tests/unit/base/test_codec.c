@@ -3,6 +3,7 @@
 #include "lib/base/base64.h"
 #include "lib/base/bytes.h"
 #include "lib/base/crc32c.h"
+#include "lib/base/crc32c_own.h"
 #include "lib/base/err.h"
 #include "lib/base/prng.h"
 #include "lib/base/varint.h"
@@ -233,6 +234,25 @@ TEST(crc_against_the_polynomial)
     }
 }
 
+/* Those that builds without ISA-L use. */
+TEST(crc_of_our_own)
+{
+    static unsigned char data[6000];
+    struct prng r;
+
+    prng_init(&r, 12);
+    prng_fill(&r, data, sizeof(data));
+    for (int k = 0; k < 2000; k++) {
+        uint32_t seed = (uint32_t) prng_u64(&r);
+        size_t at = prng_below(&r, 64), n = prng_below(&r, k < 1000 ? 100 : 5900);
+        uint32_t want = naive_crc(seed, data + at, n);
+        ck_assert_uint_eq(crc32c_by_table(seed, data + at, n), want);
+        if (crc32c_has_instruction())
+            ck_assert_uint_eq(crc32c_by_instruction(seed, data + at, n), want);
+        ck_assert_uint_eq(crc32c_own(seed, data + at, n), want);
+    }
+}
+
 TEST(errors_have_texts)
 {
     for (int e = 0; e < ERR_COUNT; e++) {
@@ -287,6 +307,7 @@ static const struct runner_case cases[] = {
     RUN(base64_round_trip),
     RUN(crc_vectors),
     RUN(crc_against_the_polynomial),
+    RUN(crc_of_our_own),
     RUN(errors_have_texts),
     RUN(errors_from_errno),
 };
