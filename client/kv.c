@@ -28,27 +28,12 @@
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
-static bool alphanumeric(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-bool kv_bucket_valid(const char *bucket)
-{
-    size_t n = 0;
-
-    for (; bucket != NULL && bucket[n] != '\0'; n++)
-        if (!alphanumeric(bucket[n]) && bucket[n] != '_' && bucket[n] != '-')
-            return false;
-    return n > 0 && n <= 200;
-}
-
 static bool tokens_valid(const char *key, const char *more)
 {
     size_t n = 0;
 
     for (; key != NULL && key[n] != '\0'; n++) {
-        if (!alphanumeric(key[n]) && strchr(more, key[n]) == NULL)
+        if (!name_character(key[n], more))
             return false;
         if (key[n] == '.' && (n == 0 || key[n - 1] == '.'))
             return false;
@@ -75,12 +60,12 @@ static int fill_stream(struct midge *m, const struct midge_kv_config *k,
                        struct midge_stream_config *c, char name[256], char subject[256])
 {
     int history = k->history > 0 ? k->history : 1;
+    int rc = bucket_stream(m, KV_STREAM, k->bucket, name);
 
-    if (!kv_bucket_valid(k->bucket))
-        return js_bad_name(m, "bucket", k->bucket);
+    if (rc != MIDGE_OK)
+        return rc;
     if (history > HISTORY_MAX)
         return client_error(m, MIDGE_INVALID, "a history of more than %d values", HISTORY_MAX);
-    snprintf(name, 256, KV_STREAM "%s", k->bucket);
     snprintf(subject, 256, "$KV.%s.>", k->bucket);
     *c = (struct midge_stream_config){
         .name = name,
@@ -209,25 +194,20 @@ int midge_kv_reconfigure(struct midge *m, const struct midge_kv_config *config)
     return midge_stream_update(m, &c, NULL);
 }
 
-static int bucket_info(struct midge *m, const char *bucket, struct midge_stream_info *info)
+/* Of a stream that is a bucket. */
+static int kv_info(struct midge *m, const char *bucket, struct midge_stream_info *info)
 {
-    char name[256];
-    int rc;
+    int rc = bucket_info(m, KV_STREAM, bucket, info);
 
-    *info = (struct midge_stream_info){0};
-    if (!kv_bucket_valid(bucket))
-        return js_bad_name(m, "bucket", bucket);
-    snprintf(name, sizeof(name), KV_STREAM "%s", bucket);
-    rc = midge_stream_info(m, name, info);
     if (rc == MIDGE_OK && info->config.max_msgs_per_subject < 1)
-        rc = client_error(m, MIDGE_INVALID, "the stream %s is no bucket", name);
+        rc = client_error(m, MIDGE_INVALID, "the stream %s%s is no bucket", KV_STREAM, bucket);
     return rc;
 }
 
 struct midge_kv *midge_kv_open(struct midge *m, const char *bucket, int *rc)
 {
     struct midge_stream_info info;
-    int result = bucket_info(m, bucket, &info);
+    int result = kv_info(m, bucket, &info);
     struct midge_kv *kv = result == MIDGE_OK ? bind(m, bucket, &info) : NULL;
 
     midge_stream_info_free(&info);
@@ -249,18 +229,13 @@ void midge_kv_close(struct midge_kv *kv)
 
 int midge_kv_destroy(struct midge *m, const char *bucket)
 {
-    char name[256];
-
-    if (!kv_bucket_valid(bucket))
-        return js_bad_name(m, "bucket", bucket);
-    snprintf(name, sizeof(name), KV_STREAM "%s", bucket);
-    return midge_stream_delete(m, name);
+    return bucket_destroy(m, KV_STREAM, bucket);
 }
 
 int midge_kv_status(struct midge_kv *kv, struct midge_kv_status *status)
 {
     struct midge_stream_info info;
-    int rc = bucket_info(kv->m, kv->bucket, &info);
+    int rc = kv_info(kv->m, kv->bucket, &info);
 
     *status = (struct midge_kv_status){
         .values = info.messages,
@@ -284,7 +259,7 @@ static void one_bucket(void *ctx, const char *stream)
 {
     const struct buckets *b = ctx;
 
-    if (strncmp(stream, KV_STREAM, 3) == 0 && kv_bucket_valid(stream + 3))
+    if (strncmp(stream, KV_STREAM, 3) == 0 && bucket_valid(stream + 3))
         b->each(b->ctx, stream + 3);
 }
 

@@ -2,6 +2,7 @@
 #ifndef CLIENT_KV_INT_H
 #define CLIENT_KV_INT_H
 
+#include "client/bucket.h"
 #include "client/js_int.h"
 #include "client/midge_kv.h"
 
@@ -15,7 +16,6 @@ struct midge_kv {
     bool direct;      /* the stream has direct get */
 };
 
-bool kv_bucket_valid(const char *bucket);
 bool kv_key_valid(const char *key);
 bool kv_pattern_valid(const char *pattern);
 /* What a message of the stream says. False when its subject is none of the bucket's. */

@@ -1,6 +1,6 @@
 /* object.c - object stores as wholes: creating, sealing, listing, watching. */
+#include "client/bucket.h"
 #include "client/js_initial.h"
-#include "client/kv_int.h"
 #include "client/object_int.h"
 #include "lib/base/mem.h"
 
@@ -43,12 +43,9 @@ struct midge_objects *midge_objects_create(struct midge *m,
         .placement = config->placement,
         .metadata = config->metadata,
     };
-    int result = MIDGE_OK;
+    int result = bucket_stream(m, OBJECT_STREAM, config->bucket, name);
 
-    if (!kv_bucket_valid(config->bucket))
-        result = js_bad_name(m, "bucket", config->bucket);
     if (result == MIDGE_OK) {
-        snprintf(name, sizeof(name), OBJECT_STREAM "%s", config->bucket);
         snprintf(chunks, sizeof(chunks), "$O.%s.C.>", config->bucket);
         snprintf(metas, sizeof(metas), "$O.%s.M.>", config->bucket);
         result = midge_stream_create(m, &c, &info);
@@ -61,21 +58,10 @@ struct midge_objects *midge_objects_create(struct midge *m,
     return s;
 }
 
-static int bucket_info(struct midge *m, const char *bucket, struct midge_stream_info *info)
-{
-    char name[256];
-
-    *info = (struct midge_stream_info){0};
-    if (!kv_bucket_valid(bucket))
-        return js_bad_name(m, "bucket", bucket);
-    snprintf(name, sizeof(name), OBJECT_STREAM "%s", bucket);
-    return midge_stream_info(m, name, info);
-}
-
 struct midge_objects *midge_objects_open(struct midge *m, const char *bucket, int *rc)
 {
     struct midge_stream_info info;
-    int result = bucket_info(m, bucket, &info);
+    int result = bucket_info(m, OBJECT_STREAM, bucket, &info);
     struct midge_objects *s = result == MIDGE_OK ? bind(m, bucket, &info) : NULL;
 
     midge_stream_info_free(&info);
@@ -95,18 +81,13 @@ void midge_objects_close(struct midge_objects *s)
 
 int midge_objects_destroy(struct midge *m, const char *bucket)
 {
-    char name[256];
-
-    if (!kv_bucket_valid(bucket))
-        return js_bad_name(m, "bucket", bucket);
-    snprintf(name, sizeof(name), OBJECT_STREAM "%s", bucket);
-    return midge_stream_delete(m, name);
+    return bucket_destroy(m, OBJECT_STREAM, bucket);
 }
 
 int midge_objects_status(struct midge_objects *s, struct midge_objects_status *status)
 {
     struct midge_stream_info info;
-    int rc = bucket_info(s->m, s->bucket, &info);
+    int rc = bucket_info(s->m, OBJECT_STREAM, s->bucket, &info);
 
     *status = (struct midge_objects_status){
         .bytes = info.bytes,
@@ -122,7 +103,7 @@ int midge_objects_status(struct midge_objects *s, struct midge_objects_status *s
 int midge_objects_seal(struct midge_objects *s)
 {
     struct midge_stream_info info;
-    int rc = bucket_info(s->m, s->bucket, &info);
+    int rc = bucket_info(s->m, OBJECT_STREAM, s->bucket, &info);
 
     info.config.sealed = true;
     if (rc == MIDGE_OK)
@@ -140,7 +121,7 @@ static void one_bucket(void *ctx, const char *stream)
 {
     const struct buckets *b = ctx;
 
-    if (strncmp(stream, OBJECT_STREAM, 4) == 0 && kv_bucket_valid(stream + 4))
+    if (strncmp(stream, OBJECT_STREAM, 4) == 0 && bucket_valid(stream + 4))
         b->each(b->ctx, stream + 4);
 }
 
