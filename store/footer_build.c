@@ -15,6 +15,7 @@
 #include "lib/base/crc32c.h"
 #include "lib/base/mem.h"
 #include "lib/base/varint.h"
+#include "store/fences.h"
 #include "store/footer.h"
 
 #include <stdlib.h>
@@ -412,7 +413,7 @@ enum err footer_build(const struct footer_input *in, struct buf *out)
                               .crypt = crypt_file_on(in->crypt) ? in->crypt : NULL,
                               .nonces = in->nonces};
     struct segment_summary summary;
-    struct buf sizes = {0};
+    struct buf sizes = {0}, fences = {0};
 
     ASSERT(in->footer_offset % SEGMENT_PAGE == 0 && in->footer_offset >= in->data_end);
     size_t at = out->n;
@@ -424,7 +425,15 @@ enum err footer_build(const struct footer_input *in, struct buf *out)
         out->n = t.start;
         return err;
     }
+    if (t.crypt == NULL) /* a sealed piece is opened as a whole */
+        fences_build(str_from(out->p + at, out->n - at), t.salt, &fences);
     end_section(&t, SECTION_SUBJECTS, at);
+    if (fences.n > 0) {
+        at = out->n;
+        buf_put_str(out, buf_str(&fences));
+        end_section(&t, SECTION_FENCES, at);
+    }
+    buf_free(&fences);
     at = out->n;
     buf_put_str(out, buf_str(&sizes));
     buf_free(&sizes);

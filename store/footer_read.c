@@ -114,7 +114,14 @@ bool subject_iter_find(struct subject_iter *it, struct str section, uint64_t bas
             high = middle;
     }
     uint32_t at = get_u32(h.points + (size_t) low * 4);
-    it->left = at <= h.entries.n ? str_skip(h.entries, at) : STR_NONE;
+    return subject_iter_find_in(it, at <= h.entries.n ? str_skip(h.entries, at) : STR_NONE,
+                                base_seq, subject);
+}
+
+bool subject_iter_find_in(struct subject_iter *it, struct str entries, uint64_t base_seq,
+                          struct str subject)
+{
+    *it = (struct subject_iter){.base_seq = base_seq, .left = entries};
     while (subject_iter_next(it)) {
         int order = str_cmp(buf_str(&it->subject), subject);
         if (order >= 0)

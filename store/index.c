@@ -110,15 +110,22 @@ uint64_t index_next(struct store_stream *s, const uint32_t *ids, unsigned n, uin
 
 uint64_t index_prev(const struct store_stream *s, uint32_t id, uint64_t below)
 {
+    return index_prev_above(s, id, below, 0);
+}
+
+uint64_t index_prev_above(const struct store_stream *s, uint32_t id, uint64_t below, uint64_t above)
+{
     for (uint32_t i = s->nindex; i-- > 0;) {
         const struct segment *seg = s->index[i];
         if (seg->base_seq >= below || seg->live == 0)
             continue;
+        if (seg->next_seq <= above + 1 && above != 0)
+            return 0;
         uint32_t end = below < seg->next_seq ? segment_ordinal(seg, below) : seg->records;
         uint32_t at;
         while ((at = column_prev(&seg->column, id, 0, end)) != COLUMN_NONE) {
             uint64_t seq = segment_seq(seg, at);
-            if (seq < s->first_seq)
+            if (seq < s->first_seq || seq <= above)
                 return 0;
             if (!seqset_has(&s->rec.removed, seq))
                 return seq;

@@ -246,17 +246,23 @@ static void leave_segment(struct index_loader *l)
     l->run_n = 0;
 }
 
+/* The oldest; but first those that nothing names but themselves: early.c waits for them. */
 static void step_next(struct index_loader *l)
 {
     struct store_stream *s = l->stream;
+    struct segment *seg = NULL;
 
     leave_segment(l);
-    for (uint32_t i = 0; i < s->nindex; i++)
-        if (s->index[i]->index_at != INDEX_HERE) {
-            begin_segment(l, s->index[i]);
-            return;
-        }
-    l->phase = LATE;
+    for (uint32_t i = s->nindex; i-- > 0;)
+        if (s->index[i]->index_at == INDEX_IN_BATCHES ||
+            (s->index[i]->index_at == INDEX_IN_FOOTER &&
+             (seg == NULL || seg->index_at == INDEX_IN_FOOTER)))
+            seg = s->index[i];
+    early_go_on(s);
+    if (seg != NULL)
+        begin_segment(l, seg);
+    else
+        l->phase = LATE;
 }
 
 /* The footer can not be used: what it says of subjects is in the batches, too. */
@@ -646,6 +652,7 @@ void segments_seal_full(struct store_stream *s)
 static void finish(struct store_stream *s)
 {
     index_loader_free(s);
+    early_free(s);
     limits_rings(s); /* a limit per subject may have come meanwhile */
     stream_settle_first(s);
     segments_seal_full(s);

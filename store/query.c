@@ -29,9 +29,35 @@ static void fill_subject(struct store_stream *s, uint32_t id, struct store_subje
     out->msgs = sub->msgs;
 }
 
+/* What is known of the subject while the index is still being read; NULL: ask the index. */
+static const struct early_subject *early_of(struct store_stream *s, struct str subject)
+{
+    const struct early_subject *e = UNLIKELY(s->loader != NULL) ? early_find(s, subject) : NULL;
+
+    if (e == NULL)
+        stream_need_index(s);
+    return e;
+}
+
+static uint64_t count_early(struct store_stream *s, struct str subject)
+{
+    uint64_t n;
+
+    early_count(s, &subject, 1, s->first_seq, s->last_seq, &n);
+    return n;
+}
+
 bool store_subject_get(struct store_stream *s, struct str subject, struct store_subject *out)
 {
-    stream_need_index(s);
+    const struct early_subject *e = early_of(s, subject);
+
+    if (e != NULL) {
+        out->subject = subject;
+        out->msgs = count_early(s, subject);
+        out->first_seq = early_next(s, e, s->first_seq, s->last_seq);
+        out->last_seq = early_prev(s, e, s->last_seq + 1);
+        return out->msgs > 0;
+    }
     uint32_t id = subjects_find(&s->subjects, subject);
 
     if (id == 0 || subjects_by_id(&s->subjects, id)->msgs == 0)
@@ -43,9 +69,14 @@ bool store_subject_get(struct store_stream *s, struct str subject, struct store_
 
 uint64_t store_subject_last_assigned(struct store_stream *s, struct str subject, uint64_t *msgs)
 {
-    stream_need_index(s);
+    const struct early_subject *e = early_of(s, subject);
     const struct subject *sub = subjects_get(&s->subjects, subject);
 
+    if (e != NULL) {
+        *msgs = count_early(s, subject) + (sub != NULL ? sub->pending : 0);
+        return sub != NULL && sub->pending > 0 ? subject_last_assigned(sub, s->last_assigned)
+                                               : early_prev(s, e, s->last_seq + 1);
+    }
     *msgs = sub != NULL ? sub->msgs + sub->pending : 0;
     return *msgs > 0 ? subject_last_assigned(sub, s->last_assigned) : 0;
 }
@@ -64,12 +95,12 @@ void store_subjects_each(struct store_stream *s, struct str filter,
     uint32_t steps = 0;
     bool more = true;
 
-    stream_need_index(s);
     if (!subject_has_wildcard(pattern)) {
         if (store_subject_get(s, pattern, &out))
             each(ctx, &out);
         return;
     }
+    stream_need_index(s);
     subject_cursor_init(&c, &s->subjects.tree);
     subject_cursor_seek(&c, subject_pattern_prefix(pattern), false);
     while (more && subject_cursor_match(&c, pattern, &steps)) {
@@ -136,11 +167,14 @@ uint64_t store_subject_last_match(struct store_stream *s, struct str filter)
 
     if (is_everything(filter))
         return last_existing(s);
-    stream_need_index(s);
     if (!subject_has_wildcard(filter)) {
+        const struct early_subject *e = early_of(s, filter);
+        if (e != NULL)
+            return early_prev(s, e, s->last_seq + 1);
         const struct subject *sub = subjects_get(&s->subjects, filter);
         return sub != NULL ? sub->last : 0;
     }
+    stream_need_index(s);
     subject_cursor_init(&c, &s->subjects.tree);
     subject_cursor_seek(&c, subject_pattern_prefix(filter), false);
     bool tried = false;
@@ -158,7 +192,10 @@ uint64_t store_subject_last_match(struct store_stream *s, struct str filter)
 
 uint64_t store_subject_last_upto(struct store_stream *s, struct str subject, uint64_t max_seq)
 {
-    stream_need_index(s);
+    const struct early_subject *e = early_of(s, subject);
+
+    if (e != NULL)
+        return early_prev(s, e, max_seq < s->last_seq ? max_seq + 1 : s->last_seq + 1);
     uint32_t id = subjects_find(&s->subjects, subject);
     const struct subject *sub = id != 0 ? subjects_by_id(&s->subjects, id) : NULL;
 
@@ -255,6 +292,25 @@ static void count_free(struct task *t)
     mem_free(c);
 }
 
+static void start_count(struct store_stream *s, struct filter *f, uint64_t from, uint64_t last,
+                        uint64_t count, struct store_req *req)
+{
+    struct count_task *c = mem_zalloc(sizeof(*c));
+
+    c->task = (struct task){.stream = s, .req = req, .step = count_step, .free = count_free};
+    c->filter = f;
+    c->seq = from;
+    c->last = last;
+    c->count = count;
+    task_start(s, &c->task);
+}
+
+void count_later(struct store_stream *s, const struct str *filters, unsigned nfilters,
+                 uint64_t from, uint64_t last, struct store_req *req)
+{
+    start_count(s, filter_get(s, filters, nfilters), from, last, 0, req);
+}
+
 enum err store_count(struct store_stream *s, uint64_t seq, const struct str *filters,
                      unsigned nfilters, uint64_t *count, struct store_req *req)
 {
@@ -268,6 +324,15 @@ enum err store_count(struct store_stream *s, uint64_t seq, const struct str *fil
         return ERR_OK;
     }
     bool later = index_comes(s) && req != NULL;
+    if (index_comes(s) && early_count(s, filters, nfilters, from, s->last_seq, count)) {
+        filter_put(f);
+        return ERR_OK;
+    }
+    if (later && early_can(s, filters, nfilters)) {
+        filter_put(f);
+        early_want_count(s, filters, nfilters, from, s->last_seq, req);
+        return ERR_AGAIN;
+    }
     if (!later && from == s->first_seq && total_within(f, TOTAL_STEPS, count)) {
         filter_put(f);
         return ERR_OK;
@@ -277,13 +342,7 @@ enum err store_count(struct store_stream *s, uint64_t seq, const struct str *fil
         filter_put(f);
         return ERR_OK;
     }
-    struct count_task *c = mem_zalloc(sizeof(*c));
-    c->task = (struct task){.stream = s, .req = req, .step = count_step, .free = count_free};
-    c->filter = f;
-    c->seq = from;
-    c->last = s->last_seq;
-    c->count = *count;
-    task_start(s, &c->task);
+    start_count(s, f, from, s->last_seq, *count, req);
     return ERR_AGAIN;
 }
 
@@ -300,6 +359,18 @@ static bool wait_step(struct task *t)
 static void wait_free(struct task *t)
 {
     mem_free(t);
+}
+
+bool store_subjects_wait(struct store_stream *s, const struct str *subjects, unsigned n,
+                         struct store_req *req)
+{
+    if (!index_comes(s) || early_knows(s, subjects, n))
+        return false;
+    if (!early_can(s, subjects, n))
+        return store_index_wait(s, req);
+    if (req != NULL)
+        early_want(s, subjects, n, req);
+    return true;
 }
 
 bool store_index_wait(struct store_stream *s, struct store_req *req)

@@ -132,6 +132,24 @@ static enum store_read wait_a_step(struct store_reader *r)
     return STORE_READ_WAIT;
 }
 
+/* The index is still being read: a few literal subjects can be looked up. */
+static enum store_read find_early(struct store_reader *r)
+{
+    struct store_stream *s = r->stream;
+    struct filter *f = r->filter;
+
+    if (!early_knows(s, f->patterns, f->n)) {
+        if (!f->wanted && early_can(s, f->patterns, f->n)) {
+            f->wanted = true;
+            early_want(s, f->patterns, f->n, NULL);
+        }
+        return wait_a_step(r);
+    }
+    uint64_t found = early_next_of(s, f->patterns, f->n, r->seq, s->last_seq);
+    r->seq = found != 0 ? found : s->last_seq + 1;
+    return found != 0 ? STORE_READ_MSG : STORE_READ_END;
+}
+
 enum store_read reader_find_next(struct store_reader *r)
 {
     struct store_stream *s = r->stream;
@@ -148,7 +166,7 @@ enum store_read reader_find_next(struct store_reader *r)
     if (r->seq > s->last_seq)
         return STORE_READ_END;
     if (index_comes(s))
-        return wait_a_step(r);
+        return find_early(r);
     filter_prepare(r->filter);
     uint64_t found = filter_scan(r->filter, &r->seq, s->last_seq, &budget);
     if (found == 0)

@@ -146,6 +146,7 @@ void segment_free(struct segment *seg)
             b->plain = false;
         }
     }
+    segment_fences_free(seg);
     mem_free(seg->entries);
     mem_free(seg->seqs);
     column_deinit(&seg->column);

@@ -89,7 +89,8 @@ enum segment_section {
     SECTION_TIMED = 5,     /* sequences with TTL or schedule: not written yet */
     SECTION_IDS = 6,       /* message id hashes: not written yet */
     SECTION_PRODUCERS = 7, /* last batches of Kafka producers: not written yet */
-    SECTION_MAX = 7,
+    SECTION_FENCES = 8,    /* where in SUBJECTS a subject is (fences.h) */
+    SECTION_MAX = 8,
 };
 
 struct segment_summary {
@@ -189,6 +190,10 @@ void subject_iter_deinit(struct subject_iter *it);
  */
 bool subject_iter_find(struct subject_iter *it, struct str section, uint64_t base_seq,
                        struct str subject);
+
+/* The same in a part of the section that begins at a restart point and ends with an entry. */
+bool subject_iter_find_in(struct subject_iter *it, struct str entries, uint64_t base_seq,
+                          struct str subject);
 
 /* Walks SECTION_SIZES: the messages in order of sequence. */
 struct size_iter {

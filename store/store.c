@@ -325,6 +325,7 @@ static void end_task(struct task *t)
 
 void tasks_cancel(struct store_stream *s, enum err err)
 {
+    early_cancel(s, err);
     while (!list_empty(&s->tasks)) {
         struct task *t = LIST_ENTRY(s->tasks.next, struct task, link);
         store_defer(s->store, t->req, err);

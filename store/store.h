@@ -355,6 +355,10 @@ struct store_subject {
  * itself.
  */
 bool store_index_wait(struct store_stream *s, struct store_req *req);
+/* The same for questions about these subjects alone: literal ones are looked up where they lie, a
+ * read or two in each segment. Counts and readers with such filters do that by themselves. */
+bool store_subjects_wait(struct store_stream *s, const struct str *subjects, unsigned n,
+                         struct store_req *req);
 
 /* Durable state of one subject; false when it has no message. */
 bool store_subject_get(struct store_stream *s, struct str subject, struct store_subject *out);

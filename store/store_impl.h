@@ -11,6 +11,7 @@
  *     cache.c       batches in memory, fetching cold ones                   struct store_batch
  *     filter.c      which subject ids a set of patterns matches             struct filter
  *     index.c       where the messages of given subjects are
+ *     early.c       the same for a few, before the index has been read
  *     header_copy.c the copy of a record in the active segment, after an update
  *     held.c        async level: what limits took, and the record does not say yet
  *     reader.c, query.c, remove.c, limits.c, check.c
@@ -182,6 +183,7 @@ struct segment {
     uint32_t *seqs;       /* per record, sequence - base_seq; NULL: a batch's records are its
                              sequences in order */
     uint32_t records;     /* durable ones */
+    struct segment_fences *fences;                                   /* early.c; NULL = not read */
     enum { INDEX_HERE, INDEX_IN_FOOTER, INDEX_IN_BATCHES } index_at; /* of subjects, load_index.c */
     /* Not INDEX_HERE: records that a start found, whose subjects are not known, and their bytes. */
     uint32_t unnamed;
@@ -428,7 +430,8 @@ struct store_stream {
     int64_t first_ts_latest; /* first_ts, or later when that is only a lower bound */
     struct subjects subjects;
     struct index_loader *loader; /* subjects and columns are not complete; NULL = they are */
-    uint64_t subjects_seen;      /* while they are not: there are at least so many */
+    struct early *early;    /* subjects that were asked for meanwhile (early.c); NULL = none yet */
+    uint64_t subjects_seen; /* while they are not: there are at least so many */
     /* What the log keeps of it. Always current: name, config, limits, removed (interior; skipped
      * ones too), lost_*, segments; first_seq, last_seq, last_ts are filled in when it is rendered.
      */
@@ -737,6 +740,7 @@ struct filter {
     unsigned n;
     struct str *patterns; /* copies */
     bool asked;           /* whether they are few */
+    bool wanted;          /* its subjects are being looked up (early.c) */
     bool few;             /* ids are all that match, as of `seen` */
     unsigned nids;
     uint64_t seen;    /* of stream->nborn */
@@ -778,6 +782,9 @@ uint64_t index_next(struct store_stream *s, const uint32_t *ids, unsigned n, uin
                     uint64_t last, uint32_t *budget);
 /* Last existing message of the subject below this sequence; 0 = none. */
 uint64_t index_prev(const struct store_stream *s, uint32_t id, uint64_t below);
+/* The same, above another one: behind it all records have their ids. */
+uint64_t index_prev_above(const struct store_stream *s, uint32_t id, uint64_t below,
+                          uint64_t above);
 /* Adds to *count the existing messages of the subjects (each once in ids) in [*from, last], while
  * the budget lasts; it is through when *from is behind last. */
 void index_count(struct store_stream *s, const uint32_t *ids, unsigned n, uint64_t *from,
@@ -801,6 +808,41 @@ enum err index_fill_from_batches(struct store_stream *s, struct segment *seg);
 void index_remove_later(struct store_stream *s, uint64_t seq);
 /* Seals segments that a start has left unsealed. */
 void segments_seal_full(struct store_stream *s);
+/* ---- single subjects meanwhile (early.c) */
+
+struct early_subject;
+/* Can these be looked up before the index is read? They are literal. */
+bool early_can(const struct store_stream *s, const struct str *subjects, unsigned n);
+/* Looks them up; req (may be NULL) completes when they are known, or all is. Only when early_can
+ * says so. */
+void early_want(struct store_stream *s, const struct str *subjects, unsigned n,
+                struct store_req *req);
+/* The same, and req->count becomes the number of their messages in [from, last]. */
+void early_want_count(struct store_stream *s, const struct str *subjects, unsigned n, uint64_t from,
+                      uint64_t last, struct store_req *req);
+bool early_knows(const struct store_stream *s, const struct str *subjects, unsigned n);
+/* NULL: not known. It is valid while there is a loader. */
+struct early_subject *early_find(const struct store_stream *s, struct str subject);
+/* The next message in [from, last], the last one below a sequence; 0 = none. */
+uint64_t early_next(struct store_stream *s, const struct early_subject *sub, uint64_t from,
+                    uint64_t last);
+uint64_t early_prev(struct store_stream *s, const struct early_subject *sub, uint64_t below);
+/* The next of any of them; all are known. */
+uint64_t early_next_of(struct store_stream *s, const struct str *subjects, unsigned n,
+                       uint64_t from, uint64_t last);
+/* Messages of them in [from, last]; false: one is not known. */
+bool early_count(struct store_stream *s, const struct str *subjects, unsigned n, uint64_t from,
+                 uint64_t last, uint64_t *count);
+/* A segment has been read: perhaps others can be asked now. */
+void early_go_on(struct store_stream *s);
+/* Who waits is told this. */
+void early_cancel(struct store_stream *s, enum err err);
+void early_free(struct store_stream *s);
+void segment_fences_free(struct segment *seg);
+/* query.c: counts as a task, which waits for the index; what is filtered is copied. */
+void count_later(struct store_stream *s, const struct str *filters, unsigned nfilters,
+                 uint64_t from, uint64_t last, struct store_req *req);
+
 /* Before looking at subjects, or at the columns of segments. Holds the worker until it is read. */
 static inline void stream_need_index(struct store_stream *s)
 {

@@ -585,6 +585,7 @@ static void free_stream(struct store_stream *s)
     struct store *st = s->store;
 
     index_loader_free(s);
+    early_free(s);
     list_remove(&s->claim_link);
     while (!list_empty(&s->segments))
         segment_free(LIST_ENTRY(list_first(&s->segments), struct segment, link));

@@ -418,14 +418,28 @@ bool api_is_offline(struct api_request *r, struct str consumer)
     return true;
 }
 
-bool api_waits_for_index(struct api_request *r, struct stream *s)
+static void run_again(struct api_request *r, struct stream *s)
 {
-    if (!stream_index_waits(s))
-        return false;
     buf_clear(&r->out_header);
     r->task.run = api_run_here;
     list_remove(&r->link);
     list_push_back(&s->waiting, &r->link);
+}
+
+bool api_waits_for_index(struct api_request *r, struct stream *s)
+{
+    if (!stream_index_waits(s))
+        return false;
+    run_again(r, s);
+    return true;
+}
+
+bool api_waits_for_subjects(struct api_request *r, struct stream *s, const struct str *subjects,
+                            unsigned n)
+{
+    if (!stream_subjects_wait(s, subjects, n))
+        return false;
+    run_again(r, s);
     return true;
 }
 

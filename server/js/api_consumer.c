@@ -369,9 +369,24 @@ static void create_new(struct api_request *r, struct stream *s,
     find_start(cr, c);
 }
 
-static bool asks_for_subjects(const struct consumer_config *c)
+/* Its start is that of a last message, and the subjects are not known yet. */
+static bool waits_for_subjects(struct api_request *r, struct stream *s,
+                               const struct consumer_config *c)
 {
-    return c->deliver_policy == DELIVER_LAST || c->deliver_policy == DELIVER_LAST_PER_SUBJECT;
+    size_t n = c->filter_subject != NULL ? 1 : c->filter_subjects.n;
+    bool waits;
+
+    if (c->deliver_policy != DELIVER_LAST && c->deliver_policy != DELIVER_LAST_PER_SUBJECT)
+        return false;
+    if (n == 0)
+        return api_waits_for_index(r, s);
+    struct str *filters = mem_array(n, sizeof(*filters));
+    for (size_t i = 0; i < n; i++)
+        filters[i] = str_of(c->filter_subject != NULL ? c->filter_subject
+                                                      : c->filter_subjects.items[i]);
+    waits = api_waits_for_subjects(r, s, filters, (unsigned) n);
+    mem_free(filters);
+    return waits;
 }
 
 /* With the name from subject and configuration settled. */
@@ -429,7 +444,7 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
         check_work_queue(s, &q->config, name, &err);
     if (err.kind != JS_OK)
         api_error(r, &err);
-    else if (!asks_for_subjects(&q->config) || !api_waits_for_index(r, s))
+    else if (!waits_for_subjects(r, s, &q->config))
         create_new(r, s, &q->config, name);
 }
 

@@ -623,6 +623,22 @@ static void subjects_known(struct store_req *req, enum err err)
         resolve(g);
 }
 
+static bool waits_for_subjects(struct direct_get *g, struct stream *s)
+{
+    const struct direct_request *q = &g->q;
+    size_t n = is_multi(g) ? q->multi_last.n : q->last_by_subj != NULL ? 1 : 0;
+    bool waits = false;
+
+    if (n == 0)
+        return false;
+    struct str *subjects = mem_array(n, sizeof(*subjects));
+    for (size_t i = 0; i < n; i++)
+        subjects[i] = str_of(is_multi(g) ? q->multi_last.items[i] : q->last_by_subj);
+    waits = store_subjects_wait(s->store, subjects, (unsigned) n, &g->req);
+    mem_free(subjects);
+    return waits;
+}
+
 /* Takes what q owns. */
 static void begin(struct stream *s, struct str reply, const struct direct_request *q)
 {
@@ -639,7 +655,7 @@ static void begin(struct stream *s, struct str reply, const struct direct_reques
     store_reader_init(&g->reader, s->store, 1, g->filter.n > 0 ? &g->filter : NULL,
                       g->filter.n > 0 ? 1 : 0, ready, g);
     g->req.done = subjects_known;
-    g->in_store = (is_multi(g) || q->last_by_subj != NULL) && store_index_wait(s->store, &g->req);
+    g->in_store = waits_for_subjects(g, s);
     if (!g->in_store)
         resolve(g);
 }

@@ -178,7 +178,8 @@ void api_msg_get(struct api_request *r)
         api_error_kind(r, JS_ERR_BAD_REQUEST);
         return;
     }
-    if (q.last_by_subj != NULL && api_waits_for_index(r, s)) {
+    struct str subject = str_of(q.last_by_subj);
+    if (q.last_by_subj != NULL && api_waits_for_subjects(r, s, &subject, 1)) {
         fields_release(get_fields, NGET, &q);
         return;
     }

@@ -145,7 +145,8 @@ void api_stream_info(struct api_request *r)
 
     if (s == NULL || !api_read_options(r, info_fields, ARRAY_LEN(info_fields), &q))
         return;
-    if (q.subjects_filter != NULL && api_waits_for_index(r, s)) {
+    struct str filter = str_of(q.subjects_filter);
+    if (q.subjects_filter != NULL && api_waits_for_subjects(r, s, &filter, 1)) {
         fields_release(info_fields, ARRAY_LEN(info_fields), &q);
         return;
     }

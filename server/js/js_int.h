@@ -262,6 +262,7 @@ struct stream {
     uint64_t used;                      /* bytes that the resources know of */
     struct stream_load *load;           /* while the duplicate window is read back; else NULL */
     struct stream_index *index;         /* while somebody waits for its subjects; else NULL */
+    struct list subject_waits;          /* those who wait for some of them; stream_index.c */
     struct stream_effects *effects;     /* while effects are read back; else NULL */
     struct stream_schedules *schedules; /* NULL: none was ever asked for */
     struct stream_expiry *expiry;       /* NULL: its messages have no times of their own */
@@ -340,6 +341,10 @@ void stream_load_free(struct stream *s);
 bool stream_index_waits(struct stream *s);
 /* The same; what is published waits, too. */
 bool stream_index_holds(struct stream *s);
+/* True: some of these subjects are not known yet, and the requests in s->waiting follow when they
+ * are; what is published waits, too. */
+bool stream_subjects_wait(struct stream *s, const struct str *subjects, unsigned n);
+bool stream_subject_holds(struct stream *s, struct str subject);
 /* Of a recovered stream: if what is published needs them, it waits. */
 void stream_index_start(struct stream *s);
 void stream_index_free(struct stream *s);
@@ -622,6 +627,8 @@ struct api_request *api_request_of(struct env_task *task, struct env *env);
  * has failed. */
 /* A request that asks for subjects which are not known yet runs again when they are. */
 bool api_waits_for_index(struct api_request *r, struct stream *s);
+bool api_waits_for_subjects(struct api_request *r, struct stream *s, const struct str *subjects,
+                            unsigned n);
 bool api_waits_for_stream(struct api_request *r, struct stream *s,
                           void (*run)(struct env_task *task, struct env *env));
 /* The stream exists durably, or never will: requests that waited for that run again. */

@@ -69,6 +69,7 @@ struct stream *js_stream_new(struct js *js, const struct stream_config *config, 
     list_init(&s->consumers);
     list_init(&s->followers);
     list_init(&s->waiting);
+    list_init(&s->subject_waits);
     stream_behind_init(s);
     list_init(&s->upstreams);
     list_init(&s->snapshots);

@@ -70,7 +70,7 @@ static bool check_expected_subject(struct stream *s, const struct msg *m,
             return js_fail(&v->error, JS_ERR_STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID, NULL);
         return true;
     }
-    if (UNLIKELY(stream_index_holds(s))) {
+    if (UNLIKELY(stream_subject_holds(s, other.n > 0 ? other : m->subject))) {
         v->waits = true;
         return false;
     }

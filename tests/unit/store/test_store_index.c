@@ -129,15 +129,20 @@ static void purge_some(struct bench *b, const char *filter)
     ck_assert_uint_eq(q.req.count, gone);
 }
 
-static void reopen(struct bench *b)
+static void open_again(struct bench *b)
 {
-    if (b->t.s == NULL)
-        return;
     rig_settle(&b->r);
     rig_stop(&b->r);
     rig_start(&b->r);
     rig_attach(&b->r, &b->t, "s");
     store_recovered_done(b->r.store);
+}
+
+static void reopen(struct bench *b)
+{
+    if (b->t.s == NULL)
+        return;
+    open_again(b);
     /* Where the index is read later, more or less of it is there when the questions begin. */
     for (uint64_t n = prng_below(&b->rng, 12); n > 0; n--)
         rig_step(&b->r);
@@ -324,21 +329,21 @@ TEST(an_age_limit_does_not_hold_up_a_start)
     close_bench(&b);
 }
 
-/* Changes a byte in this section of the footer of segment 1. */
-static void harm_footer(struct bench *b, unsigned section)
+/* Changes a byte in this section of the footer of a segment; false: it has none. */
+static bool harm_footer_of(struct bench *b, unsigned number, unsigned section)
 {
     struct io_fs *fs = sim_fs(b->sim);
     char path[512];
     uint8_t trailer[SEGMENT_TRAILER], entry[FOOTER_TABLE_ENTRY], byte;
     struct segment_trailer t;
 
-    store_path_segment(b->r.dir, path, b->t.s->rec.uuid, 1, 0);
+    store_path_segment(b->r.dir, path, b->t.s->rec.uuid, number, 0);
     fs_fd fd = fs_open(fs, path, IO_FILE_WRITE);
     ck_assert_int_ge(fd, 0);
     uint64_t size = (uint64_t) fs_size(fs, fd);
     ck_assert_int_eq(fs_read(fs, fd, trailer, sizeof(trailer), size - sizeof(trailer)),
                      sizeof(trailer));
-    uint32_t salt = LIST_ENTRY(b->t.s->segments.next, struct segment, link)->salt;
+    uint32_t salt = b->t.s->index[number - 1]->salt;
     ck_assert_int_eq(segment_trailer_decode(trailer, size, salt, &t), ERR_OK);
     for (unsigned k = 0; k < t.sections; k++) {
         fs_read(fs, fd, entry, sizeof(entry), t.table_offset + k * sizeof(entry));
@@ -350,9 +355,19 @@ static void harm_footer(struct bench *b, unsigned section)
         ck_assert_int_eq(fs_write(fs, fd, &byte, 1, at), 0);
         fs_sync(fs, fd);
         fs_close(fs, fd);
-        return;
+        return true;
     }
-    ck_abort_msg("no such section");
+    fs_close(fs, fd);
+    return false;
+}
+
+/* ... of the first one that has it. */
+static void harm_footer(struct bench *b, unsigned section)
+{
+    unsigned number = 1;
+
+    while (!harm_footer_of(b, number, section))
+        number++;
 }
 
 /* Of a large footer a start reads neither subjects nor sizes. Where it needs them at once (a
@@ -579,7 +594,95 @@ TEST(removals_while_the_index_is_read)
     close_bench(&b);
 }
 
+/* ---- single subjects while the index is read ------------------------------------------------- */
+
+static void ask_known(struct bench *b, const char *name)
+{
+    check_one(b, name);
+    check_last(b, name, prng_below(&b->rng, b->last + 2));
+    check_count(b, name, prng_below(&b->rng, b->last + 2));
+    check_reader(b, name, prng_below(&b->rng, b->last + 2));
+    rig_flush(&b->t);
+}
+
+/* Waits for these subjects alone. True: others are not known yet. */
+static bool know(struct bench *b, char (*names)[NAME], unsigned n)
+{
+    struct str subjects[8];
+    struct rig_req q;
+
+    for (unsigned k = 0; k < n; k++) {
+        name_of((unsigned) prng_below(&b->rng, b->spread + 2), names[k]);
+        subjects[k] = str_of(names[k]);
+    }
+    rig_req_init(&q);
+    if (store_subjects_wait(b->t.s, subjects, n, &q.req))
+        ck_assert_int_eq(rig_req_wait(&b->r, &q), ERR_OK);
+    ck_assert(!store_subjects_wait(b->t.s, subjects, n, NULL));
+    return store_index_wait(b->t.s, NULL);
+}
+
+/* Some subjects are asked for, again and again, while there are appends and removals; what they say
+ * is exact long before the index is there. */
+TEST(single_subjects_while_the_index_is_read)
+{
+    char names[8][NAME];
+    unsigned early = 0;
+    struct bench b;
+
+    open_bench(&b, 30 + i % 5); /* every spread, without a limit per subject */
+    while (b.last < 20000)
+        append_some(&b);
+    for (unsigned round = 0; round < 4; round++) {
+        open_again(&b);
+        while (store_index_wait(b.t.s, NULL)) {
+            early += know(&b, names, 8);
+            for (unsigned k = 0; k < 8; k++)
+                ask_known(&b, names[k]);
+            remove_some(&b);
+            for (unsigned k = 0; k < 8; k++)
+                ask_known(&b, names[k]);
+            if (round % 2 == 1 && b.last < MOST - 4000)
+                append_some(&b);
+            for (unsigned k = 0; k < 8; k++)
+                ask_known(&b, names[k]);
+            rig_step(&b.r);
+            store_check(b.r.store);
+        }
+        ask(&b);
+        for (unsigned k = 0; k < 2; k++)
+            append_some(&b);
+    }
+    ck_assert_uint_gt(early, 0);
+    close_bench(&b);
+}
+
+/* Nobody answers for a footer that is damaged (i: where): then all is read, and nothing is lost. */
+TEST(a_damaged_footer_answers_for_no_subject)
+{
+    char names[8][NAME];
+    struct bench b;
+
+    open_bench(&b, 30 + 4);
+    while (b.last < 8000)
+        append_some(&b);
+    rig_settle(&b.r);
+    harm_footer(&b, i == 0 ? SECTION_SUBJECTS : SECTION_FENCES);
+    open_again(&b);
+    for (unsigned k = 0; k < 40; k++) {
+        bool others_wait = know(&b, names, 8);
+        ck_assert(!others_wait || i == 0); /* all fences are read, but not all blocks */
+        for (unsigned j = 0; j < 8; j++)
+            ask_known(&b, names[j]);
+    }
+    ask(&b);
+    store_check(b.r.store);
+    close_bench(&b);
+}
+
 static const struct runner_case cases[] = {
+    RUN_LOOP(single_subjects_while_the_index_is_read, 0, 10),
+    RUN_LOOP(a_damaged_footer_answers_for_no_subject, 0, 2),
     RUN_LOOP(a_start_leaves_the_index_for_later, 0, 6),
     RUN_LOOP(removals_while_the_index_is_read, 0, 10),
     RUN_LOOP(index_against_an_array, 0, 45),
