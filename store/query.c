@@ -138,6 +138,11 @@ uint64_t store_stream_tail(struct store_stream *s, uint64_t bytes)
     return s->first_seq;
 }
 
+uint64_t store_stream_head(const struct store_stream *s)
+{
+    return s->active != NULL && s->active->base_seq != 0 ? s->active->base_seq : s->last_seq + 1;
+}
+
 /* The pattern's matches from the last message back, while it may be expected to match soon. */
 static bool last_match_near(struct store_stream *s, struct str pattern, uint64_t *last)
 {

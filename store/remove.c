@@ -412,6 +412,47 @@ enum err store_remove(struct store_stream *s, uint64_t seq, bool erase, struct s
     return ERR_OK;
 }
 
+/* What there is of [first, last], each one. */
+static void remove_range(struct store_stream *s, uint64_t first, uint64_t last, struct seqset *gone)
+{
+    for (uint64_t seq = first; seq <= last; seq++)
+        if (message_exists(s, seq)) {
+            remove_one(s, seq);
+            seqset_add(gone, seq, seq);
+            stream_removed(s, seq, seq, 1, STORE_BY_REQUEST);
+        }
+}
+
+uint64_t store_remove_set(struct store_stream *s, const struct seqset *set, struct store_req *req)
+{
+    struct seqset gone = {0};
+    struct buf delta = {0};
+    uint64_t first, last, at = s->first_seq, end = s->last_seq, count;
+
+    if (s->state != STREAM_ACTIVE) {
+        store_defer(s->store, req, ERR_FAILED);
+        return 0;
+    }
+    stream_let_go_of_held(s);
+    stream_claim_limits(s, &delta);
+    for (; seqset_range_from(set, at, &first, &last) && first <= end; at = last + 1)
+        remove_range(s, first < at ? at : first, last < end ? last : end, &gone);
+    if (gone.count > 0 && !PLANTED(PLANT_REMOVAL_UNLOGGED))
+        stream_delta_remove_set(&delta, &gone);
+    stream_settle_first(s);
+    count = gone.count;
+    if (req != NULL)
+        req->count = count;
+    if (delta.n > 0)
+        clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), req);
+    else
+        store_defer(s->store, req, ERR_OK);
+    buf_free(&delta);
+    seqset_free(&gone);
+    limits_timer(s);
+    return count;
+}
+
 struct purge {
     struct task task;
     struct filter *filter;

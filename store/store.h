@@ -285,6 +285,10 @@ void store_stream_state_assigned(struct store_stream *s, uint64_t *last_seq, uin
  * first_seq when there are not so many. */
 uint64_t store_stream_tail(struct store_stream *s, uint64_t bytes);
 
+/* First sequence of the segment that is written to: what lies before it does not change any more
+ * but by removals. */
+uint64_t store_stream_head(const struct store_stream *s);
+
 /* Messages that are assigned and not durable yet, and their bytes. */
 void store_stream_waiting(const struct store_stream *s, uint64_t *msgs, uint64_t *bytes);
 
@@ -461,6 +465,12 @@ bool store_msg_exists(const struct store_stream *s, uint64_t seq);
  * see it any more at once. erase: its bytes are overwritten too. req may be NULL (it then rides).
  */
 enum err store_remove(struct store_stream *s, uint64_t seq, bool erase, struct store_req *req);
+
+/* Removes those of the set that exist, in one change: for who works through a stream in slices, as
+ * each message costs 200 to 500 ns. Returns how many; req (may be NULL) as above, its count that
+ * number. ERR_FAILED streams have none. */
+struct seqset;
+uint64_t store_remove_set(struct store_stream *s, const struct seqset *set, struct store_req *req);
 
 struct store_purge {
     struct str filter;   /* empty = all subjects */

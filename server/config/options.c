@@ -34,6 +34,7 @@ void options_init(struct options *o)
     o->kafka_host = mem_strdup("127.0.0.1");
     o->kafka_auto_create = true;
     o->kafka_group_delay_ns = SECOND / 2;
+    o->kafka_compaction_ns = 15 * SECOND;
     o->pool_bytes = 256u * MIB;
     o->cache_bytes = 64u * MIB; /* more costs page faults (25 % of the CPU while it fills) and helps
                                    nobody near the tail */

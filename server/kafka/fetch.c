@@ -124,6 +124,7 @@ static void read_there(struct env_task *task, struct env *env)
     list_init(&read->job.link);
     read->high = read->start = read->stable = -1;
     read->committed = part->fetch->committed;
+    read->compacted = part->place.compact;
     read->error = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
     if (p != NULL)
         fetch_read_start(read, p);

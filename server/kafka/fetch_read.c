@@ -243,6 +243,10 @@ static void begin(struct fetch_read *f)
     f->building = NULL;
     f->next = (uint64_t) f->offset + 1;
     partition_bounds(p, &first, &last);
+    /* Compaction moves the first message, which Kafka's log start does not follow: who goes on
+     * from an earlier offset has missed nothing but what later messages have replaced. */
+    if (f->compacted && f->offset >= 0 && f->next < first)
+        f->next = first;
     if (f->offset < 0 || f->next < first || f->next > last + 1) {
         f->error = KAFKA_OFFSET_OUT_OF_RANGE;
         f->start = (int64_t) first - 1;

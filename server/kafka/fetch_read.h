@@ -23,6 +23,7 @@ struct fetch_read {
     int64_t offset;
     uint64_t max_bytes; /* the first batch may be larger */
     bool committed;     /* nothing behind the stable offset */
+    bool compacted;     /* an offset in front of the first message is as good as the first */
     void (*done)(struct fetch_read *f);
     /* Answered: what the offsets are at the moment of done; high = the offset behind the last. */
     int16_t error;

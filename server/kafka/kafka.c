@@ -8,6 +8,7 @@
 
 #include "lib/base/mem.h"
 #include "server/js/js.h"
+#include "server/kafka/compact.h"
 #include "server/kafka/coordinator.h"
 #include "server/kafka/kafka_int.h"
 #include "server/kafka/partition.h"
@@ -166,6 +167,7 @@ void kafka_open(struct env *env, struct kafka_shared *shared, struct kafka **out
     list_init(&k->dirty);
     list_init(&k->closing);
     open_realms(k);
+    k->compactor = compactor_open(k);
     env->kafka_info = kafka_info;
     *out = k;
 }
@@ -191,7 +193,7 @@ bool kafka_step(struct kafka *k)
     LIST_FOREACH_SAFE(it, tmp, &k->closing)
     kafka_conn_reap(LIST_ENTRY(it, struct kafka_conn, link));
     if (k->stopping && k->closed != NULL && list_empty(&k->conns) && list_empty(&k->closing) &&
-        !k->acceptor.open) {
+        !k->acceptor.open && compactor_is_quiet(k->compactor)) {
         void (*closed)(void *ctx) = k->closed;
         k->closed = NULL;
         closed(k->closed_ctx);
@@ -206,6 +208,7 @@ void kafka_shutdown(struct kafka *k, void (*closed)(void *ctx), void *ctx)
     k->closed_ctx = ctx;
     if (k->acceptor.open)
         acceptor_close(&k->acceptor);
+    compactor_stop(k->compactor);
     end_calls(k);
     LIST_FOREACH_SAFE(it, tmp, &k->conns)
     kafka_conn_close(LIST_ENTRY(it, struct kafka_conn, link), "server shutdown");
@@ -239,6 +242,7 @@ void kafka_reload(struct kafka *k, const struct options *before)
 
 void kafka_close(struct kafka *k)
 {
+    compactor_close(k->compactor);
     close_realms(k);
     mem_free(k);
 }

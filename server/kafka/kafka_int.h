@@ -65,8 +65,9 @@ struct kafka {
     struct list dirty;        /* with output to send, or a frame to look at */
     struct list closing;      /* to be freed when they are quiet */
     struct acceptor acceptor; /* worker 0 */
-    uint64_t producer_ids;    /* given out */
-    bool woken;               /* coordinators were */
+    struct compactor *compactor;
+    uint64_t producer_ids; /* given out */
+    bool woken;            /* coordinators were */
     bool stopping;
     void (*closed)(void *ctx);
     void *closed_ctx;

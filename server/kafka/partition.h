@@ -14,6 +14,23 @@
 #include "server/kafka/producers.h"
 #include "store/store.h"
 
+/* How far a compacted one has been compacted (compact.c). */
+#define PARTITION_PASSES 16u
+struct partition_compact {
+    uint64_t clean_to;   /* below it there is one message per key; 0: not known since the start */
+    uint64_t clean_msgs; /* there, when the last pass ended */
+    /* When passes ended, and where: what they left has been alone since then. Ascending. */
+    struct {
+        uint64_t end;
+        int64_t time;
+    } past[PARTITION_PASSES];
+    unsigned npast;
+    uint64_t horizon;    /* of the last pass */
+    uint64_t waiting;    /* what waits for a later one */
+    int64_t not_before;  /* min.compaction.lag.ms of the first message that is not compacted */
+    int64_t dirty_since; /* 0: it is not */
+};
+
 struct partition {
     struct hmap_node node;
     struct kafka *kafka;
@@ -26,10 +43,11 @@ struct partition {
     enum { PRODUCERS_UNREAD, PRODUCERS_READING, PRODUCERS_READY } known;
     struct store_reader reader;
     struct partition_txns txns;
-    struct list waits;                        /* partition_job: until `seq` is durable, ascending */
-    struct list watches;                      /* partition_job: until something becomes visible */
-    struct list parked;                       /* partition_job: until the producers are known */
-    struct list busy;                         /* partition_job: at work; told only of the end */
+    struct list waits;   /* partition_job: until `seq` is durable, ascending */
+    struct list watches; /* partition_job: until something becomes visible */
+    struct list parked;  /* partition_job: until the producers are known */
+    struct list busy;    /* partition_job: at work; told only of the end */
+    struct partition_compact compact;
     uint64_t in_records, in_bytes, out_bytes; /* of Kafka clients, since it was made */
     char name[];
 };

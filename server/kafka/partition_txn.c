@@ -198,6 +198,27 @@ void partition_txns_refused(struct partition *p, uint64_t last_seq)
     }
 }
 
+bool partition_txn_was_aborted(const struct partition *p, int64_t producer, uint64_t seq)
+{
+    for (size_t i = 0; i < p->txns.naborted; i++) {
+        const struct txn_aborted *a = &p->txns.aborted[i];
+        if (a->producer == producer && a->first <= seq && seq <= a->last)
+            return true;
+    }
+    return false;
+}
+
+void partition_txns_compacted(struct partition *p)
+{
+    struct partition_txns *x = &p->txns;
+    size_t n = 0;
+
+    for (size_t i = 0; i < x->naborted; i++)
+        if (store_msg_exists(p->store, x->aborted[i].last))
+            x->aborted[n++] = x->aborted[i];
+    x->naborted = n;
+}
+
 /* ---- reading the markers --------------------------------------------------------------------- */
 
 struct marker {

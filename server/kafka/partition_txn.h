@@ -49,6 +49,11 @@ void partition_txns_committed(struct partition *p, uint64_t last_seq);
 void partition_txns_refused(struct partition *p, uint64_t last_seq);
 void partition_txns_removed(struct partition *p);
 
+/* Was the transaction aborted that this producer's message belongs to? */
+bool partition_txn_was_aborted(const struct partition *p, int64_t producer, uint64_t seq);
+/* Aborted transactions whose markers have been removed are forgotten. */
+void partition_txns_compacted(struct partition *p);
+
 /* Is a transaction of this producer open? */
 bool partition_txn_is_open(const struct partition *p, int64_t producer, int16_t epoch);
 /* Sequence of the first message of what this producer has open; 0: nothing. */

@@ -130,6 +130,13 @@ void producers_list(const struct producers *p, struct producer_state *out)
     }
 }
 
+uint64_t producers_last(const struct producers *p, int64_t producer)
+{
+    const struct producer *x = find(p, producer);
+
+    return x != NULL && x->n > 0 ? x->kept[x->n - 1].seq : 0;
+}
+
 void producers_fence(struct producers *p, int64_t producer, int16_t epoch)
 {
     struct producer *x = find(p, producer);

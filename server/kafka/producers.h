@@ -59,6 +59,8 @@ struct producer_state {
 };
 /* Room for p->n of them; the one that wrote last comes first. */
 void producers_list(const struct producers *p, struct producer_state *out);
+/* Sequence of the first record of this producer's last batch; 0: none. */
+uint64_t producers_last(const struct producers *p, int64_t producer);
 /* A transaction of this producer has ended in this epoch: earlier ones have no say any more. */
 void producers_fence(struct producers *p, int64_t producer, int16_t epoch);
 /* Nothing behind this sequence of the stream has ever been. */

@@ -5,9 +5,10 @@
  *     retention.bytes     max_bytes (of each partition)
  *     max.message.bytes   max_msg_size
  *
- * Every other one is text in the metadata of partition 0. cleanup.policy=compact removes nothing:
- * neither by age or size, as it should, nor older messages of a key, which Kafka does at some time
- * and a reader may not rely on.
+ * Every other one is text in the metadata of partition 0. With cleanup.policy=compact nothing goes
+ * by age or size; what goes by key says compact.c, which reads delete.retention.ms,
+ * min.compaction.lag.ms, max.compaction.lag.ms, min.cleanable.dirty.ratio, segment.ms and
+ * segment.bytes here.
  */
 #include "server/kafka/topic_config.h"
 

@@ -461,6 +461,53 @@ size_t topics_all(struct topics *t, struct kafka_arena *arena, struct topic **ou
     return count;
 }
 
+static size_t pieces_of(const struct entry *e, uint32_t worker, struct kafka_arena *arena,
+                        struct topic_piece *out)
+{
+    int32_t most = e->there && e->compact ? e->partitions : 0;
+    struct str name = STR_NONE;
+    size_t n = 0;
+
+    for (int32_t i = 0; i < most && i < e->nworkers; i++) {
+        if (e->workers[i] != worker)
+            continue;
+        if (out != NULL && name.p == NULL)
+            name = kafka_arena_str(arena, str_of(e->name));
+        if (out != NULL)
+            out[n] = (struct topic_piece){name, i};
+        n++;
+    }
+    return n;
+}
+
+static int by_piece(const void *a, const void *b)
+{
+    const struct topic_piece *x = a, *y = b;
+    int order = str_cmp(x->topic, y->topic);
+
+    return order != 0 ? order : x->partition - y->partition;
+}
+
+size_t topics_compacted(struct topics *t, uint32_t worker, struct kafka_arena *arena,
+                        struct topic_piece **out)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+    size_t count = 0, at = 0;
+
+    rwlock_read(&t->lock);
+    while ((n = hmap_each(&t->map, &it)) != NULL)
+        count += pieces_of(CONTAINER_OF(n, struct entry, node), worker, arena, NULL);
+    *out = count > 0 ? kafka_arena_alloc(arena, count * sizeof(**out)) : NULL;
+    it = (struct hmap_iter){0};
+    while (count > 0 && (n = hmap_each(&t->map, &it)) != NULL)
+        at += pieces_of(CONTAINER_OF(n, struct entry, node), worker, arena, *out + at);
+    rwlock_unlock(&t->lock);
+    if (count > 0)
+        qsort(*out, count, sizeof(**out), by_piece);
+    return count;
+}
+
 uint64_t topics_version(struct topics *t)
 {
     uint64_t version;

@@ -64,6 +64,14 @@ bool topics_name_of(struct topics *t, const struct kafka_uuid *id, struct kafka_
 /* All of them, by name; the array is in the arena. */
 size_t topics_all(struct topics *t, struct kafka_arena *arena, struct topic **out);
 
+/* Partitions of compacted topics that live on this worker: names in the arena. */
+struct topic_piece {
+    struct str topic;
+    int32_t partition;
+};
+size_t topics_compacted(struct topics *t, uint32_t worker, struct kafka_arena *arena,
+                        struct topic_piece **out);
+
 /* The highest partition whose stream is there and that its topic does not count; 0 = none. */
 int32_t topics_orphan(struct topics *t, struct str name);
 

@@ -2,6 +2,7 @@
  * work.c - the operations of a run: drawn, done, and noted in the model. See swarm.h for their mix.
  */
 #include "lib/base/assert.h"
+#include "lib/base/seqset.h"
 #include "lib/base/subject.h"
 #include "tests/sim/sim_disk_int.h"
 #include "tests/sim/world.h"
@@ -187,6 +188,17 @@ static void do_skip(struct world *w, struct model_stream *s)
     world_touch(w, s->worker);
 }
 
+/* As one of a set. */
+static enum err remove_in_set(struct store_stream *s, uint64_t seq)
+{
+    struct seqset set = {0};
+
+    seqset_add(&set, seq, seq);
+    uint64_t n = store_remove_set(s, &set, NULL);
+    seqset_free(&set);
+    return n == 1 ? ERR_OK : ERR_NOT_FOUND;
+}
+
 static void do_remove(struct world *w, struct model_stream *s)
 {
     uint64_t seq = any_message(w, s);
@@ -202,7 +214,9 @@ static void do_remove(struct world *w, struct model_stream *s)
     }
     sim_trace(w->sim, "work remove %llu of stream %u%s%s", (unsigned long long) seq, s->key,
               erase ? ", erase" : "", rides ? ", rides" : "");
-    enum err e = store_remove(s->handle, seq, erase, a != NULL ? &a->req : NULL);
+    enum err e = rides && !erase && seq % 2 == 1 && !s->failed
+                     ? remove_in_set(s->handle, seq)
+                     : store_remove(s->handle, seq, erase, a != NULL ? &a->req : NULL);
     if (e == ERR_OK) {
         model_msg(s, seq)->flags |= MSG_ASKED;
         *(rides ? &s->unasked : &s->removals) += 1;

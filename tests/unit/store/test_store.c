@@ -1,6 +1,7 @@
 /*
  * test_store.c - the running store end to end: append, commit, committed, read, reopen.
  */
+#include "lib/base/seqset.h"
 #include "tests/lib/runner.h"
 #include "tests/unit/store/rig.h"
 
@@ -490,13 +491,62 @@ TEST(erased_bytes_are_gone)
     rig_deinit(&r);
 }
 
+/* A set goes by one change: what of it exists, and nothing else; also the first and the last one.
+ */
+TEST(a_set_is_removed)
+{
+    struct seqset set = {0};
+    struct rig_req q;
+    struct rig r;
+    struct rig_stream t;
+    struct store_state state;
+
+    rig_init(&r, NULL);
+    rig_create(&r, &t, "S", STORE_DURABLE, NULL);
+    ck_assert_int_eq(rig_append(&t, 100, 20, 3), ERR_OK);
+    rig_flush(&t);
+    ck_assert_int_eq(store_remove(t.s, 50, false, NULL), ERR_OK);
+    seqset_add(&set, 1, 10);
+    seqset_add(&set, 40, 60);
+    seqset_add(&set, 99, 200);
+    rig_req_init(&q);
+    ck_assert_uint_eq(store_remove_set(t.s, &set, &q.req), 10 + 20 + 2);
+    ck_assert_int_eq(rig_req_wait(&r, &q), ERR_OK);
+    ck_assert_uint_eq(q.req.count, 32);
+    rig_req_init(&q);
+    ck_assert_uint_eq(store_remove_set(t.s, &set, &q.req), 0);
+    ck_assert_int_eq(rig_req_wait(&r, &q), ERR_OK);
+    for (int k = 0; k < 2; k++) {
+        store_stream_state(t.s, &state);
+        ck_assert_uint_eq(state.msgs, 67);
+        ck_assert_uint_eq(state.first_seq, 11);
+        ck_assert_uint_eq(state.last_seq, 100);
+        ck_assert(rig_has(&t, 39) && !rig_has(&t, 40) && !rig_has(&t, 60) && rig_has(&t, 61));
+        ck_assert(rig_has(&t, 98) && !rig_has(&t, 99));
+        ck_assert_uint_eq(t.removed, k == 0 ? 33 : 0);
+        rig_stop(&r);
+        rig_start(&r);
+        rig_attach(&r, &t, "S");
+        store_recovered_done(r.store);
+    }
+    seqset_free(&set);
+    rig_deinit(&r);
+}
+
 static const struct runner_case cases[] = {
-    RUN_LOOP(append_commit_read, 0, 3),    RUN(big_commits_go_to_the_segment),
-    RUN(reopen_finds_everything),          RUN(a_long_message_outlives_a_start),
-    RUN(first_seq_and_reopen_empty),       RUN(skips_survive),
-    RUN(a_thousand_streams_share_commits), RUN(objects_outlive_recycled_logs),
-    RUN(deleted_objects_stay_deleted),     RUN_LOOP(reads_cold_data, 0, 2),
-    RUN_LOOP(finds_a_time, 0, 2),          RUN(erased_bytes_are_gone),
+    RUN_LOOP(append_commit_read, 0, 3),
+    RUN(big_commits_go_to_the_segment),
+    RUN(reopen_finds_everything),
+    RUN(a_long_message_outlives_a_start),
+    RUN(first_seq_and_reopen_empty),
+    RUN(skips_survive),
+    RUN(a_thousand_streams_share_commits),
+    RUN(objects_outlive_recycled_logs),
+    RUN(deleted_objects_stay_deleted),
+    RUN_LOOP(reads_cold_data, 0, 2),
+    RUN_LOOP(finds_a_time, 0, 2),
+    RUN(erased_bytes_are_gone),
+    RUN(a_set_is_removed),
 };
 
 RUNNER_MAIN("store/store", cases)
