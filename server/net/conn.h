@@ -333,13 +333,17 @@ void conn_drop_output(struct conn *c);
 void conn_sent(struct io_op *op);
 
 /* sub.c */
-enum sub_verdict { SUB_OK, SUB_SAME_SID, SUB_TOO_MANY };
+/* SAME_SID: nothing changed. */
+enum sub_verdict { SUB_OK, SUB_SAME_SID, SUB_TOO_MANY, SUB_INVALID };
 enum sub_verdict sub_add(struct conn *c, struct str subject, struct str queue, struct str sid);
 /* Of a leaf connection: its weight in a queue group. */
 enum sub_verdict sub_add_weighted(struct conn *c, struct str subject, struct str queue,
                                   struct str sid, uint16_t weight);
 void sub_unsub(struct conn *c, struct str sid, uint64_t max);
+/* The connection is gone. */
 void sub_remove_all(struct conn *c);
+/* The connection stays. */
+void sub_drop_all(struct conn *c);
 /* After the connection's permissions changed: ends what is no longer allowed, saying so. */
 void sub_recheck(struct conn *c);
 /* The client's own plain subscription that a reply to `subject` would arrive at, or NULL. */

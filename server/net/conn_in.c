@@ -19,6 +19,7 @@
 #include "server/net/leaf.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <string.h>
 
 /* The peer stalls 2 to 5 ms at a time. */
@@ -42,12 +43,20 @@ static enum conn_reason reason_of(enum nats_error e)
     }
 }
 
+/* What was published before goes out before: a client may read its own messages. */
+static void put_err(struct conn *c, struct str text)
+{
+    c->stalled |= route_flush(c->net->env->router);
+    conn_put_err(c, text);
+}
+
 static void parse_failed(struct conn *c, const struct nats_op *op)
 {
     enum nats_error e = (enum nats_error) c->parser.error;
     const char *wire = nats_error_wire(e);
     char text[160];
 
+    route_flush(c->net->env->router);
     LOG_ERR(c->net->env->log, "%s - %s: \"%.*s\"", conn_text(c, text), nats_error_log(e),
             (int) (op->args.n < 64 ? op->args.n : 64), op->args.p);
     if (wire[0] != '\0')
@@ -62,7 +71,7 @@ static void err_about(struct conn *c, const char *what, struct str subject)
 
     buf_printf(&b, "%s \"%.*s\"", what, (int) (subject.n < ERR_TEXT_MAX ? subject.n : ERR_TEXT_MAX),
                subject.p);
-    conn_put_err(c, buf_str(&b));
+    put_err(c, buf_str(&b));
     buf_free(&b);
 }
 
@@ -162,19 +171,19 @@ static bool may_publish(struct conn *c, const struct nats_op *op, struct trace *
 {
     char text[160];
 
-    if (UNLIKELY(reserved_reply(op->reply))) {
-        refuse_publish(c, t, "Permissions Violation for Publish with Reply of", op->reply);
-        return false;
-    }
     if (UNLIKELY(!allowed_subject(c, op->subject))) {
         LOG_ERR(c->net->env->log, "%s - Publish Violation - Subject \"%.*s\"", conn_text(c, text),
                 STR_ARG(op->subject));
         refuse_publish(c, t, "Permissions Violation for Publish to", op->subject);
         return false;
     }
-    if (UNLIKELY(c->pedantic) && !subject_valid_literal(op->subject)) {
-        conn_put_err(c, STR("Invalid Publish Subject"));
+    if (UNLIKELY(reserved_reply(op->reply))) {
+        refuse_publish(c, t, "Permissions Violation for Publish with Reply of", op->reply);
         return false;
+    }
+    if (UNLIKELY(c->verbose)) {
+        c->stalled |= route_flush(c->net->env->router);
+        conn_put_ok(c);
     }
     return true;
 }
@@ -264,8 +273,9 @@ static void publish(struct conn *c, const struct nats_op *op)
 
     c->in_msgs++;
     c->in_bytes += op->body.n;
-    if (UNLIKELY(c->verbose))
-        conn_put_ok(c);
+    /* Said, and no more than that: it goes on. */
+    if (UNLIKELY(c->pedantic) && !subject_valid_literal(op->subject))
+        put_err(c, STR("Invalid Publish Subject"));
     if (UNLIKELY(c->leaf != NULL))
         leaf_route(c, op);
     else if (UNLIKELY(trace_asked(nats_op_header(op))))
@@ -297,7 +307,7 @@ static bool may_subscribe(struct conn *c, const struct nats_op *op)
         buf_printf(&b, " using queue \"%.*s\"", STR_ARG(op->queue));
     LOG_ERR(c->net->env->log, "%s - Subscription Violation - Subject \"%.*s\", SID %.*s",
             conn_text(c, text), STR_ARG(op->subject), STR_ARG(op->sid));
-    conn_put_err(c, buf_str(&b));
+    put_err(c, buf_str(&b));
     buf_free(&b);
     return false;
 }
@@ -306,25 +316,29 @@ static void subscribe(struct conn *c, const struct nats_op *op)
 {
     const struct options *o = c->net->env->options;
 
-    conn_put_ok(c);
-    if (!subject_valid(op->subject)) {
-        conn_put_err(c, STR("Invalid Subject"));
+    if (!may_subscribe(c, op))
         return;
-    }
     if (o->max_subscription_tokens > 0 &&
         subject_count_tokens(op->subject) > o->max_subscription_tokens) {
         struct buf b = {0};
         buf_printf(&b, "Permissions Violation for Subscription to \"%.*s\", too many tokens",
                    STR_ARG(op->subject));
-        conn_put_err(c, buf_str(&b));
+        put_err(c, buf_str(&b));
         buf_free(&b);
         return;
     }
-    if (!may_subscribe(c, op))
-        return;
     route_flush(c->net->env->router);
-    if (sub_add(c, op->subject, op->queue, op->sid) == SUB_TOO_MANY)
+    switch (sub_add(c, op->subject, op->queue, op->sid)) {
+    case SUB_TOO_MANY:
         conn_put_err(c, STR("maximum subscriptions exceeded"));
+        break;
+    case SUB_INVALID:
+        conn_put_err(c, STR("Invalid Subject"));
+        break;
+    default:
+        conn_put_ok(c);
+        break;
+    }
 }
 
 struct pong_wait {
@@ -338,7 +352,7 @@ static void put_pong(struct conn *c)
     if (c->state == CONN_CLOSING)
         return;
     conn_put(c, NATS_PONG);
-    if (!c->got_first_ping && c->leaf == NULL) {
+    if (!c->got_first_ping && c->got_connect && c->leaf == NULL) {
         c->got_first_ping = true;
         if (c->protocol >= 1)
             info_put(c, true);
@@ -379,6 +393,20 @@ static void pong(struct conn *c)
     c->pings_out = 0;
 }
 
+/* Nothing in it is for a server, but it has to be one. */
+static void client_info(struct conn *c, struct str text)
+{
+    json_error_t error;
+    json_t *o = json_loadb(text.p, text.n, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
+    char who[160];
+
+    if (!json_is_object(o) && !json_is_null(o)) {
+        LOG_ERR(c->net->env->log, "%s - bad INFO", conn_text(c, who));
+        conn_close(c, REASON_PROTOCOL_VIOLATION);
+    }
+    json_decref(o);
+}
+
 /* A client that reports an error is done. */
 static void client_error(struct conn *c, struct str text)
 {
@@ -406,13 +434,15 @@ static void act(struct conn *c, const struct nats_op *op)
     case NATS_VERB_INFO:
         if (c->leaf != NULL)
             leaf_take_info(c, op->args);
+        else
+            client_info(c, op->args);
         break;
     case NATS_VERB_SUB:
         subscribe(c, op);
         break;
     case NATS_VERB_UNSUB:
-        conn_put_ok(c);
         route_flush(c->net->env->router);
+        conn_put_ok(c);
         sub_unsub(c, op->sid, op->max);
         break;
     case NATS_VERB_PING:

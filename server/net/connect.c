@@ -2,7 +2,8 @@
  * connect.c - the CONNECT operation: JSON to connection settings, credentials to a verdict.
  *
  * Unknown fields are ignored; a value of the wrong type, or text that is no JSON object, closes the
- * connection without a word. A second CONNECT is processed like the first.
+ * connection without a word. A second CONNECT ends all subscriptions and is processed like the
+ * first; when it has no credentials the client stays who it is.
  *
  * A password with a bcrypt hash takes up to a tenth of a second to check, which a pool thread does.
  * Meanwhile the connection reads nothing, and what came behind the CONNECT is kept:
@@ -41,9 +42,11 @@
  * for the credentials. */
 struct said {
     bool verbose, pedantic, echo, headers, no_responders;
+    bool tls_required, new_account;
     json_int_t protocol;
     struct str name, lang, version;
     struct str user, pass, token, nkey, sig, account, jwt, proxy_sig;
+    struct str remote_account;
 };
 
 /* What is kept behind a CONNECT that waits is one receive, which is far more when it was compressed
@@ -51,7 +54,7 @@ struct said {
 #define HELD_MAX (64u << 20)
 #define HELD_STRANGER (1u << 20)
 
-enum kind { FLAG, NUMBER, TEXT };
+enum kind { FLAG, NUMBER, TEXT, RULES };
 
 static const struct {
     const char *name;
@@ -75,6 +78,12 @@ static const struct {
     {"account", TEXT, offsetof(struct said, account)},
     {"jwt", TEXT, offsetof(struct said, jwt)},
     {"proxy_sig", TEXT, offsetof(struct said, proxy_sig)},
+    /* Read for their types alone, but for the second. */
+    {"tls_required", FLAG, offsetof(struct said, tls_required)},
+    {"new_account", FLAG, offsetof(struct said, new_account)},
+    {"remote_account", TEXT, offsetof(struct said, remote_account)},
+    {"import", RULES, 0},
+    {"export", RULES, 0},
 };
 
 static bool take(void *at, enum kind kind, const json_t *v)
@@ -86,7 +95,7 @@ static bool take(void *at, enum kind kind, const json_t *v)
     else if (kind == TEXT && json_is_string(v))
         *(struct str *) at = str_from(json_string_value(v), json_string_length(v));
     else
-        return json_is_null(v);
+        return json_is_null(v) || (kind == RULES && json_is_object(v));
     return true;
 }
 
@@ -752,14 +761,35 @@ static struct auth_verdict check_credentials(struct conn *c, const struct said *
     return v;
 }
 
+static bool has_no_credentials(const struct said *said)
+{
+    return said->user.n + said->pass.n + said->token.n + said->nkey.n + said->sig.n + said->jwt.n +
+               said->proxy_sig.n ==
+           0;
+}
+
+/* Said again by who is in. */
+static void stay(struct conn *c)
+{
+    c->parser.headers = c->headers;
+    conn_put_ok(c);
+}
+
 static void process(struct conn *c, const struct said *said)
 {
     struct auth_verdict v;
 
+    if (c->leaf == NULL && c->got_connect)
+        sub_drop_all(c);
     take_names(c, said);
     /* Choosing an account was possible once. */
-    if (said->account.n > 0) {
+    if (said->account.n > 0 || said->new_account) {
         connect_refuse(c);
+        return;
+    }
+    if (c->leaf == NULL && c->got_connect && has_no_credentials(said)) {
+        if (accept_settings(c, said))
+            stay(c);
         return;
     }
     if (!check_proxy(c, said->proxy_sig)) {

@@ -27,8 +27,8 @@ static void put_infos(struct net *net)
     LIST_FOREACH_SAFE(it, tmp, &net->conns)
     {
         struct conn *c = LIST_ENTRY(it, struct conn, link);
-        if (c->got_connect && c->protocol >= 1)
-            info_put(c, c->got_first_ping);
+        if (c->got_first_ping && c->protocol >= 1)
+            info_put(c, false);
     }
 }
 

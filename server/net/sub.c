@@ -271,54 +271,6 @@ static bool fits_claims(const struct conn *c)
     return max < 0 || c->subs.count < (size_t) max;
 }
 
-enum sub_verdict sub_add(struct conn *c, struct str subject, struct str queue, struct str sid)
-{
-    return sub_add_weighted(c, subject, queue, sid, 1);
-}
-
-enum sub_verdict sub_add_weighted(struct conn *c, struct str subject, struct str queue,
-                                  struct str sid, uint16_t weight)
-{
-    struct env *env = c->net->env;
-    const struct options *o = env->options;
-    struct sub *s;
-
-    if (find(c, sid) != NULL)
-        return SUB_SAME_SID;
-    if (o->max_subscriptions > 0 && c->subs.count >= (size_t) o->max_subscriptions)
-        return SUB_TOO_MANY;
-    if (!fits_account(c) || !fits_claims(c))
-        return SUB_TOO_MANY;
-    s = mem_zalloc(sizeof(*s) + subject.n + queue.n + sid.n);
-    s->sink.conn_id = c->cid;
-    s->sink.conn = c->self;
-    s->conn = c;
-    s->sink.ops = ops_for(s);
-    s->subject_n = (uint16_t) subject.n;
-    s->queue_n = (uint16_t) queue.n;
-    s->sid_n = (uint16_t) sid.n;
-    copy(copy(copy(s->text, subject), queue), sid);
-    s->sink.leaf = c->leaf != NULL;
-    s->sink.queue = sub_queue(s);
-    list_init(&s->dead_link);
-    if (router_sink_add(env->router, &s->sink) == 0) {
-        mem_free(s);
-        return SUB_TOO_MANY;
-    }
-    hmap_insert(&c->subs, &s->node, hash_bytes(sid.p, sid.n, c->net->seed));
-    s->interest = interest_add(c->account->interest,
-                               &(struct interest_spec){.pattern = sub_subject(s),
-                                                       .queue = sub_queue(s),
-                                                       .worker = env->worker,
-                                                       .sink = s->sink.self,
-                                                       .leaf = c->leaf != NULL ? c->leaf->id : 0,
-                                                       .of_hub = c->leaf != NULL && c->leaf->spoke,
-                                                       .weight = weight});
-    c->net->stats.subscriptions++;
-    atomic_fetch_add_explicit(&c->account->subscriptions, 1, memory_order_relaxed);
-    return SUB_OK;
-}
-
 struct ending {
     struct env_fence fence;
     struct env *env;
@@ -371,6 +323,62 @@ static void remove_sub(struct sub *s, bool at_once)
     env->fence(env, &e->fence);
 }
 
+enum sub_verdict sub_add(struct conn *c, struct str subject, struct str queue, struct str sid)
+{
+    return sub_add_weighted(c, subject, queue, sid, 1);
+}
+
+enum sub_verdict sub_add_weighted(struct conn *c, struct str subject, struct str queue,
+                                  struct str sid, uint16_t weight)
+{
+    struct env *env = c->net->env;
+    const struct options *o = env->options;
+    struct sub *s = find(c, sid);
+
+    if (s != NULL && finished(s)) {
+        remove_sub(s, false); /* it would go at the end of this iteration */
+        s = NULL;
+    }
+    if (s != NULL && c->leaf != NULL)
+        return SUB_SAME_SID;
+    if (o->max_subscriptions > 0 && c->subs.count >= (size_t) o->max_subscriptions)
+        return SUB_TOO_MANY;
+    if (!fits_account(c) || !fits_claims(c))
+        return SUB_TOO_MANY;
+    if (s != NULL)
+        return SUB_SAME_SID;
+    if (!subject_valid(subject))
+        return SUB_INVALID;
+    s = mem_zalloc(sizeof(*s) + subject.n + queue.n + sid.n);
+    s->sink.conn_id = c->cid;
+    s->sink.conn = c->self;
+    s->conn = c;
+    s->sink.ops = ops_for(s);
+    s->subject_n = (uint16_t) subject.n;
+    s->queue_n = (uint16_t) queue.n;
+    s->sid_n = (uint16_t) sid.n;
+    copy(copy(copy(s->text, subject), queue), sid);
+    s->sink.leaf = c->leaf != NULL;
+    s->sink.queue = sub_queue(s);
+    list_init(&s->dead_link);
+    if (router_sink_add(env->router, &s->sink) == 0) {
+        mem_free(s);
+        return SUB_TOO_MANY;
+    }
+    hmap_insert(&c->subs, &s->node, hash_bytes(sid.p, sid.n, c->net->seed));
+    s->interest = interest_add(c->account->interest,
+                               &(struct interest_spec){.pattern = sub_subject(s),
+                                                       .queue = sub_queue(s),
+                                                       .worker = env->worker,
+                                                       .sink = s->sink.self,
+                                                       .leaf = c->leaf != NULL ? c->leaf->id : 0,
+                                                       .of_hub = c->leaf != NULL && c->leaf->spoke,
+                                                       .weight = weight});
+    c->net->stats.subscriptions++;
+    atomic_fetch_add_explicit(&c->account->subscriptions, 1, memory_order_relaxed);
+    return SUB_OK;
+}
+
 void sub_unsub(struct conn *c, struct str sid, uint64_t max)
 {
     struct sub *s = find(c, sid);
@@ -390,6 +398,15 @@ void sub_remove_all(struct conn *c)
 
     while ((n = hmap_each(&c->subs, &it)) != NULL)
         remove_sub(CONTAINER_OF(n, struct sub, node), true);
+}
+
+void sub_drop_all(struct conn *c)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&c->subs, &it)) != NULL)
+        remove_sub(CONTAINER_OF(n, struct sub, node), false);
 }
 
 static void say_removed(const struct sub *s)

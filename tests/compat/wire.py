@@ -1,0 +1,400 @@
+#!/usr/bin/env python3
+"""Byte streams of clients, compared with what a table keeps of the server's.
+
+    wire.py [--server PROGRAM] [--peer] [--record] [--differs] [--only N] TABLE...
+
+The first line of a table has the configurations of its servers: {"servers": {name: text}}. Each
+further line is a case: {"about": id and subject of the feature map, "on": server, "steps": [...],
+"answers": [...]}. Each step has one answer: what every connection got until the step was over, by
+its name. A case starts with connection "a" open (its INFO is read) unless "opens" names others
+("-a": nothing is read). The server's PINGs are left out but for cases with "pings". "sort": the
+order of messages in an answer means nothing, "count": nor who got them.
+Steps:
+    ["open", c]                 the INFO is part of the answer
+    ["say", c, part, ...]       the parts are sent one by one; bytes are the characters up to 0xff,
+                                {"$repeat": [text, n]} a long text, a list several of these
+    ["hello", c, {field: ...}]  a CONNECT (not verbose, not pedantic unless said) and a PING
+    ["join", c, {field: ...}]   open and hello, without the INFO
+    ["wait", seconds]           what comes by itself
+    ["end", c]                  nothing more will be sent, but read
+    ["close", c]
+    ["knock", c]                open, if the server takes it
+    ["signal", name]            to the server, which is the case's own ("own": true)
+Behind the steps each connection sends a PING: the last answer tells who is still there. Ids, times
+and addresses are replaced. --record writes the answers of the server (the peer, nats-server 2.15.1)
+into the table. Where midge differs on purpose a case has "midge": {step: answer} and "why":
+--differs writes the first of the two, for cases named by --only.
+"""
+import argparse
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from compat import expand  # noqa: E402
+
+QUIET = 0.1       # recording: so long nothing may come
+DEADLINE = 10.0   # for what must come
+SHARDS = 3        # servers of one configuration, side by side
+CLOSED = "<closed>"
+
+# Fields of INFO whose values are one server's own.
+OWN = {"server_id", "server_name", "version", "go", "git_commit", "host", "port", "client_id",
+       "client_ip", "nonce", "xkey", "ip"}
+
+
+class Server:
+    def __init__(self, program, text, dir):
+        self.dir = tempfile.mkdtemp(prefix="midge-wire-")
+        with open(self.dir + "/conf", "w") as f:
+            f.write(text.replace("~/", dir + "/"))
+        self.log = open(self.dir + "/log", "w")
+        self.p = subprocess.Popen([program, "-c", self.dir + "/conf", "-a", "127.0.0.1", "-p", "-1",
+                                   "--ports_file_dir", self.dir], stdout=self.log, stderr=self.log)
+        self.port = None
+        end = time.time() + 60
+        while self.port is None and time.time() < end and self.p.poll() is None:
+            for name in os.listdir(self.dir):
+                if name.endswith(".ports"):
+                    with open(os.path.join(self.dir, name)) as f:
+                        said = f.read()
+                    m = re.search(r"(?:nats|tls)://127\.0\.0\.1:(\d+)", said)
+                    if m and said.rstrip().endswith("}"):
+                        self.port = int(m.group(1))
+            time.sleep(0.01)
+        if self.port is None:
+            with open(self.dir + "/log") as f:
+                said = f.read()
+            self.stop()
+            raise SystemExit(f"{program} did not start:\n{text}\n{said}")
+
+    def stop(self):
+        if self.p.poll() is None:
+            self.p.terminate()
+            try:
+                self.p.wait(30)
+            except subprocess.TimeoutExpired:
+                self.p.kill()
+                self.p.wait()
+        self.log.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def certificates(dir):
+    """A certificate for servers that want TLS."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                    "-keyout", dir + "/key.pem", "-out", dir + "/cert.pem"],
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+
+
+def flat(part):
+    if isinstance(part, list):
+        return "".join(flat(x) for x in part)
+    return part
+
+
+def clean_info(m):
+    try:
+        info = json.loads(m.group(1))
+    except ValueError:
+        return m.group(0)
+    # Who made the program is left out by a program that does not say so.
+    for name in ("go", "git_commit"):
+        info.pop(name, None)
+    info = {k: "X" if k in OWN else v for k, v in sorted(info.items())}
+    if "connect_urls" in info:
+        info["connect_urls"] = len(info["connect_urls"])
+    return "INFO " + json.dumps(info) + "\r\n"
+
+
+def clean(data):
+    text = data.decode("latin-1")
+    text = re.sub(r"INFO (\{.*?\}) ?\r\n", clean_info, text)
+    return re.sub(r"((.)\2{199,})", lambda m: f"<{m.group(2)}*{len(m.group(1))}>", text,
+                  flags=re.S)
+
+
+class Conn:
+    def __init__(self, port):
+        self.s = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+        self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.new = b""
+        self.over = False
+        self.out = b""
+
+    def read(self):
+        try:
+            data = self.s.recv(1 << 20)
+        except OSError:
+            data = b""
+        if not data and not self.over:
+            self.over = True
+            self.new += CLOSED.encode()
+        self.new += data
+
+    def write(self):
+        try:
+            n = self.s.send(self.out)
+        except OSError:
+            n = len(self.out)  # the other end is closed: reading tells so
+        self.out = self.out[n:]
+
+
+class Play:
+    """One case on one server."""
+
+    def __init__(self, server):
+        self.server = server
+        self.conns = {}
+        self.case = {}
+
+    def poll(self, seconds):
+        """What comes and goes within that time, or the first of it."""
+        reads = [c for c in self.conns.values() if not c.over]
+        writes = [c for c in reads if c.out]
+        if not reads:
+            time.sleep(seconds)
+            return False
+        r, w, _ = select.select([c.s for c in reads], [c.s for c in writes], [], seconds)
+        for c in reads:
+            if c.s in w:
+                c.write()
+            if c.s in r:
+                c.read()
+        return bool(r or w)
+
+    def answer(self):
+        return {name: self.view(clean(c.new)) for name, c in sorted(self.conns.items()) if c.new}
+
+    def view(self, text):
+        if "pings" not in self.case:
+            text = re.sub(r"(?m)^PING\r\n", "", text)
+        if "count" in self.case:
+            text = re.sub(r"(MSG \S+) \S+", r"\1 N", text)
+        if "sort" in self.case:
+            text = "".join(sorted(re.split(r"(?<=\n)(?=MSG)", text)))
+        return text
+
+    def collect(self, want, seconds, quiet):
+        end = time.time() + DEADLINE
+        if want is not None:
+            while self.answer() != want and time.time() < end:
+                got = self.answer()
+                if any(len(got.get(k, "")) > len(want.get(k, "")) for k in got):
+                    break  # more than wanted
+                self.poll(0.05)
+            quiet = seconds or 0.002
+        last = time.time()
+        while time.time() < last + quiet or any(c.out and not c.over for c in self.conns.values()):
+            if self.poll(max(0.001, last + quiet - time.time())):
+                last = max(last, time.time() if not seconds else last)
+            if time.time() > end + quiet:
+                break
+        out = self.answer()
+        for c in self.conns.values():
+            c.new = b""
+        return out
+
+    # ---- steps
+
+    def step_open(self, c):
+        self.conns[c] = Conn(self.server.port)
+
+    def step_say(self, c, *parts):
+        for k, part in enumerate(parts):
+            if k:
+                self.poll(0.004)
+            self.conns[c].out += flat(part).encode("latin-1")
+            end = time.time() + DEADLINE
+            while self.conns[c].out and not self.conns[c].over and time.time() < end:
+                self.poll(0.05)
+
+    def step_hello(self, c, fields=None):
+        fields = {"verbose": False, "pedantic": False, **(fields or {})}
+        self.step_say(c, "CONNECT " + json.dumps(fields) + "\r\nPING\r\n")
+
+    def step_join(self, c, fields=None):
+        self.silent_open(c)
+        self.step_hello(c, fields)
+
+    def step_wait(self, seconds):
+        pass
+
+    def step_end(self, c):
+        try:
+            self.conns[c].s.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def step_close(self, c):
+        self.drop(self.conns.pop(c))
+
+    def step_knock(self, c):
+        try:
+            self.conns[c] = Conn(self.server.port)
+        except OSError:
+            self.conns.pop(c, None)
+
+    def step_signal(self, name):
+        self.server.p.send_signal(getattr(signal, "SIG" + name))
+
+    # ----
+
+    def silent_open(self, c):
+        conn = self.conns[c] = Conn(self.server.port)
+        end = time.time() + DEADLINE
+        while not conn.new.endswith(b"\r\n") and not conn.over and time.time() < end:
+            self.poll(0.1)
+        conn.new = b""
+
+    def drop(self, conn):
+        """Closed, and the server knows it."""
+        try:
+            conn.s.shutdown(socket.SHUT_WR)
+            conn.s.settimeout(1)
+            while not conn.over and conn.s.recv(1 << 20):
+                pass
+        except OSError:
+            pass
+        conn.s.close()
+
+    def run(self, case, want):
+        self.case = case
+        quiet = case.get("quiet", QUIET)
+        for c in case.get("opens", ["a"]):
+            if c[0] == "-":
+                self.conns[c[1:]] = Conn(self.server.port)
+            else:
+                self.silent_open(c)
+        answers = []
+        steps = [*case["steps"], None]
+        for k, step in enumerate(steps):
+            if step is None:
+                for conn in self.conns.values():
+                    conn.out += b"" if conn.over else b"PING\r\n"
+            else:
+                getattr(self, f"step_{step[0]}")(*expand(step[1:]))
+            seconds = step[1] if step is not None and step[0] == "wait" else 0
+            answers.append(self.collect(None if want is None else want[k], seconds,
+                                        max(quiet, seconds)))
+        for conn in self.conns.values():
+            self.drop(conn)
+        self.conns = {}
+        return answers
+
+
+def wanted(case, peer):
+    want = list(case.get("answers") or [])
+    if not peer:
+        for k, answer in case.get("midge", {}).items():
+            want[int(k)] = answer
+    return want
+
+
+def report(table, number, case, got, want):
+    lines = [f"{table}:{number}: {case.get('about', '')}"]
+    for k, (g, w) in enumerate(zip(got, want)):
+        if g != w:
+            step = case["steps"][k] if k < len(case["steps"]) else "the PING at the end"
+            lines.append(f"  step {k}: {json.dumps(step)[:400]}\n    got    {json.dumps(g)[:1500]}\n"
+                         f"    wanted {json.dumps(w)[:1500]}")
+    print("\n".join(lines))
+
+
+class Table:
+    def __init__(self, path, a, dir):
+        self.path, self.a, self.dir = path, a, dir
+        with open(path) as f:
+            lines = [json.loads(line) for line in f if line.strip()]
+        self.servers = lines[0]["servers"]
+        self.cases = lines[1:]
+        self.failed = []
+
+    def one(self, server, number, case):
+        a = self.a
+        want = None if a.record or a.differs else wanted(case, a.peer)
+        got = Play(server).run(case, want)
+        if a.record:
+            case["answers"] = got
+        elif a.differs:
+            case["midge"] = {str(k): g for k, g in enumerate(got) if g != case["answers"][k]}
+        elif got != want and a.peer:  # it finishes some things behind its answers
+            got = Play(server).run(case, want) if not case.get("own") else got
+        if want is not None and got != want:
+            self.failed.append(number)
+            report(self.path, number, case, got, want)
+
+    def shard(self, on, cases):
+        text = self.servers[on]
+        server = None
+        for number, case in cases:
+            if case.get("own"):
+                own = Server(self.a.server, text, self.dir)
+                try:
+                    self.one(own, number, case)
+                finally:
+                    own.stop()
+                continue
+            server = server or Server(self.a.server, text, self.dir)
+            try:
+                self.one(server, number, case)
+            except OSError as e:
+                self.failed.append(number)
+                print(f"{self.path}:{number}: {case.get('about', '')}: {e!r}")
+        if server:
+            server.stop()
+
+    def run(self):
+        by = {}
+        for number, case in enumerate(self.cases, 2):
+            if not self.a.only or number in self.a.only:
+                by.setdefault(case.get("on", "plain"), []).append((number, case))
+        threads = []
+        for on, cases in by.items():
+            n = min(SHARDS, 1 + len(cases) // 20)
+            for k in range(n):
+                threads.append(threading.Thread(target=self.shard, args=(on, cases[k::n])))
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        if self.a.record or self.a.differs:
+            with open(self.path, "w") as f:
+                f.write(json.dumps({"servers": self.servers}, sort_keys=True) + "\n")
+                for case in self.cases:
+                    f.write(json.dumps(case, sort_keys=True) + "\n")
+        ran = sum(len(c) for c in by.values())
+        print(f"{self.path}: {ran} cases, {len(self.failed)} failed", flush=True)
+        return len(self.failed)
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument("--server", default=os.path.join(os.environ.get("MIDGE_BUILDDIR", "build"),
+                                                    "bin/midge-server"))
+    a.add_argument("--peer", action="store_true", help="the server is a nats-server")
+    a.add_argument("--record", action="store_true")
+    a.add_argument("--differs", action="store_true")
+    a.add_argument("--only", type=int, action="append", help="lines of the table")
+    a.add_argument("table", nargs="+")
+    a = a.parse_args()
+    with tempfile.TemporaryDirectory(prefix="midge-wire-") as dir:
+        certificates(dir)
+        with ThreadPoolExecutor(3) as pool:
+            failed = sum(pool.map(lambda path: Table(path, a, dir).run(), a.table))
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
