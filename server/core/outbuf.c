@@ -137,6 +137,19 @@ unsigned outbuf_move(struct outbuf *to, struct outbuf *from, unsigned most, uint
     return n;
 }
 
+void outbuf_splice(struct outbuf *to, struct outbuf *from)
+{
+    if (from->head == NULL)
+        return;
+    if (to->tail != NULL)
+        to->tail->next = from->head;
+    else
+        to->head = from->head;
+    to->tail = from->tail;
+    to->bytes += from->bytes;
+    *from = (struct outbuf){0};
+}
+
 void outbuf_free(struct outbuf *o, struct chunk_pool *pool)
 {
     struct chunk *c = o->head;

@@ -112,6 +112,8 @@ bool outbuf_put_view(struct outbuf *o, struct chunk_pool *pool, struct chunk *of
 /* Moves whole chunks from the front of `from` to the end of `to`, until `to` has `bytes` or more,
  * or `most` chunks have been moved; returns how many. */
 unsigned outbuf_move(struct outbuf *to, struct outbuf *from, unsigned most, uint64_t bytes);
+/* Moves everything to the end of `to`. */
+void outbuf_splice(struct outbuf *to, struct outbuf *from);
 /* Drops the references; empty afterwards. */
 void outbuf_free(struct outbuf *o, struct chunk_pool *pool);
 void outbuf_check(const struct outbuf *o);

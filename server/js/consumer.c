@@ -10,6 +10,7 @@
  * pulls counted from the last request or ack, for push from when its deliver subject lost interest.
  */
 #include "lib/base/bytes.h"
+#include "lib/base/counted.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "lib/wire/ack_subject.h"
@@ -398,30 +399,6 @@ struct consumer *stream_consumer(struct stream *s, struct str name)
 /* ---- durable record ---------------------------------------------------------------------------
  */
 
-static void put_counted(struct buf *out, const char *p, size_t n)
-{
-    uint8_t length[4];
-
-    put_u32(length, (uint32_t) n);
-    buf_put(out, length, sizeof(length));
-    buf_put(out, p, n);
-}
-
-static bool take_counted(struct str *in, struct str *out)
-{
-    size_t n;
-
-    if (in->n < 4)
-        return false;
-    n = get_u32(in->p);
-    *in = str_skip(*in, 4);
-    if (in->n < n)
-        return false;
-    *out = str_take(*in, n);
-    *in = str_skip(*in, n);
-    return true;
-}
-
 void consumer_render(struct consumer *c, struct buf *out)
 {
     struct buf config = {0};
@@ -429,12 +406,12 @@ void consumer_render(struct consumer *c, struct buf *out)
 
     put_u64(created, (uint64_t) c->created);
     buf_put(out, created, sizeof(created));
-    put_counted(out, c->name, strlen(c->name));
+    counted_put(out, str_of(c->name));
     consumer_config_write(&config, &c->config);
-    put_counted(out, config.p, config.n);
+    counted_put(out, buf_str(&config));
     buf_clear(&config);
     consumer_last_put(c, &config);
-    put_counted(out, config.p, config.n);
+    counted_put(out, buf_str(&config));
     buf_free(&config);
     consumer_state_checkpoint(&c->core, out);
 }
@@ -449,10 +426,10 @@ bool consumer_parse(struct str blob, struct consumer_record *out)
         return false;
     out->created = (int64_t) get_u64(blob.p);
     blob = str_skip(blob, 8);
-    if (!take_counted(&blob, &text) || text.n == 0)
+    if (!counted_take(&blob, &text) || text.n == 0)
         return false;
     out->name = mem_strndup(text.p, text.n);
-    if (!take_counted(&blob, &text) || !take_counted(&blob, &out->last))
+    if (!counted_take(&blob, &text) || !counted_take(&blob, &out->last))
         return false;
     out->state = blob;
     if (consumer_config_read(text, &out->config, &err))

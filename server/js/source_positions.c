@@ -2,6 +2,7 @@
 #include "server/js/source_positions.h"
 
 #include "lib/base/bytes.h"
+#include "lib/base/counted.h"
 #include "lib/base/header.h"
 #include "lib/base/mem.h"
 
@@ -58,36 +59,12 @@ static void put_number(struct buf *out, uint64_t v)
     buf_put(out, b, sizeof(b));
 }
 
-static void put_counted(struct buf *out, struct str s)
-{
-    uint8_t b[4];
-
-    put_u32(b, (uint32_t) s.n);
-    buf_put(out, b, sizeof(b));
-    buf_put_str(out, s);
-}
-
 static bool take_number(struct str *in, uint64_t *out)
 {
     if (in->n < 8)
         return false;
     *out = get_u64(in->p);
     *in = str_skip(*in, 8);
-    return true;
-}
-
-static bool take_counted(struct str *in, struct str *out)
-{
-    size_t n;
-
-    if (in->n < 4)
-        return false;
-    n = get_u32(in->p);
-    *in = str_skip(*in, 4);
-    if (in->n < n)
-        return false;
-    *out = str_take(*in, n);
-    *in = str_skip(*in, n);
     return true;
 }
 
@@ -100,8 +77,8 @@ void source_positions_put_entry(struct buf *out, struct str name, struct str ide
                                 uint64_t sseq)
 {
     put_number(out, sseq);
-    put_counted(out, name);
-    put_counted(out, identity);
+    counted_put(out, name);
+    counted_put(out, identity);
 }
 
 void source_positions_put(const struct source_positions *p, struct buf *out)
@@ -122,8 +99,8 @@ static bool walk(struct source_positions *p, struct str record)
     if (p != NULL && through > p->through)
         p->through = through;
     while (record.n > 0) {
-        if (!take_number(&record, &sseq) || !take_counted(&record, &name) || name.n == 0 ||
-            !take_counted(&record, &identity))
+        if (!take_number(&record, &sseq) || !counted_take(&record, &name) || name.n == 0 ||
+            !counted_take(&record, &identity))
             return false;
         if (p != NULL)
             source_positions_set(p, name, identity, sseq);

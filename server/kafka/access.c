@@ -5,6 +5,15 @@
 #include "server/kafka/committed.h"
 #include "server/kafka/txn_record.h"
 
+/* Frees the subject. */
+static bool may_publish(const struct permissions *may, struct buf *subject)
+{
+    bool ok = permissions_may_publish(may, buf_str(subject));
+
+    buf_free(subject);
+    return ok;
+}
+
 static bool may_read(const struct permissions *may, struct str subject, bool plain)
 {
     if (!plain)
@@ -23,16 +32,13 @@ bool access_may_write(const struct kafka_request *r, struct str topic, int32_t i
 {
     struct buf subject = {0};
     struct topic_place place;
-    bool ok;
 
     if (r->conn->may == NULL)
         return !r->conn->revoked;
     if (!topics_partition(r->realm->topics, topic, 0, &place))
         return true;
     put_subject(&subject, topic, index, place.partitions);
-    ok = permissions_may_publish(r->conn->may, buf_str(&subject));
-    buf_free(&subject);
-    return ok;
+    return may_publish(r->conn->may, &subject);
 }
 
 bool access_may_read(const struct kafka_request *r, struct str topic, int32_t index)
@@ -59,39 +65,30 @@ bool access_may_see(const struct kafka_request *r, const struct topic *t)
 bool access_may_call(const struct kafka_request *r, const char *call, struct str topic)
 {
     struct buf subject = {0};
-    bool ok;
 
     if (r->conn->may == NULL)
         return !r->conn->revoked;
     buf_printf(&subject, "$JS.API.%s.", call);
     topic_stream_name(&subject, topic, 0);
-    ok = permissions_may_publish(r->conn->may, buf_str(&subject));
-    buf_free(&subject);
-    return ok;
+    return may_publish(r->conn->may, &subject);
 }
 
 bool access_may_group(const struct kafka_request *r, struct str group)
 {
     struct buf subject = {0};
-    bool ok;
 
     if (r->conn->may == NULL)
         return !r->conn->revoked;
     committed_put_group_subject(&subject, group);
-    ok = permissions_may_publish(r->conn->may, buf_str(&subject));
-    buf_free(&subject);
-    return ok;
+    return may_publish(r->conn->may, &subject);
 }
 
 bool access_may_transact(const struct kafka_request *r, struct str transactional_id)
 {
     struct buf subject = {0};
-    bool ok;
 
     if (r->conn->may == NULL)
         return !r->conn->revoked;
     txn_put_subject(&subject, transactional_id);
-    ok = permissions_may_publish(r->conn->may, buf_str(&subject));
-    buf_free(&subject);
-    return ok;
+    return may_publish(r->conn->may, &subject);
 }

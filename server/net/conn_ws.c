@@ -131,19 +131,6 @@ static bool put_frames(struct conn *c, struct str payload, size_t most, bool com
     return true;
 }
 
-static void splice(struct outbuf *to, struct outbuf *from)
-{
-    if (from->head == NULL)
-        return;
-    if (to->tail != NULL)
-        to->tail->next = from->head;
-    else
-        to->head = from->head;
-    to->tail = from->tail;
-    to->bytes += from->bytes;
-    *from = (struct outbuf){0};
-}
-
 static bool pack(struct conn *c, const struct outbuf *message)
 {
     struct net *net = c->net;
@@ -180,7 +167,7 @@ static bool frame(struct conn *c, struct outbuf *message)
         ok = put_head(c, &(struct ws_frame){.opcode = WS_BINARY, .n = message->bytes});
         if (ok) {
             c->pending += message->bytes;
-            splice(&c->framed, message);
+            outbuf_splice(&c->framed, message);
         }
     }
     outbuf_free(message, chunks);

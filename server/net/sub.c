@@ -182,19 +182,6 @@ static void render(struct sink *sink, const struct msg *m, struct outbuf *out)
     write_msg(s, m, out, s->conn->net->env->chunks);
 }
 
-static void append_chunks(struct outbuf *to, struct outbuf *from)
-{
-    if (from->head == NULL)
-        return;
-    if (to->tail != NULL)
-        to->tail->next = from->head;
-    else
-        to->head = from->head;
-    to->tail = from->tail;
-    to->bytes += from->bytes;
-    *from = (struct outbuf){0};
-}
-
 static void push(struct sink *sink, struct outbuf *out, unsigned msgs)
 {
     struct sub *s = CONTAINER_OF(sink, struct sub, sink);
@@ -205,7 +192,7 @@ static void push(struct sink *sink, struct outbuf *out, unsigned msgs)
         outbuf_free(out, c->net->env->chunks);
         return;
     }
-    append_chunks(&c->out, out);
+    outbuf_splice(&c->out, out);
     s->delivered += msgs;
     note_finished(s);
     count_out(c, msgs, bytes);
