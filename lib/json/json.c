@@ -104,7 +104,7 @@ static bool read_time(const json_t *v, const struct json_field *f, int64_t *out,
 {
     if (!json_is_string(v))
         return wrong_type(f, err);
-    if (strcmp(json_string_value(v), ZERO_TIME) == 0) {
+    if (strcmp(json_string_value(v), ZERO_TIME) == 0 && (f->flags & JSON_ZERO_TIME) == 0) {
         *out = 0;
         return true;
     }

@@ -37,6 +37,7 @@ enum field_type {
 enum {
     JSON_OMIT_EMPTY = 1, /* not printed when zero, false, empty or NULL */
     JSON_READ_ONLY = 2,  /* accepted, never printed */
+    JSON_ZERO_TIME = 4,  /* year 1 is a time (FMT_TIME_GO_ZERO) and not the same as none */
 };
 
 struct json_field {

@@ -55,14 +55,25 @@ static const struct account_wiring *wiring_of(const struct account *a)
     return atomic_load_explicit(&a->wiring, memory_order_acquire);
 }
 
-bool account_links(const struct account *a, struct str subject)
+static bool some_link(const struct account *a, struct str subject, bool services_only)
 {
     const struct account_wiring *w = wiring_of(a);
 
     for (size_t i = 0; w != NULL && i < w->nlinks; i++)
-        if (subject_matches(subject, str_of(w->links[i].pattern)))
+        if ((w->links[i].service || !services_only) &&
+            subject_matches(subject, str_of(w->links[i].pattern)))
             return true;
     return false;
+}
+
+bool account_links(const struct account *a, struct str subject)
+{
+    return some_link(a, subject, false);
+}
+
+bool account_imports(const struct account *a, struct str subject)
+{
+    return some_link(a, subject, true);
 }
 
 /* Token by token, as far as the prefix goes. */

@@ -70,6 +70,8 @@ struct account_wiring *account_wire(struct account *a, struct account_wiring *w)
 
 /* Does some link match that literal subject? Any thread, as the following. */
 bool account_links(const struct account *a, struct str subject);
+/* Does a service link, what another account answers? */
+bool account_imports(const struct account *a, struct str subject);
 /* May a link match a subject that begins with prefix + "."? */
 bool account_links_below(const struct account *a, struct str prefix);
 

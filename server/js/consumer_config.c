@@ -34,7 +34,7 @@ static const struct json_field fields[] = {
     F("description", JSON_STRING_FIELD, description, JSON_OMIT_EMPTY),
     E("deliver_policy", deliver_policy, 0, deliver_texts),
     F("opt_start_seq", JSON_U64_FIELD, opt_start_seq, JSON_OMIT_EMPTY),
-    F("opt_start_time", JSON_TIME_FIELD, opt_start_time, JSON_OMIT_EMPTY),
+    F("opt_start_time", JSON_TIME_FIELD, opt_start_time, JSON_OMIT_EMPTY | JSON_ZERO_TIME),
     E("ack_policy", ack_policy, 0, ack_texts),
     F("ack_wait", JSON_I64_FIELD, ack_wait_ns, JSON_OMIT_EMPTY),
     F("max_deliver", JSON_I64_FIELD, max_deliver, JSON_OMIT_EMPTY),

@@ -181,6 +181,7 @@ void jetstream_account(struct jetstream *j, const struct account *a)
         js_start(j->of[a->index]);
     }
     j->of[a->index]->limits = shared->limits;
+    js_follow_imports(j->of[a->index]);
 }
 
 void jetstream_accounts(struct jetstream *j)

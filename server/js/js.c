@@ -59,11 +59,23 @@ struct js *js_new(struct jetstream *all, struct js_shared *shared)
     return js;
 }
 
+/* An account without JetStream is told so, unless it asks the one that it imports the API from. */
+void js_follow_imports(struct js *js)
+{
+    bool answers = js->limits.enabled || !account_imports(js->account, STR("$JS.API.INFO"));
+
+    if (js->env->worker != 0 || js->stopping)
+        return;
+    if (answers && js->napi_interest == 0)
+        api_listen(js);
+    else if (!answers)
+        api_stop(js);
+}
+
 void js_start(struct js *js)
 {
     publish_all(js);
-    if (js->env->worker == 0)
-        api_listen(js);
+    js_follow_imports(js);
 }
 
 void js_end_pulls(struct js *js)

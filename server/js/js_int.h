@@ -183,6 +183,9 @@ static inline struct js *js_of(const struct env *env, const struct account *a)
 /* js.c: one account. js_new, recovery, js_start; js_stop, the store's end, js_close. */
 struct js *js_new(struct jetstream *all, struct js_shared *shared);
 void js_start(struct js *js);
+/* Listens to the API or leaves it to the account that it is imported from, as limits and imports
+ * say now. */
+void js_follow_imports(struct js *js);
 bool js_step(struct js *js);
 void js_end_pulls(struct js *js);
 void js_stop(struct js *js);

@@ -580,17 +580,19 @@ static bool check_api_prefix(const struct others *o, const char *prefix)
 
 struct visit {
     struct others *o;
-    struct str_list visited; /* in the order of the walk */
+    struct str_list names; /* in the order of the walk: the stream itself, then those of todo */
+    size_t visited;        /* so many of the names */
     struct stream_outline *todo;
     size_t ntodo;
 };
 
-static bool was_visited(const struct visit *v, const char *name)
+static size_t place_of(const struct visit *v, const char *name)
 {
-    for (size_t i = 0; i < v->visited.n; i++)
-        if (strcmp(v->visited.items[i], name) == 0)
-            return true;
-    return false;
+    size_t i = 0;
+
+    while (i < v->names.n && strcmp(v->names.items[i], name) != 0)
+        i++;
+    return i;
 }
 
 static bool subjects_meet(const struct str_list *subjects, const char *filter)
@@ -609,20 +611,22 @@ static void visit_later(struct visit *v, const char *name)
 
     if (!v->o->find(v->o->ctx, str_of(name), &next))
         return;
-    str_list_add(&v->visited, str_of(name));
+    str_list_add(&v->names, str_of(name));
     v->todo = mem_realloc(v->todo, (v->ntodo + 1) * sizeof(*v->todo));
     v->todo[v->ntodo++] = next;
 }
 
-/* False when one of its origins is the stream that the walk began with: every cycle that a change
- * makes goes through what was changed. */
+/* False when it leads back to a stream that was visited before: a circle, or a second and longer
+ * way to one origin, which nats-server takes for a circle too. Two ways of the same length are
+ * none: the walk goes by levels, and what waits to be visited has not been. */
 static bool visit(struct visit *v, const struct stream_outline *o)
 {
+    v->visited++;
     for (size_t i = 0; i < o->origins.n; i++) {
-        if (!was_visited(v, o->origins.items[i]))
+        size_t at = place_of(v, o->origins.items[i]);
+        if (at == v->names.n)
             visit_later(v, o->origins.items[i]);
-        else if (strcmp(o->origins.items[i], v->o->c->name) == 0 &&
-                 (o->mirror || subjects_meet(&o->subjects, o->filters.items[i])))
+        else if (at < v->visited && (o->mirror || subjects_meet(&o->subjects, o->filters.items[i])))
             return false;
     }
     return true;
@@ -635,7 +639,7 @@ static bool check_cycle(struct others *o)
     bool ok;
 
     stream_outline_make(o->c, &self);
-    str_list_add(&v.visited, str_of(o->c->name));
+    str_list_add(&v.names, str_of(o->c->name));
     ok = visit(&v, &self);
     for (size_t i = 0; i < v.ntodo; i++) {
         struct stream_outline now = v.todo[i]; /* todo may move */
@@ -643,7 +647,7 @@ static bool check_cycle(struct others *o)
         stream_outline_free(&now);
     }
     stream_outline_free(&self);
-    str_list_free(&v.visited);
+    str_list_free(&v.names);
     mem_free(v.todo);
     return ok || js_fail(o->err, JS_ERR_STREAM_INVALID_CONFIG, "detected cycle");
 }

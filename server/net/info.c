@@ -95,6 +95,8 @@ static void put_client_info(struct conn *c, bool connect_info)
     if (connect_info) {
         buf_puts(&b, "\"connect_info\":true,");
         put_text(&b, "remote_account", c->account->name);
+        if (c->account == env->system_account)
+            buf_puts(&b, "\"acc_is_sys\":true,");
     }
     if (env->keys != NULL)
         put_text(&b, "xkey", env->keys->xkey);

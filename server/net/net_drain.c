@@ -100,30 +100,6 @@ static void close_surplus(struct net *net)
     }
 }
 
-void net_reload(struct net *net, const struct options *before)
-{
-    const struct options *now = net->env->options;
-
-    route_flush(net->env->router);
-    LIST_FOREACH_SAFE(it, tmp, &net->conns)
-    {
-        struct conn *c = LIST_ENTRY(it, struct conn, link);
-        conn_set_limits(c);
-        connect_reload(c, before, now);
-    }
-    close_surplus(net);
-    LIST_FOREACH_SAFE(leaf, after, &net->leafs)
-    leaf_reload(LIST_ENTRY(leaf, struct conn_leaf, link)->conn, before, now);
-    leaf_remotes_reload(net);
-    if (before->max_payload != now->max_payload ||
-        !same_text(before->client_advertise, now->client_advertise))
-        put_infos(net);
-    io_wake(net->env->io);
-}
-
-/* ---- accounts ---------------------------------------------------------------------------------
- */
-
 static void close_surplus_of(struct net *net, struct account *a)
 {
     int64_t max = atomic_load(&a->max_connections);
@@ -138,6 +114,39 @@ static void close_surplus_of(struct net *net, struct account *a)
                       STR("maximum account active connections exceeded"));
     }
 }
+
+static void close_surplus_of_accounts(struct net *net)
+{
+    struct account *a;
+
+    for (uint32_t i = 0; (a = account_set_get(net->env->accounts, i)) != NULL; i++)
+        close_surplus_of(net, a);
+}
+
+void net_reload(struct net *net, const struct options *before)
+{
+    const struct options *now = net->env->options;
+
+    route_flush(net->env->router);
+    LIST_FOREACH_SAFE(it, tmp, &net->conns)
+    {
+        struct conn *c = LIST_ENTRY(it, struct conn, link);
+        conn_set_limits(c);
+        connect_reload(c, before, now);
+    }
+    close_surplus(net);
+    close_surplus_of_accounts(net);
+    LIST_FOREACH_SAFE(leaf, after, &net->leafs)
+    leaf_reload(LIST_ENTRY(leaf, struct conn_leaf, link)->conn, before, now);
+    leaf_remotes_reload(net);
+    if (before->max_payload != now->max_payload ||
+        !same_text(before->client_advertise, now->client_advertise))
+        put_infos(net);
+    io_wake(net->env->io);
+}
+
+/* ---- accounts ---------------------------------------------------------------------------------
+ */
 
 static void tell(struct conn *c, const struct trust *before, const struct trust *now, bool expired)
 {

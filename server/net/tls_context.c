@@ -49,13 +49,23 @@ static bool take_certificate(SSL_CTX *ssl, const struct tls_options *o, char why
            fail(why, "private key and certificate do not fit:", o->key_file);
 }
 
+/* A signature that does not fit was made by somebody else under the name of one whom we know. To
+ * the client that is an unknown signer, as at nats-server; OpenSSL's word for it is an alert that
+ * reads like a broken connection. */
+static int look_at_client(int ok, X509_STORE_CTX *chain)
+{
+    if (ok == 0 && X509_STORE_CTX_get_error(chain) == X509_V_ERR_CERT_SIGNATURE_FAILURE)
+        X509_STORE_CTX_set_error(chain, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY);
+    return ok;
+}
+
 static bool take_clients(SSL_CTX *ssl, const struct tls_options *o, char why[256])
 {
     STACK_OF(X509_NAME) * names;
 
     if (!o->verify)
         return true;
-    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, look_at_client);
     if (o->ca_file == NULL)
         return SSL_CTX_set_default_verify_paths(ssl) == 1 ||
                fail(why, "no certificates of the system", "");

@@ -3,6 +3,7 @@
 #include "tests/lib/runner.h"
 #include "tests/lib/server_process.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -261,10 +262,71 @@ TEST(reloads)
     server_process_deinit(&s);
 }
 
+/* What is too much by a lowered limit goes with its words, wherever it lives. */
+TEST(a_reload_lowers_a_limit)
+{
+    struct server_process s;
+    struct raw_client in[4];
+    struct pollfd ends[4];
+    char *line;
+
+    start(&s, i, three);
+    for (int k = 0; k < 4; k++) {
+        login(&in[k], &s, "b");
+        ends[k] = (struct pollfd){.fd = in[k].fd, .events = POLLIN};
+    }
+    reload(&s, "accounts { B { users: [ {user: b, password: b} ], limits: { max_conn: 3 } } }\n",
+           "Reloaded server configuration");
+    ck_assert_int_eq(poll(ends, 4, 20000), 1);
+    for (int k = 0; k < 4; k++) {
+        if (ends[k].revents == 0) {
+            raw_fence(&in[k]);
+        } else {
+            line = raw_line(&in[k]);
+            ck_assert_str_eq(line, "-ERR 'maximum account active connections exceeded'");
+            free(line);
+            raw_expect_end(&in[k]);
+        }
+        raw_close(&in[k]);
+    }
+    server_process_deinit(&s);
+}
+
+/* INFO behind the first PONG names the account, and says whether it is the system's. */
+TEST(who_is_in_is_told_where)
+{
+    static const char *const users[] = {"a", "s"};
+    struct server_process s;
+    struct raw_client r;
+    char *line, text[128];
+
+    start(&s, 0,
+          "accounts { A { users: [ {user: a, password: a} ] }\n"
+          "SYS { users: [ {user: s, password: s} ] } }\n"
+          "system_account: SYS\n");
+    for (int k = 0; k < 2; k++) {
+        raw_open(&r, s.port);
+        snprintf(text, sizeof(text),
+                 "CONNECT {\"verbose\":false,\"protocol\":1,\"user\":\"%s\",\"pass\":\"%s\"}\r\n"
+                 "PING\r\n",
+                 users[k], users[k]);
+        raw_send(&r, text);
+        raw_skip(&r, "PONG\r\n");
+        line = raw_line(&r);
+        ck_assert_ptr_nonnull(
+            strstr(line, k == 0 ? "\"remote_account\":\"A\"" : "\"remote_account\":\"SYS\""));
+        ck_assert_int_eq(strstr(line, "\"acc_is_sys\":true") != NULL, k);
+        free(line);
+        raw_close(&r);
+    }
+    server_process_deinit(&s);
+}
+
 static const struct runner_case cases[] = {
-    RUN_LOOP(accounts_are_apart, 0, 3),   RUN_LOOP(streams_cross, 0, 3),
-    RUN_LOOP(services_cross, 0, 3),       RUN_LOOP(mappings_and_limits, 0, 3),
-    RUN_LOOP(full_accounts_refuse, 0, 3), RUN_LOOP(reloads, 0, 3),
+    RUN_LOOP(accounts_are_apart, 0, 3),      RUN_LOOP(streams_cross, 0, 3),
+    RUN_LOOP(services_cross, 0, 3),          RUN_LOOP(mappings_and_limits, 0, 3),
+    RUN_LOOP(full_accounts_refuse, 0, 3),    RUN_LOOP(reloads, 0, 3),
+    RUN_LOOP(a_reload_lowers_a_limit, 0, 3), RUN(who_is_in_is_told_where),
 };
 
 RUNNER_MAIN("api/accounts", cases)

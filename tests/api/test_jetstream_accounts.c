@@ -194,7 +194,7 @@ TEST(imports_reach_streams)
     server_process_deinit(&s);
 }
 
-static void reload(const struct server_process *s, const char *text)
+static void reload(const struct server_process *s, const char *text, const char *log)
 {
     FILE *f = fopen(config, "we");
 
@@ -202,7 +202,7 @@ static void reload(const struct server_process *s, const char *text)
     fputs(text, f);
     fclose(f);
     kill(s->pid, SIGHUP);
-    server_process_log_wait(s, "Reloaded server configuration");
+    server_process_log_wait(s, log);
 }
 
 /* An account that a reload adds has JetStream at once, and limits follow reloads. */
@@ -214,11 +214,13 @@ TEST(accounts_of_a_reload_have_jetstream)
     start(&s, i);
     login(&b, &s, "b");
     ask(&b, S "CREATE.one", "{\"name\":\"one\",\"max_bytes\":1000}", "\"did_create\":true");
-    reload(&s, "jetstream: enabled\n"
-               "accounts {\n"
-               "  B { jetstream: { max_streams: 1 }, users: [ {user: b, password: b} ] }\n"
-               "  D { jetstream: { max_streams: 1 }, users: [ {user: d, password: d} ] }\n"
-               "}\n");
+    reload(&s,
+           "jetstream: enabled\n"
+           "accounts {\n"
+           "  B { jetstream: { max_streams: 1 }, users: [ {user: b, password: b} ] }\n"
+           "  D { jetstream: { max_streams: 1 }, users: [ {user: d, password: d} ] }\n"
+           "}\n",
+           "Reloaded server configuration");
     ask(&b, S "CREATE.two", "{\"name\":\"two\"}", "maximum number of streams reached");
     login(&d, &s, "d");
     ask(&d, S "CREATE.x", "{\"name\":\"x\",\"subjects\":[\"x\"]}", "\"did_create\":true");
@@ -229,7 +231,44 @@ TEST(accounts_of_a_reload_have_jetstream)
     server_process_deinit(&s);
 }
 
+/* An account without JetStream that imports the API of another one has that one's alone: no second
+ * answer says that JetStream is not enabled, and what is not imported has nobody. A reload takes
+ * the import away. */
+TEST(an_imported_api_is_the_only_one)
+{
+    static const char with[] =
+        "max_payload: 10000\n"
+        "jetstream: enabled\n"
+        "accounts {\n"
+        "  A { jetstream: enabled, users: [ {user: a, password: a} ]\n"
+        "      exports: [ {service: \"$JS.API.INFO\"}, {service: \"$JS.API.STREAM.INFO.S\"} ] }\n"
+        "  C { users: [ {user: c, password: c} ]\n"
+        "      imports: [ {service: {account: A, subject: \"$JS.API.INFO\"}}\n"
+        "                 {service: {account: A, subject: \"$JS.API.STREAM.INFO.S\"}} ] }\n"
+        "}\n";
+    struct server_process s;
+    struct raw_client a, c;
+
+    start(&s, i);
+    login(&c, &s, "c");
+    ask(&c, "$JS.API.INFO", "", "\"err_code\":10039");
+    reload(&s, with, "Reloaded: max_payload = 10000");
+    login(&a, &s, "a");
+    ask(&a, S "CREATE.S", "{\"name\":\"S\"}", "\"did_create\":true");
+    ask(&c, "$JS.API.INFO", "", "\"streams\":1,");
+    ask(&c, S "INFO.S", "", "\"config\":");
+    ask(&c, S "NAMES", "", "NATS/1.0 503");
+    ask(&c, C "INFO.S.c", "", "NATS/1.0 503");
+    raw_close(&a);
+    reload(&s, conf, "Reloaded: max_payload = 1048576");
+    ask(&c, "$JS.API.INFO", "", "\"err_code\":10039");
+    ask(&c, S "NAMES", "", "\"err_code\":10039");
+    raw_close(&c);
+    server_process_deinit(&s);
+}
+
 static const struct runner_case cases[] = {
+    RUN_LOOP(an_imported_api_is_the_only_one, 0, 3),
     RUN_LOOP(accounts_of_a_reload_have_jetstream, 0, 3),
     RUN_LOOP(streams_are_apart, 0, 3),
     RUN_LOOP(accounts_have_limits, 0, 3),

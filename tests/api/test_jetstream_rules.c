@@ -148,6 +148,11 @@ TEST(deliver_policies_and_their_starts)
         snprintf(want, sizeof(want), "\"err_code\":10094,\"description\":\"%s\"", rules[k].text);
         ask_consumer(&r, "S", config, "", want);
     }
+    /* The zero time of Go programs is a time, long before all messages. */
+    ask_consumer(&r, "S",
+                 "\"deliver_policy\":\"by_start_time\",\"opt_start_time\":"
+                 "\"0001-01-01T00:00:00Z\",\"name\":\"x\"",
+                 "", "\"opt_start_time\":\"0001-01-01T00:00:00Z\"");
     js_rig_end(&r);
 }
 

@@ -516,6 +516,7 @@ TEST(what_a_configuration_may_not_say)
         {",\"sources\":[{\"name\":\"S\"}],\"max_msg_size\":5", "\"err_code\":10046"},
         {",\"sources\":[{\"name\":\"X\"}]", "detected cycle"},
         {",\"sources\":[{\"name\":\"Y\"}]", "detected cycle"},
+        {",\"sources\":[{\"name\":\"S\"},{\"name\":\"M\"}]", "detected cycle"},
         {",\"sources\":[{\"name\":\"S\",\"consumer\":{\"name\":\"c\",\"deliver_subject\":\"d\"},"
          "\"opt_start_seq\":3}]",
          "\"err_code\":10215"},
@@ -529,8 +530,11 @@ TEST(what_a_configuration_may_not_say)
     js_rig_start(&r, 0);
     js_stream(&r, "[\"s.*\"]", ",\"max_msg_size\":100");
     create(&r, "Y", ",\"sources\":[{\"name\":\"X\"}]", "\"did_create\":true");
+    create(&r, "M", ",\"mirror\":{\"name\":\"S\"}", "\"did_create\":true");
     for (size_t k = 0; k < sizeof(table) / sizeof(table[0]); k++)
         create(&r, "X", table[k].more, table[k].want);
+    /* Two ways to one origin, of which the longer one is named first, pass there too. */
+    create(&r, "Z", ",\"sources\":[{\"name\":\"M\"},{\"name\":\"S\"}]", "\"did_create\":true");
     js_rig_end(&r);
 }
 

@@ -82,6 +82,7 @@ struct want {
     const char *cert; /* name of the client's certificate */
     int max_version;
     const char *ciphers;
+    int alert; /* of a handshake that fails; 0 = any */
 };
 
 static char *file_of(const char *name, const char *ending)
@@ -195,6 +196,9 @@ static void fails(const struct want *w)
     prepare(&c, w);
     /* With TLS 1.3 the client is done before the server has looked at its certificate. */
     ck_assert(!shake_hands(&c) || SSL_read(c.ssl, &byte, 1) <= 0);
+    if (w->alert != 0)
+        ck_assert_int_eq(ERR_GET_REASON(ERR_peek_last_error()), w->alert);
+    ERR_clear_error();
     close_client(&c);
 }
 
@@ -371,7 +375,8 @@ TEST(clients_need_a_certificate)
     free(line);
     raw_close(&r);
     fails(&(struct want){0});
-    fails(&(struct want){.cert = "stranger"});
+    fails(&(struct want){.cert = "stranger", .alert = SSL_R_TLSV1_ALERT_UNKNOWN_CA});
+    fails(&(struct want){.cert = "impostor", .alert = SSL_R_TLSV1_ALERT_UNKNOWN_CA});
     works(&(struct want){.cert = "client"}, "");
     stop();
 }

@@ -87,8 +87,11 @@ void certs_make(const char *dir)
         {"second", "DNS:localhost,IP:127.0.0.1"},
         {"client", "email:derek@nats.io,DNS:dns.nats.io"},
     };
-    struct pair ca = make(dir, "ca", NULL, NULL), other;
+    struct pair ca = make(dir, "ca", NULL, NULL), other = make(dir, "impostor", NULL, &ca);
 
+    drop(&other);
+    drop(&ca);
+    ca = make(dir, "ca", NULL, NULL);
     for (unsigned i = 0; i < 3; i++) {
         other = make(dir, signed_ones[i].name, signed_ones[i].names, &ca);
         drop(&other);

@@ -2,11 +2,12 @@
  * tls_certs.h - certificates for tests, made when they are needed: P-256, valid from a day ago to a
  * day from now.
  *
- *     ca.pem       signs all but the stranger's
+ *     ca.pem       signs all but the last two
  *     server.*     localhost and 127.0.0.1
  *     second.*     another one of a server, whose subject is "second"
  *     client.*     derek@nats.io as mail address, dns.nats.io, CN=subject
  *     stranger.*   signs itself
+ *     impostor.*   signed by somebody else who has the name of ca.pem
  */
 #ifndef TESTS_API_TLS_CERTS_H
 #define TESTS_API_TLS_CERTS_H
