@@ -307,7 +307,8 @@ def report(table, number, case, got, want):
     for k, (g, w) in enumerate(zip(got, want)):
         if g != w:
             step = case["steps"][k] if k < len(case["steps"]) else "the PING at the end"
-            lines.append(f"  step {k}: {json.dumps(step)[:400]}\n    got    {json.dumps(g)[:1500]}\n"
+            lines.append(f"  step {k}: {json.dumps(step)[:400]}\n"
+                         f"    got    {json.dumps(g)[:1500]}\n"
                          f"    wanted {json.dumps(w)[:1500]}")
     print("\n".join(lines))
 
