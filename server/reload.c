@@ -50,6 +50,7 @@ static const struct field fields[] = {
     {"kafka group_delay", DURATION, true, AT(kafka_group_delay_ns)},
     {"kafka group_heartbeat", DURATION, true, AT(kafka_group_heartbeat_ns)},
     {"kafka group_session", DURATION, true, AT(kafka_group_session_ns)},
+    {"kafka group_session_min", DURATION, true, AT(kafka_group_session_min_ns)},
     {"kafka compaction_interval", DURATION, true, AT(kafka_compaction_ns)},
     {"kafka offsets_retention", DURATION, true, AT(kafka_offsets_retention_ns)},
     {"congestion", TEXT, false, AT(congestion)},

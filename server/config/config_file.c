@@ -369,6 +369,7 @@ static const struct config_key kafka_keys[] = {
     {"group_delay", CONFIG_DURATION, AT(kafka_group_delay_ns), NULL},
     {"group_heartbeat", CONFIG_DURATION, AT(kafka_group_heartbeat_ns), NULL},
     {"group_session", CONFIG_DURATION, AT(kafka_group_session_ns), NULL},
+    {"group_session_min", CONFIG_DURATION, AT(kafka_group_session_min_ns), NULL},
     {"compaction_interval", CONFIG_DURATION, AT(kafka_compaction_ns), NULL},
     {"offsets_retention", CONFIG_DURATION, AT(kafka_offsets_retention_ns), NULL},
 };

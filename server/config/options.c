@@ -81,6 +81,7 @@ void options_finish(struct options *o)
     or_u32(&o->kafka_num_partitions, 1);
     or_i64(&o->kafka_group_heartbeat_ns, 5 * SECOND);
     or_i64(&o->kafka_group_session_ns, 45 * SECOND);
+    or_i64(&o->kafka_group_session_min_ns, 6 * SECOND);
     or_i64(&o->kafka_offsets_retention_ns, 7 * 24 * 3600 * SECOND);
     operators_finish(o);
 }

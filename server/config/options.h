@@ -135,6 +135,7 @@ struct options {
     bool kafka_tls;                     /* by the tls block */
     int64_t kafka_group_heartbeat_ns;   /* members of new groups say that they live: 5 s */
     int64_t kafka_group_session_ns;     /* who does not for so long goes: 45 s */
+    int64_t kafka_group_session_min_ns; /* the shortest that a classic member may ask for: 6 s */
     int64_t kafka_group_delay_ns;       /* first members of a group wait so long for more: 500 ms */
     int64_t kafka_compaction_ns;        /* compacted topics are looked at: 15 s; 0 = never */
     int64_t kafka_offsets_retention_ns; /* of groups without members: 7 days */

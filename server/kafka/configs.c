@@ -23,11 +23,11 @@ typedef struct kafka_describe_configs_request_resources asked;
 
 static bool wanted(const asked *q, const char *name)
 {
-    /* null: all of them */
+    /* null, or none: all of them */
     for (int32_t i = 0; i < q->configuration_keys_n; i++)
         if (str_eq(q->configuration_keys[i], str_of(name)))
             return true;
-    return q->configuration_keys_n < 0;
+    return q->configuration_keys_n <= 0;
 }
 
 static void put_topic(struct kafka_request *r, const struct topic *t, const asked *q,

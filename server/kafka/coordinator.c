@@ -173,12 +173,16 @@ static void make_room(struct coordinator *c);
 struct group_entry *coordinator_get(struct coordinator *c, struct str name)
 {
     struct group_entry *g = coordinator_find(c, name);
+    const struct options *o = c->kafka->env->options;
 
     if (g == NULL && c->groups.count >= COORDINATOR_GROUPS_MAX)
         make_room(c);
     if (g != NULL || c->groups.count >= COORDINATOR_GROUPS_MAX)
         return g;
-    c->rules.initial_delay_ns = (uint64_t) c->kafka->env->options->kafka_group_delay_ns;
+    c->rules.initial_delay_ns = (uint64_t) o->kafka_group_delay_ns;
+    c->rules.session_min_ms = o->kafka_group_session_min_ns < INT64_C(1800000000000)
+                                  ? (int32_t) (o->kafka_group_session_min_ns / 1000000)
+                                  : c->rules.session_max_ms;
     g = mem_zalloc(sizeof(*g));
     g->coordinator = c;
     g->name = str_from(mem_strndup(name.p, name.n), name.n);
@@ -465,7 +469,6 @@ static struct coordinator *coordinator_open(struct realm *realm, struct partitio
     c->realm = realm;
     c->partition = p;
     c->rules = (struct group_rules){
-        .session_min_ms = 6000,
         .session_max_ms = 1800000,
         .newcomer_ns = 300 * UINT64_C(1000000000),
         .max_members = 4096,

@@ -1,7 +1,7 @@
 /*
  * topic_config.c - names, defaults and meanings of a topic's configurations.
  *
- *     retention.ms        max_age, -1 = 0
+ *     retention.ms        max_age, -1 = 0; below 100 ms: 100 ms, which is the least there is
  *     retention.bytes     max_bytes (of each partition)
  *     max.message.bytes   max_msg_size
  *
@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #define MS 1000000
+#define AGE_LEAST_MS 100
 
 static const struct topic_config_key keys[] = {
     {"cleanup.policy", TOPIC_CONFIG_LIST, "delete", 0, ",delete,compact,compact,delete,"},
@@ -161,7 +162,19 @@ static void set_number(json_t *config, const char *name, int64_t n)
 /* Milliseconds as nanoseconds; what does not fit is as good as for ever. */
 static int64_t age_of(int64_t ms)
 {
-    return ms < 0 || ms > INT64_MAX / MS ? 0 : ms == 0 ? MS : ms * MS;
+    return ms < 0 || ms > INT64_MAX / MS ? 0 : ms < AGE_LEAST_MS ? AGE_LEAST_MS * MS : ms * MS;
+}
+
+/* The window for duplicates may not be longer than messages live: one that would be, or that was
+ * cut down to the old age, is left to the stream. */
+static void set_age(json_t *config, int64_t age)
+{
+    int64_t window = json_integer_value(json_object_get(config, "duplicate_window"));
+    int64_t old = json_integer_value(json_object_get(config, "max_age"));
+
+    if ((age > 0 && window > age) || (old > 0 && window == old))
+        json_object_del(config, "duplicate_window");
+    set_number(config, "max_age", age);
 }
 
 static bool apply_mapped(struct str name, struct str value, json_t *config)
@@ -170,7 +183,7 @@ static bool apply_mapped(struct str name, struct str value, json_t *config)
 
     (void) str_to_i64(value, &n);
     if (str_eq(name, STR("retention.ms")))
-        set_number(config, "max_age", age_of(n));
+        set_age(config, age_of(n));
     else if (str_eq(name, STR("retention.bytes")))
         set_number(config, "max_bytes", n == 0 ? 1 : n);
     else if (str_eq(name, STR("max.message.bytes")))
@@ -224,7 +237,7 @@ void topic_config_finish(const struct topic_config *pairs, size_t n, json_t *con
     struct str policy = topic_config_among(pairs, n, STR("cleanup.policy"));
 
     if (str_eq(policy, STR("compact"))) {
-        set_number(config, "max_age", 0);
+        set_age(config, 0);
         set_number(config, "max_bytes", -1);
     } else if (topic_config_among(pairs, n, STR("retention.ms")).p == NULL) {
         (void) apply_mapped(STR("retention.ms"),

@@ -388,6 +388,29 @@ TEST(configurations)
     teardown();
 }
 
+/* Shorter than the window for duplicates, which follows, there and back. */
+TEST(short_retention)
+{
+    static const struct {
+        const char *set, *is, *stream;
+    } table[] = {
+        {"10000", "10000", "\"duplicate_window\":10000000000,"},
+        {"5000", "5000", "\"duplicate_window\":5000000000,"},
+        {"1", "100", "\"duplicate_window\":100000000,"},
+        {"3600000", "3600000", "\"duplicate_window\":120000000000,"},
+        {"-1", "-1", "\"duplicate_window\":120000000000,"},
+    };
+
+    setup();
+    ck_assert_int_eq(create("c", 1), 0);
+    for (size_t k = 0; k < sizeof(table) / sizeof(table[0]); k++) {
+        ck_assert_int_eq(increment("c", "retention.ms", 0, table[k].set), 0);
+        expect_config("c", "retention.ms", table[k].is, 1);
+        js("$JS.API.STREAM.INFO.c", "", table[k].stream);
+    }
+    teardown();
+}
+
 /* ---- records ----------------------------------------------------------------------------------
  */
 
@@ -529,6 +552,7 @@ static const struct runner_case cases[] = {
     RUN(leftovers_are_swept),
     RUN(topics_grow),
     RUN(configurations),
+    RUN(short_retention),
     RUN(records_are_deleted),
     RUN(metadata_of_every_version),
     RUN(topics_are_made_on_demand),

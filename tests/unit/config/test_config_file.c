@@ -401,12 +401,14 @@ TEST(kafka_blocks)
     ck_assert_int_eq(o.kafka_group_delay_ns, 500000000);
     ck_assert_int_eq(o.kafka_group_heartbeat_ns, INT64_C(5000000000));
     ck_assert_int_eq(o.kafka_group_session_ns, INT64_C(45000000000));
+    ck_assert_int_eq(o.kafka_group_session_min_ns, INT64_C(6000000000));
     ck_assert_int_eq(o.kafka_offsets_retention_ns, INT64_C(604800000000000));
     ck_assert_int_eq(o.kafka_compaction_ns, INT64_C(15000000000));
     options_free(&o);
     ck_assert(load("kafka { listen: '[::1]:-1', advertise: 'b.example:19092', num_partitions: 4, "
                    "auto_create_topics: false, group_delay: 0s, offsets_retention: 1h, "
-                   "group_heartbeat: 100ms, group_session: 2s, compaction_interval: 200ms }",
+                   "group_heartbeat: 100ms, group_session: 2s, group_session_min: 10ms, "
+                   "compaction_interval: 200ms }",
                    &o, &err));
     ck_assert_int_eq(o.kafka_port, -1);
     ck_assert_str_eq(o.kafka_host, "::1");
@@ -416,6 +418,7 @@ TEST(kafka_blocks)
     ck_assert_int_eq(o.kafka_group_delay_ns, 0);
     ck_assert_int_eq(o.kafka_group_heartbeat_ns, 100000000);
     ck_assert_int_eq(o.kafka_group_session_ns, 2000000000);
+    ck_assert_int_eq(o.kafka_group_session_min_ns, 10000000);
     ck_assert_int_eq(o.kafka_offsets_retention_ns, INT64_C(3600000000000));
     ck_assert_int_eq(o.kafka_compaction_ns, 200000000);
     options_free(&o);
