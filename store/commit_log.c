@@ -533,6 +533,7 @@ static void finish(struct clog *l, struct log_commit *lc)
     list_remove(&lc->link);
     l->ninflight--;
     l->durable_commit = lc->number;
+    twin_frame(l->store, lc);
     while ((it = list_pop_front(&lc->data)) != NULL)
         commit_logged(LIST_ENTRY(it, struct commit, log_link), 0);
     while ((it = list_pop_front(&lc->reqs)) != NULL) {

@@ -48,6 +48,15 @@ void store_path_log(const struct store_dir *dir, char out[STORE_PATH], uint64_t 
     snprintf(out, STORE_PATH, "%s/log/%s", dir->path, name);
 }
 
+void store_path_twin(const struct store_dir *dir, char out[STORE_PATH], uint64_t generation,
+                     uint32_t worker, uint64_t number)
+{
+    char name[64];
+
+    twin_name(name, generation, worker, number);
+    snprintf(out, STORE_PATH, "%s/twin/%s", dir->path, name);
+}
+
 void store_path_stream(const struct store_dir *dir, char out[STORE_PATH], const uint8_t uuid[16])
 {
     char text[33];
@@ -265,17 +274,19 @@ static bool find_uuid(struct store_dir *dir, const char *path, unsigned levels, 
 static enum err new_meta(struct store_dir *dir, const char *path, const char *why_not,
                          char why[256])
 {
-    char logs[STORE_PATH], streams[STORE_PATH];
+    char logs[STORE_PATH], twins[STORE_PATH], streams[STORE_PATH];
     bool any = false;
 
     store_path(dir, logs, "log");
+    store_path(dir, twins, "twin");
     store_path(dir, streams, "streams");
     if (dir->ring.n > 0) { /* store.keys was unlocked: it knows, too */
         memcpy(dir->uuid, dir->keys.store, 16);
         dir->features.incompat |= STORE_ENCRYPTED;
         any = true;
     }
-    if (dir->ring.n > 0 || find_uuid(dir, logs, 1, &any) || find_uuid(dir, streams, 2, &any))
+    if (dir->ring.n > 0 || find_uuid(dir, logs, 1, &any) || find_uuid(dir, twins, 1, &any) ||
+        find_uuid(dir, streams, 2, &any))
         LOG_WRN(dir->options.log, "%s: %s; put together again from the other files", path,
                 why_not != NULL ? why_not : "missing");
     else if (any)
@@ -345,7 +356,8 @@ static enum err settle_kafka(struct store_dir *dir, char why[256])
 
 /* ---- directories --------------------------------------------------------------------------- */
 
-/* Also one that is there: whoever made it may have been killed before its name was durable. */
+/* Also one that is there is synced: whoever made it may have been killed before its name was
+ * durable. */
 static int make_dir(struct io_fs *fs, const char *path)
 {
     int res = fs_mkdir(fs, path);
@@ -376,17 +388,33 @@ static int make_path(struct io_fs *fs, const char *path)
     return res;
 }
 
+/* store.meta is written when all directories are there, and its parent is synced with it. */
+static bool is_settled(const struct store_dir *dir)
+{
+    char path[STORE_PATH];
+
+    store_path(dir, path, "store.meta");
+    fs_fd fd = fs_open(dir->options.fs, path, IO_FILE_READ);
+    if (fd >= 0)
+        fs_close(dir->options.fs, fd);
+    return fd >= 0;
+}
+
 static enum err make_subdirs(struct store_dir *dir, char why[256])
 {
-    static const char *const names[] = {"quarantine", "log", "streams", "pool"};
+    static const char *const names[] = {"quarantine", "log", "twin", "streams", "pool"};
     char path[STORE_PATH];
+    bool made = !dir->settled;
 
     for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
         store_path(dir, path, names[i]);
-        int res = make_dir(dir->options.fs, path);
-        if (res < 0)
+        int res = fs_mkdir(dir->options.fs, path);
+        if (res < 0 && res != -EEXIST)
             return explain(err_from_errno(res), why, path, strerror(-res));
+        made = made || res == 0;
     }
+    if (made)
+        fs_sync_dir(dir->options.fs, dir->path);
     return ERR_OK;
 }
 
@@ -435,7 +463,8 @@ static enum err open_all(struct store_dir *dir, char why[256])
         return explain(ERR_INVALID, why, dir->path, "commit log files are too small");
     if (strlen(dir->path) > PATH_MAX_BYTES)
         return explain(ERR_TOO_LARGE, why, dir->path, "path is too long");
-    int res = make_path(dir->options.fs, dir->path);
+    dir->settled = is_settled(dir);
+    int res = dir->settled ? 0 : make_path(dir->options.fs, dir->path);
     if (res < 0)
         return explain(err_from_errno(res), why, dir->path, strerror(-res));
     enum err err = take_lock(dir, why);
@@ -459,6 +488,7 @@ static enum err open_all(struct store_dir *dir, char why[256])
     if (err != ERR_OK)
         return err;
     draw_seeds(dir);
+    atomic_store(&dir->twins_missing, dir->options.workers);
     dir->pool = store_pool_open(dir);
     return err;
 }

@@ -3,7 +3,7 @@
  * running half (store.c).
  *
  * Written by store_dir_open on the opening thread; afterwards read-only for all workers, except
- * `workers[w]`, which is worker w's, and `pool`, which guards itself.
+ * `workers[w]`, which is worker w's, `pool`, which guards itself, and `twins_missing`.
  */
 #ifndef STORE_DIR_H
 #define STORE_DIR_H
@@ -13,6 +13,7 @@
 #include "store/recover.h"
 #include "store/store.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -31,6 +32,7 @@ struct store_dir {
     uint64_t generation;            /* of this start; object ids and log names carry it */
     struct prng prng; /* UUIDs and the like; opening thread only: workers seed their own from it */
     uint64_t *seeds;  /* one per worker, for its own struct prng */
+    bool settled;     /* the directories were there, durable, before this start */
     struct crypt_ring ring; /* data keys; n = 0: not encrypted */
     /* While it is opened (crypt_open.c). */
     struct crypt_keys keys;
@@ -42,6 +44,7 @@ struct store_dir {
     struct store_recovery recovery;
     struct recovered_worker *workers; /* options.workers of them */
     struct store_pool *pool;
+    _Atomic unsigned twins_missing; /* workers whose log has no twin yet (twin.c) */
 };
 
 enum { STORE_PATH = 512 };
@@ -51,6 +54,8 @@ enum { STORE_PATH = 512 };
 void store_path(const struct store_dir *dir, char out[STORE_PATH], const char *name);
 void store_path_log(const struct store_dir *dir, char out[STORE_PATH], uint64_t generation,
                     uint32_t worker, uint64_t number);
+void store_path_twin(const struct store_dir *dir, char out[STORE_PATH], uint64_t generation,
+                     uint32_t worker, uint64_t number);
 void store_path_stream(const struct store_dir *dir, char out[STORE_PATH], const uint8_t uuid[16]);
 void store_path_segment(const struct store_dir *dir, char out[STORE_PATH], const uint8_t uuid[16],
                         uint64_t number, uint32_t generation);

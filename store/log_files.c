@@ -8,6 +8,7 @@
  *     - no object has its last full record in it: those that have are rendered anew;
  *     - no segment has data in it that is not synced: such segments are checkpointed, oldest first;
  *     - the frames that carry the new records are durable (free_after);
+ *     - the twin has them, too (twin.c);
  *     - nothing else holds it (pins): files that are removed on the strength of a record in it, a
  *       batch that is written over, the removal of an object that still waits for a frame.
  * That work begins as soon as a file is full, so that the log holds about two files, however long
@@ -130,6 +131,7 @@ static void free_oldest(struct store *st, struct clog_file *f)
     char *path = mem_strdup(f->path);
     bool fits = f->bytes == l->file_bytes;
 
+    twin_freed(st, f->number);
     clog_file_free(st, f);
     if (fits && l->spare == NULL && !l->spare_coming) {
         clog_make_spare(st, path);
@@ -158,7 +160,8 @@ void clog_maintain(struct store *st)
             if (++asked == REFRESH_ASK)
                 break;
         }
-        if (busy || f->pins > 0 || f->free_after > l->durable_commit || log_file_in_flight(l, f))
+        if (busy || f->pins > 0 || f->free_after > l->durable_commit || log_file_in_flight(l, f) ||
+            twin_holds(st, f))
             break;
         free_oldest(st, f);
     }

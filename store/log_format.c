@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define HEADER_MAGIC "MIDGELOG"
+#define TWIN_MAGIC "MIDGETWN"
 #define CRC_SEED 0xffffffffu
 
 /* ---- file header --------------------------------------------------------------------------- */
@@ -37,14 +38,20 @@ enum {
     AT_CRC = LOG_HEADER - 4,
 };
 
+static uint32_t salt_of(const struct log_header *h)
+{
+    return h->twin ? store_salt_twin(h->store, h->generation, h->worker, h->number)
+                   : store_salt_log(h->store, h->generation, h->worker, h->number);
+}
+
 void log_header_encode(struct log_header *h, uint8_t out[LOG_HEADER])
 {
     h->version = STORE_FORMAT_VERSION;
-    h->salt = store_salt_log(h->store, h->generation, h->worker, h->number);
+    h->salt = salt_of(h);
     if (h->key_id != 0)
         h->features.incompat |= STORE_ENCRYPTED;
     memset(out, 0, LOG_HEADER);
-    memcpy(out, HEADER_MAGIC, 8);
+    memcpy(out, h->twin ? TWIN_MAGIC : HEADER_MAGIC, 8);
     put_u32(out + AT_VERSION, h->version);
     put_u32(out + AT_LENGTH, LOG_HEADER);
     put_u64(out + AT_FEATURES, h->features.incompat);
@@ -66,7 +73,8 @@ void log_header_encode(struct log_header *h, uint8_t out[LOG_HEADER])
 enum err log_header_decode(const uint8_t bytes[LOG_HEADER], struct log_header *out, char why[160])
 {
     memset(out, 0, sizeof(*out));
-    if (memcmp(bytes, HEADER_MAGIC, 8) != 0) {
+    out->twin = memcmp(bytes, TWIN_MAGIC, 8) == 0;
+    if (!out->twin && memcmp(bytes, HEADER_MAGIC, 8) != 0) {
         snprintf(why, 160, "no commit log header");
         return ERR_CORRUPT;
     }
@@ -92,20 +100,22 @@ enum err log_header_decode(const uint8_t bytes[LOG_HEADER], struct log_header *o
     out->file_bytes = get_u64(bytes + AT_FILE_BYTES);
     out->created = (int64_t) get_u64(bytes + AT_CREATED);
     if (get_u32(bytes + AT_LENGTH) != LOG_HEADER || out->worker >= out->workers ||
-        out->salt != store_salt_log(out->store, out->generation, out->worker, out->number)) {
+        out->salt != salt_of(out)) {
         snprintf(why, 160, "commit log header contradicts itself");
         return ERR_CORRUPT;
     }
     return ERR_OK;
 }
 
-void log_name(char out[64], uint64_t generation, uint32_t worker, uint64_t number)
+static void make_name(char out[64], uint64_t generation, uint32_t worker, uint64_t number,
+                      const char *end)
 {
-    snprintf(out, 64, "%010llu-%04u-%010llu.log", (unsigned long long) generation, worker,
-             (unsigned long long) number);
+    snprintf(out, 64, "%010llu-%04u-%010llu.%s", (unsigned long long) generation, worker,
+             (unsigned long long) number, end);
 }
 
-bool log_name_parse(const char *name, uint64_t *generation, uint32_t *worker, uint64_t *number)
+static bool parse_name(const char *name, uint64_t *generation, uint32_t *worker, uint64_t *number,
+                       const char *end)
 {
     struct str rest, a = str_cut(str_of(name), '-', &rest), b = str_cut(rest, '-', &rest);
     struct str c = str_cut(rest, '.', &rest);
@@ -113,11 +123,31 @@ bool log_name_parse(const char *name, uint64_t *generation, uint32_t *worker, ui
     char again[64];
 
     if (!str_to_u64(a, generation) || !str_to_u64(b, &w) || w > UINT32_MAX ||
-        !str_to_u64(c, number) || !str_eq(rest, STR("log")))
+        !str_to_u64(c, number) || !str_eq(rest, str_of(end)))
         return false;
     *worker = (uint32_t) w;
-    log_name(again, *generation, *worker, *number);
+    make_name(again, *generation, *worker, *number, end);
     return strcmp(name, again) == 0;
+}
+
+void log_name(char out[64], uint64_t generation, uint32_t worker, uint64_t number)
+{
+    make_name(out, generation, worker, number, "log");
+}
+
+bool log_name_parse(const char *name, uint64_t *generation, uint32_t *worker, uint64_t *number)
+{
+    return parse_name(name, generation, worker, number, "log");
+}
+
+void twin_name(char out[64], uint64_t generation, uint32_t worker, uint64_t number)
+{
+    make_name(out, generation, worker, number, "twin");
+}
+
+bool twin_name_parse(const char *name, uint64_t *generation, uint32_t *worker, uint64_t *number)
+{
+    return parse_name(name, generation, worker, number, "twin");
 }
 
 /* ---- frame header -------------------------------------------------------------------------- */
@@ -239,6 +269,26 @@ bool log_record_open(struct log_record *r, const struct crypt_file *f, struct bu
     return true;
 }
 
+static struct log_record decode_record(const uint8_t *p, uint32_t bytes)
+{
+    return (struct log_record){.type = p[0],
+                               .flags = p[1],
+                               .kind = get_u16(p + 2),
+                               .id = get_u64(p + 8),
+                               .version = get_u64(p + 16),
+                               .parent = get_u64(p + 24),
+                               .bytes = str_from(p + LOG_RECORD_HEADER, bytes - LOG_RECORD_HEADER)};
+}
+
+struct log_record log_frame_record(const struct log_frame *f, uint32_t i, size_t *at)
+{
+    uint32_t bytes = get_u32(f->meta.p + LOG_FRAME_HEADER + (size_t) i * LOG_ENTRY);
+    struct log_record r = decode_record((const uint8_t *) f->body.p + *at, bytes);
+
+    *at += log_record_bytes(r.bytes.n);
+    return r;
+}
+
 uint32_t log_frame_seal(struct log_frame *f, uint64_t durable_commit, uint32_t prev_crc,
                         int64_t time)
 {
@@ -331,12 +381,6 @@ int log_frame_next(struct log_frame_view *v, struct log_record *out)
     v->body_at += (uint32_t) log_record_bytes(bytes - LOG_RECORD_HEADER);
     if (crc != get_u32(entry + 4))
         return -1;
-    *out = (struct log_record){.type = p[0],
-                               .flags = p[1],
-                               .kind = get_u16(p + 2),
-                               .id = get_u64(p + 8),
-                               .version = get_u64(p + 16),
-                               .parent = get_u64(p + 24),
-                               .bytes = str_from(p + LOG_RECORD_HEADER, bytes - LOG_RECORD_HEADER)};
+    *out = decode_record(p, bytes);
     return 1;
 }

@@ -41,6 +41,7 @@ enum {
 /* ---- file header --------------------------------------------------------------------------- */
 
 struct log_header {
+    bool twin; /* the file is a copy of what log files say of objects (twin.c) */
     uint32_t version;
     struct store_features features;
     uint8_t store[16];
@@ -58,9 +59,11 @@ struct log_header {
 void log_header_encode(struct log_header *h, uint8_t out[LOG_HEADER]);
 enum err log_header_decode(const uint8_t bytes[LOG_HEADER], struct log_header *out, char why[160]);
 
-/* "<generation>-<worker>-<number>.log" in 10, 4 and 10 digits at least. */
+/* "<generation>-<worker>-<number>.log" in 10, 4 and 10 digits at least; twins end in ".twin". */
 void log_name(char out[64], uint64_t generation, uint32_t worker, uint64_t number);
 bool log_name_parse(const char *name, uint64_t *generation, uint32_t *worker, uint64_t *number);
+void twin_name(char out[64], uint64_t generation, uint32_t worker, uint64_t number);
+bool twin_name_parse(const char *name, uint64_t *generation, uint32_t *worker, uint64_t *number);
 
 /* ---- records ------------------------------------------------------------------------------- */
 
@@ -73,6 +76,9 @@ enum log_type {
                        struct log_start */
     LOG_CLOSE = 6,  /* all segments are synced, no data follows in this worker's log: a clean
                        close */
+    LOG_MARK = 7,   /* in a twin: version = the log's commit up to which it has the records */
+    LOG_END = 8, /* in a twin: the stream (id) is durable up to sequence `version`, which has time
+                    `parent` */
 };
 
 /* Of DATA: bytes that are written over what stands there, which may be torn. They go before all
@@ -132,6 +138,8 @@ void log_frame_add(struct log_frame *f, const struct log_record *r);
 /* The same with the bytes in n pieces (r->bytes is ignored): a batch's two buffers. */
 void log_frame_add_parts(struct log_frame *f, const struct log_record *r, const struct str *parts,
                          unsigned n);
+/* What was added at *at (0 at first), whose index is i < f->count; moves *at to the next one. */
+struct log_record log_frame_record(const struct log_frame *f, uint32_t i, size_t *at);
 /* Writes the header and pads with zeros: meta and body together are a multiple of LOG_PAGE.
  * durable_commit: the highest commit known complete now. prev_crc: header crc of the frame before
  * (0: none). Returns this frame's. */

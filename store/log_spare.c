@@ -241,5 +241,6 @@ bool clog_switch(struct store *st)
     list_push_back(&l->files, &next->link);
     l->offset = LOG_HEADER;
     l->begin_file = true;
+    twin_again(st);
     return true;
 }

@@ -17,6 +17,8 @@ enum store_plant {
     PLANT_SALT_REUSED,      /* all log files of a worker have one salt */
     PLANT_PROVEN_EARLY,     /* batches claim as durable what is only assigned */
     PLANT_NAME_UNSYNCED,    /* a new segment's name is not synced */
+    PLANT_TWIN_HALF,        /* the log's twin has no changes of objects, only full records */
+    PLANT_TWIN_EARLY,       /* a clean close does not wait for the log's twin */
     PLANTS
 };
 

@@ -3,6 +3,7 @@
  * steps are those of docs/internals/store-format.md, "Start", and the order matters:
  *
  *     read the logs (recover_log.c)            nothing is written
+ *     what they have lost, from their twins    nothing is written (recover_twin.c)
  *     data of the log into the segments        idempotent
  *     segments: read, cut, sealed              idempotent
  *     directories of deleted streams           while the old log still says that they are deleted
@@ -69,7 +70,7 @@ static void free_object(struct rec_object *o)
 {
     rec_stream_free(o->stream);
     while (o->ndeltas > 0)
-        buf_free(&o->deltas[--o->ndeltas]);
+        buf_free(&o->deltas[--o->ndeltas].bytes);
     mem_free(o->deltas);
     buf_free(&o->full);
     mem_free(o);
@@ -162,6 +163,8 @@ static enum err run(struct recovery *r)
     if (err == ERR_OK)
         err = rec_streams_decode(r); /* those */
     if (err == ERR_OK)
+        rec_twins_apply_ends(r);
+    if (err == ERR_OK)
         err = rec_replay(r);
     if (err == ERR_OK)
         err = rec_streams_read(r);
@@ -184,6 +187,9 @@ void recovery_deinit(struct recovery *r)
     hmap_deinit(&r->objects);
     mem_free(r->list);
     mem_free(r->files);
+    mem_free(r->twins);
+    mem_free(r->log_next);
+    mem_free(r->ends);
     mem_free(r->data);
     mem_free(r->cache);
     buf_free(&r->opened);

@@ -29,6 +29,11 @@ void rec_names_free(struct rec_names *names);
 
 struct rec_stream;
 
+struct rec_delta {
+    uint64_t version;
+    struct buf bytes;
+};
+
 struct rec_object {
     struct hmap_node node; /* recovery->objects */
     uint64_t id, parent, version;
@@ -41,8 +46,9 @@ struct rec_object {
     bool deleted;
     uint8_t deleted_uuid[16]; /* of a deleted stream */
     bool has_deleted_uuid;
+    uint64_t full_version;
     struct buf full;
-    struct buf *deltas;
+    struct rec_delta *deltas; /* by version */
     unsigned ndeltas, deltas_cap;
     struct rec_stream *stream; /* kind STORE_KIND_STREAM, after rec_streams_decode */
     unsigned depth;            /* below a root */
@@ -50,6 +56,7 @@ struct rec_object {
 };
 
 struct rec_log_file {
+    bool twin; /* of the directory twin/ */
     uint64_t generation, number;
     uint32_t worker;
     uint64_t bytes;
@@ -59,6 +66,7 @@ struct rec_log_file {
     uint64_t first;      /* its first commit by its header; 0 = not known */
     uint64_t first_seen; /* by its first frame */
     uint64_t durable;    /* highest commit that it proves */
+    uint64_t end;        /* behind its last good frame */
     uint32_t workers;    /* by its header */
 };
 
@@ -72,6 +80,12 @@ struct rec_data {
     bool image;
 };
 
+/* A twin says that the stream was durable up to here. */
+struct rec_end {
+    uint64_t stream, seq;
+    int64_t ts;
+};
+
 struct recovery {
     struct store_dir *dir;
     struct io_fs *fs;
@@ -80,6 +94,13 @@ struct recovery {
 
     struct rec_log_file *files; /* by generation, worker, number */
     size_t nfiles, files_cap;
+    struct rec_log_file *twins; /* the same order */
+    size_t ntwins, twins_cap;
+    bool log_lost;      /* the generation that counts is known by its twin alone */
+    uint64_t *log_next; /* per worker, the commit that would have been next */
+    uint32_t workers;   /* of the generation that counts, as far as names tell */
+    struct rec_end *ends;
+    size_t nends, ends_cap;
     const struct rec_log_file *cached; /* whose bytes are in cache; NULL = nobody's */
     uint8_t *cache;
     uint64_t cache_cap;
@@ -108,6 +129,27 @@ enum err rec_fail(struct recovery *r, enum err err, const char *format, ...)
 /* recover_log.c */
 enum err rec_logs_read(struct recovery *r);
 void rec_log_path(const struct recovery *r, const struct rec_log_file *f, char out[STORE_PATH]);
+/* For a file's frames, one after the other: their records go to the objects; of a twin, when
+ * `apply` is set. Damage is reported. */
+struct rec_reading {
+    struct recovery *r;
+    struct rec_log_file *f;
+    const uint8_t *bytes;
+    bool closed;   /* CLOSE was read, and no data behind it */
+    bool apply;    /* what a twin says of objects */
+    uint64_t mark; /* the greatest of a twin */
+};
+enum err rec_log_read_file(struct rec_reading *in, uint64_t known_durable, uint64_t *next,
+                           bool *stop);
+/* The header page of this file (h->worker and so on), ERR_CORRUPT when it is not its own. */
+enum err rec_log_read_header(struct recovery *r, struct rec_log_file *f, struct log_header *h);
+
+/* recover_twin.c, in this order: what twins there are; the generation that counts, when the log's
+ * directory does not have it; what the log has lost; which streams reach how far. */
+enum err rec_twins_list(struct recovery *r);
+void rec_twins_choose(struct recovery *r);
+enum err rec_twins_merge(struct recovery *r);
+void rec_twins_apply_ends(struct recovery *r);
 
 /* Makes an open file durable that was not written since rec_replay. */
 int rec_sync(const struct recovery *r, fs_fd fd);

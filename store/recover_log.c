@@ -28,7 +28,10 @@
 
 void rec_log_path(const struct recovery *r, const struct rec_log_file *f, char out[STORE_PATH])
 {
-    store_path_log(r->dir, out, f->generation, f->worker, f->number);
+    if (f->twin)
+        store_path_twin(r->dir, out, f->generation, f->worker, f->number);
+    else
+        store_path_log(r->dir, out, f->generation, f->worker, f->number);
 }
 
 static enum err list_files(struct recovery *r)
@@ -94,7 +97,26 @@ static enum err read_file(struct recovery *r, struct rec_log_file *f, uint8_t **
 
 static uint32_t salt_of(const struct recovery *r, const struct rec_log_file *f)
 {
-    return store_salt_log(r->dir->uuid, f->generation, f->worker, f->number);
+    return f->twin ? store_salt_twin(r->dir->uuid, f->generation, f->worker, f->number)
+                   : store_salt_log(r->dir->uuid, f->generation, f->worker, f->number);
+}
+
+static bool is_own(const struct recovery *r, const struct rec_log_file *f,
+                   const struct log_header *h)
+{
+    return h->twin == f->twin && h->salt == salt_of(r, f) && h->generation == f->generation &&
+           h->worker == f->worker && h->number == f->number;
+}
+
+enum err rec_log_read_header(struct recovery *r, struct rec_log_file *f, struct log_header *h)
+{
+    char why[160];
+    uint8_t *bytes;
+    enum err err = read_file(r, f, &bytes);
+
+    if (err == ERR_OK)
+        err = f->bytes < LOG_HEADER ? ERR_CORRUPT : log_header_decode(bytes, h, why);
+    return err == ERR_OK && !is_own(r, f, h) ? ERR_CORRUPT : err;
 }
 
 /* Is it in use, where does it begin, what does it prove? */
@@ -113,8 +135,7 @@ static enum err examine(struct recovery *r, struct rec_log_file *f)
         return rec_fail(r, ERR_VERSION, "%s: %s", path, why);
     }
     f->durable = log_scan_durable(bytes, f->bytes, salt_of(r, f), &f->first_seen);
-    bool own = header == ERR_OK && h.salt == salt_of(r, f) && h.generation == f->generation &&
-               h.worker == f->worker && h.number == f->number;
+    bool own = header == ERR_OK && is_own(r, f, &h);
     f->used = own || f->first_seen != 0;
     f->first = own ? h.first_commit : 0;
     f->workers = own ? h.workers : 0;
@@ -244,36 +265,55 @@ struct rec_object *rec_object_add(struct recovery *r, uint64_t id)
     return o;
 }
 
-static void drop_deltas(struct rec_object *o)
+/* Those that are part of a full record of this version. */
+static void drop_deltas(struct rec_object *o, uint64_t version)
 {
-    while (o->ndeltas > 0)
-        buf_free(&o->deltas[--o->ndeltas]);
+    unsigned n = 0, kept = 0;
+
+    for (; n < o->ndeltas; n++) {
+        if (o->deltas[n].version <= version)
+            buf_free(&o->deltas[n].bytes);
+        else
+            o->deltas[kept++] = o->deltas[n];
+    }
+    o->ndeltas = kept;
 }
 
 static void apply_full(struct recovery *r, const struct log_record *record)
 {
     struct rec_object *o = rec_object_add(r, record->id);
 
-    if (o->deleted || (o->full_seen && record->version <= o->version))
+    if (o->deleted || (o->full_seen && record->version <= o->full_version))
         return;
-    drop_deltas(o);
+    drop_deltas(o, record->version);
     o->full_seen = true;
     o->orphan = false;
     o->kind = record->kind;
     o->parent = record->parent;
-    o->version = record->version;
+    o->full_version = record->version;
+    o->version = o->ndeltas > 0 ? o->deltas[o->ndeltas - 1].version : record->version;
     buf_clear(&o->full);
     buf_put_str(&o->full, record->bytes);
 }
 
-static void keep_delta(struct rec_object *o, struct str bytes)
+/* In the order of versions; nearly always it is the last one. False: it is there. */
+static bool keep_delta(struct rec_object *o, uint64_t version, struct str bytes)
 {
+    unsigned at = o->ndeltas;
+
+    while (at > 0 && o->deltas[at - 1].version > version)
+        at--;
+    if (at > 0 && o->deltas[at - 1].version == version)
+        return false;
     if (o->ndeltas == o->deltas_cap) {
         o->deltas_cap = o->deltas_cap * 2 + 4;
         o->deltas = mem_realloc(o->deltas, o->deltas_cap * sizeof(*o->deltas));
     }
-    o->deltas[o->ndeltas] = (struct buf){0};
-    buf_put_str(&o->deltas[o->ndeltas++], bytes);
+    memmove(o->deltas + at + 1, o->deltas + at, (o->ndeltas - at) * sizeof(*o->deltas));
+    o->deltas[at] = (struct rec_delta){.version = version};
+    buf_put_str(&o->deltas[at].bytes, bytes);
+    o->ndeltas++;
+    return true;
 }
 
 /* False when it does not fit to what was read before. */
@@ -282,7 +322,7 @@ static bool apply_delta(struct recovery *r, const struct log_record *record, uin
 {
     struct rec_object *o = rec_object_add(r, record->id);
 
-    if (o->deleted || (o->full_seen && record->version <= o->version))
+    if (o->deleted || (o->full_seen && record->version <= o->full_version))
         return true;
     if (!o->full_seen) {
         if (!o->orphan) {
@@ -290,13 +330,15 @@ static bool apply_delta(struct recovery *r, const struct log_record *record, uin
             o->orphan_offset = offset;
         }
         o->orphan = true;
-        o->orphan_version = record->version;
-        keep_delta(o, record->bytes);
+        if (record->version > o->orphan_version)
+            o->orphan_version = record->version;
+        keep_delta(o, record->version, record->bytes);
         return true;
     }
-    bool fits = record->version == o->version + 1;
-    keep_delta(o, record->bytes);
-    o->version = record->version;
+    bool fits = record->version <= o->version + 1;
+    keep_delta(o, record->version, record->bytes);
+    if (record->version > o->version)
+        o->version = record->version;
     return fits;
 }
 
@@ -330,13 +372,6 @@ static void note_data(struct recovery *r, uint32_t file, const uint8_t *base,
     r->ndata++;
 }
 
-struct reading {
-    struct recovery *r;
-    struct rec_log_file *f;
-    const uint8_t *bytes;
-    bool closed; /* CLOSE was read, and no data behind it */
-};
-
 static void report_missing(struct recovery *r, struct rec_log_file *f, uint64_t offset, uint64_t id)
 {
     char path[STORE_PATH];
@@ -347,10 +382,41 @@ static void report_missing(struct recovery *r, struct rec_log_file *f, uint64_t 
     f->damaged = true;
 }
 
-static void apply(struct reading *in, const struct log_record *record, uint64_t offset)
+static void note_end(struct recovery *r, const struct log_record *record)
+{
+    if (r->nends == r->ends_cap) {
+        r->ends_cap = r->ends_cap * 2 + 64;
+        r->ends = mem_realloc(r->ends, r->ends_cap * sizeof(*r->ends));
+    }
+    r->ends[r->nends++] = (struct rec_end){record->id, record->version, (int64_t) record->parent};
+}
+
+/* Of a twin: versions sort out what is known already. */
+static void apply_twin(struct rec_reading *in, const struct log_record *record)
+{
+    if (record->type == LOG_MARK && record->version > in->mark)
+        in->mark = record->version;
+    if (record->type == LOG_END && !in->apply)
+        note_end(in->r, record);
+    if (!in->apply)
+        return;
+    if (record->type == LOG_FULL)
+        apply_full(in->r, record);
+    else if (record->type == LOG_DELTA)
+        apply_delta(in->r, record, 0, 0);
+    else if (record->type == LOG_DELETE)
+        apply_delete(in->r, record);
+}
+
+static void apply(struct rec_reading *in, const struct log_record *record, uint64_t offset)
 {
     struct recovery *r = in->r;
     bool fits = true;
+
+    if (in->f->twin) {
+        apply_twin(in, record);
+        return;
+    }
 
     /* Objects may still be rendered anew behind it, but nothing goes into segments. */
     in->closed = record->type == LOG_CLOSE || (in->closed && record->type != LOG_DATA);
@@ -378,7 +444,7 @@ static void apply(struct reading *in, const struct log_record *record, uint64_t 
     report_missing(r, in->f, offset, record->id);
 }
 
-static void apply_frame(struct reading *in, struct log_frame_view *frame)
+static void apply_frame(struct rec_reading *in, struct log_frame_view *frame)
 {
     struct log_record record;
     struct crypt_file crypt;
@@ -392,6 +458,8 @@ static void apply_frame(struct reading *in, struct log_frame_view *frame)
             apply(in, &record, end);
             continue;
         }
+        if (in->apply)
+            continue; /* it was said when the twin was read first */
         rec_log_path(in->r, in->f, path);
         LOG_WRN(in->r->log, "%s: offset %llu: record %u of commit %llu is damaged, lost", path,
                 (unsigned long long) end, frame->index - 1, (unsigned long long) frame->commit);
@@ -427,8 +495,8 @@ static void report(struct recovery *r, struct rec_log_file *f, enum log_verdict 
 }
 
 /* Reads one file; *next: the expected commit, before and after. *stop: the log ends here. */
-static enum err read_log_file(struct reading *in, uint64_t known_durable, uint64_t *next,
-                              bool *stop)
+enum err rec_log_read_file(struct rec_reading *in, uint64_t known_durable, uint64_t *next,
+                           bool *stop)
 {
     struct recovery *r = in->r;
     struct log_scan s;
@@ -442,10 +510,12 @@ static enum err read_log_file(struct reading *in, uint64_t known_durable, uint64
     in->bytes = bytes;
     log_scan_init(&s, bytes, in->f->bytes, salt_of(r, in->f), *next, known_durable);
     while ((v = log_scan_next(&s, &e)) != LOG_SCAN_DONE) {
-        report(r, in->f, v, &e);
+        if (!in->apply)
+            report(r, in->f, v, &e);
         if (v == LOG_SCAN_FRAME)
             apply_frame(in, &e.frame);
     }
+    in->f->end = s.end;
     *next = s.next_commit;
     *stop = s.torn;
     return ERR_OK;
@@ -494,7 +564,7 @@ static enum err read_worker(struct recovery *r, uint32_t worker)
 {
     size_t first, end;
     bool stop = false;
-    struct reading in = {.r = r};
+    struct rec_reading in = {.r = r};
 
     find_series(r, worker, &first, &end);
     uint64_t next = end > first ? r->files[first].first : 0;
@@ -503,7 +573,7 @@ static enum err read_worker(struct recovery *r, uint32_t worker)
         for (size_t k = i + 1; k < end; k++)
             durable = r->files[k].durable > durable ? r->files[k].durable : durable;
         in.f = &r->files[i];
-        enum err err = read_log_file(&in, durable, &next, &stop);
+        enum err err = rec_log_read_file(&in, durable, &next, &stop);
         if (err != ERR_OK)
             return err;
         if (!stop && i + 1 < end) {
@@ -513,6 +583,7 @@ static enum err read_worker(struct recovery *r, uint32_t worker)
         }
     }
     r->clean = r->clean && in.closed;
+    r->log_next[worker] = next;
     return ERR_OK;
 }
 
@@ -551,28 +622,36 @@ static enum err sync_logs(struct recovery *r)
 
 enum err rec_logs_read(struct recovery *r)
 {
-    uint32_t workers = 0;
     enum err err = list_files(r);
 
     if (err == ERR_OK)
+        err = rec_twins_list(r);
+    if (err == ERR_OK)
         err = choose_generation(r);
+    if (err == ERR_OK)
+        rec_twins_choose(r);
     if (err != ERR_OK || r->generation == 0)
         return err;
     for (size_t i = 0; i < r->nfiles && err == ERR_OK; i++) {
         struct rec_log_file *f = &r->files[i];
-        if (f->generation != r->generation)
+        if (f->generation != r->generation && !(r->log_lost && f->generation < r->generation))
             continue;
         err = examine(r, f);
-        workers = f->worker >= workers ? f->worker + 1 : workers;
+        f->damaged = r->log_lost && f->used;
+        if (f->generation == r->generation && f->worker >= r->workers)
+            r->workers = f->worker + 1;
     }
     judge_headers(r);
     r->clean = true;
-    for (uint32_t w = 0; w < workers && err == ERR_OK; w++)
+    r->log_next = mem_array(r->workers + 1, sizeof(*r->log_next));
+    for (uint32_t w = 0; w < r->workers && err == ERR_OK; w++)
         err = read_worker(r, w);
     for (size_t i = 0; i < r->nlist; i++) {
         const struct rec_object *o = r->list[i];
         if (o->orphan && !o->deleted)
             report_missing(r, &r->files[o->orphan_file], o->orphan_offset, o->id);
     }
+    if (err == ERR_OK)
+        err = rec_twins_merge(r);
     return err == ERR_OK && !r->clean && !PLANTED(PLANT_START_BELIEVED) ? sync_logs(r) : err;
 }

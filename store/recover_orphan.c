@@ -230,7 +230,7 @@ static void adopt(struct recovery *r, const uint8_t uuid[16], const char *dir, c
 /* Of a log in which something is missing one can not say whether the creation was finished. */
 static bool log_is_doubtful(const struct recovery *r)
 {
-    bool damaged = r->generation == 0;
+    bool damaged = r->generation == 0 || r->log_lost;
 
     for (size_t i = 0; i < r->nfiles; i++)
         damaged = damaged || r->files[i].damaged;

@@ -40,7 +40,7 @@ static void decode_stream(struct recovery *r, struct rec_object *o)
     s->object = o;
     enum err err = stream_record_decode(&s->rec, buf_str(&o->full));
     for (unsigned i = 0; i < o->ndeltas && err == ERR_OK; i++)
-        err = stream_record_apply(&s->rec, buf_str(&o->deltas[i]));
+        err = stream_record_apply(&s->rec, buf_str(&o->deltas[i].bytes));
     store_path_stream(r->dir, s->dir, s->rec.uuid);
     snprintf(what, sizeof(what), "record of object %llx", (unsigned long long) o->id);
     if (err != ERR_OK)

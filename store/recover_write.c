@@ -263,7 +263,7 @@ static enum err write_raw(struct writer *w, struct rec_object *o)
     record.parent = 0;
     for (unsigned i = 0; i < o->ndeltas && err == ERR_OK; i++) {
         record.version++;
-        record.bytes = buf_str(&o->deltas[i]);
+        record.bytes = buf_str(&o->deltas[i].bytes);
         err = put(w, &record);
     }
     o->version = record.version;
@@ -281,7 +281,7 @@ static struct store_object_view take_view(struct rec_object *o, struct recovered
     *bytes = 0;
     v.full = keep(out, &o->full);
     for (unsigned i = 0; i < o->ndeltas; i++) {
-        struct str delta = keep(out, &o->deltas[i]);
+        struct str delta = keep(out, &o->deltas[i].bytes);
         buf_put(&array, &delta, sizeof(delta));
         *bytes += delta.n;
     }
@@ -412,6 +412,12 @@ static enum err remove_old(struct recovery *r)
             store_quarantine(r->dir, path, "damaged");
         else if (!make_spare(r, &r->files[i], path))
             fs_unlink(r->fs, path);
+    }
+    for (size_t i = 0; i < r->ntwins; i++) {
+        if (!r->twins[i].damaged)
+            continue; /* they go when there are new ones (twin.c) */
+        rec_log_path(r, &r->twins[i], path);
+        store_quarantine(r->dir, path, "damaged");
     }
     return sync_log_dir(r);
 }

@@ -7,8 +7,8 @@
  * callers put in.
  *
  * Closing: no more appends; what is pending is committed; page caches are written and synced; when
- * nothing is in flight any more a close marker goes into the log (a start then need not scan) and
- * closed() is called.
+ * nothing is in flight any more a close marker goes into the log (a start then need not scan), the
+ * log's twin is completed, and closed() is called.
  */
 #include "store/store.h"
 
@@ -128,6 +128,7 @@ enum err store_open(struct store_dir *dir, unsigned worker, const struct store_o
     clog_init(st);
     open_log(st, &dir->workers[worker]);
     adopt_objects(st, &dir->workers[worker]);
+    twin_init(st);
     clog_want_spare(st);
     *out = st;
     return ERR_OK;
@@ -274,6 +275,8 @@ static void claim_fire(struct wheel_timer *timer)
         struct store_stream *s = LIST_ENTRY(it, struct store_stream, claim_link);
         bool idle = s->claim_seen == s->last_seq && stream_proven(s) == s->last_seq;
         s->claim_seen = s->last_seq;
+        if (s->state == STREAM_ACTIVE)
+            twin_end(s);
         if (!idle && s->state == STREAM_ACTIVE)
             continue;
         list_remove(&s->claim_link);
@@ -519,6 +522,7 @@ static void free_store(struct store *st)
     io_timer_stop(st->io, &st->fill_timer);
     objects_free_all(st);
     hmap_deinit(&st->objects);
+    twin_deinit(st);
     clog_deinit(st);
     if (st->meta.chunk != NULL)
         chunk_put(st->meta.chunk, st->chunks);
@@ -561,7 +565,7 @@ static bool close_step(struct store *st)
         clog_put_close(st, &st->close_req);
         return true;
     }
-    if (st->close_state != STORE_CLOSE_MARKING)
+    if (st->close_state != STORE_CLOSE_MARKING && twin_settle(st))
         free_store(st);
     return false;
 }

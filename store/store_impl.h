@@ -7,6 +7,7 @@
  *     segment.c     files of a stream: switching, writing, checkpoints      struct segment
  *     sealing.c     packing and footers on a work thread, releasing
  *     commit_log.c  frames, files, freeing                                  struct clog
+ *     twin.c        the second copy of what the log says of objects          struct twin
  *     object.c      objects and stream records                              struct object
  *     cache.c       batches in memory, fetching cold ones                   struct store_batch
  *     filter.c      which subject ids a set of patterns matches             struct filter
@@ -39,6 +40,7 @@
 #include "store/store.h"
 #include "store/stream_record.h"
 #include "store/subjects.h"
+#include "store/twin.h"
 
 #define NO_LOG_FILE UINT64_MAX
 
@@ -943,6 +945,7 @@ struct store {
     struct hmap objects;
     uint32_t next_object;
     struct clog clog;
+    struct twin twin;
     struct cache cache;
     struct region_pool meta, body;
     uint64_t staging;

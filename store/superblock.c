@@ -136,6 +136,17 @@ uint32_t store_salt_log(const uint8_t store[16], uint64_t generation, uint32_t w
     return crc32c(salt_start("log\0\0\0\0", store), tail, sizeof(tail));
 }
 
+uint32_t store_salt_twin(const uint8_t store[16], uint64_t generation, uint32_t worker,
+                         uint64_t number)
+{
+    uint8_t tail[20];
+
+    put_u64(tail, generation);
+    put_u32(tail + 8, worker);
+    put_u64(tail + 12, number);
+    return crc32c(salt_start("twin\0\0\0", store), tail, sizeof(tail));
+}
+
 void store_uuid_text(const uint8_t uuid[16], char out[33])
 {
     static const char digits[] = "0123456789abcdef";

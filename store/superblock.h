@@ -60,6 +60,9 @@ uint32_t store_salt_segment(const uint8_t store[16], const uint8_t stream[16], u
                             uint32_t generation);
 uint32_t store_salt_log(const uint8_t store[16], uint64_t generation, uint32_t worker,
                         uint64_t number);
+/* Of a twin of log files (twin.c). */
+uint32_t store_salt_twin(const uint8_t store[16], uint64_t generation, uint32_t worker,
+                         uint64_t number);
 
 /* "%02x" x 16 and a NUL; decode takes exactly 32 lower-case digits. */
 void store_uuid_text(const uint8_t uuid[16], char out[33]);

@@ -24,7 +24,9 @@
  */
 #include "lib/base/hash.h"
 #include "lib/base/str.h"
+#include "store/log_format.h"
 #include "store/plant.h"
+#include "tests/sim/sim_disk.h"
 #include "tests/sim/world.h"
 
 #include <signal.h>
@@ -44,6 +46,8 @@
 #define SEED_SECONDS 120
 #define JOBS 2
 #define DEPTH_MAX 2
+/* A log file is no smaller. */
+#define DAMAGE_MAX (32u << 10)
 
 #ifdef MIDGE_PLANT
 enum store_plant store_planted;
@@ -99,6 +103,7 @@ static void try_recovery(struct world *parent, struct sim *fork, struct prng *rn
                       .keep = parent->keep,
                       .every = parent->every,
                       .twice = digest != NULL,
+                      .log_lost = parent->log_lost,
                       .sim = fork};
     struct model *model = model_copy(parent->model);
     model->faults = false;
@@ -211,6 +216,92 @@ static void crash(struct world *w)
     open_or_fail(w, w->sim, w->model);
 }
 
+/* ---- the log goes -----------------------------------------------------------------------------
+ */
+
+/* Files of log/ and twin/. */
+struct logs {
+    char paths[64][80];
+    unsigned n;
+    uint64_t newest;       /* generation of a log */
+    uint64_t twins[64][2]; /* generation, worker */
+    unsigned ntwins;
+};
+
+static void note_log(void *ctx, const char *path, struct sim_inode *ino)
+{
+    struct logs *l = ctx;
+    const char *name = strrchr(path, '/');
+    uint64_t generation, number;
+    uint32_t worker;
+
+    (void) ino;
+    if (name == NULL || l->n == 64 || l->ntwins == 64)
+        return;
+    if (log_name_parse(name + 1, &generation, &worker, &number)) {
+        snprintf(l->paths[l->n++], sizeof(l->paths[0]), "/%s", path + (path[0] == '/'));
+        l->newest = generation > l->newest ? generation : l->newest;
+    } else if (twin_name_parse(name + 1, &generation, &worker, &number)) {
+        l->twins[l->ntwins][0] = generation;
+        l->twins[l->ntwins++][1] = worker;
+    }
+}
+
+/* A worker whose disk was full may have none. */
+static bool has_twins(const struct logs *l, unsigned workers)
+{
+    uint64_t seen = 0;
+
+    for (unsigned i = 0; i < l->ntwins; i++)
+        if (l->twins[i][0] == l->newest)
+            seen |= 1ull << l->twins[i][1];
+    return seen == (1ull << workers) - 1;
+}
+
+/* Near its beginning: most files are not full. */
+static void damage_log(struct world *w, const char *path)
+{
+    struct sim_disk *d = sim_disk(w->sim);
+    struct prng *rng = sim_rng(w->sim);
+    char zeros[4096] = {0};
+    struct sim_inode *ino;
+
+    switch (prng_below(rng, 3)) {
+    case 0:
+        sim_disk_unlink(d, path);
+        return;
+    case 1:
+        if (sim_disk_lookup(d, path, &ino) < 0)
+            return;
+        sim_disk_truncate(d, ino, prng_below(rng, DAMAGE_MAX));
+        break;
+    default:
+        if (sim_disk_lookup(d, path, &ino) < 0)
+            return;
+        sim_disk_write(d, ino, zeros, sizeof(zeros),
+                       prng_below(rng, DAMAGE_MAX / sizeof(zeros)) * sizeof(zeros));
+    }
+    sim_disk_release(d, ino);
+}
+
+/* After a clean close a file of the log may go, in part or whole, without any loss: its twin is
+ * there. */
+static void lose_log(struct world *w)
+{
+    struct logs l = {.n = 0};
+    struct prng *rng = sim_rng(w->sim);
+
+    sim_disk_walk(sim_disk(w->sim), note_log, &l);
+    w->log_lost = w->clean && l.n > 0 && prng_below(rng, 2) == 0 &&
+                  has_twins(&l, w->swarm->workers);
+    if (!w->log_lost)
+        return;
+    /* The first one is in use; most others are spares. */
+    const char *path = l.paths[prng_below(rng, 2) == 0 ? 0 : prng_below(rng, l.n)];
+    sim_trace(w->sim, "the log is damaged: %s", path);
+    damage_log(w, path);
+}
+
 static void reopen(struct world *w)
 {
     if (w->model->faults || (w->model->full && prng_below(sim_rng(w->sim), 2) == 0)) {
@@ -218,12 +309,14 @@ static void reopen(struct world *w)
         return;
     }
     world_close(w);
+    lose_log(w);
     w->model->full = false;
     sim_disk_set_capacity(sim_disk(w->sim), w->swarm->disk_bytes);
     if (prng_below(sim_rng(w->sim), 2) == 0)
         sim_crash(w->sim, draw_mode(w, sim_rng(w->sim)));
     draw_key(w);
     open_or_fail(w, w->sim, w->model);
+    w->log_lost = false;
 }
 
 static void work(struct world *w)
@@ -421,6 +514,8 @@ static const char *const plant_names[PLANTS] = {
     [PLANT_SALT_REUSED] = "salt-reused",
     [PLANT_PROVEN_EARLY] = "proven-early",
     [PLANT_NAME_UNSYNCED] = "name-unsynced",
+    [PLANT_TWIN_HALF] = "twin-half",
+    [PLANT_TWIN_EARLY] = "twin-early",
 };
 
 static unsigned plant_of(const char *name)

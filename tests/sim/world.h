@@ -43,6 +43,7 @@ struct world {
     unsigned stillborn;  /* streams whose creation was refused and that wait to be deleted */
     bool recovering;     /* between opening and the end of judge_recovered */
     bool clean;          /* the store was closed before this opening */
+    bool log_lost;       /* and then its commit log was damaged */
     uint64_t full_until; /* when the store must have noticed that there is space again */
     uint64_t cuts;       /* power cuts tried so far */
     uint64_t digest;     /* of the whole disk, right after its recovery (`twice`) */

@@ -22,13 +22,16 @@ struct tree {
 
 /* ---- logs ---------------------------------------------------------------------------------- */
 
-static void inspect_logs(struct tree *t)
+/* Those of log/, or of twin/. */
+static void inspect_logs(struct tree *t, const char *which,
+                         bool (*parse)(const char *name, uint64_t *generation, uint32_t *worker,
+                                       uint64_t *number))
 {
     char path[STORE_PATH];
     struct rec_names names;
     struct buf at = {0};
 
-    store_path(&t->dir, path, "log");
+    store_path(&t->dir, path, which);
     if (rec_list(t->in->fs, path, &names) != ERR_OK)
         return;
     for (size_t i = 0; i < names.n; i++) {
@@ -37,8 +40,8 @@ static void inspect_logs(struct tree *t)
         uint32_t worker;
         buf_clear(&at);
         buf_printf(&at, "%s/%s", path, names.names[i]);
-        if (!log_name_parse(names.names[i], &generation, &worker, &number)) {
-            inspect_say(t->in, "%s: not a commit log\n", buf_cstr(&at));
+        if (!parse(names.names[i], &generation, &worker, &number)) {
+            inspect_say(t->in, "%s: not a commit log, nor a twin of one\n", buf_cstr(&at));
             continue;
         }
         if (!inspect_load(t->in, buf_cstr(&at), &bytes))
@@ -287,7 +290,8 @@ void inspect_dir(struct inspect *in, const char *path)
     if (strlen(path) > STORE_PATH - 112) {
         inspect_damage(in, path, 0, "path is too long");
     } else if (read_meta(&t)) {
-        inspect_logs(&t);
+        inspect_logs(&t, "log", log_name_parse);
+        inspect_logs(&t, "twin", twin_name_parse);
         if (rec_logs_read(r) != ERR_OK || rec_streams_decode(r) != ERR_OK) {
             inspect_damage(in, path, 0, "%s", t.why);
         } else {

@@ -75,6 +75,11 @@ static const char *base_name(const char *path)
     return slash != NULL ? slash + 1 : path;
 }
 
+static bool is_twin(const struct inspect_bytes *bytes)
+{
+    return bytes->n >= 8 && memcmp(bytes->p, "MIDGETWN", 8) == 0;
+}
+
 enum inspect_kind inspect_kind_of(const char *path, const struct inspect_bytes *bytes)
 {
     uint64_t a, b;
@@ -82,13 +87,13 @@ enum inspect_kind inspect_kind_of(const char *path, const struct inspect_bytes *
 
     if (bytes->n >= 8 && memcmp(bytes->p, "MIDGESTO", 8) == 0)
         return INSPECT_SUPERBLOCK;
-    if (bytes->n >= 8 && memcmp(bytes->p, "MIDGELOG", 8) == 0)
+    if (bytes->n >= 8 && (memcmp(bytes->p, "MIDGELOG", 8) == 0 || is_twin(bytes)))
         return INSPECT_LOG;
     if (bytes->n >= 8 && memcmp(bytes->p, "MIDGESEG", 8) == 0)
         return INSPECT_SEGMENT;
     if (strcmp(base_name(path), "store.meta") == 0)
         return INSPECT_SUPERBLOCK;
-    if (log_name_parse(base_name(path), &a, &c, &b))
+    if (log_name_parse(base_name(path), &a, &c, &b) || twin_name_parse(base_name(path), &a, &c, &b))
         return INSPECT_LOG;
     return segment_name_parse(base_name(path), &a, &c) ? INSPECT_SEGMENT : INSPECT_UNKNOWN;
 }
@@ -213,6 +218,12 @@ static void say_record(struct inspect *in, const char *path, uint64_t offset,
                     "    %" PRIu64 ": data of stream %" PRIx64 ": segment %" PRIu64
                     ", offset %" PRIu64 ", %zu bytes\n",
                     offset, r->id, r->segment, r->offset, r->bytes.n);
+    else if (in->verbose && r->type == LOG_MARK)
+        inspect_say(in, "    %" PRIu64 ": everything up to commit %" PRIu64 " of the log is here\n",
+                    offset, r->version);
+    else if (in->verbose && r->type == LOG_END)
+        inspect_say(in, "    %" PRIu64 ": stream %" PRIx64 " is durable up to %" PRIu64 "\n",
+                    offset, r->id, r->version);
     else if (in->verbose)
         inspect_say(in,
                     "    %" PRIu64 ": %s of object %" PRIx64 ", kind %u, version %" PRIu64
@@ -282,13 +293,16 @@ void inspect_log(struct inspect *in, const char *path, struct inspect_bytes *byt
     uint64_t generation = 0, number = 0, seen;
     uint32_t worker = 0;
     enum err err = bytes->n < LOG_HEADER ? ERR_CORRUPT : log_header_decode(bytes->p, &h, why);
-    bool named = log_name_parse(base_name(path), &generation, &worker, &number);
+    bool twin = twin_name_parse(base_name(path), &generation, &worker, &number) || is_twin(bytes);
+    bool named = twin_name_parse(base_name(path), &generation, &worker, &number) ||
+                 log_name_parse(base_name(path), &generation, &worker, &number);
 
     bool own = err == ERR_OK &&
                (!named || (h.generation == generation && h.worker == worker && h.number == number));
     uint32_t salt = h.salt;
     if (!own && named && inspect_find_uuid(in, path, 1, h.store))
-        salt = store_salt_log(h.store, generation, worker, number);
+        salt = twin ? store_salt_twin(h.store, generation, worker, number)
+                    : store_salt_log(h.store, generation, worker, number);
     log_scan_durable(bytes->p, bytes->n, salt, &seen);
     if (!own && (seen == 0 || !named)) {
         inspect_say(in, "%s: not used yet (%s)\n", path,
@@ -298,9 +312,10 @@ void inspect_log(struct inspect *in, const char *path, struct inspect_bytes *byt
     if (!own)
         inspect_damage(in, path, 0, "%s", err == ERR_OK ? "header of another file" : why);
     inspect_say(in,
-                "%s: commit log, generation %" PRIu64 ", worker %u of %u, file %" PRIu64
+                "%s: %s, generation %" PRIu64 ", worker %u of %u, file %" PRIu64
                 ", first commit %" PRIu64 ", salt %08x\n",
-                path, own ? h.generation : generation, own ? h.worker : worker, h.workers,
+                path, twin ? "twin of the commit log" : "commit log",
+                own ? h.generation : generation, own ? h.worker : worker, h.workers,
                 own ? h.number : number, h.first_commit, salt);
     scan_frames(in, path, bytes, salt, own ? h.first_commit : 0);
 }

@@ -1,5 +1,6 @@
-/* Streams whose record the log has lost: they come back from the copies in their segments' header
- * pages, with what the log still says of them. Without a copy they go to quarantine, whole. */
+/* Streams whose record the log has lost, and its twin, too: they come back from the copies in their
+ * segments' header pages, with what the log still says of them. Without a copy they go to
+ * quarantine, whole. */
 #include "store/store_impl.h"
 #include "tests/lib/runner.h"
 #include "tests/sim/sim.h"
@@ -22,9 +23,9 @@ static const struct rig_options options[] = {
 
 static void remove_log(const struct rig *r)
 {
-    char command[256];
+    char command[300];
 
-    snprintf(command, sizeof(command), "rm %s/log/*.log", r->path);
+    snprintf(command, sizeof(command), "rm %s/log/*.log && rm -f %s/twin/*", r->path, r->path);
     ck_assert_int_eq(system(command), 0);
 }
 
@@ -42,18 +43,24 @@ static void take_name(void *ctx, const char *name)
 }
 
 /* The same on a simulated machine. */
-static void unlink_log(const struct rig *r, struct sim *sim)
+static void unlink_all(const struct rig *r, struct sim *sim, const char *dir)
 {
     struct names names = {.n = 0};
     char path[256];
 
-    snprintf(path, sizeof(path), "%s/log", r->path);
+    snprintf(path, sizeof(path), "%s/%s", r->path, dir);
     ck_assert_int_eq(fs_list(sim_fs(sim), path, take_name, &names), 0);
     ck_assert_uint_gt(names.n, 0);
     for (unsigned i = 0; i < names.n; i++) {
-        snprintf(path, sizeof(path), "%s/log/%s", r->path, names.name[i]);
+        snprintf(path, sizeof(path), "%s/%s/%s", r->path, dir, names.name[i]);
         ck_assert_int_eq(fs_unlink(sim_fs(sim), path), 0);
     }
+}
+
+static void unlink_log(const struct rig *r, struct sim *sim)
+{
+    unlink_all(r, sim, "log");
+    unlink_all(r, sim, "twin");
 }
 
 static unsigned files_in(const struct rig *r, const char *name)
