@@ -285,6 +285,7 @@ static inline void subject_durable(struct store_stream *s, uint32_t id, uint64_t
 {
     struct subject *sub = subjects_by_id(&s->subjects, id);
 
+    lasts_note(s, id);
     subjects_commit(&s->subjects, sub, seq);
     if (n > 1) {
         sub->msgs += n - 1;

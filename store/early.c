@@ -25,6 +25,8 @@
  * A segment may be let go of while a job reads its file: then its messages are gone, and the job's
  * result for it is left out.
  */
+#include "store/early.h"
+
 #include "lib/base/crc32c.h"
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
@@ -32,7 +34,6 @@
 #include "store/fences.h"
 #include "store/footer.h"
 #include "store/recover.h"
-#include "store/store_impl.h"
 
 #include <string.h>
 

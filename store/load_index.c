@@ -33,6 +33,7 @@
  * number are sums, and the order in which segments add to them does not matter.
  */
 #include "lib/base/mem.h"
+#include "store/early.h"
 #include "store/recover.h"
 #include "store/store_impl.h"
 

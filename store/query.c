@@ -8,6 +8,7 @@
  */
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
+#include "store/early.h"
 #include "store/store_impl.h"
 
 /* Records scanned at once, and per slice of a task. */
@@ -111,6 +112,25 @@ void store_subjects_each(struct store_stream *s, struct str filter,
         subject_cursor_next(&c);
     }
     subject_cursor_deinit(&c);
+}
+
+bool store_subjects_few(struct store_stream *s, struct str filter, uint32_t most)
+{
+    struct str pattern = is_everything(filter) ? STR(">") : filter;
+    struct subject_cursor c;
+    uint32_t steps = 0;
+
+    if (!subject_has_wildcard(pattern))
+        return true;
+    stream_need_index(s);
+    if (s->subjects.count <= most)
+        return true;
+    subject_cursor_init(&c, &s->subjects.tree);
+    subject_cursor_seek(&c, subject_pattern_prefix(pattern), false);
+    while (steps <= most && subject_cursor_match(&c, pattern, &steps))
+        subject_cursor_next(&c);
+    subject_cursor_deinit(&c);
+    return steps <= most;
 }
 
 /* Largest existing sequence. */

@@ -15,6 +15,7 @@
  * its commit is durable.
  */
 #include "lib/base/mem.h"
+#include "store/early.h"
 #include "store/store_impl.h"
 
 #define SCAN_SLICE 65536u

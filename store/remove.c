@@ -95,6 +95,7 @@ static void take_out(struct store_stream *s, struct segment *seg, struct segment
     const struct seq_ring *ring = subject_ring(&s->subjects, id);
     uint64_t seq = entry_seq(seg, e, i), next = 0, prev = 0;
 
+    lasts_note(s, id);
     e->live--;
     e->live_size -= size;
     seg->live--;
@@ -279,6 +280,7 @@ uint64_t remove_everything(struct store_stream *s, enum store_reason reason)
         seg->live = seg->live_size = 0;
     }
     rewrite_stale(s);
+    lasts_end_all(s);
     empty_subjects(s);
     s->msgs = s->bytes = 0;
     stream_settle_first(s);

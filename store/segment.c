@@ -24,6 +24,7 @@
  * so that the next start can bring the data back.
  */
 #include "lib/base/mem.h"
+#include "store/early.h"
 #include "store/pool.h"
 #include "store/store_impl.h"
 

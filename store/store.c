@@ -14,6 +14,7 @@
 
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
+#include "store/early.h"
 #include "store/pool.h"
 #include "store/store_impl.h"
 

@@ -364,6 +364,23 @@ bool store_index_wait(struct store_stream *s, struct store_req *req);
 bool store_subjects_wait(struct store_stream *s, const struct str *subjects, unsigned n,
                          struct store_req *req);
 
+/* The last message of each subject that one of the patterns matches (none = all), as it is now,
+ * however much is appended and removed until the list has been made: slices of it are made between
+ * other things, and then req completes. What is removed meanwhile is in it. Only messages up to
+ * `upto` (UINT64_MAX = all there are now); a later one of a subject stands for the one before it.
+ * *count becomes their number, or UINT64_MAX when that is known only at the end. While the index is
+ * being read (store_index_wait) it begins behind that. An error: the stream failed, or goes. */
+struct store_lasts;
+struct store_lasts *store_lasts_begin(struct store_stream *s, const struct str *patterns,
+                                      unsigned n, uint64_t upto, uint64_t *count,
+                                      struct store_req *req);
+/* When req has completed: the sequences, ascending, the caller's to mem_free. */
+uint64_t *store_lasts_take(struct store_lasts *l, size_t *n);
+/* True: req will not complete any more. */
+bool store_lasts_free(struct store_lasts *l);
+/* Does a listing with this filter look at so many subjects at most? */
+bool store_subjects_few(struct store_stream *s, struct str filter, uint32_t most);
+
 /* Durable state of one subject; false when it has no message. */
 bool store_subject_get(struct store_stream *s, struct str subject, struct store_subject *out);
 /* Last sequence and number of messages with what is assigned; 0 when none. */

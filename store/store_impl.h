@@ -14,6 +14,7 @@
  *     index.c       where the messages of given subjects are
  *     early.c       the same for a few, before the index has been read
  *     header_copy.c the copy of a record in the active segment, after an update
+ *     lasts.c       snapshots of the last messages of all subjects
  *     held.c        async level: what limits took, and the record does not say yet
  *     reader.c, query.c, remove.c, limits.c, check.c
  *
@@ -474,7 +475,8 @@ struct store_stream {
     char *dir;
     struct list readers;
     struct list filters;
-    uint32_t *born; /* ids of new subjects, the last FILTER_BORN; NULL = none yet */
+    struct list lasts; /* struct store_lasts that walk */
+    uint32_t *born;    /* ids of new subjects, the last FILTER_BORN; NULL = none yet */
     uint64_t nborn;
     bool loading;   /* being attached: removals are not told */
     bool trim_due;  /* over a limit: limits_step has work */
@@ -810,47 +812,25 @@ enum err index_fill_from_batches(struct store_stream *s, struct segment *seg);
 void index_remove_later(struct store_stream *s, uint64_t seq);
 /* Seals segments that a start has left unsealed. */
 void segments_seal_full(struct store_stream *s);
-/* ---- single subjects meanwhile (early.c) */
-
-struct early_subject;
-/* Can these be looked up before the index is read? They are literal. */
-bool early_can(const struct store_stream *s, const struct str *subjects, unsigned n);
-/* Looks them up; req (may be NULL) completes when they are known, or all is. Only when early_can
- * says so. */
-void early_want(struct store_stream *s, const struct str *subjects, unsigned n,
-                struct store_req *req);
-/* The same, and req->count becomes the number of their messages in [from, last]. */
-void early_want_count(struct store_stream *s, const struct str *subjects, unsigned n, uint64_t from,
-                      uint64_t last, struct store_req *req);
-bool early_knows(const struct store_stream *s, const struct str *subjects, unsigned n);
-/* NULL: not known. It is valid while there is a loader. */
-struct early_subject *early_find(const struct store_stream *s, struct str subject);
-/* The next message in [from, last], the last one below a sequence; 0 = none. */
-uint64_t early_next(struct store_stream *s, const struct early_subject *sub, uint64_t from,
-                    uint64_t last);
-uint64_t early_prev(struct store_stream *s, const struct early_subject *sub, uint64_t below);
-/* The next of any of them; all are known. */
-uint64_t early_next_of(struct store_stream *s, const struct str *subjects, unsigned n,
-                       uint64_t from, uint64_t last);
-/* Messages of them in [from, last]; false: one is not known. */
-bool early_count(struct store_stream *s, const struct str *subjects, unsigned n, uint64_t from,
-                 uint64_t last, uint64_t *count);
-/* A segment has been read: perhaps others can be asked now. */
-void early_go_on(struct store_stream *s);
-/* Who waits is told this. */
-void early_cancel(struct store_stream *s, enum err err);
-void early_free(struct store_stream *s);
-void segment_fences_free(struct segment *seg);
-/* query.c: counts as a task, which waits for the index; what is filtered is copied. */
-void count_later(struct store_stream *s, const struct str *filters, unsigned nfilters,
-                 uint64_t from, uint64_t last, struct store_req *req);
-
 /* Before looking at subjects, or at the columns of segments. Holds the worker until it is read. */
 static inline void stream_need_index(struct store_stream *s)
 {
     if (UNLIKELY(s->loader != NULL))
         index_load_all(s);
 }
+
+/* ---- lists of last messages (lasts.c)
+ * ---------------------------------------------------------------- */
+
+void lasts_note_all(struct store_stream *s, uint32_t id);
+/* Before the subject's last message becomes another one. */
+static inline void lasts_note(struct store_stream *s, uint32_t id)
+{
+    if (UNLIKELY(!list_empty(&s->lasts)))
+        lasts_note_all(s, id);
+}
+/* No message is left: what was not listed yet is gone. */
+void lasts_end_all(struct store_stream *s);
 
 /* ---- tasks: sliced work
  * --------------------------------------------------------------------------- */

@@ -20,6 +20,7 @@
  */
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
+#include "store/early.h"
 #include "store/pool.h"
 #include "store/store_impl.h"
 
@@ -170,6 +171,7 @@ struct store_stream *stream_new(struct store *st, struct str name, enum store_le
     list_init(&s->segments);
     list_init(&s->readers);
     list_init(&s->filters);
+    list_init(&s->lasts);
     list_init(&s->task_link);
     list_init(&s->tasks);
     wheel_timer_init(&s->age_timer, age_fire);

@@ -158,7 +158,7 @@ static void counted(struct store_req *req, enum err err)
         create_failed(cr, err != ERR_OK ? err : ERR_CANCELED);
         return;
     }
-    c->core.num_pending = c->nlast > 0 ? c->nlast + req->count : req->count;
+    c->core.num_pending = consumer_last_left(c) + req->count;
     if (c->config.mem_storage) {
         durable(&cr->req, ERR_OK);
         return;
@@ -173,7 +173,7 @@ static void start_known(struct creation *cr, struct consumer *c, uint64_t seq)
     enum err err;
 
     consumer_core_start(&c->core, seq);
-    if (c->nlast > 0)
+    if (c->nlast > 0 || c->listing != NULL)
         from = c->last_resume;
     cr->req.done = counted;
     err = store_count(c->stream->store, from, c->nfilters > 0 ? c->filters : NULL, c->nfilters,
@@ -217,6 +217,17 @@ bool api_waits_for_consumer(struct api_request *r, struct consumer *c)
     return true;
 }
 
+/* Never before the first message; what is to come only when asked for by sequence. */
+static void start_within(struct creation *cr, struct consumer *c, const struct store_state *st,
+                         uint64_t seq)
+{
+    if (seq < st->first_seq)
+        seq = st->first_seq;
+    if (c->config.deliver_policy != DELIVER_BY_START_SEQUENCE && seq > st->last_seq + 1)
+        seq = st->last_seq + 1;
+    start_known(cr, c, seq);
+}
+
 static void find_start(struct creation *cr, struct consumer *c)
 {
     struct store_state st;
@@ -242,17 +253,27 @@ static void find_start(struct creation *cr, struct consumer *c)
         break;
     case DELIVER_LAST_PER_SUBJECT:
         seq = consumer_last_start(c, st.last_seq);
+        if (consumer_last_unknown(c))
+            return;
         break;
     default:
         seq = st.first_seq;
         break;
     }
-    /* Never before the first message; what is to come only when asked for by sequence. */
-    if (seq < st.first_seq)
-        seq = st.first_seq;
-    if (c->config.deliver_policy != DELIVER_BY_START_SEQUENCE && seq > st.last_seq + 1)
-        seq = st.last_seq + 1;
-    start_known(cr, c, seq);
+    start_within(cr, c, &st, seq);
+}
+
+void consumer_last_known(struct consumer *c, enum err err)
+{
+    struct creation *cr = c->creation;
+    struct store_state st;
+
+    if (err != ERR_OK) {
+        create_failed(cr, err);
+        return;
+    }
+    store_stream_state(c->stream->store, &st);
+    start_within(cr, c, &st, c->nlast > 0 ? c->last_seqs[0] : c->last_resume);
 }
 
 /* ---- rules that need the stream ---------------------------------------------------------------

@@ -158,7 +158,7 @@ void consumer_free(struct consumer *c)
     consumer_core_deinit(&c->core);
     store_reader_deinit(&c->reader);
     store_reader_deinit(&c->again);
-    mem_free(c->last_seqs);
+    consumer_last_free(c);
     mem_free(c->filters);
     consumer_subjects_free(c);
     mem_free(c->name);

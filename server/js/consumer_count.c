@@ -42,7 +42,7 @@ static void counted(struct store_req *req, enum err err)
 
 void consumer_recount(struct consumer *c)
 {
-    uint64_t from = c->nlast > 0 ? c->last_resume : c->core.next_seq;
+    uint64_t from = c->nlast > 0 || c->listing != NULL ? c->last_resume : c->core.next_seq;
     struct consumer_recount *r;
     uint64_t count;
     enum err err;
@@ -53,7 +53,7 @@ void consumer_recount(struct consumer *c)
     }
     r = mem_zalloc(sizeof(*r));
     r->c = c;
-    r->base = c->nlast - c->last_pos;
+    r->base = consumer_last_left(c);
     r->req.done = counted;
     err = store_count(c->stream->store, from, c->nfilters > 0 ? c->filters : NULL, c->nfilters,
                       &count, &r->req);

@@ -227,6 +227,8 @@ static enum step step_new(struct consumer *c, struct ring *ring)
 {
     struct store_msg m;
 
+    if (UNLIKELY(c->listing != NULL))
+        return STEP_STOP;
     if (c->nlast > 0)
         return step_last(c, ring);
     switch (store_reader_next(&c->reader, &m)) {

@@ -460,6 +460,8 @@ struct consumer {
     uint64_t *last_seqs; /* deliver last per subject: sequences still to go, ascending */
     size_t nlast, last_pos;
     uint64_t last_resume;             /* where ordinary delivery goes on */
+    struct consumer_listing *listing; /* the list is being made, or NULL */
+    bool last_again;                  /* a start found that it was */
     struct consumer_recount *recount; /* a count under way, or NULL */
     bool gap;                         /* it came past messages that had gone */
     struct creation *creation;        /* not durable yet; who else asks for it waits there */
@@ -553,8 +555,18 @@ void consumer_recount(struct consumer *c);
 /* Messages appended for it and first deliveries, while a count is under way. */
 void consumer_recount_note(struct consumer *c, uint64_t appended, uint64_t delivered);
 void consumer_recount_free(struct consumer *c);
-/* Deliver last per subject (consumer_last.c): makes the list, returns the first sequence. */
+/* Deliver last per subject (consumer_last.c): makes the list, returns the first sequence; or begins
+ * to make it. */
 uint64_t consumer_last_start(struct consumer *c, uint64_t last);
+/* It is being made, and how long it will be is not known: consumer_last_known follows. */
+bool consumer_last_unknown(const struct consumer *c);
+/* Messages of it that are still to go; 0 when that is not known. */
+uint64_t consumer_last_left(const struct consumer *c);
+/* After a start: goes on making it. */
+void consumer_last_go_on(struct consumer *c);
+void consumer_last_free(struct consumer *c);
+/* api_consumer.c: the creation goes on. */
+void consumer_last_known(struct consumer *c, enum err err);
 /* A reset to seq: what is left of the list from there is delivered again. */
 void consumer_last_reset(struct consumer *c, uint64_t seq);
 /* The list's current sequence has been dealt with. */

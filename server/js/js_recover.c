@@ -270,6 +270,7 @@ static void attach_consumer(struct stream *s, const struct store_object_view *v,
     /* What the limits removed while nobody was here was not told to it. */
     if (st.first_seq > 1)
         consumer_core_removed(&c->core, 1, st.first_seq - 1);
+    consumer_last_go_on(c);
     consumer_recount(c);
     consumer_attach(c);
     if (cut)

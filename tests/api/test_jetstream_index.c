@@ -95,7 +95,45 @@ TEST(consumers_and_publishes_that_need_a_subject)
     js_rig_end(&r);
 }
 
+#define LAST_PER_SUBJECT(filter)                                                                   \
+    "{\"stream_name\":\"S\",\"config\":{\"durable_name\":\"C\",\"ack_policy\":\"explicit\","       \
+    "\"deliver_policy\":\"last_per_subject\",\"filter_subject\":\"" filter "\"}}"
+
+/* The list of a consumer at the last messages is longer than what is made at once. It is that of
+ * the moment: what is published, removed and purged right behind the request changes nothing but
+ * that what is gone is passed over. i / 2: the server goes on, is stopped or killed right after the
+ * answer. */
+TEST(a_long_list_of_last_messages)
+{
+    struct js_rig r;
+
+    js_rig_start(&r, 0);
+    js_stream(&r, "[\"s.*\",\"t\"]", "");
+    fill(&r);
+    js_pub(&r, "s.1", NULL, "x", "\"seq\":120001}");
+    js_ask(&r, "$JS.API.CONSUMER.DURABLE.CREATE.S.C",
+           i % 2 == 0 ? LAST_PER_SUBJECT("s.>") : LAST_PER_SUBJECT("s.*"),
+           "\"num_pending\":120000,");
+    js_pub(&r, "s.0", NULL, "y", "\"seq\":120002}");
+    js_ask(&r, "$JS.API.STREAM.MSG.DELETE.S", "{\"seq\":4}", "\"success\":true");
+    js_ask(&r, "$JS.API.STREAM.PURGE.S", "{\"filter\":\"s.4\"}", "\"purged\":1}");
+    if (i / 2 == 1)
+        js_rig_restart(&r);
+    if (i / 2 == 2)
+        js_rig_crash(&r);
+    js_pull(&r, "3");
+    js_takes(&r, "s.0", 1, 1, "+ACK");
+    js_takes(&r, "s.2", 3, 1, "+ACK");
+    js_takes(&r, "s.5", 6, 1, "+ACK");
+    js_await(&r, "$JS.API.CONSUMER.INFO.S.C", "", "\"num_ack_pending\":0,");
+    js_rig_restart(&r);
+    js_pull(&r, "1");
+    js_takes(&r, "s.6", 7, 1, "+ACK");
+    js_rig_end(&r);
+}
+
 static const struct runner_case cases[] = {
+    RUN_LOOP(a_long_list_of_last_messages, 0, 6),
     RUN_LOOP(answers_right_after_a_start, 0, 6),
     RUN_LOOP(consumers_and_publishes_that_need_a_subject, 0, 3),
 };

@@ -13,6 +13,7 @@
 #include "tests/unit/store/rig.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MOST = 30000, NAME = 24 };
@@ -680,7 +681,140 @@ TEST(a_damaged_footer_answers_for_no_subject)
     close_bench(&b);
 }
 
+/* ---- the last message of every subject ------------------------------------------------------- */
+
+static int by_name_and_seq(const void *a, const void *b)
+{
+    const char *x = *(char *const *) a, *y = *(char *const *) b;
+    int order = strcmp(x, y);
+
+    return order != 0 ? order : x < y ? -1 : x > y;
+}
+
+static int by_seq(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *) a, y = *(const uint64_t *) b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* As it is now. */
+static uint64_t *model_lasts(struct bench *b, const char *filter, size_t *n)
+{
+    char **all = mem_array(b->last + 1, sizeof(*all));
+    uint64_t *seqs = mem_array(b->last + 1, sizeof(*seqs));
+    size_t there = 0;
+
+    for (uint64_t seq = 1; seq <= b->last; seq++)
+        if (matches(b, seq, filter))
+            all[there++] = b->names[seq];
+    qsort(all, there, sizeof(*all), by_name_and_seq);
+    *n = 0;
+    for (size_t k = 0; k < there; k++)
+        if (k + 1 == there || strcmp(all[k], all[k + 1]) != 0)
+            seqs[(*n)++] = (uint64_t) (all[k] - b->names[0]) / NAME;
+    qsort(seqs, *n, sizeof(*seqs), by_seq);
+    mem_free(all);
+    return seqs;
+}
+
+struct listing_of {
+    struct store_lasts *list;
+    struct rig_req q;
+    uint64_t *want, count;
+    size_t n;
+};
+
+static void begin_list(struct bench *b, struct listing_of *l, const char *filter, uint64_t upto)
+{
+    struct str f = filter != NULL ? str_of(filter) : STR_NONE;
+
+    l->want = model_lasts(b, filter, &l->n);
+    rig_req_init(&l->q);
+    l->list = store_lasts_begin(b->t.s, &f, filter != NULL, upto, &l->count, &l->q.req);
+    if (l->count != UINT64_MAX)
+        ck_assert_uint_eq(l->count, l->n);
+    if (filter == NULL || strcmp(filter, ">") == 0)
+        ck_assert(l->count != UINT64_MAX || upto < b->last);
+}
+
+static void end_list(struct bench *b, struct listing_of *l)
+{
+    size_t n;
+
+    ck_assert_int_eq(rig_req_wait(&b->r, &l->q), ERR_OK);
+    uint64_t *seqs = store_lasts_take(l->list, &n);
+    ck_assert_uint_eq(n, l->n);
+    for (size_t k = 0; k < n; k++)
+        ck_assert_uint_eq(seqs[k], l->want[k]);
+    ck_assert(!store_lasts_free(l->list));
+    mem_free(seqs);
+    mem_free(l->want);
+}
+
+/* Lists are begun, others given up, and everything changes while they are made: each is of the
+ * moment at which it was begun. */
+TEST(last_messages_of_a_moment)
+{
+    char text[NAME];
+    struct listing_of l[3];
+    struct bench b;
+
+    open_bench(&b, i);
+    for (unsigned round = 0; round < 10; round++) {
+        append_some(&b);
+        append_some(&b);
+        for (unsigned k = 0; k < 3; k++)
+            begin_list(&b, &l[k], k == 0 ? NULL : random_filter(&b, text), UINT64_MAX);
+        remove_some(&b);
+        append_some(&b);
+        if (prng_below(&b.rng, 3) == 0)
+            rig_step(&b.r);
+        remove_some(&b);
+        append_some(&b);
+        if (prng_below(&b.rng, 4) == 0)
+            purge_some(&b, random_filter(&b, text));
+        if (prng_below(&b.rng, 4) == 0) {
+            ck_assert(store_lasts_free(l[2].list) || l[2].q.done);
+            mem_free(l[2].want);
+            l[2].list = NULL;
+        }
+        for (unsigned k = 0; k < 3; k++)
+            if (l[k].list != NULL)
+                end_list(&b, &l[k]);
+        store_check(b.r.store);
+    }
+    close_bench(&b);
+}
+
+/* Behind a start, what had been the last messages up to a sequence; what came later changes
+ * nothing. */
+TEST(last_messages_up_to_a_sequence)
+{
+    struct listing_of l;
+    struct bench b;
+
+    open_bench(&b, 30 + i % 5);
+    while (b.last < 6000)
+        append_some(&b);
+    uint64_t upto = b.last;
+    begin_list(&b, &l, i % 2 == 0 ? NULL : "b.>", upto);
+    ck_assert(store_lasts_free(l.list));
+    append_some(&b);
+    open_again(&b);
+    append_some(&b);
+    struct str f = STR("b.>");
+    rig_req_init(&l.q);
+    l.list = store_lasts_begin(b.t.s, &f, i % 2, upto, &l.count, &l.q.req);
+    append_some(&b);
+    end_list(&b, &l);
+    store_check(b.r.store);
+    close_bench(&b);
+}
+
 static const struct runner_case cases[] = {
+    RUN_LOOP(last_messages_of_a_moment, 0, 30),
+    RUN_LOOP(last_messages_up_to_a_sequence, 0, 6),
     RUN_LOOP(single_subjects_while_the_index_is_read, 0, 10),
     RUN_LOOP(a_damaged_footer_answers_for_no_subject, 0, 2),
     RUN_LOOP(a_start_leaves_the_index_for_later, 0, 6),
