@@ -34,7 +34,7 @@ bool publish_headers_find(struct str block, struct publish_headers *out)
     size_t at = 0;
 
     *out = (struct publish_headers){0};
-    if (memmem(block.p, block.n, "\nNats-", 6) == NULL)
+    if (block.n == 0 || memmem(block.p, block.n, "\nNats-", 6) == NULL)
         return false;
     while (header_next(block, &at, &key, &value)) {
         if (!str_starts(key, STR("Nats-")))

@@ -551,7 +551,7 @@ TEST(uniform_is_even_and_moves_little)
     topic("t", 1, 6);
     topic("u", 2, 7);
     for (int k = 0; k < 7; k++) {
-        uint64_t before[20] = {0}, moved = 0;
+        uint64_t before[24] = {0}, moved = 0;
         LIST_FOREACH(l, &group.members)
         {
             const struct consumer_member *x = LIST_ENTRY(l, struct consumer_member, link);
