@@ -292,6 +292,7 @@ static int64_t unlimited(int64_t n)
 static void set_jetstream(struct account_jetstream *js, const struct account_claims *c)
 {
     const struct jwt_jetstream_limits *l = &c->jetstream;
+    bool tiered = c->ntiers > 0;
 
     /* One server keeps one copy: its tier is the first. */
     for (size_t i = 0; i < c->ntiers; i++)
@@ -307,7 +308,8 @@ static void set_jetstream(struct account_jetstream *js, const struct account_cla
         .memory_max_stream_bytes = unlimited(l->memory_max_stream),
         .disk_max_stream_bytes = unlimited(l->disk_max_stream),
         .max_bytes_required = l->max_bytes_required,
-        .tiered = l != &c->jetstream,
+        .tiered = tiered,
+        .no_tier = tiered && l == &c->jetstream,
     };
 }
 

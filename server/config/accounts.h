@@ -83,7 +83,8 @@ struct account_jetstream {
     int64_t max_streams, max_consumers, max_ack_pending;
     int64_t memory_max_stream_bytes, disk_max_stream_bytes; /* of one stream */
     bool max_bytes_required;
-    bool tiered; /* these are the limits of the tier R1, the only one that one server has */
+    bool tiered;  /* these are the limits of the tier R1, the only one that one server has */
+    bool no_tier; /* there are tiers, and that one is not among them: no streams */
 };
 
 struct account_options {

@@ -50,6 +50,7 @@ static const struct api_handler handlers[] = {
     {"CONSUMER.UNPIN.*.*", "consumer_unpin", false, api_consumer_unpin, NULL},
     {"CONSUMER.RESET.*.*", "consumer_reset", false, api_consumer_reset, ",\"reset_seq\":0"},
     {"CONSUMER.LEADER.STEPDOWN.*.*", "consumer_leader_stepdown", true, api_needs_cluster, NULL},
+    {"ACCOUNT.PURGE.*", "account_purge", true, api_account_purge, NULL},
     {"META.LEADER.STEPDOWN", "meta_leader_stepdown", true, api_needs_cluster, NULL},
     {"SERVER.REMOVE", "meta_server_remove", true, api_needs_cluster, NULL},
 };
@@ -265,6 +266,18 @@ static bool level_ok(struct api_request *r)
     return false;
 }
 
+/* The system account has no streams, and purges those of others. */
+static bool dispatch_system(struct api_request *r)
+{
+    if (r->handler->run == api_account_purge) {
+        r->handler->run(r);
+        return true;
+    }
+    if (r->handler->run != api_info)
+        r->handler = &unknown;
+    return false;
+}
+
 static void dispatch(struct env_task *task, struct env *env)
 {
     struct api_request *r = api_request_of(task, env);
@@ -274,6 +287,8 @@ static void dispatch(struct env_task *task, struct env *env)
     if (r == NULL)
         return;
     js = r->js;
+    if (js->account == js->shared->server->system && dispatch_system(r))
+        return;
     if (!js->limits.enabled) {
         api_error_kind(r, JS_ERR_NOT_ENABLED_FOR_ACCOUNT);
         return;
@@ -326,6 +341,13 @@ static void begin_request(struct js *js, const struct msg *m)
         api_go_to(r, m->origin_worker, look_at_client);
     else
         api_go_to(r, js->env->worker, dispatch);
+}
+
+void api_ask_inside(struct js *js, struct str subject)
+{
+    struct msg m = {.subject = subject};
+
+    api_go_to(make_request(js, &m), js->env->worker, dispatch);
 }
 
 static bool has_room(const struct js *js)
@@ -548,12 +570,4 @@ bool api_read_offset(struct api_request *r)
 void api_needs_cluster(struct api_request *r)
 {
     api_error_kind(r, JS_ERR_CLUSTER_REQUIRED);
-}
-
-void api_later(struct api_request *r)
-{
-    struct js_error err = {0};
-
-    js_fail(&err, JS_ERR_STREAM_GENERAL_ERROR, "not supported by this version");
-    api_error(r, &err);
 }

@@ -436,6 +436,7 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
     struct consumer_bounds bounds = {
         .stream = &s->config,
         .max_ack_pending = o->js_max_ack_pending,
+        .account_max_ack_pending = s->js->limits.max_ack_pending,
         .max_batch = o->js_max_request_batch,
         .pedantic = q->pedantic,
     };
@@ -488,6 +489,14 @@ static bool has_separator(struct str name)
     return false;
 }
 
+void stream_identity(const struct stream *s, char out[SOURCE_HASH_LEN + 1])
+{
+    char created[FMT_TIME_MAX];
+    unsigned n = fmt_time_rfc3339(created, s->created);
+
+    source_hash(str_from(created, n), out);
+}
+
 /* Tells this stream from another one that had its name: a hash of when it was made. Who says which
  * one it means finds no other. For mirrors and sources. */
 static bool tell_identity(struct api_request *r, const struct stream *s,
@@ -495,13 +504,10 @@ static bool tell_identity(struct api_request *r, const struct stream *s,
 {
     struct str want = header_get(buf_str(&r->header), STR("Nats-Stream-Identity"));
     char identity[SOURCE_HASH_LEN + 1];
-    char created[FMT_TIME_MAX];
-    unsigned n;
 
     if (!config->direct && !config->sourcing)
         return true;
-    n = fmt_time_rfc3339(created, s->created);
-    source_hash(str_from(created, n), identity);
+    stream_identity(s, identity);
     if (want.n > 0 && !str_eq(want, str_of(identity)))
         return js_fail(err, JS_ERR_CONSUMER_STREAM_IDENTITY_MISMATCH, "%s", identity);
     header_append(&r->out_header, STR_NONE, STR("Nats-Stream-Identity"), str_of(identity));

@@ -99,6 +99,17 @@ static struct consumer *find_again(const struct resetting *g)
     return c != NULL && c->birth == g->birth ? c : NULL;
 }
 
+/* To who asks with the header, whatever it says: a source that begins on this consumer. */
+static void tell_identity(struct api_request *r, const struct stream *s)
+{
+    char identity[SOURCE_HASH_LEN + 1];
+
+    if (header_get(buf_str(&r->header), STR("Nats-Stream-Identity")).p == NULL)
+        return;
+    stream_identity(s, identity);
+    header_append(&r->out_header, STR_NONE, STR("Nats-Stream-Identity"), str_of(identity));
+}
+
 static void durable(struct store_req *req, enum err err)
 {
     struct resetting *g = CONTAINER_OF(req, struct resetting, req);
@@ -115,6 +126,7 @@ static void durable(struct store_req *req, enum err err)
     }
     buf_putc(&g->r->out, ',');
     consumer_info(c, INFO_ASKED, &g->r->out);
+    tell_identity(g->r, c->stream);
     buf_printf(&g->r->out, ",\"reset_seq\":%llu", (unsigned long long) g->seq);
     api_reply(g->r);
     mem_free(g);

@@ -121,7 +121,8 @@ static bool read_config(struct api_request *r, json_t *config, struct stream_con
     }
     if (ok && !str_eq(r->tokens[0], str_of(out->name)))
         ok = js_fail(err, JS_ERR_STREAM_MISMATCH, NULL);
-    ok = ok && stream_config_check(out, o->js_duplicate_window_ns, err) &&
+    ok = ok && api_check_separators(r, err) &&
+         stream_config_check(out, o->js_duplicate_window_ns, err) &&
          api_check_origins(r->js, out, err);
     if (ok && out->num_replicas > 1)
         ok = js_fail(err, JS_ERR_STREAM_REPLICAS_NOT_SUPPORTED, NULL);
@@ -145,7 +146,7 @@ void api_stream_restore(struct api_request *r)
     b = mem_zalloc(sizeof(*b));
     b->r = r;
     worker = 0;
-    if (read_config(r, q.config, &b->config, &err)) {
+    if (read_config(r, q.config, &b->config, &err) && api_fits_account(js, &b->config, &err)) {
         if (directory_stream(js->shared->directory, str_of(b->config.name), &worker)) {
             js_fail(&err, JS_ERR_STREAM_NAME_EXIST_RESTORE_FAILED, NULL);
         } else {

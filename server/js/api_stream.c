@@ -66,7 +66,7 @@ static void put_account(struct api_request *r)
         acks = o->js_max_ack_pending;
     buf_putc(b, ',');
     put_tier(n, l->tiered ? &nothing : l, l->tiered ? 0 : acks, b);
-    if (l->tiered) {
+    if (l->tiered && !l->no_tier) {
         buf_puts(b, ",\"tiers\":{\"R1\":{");
         put_tier(n, l, acks, b);
         buf_puts(b, "}}");
@@ -127,10 +127,10 @@ void api_change_free(struct stream_change *ch)
     mem_free(ch);
 }
 
-static void put_changed(struct api_request *r, struct stream *s)
+static void put_changed(struct api_request *r, struct stream *s, enum info_kind kind)
 {
     buf_putc(&r->out, ',');
-    stream_info(s, &(struct info_options){.kind = INFO_CHANGED}, &r->out);
+    stream_info(s, &(struct info_options){.kind = kind}, &r->out);
 }
 
 static void why_failed(const struct stream_change *ch, enum err err, struct js_error *out)
@@ -205,7 +205,7 @@ static void create_durable(struct store_req *req, enum err err)
         stream_publish_interest(s);
         stream_log_async(s);
         api_created(s);
-        put_changed(ch->r, s);
+        put_changed(ch->r, s, INFO_CREATED);
         buf_puts(&ch->r->out, ",\"did_create\":true");
         advise_stream(js, ADVISE_CREATED, str_of(s->config.name));
         api_reply(ch->r);
@@ -306,7 +306,7 @@ static void compare_here(struct env_task *task, struct env *env)
     } else if (!stream_config_equal(&s->config, &ch->config)) {
         api_error_kind(r, JS_ERR_STREAM_NAME_EXIST);
     } else {
-        put_changed(r, s);
+        put_changed(r, s, INFO_CREATED);
         buf_puts(&r->out, ",\"did_create\":true");
         api_reply(r);
     }
@@ -355,6 +355,15 @@ static bool is_named(const struct stream_config *c, struct str name)
     return c->name != NULL && str_eq(name, str_of(c->name));
 }
 
+bool api_check_separators(const struct api_request *r, struct js_error *err)
+{
+    struct str name = r->tokens[0];
+
+    if (str_index(name, '/') == name.n && str_index(name, '\\') == name.n)
+        return true;
+    return js_fail(err, JS_ERR_STREAM_NAME_CONTAINS_PATH_SEPARATORS, NULL);
+}
+
 /* Reads and checks the configuration in the body; NULL after having answered. */
 static struct stream_change *read_change(struct api_request *r, bool create)
 {
@@ -366,7 +375,7 @@ static struct stream_change *read_change(struct api_request *r, bool create)
     /* An update without a name fails as a configuration. */
     if (ok && (create || !is_unnamed(&ch->config)) && !is_named(&ch->config, r->tokens[0]))
         ok = js_fail(&err, JS_ERR_STREAM_MISMATCH, NULL);
-    ok = ok && (!create || check_new(&ch->config, &err)) &&
+    ok = ok && (!create || (api_check_separators(r, &err) && check_new(&ch->config, &err))) &&
          stream_config_check(&ch->config, o->js_duplicate_window_ns, &err) &&
          api_check_origins(r->js, &ch->config, &err);
     if (ok && create && ch->config.num_replicas > 1)
@@ -392,6 +401,10 @@ static bool fits_one(const struct account_jetstream *l, const struct stream_conf
     int64_t max = c->storage == STORAGE_MEMORY ? l->memory_max_stream_bytes
                                                : l->disk_max_stream_bytes;
 
+    if (l->no_tier)
+        return js_fail(err, JS_ERR_NO_LIMITS, NULL);
+    if (l->max_consumers > 0 && c->max_consumers > l->max_consumers)
+        return js_fail(err, JS_ERR_MAXIMUM_CONSUMERS_LIMIT, NULL);
     if ((l->max_bytes_required || max > 0) && c->max_bytes <= 0)
         return js_fail(err, JS_ERR_STREAM_MAX_BYTES_REQUIRED, NULL);
     if (max > 0 && c->max_bytes > max)
@@ -399,7 +412,7 @@ static bool fits_one(const struct account_jetstream *l, const struct stream_conf
     return true;
 }
 
-static bool fits_account(const struct js *js, const struct stream_config *c, struct js_error *err)
+bool api_fits_account(const struct js *js, const struct stream_config *c, struct js_error *err)
 {
     int64_t max = js->limits.max_streams;
 
@@ -423,7 +436,7 @@ static void claim(struct api_request *r)
         api_go_to(r, worker, compare_here);
         return;
     }
-    if (!fits_account(js, c, &err)) {
+    if (!api_fits_account(js, c, &err)) {
         api_error(r, &err);
         return;
     }
@@ -507,7 +520,7 @@ static void update_durable(struct store_req *req, enum err err)
     if (err != ERR_OK || s == NULL) {
         change_failed(ch, err != ERR_OK ? err : ERR_CANCELED);
     } else {
-        put_changed(ch->r, s);
+        put_changed(ch->r, s, INFO_CHANGED);
         advise_stream(ch->r->js, ADVISE_UPDATED, str_of(s->config.name));
         api_reply(ch->r);
     }

@@ -312,6 +312,8 @@ static bool check_limits(struct stream *s, const struct diff *d, const struct ch
     const struct stream_config *c = &s->config;
     uint64_t last, msgs, bytes, n;
 
+    if (!ingest_check_account(s, d->bytes, v))
+        return false;
     if (c->discard != DISCARD_NEW)
         return true;
     store_stream_state_assigned(s->store, &last, &msgs, &bytes);

@@ -99,6 +99,8 @@ static bool default_limits(struct consumer_config *c, const struct consumer_boun
         c->max_ack_pending = MAX_ACK_PENDING_DEFAULT;
         if (b->max_ack_pending > 0 && b->max_ack_pending < c->max_ack_pending)
             c->max_ack_pending = b->max_ack_pending;
+        if (b->account_max_ack_pending > 0 && b->account_max_ack_pending < c->max_ack_pending)
+            c->max_ack_pending = b->account_max_ack_pending;
     }
     if (c->deliver_subject == NULL && c->max_batch == 0 && b->max_batch > 0) {
         if (b->pedantic)
@@ -237,6 +239,9 @@ static bool check_limits(const struct consumer_config *c, const struct consumer_
     if (b->max_ack_pending > 0 && c->max_ack_pending > b->max_ack_pending)
         return js_fail(err, JS_ERR_CONSUMER_MAX_PENDING_ACK_EXCESS, "%lld",
                        (long long) b->max_ack_pending);
+    if (b->account_max_ack_pending > 0 && c->max_ack_pending > b->account_max_ack_pending)
+        return js_fail(err, JS_ERR_CONSUMER_MAX_PENDING_ACK_EXCESS, "%lld",
+                       (long long) b->account_max_ack_pending);
     if (limits.max_ack_pending > 0 && c->max_ack_pending > limits.max_ack_pending)
         return js_fail(err, JS_ERR_CONSUMER_MAX_PENDING_ACK_EXCESS, "%lld",
                        (long long) limits.max_ack_pending);

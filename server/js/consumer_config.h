@@ -79,6 +79,7 @@ void consumer_request_release(struct consumer_request *r);
 struct consumer_bounds {
     const struct stream_config *stream;
     int64_t max_ack_pending, max_batch; /* of the server; 0 = none */
+    int64_t account_max_ack_pending;    /* 0 or less = none */
     bool pedantic;                      /* a value that would be changed is an error instead */
 };
 

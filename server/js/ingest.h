@@ -63,6 +63,8 @@ void ingest_put_error(struct stream *s, const struct js_error *err, struct buf *
 
 /* In nats-server's order. False: v->error, or v->duplicate_of when that is not 0. */
 bool ingest_check_headers(struct stream *s, const struct msg *m, int64_t now, struct verdict *v);
+/* Has the account room for so many bytes more? */
+bool ingest_check_account(const struct stream *s, uint64_t more, struct verdict *v);
 /* The last check before the store: what v->header says of a time to live. */
 bool ingest_check_ttl(struct stream *s, struct verdict *v);
 enum rollup_kind ingest_rollup_of(struct str header);

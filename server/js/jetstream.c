@@ -86,11 +86,12 @@ void js_server_accounts(struct js_server *server, const struct options *options,
     bool several = operators_on(options) || defines_accounts(said, system);
     struct account *a;
 
+    server->system = system;
     for (uint32_t i = 0; (a = account_set_get(accounts, i)) != NULL; i++) {
         const struct account_options *of = accounts_find(said, a->name);
         bool is_default = strcmp(a->name, ACCOUNT_DEFAULT) == 0;
         if (a == system)
-            grow(server, i + 1);
+            js_server_account(server, a, NULL); /* asked, it says so; and it purges accounts */
         else if (is_default && !has_account(server, a)) /* what it has at a start stays */
             js_server_account(server, a, several ? NULL : &no_limits);
         else if (is_default)
@@ -126,7 +127,7 @@ void js_server_close(struct js_server *server)
 
 bool js_server_has(const struct js_server *server, const struct account *a)
 {
-    return a->index < server->n && server->shared[a->index] != NULL;
+    return a != server->system && has_account(server, a);
 }
 
 void js_server_watch(struct js_server *server, const struct account *a, struct js_watch watch)

@@ -8,9 +8,9 @@
  * callback.
  *
  * Which accounts have JetStream: the default one when the options define no others, else those
- * whose block says so. Accounts without it answer requests with an error, and the system account
- * has nothing at all. An account that comes later gets JetStream then; what the store has of it
- * from an earlier run stays as it is until the next start.
+ * whose block says so. Accounts without it answer requests with an error, as does the system
+ * account, which can purge others (ACCOUNT.PURGE). An account that comes later gets JetStream then;
+ * what the store has of it from an earlier run stays as it is until the next start.
  */
 #ifndef JS_JS_H
 #define JS_JS_H

@@ -70,6 +70,7 @@ struct js_server {
     struct js_resources resources;
     _Atomic uint64_t atomic_batches, fast_batches; /* open */
     _Atomic uint64_t requests;                     /* of the API, not answered yet */
+    const struct account *system;                  /* has no streams, and purges accounts */
     struct js_shared **shared;                     /* by account index; NULL = none */
     uint32_t n;
 };
@@ -419,7 +420,8 @@ void stream_acked(struct stream *s, struct consumer *by, uint64_t first, uint64_
 /* "config":{...},"created":...,"state":{...},... of a stream info, without braces. */
 enum info_kind {
     INFO_LISTED,  /* in a list: stored metadata, no cluster */
-    INFO_CHANGED, /* answer to a create or update: no cluster */
+    INFO_CREATED, /* answer to a create or a restore: no cluster, no domain */
+    INFO_CHANGED, /* answer to an update: no cluster */
     INFO_ASKED,
 };
 struct info_options {
@@ -430,6 +432,8 @@ struct info_options {
     uint64_t *matched; /* set to the number of subjects the filter selects, from all pages */
 };
 void stream_info(struct stream *s, const struct info_options *o, struct buf *out);
+/* A hash of when it was made, which tells it from another one that had its name. */
+void stream_identity(const struct stream *s, char out[SOURCE_HASH_LEN + 1]);
 void stream_state_json(struct stream *s, const struct info_options *o, struct buf *out);
 
 /* ---- consumers (consumer.c, consumer_deliver.c, consumer_ack.c)
@@ -698,8 +702,16 @@ void api_retry_parked(struct js *js);
  * completes. */
 enum err api_make_stream(struct stream *s, struct store_req *req);
 enum js_error_kind api_no_room(const struct stream_config *c);
+/* The stream's name in the subject, before its configuration is looked at. */
+bool api_check_separators(const struct api_request *r, struct js_error *err);
+/* Worker 0: may the account have one more stream, and this one? */
+bool api_fits_account(const struct js *js, const struct stream_config *c, struct js_error *err);
+/* What is asked inside of the server, of this account on this worker; nobody hears the answer. */
+void api_ask_inside(struct js *js, struct str subject);
 
 void api_info(struct api_request *r);
+/* Of the system account. */
+void api_account_purge(struct api_request *r);
 void api_stream_create(struct api_request *r);
 void api_stream_update(struct api_request *r);
 void api_stream_names(struct api_request *r);
@@ -722,7 +734,6 @@ void api_consumer_reset(struct api_request *r);
 void api_stream_snapshot(struct api_request *r);
 void api_stream_restore(struct api_request *r);
 void api_needs_cluster(struct api_request *r);
-void api_later(struct api_request *r);
 
 /* "$JS.<domain>.API."; false when the server has no domain. */
 bool js_domain_prefix(const struct js *js, char *out, size_t cap);

@@ -72,13 +72,31 @@ void js_resources_use(struct js_resources *r, enum storage kind, uint64_t before
         atomic_fetch_add_explicit(&r->of[kind].used, now - before, memory_order_relaxed);
 }
 
+static bool full(const struct js_resource *k, uint64_t more)
+{
+    return atomic_load_explicit(&k->used, memory_order_relaxed) + more >
+           atomic_load_explicit(&k->max, memory_order_relaxed);
+}
+
+bool js_resources_server_full(const struct js_resources *r, enum storage kind, uint64_t more)
+{
+    while (r->up != NULL)
+        r = r->up;
+    return full(&r->of[kind], more);
+}
+
+bool js_resources_account_full(const struct js_resources *r, enum storage kind, uint64_t more)
+{
+    return r->up != NULL && full(&r->of[kind], more);
+}
+
 bool js_resources_full(const struct js_resources *r, enum storage kind, uint64_t more)
 {
-    for (; r != NULL; r = r->up) {
-        const struct js_resource *k = &r->of[kind];
-        if (atomic_load_explicit(&k->used, memory_order_relaxed) + more >
-            atomic_load_explicit(&k->max, memory_order_relaxed))
-            return true;
-    }
-    return false;
+    return js_resources_account_full(r, kind, more) || js_resources_server_full(r, kind, more);
+}
+
+bool js_resources_limited(const struct js_resources *r, enum storage kind)
+{
+    return r->up != NULL &&
+           atomic_load_explicit(&r->of[kind].max, memory_order_relaxed) < INT64_MAX;
 }

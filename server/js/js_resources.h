@@ -45,7 +45,12 @@ void js_resources_recover(struct js_resources *r, enum storage kind, int64_t max
 void js_resources_release(struct js_resources *r, enum storage kind, int64_t max_bytes);
 /* The bytes of a stream have changed. */
 void js_resources_use(struct js_resources *r, enum storage kind, uint64_t before, uint64_t now);
-/* Is more used than there may be, with `more` bytes? */
+/* Is more used than there may be, with `more` bytes: in the whole server; in an account, which r is
+ * the one of; in either of them? */
+bool js_resources_server_full(const struct js_resources *r, enum storage kind, uint64_t more);
+bool js_resources_account_full(const struct js_resources *r, enum storage kind, uint64_t more);
 bool js_resources_full(const struct js_resources *r, enum storage kind, uint64_t more);
+/* Has the account a limit of its own? */
+bool js_resources_limited(const struct js_resources *r, enum storage kind);
 
 #endif

@@ -187,13 +187,14 @@ static void complete(struct store_req *req, enum err err)
     LOG_INF(s->js->env->log, "Completed restore for stream '%s > %s'", s->js->account->name,
             s->config.name);
     r = last_request(s, p->reply);
+    advise_stream(s->js, ADVISE_CREATED, str_of(s->config.name));
     advise_restore_complete(s, buf_str(&p->who), p->start, p->taken);
     stream_restore_free(s);
     stream_load_start(s);
     stream_publish_interest(s);
     start_consumers(s);
     buf_putc(&r->out, ',');
-    stream_info(s, &(struct info_options){.kind = INFO_CHANGED}, &r->out);
+    stream_info(s, &(struct info_options){.kind = INFO_CREATED}, &r->out);
     api_go_to(r, 0, found_again);
 }
 

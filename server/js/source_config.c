@@ -284,6 +284,14 @@ static bool check_consumer(const struct source_config *c, const struct rule_erro
     return true;
 }
 
+/* nats-server finds it when it sets the stream up. */
+static bool check_filter(const struct source_config *c, const char *whose, struct js_error *err)
+{
+    return c->filter_subject == NULL || subject_valid(str_of(c->filter_subject)) ||
+           js_fail(err, JS_ERR_STREAM_CREATE, "subject filter '%s' for the %s invalid subject",
+                   c->filter_subject, whose);
+}
+
 static bool check_mapping(const struct source_mapping *m, const struct rule_errors *e,
                           struct js_error *err)
 {
@@ -355,8 +363,9 @@ static bool check_mirror(const struct stream_config *c, const struct source_conf
                        "subject delete markers forbidden on mirrors");
     if (!check_mappings(m, &mirror_errors, err))
         return false;
-    return m->external || js_name_valid(m->name) ||
-           js_fail(err, JS_ERR_MIRROR_INVALID_STREAM_NAME, NULL);
+    if (!m->external && !js_name_valid(m->name))
+        return js_fail(err, JS_ERR_MIRROR_INVALID_STREAM_NAME, NULL);
+    return check_filter(m, "mirror", err);
 }
 
 /* ---- sources --------------------------------------------------------------------------------- */
@@ -384,7 +393,8 @@ static bool check_source(const struct source_config *c, struct seen *seen, struc
         return js_fail(err, JS_ERR_SOURCE_INVALID_STREAM_NAME, NULL);
     source_config_index_name(c, &name);
     ok = add_once(&seen->sources, &name) || js_fail(err, JS_ERR_SOURCE_DUPLICATE_DETECTED, NULL);
-    ok = ok && check_mappings(c, &source_errors, err) && check_consumer(c, &source_errors, err);
+    ok = ok && check_mappings(c, &source_errors, err) && check_consumer(c, &source_errors, err) &&
+         check_filter(c, "source:", err);
     if (ok && c->has_consumer) {
         buf_clear(&name);
         put_origin(c, &name);

@@ -489,7 +489,7 @@ void stream_info(struct stream *s, const struct info_options *o, struct buf *out
     jput_time(out, s->created);
     buf_puts(out, ",\"state\":");
     stream_state_json(s, o, out);
-    if (env->options->domain != NULL) {
+    if (env->options->domain != NULL && o->kind != INFO_CREATED) {
         buf_puts(out, ",\"domain\":");
         jput_string(out, str_of(env->options->domain));
     }

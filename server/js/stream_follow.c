@@ -93,6 +93,7 @@ static enum err check_stream(struct stream *s, struct str subject, size_t larges
 {
     struct msg m = {.subject = subject};
     struct js_error error;
+    struct verdict v = {0};
 
     if (s->failed)
         return ERR_FAILED;
@@ -100,7 +101,7 @@ static enum err check_stream(struct stream *s, struct str subject, size_t larges
         return ERR_SEALED;
     if (s->config.max_msg_size > 0 && largest > (uint64_t) s->config.max_msg_size)
         return ERR_TOO_LARGE;
-    if (!batch_check_stream(s, &m, &error))
+    if (!batch_check_stream(s, &m, &error) || !ingest_check_account(s, bytes, &v))
         return ERR_LIMIT;
     return check_full(s, bytes, messages);
 }

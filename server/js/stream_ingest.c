@@ -18,12 +18,17 @@
 /* ---- checks -----------------------------------------------------------------------------------
  */
 
+static uint64_t size_of(const struct stream *s, size_t subject, size_t header, size_t payload)
+{
+    return store_msg_bytes(s->config.storage == STORAGE_MEMORY ? STORE_MEMORY : STORE_DURABLE,
+                           subject, header, payload);
+}
+
 static bool check_discard_new(struct stream *s, const struct msg *m, struct verdict *v)
 {
     const struct stream_config *c = &s->config;
     uint64_t last, msgs, bytes, of_subject = 0;
-    uint64_t size = store_msg_bytes(c->storage == STORAGE_MEMORY ? STORE_MEMORY : STORE_DURABLE,
-                                    m->subject.n, v->header.n, v->payload.n);
+    uint64_t size = size_of(s, m->subject.n, v->header.n, v->payload.n);
 
     store_stream_state_assigned(s->store, &last, &msgs, &bytes);
     if (c->max_msgs_per_subject > 0 &&
@@ -66,10 +71,22 @@ static bool check_resources(const struct stream *s, struct verdict *v)
     uint64_t msgs, bytes;
 
     store_stream_waiting(s->store, &msgs, &bytes);
-    if (LIKELY(
-            !js_resources_full(&s->js->shared->resources, (enum storage) s->config.storage, bytes)))
+    if (LIKELY(!js_resources_server_full(&s->js->shared->resources,
+                                         (enum storage) s->config.storage, bytes)))
         return true;
     return js_fail(&v->error, JS_ERR_INSUFFICIENT_RESOURCES, NULL);
+}
+
+/* The account's limits count with what is to be stored, unlike the server's. */
+bool ingest_check_account(const struct stream *s, uint64_t more, struct verdict *v)
+{
+    uint64_t msgs, bytes;
+
+    store_stream_waiting(s->store, &msgs, &bytes);
+    if (LIKELY(!js_resources_account_full(&s->js->shared->resources,
+                                          (enum storage) s->config.storage, bytes + more)))
+        return true;
+    return js_fail(&v->error, JS_ERR_ACCOUNT_RESOURCES_EXCEEDED, NULL);
 }
 
 /* Also the limit of a payload: this one grew here. */
@@ -118,7 +135,8 @@ bool batch_check_stream(struct stream *s, const struct msg *m, struct js_error *
 /* What nobody wants is not stored, and not asked for that. */
 static bool check_store(struct stream *s, const struct msg *m, struct verdict *v)
 {
-    return ingest_check_ttl(s, v) &&
+    return ingest_check_account(s, size_of(s, m->subject.n, v->header.n, v->payload.n), v) &&
+           ingest_check_ttl(s, v) &&
            (s->config.discard != DISCARD_NEW || check_discard_new(s, m, v));
 }
 
@@ -287,16 +305,21 @@ void stream_ingest_configure(struct stream *s)
     s->plain_max = c->max_msg_size > 0 ? (size_t) c->max_msg_size : SIZE_MAX;
 }
 
-static bool plain_now(const struct stream *s)
+static bool plain_now(const struct stream *s, const struct msg *run, unsigned n)
 {
     const struct options *o = s->js->env->options;
-    uint64_t msgs, bytes;
+    enum storage kind = (enum storage) s->config.storage;
+    uint64_t msgs, bytes, more = 0;
 
     if (!s->plain || s->waits > 0 || s->schedules != NULL || s->js->env->refuse_ingest)
         return false;
+    if (UNLIKELY(js_resources_limited(&s->js->shared->resources, kind)))
+        for (unsigned i = 0; i < n; i++)
+            more += size_of(s, run[i].subject.n, run[i].header.n, run[i].payload.n);
     store_stream_waiting(s->store, &msgs, &bytes);
     return msgs < o->js_max_buffered_msgs && bytes < o->js_max_buffered_bytes &&
-           !js_resources_full(&s->js->shared->resources, (enum storage) s->config.storage, bytes);
+           !js_resources_server_full(&s->js->shared->resources, kind, bytes) &&
+           !js_resources_account_full(&s->js->shared->resources, kind, bytes + more);
 }
 
 /* False: it was not taken, and whoever takes it finds out why. */
@@ -330,10 +353,13 @@ static inline bool take_plain(struct stream *s, const struct msg *m, int64_t now
 bool stream_take_upstream(struct stream *s, const struct msg *m, int64_t time, bool mirror,
                           struct js_error *error)
 {
+    struct msg other;
     struct verdict v;
     uint64_t seq;
     bool ok;
 
+    if (UNLIKELY(s->transform != NULL))
+        m = stream_transform(s, m, &other);
     verdict_init(&v, m, true);
     v.mirror = mirror;
     if (mirror && time > s->last_ts)
@@ -373,7 +399,7 @@ static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
 {
     struct stream *s = CONTAINER_OF(sink, struct stream, sink);
     int64_t now = ingest_time(s);
-    bool plain = plain_now(s);
+    bool plain = plain_now(s, run, n);
 
     if (UNLIKELY(s->js->stopping))
         return n;
@@ -381,7 +407,7 @@ static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
         if (plain && LIKELY(take_plain(s, &run[i], now)))
             continue;
         take_or_park(s, &run[i], now);
-        plain = plain_now(s);
+        plain = plain_now(s, run + i + 1, n - i - 1);
     }
     return n;
 }

@@ -36,6 +36,10 @@ static void put_one(const struct upstream *u, struct buf *out)
         put_external(&u->config, out);
     buf_printf(out, ",\"lag\":%llu,\"active\":%lld", (unsigned long long) u->core.lag,
                u->core.heard == 0 ? -1ll : (long long) (now - u->core.heard));
+    if (!u->mirror && u->core.sseq > 0 && u->core.sseq >= u->config.opt_start_seq) /* of the last
+                                                                                      message from
+                                                                                      there */
+        buf_printf(out, ",\"seq\":%llu", (unsigned long long) u->core.sseq);
     if (u->error_text != NULL) {
         buf_printf(out, ",\"error\":%s", u->error_text);
     } else if (u->error.kind != JS_OK) {

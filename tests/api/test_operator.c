@@ -758,6 +758,18 @@ TEST(jetstream_of_an_account_that_comes)
     ask(&a, "$JS.API.INFO", "", "\"tiers\":{\"R1\":{\"memory\":0,");
     ask(&a, "$JS.API.INFO", "", "\"max_storage\":2000000,\"max_streams\":-1,\"max_consumers\":-1");
     ask(&a, "$JS.API.INFO", "", "\"streams\":1,\"consumers\":0,\"limits\":{\"max_memory\":0,");
+    ask(&a, "$JS.API.STREAM.CREATE.T", "{\"name\":\"T\"}", "\"did_create\":true");
+    /* Tiers of which one server is none. */
+    push(&s,
+         token_make(&op, JWT_ACCOUNT, acc_a.key, "A",
+                    "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,"
+                    "\"exports\":-1,\"wildcards\":true,\"conn\":-1,\"leaf\":-1,\"tiered_limits\":"
+                    "{\"R3\":{\"disk_storage\":2000000,\"streams\":-1,\"consumer\":-1}}}"),
+         "jwt updated");
+    ask(&a, "$JS.API.STREAM.CREATE.U", "{\"name\":\"U\"}",
+        "\"code\":400,\"err_code\":10120,"
+        "\"description\":\"no JetStream default or applicable tiered limit present\"");
+    ask(&a, "$JS.API.STREAM.UPDATE.T", "{\"name\":\"T\"}", "\"err_code\":10120");
     raw_close(&a);
     raw_close(&s);
     /* It is there after a restart. */

@@ -88,12 +88,24 @@ class Client:
 
 
 class Server:
-    def __init__(self, program):
+    """A server in a directory of its own, with a configuration file if there is a text for it."""
+
+    def __init__(self, program, conf=None):
         self.dir = tempfile.mkdtemp(prefix="midge-compat-")
-        args = [program, "-a", "127.0.0.1", "-p", "-1", "-js", "-sd", self.dir + "/store",
-                "--ports_file_dir", self.dir]
+        self.args = [program, "-a", "127.0.0.1", "-p", "-1", "-js", "-sd", self.dir + "/store",
+                     "--ports_file_dir", self.dir]
+        if conf is not None:
+            with open(self.dir + "/conf", "w") as f:
+                f.write(conf.replace("$DIR", self.dir))
+            self.args += ["-c", self.dir + "/conf"]
         self.log = open(self.dir + "/log", "w")
-        self.p = subprocess.Popen(args, stdout=self.log, stderr=self.log)
+        self.start()
+
+    def start(self):
+        for name in os.listdir(self.dir):
+            if name.endswith(".ports"):
+                os.unlink(os.path.join(self.dir, name))
+        self.p = subprocess.Popen(self.args, stdout=self.log, stderr=self.log)
         self.port = None
         end = time.time() + 60
         while self.port is None and time.time() < end and self.p.poll() is None:
@@ -105,8 +117,17 @@ class Server:
                         self.port = int(m.group(1))
             time.sleep(0.02)
         if self.port is None:
+            text = open(self.dir + "/log").read()[-2000:]
             self.stop()
-            raise SystemExit(f"{program} did not start")
+            raise SystemExit(f"{self.args[0]} did not start\n{text}")
+
+    def restart(self, kill=False):
+        if kill:
+            self.p.kill()
+        else:
+            self.p.terminate()
+        self.p.wait(30)
+        self.start()
 
     def stop(self):
         if self.p.poll() is None:

@@ -13,14 +13,26 @@ subscription. Steps:
     ["pull", name, stream, consumer, body]   MSG.NEXT with an inbox of this name
     ["ack", name, k, body]                   answers the k-th message that `name` has got
     ["wait", seconds]                        what comes by itself
-Before each case all streams are deleted. Times, ids and what else no two runs have in common are
-replaced (clean_*). --record writes the answers of the server (the peer, nats-server 2.15) into the
-table. Where midge differs on purpose a case has "midge": {step: answer} and "why".
+    ["await", subject, body, path, value]    asks until path ("state.messages") has the value
+    ["snapshot", name, stream, {request}]    the answer, and the status that ends the archive
+    ["restore", name, stream, {changes}]     of what was taken as `name`, or as "peer:name" of what
+                                             nats-server gave when the table was recorded; changes:
+                                             fields of the configuration ("config"), and "cut": so
+                                             many bytes are left out at the end
+    ["restart"]  ["kill"]                    the server ends and starts again on what it stored
+    ["as", user, step...]                    the step on a connection of this user's
+A line {"server": {"conf": text, "user": name}} starts another server for the cases behind it; users
+have their names for passwords. Before each case all streams are deleted. Times, ids and what else
+no two runs have in common are replaced (clean_*). --record writes the answers of the server (the
+peer, nats-server 2.15) into the table, and archives of its snapshots. Where midge differs on
+purpose a case has "midge": {step: answer} and "why".
 """
 import argparse
+import base64
 import json
 import os
 import re
+import select
 import socket
 import sys
 import tempfile
@@ -31,6 +43,7 @@ from compat import Server, expand, shorten  # noqa: E402
 
 QUIET = 0.15  # recording: so long nothing may come
 DEADLINE = 5.0
+PATIENCE = 40.0  # await: nats-server asks a lost origin again after 10 s and more
 
 # Values that differ from run to run; what they are replaced by tells their kind.
 TIMES = {"created", "ts", "timestamp", "time", "first_ts", "last_ts", "last_active", "leader_since",
@@ -48,6 +61,7 @@ def clean_text(text, inbox):
     text = re.sub(r"\$JS\.SNAPSHOT\.(ACK|RESTORE)\.([^. ]+)\.[^. ]+", r"$JS.SNAPSHOT.\1.\2.X", text)
     text = re.sub(r"\b2\d\d\d-\d\d-\d\dT[0-9:.]+(Z|[+-]\d\d:\d\d)", "T", text)
     text = re.sub(r"(CONSUMER\.(CREATED|DELETED)\.[^. ]+)\.[A-Za-z0-9]{8}$", r"\1.X", text)
+    text = re.sub(r"(Nats-Stream-Source:( [^ \r\n]+){5}) [^ \r\n]+", r"\1 X", text)
     text = text.replace(inbox, "in.")
     return text
 
@@ -56,7 +70,17 @@ def clean_json(key, value, inbox):
     if isinstance(value, dict):
         return {k: clean_json(k, v, inbox) for k, v in sorted(value.items())}
     if isinstance(value, list):
-        return [clean_json(key, v, inbox) for v in value]
+        value = [clean_json(key, v, inbox) for v in value]
+        if key == "sources":  # in no order
+            value.sort(key=lambda v: json.dumps([v.get("name"), v.get("filter_subject"), v]))
+        return value
+    if key == "hdrs":
+        text = base64.b64decode(value).decode("utf-8", "replace")
+        if "Nats-Stream-Source" not in text:
+            return value
+        return sorted(clean_text(line, inbox) for line in text.split("\r\n") if line)
+    if key == "active":
+        return "N"  # -1 until the origin was heard
     if key in TIMES and isinstance(value, str):
         return value if value == ZERO_TIME else "T"
     if key == "id" and isinstance(value, int):
@@ -104,25 +128,23 @@ def clean_body(body, inbox):
     return value
 
 
-class Flow:
-    def __init__(self, port):
+class Link:
+    """A connection."""
+
+    def __init__(self, port, user):
         self.s = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
         self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buf = b""
-        self.sids = {}
-        self.names = {}
-        self.next_sid = 1
-        self.case_number = 0
-        self.got = {}
-        self.new = {}
         self.line()
-        self.send(b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true,'
-                  b'"name":"flow","lang":"python","version":"1"}\r\nPING\r\n')
-        while self.line() != "PONG":
-            pass
-
-    def send(self, data):
-        self.s.sendall(data)
+        who = f'"user":"{user}","pass":"{user}",' if user else ""
+        self.s.sendall(b'CONNECT {"verbose":false,"pedantic":false,"headers":true,'
+                       b'"no_responders":true,"name":"flow","lang":"python",' + who.encode() +
+                       b'"version":"1"}\r\nPING\r\n')
+        line = self.line()
+        while line != "PONG":
+            if line.startswith("-ERR"):
+                raise SystemExit(f"{user}: {line}")
+            line = self.line()
 
     def fill(self):
         data = self.s.recv(1 << 20)
@@ -142,24 +164,57 @@ class Flow:
         data, self.buf = self.buf[:n], self.buf[n + 2:]
         return data
 
+
+class Flow:
+    def __init__(self, server, user=""):
+        self.server = server
+        self.main = user
+        self.links = {}
+        self.user = user
+        self.sids = {}
+        self.names = {}
+        self.next_sid = 1
+        self.case_number = 0
+        self.archives = {}
+        self.got = {}
+        self.new = {}
+        self.link()
+
+    def link(self):
+        """The connection of the user whose turn it is."""
+        if self.user not in self.links:
+            self.links[self.user] = Link(self.server.port, self.user)
+        return self.links[self.user]
+
+    def send(self, data):
+        self.link().s.sendall(data)
+
+    def ready(self, seconds):
+        """The connections on which something has come."""
+        links = [k for k in self.links.values() if b"\r\n" in k.buf]
+        if links:
+            return links
+        by_socket = {k.s: k for k in self.links.values()}
+        return [by_socket[s] for s in select.select(list(by_socket), [], [], max(seconds, 0))[0]]
+
     # ---- protocol
 
     def subscribe(self, name, subject, queue=None):
         sid = str(self.next_sid)
         self.next_sid += 1
         self.sids[name] = sid
-        self.names[sid] = (name, subject)
+        self.names[sid] = (name, subject, self.user, queue)
         self.send(f"SUB {subject} {queue + ' ' if queue else ''}{sid}\r\n".encode())
 
     def unsubscribe(self, name):
         sid = self.sids.pop(name, None)
         if sid is not None:
-            self.send(f"UNSUB {sid}\r\n".encode())
+            self.links[self.names[sid][2]].s.sendall(f"UNSUB {sid}\r\n".encode())
 
     def publish(self, subject, body="", headers=None, reply=""):
-        if not isinstance(body, str):
+        if not isinstance(body, (str, bytes)):
             body = json.dumps(expand(body))
-        data = body.encode()
+        data = body.encode() if isinstance(body, str) else body
         if headers:
             block = "NATS/1.0\r\n" + "".join(
                 f"{k}: {x}\r\n" for k, v in headers.items()
@@ -170,25 +225,25 @@ class Flow:
         else:
             self.send(f"PUB {subject} {reply} {len(data)}\r\n".encode() + data + b"\r\n")
 
-    def take(self):
+    def take(self, link):
         """One line of the server's, with what belongs to it. True: a PONG."""
-        line = self.line()
+        line = link.line()
         verb, *args = line.split()
         if verb == "PONG":
             return True
         if verb == "PING":
-            self.send(b"PONG\r\n")
+            link.s.sendall(b"PONG\r\n")
         elif verb == "-ERR":
             self.note("-ERR", line)
         elif verb in ("MSG", "HMSG"):
-            data = self.payload(int(args[-1]))
+            data = link.payload(int(args[-1]))
             nheader = int(args[-2]) if verb == "HMSG" else 0
             reply = args[2] if len(args) == (5 if verb == "HMSG" else 4) else ""
             self.message(args[1], args[0], reply, data[:nheader], data[nheader:])
         return False
 
     def message(self, sid, subject, reply, header, body):
-        name, pattern = self.names.get(sid, ("?", ""))
+        name, pattern = self.names.get(sid, ("?", ""))[:2]
         if self.sids.get(name) != sid:
             return  # of a step that did not wait for it
         out = {}
@@ -220,26 +275,17 @@ class Flow:
     # ---- what comes
 
     def until_pong(self):
-        self.send(b"PING\r\n")
-        while not self.take():
-            pass
+        for link in list(self.links.values()):
+            link.s.sendall(b"PING\r\n")
+            while not self.take(link):
+                pass
 
     def until_quiet(self, seconds):
         end = time.time() + seconds
-        while True:
-            left = end - time.time()
-            if left <= 0:
-                return
-            if b"\r\n" not in self.buf:
-                self.s.settimeout(left)
-                try:
-                    self.fill()
-                except TimeoutError:
-                    return
-                finally:
-                    self.s.settimeout(DEADLINE)
-            self.take()
-            end = max(end, time.time() + min(seconds, QUIET))
+        while time.time() < end:
+            for link in self.ready(end - time.time()):
+                self.take(link)
+                end = max(end, time.time() + min(seconds, QUIET))
 
     def collect(self, want, seconds, asked):
         """want: how many must come by name; None: until it is quiet."""
@@ -250,15 +296,12 @@ class Flow:
             self.until_pong()
             self.until_quiet(seconds or (QUIET if len(self.sids) > 1 else QUIET / 10))
         else:
-            self.s.settimeout(DEADLINE)
             end = time.time() + DEADLINE
-            try:
-                while any(len(self.new.get(k, [])) < len(v) for k, v in want.items()):
-                    if time.time() > end:
-                        break
-                    self.take()
-            except TimeoutError:
-                pass
+            while any(len(self.new.get(k, [])) < len(v) for k, v in want.items()):
+                if time.time() > end:
+                    break
+                for link in self.ready(end - time.time()):
+                    self.take(link)
             self.until_pong()
         out, self.new = self.new, {}
         if want is not None and asked and "answer" not in want:
@@ -271,16 +314,19 @@ class Flow:
         return shorten(out)
 
     def request(self, subject, body=""):
-        """Outside of the record."""
+        """Outside of the record: the body of the answer."""
         self.subscribe("private", f"private.{self.next_sid}")
         inbox = self.names[self.sids["private"]][1]
         self.publish(subject, body, None, inbox)
         while "private" not in self.got:
-            self.take()
+            self.take(self.link())
         answer = self.got.pop("private")[0][2]
         self.unsubscribe("private")
-        self.new = {}
-        return json.loads(answer) if answer else {}
+        self.new.pop("private", None)
+        try:
+            return json.loads(answer) if answer else {}
+        except ValueError:
+            return {}
 
     # ---- steps
 
@@ -329,25 +375,115 @@ class Flow:
     def step_wait(self, seconds):
         time.sleep(seconds)
 
-    def case(self, case, want):
-        """want: an answer per step, or None to wait for what comes."""
+    def step_await(self, subject, body, path, value):
+        end = time.time() + PATIENCE
+        while True:
+            answer = found = self.request(subject, body)
+            for key in path.split("."):
+                found = found[int(key)] if isinstance(found, list) else found.get(key)
+                if found is None:
+                    break
+            if found == value or time.time() > end:
+                break
+            time.sleep(0.05)
+        self.note("answer", {"body": clean_body(json.dumps(answer).encode(), self.inbox())})
+
+    def step_restart(self, kill=False):
+        for link in self.links.values():
+            link.s.close()
+        users, self.links, user = list(self.links), {}, self.user
+        self.server.restart(kill)
+        for self.user in users:
+            self.link()
+        for sid in self.sids.values():
+            _, subject, self.user, queue = self.names[sid]
+            self.send(f"SUB {subject} {queue + ' ' if queue else ''}{sid}\r\n".encode())
+        self.user = user
+
+    def step_kill(self):
+        self.step_restart(True)
+
+    def step_as(self, user, verb, *args):
+        before, self.user = self.user, user
+        getattr(self, f"step_{verb}")(*args)
+        self.user = before
+
+    def step_snapshot(self, name, stream, request):
+        """The archive is kept; what differs between servers is its form alone."""
+        deliver = f"{self.inbox()}archive"
+        self.subscribe("private", deliver)
+        self.step_ask(f"$JS.API.STREAM.SNAPSHOT.{stream}", {"deliver_subject": deliver, **request})
+        data, end, answered = b"", None, None
+        until = time.time() + DEADLINE
+        while end is None and answered is not False and time.time() < until:
+            for link in self.ready(0.05):
+                self.take(link)
+            if answered is None and "answer" in self.new:
+                answer = json.loads(self.got["answer"][-1][2])
+                answered = "error" not in answer
+            for reply, header, body in self.got.pop("private", []):
+                data += body
+                if reply:
+                    self.publish(reply)
+                else:
+                    end = header.decode().rstrip()
+        self.unsubscribe("private")
+        self.new.pop("private", None)
+        if answered:
+            self.note("end", end)
+            self.archives[name] = {"config": answer["config"], "state": answer["state"],
+                                   "data": base64.b64encode(data).decode()}
+
+    def step_restore(self, name, stream, changes):
+        kept = self.recorded if name.startswith("peer:") else self.archives
+        archive = kept.get(name.removeprefix("peer:"))
+        if archive is None:
+            self.note("answer", "there is no such archive")
+            return
+        data = base64.b64decode(archive["data"])
+        data = data[:len(data) - changes.get("cut", 0)]
+        config = {**archive["config"], "name": stream, **changes.get("config", {})}
+        answer = self.request(f"$JS.API.STREAM.RESTORE.{stream}",
+                              {"config": config, "state": archive["state"]})
+        self.note("answer", {"body": clean_body(json.dumps(answer).encode(), self.inbox())})
+        to = answer.get("deliver_subject")
+        for at in range(0, len(data) if to else 0, 65536):
+            self.request(to, data[at:at + 65536])
+        if to:
+            answer = self.request(to, "")
+            self.note("answer", {"body": clean_body(json.dumps(answer).encode(), self.inbox())})
+
+    def forget(self):
+        """All streams, of all users."""
         for name in list(self.sids):
             self.unsubscribe(name)
         self.until_pong()
-        names = self.request("$JS.API.STREAM.NAMES").get("streams") or []
-        for name in names:
-            self.request(f"$JS.API.STREAM.DELETE.{name}")
+        for self.user in list(self.links):
+            names = self.request("$JS.API.STREAM.NAMES").get("streams") or []
+            for name in names:
+                self.request(f"$JS.API.STREAM.DELETE.{name}")
+        self.user = self.main
         self.until_pong()
+
+    def case(self, case, want):
+        """want: an answer per step, or None to wait for what comes."""
+        self.forget()
         self.case_number += 1
         self.asks = 0
         self.got, self.new = {}, {}
+        self.archives = {}
+        self.recorded = case.get("archives") or self.archives
         answers = []
         for k, (verb, *args) in enumerate(case["steps"]):
             getattr(self, f"step_{verb}")(*args)
             seconds = args[0] if verb == "wait" else None
             answers.append(self.collect(None if want is None else want[k], seconds,
-                                        verb in ("ask", "stream", "consumer")))
+                                        asking((verb, *args))))
         return answers
+
+
+def asking(step):
+    return asking(step[2:]) if step[0] == "as" else step[0] in ("ask", "stream", "consumer")
 
 
 def wanted(case, peer):
@@ -389,13 +525,23 @@ def report(table, number, case, got, want):
 def run(a, table):
     with open(table) as f:
         cases = [json.loads(line) for line in f if line.strip()]
-    server = Server(a.server)
-    failed = 0
+    server = flow = None
+    needed = {}
+    count = failed = 0
     try:
-        flow = Flow(server.port)
         for number, case in enumerate(cases, 1):
+            if "server" in case:
+                needed = case["server"]
+                if server:
+                    server.stop()
+                server = None
+                continue
+            count += 1
             if a.only and number not in a.only:
                 continue
+            if server is None:
+                server = Server(a.server, needed.get("conf"))
+                flow = Flow(server, needed.get("user", ""))
             want = None if a.record else wanted(case, a.peer)
             got = flow.case(case, want)
             # The peer finishes some things behind its answers.
@@ -405,16 +551,19 @@ def run(a, table):
                 got = flow.case(case, want)
             if a.record:
                 case["answers"] = got
+                if flow.archives:
+                    case["archives"] = flow.archives
             elif got != want:
                 failed += 1
                 report(table, number, case, got, want)
     finally:
-        server.stop()
+        if server:
+            server.stop()
     if a.record:
         with open(table, "w") as f:
             for case in cases:
                 f.write(json.dumps(case, sort_keys=True) + "\n")
-    print(f"{table}: {len(cases)} cases, {failed} failed")
+    print(f"{table}: {count} cases, {failed} failed")
     return failed
 
 

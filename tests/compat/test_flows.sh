@@ -5,6 +5,6 @@
 set -uo pipefail
 cd "$MIDGE_SRCDIR/tests/compat" || exit 1
 if [ -n "${MIDGE_PEER:-}" ]; then
-    timeout -k 5 1200 python3 flows.py --peer --server "$MIDGE_PEER" flows/*.def || exit 1
+    timeout -k 5 1800 python3 flows.py --peer --server "$MIDGE_PEER" flows/*.def || exit 1
 fi
 exec timeout -k 5 600 python3 flows.py --server "$MIDGE_BUILDDIR/bin/midge-server" flows/*.def
