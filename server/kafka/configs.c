@@ -5,6 +5,7 @@
  * change one and write all. The broker has a few, which nobody changes this way.
  */
 #include "server/kafka/access.h"
+#include "server/kafka/broker_config.h"
 #include "server/kafka/kafka_int.h"
 #include "server/kafka/once.h"
 #include "server/kafka/steps.h"
@@ -30,6 +31,27 @@ static bool wanted(const asked *q, const char *name)
     return q->configuration_keys_n <= 0;
 }
 
+static bool wants_text(const struct kafka_request *r)
+{
+    return ((const struct kafka_describe_configs_request *) r->body)->include_documentation;
+}
+
+static bool wants_synonyms(const struct kafka_request *r)
+{
+    return ((const struct kafka_describe_configs_request *) r->body)->include_synonyms;
+}
+
+/* Where the value comes from, and then what it would be without that. */
+static void add_synonym(struct kafka_request *r, struct kafka_describe_configs_response_configs *c,
+                        struct str name, struct str value, int8_t source)
+{
+    if (c->synonyms == NULL)
+        c->synonyms = KAFKA_NEW(&r->arena, describe_configs_response_synonyms, 2);
+    c->synonyms[c->synonyms_n].name = name;
+    c->synonyms[c->synonyms_n].value = value;
+    c->synonyms[c->synonyms_n++].source = source;
+}
+
 static void put_topic(struct kafka_request *r, const struct topic *t, const asked *q,
                       described *out)
 {
@@ -44,39 +66,34 @@ static void put_topic(struct kafka_request *r, const struct topic *t, const aske
         c->value = topic_config_value(t, k, &r->arena, &c->is_default);
         c->config_source = c->is_default ? SOURCE_DEFAULT : SOURCE_TOPIC;
         c->config_type = (int8_t) k->type;
+        if (wants_synonyms(r) && !c->is_default)
+            add_synonym(r, c, c->name, c->value, SOURCE_TOPIC);
+        /* Kafka's age of messages has no default of its own, but one in hours. */
+        if (wants_synonyms(r) && strcmp(k->name, "retention.ms") != 0)
+            add_synonym(r, c, c->name, str_of(k->value), SOURCE_DEFAULT);
     }
-}
-
-static void put_setting(struct kafka_request *r, const asked *q, described *out, const char *name,
-                        enum topic_config_type type, int64_t value)
-{
-    struct kafka_describe_configs_response_configs *c = &out->configs[out->configs_n];
-
-    if (!wanted(q, name))
-        return;
-    out->configs_n++;
-    c->name = str_of(name);
-    c->value = type == TOPIC_CONFIG_BOOLEAN
-                   ? str_of(value != 0 ? "true" : "false")
-                   : kafka_arena_text(&r->arena, "%lld", (long long) value);
-    c->read_only = true;
-    c->config_source = SOURCE_STATIC_BROKER;
-    c->config_type = (int8_t) type;
 }
 
 static void put_broker(struct kafka_request *r, const asked *q, described *out)
 {
-    const struct options *o = r->kafka->env->options;
-
-    out->configs = KAFKA_NEW(&r->arena, describe_configs_response_configs, 8);
-    put_setting(r, q, out, "broker.id", TOPIC_CONFIG_INT, KAFKA_NODE);
-    put_setting(r, q, out, "num.partitions", TOPIC_CONFIG_INT, o->kafka_num_partitions);
-    put_setting(r, q, out, "auto.create.topics.enable", TOPIC_CONFIG_BOOLEAN, o->kafka_auto_create);
-    put_setting(r, q, out, "default.replication.factor", TOPIC_CONFIG_INT, 1);
-    put_setting(r, q, out, "delete.topic.enable", TOPIC_CONFIG_BOOLEAN, true);
-    put_setting(r, q, out, "message.max.bytes", TOPIC_CONFIG_INT, 1048588);
-    put_setting(r, q, out, "log.retention.ms", TOPIC_CONFIG_LONG, 604800000);
-    put_setting(r, q, out, "socket.request.max.bytes", TOPIC_CONFIG_INT, KAFKA_FRAME_MAX);
+    out->configs = KAFKA_NEW(&r->arena, describe_configs_response_configs, broker_config_count());
+    for (size_t i = 0; i < broker_config_count(); i++) {
+        struct kafka_describe_configs_response_configs *c = &out->configs[out->configs_n];
+        struct broker_setting b;
+        broker_config_get(r, i, &b);
+        if (!wanted(q, b.name))
+            continue;
+        out->configs_n++;
+        c->name = str_of(b.name);
+        c->value = b.value;
+        c->read_only = true;
+        c->is_default = b.is_default;
+        c->config_source = b.is_default ? SOURCE_DEFAULT : SOURCE_STATIC_BROKER;
+        c->config_type = (int8_t) b.type;
+        c->documentation = wants_text(r) ? str_of(b.text) : STR_NONE;
+        if (wants_synonyms(r))
+            add_synonym(r, c, c->name, c->value, c->config_source);
+    }
 }
 
 static bool is_this_broker(struct str name)

@@ -21,7 +21,8 @@
  * Sessions: a member that was not heard of for its session timeout goes. While its own join or sync
  * waits for others it can not be heard of, and is not expected to; only a newcomer may not wait for
  * ever (its client may be gone, and nothing else would tell). Who joined a generation and does not
- * ask for its assignment within the rebalance timeout goes, too.
+ * ask for its assignment within the rebalance timeout goes, too; three seconds are given to all
+ * (clients exist whose timeout is 0).
  *
  * Invariants: docs/internals/kafka.md, checked by group_check.
  */
@@ -33,6 +34,7 @@
 #include "server/kafka/kafka_error.h"
 
 #define MS 1000000u
+#define SYNC_LEAST_NS (3000 * (uint64_t) MS)
 
 const char *group_state_name(enum group_state state)
 {
@@ -151,6 +153,7 @@ static void drop_missing(struct group *g)
 
 static void begin_generation(struct group *g, uint64_t now)
 {
+    uint64_t wait = rebalance_ns(g);
     struct str protocol = group_own(group_vote(g));
 
     group_disown(&g->protocol);
@@ -161,7 +164,7 @@ static void begin_generation(struct group *g, uint64_t now)
         enter(g, GROUP_EMPTY, NEVER_NS);
         return;
     }
-    enter(g, GROUP_COMPLETING, now + rebalance_ns(g));
+    enter(g, GROUP_COMPLETING, now + (wait > SYNC_LEAST_NS ? wait : SYNC_LEAST_NS));
     LIST_FOREACH(l, &g->members)
     {
         struct group_member *m = LIST_ENTRY(l, struct group_member, link);

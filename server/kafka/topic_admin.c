@@ -291,6 +291,17 @@ static void topic_grown(void *ctx, const struct topic_outcome *o)
     steps_done(&a->steps);
 }
 
+/* No assignments, or one to this node for each new partition. */
+static bool assigned_here(const struct kafka_create_partitions_request_topics *t, int32_t new)
+{
+    if (t->assignments_n <= 0)
+        return true;
+    for (int32_t i = 0; i < t->assignments_n; i++)
+        if (t->assignments[i].broker_ids_n != 1 || t->assignments[i].broker_ids[0] != KAFKA_NODE)
+            return false;
+    return t->assignments_n == new;
+}
+
 static bool grow_one(struct steps *s, int32_t i)
 {
     struct admin *a = admin_of(s);
@@ -312,6 +323,9 @@ static bool grow_one(struct steps *s, int32_t i)
                                           "The topic %.*s currently has %d partition(s); %d would "
                                           "not be an increase.",
                                           STR_ARG(out->name), t.partitions, count));
+    if (!assigned_here(&q->topics[i], count - t.partitions))
+        return no_growth(out, KAFKA_INVALID_REPLICA_ASSIGNMENT,
+                         STR("every new partition is this broker's"));
     if (count > TOPIC_PARTITIONS_MAX)
         return no_growth(out, KAFKA_INVALID_PARTITIONS, STR("more than 1024 partitions"));
     if (!t.plain)

@@ -4,6 +4,7 @@
 #include "tests/lib/runner.h"
 #include "tests/lib/server_process.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -273,7 +274,7 @@ TEST(leftovers_are_swept)
 /* ---- partitions -------------------------------------------------------------------------------
  */
 
-static int grow(const char *name, int32_t count)
+static int grow_to(const char *name, int32_t count, int32_t node, int32_t assigned)
 {
     struct kafka_create_partitions_request *q = KAFKA_NEW(&client.arena, create_partitions_request,
                                                           1);
@@ -282,10 +283,33 @@ static int grow(const char *name, int32_t count)
     q->topics = KAFKA_NEW(&client.arena, create_partitions_request_topics, q->topics_n = 1);
     q->topics->name = str_of(name);
     q->topics->count = count;
+    q->topics->assignments = KAFKA_NEW(&client.arena, create_partitions_request_assignments, 8);
+    q->topics->assignments_n = assigned;
+    for (int32_t i = 0; i < assigned; i++) {
+        q->topics->assignments[i].broker_ids = &node;
+        q->topics->assignments[i].broker_ids_n = 1;
+    }
     a = CALL(KAFKA_CREATE_PARTITIONS, 3, q);
     ck_assert_int_eq(a->results_n, 1);
     ck_assert(str_eq(a->results->name, str_of(name)));
     return a->results->error_code;
+}
+
+static int grow(const char *name, int32_t count)
+{
+    return grow_to(name, count, 0, -1);
+}
+
+TEST(topics_grow_where_it_is_said)
+{
+    setup();
+    ck_assert_int_eq(create("g", 1), 0);
+    ck_assert_int_eq(grow_to("g", 3, 10, 2), 39);
+    ck_assert_int_eq(grow_to("g", 3, 1, 1), 39);
+    ck_assert_int_eq(look_at("g")->partitions_n, 1);
+    ck_assert_int_eq(grow_to("g", 3, 1, 2), 0);
+    ck_assert_int_eq(look_at("g")->partitions_n, 3);
+    teardown();
 }
 
 TEST(topics_grow)
@@ -385,6 +409,61 @@ TEST(configurations)
     expect_config("c", "segment.ms", "604800000", 5);
     js("$JS.API.STREAM.CREATE.nats", "{\"name\":\"nats\"}", "did_create");
     expect_config("nats", "retention.ms", "-1", 1);
+    teardown();
+}
+
+static const struct kafka_describe_configs_response_configs *described(int8_t type,
+                                                                       const char *resource,
+                                                                       const char *name)
+{
+    struct kafka_describe_configs_request *q = KAFKA_NEW(&client.arena, describe_configs_request,
+                                                         1);
+    const struct kafka_describe_configs_response *a;
+
+    q->resources = KAFKA_NEW(&client.arena, describe_configs_request_resources, 1);
+    q->resources_n = 1;
+    q->resources->resource_type = type;
+    q->resources->resource_name = str_of(resource);
+    q->include_synonyms = q->include_documentation = true;
+    a = CALL(KAFKA_DESCRIBE_CONFIGS, 4, q); /* no names: all there are */
+    ck_assert_int_eq(a->results->error_code, 0);
+    ck_assert_ptr_null(a->results->error_message.p);
+    for (int32_t i = 0; i < a->results->configs_n; i++)
+        if (str_eq(a->results->configs[i].name, str_of(name)))
+            return &a->results->configs[i];
+    ck_abort_msg("%s is not there", name);
+}
+
+TEST(configurations_of_the_broker)
+{
+    const struct kafka_describe_configs_response_configs *c;
+    char want[64];
+
+    setup();
+    snprintf(want, sizeof(want), "PLAINTEXT://127.0.0.1:%d", server.kafka_port);
+    c = described(4, "1", "advertised.listeners");
+    ck_assert_msg(str_eq(c->value, str_of(want)), "%.*s", STR_ARG(c->value));
+    ck_assert(c->read_only && c->config_source == 4 && c->documentation.n > 0);
+    ck_assert_int_eq(c->config_type, 7);
+    c = described(4, "1", "group.min.session.timeout.ms");
+    ck_assert(str_eq(c->value, STR("6000")));
+    ck_assert_int_eq(c->synonyms_n, 1);
+    teardown();
+}
+
+TEST(synonyms)
+{
+    const struct kafka_describe_configs_response_configs *c;
+
+    setup();
+    ck_assert_int_eq(create("c", 1), 0);
+    ck_assert_int_eq(increment("c", "segment.ms", 0, "5000"), 0);
+    c = described(2, "c", "segment.ms");
+    ck_assert_int_eq(c->synonyms_n, 2);
+    ck_assert(str_eq(c->synonyms[0].value, STR("5000")) && c->synonyms[0].source == 1);
+    ck_assert(str_eq(c->synonyms[1].value, STR("604800000")) && c->synonyms[1].source == 5);
+    ck_assert_int_eq(described(2, "c", "compression.type")->synonyms_n, 1);
+    ck_assert_int_eq(described(2, "c", "retention.ms")->synonyms_n, 0);
     teardown();
 }
 
@@ -551,7 +630,10 @@ static const struct runner_case cases[] = {
     RUN(a_subject_that_is_taken),
     RUN(leftovers_are_swept),
     RUN(topics_grow),
+    RUN(topics_grow_where_it_is_said),
     RUN(configurations),
+    RUN(configurations_of_the_broker),
+    RUN(synonyms),
     RUN(short_retention),
     RUN(records_are_deleted),
     RUN(metadata_of_every_version),

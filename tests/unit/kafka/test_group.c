@@ -96,6 +96,8 @@ static void pass(struct bed *b, uint64_t ns)
     b->now = end;
 }
 
+#define NO_TIME (-2) /* a rebalance_ms of 0 */
+
 struct how {
     const char *instance;
     const char *protocols; /* letters; each protocol's metadata is itself */
@@ -116,7 +118,9 @@ static void join(struct bed *b, struct call *c, const char *id, struct how how)
         .client_host = STR("host"),
         .protocol_type = str_of(how.type != NULL ? how.type : "consumer"),
         .session_ms = how.session_ms != 0 ? how.session_ms : 10000,
-        .rebalance_ms = how.rebalance_ms != 0 ? how.rebalance_ms : 60000,
+        .rebalance_ms = how.rebalance_ms == NO_TIME ? 0
+                        : how.rebalance_ms != 0     ? how.rebalance_ms
+                                                    : 60000,
         .protocols = p,
         .need_id = how.need_id,
         .can_skip = how.can_skip,
@@ -580,6 +584,23 @@ TEST(a_leader_that_does_not_sync)
     close_bed(&b);
 }
 
+/* Clients exist that say nothing of a rebalance timeout, that is 0, and sync a moment later. */
+TEST(no_time_to_sync)
+{
+    struct bed b;
+    struct call a, t;
+
+    open_bed(&b);
+    join(&b, &a, "", (struct how){.session_ms = 30000, .rebalance_ms = NO_TIME});
+    pass(&b, b.rules.initial_delay_ns);
+    HEARD(&a, NONE);
+    pass(&b, 2 * S);
+    SYNC(&b, &t, &a, a.member, "all", NULL);
+    HEARD(&t, NONE);
+    ck_assert_int_eq(beat(&b, &a), KAFKA_NONE);
+    close_bed(&b);
+}
+
 /* Waiting is no silence; but a newcomer's client may be gone. */
 TEST(who_waits_stays)
 {
@@ -840,6 +861,7 @@ static const struct runner_case cases[] = {
     RUN(joining_twice),
     RUN(a_rebalance_while_syncing),
     RUN(a_leader_that_does_not_sync),
+    RUN(no_time_to_sync),
     RUN(who_waits_stays),
     RUN(leaving),
     RUN_LOOP(a_static_member_comes_back, 0, 2),
