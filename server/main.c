@@ -60,7 +60,7 @@ int main(int argc, char **argv)
 
     signal(SIGPIPE, SIG_IGN);
     options_init(&options);
-    parsed = cmdline_parse(argc, argv, NATS_VERSION, PACKAGE_VERSION, &options);
+    parsed = cmdline_parse(argc, argv, NATS_VERSION, PACKAGE_VERSION, &options, server_check_files);
     if (!parsed.run) {
         options_free(&options);
         return parsed.exit_code;

@@ -200,6 +200,16 @@ bool server_open_tls(const struct options *o, struct parts_tls *out, char why[25
     return ok;
 }
 
+bool server_check_files(const struct options *o, char why[256])
+{
+    struct parts_tls tls;
+
+    if (!server_open_tls(o, &tls, why))
+        return false;
+    server_put_tls(&tls);
+    return true;
+}
+
 void server_put_tls(const struct parts_tls *tls)
 {
     tls_context_put(tls->clients);

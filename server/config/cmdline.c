@@ -378,11 +378,11 @@ static void use_config(struct parser *p)
 }
 
 /* What neither a flag nor a line of the file can see alone; then -t has its answer. */
-static void check_all(struct parser *p)
+static void check_all(struct parser *p, cmdline_check *check)
 {
     char why[256];
 
-    if (!options_check(p->options, why)) {
+    if (!options_check(p->options, why) || (p->check && check != NULL && !check(p->options, why))) {
         fprintf(stderr, "%s: %s\n", p->program, why);
         p->end = FAILED;
     } else if (p->check) {
@@ -399,7 +399,8 @@ static const char *base_name(const char *path)
 }
 
 struct cmdline_result cmdline_parse(int argc, char **argv, const char *nats_version,
-                                    const char *midge_version, struct options *options)
+                                    const char *midge_version, struct options *options,
+                                    cmdline_check *check)
 {
     struct parser p = {
         .argc = argc,
@@ -416,7 +417,7 @@ struct cmdline_result cmdline_parse(int argc, char **argv, const char *nats_vers
         second_pass(&p);
     options_finish(options);
     if (p.end == GO_ON)
-        check_all(&p);
+        check_all(&p, check);
     return (struct cmdline_result){
         .run = p.end == GO_ON,
         .exit_code = p.end == FAILED ? EXIT_FAILURE : EXIT_SUCCESS,

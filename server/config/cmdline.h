@@ -15,11 +15,15 @@ struct cmdline_result {
     int exit_code;
 };
 
+/* What -t looks at behind the options: the files that they name. False with a text in why. */
+typedef bool cmdline_check(const struct options *options, char why[256]);
+
 /* options must have been initialised. argv[0] decides the program name in texts: a basename of
  * "nats-server" makes it answer like one ("nats-server: v2.x.y"). nats_version: what -v prints
- * then. */
+ * then. check: NULL = nothing. */
 struct cmdline_result cmdline_parse(int argc, char **argv, const char *nats_version,
-                                    const char *midge_version, struct options *options);
+                                    const char *midge_version, struct options *options,
+                                    cmdline_check *check);
 
 /* The same again for a reload, into initialised options: the file is read anew, the flags win over
  * it. Prints nothing; false with a text in err. */

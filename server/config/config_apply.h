@@ -41,6 +41,8 @@ struct config_key {
 
 bool config_fail(struct config_context *c, const struct conf_value *v, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The type of a value as nats-server's texts name it. */
+const char *config_type_name(const struct conf_value *v);
 /* Replaces a text. */
 void config_keep(char **at, const char *text);
 /* "2s", "1h30m", or a bare number of seconds. */

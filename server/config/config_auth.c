@@ -59,8 +59,13 @@ static bool rules(struct config_context *c, const struct conf_value *v, bool que
                   struct subject_rules *out)
 {
     out->set = true;
-    if (v->kind != CONF_LIST)
+    if (v->kind == CONF_TEXT)
         return add_rule(c, v, queues, out);
+    if (v->kind != CONF_LIST)
+        return config_fail(c, v,
+                           "Expected subject permissions to be a subject, or array of subjects, "
+                           "got %s",
+                           config_type_name(v));
     for (size_t i = 0; i < v->n; i++)
         if (!add_rule(c, v->items[i], queues, out))
             return false;

@@ -38,6 +38,21 @@ bool config_fail(struct config_context *c, const struct conf_value *v, const cha
 
 /* ---- single values --------------------------------------------------------------------------- */
 
+const char *config_type_name(const struct conf_value *v)
+{
+    static const char *const names[] = {
+        [CONF_TEXT] = "string",
+        [CONF_INT] = "int64",
+        [CONF_FLOAT] = "float64",
+        [CONF_BOOL] = "bool",
+        [CONF_TIME] = "time.Time",
+        [CONF_LIST] = "[]interface {}",
+        [CONF_MAP] = "map[string]interface {}",
+    };
+
+    return names[v->kind];
+}
+
 void config_keep(char **at, const char *text)
 {
     mem_free(*at);
@@ -551,7 +566,12 @@ bool config_file_load(const char *path, struct options *options, struct buf *err
     bool ok;
 
     crypto_hash_sha256_init(&digest);
-    ok = conf_parse(&source, path, &tree, err) && apply_tree(&tree, &source, options, err);
+    ok = conf_parse(&source, path, &tree, err);
+    if (ok && tree.root->n == 0) {
+        buf_printf(err, "%s: config has no values or is empty", path);
+        ok = false;
+    }
+    ok = ok && apply_tree(&tree, &source, options, err);
     conf_tree_free(&tree);
     if (!ok)
         return false;

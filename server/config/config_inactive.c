@@ -150,7 +150,11 @@ bool config_ocsp(struct config_context *c, const struct conf_value *v)
         return true;
     }
     if (mode != NULL && !is_mode(mode))
-        return config_fail(c, mode, "error parsing ocsp config: unsupported ocsp mode");
+        return config_fail(c, mode, "error parsing ocsp config: unsupported ocsp mode %s",
+                           config_type_name(mode));
+    if (v->kind != CONF_MAP)
+        return config_fail(c, v, "error parsing ocsp config: unsupported type %s",
+                           config_type_name(v));
     return only(c, v, "ocsp", names, ARRAY_LEN(names));
 }
 

@@ -160,8 +160,13 @@ static bool add_subject(struct config_context *c, const struct conf_value *v,
 static bool subjects(struct config_context *c, const struct conf_value *v,
                      struct subject_rules *out)
 {
-    if (v->kind != CONF_LIST)
+    if (v->kind == CONF_TEXT)
         return add_subject(c, v, out);
+    if (v->kind != CONF_LIST)
+        return config_fail(c, v,
+                           "Expected subject permissions to be a subject, or array of subjects, "
+                           "got %s",
+                           config_type_name(v));
     for (size_t i = 0; i < v->n; i++)
         if (!add_subject(c, v->items[i], out))
             return false;

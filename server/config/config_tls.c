@@ -3,6 +3,7 @@
  *
  *     tls {
  *         cert_file: "server.pem", key_file: "key.pem", ca_file: "ca.pem"
+ *         certs: [ { cert_file: "a.pem", key_file: "a.key" } ]       instead of the first two
  *         verify: true                       or verify_and_map: true
  *         timeout: 2                         seconds, or "2s"
  *         cipher_suites: [ "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256" ]
@@ -24,6 +25,7 @@
 
 #define FIRST_AUTO_NS 50000000ll
 #define PIN_LEN 64u
+#define CERTS_MAX 64u
 
 static struct tls_options *block(struct config_context *c)
 {
@@ -138,12 +140,57 @@ static bool map(struct config_context *c, const struct conf_value *v)
     return true;
 }
 
+static bool pair(struct config_context *c, const struct conf_value *v, struct tls_pair *out)
+{
+    if (v->kind != CONF_MAP)
+        return config_fail(c, v, "error parsing certificates config: unsupported type %s",
+                           config_type_name(v));
+    for (size_t i = 0; i < v->n; i++) {
+        const struct conf_value *file = v->items[i];
+        if (file->kind != CONF_TEXT)
+            return config_fail(c, file, "error parsing certificates config: unsupported type %s",
+                               config_type_name(file));
+        if (strcmp(v->keys[i], "cert_file") == 0)
+            config_keep(&out->cert_file, file->text);
+        else if (strcmp(v->keys[i], "key_file") == 0)
+            config_keep(&out->key_file, file->text);
+        else
+            return config_fail(c, file, "error parsing tls certs config, unknown field \"%s\"",
+                               v->keys[i]);
+    }
+    return (out->cert_file != NULL && out->key_file != NULL) ||
+           config_fail(c, v,
+                       "error parsing certificates config: both 'cert_file' and 'cert_key' options "
+                       "are required");
+}
+
+static bool certs(struct config_context *c, const struct conf_value *v)
+{
+    struct tls_options *t = block(c);
+
+    if (v->kind != CONF_LIST) /* the type of the block, as the peer says */
+        return config_fail(c, v,
+                           "error parsing certificates config: unsupported type "
+                           "map[string]interface {}");
+    if (v->n > CERTS_MAX)
+        return config_fail(c, v, "more than %u certificates", CERTS_MAX);
+    for (size_t i = 0; i < v->n; i++) {
+        t->certs = mem_realloc(t->certs, (t->ncerts + 1) * sizeof(*t->certs));
+        t->certs[t->ncerts] = (struct tls_pair){0};
+        if (!pair(c, v->items[i], &t->certs[t->ncerts++]))
+            return false;
+    }
+    return true;
+}
+
 #define AT(member) offsetof(struct options, tls.member)
 
 static const struct config_key keys[] = {
     {"cert_file", CONFIG_TEXT, AT(cert_file), NULL},
     {"key_file", CONFIG_TEXT, AT(key_file), NULL},
     {"ca_file", CONFIG_TEXT, AT(ca_file), NULL},
+    {"certs", CONFIG_BLOCK, 0, certs},
+    {"certificates", CONFIG_BLOCK, 0, certs},
     {"verify", CONFIG_FLAG, AT(verify), NULL},
     {"verify_and_map", CONFIG_BLOCK, 0, map},
     {"timeout", CONFIG_DURATION, AT(timeout_ns), NULL},
@@ -167,6 +214,13 @@ void tls_options_free(struct tls_options *t)
         mem_free(*texts[i]);
         *texts[i] = NULL;
     }
+    for (size_t i = 0; i < t->ncerts; i++) {
+        mem_free(t->certs[i].cert_file);
+        mem_free(t->certs[i].key_file);
+    }
+    mem_free(t->certs);
+    t->certs = NULL;
+    t->ncerts = 0;
 }
 
 static bool read_block(struct config_context *c, const struct conf_value *v)
@@ -174,13 +228,18 @@ static bool read_block(struct config_context *c, const struct conf_value *v)
     if (!config_apply_map(c, v, "tls", keys, ARRAY_LEN(keys)))
         return false;
     block(c)->on = true;
-    return true;
+    return block(c)->ncerts == 0 || block(c)->cert_file == NULL ||
+           config_fail(c, v,
+                       "error parsing tls config, cannot combine 'cert_file' option with 'certs' "
+                       "option");
 }
 
 bool config_tls(struct config_context *c, const struct conf_value *v)
 {
     if (!read_block(c, v))
         return false;
+    if (block(c)->ncerts > 0)
+        return true;
     if (block(c)->cert_file == NULL)
         return config_fail(c, v, "missing 'cert_file' in TLS configuration");
     if (block(c)->key_file == NULL)

@@ -237,9 +237,9 @@ bool options_check(const struct options *o, char why[256])
                  "lame duck grace period (%llds) should be strictly lower than lame duck "
                  "duration (%llds)",
                  o->lame_duck_grace_ns / SECOND, o->lame_duck_duration_ns / SECOND);
-    else if (o->tls.on && o->tls.cert_file == NULL)
+    else if (o->tls.on && o->tls.ncerts == 0 && o->tls.cert_file == NULL)
         snprintf(why, 256, "TLS Server certificate must be present and valid");
-    else if (o->tls.on && o->tls.key_file == NULL)
+    else if (o->tls.on && o->tls.ncerts == 0 && o->tls.key_file == NULL)
         snprintf(why, 256, "TLS Server private key must be present and valid");
     else if (o->tls.map && o->users.n == 0)
         snprintf(why, 256, "verify_and_map needs a list of users");

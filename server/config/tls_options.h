@@ -6,11 +6,18 @@
 #define CONFIG_TLS_OPTIONS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+struct tls_pair {
+    char *cert_file, *key_file;
+};
 
 struct tls_options {
     bool on; /* there is a block, or a flag asked for it */
     char *cert_file, *key_file, *ca_file;
+    struct tls_pair *certs; /* instead of the first two: the client's wishes choose one */
+    size_t ncerts;
     bool verify;           /* clients must have a certificate of ca_file */
     bool map;              /* and it says who they are: a user of the list */
     int64_t timeout_ns;    /* for the handshake; 0 = 2 s */

@@ -4,6 +4,9 @@
  * Suites have the names of RFCs in the configuration; OpenSSL wants its own, in two lists: those of
  * TLS 1.3, where there is little to choose, and those before. Session tickets are off: a ticket's
  * key would have to be rotated, and clients of a message server connect rarely.
+ *
+ * Of several certificates (`certs`) the first serves that has the name the client asks for, and
+ * whose key can sign as the client wants; when there is none, the first of all.
  */
 #include "lib/base/assert.h"
 #include "lib/base/buf.h"
@@ -11,8 +14,10 @@
 #include "server/net/tls.h"
 #include "server/net/tls_int.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,10 +35,13 @@ static bool fail(char why[256], const char *what, const char *name)
 
 static bool readable(const char *path, char why[256])
 {
+    char reason[80];
+
     if (access(path, R_OK) == 0)
         return true;
-    snprintf(why, 256, "error parsing X509 certificate/key pair: open %.120s: %s", path,
-             strerror(errno));
+    snprintf(reason, sizeof(reason), "%s", strerror(errno));
+    reason[0] = (char) tolower((unsigned char) reason[0]);
+    snprintf(why, 256, "error parsing X509 certificate/key pair: open %.120s: %s", path, reason);
     return false;
 }
 
@@ -48,6 +56,82 @@ static bool take_certificate(SSL_CTX *ssl, const struct tls_options *o, char why
     return SSL_CTX_check_private_key(ssl) == 1 ||
            fail(why, "private key and certificate do not fit:", o->key_file);
 }
+
+/* ---- several certificates ---------------------------------------------------------------------
+ */
+
+static bool fits(SSL *ssl, const char *name, const struct tls_certificate *c)
+{
+    if (name != NULL && X509_check_host(c->certificate, name, strlen(name), 0, NULL) != 1)
+        return false;
+    return (SSL_check_chain(ssl, c->certificate, c->key, c->chain) & CERT_PKEY_SIGN) != 0;
+}
+
+static int choose_certificate(SSL *ssl, void *arg)
+{
+    const struct tls_context *t = arg;
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    const struct tls_certificate *c = &t->certs[0];
+
+    for (size_t i = 0; i < t->ncerts; i++)
+        if (fits(ssl, name, &t->certs[i])) {
+            c = &t->certs[i];
+            break;
+        }
+    SSL_certs_clear(ssl);
+    return SSL_use_cert_and_key(ssl, c->certificate, c->key, c->chain, 1);
+}
+
+/* OpenSSL's own reading of the files, by a context that serves nobody. */
+static bool read_pair(const struct tls_pair *p, struct tls_certificate *out, char why[256])
+{
+    const struct tls_options one = {.cert_file = p->cert_file, .key_file = p->key_file};
+    SSL_CTX *ssl = SSL_CTX_new(TLS_server_method());
+    STACK_OF(X509) *chain = NULL;
+    bool ok;
+
+    if (ssl == NULL)
+        FATAL("SSL_CTX_new failed");
+    ok = take_certificate(ssl, &one, why);
+    if (ok) {
+        SSL_CTX_get0_chain_certs(ssl, &chain);
+        out->certificate = SSL_CTX_get0_certificate(ssl);
+        X509_up_ref(out->certificate);
+        out->key = SSL_CTX_get0_privatekey(ssl);
+        EVP_PKEY_up_ref(out->key);
+        out->chain = chain != NULL ? X509_chain_up_ref(chain) : NULL;
+    }
+    SSL_CTX_free(ssl);
+    return ok;
+}
+
+static bool take_pairs(struct tls_context *t, const struct tls_options *o, char why[256])
+{
+    t->certs = mem_zalloc(o->ncerts * sizeof(*t->certs));
+    for (size_t i = 0; i < o->ncerts; i++)
+        if (!read_pair(&o->certs[i], &t->certs[t->ncerts++], why))
+            return false;
+    SSL_CTX_set_cert_cb(t->ssl, choose_certificate, t);
+    return true;
+}
+
+static void free_pairs(struct tls_context *t)
+{
+    for (size_t i = 0; i < t->ncerts; i++) {
+        X509_free(t->certs[i].certificate);
+        EVP_PKEY_free(t->certs[i].key);
+        sk_X509_pop_free(t->certs[i].chain, X509_free);
+    }
+    mem_free(t->certs);
+}
+
+static bool take_own(struct tls_context *t, const struct tls_options *o, char why[256])
+{
+    return o->ncerts > 0 ? take_pairs(t, o, why) : take_certificate(t->ssl, o, why);
+}
+
+/* ---- the rest of the block --------------------------------------------------------------------
+ */
 
 /* A signature that does not fit was made by somebody else under the name of one whom we know. To
  * the client that is an unknown signer, as at nats-server; OpenSSL's word for it is an alert that
@@ -140,10 +224,12 @@ static void set_common(SSL_CTX *ssl, const struct tls_options *o)
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
 }
 
-static bool fill(SSL_CTX *ssl, const struct tls_options *o, char why[256])
+static bool fill(struct tls_context *t, const struct tls_options *o, char why[256])
 {
+    SSL_CTX *ssl = t->ssl;
+
     set_common(ssl, o);
-    return take_certificate(ssl, o, why) && take_clients(ssl, o, why) &&
+    return take_own(t, o, why) && take_clients(ssl, o, why) &&
            (o->ciphers == NULL || take_suites(ssl, o->ciphers, why)) &&
            (o->curves == NULL || take_curves(ssl, o->curves, why));
 }
@@ -162,17 +248,24 @@ static bool take_servers(SSL_CTX *ssl, const struct tls_options *o, char why[256
             fail(why, "failed to parse root ca certificate", o->ca_file));
 }
 
-static bool fill_client(SSL_CTX *ssl, const struct tls_options *o, char why[256])
+static bool has_own(const struct tls_options *o)
 {
+    return o->ncerts > 0 || (o->cert_file != NULL && o->key_file != NULL);
+}
+
+static bool fill_client(struct tls_context *t, const struct tls_options *o, char why[256])
+{
+    SSL_CTX *ssl = t->ssl;
+
     set_common(ssl, o);
-    return (o->cert_file == NULL || o->key_file == NULL || take_certificate(ssl, o, why)) &&
-           take_servers(ssl, o, why) && (o->ciphers == NULL || take_suites(ssl, o->ciphers, why)) &&
+    return (!has_own(o) || take_own(t, o, why)) && take_servers(ssl, o, why) &&
+           (o->ciphers == NULL || take_suites(ssl, o->ciphers, why)) &&
            (o->curves == NULL || take_curves(ssl, o->curves, why));
 }
 
-static struct tls_context *open_context(const SSL_METHOD *method,
-                                        bool (*take)(SSL_CTX *ssl, const struct tls_options *o,
-                                                     char why[256]),
+typedef bool take_options(struct tls_context *t, const struct tls_options *o, char why[256]);
+
+static struct tls_context *open_context(const SSL_METHOD *method, take_options *take,
                                         const struct tls_options *options, char why[256])
 {
     SSL_CTX *ssl = SSL_CTX_new(method);
@@ -181,16 +274,15 @@ static struct tls_context *open_context(const SSL_METHOD *method,
     if (ssl == NULL)
         FATAL("SSL_CTX_new failed");
     ERR_clear_error();
-    if (!take(ssl, options, why)) {
-        SSL_CTX_free(ssl);
-        return NULL;
-    }
     c = mem_zalloc(sizeof(*c));
     atomic_init(&c->refs, 1);
     c->ssl = ssl;
     c->bytes = tls_session_bytes();
     c->pinned = options->pinned != NULL ? mem_strdup(options->pinned) : NULL;
-    return c;
+    if (take(c, options, why))
+        return c;
+    tls_context_put(c);
+    return NULL;
 }
 
 struct tls_context *tls_context_open(const struct tls_options *options, char why[256])
@@ -214,6 +306,7 @@ void tls_context_put(struct tls_context *c)
     if (c == NULL || atomic_fetch_sub(&c->refs, 1) > 1)
         return;
     SSL_CTX_free(c->ssl);
+    free_pairs(c);
     BIO_meth_free(c->bytes);
     mem_free(c->pinned);
     mem_free(c);

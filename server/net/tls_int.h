@@ -8,11 +8,20 @@
 
 #define TLS_PIN_BYTES 32u /* SHA-256 */
 
+/* One of several certificates that a server has. */
+struct tls_certificate {
+    X509 *certificate;
+    STACK_OF(X509) * chain;
+    EVP_PKEY *key;
+};
+
 struct tls_context {
     _Atomic uint32_t refs; /* its owner and its sessions */
     SSL_CTX *ssl;
     BIO_METHOD *bytes;
     char *pinned; /* NULL = any */
+    struct tls_certificate *certs;
+    size_t ncerts;
 };
 
 #endif

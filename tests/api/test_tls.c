@@ -82,7 +82,8 @@ struct want {
     const char *cert; /* name of the client's certificate */
     int max_version;
     const char *ciphers;
-    int alert; /* of a handshake that fails; 0 = any */
+    int alert;        /* of a handshake that fails; 0 = any */
+    const char *host; /* the name that it asks for */
 };
 
 static char *file_of(const char *name, const char *ending)
@@ -117,6 +118,8 @@ static void prepare(struct client *c, const struct want *w)
     }
     c->ssl = SSL_new(c->ctx);
     SSL_set_fd(c->ssl, c->raw.fd);
+    if (w->host != NULL)
+        SSL_set_tlsext_host_name(c->ssl, w->host);
 }
 
 static bool shake_hands(struct client *c)
@@ -572,16 +575,38 @@ TEST(slow_passwords_work)
 
 /* ---- reload ---------------------------------------------------------------------------------- */
 
-static void server_name_is(const char *name)
+static void name_for_is(const char *host, const char *name)
 {
     struct client c;
     char text[128];
 
-    open_client(&c, &(struct want){0});
+    open_client(&c, &(struct want){.host = host});
     X509_NAME_get_text_by_NID(X509_get_subject_name(SSL_get0_peer_certificate(c.ssl)),
                               NID_commonName, text, sizeof(text));
     ck_assert_str_eq(text, name);
     close_client(&c);
+}
+
+static void server_name_is(const char *name)
+{
+    name_for_is(NULL, name);
+}
+
+TEST(a_name_chooses_the_certificate)
+{
+    start(i, "tls { certs: [ {" CERT "}, {cert_file: '~/second.pem', key_file: '~/second.key'} ] "
+             "}\n");
+    server_name_is("server");
+    name_for_is("localhost", "server");
+    name_for_is("second.test", "second");
+    name_for_is("nobody.test", "server");
+    works(&(struct want){.host = "second.test"}, "");
+    works(&(struct want){.host = "second.test", .max_version = TLS1_2_VERSION}, "");
+    write_config("tls { certs: [ {cert_file: '~/second.pem', key_file: '~/second.key'} ] }\n");
+    kill(server.pid, SIGHUP);
+    server_process_log_wait(&server, "Reloaded server configuration");
+    name_for_is("localhost", "second");
+    stop();
 }
 
 TEST(a_reload_changes_certificates)
@@ -662,6 +687,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(streams_acknowledge, 0, 3),
     RUN_LOOP(the_last_words_arrive, 0, 3),
     RUN_LOOP(slow_passwords_work, 0, 3),
+    RUN_LOOP(a_name_chooses_the_certificate, 0, 3),
     RUN_LOOP(a_reload_changes_certificates, 0, 3),
     RUN_LOOP(nothing_comes_before_the_handshake, 0, 2),
 };

@@ -84,7 +84,7 @@ void certs_make(const char *dir)
         const char *name, *names;
     } signed_ones[] = {
         {"server", "DNS:localhost,IP:127.0.0.1"},
-        {"second", "DNS:localhost,IP:127.0.0.1"},
+        {"second", "DNS:localhost,IP:127.0.0.1,DNS:second.test"},
         {"client", "email:derek@nats.io,DNS:dns.nats.io"},
     };
     struct pair ca = make(dir, "ca", NULL, NULL), other = make(dir, "impostor", NULL, &ca);

@@ -4,7 +4,7 @@
  *
  *     ca.pem       signs all but the last two
  *     server.*     localhost and 127.0.0.1
- *     second.*     another one of a server, whose subject is "second"
+ *     second.*     another one of a server, whose subject is "second", and second.test a name
  *     client.*     derek@nats.io as mail address, dns.nats.io, CN=subject
  *     stranger.*   signs itself
  *     impostor.*   signed by somebody else who has the name of ca.pem

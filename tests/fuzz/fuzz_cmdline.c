@@ -36,7 +36,7 @@ static void parse(int argc, char **argv)
     char why[256];
 
     options_init(&o);
-    r = cmdline_parse(argc, argv, "2.15.0", "0.1.0", &o);
+    r = cmdline_parse(argc, argv, "2.15.0", "0.1.0", &o, NULL);
     if (r.run)
         ASSERT(options_check(&o, why));
     else

@@ -59,7 +59,7 @@ static struct cmdline_result parse(const char *line, struct options *o, struct s
     dup2(out, STDOUT_FILENO);
     dup2(err, STDERR_FILENO);
     options_init(o);
-    r = cmdline_parse(argc, argv, "2.15.0", "0.1.0", o);
+    r = cmdline_parse(argc, argv, "2.15.0", "0.1.0", o, NULL);
     fflush(stdout);
     dup2(old_out, STDOUT_FILENO);
     dup2(old_err, STDERR_FILENO);

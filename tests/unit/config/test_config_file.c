@@ -267,11 +267,26 @@ TEST(keys_of_encryption)
     }
 }
 
+struct reject {
+    const char *text, *error;
+};
+
+static void rejects(const struct reject *rows, size_t n)
+{
+    for (size_t k = 0; k < n; k++) {
+        struct options o;
+        struct buf err = {0};
+        ck_assert_msg(!load(rows[k].text, &o, &err), "%s was accepted", rows[k].text);
+        ck_assert_msg(strstr(buf_cstr(&err), rows[k].error) != NULL, "%s: %s", rows[k].text,
+                      buf_cstr(&err));
+        options_free(&o);
+        buf_free(&err);
+    }
+}
+
 TEST(rejects_unknown_and_wrong)
 {
-    static const struct {
-        const char *text, *error;
-    } rows[] = {
+    static const struct reject rows[] = {
         {"nonsense: 1", ":1:11: unknown field \"nonsense\""},
         {"port: abc", ":1:7: port must be an integer"},
         {"max_payload: -5", ":1:14: max_payload must not be negative"},
@@ -374,15 +389,26 @@ TEST(rejects_unknown_and_wrong)
         {"kafka: true", ":1:8: kafka must be a map"},
     };
 
-    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
-        struct options o;
-        struct buf err = {0};
-        ck_assert_msg(!load(rows[k].text, &o, &err), "%s was accepted", rows[k].text);
-        ck_assert_msg(strstr(buf_cstr(&err), rows[k].error) != NULL, "%s: %s", rows[k].text,
-                      buf_cstr(&err));
-        options_free(&o);
-        buf_free(&err);
-    }
+    rejects(rows, ARRAY_LEN(rows));
+}
+
+TEST(rejects_types)
+{
+    static const struct reject rows[] = {
+        {"tls { certs: a }", "error parsing certificates config: unsupported type map["},
+        {"tls { certs: [a] }", "error parsing certificates config: unsupported type string"},
+        {"tls { certs: [{foo: a}] }", "error parsing tls certs config, unknown field \"foo\""},
+        {"tls { certs: [{cert_file: 1}] }", "unsupported type int64"},
+        {"tls { certs: [{cert_file: a}] }", "both 'cert_file' and 'cert_key' options are required"},
+        {"tls { cert_file: a, key_file: b, certs: [{cert_file: a, key_file: b}] }",
+         "cannot combine 'cert_file' option with 'certs' option"},
+        {"tls { certs: [] }", ":1:5: missing 'cert_file' in TLS configuration"},
+        {"ocsp: 1", "error parsing ocsp config: unsupported type int64"},
+        {"authorization { users: [{user: a, permissions: {publish: true}}] }",
+         "Expected subject permissions to be a subject, or array of subjects, got bool"},
+    };
+
+    rejects(rows, ARRAY_LEN(rows));
 }
 
 TEST(kafka_blocks)
