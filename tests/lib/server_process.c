@@ -96,6 +96,8 @@ const char *server_process_config(struct server_process *s, const char *text)
     snprintf(s->conf, sizeof(s->conf), "%s/conf", s->dir);
     f = fopen(s->conf, "we");
     ck_assert_ptr_nonnull(f);
+    if (text[0] == '\0')
+        text = "debug: false\n"; /* a configuration without a value is refused */
     for (const char *p = text; *p != '\0'; p++)
         if (*p == '~')
             fputs(s->dir, f);

@@ -637,13 +637,21 @@ TEST(every_key_is_documented)
 }
 
 static const struct runner_case cases[] = {
-    RUN(reads_scalars),       RUN(reads_nested_maps_lists_and_includes),
-    RUN(reads_blocks),        RUN(rejects_with_place),
-    RUN(limits_values),       RUN(applies_keys),
-    RUN(keys_of_encryption),  RUN(rejects_unknown_and_wrong),
-    RUN(kafka_blocks),        RUN(applies_users_and_their_permissions),
-    RUN(reads_a_tls_block),   RUN(describes_the_server),
-    RUN(finishes_and_checks), RUN(every_key_is_documented),
+    RUN(reads_scalars),
+    RUN(reads_nested_maps_lists_and_includes),
+    RUN(reads_blocks),
+    RUN(rejects_with_place),
+    RUN(limits_values),
+    RUN(applies_keys),
+    RUN(keys_of_encryption),
+    RUN(rejects_unknown_and_wrong),
+    RUN(rejects_types),
+    RUN(kafka_blocks),
+    RUN(applies_users_and_their_permissions),
+    RUN(reads_a_tls_block),
+    RUN(describes_the_server),
+    RUN(finishes_and_checks),
+    RUN(every_key_is_documented),
 };
 
 RUNNER_MAIN("config/config_file", cases)
