@@ -19,6 +19,7 @@
 #include "server/js/js.h"
 #include "server/kafka/kafka.h"
 #include "server/kafka/project.h"
+#include "server/kafka/trim.h"
 #include "server/net/net.h"
 #include "server/wiring.h"
 #include "store/crypt.h"
@@ -200,6 +201,7 @@ bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256
                                       .log = p->log,
                                       .cache_bytes = p->options->cache_bytes / n,
                                       .kafka_decode = project_batch,
+                                      .kafka_trim = trim_batch,
                                   },
                                   &w->store);
         if (err != ERR_OK) {

@@ -108,9 +108,14 @@ static bool native_lengths(const struct batch_header *h)
  * it can be sent from where it lies. */
 static bool kafka_lengths(const struct batch_header *h)
 {
-    return h->count == 1 && h->table_bytes == BATCH_ENTRY && h->codec == BATCH_PLAIN &&
-           (h->flags & BATCH_SPARSE) == 0 && codec_lengths(h) && h->raw_bytes >= RECORD_MIN &&
-           h->span <= BATCH_KAFKA_SPAN_MAX;
+    bool sparse = (h->flags & BATCH_SPARSE) != 0;
+
+    if (sparse ? h->table_bytes < BATCH_ENTRY + 8 || (h->table_bytes - BATCH_ENTRY) % 8 != 0 ||
+                     batch_messages(h) > h->span
+               : h->table_bytes != BATCH_ENTRY)
+        return false;
+    return h->count == 1 && h->codec == BATCH_PLAIN && codec_lengths(h) &&
+           h->raw_bytes >= RECORD_MIN && h->span <= BATCH_KAFKA_SPAN_MAX;
 }
 
 enum err batch_header_decode(const uint8_t bytes[BATCH_HEADER], struct batch_header *out)
@@ -214,7 +219,7 @@ static bool table_sound(const struct batch_view *v)
         return false;
     if (v->deltas == NULL)
         return true;
-    for (uint32_t i = 0; i < v->h.count; i++) {
+    for (uint32_t i = 0; i < batch_messages(&v->h); i++) {
         uint32_t delta = get_u32(v->deltas + (size_t) i * 4);
         if (delta >= v->h.span || (i != 0 && delta <= get_u32(v->deltas + (size_t) (i - 1) * 4)))
             return false;
@@ -388,13 +393,13 @@ uint32_t batch_verify(const struct batch_view *v, uint32_t salt, uint64_t *bad)
 bool batch_find(const struct batch_view *v, uint64_t seq, uint32_t *i)
 {
     if (seq < v->h.first_seq || seq - v->h.first_seq >= v->h.span || v->h.count == 0 ||
-        v->h.kind == BATCH_KAFKA)
+        (v->h.kind == BATCH_KAFKA && v->deltas == NULL))
         return false;
     if (v->deltas == NULL) {
         *i = (uint32_t) (seq - v->h.first_seq);
         return true;
     }
-    uint32_t low = 0, high = v->h.count;
+    uint32_t n = batch_messages(&v->h), low = 0, high = n;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         if (batch_record_seq(v, middle) < seq)
@@ -403,7 +408,7 @@ bool batch_find(const struct batch_view *v, uint64_t seq, uint32_t *i)
             high = middle;
     }
     *i = low;
-    return low < v->h.count && batch_record_seq(v, low) == seq;
+    return low < n && batch_record_seq(v, low) == seq;
 }
 
 /* ---- erasing -------------------------------------------------------------------------------- */

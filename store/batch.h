@@ -100,10 +100,14 @@ void batch_header_encode(const struct batch_header *h, uint8_t out[BATCH_HEADER]
 uint32_t batch_header_crc(uint32_t salt, const uint8_t *header, const uint8_t *table,
                           uint32_t table_bytes);
 
-/* Messages that it was written with. */
+/* Messages that it was written with. A Kafka batch of which some have been left out (SPARSE) has
+ * two u32 for each of the others behind its one entry: first all sequence deltas, then what each
+ * counts for in state.bytes. */
 static inline uint32_t batch_messages(const struct batch_header *h)
 {
-    return h->kind == BATCH_KAFKA ? h->span : h->count;
+    if (h->kind != BATCH_KAFKA)
+        return h->count;
+    return (h->flags & BATCH_SPARSE) == 0 ? h->span : (h->table_bytes - BATCH_ENTRY) / 8;
 }
 
 /* Seed of a record's crc. XOR, so that two sequences of one file always differ. */
@@ -322,6 +326,17 @@ static inline uint64_t batch_record_seq(const struct batch_view *v, uint32_t i)
 {
     return v->h.first_seq + (v->deltas == NULL ? i : get_u32(v->deltas + (size_t) i * 4));
 }
+/* Message i of a Kafka batch: how far behind the first sequence it lies, and what it counts for;
+ * whole: what the batch does. */
+static inline uint32_t batch_kafka_delta(const struct batch_view *v, uint32_t i)
+{
+    return v->deltas == NULL ? i : get_u32(v->deltas + (size_t) i * 4);
+}
+static inline uint32_t batch_kafka_size(const struct batch_view *v, uint64_t whole, uint32_t i)
+{
+    return v->deltas == NULL ? batch_kafka_share(whole, v->h.span, i)
+                             : get_u32(v->deltas + ((size_t) batch_messages(&v->h) + i) * 4);
+}
 /* Reads record i, which has been verified (or built here). About 5 ns. */
 static inline void batch_record_get(const struct batch_view *v, uint32_t i,
                                     struct batch_record *out)
@@ -339,8 +354,8 @@ static inline void batch_record_get(const struct batch_view *v, uint32_t i,
     out->header = str_from(p, header);
     out->payload = str_from(p + header, payload);
 }
-/* Index of the record with this sequence: true, or false when the batch has none. One of Kafka
- * has no record of a message. */
+/* Index of the record with this sequence: true, or false when the batch has none. Of a Kafka batch
+ * with holes: of the message; of one without there is no record of a message. */
 bool batch_find(const struct batch_view *v, uint64_t seq, uint32_t *i);
 
 #endif

@@ -25,7 +25,7 @@
  * durable and has the old one's place.
  *
  * So is an encrypted one. While that is still written the request completes when the intent is
- * durable, and the bytes go when it has been sealed. One with a Kafka batch is not rewritten:
+ * durable, and the bytes go when it has been sealed. One with a Kafka batch is not for that:
  * there, too, the request completes with the intent, which stays in the record, and the bytes go
  * with the segment.
  *

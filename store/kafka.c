@@ -4,8 +4,9 @@
  * One is a batch of the segment with a single record, whose payload is what the producer sent; the
  * segment's index counts it as `span` messages, one a sequence, each with an even share of its
  * bytes. So limits, purges, counts and removals work on its messages as on any others, without
- * looking into it. What is removed is known by sequence only; the bytes stay until the whole batch
- * goes, and whoever hands the batch out has to leave those messages out (store_entry.holes).
+ * looking into it. What is removed is known by sequence only; the bytes stay until the segment is
+ * written anew (the owner's function then makes a batch without them, rewrite_copy.c) or all of the
+ * batch goes, and whoever hands the batch out has to leave those messages out (store_entry.holes).
  *
  * Readers by message need what is in it. Then it is decoded, once, by the function the owner gave,
  * into a table and a body like those of a native batch (inner, in the chunk messages), which live
@@ -21,7 +22,8 @@
 
 struct opening {
     struct str subject;
-    uint8_t *table; /* in a chunk's order: table, then body */
+    const struct batch_view *view; /* which messages it holds */
+    uint8_t *table;                /* in a chunk's order: table, then body */
     uint8_t *body;
     size_t n, cap;
     uint32_t next, messages;
@@ -82,13 +84,13 @@ static bool put(void *to, uint32_t i, struct str header, struct str payload)
 {
     struct opening *o = to;
 
-    if (i < o->next || i >= o->messages)
-        return true;
     if (header.n > STORE_HEADER_MAX)
         header = STR_NONE;
-    while (o->next < i)
+    while (o->next < o->messages && batch_kafka_delta(o->view, o->next) < i)
         if (!put_one(o, STR_NONE, STR_NONE))
             return false;
+    if (o->next == o->messages || batch_kafka_delta(o->view, o->next) != i)
+        return true;
     return put_one(o, header, payload);
 }
 
@@ -123,7 +125,7 @@ bool batch_open_kafka(struct store_batch *b)
 {
     store_kafka_decode_fn decode = b->stream->store->options.kafka_decode;
     struct batch_record r;
-    struct opening o = {.messages = b->count};
+    struct opening o = {.messages = b->count, .view = &b->view};
 
     batch_record_get(&b->view, 0, &r);
     o.subject = r.subject;
@@ -132,7 +134,7 @@ bool batch_open_kafka(struct store_batch *b)
     o.table = mem_try_alloc((size_t) b->count * BATCH_ENTRY);
     bool good = o.table != NULL;
     if (good && decode != NULL)
-        good = decode(r.subject, r.payload, b->first_seq, b->count, put, &o) && !o.no_memory;
+        good = decode(r.subject, r.payload, b->first_seq, b->span, put, &o) && !o.no_memory;
     o.most = UINT32_MAX;
     while (good && o.next < o.messages)
         good = put_one(&o, STR_NONE, STR_NONE);
@@ -162,10 +164,27 @@ bool message_in_kafka(const struct store_stream *s, uint64_t seq)
     return e != NULL && e->b.kind == BATCH_KAFKA;
 }
 
+/* Of one that was written anew without some: has it lost more since? */
+static bool has_new_holes(const struct store_stream *s, const struct store_batch *b)
+{
+    if (b->bad != NULL)
+        return true;
+    if (b->segment != NULL && s->loader == NULL && b->segment->entries[b->entry].live == b->count)
+        return false;
+    for (uint32_t i = 0; i < b->count; i++) {
+        uint64_t seq = b->first_seq + batch_kafka_delta(&b->view, i);
+        if (seq >= s->first_seq && !message_exists(s, seq))
+            return true;
+    }
+    return false;
+}
+
 static bool has_holes(const struct store_stream *s, const struct store_batch *b)
 {
     uint64_t from = b->first_seq < s->first_seq ? s->first_seq : b->first_seq, first, last;
 
+    if (b->view.deltas != NULL)
+        return has_new_holes(s, b);
     return b->bad != NULL || (seqset_range_from(&s->rec.removed, from, &first, &last) &&
                               first < b->first_seq + b->span);
 }
@@ -178,7 +197,7 @@ static void fill_batch(const struct store_stream *s, const struct store_batch *b
     batch_record_get(&b->view, 0, &r);
     out->kafka = true;
     out->first_seq = b->first_seq;
-    out->messages = b->count;
+    out->messages = b->span;
     out->holes = has_holes(s, b);
     out->batch = r.payload;
     out->offset = b->offset + (uint64_t) ((const uint8_t *) r.payload.p - b->view.body) +

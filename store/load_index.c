@@ -429,7 +429,7 @@ static void name_kafka(struct index_loader *l, const struct segment_entry *e,
     uint64_t whole = store_msg_bytes(l->stream->level, r.subject.n, 0, r.payload.n);
     uint32_t id = subjects_intern(&l->stream->subjects, r.subject);
     for (uint32_t i = 0; i < e->b.count; i++)
-        name_message(l, e, i, id, batch_kafka_share(whole, e->b.count, i), counted);
+        name_message(l, e, i, id, batch_kafka_size(v, whole, i), counted);
 }
 
 /* The messages of one batch, as open_batch. What is damaged stays without a name: see step_finish.

@@ -283,9 +283,9 @@ static void collect_kafka(struct collector *c, uint64_t base, const struct batch
     batch_record_get(v, 0, &r);
     uint64_t whole = store_msg_bytes(STORE_DURABLE, r.subject.n, 0, r.payload.n);
     uint32_t id = intern(c, r.subject);
-    for (uint32_t i = 0; i < v->h.span; i++)
-        put_message(c, (uint32_t) (v->h.first_seq + i - base), id,
-                    batch_kafka_share(whole, v->h.span, i));
+    for (uint32_t i = 0; i < batch_messages(&v->h); i++)
+        put_message(c, (uint32_t) (v->h.first_seq + batch_kafka_delta(v, i) - base), id,
+                    batch_kafka_size(v, whole, i));
 }
 
 static void sum_kafka(struct collector *c, const struct batch_view *v)

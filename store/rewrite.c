@@ -26,8 +26,9 @@
  * A failure costs nothing but the attempt: the old ones stay. So does a damaged segment, for what
  * is in it is kept for inspection; only for an erase it is written anew without what is damaged.
  *
- * A segment with a Kafka batch is never a source: the copy knows records, and such a batch is many
- * messages in one. It goes when nothing in it is live.
+ * A segment with a Kafka batch is a source only where the owner has a function that makes such a
+ * batch without some of its messages, and never for the sake of compression: those bytes are sent
+ * as they lie. Where that function fails, the segment stays until nothing in it is live.
  *
  * What it costs: a byte is copied again when half of what was copied with it is gone. Neighbours
  * are taken along when they are not much larger than what wants to be rewritten.
@@ -94,16 +95,22 @@ static bool half_dead(const struct segment *seg)
     return seg->live * 2 < rest || seg->live_size * 2 < size / records * rest;
 }
 
+/* May it be written anew, as far as Kafka batches go? */
+static bool knows_batches(const struct segment *seg)
+{
+    return !seg->kafka || seg->stream->store->options.kafka_trim != NULL;
+}
+
 static bool wants_compression(const struct segment *seg)
 {
-    return seg->stream->compression != BATCH_PLAIN && seg->generation == 0;
+    return !seg->kafka && seg->stream->compression != BATCH_PLAIN && seg->generation == 0;
 }
 
 void rewrite_consider(struct segment *seg)
 {
     if (seg->state != SEGMENT_SEALED || seg->not_rewritten || !stream_in_file(seg->stream))
         return;
-    if (seg->live > 0 && seg->kafka)
+    if (seg->live > 0 && !knows_batches(seg))
         return;
     if (seg->live == 0 || half_dead(seg))
         rewrite_want(seg, REWRITE_COMPACT);
@@ -245,6 +252,7 @@ static struct segment *make_segment(struct rewrite *r)
     seg->nentries = seg->entries_cap = c->nentries;
     seg->column = c->packed;
     seg->seqs = c->seqs;
+    seg->kafka = c->kafka;
     seg->records = seg->column.n;
     seg->live = seg->column.n;
     seg->live_size = seg->full_size = c->live_size;
@@ -471,7 +479,8 @@ static void slice_done(struct io_op *op)
 
     if (!store_work_done(r->stream->store, &r->work))
         return;
-    if (r->result == 0 && r->copy.damaged.count > 0 && (r->why & REWRITE_ERASE) == 0) {
+    if (r->result == 0 &&
+        (r->copy.untrimmed || (r->copy.damaged.count > 0 && (r->why & REWRITE_ERASE) == 0))) {
         r->copy.from[r->copy.source]->not_rewritten = true;
         r->stale = true;
     }
@@ -487,8 +496,8 @@ static void slice_done(struct io_op *op)
 
 static bool may_rewrite(const struct segment *seg)
 {
-    return seg->state == SEGMENT_SEALED && !seg->not_rewritten && !seg->kafka && !seg->erasing &&
-           seg->rewrite == NULL && seg->column.packed;
+    return seg->state == SEGMENT_SEALED && !seg->not_rewritten && knows_batches(seg) &&
+           !seg->erasing && seg->rewrite == NULL && seg->column.packed;
 }
 
 /* Is the neighbour small enough to be taken along by a group with this much live? */
@@ -531,7 +540,6 @@ static void choose(struct rewrite *r, struct segment *seg)
         }
     }
     for (seg = first;; seg = segment_after(seg)) {
-        ASSERT(!seg->kafka);
         r->copy.from[r->copy.nfrom++] = seg;
         r->why |= seg->rewrite_why | (list_empty(&seg->erasures) ? 0u : REWRITE_ERASE);
         rewrite_forget(seg);
@@ -587,6 +595,7 @@ static void set_copy(struct rewrite *r)
     }
     c->fs = st->dir->options.fs;
     c->codec.compression = s->compression;
+    c->trim = st->options.kafka_trim;
     c->epoch = (uint32_t) st->generation;
     c->next_seq = last->next_seq;
     store_path_segment(st->dir, c->path, s->rec.uuid, first->number, c->header.generation);
@@ -637,7 +646,7 @@ void rewrites_step(struct store *st)
         if (seg->stream->state != STREAM_ACTIVE ||
             (seg->state != SEGMENT_SEALED && !(seg->state == SEGMENT_CLOSING && empty)) ||
             (seg->not_rewritten && !empty && list_empty(&seg->erasures)) ||
-            (seg->kafka && !empty)) {
+            (!knows_batches(seg) && !empty)) {
             rewrite_forget(seg);
             continue;
         }

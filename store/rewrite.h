@@ -24,6 +24,7 @@ struct copy {
                                               does not change */
     uint32_t nfrom;
     struct codec codec;
+    store_kafka_trim_fn trim;
     struct crypt_file *crypt; /* of the new one; NULL = not encrypted */
     struct crypt_nonces nonces;
     struct segment_header header; /* of the new one */
@@ -44,6 +45,8 @@ struct copy {
     int64_t min_time, max_time;
     uint64_t data_end, file_bytes;
     struct seqset damaged; /* wanted, and could not be read */
+    bool kafka;            /* there is a Kafka batch in it */
+    bool untrimmed;        /* the owner could not leave messages out of one: all stays as it is */
     uint64_t bytes_read;
     /* Private. */
     fs_fd in, out;
@@ -53,6 +56,7 @@ struct copy {
     struct buf write; /* encoded, not yet written */
     uint64_t written; /* offset in the file of its first byte */
     struct codec_room raw, stored, bytes;
+    struct buf trimmed;
     struct buf texts; /* subjects, each once */
     struct copy_text {
         uint32_t id, at, n;

@@ -8,6 +8,9 @@
  * checksum is made anew, as the new file has another salt. So damage can not be copied into
  * something that verifies: what does not verify is left out and reported.
  *
+ * A Kafka batch is copied as it is, or made anew by the owner without what is not wanted; then it
+ * has holes.
+ *
  * The batches of the new file answer for every sequence of the sources, without a gap: one with
  * holes for what follows it, too; in front of one without a skip batch stands for what is missing.
  * So a scan of the file, if its footer is damaged one day, takes no hole for a loss.
@@ -258,6 +261,172 @@ static int put_record(struct copy *c, const struct batch_view *v, uint32_t i, ui
     return 0;
 }
 
+/* ---- a Kafka batch --------------------------------------------------------------------------- */
+
+/* One that is written: what it holds, and of it the messages that stay. */
+struct kafka_out {
+    struct batch_record r; /* subject and time; the payload is what goes out */
+    uint64_t first_seq;
+    uint32_t span, n;
+    uint32_t *deltas, *sizes; /* of n */
+};
+
+/* Header, then one entry and, with holes, all deltas and all sizes. */
+static void fill_kafka(const struct copy *c, const struct kafka_out *o, struct batch_header *h,
+                       uint8_t *meta, const uint8_t *body)
+{
+    uint8_t *table = meta + BATCH_HEADER;
+    bool sparse = (h->flags & BATCH_SPARSE) != 0;
+    uint64_t seq = o->first_seq + (sparse ? o->deltas[0] : 0);
+
+    put_u32(table, 0);
+    put_u32(table + 4, crc32c(batch_record_seed(c->header.salt, seq), body, h->raw_bytes));
+    for (uint32_t i = 0; sparse && i < o->n; i++) {
+        put_u32(table + BATCH_ENTRY + (size_t) i * 4, o->deltas[i]);
+        put_u32(table + BATCH_ENTRY + ((size_t) o->n + i) * 4, o->sizes[i]);
+    }
+    batch_header_encode(h, meta);
+    h->crc = batch_header_crc(c->header.salt, meta, table, h->table_bytes);
+    batch_header_encode(h, meta);
+}
+
+static void fill_body(const struct kafka_out *o, uint8_t *p)
+{
+    put_u32(p, (uint32_t) o->r.payload.n);
+    put_u16(p + 4, 0);
+    put_u16(p + 6, (uint16_t) o->r.subject.n);
+    put_u32(p + 8, 0);
+    p += BATCH_RECORD_HEADER;
+    memcpy(p, o->r.subject.p, o->r.subject.n);
+    memcpy(p + o->r.subject.n, o->r.payload.p, o->r.payload.n);
+    memcpy(p + o->r.subject.n + o->r.payload.n, "\r\n", 2);
+}
+
+static void note_kafka(struct copy *c, const struct kafka_out *o, uint32_t id,
+                       const struct batch_header *h, uint64_t offset)
+{
+    struct segment_entry *e = new_entry(c);
+
+    segment_batch_of(h, offset, &e->b);
+    e->ordinal = c->column.n;
+    e->live = o->n;
+    note_subject(c, id, o->r.subject);
+    for (uint32_t i = 0; i < o->n; i++) {
+        note_seq(c, o->first_seq + o->deltas[i]);
+        column_add(&c->column, id, o->sizes[i]);
+        e->live_size += o->sizes[i];
+    }
+    c->live_size += e->live_size;
+    c->sparse = c->sparse || o->n < o->span;
+    c->kafka = true;
+    c->batch->next = o->first_seq + o->span;
+}
+
+/* Behind what has been filled. */
+static int put_kafka(struct copy *c, const struct kafka_out *o, uint32_t id)
+{
+    bool sparse = o->n < o->span;
+    uint32_t raw = (uint32_t) batch_record_bytes(o->r.subject.n, 0, o->r.payload.n);
+    struct batch_header h = {
+        .table_bytes = BATCH_ENTRY + (sparse ? o->n * 8 : 0),
+        .body_bytes = raw,
+        .raw_bytes = raw,
+        .first_seq = o->first_seq,
+        .durable_seq = c->next_seq - 1,
+        .base_time = o->r.ts,
+        .max_time = o->r.ts,
+        .span = o->span,
+        .count = 1,
+        .epoch = c->epoch,
+        .kind = BATCH_KAFKA,
+        .flags = sparse ? BATCH_SPARSE : 0,
+    };
+    int result = c->batch->count > 0 ? put_batch(c, o->first_seq) : 0;
+
+    if (result != 0)
+        return result;
+    if (c->batch->next < o->first_seq)
+        put_skip(c, c->batch->next, o->first_seq - c->batch->next, o->r.ts);
+    uint64_t offset = offset_now(c);
+    uint32_t head = BATCH_HEADER + h.table_bytes;
+    h.bytes = (uint32_t) round_up((uint64_t) head + raw, BATCH_ALIGN);
+    buf_reserve(&c->write,
+                (size_t) h.bytes * (c->crypt != NULL ? 2 : 1) + BATCH_SEAL + BATCH_ALIGN);
+    uint8_t *p = (uint8_t *) c->write.p + c->write.n;
+    uint8_t *meta = c->crypt != NULL ? p + batch_encrypted_bytes(h.table_bytes, raw) : p;
+    memset(meta, 0, h.bytes);
+    fill_body(o, meta + head);
+    fill_kafka(c, o, &h, meta, meta + head);
+    if (c->crypt != NULL) {
+        batch_encrypt(meta, meta + head, c->header.salt, c->crypt, &c->nonces, p);
+        enum err err = batch_header_decode(p, &h);
+        ASSERT(err == ERR_OK);
+    }
+    c->write.n += h.bytes;
+    note_kafka(c, o, id, &h, offset);
+    return c->write.n >= WRITE_BYTES ? flush(c) : 0;
+}
+
+/* The messages of the entry that are wanted: into o; keep has a bit for each of the span. */
+static void choose_messages(const struct copy *c, const struct segment *seg,
+                            const struct segment_entry *e, uint32_t first, struct kafka_out *o,
+                            uint64_t *keep)
+{
+    for (uint32_t i = 0; i < e->b.count; i++) {
+        if ((c->wanted[(first + i) / 64] >> ((first + i) % 64) & 1) == 0)
+            continue;
+        uint32_t delta = (uint32_t) (entry_seq(seg, e, i) - e->b.first_seq);
+        o->deltas[o->n] = delta;
+        o->sizes[o->n++] = column_size(&seg->column, e->ordinal + i);
+        keep[delta / 64] |= (uint64_t) 1 << (delta % 64);
+    }
+}
+
+/* The payload becomes one without what is not wanted. */
+static int trim(struct copy *c, struct kafka_out *o, const uint64_t *keep)
+{
+    enum err err = ERR_TOO_LARGE;
+
+    buf_clear(&c->trimmed);
+    if (BATCH_ENTRY + (uint64_t) o->n * 8 <= BATCH_TABLE_MAX)
+        err = c->trim(o->r.payload, o->span, keep, &c->trimmed);
+    if (err == ERR_NO_MEMORY)
+        return -ENOMEM;
+    if (err != ERR_OK ||
+        batch_record_bytes(o->r.subject.n, 0, c->trimmed.n) + BATCH_SEAL > BATCH_BODY_MAX) {
+        c->untrimmed = true;
+        return 0;
+    }
+    o->r.payload = buf_str(&c->trimmed);
+    return 0;
+}
+
+/* v == NULL: it can not be read. At least one message of it is wanted. */
+static int copy_kafka(struct copy *c, const struct segment *seg, const struct segment_entry *e,
+                      uint32_t first, const struct batch_view *v)
+{
+    uint64_t *keep = mem_zalloc(((size_t) e->b.span + 63) / 64 * sizeof(*keep));
+    uint32_t *of = mem_array((size_t) e->b.count * 2, sizeof(*of));
+    struct kafka_out o = {
+        .first_seq = e->b.first_seq, .span = e->b.span, .deltas = of, .sizes = of + e->b.count};
+    int result = 0;
+
+    choose_messages(c, seg, e, first, &o, keep);
+    if (v == NULL || batch_record_verify(v, 0, seg->salt) != BATCH_RECORD_OK) {
+        for (uint32_t i = 0; i < o.n; i++)
+            seqset_add(&c->damaged, o.first_seq + o.deltas[i], o.first_seq + o.deltas[i]);
+    } else {
+        batch_record_get(v, 0, &o.r);
+        if (o.n < batch_messages(&v->h))
+            result = trim(c, &o, keep);
+        if (result == 0 && !c->untrimmed)
+            result = put_kafka(c, &o, column_id(&seg->column, e->ordinal));
+    }
+    mem_free(keep);
+    mem_free(of);
+    return result;
+}
+
 /* ---- one batch of a source ------------------------------------------------------------------- */
 
 static int open_source(struct copy *c)
@@ -314,6 +483,8 @@ static int copy_entry(struct copy *c, const struct segment *seg, const struct se
     int result = open_batch(c, seg, &e->b, &v);
     if (result < 0)
         return result;
+    if (e->b.kind == BATCH_KAFKA)
+        return copy_kafka(c, seg, e, first, result == 0 ? &v : NULL);
     for (bool whole = result == 0; i < e->b.count; i++) {
         uint64_t seq = entry_seq(seg, e, i);
         if (!is_wanted(c, first + i))
@@ -349,6 +520,9 @@ int copy_begin(struct copy *c)
     c->out_open = true;
     c->header.features.incompat = STORE_REWRITTEN |
                                   (c->codec.compression != BATCH_PLAIN ? STORE_COMPRESSED : 0);
+    for (uint32_t i = 0; i < c->nfrom; i++)
+        if (c->from[i]->kafka)
+            c->header.features.incompat |= STORE_KAFKA | STORE_TRIMMED;
     segment_header_encode(&c->header, page);
     buf_put(&c->write, page, sizeof(page));
     return 0;
@@ -520,5 +694,6 @@ void copy_deinit(struct copy *c)
     codec_room_free(&c->bytes);
     buf_free(&c->record);
     buf_free(&c->texts);
+    buf_free(&c->trimmed);
     buf_free(&c->write);
 }

@@ -309,7 +309,7 @@ static uint32_t verify(struct scan *s, struct batch_view *v, uint32_t *nerased, 
             else if (!batch_record_decayed(v, i, s->o.salt, s->at))
                 *looks_torn = true;
         }
-    return v->h.kind == BATCH_KAFKA ? nbad * v->h.span : nbad;
+    return v->h.kind == BATCH_KAFKA ? nbad * batch_messages(&v->h) : nbad;
 }
 
 /* An acceptable batch at s->at. Returns false when proof has to be looked for first (the step is

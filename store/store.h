@@ -111,6 +111,13 @@ typedef bool (*store_kafka_put_fn)(void *to, uint32_t i, struct str header, stru
 typedef bool (*store_kafka_decode_fn)(struct str subject, struct str batch, uint64_t first_seq,
                                       uint32_t messages, store_kafka_put_fn put, void *to);
 
+/* How the store gets rid of removed messages of such a batch: appends the same batch without those
+ * whose bit in keep (`messages` of them, bit i for message i) is clear; at least one is set. On a
+ * work thread. ERR_NO_MEMORY: it is asked again later; any other error: it can not be done, the
+ * batch stays as it is. */
+typedef enum err (*store_kafka_trim_fn)(struct str batch, uint32_t messages, const uint64_t *keep,
+                                        struct buf *out);
+
 struct store_options {
     struct io *io;
     struct chunk_pool *chunks;
@@ -119,6 +126,7 @@ struct store_options {
     size_t staging_bytes; /* appended but not durable, over all streams; beyond, store_append says
                              ERR_LIMIT */
     store_kafka_decode_fn kafka_decode; /* NULL: messages of Kafka batches read as empty ones */
+    store_kafka_trim_fn kafka_trim;     /* NULL: segments with such batches are not written anew */
     uint64_t ride_ns; /* how long a delta that nobody waits for may wait for a commit; default 100
                          ms */
 };

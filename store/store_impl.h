@@ -217,7 +217,7 @@ struct segment {
     struct list rewrite_link; /* store->rewrites */
     bool replaced;            /* by a newer generation: it goes when nobody uses it any more */
     bool not_rewritten;       /* something in it is damaged: it stays as it is */
-    bool kafka;               /* has a Kafka batch: it is not rewritten either */
+    bool kafka;               /* has a Kafka batch */
     bool ruined;              /* the last of its messages was lost: its file is kept */
     bool erase_later;         /* something in it is to be erased when it is sealed */
     bool secret;              /* its file must not be kept in the pool */

@@ -28,9 +28,11 @@ struct store_features {
 #define STORE_ENCRYPTED 2u
 #define STORE_KAFKA 4u     /* Kafka batches may be in its segments */
 #define STORE_REWRITTEN 8u /* segments of a generation above 0 */
+#define STORE_TRIMMED 16u  /* Kafka batches without some of their messages */
 /* What this program knows. */
 #define STORE_KNOWN_INCOMPAT                                                                       \
-    ((uint64_t) (STORE_COMPRESSED | STORE_ENCRYPTED | STORE_KAFKA | STORE_REWRITTEN))
+    ((uint64_t) (STORE_COMPRESSED | STORE_ENCRYPTED | STORE_KAFKA | STORE_REWRITTEN |              \
+                 STORE_TRIMMED))
 #define STORE_KNOWN_READONLY 0u
 #define STORE_KNOWN_COMPAT 0u
 

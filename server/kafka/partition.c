@@ -215,7 +215,7 @@ static void note(struct partition *p, const struct store_entry *e)
     producers_note(&p->producers, &(struct producer_batch){.producer = b.producer_id,
                                                            .epoch = b.producer_epoch,
                                                            .first = b.base_sequence,
-                                                           .count = b.count,
+                                                           .count = b.last_offset_delta + 1,
                                                            .seq = e->first_seq});
 }
 

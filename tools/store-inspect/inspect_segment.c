@@ -215,7 +215,9 @@ static void inspect_kafka(struct seg *s, const struct scan_event *e)
     uint64_t offset = e->offset + BATCH_HEADER + h->table_bytes;
     struct batch_record r;
 
-    s->messages += h->span;
+    uint32_t n = batch_messages(h);
+
+    s->messages += n;
     if (batch_record_verify(&e->view, 0, s->salt) != BATCH_RECORD_OK) {
         for (uint64_t seq = h->first_seq; seq < h->first_seq + h->span; seq++)
             if (wanted(s, seq))
@@ -224,11 +226,12 @@ static void inspect_kafka(struct seg *s, const struct scan_event *e)
     }
     batch_record_get(&e->view, 0, &r);
     uint64_t whole = store_msg_bytes(STORE_DURABLE, r.subject.n, 0, r.payload.n);
-    s->readable += h->span;
-    for (uint32_t i = 0; i < h->span; i++) {
-        uint32_t share = batch_kafka_share(whole, h->span, i);
-        check_size(s, offset, r.seq + i, share);
-        if (!wanted(s, r.seq + i))
+    s->readable += n;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t share = batch_kafka_size(&e->view, whole, i);
+        uint64_t seq = h->first_seq + batch_kafka_delta(&e->view, i);
+        check_size(s, offset, seq, share);
+        if (!wanted(s, seq))
             continue;
         s->in->messages++;
         s->in->bytes += share;

@@ -5,7 +5,10 @@
 #include "lib/base/mem.h"
 #include "lib/base/prng.h"
 #include "lib/wire/kafka_batch.h"
+#include "lib/wire/kafka_compress.h"
+#include "lib/wire/kafka_pack.h"
 #include "server/kafka/compact_core.h"
+#include "server/kafka/trim.h"
 #include "tests/lib/runner.h"
 
 #include <stdio.h>
@@ -15,7 +18,7 @@
 #define GONE 4096
 
 /* A partition: entries with their bytes. */
-struct log {
+struct history {
     struct compact_entry e[MOST];
     uint8_t *bytes[MOST];
     uint64_t holes[MOST];
@@ -23,15 +26,15 @@ struct log {
     uint64_t next;
 };
 
-static void log_free(struct log *l)
+static void log_free(struct history *l)
 {
     for (size_t i = 0; i < l->n; i++)
         mem_free(l->bytes[i]);
-    *l = (struct log){.next = 1};
+    *l = (struct history){.next = 1};
 }
 
 /* "a=1 b=2 c c" in one batch: key=value; without '=' the value is null; "-" has no key. */
-static void put_batch(struct log *l, const char *text, int64_t producer, uint16_t attributes)
+static void put_batch(struct history *l, const char *text, int64_t producer, uint16_t attributes)
 {
     size_t cap = 4096;
     uint8_t *p = mem_alloc(cap);
@@ -66,7 +69,7 @@ static void put_batch(struct log *l, const char *text, int64_t producer, uint16_
     l->bytes[l->n++] = p;
 }
 
-static void put_marker(struct log *l, int64_t producer, bool commit, int32_t coordinator)
+static void put_marker(struct history *l, int64_t producer, bool commit, int32_t coordinator)
 {
     uint8_t *p = mem_alloc(KAFKA_FILLER_BYTES);
     int64_t at = (int64_t) l->next - 1;
@@ -78,7 +81,7 @@ static void put_marker(struct log *l, int64_t producer, bool commit, int32_t coo
     l->bytes[l->n++] = p;
 }
 
-static void put_nats(struct log *l, const char *header, size_t payload)
+static void put_nats(struct history *l, const char *header, size_t payload)
 {
     l->e[l->n] = (struct compact_entry){
         .first_seq = l->next++, .messages = 1, .header = str_of(header), .payload = payload};
@@ -88,7 +91,8 @@ static void put_nats(struct log *l, const char *header, size_t payload)
 static const uint64_t seed = 1;
 
 /* A pass over all of it; "gone" as text: "1 2 3". */
-static void run(struct log *l, uint64_t from, uint64_t horizon, struct compact_pass *p, char *gone)
+static void run(struct history *l, uint64_t from, uint64_t horizon, struct compact_pass *p,
+                char *gone)
 {
     uint64_t first, last, at = 0;
     bool room = true;
@@ -119,7 +123,7 @@ static void run(struct log *l, uint64_t from, uint64_t horizon, struct compact_p
 
 TEST(the_last_of_a_key_stays)
 {
-    struct log l = {.next = 1};
+    struct history l = {.next = 1};
 
     EXPECT_GONE(&l, 0, "");
     put_batch(&l, "a=1 b=1 a=2", -1, 0);
@@ -136,7 +140,7 @@ TEST(the_last_of_a_key_stays)
 
 TEST(nats_messages_count)
 {
-    struct log l = {.next = 1};
+    struct history l = {.next = 1};
 
     put_batch(&l, "a=1 b=1", -1, 0);
     put_nats(&l, "NATS/1.0\r\nKafka-Key: a\r\n\r\n", 3);
@@ -153,7 +157,7 @@ TEST(nats_messages_count)
 
 TEST(null_values_wait_for_the_horizon)
 {
-    struct log l = {.next = 1};
+    struct history l = {.next = 1};
     struct compact_pass p;
     char gone[GONE];
 
@@ -172,7 +176,7 @@ TEST(null_values_wait_for_the_horizon)
 /* What the last pass has cleaned is looked at with the keys of the new part alone. */
 TEST(only_the_new_part_is_noted)
 {
-    struct log l = {.next = 1};
+    struct history l = {.next = 1};
     struct compact_pass p;
     char gone[GONE];
 
@@ -188,7 +192,7 @@ TEST(only_the_new_part_is_noted)
 
 TEST(a_full_table_ends_the_pass)
 {
-    struct log l = {.next = 1};
+    struct history l = {.next = 1};
     struct compact_pass p;
 
     put_batch(&l, "a=1 b=1 a=2 c=1 a=3", -1, 0);
@@ -204,7 +208,7 @@ TEST(a_full_table_ends_the_pass)
 
 TEST(transactions)
 {
-    struct log l = {.next = 1};
+    struct history l = {.next = 1};
 
     put_marker(&l, 7, true, 1);                         /* 1: 7 begins */
     put_batch(&l, "a=1 b=1", 7, KAFKA_TRANSACTIONAL);   /* 2 3 */
@@ -225,7 +229,7 @@ TEST(transactions)
 
 TEST(the_end_of_a_producers_last_batch_stays)
 {
-    struct log l = {.next = 1};
+    struct history l = {.next = 1};
 
     put_batch(&l, "a=1 a=2 b=1", 7, 0);
     put_batch(&l, "a=3 b=2", -1, 0);
@@ -237,7 +241,7 @@ TEST(the_end_of_a_producers_last_batch_stays)
 
 TEST(what_can_not_be_read_stays)
 {
-    struct log l = {.next = 1};
+    struct history l = {.next = 1};
 
     put_batch(&l, "a=1 b=1", -1, 0);
     put_batch(&l, "a=2 b=2", -1, 0);
@@ -253,7 +257,7 @@ TEST(what_can_not_be_read_stays)
 static void play(uint64_t number)
 {
     struct prng prng;
-    struct log l = {.next = 1};
+    struct history l = {.next = 1};
     char keys[MOST * 8][4] = {{0}};
     bool null[MOST * 8] = {0}, here[MOST * 8] = {0};
     uint64_t clean = 1;
@@ -303,6 +307,45 @@ TEST(random_histories)
         play((uint64_t) i * 1000 + number);
 }
 
+/* A batch without some of its records: the others, their offsets, the header; compressed as it
+ * was. */
+TEST(a_batch_is_trimmed)
+{
+    struct history l = {.next = 101};
+    struct buf packed = {0}, out = {0};
+    struct kafka_room room = {0};
+    struct kafka_record_iter it;
+    struct kafka_batch b, was;
+    struct kafka_record r;
+    struct str records;
+    uint64_t keep = 1 << 1 | 1 << 4, none = 0;
+
+    put_batch(&l, "a=1 b=2 c d=4 -=5 f=6", 7, KAFKA_TRANSACTIONAL);
+    ck_assert_int_eq(kafka_batch_pack(l.e[0].batch, (enum kafka_codec) i, &packed), ERR_OK);
+    ck_assert_int_eq(trim_batch(buf_str(&packed), 6, &keep, &out), ERR_OK);
+    ck_assert_int_eq(kafka_batch_open(buf_str(&packed), &was), KAFKA_BATCH_OK);
+    ck_assert_int_eq(kafka_batch_open(buf_str(&out), &b), KAFKA_BATCH_OK);
+    ck_assert(kafka_batch_sum_ok(buf_str(&out), &b) && b.bytes == out.n);
+    ck_assert(b.base_offset == 100 && b.last_offset_delta == 5 && b.count == 2);
+    ck_assert_uint_eq(b.attributes, KAFKA_TRANSACTIONAL | i);
+    ck_assert(b.producer_id == 7 && b.base_sequence == was.base_sequence);
+    ck_assert_int_eq(kafka_batch_records(&b, 1000, &room, &records), ERR_OK);
+    kafka_record_iter_init(&it, &b, records);
+    ck_assert(kafka_record_iter_next(&it, &r) && r.offset == 101);
+    ck_assert(str_eq(r.key, STR("b")) && str_eq(r.value, STR("2")));
+    ck_assert(kafka_record_iter_next(&it, &r) && r.offset == 104);
+    ck_assert(r.key.p == NULL && str_eq(r.value, STR("5")));
+    ck_assert(!kafka_record_iter_next(&it, &r) && !it.bad);
+    /* Nothing is left, or it is no batch: it stays as it is. */
+    ck_assert_int_eq(trim_batch(buf_str(&packed), 6, &none, &out), ERR_CORRUPT);
+    ck_assert_int_eq(trim_batch(buf_str(&packed), 3, &keep, &out), ERR_CORRUPT);
+    ck_assert_int_eq(trim_batch(STR("no batch"), 6, &keep, &out), ERR_CORRUPT);
+    buf_free(&packed);
+    buf_free(&out);
+    kafka_room_free(&room);
+    log_free(&l);
+}
+
 static const struct runner_case cases[] = {
     RUN(the_last_of_a_key_stays),
     RUN(nats_messages_count),
@@ -313,6 +356,7 @@ static const struct runner_case cases[] = {
     RUN(the_end_of_a_producers_last_batch_stays),
     RUN(what_can_not_be_read_stays),
     RUN_LOOP(random_histories, 0, 4),
+    RUN_LOOP(a_batch_is_trimmed, 0, KAFKA_CODECS),
 };
 
 RUNNER_MAIN("kafka/compact", cases)

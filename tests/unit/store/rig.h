@@ -30,7 +30,8 @@ struct rig_options {
     const char *key, *prev_key; /* NULL: none */
     unsigned cipher;
     store_kafka_decode_fn kafka_decode; /* not NULL: Kafka batches may be appended */
-    struct sim *sim;                    /* on this machine instead of the real one */
+    store_kafka_trim_fn kafka_trim;
+    struct sim *sim; /* on this machine instead of the real one */
 };
 
 struct rig {

@@ -3,6 +3,7 @@
 #include "lib/base/prng.h"
 #include "lib/wire/kafka_bytes.h"
 #include "lib/wire/kafka_compress.h"
+#include "lib/wire/kafka_pack.h"
 #include "tests/lib/runner.h"
 
 #include <lz4frame.h>
@@ -272,6 +273,34 @@ TEST(records_of_a_batch)
     buf_free(&packed);
 }
 
+/* What is compressed here is what went in, of every size around the blocks. */
+TEST(what_is_packed_comes_out)
+{
+    static const size_t lengths[] = {1, 100, 32767, 32768, 32769, 65536, 300000};
+    struct prng prng;
+    char *plain = mem_alloc(300000);
+
+    prng_init(&prng, 3);
+    for (size_t k = 0; k < 300000; k++)
+        plain[k] = (char) (k % 7 == 0 ? prng_below(&prng, 256) : 'a');
+    for (enum kafka_codec codec = KAFKA_PLAIN; codec < KAFKA_CODECS; codec++)
+        for (size_t k = 0; k < sizeof(lengths) / sizeof(*lengths); k++) {
+            struct buf packed = {0};
+            struct kafka_room room = {0};
+            buf_puts(&packed, "before");
+            ck_assert_int_eq(kafka_compress(codec, str_from(plain, lengths[k]), &packed), ERR_OK);
+            ck_assert_int_eq(
+                kafka_decompress(codec, str_skip(buf_str(&packed), 6), lengths[k], &room), ERR_OK);
+            ck_assert_uint_eq(room.n, lengths[k]);
+            ck_assert_mem_eq(room.p, plain, lengths[k]);
+            kafka_room_free(&room);
+            buf_free(&packed);
+        }
+    struct buf none = {0};
+    ck_assert_int_eq(kafka_compress(KAFKA_CODECS, STR("x"), &none), ERR_UNSUPPORTED);
+    mem_free(plain);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(every_codec_gives_back_what_went_in, 0, (int) FORMS *(int) SIZES),
     RUN_LOOP(every_cut_is_damage, 0, FORMS),
@@ -281,6 +310,7 @@ static const struct runner_case cases[] = {
     RUN(a_huge_window_is_refused),
     RUN_LOOP(without_memory_it_is_an_error, 0, FORMS),
     RUN(records_of_a_batch),
+    RUN(what_is_packed_comes_out),
 };
 
 RUNNER_MAIN("wire/kafka_compress", cases)
