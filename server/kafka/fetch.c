@@ -10,17 +10,27 @@
  * never older than its records. Between two workers tasks go in order: what a partition has said is
  * here before its word that it will say nothing more.
  *
- * There are no sessions: every answer says so, and clients ask for everything each time.
+ * What is asked for comes from the request or from the session that it goes on with
+ * (fetch_session.h); then partitions of which there is nothing new are left out of the answer.
+ * However often a request names a partition, it is read once.
  */
+#include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "server/kafka/access.h"
 #include "server/kafka/fetch_read.h"
+#include "server/kafka/fetch_session.h"
+
+#include <string.h>
 
 struct fetch;
 
 struct part {
+    struct hmap_node node; /* while the request is taken in */
     struct fetch *fetch;
+    struct str topic; /* as it was asked for */
+    struct kafka_uuid id;
+    bool told; /* it is in the answer */
     const struct kafka_fetch_request_partitions *asked;
     struct kafka_fetch_response_partitions *answer;
     struct topic_place place;
@@ -38,13 +48,16 @@ enum phase { READING, PARKED, CALLING_OFF };
 struct fetch {
     struct kafka_request *request;
     struct kafka *home;
-    struct part *parts;
+    struct part *parts, *nobody; /* nobody: for what is no partition's */
     uint32_t nparts, left;
     uint64_t min_bytes, max_bytes;
     bool committed; /* read_committed */
     enum phase phase;
     struct wheel_timer timer;
     bool timed, final;
+    /* What becomes of a session: one is to be made, or it is one of this id; 0: neither. */
+    bool makes_session;
+    int32_t session;
 };
 
 /* One word between the two workers. */
@@ -215,6 +228,70 @@ static void put_aborted(struct fetch *f, struct part *part)
     }
 }
 
+/* Which partitions the client is told of. */
+static void choose_told(struct fetch *f)
+{
+    struct kafka_fetch_response *a = f->request->answer;
+    struct fetch_sessions *all = &f->home->sessions;
+    struct fetch_session *s = NULL;
+    uint64_t now = io_now(f->home->env->io);
+
+    if (f->makes_session)
+        s = fetch_sessions_make(all, f->request->realm->index, f->request->header.version >= 13,
+                                f->nparts, now);
+    else if (f->session != 0)
+        s = fetch_sessions_find(all, f->session, f->request->realm->index, now);
+    if (f->session != 0 && s == NULL) { /* it had to make room */
+        a->error_code = KAFKA_FETCH_SESSION_ID_NOT_FOUND;
+        return;
+    }
+    a->session_id = s != NULL ? s->id : 0;
+    for (uint32_t i = 0; i < f->nparts; i++) {
+        struct part *part = &f->parts[i];
+        struct fetch_session_part *p = NULL;
+        if (s != NULL && f->makes_session)
+            (void) fetch_session_put(all, s, part->topic, &part->id, part->asked);
+        if (s != NULL)
+            p = fetch_session_find(s, part->topic, &part->id, part->asked->partition);
+        bool news = p == NULL || fetch_session_tell(s, p, part->answer);
+        part->told = news || f->session == 0;
+    }
+}
+
+static bool same_topic(const struct part *a, const struct part *b)
+{
+    return str_eq(a->topic, b->topic) && memcmp(&a->id, &b->id, sizeof(a->id)) == 0;
+}
+
+/* Neighbours of one topic go together. */
+static void put_told(struct fetch *f)
+{
+    struct kafka_arena *arena = &f->request->arena;
+    struct kafka_fetch_response *a = f->request->answer;
+    struct kafka_fetch_response_responses *t = NULL;
+    const struct part *last = NULL;
+    uint32_t left = 0;
+
+    for (uint32_t i = 0; i < f->nparts; i++)
+        left += f->parts[i].told;
+    a->responses = KAFKA_NEW(arena, fetch_response_responses, left);
+    struct kafka_fetch_response_partitions *all = KAFKA_NEW(arena, fetch_response_partitions, left);
+    for (uint32_t i = 0; i < f->nparts; i++) {
+        const struct part *part = &f->parts[i];
+        if (!part->told)
+            continue;
+        if (last == NULL || !same_topic(last, part)) {
+            t = &a->responses[a->responses_n++];
+            t->topic = part->topic;
+            t->topic_id = part->id;
+            t->partitions = all;
+        }
+        t->partitions_n++;
+        *all++ = *part->answer;
+        last = part;
+    }
+}
+
 static void answer(struct fetch *f)
 {
     static const uint8_t none[1];
@@ -235,6 +312,8 @@ static void answer(struct fetch *f)
     }
     if (f->timed)
         io_timer_stop(f->home->env->io, &f->timer);
+    choose_told(f);
+    put_told(f);
     kafka_reply(f->request);
 }
 
@@ -254,7 +333,7 @@ static void call_off(struct fetch *f)
     f->phase = CALLING_OFF;
     f->left = asked_parts(f) + 1;
     say_all(f, call_off_there);
-    say(f->home->env, f->home->env->worker, &f->parts[f->nparts], on_called_off);
+    say(f->home->env, f->home->env->worker, f->nobody, on_called_off);
 }
 
 static void time_up(struct wheel_timer *t)
@@ -346,21 +425,15 @@ static void cancel(struct kafka_request *r)
         call_off(f);
 }
 
-/* ---- the request ----------------------------------------------------------------------------- */
+/* ---- what is asked for ----------------------------------------------------------------------- */
 
-static void take_part(struct fetch *f, struct str topic,
-                      const struct kafka_fetch_request_partitions *q,
-                      struct kafka_fetch_response_partitions *a)
+/* What may be read, and where; topic: its name, p == NULL: there is none. */
+static void place_part(struct part *part, struct str topic)
 {
-    struct kafka_request *r = f->request;
-    struct part *part = &f->parts[f->nparts++];
+    struct kafka_request *r = part->fetch->request;
+    const struct kafka_fetch_request_partitions *q = part->asked;
 
-    part->fetch = f;
-    part->asked = q;
-    part->answer = a;
-    part->read.high = part->read.start = part->read.stable = -1;
-    list_init(&part->watch.link);
-    a->partition_index = q->partition;
+    part->error = KAFKA_NONE;
     if (topic.p == NULL)
         part->error = KAFKA_UNKNOWN_TOPIC_ID;
     else if (!partition_find(r->realm, &r->arena, topic, q->partition, &part->place, &part->stream))
@@ -371,15 +444,39 @@ static void take_part(struct fetch *f, struct str topic,
         part->error = KAFKA_UNKNOWN_LEADER_EPOCH;
 }
 
+static struct part *new_part(struct fetch *f, struct str topic, const struct kafka_uuid *id,
+                             const struct kafka_fetch_request_partitions *q)
+{
+    struct part *part = &f->parts[f->nparts++];
+
+    part->fetch = f;
+    part->topic = topic;
+    part->id = *id;
+    part->asked = q;
+    part->answer = KAFKA_NEW(&f->request->arena, fetch_response_partitions, 1);
+    part->answer->partition_index = q->partition;
+    part->read.high = part->read.start = part->read.stable = -1;
+    list_init(&part->watch.link);
+    return part;
+}
+
 /* Since version 13 topics are asked for by their ids. p == NULL: there is none. */
-static struct str topic_of(struct kafka_request *r, const struct kafka_fetch_request_topics *t)
+static struct str name_of(struct kafka_request *r, struct str topic, const struct kafka_uuid *id)
 {
     struct str name = STR_NONE;
 
     if (r->header.version < 13)
-        return t->topic;
-    topics_name_of(r->realm->topics, &t->topic_id, &r->arena, &name);
+        return topic;
+    topics_name_of(r->realm->topics, id, &r->arena, &name);
     return name;
+}
+
+/* Room for n, and one more, for what is nobody's. */
+static void make_room(struct fetch *f, uint32_t n)
+{
+    f->parts = kafka_arena_alloc(&f->request->arena, ((size_t) n + 1) * sizeof(*f->parts));
+    f->parts[n].fetch = f;
+    f->nobody = &f->parts[n];
 }
 
 static uint32_t count_parts(const struct kafka_fetch_request *q)
@@ -391,51 +488,162 @@ static uint32_t count_parts(const struct kafka_fetch_request *q)
     return n;
 }
 
+static uint64_t hash_of(uint64_t seed, const struct kafka_fetch_request_topics *t,
+                        int32_t partition)
+{
+    uint64_t h = hash_bytes(t->topic.p, t->topic.n, seed);
+
+    h = hash_bytes(&t->topic_id, sizeof(t->topic_id), h);
+    return hash_bytes(&partition, sizeof(partition), h);
+}
+
+/* The partition if it has been asked for already. */
+static struct part *asked_before(const struct hmap *map, uint64_t h,
+                                 const struct kafka_fetch_request_topics *t, int32_t partition)
+{
+    for (struct hmap_node *n = hmap_first(map, h); n != NULL; n = hmap_next(n, h)) {
+        struct part *part = CONTAINER_OF(n, struct part, node);
+        if (part->asked->partition == partition && str_eq(part->topic, t->topic) &&
+            memcmp(&part->id, &t->topic_id, sizeof(part->id)) == 0)
+            return part;
+    }
+    return NULL;
+}
+
+/* From the request: each once, as it is asked for last. */
 static void take_parts(struct fetch *f)
 {
     struct kafka_request *r = f->request;
     const struct kafka_fetch_request *q = r->body;
-    struct kafka_fetch_response *a = r->answer;
+    uint64_t seed = kafka_seed(r);
+    struct hmap map;
 
-    /* One more, for what is nobody's. */
-    f->parts = kafka_arena_alloc(&r->arena, (count_parts(q) + 1) * sizeof(*f->parts));
-    a->responses_n = q->topics_n > 0 ? q->topics_n : 0;
-    a->responses = KAFKA_NEW(&r->arena, fetch_response_responses, a->responses_n);
-    for (int32_t i = 0; i < a->responses_n; i++) {
+    hmap_init(&map);
+    make_room(f, count_parts(q));
+    for (int32_t i = 0; i < q->topics_n; i++) {
         const struct kafka_fetch_request_topics *t = &q->topics[i];
-        int32_t n = t->partitions_n > 0 ? t->partitions_n : 0;
-        struct str topic = topic_of(r, t);
-        a->responses[i].topic = t->topic;
-        a->responses[i].topic_id = t->topic_id;
-        a->responses[i].partitions_n = n;
-        a->responses[i].partitions = KAFKA_NEW(&r->arena, fetch_response_partitions, n);
-        for (int32_t k = 0; k < n; k++)
-            take_part(f, topic, &t->partitions[k], &a->responses[i].partitions[k]);
+        struct str name = name_of(r, t->topic, &t->topic_id);
+        for (int32_t k = 0; k < t->partitions_n; k++) {
+            uint64_t h = hash_of(seed, t, t->partitions[k].partition);
+            struct part *part = asked_before(&map, h, t, t->partitions[k].partition);
+            if (part == NULL) {
+                part = new_part(f, t->topic, &t->topic_id, &t->partitions[k]);
+                hmap_insert(&map, &part->node, h);
+            }
+            part->asked = &t->partitions[k];
+            place_part(part, name);
+        }
     }
-    f->parts[f->nparts].fetch = f;
+    hmap_deinit(&map);
 }
+
+/* From the session, in the order of its turns. It may go while the request waits. */
+static void take_session(struct fetch *f, const struct fetch_session *s)
+{
+    struct kafka_arena *arena = &f->request->arena;
+    struct str last = STR_NONE, name = STR_NONE;
+    struct kafka_uuid last_id = {{0}};
+
+    make_room(f, s->n);
+    LIST_FOREACH(l, &s->order)
+    {
+        const struct fetch_session_part *p = LIST_ENTRY(l, struct fetch_session_part, link);
+        struct kafka_fetch_request_partitions *q = KAFKA_NEW(arena, fetch_request_partitions, 1);
+        *q = p->asked;
+        if (last.p == NULL || !str_eq(last, p->topic) ||
+            memcmp(&last_id, &p->id, sizeof(last_id)) != 0) {
+            last = kafka_arena_str(arena, p->topic);
+            last_id = p->id;
+            name = name_of(f->request, last, &last_id);
+        }
+        place_part(new_part(f, last, &last_id, q), name);
+    }
+}
+
+/* ---- sessions -------------------------------------------------------------------------------- */
+
+/* What the request adds and forgets. */
+static void update_session(struct fetch_sessions *all, struct fetch_session *s,
+                           const struct kafka_fetch_request *q)
+{
+    for (int32_t i = 0; i < q->topics_n; i++)
+        for (int32_t k = 0; k < q->topics[i].partitions_n; k++)
+            (void) fetch_session_put(all, s, q->topics[i].topic, &q->topics[i].topic_id,
+                                     &q->topics[i].partitions[k]);
+    for (int32_t i = 0; i < q->forgotten_topics_data_n; i++) {
+        const struct kafka_fetch_request_forgotten_topics_data *t = &q->forgotten_topics_data[i];
+        for (int32_t k = 0; k < t->partitions_n; k++)
+            fetch_session_forget(all, s, t->topic, &t->topic_id, t->partitions[k]);
+    }
+}
+
+/* The error of the whole answer. */
+static int16_t go_on_with_session(struct fetch *f)
+{
+    struct kafka_request *r = f->request;
+    const struct kafka_fetch_request *q = r->body;
+    struct fetch_sessions *all = &r->kafka->sessions;
+    struct fetch_session *s = fetch_sessions_find(all, q->session_id, r->realm->index,
+                                                  io_now(r->kafka->env->io));
+
+    if (s == NULL)
+        return KAFKA_FETCH_SESSION_ID_NOT_FOUND;
+    if (s->epoch != q->session_epoch)
+        return KAFKA_INVALID_FETCH_SESSION_EPOCH;
+    if (s->by_id != (r->header.version >= 13))
+        return KAFKA_FETCH_SESSION_TOPIC_ID_ERROR;
+    update_session(all, s, q);
+    if (s->n == 0) { /* it ends, and so does the request */
+        fetch_sessions_drop(all, s);
+        make_room(f, 0);
+        f->final = true;
+        return KAFKA_NONE;
+    }
+    fetch_session_turn(s);
+    f->session = s->id;
+    take_session(f, s);
+    return KAFKA_NONE;
+}
+
+/* Epochs 0 and -1 ask for everything, whatever session they end. */
+static void begin_anew(struct fetch *f)
+{
+    struct kafka_request *r = f->request;
+    const struct kafka_fetch_request *q = r->body;
+    struct fetch_session *s = NULL;
+
+    if (q->session_id != 0)
+        s = fetch_sessions_find(&r->kafka->sessions, q->session_id, r->realm->index,
+                                io_now(r->kafka->env->io));
+    if (s != NULL)
+        fetch_sessions_drop(&r->kafka->sessions, s);
+    take_parts(f);
+    f->makes_session = q->session_epoch == 0 && r->header.version >= 7 && f->nparts > 0;
+}
+
+/* ---- the request ----------------------------------------------------------------------------- */
 
 void kafka_run_fetch(struct kafka_request *r)
 {
     const struct kafka_fetch_request *q = r->body;
     struct kafka_fetch_response *a = r->answer;
-    struct fetch *f;
+    struct fetch *f = kafka_arena_alloc(&r->arena, sizeof(*f));
 
-    /* Epochs 0 and -1 ask for everything, whatever session they end. */
-    if (q->session_epoch > 0) {
-        a->error_code = KAFKA_FETCH_SESSION_ID_NOT_FOUND;
+    *f = (struct fetch){.request = r, .home = r->kafka};
+    if (q->session_epoch > 0)
+        a->error_code = go_on_with_session(f);
+    else
+        begin_anew(f);
+    if (a->error_code != KAFKA_NONE) {
         kafka_reply(r);
         return;
     }
-    f = kafka_arena_alloc(&r->arena, sizeof(*f));
-    *f = (struct fetch){.request = r, .home = r->kafka};
     f->committed = q->isolation_level == 1;
     f->min_bytes = q->min_bytes > 0 ? (uint64_t) q->min_bytes : 0;
     f->max_bytes = q->max_bytes > 0 ? (uint64_t) q->max_bytes : 0;
     if (f->max_bytes > KAFKA_FETCH_MAX)
         f->max_bytes = KAFKA_FETCH_MAX;
     wheel_timer_init(&f->timer, time_up);
-    take_parts(f);
     r->ctx = f;
     r->cancel = cancel;
     begin_round(f);

@@ -168,6 +168,7 @@ void kafka_open(struct env *env, struct kafka_shared *shared, struct kafka **out
     list_init(&k->closing);
     open_realms(k);
     k->compactor = compactor_open(k);
+    fetch_sessions_init(&k->sessions, env->prng);
     env->kafka_info = kafka_info;
     *out = k;
 }
@@ -243,6 +244,7 @@ void kafka_reload(struct kafka *k, const struct options *before)
 void kafka_close(struct kafka *k)
 {
     compactor_close(k->compactor);
+    fetch_sessions_deinit(&k->sessions);
     close_realms(k);
     mem_free(k);
 }

@@ -14,6 +14,7 @@
 #include "lib/wire/kafka_codec.h"
 #include "server/config/options.h"
 #include "server/core/sink.h"
+#include "server/kafka/fetch_session.h"
 #include "server/kafka/kafka.h"
 #include "server/kafka/kafka_error.h"
 #include "server/kafka/topics.h"
@@ -66,6 +67,7 @@ struct kafka {
     struct list closing;      /* to be freed when they are quiet */
     struct acceptor acceptor; /* worker 0 */
     struct compactor *compactor;
+    struct fetch_sessions sessions;
     uint64_t producer_ids; /* given out */
     bool woken;            /* coordinators were */
     bool stopping;

@@ -8,6 +8,7 @@
 #include "tests/lib/runner.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char conf[] = "kafka { listen: \"127.0.0.1:-1\", num_partitions: 2 }\n";
@@ -85,36 +86,110 @@ TEST(every_version)
     teardown();
 }
 
-/* There are no sessions. What asks for everything is answered, also when it ends a session; what
- * goes on with one is told that it is not there. */
+struct ask {
+    int32_t id, epoch;
+    int version, partitions; /* of t, from 0 on */
+    int64_t offset;
+    int32_t forget; /* this partition; -1: none */
+};
+
+/* Asks; says whether the answer has the error and these partitions of t, a bit each. */
+static int32_t session(const struct ask *q, int16_t error, unsigned told)
+{
+    struct kafka_fetch_request_partitions p[8];
+    struct kafka_fetch_request_topics t = {
+        .topic = STR("t"), .partitions = p, .partitions_n = q->partitions};
+    int32_t forget = q->forget;
+    struct kafka_fetch_request_forgotten_topics_data f = {
+        .topic = STR("t"), .partitions = &forget, .partitions_n = 1};
+    unsigned got = 0;
+
+    for (int k = 0; k < q->partitions; k++)
+        p[k] = (struct kafka_fetch_request_partitions){.partition = k,
+                                                       .fetch_offset = q->offset,
+                                                       .current_leader_epoch = -1,
+                                                       .last_fetched_epoch = -1,
+                                                       .partition_max_bytes = 1 << 20};
+    const struct kafka_fetch_response *a =
+        CALL(fetch, FETCH, q->version, .session_id = q->id, .session_epoch = q->epoch,
+             .max_bytes = 1 << 20, .topics = &t, .topics_n = q->partitions > 0,
+             .forgotten_topics_data = &f, .forgotten_topics_data_n = q->forget >= 0,
+             .cluster_id = STR_NONE, .rack_id = STR(""));
+    ck_assert_int_eq(a->error_code, error);
+    for (int32_t k = 0; k < a->responses_n; k++)
+        for (int32_t n = 0; n < a->responses[k].partitions_n; n++)
+            got |= 1u << a->responses[k].partitions[n].partition_index;
+    ck_assert_uint_eq(got, told);
+    return a->session_id;
+}
+
+#define ASK(id, epoch, partitions, offset, forget)                                                 \
+    (&(struct ask){id, epoch, 11, partitions, offset, forget})
+
+/* Full, then what is new alone; wrong ids and epochs; what is forgotten; the end. */
 TEST(sessions)
 {
-    static const struct {
-        int32_t id, epoch;
-        int16_t error;
-    } table[] = {
-        {0, -1, KAFKA_NONE},
-        {0, 0, KAFKA_NONE},
-        {-1, -1, KAFKA_NONE},
-        {7, 0, KAFKA_NONE},
-        {7, -1, KAFKA_NONE},
-        {7, 1, KAFKA_FETCH_SESSION_ID_NOT_FOUND},
-        {0, 1, KAFKA_FETCH_SESSION_ID_NOT_FOUND},
-    };
-    struct kafka_fetch_request_partitions p = {
-        .current_leader_epoch = -1, .last_fetched_epoch = -1, .partition_max_bytes = 1 << 20};
-    struct kafka_fetch_request_topics t = {.topic = STR("t"), .partitions = &p, .partitions_n = 1};
+    int32_t id;
 
     setup(i);
     make_topic("t");
-    for (size_t k = 0; k < sizeof(table) / sizeof(table[0]); k++) {
-        const struct kafka_fetch_response *a = CALL(fetch, FETCH, 11, .session_id = table[k].id,
-                                                    .session_epoch = table[k].epoch, .topics = &t,
-                                                    .topics_n = 1, .rack_id = STR(""));
-        ck_assert_int_eq(a->error_code, table[k].error);
-        ck_assert_int_eq(a->session_id, 0);
-        ck_assert_int_eq(a->responses_n, table[k].error == KAFKA_NONE);
-    }
+    js_fill(&rig, "t.1", 1, 1);
+    /* Without one. */
+    ck_assert_int_eq(session(ASK(0, -1, 2, 0, -1), KAFKA_NONE, 3), 0);
+    ck_assert_int_eq(session(ASK(-1, -1, 2, 0, -1), KAFKA_NONE, 3), 0);
+    ck_assert_int_eq(session(ASK(7, 1, 2, 0, -1), KAFKA_FETCH_SESSION_ID_NOT_FOUND, 0), 0);
+    ck_assert_int_eq(session(ASK(0, 1, 2, 0, -1), KAFKA_FETCH_SESSION_ID_NOT_FOUND, 0), 0);
+    id = session(ASK(0, 0, 2, 0, -1), KAFKA_NONE, 3);
+    ck_assert_int_gt(id, 0);
+    /* Records are told until they are not asked for any more. */
+    ck_assert_int_eq(session(ASK(id, 1, 0, 0, -1), KAFKA_NONE, 2), id);
+    session(ASK(id, 1, 0, 0, -1), KAFKA_INVALID_FETCH_SESSION_EPOCH, 0);
+    session(ASK(id, 3, 0, 0, -1), KAFKA_INVALID_FETCH_SESSION_EPOCH, 0);
+    session(ASK(id, 2, 2, 1, -1), KAFKA_NONE, 1); /* behind the end of partition 0: its error */
+    session(ASK(id, 3, 1, 0, -1), KAFKA_NONE, 1); /* and that it has gone */
+    session(ASK(id, 4, 0, 0, -1), KAFKA_NONE, 0);
+    js_fill(&rig, "t.1", 2, 1);
+    session(ASK(id, 5, 0, 0, -1), KAFKA_NONE, 2);
+    session(ASK(id, 6, 0, 0, 1), KAFKA_NONE, 0);
+    /* By name, not by id. */
+    session(&(struct ask){id, 7, 13, 0, 0, -1}, KAFKA_FETCH_SESSION_TOPIC_ID_ERROR, 0);
+    /* Nothing is left of it. */
+    ck_assert_int_eq(session(ASK(id, 7, 0, 0, 0), KAFKA_NONE, 0), 0);
+    session(ASK(id, 8, 0, 0, -1), KAFKA_FETCH_SESSION_ID_NOT_FOUND, 0);
+    /* A full one with its id ends it and begins anew; -1 ends it. */
+    id = session(ASK(0, 0, 2, 0, -1), KAFKA_NONE, 3);
+    int32_t next = session(ASK(id, 0, 2, 0, -1), KAFKA_NONE, 3);
+    ck_assert_int_ne(next, id);
+    session(ASK(id, 1, 0, 0, -1), KAFKA_FETCH_SESSION_ID_NOT_FOUND, 0);
+    ck_assert_int_eq(session(ASK(next, -1, 2, 0, -1), KAFKA_NONE, 3), 0);
+    session(ASK(next, 1, 0, 0, -1), KAFKA_FETCH_SESSION_ID_NOT_FOUND, 0);
+    teardown();
+}
+
+/* However often it is named it is read and told once. */
+TEST(one_partition_many_times)
+{
+    enum { TIMES = 20000 };
+    struct kafka_fetch_request_partitions *p = calloc(TIMES, sizeof(*p));
+    struct kafka_fetch_request_topics t[2] = {
+        {.topic = STR("t"), .partitions = p, .partitions_n = TIMES},
+        {.topic = STR("t"), .partitions = p, .partitions_n = TIMES}};
+
+    setup(i);
+    make_topic("t");
+    js_fill(&rig, "t.1", 1, 1);
+    for (int k = 0; k < TIMES; k++)
+        p[k] = (struct kafka_fetch_request_partitions){.partition = 1,
+                                                       .current_leader_epoch = -1,
+                                                       .last_fetched_epoch = -1,
+                                                       .partition_max_bytes = 1 << 20};
+    const struct kafka_fetch_response *a = CALL(fetch, FETCH, 11, .max_bytes = 1 << 20,
+                                                .min_bytes = 1, .session_epoch = -1, .topics = t,
+                                                .topics_n = 2, .rack_id = STR(""));
+    ck_assert_int_eq(a->responses_n, 1);
+    ck_assert_int_eq(a->responses[0].partitions_n, 1);
+    ck_assert_uint_gt(a->responses[0].partitions[0].records.n, 61);
+    free(p);
     teardown();
 }
 
@@ -165,7 +240,8 @@ TEST(two_of_one_id)
 
 static const struct runner_case cases[] = {
     RUN_LOOP(every_version, 0, 3),
-    RUN_LOOP(sessions, 0, 1),
+    RUN_LOOP(sessions, 0, 2),
+    RUN_LOOP(one_partition_many_times, 0, 1),
     RUN_LOOP(ids_that_mean_nothing, 0, 2),
     RUN_LOOP(two_of_one_id, 0, 2),
 };
