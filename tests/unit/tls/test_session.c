@@ -105,7 +105,8 @@ static enum tls_answer shake_piece(struct end *from, struct end *to, size_t n)
     enum tls_answer answer;
 
     buf_put(&lent, from->records.p, n);
-    memmove(from->records.p, from->records.p + n, from->records.n - n);
+    if (n > 0)
+        memmove(from->records.p, from->records.p + n, from->records.n - n);
     from->records.n -= n;
     tls_session_input(&to->s, buf_str(&lent));
     answer = tls_session_handshake(&to->s);
