@@ -369,6 +369,15 @@ enum err log_frame_open(const uint8_t *bytes, size_t n, uint32_t salt, uint64_t 
     return table_sound(out) ? ERR_OK : ERR_CORRUPT;
 }
 
+uint64_t log_frame_claims(const uint8_t *header)
+{
+    uint32_t count = get_u32(header + F_COUNT), body = get_u32(header + F_BODY);
+
+    if (get_u32(header) != LOG_FRAME_MAGIC || count > LOG_FRAME_RECORDS || body > LOG_FRAME_MAX)
+        return 0;
+    return round_up(LOG_FRAME_HEADER + (uint64_t) count * LOG_ENTRY + body, LOG_PAGE);
+}
+
 int log_frame_next(struct log_frame_view *v, struct log_record *out)
 {
     if (v->index == v->count)

@@ -176,6 +176,10 @@ struct log_frame_view {
     uint32_t salt;
 };
 
+/* How many bytes the frame whose first LOG_FRAME_HEADER bytes these are would take, if it is one;
+ * at most about LOG_FRAME_MAX. */
+uint64_t log_frame_claims(const uint8_t *header);
+
 /* Record by record in order: 1 = *out filled, 0 = end, -1 = this record is damaged (and skipped).
  */
 int log_frame_next(struct log_frame_view *v, struct log_record *out);

@@ -59,7 +59,9 @@ struct rec_log_file {
     bool twin; /* of the directory twin/ */
     uint64_t generation, number;
     uint32_t worker;
-    uint64_t bytes;
+    uint64_t bytes;      /* of the file */
+    uint64_t read;       /* of them, in recovery->cache: all, or up to a clean close */
+    bool closed;         /* it ends with one */
     bool used;           /* has a header or a frame of its own: not a spare */
     bool damaged;        /* goes to quarantine instead of away */
     bool taken;          /* an unused one that serves the new generation */
@@ -103,7 +105,7 @@ struct recovery {
     size_t nends, ends_cap;
     const struct rec_log_file *cached; /* whose bytes are in cache; NULL = nobody's */
     uint8_t *cache;
-    uint64_t cache_cap;
+    uint64_t cache_cap, cache_n;
     struct buf opened; /* a sealed record's bytes */
     struct crypt_nonces nonces;
     uint64_t newest;     /* generation in any name */
