@@ -17,6 +17,8 @@
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
+#include "lib/wire/kafka_compress.h"
+#include "lib/wire/kafka_set.h"
 #include "server/kafka/access.h"
 #include "server/kafka/fetch_read.h"
 #include "server/kafka/fetch_session.h"
@@ -213,6 +215,60 @@ static void put_pieces(struct fetch *f, struct part *part, uint64_t *room, bool 
     }
 }
 
+/* The batch's records from the offset that was asked for on, as messages, while there is room; the
+ * first one always fits. False: there is no room for more. */
+static bool put_old_batch(struct part *part, struct str bytes, int magic, uint64_t room, bool any,
+                          struct buf *out)
+{
+    struct kafka_room plain = {0};
+    struct kafka_record_iter it;
+    struct kafka_record r;
+    struct kafka_batch b;
+    struct str records;
+    bool fits = true;
+
+    if (kafka_batch_open(bytes, &b) == KAFKA_BATCH_OK && (b.attributes & KAFKA_CONTROL) == 0 &&
+        kafka_batch_records(&b, KAFKA_PLAIN_MAX, &plain, &records) == ERR_OK) {
+        kafka_record_iter_init(&it, &b, records);
+        while (fits && kafka_record_iter_next(&it, &r)) {
+            if (r.offset < part->asked->fetch_offset)
+                continue;
+            fits = (!any && out->n == 0) || out->n + kafka_set_bytes(magic, &r) <= room;
+            if (fits)
+                kafka_set_put(out, magic, &r);
+        }
+    }
+    kafka_room_free(&plain);
+    return fits;
+}
+
+/* For clients from before record batches: versions 0 and 1 get magic 0, 2 and 3 magic 1. Control
+ * batches are nothing to them, nor are headers. */
+static void put_old(struct fetch *f, struct part *part, uint64_t *room, bool *any)
+{
+    struct kafka_records *records = &part->answer->records;
+    int magic = f->request->header.version < 2 ? 0 : 1;
+    uint64_t most = part->asked->partition_max_bytes > 0
+                        ? (uint64_t) part->asked->partition_max_bytes
+                        : 0;
+    struct buf out = {0};
+    bool fits = true;
+
+    if (most > *room)
+        most = *room;
+    for (size_t i = 0; fits && i < part->read.npieces; i++)
+        fits = put_old_batch(part, str_from(part->read.pieces[i].bytes, part->read.pieces[i].n),
+                             magic, most, *any, &out);
+    if (out.n > 0) {
+        struct str kept = kafka_arena_str(&f->request->arena, buf_str(&out));
+        records->p = (const uint8_t *) kept.p;
+        records->n = (uint32_t) kept.n;
+        *room -= kept.n < *room ? kept.n : *room;
+        *any = true;
+    }
+    buf_free(&out);
+}
+
 static void put_aborted(struct fetch *f, struct part *part)
 {
     struct kafka_fetch_response_partitions *a = part->answer;
@@ -307,7 +363,10 @@ static void answer(struct fetch *f)
         put_aborted(f, part);
         a->log_start_offset = part->read.start;
         a->records = (struct kafka_records){.p = none};
-        put_pieces(f, part, &room, &any);
+        if (f->request->header.version < 4)
+            put_old(f, part, &room, &any);
+        else
+            put_pieces(f, part, &room, &any);
         fetch_read_release(&part->read, f->home->env->chunks);
     }
     if (f->timed)

@@ -18,8 +18,8 @@ struct handler {
 
 static const struct handler handlers[] = {
     {KAFKA_PRODUCE, 0, 10, kafka_run_produce},
-    {KAFKA_FETCH, 4, 17, kafka_run_fetch},
-    {KAFKA_LIST_OFFSETS, 1, 7, kafka_run_list_offsets},
+    {KAFKA_FETCH, 0, 17, kafka_run_fetch},
+    {KAFKA_LIST_OFFSETS, 0, 7, kafka_run_list_offsets},
     {KAFKA_METADATA, 0, 12, kafka_run_metadata},
     {KAFKA_OFFSET_COMMIT, 0, 9, kafka_run_offset_commit},
     {KAFKA_OFFSET_FETCH, 0, 9, kafka_run_offset_fetch},

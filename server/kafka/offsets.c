@@ -222,6 +222,12 @@ static void put_offset(struct part *part)
     a->timestamp = part->found_time;
     a->offset = part->offset;
     a->leader_epoch = KAFKA_EPOCH;
+    if (part->asking->request->header.version == 0 && part->error == KAFKA_NONE &&
+        part->offset >= 0) { /* a list: of one */
+        a->old_style_offsets = kafka_arena_alloc(&part->asking->request->arena, sizeof(int64_t));
+        a->old_style_offsets[0] = part->offset;
+        a->old_style_offsets_n = 1;
+    }
 }
 
 void kafka_run_list_offsets(struct kafka_request *r)

@@ -7,10 +7,12 @@
  * answer leaves when all parts are back. The frame is not copied: the store copies from it.
  *
  * A batch is stored as it came. Its records are looked at only when they are not compressed.
+ * Message sets, which requests up to version 2 may have, become batches first.
  */
 #include "lib/base/mem.h"
 #include "lib/wire/kafka_batch.h"
 #include "lib/wire/kafka_compress.h"
+#include "lib/wire/kafka_set.h"
 #include "server/kafka/access.h"
 #include "server/kafka/partition.h"
 
@@ -222,8 +224,6 @@ static int16_t fault_error(enum kafka_batch_fault fault)
     case KAFKA_BATCH_SHORT:
     case KAFKA_BATCH_CRC:
         return KAFKA_CORRUPT_MESSAGE;
-    case KAFKA_BATCH_OLD:
-        return KAFKA_UNSUPPORTED_FOR_MESSAGE_FORMAT;
     case KAFKA_BATCH_TIME_TYPE:
         return KAFKA_INVALID_TIMESTAMP;
     case KAFKA_BATCH_CODEC_BAD:
@@ -263,11 +263,25 @@ static bool check_keys(struct part *part)
     return a->record_errors_n == 0 && !it.bad;
 }
 
+/* A message set becomes a batch in the request's arena. */
+static enum kafka_batch_fault convert(struct part *part)
+{
+    struct buf out = {0};
+    enum kafka_batch_fault fault = kafka_set_convert(part->records, &out);
+
+    if (fault == KAFKA_BATCH_OK)
+        part->records = kafka_arena_str(&part->produce->request->arena, buf_str(&out));
+    buf_free(&out);
+    return fault != KAFKA_BATCH_OK ? fault : kafka_batch_check(part->records, &part->batch);
+}
+
 static int16_t check(struct part *part, int16_t version)
 {
     struct kafka_batch *b = &part->batch;
     enum kafka_batch_fault fault = kafka_batch_check(part->records, b);
 
+    if (fault == KAFKA_BATCH_OLD && version < 3)
+        fault = convert(part);
     if (fault == KAFKA_BATCH_OK && kafka_batch_codec(b) == KAFKA_PLAIN)
         fault = kafka_batch_check_records(b, b->records, false, NULL);
     if (fault == KAFKA_BATCH_OK && (uint32_t) b->count > STORE_KAFKA_MESSAGES_MAX)
@@ -281,7 +295,7 @@ static int16_t check(struct part *part, int16_t version)
         part->answer->error_message = str_of(kafka_batch_fault_text(KAFKA_BATCH_NO_KEY));
         return KAFKA_INVALID_RECORD;
     }
-    if (fault != KAFKA_BATCH_OK && fault != KAFKA_BATCH_OLD)
+    if (fault != KAFKA_BATCH_OK)
         part->answer->error_message = str_of(kafka_batch_fault_text(fault));
     return fault_error(fault);
 }

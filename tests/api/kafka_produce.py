@@ -33,6 +33,48 @@ def confluent(servers):
     assert consumer.get_watermark_offsets(TopicPartition("confluent", 0)) == (0, 5000)
 
 
+def older(servers):
+    """kafka-python as of brokers 0.8.2, 0.9 and 0.10.0: message sets, both ways."""
+    from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+    topic = "older"
+    part = TopicPartition(topic, 0)
+    want = []
+    for api in (0, 8, 2), (0, 9), (0, 10, 0):
+        for codec in None, "gzip":
+            producer = KafkaProducer(bootstrap_servers=servers, api_version=api, acks="all",
+                                     compression_type=codec, linger_ms=20)
+            futures = []
+            for i in range(20):
+                key = None if i % 3 == 0 else b"k%d" % i
+                value = b"%d %s %d" % (api[1], (codec or "none").encode(), i)
+                futures.append(producer.send(topic, value, key=key, timestamp_ms=5000 + i))
+                want.append((key, value, 5000 + i if api >= (0, 10) else None))
+            assert [f.get(60).offset for f in futures] == list(range(len(want) - 20, len(want)))
+            producer.close()
+    for api in (0, 8, 2), (0, 9), (0, 10, 0), (2, 5):
+        consumer = KafkaConsumer(bootstrap_servers=servers, api_version=api, group_id=None)
+        consumer.assign([part])
+        consumer.seek_to_beginning(part)
+        got = []
+        while len(got) < len(want):
+            for messages in consumer.poll(60000).values():
+                got += messages
+        assert [m.offset for m in got] == list(range(len(want)))
+        assert [(m.key, m.value) for m in got] == [(k, v) for k, v, t in want]
+        for m, (k, v, t) in zip(got, want):
+            if api >= (0, 10):
+                assert m.timestamp == (t if t is not None else -1), (api, m.timestamp, t)
+        # From the middle of a batch, and a small answer at a time.
+        consumer.seek(part, len(want) - 5)
+        got = []
+        while len(got) < 5:
+            for messages in consumer.poll(60000).values():
+                got += messages
+        assert [m.offset for m in got] == list(range(len(want) - 5, len(want)))
+        consumer.close()
+
+
 def old(servers):
     """kafka-python 2.0.2: the oldest versions that are served."""
     from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -59,4 +101,4 @@ def old(servers):
     assert got[0].timestamp == 1000070
 
 
-{"confluent": confluent, "old": old}[sys.argv[1]](sys.argv[2])
+{"confluent": confluent, "old": old, "older": older}[sys.argv[1]](sys.argv[2])

@@ -72,11 +72,11 @@ TEST(every_version)
     setup(i);
     id = make_topic("t");
     js_fill(&rig, "t.1", 1, 3);
-    for (int v = 4; v <= 17; v++) {
+    for (int v = 0; v <= 17; v++) {
         const struct kafka_fetch_response *a = fetch(v, "t", id, 1);
         ck_assert_int_eq(error_of(a), KAFKA_NONE);
         ck_assert_int_eq(a->responses[0].partitions[0].high_watermark, 3);
-        ck_assert_uint_gt(a->responses[0].partitions[0].records.n, 61);
+        ck_assert_uint_gt(a->responses[0].partitions[0].records.n, v < 4 ? 26 : 61);
         if (v < 13)
             ck_assert(str_eq(a->responses[0].topic, STR("t")));
         else

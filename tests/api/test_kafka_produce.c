@@ -183,7 +183,7 @@ TEST(a_long_poll_is_answered)
     js_rig_end(&r);
 }
 
-static const char *const scripts[] = {"confluent", "old"};
+static const char *const scripts[] = {"confluent", "old", "older"};
 
 TEST(python_clients)
 {
@@ -205,7 +205,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(what_was_acknowledged_stays, 0, 3),
     RUN_LOOP(a_compacted_topic_wants_keys, 0, 3),
     RUN_LOOP(a_long_poll_is_answered, 0, 3),
-    RUN_LOOP(python_clients, 0, 6),
+    RUN_LOOP(python_clients, 0, 9),
 };
 
 RUNNER_MAIN("api/kafka_produce", cases)
