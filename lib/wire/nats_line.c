@@ -362,7 +362,9 @@ enum nats_line nats_line_read(const struct nats_parser *p, struct str s, size_t 
 {
     enum nats_verb verb = NATS_VERBS;
     op->args = str_take(s, SNIPPET_MAX);
-    if (p->connect_only && s.n > 0 && upper(s.p[0]) != 'C') {
+    /* Another server may speak about compression first. */
+    if (p->connect_only && s.n > 0 && upper(s.p[0]) != 'C' &&
+        (p->role != NATS_ROLE_LEAF || upper(s.p[0]) != 'I')) {
         *error = NATS_ERROR_NOT_CONNECT;
         return NATS_LINE_ERROR;
     }

@@ -9,6 +9,9 @@
  *     2  copy: length - 1 in the upper six bits, offset in the next 2 bytes
  *     3  the same with 4 bytes
  * A copy may reach into what it writes: it repeats.
+ *
+ * The packer looks four bytes up in a table of where they were seen last; a match goes on as long
+ * as the bytes are the same. Where nothing matches it takes longer and longer steps.
  */
 #include "lib/wire/s2.h"
 
@@ -57,6 +60,111 @@ void s2_put(struct buf *out, struct str data)
         buf_put_str(out, part);
         data = str_skip(data, part.n);
     }
+}
+
+/* ---- packing --------------------------------------------------------------------------------- */
+
+static void put_literal(struct buf *out, struct str s)
+{
+    size_t n = s.n - 1;
+
+    if (s.n == 0)
+        return;
+    if (n < 60) {
+        buf_putc(out, (char) (n << 2));
+    } else if (n < 256) {
+        buf_putc(out, (char) (60 << 2));
+        buf_putc(out, (char) n);
+    } else {
+        buf_putc(out, (char) (61 << 2));
+        buf_putc(out, (char) n);
+        buf_putc(out, (char) (n >> 8));
+    }
+    buf_put_str(out, s);
+}
+
+static void put_long_copy(struct buf *out, size_t offset, size_t n)
+{
+    buf_putc(out, (char) ((n - 1) << 2 | 2));
+    buf_putc(out, (char) offset);
+    buf_putc(out, (char) (offset >> 8));
+}
+
+/* n: 4 at least, and what is left of it after pieces of 64 as well. */
+static void put_copy(struct buf *out, size_t offset, size_t n)
+{
+    for (; n >= 68; n -= 64)
+        put_long_copy(out, offset, 64);
+    if (n > 64) {
+        put_long_copy(out, offset, 60);
+        n -= 60;
+    }
+    if (n >= 12 || offset >= 2048) {
+        put_long_copy(out, offset, n);
+        return;
+    }
+    buf_putc(out, (char) (offset >> 8 << 5 | (n - 4) << 2 | 1));
+    buf_putc(out, (char) offset);
+}
+
+static size_t slot_of(uint32_t four)
+{
+    return four * 0x1e35a7bdu >> 18;
+}
+
+static size_t same_bytes(struct str data, size_t from, size_t at)
+{
+    size_t n = 4;
+
+    while (at + n < data.n && data.p[from + n] == data.p[at + n])
+        n++;
+    return n;
+}
+
+void s2_block_encode(struct str data, struct s2_table *table, struct buf *out)
+{
+    size_t at = 1, done = 0, steps = 32;
+
+    varint_put_buf(out, data.n);
+    memset(table, 0, sizeof(*table));
+    while (at + 4 <= data.n) {
+        uint32_t four = get_u32(data.p + at);
+        size_t slot = slot_of(four), from = table->at[slot], n;
+        table->at[slot] = (uint16_t) at;
+        if (from >= at || get_u32(data.p + from) != four) {
+            at += steps++ >> 5;
+            continue;
+        }
+        n = same_bytes(data, from, at);
+        put_literal(out, str_from(data.p + done, at - done));
+        put_copy(out, at - from, n);
+        at += n;
+        done = at;
+        steps = 32;
+    }
+    put_literal(out, str_skip(data, done));
+}
+
+void s2_put_packed(struct buf *out, struct str data, struct s2_table *table)
+{
+    struct buf block = {0};
+
+    while (data.n > 0) {
+        struct str part = str_take(data, CHUNK_DATA);
+        uint8_t crc[4];
+        buf_clear(&block);
+        s2_block_encode(part, table, &block);
+        if (block.n >= part.n - part.n / 8) {
+            s2_put(out, part);
+        } else {
+            put_u32(crc, masked_crc(part.p, part.n));
+            put_header(out, CHUNK_COMPRESSED, block.n + sizeof(crc));
+            buf_put(out, crc, sizeof(crc));
+            buf_put_str(out, buf_str(&block));
+        }
+        data = str_skip(data, part.n);
+    }
+    buf_free(&block);
 }
 
 /* ---- one block ------------------------------------------------------------------------------- */
@@ -127,14 +235,14 @@ static bool take_element(struct str *in, struct element *e)
     }
 }
 
-bool s2_block_decode(struct str block, struct buf *out)
+static bool decode(struct str block, size_t most, struct buf *out)
 {
     struct element e = {0};
     size_t start = out->n, at = 0;
     uint64_t n;
     char *to;
 
-    if (!varint_take(&block, &n) || n > S2_BLOCK_MAX)
+    if (!varint_take(&block, &n) || n > most)
         return false;
     to = buf_reserve(out, n);
     while (block.n > 0) {
@@ -157,9 +265,19 @@ bool s2_block_decode(struct str block, struct buf *out)
     return at == n;
 }
 
+bool s2_block_decode(struct str block, struct buf *out)
+{
+    return decode(block, S2_BLOCK_MAX, out);
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static bool take_data(unsigned type, struct str body, struct buf *out)
+static size_t most_of(const struct s2_reader *r)
+{
+    return r->most > 0 ? r->most : S2_BLOCK_MAX;
+}
+
+static bool take_data(const struct s2_reader *r, unsigned type, struct str body, struct buf *out)
 {
     size_t start = out->n;
     uint32_t crc;
@@ -169,10 +287,10 @@ static bool take_data(unsigned type, struct str body, struct buf *out)
     crc = get_u32(body.p);
     body = str_skip(body, 4);
     if (type == CHUNK_COMPRESSED) {
-        if (!s2_block_decode(body, out))
+        if (!decode(body, most_of(r), out))
             return false;
     } else {
-        if (body.n > S2_BLOCK_MAX)
+        if (body.n > most_of(r))
             return false;
         buf_put_str(out, body);
     }
@@ -189,7 +307,7 @@ static bool take_chunk(struct s2_reader *r, unsigned type, struct str body, stru
     if (!r->started)
         return false;
     if (type == CHUNK_COMPRESSED || type == CHUNK_PLAIN)
-        return take_data(type, body, out);
+        return take_data(r, type, body, out);
     return type >= CHUNK_SKIP;
 }
 
@@ -214,6 +332,8 @@ enum s2_got s2_reader_next(struct s2_reader *r, struct buf *out)
         return S2_MORE;
     head = get_u32(left.p);
     n = head >> 8;
+    if (r->most > 0 && n > r->most + r->most / 6 + 64) /* more than a block can grow */
+        return S2_BAD;
     if (left.n - CHUNK_HEADER < n)
         return S2_MORE;
     if (!take_chunk(r, head & 0xff, str_take(str_skip(left, CHUNK_HEADER), n), out))

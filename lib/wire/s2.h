@@ -9,7 +9,8 @@
  *     02..7f  not known: an error
  * Masked: rotated right by 15, plus 0xa282ead8. A block holds at most 4 MiB of data.
  *
- * The writer makes chunks of type 01, which every reader of S2 and Snappy takes. The reader takes
+ * The writer makes chunks of type 01, or (s2_put_packed) of type 00 with 64 KiB each at most and
+ * the elements of Snappy alone: every reader of S2 and Snappy takes them. The reader takes
  * everything, in pieces of any size. Pure; the reader owns what it has not given out yet.
  */
 #ifndef WIRE_S2_H
@@ -19,6 +20,7 @@
 #include "lib/base/str.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define S2_BLOCK_MAX (4u << 20)
 
@@ -27,8 +29,19 @@ void s2_put_start(struct buf *out);
 /* Chunks with these bytes; nothing for none. */
 void s2_put(struct buf *out, struct str data);
 
+/* What the packer has seen of a chunk; its content before does not matter. */
+struct s2_table {
+    uint16_t at[1u << 14];
+};
+
+/* Chunks with these bytes, packed where that makes them smaller by an eighth. */
+void s2_put_packed(struct buf *out, struct str data, struct s2_table *table);
+/* One block of at most 65536 bytes; always longer than none. */
+void s2_block_encode(struct str data, struct s2_table *table, struct buf *out);
+
 /* Zero-initialised is at the beginning of a stream. */
 struct s2_reader {
+    size_t most;   /* data in one chunk; more is damage. 0 = S2_BLOCK_MAX */
     struct buf in; /* bytes not taken yet, from `at` on */
     size_t at;
     bool started;

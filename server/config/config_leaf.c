@@ -173,7 +173,6 @@ static bool subjects(struct config_context *c, const struct conf_value *v,
     return true;
 }
 
-/* Off is what these connections are; the others are what the other side may choose from. */
 /* The text does not say it: it may be one with a slip of the pen. */
 static bool seed(struct config_context *c, const struct conf_value *v, const char *key, char **at)
 {
@@ -184,21 +183,90 @@ static bool seed(struct config_context *c, const struct conf_value *v, const cha
                                    config_fail(c, v, "Remote leafnode nkey is not a valid seed"));
 }
 
-static bool compression(struct config_context *c, const struct conf_value *v)
+static bool rtts(struct config_context *c, const struct conf_value *v, struct leaf_compression *out)
 {
-    const struct conf_value *mode = v;
+    int64_t last = 0;
 
-    for (size_t i = 0; v->kind == CONF_MAP && i < v->n; i++)
-        if (IS(v->keys[i], "mode"))
-            mode = v->items[i];
-    if (mode->kind == CONF_BOOL)
+    if (v->kind != CONF_LIST || v->n == 0 || v->n > LEAF_RTTS_MAX)
+        return config_fail(c, v, "rtt_thresholds must be a list of 1 to %u durations",
+                           LEAF_RTTS_MAX);
+    for (out->nrtts = 0; out->nrtts < v->n; out->nrtts++) {
+        int64_t *at = &out->rtt_ns[out->nrtts];
+        if (!config_duration(c, v->items[out->nrtts], at))
+            return false;
+        if (*at > 0 && *at < last)
+            return config_fail(c, v, "RTT threshold values should be in ascending order");
+        last = *at > 0 ? *at : last;
+    }
+    return last > 0 || config_fail(c, v, "compression requires at least one RTT threshold");
+}
+
+static bool mode(struct config_context *c, const struct conf_value *v, enum leaf_mode *out)
+{
+    static const struct {
+        const char *name;
+        enum leaf_mode mode;
+    } names[] = {
+        {"not supported", LEAF_NOT_SUPPORTED},
+        {"not_supported", LEAF_NOT_SUPPORTED},
+        {"off", LEAF_OFF},
+        {"disabled", LEAF_OFF},
+        {"none", LEAF_OFF},
+        {"false", LEAF_OFF},
+        {"accept", LEAF_ACCEPT},
+        {"on", LEAF_S2_AUTO},
+        {"enabled", LEAF_S2_AUTO},
+        {"true", LEAF_S2_AUTO},
+        {"auto", LEAF_S2_AUTO},
+        {"s2_auto", LEAF_S2_AUTO},
+        {"s2_uncompressed", LEAF_S2_UNCOMPRESSED},
+        {"fast", LEAF_S2_FAST},
+        {"s2_fast", LEAF_S2_FAST},
+        {"better", LEAF_S2_BETTER},
+        {"s2_better", LEAF_S2_BETTER},
+        {"best", LEAF_S2_BEST},
+        {"s2_best", LEAF_S2_BEST},
+    };
+
+    if (v->kind == CONF_BOOL) {
+        *out = v->integer != 0 ? LEAF_S2_AUTO : LEAF_OFF;
         return true;
-    if (mode->text == NULL || !IS(mode->text, "off", "disabled", "none", "accept", "on", "enabled",
-                                  "auto", "s2_auto", "fast", "s2_fast", "better", "s2_better",
-                                  "best", "s2_best", "s2_uncompressed", "not supported"))
-        return config_fail(c, v, "unsupported compression mode \"%s\"",
-                           mode->text != NULL ? mode->text : "");
-    return true;
+    }
+    for (size_t i = 0; v->text != NULL && i < ARRAY_LEN(names); i++)
+        if (strcasecmp(v->text, names[i].name) == 0) {
+            *out = names[i].mode;
+            return true;
+        }
+    return config_fail(c, v, "unsupported compression mode \"%s\"", v->text != NULL ? v->text : "");
+}
+
+/* A mode, or { mode, rtt_thresholds }. */
+static bool compression(struct config_context *c, const struct conf_value *v,
+                        struct leaf_compression *out)
+{
+    bool named = false;
+
+    if (v->kind != CONF_MAP)
+        return mode(c, v, &out->mode);
+    for (size_t i = 0; i < v->n; i++) {
+        const struct conf_value *item = v->items[i];
+        if (IS(v->keys[i], "mode")) {
+            named = true;
+            if (!mode(c, item, &out->mode))
+                return false;
+        } else if (IS(v->keys[i], "rtt_thresholds", "thresholds", "rtts", "rtt")) {
+            if (!rtts(c, item, out))
+                return false;
+        } else if (!item->used) {
+            return config_fail(c, item, "unknown field \"%s\"", v->keys[i]);
+        }
+    }
+    return named || config_fail(c, v, "unsupported compression mode \"\"");
+}
+
+static bool own_compression(struct config_context *c, const struct conf_value *v)
+{
+    return compression(c, v, &c->o->leaf.compression);
 }
 
 static bool remote_field(struct config_context *c, const char *key, const struct conf_value *v,
@@ -235,7 +303,7 @@ static bool remote_field(struct config_context *c, const char *key, const struct
     if (IS(key, "dial_timeout"))
         return config_duration(c, v, &r->dial_timeout_ns);
     if (IS(key, "compression"))
-        return compression(c, v);
+        return compression(c, v, &r->compression);
     if (IS(key, "ws_compression", "websocket_compression"))
         return flag(c, v, key, &ignored);
     if (IS(key, "ws_no_masking", "websocket_no_masking"))
@@ -260,7 +328,8 @@ static bool remotes(struct config_context *c, const struct conf_value *v)
             return config_fail(c, item, "Expected remote leafnode entry to be a map/struct");
         l->remotes = mem_realloc(l->remotes, (l->nremotes + 1) * sizeof(*l->remotes));
         r = &l->remotes[l->nremotes++];
-        *r = (struct leaf_remote_options){.first_info_timeout_ns = 1000000000};
+        *r = (struct leaf_remote_options){.first_info_timeout_ns = 1000000000,
+                                          .compression.mode = LEAF_S2_AUTO};
         for (size_t k = 0; k < item->n; k++)
             if (!remote_field(c, item->keys[k], item->items[k], r))
                 return false;
@@ -415,7 +484,7 @@ static const struct config_key keys[] = {
     {"no_advertise", CONFIG_FLAG, AT(no_advertise), NULL},
     {"min_version", CONFIG_BLOCK, 0, min_version},
     {"minimum_version", CONFIG_BLOCK, 0, min_version},
-    {"compression", CONFIG_BLOCK, 0, compression},
+    {"compression", CONFIG_BLOCK, 0, own_compression},
     {"isolate", CONFIG_FLAG, AT(isolate), NULL},
     {"isolate_leafnode_interest", CONFIG_FLAG, AT(isolate), NULL},
     {"write_deadline", CONFIG_BLOCK, 0, ignored_duration},

@@ -16,6 +16,28 @@
 #define LEAF_REMOTES_MAX 64u
 #define LEAF_URLS_MAX 32u
 
+/* In the order of how much: the other side may want less. */
+enum leaf_mode {
+    LEAF_NOT_SUPPORTED, /* as a server that knows nothing of it */
+    LEAF_OFF,
+    LEAF_ACCEPT,  /* when the other side wants it */
+    LEAF_S2_AUTO, /* by the time a round trip takes */
+    LEAF_S2_UNCOMPRESSED,
+    LEAF_S2_FAST,
+    LEAF_S2_BETTER,
+    LEAF_S2_BEST,
+    LEAF_MODES
+};
+
+#define LEAF_RTTS_MAX 4u
+
+struct leaf_compression {
+    enum leaf_mode mode;
+    int64_t rtt_ns[LEAF_RTTS_MAX]; /* up to which S2_UNCOMPRESSED and those behind it serve; 0 = not
+                                    */
+    unsigned nrtts;                /* 0 = 10 ms, 50 ms, 100 ms, beyond */
+};
+
 /* nats-leaf://[user[:pass]@]host[:port][/path], also nats and tls, ws and wss; user and password
  * are decoded. */
 struct leaf_url {
@@ -35,6 +57,7 @@ struct leaf_remote_options {
     struct tls_options tls;
     bool hub;                                        /* we are the hub of that connection */
     struct subject_rules deny_imports, deny_exports; /* what does not come in, what does not go */
+    struct leaf_compression compression;
     bool no_randomize, disabled, isolate, request_isolation;
     bool no_masking;               /* asks for frames without masks */
     int64_t first_info_timeout_ns; /* 1 s */
@@ -47,6 +70,7 @@ struct leaf_options {
     char *advertise;
     bool no_advertise, isolate;
     struct tls_options tls;
+    struct leaf_compression compression;
     char *min_version;       /* "2.8.0" or later; NULL = any */
     int64_t reconnect_ns;    /* 1 s */
     int64_t dial_timeout_ns; /* 1 s */

@@ -31,6 +31,7 @@ void options_init(struct options *o)
     o->js_batch_timeout_ns = 10000000000;
     o->js_max_buffered_msgs = 100000;
     o->js_max_buffered_bytes = 128u * MIB;
+    o->leaf.compression.mode = LEAF_S2_AUTO;
     o->kafka_host = mem_strdup("127.0.0.1");
     o->kafka_auto_create = true;
     o->kafka_group_delay_ns = SECOND / 2;

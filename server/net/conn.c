@@ -467,6 +467,7 @@ static void free_conn(struct conn *c)
     mem_free(c->proxy_key);
     tls_close(c->tls);
     conn_ws_free(c);
+    conn_pack_free(c);
     leaf_free(c);
     answers_free(c);
     connect_sign_out(c);

@@ -144,7 +144,8 @@ struct conn {
     struct conn_leaf *leaf; /* NULL: a client */
     struct proxying *proxy; /* while a PROXY header may come */
     struct conn_ws *ws;     /* NULL: what is received and sent are operations, without frames */
-    struct outbuf framed;   /* with WebSocket: frames, to be sent or made records of */
+    struct conn_pack *pack; /* NULL: not compressed */
+    struct outbuf framed;   /* with WebSocket or compressed: to be sent or made records of */
     enum conn_tls tls_state;
     struct tls *tls;       /* NULL until a handshake begins */
     struct outbuf wire;    /* with TLS: what is to be sent as it is */
@@ -314,7 +315,7 @@ void conn_proxy_free(struct conn *c);
 /* What is sent as it is, or made records of. */
 static inline struct outbuf *conn_unencrypted(struct conn *c)
 {
-    return c->ws != NULL ? &c->framed : &c->out;
+    return c->ws != NULL || c->pack != NULL ? &c->framed : &c->out;
 }
 void conn_put(struct conn *c, struct str bytes);
 /* At trace level: the first line of what goes out. */
@@ -331,6 +332,13 @@ void conn_start_deadline(struct conn *c);
 void conn_flush(struct conn *c);
 void conn_drop_output(struct conn *c);
 void conn_sent(struct io_op *op);
+
+/* conn_pack.c: leaf connections that are compressed */
+/* From now on, both ways; what has been put goes out as it is. */
+void conn_pack_start(struct conn *c);
+void conn_pack_take(struct conn *c, const uint8_t *bytes, size_t n);
+void conn_pack_flush(struct conn *c);
+void conn_pack_free(struct conn *c);
 
 /* sub.c */
 /* SAME_SID: nothing changed. */

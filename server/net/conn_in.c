@@ -483,6 +483,7 @@ static bool collect(struct conn *c, const struct nats_op *op)
 static void parse_all(struct conn *c, struct str in)
 {
     struct nats_op op;
+    const struct conn_pack *pack = c->pack;
     bool trace = log_on(c->net->env->log, LOG_TRACE);
 
     while (c->state != CONN_CLOSING) {
@@ -499,6 +500,12 @@ static void parse_all(struct conn *c, struct str in)
                 /* An INFO has begun it. What stands behind that is nobody's word. */
                 if (in.n > 0)
                     conn_close(c, REASON_TLS_HANDSHAKE);
+                return;
+            }
+            if (UNLIKELY(c->pack != pack)) {
+                /* An INFO has begun it, and waits for an answer. */
+                if (in.n > 0)
+                    conn_close(c, REASON_PROTOCOL_VIOLATION);
                 return;
             }
             break;
@@ -525,6 +532,8 @@ void conn_plain_take(struct conn *c, uint8_t *bytes, size_t n)
 {
     if (UNLIKELY(c->ws != NULL))
         conn_ws_take(c, bytes, n);
+    else if (UNLIKELY(c->pack != NULL))
+        conn_pack_take(c, bytes, n);
     else if (UNLIKELY(c->checking != NULL))
         connect_hold(c, str_from(bytes, n));
     else

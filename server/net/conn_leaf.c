@@ -94,6 +94,7 @@ void leaf_free(struct conn *c)
     permissions_free(l->may);
     permissions_free(l->accepts);
     mutex_deinit(&l->box_lock);
+    mem_free(l->theirs);
     mem_free(l->name);
     mem_free(l->cluster);
     mem_free(l->domain);
@@ -279,6 +280,20 @@ static void put_address(struct buf *b, const struct conn *c)
     }
 }
 
+static void put_mode(struct buf *b, const char *key, enum leaf_mode mode)
+{
+    if (mode != LEAF_NOT_SUPPORTED)
+        put_string(b, key, leaf_mode_name(mode));
+}
+
+/* What INFO says: what was agreed on, but that automatic it is. */
+static enum leaf_mode said_mode(const struct conn *c)
+{
+    enum leaf_mode wanted = conn_pack_wanted(c);
+
+    return c->leaf->agreed && wanted != LEAF_S2_AUTO ? c->leaf->mode : wanted;
+}
+
 void leaf_put_info(struct conn *c, bool bound)
 {
     const struct env *env = c->net->env;
@@ -317,11 +332,54 @@ void leaf_put_info(struct conn *c, bool bound)
         }
     } else {
         put_string(&b, "nonce", c->nonce);
-        buf_puts(&b, "\"compression\":\"off\",");
+        put_mode(&b, "compression", said_mode(c));
     }
     buf_puts(&b, "\"api_lvl\":5}\r\n");
     conn_put(c, buf_str(&b));
     buf_free(&b);
+}
+
+/* What a hub has to know to pack: nothing else of it counts. */
+static void put_chosen(struct conn *c)
+{
+    const struct env *env = c->net->env;
+    struct buf b = {0};
+
+    buf_puts(&b, "INFO {");
+    put_string(&b, "server_id", env->server_id);
+    put_string(&b, "server_name", env->server_name);
+    put_string(&b, "version", env->version);
+    put_mode(&b, "compression", said_mode(c));
+    b.n--;
+    buf_puts(&b, "}\r\n");
+    conn_put(c, buf_str(&b));
+    buf_free(&b);
+}
+
+/* Who dialled says so before it packs, who was dialled packed. False: it is closing. */
+static bool agree(struct conn *c, const char *theirs)
+{
+    struct conn_leaf *l = c->leaf;
+    enum leaf_mode mode = leaf_mode_agree(conn_pack_wanted(c), theirs);
+    char text[120];
+
+    l->agreed = true;
+    if (mode == LEAF_MODES) {
+        snprintf(text, sizeof(text), "unsupported route compression mode \"%.64s\"", theirs);
+        leaf_refuse(c, REASON_PROTOCOL_VIOLATION, str_of(text), REFUSED_NS);
+        return false;
+    }
+    l->mode = mode;
+    if (mode < LEAF_S2_AUTO)
+        return true;
+    if (l->remote == NULL) {
+        conn_pack_start(c);
+        leaf_put_info(c, false);
+        return true;
+    }
+    put_chosen(c);
+    conn_pack_start(c);
+    return true;
 }
 
 /* ---- reading JSON ---------------------------------------------------------------------------- */
@@ -574,6 +632,8 @@ bool leaf_take_connect(struct conn *c, struct str json)
         keep(&l->domain, text_of(o, "domain"));
         keep(&l->account, text_of(o, "remote_account"));
         keep(&l->server_id, text_of(o, "server_id"));
+        if (!l->agreed) /* it says what it has made of our INFO: off, or nothing */
+            l->mode = text_of(o, "compress_mode")[0] != '\0' ? LEAF_OFF : LEAF_NOT_SUPPORTED;
         l->spoke = flag_of(o, "is_hub");
         l->isolated |= flag_of(o, "isolate");
         ok = add_rules(json_object_get(o, "deny_pub"), &may_of(l)->pub_deny);
@@ -617,7 +677,7 @@ static void send_connect(struct conn *c)
         put_list(&b, "deny_pub", &r->options->deny_imports);
     if (r->options->request_isolation)
         buf_puts(&b, "\"isolate\":true,");
-    buf_puts(&b, "\"compress_mode\":\"off\",");
+    put_mode(&b, "compress_mode", l->mode != LEAF_NOT_SUPPORTED ? l->mode : LEAF_OFF);
     put_string(&b, "remote_account", c->account->name);
     b.n--;
     buf_puts(&b, "}\r\n");
@@ -627,12 +687,29 @@ static void send_connect(struct conn *c)
     start_timer(c, CONNECT_NS);
 }
 
+/* The hub has spoken, and is who it should be. False: it speaks again. */
+static bool go_on(struct conn *c)
+{
+    struct conn_leaf *l = c->leaf;
+
+    if (!l->agreed && !agree(c, or_empty(l->theirs)))
+        return false;
+    if (c->pack != NULL && !l->packed_info) {
+        l->packed_info = true;
+        l->got_info = false;
+        start_timer(c, l->remote->options->first_info_timeout_ns);
+        return false;
+    }
+    send_connect(c);
+    return true;
+}
+
 void leaf_secured(struct conn *c)
 {
     const struct leaf_remote *r = c->leaf->remote;
 
     if (c->leaf->got_info) {
-        send_connect(c);
+        go_on(c);
     } else {
         /* The handshake had a timer of its own. */
         start_timer(c, r->options->first_info_timeout_ns);
@@ -686,6 +763,7 @@ static bool first_info(struct conn *c, const json_t *o)
     keep(&l->cluster, text_of(o, "cluster"));
     keep(&l->server_id, text_of(o, "server_id"));
     keep(&c->nonce, text_of(o, "nonce"));
+    keep(&l->theirs, text_of(o, "compression"));
     c->headers = flag_of(o, "headers") && !c->net->env->options->no_header_support;
     c->parser.headers = c->headers;
     if (c->tls_state == CONN_TLS_NONE && c->ws == NULL &&
@@ -697,8 +775,7 @@ static bool first_info(struct conn *c, const json_t *o)
             conn_tls_dial(c, tls, r->url->host);
         return false;
     }
-    send_connect(c);
-    return !flag_of(o, "info_on_connect");
+    return go_on(c) && !flag_of(o, "info_on_connect");
 }
 
 static void finish(struct conn *c, const json_t *o)
@@ -725,13 +802,14 @@ void leaf_take_info(struct conn *c, struct str json)
     struct conn_leaf *l = c->leaf;
     json_t *o;
 
-    /* From who dialled us it is about compression, which we do not do. */
-    if (l->remote == NULL || l->bound)
+    if (l->bound || (l->remote == NULL && l->agreed))
         return;
     o = parse(c, json);
     if (o == NULL)
         return;
-    if (!l->got_info ? first_info(c, o) : flag_of(o, "connect_info"))
+    if (l->remote == NULL) /* from who dialled us it is about compression */
+        agree(c, text_of(o, "compression"));
+    else if (!l->got_info ? first_info(c, o) : flag_of(o, "connect_info"))
         finish(c, o);
     json_decref(o);
 }

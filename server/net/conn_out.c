@@ -116,6 +116,8 @@ void conn_flush(struct conn *c)
         return;
     if (UNLIKELY(c->ws != NULL))
         conn_ws_flush(c);
+    else if (UNLIKELY(c->pack != NULL))
+        conn_pack_flush(c);
     if (!plain)
         conn_tls_flush(c);
     if (from->head == NULL || c->drop_output)

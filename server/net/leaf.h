@@ -14,6 +14,7 @@
 
 #include "lib/base/lock.h"
 #include "server/auth/permissions.h"
+#include "server/config/leaf_options.h"
 #include "server/net/conn.h"
 
 #include <stdatomic.h>
@@ -27,6 +28,10 @@ struct conn_leaf {
     bool spoke;                 /* the other side is the hub */
     bool isolated;              /* is not told what other leaf nodes want */
     bool got_info, bound, stopped;
+    bool agreed;      /* about compression; `mode` is what came of it */
+    bool packed_info; /* that of the hub, the second, is waited for or came */
+    enum leaf_mode mode;
+    char *theirs;            /* what the hub has said about compression */
     const struct user *user; /* accepted and bound: of the current options, or its claims' */
     char *name, *cluster, *domain, *account, *server_id; /* of the other side; NULL = not said */
 
@@ -80,6 +85,17 @@ void leaf_stop(struct conn *c);
 void leaf_free(struct conn *c);
 /* The options changed: whose user is gone goes, whose user is another one comes back. */
 void leaf_reload(struct conn *c, const struct options *before, const struct options *now);
+
+/* ---- conn_pack.c: compression ----------------------------------------------------------------
+ */
+
+const char *leaf_mode_name(enum leaf_mode mode);
+/* What comes of our mode and the name of theirs ("" = not said); LEAF_MODES: theirs is unknown. */
+enum leaf_mode leaf_mode_agree(enum leaf_mode ours, const char *theirs);
+/* Of the options. */
+enum leaf_mode conn_pack_wanted(const struct conn *c);
+/* That it has now: never S2_AUTO. */
+enum leaf_mode conn_pack_mode(const struct conn *c);
 
 /* ---- leaf_interest.c: what each side wants ----------------------------------------------------
  */

@@ -114,7 +114,7 @@ void net_leafs_each(struct net *net, void (*each)(void *ctx, const struct net_le
                       .is_spoke = l->spoke,
                       .is_isolated = l->isolated,
                       .ip = c->peer.host,
-                      .compression = "off",
+                      .compression = leaf_mode_name(conn_pack_mode(c)),
                       .port = c->peer.port,
                       .rtt_ns = c->rtt_ns,
                       .in_msgs = c->in_msgs,

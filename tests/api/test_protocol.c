@@ -23,7 +23,7 @@ static void start(struct server_process *s, const char *workers, const char *con
         snprintf(path, sizeof(path), "%s/conf", s->dir);
         f = fopen(path, "we");
         ck_assert(f != NULL);
-        fputs(config, f);
+        fputs(config[0] != '\0' ? config : "debug: false\n", f); /* empty is refused */
         fclose(f);
         s->args[2] = "-c";
         s->args[3] = path;

@@ -45,7 +45,7 @@ void js_rig_start_conf(struct js_rig *r, int i, const char *conf)
     snprintf(path, sizeof(path), "%s/conf", r->server.dir);
     f = fopen(path, "we");
     ck_assert(f != NULL);
-    fputs(conf, f);
+    fputs(conf[0] != '\0' ? conf : "debug: false\n", f); /* empty is refused */
     fclose(f);
     r->server.args[2] = "-c";
     r->server.args[3] = path;

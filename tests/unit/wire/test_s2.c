@@ -78,6 +78,83 @@ TEST(what_we_write_is_read)
     buf_free(&plain);
 }
 
+/* Runs, noise, and both in turns, of all lengths that a chunk may have and a bit more. */
+static struct buf make_data(size_t n, unsigned kind)
+{
+    struct prng p;
+    struct buf data = {0};
+
+    prng_init(&p, n + kind);
+    while (data.n < n) {
+        size_t run = 1 + (size_t) prng_below(&p, kind == 2 ? 300 : 40);
+        char noise[300];
+        run = run < n - data.n ? run : n - data.n;
+        prng_fill(&p, noise, sizeof(noise));
+        if (kind == 0 || (kind == 2 && run % 2 == 0))
+            memset(noise, noise[0] & 3, run);
+        else if (kind == 1)
+            memcpy(noise, "the same words, and the same words again", run);
+        buf_put(&data, noise, run);
+    }
+    return data;
+}
+
+TEST(what_is_packed_is_read)
+{
+    static const size_t sizes[] = {0,    1,     2,     3,     4,      5,     15,   60,
+                                   61,   64,    68,    255,   256,    257,   2047, 2048,
+                                   4000, 65535, 65536, 65537, 131072, 200000};
+    static struct s2_table table;
+    size_t n = sizes[i];
+
+    for (unsigned kind = 0; kind < 3; kind++) {
+        struct buf data = make_data(n, kind), packed = {0}, plain;
+        s2_put_start(&packed);
+        s2_put_packed(&packed, buf_str(&data), &table);
+        plain = read_all(buf_str(&packed), 1000);
+        ck_assert(str_eq(buf_str(&plain), buf_str(&data)));
+        if (n > 1000 && kind == 1)
+            ck_assert_uint_lt(packed.n, n / 2);
+        ck_assert_uint_le(packed.n, n + 10 + (n / 65536 + 1) * 8);
+        buf_free(&data);
+        buf_free(&packed);
+        buf_free(&plain);
+    }
+}
+
+/* A reader with a limit refuses more, before it has come. */
+TEST(a_limit_is_held)
+{
+    static const struct {
+        struct str chunk;
+        enum s2_got got;
+    } table[] = {
+        {STR_LIT("\x01\x44\x00\x00"), S2_MORE}, /* 64 and the sum */
+        {STR_LIT("\x01\xff\x01\x00"), S2_BAD},  /* 511 */
+        {STR_LIT("\x80\xff\xff\xff"), S2_BAD},  /* to be skipped */
+        {STR_LIT("\x00\x06\x00\x00"
+                 "abcd\x41\x00"),
+         S2_BAD}, /* 65 say they are in it */
+        {STR_LIT("\x01\x45\x00\x00"
+                 "abcd"
+                 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+         S2_BAD}, /* 65 are */
+    };
+
+    for (size_t k = 0; k < sizeof(table) / sizeof(table[0]); k++) {
+        struct s2_reader r = {.most = 64};
+        struct buf out = {0};
+        s2_reader_feed(&r, STR("\xff\x06"));
+        ck_assert_int_eq(s2_reader_next(&r, &out), S2_MORE);
+        s2_reader_feed(&r, str_from("\x00\x00S2sTwO", 8));
+        s2_reader_feed(&r, table[k].chunk);
+        ck_assert_int_eq(s2_reader_next(&r, &out), S2_CHUNK);
+        ck_assert_msg((int) s2_reader_next(&r, &out) == (int) table[k].got, "chunk %zu", k);
+        s2_reader_free(&r);
+        buf_free(&out);
+    }
+}
+
 TEST(every_changed_byte_is_noticed)
 {
     struct buf packed = {0};
@@ -203,6 +280,8 @@ TEST(chunks_that_are_none)
 static const struct runner_case cases[] = {
     RUN_LOOP(what_the_peer_wrote_is_read, 0, 4),
     RUN_LOOP(what_we_write_is_read, 0, 8),
+    RUN_LOOP(what_is_packed_is_read, 0, 22),
+    RUN(a_limit_is_held),
     RUN(every_changed_byte_is_noticed),
     RUN(blocks),
     RUN(chunks_that_are_none),
