@@ -527,7 +527,9 @@ static void search(struct direct_get *g)
 static void select_subjects(struct direct_get *g)
 {
     for (size_t i = 0; i < g->q.multi_last.n; i++) {
-        store_subjects_each(g->reader.stream, str_of(g->q.multi_last.items[i]), collect, g);
+        struct str filter = str_of(g->q.multi_last.items[i]);
+        if (filter.n > 0) /* an empty one is no subject here, to the store it is all of them */
+            store_subjects_each(g->reader.stream, filter, collect, g);
         sort_seqs(g);
         if (g->nseqs + g->nlate > RESULTS_MAX) {
             end_with(g, "413 Too Many Results");

@@ -243,6 +243,8 @@ TEST(direct_last_of_many_subjects)
     js_hears(&r, "404 No Results\r\n\r\n");
     asks(&r, "{\"multi_last\":[\"s.none\"]}");
     js_hears(&r, "404 No Results\r\n\r\n");
+    asks(&r, "{\"multi_last\":[\"\"]}");
+    js_hears(&r, "404 No Results\r\n\r\n");
     asks(&r, "{\"multi_last\":[\"s.*\"],\"last_by_subj\":\"s.a\"}");
     js_hears(&r, "408 Bad Request\r\n\r\n");
     asks(&r, "{\"multi_last\":[\"s.*\"],\"next_by_subj\":\"s.a\"}");
