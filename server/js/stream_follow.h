@@ -12,6 +12,7 @@
 #include "lib/base/list.h"
 #include "lib/base/str.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct account;
@@ -38,6 +39,11 @@ void stream_unfollow(struct stream_follower *f);
 struct store_stream *stream_store(const struct stream *s);
 /* The one subject under which a Kafka producer's messages are stored. */
 struct str stream_kafka_subject(const struct stream *s);
+
+/* Does it keep so many messages of a subject only? */
+bool stream_limits_subjects(const struct stream *s);
+/* Is it half as full as limits let it be, or do messages go by age already? */
+bool stream_is_half_full(const struct stream *s);
 
 /* A producer's batch of so many messages. ERR_LIMIT: come again; ERR_TOO_LARGE; ERR_SEALED;
  * ERR_NO_SPACE: also when resources are used up; ERR_MAX_MSGS, ERR_MAX_BYTES; ERR_FAILED. */

@@ -6,8 +6,9 @@
  * that is too far to be said, or was not written. So an end says by itself which messages were
  * aborted, also when the limits have taken the beginning and not yet all of the messages. Of an
  * open transaction the beginning is written anew when it has been removed, as long as there is a
- * message of anybody: a start has to find it. Between the removal and the new marker a crash loses
- * it.
+ * message of anybody: a start has to find it. Where there are limits a new one is written long
+ * before, when the last one lies in the older half of the stream; so only a purge that takes it can
+ * be followed by a crash before the new one is there, which loses it.
  */
 #include "server/kafka/partition_txn.h"
 
@@ -19,6 +20,8 @@
 #include <string.h>
 
 #define FAR INT32_MAX
+/* Sequences between two looks for markers that nobody needs. */
+#define CLEAR_EVERY 256u
 
 struct txn_open {
     struct list link;
@@ -105,10 +108,17 @@ static enum err append(struct partition *p, enum kafka_marker type, int64_t prod
     int64_t time = io_wall(p->kafka->env->io) / 1000000;
     size_t n = kafka_batch_marker(bytes, type, 0, 0, time, producer, epoch, coordinator,
                                   KAFKA_EPOCH);
+    struct buf subject = {0};
+    uint64_t last, msgs, size;
     uint8_t *stored;
-    enum err err = stream_append_kafka_as(p->stream, STR(TXN_SUBJECT), str_from(bytes, n), 1, seq,
-                                          &stored);
 
+    buf_puts(&subject, TXN_SUBJECT);
+    store_stream_state_assigned(p->store, &last, &msgs, &size);
+    if (stream_limits_subjects(p->stream))
+        buf_printf(&subject, ".%llu", (unsigned long long) last + 1);
+    enum err err = stream_append_kafka_as(p->stream, buf_str(&subject), str_from(bytes, n), 1, seq,
+                                          &stored);
+    buf_free(&subject);
     if (err == ERR_OK)
         kafka_batch_patch(stored, (int64_t) *seq - 1, KAFKA_EPOCH);
     return err;
@@ -146,28 +156,81 @@ static void forget_old(struct partition *p)
 }
 
 /* Is there more than markers? Where there is not, new ones would take the place of each other. */
+static bool add_markers(void *ctx, const struct store_subject *sub)
+{
+    *(uint64_t *) ctx += sub->msgs;
+    return true;
+}
+
 static bool has_messages(const struct partition *p)
 {
     struct store_subject markers;
     struct store_state st;
+    uint64_t n = 0;
 
     store_stream_state(p->store, &st);
-    if (!store_subject_get(p->store, STR(TXN_SUBJECT), &markers))
-        return st.msgs > 0;
-    return markers.msgs < st.msgs;
+    if (store_subject_get(p->store, STR(TXN_SUBJECT), &markers))
+        n = markers.msgs;
+    if (stream_limits_subjects(p->stream))
+        store_subjects_each(p->store, STR(TXN_SUBJECTS), add_markers, &n);
+    return n < st.msgs;
+}
+
+/* Before this sequence there is no record of a producer, nor the beginning of anything open. */
+static uint64_t no_record_before(const struct partition *p)
+{
+    struct store_subject records;
+    uint64_t first, last, least;
+
+    partition_bounds(p, &first, &last);
+    least = last + 1;
+    if (store_subject_get(p->store, stream_kafka_subject(p->stream), &records))
+        least = records.first_seq;
+    LIST_FOREACH(l, &p->txns.open)
+    {
+        const struct txn_open *t = LIST_ENTRY(l, struct txn_open, link);
+        least = t->begin < least ? t->begin : least;
+        least = t->marker < least ? t->marker : least;
+    }
+    return least;
+}
+
+/* Markers that have a subject of their own go when nobody needs them any more, now and then. */
+static void clear_markers(struct partition *p)
+{
+    uint64_t before;
+
+    if (p->txns.known != TXNS_READY || !stream_limits_subjects(p->stream))
+        return;
+    before = no_record_before(p);
+    if (before < p->txns.cleared_to + CLEAR_EVERY)
+        return;
+    p->txns.cleared_to = before;
+    partition_txns_compacted(p);
+    if (store_subject_last_match(p->store, STR(TXN_SUBJECTS)) != 0)
+        store_purge(p->store,
+                    &(struct store_purge){.filter = STR(TXN_SUBJECTS), .before_seq = before}, NULL);
+}
+
+/* Is it in the older half of what limits take from the front? */
+static bool is_old(const struct partition *p, uint64_t seq, uint64_t first, uint64_t last)
+{
+    return seq < first || (seq - first < last - seq && stream_is_half_full(p->stream));
 }
 
 void partition_txns_removed(struct partition *p)
 {
     uint64_t first, last;
 
+    clear_markers(p);
     if (list_empty(&p->txns.open))
         return;
     partition_bounds(p, &first, &last);
     LIST_FOREACH(l, &p->txns.open)
     {
         struct txn_open *t = LIST_ENTRY(l, struct txn_open, link);
-        if (t->end == 0 && t->marker < first && has_messages(p))
+        if (t->end == 0 && t->marker <= last && is_old(p, t->marker, first, last) &&
+            has_messages(p))
             renew(p, t);
     }
 }
@@ -298,13 +361,14 @@ static void read_on(struct store_reader *r)
 
 bool partition_know_txns(struct partition *p, struct partition_job *j)
 {
-    static const struct str filter = STR_LIT(TXN_SUBJECT);
+    static const struct str filters[] = {STR_LIT(TXN_SUBJECT), STR_LIT(TXN_SUBJECTS)};
 
     if (p->txns.known == TXNS_UNREAD) {
         uint64_t first, last;
         partition_bounds(p, &first, &last);
         p->txns.known = TXNS_READING;
-        store_reader_init(&p->txns.reader, p->store, first, &filter, 1, read_on, p);
+        store_reader_init(&p->txns.reader, p->store, first, filters, ARRAY_LEN(filters), read_on,
+                          p);
         read_on(&p->txns.reader);
     }
     if (p->txns.known == TXNS_READY)
@@ -381,8 +445,9 @@ void partition_txns_init(struct partition *p)
 
     list_init(&p->txns.open);
     list_init(&p->txns.parked);
-    p->txns.known = store_subject_get(p->store, STR(TXN_SUBJECT), &markers) ? TXNS_UNREAD
-                                                                            : TXNS_READY;
+    bool any = store_subject_get(p->store, STR(TXN_SUBJECT), &markers) ||
+               store_subject_last_match(p->store, STR(TXN_SUBJECTS)) != 0;
+    p->txns.known = any ? TXNS_UNREAD : TXNS_READY;
 }
 
 void partition_txns_deinit(struct partition *p)

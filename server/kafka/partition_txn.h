@@ -7,6 +7,10 @@
  * clients step over it), one ends it (Kafka's marker, coordinator epoch 0 or less). The store finds
  * them by their subject, so that nobody has to read the records in between, and a stream without
  * transactions costs nothing. All of it belongs to the partition's worker.
+ *
+ * In a stream with max_msgs_per_subject one subject for all markers would mean that the newest push
+ * out older ones that readers still need; there each has a subject of its own, and those of ended
+ * transactions are removed when the messages in front of them are gone.
  */
 #ifndef KAFKA_PARTITION_TXN_H
 #define KAFKA_PARTITION_TXN_H
@@ -19,6 +23,8 @@
 #include <stdint.h>
 
 #define TXN_SUBJECT "$KAFKA.TXN"
+/* Where the stream keeps so many messages of a subject each marker has one of its own, of these. */
+#define TXN_SUBJECTS "$KAFKA.TXN.*"
 
 struct partition;
 struct partition_job;
@@ -34,7 +40,8 @@ struct partition_txns {
     struct txn_aborted *aborted; /* in the order in which they ended */
     size_t naborted, cap;
     struct store_reader reader;
-    struct list parked; /* partition_job: until it is known */
+    struct list parked;  /* partition_job: until it is known */
+    uint64_t cleared_to; /* below it markers of what has ended were removed (TXN_SUBJECTS) */
 };
 
 void partition_txns_init(struct partition *p);

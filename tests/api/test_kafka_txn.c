@@ -414,6 +414,72 @@ TEST(aborted_without_a_beginning)
     js_rig_end(&r);
 }
 
+/* In a stream that keeps four messages of a subject, markers of later transactions do not push out
+ * the one that says that the records that are there were aborted. And they do not pile up. */
+TEST(few_messages_of_a_subject)
+{
+    struct js_rig r;
+    struct producer p;
+    int32_t sequence = 3;
+
+    start(&r, i);
+    js_ask(&r, "$JS.API.STREAM.CREATE.t",
+           "{\"name\":\"t\",\"subjects\":[\"t\"],\"max_msgs_per_subject\":4}", "\"created\"");
+    init(&p, &r, "p");
+    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(produce(&p, "t", 0, 3), 1);
+    ck_assert_int_eq(end(&p, 3, false), KAFKA_NONE);
+    for (int k = 0; k < 5; k++) {
+        ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
+        ck_assert_int_eq(end(&p, 3, true), KAFKA_NONE);
+    }
+    ck_assert_int_eq(aborted_at(&p, "t", 2), 0);
+    kafka_client_close(&p.c);
+    js_rig_crash(&r);
+    kafka_client_open(&p.c, r.server.kafka_port);
+    ck_assert_int_eq(aborted_at(&p, "t", 2), 0);
+    for (int k = 0; k < 300; k++) {
+        ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
+        ck_assert_int_ge(produce(&p, "t", sequence, 1), 0);
+        sequence += 1;
+        ck_assert_int_eq(end(&p, 3, k % 2 == 0), KAFKA_NONE);
+    }
+    js_await(&r, "$JS.API.STREAM.INFO.t", "{\"subjects_filter\":\"t\"}", "\"subjects\":{\"t\":4}");
+    /* 300 transactions and more: with all of their markers it were 612. */
+    char *answer = raw_ask(&r.api, "$JS.API.STREAM.INFO.t", "");
+    const char *at = strstr(answer, "\"messages\":");
+    ck_assert_ptr_nonnull(at);
+    ck_assert_int_lt(atoi(at + strlen("\"messages\":")), 300);
+    free(answer);
+    ck_assert_int_eq(aborted_at(&p, "t", latest(&p, "t", 1) - 2), latest(&p, "t", 1) - 3);
+    kafka_client_close(&p.c);
+    js_rig_end(&r);
+}
+
+/* A new marker of an open one is there long before a limit takes the first. */
+TEST(an_open_one_is_marked_in_time)
+{
+    struct js_rig r;
+    struct producer p;
+
+    start(&r, i);
+    js_ask(&r, "$JS.API.STREAM.CREATE.t", "{\"name\":\"t\",\"subjects\":[\"t\"],\"max_msgs\":100}",
+           "\"created\"");
+    init(&p, &r, "p");
+    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(produce(&p, "t", 0, 60), 1);
+    js_await(&r, "$JS.API.STREAM.INFO.t", "", "\"last_seq\":62,");
+    js_ask(&r, "$JS.API.STREAM.INFO.t", "", "\"first_seq\":1,");
+    kafka_client_close(&p.c);
+    js_rig_crash(&r);
+    js_fill(&r, "t", 63, 45);
+    kafka_client_open(&p.c, r.server.kafka_port);
+    ck_assert_int_lt(latest(&p, "t", 1), 100); /* it is open */
+    ck_assert_int_eq(end(&p, 3, false), KAFKA_NONE);
+    kafka_client_close(&p.c);
+    js_rig_end(&r);
+}
+
 /* An open one stays open, and can be aborted. */
 TEST(open_without_a_beginning)
 {
@@ -573,6 +639,8 @@ static const struct runner_case cases[] = {
     RUN_LOOP(the_stable_end, 0, 3),
     RUN_LOOP(aborted_without_a_beginning, 0, 3),
     RUN_LOOP(open_without_a_beginning, 0, 3),
+    RUN_LOOP(few_messages_of_a_subject, 0, 3),
+    RUN_LOOP(an_open_one_is_marked_in_time, 0, 3),
     RUN_LOOP(open_and_nobody_asks, 0, 3),
     RUN_LOOP(added_again, 0, 3),
     RUN_LOOP(offsets_go_along, 0, 3),
