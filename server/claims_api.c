@@ -42,8 +42,7 @@ struct request {
     bool server_info; /* answers begin behind the server's description */
 };
 
-/* ---- answers (worker 0) -----------------------------------------------------------------------
- */
+/* ---- answers (worker 0) ---------------------------------------------------------------------- */
 
 static void put_server(struct claims_api *api, struct buf *b)
 {
@@ -107,8 +106,7 @@ static void send(struct env_task *task, struct env *env)
     free_request(r);
 }
 
-/* ---- answers (main thread) --------------------------------------------------------------------
- */
+/* ---- answers (main thread) ------------------------------------------------------------------- */
 
 static struct buf *answer(struct request *r)
 {
@@ -157,8 +155,7 @@ static void respond(struct request *r, const char *account, const char *message,
     done(r);
 }
 
-/* ---- UPDATE -----------------------------------------------------------------------------------
- */
+/* ---- UPDATE ---------------------------------------------------------------------------------- */
 
 /* What answers are called: caches say "cache". */
 struct words {
@@ -302,8 +299,7 @@ enum jwt_dir_saved claims_api_save_newer(struct claimed *op, const char *key, st
     return keep_old ? JWT_DIR_SAME : jwt_dir_save(d, key, token, operator_now(op), err);
 }
 
-/* ---- LOOKUP, LIST, PACK -----------------------------------------------------------------------
- */
+/* ---- LOOKUP, LIST, PACK ---------------------------------------------------------------------- */
 
 static void look_up(struct main_task *task, struct claimed *op)
 {
@@ -356,8 +352,7 @@ static void pack(struct main_task *task, struct claimed *op)
     done(r);
 }
 
-/* ---- DELETE -----------------------------------------------------------------------------------
- */
+/* ---- DELETE ---------------------------------------------------------------------------------- */
 
 static bool may_delete(struct claimed *op, const struct jwt *j, json_t *accounts, struct buf *err)
 {
@@ -436,8 +431,7 @@ static void remove_accounts(struct main_task *task, struct claimed *op)
     buf_free(&text);
 }
 
-/* ---- hearing (worker 0) -----------------------------------------------------------------------
- */
+/* ---- hearing (worker 0) ---------------------------------------------------------------------- */
 
 static const struct {
     const char *subject;

@@ -33,8 +33,7 @@ struct jwt_dir {
     uint64_t clock;
 };
 
-/* ---- the index --------------------------------------------------------------------------------
- */
+/* ---- the index ------------------------------------------------------------------------------- */
 
 static uint64_t hash_of(const char *key)
 {
@@ -103,8 +102,7 @@ static void untrack(struct jwt_dir *d, struct entry *e)
     mem_free(e);
 }
 
-/* ---- files ------------------------------------------------------------------------------------
- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static void path_of(const struct jwt_dir *d, const char *key, struct buf *out)
 {
@@ -237,8 +235,7 @@ void jwt_dir_reload(struct jwt_dir *d, int64_t now, void (*changed)(void *ctx, c
     fs_list(d->o.fs, d->path, walk_one, &w);
 }
 
-/* ---- tokens -----------------------------------------------------------------------------------
- */
+/* ---- tokens ---------------------------------------------------------------------------------- */
 
 bool jwt_dir_load(struct jwt_dir *d, const char *key, int64_t now, struct buf *out)
 {
@@ -357,8 +354,7 @@ void jwt_dir_expire(struct jwt_dir *d, int64_t now)
     }
 }
 
-/* ---- all of them ------------------------------------------------------------------------------
- */
+/* ---- all of them ----------------------------------------------------------------------------- */
 
 void jwt_dir_hash(const struct jwt_dir *d, uint8_t out[JWT_DIR_HASH])
 {

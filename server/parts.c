@@ -28,8 +28,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- opening ----------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* The machine's memory or, when that is less, what its group may use; a group without a limit says
  * "max". */
@@ -296,8 +295,7 @@ bool parts_open_kafka(struct server_parts *p, uint16_t *port, char why[256])
     return rc == 0;
 }
 
-/* ---- stopping ---------------------------------------------------------------------------------
- */
+/* ---- stopping -------------------------------------------------------------------------------- */
 
 static void store_closed(void *ctx)
 {
@@ -397,8 +395,7 @@ void parts_stop(struct server_parts *p, void (*stopped)(struct server_parts *p))
     ask_all_start(p->workers, &p->stopping);
 }
 
-/* ---- closing ----------------------------------------------------------------------------------
- */
+/* ---- closing --------------------------------------------------------------------------------- */
 
 static void close_worker(struct worker *w)
 {

@@ -197,8 +197,7 @@ bool reload_possible(const struct options *before, const struct options *now, ch
     return true;
 }
 
-/* ---- users ------------------------------------------------------------------------------------
- */
+/* ---- users ----------------------------------------------------------------------------------- */
 
 static bool same_text(const char *a, const char *b)
 {

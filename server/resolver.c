@@ -64,8 +64,7 @@ bool resolver_is_remote(const struct resolver *r)
     return options_of(r)->kind == RESOLVER_URL;
 }
 
-/* ---- at once ----------------------------------------------------------------------------------
- */
+/* ---- at once --------------------------------------------------------------------------------- */
 
 static void put_url(const struct resolver *r, const char *name, struct buf *out)
 {
@@ -118,8 +117,7 @@ bool resolver_fetch(struct resolver *r, const char *name, struct buf *token, str
     return false;
 }
 
-/* ---- over HTTP, while the workers run ---------------------------------------------------------
- */
+/* ---- over HTTP, while the workers run -------------------------------------------------------- */
 
 static void fetched(void *ctx, struct str body, const char *why)
 {

@@ -36,8 +36,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- waking the main thread -------------------------------------------------------------------
- */
+/* ---- waking the main thread ------------------------------------------------------------------ */
 
 static void wake_main(void *ctx)
 {
@@ -65,8 +64,7 @@ static void on_woken(evutil_socket_t fd, short what, void *ctx)
     logger_drain(s->logger);
 }
 
-/* ---- starting ---------------------------------------------------------------------------------
- */
+/* ---- starting -------------------------------------------------------------------------------- */
 
 static bool open_base(struct server *s)
 {
@@ -280,8 +278,7 @@ static bool open_kafka(struct server *s)
     return true;
 }
 
-/* ---- monitoring -------------------------------------------------------------------------------
- */
+/* ---- monitoring ------------------------------------------------------------------------------ */
 
 struct collecting {
     struct ask_all ask;
@@ -380,8 +377,7 @@ static bool open_monitor(struct server *s)
     return true;
 }
 
-/* ---- the system account -----------------------------------------------------------------------
- */
+/* ---- the system account ---------------------------------------------------------------------- */
 
 static void post(void *ctx, unsigned worker, struct env_task *task)
 {
@@ -413,8 +409,7 @@ static void open_sys(struct server *s)
         envs, n);
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 bool server_write_files(struct server *s, const struct options *o)
 {

@@ -35,8 +35,7 @@
 
 const int server_signals[SERVER_SIGNALS] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
 
-/* ---- stop -------------------------------------------------------------------------------------
- */
+/* ---- stop ------------------------------------------------------------------------------------ */
 
 static void all_stopped(struct server_parts *parts)
 {
@@ -62,8 +61,7 @@ static void begin_stop(struct server *s)
     server_stop_workers(s);
 }
 
-/* ---- lame duck --------------------------------------------------------------------------------
- */
+/* ---- lame duck ------------------------------------------------------------------------------- */
 
 static void drained(struct ask_all *ask)
 {
@@ -132,8 +130,7 @@ static void begin_lame_duck(struct server *s)
     ask_all_start(s->parts.workers, &s->draining);
 }
 
-/* ---- reload -----------------------------------------------------------------------------------
- */
+/* ---- reload ---------------------------------------------------------------------------------- */
 
 struct reloading {
     struct ask_all ask;
@@ -312,8 +309,7 @@ void server_reload(void *ctx, void (*done)(void *ctx, const char *why), void *do
     begin_reload(s);
 }
 
-/* ---- signals ----------------------------------------------------------------------------------
- */
+/* ---- signals --------------------------------------------------------------------------------- */
 
 static const char *signal_text(int number)
 {

@@ -279,8 +279,7 @@ static bool add_maps(struct account_wiring *w, const struct account_options *a, 
     return ok;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 /* all: what is said about accounts. set: NULL = a trial. NULL with an empty why: the account
  * needs none. */

@@ -371,8 +371,7 @@ enum err store_count(struct store_stream *s, uint64_t seq, const struct str *fil
     return ERR_AGAIN;
 }
 
-/* ---- the index is still being read ------------------------------------------------------------
- */
+/* ---- the index is still being read ----------------------------------------------------------- */
 
 static bool wait_step(struct task *t)
 {

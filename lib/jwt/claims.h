@@ -23,8 +23,7 @@
 /* Else a text in err: what is there has another shape than it must. */
 bool jwt_is_object(const json_t *v, const char *field, struct buf *err);
 
-/* ---- users ------------------------------------------------------------------------------------
- */
+/* ---- users ----------------------------------------------------------------------------------- */
 
 struct jwt_permissions {
     struct str_list pub_allow, pub_deny, sub_allow, sub_deny;
@@ -77,8 +76,7 @@ bool jwt_network_parse(struct str text, struct jwt_network *out);
 /* address: "127.0.0.1", "::1". */
 bool jwt_network_has(const struct jwt_network *net, const char *address);
 
-/* ---- accounts ---------------------------------------------------------------------------------
- */
+/* ---- accounts -------------------------------------------------------------------------------- */
 
 enum jwt_link { JWT_LINK_UNKNOWN, JWT_STREAM, JWT_SERVICE };
 
@@ -170,8 +168,7 @@ bool account_claims_jetstream(const struct account_claims *a);
 /* The key that may sign users, or NULL; the account's own is not in the list. */
 const struct jwt_signing_key *account_claims_key(const struct account_claims *a, const char *key);
 
-/* ---- activations ------------------------------------------------------------------------------
- */
+/* ---- activations ----------------------------------------------------------------------------- */
 
 struct activation_claims {
     struct jwt jwt;
@@ -189,8 +186,7 @@ void jwt_import_check(const struct jwt_import *i, const char *account, struct jw
 bool jwt_subject_within(struct str s, struct str other);
 void jwt_subject_check(const char *subject, struct jwt_issues *is);
 
-/* ---- operators --------------------------------------------------------------------------------
- */
+/* ---- operators ------------------------------------------------------------------------------- */
 
 struct operator_claims {
     struct jwt jwt;
@@ -204,8 +200,7 @@ void operator_claims_free(struct operator_claims *o);
 /* May that key sign accounts? */
 bool operator_claims_signs(const struct operator_claims *o, const char *key);
 
-/* ---- answers of authorization services --------------------------------------------------------
- */
+/* ---- answers of authorization services ------------------------------------------------------- */
 
 struct response_claims {
     struct jwt jwt;

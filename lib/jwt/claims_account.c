@@ -19,8 +19,7 @@ static bool wrong(const char *field, struct buf *err)
     return false;
 }
 
-/* ---- revocations ------------------------------------------------------------------------------
- */
+/* ---- revocations ----------------------------------------------------------------------------- */
 
 static void free_revocations(struct jwt_revocations *r)
 {
@@ -59,8 +58,7 @@ bool jwt_revoked(const struct jwt_revocations *r, const char *key, int64_t issue
     return false;
 }
 
-/* ---- imports and exports ----------------------------------------------------------------------
- */
+/* ---- imports and exports --------------------------------------------------------------------- */
 
 #define AT(member) offsetof(struct jwt_import, member)
 
@@ -189,8 +187,7 @@ static bool read_exports(json_t *list, struct account_claims *a, struct buf *err
     return true;
 }
 
-/* ---- mappings ---------------------------------------------------------------------------------
- */
+/* ---- mappings -------------------------------------------------------------------------------- */
 
 static bool read_way(json_t *item, struct jwt_way *out, struct buf *err)
 {
@@ -248,8 +245,7 @@ static bool read_mappings(json_t *o, struct account_claims *a, struct buf *err)
     return true;
 }
 
-/* ---- signing keys -----------------------------------------------------------------------------
- */
+/* ---- signing keys ---------------------------------------------------------------------------- */
 
 struct raw_scope {
     char *kind, *key;
@@ -315,8 +311,7 @@ const struct jwt_signing_key *account_claims_key(const struct account_claims *a,
     return NULL;
 }
 
-/* ---- limits -----------------------------------------------------------------------------------
- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 #undef AT
 #define AT(member) offsetof(struct account_claims, member)
@@ -400,8 +395,7 @@ bool account_claims_jetstream(const struct account_claims *a)
     return a->ntiers == 0 && (a->jetstream.memory != 0 || a->jetstream.disk != 0);
 }
 
-/* ---- the rest ---------------------------------------------------------------------------------
- */
+/* ---- the rest -------------------------------------------------------------------------------- */
 
 struct raw_account {
     json_t *imports, *exports, *limits, *keys, *revocations, *otherwise, *mappings, *authorization,

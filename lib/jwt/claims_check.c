@@ -10,8 +10,7 @@
 
 #define INFO_MAX 8192u
 
-/* ---- subjects ---------------------------------------------------------------------------------
- */
+/* ---- subjects -------------------------------------------------------------------------------- */
 
 static bool has(const char *text, const char *what)
 {
@@ -113,8 +112,7 @@ static void check_renaming(const char *local, const char *from, struct jwt_issue
         jwt_issues_error(is, "subject does not contain enough * or reference wildcards $[0-9]");
 }
 
-/* ---- users ------------------------------------------------------------------------------------
- */
+/* ---- users ----------------------------------------------------------------------------------- */
 
 static void check_permission(const char *text, bool queue, struct jwt_issues *is)
 {
@@ -221,8 +219,7 @@ void response_claims_check(const struct response_claims *r, int64_t now, struct 
     jwt_issues_time(is, &r->jwt, now);
 }
 
-/* ---- imports ----------------------------------------------------------------------------------
- */
+/* ---- imports --------------------------------------------------------------------------------- */
 
 static const char *link_text(int type)
 {
@@ -337,8 +334,7 @@ static void check_overlap(const struct account_claims *a, size_t at, struct jwt_
     mem_free(mine);
 }
 
-/* ---- exports ----------------------------------------------------------------------------------
- */
+/* ---- exports --------------------------------------------------------------------------------- */
 
 static void check_info(const char *description, const char *url, struct jwt_issues *is)
 {
@@ -432,8 +428,7 @@ static void check_contained(const struct account_claims *a, int type, struct jwt
         }
 }
 
-/* ---- accounts ---------------------------------------------------------------------------------
- */
+/* ---- accounts -------------------------------------------------------------------------------- */
 
 static void check_mapping(const struct jwt_mapping *m, struct jwt_issues *is)
 {

@@ -13,8 +13,7 @@ bool jwt_is_object(const json_t *v, const char *field, struct buf *err)
     return false;
 }
 
-/* ---- permissions ------------------------------------------------------------------------------
- */
+/* ---- permissions ----------------------------------------------------------------------------- */
 
 void jwt_permissions_free(struct jwt_permissions *p)
 {
@@ -86,8 +85,7 @@ bool jwt_permissions_read(json_t *o, struct jwt_permissions *out, struct buf *er
     return ok;
 }
 
-/* ---- limits -----------------------------------------------------------------------------------
- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static void free_times(struct jwt_user_limits *l)
 {
@@ -225,8 +223,7 @@ bool jwt_user_limits_read(json_t *nats, bool unlimited, struct jwt_user_limits *
     return ok;
 }
 
-/* ---- users ------------------------------------------------------------------------------------
- */
+/* ---- users ----------------------------------------------------------------------------------- */
 
 static bool is_kind(const struct jwt *j, enum jwt_kind kind, const char *text, struct buf *err)
 {
@@ -254,8 +251,7 @@ bool user_claims_read(struct str token, struct user_claims *out, struct buf *err
     return ok;
 }
 
-/* ---- activations ------------------------------------------------------------------------------
- */
+/* ---- activations ----------------------------------------------------------------------------- */
 
 static const char *const link_texts[] = {"\x01", "stream", "service", NULL};
 
@@ -289,8 +285,7 @@ bool activation_claims_read(struct str token, struct activation_claims *out, str
     return ok;
 }
 
-/* ---- answers of authorization services --------------------------------------------------------
- */
+/* ---- answers of authorization services ------------------------------------------------------- */
 
 void response_claims_free(struct response_claims *r)
 {

@@ -17,8 +17,7 @@ static const char *const kinds[] = {"generic",
                                     "authorization_request",
                                     "authorization_response"};
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 #define AT(member) offsetof(struct jwt, member)
 
@@ -198,8 +197,7 @@ static bool read_claims(struct jwt *j, struct str chunk, bool generic, struct bu
     return ok;
 }
 
-/* ---- the signature ----------------------------------------------------------------------------
- */
+/* ---- the signature --------------------------------------------------------------------------- */
 
 static bool verified(const struct jwt *j, const struct chunks *c, bool v1, struct buf *err)
 {
@@ -261,8 +259,7 @@ bool jwt_decode_generic(struct str token, struct jwt *out, struct buf *err)
     return decode(token, true, out, err);
 }
 
-/* ---- decoration -------------------------------------------------------------------------------
- */
+/* ---- decoration ------------------------------------------------------------------------------ */
 
 static bool is_dashes(struct str line)
 {
@@ -291,8 +288,7 @@ struct str jwt_undecorate(struct str text)
     return text;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------
- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void put_text(struct buf *b, const char *key, const char *value)
 {
@@ -381,8 +377,7 @@ void jwt_encode(struct buf *out, const struct jwt *j, struct str nats_fields,
     buf_free(&claims);
 }
 
-/* ---- issues -----------------------------------------------------------------------------------
- */
+/* ---- issues ---------------------------------------------------------------------------------- */
 
 static struct jwt_issue *issue(struct jwt_issues *is)
 {

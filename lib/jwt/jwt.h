@@ -72,8 +72,7 @@ static inline const char *jwt_text(const char *text)
 void jwt_encode(struct buf *out, const struct jwt *j, struct str nats_fields,
                 enum nkey_kind issuer_kind, const uint8_t secret[NKEY_SECRET_BYTES], int64_t now);
 
-/* ---- what is wrong with claims ----------------------------------------------------------------
- */
+/* ---- what is wrong with claims --------------------------------------------------------------- */
 
 struct jwt_issue {
     char *text;

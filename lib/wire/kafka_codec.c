@@ -51,8 +51,7 @@ struct array {
     int32_t n;
 };
 
-/* ---- defaults ---------------------------------------------------------------------------------
- */
+/* ---- defaults -------------------------------------------------------------------------------- */
 
 static void set_default(const struct kafka_field *f, void *at)
 {
@@ -99,8 +98,7 @@ void *kafka_arena_structs(struct kafka_arena *a, const struct kafka_struct *s, s
     return p;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static const uint8_t *take(struct in *in, size_t n)
 {
@@ -402,8 +400,7 @@ bool kafka_take_header(struct str *in, struct kafka_header *out)
     return true;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------
- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 struct out {
     struct buf *b;

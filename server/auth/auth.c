@@ -38,8 +38,7 @@ void auth_nonce_text(const uint8_t bytes[AUTH_NONCE_BYTES], char out[AUTH_NONCE_
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 }
 
-/* ---- secrets ----------------------------------------------------------------------------------
- */
+/* ---- secrets --------------------------------------------------------------------------------- */
 
 bool auth_is_hash(const char *text)
 {
@@ -87,8 +86,7 @@ static const char *or_empty(const char *text)
     return text != NULL ? text : "";
 }
 
-/* ---- verdicts ---------------------------------------------------------------------------------
- */
+/* ---- verdicts -------------------------------------------------------------------------------- */
 
 static struct auth_verdict check_nkey(const struct options *o, const struct auth_claim *claim)
 {
@@ -164,8 +162,7 @@ struct auth_verdict auth_check(const struct options *o, const struct auth_claim 
     return known && claim->user.p != NULL ? v : no;
 }
 
-/* ---- reload -----------------------------------------------------------------------------------
- */
+/* ---- reload ---------------------------------------------------------------------------------- */
 
 static bool same_text(const char *a, const char *b)
 {
@@ -197,8 +194,7 @@ bool auth_nothing_still_valid(const struct options *before, const struct options
            (v.user == NULL || same_text(before->no_auth_user, now->no_auth_user));
 }
 
-/* ---- as a client ------------------------------------------------------------------------------
- */
+/* ---- as a client ----------------------------------------------------------------------------- */
 
 bool auth_sign(struct str seed, struct str nonce, char key[AUTH_KEY_LEN + 1], struct buf *sig)
 {

@@ -60,8 +60,7 @@ const char *login_account(const struct user_claims *u)
     return u->jwt.issuer_account != NULL ? u->jwt.issuer_account : jwt_text(u->jwt.issuer);
 }
 
-/* ---- where, when and how ----------------------------------------------------------------------
- */
+/* ---- where, when and how --------------------------------------------------------------------- */
 
 static bool from_there(const struct jwt_user_limits *l, const char *address)
 {
@@ -122,8 +121,7 @@ static bool this_way(const struct jwt_user_limits *l, enum connection_type type)
     return l->connection_types.n == 0;
 }
 
-/* ---- permissions ------------------------------------------------------------------------------
- */
+/* ---- permissions ----------------------------------------------------------------------------- */
 
 static bool take_permissions(struct login *l, const struct jwt_permissions *p, struct buf *err)
 {
@@ -205,8 +203,7 @@ void login_defaults(struct login *l, const struct accounts *accounts)
     l->user.may = a->otherwise != NULL ? permissions_copy(a->otherwise) : NULL;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static bool issued_by(const struct trust *t, const struct user_claims *u,
                       const struct jwt_user_limits **scope, struct buf *err)
@@ -254,8 +251,7 @@ struct login *login_open(const struct trust *t, const struct user_claims *u,
     return NULL;
 }
 
-/* ---- new claims of the account ----------------------------------------------------------------
- */
+/* ---- new claims of the account --------------------------------------------------------------- */
 
 static bool same_list(const struct str_list *a, const struct str_list *b)
 {

@@ -15,8 +15,7 @@ static char *copy(const char *text)
     return text != NULL ? mem_strdup(text) : NULL;
 }
 
-/* ---- permissions ------------------------------------------------------------------------------
- */
+/* ---- permissions ----------------------------------------------------------------------------- */
 
 static void add_rule(struct subject_rules *out, struct str subject, struct str queue)
 {
@@ -85,8 +84,7 @@ struct permissions *permissions_of_jwt(const struct jwt_permissions *p)
     return out;
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 void trust_close(struct trust *t)
 {
@@ -145,8 +143,7 @@ bool trust_is_auth_user(const struct trust *t, const char *user)
     return false;
 }
 
-/* ---- as a configuration -----------------------------------------------------------------------
- */
+/* ---- as a configuration ---------------------------------------------------------------------- */
 
 static const struct jwt_export *export_claim(const struct trust *t, const struct jwt_import *i,
                                              const char *subject)

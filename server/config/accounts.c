@@ -78,8 +78,7 @@ void accounts_free_shallow(struct accounts *a)
     memset(a, 0, sizeof(*a));
 }
 
-/* ---- names ------------------------------------------------------------------------------------
- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 /* Where the name is, or the free slot where it belongs. There are slots. */
 static size_t slot_of(const struct accounts *a, const char *name)
@@ -144,8 +143,7 @@ struct account_options *accounts_find(const struct accounts *a, const char *name
     return at != 0 ? &a->list[at - 1] : NULL;
 }
 
-/* ---- who may import ---------------------------------------------------------------------------
- */
+/* ---- who may import -------------------------------------------------------------------------- */
 
 static bool names(const struct account_export *e, const char *importer)
 {
@@ -206,8 +204,7 @@ void account_import_local(const struct account_import *i, struct buf *out)
     }
 }
 
-/* ---- circles ----------------------------------------------------------------------------------
- */
+/* ---- circles --------------------------------------------------------------------------------- */
 
 /* The pattern of what an import is here: "$1" and functions are stars. */
 static char *local_pattern(const struct account_import *i)
@@ -292,8 +289,7 @@ static bool closes_circle(const struct accounts *all, const struct account_optio
     return back;
 }
 
-/* ---- the check --------------------------------------------------------------------------------
- */
+/* ---- the check ------------------------------------------------------------------------------- */
 
 static bool check_export(const struct accounts *all, const struct account_export *e,
                          struct buf *why)

@@ -69,8 +69,7 @@ static bool subject(struct config_context *c, const char *key, const struct conf
             config_fail(c, v, "Subject \"%s\" is not a valid subject", *out));
 }
 
-/* ---- exports ----------------------------------------------------------------------------------
- */
+/* ---- exports --------------------------------------------------------------------------------- */
 
 static bool importers(struct config_context *c, const struct conf_value *v,
                       struct account_export *e)
@@ -225,8 +224,7 @@ static bool exports(struct config_context *c, const struct conf_value *v, struct
     return true;
 }
 
-/* ---- imports ----------------------------------------------------------------------------------
- */
+/* ---- imports --------------------------------------------------------------------------------- */
 
 static bool origin(struct config_context *c, const char *key, const struct conf_value *v,
                    struct account_import *im)
@@ -303,8 +301,7 @@ static bool imports(struct config_context *c, const struct conf_value *v, struct
     return true;
 }
 
-/* ---- mappings ---------------------------------------------------------------------------------
- */
+/* ---- mappings -------------------------------------------------------------------------------- */
 
 static bool weight(struct config_context *c, const struct conf_value *v, unsigned *out)
 {
@@ -418,8 +415,7 @@ bool config_mappings(struct config_context *c, const struct conf_value *v)
     return mappings(c, v, a != NULL ? a : accounts_add(&c->o->accounts, ACCOUNT_DEFAULT));
 }
 
-/* ---- limits -----------------------------------------------------------------------------------
- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static bool limits(struct config_context *c, const struct conf_value *v, struct account_limits *l)
 {
@@ -492,8 +488,7 @@ static bool jetstream(struct config_context *c, const struct conf_value *v,
     return true;
 }
 
-/* ---- accounts ---------------------------------------------------------------------------------
- */
+/* ---- accounts -------------------------------------------------------------------------------- */
 
 static bool nkey(struct config_context *c, const struct conf_value *v, struct account_options *a)
 {

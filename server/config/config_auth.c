@@ -28,8 +28,7 @@
 
 #define RESPONSES_MAX 1
 #define RESPONSES_NS 120000000000ll
-/* ---- permissions ------------------------------------------------------------------------------
- */
+/* ---- permissions ----------------------------------------------------------------------------- */
 
 static bool add_rule(struct config_context *c, const struct conf_value *v, bool queues,
                      struct subject_rules *out)
@@ -154,8 +153,7 @@ bool config_permissions(struct config_context *c, const struct conf_value *v,
     return true;
 }
 
-/* ---- users ------------------------------------------------------------------------------------
- */
+/* ---- users ----------------------------------------------------------------------------------- */
 
 static bool text(struct config_context *c, const struct conf_value *v, const char *key, char **out)
 {

@@ -35,8 +35,7 @@ static bool each_text(struct config_context *c, const struct conf_value *v, cons
     return true;
 }
 
-/* ---- operators --------------------------------------------------------------------------------
- */
+/* ---- operators ------------------------------------------------------------------------------- */
 
 /* The file when there is one, else the text itself when it looks like a token. */
 static bool read_token(struct config_context *c, const char *text, struct buf *out, struct buf *err)
@@ -111,8 +110,7 @@ bool config_sentinel(struct config_context *c, const struct conf_value *v)
     return true;
 }
 
-/* ---- preload ----------------------------------------------------------------------------------
- */
+/* ---- preload --------------------------------------------------------------------------------- */
 
 bool config_preload(struct config_context *c, const struct conf_value *v)
 {
@@ -143,8 +141,7 @@ bool config_preload(struct config_context *c, const struct conf_value *v)
     return true;
 }
 
-/* ---- the resolver -----------------------------------------------------------------------------
- */
+/* ---- the resolver ---------------------------------------------------------------------------- */
 
 static bool set_url(struct config_context *c, const struct conf_value *v, struct str url)
 {

@@ -101,8 +101,7 @@ void operators_finish(struct options *o)
     add_trusted(p);
 }
 
-/* ---- checks -----------------------------------------------------------------------------------
- */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 static bool check_sentinel(const struct operators *p, char why[256])
 {

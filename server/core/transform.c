@@ -24,8 +24,7 @@ struct cut {
     struct str rest; /* from the place of the source's last token on */
 };
 
-/* ---- making -----------------------------------------------------------------------------------
- */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 static bool bad_token(struct buf *err, const char *why, struct str token)
 {
@@ -236,8 +235,7 @@ struct str transform_dest(const struct transform *t)
     return t->dest_str;
 }
 
-/* ---- applying ---------------------------------------------------------------------------------
- */
+/* ---- applying -------------------------------------------------------------------------------- */
 
 static void cut_subject(const struct transform *t, struct str subject, struct cut *c)
 {
@@ -434,8 +432,7 @@ bool transform_published(const struct transform *t, struct str subject, struct p
     return false;
 }
 
-/* ---- back -------------------------------------------------------------------------------------
- */
+/* ---- back ------------------------------------------------------------------------------------ */
 
 void transform_number_stars(struct str pattern, struct buf *out)
 {

@@ -76,8 +76,7 @@ static const char *const patterns[] = {
 
 static const struct api_handler unknown = {"", "system", true, NULL, NULL};
 
-/* ---- parsing the subject ----------------------------------------------------------------------
- */
+/* ---- parsing the subject --------------------------------------------------------------------- */
 
 /* Matches behind "$JS.API."; collects what wildcards stand for. `>` takes the rest as one. */
 static bool match(const char *pattern, struct str subject, struct str *tokens, unsigned *n)
@@ -131,8 +130,7 @@ static const struct api_handler *find(struct str tail, struct str *tokens, unsig
     return &unknown;
 }
 
-/* ---- requests ---------------------------------------------------------------------------------
- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 void api_request_free(struct api_request *r)
 {
@@ -310,8 +308,7 @@ static void dispatch(struct env_task *task, struct env *env)
     }
 }
 
-/* ---- who asks, for advisories ------------------------------------------------------------------
- */
+/* ---- who asks, for advisories ---------------------------------------------------------------- */
 
 static void look_at_client(struct env_task *task, struct env *env)
 {
@@ -424,8 +421,7 @@ void api_stop(struct js *js)
     js->api.self = 0;
 }
 
-/* ---- what handlers share ----------------------------------------------------------------------
- */
+/* ---- what handlers share --------------------------------------------------------------------- */
 
 bool api_is_offline(struct api_request *r, struct str consumer)
 {

@@ -20,8 +20,7 @@
 #define LIST_PAGE 256u
 #define EPHEMERAL_NAME 8
 
-/* ---- creating ---------------------------------------------------------------------------------
- */
+/* ---- creating -------------------------------------------------------------------------------- */
 
 struct creation {
     struct store_req req;
@@ -276,8 +275,7 @@ void consumer_last_known(struct consumer *c, enum err err)
     start_within(cr, c, &st, c->nlast > 0 ? c->last_seqs[0] : c->last_resume);
 }
 
-/* ---- rules that need the stream ---------------------------------------------------------------
- */
+/* ---- rules that need the stream -------------------------------------------------------------- */
 
 static bool filters_overlap(const struct consumer *c, const struct consumer_config *n)
 {
@@ -470,8 +468,7 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
         create_new(r, s, &q->config, name);
 }
 
-/* ---- the three subjects -----------------------------------------------------------------------
- */
+/* ---- the three subjects ---------------------------------------------------------------------- */
 
 /* The one in the subject, or that of an ephemeral. */
 static struct str requested_name(const struct api_request *r, const struct consumer_config *c)
@@ -608,8 +605,7 @@ void api_consumer_create_durable(struct api_request *r)
     consumer_request_release(&q);
 }
 
-/* ---- names, lists, info, delete ---------------------------------------------------------------
- */
+/* ---- names, lists, info, delete -------------------------------------------------------------- */
 
 static int by_name(const void *a, const void *b)
 {
@@ -691,8 +687,7 @@ void api_consumer_info(struct api_request *r)
     api_reply(r);
 }
 
-/* ---- pause ------------------------------------------------------------------------------------
- */
+/* ---- pause ----------------------------------------------------------------------------------- */
 
 struct pause_request {
     int64_t pause_until;
@@ -731,8 +726,7 @@ void api_consumer_pause(struct api_request *r)
     consumer_config_release(&config);
 }
 
-/* ---- delete -----------------------------------------------------------------------------------
- */
+/* ---- delete ---------------------------------------------------------------------------------- */
 
 struct ending {
     struct store_req req;

@@ -15,8 +15,7 @@
 
 #define CLEANING_NS 1000000000u
 
-/* ---- pull requests ----------------------------------------------------------------------------
- */
+/* ---- pull requests --------------------------------------------------------------------------- */
 
 struct pull_json {
     int64_t expires, batch, max_bytes, heartbeat, min_pending, min_ack_pending, priority;
@@ -121,8 +120,7 @@ void consumer_prune_pulls(struct consumer *c)
     consumer_core_prune(&c->core, heard, c->js->account->interest);
 }
 
-/* ---- acknowledgements -------------------------------------------------------------------------
- */
+/* ---- acknowledgements ------------------------------------------------------------------------ */
 
 enum ack_kind { ACK_IS_ACK, ACK_IS_NAK, ACK_IS_WORKING, ACK_IS_NEXT, ACK_IS_TERM, ACK_IS_UNKNOWN };
 
@@ -245,8 +243,7 @@ void consumer_take_ack(struct consumer *c, const struct msg *m)
     consumer_save_later(c);
 }
 
-/* ---- the sink ---------------------------------------------------------------------------------
- */
+/* ---- the sink -------------------------------------------------------------------------------- */
 
 static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
 {

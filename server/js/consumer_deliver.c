@@ -34,8 +34,7 @@ static char *next_slot(struct ring *r, struct router *router)
     return r->slot[r->next++];
 }
 
-/* ---- one message ------------------------------------------------------------------------------
- */
+/* ---- one message ----------------------------------------------------------------------------- */
 
 static void pin(struct consumer *c, const struct store_msg *m)
 {
@@ -183,8 +182,7 @@ static bool deliver(struct consumer *c, const struct store_msg *m, struct ring *
     return true;
 }
 
-/* ---- the pump ---------------------------------------------------------------------------------
- */
+/* ---- the pump -------------------------------------------------------------------------------- */
 
 enum step { STEP_DELIVERED, STEP_STOP };
 
@@ -309,8 +307,7 @@ bool consumer_pump(struct consumer *c)
     return left == 0;
 }
 
-/* ---- effects ----------------------------------------------------------------------------------
- */
+/* ---- effects --------------------------------------------------------------------------------- */
 
 void consumer_send_status(struct consumer *c, enum consumer_status status, struct str to,
                           const char *detail, int64_t left, int64_t bytes)

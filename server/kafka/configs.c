@@ -16,8 +16,7 @@ enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4 };
 enum { SOURCE_TOPIC = 1, SOURCE_STATIC_BROKER = 4, SOURCE_DEFAULT = 5 };
 enum { OP_SET, OP_DELETE, OP_APPEND, OP_SUBTRACT };
 
-/* ---- DescribeConfigs --------------------------------------------------------------------------
- */
+/* ---- DescribeConfigs ------------------------------------------------------------------------- */
 
 typedef struct kafka_describe_configs_response_results described;
 typedef struct kafka_describe_configs_request_resources asked;
@@ -149,8 +148,7 @@ void kafka_run_describe_configs(struct kafka_request *r)
     kafka_reply(r);
 }
 
-/* ---- changing ---------------------------------------------------------------------------------
- */
+/* ---- changing -------------------------------------------------------------------------------- */
 
 /* One resource of either request. */
 struct change {
@@ -247,8 +245,7 @@ static struct changing *begin(struct kafka_request *r, int32_t n, bool validate_
     return g;
 }
 
-/* ---- AlterConfigs: what is not named gets its default ------------------------------------------
- */
+/* ---- AlterConfigs: what is not named gets its default ---------------------------------------- */
 
 static void put_altered(struct kafka_request *r, const struct change *changes, int32_t n)
 {
@@ -290,8 +287,7 @@ void kafka_run_alter_configs(struct kafka_request *r)
     steps_run(&g->steps);
 }
 
-/* ---- IncrementalAlterConfigs ------------------------------------------------------------------
- */
+/* ---- IncrementalAlterConfigs ----------------------------------------------------------------- */
 
 static void put_increments(struct kafka_request *r, const struct change *changes, int32_t n)
 {

@@ -240,8 +240,7 @@ static void keep_up(struct consumer_group *g)
     g->target_epoch = g->epoch;
 }
 
-/* ---- what a heartbeat says --------------------------------------------------------------------
- */
+/* ---- what a heartbeat says ------------------------------------------------------------------- */
 
 static const char *const assignors[] = {
     [CONSUMER_ANY] = "", [CONSUMER_UNIFORM] = "uniform", [CONSUMER_RANGE] = "range"};

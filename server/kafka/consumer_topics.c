@@ -163,8 +163,7 @@ static bool look_up(struct consumer_group *g, struct str name, uint32_t *room)
     return changed;
 }
 
-/* ---- regular expressions ----------------------------------------------------------------------
- */
+/* ---- regular expressions --------------------------------------------------------------------- */
 
 static void drop_names(struct consumer_pattern *p)
 {

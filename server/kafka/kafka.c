@@ -15,8 +15,7 @@
 #include "server/kafka/sasl.h"
 #include "store/store.h"
 
-/* ---- shared -----------------------------------------------------------------------------------
- */
+/* ---- shared ---------------------------------------------------------------------------------- */
 
 struct kafka_shared *kafka_shared_open(const struct options *options, struct js_server *js,
                                        struct account_set *accounts, struct store_dir *dir)
@@ -49,8 +48,7 @@ void kafka_shared_close(struct kafka_shared *shared)
     mem_free(shared);
 }
 
-/* ---- realms -----------------------------------------------------------------------------------
- */
+/* ---- realms ---------------------------------------------------------------------------------- */
 
 struct realm *realm_here(const struct env *env, const struct realm *of)
 {
@@ -97,8 +95,7 @@ static void close_realms(struct kafka *k)
     mem_free(k->realms);
 }
 
-/* ---- accepting --------------------------------------------------------------------------------
- */
+/* ---- accepting ------------------------------------------------------------------------------- */
 
 struct handed {
     struct env_task task;
@@ -154,8 +151,7 @@ int kafka_listen(struct kafka *k, uint16_t *port)
     return rc;
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 void kafka_open(struct env *env, struct kafka_shared *shared, struct kafka **out)
 {

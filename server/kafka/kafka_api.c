@@ -76,8 +76,7 @@ static const struct handler *find(int key)
     return NULL;
 }
 
-/* ---- ApiVersions ------------------------------------------------------------------------------
- */
+/* ---- ApiVersions ----------------------------------------------------------------------------- */
 
 static void put_versions(struct kafka_arena *arena, struct kafka_api_versions_response *a)
 {
@@ -140,8 +139,7 @@ static void answer_unknown_version(struct kafka_request *r)
     kafka_reply(r);
 }
 
-/* ---- dispatch ---------------------------------------------------------------------------------
- */
+/* ---- dispatch -------------------------------------------------------------------------------- */
 
 static bool refuse(const struct kafka_request *r, const char *why)
 {

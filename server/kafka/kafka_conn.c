@@ -45,8 +45,7 @@ static void wake(struct kafka_conn *c)
         list_push_back(&c->kafka->dirty, &c->dirty_link);
 }
 
-/* ---- output -----------------------------------------------------------------------------------
- */
+/* ---- output ---------------------------------------------------------------------------------- */
 
 static void drop_output(struct kafka_conn *c)
 {
@@ -110,8 +109,7 @@ static void missed_deadline(struct wheel_timer *t)
         kafka_conn_close(c, "write deadline exceeded");
 }
 
-/* ---- answers ----------------------------------------------------------------------------------
- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void end_request(struct kafka_request *r)
 {
@@ -261,8 +259,7 @@ struct str kafka_conn_advertised(struct kafka_request *r, int32_t *port)
     return kafka_arena_str(&r->arena, str_of(local.host));
 }
 
-/* ---- input ------------------------------------------------------------------------------------
- */
+/* ---- input ----------------------------------------------------------------------------------- */
 
 static void received(struct io_op *op);
 
@@ -420,8 +417,7 @@ void kafka_conn_step(struct kafka_conn *c)
     flush(c);
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void sock_is_closed(struct io_op *op)
 {

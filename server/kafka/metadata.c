@@ -26,8 +26,7 @@ static struct str cluster_id(struct kafka_request *r)
     return s;
 }
 
-/* ---- Metadata ---------------------------------------------------------------------------------
- */
+/* ---- Metadata -------------------------------------------------------------------------------- */
 
 static void put_partition(struct kafka_request *r, const struct topic *t, int32_t index,
                           struct kafka_metadata_response_partitions *p)
@@ -192,8 +191,7 @@ void kafka_run_metadata(struct kafka_request *r)
     steps_run(&m->steps);
 }
 
-/* ---- DescribeCluster --------------------------------------------------------------------------
- */
+/* ---- DescribeCluster ------------------------------------------------------------------------- */
 
 void kafka_run_describe_cluster(struct kafka_request *r)
 {

@@ -377,8 +377,7 @@ bool partition_know_txns(struct partition *p, struct partition_job *j)
     return false;
 }
 
-/* ---- beginning and end ------------------------------------------------------------------------
- */
+/* ---- beginning and end ----------------------------------------------------------------------- */
 
 bool partition_txn_is_open(const struct partition *p, int64_t producer, int16_t epoch)
 {

@@ -57,8 +57,7 @@ struct sasl {
     bool good;
 };
 
-/* ---- who may come in --------------------------------------------------------------------------
- */
+/* ---- who may come in ------------------------------------------------------------------------- */
 
 static bool lists(const struct str_list *l, const char *text)
 {

@@ -41,8 +41,7 @@ static struct str text_of(struct kafka_request *r, const char *text)
     return text != NULL ? kafka_arena_text(&r->arena, "%s", text) : STR_NONE;
 }
 
-/* ---- CreateTopics -----------------------------------------------------------------------------
- */
+/* ---- CreateTopics ---------------------------------------------------------------------------- */
 
 typedef struct kafka_create_topics_request_topics wanted_topic;
 typedef struct kafka_create_topics_response_topics made_topic;
@@ -214,8 +213,7 @@ void kafka_run_create_topics(struct kafka_request *r)
     run(r, n, create_one);
 }
 
-/* ---- DeleteTopics -----------------------------------------------------------------------------
- */
+/* ---- DeleteTopics ---------------------------------------------------------------------------- */
 
 static void topic_deleted(void *ctx, const struct topic_outcome *o)
 {
@@ -269,8 +267,7 @@ void kafka_run_delete_topics(struct kafka_request *r)
     run(r, n, delete_one);
 }
 
-/* ---- CreatePartitions -------------------------------------------------------------------------
- */
+/* ---- CreatePartitions ------------------------------------------------------------------------ */
 
 typedef struct kafka_create_partitions_response_results grown_topic;
 
@@ -351,8 +348,7 @@ void kafka_run_create_partitions(struct kafka_request *r)
     run(r, n, grow_one);
 }
 
-/* ---- DeleteRecords: the stream's state says whether the offset exists, then it is purged --------
- */
+/* ---- DeleteRecords: the stream's state says whether the offset exists, then it is purged ----- */
 
 struct cutting {
     struct admin admin;

@@ -66,8 +66,7 @@ enum kafka_error topic_error_of(int err_code)
     }
 }
 
-/* ---- orphans ----------------------------------------------------------------------------------
- */
+/* ---- orphans --------------------------------------------------------------------------------- */
 
 static void orphan_deleted(void *ctx, const json_t *answer)
 {
@@ -98,8 +97,7 @@ static bool sweep(struct creation *c)
     return true;
 }
 
-/* ---- streams ----------------------------------------------------------------------------------
- */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 static void put_metadata(struct creation *c, int32_t partition, json_t *metadata)
 {
@@ -174,8 +172,7 @@ static void make_stream(struct creation *c)
     buf_free(&body);
 }
 
-/* ---- more partitions: partition 0 learns of them ----------------------------------------------
- */
+/* ---- more partitions: partition 0 learns of them --------------------------------------------- */
 
 static void grown(void *ctx, const json_t *answer)
 {
@@ -231,8 +228,7 @@ static void grow(struct creation *c)
     buf_free(&subject);
 }
 
-/* ---- steps ------------------------------------------------------------------------------------
- */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 static void go_on(struct creation *c)
 {

@@ -39,8 +39,7 @@ struct topics {
     uint64_t version;
 };
 
-/* ---- names ------------------------------------------------------------------------------------
- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static bool name_char(char c)
 {
@@ -117,8 +116,7 @@ static bool parse_stream_name(struct str stream, struct buf *topic, int32_t *par
     return topic_name_valid(buf_str(topic));
 }
 
-/* ---- entries ----------------------------------------------------------------------------------
- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 static struct entry *find(const struct topics *t, struct str name)
 {
@@ -168,8 +166,7 @@ static void place(struct entry *e, int32_t partition, uint32_t worker)
     e->workers[partition] = worker;
 }
 
-/* ---- what streams tell ------------------------------------------------------------------------
- */
+/* ---- what streams tell ----------------------------------------------------------------------- */
 
 static const char *text_of(const struct stream_config *c, const char *key)
 {
@@ -353,8 +350,7 @@ struct js_watch topics_watch(struct topics *t)
     return (struct js_watch){.there = stream_there, .gone = stream_gone, .ctx = t};
 }
 
-/* ---- looking up -------------------------------------------------------------------------------
- */
+/* ---- looking up ------------------------------------------------------------------------------ */
 
 static void copy_out(const struct entry *e, struct kafka_arena *arena, struct topic *out)
 {
@@ -552,8 +548,7 @@ int32_t topics_orphan(struct topics *t, struct str name)
     return orphan;
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct topics *topics_open(void)
 {

@@ -51,8 +51,7 @@ static struct env *env_of(const struct callout *k)
     return k->checking.conn->net->env;
 }
 
-/* ---- the request ------------------------------------------------------------------------------
- */
+/* ---- the request ----------------------------------------------------------------------------- */
 
 static void put(struct buf *b, const char *key, const char *value)
 {
@@ -183,8 +182,7 @@ static void send_request(struct callout *k, const struct callout_ask *ask)
     buf_free(&sealed);
 }
 
-/* ---- the end ----------------------------------------------------------------------------------
- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void stop_listening(struct callout *k)
 {
@@ -225,8 +223,7 @@ static void refuse(struct callout *k, struct buf *why)
     finish(k);
 }
 
-/* ---- the answer -------------------------------------------------------------------------------
- */
+/* ---- the answer ------------------------------------------------------------------------------ */
 
 static bool fail(struct buf *err, const char *text)
 {
@@ -536,8 +533,7 @@ static void timed_out(struct wheel_timer *t)
 
 static const struct sink_ops ops = {.deliver = deliver, .kind = "auth"};
 
-/* ---- asking -----------------------------------------------------------------------------------
- */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 static void make_key(struct callout *k)
 {

@@ -32,8 +32,7 @@ struct signed_in {
     struct wheel_timer expiry;
 };
 
-/* ---- being logged in --------------------------------------------------------------------------
- */
+/* ---- being logged in ------------------------------------------------------------------------- */
 
 static void expire(struct wheel_timer *t)
 {
@@ -126,8 +125,7 @@ void connect_account_changed(struct conn *c, const struct trust *before, const s
         conn_close(c, REASON_AUTH_FAILURE);
 }
 
-/* ---- who it is --------------------------------------------------------------------------------
- */
+/* ---- who it is ------------------------------------------------------------------------------- */
 
 static void refuse(struct conn *c, struct buf *why)
 {
@@ -211,8 +209,7 @@ static void log_in(struct conn *c, const struct trust *t, const struct user_clai
     buf_free(&err);
 }
 
-/* ---- accounts that are not known yet ----------------------------------------------------------
- */
+/* ---- accounts that are not known yet --------------------------------------------------------- */
 
 struct looking_up {
     struct checking checking;
@@ -275,8 +272,7 @@ static void look_up(struct conn *c, struct user_claims *u, struct str sig, struc
     env->lookup(env, &k->lookup);
 }
 
-/* ---- CONNECT ----------------------------------------------------------------------------------
- */
+/* ---- CONNECT --------------------------------------------------------------------------------- */
 
 void connect_jwt(struct conn *c, struct str token, struct str sig, struct str connect_opts)
 {
@@ -303,8 +299,7 @@ void connect_jwt(struct conn *c, struct str token, struct str sig, struct str co
     buf_free(&err);
 }
 
-/* ---- for others to see ------------------------------------------------------------------------
- */
+/* ---- for others to see ----------------------------------------------------------------------- */
 
 const struct login *connect_login(const struct conn *c)
 {

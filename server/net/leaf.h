@@ -86,8 +86,7 @@ void leaf_free(struct conn *c);
 /* The options changed: whose user is gone goes, whose user is another one comes back. */
 void leaf_reload(struct conn *c, const struct options *before, const struct options *now);
 
-/* ---- conn_pack.c: compression ----------------------------------------------------------------
- */
+/* ---- conn_pack.c: compression ---------------------------------------------------------------- */
 
 const char *leaf_mode_name(enum leaf_mode mode);
 /* What comes of our mode and the name of theirs ("" = not said); LEAF_MODES: theirs is unknown. */
@@ -97,8 +96,7 @@ enum leaf_mode conn_pack_wanted(const struct conn *c);
 /* That it has now: never S2_AUTO. */
 enum leaf_mode conn_pack_mode(const struct conn *c);
 
-/* ---- leaf_interest.c: what each side wants ----------------------------------------------------
- */
+/* ---- leaf_interest.c: what each side wants --------------------------------------------------- */
 
 /* Tells everything, and every change from now on. */
 void leaf_interest_start(struct conn_leaf *l);
@@ -124,8 +122,7 @@ bool leaf_forward(struct sink *s, const struct msg *m, struct str key, const str
 /* LMSG, HMSG: routes it. */
 void leaf_route(struct conn *c, const struct nats_op *op);
 
-/* ---- leaf_remote.c: servers that we connect to ------------------------------------------------
- */
+/* ---- leaf_remote.c: servers that we connect to ----------------------------------------------- */
 
 struct leaf_remote {
     struct net *net;

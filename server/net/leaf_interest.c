@@ -272,8 +272,7 @@ void leaf_interest_free(struct conn_leaf *l)
     buf_free(&l->links);
 }
 
-/* ---- what the other side wants ----------------------------------------------------------------
- */
+/* ---- what the other side wants --------------------------------------------------------------- */
 
 static void put_sid(struct buf *sid, struct str subject, struct str queue)
 {

@@ -32,8 +32,7 @@ static void put_infos(struct net *net)
     }
 }
 
-/* ---- lame duck --------------------------------------------------------------------------------
- */
+/* ---- lame duck ------------------------------------------------------------------------------- */
 
 void net_lame_duck(struct net *net)
 {
@@ -80,8 +79,7 @@ void net_drain(struct net *net, uint64_t over_ns, void (*done)(void *ctx), void 
     io_wake(net->env->io);
 }
 
-/* ---- reload -----------------------------------------------------------------------------------
- */
+/* ---- reload ---------------------------------------------------------------------------------- */
 
 static bool same_text(const char *a, const char *b)
 {
@@ -145,8 +143,7 @@ void net_reload(struct net *net, const struct options *before)
     io_wake(net->env->io);
 }
 
-/* ---- accounts ---------------------------------------------------------------------------------
- */
+/* ---- accounts -------------------------------------------------------------------------------- */
 
 static void tell(struct conn *c, const struct trust *before, const struct trust *now, bool expired)
 {

@@ -140,8 +140,7 @@ bool tls_names(const struct tls *t, bool (*each)(void *ctx, struct str name, boo
     return stop || subject_name(cert, each, ctx);
 }
 
-/* ---- for a service that is asked about clients ------------------------------------------------
- */
+/* ---- for a service that is asked about clients ----------------------------------------------- */
 
 bool tls_verified(const struct tls *t)
 {

@@ -57,8 +57,7 @@ static bool take_certificate(SSL_CTX *ssl, const struct tls_options *o, char why
            fail(why, "private key and certificate do not fit:", o->key_file);
 }
 
-/* ---- several certificates ---------------------------------------------------------------------
- */
+/* ---- several certificates -------------------------------------------------------------------- */
 
 static bool fits(SSL *ssl, const char *name, const struct tls_certificate *c)
 {
@@ -130,8 +129,7 @@ static bool take_own(struct tls_context *t, const struct tls_options *o, char wh
     return o->ncerts > 0 ? take_pairs(t, o, why) : take_certificate(t->ssl, o, why);
 }
 
-/* ---- the rest of the block --------------------------------------------------------------------
- */
+/* ---- the rest of the block ------------------------------------------------------------------- */
 
 /* A signature that does not fit was made by somebody else under the name of one whom we know. To
  * the client that is an unknown signer, as at nats-server; OpenSSL's word for it is an alert that

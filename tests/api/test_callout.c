@@ -377,8 +377,7 @@ TEST(accounts_that_are_not_asked_about)
     server_process_deinit(&s);
 }
 
-/* ---- reload -----------------------------------------------------------------------------------
- */
+/* ---- reload ---------------------------------------------------------------------------------- */
 
 /* The service that was asked is not asked any more: its answer does not count. */
 TEST(a_reload_without_the_service_ends_its_questions)
@@ -486,8 +485,7 @@ TEST(a_reload_changes_what_the_account_gives)
     server_process_deinit(&s);
 }
 
-/* ---- operator mode ----------------------------------------------------------------------------
- */
+/* ---- operator mode --------------------------------------------------------------------------- */
 
 static void sign_in(struct raw_client *r, const struct server_process *s, const struct signer *user,
                     const char *token)
@@ -610,8 +608,7 @@ TEST(accounts_that_have_ended_take_nobody)
     server_process_deinit(&s);
 }
 
-/* ---- proxies ----------------------------------------------------------------------------------
- */
+/* ---- proxies --------------------------------------------------------------------------------- */
 
 static void come_through(struct raw_client *r, const struct server_process *s,
                          const struct signer *proxy, const char *user)

@@ -55,8 +55,7 @@ static void publish(struct raw_client *r, int n)
     }
 }
 
-/* ---- requests ---------------------------------------------------------------------------------
- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static const struct {
     const char *subject, *body, *want;
@@ -147,8 +146,7 @@ TEST(a_name_with_quotes_and_one_of_255_bytes)
     end(&s, &r);
 }
 
-/* ---- pulling ----------------------------------------------------------------------------------
- */
+/* ---- pulling --------------------------------------------------------------------------------- */
 
 static void next(struct raw_client *r, const char *body, struct raw_msg *m)
 {
@@ -255,8 +253,7 @@ TEST(a_domain_has_its_own_subjects)
     end(&s, &r);
 }
 
-/* ---- awkward moments --------------------------------------------------------------------------
- */
+/* ---- awkward moments ------------------------------------------------------------------------- */
 
 /* Everything in one send: the deletion comes while the creation is not durable. */
 TEST(deletes_what_is_being_created)

@@ -22,8 +22,7 @@ static void start(struct js_rig *r, int i)
     js_stream(r, "[\"s.*\"]", "");
 }
 
-/* ---- strictness -------------------------------------------------------------------------------
- */
+/* ---- strictness ------------------------------------------------------------------------------ */
 
 TEST(unknown_fields_are_refused)
 {
@@ -71,8 +70,7 @@ TEST(bodies_that_must_be_empty)
     js_rig_end(&r);
 }
 
-/* ---- levels -----------------------------------------------------------------------------------
- */
+/* ---- levels ---------------------------------------------------------------------------------- */
 
 TEST(a_request_may_require_a_level)
 {
@@ -116,8 +114,7 @@ TEST(direct_gets_and_pulls_may_too)
     js_rig_end(&r);
 }
 
-/* ---- what needs a cluster ---------------------------------------------------------------------
- */
+/* ---- what needs a cluster -------------------------------------------------------------------- */
 
 TEST(requests_that_need_a_cluster)
 {
@@ -139,8 +136,7 @@ TEST(requests_that_need_a_cluster)
     js_rig_end(&r);
 }
 
-/* ---- the rest of the errors -------------------------------------------------------------------
- */
+/* ---- the rest of the errors ------------------------------------------------------------------ */
 
 /* A consumer with this text between the two halves of its configuration. */
 static void refuse_long(struct js_rig *r, const char *before, const char *after, size_t n,
@@ -238,8 +234,7 @@ TEST(headers_have_a_limit)
     js_rig_end(&r);
 }
 
-/* ---- paging -----------------------------------------------------------------------------------
- */
+/* ---- paging ---------------------------------------------------------------------------------- */
 
 static void has(const char *answer, const char *want)
 {
@@ -313,8 +308,7 @@ TEST(streams_come_in_pages)
     js_rig_end(&r);
 }
 
-/* ---- audit ------------------------------------------------------------------------------------
- */
+/* ---- audit ----------------------------------------------------------------------------------- */
 
 TEST(requests_are_audited)
 {

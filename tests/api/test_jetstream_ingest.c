@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- headers ----------------------------------------------------------------------------------
- */
+/* ---- headers --------------------------------------------------------------------------------- */
 
 /* In order: each sees what the ones before have left. */
 static const struct {
@@ -97,8 +96,7 @@ TEST(rollups)
     js_rig_end(&r);
 }
 
-/* ---- limits of the stream ---------------------------------------------------------------------
- */
+/* ---- limits of the stream -------------------------------------------------------------------- */
 
 TEST(discard_new)
 {
@@ -141,8 +139,7 @@ TEST(discard_old)
     js_rig_end(&r);
 }
 
-/* ---- limits of the server ---------------------------------------------------------------------
- */
+/* ---- limits of the server -------------------------------------------------------------------- */
 
 TEST(server_limits)
 {
@@ -222,8 +219,7 @@ TEST(too_many_at_once)
     js_rig_end(&r);
 }
 
-/* ---- names ------------------------------------------------------------------------------------
- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 /* A create behind a delete in one send gets the name, and the subjects. */
 TEST(a_name_is_free_after_its_delete)

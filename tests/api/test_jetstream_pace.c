@@ -39,8 +39,7 @@ static void start(struct js_rig *r, int i)
     start_with(r, i, "");
 }
 
-/* ---- replay -----------------------------------------------------------------------------------
- */
+/* ---- replay ---------------------------------------------------------------------------------- */
 
 /* Three messages, each at least 150 ms after the one before. */
 static void store_with_gaps(struct js_rig *r)
@@ -89,8 +88,7 @@ TEST(replays_to_pulls_too)
     js_rig_end(&r);
 }
 
-/* ---- rate limit -------------------------------------------------------------------------------
- */
+/* ---- rate limit ------------------------------------------------------------------------------ */
 
 /* 80,000 bits a second are 10,000 bytes; a bucket of 1000 bytes. */
 TEST(a_rate_limit_spreads_messages)
@@ -112,8 +110,7 @@ TEST(a_rate_limit_spreads_messages)
     js_rig_end(&r);
 }
 
-/* ---- sampling ---------------------------------------------------------------------------------
- */
+/* ---- sampling -------------------------------------------------------------------------------- */
 
 static void takes_one(struct js_rig *r, const char *frequency, bool sampled)
 {
@@ -149,8 +146,7 @@ TEST(acknowledgements_are_sampled)
     js_rig_end(&r);
 }
 
-/* ---- flow control acknowledges ----------------------------------------------------------------
- */
+/* ---- flow control acknowledges --------------------------------------------------------------- */
 
 /* Answers the next flow control request with this header block. */
 static void answers_flow(struct js_rig *r, const char *header)

@@ -30,8 +30,7 @@ static void refused(struct js_rig *r, const char *body, const char *status)
     js_hears(r, status);
 }
 
-/* ---- refusals ---------------------------------------------------------------------------------
- */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 TEST(requests_are_refused_with_their_reason)
 {
@@ -90,8 +89,7 @@ TEST(requests_of_clients_that_left_make_room)
     js_rig_end(&r);
 }
 
-/* ---- ends -------------------------------------------------------------------------------------
- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 TEST(requests_end_with_what_is_left_of_them)
 {
@@ -192,8 +190,7 @@ TEST(heartbeats_while_nothing_comes)
     js_rig_end(&r);
 }
 
-/* ---- max_ack_pending --------------------------------------------------------------------------
- */
+/* ---- max_ack_pending ------------------------------------------------------------------------- */
 
 TEST(stops_at_max_ack_pending)
 {
@@ -216,8 +213,7 @@ TEST(stops_at_max_ack_pending)
     js_rig_end(&r);
 }
 
-/* ---- acknowledgements -------------------------------------------------------------------------
- */
+/* ---- acknowledgements ------------------------------------------------------------------------ */
 
 /* Sends an ack with the reply subject in.1. */
 static void next(struct js_rig *r, int deliveries, int seq, const char *body)

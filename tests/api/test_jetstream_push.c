@@ -23,8 +23,7 @@ static void start(struct js_rig *r, int i)
     start_conf(r, i, "");
 }
 
-/* ---- interest ---------------------------------------------------------------------------------
- */
+/* ---- interest -------------------------------------------------------------------------------- */
 
 /* Nothing is delivered while nobody listens, and nothing is lost. */
 TEST(delivers_while_somebody_listens)
@@ -103,8 +102,7 @@ TEST(one_deliver_subject_at_a_time)
     js_rig_end(&r);
 }
 
-/* ---- heartbeats and flow control --------------------------------------------------------------
- */
+/* ---- heartbeats and flow control ------------------------------------------------------------- */
 
 TEST(heartbeats_come_while_nothing_else_does)
 {
@@ -176,8 +174,7 @@ TEST(flow_control_stops_and_goes_on)
     js_rig_end(&r);
 }
 
-/* ---- groups -----------------------------------------------------------------------------------
- */
+/* ---- groups ---------------------------------------------------------------------------------- */
 
 /* Every message goes to one member, and both get some. */
 TEST(a_deliver_group_shares)
@@ -209,8 +206,7 @@ TEST(a_deliver_group_shares)
     js_rig_end(&r);
 }
 
-/* ---- ordered consumers ------------------------------------------------------------------------
- */
+/* ---- ordered consumers ----------------------------------------------------------------------- */
 
 /* What clients ask for: no acks, one delivery each, in memory, with flow control; after a gap a new
  * one from where the last left. */

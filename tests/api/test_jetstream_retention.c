@@ -35,8 +35,7 @@ static void await_messages(struct js_rig *r, int n)
     js_await(r, "$JS.API.STREAM.INFO.S", "", want);
 }
 
-/* ---- interest ---------------------------------------------------------------------------------
- */
+/* ---- interest -------------------------------------------------------------------------------- */
 
 TEST(interest_keeps_what_somebody_needs)
 {
@@ -117,8 +116,7 @@ TEST(interest_over_a_restart)
     js_rig_end(&r);
 }
 
-/* ---- work queue -------------------------------------------------------------------------------
- */
+/* ---- work queue ------------------------------------------------------------------------------ */
 
 TEST(a_work_queue_is_worked_off)
 {
@@ -150,8 +148,7 @@ TEST(a_work_queue_is_worked_off)
     js_rig_end(&r);
 }
 
-/* ---- starts and counts ------------------------------------------------------------------------
- */
+/* ---- starts and counts ----------------------------------------------------------------------- */
 
 /* The rest of the list comes after a restart, then what is new; older ones of a subject never. */
 TEST(last_per_subject_over_a_restart)

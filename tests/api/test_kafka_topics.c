@@ -98,8 +98,7 @@ static int remove_topic(const char *name)
     return a->responses->error_code;
 }
 
-/* ---- creating and deleting --------------------------------------------------------------------
- */
+/* ---- creating and deleting ------------------------------------------------------------------- */
 
 TEST(every_version_creates_and_deletes)
 {
@@ -221,8 +220,7 @@ TEST(ids)
     teardown();
 }
 
-/* ---- streams that NATS clients made -----------------------------------------------------------
- */
+/* ---- streams that NATS clients made ---------------------------------------------------------- */
 
 TEST(which_streams_are_topics)
 {
@@ -271,8 +269,7 @@ TEST(leftovers_are_swept)
     teardown();
 }
 
-/* ---- partitions -------------------------------------------------------------------------------
- */
+/* ---- partitions ------------------------------------------------------------------------------ */
 
 static int grow_to(const char *name, int32_t count, int32_t node, int32_t assigned)
 {
@@ -333,8 +330,7 @@ TEST(topics_grow)
     teardown();
 }
 
-/* ---- configurations ---------------------------------------------------------------------------
- */
+/* ---- configurations -------------------------------------------------------------------------- */
 
 static struct str config_of(const char *topic, const char *name, int8_t *source)
 {
@@ -490,8 +486,7 @@ TEST(short_retention)
     teardown();
 }
 
-/* ---- records ----------------------------------------------------------------------------------
- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 static int cut(const char *topic, int32_t partition, int64_t offset, int64_t *low)
 {
@@ -531,8 +526,7 @@ TEST(records_are_deleted)
     teardown();
 }
 
-/* ---- Metadata ---------------------------------------------------------------------------------
- */
+/* ---- Metadata -------------------------------------------------------------------------------- */
 
 TEST(metadata_of_every_version)
 {

@@ -737,8 +737,7 @@ TEST(needs_leafnodes_for_their_path)
     server_process_deinit(&hub);
 }
 
-/* ---- an operator's users ----------------------------------------------------------------------
- */
+/* ---- an operator's users --------------------------------------------------------------------- */
 
 #define UNLIMITED                                                                                  \
     "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,\"exports\":-1,"            \

@@ -173,8 +173,7 @@ TEST(jetstream_and_health)
     server_process_deinit(&s);
 }
 
-/* ---- a message that is damaged ----------------------------------------------------------------
- */
+/* ---- a message that is damaged --------------------------------------------------------------- */
 
 static unsigned damaged;
 

@@ -175,8 +175,7 @@ static char *user_of_key(const struct signer *u, const char *fields)
     return token;
 }
 
-/* ---- getting in -------------------------------------------------------------------------------
- */
+/* ---- getting in ------------------------------------------------------------------------------ */
 
 TEST(users_get_in_with_claims_alone)
 {
@@ -400,8 +399,7 @@ TEST(a_login_ends_at_its_time)
     end(&w);
 }
 
-/* ---- changing claims --------------------------------------------------------------------------
- */
+/* ---- changing claims ------------------------------------------------------------------------- */
 
 static void start_dir(struct world *w, const char *operator_fields, const char *resolver)
 {
@@ -809,8 +807,7 @@ TEST(strict_operators)
     end(&w);
 }
 
-/* ---- a server of tokens ------------------------------------------------------------------------
- */
+/* ---- a server of tokens ---------------------------------------------------------------------- */
 
 struct shelf {
     const char *path;

@@ -37,8 +37,7 @@ static void end(struct server_process *s)
     server_process_deinit(s);
 }
 
-/* ---- what is answered -------------------------------------------------------------------------
- */
+/* ---- what is answered ------------------------------------------------------------------------ */
 
 #define UNKNOWN "-ERR 'Unknown Protocol Operation'\r\n"
 #define PLAIN ""
@@ -119,8 +118,7 @@ TEST(an_end_with_unread_input_is_no_reset)
     end(&s);
 }
 
-/* ---- delivery ---------------------------------------------------------------------------------
- */
+/* ---- delivery -------------------------------------------------------------------------------- */
 
 TEST(headers_echo_and_no_responders)
 {
@@ -291,8 +289,7 @@ TEST(large_bodies_in_odd_pieces)
     end(&s);
 }
 
-/* ---- limits and credentials -------------------------------------------------------------------
- */
+/* ---- limits and credentials ------------------------------------------------------------------ */
 
 TEST(configured_limits_hold)
 {

@@ -88,8 +88,7 @@ static void on_line(struct log *log, enum log_level level, const char *text)
     snprintf(lines.text + n, sizeof(lines.text) - n, "%s\n", text);
 }
 
-/* ---- the store that is damaged ----------------------------------------------------------------
- */
+/* ---- the store that is damaged --------------------------------------------------------------- */
 
 static void render_box(void *ctx, store_object_id id, struct buf *out)
 {
@@ -249,8 +248,7 @@ static void unbuild(struct base *b)
     sim_close(b->sim);
 }
 
-/* ---- damage -----------------------------------------------------------------------------------
- */
+/* ---- damage ---------------------------------------------------------------------------------- */
 
 static void write_file(struct sim *sim, const char *path, const struct buf *bytes)
 {
@@ -321,8 +319,7 @@ static void harm(const struct base *b, struct sim *sim, const struct damage *d)
     buf_free(&other);
 }
 
-/* ---- judgement --------------------------------------------------------------------------------
- */
+/* ---- judgement ------------------------------------------------------------------------------- */
 
 enum deviation {
     NO_START,
@@ -513,8 +510,7 @@ static void try_damage(struct base *b, const struct damage *d)
     sim_close(sim);
 }
 
-/* ---- the matrix -------------------------------------------------------------------------------
- */
+/* ---- the matrix ------------------------------------------------------------------------------ */
 
 /* Offsets that matter: all fields of the header page and of what stands behind it, the trailer,
  * a drawn byte on every page that is not zero. */

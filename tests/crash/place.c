@@ -18,8 +18,7 @@
 /* The least that xfs accepts, and room for two workers. */
 #define IMAGE_BYTES (512ull * MIB)
 
-/* ---- the file system --------------------------------------------------------------------------
- */
+/* ---- the file system ------------------------------------------------------------------------- */
 
 static void put(const char *path, const char *text)
 {
@@ -143,8 +142,7 @@ void place_fill(struct place *p, uint64_t leave)
     take(p, "filler", have > leave ? have - leave : 1);
 }
 
-/* ---- what clients do --------------------------------------------------------------------------
- */
+/* ---- what clients do ------------------------------------------------------------------------- */
 
 void place_ask(struct place *p, const char *subject, const char *body, const char *want)
 {

@@ -52,8 +52,7 @@ struct lossfs {
     struct fault faults[LOSSFS_CALLS];
 };
 
-/* ---- every call --------------------------------------------------------------------------------
- */
+/* ---- every call ------------------------------------------------------------------------------ */
 
 static struct lossfs *enter(void)
 {
@@ -116,8 +115,7 @@ static bool power_fails(struct lossfs *fs)
     return true;
 }
 
-/* ---- names -------------------------------------------------------------------------------------
- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static int do_getattr(const char *path, struct stat *st, struct fuse_file_info *fi)
 {
@@ -299,8 +297,7 @@ static int do_statfs(const char *path, struct statvfs *st)
     return leave(fs, fs->cut ? -EIO : 0);
 }
 
-/* ---- contents ----------------------------------------------------------------------------------
- */
+/* ---- contents -------------------------------------------------------------------------------- */
 
 static struct sim_inode *inode(const struct fuse_file_info *fi)
 {
@@ -389,8 +386,7 @@ static int do_fallocate(const char *path, int mode, off_t offset, off_t n,
     return leave(fs, fails ? -EIO : rc);
 }
 
-/* ---- mounting ----------------------------------------------------------------------------------
- */
+/* ---- mounting -------------------------------------------------------------------------------- */
 
 static void *do_init(struct fuse_conn_info *conn, struct fuse_config *config)
 {
@@ -529,8 +525,7 @@ void lossfs_close(struct lossfs *fs)
     free(fs);
 }
 
-/* ---- power and faults --------------------------------------------------------------------------
- */
+/* ---- power and faults ------------------------------------------------------------------------ */
 
 void lossfs_cut_after(struct lossfs *fs, uint64_t n)
 {

@@ -61,8 +61,7 @@ static bool chance(struct world *w, unsigned percent)
     return prng_below(&w->rng, 100) < percent;
 }
 
-/* ---- what comes back ---------------------------------------------------------------------------
- */
+/* ---- what comes back ------------------------------------------------------------------------- */
 
 static void on_ack(void *ctx, const struct midge_ack *ack)
 {
@@ -134,8 +133,7 @@ static void on_w(void *ctx, const struct midge_delivery *d)
     on_delivery(ctx, W, d);
 }
 
-/* ---- a connection ------------------------------------------------------------------------------
- */
+/* ---- a connection ---------------------------------------------------------------------------- */
 
 static void api(struct world *w, const char *subject, const char *body)
 {
@@ -198,8 +196,7 @@ static void create(struct world *w, bool compressed)
     hang_up(w);
 }
 
-/* ---- load --------------------------------------------------------------------------------------
- */
+/* ---- load ------------------------------------------------------------------------------------ */
 
 static bool publish(struct world *w)
 {
@@ -263,8 +260,7 @@ static void load(struct world *w, unsigned messages)
         ;
 }
 
-/* ---- rounds ------------------------------------------------------------------------------------
- */
+/* ---- rounds ---------------------------------------------------------------------------------- */
 
 static void verify(struct world *w)
 {

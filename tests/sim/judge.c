@@ -18,8 +18,7 @@
 
 #define ULL(x) ((unsigned long long) (x))
 
-/* ---- reading everything ------------------------------------------------------------------------
- */
+/* ---- reading everything ---------------------------------------------------------------------- */
 
 static void scan_ready(struct store_reader *r)
 {
@@ -70,8 +69,7 @@ static void scan(struct world *w, struct model_stream *s, bool *present)
     free(told);
 }
 
-/* ---- state -------------------------------------------------------------------------------------
- */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 static void expect_state(const struct model_stream *s, struct store_state *want,
                          uint64_t *per_subject)
@@ -160,8 +158,7 @@ static void check_stores(struct world *w)
     world_leave(arena);
 }
 
-/* ---- after a recovery: objects and streams ------------------------------------------------------
- */
+/* ---- after a recovery: objects and streams --------------------------------------------------- */
 
 struct finding {
     struct world *w;
@@ -295,8 +292,7 @@ static void recover_objects(struct world *w)
     free(f.objects);
 }
 
-/* ---- after a recovery: messages -----------------------------------------------------------------
- */
+/* ---- after a recovery: messages -------------------------------------------------------------- */
 
 /* Where the stream ends now, and that nothing sure lies behind it. */
 static void recover_end(struct world *w, struct model_stream *s)
@@ -414,8 +410,7 @@ void judge_recovered(struct world *w)
     judge_live(w);
 }
 
-/* ---- in between ---------------------------------------------------------------------------------
- */
+/* ---- in between ------------------------------------------------------------------------------ */
 
 static void compare(struct world *w, struct model_stream *s)
 {

@@ -13,8 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct model *model_new(void)
 {
@@ -113,8 +112,7 @@ bool model_object_below(const struct model_object *o, const struct model_stream 
     return o->parent == s->key + 1;
 }
 
-/* ---- messages ---------------------------------------------------------------------------------
- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 struct model_msg *model_msg(const struct model_stream *s, uint64_t seq)
 {
@@ -219,8 +217,7 @@ uint64_t model_msg_bytes(const struct model_stream *s, const struct model_msg *m
     return store_msg_bytes(s->level, model_subject(s, m->subject, text).n, m->header, m->payload);
 }
 
-/* ---- limits -----------------------------------------------------------------------------------
- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 void model_limits_allow(const struct model_stream *s, const struct store_limits *l, int64_t wall,
                         const bool *live, bool *allowed)
@@ -268,8 +265,7 @@ const char *model_limits_exceeded(const struct model_stream *s, const struct sto
     return why;
 }
 
-/* ---- values -----------------------------------------------------------------------------------
- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 /* Record: u64 key, u64 previous version (0 = a full record), u64 version, u32 filling, filling. */
 enum { VALUE_HEADER = 28 };

@@ -115,8 +115,7 @@ struct model_object *model_object_by_id(struct model *m, store_object_id id);
 /* Is the object below this stream? */
 bool model_object_below(const struct model_object *o, const struct model_stream *s);
 
-/* ---- messages ---------------------------------------------------------------------------------
- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static inline uint64_t model_last(const struct model_stream *s)
 {
@@ -151,8 +150,7 @@ void model_limits_allow(const struct model_stream *s, const struct store_limits 
 const char *model_limits_exceeded(const struct model_stream *s, const struct store_limits *l,
                                   const bool *live);
 
-/* ---- values -----------------------------------------------------------------------------------
- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 /* Appends a record of the value's version; `delta` from `previous`. */
 void model_full(struct buf *out, unsigned key, uint64_t version);

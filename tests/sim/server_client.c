@@ -24,8 +24,7 @@ static const char hello[] =
 
 static void begin_close(struct client *c);
 
-/* ---- output -----------------------------------------------------------------------------------
- */
+/* ---- output ---------------------------------------------------------------------------------- */
 
 static void put(struct client *c, const void *bytes, size_t n)
 {
@@ -130,8 +129,7 @@ static bool answered(struct client *c, const struct nats_op *op)
     return false;
 }
 
-/* ---- input ------------------------------------------------------------------------------------
- */
+/* ---- input ----------------------------------------------------------------------------------- */
 
 static void greet(struct client *c)
 {
@@ -238,8 +236,7 @@ void client_sleep(struct client *c, bool asleep)
     sim_want(c->io);
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void retry_later(struct client *c)
 {

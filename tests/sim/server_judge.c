@@ -34,8 +34,7 @@ struct found {
     struct m_msg **at; /* by sequence */
 };
 
-/* ---- calls ------------------------------------------------------------------------------------
- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 static void nothing(struct client *c)
 {
@@ -110,8 +109,7 @@ static json_t *call(struct world *w, struct client *c, const char *body, const c
     return answer;
 }
 
-/* ---- one stream -------------------------------------------------------------------------------
- */
+/* ---- one stream ------------------------------------------------------------------------------ */
 
 static void read_all(struct found *f)
 {
@@ -316,8 +314,7 @@ static void judge_stream(struct found *f)
     free(f->at);
 }
 
-/* ---- all --------------------------------------------------------------------------------------
- */
+/* ---- all ------------------------------------------------------------------------------------- */
 
 static bool listed(const json_t *names, const char *name)
 {

@@ -42,8 +42,7 @@ void model_free(struct model *m)
     free(m);
 }
 
-/* ---- messages ---------------------------------------------------------------------------------
- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 struct m_msg *model_msg_new(struct model *m)
 {
@@ -117,8 +116,7 @@ struct m_msg *model_recognise(struct world *w, struct str subject, struct str pa
     return msg;
 }
 
-/* ---- streams and consumers --------------------------------------------------------------------
- */
+/* ---- streams and consumers ------------------------------------------------------------------- */
 
 struct m_stream *model_stream_new(struct model *m, unsigned slot)
 {
@@ -205,8 +203,7 @@ struct m_acked *model_acked(struct m_consumer *c, uint64_t seq)
     return &c->acked[seq];
 }
 
-/* ---- promises ---------------------------------------------------------------------------------
- */
+/* ---- promises -------------------------------------------------------------------------------- */
 
 static bool is_durable(const struct model *m, unsigned token)
 {
@@ -297,8 +294,7 @@ bool model_excused(const struct model *m, const struct m_stream *s, uint64_t seq
     return msg->sent < s->purged[msg->subject] || acked_away(m, s, seq, msg);
 }
 
-/* ---- the disk ---------------------------------------------------------------------------------
- */
+/* ---- the disk -------------------------------------------------------------------------------- */
 
 static void note_durable(struct model *m, unsigned token)
 {

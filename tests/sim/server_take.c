@@ -45,8 +45,7 @@ static unsigned error_of(const json_t *o)
     return (unsigned) member(json_object_get(o, "error"), "err_code");
 }
 
-/* ---- PubAcks ----------------------------------------------------------------------------------
- */
+/* ---- PubAcks --------------------------------------------------------------------------------- */
 
 /* The stream may have been deleted, or not be there yet: then nobody listens. */
 static void nobody_listens(struct ask *a)
@@ -129,8 +128,7 @@ static void published(struct ask *a, const struct nats_op *op)
     json_decref(o);
 }
 
-/* ---- streams and consumers --------------------------------------------------------------------
- */
+/* ---- streams and consumers ------------------------------------------------------------------- */
 
 static void unexpected(struct ask *a, const json_t *o, const char *what)
 {
@@ -228,8 +226,7 @@ static void consumer_described(struct ask *a, const json_t *o, unsigned code)
         unexpected(a, o, "a consumer can not be described");
 }
 
-/* ---- removals ---------------------------------------------------------------------------------
- */
+/* ---- removals -------------------------------------------------------------------------------- */
 
 static void set_gone(struct world *w, struct m_place *p)
 {
@@ -276,8 +273,7 @@ static void msg_deleted(struct ask *a, const json_t *o, unsigned code)
         unexpected(a, o, "a message can not be deleted");
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 struct m_msg *take_message(struct world *w, struct str json, uint64_t *seq)
 {
@@ -343,8 +339,7 @@ static void got_direct(struct ask *a, const struct nats_op *op)
                       model_recognise(a->world, subject, nats_op_payload(op)), "direct get");
 }
 
-/* ---- answers ----------------------------------------------------------------------------------
- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void ack_answered(struct ask *a, struct client *c, const struct nats_op *op)
 {
@@ -414,8 +409,7 @@ void ask_send(struct client *c, struct ask *a, const char *subject, struct str h
     client_request(c, &a->req, str_of(subject), header, payload);
 }
 
-/* ---- deliveries -------------------------------------------------------------------------------
- */
+/* ---- deliveries ------------------------------------------------------------------------------ */
 
 static void send_ack(struct client *c, struct m_consumer *k, uint64_t seq, struct str to)
 {

@@ -37,8 +37,7 @@ static struct worker_bee *bee(struct client *c)
     return c->data;
 }
 
-/* ---- clients ----------------------------------------------------------------------------------
- */
+/* ---- clients --------------------------------------------------------------------------------- */
 
 static void up(struct client *c)
 {
@@ -189,8 +188,7 @@ static struct m_consumer *any_consumer(struct world *w)
     return c != NULL && c->life == LIFE_SURE ? c : NULL;
 }
 
-/* ---- publishing -------------------------------------------------------------------------------
- */
+/* ---- publishing ------------------------------------------------------------------------------ */
 
 static void send_msg(struct client *c, struct m_msg *msg, struct m_stream *s)
 {
@@ -266,8 +264,7 @@ static void publish_again(struct client *c)
     }
 }
 
-/* ---- streams ----------------------------------------------------------------------------------
- */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 static void put_config(const struct m_stream *s, const struct swarm *sw, struct buf *out)
 {
@@ -429,8 +426,7 @@ static void delete_message(struct client *c)
     model_place(a->stream, a->seq)->may_go = true;
 }
 
-/* ---- consumers --------------------------------------------------------------------------------
- */
+/* ---- consumers ------------------------------------------------------------------------------- */
 
 static void create_consumer(struct client *c)
 {
@@ -519,8 +515,7 @@ static void pull(struct client *c)
         pull_from(c, k, 1 + (unsigned) below(c->world, 30), chance(c->world, 50));
 }
 
-/* ---- the rest ---------------------------------------------------------------------------------
- */
+/* ---- the rest -------------------------------------------------------------------------------- */
 
 static void core(struct client *c)
 {
@@ -664,8 +659,7 @@ void work_do(struct world *w, enum work_op op)
     }
 }
 
-/* ---- coming to rest ---------------------------------------------------------------------------
- */
+/* ---- coming to rest -------------------------------------------------------------------------- */
 
 static void wake_clients(struct world *w)
 {
@@ -775,8 +769,7 @@ void work_settle(struct world *w)
     w->model->was_full = false;
 }
 
-/* ---- draining ---------------------------------------------------------------------------------
- */
+/* ---- draining -------------------------------------------------------------------------------- */
 
 static struct client *client_of(struct world *w, unsigned id)
 {

@@ -34,8 +34,7 @@ void work_drain(struct world *w);
 /* Time until the loops have run for so long. */
 void work_pass(struct world *w, uint64_t ns);
 
-/* ---- server_take.c ------------------------------------------------------------------------------
- */
+/* ---- server_take.c --------------------------------------------------------------------------- */
 
 /* A request of the workload. */
 enum ask_kind {
@@ -77,8 +76,7 @@ void take_delivery(struct client *c, const struct nats_op *op);
 /* {"message":{...}} of a get: the message, and its sequence. NULL when there is none. */
 struct m_msg *take_message(struct world *w, struct str json, uint64_t *seq);
 
-/* ---- server_judge.c -----------------------------------------------------------------------------
- */
+/* ---- server_judge.c -------------------------------------------------------------------------- */
 
 /* Compares everything the server has with the model, over a connection. adopt: nothing is under
  * way; what is there is promised from now on, and what is not there never was. */

@@ -22,8 +22,7 @@
 
 #define WALL_2030 1893456000000000000
 
-/* ---- events -----------------------------------------------------------------------------------
- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static bool sooner(const struct sim_event *a, const struct sim_event *b)
 {
@@ -102,8 +101,7 @@ bool sim_run_event(struct sim *sim, uint64_t limit)
     return true;
 }
 
-/* ---- chance -----------------------------------------------------------------------------------
- */
+/* ---- chance ---------------------------------------------------------------------------------- */
 
 uint64_t sim_draw(struct sim *sim, const struct sim_latency *l)
 {
@@ -167,8 +165,7 @@ void sim_lie(struct sim *sim, unsigned lies)
     sim->lies = lies;
 }
 
-/* ---- sync points ------------------------------------------------------------------------------
- */
+/* ---- sync points ----------------------------------------------------------------------------- */
 
 void sim_on_sync_point(struct sim *sim, sim_point_fn point, void *ctx)
 {
@@ -198,8 +195,7 @@ void sim_moment(struct sim *sim, enum sim_moment moment, const char *what, const
         sim->point(sim->point_ctx, sim, sim->points);
 }
 
-/* ---- the trace --------------------------------------------------------------------------------
- */
+/* ---- the trace ------------------------------------------------------------------------------- */
 
 static void trace_line(struct sim *sim, const char *text, size_t n)
 {
@@ -240,8 +236,7 @@ struct prng *sim_rng(struct sim *sim)
     return &sim->work_rng;
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 void sim_options_init(struct sim_options *o)
 {
@@ -342,8 +337,7 @@ void sim_jump_wall(struct sim *sim, int64_t by_ns)
     sim_trace(sim, "wall jumps by %lld", (long long) by_ns);
 }
 
-/* ---- who runs next ----------------------------------------------------------------------------
- */
+/* ---- who runs next --------------------------------------------------------------------------- */
 
 static struct sim_loop *choose_loop(struct sim *sim)
 {
@@ -398,8 +392,7 @@ void sim_want(struct io *io)
     sim_loop_of(io)->wanted = true;
 }
 
-/* ---- power cuts -------------------------------------------------------------------------------
- */
+/* ---- power cuts ------------------------------------------------------------------------------ */
 
 static void loops_vanish(struct sim *sim)
 {

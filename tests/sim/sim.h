@@ -53,8 +53,7 @@ struct sim *sim_open(uint64_t seed, const struct sim_options *options);
 /* Also when loops are still open: they vanish. */
 void sim_close(struct sim *sim);
 
-/* ---- loops and time ----------------------------------------------------------------------------
- */
+/* ---- loops and time -------------------------------------------------------------------------- */
 
 /* A loop of this machine; config NULL = the defaults. Closed by io_close, or by a crash. */
 struct io *sim_io_open(struct sim *sim, const struct io_config *config);
@@ -75,8 +74,7 @@ int64_t sim_wall(const struct sim *sim);
 /* The wall clock jumps. */
 void sim_jump_wall(struct sim *sim, int64_t by_ns);
 
-/* ---- faults ------------------------------------------------------------------------------------
- */
+/* ---- faults ---------------------------------------------------------------------------------- */
 
 enum sim_fault {
     SIM_FAULT_READ,  /* io_read, fs_read: -EIO */
@@ -104,8 +102,7 @@ struct sim_disk *sim_disk(struct sim *sim);
 enum sim_lie { SIM_LIE_NONE = 0, SIM_LIE_COMMIT = 1, SIM_LIE_SYNC = 2, SIM_LIE_DIR = 4 };
 void sim_lie(struct sim *sim, unsigned lies);
 
-/* ---- power cuts --------------------------------------------------------------------------------
- */
+/* ---- power cuts ------------------------------------------------------------------------------ */
 
 /* With SIM_CRASH_KILL the same as sim_kill. Otherwise power fails and comes back: every loop of
  * this machine vanishes without a call, operations in flight happened, or not, or in part; the disk
@@ -135,8 +132,7 @@ void sim_on_moments(struct sim *sim, unsigned moments, sim_point_fn point, void 
 /* How many there were: syncs, and the other moments that were asked for. */
 uint64_t sim_sync_points(const struct sim *sim);
 
-/* ---- the record of a run -----------------------------------------------------------------------
- */
+/* ---- the record of a run --------------------------------------------------------------------- */
 
 /* One line of the trace: time and text; hashed always, printed on demand. */
 void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));

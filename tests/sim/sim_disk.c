@@ -29,8 +29,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- memory -----------------------------------------------------------------------------------
- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 void *sim_alloc(size_t n)
 {
@@ -54,8 +53,7 @@ char *sim_strdup(const char *text)
     return p;
 }
 
-/* ---- pages and images -------------------------------------------------------------------------
- */
+/* ---- pages and images ------------------------------------------------------------------------ */
 
 static struct sim_page *page_new(const struct sim_page *like)
 {
@@ -209,8 +207,7 @@ static bool image_equal(const struct sim_image *a, const struct sim_image *b)
     return true;
 }
 
-/* ---- inodes -----------------------------------------------------------------------------------
- */
+/* ---- inodes ---------------------------------------------------------------------------------- */
 
 struct sim_inode *sim_inode_new(struct sim_disk *d, bool dir)
 {
@@ -284,8 +281,7 @@ void sim_disk_unlock(struct sim_inode *ino)
     ino->locked = false;
 }
 
-/* ---- changes ----------------------------------------------------------------------------------
- */
+/* ---- changes --------------------------------------------------------------------------------- */
 
 static struct sim_change *change_new(struct sim_disk *d, struct sim_inode *ino,
                                      enum sim_change_kind kind, uint64_t size, size_t n)
@@ -571,8 +567,7 @@ void sim_disk_fail_sync(struct sim_disk *d, struct sim_inode *ino, uint64_t mark
     }
 }
 
-/* ---- the disk ---------------------------------------------------------------------------------
- */
+/* ---- the disk -------------------------------------------------------------------------------- */
 
 static struct sim_disk *disk_new(uint64_t capacity_pages)
 {
@@ -611,8 +606,7 @@ uint64_t sim_disk_free_bytes(const struct sim_disk *d)
     return d->used < d->capacity ? (d->capacity - d->used) * SIM_PAGE : 0;
 }
 
-/* ---- power cuts -------------------------------------------------------------------------------
- */
+/* ---- power cuts ------------------------------------------------------------------------------ */
 
 static struct sim_inode *cut_inode(struct sim_disk *d, const struct sim_inode *ino,
                                    const struct cut *cut)
@@ -710,8 +704,7 @@ struct sim_disk *sim_disk_clone(const struct sim_disk *from)
     return sim_disk_crash(from, SIM_CRASH_KEEP, &unused);
 }
 
-/* ---- copies -----------------------------------------------------------------------------------
- */
+/* ---- copies ---------------------------------------------------------------------------------- */
 
 static struct sim_inode *copy_inode(struct sim_disk *d, const struct sim_inode *ino)
 {
@@ -761,8 +754,7 @@ struct sim_disk *sim_disk_copy(const struct sim_disk *from)
     return d;
 }
 
-/* ---- judges -----------------------------------------------------------------------------------
- */
+/* ---- judges ---------------------------------------------------------------------------------- */
 
 void sim_disk_rot(struct sim_disk *d, struct sim_inode *ino, uint64_t offset, size_t n,
                   struct prng *rng)

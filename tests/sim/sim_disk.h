@@ -53,8 +53,7 @@ struct sim_disk *sim_disk_copy(const struct sim_disk *d);
 void sim_disk_set_capacity(struct sim_disk *d, uint64_t capacity);
 uint64_t sim_disk_free_bytes(const struct sim_disk *d);
 
-/* ---- names ------------------------------------------------------------------------------------
- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 /* The inode of a file with a reference for the caller; -ENOENT, -EISDIR, -ENOTDIR. */
 int sim_disk_lookup(struct sim_disk *d, const char *path, struct sim_inode **out);
@@ -72,8 +71,7 @@ void sim_disk_journal_tick(struct sim_disk *d, struct prng *rng);
 int sim_disk_list(struct sim_disk *d, const char *path, void (*each)(void *ctx, const char *name),
                   void *ctx);
 
-/* ---- contents ---------------------------------------------------------------------------------
- */
+/* ---- contents -------------------------------------------------------------------------------- */
 
 uint64_t sim_disk_size(const struct sim_inode *ino);
 /* Fewer than n only at the end of the file. */
@@ -106,8 +104,7 @@ void sim_disk_on_durable(struct sim_disk *d, sim_durable_fn told, void *ctx);
 /* As sim_disk_read, of what a power cut would leave at the least. */
 size_t sim_disk_read_durable(const struct sim_inode *ino, void *into, size_t n, uint64_t offset);
 
-/* ---- for judges --------------------------------------------------------------------------------
- */
+/* ---- for judges ------------------------------------------------------------------------------ */
 
 /* Of all names and bytes that programs see, below this path (NULL = all). */
 uint64_t sim_disk_digest(struct sim_disk *d, const char *below);

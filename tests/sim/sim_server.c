@@ -40,8 +40,7 @@ struct settings {
     bool calm, canary, kills, faults, quiet;
 };
 
-/* ---- power cuts tried on the side -------------------------------------------------------------
- */
+/* ---- power cuts tried on the side ------------------------------------------------------------ */
 
 static enum sim_crash draw_mode(struct prng *rng)
 {
@@ -85,8 +84,7 @@ static void on_point(void *ctx, struct sim *sim, uint64_t point)
     try_cut(w, point, &rng);
 }
 
-/* ---- a run ------------------------------------------------------------------------------------
- */
+/* ---- a run ----------------------------------------------------------------------------------- */
 
 /* What was being asked for is not under way any more: the connections are broken. */
 static void boot_again(struct world *w)
@@ -211,8 +209,7 @@ static uint64_t run_seed(uint64_t seed, const struct settings *set)
     return hash;
 }
 
-/* ---- many seeds -------------------------------------------------------------------------------
- */
+/* ---- many seeds ------------------------------------------------------------------------------ */
 
 /* In a process of its own, so that a crash of the code under test is a failed seed. */
 static bool seed_passes(uint64_t seed, const struct settings *set)
@@ -324,8 +321,7 @@ static int run_fixed(const struct settings *set)
     return finish(&t);
 }
 
-/* ---- the command line -------------------------------------------------------------------------
- */
+/* ---- the command line ------------------------------------------------------------------------ */
 
 static int usage(const char *program)
 {

@@ -63,8 +63,7 @@ struct settings {
     bool quiet;
 };
 
-/* ---- power cuts --------------------------------------------------------------------------------
- */
+/* ---- power cuts ------------------------------------------------------------------------------ */
 
 static void on_point(void *ctx, struct sim *sim, uint64_t point);
 
@@ -194,8 +193,7 @@ static void on_point(void *ctx, struct sim *sim, uint64_t point)
     try_cut(w, point);
 }
 
-/* ---- a run -------------------------------------------------------------------------------------
- */
+/* ---- a run ----------------------------------------------------------------------------------- */
 
 /* The next opening may have another key. */
 static void draw_key(struct world *w)
@@ -216,8 +214,7 @@ static void crash(struct world *w)
     open_or_fail(w, w->sim, w->model);
 }
 
-/* ---- the log goes -----------------------------------------------------------------------------
- */
+/* ---- the log goes ---------------------------------------------------------------------------- */
 
 /* Files of log/ and twin/. */
 struct logs {
@@ -380,8 +377,7 @@ static uint64_t run_seed(uint64_t seed, const struct settings *set)
     return hash;
 }
 
-/* ---- many seeds --------------------------------------------------------------------------------
- */
+/* ---- many seeds ------------------------------------------------------------------------------ */
 
 struct tally {
     unsigned passed, failed;
@@ -597,8 +593,7 @@ static int run_fixed(const struct settings *set)
     return finish(&t);
 }
 
-/* ---- the command line --------------------------------------------------------------------------
- */
+/* ---- the command line ------------------------------------------------------------------------ */
 
 static unsigned lie_of(const char *name)
 {

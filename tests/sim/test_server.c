@@ -228,8 +228,7 @@ TEST(ids_survive_a_restart)
     close_stage(&s);
 }
 
-/* ---- clocks that are set -----------------------------------------------------------------------
- */
+/* ---- clocks that are set --------------------------------------------------------------------- */
 
 #define HOUR 3600000000000ll
 #define YEAR (365 * 24 * HOUR)

@@ -39,8 +39,7 @@ enum work_op work_draw(struct world *w)
     return (enum work_op) i;
 }
 
-/* ---- choosing ---------------------------------------------------------------------------------
- */
+/* ---- choosing -------------------------------------------------------------------------------- */
 
 static struct model_stream *any_stream(struct world *w)
 {
@@ -112,8 +111,7 @@ static struct str any_filter(struct world *w, const struct model_stream *s, char
     return str_from(out, (size_t) n);
 }
 
-/* ---- messages ---------------------------------------------------------------------------------
- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static uint32_t draw_payload(struct world *w)
 {
@@ -233,8 +231,7 @@ static void do_remove(struct world *w, struct model_stream *s)
     world_touch(w, s->worker);
 }
 
-/* ---- purges -----------------------------------------------------------------------------------
- */
+/* ---- purges ---------------------------------------------------------------------------------- */
 
 /* Marks what the purge means with `flag`; returns how many. `keep` counts from the end. */
 static uint64_t mark_purged(struct model_stream *s, const struct store_purge *p, uint64_t keep,
@@ -306,8 +303,7 @@ static void do_purge(struct world *w, struct model_stream *s)
         world_settle(w);
 }
 
-/* ---- streams ----------------------------------------------------------------------------------
- */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 static struct store_limits draw_limits(struct world *w)
 {
@@ -422,8 +418,7 @@ static void do_stream_delete(struct world *w, struct model_stream *s)
     world_touch(w, s->worker);
 }
 
-/* ---- objects ----------------------------------------------------------------------------------
- */
+/* ---- objects --------------------------------------------------------------------------------- */
 
 /* NULL: nobody waits. */
 static struct ask *ask_object(struct world *w, enum ask_kind kind, struct model_object *o,
@@ -488,8 +483,7 @@ static void do_object_delete(struct world *w, struct model_object *o)
     world_touch(w, o->worker);
 }
 
-/* ---- readers, faults, the rest ----------------------------------------------------------------
- */
+/* ---- readers, faults, the rest --------------------------------------------------------------- */
 
 static struct world_reader *any_reader(struct world *w)
 {

@@ -61,8 +61,7 @@ bool world_full(const struct world *w)
     return w->model->full || sim_now(w->sim) < w->full_until;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static unsigned place(void *ctx, store_object_id stream, struct str name)
 {
@@ -152,8 +151,7 @@ uint64_t world_open_dir_only(struct world *w, struct sim *sim, struct model *mod
     return sim_disk_digest(sim_disk(sim), "data/streams/");
 }
 
-/* ---- running ----------------------------------------------------------------------------------
- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 /* A stream whose creation was refused: its owner deletes it, outside of the callback that said so.
  */
@@ -221,8 +219,7 @@ void world_settle(struct world *w)
     }
 }
 
-/* ---- ending -----------------------------------------------------------------------------------
- */
+/* ---- ending ---------------------------------------------------------------------------------- */
 
 static void on_closed(void *ctx)
 {

@@ -114,8 +114,7 @@ struct sim_arena *world_enter(struct world *w);
 void world_leave(struct sim_arena *before);
 struct store *world_store(struct world *w, unsigned worker);
 
-/* ---- the store's callbacks (world_ask.c) --------------------------------------------------------
- */
+/* ---- the store's callbacks (world_ask.c) ----------------------------------------------------- */
 
 /* Every other stream lets what waits for space be refused, the others let it wait. */
 const struct store_stream_ops *world_stream_ops(const struct model_stream *s);
@@ -128,8 +127,7 @@ void ask_free(struct ask *a);
 /* Applies a failed or impossible request to the model. */
 void world_stream_dead(struct world *w, struct model_stream *s);
 
-/* ---- readers (world_read.c) ---------------------------------------------------------------------
- */
+/* ---- readers (world_read.c) ------------------------------------------------------------------ */
 
 struct world_reader *world_reader_open(struct world *w, struct model_stream *s, uint64_t seq,
                                        struct str filter);
@@ -141,16 +139,14 @@ void world_get(struct world *w, struct model_stream *s, uint64_t seq);
 /* The stream's readers end, or the world's (s NULL). */
 void world_readers_drop(struct world *w, struct model_stream *s);
 
-/* ---- judgement (judge.c) ------------------------------------------------------------------------
- */
+/* ---- judgement (judge.c) --------------------------------------------------------------------- */
 
 /* Right after world_open: attaches everything, compares, and settles the model on what is there. */
 void judge_recovered(struct world *w);
 /* At any time: lets everything come to rest, and compares all there is with the model. */
 void judge_live(struct world *w);
 
-/* ---- work (work.c) ------------------------------------------------------------------------------
- */
+/* ---- work (work.c) --------------------------------------------------------------------------- */
 
 /* One drawn operation other than WORK_REOPEN and WORK_CRASH, which are the caller's. */
 enum work_op work_draw(struct world *w);

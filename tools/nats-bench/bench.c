@@ -61,8 +61,7 @@ static bool process_cpu(uint64_t pid, uint64_t *ns)
     return true;
 }
 
-/* ---- a client's thread --------------------------------------------------------------------------
- */
+/* ---- a client's thread ----------------------------------------------------------------------- */
 
 static void connect_client(struct client *c)
 {
@@ -133,8 +132,7 @@ static void *client_thread(void *arg)
     return NULL;
 }
 
-/* ---- the main thread ----------------------------------------------------------------------------
- */
+/* ---- the main thread ------------------------------------------------------------------------- */
 
 static uint64_t share(uint64_t whole, uint64_t parts, uint64_t index)
 {

@@ -105,8 +105,7 @@ static void run_pull(struct client *c)
 
 const struct role role_pull = {.name = "js pull", .setup = setup_consumer, .run = run_pull};
 
-/* ---- push ---------------------------------------------------------------------------------------
- */
+/* ---- push ------------------------------------------------------------------------------------ */
 
 /* A queue group subscribes before its consumer exists: nothing flows before the start. */
 static bool setup_push(struct client *c)
@@ -156,8 +155,7 @@ static void run_push(struct client *c)
 
 const struct role role_push = {.name = "js push", .setup = setup_push, .run = run_push};
 
-/* ---- ordered ------------------------------------------------------------------------------------
- */
+/* ---- ordered --------------------------------------------------------------------------------- */
 
 static void in_order(void *ctx, const struct midge_delivery *d)
 {

@@ -114,8 +114,7 @@ TEST(templates_have_a_limit)
     buf_free(&err);
 }
 
-/* ---- logins -----------------------------------------------------------------------------------
- */
+/* ---- logins ---------------------------------------------------------------------------------- */
 
 struct rig {
     struct signer account, key, user;
@@ -240,8 +239,7 @@ TEST(what_becomes_of_a_login)
     rig_close(&r);
 }
 
-/* ---- permissions ------------------------------------------------------------------------------
- */
+/* ---- permissions ----------------------------------------------------------------------------- */
 
 static const struct {
     const char *sub_allow, *sub_deny, *pub_allow, *pub_deny; /* entries between bars */

@@ -39,8 +39,7 @@ static bool open_loop(enum io_backend backend, struct io **io)
     return io_open(&config, io) == 0;
 }
 
-/* ---- a port -----------------------------------------------------------------------------------
- */
+/* ---- a port ---------------------------------------------------------------------------------- */
 
 static void nobody_comes(struct io_op *op)
 {
@@ -105,8 +104,7 @@ TEST(the_port_is_free)
     }
 }
 
-/* ---- a lock and what it covers ----------------------------------------------------------------
- */
+/* ---- a lock and what it covers --------------------------------------------------------------- */
 
 struct writer {
     struct io *io;

@@ -172,8 +172,7 @@ TEST(every_changed_character_is_noticed)
     mem_free(token);
 }
 
-/* ---- version 1 --------------------------------------------------------------------------------
- */
+/* ---- version 1 ------------------------------------------------------------------------------- */
 
 static char *with_issuer(const struct signer *by, const char *rest)
 {
@@ -229,8 +228,7 @@ TEST(activations_of_both_versions)
     mem_free(token);
 }
 
-/* ---- accounts ---------------------------------------------------------------------------------
- */
+/* ---- accounts -------------------------------------------------------------------------------- */
 
 static void read_account(const char *nats, struct account_claims *a, const char *error)
 {
@@ -416,8 +414,7 @@ TEST(activations_of_imports)
     mem_free(token);
 }
 
-/* ---- small things -----------------------------------------------------------------------------
- */
+/* ---- small things ---------------------------------------------------------------------------- */
 
 TEST(times)
 {

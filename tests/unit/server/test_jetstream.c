@@ -19,8 +19,7 @@
 
 #define STEPS_MAX 2000000u
 
-/* ---- the server -------------------------------------------------------------------------------
- */
+/* ---- the server ------------------------------------------------------------------------------ */
 
 struct machine {
     struct sim *sim;
@@ -141,8 +140,7 @@ static void ask(struct machine *m, const char *subject, const char *body, const 
     answered(m, m->asked, want);
 }
 
-/* ---- a disk that fails ------------------------------------------------------------------------
- */
+/* ---- a disk that fails ----------------------------------------------------------------------- */
 
 TEST(a_failed_commit_answers_its_publishers)
 {
@@ -173,8 +171,7 @@ TEST(a_failed_commit_answers_its_publishers)
     sim_close(m.sim);
 }
 
-/* ---- what can not be read ---------------------------------------------------------------------
- */
+/* ---- what can not be read -------------------------------------------------------------------- */
 
 static const char later[] = "{\"name\":\"S\",\"subjects\":[\"s\"],\"from_the_future\":{\"a\":1}";
 

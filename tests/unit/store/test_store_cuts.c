@@ -77,8 +77,7 @@ static void end(struct story *s)
     sim_close(s->sim);
 }
 
-/* ---- objects ----------------------------------------------------------------------------------
- */
+/* ---- objects --------------------------------------------------------------------------------- */
 
 static void find_boxes(void *ctx, const struct store_object_view *v)
 {
@@ -137,8 +136,7 @@ TEST(objects_that_nobody_attached_keep_their_changes)
     end(&s);
 }
 
-/* ---- the log ----------------------------------------------------------------------------------
- */
+/* ---- the log --------------------------------------------------------------------------------- */
 
 static void check_committed(struct story *s, struct rig *after)
 {
@@ -289,8 +287,7 @@ TEST(nothing_is_committed_in_a_stream_that_is_not_durable)
     }
 }
 
-/* ---- removals ---------------------------------------------------------------------------------
- */
+/* ---- removals -------------------------------------------------------------------------------- */
 
 static uint64_t gone_below; /* acknowledged */
 
@@ -395,8 +392,7 @@ TEST(async_segments_may_go_before_they_are_synced)
     end(&s);
 }
 
-/* ---- erasing ----------------------------------------------------------------------------------
- */
+/* ---- erasing --------------------------------------------------------------------------------- */
 
 /* rig_payload repeats itself after 26 */
 #define ERASE_MSGS 24u
@@ -477,8 +473,7 @@ TEST(neighbours_of_an_erased_message_survive)
     end(&s);
 }
 
-/* ---- async streams with limits ----------------------------------------------------------------
- */
+/* ---- async streams with limits --------------------------------------------------------------- */
 
 /* Of each subject one message, that which was synced or one that pushed it out. */
 static void check_one_each(struct story *s, struct rig *after)
@@ -529,8 +524,7 @@ TEST(pushed_out_by_what_was_lost)
     end(&s);
 }
 
-/* ---- damage in a segment that is written anew -------------------------------------------------
- */
+/* ---- damage in a segment that is written anew ------------------------------------------------ */
 
 #define ERASED 2u
 
@@ -596,8 +590,7 @@ TEST(damage_is_counted_before_it_goes)
     end(&s);
 }
 
-/* ---- the copy of the record -------------------------------------------------------------------
- */
+/* ---- the copy of the record ------------------------------------------------------------------ */
 
 static void check_updated(struct story *s, struct rig *after)
 {
