@@ -11,6 +11,7 @@
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "server/auth/auth.h"
+#include "server/auth/verdicts.h"
 #include "server/config/options.h"
 #include "server/net/event.h"
 #include "server/net/leaf.h"
@@ -472,6 +473,7 @@ static void free_conn(struct conn *c)
     answers_free(c);
     connect_sign_out(c);
     permissions_free(c->own_may);
+    verdicts_clear(&c->verdicts);
     mem_free(c);
 }
 

@@ -189,6 +189,7 @@ struct conn {
     bool by_nothing;               /* login is the one that no_auth_user names */
     const struct permissions *may; /* NULL = everything */
     struct permissions *own_may;   /* what may is, when nobody else has it; else NULL */
+    struct verdicts *verdicts;     /* about what it publishes; NULL = none yet */
     bool proxied;                  /* a trusted proxy vouches for it */
     char *proxy_key;               /* of that proxy; NULL = none */
     struct answers *answers;       /* requests that it may answer; NULL = none yet */

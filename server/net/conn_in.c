@@ -13,6 +13,7 @@
 #include "lib/base/subject.h"
 #include "lib/wire/nats_write.h"
 #include "server/auth/permissions.h"
+#include "server/auth/verdicts.h"
 #include "server/config/options.h"
 #include "server/core/account_wiring.h"
 #include "server/net/conn.h"
@@ -150,7 +151,8 @@ static bool allowed_subject(struct conn *c, struct str subject)
 {
     if (UNLIKELY(reserved_subject(subject)))
         return false;
-    return LIKELY(c->may == NULL) || permissions_may_publish(c->may, subject) ||
+    return LIKELY(c->may == NULL) ||
+           verdicts_may_publish(&c->verdicts, c->may, subject, c->net->seed) ||
            answers_take(c, subject);
 }
 

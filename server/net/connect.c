@@ -22,6 +22,7 @@
 #include "server/auth/dn.h"
 #include "server/auth/login.h"
 #include "server/auth/trust.h"
+#include "server/auth/verdicts.h"
 #include "server/config/options.h"
 #include "server/net/callout.h"
 #include "server/net/conn.h"
@@ -329,6 +330,7 @@ static void set_permissions(struct conn *c, const struct user *user)
     }
     permissions_free(c->own_may);
     c->own_may = own;
+    verdicts_clear(&c->verdicts);
 }
 
 bool connect_bind(struct conn *c, const struct user *user)

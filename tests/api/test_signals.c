@@ -132,6 +132,29 @@ TEST(a_lame_duck_ignores_term_and_not_int)
 /* ---- reload -----------------------------------------------------------------------------------
  */
 
+#define SIX "authorization { users: [ { user: u, password: p, permissions: { publish: [ "
+#define REST "b, c, d, e, f, g ] } } ] }\n"
+
+/* With so many rules a connection remembers what it may. */
+TEST(a_reload_forgets_what_was_allowed)
+{
+    struct server_process s;
+    struct raw_client a;
+
+    start(&s, workers[i], SIX "a, " REST);
+    raw_hello(&a, s.port, "\"user\":\"u\",\"pass\":\"p\"");
+    raw_send(&a, "PUB a 0\r\n\r\nPUB a 0\r\n\r\n");
+    raw_fence(&a);
+    reload(&s, SIX REST, "Reloaded server configuration");
+    raw_send(&a, "PUB a 0\r\n\r\n");
+    raw_expect(&a, "-ERR 'Permissions Violation for Publish to \"a\"'\r\n");
+    raw_send(&a, "PUB b 0\r\n\r\n");
+    raw_fence(&a);
+    raw_close(&a);
+    server_process_stop(&s);
+    server_process_deinit(&s);
+}
+
 TEST(a_reload_changes_limits)
 {
     struct server_process s;
@@ -344,6 +367,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(a_lame_duck_without_clients_goes_at_once, 0, 2),
     RUN(a_lame_duck_ignores_term_and_not_int),
     RUN_LOOP(a_reload_changes_limits, 0, 2),
+    RUN_LOOP(a_reload_forgets_what_was_allowed, 0, 2),
     RUN_LOOP(a_reload_closes_the_doors_of_those_who_said_nothing, 0, 2),
     RUN_LOOP(a_reload_asks_again_who_may_do_what, 0, 2),
     RUN(a_reload_is_refused_as_a_whole),
