@@ -7,7 +7,10 @@ work=$(mktemp -d)
 export CLASSPATH=$2
 pid=
 trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null; rm -rf "$work"' EXIT
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+port=$(python3 -c 'import socket
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1])')
 rest=http://127.0.0.1:$port
 file=org.apache.kafka.connect.file
 common="bootstrap.servers=$1
