@@ -28,7 +28,8 @@ same() { # lines: are those in the file that comes out
     cmp "$work/in" "$work/out" || { tail -30 "$work/log"; return 1; }
 }
 start() { # class, argument...
-    java -Xmx400m -XX:TieredStopAtLevel=1 "org.apache.kafka.connect.cli.$1" "${@:2}" >"$work/log" 2>&1 &
+    java -Xmx400m -XX:TieredStopAtLevel=1 "org.apache.kafka.connect.cli.$1" "${@:2}" \
+        >"$work/log" 2>&1 &
     pid=$!
 }
 stop() {
@@ -54,7 +55,8 @@ rm "$work/out"
 {
     printf '%s\ngroup.id=java.connect\nexactly.once.source.support=enabled\n' "$common"
     for what in config offset status; do
-        printf '%s.storage.topic=java.connect.%s\n%s.storage.replication.factor=1\n' $what $what $what
+        printf '%s.storage.topic=java.connect.%s\n' $what $what
+        printf '%s.storage.replication.factor=1\n' $what
     done
 } >"$work/worker"
 start ConnectDistributed "$work/worker"
