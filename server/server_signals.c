@@ -243,6 +243,8 @@ static void follow_accounts(struct server *s, struct reloading *r)
     if (s->parts.js_server != NULL)
         js_server_accounts(s->parts.js_server, r->now, s->parts.accounts, &r->now->accounts,
                            s->parts.system_account);
+    if (s->parts.kafka_shared != NULL)
+        kafka_shared_accounts(s->parts.kafka_shared, s->parts.js_server, s->parts.accounts);
 }
 
 static void begin_reload(struct server *s)

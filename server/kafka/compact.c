@@ -587,20 +587,20 @@ static void fill_queue(struct compactor *c)
 {
     struct kafka *k = c->kafka;
 
-    for (uint32_t i = 0; k->env->options->kafka_compaction_ns > 0 && i < k->shared->nworlds; i++) {
+    for (uint32_t i = 0; k->env->options->kafka_compaction_ns > 0 && i < k->nrealms; i++) {
         struct topic_piece *pieces;
         size_t n, before = c->n;
 
-        if (k->realms[i].topics == NULL)
+        if (k->realms[i]->topics == NULL)
             continue;
-        n = topics_compacted(k->realms[i].topics, k->env->worker, &c->arena, &pieces);
+        n = topics_compacted(k->realms[i]->topics, k->env->worker, &c->arena, &pieces);
         if (n == 0)
             continue;
         struct queued *queue = kafka_arena_alloc(&c->arena, (before + n) * sizeof(*queue));
         for (size_t q = 0; q < before; q++)
             queue[q] = c->queue[q];
         for (size_t q = 0; q < n; q++)
-            queue[before + q] = (struct queued){&k->realms[i], pieces[q]};
+            queue[before + q] = (struct queued){k->realms[i], pieces[q]};
         c->queue = queue;
         c->n = before + n;
     }

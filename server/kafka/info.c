@@ -130,8 +130,8 @@ json_t *kafka_info(struct env *env)
     json_t *o = json_object(), *partitions = json_array(), *groups = json_array();
 
     json_object_set_new(o, "connections", connections(k));
-    for (uint32_t i = 0; i < k->shared->nworlds; i++) {
-        struct realm *realm = &k->realms[i];
+    for (uint32_t i = 0; i < k->nrealms; i++) {
+        struct realm *realm = k->realms[i];
         if (realm->topics != NULL)
             put_partitions(realm, partitions);
         if (realm->coordinator != NULL && realm->coordinator->ready)

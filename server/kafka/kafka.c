@@ -17,25 +17,33 @@
 
 /* ---- shared ---------------------------------------------------------------------------------- */
 
-struct kafka_shared *kafka_shared_open(const struct options *options, struct js_server *js,
-                                       struct account_set *accounts, struct store_dir *dir)
+void kafka_shared_accounts(struct kafka_shared *shared, struct js_server *js,
+                           struct account_set *accounts)
 {
-    struct kafka_shared *shared = mem_zalloc(sizeof(*shared));
+    uint32_t n = shared->nworlds;
     struct account *a;
 
-    shared->options = options;
-    store_dir_uuid(dir, shared->cluster.bytes);
-    while (account_set_get(accounts, shared->nworlds) != NULL)
-        shared->nworlds++;
-    shared->worlds = mem_array(shared->nworlds, sizeof(*shared->worlds));
-    for (uint32_t i = 0; (a = account_set_get(accounts, i)) != NULL; i++) {
-        struct kafka_world *w = &shared->worlds[i];
+    while (account_set_get(accounts, n) != NULL)
+        n++;
+    shared->worlds = mem_realloc(shared->worlds, ((size_t) n + 1) * sizeof(*shared->worlds));
+    for (; (a = account_set_get(accounts, shared->nworlds)) != NULL; shared->nworlds++) {
+        struct kafka_world *w = &shared->worlds[shared->nworlds];
         *w = (struct kafka_world){.account = a};
         if (!js_server_has(js, a))
             continue;
         w->topics = topics_open();
         js_server_watch(js, a, topics_watch(w->topics));
     }
+}
+
+struct kafka_shared *kafka_shared_open(const struct options *options, struct js_server *js,
+                                       struct account_set *accounts, struct store_dir *dir)
+{
+    struct kafka_shared *shared = mem_zalloc(sizeof(*shared));
+
+    shared->options = options;
+    store_dir_uuid(dir, shared->cluster.bytes);
+    kafka_shared_accounts(shared, js, accounts);
     return shared;
 }
 
@@ -52,45 +60,49 @@ void kafka_shared_close(struct kafka_shared *shared)
 
 struct realm *realm_here(const struct env *env, const struct realm *of)
 {
-    return env->kafka != NULL ? &env->kafka->realms[of->index] : NULL;
+    return env->kafka != NULL && of->index < env->kafka->nrealms ? env->kafka->realms[of->index]
+                                                                 : NULL;
 }
 
 struct realm *realm_of(struct kafka *k, const struct account *a)
 {
-    /* One that a reload made has an index behind the last. */
-    if (a->index >= k->shared->nworlds || k->realms[a->index].topics == NULL)
+    if (a->index >= k->nrealms || k->realms[a->index]->topics == NULL)
         return NULL;
-    return &k->realms[a->index];
+    return k->realms[a->index];
 }
 
+/* Those that are new. They stay where they are: clients and requests point at them. */
 static void open_realms(struct kafka *k)
 {
-    k->realms = mem_array(k->shared->nworlds, sizeof(*k->realms));
-    for (uint32_t i = 0; i < k->shared->nworlds; i++) {
-        struct realm *realm = &k->realms[i];
-        *realm = (struct realm){.kafka = k,
-                                .index = i,
-                                .account = k->shared->worlds[i].account,
-                                .topics = k->shared->worlds[i].topics};
+    uint32_t n = k->shared->nworlds;
+
+    k->realms = mem_realloc(k->realms, ((size_t) n + 1) * sizeof(struct realm *));
+    for (; k->nrealms < n; k->nrealms++) {
+        const struct kafka_world *w = &k->shared->worlds[k->nrealms];
+        struct realm *realm = mem_zalloc(sizeof(*realm));
+        *realm = (struct realm){
+            .kafka = k, .index = k->nrealms, .account = w->account, .topics = w->topics};
         hmap_init(&realm->partitions);
         if (realm->topics != NULL)
             realm->calls = js_calls_open(realm);
+        k->realms[k->nrealms] = realm;
     }
 }
 
 static void end_calls(struct kafka *k)
 {
-    for (uint32_t i = 0; i < k->shared->nworlds; i++)
-        if (k->realms[i].calls != NULL)
-            js_calls_end(k->realms[i].calls);
+    for (uint32_t i = 0; i < k->nrealms; i++)
+        if (k->realms[i]->calls != NULL)
+            js_calls_end(k->realms[i]->calls);
 }
 
 static void close_realms(struct kafka *k)
 {
-    for (uint32_t i = 0; i < k->shared->nworlds; i++) {
-        partitions_close(&k->realms[i]);
-        if (k->realms[i].calls != NULL)
-            js_calls_close(k->realms[i].calls);
+    for (uint32_t i = 0; i < k->nrealms; i++) {
+        partitions_close(k->realms[i]);
+        if (k->realms[i]->calls != NULL)
+            js_calls_close(k->realms[i]->calls);
+        mem_free(k->realms[i]);
     }
     mem_free(k->realms);
 }
@@ -172,8 +184,8 @@ void kafka_open(struct env *env, struct kafka_shared *shared, struct kafka **out
 static void wake_coordinators(struct kafka *k)
 {
     k->woken = true;
-    for (uint32_t i = 0; i < k->shared->nworlds; i++)
-        coordinator_wake(&k->realms[i]);
+    for (uint32_t i = 0; i < k->nrealms; i++)
+        coordinator_wake(k->realms[i]);
 }
 
 bool kafka_step(struct kafka *k)
@@ -220,6 +232,8 @@ void kafka_lame_duck(struct kafka *k)
 
 void kafka_reload(struct kafka *k, const struct options *before)
 {
+    if (!k->stopping)
+        open_realms(k);
     LIST_FOREACH_SAFE(it, tmp, &k->conns)
     {
         struct kafka_conn *c = LIST_ENTRY(it, struct kafka_conn, link);

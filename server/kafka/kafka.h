@@ -23,6 +23,10 @@ struct store_dir;
  * topics. The cluster is the store: its id is that of the directory. */
 struct kafka_shared *kafka_shared_open(const struct options *options, struct js_server *js,
                                        struct account_set *accounts, struct store_dir *dir);
+/* Accounts that a reload has made get topics. Main thread, before their JetStream begins on the
+ * workers; then kafka_reload on every worker. */
+void kafka_shared_accounts(struct kafka_shared *shared, struct js_server *js,
+                           struct account_set *accounts);
 /* After the last jetstream_close. */
 void kafka_shared_close(struct kafka_shared *shared);
 

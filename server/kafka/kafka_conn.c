@@ -531,6 +531,7 @@ bool kafka_conn_reap(struct kafka_conn *c)
         chunk_put(c->frame, env->chunks);
     list_remove(&c->link);
     list_remove(&c->dirty_link);
+    sasl_leave(c);
     sasl_free(c);
     kafka_tls_free(c);
     buf_free(&c->rest);

@@ -61,7 +61,8 @@ struct realm {
 struct kafka {
     struct env *env;
     struct kafka_shared *shared;
-    struct realm *realms; /* by index of account; those without JetStream have no topics */
+    struct realm **realms; /* by index of account; those without JetStream have no topics */
+    uint32_t nrealms;
     struct list conns;
     struct list dirty;        /* with output to send, or a frame to look at */
     struct list closing;      /* to be freed when they are quiet */
@@ -87,7 +88,8 @@ struct kafka_conn {
     const struct permissions *may; /* NULL: everything, or nothing when it was revoked */
     /* What it says that it is: letters, digits, dots; "" = it has not said. */
     char software[65], software_version[65];
-    bool revoked; /* by a reload: it closes */
+    struct account *counted; /* among its connections */
+    bool revoked;            /* by a reload: it closes */
     struct list link, dirty_link;
     struct io_sock *sock;
     struct io_op recv, send, close;

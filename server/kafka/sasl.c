@@ -93,16 +93,41 @@ static bool may_enter(const struct options *o, const struct user *user)
 
 /* ---- becoming a user ------------------------------------------------------------------------- */
 
+void sasl_leave(struct kafka_conn *c)
+{
+    if (c->counted != NULL)
+        atomic_fetch_sub(&c->counted->connections, 1);
+    c->counted = NULL;
+}
+
+/* False: the account has as many connections as it may have. */
+static bool enter_account(struct kafka_conn *c, struct account *a)
+{
+    int64_t max = atomic_load(&a->max_connections);
+
+    if (c->counted == a)
+        return true;
+    sasl_leave(c);
+    if (atomic_fetch_add(&a->connections, 1) >= max && max >= 0) {
+        atomic_fetch_sub(&a->connections, 1);
+        return false;
+    }
+    c->counted = a;
+    return true;
+}
+
 static void become(struct kafka_conn *c, const struct user *user)
 {
     struct env *env = c->kafka->env;
-    const struct account *a = env->account;
+    struct account *a = env->account;
 
     if (user != NULL && user->account != NULL)
         a = account_set_find(env->accounts, str_of(user->account));
     c->realm = NULL;
     if (may_enter(env->options, user) && a != NULL && jetstream_has(env->jetstream, a))
         c->realm = realm_of(c->kafka, a);
+    if (c->realm != NULL && !enter_account(c, a))
+        c->realm = NULL;
     c->user = user;
     c->may = user != NULL ? users_may(&env->options->users, user) : NULL;
 }
@@ -212,7 +237,7 @@ static void accept(struct sasl *s, struct kafka_request *r)
         LOG_ERR(c->kafka->env->log, "%s:%u - Kafka client: user \"%.*s\" %s", c->peer.host,
                 c->peer.port, STR_ARG(buf_str(&s->name)),
                 may_enter(c->kafka->env->options, s->user)
-                    ? "has an account without JetStream"
+                    ? "has an account without JetStream, or with too many connections"
                     : "is for auth_callout or a trusted proxy to let in");
         refuse(s, r);
         return;

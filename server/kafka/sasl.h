@@ -20,6 +20,8 @@ struct user;
 /* What a connection is before it says anything: a user if none is asked for. */
 void sasl_begin(struct kafka_conn *c);
 void sasl_free(struct kafka_conn *c);
+/* It does not count among the connections of its account any more. */
+void sasl_leave(struct kafka_conn *c);
 /* The next frame is a token, without a header. */
 bool sasl_wants_token(const struct kafka_conn *c);
 void sasl_take_token(struct kafka_request *r);

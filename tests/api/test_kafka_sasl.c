@@ -490,6 +490,79 @@ TEST(what_a_user_may_not)
     end(&r);
 }
 
+/* An account that comes by a reload has topics and clients, beside those that were there. */
+TEST(a_reload_adds_an_account)
+{
+    static const char more[] = KAFKA
+        "accounts { A { jetstream: enabled, users: [ { user: ann, password: \"a pass\" } ] }\n"
+        "B { jetstream: enabled, users: [ { user: ben, password: b } ] }\n"
+        "D { jetstream: enabled, users: [ { user: dan, password: d } ] } }\n";
+    struct kafka_client ann, dan;
+    struct rig r;
+
+    start(&r, i, users);
+    log_in(&r, &ann, ANN);
+    ck_assert_int_eq(make_topic(&ann, "of.a"), KAFKA_NONE);
+    write_conf(&r, more);
+    kill(r.server.pid, SIGHUP);
+    server_process_log_wait(&r.server, "Reloaded server configuration");
+    log_in(&r, &dan, STR("\0dan\0d"));
+    ck_assert_int_eq(topics(&dan), 0);
+    for (int k = 0; k < 8; k++) { /* on all workers */
+        char name[8];
+        snprintf(name, sizeof(name), "t%d", k);
+        ck_assert_int_eq(make_topic(&dan, name), KAFKA_NONE);
+        ck_assert_int_eq(asked_topic(&dan, name), KAFKA_NONE);
+    }
+    ck_assert_int_eq(topics(&dan), 8);
+    ck_assert_int_eq(topics(&ann), 1);
+    kafka_client_close(&ann);
+    kafka_client_close(&dan);
+    char *out = NULL;
+    ck_assert_int_gt(asprintf(&out,
+                              "S='-b 127.0.0.1:%u -X security.protocol=SASL_PLAINTEXT "
+                              "-X sasl.mechanism=PLAIN -X sasl.username=dan -X sasl.password=d'; "
+                              "seq 1 100 | timeout 60 kcat $S -P -t t3 && test $(timeout 60 kcat "
+                              "$S -C -q -o beginning -e -t t3 | wc -l) = 100",
+                              r.server.kafka_port),
+                     0);
+    ck_assert_int_eq(system(out), 0);
+    free(out);
+    end(&r);
+}
+
+/* Connections count for max_connections of the account, until they are closed. */
+TEST(connections_of_an_account)
+{
+    struct kafka_client a, b, c;
+    struct rig r;
+    int16_t error = KAFKA_SASL_AUTHENTICATION_FAILED;
+
+    start(&r, i,
+          KAFKA "accounts { A { jetstream: enabled, limits { max_connections: 2 }, users: [ { "
+                "user: ann, password: \"a pass\" } ] } }\n");
+    log_in(&r, &a, ANN);
+    log_in(&r, &b, ANN);
+    kafka_client_open(&c, r.server.kafka_port);
+    ck_assert_int_eq(handshake(&c, 1, "PLAIN"), KAFKA_NONE);
+    ck_assert_int_eq(authenticate(&c, 2, ANN), KAFKA_SASL_AUTHENTICATION_FAILED);
+    raw_expect_end(&c.raw);
+    kafka_client_close(&c);
+    kafka_client_close(&a);
+    for (int k = 0; k < 1000 && error != KAFKA_NONE; k++) {
+        kafka_client_open(&c, r.server.kafka_port);
+        ck_assert_int_eq(handshake(&c, 1, "PLAIN"), KAFKA_NONE);
+        error = authenticate(&c, 2, ANN);
+        if (error != KAFKA_NONE)
+            kafka_client_close(&c);
+    }
+    ck_assert_int_eq(error, KAFKA_NONE);
+    ck_assert_int_eq(topics(&c), 0);
+    kafka_client_close(&b);
+    kafka_client_close(&c);
+    end(&r);
+}
+
 TEST(a_reload_takes_users_away)
 {
     struct rig r;
@@ -707,6 +780,8 @@ static const struct runner_case cases[] = {
     RUN_LOOP(accounts_do_not_see_each_other, 0, 3),
     RUN_LOOP(what_a_user_may_not, 0, 3),
     RUN_LOOP(a_reload_takes_users_away, 0, 3),
+    RUN_LOOP(a_reload_adds_an_account, 0, 3),
+    RUN_LOOP(connections_of_an_account, 0, 3),
     RUN_LOOP(a_reload_behind_clients_that_have_gone, 0, 3),
     RUN_LOOP(python_clients, 0, 12),
     RUN_LOOP(other_ways_to_configure, 0, 4),

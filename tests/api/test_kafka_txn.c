@@ -449,7 +449,7 @@ TEST(few_messages_of_a_subject)
     char *answer = raw_ask(&r.api, "$JS.API.STREAM.INFO.t", "");
     const char *at = strstr(answer, "\"messages\":");
     ck_assert_ptr_nonnull(at);
-    ck_assert_int_lt(atoi(at + strlen("\"messages\":")), 300);
+    ck_assert_int_lt(strtol(at + strlen("\"messages\":"), NULL, 10), 300);
     free(answer);
     ck_assert_int_eq(aborted_at(&p, "t", latest(&p, "t", 1) - 2), latest(&p, "t", 1) - 3);
     kafka_client_close(&p.c);
