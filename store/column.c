@@ -45,8 +45,13 @@ void column_blank(struct column *c, uint32_t n)
     ASSERT(c->n == 0 && c->nblocks == 0);
     c->nblocks = (uint32_t) (((uint64_t) n + COLUMN_BLOCK - 1) / COLUMN_BLOCK);
     c->blocks = mem_array(c->nblocks + 1u, sizeof(struct column_block *));
-    for (uint32_t i = 0; i < c->nblocks; i++)
-        c->blocks[i] = mem_zalloc(sizeof(struct column_block));
+    for (uint32_t i = 0; i < c->nblocks; i++) {
+        uint32_t left = n - i * COLUMN_BLOCK, used = left < COLUMN_BLOCK ? left : COLUMN_BLOCK;
+        c->blocks[i] = mem_alloc(sizeof(struct column_block));
+        /* Only that: a small stream's block is not touched further. */
+        memset(c->blocks[i]->id, 0, used * sizeof(*c->blocks[i]->id));
+        memset(c->blocks[i]->size, 0, used * sizeof(*c->blocks[i]->size));
+    }
     c->n = n;
 }
 

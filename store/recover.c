@@ -192,6 +192,7 @@ void recovery_deinit(struct recovery *r)
     mem_free(r->ends);
     mem_free(r->data);
     mem_free(r->cache);
+    mem_free(r->window);
     buf_free(&r->opened);
 }
 

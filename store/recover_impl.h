@@ -106,6 +106,8 @@ struct recovery {
     const struct rec_log_file *cached; /* whose bytes are in cache; NULL = nobody's */
     uint8_t *cache;
     uint64_t cache_cap, cache_n;
+    uint8_t *window; /* what a scan of a segment sees: the same memory for all of them */
+    uint64_t window_cap;
     struct buf opened; /* a sealed record's bytes */
     struct crypt_nonces nonces;
     uint64_t newest;     /* generation in any name */

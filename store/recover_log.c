@@ -87,14 +87,15 @@ static bool make_room(struct recovery *r, uint64_t n)
 {
     if (n + 1 <= r->cache_cap)
         return true;
-    uint8_t *more = mem_try_alloc(n + 1);
+    uint64_t cap = n + 1 > 2 * r->cache_cap ? n + 1 : 2 * r->cache_cap;
+    uint8_t *more = mem_try_alloc(cap);
     if (more == NULL)
         return false;
     if (r->cache_n > 0)
         memcpy(more, r->cache, r->cache_n);
     mem_free(r->cache);
     r->cache = more;
-    r->cache_cap = n + 1;
+    r->cache_cap = cap;
     return true;
 }
 

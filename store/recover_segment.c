@@ -378,29 +378,24 @@ static void free_names(struct collector *c)
 
 /* ---- scanning ------------------------------------------------------------------------------ */
 
-struct window {
-    uint8_t *p;
-    size_t cap;
-};
-
 static enum err feed(struct recovery *r, const char *path, struct scan *s,
-                     const struct scan_event *e, fs_fd fd, struct window *w)
+                     const struct scan_event *e, fs_fd fd)
 {
-    if (e->bytes > w->cap) {
-        mem_free(w->p);
-        w->p = mem_try_alloc(e->bytes);
-        w->cap = w->p != NULL ? e->bytes : 0;
-        if (w->p == NULL)
+    if (e->bytes > r->window_cap) {
+        mem_free(r->window);
+        r->window = mem_try_alloc(e->bytes);
+        r->window_cap = r->window != NULL ? e->bytes : 0;
+        if (r->window == NULL)
             return ERR_NO_MEMORY;
     }
-    int64_t got = e->bytes != 0 ? fs_read(r->fs, fd, w->p, e->bytes, e->offset) : 0;
+    int64_t got = e->bytes != 0 ? fs_read(r->fs, fd, r->window, e->bytes, e->offset) : 0;
     if (got < 0) {
         LOG_ERR(r->log, "%s: offset %llu: %s", path, (unsigned long long) e->offset,
                 err_text(err_from_errno((int) got)));
         return ERR_IO;
     }
     r->dir->recovery.bytes_scanned += (uint64_t) got;
-    scan_feed(s, e->offset, w->p, (size_t) got);
+    scan_feed(s, e->offset, r->window, (size_t) got);
     return ERR_OK;
 }
 
@@ -479,14 +474,13 @@ static void note_records(struct recovery *r, const struct rec_stream *s, struct 
 static enum err run_scan(struct recovery *r, const struct rec_stream *stream,
                          struct rec_segment *seg, struct scan *s, struct collector *c, fs_fd fd)
 {
-    struct window w = {0};
     struct scan_event e;
     enum scan_verdict v;
     enum err err = ERR_OK;
 
     while (err == ERR_OK && (v = scan_next(s, &e)) != SCAN_DONE) {
         if (v == SCAN_NEED) {
-            err = feed(r, seg->path, s, &e, fd, &w);
+            err = feed(r, seg->path, s, &e, fd);
         } else if (v == SCAN_BATCH) {
             if (c->nbatches == 0)
                 seg->epoch = e.view.h.epoch;
@@ -503,7 +497,6 @@ static enum err run_scan(struct recovery *r, const struct rec_stream *stream,
             drop_behind(c, s->base_seq, s);
         }
     }
-    mem_free(w.p);
     return err;
 }
 

@@ -171,13 +171,31 @@ static enum found look_header(const struct scan *s, uint64_t at, struct batch_he
                                                                                       : NOTHING;
 }
 
+/* The next place at or behind `at`, below end, that may be one: passes over what has no magic, as
+ * far as the bytes are here. */
+static uint64_t skip_blank(const struct scan *s, uint64_t at, uint64_t end)
+{
+    uint64_t here = s->window_offset + s->window_bytes;
+
+    end = here < end ? here : end;
+    if (at < s->window_offset)
+        return at;
+    for (const uint8_t *p = s->window + (at - s->window_offset);
+         at + BATCH_HEADER <= end && get_u32(p) != BATCH_MAGIC; p += BATCH_ALIGN)
+        at += BATCH_ALIGN;
+    return at;
+}
+
 /* From s->probe on: the highest durable_seq, and the end of what is recognisable. */
 static enum found prove(struct scan *s, uint64_t *want)
 {
     uint64_t end = search_end(s, s->data_end);
     struct batch_header h;
 
-    while (s->probe + BATCH_HEADER <= end) {
+    for (;;) {
+        s->probe = skip_blank(s, s->probe, end);
+        if (s->probe + BATCH_HEADER > end)
+            break;
         enum found found = look_header(s, s->probe, &h, want);
         if (found == NEED)
             return NEED;
@@ -365,8 +383,12 @@ enum scan_verdict scan_next(struct scan *s, struct scan_event *event)
             s->at = s->data_end;
             s->step = EXPECTED;
         }
-        if (s->step == SEARCH && s->at + BATCH_HEADER > search_end(s, s->data_end))
-            return finish(s, event);
+        if (s->step == SEARCH) {
+            uint64_t end = search_end(s, s->data_end);
+            s->at = skip_blank(s, s->at, end);
+            if (s->at + BATCH_HEADER > end)
+                return finish(s, event);
+        }
         enum found found = look(s, s->at, &v, &want);
         if (found == NOTHING && s->step != SEARCH)
             found = mend(s, s->at, &v, &want);

@@ -224,6 +224,29 @@ static bool nth_of_tokens(size_t k, const char *const *names, size_t nnames, siz
     return ntokens <= max;
 }
 
+/* Tokens of several bytes, which differ within, at their ends, or beside a wildcard. */
+TEST(overlap_of_longer_tokens)
+{
+    static const struct {
+        const char *a, *b;
+        bool overlap;
+    } rows[] = {
+        {"s.1", "s.12", false},       {"s.1", "s.2", false},        {"s.1", "s.1.x", false},
+        {"s.1", "s.1.>", false},      {"s.1.x", "s.1.>", true},     {"s", "s.>", false},
+        {"s.*", "s.12", true},        {"s.12", "s.*", true},        {"s.*", "s.*x", true},
+        {"s.*x", "s.x", false},       {"s.*x", "s.*y", false},      {"s.>", "s.>x", true},
+        {"a.*.c", "a.*.d", false},    {"a.*.c", "a.b.d", false},    {"a.*.c", "a.b.c", true},
+        {"ab.c", "a.c", false},       {"*.c", "ab.c", true},        {">", "ab.c", true},
+        {"ab.cd.ef", "ab.cd", false}, {"ab.*.ef", "ab.cd.>", true}, {"abc", "abd", false},
+    };
+
+    for (size_t k = 0; k < sizeof(rows) / sizeof(rows[0]); k++) {
+        struct str a = str_of(rows[k].a), b = str_of(rows[k].b);
+        ck_assert_msg(subject_overlap(a, b) == rows[k].overlap, "%s, %s", rows[k].a, rows[k].b);
+        ck_assert_msg(subject_overlap(b, a) == rows[k].overlap, "%s, %s", rows[k].b, rows[k].a);
+    }
+}
+
 TEST(subset_and_overlap_over_all_literals)
 {
     static const char *const pattern_names[] = {"a", "b", "*", ">"};
@@ -297,6 +320,7 @@ static const struct runner_case cases[] = {
     RUN(validity_of_every_byte),
     RUN(reads_nothing_beyond),
     RUN(matches_as_the_twin_does),
+    RUN(overlap_of_longer_tokens),
     RUN(subset_and_overlap_over_all_literals),
     RUN(wildcards_inside_a_token_are_bytes),
     RUN(splits_like_the_twin),
