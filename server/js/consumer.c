@@ -11,6 +11,7 @@
  */
 #include "lib/base/bytes.h"
 #include "lib/base/counted.h"
+#include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "lib/wire/ack_subject.h"
@@ -40,6 +41,25 @@ static void core_wants(struct consumer_core *core)
 static void reader_ready(struct store_reader *r)
 {
     consumer_wake(r->ctx);
+}
+
+static void index_filters(struct consumer *c)
+{
+    struct stream *s = c->stream;
+
+    s->nfiltered += c->nfilters > 0;
+    c->entries = mem_array(c->nfilters, sizeof(*c->entries));
+    for (unsigned i = 0; i < c->nfilters; i++)
+        filter_index_add(&s->filters, &c->entries[i], c->filters[i], c);
+}
+
+static void unindex_filters(struct consumer *c)
+{
+    c->stream->nfiltered -= c->nfilters > 0;
+    for (unsigned i = 0; i < c->nfilters; i++)
+        filter_index_remove(&c->stream->filters, &c->entries[i]);
+    mem_free(c->entries);
+    c->entries = NULL;
 }
 
 static void set_filters(struct consumer *c)
@@ -123,9 +143,10 @@ struct consumer *consumer_new(struct stream *s, const struct consumer_config *co
     c->fc_window = FLOW_WINDOW_FIRST;
     set_pace(c);
     list_push_back(&s->consumers, &c->stream_link);
+    hmap_insert(&s->names, &c->name_node, hash_bytes(c->name, strlen(c->name), 0));
+    index_filters(c);
     s->nconsumers++;
     s->nsourcing += c->config.direct;
-    s->nfiltered += c->nfilters > 0;
     s->js->stats.consumers++;
     return c;
 }
@@ -146,9 +167,10 @@ void consumer_free(struct consumer *c)
     list_remove(&c->ready_link);
     list_remove(&c->unsaved_link);
     list_remove(&c->stream_link);
+    hmap_remove(&c->stream->names, &c->name_node);
+    unindex_filters(c);
     c->stream->nconsumers--;
     c->stream->nsourcing -= c->config.direct;
-    c->stream->nfiltered -= c->nfilters > 0;
     c->js->stats.consumers--;
     route_flush(env->router);
     if (c->pinned != NULL)
@@ -190,11 +212,11 @@ void consumer_set_config(struct consumer *c, const struct consumer_config *confi
     bool push = c->config.deliver_subject != NULL;
 
     consumer_stop_push(c);
-    c->stream->nfiltered -= c->nfilters > 0;
+    unindex_filters(c);
     consumer_config_release(&c->config);
     consumer_config_copy(&c->config, config);
     set_filters(c);
-    c->stream->nfiltered += c->nfilters > 0;
+    index_filters(c);
     store_reader_deinit(&c->reader);
     store_reader_init(&c->reader, c->stream->store, c->core.next_seq, c->filters, c->nfilters,
                       reader_ready, c);
@@ -320,7 +342,9 @@ void consumer_note_appended(struct consumer *c, uint64_t n)
 {
     consumer_core_appended(&c->core, n);
     consumer_recount_note(c, n, 0);
-    consumer_wake(c);
+    /* A pull consumer that nobody has asked stays asleep: there may be thousands. */
+    if (c->config.deliver_subject != NULL || c->core.npulls > 0)
+        consumer_wake(c);
 }
 
 static void advise_gone(struct consumer *c, const struct pend *p)
@@ -387,9 +411,10 @@ bool consumer_needs(const struct consumer *c, uint64_t seq, struct str subject)
 
 struct consumer *stream_consumer(struct stream *s, struct str name)
 {
-    LIST_FOREACH(l, &s->consumers)
-    {
-        struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
+    uint64_t hash = hash_bytes(name.p, name.n, 0);
+
+    for (struct hmap_node *n = hmap_first(&s->names, hash); n != NULL; n = hmap_next(n, hash)) {
+        struct consumer *c = CONTAINER_OF(n, struct consumer, name_node);
         if (str_eq(str_of(c->name), name))
             return c;
     }

@@ -18,6 +18,7 @@
 #ifndef JS_JS_INT_H
 #define JS_JS_INT_H
 
+#include "lib/base/filter_index.h"
 #include "lib/base/header.h"
 #include "lib/base/hmap.h"
 #include "lib/base/list.h"
@@ -260,7 +261,9 @@ struct stream {
     struct list behind; /* questions that wait for what is on its way: api_catch_up.c */
     struct wheel_timer behind_timer;
     struct list waiting; /* requests that wait for its creation or its subjects: api_request.link */
-    struct list consumers; /* struct consumer by stream_link */
+    struct list consumers;       /* struct consumer by stream_link */
+    struct hmap names;           /* the same by name */
+    struct filter_index filters; /* of consumers that have some: owner is the consumer */
     size_t nconsumers, nfiltered;
     size_t nsourcing;                   /* of mirrors and sources: neither listed nor counted */
     uint64_t used;                      /* bytes that the resources know of */
@@ -443,6 +446,9 @@ struct consumer {
     struct js *js;
     struct stream *stream;
     struct list stream_link;
+    struct hmap_node name_node;
+    struct filter_entry *entries; /* in the stream's index, as many as filters */
+    uint64_t announced;           /* the last message that it was told of by that index */
     struct list ready_link, unsaved_link;
     struct consumer_config config;
     char *name;

@@ -67,6 +67,8 @@ struct stream *js_stream_new(struct js *js, const struct stream_config *config, 
     list_init(&s->rollups);
     list_init(&s->dirty_link);
     list_init(&s->consumers);
+    hmap_init(&s->names);
+    filter_index_init(&s->filters);
     list_init(&s->followers);
     list_init(&s->waiting);
     list_init(&s->subject_waits);
@@ -97,6 +99,8 @@ void js_stream_free(struct stream *s)
     stream_withdraw_interest(s);
     while ((l = list_first(&s->consumers)) != NULL)
         consumer_free(LIST_ENTRY(l, struct consumer, stream_link));
+    hmap_deinit(&s->names);
+    filter_index_deinit(&s->filters);
     while ((l = list_pop_front(&s->held)) != NULL) {
         struct held *h = LIST_ENTRY(l, struct held, link);
         hold_drop(h->hold);
@@ -321,6 +325,18 @@ static void recount_filtered(struct stream *s, uint64_t last)
     }
 }
 
+/* Once, also where two filters of a consumer match. */
+static void announce_to(void *ctx, void *owner)
+{
+    const uint64_t *seq = ctx;
+    struct consumer *c = owner;
+
+    if (*seq < c->core.next_seq || c->announced == *seq)
+        return;
+    c->announced = *seq;
+    consumer_note_appended(c, 1);
+}
+
 /* Filtered consumers need the subjects of what was committed: one walk over the fresh (cached)
  * batch for all of them. */
 static void announce_filtered(struct stream *s, uint64_t first, uint64_t last)
@@ -330,12 +346,7 @@ static void announce_filtered(struct stream *s, uint64_t first, uint64_t last)
 
     store_reader_seek(&s->reader, first);
     while ((got = store_reader_next(&s->reader, &m)) == STORE_READ_MSG && m.seq <= last)
-        LIST_FOREACH(l, &s->consumers)
-        {
-            struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
-            if (c->nfilters > 0 && m.seq >= c->core.next_seq && consumer_matches(c, m.subject))
-                consumer_note_appended(c, 1);
-        }
+        filter_index_each(&s->filters, m.subject, announce_to, &m.seq);
     if (got == STORE_READ_WAIT)
         recount_filtered(s, last);
 }

@@ -143,15 +143,25 @@ static bool check_store(struct stream *s, const struct msg *m, struct verdict *v
 /* ---- taking -----------------------------------------------------------------------------------
  */
 
+static void note_wanted(void *ctx, void *owner)
+{
+    bool *wanted = ctx;
+
+    (void) owner;
+    *wanted = true;
+}
+
 /* On an interest stream a message that no consumer wants uses up a sequence and nothing else. */
 static bool nobody_wants(const struct stream *s, struct str subject)
 {
+    bool wanted;
+
     if (s->config.retention != RETENTION_INTEREST)
         return false;
-    LIST_FOREACH(l, &s->consumers)
-    if (consumer_matches(LIST_ENTRY(l, struct consumer, stream_link), subject))
-        return false;
-    return true;
+    wanted = s->nconsumers > s->nfiltered;
+    if (!wanted)
+        filter_index_each(&s->filters, subject, note_wanted, &wanted);
+    return !wanted;
 }
 
 static void remember(struct stream *s, struct str id, uint64_t seq, int64_t ts)
