@@ -8,7 +8,9 @@
  *
  * Readers of a stream with the same patterns share a filter. New subjects are noted in the stream
  * (births); a filter of few looks at what was born since it last looked, or, if that is too much,
- * asks the tree again. Ids are reused: a new subject's id is forgotten in all filters of many.
+ * asks the tree again. Ids are reused: a filter of many forgets its verdicts on what was born since
+ * it last looked, or all of them. So a new subject costs nothing by itself, however many filters
+ * there are.
  */
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
@@ -93,12 +95,22 @@ void filters_note_subject(struct store_stream *s, uint32_t id)
     if (s->born == NULL)
         s->born = mem_array(FILTER_BORN, sizeof(*s->born));
     s->born[s->nborn++ % FILTER_BORN] = id;
-    LIST_FOREACH(it, &s->filters)
-    {
-        struct filter *f = LIST_ENTRY(it, struct filter, link);
-        if (SUBJECT_SLOT(id) < f->cap)
-            f->verdict[SUBJECT_SLOT(id)] = VERDICT_NONE;
-    }
+}
+
+/* Of many: verdicts on subjects that had the ids before. */
+static void forget_born(struct filter *f)
+{
+    const struct store_stream *s = f->stream;
+
+    if (f->cap > 0 && s->nborn - f->seen > FILTER_BORN)
+        memset(f->verdict, VERDICT_NONE, f->cap);
+    else if (f->cap > 0)
+        for (; f->seen != s->nborn; f->seen++) {
+            uint32_t slot = SUBJECT_SLOT(s->born[f->seen % FILTER_BORN]);
+            if (slot < f->cap)
+                f->verdict[slot] = VERDICT_NONE;
+        }
+    f->seen = s->nborn;
 }
 
 void filter_prepare(struct filter *f)
@@ -110,8 +122,12 @@ void filter_prepare(struct filter *f)
         f->asked = true;
         find_few(f);
     }
-    if (!f->few || f->seen == s->nborn)
+    if (f->seen == s->nborn)
         return;
+    if (!f->few) {
+        forget_born(f);
+        return;
+    }
     if (s->nborn - f->seen > FILTER_BORN) {
         find_few(f);
         return;
