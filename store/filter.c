@@ -2,9 +2,9 @@
  * filter.c - which subjects a set of patterns matches.
  *
  * A filter that matches few subjects knows their ids (few); questions about it then cost what those
- * subjects' messages cost (index.c), however long the stream is. One that matches many has a
- * verdict on each id, one byte, computed when the id is first met, and the id columns are scanned:
- * that finds something soon. It does not become few again.
+ * subjects' messages cost (index.c), however long the stream is. One that matches many has verdicts
+ * on ids, one byte each, computed when the id is first met (VERDICTS_MAX of them at most), and the
+ * id columns are scanned: that finds something soon. It does not become few again.
  *
  * Readers of a stream with the same patterns share a filter. New subjects are noted in the stream
  * (births); a filter of few looks at what was born since it last looked, or, if that is too much,
@@ -20,6 +20,9 @@
 
 enum { VERDICT_NONE, VERDICT_NO, VERDICT_YES };
 
+/* Verdicts that a filter keeps: there may be thousands of filters and millions of subjects. Behind
+ * these the texts are compared each time. */
+#define VERDICTS_MAX (64u << 10)
 /* Subjects looked at for the question whether they are few. */
 #define FEW_STEPS 1024u
 
@@ -195,8 +198,9 @@ bool filter_ask(struct filter *f, uint32_t id)
 
     if (id == 0)
         return false; /* no message */
-    if (slot >= f->cap) {
+    if (slot >= f->cap && slot < VERDICTS_MAX) {
         uint32_t cap = (uint32_t) round_up((uint64_t) slot * 2 + 1, 1024);
+        cap = cap < VERDICTS_MAX ? cap : VERDICTS_MAX;
         f->verdict = mem_realloc(f->verdict, cap);
         memset(f->verdict + f->cap, VERDICT_NONE, cap - f->cap);
         f->cap = cap;
@@ -205,7 +209,8 @@ bool filter_ask(struct filter *f, uint32_t id)
     if (sub->msgs + sub->pending == 0)
         return false; /* gone: no message of it exists */
     bool yes = filter_matches_text(f, subject_text(sub));
-    f->verdict[slot] = yes ? VERDICT_YES : VERDICT_NO;
+    if (slot < f->cap)
+        f->verdict[slot] = yes ? VERDICT_YES : VERDICT_NO;
     return yes;
 }
 

@@ -160,7 +160,7 @@ def row_filters(s, a):
     send_counting(s.client, blobs, b'"seq":', 8000)
     blobs = None
     yield "published", "%s, %.1f us" % (rate(n, begin), (s.cpu() - cpu) * 1e6 / n)
-    yield "memory", "%.0f MiB" % s.rss()
+    yield "memory with the messages", "%.0f MiB" % s.rss()
     each = n // filters
     body = b'{"batch":%d,"expires":60000000000}' % each
     begin, cpu = time.monotonic(), s.cpu()
@@ -168,6 +168,7 @@ def row_filters(s, a):
                               (i, len(body), body), each) for i in range(filters)),
                   b"$JS.ACK.", 10 * each)
     yield "drained", "%s, %.1f us" % (rate(n, begin), (s.cpu() - cpu) * 1e6 / n)
+    yield "memory after it", "%.0f MiB" % s.rss()
 
 
 class Worker:
