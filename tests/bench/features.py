@@ -227,7 +227,8 @@ def row_queue(s, a):
     send_counting(s.client, publishes(n, lambda i: b"w", PAYLOAD), b'"seq":', 4000)
     r = s.run("js", "pull", "--stream", "W", "--consumer", "C", "--subject", "w", "--clients",
               "100", "--batch", "10", "--count", str(n))
-    yield "100 workers, acknowledged", "%.1f k/s, %.1f us" % (r["messages_per_second"] / 1e3, r["us"])
+    yield "100 workers, acknowledged", "%.1f k/s, %.1f us" % (r["messages_per_second"] / 1e3,
+                                                              r["us"])
     n = 20000
     s.client.ask("$JS.API.STREAM.DELETE.W")
     s.create("W", subjects=["w"], retention="workqueue")

@@ -75,10 +75,11 @@ TEST(many_tokens)
 {
     struct filter_entry literal = {0}, wild = {0};
     struct filter_index x;
-    char text[512] = "";
+    char text[200];
 
-    for (unsigned k = 0; k < 100; k++)
-        strcat(text, k == 0 ? "t" : ".t");
+    for (unsigned k = 0; k < sizeof(text) - 1; k++)
+        text[k] = k % 2 == 0 ? 't' : '.';
+    text[sizeof(text) - 1] = '\0';
     filter_index_init(&x);
     memset(hits, 0, sizeof(hits));
     filter_index_add(&x, &literal, str_of(text), &hits[0]);
