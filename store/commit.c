@@ -22,6 +22,7 @@
  * before are finished: so a header page's base_seq speaks of durable messages only.
  */
 #include "lib/base/mem.h"
+#include "store/early.h"
 #include "store/store_impl.h"
 
 #include <string.h>
@@ -295,8 +296,10 @@ static inline void subject_durable(struct store_stream *s, uint32_t id, uint64_t
     if (UNLIKELY(s->rings))
         for (uint32_t i = 0; i < n; i++)
             seq_ring_push(subject_ring(&s->subjects, id), seq + i);
-    if (UNLIKELY(s->rec.limits.max_msgs_per_subject != 0 &&
-                 sub->msgs > s->rec.limits.max_msgs_per_subject))
+    if (UNLIKELY(s->rec.limits.max_msgs_per_subject != 0) && s->loader != NULL)
+        early_limit(s, id);
+    else if (UNLIKELY(s->rec.limits.max_msgs_per_subject != 0 &&
+                      sub->msgs > s->rec.limits.max_msgs_per_subject))
         limits_subject(s, id);
 }
 

@@ -22,6 +22,9 @@
  * then. A footer that is damaged, or a subject with too many messages, makes everybody wait for the
  * whole index, as before; so do patterns with wildcards.
  *
+ * Under a limit per subject an append makes its subject wanted, too: what it pushes out goes as
+ * soon as the subject is known. Beyond TRIMS_MAX that is left to the end.
+ *
  * A segment may be let go of while a job reads its file: then its messages are gone, and the job's
  * result for it is left out.
  */
@@ -40,6 +43,8 @@
 /* Subjects of a job; that are known at most; sequences of all of them together. */
 #define JOB_SUBJECTS 512u
 #define KNOWN_MAX 65536u
+/* Appends whose subject's limit waits to be applied; the end of the loader applies all of them. */
+#define TRIMS_MAX 4096u
 #define SEQS_MAX (1u << 20)
 /* Longer fences, or blocks, are read with the whole section. */
 #define READ_MAX (4u << 20)
@@ -66,6 +71,7 @@ struct want {
     struct str *subjects; /* copies */
     unsigned n;
     struct store_req *req; /* may be NULL */
+    bool trims;            /* something was appended: the limit per subject is to be applied */
     bool counts;           /* its count is to be filled in, of [from, last] */
     uint64_t from, last;
 };
@@ -106,6 +112,7 @@ struct early {
     uint64_t total;
     bool hopeless; /* a footer could not be read, or it is too much */
     struct list wants;
+    uint32_t ntrims; /* of them */
     struct early_job *job;
 };
 
@@ -448,6 +455,8 @@ static void give_back_fences(struct early_job *job, struct store_stream *s)
     }
 }
 
+static void trim(struct store_stream *s, const struct early_subject *sub);
+
 static void take_result(struct early *e, struct early_job *job)
 {
     struct store_stream *s = e->stream;
@@ -461,11 +470,16 @@ static void take_result(struct early *e, struct early_job *job)
         job->subjects[k].sub = NULL;
         e->total += sub->n;
         hmap_insert(&e->known, &sub->node, hash_bytes(sub->text, sub->len, e->seed));
+        trim(s, sub);
     }
     give_back_fences(job, s);
 }
 
 static void settle(struct early *e);
+static uint64_t count_one(struct store_stream *s, const struct early_subject *sub, uint64_t from,
+                          uint64_t last);
+static struct want *new_want(struct store_stream *s, const struct str *subjects, unsigned n,
+                             struct store_req *req);
 
 static void job_done(struct io_op *op)
 {
@@ -485,8 +499,10 @@ static void job_done(struct io_op *op)
 
 /* ---- what is wanted -------------------------------------------------------------------------- */
 
-static void free_want(struct want *w)
+static void free_want(struct store_stream *s, struct want *w)
 {
+    if (w->trims && s->early != NULL)
+        s->early->ntrims--;
     list_remove(&w->link);
     for (unsigned i = 0; i < w->n; i++)
         mem_free((void *) (uintptr_t) w->subjects[i].p);
@@ -502,11 +518,43 @@ static bool known(const struct early *e, const struct str *subjects, unsigned n)
     return true;
 }
 
+/* ---- the limit per subject ------------------------------------------------------------------- */
+
+/* As limits.c does, by what is known of the subject. */
+static void trim(struct store_stream *s, const struct early_subject *sub)
+{
+    uint64_t max = s->rec.limits.max_msgs_per_subject, n;
+
+    if (max == 0 || s->state != STREAM_ACTIVE)
+        return;
+    for (n = count_one(s, sub, s->first_seq, s->last_seq); n > max; n--) {
+        uint64_t seq = early_next(s, sub, s->first_seq, s->last_seq);
+        remove_one(s, seq);
+        stream_hold(s, seq, seq);
+        seqset_add(&s->unlogged, seq, seq);
+        stream_removed(s, seq, seq, 1, STORE_BY_LIMIT);
+        if (n == max + 1)
+            stream_settle_first(s);
+    }
+}
+
+void early_limit(struct store_stream *s, uint32_t id)
+{
+    struct str subject = subject_text(subjects_by_id(&s->subjects, id));
+
+    if (!early_can(s, &subject, 1) || (s->early != NULL && s->early->ntrims >= TRIMS_MAX))
+        return;
+    new_want(s, &subject, 1, NULL)->trims = true;
+    s->early->ntrims++;
+}
+
 /* It can be answered, from what is known or, when `wait`, when all is read. */
 static void end_want(struct store_stream *s, struct want *w, bool wait)
 {
     uint64_t count;
 
+    if (w->trims && !wait)
+        trim(s, find(s->early, w->subjects[0]));
     if (w->req == NULL)
         ;
     else if (w->counts && !wait && early_count(s, w->subjects, w->n, w->from, w->last, &count)) {
@@ -519,7 +567,7 @@ static void end_want(struct store_stream *s, struct want *w, bool wait)
     } else {
         store_defer(s->store, w->req, ERR_OK);
     }
-    free_want(w);
+    free_want(s, w);
 }
 
 static bool all_named(const struct store_stream *s)
@@ -617,7 +665,7 @@ void early_cancel(struct store_stream *s, enum err err)
     while (s->early != NULL && !list_empty(&s->early->wants)) {
         struct want *w = LIST_ENTRY(s->early->wants.next, struct want, link);
         store_defer(s->store, w->req, err);
-        free_want(w);
+        free_want(s, w);
     }
 }
 

@@ -29,7 +29,11 @@ uint64_t early_next_of(struct store_stream *s, const struct str *subjects, unsig
 /* Messages of them in [from, last]; false: one is not known. */
 bool early_count(struct store_stream *s, const struct str *subjects, unsigned n, uint64_t from,
                  uint64_t last, uint64_t *count);
-/* A segment has been read: perhaps others can be asked now. */
+/* Something of this subject became durable, and there is a limit per subject: early_go_on applies
+ * it.
+ */
+void early_limit(struct store_stream *s, uint32_t id);
+/* A segment has been read, or something was appended: perhaps others can be asked now. */
 void early_go_on(struct store_stream *s);
 /* Who waits is told this. */
 void early_cancel(struct store_stream *s, enum err err);

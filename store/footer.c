@@ -106,7 +106,7 @@ static bool batches_sound(const struct footer *f, uint64_t footer_offset)
     return f->summary.msgs <= records;
 }
 
-static bool sizes_sound(const struct footer *f)
+bool footer_sizes_sound(const struct footer *f)
 {
     struct str left = f->section[SECTION_SIZES];
     uint64_t at = 0, span = f->summary.next_seq - f->summary.base_seq, msgs = 0, bytes = 0;
@@ -169,7 +169,7 @@ enum err footer_open_sealed(const uint8_t *bytes, size_t n, uint64_t file_bytes,
             return ERR_CORRUPT;
     if (!take_summary(out->section[SECTION_SUMMARY], &out->summary) ||
         !batches_sound(out, t.footer_offset) ||
-        !subjects_sound(out->section[SECTION_SUBJECTS], &out->summary) || !sizes_sound(out))
+        !subjects_sound(out->section[SECTION_SUBJECTS], &out->summary) || !footer_sizes_sound(out))
         return ERR_CORRUPT;
     return ERR_OK;
 }

@@ -34,6 +34,8 @@ enum err footer_open_head(struct str summary, struct str batches, uint64_t foote
 void segment_trailer_encode(const struct segment_trailer *t, uint32_t salt,
                             uint8_t out[SEGMENT_TRAILER]);
 
+/* The same for SECTION_SIZES; only the summary of f is looked at besides. */
+bool footer_sizes_sound(const struct footer *f);
 /* All bounds, orders and counts of SECTION_SUBJECTS, so that iterators need no checks of their own.
  */
 bool subjects_sound(struct str section, const struct segment_summary *s);

@@ -12,6 +12,7 @@
  * keeps a ring of its sequences, which the limit bounds.
  */
 #include "lib/base/mem.h"
+#include "store/early.h"
 #include "store/store_impl.h"
 
 /* Messages per slice: from the head 0.1 us each, of single subjects up to a few us; and subjects
@@ -98,6 +99,11 @@ static void sweep_subjects(struct store_stream *s)
         subject_cursor_next(&c);
     }
     s->sweep = c.subject != 0 && s->rec.limits.max_msgs_per_subject != 0;
+    if (!s->sweep) {
+        s->swept = s->rec.limits.max_msgs_per_subject;
+        if (!s->loading)
+            store_claim_end(s);
+    }
     buf_clear(&s->sweep_at);
     if (s->sweep)
         buf_put_str(&s->sweep_at, subject_text(subjects_by_id(&s->subjects, c.subject)));
@@ -128,7 +134,9 @@ void limits_rings(struct store_stream *s)
     bool want = max > 1;
 
     if (s->loader != NULL)
-        return; /* comes at its end */
+        return;                                 /* comes at its end */
+    if (want && !s->rings && s->subjects.rings) /* begun while the index was read */
+        subjects_keep_rings(&s->subjects, false);
     if (want != s->subjects.rings)
         subjects_keep_rings(&s->subjects, want);
     if (want && !s->rings)
@@ -216,8 +224,9 @@ void limits_check(struct store_stream *s)
 
     if (s->state != STREAM_ACTIVE)
         return;
-    if (s->loader != NULL) { /* who goes is not known yet */
+    if (s->loader != NULL) { /* who goes is not known yet, but of some */
         s->trim_due = true;
+        early_go_on(s);
         return;
     }
     if (s->nover == 0 && !s->sweep && l->max_msgs == 0 && l->max_bytes == 0 && l->max_age_ns == 0)

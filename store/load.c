@@ -204,21 +204,117 @@ static bool all_exist(struct store_stream *s, const struct segment *seg,
            seqset_count_in(&s->rec.removed, seg->base_seq, seg->next_seq - 1) == skipped;
 }
 
-static void load_later(struct store_stream *s, struct segment *seg, const struct segment_index *x)
+static void index_later(struct store_stream *s, struct segment *seg, const struct segment_index *x)
 {
     seg->index_at = seg->state == SEGMENT_SEALED ? INDEX_IN_FOOTER : INDEX_IN_BATCHES;
     seg->unnamed = seg->records;
-    seg->unnamed_bytes = x->summary.bytes;
-    if (x->summary.subjects > s->subjects_seen)
+    seg->footer_msgs = x->summary.msgs;
+    if (x->summary.subjects > s->subjects_seen && !seg->partly)
         s->subjects_seen = x->summary.subjects;
     if (seg->state != SEGMENT_SEALED)
         column_blank(&seg->column, seg->records);
+    seg->unnamed_bytes = seg->live_size;
+    s->msgs += seg->live;
+    s->bytes += seg->live_size;
+}
+
+static void load_later(struct store_stream *s, struct segment *seg, const struct segment_index *x)
+{
     for (uint32_t i = 0; i < seg->nentries; i++)
         seg->entries[i].live = seg->entries[i].b.count;
     seg->live = seg->records;
     seg->live_size = x->summary.bytes;
-    s->msgs += seg->live;
-    s->bytes += seg->live_size;
+    index_later(s, seg, x);
+}
+
+/* ---- a segment of which some messages are gone, without its subjects ------------------------- */
+
+/* Walks the messages of a segment in order of sequence: what its sizes say. */
+struct partly {
+    struct store_stream *s;
+    struct segment *seg;
+    uint32_t entry;
+    uint64_t expect;               /* sequence behind the last one */
+    uint64_t gone_first, gone_end; /* the removed range at or behind it; end 0 = to be looked up */
+};
+
+static void pass_hole(struct partly *p, uint64_t end)
+{
+    if (p->expect < end)
+        note_hole(p->s, p->expect, end - 1);
+    p->expect = end;
+}
+
+/* To the entry that has seq, or behind the last one. */
+static void pass_entries(struct partly *p, uint64_t seq)
+{
+    for (; p->entry < p->seg->nentries; p->entry++) {
+        const struct segment_batch *b = &p->seg->entries[p->entry].b;
+        if (p->expect < b->first_seq)
+            p->expect = b->first_seq;
+        if (seq < b->first_seq + b->span)
+            return;
+        pass_hole(p, b->first_seq + b->span);
+    }
+}
+
+static bool is_gone(struct partly *p, uint64_t seq)
+{
+    uint64_t last;
+
+    if (seq >= p->gone_end) {
+        if (seqset_range_from(&p->s->rec.removed, seq, &p->gone_first, &last))
+            p->gone_end = last + 1;
+        else
+            p->gone_first = p->gone_end = UINT64_MAX;
+    }
+    return seq < p->s->first_seq || seq >= p->gone_first;
+}
+
+static void pass_message(struct partly *p, uint64_t seq, uint32_t size)
+{
+    pass_entries(p, seq);
+    if (p->entry == p->seg->nentries || seq < p->expect)
+        return; /* the footer says so of no batch */
+    pass_hole(p, seq);
+    p->expect = seq + 1;
+    if (is_gone(p, seq))
+        return;
+    p->seg->entries[p->entry].live++;
+    p->seg->live++;
+    p->seg->live_size += size;
+}
+
+/* False: its sizes are not known. */
+static bool load_partly(struct store_stream *s, struct segment *seg, struct segment_index *x)
+{
+    struct partly p = {.s = s, .seg = seg};
+    struct size_iter it;
+    uint32_t size;
+    uint64_t seq;
+
+    if (seg->state != SEGMENT_SEALED && x->record_sizes == NULL)
+        return false;
+    if (seg->state == SEGMENT_SEALED && x->sizes.p == NULL) {
+        if (segment_sizes_read(s->store->dir->options.fs, seg->path, seg->capacity, seg->salt,
+                               &x->summary, &x->owned) != ERR_OK)
+            return false;
+        x->sizes = buf_str(&x->owned);
+    }
+    if (seg->state == SEGMENT_SEALED) {
+        size_iter_init(&it, x->sizes, x->summary.base_seq);
+        while (size_iter_next(&it, &seq, &size))
+            pass_message(&p, seq, size);
+    } else {
+        for (uint32_t i = 0; i < seg->nentries; i++)
+            for (uint32_t k = 0; k < seg->entries[i].b.count; k++)
+                pass_message(&p, entry_seq(seg, &seg->entries[i], k),
+                             x->record_sizes[seg->entries[i].ordinal + k]);
+    }
+    pass_entries(&p, UINT64_MAX);
+    seg->partly = true;
+    index_later(s, seg, x);
+    return true;
 }
 
 static enum err load_now(struct store_stream *s, struct segment *seg, struct segment_index *x)
@@ -280,7 +376,7 @@ static enum err load_segment(struct store_stream *s, const struct recovered_stre
     }
     if (x.subjects.p == NULL && all_exist(s, seg, &x))
         load_later(s, seg, &x);
-    else
+    else if (x.subjects.p != NULL || !load_partly(s, seg, &x))
         err = load_now(s, seg, &x);
     seg->ruined = seg->live == 0 && seg->next_seq > seg->base_seq &&
                   seqset_count_in(&s->rec.lost, seg->base_seq, seg->next_seq - 1) > 0;
@@ -321,6 +417,14 @@ static void load_gaps(struct store_stream *s)
         seqset_add(&s->rec.removed, expect, s->last_seq);
 }
 
+/* The limit per subject took nothing that the record does not say. */
+static bool limit_applied(const struct store_stream *s)
+{
+    uint64_t max = s->rec.limits.max_msgs_per_subject;
+
+    return max == 0 || (s->rec.applied_seq == s->last_seq && s->rec.applied_max == max);
+}
+
 /* What limits take can not wait. */
 static void start_loader(struct store_stream *s)
 {
@@ -331,7 +435,7 @@ static void start_loader(struct store_stream *s)
     if (!later)
         return;
     index_loader_start(s);
-    if (s->state == STREAM_FAILED || s->rec.limits.max_msgs_per_subject != 0 || limits_over(s))
+    if (s->state == STREAM_FAILED || !limit_applied(s) || limits_over(s))
         index_load_all(s);
 }
 

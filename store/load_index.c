@@ -23,10 +23,12 @@
  *
  * and at last
  *
+ *     RINGS      the sequences of each subject, under a limit per subject above 1 (limits.c)
  *     LATE       what was removed meanwhile leaves segments and subjects
  *
- * Only segments whose records all exist are loaded this way; the others are read at once, when the
- * stream is opened (load.c). A message that is removed while there is a loader is gone at once for
+ * Of a segment some of whose messages were gone when the stream was opened these are passed over:
+ * what is there was counted then by the footer's sizes (load.c). A message that is removed while
+ * there is a loader is gone at once for
  * everybody who asks, but its record stays in its segment's sums and counts for its subject until
  * LATE, so that what the phases before rely on stays true; the stream's bytes have it until then.
  * Erasing waits. Messages that are appended meanwhile count themselves: a subject's first, last and
@@ -47,7 +49,10 @@
 /* Batches that are read at a time. */
 #define RUN_BYTES (1u << 20)
 
-enum phase { NEXT, READ, SIZES, SUBJECTS, BATCHES, FINISH, PACK, LATE };
+/* No message of the subject was there yet. */
+#define NOT_INTERNED UINT32_MAX
+
+enum phase { NEXT, READ, SIZES, SUBJECTS, BATCHES, FINISH, PACK, RINGS, LATE };
 
 /* A piece of a segment's file. */
 struct read_job {
@@ -86,6 +91,7 @@ struct index_loader {
     size_t run_n;
     struct codec_room room;
     struct column_packing packing;
+    uint64_t ring_seq; /* RINGS: all below are in theirs */
     struct seqset late;
 };
 
@@ -263,7 +269,7 @@ static void step_next(struct index_loader *l)
     if (seg != NULL)
         begin_segment(l, seg);
     else
-        l->phase = LATE;
+        l->phase = RINGS;
 }
 
 /* The footer can not be used: what it says of subjects is in the batches, too. */
@@ -280,7 +286,7 @@ static void take_footer(struct index_loader *l, struct segment_index *x, enum er
     l->x = *x;
     *x = (struct segment_index){0};
     if (err != ERR_OK || l->x.summary.base_seq != l->seg->base_seq ||
-        l->x.summary.next_seq != l->seg->next_seq || l->x.summary.msgs != l->seg->live) {
+        l->x.summary.next_seq != l->seg->next_seq || l->x.summary.msgs != l->seg->footer_msgs) {
         use_batches(l);
         return;
     }
@@ -320,6 +326,12 @@ static void step_sizes(struct index_loader *l)
     }
 }
 
+/* Was the message there when the stream was opened? What was removed since counts until LATE. */
+static bool counts(const struct store_stream *s, const struct segment *seg, uint64_t seq)
+{
+    return !seg->partly || message_exists(s, seq) || seqset_has(&s->loader->late, seq);
+}
+
 static void count(struct store_stream *s, uint32_t id, uint64_t seq)
 {
     struct subject *sub = subjects_by_id(&s->subjects, id);
@@ -340,12 +352,14 @@ static void step_subjects(struct index_loader *l)
 
     for (uint32_t n = 0; n < STEP_RECORDS; n++) {
         if (l->id != 0 && subject_run_next(&l->subjects, &seq)) {
-            if (record_of(l->seg, seq, &l->entry, &at)) {
+            if (record_of(l->seg, seq, &l->entry, &at) && counts(s, l->seg, seq)) {
+                if (l->id == NOT_INTERNED)
+                    l->id = subjects_intern(&s->subjects, buf_str(&l->subjects.subject));
                 *id_of(l->seg, at) = l->id;
                 count(s, l->id, seq);
             }
         } else if (subject_iter_next(&l->subjects)) {
-            l->id = subjects_intern(&s->subjects, buf_str(&l->subjects.subject));
+            l->id = NOT_INTERNED;
             l->entry = 0;
         } else {
             subject_iter_deinit(&l->subjects);
@@ -405,14 +419,18 @@ static enum err take_run(struct index_loader *l, struct read_job *job)
 /* Message i of the entry is of this subject and size. counted: it exists, and is counted; else the
  * subject is only kept. */
 static void name_message(struct index_loader *l, const struct segment_entry *e, uint32_t i,
-                         uint32_t id, uint32_t size, bool counted)
+                         struct str subject, uint32_t size, bool counted)
 {
     struct store_stream *s = l->stream;
+    uint64_t seq = entry_seq(l->seg, e, i);
 
-    *id_of(l->seg, e->ordinal + i) = id;
     *size_of(l->seg, e->ordinal + i) = size;
+    if (counted && !counts(s, l->seg, seq))
+        return;
+    uint32_t id = subjects_intern(&s->subjects, subject);
+    *id_of(l->seg, e->ordinal + i) = id;
     if (counted)
-        count(s, id, entry_seq(l->seg, e, i));
+        count(s, id, seq);
     else
         subjects_by_id(&s->subjects, id)->pending = 1;
 }
@@ -427,9 +445,8 @@ static void name_kafka(struct index_loader *l, const struct segment_entry *e,
         return;
     batch_record_get(v, 0, &r);
     uint64_t whole = store_msg_bytes(l->stream->level, r.subject.n, 0, r.payload.n);
-    uint32_t id = subjects_intern(&l->stream->subjects, r.subject);
     for (uint32_t i = 0; i < e->b.count; i++)
-        name_message(l, e, i, id, batch_kafka_size(v, whole, i), counted);
+        name_message(l, e, i, r.subject, batch_kafka_size(v, whole, i), counted);
 }
 
 /* The messages of one batch, as open_batch. What is damaged stays without a name: see step_finish.
@@ -451,7 +468,7 @@ static enum err name_batch(struct index_loader *l, const struct segment_entry *e
         if (batch_record_verify(&v, i, l->seg->salt) != BATCH_RECORD_OK)
             continue;
         batch_record_get(&v, i, &r);
-        name_message(l, e, i, subjects_intern(&s->subjects, r.subject),
+        name_message(l, e, i, r.subject,
                      (uint32_t) store_msg_bytes(s->level, r.subject.n, r.header.n, r.payload.n),
                      counted);
     }
@@ -542,6 +559,8 @@ static void step_finish(struct index_loader *l)
         }
         for (uint32_t i = 0; i < e->b.count; i++) {
             bool named = *id_of(seg, e->ordinal + i) != 0;
+            if (!named && seg->partly && !counts(l->stream, seg, entry_seq(seg, e, i)))
+                continue;
             if (!named && l->stream->state != STREAM_FAILED)
                 lose(l->stream, seg, e, i);
             else if (named)
@@ -561,6 +580,48 @@ static void step_pack(struct index_loader *l)
     column_deinit(&l->seg->column);
     l->seg->column = packed;
     l->phase = NEXT;
+}
+
+/* ---- rings ----------------------------------------------------------------------------------- */
+
+static void push_ring(struct store_stream *s, const struct segment *seg, uint32_t entry,
+                      uint64_t seq)
+{
+    const struct segment_entry *e = &seg->entries[entry];
+    uint32_t i;
+
+    if (!(message_exists(s, seq) || seqset_has(&s->loader->late, seq)) ||
+        !entry_find(seg, e, seq, &i))
+        return;
+    seq_ring_push(subject_ring(&s->subjects, column_id(&seg->column, e->ordinal + i)), seq);
+}
+
+/* In order of sequence; what is appended meanwhile is met at the end. */
+static void step_rings(struct index_loader *l)
+{
+    struct store_stream *s = l->stream;
+    uint32_t entry = 0;
+
+    if (s->rec.limits.max_msgs_per_subject <= 1 || s->rings || s->state == STREAM_FAILED) {
+        l->phase = LATE;
+        return;
+    }
+    if (!s->subjects.rings)
+        subjects_keep_rings(&s->subjects, true);
+    for (uint32_t n = 0; n < STEP_RECORDS && l->ring_seq <= s->last_seq; n++) {
+        struct segment *seg = stream_segment_of(s, l->ring_seq);
+        if (seg == NULL || !segment_find(seg, l->ring_seq, &entry)) {
+            l->ring_seq = seg != NULL ? seg->next_seq : s->last_seq + 1;
+            continue;
+        }
+        if (l->ring_seq < seg->entries[entry].b.first_seq)
+            l->ring_seq = seg->entries[entry].b.first_seq;
+        push_ring(s, seg, entry, l->ring_seq++);
+    }
+    if (l->ring_seq <= s->last_seq)
+        return;
+    s->rings = true;
+    l->phase = LATE;
 }
 
 /* ---- what was removed meanwhile -------------------------------------------------------------- */
@@ -610,6 +671,9 @@ static bool step(struct index_loader *l, bool now)
         break;
     case PACK:
         step_pack(l);
+        break;
+    case RINGS:
+        step_rings(l);
         break;
     case LATE:
         return step_late(l);

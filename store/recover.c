@@ -15,7 +15,9 @@
  */
 #include "store/recover.h"
 
+#include "lib/base/crc32c.h"
 #include "lib/base/mem.h"
+#include "store/footer.h"
 #include "store/recover_impl.h"
 
 #include <stdarg.h>
@@ -212,6 +214,7 @@ enum err store_recover(struct store_dir *dir, char why[256])
 
 void segment_index_deinit(struct segment_index *x)
 {
+    mem_free(x->record_sizes);
     mem_free(x->batches);
     buf_free(&x->owned);
     buf_free(&x->opened);
@@ -273,6 +276,48 @@ static enum err load_footer(struct io_fs *fs, fs_fd fd, const struct recovered_s
         return ERR_IO;
     x->owned.n = t.footer_bytes;
     return parse_footer(x, segment, crypt);
+}
+
+static enum err read_sizes(struct io_fs *fs, fs_fd fd, uint64_t file_bytes, uint32_t salt,
+                           const struct segment_summary *summary, struct buf *out)
+{
+    uint8_t bytes[SEGMENT_TRAILER];
+    struct footer_place places[SECTION_MAX + 1];
+    struct segment_trailer t;
+
+    if (file_bytes < SEGMENT_TRAILER ||
+        fs_read(fs, fd, bytes, sizeof(bytes), file_bytes - sizeof(bytes)) != sizeof(bytes))
+        return ERR_IO;
+    if (segment_trailer_decode(bytes, file_bytes, salt, &t) != ERR_OK)
+        return ERR_CORRUPT;
+    size_t n = (size_t) t.sections * FOOTER_TABLE_ENTRY;
+    uint8_t *table = mem_alloc(n + 1);
+    enum err err = fs_read(fs, fd, table, n, t.table_offset) == (int64_t) n ? ERR_OK : ERR_IO;
+    if (err == ERR_OK)
+        err = footer_places(table, &t, salt, places);
+    mem_free(table);
+    if (err != ERR_OK)
+        return err;
+    const struct footer_place *p = &places[SECTION_SIZES];
+    buf_reserve(out, p->bytes + 1);
+    if (fs_read(fs, fd, out->p, p->bytes, t.footer_offset + p->offset) != (int64_t) p->bytes)
+        return ERR_IO;
+    out->n = p->bytes;
+    struct footer f = {.summary = *summary};
+    f.section[SECTION_SIZES] = buf_str(out);
+    return crc32c(salt, out->p, out->n) == p->crc && footer_sizes_sound(&f) ? ERR_OK : ERR_CORRUPT;
+}
+
+enum err segment_sizes_read(struct io_fs *fs, const char *path, uint64_t file_bytes, uint32_t salt,
+                            const struct segment_summary *summary, struct buf *out)
+{
+    fs_fd fd = fs_open(fs, path, IO_FILE_READ);
+
+    if (fd < 0)
+        return err_from_errno(fd);
+    enum err err = read_sizes(fs, fd, file_bytes, salt, summary, out);
+    fs_close(fs, fd);
+    return err;
 }
 
 enum err segment_index_read(struct io_fs *fs, const char *path, uint64_t file_bytes, uint32_t salt,

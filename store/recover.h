@@ -29,8 +29,9 @@ struct segment_index {
     struct segment_batch *batches; /* summary.batches of them */
     struct str subjects;           /* SECTION_SUBJECTS: subject_iter_init with summary.base_seq */
     struct str sizes;              /* SECTION_SIZES */
-    struct buf owned;              /* where the two views point ... */
-    struct buf opened;             /* ... or here, when they were sealed */
+    uint32_t *record_sizes; /* instead, without subjects: per record; NULL = none, or not known */
+    struct buf owned;       /* where the two views point ... */
+    struct buf opened;      /* ... or here, when they were sealed */
 };
 void segment_index_deinit(struct segment_index *x);
 
@@ -107,6 +108,11 @@ void recovered_worker_free(struct recovered_worker *w);
  * ERR_CORRUPT, ERR_IO. */
 enum err recovered_segment_load(struct store_dir *dir, const struct recovered_stream *s,
                                 struct recovered_segment *segment, struct segment_index *out);
+
+/* The footer's SIZES alone, for this summary: appended to out, which is empty. ERR_CORRUPT, ERR_IO,
+ * ERR_NO_MEMORY. */
+enum err segment_sizes_read(struct io_fs *fs, const char *path, uint64_t file_bytes, uint32_t salt,
+                            const struct segment_summary *summary, struct buf *out);
 
 /* The footer of this file, which is not encrypted. ERR_CORRUPT, ERR_IO, ERR_NO_MEMORY. */
 enum err segment_index_read(struct io_fs *fs, const char *path, uint64_t file_bytes, uint32_t salt,

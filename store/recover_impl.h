@@ -184,6 +184,7 @@ struct rec_segment {
     char path[STORE_PATH];
     uint64_t file_bytes;
     uint32_t salt;
+    bool blank;       /* its header page is zeros */
     bool header_ok;   /* else base_seq may be 0: not known */
     bool sealed;      /* its footer is valid: summary is filled in */
     bool bad_footer;  /* it had one */

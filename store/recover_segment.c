@@ -57,8 +57,8 @@ static enum err read_section(struct recovery *r, struct rec_segment *seg, fs_fd 
     return crc32c(seg->salt, p, place->bytes) == place->crc ? ERR_OK : ERR_CORRUPT;
 }
 
-/* The batches of a footer that was opened; false: some are sparse, and their sequences are in the
- * other sections. */
+/* The batches of a footer that was opened; false: some are sparse, and their sequences are in
+ * SIZES. */
 static bool take_batches(struct rec_segment *seg, const struct footer *f)
 {
     uint64_t n = f->summary.batches;
@@ -72,8 +72,26 @@ static bool take_batches(struct rec_segment *seg, const struct footer *f)
     return !sparse;
 }
 
-/* Of a large footer only what a start needs: summary and batches. The rest is read, and checked,
- * when somebody asks for subjects. ERR_NOT_FOUND: all of it is needed. */
+static enum err take_sizes(struct recovery *r, struct rec_segment *seg, fs_fd fd,
+                           const struct segment_trailer *t, const struct footer_place *place,
+                           struct footer *f)
+{
+    struct str sizes = STR_NONE;
+    enum err err = read_section(r, seg, fd, t, place, &sizes);
+
+    f->section[SECTION_SIZES] = sizes;
+    if (err == ERR_OK && !footer_sizes_sound(f))
+        err = ERR_CORRUPT;
+    if (err == ERR_OK) {
+        buf_put_str(&seg->index.owned, sizes);
+        seg->index.sizes = buf_str(&seg->index.owned);
+    }
+    mem_free((void *) (uintptr_t) sizes.p);
+    return err;
+}
+
+/* Of a large footer only what a start needs: summary and batches; where they are sparse SIZES, too.
+ * The rest is read, and checked, when somebody asks for subjects. */
 static enum err read_footer_head(struct recovery *r, struct rec_segment *seg, fs_fd fd,
                                  const struct segment_trailer *t)
 {
@@ -92,13 +110,13 @@ static enum err read_footer_head(struct recovery *r, struct rec_segment *seg, fs
         err = read_section(r, seg, fd, t, &places[SECTION_BATCHES], &batches);
     if (err == ERR_OK)
         err = footer_open_head(summary, batches, t->footer_offset, &f);
-    if (err == ERR_OK && !take_batches(seg, &f)) {
-        segment_index_deinit(&seg->index);
-        err = ERR_NOT_FOUND;
-    }
+    if (err == ERR_OK && !take_batches(seg, &f))
+        err = take_sizes(r, seg, fd, t, &places[SECTION_SIZES], &f);
     if (err == ERR_OK) {
         take_footer(seg, &f);
         seg->lazy = true;
+    } else {
+        segment_index_deinit(&seg->index);
     }
     mem_free(table);
     mem_free((void *) (uintptr_t) summary.p);
@@ -121,11 +139,8 @@ static enum err read_footer(struct recovery *r, struct rec_segment *seg, fs_fd f
         err = segment_trailer_decode(bytes, seg->file_bytes, seg->salt, &t);
     if (err != ERR_OK)
         return err;
-    if (t.footer_bytes > r->dir->options.index_lazy_bytes && (t.incompat & STORE_ENCRYPTED) == 0) {
-        err = read_footer_head(r, seg, fd, &t);
-        if (err != ERR_NOT_FOUND)
-            return err;
-    }
+    if (t.footer_bytes > r->dir->options.index_lazy_bytes && (t.incompat & STORE_ENCRYPTED) == 0)
+        return read_footer_head(r, seg, fd, &t);
     uint8_t *whole = mem_try_alloc(t.footer_bytes);
     if (whole == NULL)
         return ERR_NO_MEMORY;
@@ -154,8 +169,10 @@ static enum err read_header(struct recovery *r, const struct rec_stream *s, stru
     char why[160];
     enum err err = read_at(r, seg, fd, page, SEGMENT_HEADER, 0);
 
-    if (err == ERR_OK)
+    if (err == ERR_OK) {
+        seg->blank = page[0] == 0 && memcmp(page, page + 1, SEGMENT_HEADER - 1) == 0;
         err = segment_header_decode(page, &seg->header, why);
+    }
     seg->header.copy = STR_NONE; /* it lies in the page */
     mem_free(page);
     if (err == ERR_VERSION)
@@ -183,6 +200,20 @@ static bool find_key(struct recovery *r, const struct rec_stream *s, struct rec_
                               seg->generation);
 }
 
+/* Behind a close marker the record names every segment that was begun: what has no header page and
+ * is none of these was put in place and not used. To look for batches would be to read all of it.
+ */
+static bool never_used(const struct recovery *r, const struct rec_stream *s,
+                       const struct rec_segment *seg)
+{
+    if (!r->clean || !seg->blank || seg->generation > 0 || s->object->adopted)
+        return false;
+    for (size_t i = 0; i < s->rec.nsegments; i++)
+        if (s->rec.segments[i].number >= seg->number)
+            return false;
+    return s->rec.nsegments > 0;
+}
+
 enum err rec_segment_open(struct recovery *r, struct rec_stream *s, struct rec_segment *seg)
 {
     fs_fd fd = fs_open(r->fs, seg->path, IO_FILE_READ);
@@ -204,6 +235,8 @@ enum err rec_segment_open(struct recovery *r, struct rec_stream *s, struct rec_s
     seg->bad_footer = footer != ERR_NOT_FOUND;
     if (seg->header_ok)
         return ERR_OK;
+    if (footer == ERR_NOT_FOUND && never_used(r, s, seg))
+        return ERR_NOT_FOUND;
     /* Is there a batch of its own? */
     bool quiet = seg->quiet;
     seg->quiet = true;
@@ -236,6 +269,9 @@ struct collector {
     /* Without subjects: only sums, while nothing is odd. */
     bool light, odd;
     uint64_t sum_msgs, sum_bytes;
+    uint32_t *sizes; /* per message, where some of them are gone; NULL = nobody will ask */
+    bool want_sizes;
+    size_t nsizes, sizes_cap;
 };
 
 static uint32_t intern(struct collector *c, struct str subject)
@@ -288,15 +324,27 @@ static void collect_kafka(struct collector *c, uint64_t base, const struct batch
                     batch_kafka_size(v, whole, i));
 }
 
+static void sum_message(struct collector *c, uint64_t bytes)
+{
+    c->sum_msgs++;
+    c->sum_bytes += bytes;
+    if (!c->want_sizes)
+        return;
+    if (c->nsizes == c->sizes_cap) {
+        c->sizes_cap = c->sizes_cap * 2 + 4096;
+        c->sizes = mem_realloc(c->sizes, c->sizes_cap * sizeof(*c->sizes));
+    }
+    c->sizes[c->nsizes++] = (uint32_t) bytes;
+}
+
 static void sum_kafka(struct collector *c, const struct batch_view *v)
 {
     struct batch_record r;
 
     batch_record_get(v, 0, &r);
     uint64_t whole = store_msg_bytes(STORE_DURABLE, r.subject.n, 0, r.payload.n);
-    c->sum_msgs += v->h.span;
     for (uint32_t i = 0; i < v->h.span; i++)
-        c->sum_bytes += batch_kafka_share(whole, v->h.span, i);
+        sum_message(c, batch_kafka_share(whole, v->h.span, i));
 }
 
 static void sum_batch(struct collector *c, const struct scan_event *e)
@@ -310,8 +358,7 @@ static void sum_batch(struct collector *c, const struct scan_event *e)
     }
     for (uint32_t i = 0; i < e->view.h.count && !c->odd; i++) {
         batch_record_get(&e->view, i, &r);
-        c->sum_msgs++;
-        c->sum_bytes += store_msg_bytes(STORE_DURABLE, r.subject.n, r.header.n, r.payload.n);
+        sum_message(c, store_msg_bytes(STORE_DURABLE, r.subject.n, r.header.n, r.payload.n));
     }
 }
 
@@ -551,6 +598,8 @@ static void light_index(struct rec_segment *seg, struct collector *c, const stru
     }
     seg->index.batches = c->batches;
     c->batches = NULL;
+    seg->index.record_sizes = c->sizes;
+    c->sizes = NULL;
     seg->lazy = true;
 }
 
@@ -612,6 +661,7 @@ enum err rec_segment_scan(struct recovery *r, struct rec_stream *s, struct rec_s
               seg->crypt.key.id == 0 &&
               seg->file_bytes > LIGHT_FACTOR * r->dir->options.index_lazy_bytes;
     seg->quiet = quiet || c.light;
+    c.want_sizes = s->rec.removed.count > 0 || s->rec.first_seq > base;
     fs_fd fd = fs_open(r->fs, seg->path, IO_FILE_WRITE);
     if (fd < 0)
         return err_from_errno(fd);
@@ -641,6 +691,7 @@ enum err rec_segment_scan(struct recovery *r, struct rec_stream *s, struct rec_s
     }
     mem_free(c.batches);
     mem_free(c.messages);
+    mem_free(c.sizes);
     free_names(&c);
     scan_deinit(&scan);
     seg->quiet = quiet;

@@ -258,12 +258,14 @@ static void claim_end(struct store_stream *s)
 {
     struct buf delta = {0};
 
-    if (s->state != STREAM_ACTIVE || s->store->closing || s->store->clog.failed ||
-        stream_proven(s) == s->rec.last_seq)
+    if (s->state != STREAM_ACTIVE || s->store->closing || s->store->clog.failed)
         return;
-    stream_claim_durable(s, &delta);
+    if (stream_proven(s) != s->rec.last_seq)
+        stream_claim_durable(s, &delta);
     s->rec.last_seq = stream_proven(s);
-    clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), NULL);
+    stream_claim_applied(s, &delta);
+    if (delta.n > 0)
+        clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), NULL);
     buf_free(&delta);
 }
 
@@ -546,10 +548,13 @@ static void log_ends(struct store *st)
     {
         struct store_stream *s = LIST_ENTRY(it, struct store_stream, link);
         struct buf delta = {0};
-        if (s->state != STREAM_ACTIVE || !stream_in_file(s) || stream_proven(s) == s->rec.last_seq)
+        if (s->state != STREAM_ACTIVE || !stream_in_file(s))
             continue;
-        stream_claim_durable(s, &delta);
-        clog_put(st, LOG_DELTA, s->object, buf_str(&delta), NULL);
+        if (stream_proven(s) != s->rec.last_seq)
+            stream_claim_durable(s, &delta);
+        stream_claim_applied(s, &delta);
+        if (delta.n > 0)
+            clog_put(st, LOG_DELTA, s->object, buf_str(&delta), NULL);
         buf_free(&delta);
     }
 }

@@ -191,6 +191,8 @@ struct segment {
     /* Not INDEX_HERE: records that a start found, whose subjects are not known, and their bytes. */
     uint32_t unnamed;
     uint64_t unnamed_bytes;
+    uint64_t footer_msgs; /* as its summary says */
+    bool partly;          /* some of them were gone when the stream was opened */
     uint64_t live, live_size;
     int64_t min_time, max_time;
     uint32_t commits; /* in flight */
@@ -482,7 +484,9 @@ struct store_stream {
     bool trim_due;  /* over a limit: limits_step has work */
     uint32_t *over; /* ids of subjects over their limit, from the commit just merged */
     uint32_t nover, over_cap;
-    bool sweep; /* subjects from this text on may be over a lowered limit */
+    uint64_t swept; /* no subject has more messages than this, but for `over`; of limits per subject
+                     */
+    bool sweep;     /* subjects from this text on may be over a lowered limit */
     struct buf sweep_at;
     struct list task_link; /* store->tasks */
     struct list tasks;     /* struct task: purges, counts */
@@ -567,6 +571,9 @@ void stream_claim_first(struct store_stream *s, struct buf *delta);
 /* The same: what limits took. Goes before a removal on request, which may make room below a limit:
  * a start would find no reason any more to take them again. */
 void stream_claim_limits(struct store_stream *s, struct buf *delta);
+/* The same, and, when the limit per subject has taken what it takes of everything durable, that it
+ * has: then a start need not apply it to know what is there. */
+void stream_claim_applied(struct store_stream *s, struct buf *delta);
 static inline bool stream_in_file(const struct store_stream *s)
 {
     return s->level != STORE_MEMORY;

@@ -243,6 +243,7 @@ enum err store_stream_create(struct store *st, const struct store_stream_options
     buf_put_str(&s->rec.name, options->name);
     buf_put_str(&s->rec.config, options->config);
     s->rec.limits = options->limits;
+    s->swept = options->limits.max_msgs_per_subject; /* there is none */
     s->first_seq = first;
     s->last_seq = s->last_assigned = s->synced_seq = first - 1;
     s->rings = options->limits.max_msgs_per_subject > 1;
@@ -388,6 +389,30 @@ bool stream_copy(struct store_stream *s, const struct crypt_file *crypt,
     return fits;
 }
 
+/* Has the limit per subject taken all that it takes, and may the record say so? */
+static bool limit_applied(const struct store_stream *s)
+{
+    uint64_t max = s->rec.limits.max_msgs_per_subject;
+
+    return max != 0 && s->swept == max && !s->sweep && s->nover == 0 && s->loader == NULL &&
+           s->state == STREAM_ACTIVE && stream_proven(s) == s->last_seq && !stream_holds_any(s);
+}
+
+static void note_applied(struct store_stream *s)
+{
+    s->rec.applied_seq = s->last_seq;
+    s->rec.applied_max = s->rec.limits.max_msgs_per_subject;
+}
+
+void stream_claim_applied(struct store_stream *s, struct buf *delta)
+{
+    if (!limit_applied(s) || s->rec.applied_seq == s->last_seq)
+        return;
+    stream_claim_limits(s, delta);
+    note_applied(s);
+    stream_delta_applied(delta, s->rec.applied_seq, s->rec.applied_max);
+}
+
 void stream_render(struct store_stream *s, struct buf *out)
 {
     uint64_t first, last;
@@ -397,6 +422,8 @@ void stream_render(struct store_stream *s, struct buf *out)
     s->rec.last_seq = stream_proven(s);
     s->rec.last_ts = s->rec.last_seq == s->last_seq ? s->last_ts : 0;
     s->rec.next_segment = s->next_number;
+    if (limit_applied(s))
+        note_applied(s);
     ask_config(s);
     if (more)
         seqset_add(&s->rec.removed, first, last);

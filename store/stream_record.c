@@ -40,6 +40,7 @@ enum {
     TAG_NEXT_SEGMENT,
     TAG_ERASE,
     TAG_END,
+    TAG_APPLIED = 64,
     TAG_OPTIONAL = 64, /* from here on a reader may skip what it does not know */
 };
 
@@ -224,6 +225,13 @@ void stream_record_encode(const struct stream_record *r, struct buf *out)
     for (size_t i = 0; i < r->nsegments; i++)
         stream_delta_add_segment(out, r->segments[i].number, r->segments[i].base_seq);
     PUT(out, TAG_NEXT_SEGMENT, r->next_segment);
+    if (r->applied_seq != 0)
+        stream_delta_applied(out, r->applied_seq, r->applied_max);
+}
+
+void stream_delta_applied(struct buf *out, uint64_t seq, uint64_t max)
+{
+    PUT(out, TAG_APPLIED, seq, max);
 }
 
 void stream_delta_remove(struct buf *out, uint64_t first, uint64_t last)
@@ -403,6 +411,13 @@ static enum err apply_change(struct stream_record *r, unsigned where, uint64_t t
 {
     uint64_t v[4];
 
+    if (tag == TAG_APPLIED) {
+        if (!varint_take(&s, &v[0]) || !varint_take(&s, &v[1]) || s.n != 0)
+            return ERR_CORRUPT;
+        r->applied_seq = v[0];
+        r->applied_max = v[1];
+        return ERR_OK;
+    }
     if (tag >= TAG_OPTIONAL)
         return ERR_OK;
     if (tag == 0 || tag >= TAG_END)

@@ -43,6 +43,9 @@ struct stream_record {
     struct stream_segment *segments; /* live ones, ascending */
     size_t nsegments, segments_cap;
     uint64_t next_segment; /* number that the next new segment gets; from 1 */
+    /* Under a limit of applied_max messages per subject everything that it takes of the messages up
+     * to applied_seq is in `removed`; 0 = not known. */
+    uint64_t applied_seq, applied_max;
 };
 
 void stream_record_deinit(struct stream_record *r);
@@ -82,6 +85,7 @@ void stream_delta_add_segment(struct buf *out, uint64_t number, uint64_t base_se
 void stream_delta_release_segment(struct buf *out, uint64_t number);
 /* Sequences found damaged while running; bytes as far as known. */
 void stream_delta_lose(struct buf *out, uint64_t first, uint64_t last, uint64_t bytes);
+void stream_delta_applied(struct buf *out, uint64_t seq, uint64_t max);
 /* Erase intent: recovery overwrites this record if its bytes are still there. Also removes. */
 void stream_delta_erase(struct buf *out, uint64_t seq);
 

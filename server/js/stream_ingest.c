@@ -32,8 +32,13 @@ static bool check_discard_new(struct stream *s, const struct msg *m, struct verd
 
     store_stream_state_assigned(s->store, &last, &msgs, &bytes);
     if (c->max_msgs_per_subject > 0 &&
-        (c->discard_new_per_subject || c->max_msgs > 0 || c->max_bytes > 0))
+        (c->discard_new_per_subject || c->max_msgs > 0 || c->max_bytes > 0)) {
+        if (UNLIKELY(stream_subject_holds(s, m->subject))) {
+            v->waits = true;
+            return false;
+        }
         store_subject_last_assigned(s->store, m->subject, &of_subject);
+    }
     bool full_subject = c->max_msgs_per_subject > 0 &&
                         of_subject >= (uint64_t) c->max_msgs_per_subject;
     if (c->discard_new_per_subject && full_subject)

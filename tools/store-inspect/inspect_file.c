@@ -201,7 +201,10 @@ static void say_changes(const struct inspect *in, struct str delta)
 
     while (varint_take(&delta, &tag) && varint_take(&delta, &n) && n <= delta.n) {
         struct str s = str_take(delta, n);
-        inspect_say(in, "        %s", tag < ARRAY_LEN(names) ? names[tag] : "?");
+        inspect_say(in, "        %s",
+                    tag < ARRAY_LEN(names) ? names[tag]
+                    : tag == 64            ? "limit applied"
+                                           : "?");
         for (unsigned i = 0; tag != 3 && i < 4 && varint_take(&s, &v); i++)
             inspect_say(in, " %" PRIu64, v);
         inspect_say(in, "\n");

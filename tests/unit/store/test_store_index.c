@@ -80,6 +80,15 @@ static void trim(struct bench *b, const char *name)
             b->names[seq][0] = '\0';
 }
 
+static void append_one(struct bench *b, const char *name)
+{
+    if (b->last == MOST)
+        return;
+    ck_assert_int_eq(rig_append_to(&b->t, name, 20), ERR_OK);
+    snprintf(b->names[++b->last], NAME, "%s", name);
+    trim(b, name);
+}
+
 static void append_some(struct bench *b)
 {
     unsigned n = 1 + (unsigned) prng_below(&b->rng, 800);
@@ -607,20 +616,25 @@ static void ask_known(struct bench *b, const char *name)
 }
 
 /* Waits for these subjects alone. True: others are not known yet. */
-static bool know(struct bench *b, char (*names)[NAME], unsigned n)
+static bool know_these(struct bench *b, char (*names)[NAME], unsigned n)
 {
     struct str subjects[8];
     struct rig_req q;
 
-    for (unsigned k = 0; k < n; k++) {
-        name_of((unsigned) prng_below(&b->rng, b->spread + 2), names[k]);
+    for (unsigned k = 0; k < n; k++)
         subjects[k] = str_of(names[k]);
-    }
     rig_req_init(&q);
     if (store_subjects_wait(b->t.s, subjects, n, &q.req))
         ck_assert_int_eq(rig_req_wait(&b->r, &q), ERR_OK);
     ck_assert(!store_subjects_wait(b->t.s, subjects, n, NULL));
     return store_index_wait(b->t.s, NULL);
+}
+
+static bool know(struct bench *b, char (*names)[NAME], unsigned n)
+{
+    for (unsigned k = 0; k < n; k++)
+        name_of((unsigned) prng_below(&b->rng, b->spread + 2), names[k]);
+    return know_these(b, names, n);
 }
 
 /* Some subjects are asked for, again and again, while there are appends and removals; what they say
@@ -648,8 +662,8 @@ TEST(single_subjects_while_the_index_is_read)
             for (unsigned k = 0; k < 8; k++)
                 ask_known(&b, names[k]);
             rig_step(&b.r);
-            store_check(b.r.store);
         }
+        store_check(b.r.store); /* reads all of it */
         ask(&b);
         for (unsigned k = 0; k < 2; k++)
             append_some(&b);
@@ -812,7 +826,92 @@ TEST(last_messages_up_to_a_sequence)
     close_bench(&b);
 }
 
+/* ---- key-value buckets ----------------------------------------------------------------------- */
+
+static void check_state(struct bench *b, const struct store_state *before)
+{
+    struct store_state after;
+
+    store_stream_state(b->t.s, &after);
+    ck_assert_uint_eq(after.msgs, before->msgs);
+    ck_assert_uint_eq(after.bytes, before->bytes);
+    ck_assert_uint_eq(after.first_seq, before->first_seq);
+    ck_assert_uint_eq(after.last_seq, before->last_seq);
+    ck_assert_uint_le(after.num_subjects, before->num_subjects);
+}
+
+static void kill_and_open(struct bench *b)
+{
+    struct sim *killed = sim_fork(b->sim, SIM_CRASH_KEEP, 1);
+
+    rig_stop(&b->r);
+    sim_close(b->sim);
+    b->sim = b->r.options.sim = killed;
+    rig_start(&b->r);
+    rig_attach(&b->r, &b->t, "s");
+    store_recovered_done(b->r.store);
+}
+
+/* A stream with a limit per subject, of which much was removed, is opened without its index; what
+ * is gone stays gone, and all sums are those from before. i / 10: not when it was killed right
+ * behind a commit, when nothing says what the limit took; again when it had been idle. */
+TEST(a_bucket_starts_without_its_index)
+{
+    char names[8][NAME];
+    struct store_state before;
+    struct bench b;
+
+    open_bench(&b, 35 + i % 10);
+    while (b.last < 16000)
+        append_some(&b);
+    remove_some(&b);
+    for (unsigned round = 0; round < 4; round++) {
+        store_check(b.r.store);
+        store_stream_state(b.t.s, &before);
+        if (i < 10) {
+            open_again(&b);
+        } else {
+            rig_settle(&b.r);
+            rig_sleep(&b.r, i < 20 ? 300000000 : 3000000000);
+            kill_and_open(&b);
+        }
+        if (i < 10 || i >= 20)
+            ck_assert_ptr_nonnull(b.t.s->loader);
+        check_state(&b, &before);
+        check_gone(&b, prng_below(&b.rng, b.last));
+        if (store_index_wait(b.t.s, NULL)) {
+            know(&b, names, 8);
+            for (unsigned k = 0; k < 8; k++)
+                ask_known(&b, names[k]);
+            remove_some(&b);
+            for (unsigned k = 0; k < 8; k++)
+                ask_known(&b, names[k]);
+            /* What they push out goes at once, whether the subject was known or is asked for now.
+             */
+            for (unsigned k = 0; k < 24; k++) {
+                if (k >= 8)
+                    name_of((unsigned) prng_below(&b.rng, b.spread), names[k % 8]);
+                append_one(&b, names[k % 8]);
+                rig_flush(&b.t);
+                know_these(&b, names, 8);
+                ask_known(&b, names[k % 8]);
+            }
+        }
+        if (round % 2 == 0) {
+            while (b.t.s->loader != NULL)
+                rig_step(&b.r);
+        } else {
+            append_some(&b); /* over the limit, until the index is there */
+        }
+        store_check(b.r.store);
+        rig_settle(&b.r);
+        ask(&b);
+    }
+    close_bench(&b);
+}
+
 static const struct runner_case cases[] = {
+    RUN_LOOP(a_bucket_starts_without_its_index, 0, 30),
     RUN_LOOP(last_messages_of_a_moment, 0, 30),
     RUN_LOOP(last_messages_up_to_a_sequence, 0, 6),
     RUN_LOOP(single_subjects_while_the_index_is_read, 0, 10),
