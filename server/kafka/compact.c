@@ -211,7 +211,7 @@ static void set_batch(struct pass *x, struct item *it, const struct store_entry 
     if (kafka_batch_open(e->batch, &b) != KAFKA_BATCH_OK || b.producer_id < 0 ||
         (b.attributes & KAFKA_CONTROL) != 0)
         return;
-    it->e.keep_last = producers_last(&x->p->producers, b.producer_id) == e->first_seq;
+    it->e.keep_last = producers_need(&x->p->producers, b.producer_id, e->first_seq, last);
     it->e.aborted = (b.attributes & KAFKA_TRANSACTIONAL) != 0 &&
                     partition_txn_was_aborted(x->p, b.producer_id, e->first_seq);
 }

@@ -130,11 +130,16 @@ void producers_list(const struct producers *p, struct producer_state *out)
     }
 }
 
-uint64_t producers_last(const struct producers *p, int64_t producer)
+bool producers_need(const struct producers *p, int64_t producer, uint64_t seq, uint64_t durable)
 {
     const struct producer *x = find(p, producer);
 
-    return x != NULL && x->n > 0 ? x->kept[x->n - 1].seq : 0;
+    if (x == NULL || x->n == 0)
+        return false;
+    for (unsigned i = x->n; i > 0; i--)
+        if (x->kept[i - 1].seq <= durable)
+            return x->kept[i - 1].seq == seq;
+    return true;
 }
 
 void producers_fence(struct producers *p, int64_t producer, int16_t epoch)

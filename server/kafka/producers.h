@@ -59,8 +59,10 @@ struct producer_state {
 };
 /* Room for p->n of them; the one that wrote last comes first. */
 void producers_list(const struct producers *p, struct producer_state *out);
-/* Sequence of the first record of this producer's last batch; 0: none. */
-uint64_t producers_last(const struct producers *p, int64_t producer);
+/* Would a start that finds what is durable now, up to that sequence, need the batch at seq to know
+ * this producer's numbers? It is its last durable one, or may be it: that is not known when all
+ * that are known are not durable yet. */
+bool producers_need(const struct producers *p, int64_t producer, uint64_t seq, uint64_t durable);
 /* A transaction of this producer has ended in this epoch: earlier ones have no say any more. */
 void producers_fence(struct producers *p, int64_t producer, int16_t epoch);
 /* Nothing behind this sequence of the stream has ever been. */
