@@ -254,6 +254,75 @@ TEST(a_lost_message_is_in_health)
     server_process_deinit(&s);
 }
 
+/* ---- damage of whole files ------------------------------------------------------------------- */
+
+enum harm { HARM_LOG_GONE, HARM_SEGMENT_GONE, HARM_SEGMENT_CUT, HARM_PAGE, HARMS };
+
+static enum harm harm;
+
+static int hurt(const char *path, const struct stat *st, int type, struct FTW *where)
+{
+    static const char zeros[4096];
+    size_t n = strlen(path);
+    const char *end = harm == HARM_LOG_GONE ? ".log" : ".seg";
+
+    (void) where;
+    if (type != FTW_F || n < 4 || strcmp(path + n - 4, end) != 0 || st->st_size < 8192)
+        return 0;
+    damaged++;
+    if (harm == HARM_LOG_GONE || harm == HARM_SEGMENT_GONE) {
+        ck_assert_int_eq(unlink(path), 0);
+    } else if (harm == HARM_SEGMENT_CUT) {
+        ck_assert_int_eq(truncate(path, 4096), 0);
+    } else {
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        ck_assert_int_eq(pwrite(fd, zeros, sizeof(zeros), 4096), (ssize_t) sizeof(zeros));
+        close(fd);
+    }
+    return 0;
+}
+
+/* What is missing after a start is what health says: nothing when the log's files are gone, for
+ * there is its twin, and all three messages when the segment that holds them is gone, cut, or zero
+ * where they were. */
+TEST(health_says_what_is_lost)
+{
+    struct server_process s;
+    struct raw_client c;
+    char dir[200], want[120];
+    unsigned lost = (unsigned) i / 2 == HARM_LOG_GONE ? 0 : 3;
+
+    harm = (enum harm)(i / 2);
+    start(&s, i % 2, "");
+    raw_hello(&c, s.port, "\"headers\":true");
+    free(raw_ask(&c, "$JS.API.STREAM.CREATE.S", "{\"name\":\"S\",\"subjects\":[\"s\"]}"));
+    for (unsigned k = 0; k < 4; k++)
+        free(raw_ask(&c, "s", "text"));
+    free(raw_ask(&c, "$JS.API.STREAM.MSG.DELETE.S", "{\"seq\":2,\"no_erase\":true}"));
+    raw_close(&c);
+    server_process_stop(&s);
+    server_process_start(&s);
+    server_process_stop(&s);
+    snprintf(dir, sizeof(dir), "%s/store", s.dir);
+    damaged = 0;
+    ck_assert_int_eq(nftw(dir, hurt, 8, FTW_PHYS), 0);
+    ck_assert_uint_ge(damaged, 1);
+    server_process_start(&s);
+    raw_hello(&c, s.port, "\"headers\":true");
+    snprintf(want, sizeof(want), "\"messages\":%u,", 3 - lost);
+    char *info = raw_ask(&c, "$JS.API.STREAM.INFO.S", "");
+    ck_assert_msg(strstr(info, want) != NULL, "%s in %s", want, info);
+    free(info);
+    if (lost == 0)
+        GETS(&s, "/healthz", "HTTP/1.0 200", "{\"status\":\"ok\"}");
+    else
+        GETS(&s, "/healthz", "HTTP/1.0 200",
+             "JetStream stream '$G > S' has lost 3 messages to damage");
+    raw_close(&c);
+    server_process_stop(&s);
+    server_process_deinit(&s);
+}
+
 TEST(leaf_nodes_and_tags)
 {
     struct server_process s;
@@ -353,6 +422,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(connections, 0, 3),
     RUN_LOOP(jetstream_and_health, 0, 3),
     RUN_LOOP(a_lost_message_is_in_health, 0, 2),
+    RUN_LOOP(health_says_what_is_lost, 0, 2 * HARMS),
     RUN_LOOP(leaf_nodes_and_tags, 0, 3),
     RUN(metrics_are_well_formed),
     RUN(https),
