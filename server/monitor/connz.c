@@ -130,8 +130,10 @@ static void step(struct query *q, struct env *env, struct part *part)
 {
     struct gathering g = {.asked = &q->asked, .part = part};
 
-    if (q->asked.state != ASKED_CLOSED)
-        net_conns_each(env->net, false, add, &g);
+    part->more = q->asked.state != ASKED_CLOSED &&
+                 net_conns_slice(env->net, &part->from, STEP_MOST, add, &g);
+    if (part->more)
+        return;
     if (q->asked.state != ASKED_OPEN)
         net_conns_each(env->net, true, add, &g);
 }

@@ -27,6 +27,8 @@ struct conn_part {
 
 /* What one worker contributes. */
 struct part {
+    uint64_t from; /* the connection to go on with */
+    bool more;     /* it has only begun: the step is made again */
     struct net_stats net;
     struct js_stats js;
     bool has_js;
@@ -72,6 +74,7 @@ struct query {
     struct asked asked;
     struct part *parts; /* one per worker */
     unsigned workers;
+    bool begun; /* a worker has more: the others have done their step */
     int status;
     bool skip;
     char error[256]; /* "" = none */
@@ -80,6 +83,9 @@ struct query {
     void (*done)(void *ctx, const struct report *report);
     void *ctx;
 };
+
+/* Connections and subscriptions that a step looks at in one go: a few milliseconds. */
+#define STEP_MOST 1000u
 
 #define DOCUMENTS_MAX 32u
 

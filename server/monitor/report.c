@@ -136,12 +136,24 @@ static void collect_step(struct monitor_collect *c, struct env *env)
 {
     struct query *q = CONTAINER_OF(c, struct query, collect);
 
-    q->document->step(q, env, &q->parts[env->worker]);
+    struct part *p = &q->parts[env->worker];
+
+    if (q->begun && !p->more)
+        return;
+    q->document->step(q, env, p);
 }
 
 static void collect_done(struct monitor_collect *c)
 {
-    finish(CONTAINER_OF(c, struct query, collect));
+    struct query *q = CONTAINER_OF(c, struct query, collect);
+
+    for (unsigned i = 0; i < q->workers; i++)
+        if (q->parts[i].more) {
+            q->begun = true;
+            q->reports->host.collect(q->reports->host.ctx, c);
+            return;
+        }
+    finish(q);
 }
 
 void report_start(struct reports *r, const struct document *d, struct asked *asked,

@@ -49,14 +49,20 @@ static void add_conn(void *ctx, const struct net_conn_info *info, const struct c
     net_conn_subs(open, add, g);
 }
 
+static void add_some(struct query *q, struct env *env, struct part *part)
+{
+    struct gathering g = {.asked = &q->asked, .list = part->subs};
+
+    part->more = net_conns_slice(env->net, &part->from, STEP_MOST, add_conn, &g);
+}
+
 static void step(struct query *q, struct env *env, struct part *part)
 {
-    struct gathering g = {.asked = &q->asked, .list = json_array()};
-
     router_stats(env->router, &part->router);
+    if (part->subs == NULL)
+        part->subs = json_array();
     if (q->asked.subs)
-        net_conns_each(env->net, false, add_conn, &g);
-    part->subs = g.list;
+        add_some(q, env, part);
 }
 
 /* ---- the document ---------------------------------------------------------------------------- */
@@ -146,11 +152,10 @@ const struct document subscriptionsz_document = {.path = "/subscriptionsz", SUBS
 /* Of one account: always with the list. */
 static void step_account(struct query *q, struct env *env, struct part *part)
 {
-    struct gathering g = {.asked = &q->asked, .list = json_array()};
-
     router_stats(env->router, &part->router);
-    net_conns_each(env->net, false, add_conn, &g);
-    part->subs = g.list;
+    if (part->subs == NULL)
+        part->subs = json_array();
+    add_some(q, env, part);
 }
 
 const struct document account_subsz_document = {

@@ -115,6 +115,13 @@ void net_conns_each(struct net *net, bool closed,
                                  const struct conn *open),
                     void *ctx);
 
+/* Open connections with ids from *from on, until they and their subscriptions make `most` together;
+ * *from is where to go on. False: these were the last. The worker does other things between. */
+bool net_conns_slice(struct net *net, uint64_t *from, size_t most,
+                     void (*each)(void *ctx, const struct net_conn_info *info,
+                                  const struct conn *open),
+                     void *ctx);
+
 struct net_sub_info {
     uint64_t cid;
     struct str subject, queue, sid; /* queue.n == 0: plain */

@@ -137,6 +137,22 @@ void net_leaf_subs(const struct net_leaf_info *info, void (*each)(void *ctx, str
         each(ctx, sub_subject(CONTAINER_OF(n, struct sub, node)));
 }
 
+typedef void each_conn(void *ctx, const struct net_conn_info *info, const struct conn *open);
+
+static void leafs_each(struct net *net, each_conn *each, void *ctx)
+{
+    struct net_conn_info info;
+
+    LIST_FOREACH(l, &net->leafs)
+    {
+        const struct conn *c = LIST_ENTRY(l, struct conn_leaf, link)->conn;
+        if (c->state == CONN_CLOSING || !c->leaf->bound)
+            continue;
+        describe(c, &info);
+        each(ctx, &info, c);
+    }
+}
+
 void net_conns_each(struct net *net, bool closed,
                     void (*each)(void *ctx, const struct net_conn_info *info,
                                  const struct conn *open),
@@ -155,14 +171,30 @@ void net_conns_each(struct net *net, bool closed,
         describe(c, &info);
         each(ctx, &info, c);
     }
-    LIST_FOREACH(l, &net->leafs)
+    leafs_each(net, each, ctx);
+}
+
+bool net_conns_slice(struct net *net, uint64_t *from, size_t most, each_conn *each, void *ctx)
+{
+    struct net_conn_info info;
+    size_t done = 0;
+
+    /* They are in the order of their ids. */
+    LIST_FOREACH(l, &net->conns)
     {
-        const struct conn *c = LIST_ENTRY(l, struct conn_leaf, link)->conn;
-        if (c->state == CONN_CLOSING || !c->leaf->bound)
+        const struct conn *c = LIST_ENTRY(l, struct conn, link);
+        if (c->cid < *from)
             continue;
+        if (done >= most) {
+            *from = c->cid;
+            return true;
+        }
+        done += 1 + c->subs.count;
         describe(c, &info);
         each(ctx, &info, c);
     }
+    leafs_each(net, each, ctx);
+    return false;
 }
 
 void net_conn_subs(const struct conn *c, void (*each)(void *ctx, const struct net_sub_info *s),

@@ -417,9 +417,47 @@ TEST(https)
     server_process_deinit(&s);
 }
 
+/* More than a worker looks at in one go: each is there once. */
+TEST(many_connections)
+{
+    enum { MANY = 300, SUBS = 9 };
+    static struct raw_client c[MANY];
+    struct server_process s;
+    char text[80], *got;
+    unsigned found = 0;
+
+    start(&s, i, "");
+    for (unsigned k = 0; k < MANY; k++) {
+        snprintf(text, sizeof(text), "\"name\":\"n%u.\"", k);
+        raw_hello(&c[k], s.port, text);
+        for (unsigned n = 0; n < SUBS; n++)
+            raw_send(&c[k], n == 0 ? "SUB many.0 0\r\n" : "SUB many.more q 1\r\n");
+        raw_send(&c[k], "SUB many.2 2\r\nSUB many.3 3\r\nSUB many.4 4\r\n");
+        raw_fence(&c[k]);
+    }
+    got = get(&s, "/connz?limit=1000&subs=1");
+    ck_assert_ptr_nonnull(strstr(got, "\"num_connections\": 300"));
+    for (unsigned k = 0; k < MANY; k++) {
+        snprintf(text, sizeof(text), "\"name\": \"n%u.\"", k);
+        ck_assert_ptr_nonnull(strstr(got, text));
+    }
+    for (const char *p = got; (p = strstr(p, "\"many.3\"")) != NULL; p++)
+        found++;
+    ck_assert_uint_eq(found, MANY);
+    free(got);
+    got = get(&s, "/subsz?subs=1&limit=10");
+    ck_assert_ptr_nonnull(strstr(got, "\"total\": 1500"));
+    free(got);
+    for (unsigned k = 0; k < MANY; k++)
+        raw_close(&c[k]);
+    server_process_stop(&s);
+    server_process_deinit(&s);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(paths, 0, 3),
     RUN_LOOP(connections, 0, 3),
+    RUN_LOOP(many_connections, 0, 3),
     RUN_LOOP(jetstream_and_health, 0, 3),
     RUN_LOOP(a_lost_message_is_in_health, 0, 2),
     RUN_LOOP(health_says_what_is_lost, 0, 2 * HARMS),
