@@ -186,11 +186,32 @@ static const char *below_base(const struct monitor *m, const char *path)
     return path[0] == '\0' || path[0] == '/' ? path : NULL;
 }
 
+/* An address that ends with a slash, with a path behind it ("//varz"): the right one is named, as
+ * Go does for all its servers. Scrapers follow. False when the path has no two slashes in a row. */
+static bool redirect(struct evhttp_request *request)
+{
+    const char *uri = evhttp_request_get_uri(request);
+    size_t path = strcspn(uri, "?");
+    struct buf to = {0};
+
+    if (uri[0] != '/' || memmem(uri, path, "//", 2) == NULL)
+        return false;
+    for (size_t i = 0; uri[i] != '\0'; i++)
+        if (i >= path || uri[i] != '/' || i == 0 || uri[i - 1] != '/')
+            buf_putc(&to, uri[i]);
+    evhttp_add_header(evhttp_request_get_output_headers(request), "Location", buf_cstr(&to));
+    send_text(request, 301, "text/plain; charset=utf-8", "Moved Permanently\n");
+    buf_free(&to);
+    return true;
+}
+
 static void on_request(struct evhttp_request *request, void *ctx)
 {
     struct monitor *m = ctx;
     const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request));
 
+    if (redirect(request))
+        return;
     path = below_base(m, path != NULL && path[0] != '\0' ? path : "/");
     if (path != NULL && (path[0] == '\0' || strcmp(path, "/") == 0)) {
         send_index(m, request);

@@ -96,6 +96,8 @@ TEST(paths)
     GETS(&s, "/base/healthz?callback=a.b", "Content-Type: application/javascript",
          "a.b({\"status\":\"ok\"})");
     GETS(&s, "/base/healthz?callback=alert(1)", "Content-Type: application/json");
+    GETS(&s, "//base//varz?a=//", "HTTP/1.0 301", "Location: /base/varz?a=//\r\n");
+    GETS(&s, "//", "HTTP/1.0 301", "Location: /\r\n");
     server_process_deinit(&s);
 }
 
