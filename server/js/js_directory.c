@@ -6,6 +6,7 @@
 
 #include "lib/base/hash.h"
 #include "lib/base/hmap.h"
+#include "lib/base/list.h"
 #include "lib/base/lock.h"
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
@@ -19,6 +20,14 @@ struct directory {
     _Atomic uint64_t version; /* of what directory_consumer answers */
     uint64_t seed;
     struct hmap streams;
+    struct hmap plain; /* struct plain: every subject without a wildcard that a stream has */
+    struct list wild;  /* struct entry that has others, too */
+};
+
+struct plain {
+    struct hmap_node node;
+    struct entry *entry;
+    const char *subject; /* the entry's */
 };
 
 struct entry {
@@ -30,6 +39,9 @@ struct entry {
     bool offline;
     bool described;
     struct str_list subjects;
+    struct plain *plain; /* room for as many as subjects */
+    size_t nplain;
+    struct list wild_link;
     struct stream_outline outline;
     struct hmap consumers;
 };
@@ -49,6 +61,8 @@ struct directory *directory_open(uint64_t seed)
     rwlock_init(&d->lock);
     d->seed = seed;
     hmap_init(&d->streams);
+    hmap_init(&d->plain);
+    list_init(&d->wild);
     return d;
 }
 
@@ -87,7 +101,36 @@ static struct member *find_member(const struct directory *d, const struct entry 
     return NULL;
 }
 
-static void free_entry(struct entry *e)
+static void forget_subjects(struct directory *d, struct entry *e)
+{
+    while (e->nplain > 0)
+        hmap_remove(&d->plain, &e->plain[--e->nplain].node);
+    mem_free(e->plain);
+    e->plain = NULL;
+    list_remove(&e->wild_link);
+    str_list_free(&e->subjects);
+}
+
+static void set_subjects(struct directory *d, struct entry *e, const struct str_list *subjects)
+{
+    forget_subjects(d, e);
+    str_list_copy(&e->subjects, subjects);
+    e->plain = mem_array(subjects->n + 1, sizeof(*e->plain));
+    for (size_t i = 0; i < e->subjects.n; i++) {
+        struct str s = str_of(e->subjects.items[i]);
+        struct plain *x = &e->plain[e->nplain];
+        if (subject_has_wildcard(s)) {
+            if (!list_linked(&e->wild_link))
+                list_push_back(&d->wild, &e->wild_link);
+            continue;
+        }
+        *x = (struct plain){.entry = e, .subject = e->subjects.items[i]};
+        hmap_insert(&d->plain, &x->node, hash_of(d, s));
+        e->nplain++;
+    }
+}
+
+static void free_entry(struct directory *d, struct entry *e)
 {
     struct hmap_iter it = {0};
     struct hmap_node *n;
@@ -97,7 +140,7 @@ static void free_entry(struct entry *e)
         mem_free(CONTAINER_OF(n, struct member, node));
     }
     hmap_deinit(&e->consumers);
-    str_list_free(&e->subjects);
+    forget_subjects(d, e);
     stream_outline_free(&e->outline);
     mem_free(e->name);
     mem_free(e);
@@ -110,9 +153,10 @@ void directory_close(struct directory *d)
 
     while ((n = hmap_each(&d->streams, &it)) != NULL) {
         hmap_remove(&d->streams, n);
-        free_entry(CONTAINER_OF(n, struct entry, node));
+        free_entry(d, CONTAINER_OF(n, struct entry, node));
     }
     hmap_deinit(&d->streams);
+    hmap_deinit(&d->plain);
     rwlock_deinit(&d->lock);
     mem_free(d);
 }
@@ -128,7 +172,37 @@ static bool lists_overlap(const struct str_list *a, const struct str_list *b)
     return false;
 }
 
-/* DIRECTORY_OK when nobody does. */
+static enum directory_verdict worse(enum directory_verdict verdict, const struct entry *e)
+{
+    return !e->retired || verdict == DIRECTORY_OVERLAP ? DIRECTORY_OVERLAP : DIRECTORY_BUSY;
+}
+
+/* Of subjects without wildcards: those that are the same, and who has wildcards. */
+static enum directory_verdict plain_overlaps(const struct directory *d,
+                                             const struct str_list *subjects,
+                                             const struct entry *except)
+{
+    enum directory_verdict verdict = DIRECTORY_OK;
+
+    for (size_t i = 0; i < subjects->n; i++) {
+        uint64_t h = hash_of(d, str_of(subjects->items[i]));
+        for (struct hmap_node *n = hmap_first(&d->plain, h); n != NULL; n = hmap_next(n, h)) {
+            const struct plain *x = CONTAINER_OF(n, struct plain, node);
+            if (x->entry != except && strcmp(x->subject, subjects->items[i]) == 0)
+                verdict = worse(verdict, x->entry);
+        }
+    }
+    LIST_FOREACH(it, &d->wild)
+    {
+        const struct entry *e = LIST_ENTRY(it, struct entry, wild_link);
+        if (e != except && lists_overlap(&e->subjects, subjects))
+            verdict = worse(verdict, e);
+    }
+    return verdict;
+}
+
+/* DIRECTORY_OK when nobody does. A start claims 10,000 streams one after the other: each is not
+ * compared with all others when it need not be. */
 static enum directory_verdict anyone_overlaps(const struct directory *d,
                                               const struct str_list *subjects,
                                               const struct entry *except)
@@ -136,7 +210,12 @@ static enum directory_verdict anyone_overlaps(const struct directory *d,
     enum directory_verdict verdict = DIRECTORY_OK;
     struct hmap_iter it = {0};
     struct hmap_node *n;
+    bool wild = false;
 
+    for (size_t i = 0; i < subjects->n; i++)
+        wild = wild || subject_has_wildcard(str_of(subjects->items[i]));
+    if (!wild)
+        return plain_overlaps(d, subjects, except);
     while ((n = hmap_each(&d->streams, &it)) != NULL) {
         const struct entry *e = CONTAINER_OF(n, struct entry, node);
         if (e == except || !lists_overlap(&e->subjects, subjects))
@@ -156,6 +235,7 @@ static struct entry *add_entry(struct directory *d, struct str name, uint32_t wo
     e->name_len = name.n;
     e->worker = worker;
     hmap_init(&e->consumers);
+    list_init(&e->wild_link);
     hmap_insert(&d->streams, &e->node, hash_of(d, name));
     return e;
 }
@@ -173,7 +253,7 @@ enum directory_verdict directory_claim(struct directory *d, struct str name,
     else
         verdict = anyone_overlaps(d, subjects, NULL);
     if (verdict == DIRECTORY_OK)
-        str_list_copy(&add_entry(d, name, worker)->subjects, subjects);
+        set_subjects(d, add_entry(d, name, worker), subjects);
     rwlock_unlock(&d->lock);
     return verdict;
 }
@@ -222,8 +302,7 @@ enum directory_verdict directory_reclaim(struct directory *d, struct str name,
     if (e == NULL || anyone_overlaps(d, subjects, e) != DIRECTORY_OK) {
         verdict = DIRECTORY_OVERLAP;
     } else if (!e->offline) { /* one that is claims nothing, and the update is refused later */
-        str_list_free(&e->subjects);
-        str_list_copy(&e->subjects, subjects);
+        set_subjects(d, e, subjects);
     }
     rwlock_unlock(&d->lock);
     return verdict;
@@ -237,7 +316,7 @@ void directory_release(struct directory *d, struct str name)
     e = find(d, name);
     if (e != NULL) {
         hmap_remove(&d->streams, &e->node);
-        free_entry(e);
+        free_entry(d, e);
         consumers_changed(d);
     }
     rwlock_unlock(&d->lock);

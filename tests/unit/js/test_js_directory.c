@@ -1,4 +1,6 @@
 /* test_js_directory.c - names, claims and what is in their way; the server's resources. */
+#include "lib/base/prng.h"
+#include "lib/base/subject.h"
 #include "server/js/js_directory.h"
 #include "server/js/js_resources.h"
 #include "tests/lib/runner.h"
@@ -127,7 +129,54 @@ TEST(resources)
     ck_assert(!js_resources_reserve(&r, STORAGE_FILE, 1));
 }
 
+#define PLAYERS 12u
+
+/* Claims, updates, retirements and releases, drawn; each verdict is what a comparison with
+ * everybody says. */
+TEST(verdicts_of_a_plain_comparison)
+{
+    static const char *const subjects[] = {"a",   "b",   "a.a", "a.b", "b.a", "a.*", "*.b",
+                                           "a.>", "b.>", ">",   "*",   "b.b", "c.a", "c.b"};
+    const char *has[PLAYERS] = {NULL};
+    bool retired[PLAYERS] = {false};
+    unsigned seen[4] = {0};
+    struct prng rng;
+
+    prng_init(&rng, 7 + (uint64_t) i);
+    d = directory_open(1);
+    for (unsigned n = 0; n < 3000; n++) {
+        unsigned k = (unsigned) prng_below(&rng, PLAYERS);
+        const char *subject = subjects[prng_below(&rng, sizeof(subjects) / sizeof(subjects[0]))];
+        enum directory_verdict want = DIRECTORY_OK;
+        char name[2] = {(char) ('A' + k), '\0'};
+        for (unsigned o = 0; o < PLAYERS; o++)
+            if (o != k && has[o] != NULL && want != DIRECTORY_OVERLAP &&
+                subject_overlap(str_of(has[o]), str_of(subject)))
+                want = retired[o] ? DIRECTORY_BUSY : DIRECTORY_OVERLAP;
+        if (has[k] == NULL) {
+            ck_assert_int_eq(claim(name, subject, 0), want);
+            has[k] = want == DIRECTORY_OK ? subject : NULL;
+            seen[want == DIRECTORY_OK ? 0 : want == DIRECTORY_BUSY ? 1 : 2]++;
+        } else if (retired[k] || prng_below(&rng, 3) == 0) {
+            directory_release(d, str_of(name));
+            has[k] = NULL;
+            retired[k] = false;
+        } else if (prng_below(&rng, 3) == 0) {
+            retired[k] = directory_retire(d, str_of(name));
+        } else {
+            ck_assert_int_eq(reclaim(name, subject),
+                             want == DIRECTORY_OK ? DIRECTORY_OK : DIRECTORY_OVERLAP);
+            has[k] = want == DIRECTORY_OK ? subject : has[k];
+            seen[3]++;
+        }
+    }
+    for (unsigned v = 0; v < 4; v++)
+        ck_assert_uint_gt(seen[v], 20);
+    directory_close(d);
+}
+
 static const struct runner_case cases[] = {
+    RUN_LOOP(verdicts_of_a_plain_comparison, 0, 8),
     RUN(names_and_subjects_are_claimed_once),
     RUN(a_retired_stream_keeps_its_claims),
     RUN(an_offline_stream_has_a_name_and_no_subjects),
