@@ -94,6 +94,22 @@ static enum err segment_for(struct store_stream *s, uint64_t bytes, uint64_t fir
     return ERR_OK;
 }
 
+void stream_end_segment(struct store_stream *s)
+{
+    struct segment *next = s->next;
+
+    if (s->no_space || s->state != STREAM_ACTIVE)
+        return;
+    if (next == NULL) {
+        s->next = segment_new(s, s->next_number++, 0, segment_next_capacity(s, 0));
+        segment_prepare(s->next);
+    } else if (next->file_ready) {
+        stream_gather_open(s);
+        s->next = NULL;
+        segment_activate(next, s->last_assigned + 1);
+    }
+}
+
 /* With buffers of these sizes, for at most n records. */
 static enum err open_sized(struct store_stream *s, uint32_t body, uint32_t meta, uint32_t n)
 {

@@ -17,6 +17,7 @@
 #include "store/batch.h"
 
 #include "lib/base/mem.h"
+#include "store/plant.h"
 #include "store/repair.h"
 #include "store/store.h"
 
@@ -367,7 +368,7 @@ enum batch_record_state batch_record_verify(const struct batch_view *v, uint32_t
     if (inner != end - at || get_u16(p + 6) == 0 || p[end - at - 2] != '\r' ||
         p[end - at - 1] != '\n')
         return BATCH_RECORD_BAD;
-    if ((v->h.flags & BATCH_ENCRYPTED) != 0)
+    if ((v->h.flags & BATCH_ENCRYPTED) != 0 || PLANTED(PLANT_SUM_IGNORED))
         return BATCH_RECORD_OK; /* it was opened */
     uint32_t crc = crc32c(batch_record_seed(salt, batch_record_seq(v, i)), p, end - at);
     return crc == get_u32(entry + 4) ? BATCH_RECORD_OK : BATCH_RECORD_BAD;

@@ -12,19 +12,26 @@
  * Batches of memory streams never get there: they are freed when their last message goes.
  *
  * A cold batch is fetched together with its neighbours (up to FETCH_BYTES in one read), because
- * somebody who reads one mostly reads on. Every record is verified then, once; damaged ones are
- * counted and reported as lost, and read as gone. A header that does not verify costs the whole
- * batch, never its neighbours.
+ * somebody who reads one mostly reads on. Whole pages are read, past the page cache until as many
+ * bytes were as the segment has: a drain reads everything once, and to fill page-cache memory costs
+ * several times what the rest of the drain does. What is read a second time may be read a third.
+ * (2 GB of Kafka batches, first drain, two pairs in turn: 287 and 303 MB/s with 2.4 and 1.3 s of
+ * server CPU a GB through the page cache, 588 and 555 MB/s with 0.43 and 0.48 past it.) Every
+ * record is verified then, once; damaged ones are counted and reported as lost, and read as gone. A
+ * header that does not verify costs the whole batch, never its neighbours.
  */
 #include "lib/base/mem.h"
+#include "store/plant.h"
 #include "store/store_impl.h"
 
 #include <string.h>
 
 #define FETCH_BYTES (256u << 10)
-/* How far in front of a reader that goes from batch to batch the next fetch begins: a pull of cold
- * messages waits for the disk once, and not for every 256 KiB. */
-#define AHEAD_BYTES (384u << 10)
+/* How far in front of a reader that goes from batch to batch fetches begin: a pull of cold messages
+ * waits for the disk once, and not for every 256 KiB; two Kafka batches of 1 MB. */
+#define AHEAD_BYTES (5u << 18)
+/* Of the cache's limit: no more than that is being read ahead, for all readers. */
+#define AHEAD_SHARE 4
 /* Compressed or sealed batches that are decoded at a time: half a MiB, a third of a millisecond. */
 #define FETCH_DECODE 8u
 
@@ -33,6 +40,8 @@ struct fetch {
     struct segment *segment;
     uint32_t first, n; /* entries */
     struct chunk *chunk;
+    uint64_t offset; /* of the chunk's bytes */
+    uint32_t ahead;  /* counted in cache.ahead */
     struct io_op op;
     struct list waiters;           /* store_reader.wait_link */
     struct store_batch *fetched[]; /* n of them */
@@ -175,7 +184,7 @@ static void count_lost(struct store_batch *b, uint64_t records, uint64_t bytes)
 {
     struct store_stream *s = b->stream;
 
-    s->rec.lost_msgs += records;
+    s->rec.lost_msgs += PLANTED(PLANT_LOSS_UNCOUNTED) ? 0 : records;
     s->rec.lost_bytes += bytes;
     LOG_WRN(s->store->log,
             "%s: %llu damaged messages in the batch at offset %llu (sequences %llu to %llu)",
@@ -365,6 +374,7 @@ static void fetch_done(struct io_op *op)
 
     seg->jobs--;
     st->jobs--;
+    st->cache.ahead -= f->ahead;
     if (op->res < 0) {
         /* A read error is not damage: nothing is said to be lost, the readers ask again in a
          * second. */
@@ -372,9 +382,8 @@ static void fetch_done(struct io_op *op)
         list_splice(&st->retry, &f->waiters);
         store_retry_later(st);
     } else if (seg->state != SEGMENT_RELEASED && s->state != STREAM_DELETING) {
-        uint64_t start = seg->entries[f->first].b.offset;
         for (uint32_t i = f->first; i < f->first + f->n; i++) {
-            uint64_t at = seg->entries[i].b.offset - start;
+            uint64_t at = seg->entries[i].b.offset - f->offset;
             uint64_t n = (uint64_t) op->res > at ? (uint64_t) op->res - at : 0;
             if (n > seg->entries[i].b.bytes)
                 n = seg->entries[i].b.bytes;
@@ -398,7 +407,19 @@ static struct fetch *fetch_running(const struct segment *seg, uint32_t entry)
     return NULL;
 }
 
-/* How many entries from first on lie within FETCH_BYTES and are not in memory. */
+/* The whole pages in which bytes [from, to) lie. */
+static uint64_t pages_start(uint64_t from)
+{
+    return from / SEGMENT_PAGE * SEGMENT_PAGE;
+}
+
+static uint64_t pages_bytes(uint64_t from, uint64_t to)
+{
+    return round_up(to, SEGMENT_PAGE) - pages_start(from);
+}
+
+/* How many entries from first on lie within FETCH_BYTES and are not in memory; *bytes: the pages
+ * they lie in. */
 static uint32_t fetch_span(const struct segment *seg, uint32_t first, uint64_t *bytes)
 {
     uint64_t start = seg->entries[first].b.offset;
@@ -406,12 +427,13 @@ static uint32_t fetch_span(const struct segment *seg, uint32_t first, uint64_t *
 
     do {
         const struct segment_entry *e = &seg->entries[first + n];
-        if (n > 0 && (e->mem != NULL || e->b.offset + e->b.bytes - start > FETCH_BYTES ||
-                      e->b.kind == BATCH_SKIP || fetch_running(seg, first + n) != NULL ||
+        uint64_t span = pages_bytes(start, e->b.offset + e->b.bytes);
+        if (n > 0 && (e->mem != NULL || span > FETCH_BYTES || e->b.kind == BATCH_SKIP ||
+                      fetch_running(seg, first + n) != NULL ||
                       ((e->b.codec != BATCH_PLAIN || (e->b.flags & BATCH_ENCRYPTED) != 0) &&
                        n == FETCH_DECODE)))
             break;
-        *bytes = e->b.offset + e->b.bytes - start;
+        *bytes = span;
         n++;
     } while (first + n < seg->nentries);
     return n;
@@ -428,7 +450,8 @@ static bool fetch_begin(struct segment *seg, uint32_t entry, struct store_reader
 
     if (chunk == NULL && n > 1) {
         n = 1;
-        bytes = seg->entries[entry].b.bytes;
+        bytes = pages_bytes(seg->entries[entry].b.offset,
+                            seg->entries[entry].b.offset + seg->entries[entry].b.bytes);
         chunk = chunk_alloc(st->chunks, bytes);
     }
     if (chunk == NULL)
@@ -439,15 +462,23 @@ static bool fetch_begin(struct segment *seg, uint32_t entry, struct store_reader
     f->first = entry;
     f->n = n;
     f->chunk = chunk;
+    f->offset = pages_start(seg->entries[entry].b.offset);
     list_init(&f->waiters);
     if (waiter != NULL)
         list_push_back(&f->waiters, &waiter->wait_link);
+    else
+        st->cache.ahead += f->ahead = (uint32_t) bytes;
     list_push_back(&seg->fetches, &f->link);
     io_op_init(&f->op, fetch_done);
     seg->jobs++;
     st->jobs++;
     st->cache.misses++;
-    io_read(st->io, &f->op, seg->file, chunk->data, (uint32_t) bytes, seg->entries[entry].b.offset);
+    if (seg->read_once < seg->end) {
+        seg->read_once += bytes;
+        io_read_once(st->io, &f->op, seg->file, chunk->data, (uint32_t) bytes, f->offset);
+    } else {
+        io_read(st->io, &f->op, seg->file, chunk->data, (uint32_t) bytes, f->offset);
+    }
     return true;
 }
 
@@ -466,19 +497,33 @@ void cache_fetch(struct segment *seg, uint32_t entry, uint64_t seq, struct store
     }
 }
 
-void cache_read_ahead(struct segment *seg, uint32_t entry)
+/* What is not in memory of the entries from this one on that begin within so many bytes. */
+static void read_ahead(struct segment *seg, uint32_t entry, uint64_t bytes)
 {
+    const struct cache *c = &seg->stream->store->cache;
     uint64_t ahead = 0;
 
-    while (++entry < seg->nentries && ahead < AHEAD_BYTES) {
+    for (; entry < seg->nentries && ahead < bytes && c->ahead < c->limit / AHEAD_SHARE; entry++) {
         const struct segment_entry *e = &seg->entries[entry];
         ahead += e->b.bytes;
-        if (e->mem != NULL || e->live == 0)
-            continue;
-        if (fetch_running(seg, entry) == NULL)
-            fetch_begin(seg, entry, NULL);
-        return;
+        if (e->mem == NULL && e->live > 0 && fetch_running(seg, entry) == NULL &&
+            !fetch_begin(seg, entry, NULL))
+            return;
     }
+}
+
+void cache_read_ahead(struct segment *seg, uint32_t entry)
+{
+    read_ahead(seg, entry + 1, AHEAD_BYTES);
+}
+
+void store_reader_ahead(struct store_reader *r, uint64_t bytes)
+{
+    struct segment *seg = r->stream != NULL ? stream_segment_of(r->stream, r->seq) : NULL;
+    uint32_t entry;
+
+    if (seg != NULL && segment_find(seg, r->seq, &entry))
+        read_ahead(seg, entry, bytes);
 }
 
 void store_shed_cache(struct store *st)

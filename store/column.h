@@ -80,6 +80,18 @@ static inline uint32_t column_id(const struct column *c, uint32_t i)
     return column_part_id(&c->parts[i / COLUMN_PART], i % COLUMN_PART);
 }
 
+/* The ids of the records from i on, as many (*n) as lie side by side; NULL: not as they are. */
+static inline const uint32_t *column_ids(const struct column *c, uint32_t i, uint32_t *n)
+{
+    if (!c->packed) {
+        *n = COLUMN_BLOCK - i % COLUMN_BLOCK;
+        return c->blocks[i / COLUMN_BLOCK]->id + i % COLUMN_BLOCK;
+    }
+    const struct column_part *p = &c->parts[i / COLUMN_PART];
+    *n = p->n - i % COLUMN_PART;
+    return p->ndict == 0 ? p->ids + i % COLUMN_PART : NULL;
+}
+
 uint32_t column_part_size(const struct column_part *p, uint32_t i);
 
 static inline uint32_t column_size(const struct column *c, uint32_t i)

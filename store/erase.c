@@ -20,14 +20,16 @@
  * what lies between is only zeroed, again when the intent says so. One erasure at a time goes on in
  * a segment: two would overwrite each other's sectors.
  *
- * That is for segments of the first generation. A rewritten one may be compressed: it is written
- * anew once more, without the message (rewrite.c), and the request completes when the new file is
- * durable and has the old one's place.
+ * That is for native batches in segments of the first generation that are not encrypted. Anything
+ * else - a segment that was written anew and may be compressed, an encrypted one, a Kafka batch -
+ * is written anew without the message (rewrite.c), and the request completes when the new file is
+ * durable and has the old one's place. A segment that is still written to is ended for that, once
+ * the file of the next one is there: what is appended from then on goes into that one.
  *
- * So is an encrypted one. While that is still written the request completes when the intent is
- * durable, and the bytes go when it has been sealed. One with a Kafka batch is not for that:
- * there, too, the request completes with the intent, which stays in the record, and the bytes go
- * with the segment.
+ * Where the owner can not make a Kafka batch without the message the request completes with
+ * ERR_UNSUPPORTED: the message is removed, and its bytes stay, as does the intent; the next start
+ * tries it again. A store that closes begins no such rewrite (there may be no space for it): the
+ * next start does, and the request completes with ERR_CLOSED.
  *
  * A crash before 4 is through leaves the intent in the record; the next opening goes on with 2.
  * Copies of the message may live on in the commit log until its files have been recycled, and in
@@ -68,6 +70,21 @@ struct erasure {
     int result;
 };
 
+static void join_segment(struct erasure *x, struct segment *seg)
+{
+    x->segment = seg;
+    list_push_back(&seg->erasures, &x->of_segment);
+    seg->nerasures++;
+    seg->jobs++;
+}
+
+static void leave_segment(struct erasure *x)
+{
+    list_remove(&x->of_segment);
+    x->segment->nerasures--;
+    x->segment->jobs--;
+}
+
 static void finish(struct erasure *x, enum err err)
 {
     struct segment *seg = x->segment;
@@ -80,16 +97,37 @@ static void finish(struct erasure *x, enum err err)
     if (err == ERR_OK && !x->later)
         seqset_remove(&seg->stream->rec.erase, x->seq, x->seq);
     list_remove(&x->link);
-    list_remove(&x->of_segment);
+    leave_segment(x);
     mem_free(x->bytes);
     mem_free(x);
-    seg->jobs--;
-    if (seg->live == 0 && !seg->replaced) /* this was its last message, and the only reason to keep
-                                             it */
+    if (seg->live == 0 && !seg->replaced) /* this was the only reason to keep it */
         rewrite_consider(seg);
     if (req != NULL)
         req->done(req, err);
     segment_advance(seg);
+}
+
+/* It was written anew without the message, and the old file is about to go. */
+static void finish_replaced(struct erasure *x)
+{
+    struct segment *seg = x->segment;
+
+    seqset_remove(&seg->stream->rec.erase, x->seq, x->seq);
+    list_remove(&x->link);
+    leave_segment(x);
+    list_push_back(&seg->erased, &x->of_segment);
+}
+
+void erasures_tell(struct list *erased)
+{
+    struct list *it;
+
+    while ((it = list_pop_front(erased)) != NULL) {
+        struct erasure *x = LIST_ENTRY(it, struct erasure, of_segment);
+        if (x->req != NULL)
+            x->req->done(x->req, ERR_OK);
+        mem_free(x);
+    }
 }
 
 static void fail(struct erasure *x)
@@ -284,25 +322,39 @@ static void erase_logged(struct store_req *req, enum err err)
 }
 
 /* Only the first generation has plain bodies for certain, and only that is what images in the log
- * are for. */
-static bool in_place(const struct segment *seg)
+ * are for. Of a Kafka batch the messages are the owner's. */
+static bool in_place(const struct erasure *x)
 {
-    return seg->generation == 0 && seg->crypt == NULL;
+    const struct segment *seg = x->segment;
+
+    return seg->generation == 0 && seg->crypt == NULL && x->batch.kind != BATCH_KAFKA;
 }
 
-/* An encrypted segment that is still written: its bytes go when it is sealed and rewritten. Or one
- * with a Kafka batch, which stays as it is. The intent stays. */
-static void leave_for_later(struct erasure *x)
+/* The intent stays. */
+static void leave_for_later(struct erasure *x, enum err err)
 {
-    x->segment->erase_later = x->segment->secret = x->later = true;
-    finish(x, ERR_OK);
+    x->segment->secret = x->later = true;
+    finish(x, err);
+}
+
+static void refuse(struct erasure *x)
+{
+    struct segment *seg = x->segment;
+
+    LOG_WRN(seg->stream->store->log,
+            "%s: message %llu is removed, but its Kafka batch can not be written without it",
+            seg->path, (unsigned long long) x->seq);
+    leave_for_later(x, ERR_UNSUPPORTED);
 }
 
 bool erasures_want_rewrite(const struct segment *seg)
 {
     LIST_FOREACH(it, &seg->erasures)
-    if (list_linked(&LIST_ENTRY(it, struct erasure, of_segment)->link) && !in_place(seg))
-        return true;
+    {
+        const struct erasure *x = LIST_ENTRY(it, struct erasure, of_segment);
+        if (list_linked(&x->link) && !in_place(x))
+            return true;
+    }
     return false;
 }
 
@@ -310,11 +362,8 @@ static void move_to(struct erasure *x, struct segment *to)
 {
     uint32_t entry;
 
-    x->segment->jobs--; /* whoever rewrites it holds it, too */
-    list_remove(&x->of_segment);
-    x->segment = to;
-    to->jobs++;
-    list_push_back(&to->erasures, &x->of_segment);
+    leave_segment(x); /* whoever rewrites it holds it, too */
+    join_segment(x, to);
     if (segment_find(to, x->seq, &entry))
         x->batch = to->entries[entry].b;
 }
@@ -329,7 +378,7 @@ void erasures_rewritten(struct segment *from, struct segment *to, const struct s
         from->secret = true;
         x->gone = !seqset_has(late, x->seq);
         if (x->gone && waits)
-            finish(x, ERR_OK);
+            finish_replaced(x);
         else
             move_to(x, to);
     }
@@ -346,6 +395,24 @@ static bool index_is_coming(const struct erasure *x)
     return s->loader != NULL;
 }
 
+/* Its segment is written anew as soon as it is sealed. */
+static void rewrite_without(struct erasure *x)
+{
+    struct segment *seg = x->segment;
+
+    if (PLANTED(PLANT_ERASE_EARLY)) {
+        leave_for_later(x, ERR_OK);
+    } else if (seg->state == SEGMENT_SEALED && (seg->untrimmed || !rewrite_possible(seg))) {
+        refuse(x);
+    } else if (seg->stream->store->closing) {
+        leave_for_later(x, ERR_CLOSED);
+    } else if (seg->state == SEGMENT_SEALED) {
+        rewrite_want(seg, REWRITE_ERASE);
+    } else if (seg->state == SEGMENT_ACTIVE) {
+        stream_end_segment(seg->stream);
+    }
+}
+
 void erasures_step(struct store *st)
 {
     LIST_FOREACH_SAFE(it, tmp, &st->erasures)
@@ -355,11 +422,8 @@ void erasures_step(struct store *st)
             finish(x, ERR_FAILED);
         else if (x->segment->rewrite != NULL || x->segment->erasing || index_is_coming(x))
             continue;
-        else if (!in_place(x->segment) &&
-                 (x->segment->state != SEGMENT_SEALED || x->segment->kafka))
-            leave_for_later(x);
-        else if (!in_place(x->segment))
-            rewrite_want(x->segment, REWRITE_ERASE);
+        else if (!in_place(x))
+            rewrite_without(x);
         else if (in_file(x))
             begin(x);
     }
@@ -374,17 +438,15 @@ static struct erasure *erasure_new(struct store_stream *s, uint64_t seq)
 
     if (seg == NULL || !segment_find(seg, seq, &entry) || seg->entries[entry].b.first_seq > seq)
         return NULL;
-    if (!in_place(seg) && !entry_find(seg, &seg->entries[entry], seq, &i))
+    if (!entry_find(seg, &seg->entries[entry], seq, &i))
         return NULL; /* it was rewritten without it */
     x = mem_zalloc(sizeof(*x));
     list_init(&x->link);
     list_init(&x->of_segment);
-    list_push_back(&seg->erasures, &x->of_segment);
-    x->segment = seg;
+    join_segment(x, seg);
     x->batch = seg->entries[entry].b;
     x->seq = seq;
     x->logged.done = erase_logged;
-    seg->jobs++;
     return x;
 }
 

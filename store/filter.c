@@ -4,7 +4,9 @@
  * A filter that matches few subjects knows their ids (few); questions about it then cost what those
  * subjects' messages cost (index.c), however long the stream is. One that matches many has verdicts
  * on ids, one byte each, computed when the id is first met (VERDICTS_MAX of them at most), and the
- * id columns are scanned: that finds something soon. It does not become few again.
+ * id columns are scanned: that finds something soon, or else, after some thousand records, the tree
+ * is asked once whether a set of ids holds all that match (the sieve): then a record costs a look
+ * into that, whoever's it is. What fits neither is not asked again before twice as many records.
  *
  * Readers of a stream with the same patterns share a filter. New subjects are noted in the stream
  * (births); a filter of few looks at what was born since it last looked, or, if that is too much,
@@ -25,6 +27,11 @@ enum { VERDICT_NONE, VERDICT_NO, VERDICT_YES };
 #define VERDICTS_MAX (64u << 10)
 /* Subjects looked at for the question whether they are few. */
 #define FEW_STEPS 1024u
+/* Ids in a sieve, and what is looked at to fill it: about a millisecond. */
+#define SIEVE_MAX 4096u
+#define SIEVE_STEPS 8192u
+/* Records of a sieve cost as one of those that are compared. */
+#define SIEVE_RECORDS 8u
 
 static bool same_patterns(const struct filter *f, const struct str *patterns, unsigned n)
 {
@@ -58,21 +65,26 @@ static void drop_id(struct filter *f, uint32_t id)
         }
 }
 
-static void ask_tree(struct filter *f, struct str pattern)
+/* Adds what matches to few, or (sieve) to the sieve; false: it does not fit, or is not worth the
+ * steps. */
+static bool ask_tree(struct filter *f, struct str pattern, bool sieve, uint32_t *steps)
 {
     struct subject_cursor c;
-    uint32_t steps = 0;
+    uint32_t most = sieve ? SIEVE_STEPS : FEW_STEPS;
+    bool fits = true;
 
     subject_cursor_init(&c, &f->stream->subjects.tree);
     subject_cursor_seek(&c, subject_pattern_prefix(pattern), false);
-    while (f->few && subject_cursor_match(&c, pattern, &steps)) {
-        add_id(f, c.subject);
+    while (fits && subject_cursor_match(&c, pattern, steps)) {
+        if (sieve)
+            id_set_add(&f->sieve, c.subject);
+        else
+            add_id(f, c.subject);
         subject_cursor_next(&c);
-        if (steps > FEW_STEPS)
-            f->few = false;
+        fits = *steps <= most && (sieve ? f->sieve.n <= SIEVE_MAX : f->few);
     }
-    f->few = f->few && steps <= FEW_STEPS;
     subject_cursor_deinit(&c);
+    return fits && *steps <= most;
 }
 
 static void find_few(struct filter *f)
@@ -81,13 +93,56 @@ static void find_few(struct filter *f)
     f->few = true;
     f->seen = f->stream->nborn;
     for (unsigned i = 0; i < f->n && f->few; i++) {
+        uint32_t steps = 0;
         if (subject_has_wildcard(f->patterns[i])) {
-            ask_tree(f, f->patterns[i]);
+            f->few = ask_tree(f, f->patterns[i], false, &steps);
         } else {
             uint32_t id = subjects_find(&f->stream->subjects, f->patterns[i]);
             if (id != 0)
                 add_id(f, id);
         }
+    }
+}
+
+/* ---- the sieve ------------------------------------------------------------------------------- */
+
+static void drop_sieve(struct filter *f)
+{
+    f->sieved = false;
+    f->looked = 0;
+    id_set_deinit(&f->sieve);
+}
+
+/* Literals are asked for like patterns: they may be thousands. */
+static void try_sieve(struct filter *f)
+{
+    uint32_t steps = 0;
+    bool fits = true;
+
+    for (unsigned i = 0; i < f->n && fits; i++)
+        fits = ask_tree(f, f->patterns[i], true, &steps);
+    f->patience *= 2;
+    if (!fits || f->sieve.n == 0) {
+        drop_sieve(f);
+        return;
+    }
+    f->sieved = true;
+    mem_free(f->verdict);
+    f->verdict = NULL;
+    f->cap = 0;
+}
+
+static void sieve_born(struct filter *f)
+{
+    const struct store_stream *s = f->stream;
+
+    for (; f->seen != s->nborn; f->seen++) {
+        uint32_t id = s->born[f->seen % FILTER_BORN];
+        const struct subject *sub = subjects_by_id(&s->subjects, id);
+        if (sub->msgs + sub->pending > 0 && filter_matches_text(f, subject_text(sub)))
+            id_set_add(&f->sieve, id);
+        else
+            id_set_drop(&f->sieve, id); /* the subject that had it before */
     }
 }
 
@@ -125,10 +180,19 @@ void filter_prepare(struct filter *f)
         f->asked = true;
         find_few(f);
     }
+    if (!f->few && !f->sieved && f->looked >= f->patience) {
+        forget_born(f);
+        try_sieve(f);
+    }
     if (f->seen == s->nborn)
         return;
+    if (f->sieved && (s->nborn - f->seen > FILTER_BORN || f->sieve.n > SIEVE_MAX))
+        drop_sieve(f);
     if (!f->few) {
-        forget_born(f);
+        if (f->sieved)
+            sieve_born(f);
+        else
+            forget_born(f);
         return;
     }
     if (s->nborn - f->seen > FILTER_BORN) {
@@ -164,6 +228,7 @@ struct filter *filter_get(struct store_stream *s, const struct str *patterns, un
     struct filter *f = mem_zalloc(sizeof(*f));
     f->stream = s;
     f->refs = 1;
+    f->patience = s->store->filter_patience;
     f->n = n;
     f->patterns = mem_array(n, sizeof(*f->patterns));
     for (unsigned i = 0; i < n; i++)
@@ -181,6 +246,7 @@ void filter_put(struct filter *f)
         mem_free((void *) (uintptr_t) f->patterns[i].p);
     mem_free(f->patterns);
     mem_free(f->verdict);
+    id_set_deinit(&f->sieve);
     mem_free(f);
 }
 
@@ -246,6 +312,45 @@ uint64_t filter_first(struct filter *f)
 
 /* ---- scanning -------------------------------------------------------------------------------- */
 
+/* First of the records [at, end) whose subject matches, or end. */
+static uint32_t sift(const struct filter *f, const struct column *c, uint32_t at, uint32_t end)
+{
+    while (at < end) {
+        uint32_t n;
+        const uint32_t *ids = column_ids(c, at, &n);
+        if (ids == NULL) {
+            if (id_set_has(&f->sieve, column_id(c, at)))
+                return at;
+            at++;
+            continue;
+        }
+        n = n < end - at ? n : end - at;
+        for (uint32_t i = 0; i < n; i++)
+            if (id_set_has(&f->sieve, ids[i]))
+                return at + i;
+        at += n;
+    }
+    return end;
+}
+
+static uint32_t look(struct filter *f, const struct column *c, uint32_t at, uint32_t end)
+{
+    if (f->sieved)
+        return sift(f, c, at, end);
+    while (at < end && !filter_matches(f, column_id(c, at)))
+        at++;
+    return at;
+}
+
+/* What looking at n records takes from the budget. */
+static void spend(struct filter *f, uint32_t n, uint32_t *budget)
+{
+    uint32_t cost = f->sieved ? n / SIEVE_RECORDS + 1 : n;
+
+    f->looked += n;
+    *budget -= cost < *budget ? cost : *budget;
+}
+
 /* Next record of the segment at or after seq whose subject matches; *budget records are looked at
  * at most. Returns its sequence, or 0 with *seq where to go on. */
 static uint64_t scan_segment(struct filter *f, const struct segment *seg, uint64_t *seq,
@@ -258,14 +363,18 @@ static uint64_t scan_segment(struct filter *f, const struct segment *seg, uint64
     for (; entry<seg->nentries && * budget> 0; entry++) {
         const struct segment_entry *e = &seg->entries[entry];
         uint32_t i = entry_from(seg, e, *seq);
-        for (; e->live > 0 && i < e->b.count; i++) {
-            if (*budget == 0) {
-                *seq = entry_seq(seg, e, i);
+        if (e->live > 0 && i < e->b.count) {
+            uint32_t n = e->b.count - i;
+            bool all = f->sieved || n <= *budget;
+            n = all ? n : *budget;
+            uint32_t found = look(f, &seg->column, e->ordinal + i, e->ordinal + i + n) - e->ordinal;
+            spend(f, found - i + (found < i + n), budget);
+            if (found < i + n)
+                return entry_seq(seg, e, found);
+            if (!all) {
+                *seq = entry_seq(seg, e, found);
                 return 0;
             }
-            --*budget;
-            if (filter_matches(f, column_id(&seg->column, e->ordinal + i)))
-                return entry_seq(seg, e, i);
         }
         *seq = e->b.first_seq + e->b.span;
     }

@@ -146,24 +146,6 @@ bool batch_open_kafka(struct store_batch *b)
 
 /* ---- batches --------------------------------------------------------------------------------- */
 
-/* The entry that covers an existing message. */
-static const struct segment_entry *entry_of(const struct store_stream *s, uint64_t seq)
-{
-    struct segment *seg = stream_segment_of(s, seq);
-    uint32_t entry;
-
-    if (seg == NULL || !segment_find(seg, seq, &entry))
-        return NULL;
-    return &seg->entries[entry];
-}
-
-bool message_in_kafka(const struct store_stream *s, uint64_t seq)
-{
-    const struct segment_entry *e = entry_of(s, seq);
-
-    return e != NULL && e->b.kind == BATCH_KAFKA;
-}
-
 /* Of one that was written anew without some: has it lost more since? */
 static bool has_new_holes(const struct store_stream *s, const struct store_batch *b)
 {

@@ -253,6 +253,12 @@ static void leave_segment(struct index_loader *l)
     l->run_n = 0;
 }
 
+/* Not of one that has nothing left and is being released: its file goes any moment. */
+static bool is_to_do(const struct segment *seg, int where)
+{
+    return (int) seg->index_at == where && seg->state != SEGMENT_RELEASED;
+}
+
 /* The oldest; but first those that nothing names but themselves: early.c waits for them. */
 static void step_next(struct index_loader *l)
 {
@@ -261,8 +267,8 @@ static void step_next(struct index_loader *l)
 
     leave_segment(l);
     for (uint32_t i = s->nindex; i-- > 0;)
-        if (s->index[i]->index_at == INDEX_IN_BATCHES ||
-            (s->index[i]->index_at == INDEX_IN_FOOTER &&
+        if (is_to_do(s->index[i], INDEX_IN_BATCHES) ||
+            (is_to_do(s->index[i], INDEX_IN_FOOTER) &&
              (seg == NULL || seg->index_at == INDEX_IN_FOOTER)))
             seg = s->index[i];
     early_go_on(s);

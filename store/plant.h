@@ -19,6 +19,10 @@ enum store_plant {
     PLANT_NAME_UNSYNCED,    /* a new segment's name is not synced */
     PLANT_TWIN_HALF,        /* the log's twin has no changes of objects, only full records */
     PLANT_TWIN_EARLY,       /* a clean close does not wait for the log's twin */
+    PLANT_SUM_IGNORED,      /* a record's checksum is not looked at */
+    PLANT_LOSS_UNCOUNTED,   /* what decayed is gone without a count */
+    PLANT_ERASE_EARLY,      /* an erasure is answered when its intent is durable */
+    PLANT_REWRITE_UNSYNCED, /* a segment that was written anew has its name before it is synced */
     PLANTS
 };
 

@@ -82,6 +82,21 @@ uint64_t store_subject_last_assigned(struct store_stream *s, struct str subject,
     return *msgs > 0 ? subject_last_assigned(sub, s->last_assigned) : 0;
 }
 
+uint64_t store_subject_first_bytes(struct store_stream *s, struct str subject)
+{
+    struct store_subject first;
+    struct segment *seg;
+    uint32_t entry, i;
+
+    if (s->loader != NULL || !store_subject_get(s, subject, &first))
+        return UINT64_MAX;
+    seg = stream_segment_of(s, first.first_seq);
+    bool found = segment_find(seg, first.first_seq, &entry) &&
+                 entry_find(seg, &seg->entries[entry], first.first_seq, &i);
+    ASSERT(found);
+    return column_size(&seg->column, seg->entries[entry].ordinal + i);
+}
+
 static bool is_everything(struct str filter)
 {
     return filter.n == 0 || str_eq(filter, STR(">"));

@@ -196,6 +196,8 @@ enum store_read reader_fill(struct store_reader *r, struct store_batch *b, uint3
     if (b->messages == NULL && !batch_open_kafka(b))
         return reader_wait_for_memory(r, b->first_seq + i);
     fill(&b->inner, i, b->messages, out);
+    /* Of one that was written anew without some, i counts those that are left. */
+    out->seq = b->first_seq + batch_kafka_delta(&b->view, i);
     return STORE_READ_MSG;
 }
 

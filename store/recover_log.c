@@ -167,13 +167,14 @@ static enum err read_frames(struct recovery *r, const struct rec_log_file *f, fs
 static enum err find_frame(struct recovery *r, const struct rec_log_file *f, fs_fd fd, uint64_t at,
                            bool *found)
 {
-    uint8_t *window = mem_alloc(WINDOW);
+    uint64_t room = f->bytes < at ? 0 : f->bytes - at;
+    uint8_t *window = mem_alloc(room < WINDOW ? room + 1 : WINDOW);
     struct log_frame_view v;
     enum err err = ERR_OK;
 
     *found = false;
     while (at < f->bytes && !*found && err == ERR_OK) {
-        int64_t got = fs_read(r->fs, fd, window, WINDOW, at);
+        int64_t got = fs_read(r->fs, fd, window, room < WINDOW ? room : WINDOW, at);
         uint64_t p = 0;
         if (got < 0)
             err = ERR_IO;

@@ -393,7 +393,7 @@ enum err store_remove(struct store_stream *s, uint64_t seq, bool erase, struct s
         return ERR_NOT_FOUND;
     if (req != NULL)
         req->count = 1;
-    erase = erase && stream_in_file(s) && !message_in_kafka(s, seq);
+    erase = erase && stream_in_file(s);
     stream_let_go_of_held(s);
     stream_claim_limits(s, &delta);
     if (erase) {

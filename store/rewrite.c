@@ -47,6 +47,8 @@
 #define LATE_MAX 16384u
 /* What a segment costs beside its messages: neighbours up to this size are taken along. */
 #define SMALL_BYTES (256u << 10)
+/* An erasure ends the segment that is written to: so many small ones become one with the next. */
+#define ERASE_JOINS (1u << 20)
 
 struct rewrite {
     struct io_work work;
@@ -56,7 +58,8 @@ struct rewrite {
     struct seqset late;
     uint64_t noted_to; /* sequences below it are copied or left out */
     unsigned why;
-    bool stale, began, finishing;
+    uint64_t damaged; /* of copy.damaged: known of, and left out */
+    bool stale, began;
     int result;
 };
 
@@ -66,9 +69,13 @@ void rewrite_want(struct segment *seg, unsigned why)
 {
     struct store *st = seg->stream->store;
 
-    seg->rewrite_why |= why;
-    if (!list_linked(&seg->rewrite_link))
+    if ((why & REWRITE_ERASE) != 0 && (seg->rewrite_why & REWRITE_ERASE) == 0) {
+        list_remove(&seg->rewrite_link); /* somebody waits for it */
+        list_push_front(&st->rewrites, &seg->rewrite_link);
+    } else if (!list_linked(&seg->rewrite_link)) {
         list_push_back(&st->rewrites, &seg->rewrite_link);
+    }
+    seg->rewrite_why |= why;
 }
 
 void rewrite_forget(struct segment *seg)
@@ -95,8 +102,7 @@ static bool half_dead(const struct segment *seg)
     return seg->live * 2 < rest || seg->live_size * 2 < size / records * rest;
 }
 
-/* May it be written anew, as far as Kafka batches go? */
-static bool knows_batches(const struct segment *seg)
+bool rewrite_possible(const struct segment *seg)
 {
     return !seg->kafka || seg->stream->store->options.kafka_trim != NULL;
 }
@@ -110,7 +116,7 @@ void rewrite_consider(struct segment *seg)
 {
     if (seg->state != SEGMENT_SEALED || seg->not_rewritten || !stream_in_file(seg->stream))
         return;
-    if (seg->live > 0 && !knows_batches(seg))
+    if (seg->live > 0 && !rewrite_possible(seg))
         return;
     if (seg->live == 0 || half_dead(seg))
         rewrite_want(seg, REWRITE_COMPACT);
@@ -273,33 +279,6 @@ static void hand_over_erasures(struct rewrite *r, struct segment *seg)
         erasures_rewritten(r->copy.from[i], seg, &r->late);
 }
 
-/* Those of messages that were removed while it went on are of no use to it. */
-static void drop_intents(struct rewrite *r, const struct segment *seg)
-{
-    struct seqset *erase = &r->stream->rec.erase;
-    uint64_t first, last, at = seg->base_seq;
-
-    while (seqset_range_from(erase, at, &first, &last) && first < seg->next_seq) {
-        for (uint64_t seq = first < at ? at : first; seq <= last && seq < seg->next_seq; seq++)
-            if (!seqset_has(&r->late, seq))
-                seqset_remove(erase, seq, seq);
-        at = last + 1;
-    }
-}
-
-/* Intents that waited for the segment to be sealed are done. */
-static void erased_now(struct rewrite *r)
-{
-    const struct copy *c = &r->copy;
-
-    for (uint32_t i = 0; i < c->nfrom; i++) {
-        if (!c->from[i]->erase_later)
-            continue;
-        c->from[i]->secret = true;
-        drop_intents(r, c->from[i]);
-    }
-}
-
 static void replace(struct rewrite *r)
 {
     struct copy *c = &r->copy;
@@ -322,7 +301,6 @@ static void replace(struct rewrite *r)
     for (uint32_t i = 0; i < c->nfrom; i++)
         c->from[i]->secret = c->from[i]->secret || (r->why & REWRITE_ERASE) != 0;
     hand_over_erasures(r, seg);
-    erased_now(r);
     rewrite_consider(seg);
     stream_settle_first(s);
 }
@@ -473,17 +451,26 @@ static void slice_run(struct io_work *work)
         r->result = copy_slice(&r->copy);
 }
 
+/* Damage is kept for inspection, unless something is to be erased beside it. */
+static bool has_to_stay(struct rewrite *r)
+{
+    struct segment *seg = r->copy.from[r->copy.source];
+    bool damaged = r->copy.damaged.count > r->damaged;
+
+    r->damaged = r->copy.damaged.count;
+    seg->untrimmed = seg->untrimmed || r->copy.untrimmed;
+    return r->copy.untrimmed ||
+           (damaged && ((r->why & REWRITE_ERASE) == 0 || list_empty(&seg->erasures)));
+}
+
 static void slice_done(struct io_op *op)
 {
     struct rewrite *r = CONTAINER_OF(op, struct rewrite, work.op);
 
     if (!store_work_done(r->stream->store, &r->work))
         return;
-    if (r->result == 0 &&
-        (r->copy.untrimmed || (r->copy.damaged.count > 0 && (r->why & REWRITE_ERASE) == 0))) {
-        r->copy.from[r->copy.source]->not_rewritten = true;
-        r->stale = true;
-    }
+    if (r->result == 0 && has_to_stay(r))
+        r->stale = r->copy.from[r->copy.source]->not_rewritten = true;
     if (!going_on(r))
         give_up(r);
     else if (next_slice(r))
@@ -496,17 +483,20 @@ static void slice_done(struct io_op *op)
 
 static bool may_rewrite(const struct segment *seg)
 {
-    return seg->state == SEGMENT_SEALED && !seg->not_rewritten && knows_batches(seg) &&
+    return seg->state == SEGMENT_SEALED && !seg->not_rewritten && rewrite_possible(seg) &&
            !seg->erasing && seg->rewrite == NULL && seg->column.packed;
 }
 
 /* Is the neighbour small enough to be taken along by a group with this much live? */
-static bool joins(const struct segment *seg, uint64_t live_size, const struct segment *first,
-                  const struct segment *last)
+static bool joins(const struct rewrite *r, const struct segment *seg, uint64_t live_size,
+                  const struct segment *first, const struct segment *last)
 {
     uint64_t base = seg->base_seq < first->base_seq ? seg->base_seq : first->base_seq;
     uint64_t end = seg->next_seq > last->next_seq ? seg->next_seq : last->next_seq;
     uint64_t most = seg->stream->store->segment_min;
+
+    if ((r->why & REWRITE_COMPACT) == 0 && most > ERASE_JOINS)
+        most = ERASE_JOINS;
 
     return may_rewrite(seg) && seg->live_size <= live_size + SMALL_BYTES &&
            seg->live_size + live_size <= most && end - base < UINT32_MAX &&
@@ -521,10 +511,10 @@ static void choose(struct rewrite *r, struct segment *seg)
     uint64_t live_size = seg->live_size;
     uint32_t n = 1;
 
-    if ((r->why & REWRITE_COMPACT) != 0) {
+    if ((r->why & (REWRITE_COMPACT | REWRITE_ERASE)) != 0) {
         while (n < REWRITE_SOURCES && first->link.prev != &s->segments) {
             struct segment *before = LIST_ENTRY(first->link.prev, struct segment, link);
-            if (!joins(before, live_size, first, last))
+            if (!joins(r, before, live_size, first, last))
                 break;
             first = before;
             live_size += before->live_size;
@@ -532,7 +522,7 @@ static void choose(struct rewrite *r, struct segment *seg)
         }
         while (n < REWRITE_SOURCES && segment_after(last) != NULL) {
             struct segment *after = segment_after(last);
-            if (!joins(after, live_size, first, last))
+            if (!joins(r, after, live_size, first, last))
                 break;
             last = after;
             live_size += after->live_size;
@@ -630,7 +620,7 @@ static unsigned still_wanted(struct segment *seg)
         why |= REWRITE_COMPACT;
     if (wants_compression(seg))
         why |= REWRITE_COMPRESS;
-    if (erasures_want_rewrite(seg) || seg->erase_later)
+    if (erasures_want_rewrite(seg) && !seg->untrimmed)
         why |= REWRITE_ERASE;
     return why & (seg->rewrite_why | REWRITE_ERASE);
 }
@@ -646,7 +636,7 @@ void rewrites_step(struct store *st)
         if (seg->stream->state != STREAM_ACTIVE ||
             (seg->state != SEGMENT_SEALED && !(seg->state == SEGMENT_CLOSING && empty)) ||
             (seg->not_rewritten && !empty && list_empty(&seg->erasures)) ||
-            (!knows_batches(seg) && !empty)) {
+            (!rewrite_possible(seg) && !empty)) {
             rewrite_forget(seg);
             continue;
         }

@@ -367,19 +367,24 @@ static int put_kafka(struct copy *c, const struct kafka_out *o, uint32_t id)
     return c->write.n >= WRITE_BYTES ? flush(c) : 0;
 }
 
-/* The messages of the entry that are wanted: into o; keep has a bit for each of the span. */
-static void choose_messages(const struct copy *c, const struct segment *seg,
-                            const struct segment_entry *e, uint32_t first, struct kafka_out *o,
-                            uint64_t *keep)
+/* The messages of the entry that are wanted: into o; keep has a bit for each of the span. Returns
+ * the id of their subject: one that was removed before the index was read has none. */
+static uint32_t choose_messages(const struct copy *c, const struct segment *seg,
+                                const struct segment_entry *e, uint32_t first, struct kafka_out *o,
+                                uint64_t *keep)
 {
+    uint32_t id = 0;
+
     for (uint32_t i = 0; i < e->b.count; i++) {
         if ((c->wanted[(first + i) / 64] >> ((first + i) % 64) & 1) == 0)
             continue;
+        id = column_id(&seg->column, e->ordinal + i);
         uint32_t delta = (uint32_t) (entry_seq(seg, e, i) - e->b.first_seq);
         o->deltas[o->n] = delta;
         o->sizes[o->n++] = column_size(&seg->column, e->ordinal + i);
         keep[delta / 64] |= (uint64_t) 1 << (delta % 64);
     }
+    return id;
 }
 
 /* The payload becomes one without what is not wanted. */
@@ -411,7 +416,7 @@ static int copy_kafka(struct copy *c, const struct segment *seg, const struct se
         .first_seq = e->b.first_seq, .span = e->b.span, .deltas = of, .sizes = of + e->b.count};
     int result = 0;
 
-    choose_messages(c, seg, e, first, &o, keep);
+    uint32_t id = choose_messages(c, seg, e, first, &o, keep);
     if (v == NULL || batch_record_verify(v, 0, seg->salt) != BATCH_RECORD_OK) {
         for (uint32_t i = 0; i < o.n; i++)
             seqset_add(&c->damaged, o.first_seq + o.deltas[i], o.first_seq + o.deltas[i]);
@@ -420,7 +425,7 @@ static int copy_kafka(struct copy *c, const struct segment *seg, const struct se
         if (o.n < batch_messages(&v->h))
             result = trim(c, &o, keep);
         if (result == 0 && !c->untrimmed)
-            result = put_kafka(c, &o, column_id(&seg->column, e->ordinal));
+            result = put_kafka(c, &o, id);
     }
     mem_free(keep);
     mem_free(of);
@@ -652,7 +657,7 @@ int copy_finish(struct copy *c)
 {
     int result = write_rest(c);
 
-    if (result == 0)
+    if (result == 0 && !PLANTED(PLANT_REWRITE_UNSYNCED))
         result = fs_sync(c->fs, c->out);
     close_files(c);
     if (result == 0)

@@ -132,8 +132,6 @@ static void sealed(struct segment *seg, struct seal_job *job)
     seg->state = SEGMENT_SEALED;
     seg->full_size = job->data_end - SEGMENT_HEADER;
     rewrite_consider(seg);
-    if (seg->erase_later)
-        rewrite_want(seg, REWRITE_ERASE);
 }
 
 static void seal_done(struct io_op *op)
@@ -172,7 +170,7 @@ void segment_seal(struct segment *seg)
 
     if (s->loader != NULL)
         return; /* it comes when its subjects are known */
-    if (seg->live == 0) {
+    if (seg->live == 0 && list_empty(&seg->erasures)) {
         rewrite_want(seg, REWRITE_COMPACT); /* to be released: nobody needs a footer */
         return;
     }

@@ -101,6 +101,7 @@ struct segment *segment_new(struct store_stream *s, uint64_t number, uint32_t ge
     list_init(&seg->fetches);
     list_init(&seg->rewrite_link);
     list_init(&seg->erasures);
+    list_init(&seg->erased);
     store_path_segment(s->store->dir, path, s->rec.uuid, number, generation);
     seg->path = mem_strdup(path);
     if (stream_in_file(s))
@@ -131,6 +132,7 @@ void segment_free(struct segment *seg)
     struct store *st = s->store;
 
     ASSERT(list_empty(&seg->fetches) && list_empty(&seg->erasures) && seg->rewrite == NULL);
+    ASSERT(list_empty(&seg->erased));
     rewrite_forget(seg);
     for (uint32_t i = 0; i < seg->nentries; i++) {
         struct store_batch *b = seg->entries[i].mem;
@@ -524,7 +526,10 @@ void segment_drop_replaced(struct segment *seg)
     if (seg->jobs > 0)
         return;
     ASSERT(list_empty(&seg->fetches));
-    store_retire(s->store, seg->path, seg->secret ? 0 : seg->capacity);
+    if (!list_empty(&seg->erased))
+        store_retire_erased(s->store, seg->path, &seg->erased);
+    else
+        store_retire(s->store, seg->path, seg->secret ? 0 : seg->capacity);
     segment_free(seg);
     s->jobs--;
     stream_maybe_free(s);
@@ -861,8 +866,8 @@ void segment_checkpoint(struct segment *seg)
 
 static void close_file(struct segment *seg)
 {
-    if (seg->commits > 0 || seg->reserved > 0 || seg->jobs > 0)
-        return;
+    if (seg->commits > 0 || seg->reserved > 0 || seg->jobs > seg->nerasures || seg->erasing)
+        return; /* erasures that have not begun may wait for this */
     if (seg->unwritten_n > 0 || seg->writes > 0 || seg->log_from != NO_LOG_FILE || seg->unsynced) {
         segment_checkpoint(seg);
         return;

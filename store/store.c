@@ -104,6 +104,7 @@ enum err store_open(struct store_dir *dir, unsigned worker, const struct store_o
         st->options.ride_ns = RIDE_NS;
     st->segment_min = dir->options.segment_bytes_min;
     st->segment_max = dir->options.segment_bytes_max;
+    st->filter_patience = FILTER_PATIENCE;
     list_init(&st->streams);
     list_init(&st->dirty);
     list_init(&st->tasks);

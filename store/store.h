@@ -126,7 +126,8 @@ struct store_options {
     size_t staging_bytes; /* appended but not durable, over all streams; beyond, store_append says
                              ERR_LIMIT */
     store_kafka_decode_fn kafka_decode; /* NULL: messages of Kafka batches read as empty ones */
-    store_kafka_trim_fn kafka_trim;     /* NULL: segments with such batches are not written anew */
+    store_kafka_trim_fn kafka_trim;     /* NULL: segments with such batches are not written anew,
+                                           and nothing is erased from such a batch */
     uint64_t ride_ns; /* how long a delta that nobody waits for may wait for a commit; default 100
                          ms */
 };
@@ -155,6 +156,9 @@ struct store_stats {
     uint64_t rewrites, rewritten_bytes; /* segments written anew; bytes read for it */
 };
 void store_stats(const struct store *st, struct store_stats *out);
+/* The commit log has no second copy for now, as that could not be written: damage to the log would
+ * not be mended. A line in the log has said why; the next file of the log tries again. */
+bool store_log_is_alone(const struct store *st);
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
@@ -276,12 +280,15 @@ void store_stream_update(struct store_stream *s, const struct store_limits *limi
 void store_stream_delete(struct store_stream *s, struct store_req *req);
 
 struct store_state {
-    uint64_t msgs, bytes;           /* bytes: the peer's formula, see store_msg_bytes */
-    uint64_t first_seq, last_seq;   /* empty: first_seq = last_seq + 1 */
-    int64_t first_ts, last_ts;      /* unix ns; 0 when there never was one */
-    uint64_t num_subjects;          /* at least; exact when the index of subjects is read */
-    uint64_t num_deleted;           /* interior */
-    uint64_t lost_msgs, lost_bytes; /* to damage, since the stream was created */
+    uint64_t msgs, bytes;         /* bytes: the peer's formula, see store_msg_bytes */
+    uint64_t first_seq, last_seq; /* empty: first_seq = last_seq + 1 */
+    int64_t first_ts, last_ts;    /* unix ns; 0 when there never was one */
+    uint64_t num_subjects;        /* at least; exact when the index of subjects is read */
+    uint64_t num_deleted;         /* interior */
+    /* To damage, since the stream was created. At most so many: where sequences that a limit had
+     * taken, or that never held a message, were known only from the damaged place they count, too.
+     */
+    uint64_t lost_msgs, lost_bytes;
     bool failed;
 };
 void store_stream_state(struct store_stream *s, struct store_state *out);
@@ -393,6 +400,9 @@ bool store_subjects_few(struct store_stream *s, struct str filter, uint32_t most
 bool store_subject_get(struct store_stream *s, struct str subject, struct store_subject *out);
 /* Last sequence and number of messages with what is assigned; 0 when none. */
 uint64_t store_subject_last_assigned(struct store_stream *s, struct str subject, uint64_t *msgs);
+/* What the first durable message of the subject counts for; UINT64_MAX: there is none, or its
+ * segment is still being read. */
+uint64_t store_subject_first_bytes(struct store_stream *s, struct str subject);
 /* All subjects that match the filter (">" or empty = all), in byte order; each may return false to
  * stop. */
 void store_subjects_each(struct store_stream *s, struct str filter,
@@ -454,6 +464,10 @@ enum store_read store_reader_next(struct store_reader *r, struct store_msg *out)
 /* Exactly this sequence, whatever the filters; does not move the reader. MSG, WAIT or GONE. */
 enum store_read store_reader_get(struct store_reader *r, uint64_t seq, struct store_msg *out);
 
+/* Begins to read from the disk what lies at r->seq and behind it, up to about so many bytes, for
+ * somebody who will go on there soon; not while much of that kind is being read already. */
+void store_reader_ahead(struct store_reader *r, uint64_t bytes);
+
 /* What lies at or behind r->seq: a whole Kafka batch, or one message. */
 struct store_entry {
     bool kafka;
@@ -487,8 +501,12 @@ bool store_msg_exists(const struct store_stream *s, uint64_t seq);
 /* ---- removal --------------------------------------------------------------------------------- */
 
 /* Removes one message: ERR_OK and req completes when that is durable; ERR_NOT_FOUND. Readers do not
- * see it any more at once. erase: its bytes are overwritten too. req may be NULL (it then rides).
- */
+ * see it any more at once. req may be NULL (it then rides).
+ * erase: req completes when no file of the stream has its bytes any more; they were written over,
+ * or its segment was written anew without it, which takes as long as copying it, some hundred
+ * milliseconds for the largest. Copies in the commit log stay until its files come round again.
+ * ERR_UNSUPPORTED: it is removed, and its bytes stay (a Kafka batch that kafka_trim can not make
+ * anew); ERR_CLOSED: the next opening sees to them. */
 enum err store_remove(struct store_stream *s, uint64_t seq, bool erase, struct store_req *req);
 
 /* Removes those of the set that exist, in one change: for who works through a stream in slices, as

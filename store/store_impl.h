@@ -35,6 +35,7 @@
 #include "store/column.h"
 #include "store/crypt.h"
 #include "store/dir.h"
+#include "store/id_set.h"
 #include "store/log_format.h"
 #include "store/plant.h"
 #include "store/segment_format.h"
@@ -85,6 +86,7 @@ struct store_batch {
 struct cache {
     struct list lru; /* most recent first */
     uint64_t bytes, limit;
+    uint64_t ahead; /* bytes being read that nobody waited for when it began */
     uint64_t hits, misses;
 };
 
@@ -98,8 +100,6 @@ static inline bool batch_is_kafka(const struct store_batch *b)
 /* kafka.c: the batch's messages lie in b->inner and b->messages from now on. False without memory.
  */
 bool batch_open_kafka(struct store_batch *b);
-/* Is this existing message one of a Kafka batch? */
-bool message_in_kafka(const struct store_stream *s, uint64_t seq);
 static inline void batch_ref(struct store_batch *b)
 {
     b->refs++;
@@ -221,11 +221,14 @@ struct segment {
     bool not_rewritten;       /* something in it is damaged: it stays as it is */
     bool kafka;               /* has a Kafka batch */
     bool ruined;              /* the last of its messages was lost: its file is kept */
-    bool erase_later;         /* something in it is to be erased when it is sealed */
+    bool untrimmed;           /* as not_rewritten: the owner can not leave out what is removed */
     bool secret;              /* its file must not be kept in the pool */
     struct list erasures;     /* struct erasure.of_segment */
+    uint32_t nerasures;       /* each is one of the jobs */
+    struct list erased;       /* the same: they wait for the file of this replaced one to go */
     uint32_t jobs;            /* work, reads, syncs in flight that use it */
     struct list fetches;      /* struct fetch */
+    uint64_t read_once;       /* bytes of fetches past the page cache (cache.c) */
 };
 
 /* A segment that exists in memory only; its file is made by segment_prepare. */
@@ -398,6 +401,8 @@ void rewrite_removed(struct segment *seg, uint64_t seq);
 void rewrite_stale(struct store_stream *s);
 /* Begins the next one. */
 void rewrites_step(struct store *st);
+/* As far as Kafka batches go. */
+bool rewrite_possible(const struct segment *seg);
 /* Takes it off the queue. */
 void rewrite_forget(struct segment *seg);
 
@@ -510,6 +515,9 @@ struct store_stream *stream_new(struct store *st, struct str name, enum store_le
 void stream_bind(struct store_stream *s, struct object *o, const struct store_stream_ops *ops,
                  void *ctx);
 void stream_gather_open(struct store_stream *s);
+/* What is appended from now on goes into another segment than the active one; not at once, when
+ * that has no file yet: to be asked again. */
+void stream_end_segment(struct store_stream *s);
 void stream_mark_dirty(struct store_stream *s);
 /* Everything assigned and not durable is gone: batches, commits, overlay. */
 void stream_drop_assigned(struct store_stream *s);
@@ -742,7 +750,7 @@ void clog_give_up(struct store *st);
 /* ---- filters (filter.c)
  * -------------------------------------------------------------------------- */
 
-enum { FILTER_FEW = 32, FILTER_BORN = 1024 };
+enum { FILTER_FEW = 32, FILTER_BORN = 1024, FILTER_PATIENCE = 16384 };
 
 struct filter {
     struct list link; /* stream->filters */
@@ -753,10 +761,14 @@ struct filter {
     bool asked;           /* whether they are few */
     bool wanted;          /* its subjects are being looked up (early.c) */
     bool few;             /* ids are all that match, as of `seen` */
+    bool sieved;          /* sieve is all that match, as of `seen`, and they are not few */
     unsigned nids;
     uint64_t seen;    /* of stream->nborn */
     uint8_t *verdict; /* by slot: 0 not asked yet, 1 no, 2 yes */
     uint32_t cap;
+    struct id_set sieve;
+    /* Of many: records looked at, and after how many it is tried whether a sieve holds them. */
+    uint64_t looked, patience;
     uint32_t ids[FILTER_FEW];
 };
 
@@ -766,6 +778,8 @@ void filter_put(struct filter *f);
 bool filter_ask(struct filter *f, uint32_t id);
 static inline bool filter_matches(struct filter *f, uint32_t id)
 {
+    if (f->sieved)
+        return id_set_has(&f->sieve, id);
     if (LIKELY(SUBJECT_SLOT(id) < f->cap && f->verdict[SUBJECT_SLOT(id)] != 0))
         return f->verdict[SUBJECT_SLOT(id)] == 2;
     return filter_ask(f, id);
@@ -894,6 +908,8 @@ bool erasures_want_rewrite(const struct segment *seg);
 /* `to` has taken the place of `from`, without the messages that were removed before; late: those
  * that it may have nevertheless. */
 void erasures_rewritten(struct segment *from, struct segment *to, const struct seqset *late);
+/* The file of a segment that was replaced has gone: the requests of these are through. */
+void erasures_tell(struct list *erased);
 /* Lets go of leading segments without messages. */
 void segments_release(struct store_stream *s);
 /* Of this one, wherever it is, if nothing uses it. */
@@ -937,6 +953,7 @@ struct store {
     struct region_pool meta, body;
     uint64_t staging;
     uint64_t segment_min, segment_max;
+    uint64_t filter_patience;      /* first of filters; tests want it shorter */
     struct wheel_timer sync_timer; /* syncs what async streams wrote */
     struct list claims;            /* streams whose end the log is to be told */
     struct wheel_timer claim_timer;
@@ -972,6 +989,8 @@ void store_no_space(struct store *st);
 void store_retry_later(struct store *st);
 /* The file goes to the pool (bytes: what it was made with; 0 = never) or away, on a work thread. */
 void store_retire(struct store *st, const char *path, uint64_t bytes);
+/* The file goes away, and then who waits for that is told (a list of erasures, which it takes). */
+void store_retire_erased(struct store *st, const char *path, struct list *erased);
 /* The file goes to quarantine, on a work thread. */
 void store_keep_damaged(struct store *st, const char *path);
 /* Fills the pool when it wants to be. */

@@ -24,7 +24,10 @@
  * that an object is gone must not be missing where the object still is.
  *
  * Failure. A twin that can not be written (no space, an error) goes away as a whole, which is
- * logged, and the server goes on without. The next time the log begins a file it is begun anew.
+ * logged, and the server goes on without. Only when it is gone for good, names synced, may the log
+ * let go of files: a twin that came back after a power cut would know nothing of what followed, and
+ * a start that misses those files would believe it. The next time the log begins a file it is begun
+ * anew.
  *
  * `pending` belongs to the loop, `job` to the work thread while it runs, one at a time.
  */
@@ -350,8 +353,11 @@ static void run(struct io_work *work)
         if (job->result == 0 && job->sync)
             job->result = drop_files(job, fs);
     }
-    if (job->forget || job->result < 0)
-        remove_files(job, fs, true);
+    if (!job->forget && job->result == 0)
+        return;
+    job->removed = remove_files(job, fs, true);
+    if (job->removed == 0)
+        job->removed = sync_names(job, fs);
 }
 
 /* ---- on the loop ----------------------------------------------------------------------------- */
@@ -377,11 +383,19 @@ static void arm_write(struct twin *t)
     arm(t, io_now(t->store->io) + WRITE_NS);
 }
 
+static void forget(struct twin *t)
+{
+    t->job.forget = true;
+    start(t, false);
+}
+
 static void fire(struct wheel_timer *timer)
 {
     struct twin *t = CONTAINER_OF(timer, struct twin, timer);
 
     t->armed = false;
+    if (!t->running && t->state == TWIN_OFF && !t->gone && !t->store->closing)
+        forget(t);
     if (!t->running && t->state != TWIN_OFF && !t->store->closing)
         start(t, t->unsynced && io_now(t->store->io) >= t->sync_due);
 }
@@ -393,6 +407,7 @@ static void go_off(struct twin *t, const char *why)
             "one again damage to the log is not mended",
             t->store->dir->path, why);
     t->state = TWIN_OFF;
+    t->gone = false;
     buf_free(&t->pending);
 }
 
@@ -406,14 +421,13 @@ static void done(struct io_op *op)
         return;
     t->running = false;
     buf_clear(&t->job.entries);
-    if (t->job.forget) {
-        t->job.forget = false;
-    } else if (t->job.result < 0 && t->state != TWIN_OFF) {
+    if (t->job.result < 0 && t->state != TWIN_OFF)
         go_off(t, strerror(-t->job.result));
+    if (t->job.forget || t->job.result < 0) {
+        t->job.forget = false;
+        t->gone = t->job.removed == 0;
     } else if (t->state == TWIN_OFF) {
-        t->job.forget = t->job.result == 0;
-        if (t->job.forget)
-            start(t, false);
+        forget(t);
     } else {
         t->state = TWIN_ON;
         if (t->job.sync)
@@ -515,7 +529,11 @@ bool twin_holds(struct store *st, const struct clog_file *f)
 
     if (f->free_after > need)
         need = f->free_after;
-    if (t->state == TWIN_OFF || (t->state == TWIN_ON && t->synced >= need))
+    if (t->state == TWIN_OFF && !t->gone)
+        arm_write(t); /* to remove it */
+    if (t->state == TWIN_OFF)
+        return !t->gone;
+    if (t->state == TWIN_ON && t->synced >= need)
         return false;
     t->sync_wanted = true;
     if (!t->running && !st->closing)
@@ -541,11 +559,16 @@ static void begin(struct twin *t)
     t->unsynced = false;
 }
 
+bool store_log_is_alone(const struct store *st)
+{
+    return st->twin.state == TWIN_OFF;
+}
+
 void twin_again(struct store *st)
 {
     struct twin *t = &st->twin;
 
-    if (t->state != TWIN_OFF || t->running || st->closing || st->clog.failed)
+    if (t->state != TWIN_OFF || !t->gone || t->running || st->closing || st->clog.failed)
         return;
     begin(t);
     arm_write(t);

@@ -29,6 +29,7 @@ struct twin_job {
     uint64_t mark; /* the log's commit that is reached then */
     uint64_t drop;
     int result;
+    int removed; /* after `forget`, or when it failed: 0 = all its files have gone, durably */
     /* Where it stands. */
     fs_fd fd;
     uint64_t number, lowest; /* of the file that is written, of the oldest one */
@@ -54,6 +55,7 @@ struct twin {
     bool unsynced; /* something was written and not synced */
     bool sync_wanted;
     bool running;
+    bool gone; /* TWIN_OFF: no file of it will be found by a start */
     struct twin_job job;
 };
 

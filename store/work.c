@@ -58,7 +58,8 @@ struct retire_job {
     struct store *store;
     char *path;
     uint64_t bytes;
-    bool keep; /* in quarantine */
+    bool keep;          /* in quarantine */
+    struct list erased; /* told when it has gone */
     int result;
     char to[STORE_PATH];
 };
@@ -85,13 +86,19 @@ static void retire_done(struct io_op *op)
     else if (job->keep)
         LOG_WRN(job->store->log, "%s: can not be moved to quarantine: %s", job->path,
                 strerror(-job->result));
+    erasures_tell(&job->erased);
     mem_free(job->path);
     mem_free(job);
 }
 
-static void submit_retire(struct store *st, const char *path, uint64_t bytes, bool keep)
+static void submit_retire(struct store *st, const char *path, uint64_t bytes, bool keep,
+                          struct list *erased)
 {
     struct retire_job *job = mem_zalloc(sizeof(*job));
+
+    list_init(&job->erased);
+    if (erased != NULL)
+        list_splice(&job->erased, erased);
 
     job->store = st;
     job->path = mem_strdup(path);
@@ -104,12 +111,17 @@ static void submit_retire(struct store *st, const char *path, uint64_t bytes, bo
 
 void store_retire(struct store *st, const char *path, uint64_t bytes)
 {
-    submit_retire(st, path, bytes, false);
+    submit_retire(st, path, bytes, false, NULL);
+}
+
+void store_retire_erased(struct store *st, const char *path, struct list *erased)
+{
+    submit_retire(st, path, 0, false, erased);
 }
 
 void store_keep_damaged(struct store *st, const char *path)
 {
-    submit_retire(st, path, 0, true);
+    submit_retire(st, path, 0, true, NULL);
 }
 
 /* ---- the pool -------------------------------------------------------------------------------- */

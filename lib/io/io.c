@@ -206,7 +206,7 @@ static void account_file(struct io *io, const struct io_op *op)
         st->commits++;
         st->commit_bytes += (uint64_t) op->res;
         st->commit_ns += io->now_ns - op->started_ns;
-    } else if (op->kind == IO_READ) {
+    } else if (op->kind == IO_READ || op->kind == IO_READ_ONCE) {
         st->reads++;
         st->read_bytes += (uint64_t) op->res;
     }
@@ -257,6 +257,7 @@ static void account(struct io *io, const struct io_op *op)
     case IO_WRITE:
     case IO_SYNC:
     case IO_READ:
+    case IO_READ_ONCE:
         account_file(io, op);
         break;
     case IO_WORK:
@@ -504,13 +505,25 @@ void io_sync(struct io *io, struct io_op *op, struct io_file *file)
     io->ops->submit(io, op);
 }
 
-void io_read(struct io *io, struct io_op *op, struct io_file *file, void *into, uint32_t len,
-             uint64_t offset)
+static void begin_read(struct io *io, struct io_op *op, enum io_kind kind, struct io_file *file,
+                       void *into, uint32_t len, uint64_t offset)
 {
-    begin_file(io, op, IO_READ, file, NULL, 0, offset);
+    begin_file(io, op, kind, file, NULL, 0, offset);
     op->ptr = into;
     op->len = len;
     io->ops->submit(io, op);
+}
+
+void io_read(struct io *io, struct io_op *op, struct io_file *file, void *into, uint32_t len,
+             uint64_t offset)
+{
+    begin_read(io, op, IO_READ, file, into, len, offset);
+}
+
+void io_read_once(struct io *io, struct io_op *op, struct io_file *file, void *into, uint32_t len,
+                  uint64_t offset)
+{
+    begin_read(io, op, IO_READ_ONCE, file, into, len, offset);
 }
 
 void io_work_submit(struct io *io, struct io_work *work)

@@ -193,11 +193,12 @@ struct io_file *io_file_open(struct io *io, const char *path, unsigned flags);
 void io_file_close(struct io *io, struct io_file *file);
 
 /* Completes with the sum of bytes when they are durable, or a negative errno: then the contents of
- * the range are unknown and the caller never writes or syncs this file again. It says nothing of
- * other writes to the file, even completed ones: they may have gone another way, and wait for an
- * io_sync. How it is done is the backend's business (measured: a blocking pool thread 84 us for
- * 64 KiB, a linked ring write + fsync 174 us). Several may be in flight on one file; they complete
- * in any order. At most 1024 vectors. */
+ * the range are unknown and the caller never writes or syncs this file again: after a sync or
+ * commit that failed all that are in flight and all later ones on this object fail, too. It says
+ * nothing of other writes to the file, even completed ones: they may have gone another way, and
+ * wait for an io_sync. How it is done is the backend's business (measured: a blocking pool thread
+ * 84 us for 64 KiB, a linked ring write + fsync 174 us). Several may be in flight on one file; they
+ * complete in any order. At most 1024 vectors. */
 void io_commit(struct io *io, struct io_op *op, struct io_file *file, const struct iovec *iov,
                unsigned n, uint64_t offset);
 /* Writes without durability: the sum of bytes or a negative errno. */
@@ -208,6 +209,10 @@ void io_sync(struct io *io, struct io_op *op, struct io_file *file);
 /* Reads up to len bytes; fewer only at the end of the file. */
 void io_read(struct io *io, struct io_op *op, struct io_file *file, void *into, uint32_t len,
              uint64_t offset);
+/* The same for bytes that nobody is likely to read again soon. Where address, length and offset are
+ * multiples of 4096 they may come past the page cache, which does not fill with them then. */
+void io_read_once(struct io *io, struct io_op *op, struct io_file *file, void *into, uint32_t len,
+                  uint64_t offset);
 
 /* ---- long work ------------------------------------------------------------------------------ */
 

@@ -25,12 +25,13 @@ enum io_kind {
     IO_CLOSE,   /* sock */
     IO_RECV,    /* sock */
     IO_SEND, /* sock, ptr = iovec array, iovcnt, off = 0: bytes sent so far; len is the backend's */
-    IO_SPLICE, /* sock, splice_from, off, len */
-    IO_COMMIT, /* file, ptr = iovec array, iovcnt, off */
-    IO_WRITE,  /* the same */
-    IO_SYNC,   /* file */
-    IO_READ,   /* file, ptr = where to, len, off */
-    IO_WORK,   /* work */
+    IO_SPLICE,    /* sock, splice_from, off, len */
+    IO_COMMIT,    /* file, ptr = iovec array, iovcnt, off */
+    IO_WRITE,     /* the same */
+    IO_SYNC,      /* file */
+    IO_READ,      /* file, ptr = where to, len, off */
+    IO_READ_ONCE, /* the same */
+    IO_WORK,      /* work */
 };
 
 enum {

@@ -1,5 +1,7 @@
 /*
- * io_direct.h - big commits past the page cache: O_DIRECT and O_DSYNC, from an aligned copy.
+ * io_direct.h - big commits and reads past the page cache.
+ *
+ * Commits: O_DIRECT and O_DSYNC, from an aligned copy.
  *
  * For a commit of whole pages to a file without unsynced writes a write through the page cache and
  * fdatasync copies the bytes into pages that must be found first, and the kernel then walks them
@@ -45,5 +47,11 @@ struct direct_write *direct_begin(struct io_direct *d, struct io_files *files, s
 /* Frees w. res: what the write came to. False: it has to be made another way, from the start: the
  * device wants other boundaries, or the write was cut short without an error. */
 bool direct_end(struct io_direct *d, struct io_files *files, struct direct_write *w, int64_t res);
+
+/* Reads whole pages that are not in the page cache, which stays without them, into memory on a page
+ * boundary: *res as of a read. False: not possible or not worth it here. cached_fd: a descriptor of
+ * the same file for reads through the page cache. On pool threads. */
+bool direct_read(struct io_direct *d, struct io_files *files, struct io_file *file, int cached_fd,
+                 void *into, uint32_t len, uint64_t offset, int64_t *res);
 
 #endif

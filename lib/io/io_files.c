@@ -4,14 +4,18 @@
  * A file is closed, busy (a thread opens or evicts it outside the mutex; others wait), borrowed
  * (pins > 0) or idle (open, on the idle list, oldest first). Only idle files are evicted.
  *
- * A second descriptor of a file, opened past the page cache, belongs to direct commits
+ * A second descriptor of a file, opened past the page cache, belongs to direct commits and reads
  * (io_direct.c). It is counted and evicted with the first; what is written through it is durable
  * when the write ends, so it never makes the file dirty.
  *
  * A file that was written and not synced since is dirty. The kernel reports a failed write-back on
  * descriptors that were open when it happened; closing the last one could lose the report. So
- * evicting a dirty file syncs it first, and a failure there stays with the object: every later call
- * on it gets it.
+ * evicting a dirty file syncs it first.
+ *
+ * A sync that failed stays with the object: every later write or sync gets its error, and those
+ * that are in flight beside it. Because the kernel tells a descriptor once: a sync that runs at the
+ * same time, or comes next, returns success, though pages of its own may have been dropped. (What
+ * is left is the microsecond between the kernel's telling and files_fail.) Reads go on.
  */
 #include "lib/io/io_files.h"
 
@@ -29,7 +33,7 @@ struct host_file {
     struct list idle;
     int fd;     /* -1 = closed */
     int direct; /* -1 = closed */
-    int failed; /* 0, or the negative errno of an eviction's sync */
+    int failed; /* 0, or the negative errno of the first sync that failed */
     unsigned flags;
     unsigned pins;
     unsigned direct_pins;
@@ -117,7 +121,7 @@ static void evict_oldest(struct io_files *files)
     pthread_mutex_lock(&files->lock);
     f->fd = f->direct = -1;
     f->dirty = false;
-    if (rc < 0)
+    if (rc < 0 && f->failed == 0)
         f->failed = rc;
     set_unbusy(files, f);
 }
@@ -183,7 +187,7 @@ int files_borrow(struct io_files *files, struct io_file *file, bool writing)
     pthread_mutex_lock(&files->lock);
     while (f->busy)
         pthread_cond_wait(&files->unbusy, &files->lock);
-    rc = f->failed;
+    rc = writing ? f->failed : 0;
     if (rc == 0)
         rc = f->fd >= 0 ? f->fd : open_now(files, f);
     if (rc >= 0) {
@@ -199,15 +203,16 @@ int files_borrow(struct io_files *files, struct io_file *file, bool writing)
 
 static int open_direct(struct io_files *files, struct host_file *f)
 {
+    int how = (f->flags & IO_FILE_WRITE ? O_RDWR : O_RDONLY) | O_DIRECT | O_DSYNC | O_CLOEXEC;
     int fd, rc;
 
     make_room(files, f);
-    fd = open(f->path, O_WRONLY | O_DIRECT | O_DSYNC | O_CLOEXEC);
+    fd = open(f->path, how);
     rc = fd < 0 ? -errno : fd;
     pthread_mutex_lock(&files->lock);
     while (rc < 0 && give_way(files, rc)) {
         pthread_mutex_unlock(&files->lock);
-        fd = open(f->path, O_WRONLY | O_DIRECT | O_DSYNC | O_CLOEXEC);
+        fd = open(f->path, how);
         rc = fd < 0 ? -errno : fd;
         pthread_mutex_lock(&files->lock);
     }
@@ -254,12 +259,23 @@ void files_return_direct(struct io_files *files, struct io_file *file)
     pthread_mutex_unlock(&files->lock);
 }
 
-void files_return(struct io_files *files, struct io_file *file, bool synced)
+void files_fail(struct io_files *files, struct io_file *file, int error)
+{
+    struct host_file *f = CONTAINER_OF(file, struct host_file, file);
+
+    pthread_mutex_lock(&files->lock);
+    if (f->failed == 0)
+        f->failed = error;
+    pthread_mutex_unlock(&files->lock);
+}
+
+int files_return(struct io_files *files, struct io_file *file, bool synced)
 {
     struct host_file *f = CONTAINER_OF(file, struct host_file, file);
 
     pthread_mutex_lock(&files->lock);
     ASSERT(f->pins > 0);
+    int failed = f->failed;
     if (--f->pins == 0) {
         /* With others writing meanwhile it can not be said what the sync covered. */
         if (synced && f->alone)
@@ -269,6 +285,7 @@ void files_return(struct io_files *files, struct io_file *file, bool synced)
             evict_oldest(files);
     }
     pthread_mutex_unlock(&files->lock);
+    return failed;
 }
 
 void io_files_remove(struct io_files *files, struct io_file *file)

@@ -246,12 +246,14 @@ static int64_t run_write(struct io_host *h, const struct io_op *op)
         return fd;
     if (op->kind != IO_SYNC)
         res = write_vectors(fd, op->ptr, op->iovcnt, op->off);
-    if (res >= 0 && sync && fdatasync(fd) < 0)
+    if (res >= 0 && sync && fdatasync(fd) < 0) {
         res = -errno;
-    else if (res > 0 && !sync)
+        files_fail(h->files, op->file, (int) res);
+    } else if (res > 0 && !sync) {
         begin_writing_back(fd, op->off, res);
-    files_return(h->files, op->file, sync && res >= 0);
-    return res;
+    }
+    int failed = files_return(h->files, op->file, sync && res >= 0);
+    return res >= 0 && failed < 0 ? failed : res;
 }
 
 static int64_t run_read(struct io_host *h, const struct io_op *op)
@@ -261,7 +263,9 @@ static int64_t run_read(struct io_host *h, const struct io_op *op)
 
     if (fd < 0)
         return fd;
-    res = posix_read_at(fd, op->ptr, op->len, op->off);
+    if (op->kind != IO_READ_ONCE ||
+        !direct_read(h->direct, h->files, op->file, fd, op->ptr, op->len, op->off, &res))
+        res = posix_read_at(fd, op->ptr, op->len, op->off);
     files_return(h->files, op->file, false);
     return res;
 }
@@ -277,6 +281,7 @@ static void run(void *ctx, struct io_op *op)
         op->res = run_write(h, op);
         break;
     case IO_READ:
+    case IO_READ_ONCE:
         op->res = run_read(h, op);
         break;
     default: /* IO_WORK, IO_JOB */

@@ -123,6 +123,16 @@ void kafka_batch_patch(uint8_t *bytes, int64_t base_offset, int32_t leader_epoch
     kafka_put_u32(bytes + AT_EPOCH, (uint32_t) leader_epoch);
 }
 
+void kafka_batch_stamp(uint8_t *bytes, int64_t time)
+{
+    size_t n = (size_t) kafka_get_u32(bytes + AT_LENGTH) + BEFORE_LENGTH;
+    uint16_t attributes = kafka_get_u16(bytes + AT_ATTRIBUTES);
+
+    kafka_put_u16(bytes + AT_ATTRIBUTES, (uint16_t) (attributes | KAFKA_APPEND_TIME));
+    kafka_put_u64(bytes + AT_MAX_TIME, (uint64_t) time);
+    kafka_put_u32(bytes + AT_CRC, crc32c_kafka(bytes + KAFKA_BATCH_SUMMED, n - KAFKA_BATCH_SUMMED));
+}
+
 /* ---- records ------------------------------------------------------------------------------- */
 
 static bool take_varlong(struct str *in, int64_t *v)

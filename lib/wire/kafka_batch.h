@@ -107,6 +107,9 @@ enum kafka_batch_fault kafka_batch_check_records(const struct kafka_batch *b, st
                                                  bool need_keys, int32_t *record);
 /* What the broker assigns, in place, at the front of a batch. */
 void kafka_batch_patch(uint8_t *bytes, int64_t base_offset, int32_t leader_epoch);
+/* Every record has this time, which the broker gave it; the sum is made anew. In place, of a whole
+ * batch. */
+void kafka_batch_stamp(uint8_t *bytes, int64_t time);
 
 /* ---- records ------------------------------------------------------------------------------- */
 

@@ -167,6 +167,7 @@ static void submit(struct io *io, struct io_op *op)
     case IO_WRITE:
     case IO_SYNC:
     case IO_READ:
+    case IO_READ_ONCE:
         sim_file_submit(loop, op);
         break;
     case IO_WORK:
@@ -186,6 +187,7 @@ static void cancel(struct io *io, struct io_op *op)
     case IO_WRITE:
     case IO_SYNC:
     case IO_READ:
+    case IO_READ_ONCE:
     case IO_WORK:
     case IO_CONNECT: {
         struct sim_pending *p = pending_find(loop, op);

@@ -125,6 +125,16 @@ static void check_subjects(struct world *w, struct model_stream *s, const uint64
     }
 }
 
+/* What a limit took, what was being removed and what never held a message: where such sequences
+ * decay nothing says that nobody misses them, and they may be counted. Learned at the first look.
+ */
+static void adopt_lost(const struct world *w, struct model_stream *s, uint64_t counted)
+{
+    if (w->decay.segment && counted > s->lost && counted <= s->lost + s->lost_maybe)
+        s->lost = counted;
+    s->lost_maybe = 0;
+}
+
 static void check_state(struct world *w, struct model_stream *s)
 {
     struct store_state want, got;
@@ -142,7 +152,8 @@ static void check_state(struct world *w, struct model_stream *s)
     /* When the first message's batch is not in memory the time of the batch stands for it. */
     if (want.msgs > 0 && got.first_ts > want.first_ts)
         check_number(w, s, "first_ts", (uint64_t) got.first_ts, (uint64_t) want.first_ts);
-    check_number(w, s, "lost_msgs", got.lost_msgs, 0);
+    adopt_lost(w, s, got.lost_msgs);
+    check_number(w, s, "lost_msgs", got.lost_msgs, s->lost);
     store_subjects_each(s->handle, STR_NONE, count_subject, &listed);
     check_number(w, s, "number of subjects listed", listed, want.num_subjects);
     check_subjects(w, s, per_subject);
@@ -325,7 +336,28 @@ static void recover_present(struct world *w, const struct model_stream *s, struc
     m->flags = MSG_COMMITTED;
 }
 
-static void recover_absent(struct world *w, const struct model_stream *s, struct model_msg *m,
+/* One segment was damaged: what is lost is of one stream. Of one that is neither compressed nor
+ * encrypted one wrong byte costs one message. (It need not stand together: a start puts back what
+ * the log still has.) */
+static void recover_lost(struct world *w, struct model_stream *s, struct model_msg *m, uint64_t seq)
+{
+    struct decay *d = &w->decay;
+    bool plain = w->model->key == 0 && !world_stream_compressed(w, s);
+
+    if (!d->segment || (d->lost > 0 && d->stream != s->key))
+        world_fail(w, "stream %u: message %llu is lost, which the damage did not touch", s->key,
+                   ULL(seq));
+    plain = plain && m->share == 0; /* a Kafka batch goes as a whole */
+    if (d->kind == DECAY_BYTE && plain && d->lost > 0)
+        world_fail(w, "stream %u: one byte cost message %llu, and another", s->key, ULL(seq));
+    d->stream = s->key;
+    d->lost++;
+    s->lost++;
+    s->lost_maybe--;
+    m->flags = MSG_COMMITTED | MSG_REMOVED | MSG_TOLD;
+}
+
+static void recover_absent(struct world *w, struct model_stream *s, struct model_msg *m,
                            uint64_t seq, bool allowed)
 {
     const char *kind = (m->flags & MSG_COMMITTED) != 0 ? "acknowledged"
@@ -336,6 +368,10 @@ static void recover_absent(struct world *w, const struct model_stream *s, struct
     /* When a limit may have taken it, its removal may still be lost. */
     if ((m->flags & MSG_REMOVED) != 0 || (asked && !allowed)) {
         m->flags = MSG_COMMITTED | MSG_REMOVED | MSG_TOLD;
+        return;
+    }
+    if ((m->flags & MSG_LIMIT) == 0 && !allowed && !asked && w->decay.kind != DECAY_NONE) {
+        recover_lost(w, s, m, seq);
         return;
     }
     if ((m->flags & MSG_LIMIT) == 0 && !allowed && !asked)
@@ -362,7 +398,9 @@ static void recover_messages(struct world *w, struct model_stream *s)
     const char *limit = model_limits_exceeded(s, &s->limits[s->config.current], present);
     if (limit != NULL)
         world_fail(w, "stream %u recovered with more %s than its limit", s->key, limit);
+    s->lost_maybe = 0;
     for (uint64_t i = 0; i < s->n; i++) {
+        s->lost_maybe += !present[i] && (s->msgs[i].flags & MSG_REMOVED) == 0;
         if (present[i])
             recover_present(w, s, &s->msgs[i], s->first + i);
         else
@@ -388,10 +426,11 @@ static void trace_tail(struct world *w, const struct model_stream *s, const bool
 void judge_recovered(struct world *w)
 {
     const struct store_recovery *r = store_dir_recovery(w->dir);
-    if (r->lost_messages != 0 || (r->quarantined_files != 0 && !w->log_lost))
+    bool damaged = w->log_lost || w->decay.kind != DECAY_NONE;
+    if ((r->lost_messages != 0 && !w->decay.segment) || (r->quarantined_files != 0 && !damaged))
         world_fail(w, "recovery lost %llu messages and quarantined %llu files",
                    ULL(r->lost_messages), ULL(r->quarantined_files));
-    if (w->clean && !r->clean && !w->log_lost)
+    if (w->clean && !r->clean && !damaged)
         world_fail(w, "the store was closed, recovery does not say so");
     sim_trace(w->sim, "recovered %llu streams, %llu messages, %llu objects, cut %llu bytes",
               ULL(r->streams), ULL(r->messages), ULL(r->objects), ULL(r->bytes_cut));
@@ -464,6 +503,7 @@ void judge_live(struct world *w)
             world_fail(w, "stream %u: assigned to %llu, committed to %llu, and nothing happens",
                        s->key, ULL(model_last(s)), ULL(s->committed));
         judge_stream(w, s);
+        judge_erased(w, s);
     }
     check_stores(w);
 }

@@ -5,11 +5,11 @@
 
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
+#include "lib/base/fmt.h"
 #include "lib/base/hash.h"
 #include "lib/base/subject.h"
 #include "tests/sim/sim_disk_int.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -156,8 +156,16 @@ uint64_t model_next_live(const struct model_stream *s, uint64_t seq, struct str 
 /* "s3.1.x14": streams differ in the first token, filters can bind the second or the third. */
 struct str model_subject(const struct model_stream *s, unsigned i, char out[MODEL_SUBJECT])
 {
-    int n = snprintf(out, MODEL_SUBJECT, "s%u.%u.x%u", s->key, i % 3, i);
-    return str_from(out, (size_t) n);
+    char *p = out;
+
+    *p++ = 's';
+    p += fmt_u64(p, s->key);
+    *p++ = '.';
+    *p++ = (char) ('0' + i % 3);
+    *p++ = '.';
+    *p++ = 'x';
+    p += fmt_u64(p, i);
+    return str_from(out, (size_t) (p - out));
 }
 
 static void fill(char *out, size_t n, uint64_t seed)
@@ -213,8 +221,11 @@ const char *model_msg_differs(const struct model_stream *s, uint64_t seq,
 
 uint64_t model_msg_bytes(const struct model_stream *s, const struct model_msg *m)
 {
-    char text[MODEL_SUBJECT];
-    return store_msg_bytes(s->level, model_subject(s, m->subject, text).n, m->header, m->payload);
+    if (m->share != 0)
+        return m->share;
+    size_t subject = strlen("s.0.x") + fmt_u64_len(s->key) + fmt_u64_len(m->subject);
+
+    return store_msg_bytes(s->level, subject, m->header, m->payload);
 }
 
 /* ---- limits ---------------------------------------------------------------------------------- */

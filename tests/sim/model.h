@@ -43,6 +43,8 @@ struct model_msg {
     uint16_t header;
     uint16_t subject;
     uint16_t flags;
+    bool erased;       /* its erasure was answered */
+    uint32_t share;    /* of a Kafka batch: what it counts for; 0 = not of one */
     uint32_t limit_at; /* MSG_LIMIT: the stream's `asked` when it was learned of */
 };
 
@@ -71,10 +73,13 @@ struct model_stream {
     uint64_t committed; /* last sequence that is */
     uint64_t floor;     /* ASYNC: what must survive a crash */
     int64_t last_ts;
-    uint64_t begun;    /* of commit_begun */
-    unsigned removals; /* single ones and purges in flight */
-    uint32_t asked;    /* removals and changes of limits asked for so far */
-    unsigned unasked;  /* single ones that nobody waits for, since the opening */
+    uint64_t begun;      /* of commit_begun */
+    unsigned removals;   /* single ones and purges in flight */
+    uint32_t asked;      /* removals and changes of limits asked for so far */
+    uint64_t lost;       /* messages, to decay */
+    uint64_t lost_maybe; /* so many more may be counted (judge.c) */
+    unsigned erases;     /* removals that erase, asked for so far */
+    unsigned unasked;    /* single ones that nobody waits for, since the opening */
     struct world *world;
     /* The running store's; NULL in a copy. */
     struct store_stream *handle;

@@ -20,6 +20,7 @@
 
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
+#include "lib/base/crc32c.h"
 #include "lib/base/hash.h"
 #include "tests/sim/sim_disk_int.h"
 
@@ -556,6 +557,7 @@ static void cut_change(struct sim_image *m, const struct sim_change *c, struct s
 void sim_disk_fail_sync(struct sim_disk *d, struct sim_inode *ino, uint64_t mark, struct prng *rng)
 {
     struct cut cut = {SIM_CRASH_SUBSET, 0, 50, rng};
+    ino->failed = mark;
     LIST_FOREACH_SAFE(it, tmp, &ino->changes)
     {
         struct sim_change *c = LIST_ENTRY(it, struct sim_change, link);
@@ -711,6 +713,7 @@ static struct sim_inode *copy_inode(struct sim_disk *d, const struct sim_inode *
     struct sim_inode *copy = sim_inode_new(d, ino->dir);
     copy->id = ino->id;
     copy->diverged = ino->diverged;
+    copy->failed = ino->failed;
     image_share(&copy->seen, &ino->seen);
     image_share(&copy->durable, &ino->durable);
     LIST_FOREACH(it, &ino->changes)
@@ -784,7 +787,7 @@ static void digest_file(void *ctx, const char *path, struct sim_inode *ino)
     for (uint64_t at = 0; at < ino->seen.size; at += SIM_PAGE) {
         uint8_t page[SIM_PAGE];
         size_t n = sim_disk_read(ino, page, SIM_PAGE, at);
-        g->hash = hash_bytes(page, n, g->hash);
+        g->hash = hash_mix(g->hash ^ crc32c(0, page, n), 0x9e3779b97f4a7c15u);
     }
 }
 

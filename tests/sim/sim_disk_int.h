@@ -51,10 +51,11 @@ struct sim_inode {
     unsigned id;
     bool dir;
     bool locked;
-    bool diverged;  /* a sync failed: seen has what durable never gets */
-    bool marked;    /* scratch of the closures in sim_names.c */
-    unsigned refs;  /* names in both tables, open files, name changes */
-    unsigned links; /* names that programs see */
+    bool diverged;   /* a sync failed: seen has what durable never gets */
+    uint64_t failed; /* of what was written up to this mark */
+    bool marked;     /* scratch of the closures in sim_names.c */
+    unsigned refs;   /* names in both tables, open files, name changes */
+    unsigned links;  /* names that programs see */
     unsigned opens;
     struct sim_image seen, durable;
     struct list changes;

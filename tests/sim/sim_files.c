@@ -75,6 +75,8 @@ static int commit_inode(struct sim *sim, struct sim_inode *ino, const char *path
     if (sim_fails(sim, SIM_FAULT_SYNC, path)) {
         sim_disk_fail_sync(sim->disk, ino, p->mark, &sim->rng);
         rc = -EIO;
+    } else if (p->mark <= ino->failed) { /* Linux tells everybody who has the file open */
+        rc = -EIO;
     } else if ((sim->lies & SIM_LIE_COMMIT) == 0) {
         sim_disk_harden_range(sim->disk, ino, p->mark, p->op->off, p->total);
     }
@@ -240,6 +242,7 @@ void sim_file_submit(struct sim_loop *loop, struct io_op *op)
         sim_event_start(sim, &p->ev, sim->now + sim_draw(sim, &sim->options.sync), run_sync);
         break;
     case IO_READ:
+    case IO_READ_ONCE:
         p->total = op->len;
         sim_event_start(sim, &p->ev, sim->now + sim_draw(sim, &sim->options.read), run_read);
         break;

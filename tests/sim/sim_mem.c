@@ -10,6 +10,7 @@
 #include "lib/base/bytes.h"
 #include "lib/base/list.h"
 
+#include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,13 @@ struct block {
 
 static struct sim_arena *current;
 static unsigned fail_countdown;
+
+void sim_mem_keep(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    mallopt(M_TOP_PAD, 16 << 20);
+}
 
 struct sim_arena *sim_arena_open(void)
 {

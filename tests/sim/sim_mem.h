@@ -14,6 +14,10 @@
 
 struct sim_arena;
 
+/* For the main of a simulator: large blocks come from the heap as well, and stay in it. A recovery
+ * takes and gives back some megabytes, thousands of times a run. */
+void sim_mem_keep(void);
+
 struct sim_arena *sim_arena_open(void);
 /* Frees it and everything in it. */
 void sim_arena_close(struct sim_arena *a);

@@ -46,6 +46,7 @@
 #define SEED_SECONDS 120
 #define JOBS 2
 #define DEPTH_MAX 2
+#define DECAYS 3 /* tried at each clean close */
 /* A log file is no smaller. */
 #define DAMAGE_MAX (32u << 10)
 
@@ -299,6 +300,45 @@ static void lose_log(struct world *w)
     damage_log(w, path);
 }
 
+/* ---- decay ----------------------------------------------------------------------------------- */
+
+/* The store is closed: on a copy of its disk something decays. It starts, loses what was touched
+ * and says how much, goes on, and the next start finds the same. */
+static void try_decay(struct world *parent, unsigned number)
+{
+    struct prng rng;
+    struct logs l = {.n = 0};
+    struct world w = {.seed = parent->seed,
+                      .depth = parent->depth + 1,
+                      .swarm = parent->swarm,
+                      .keep = parent->keep};
+
+    prng_init(&rng, hash_mix(w.seed + number, sim_now(parent->sim) + 0x6465636179u));
+    struct sim *fork = sim_fork(parent->sim, SIM_CRASH_KILL, prng_u64(&rng));
+    struct model *model = model_copy(parent->model);
+    model->full = false;
+    sim_disk_set_capacity(sim_disk(fork), w.swarm->disk_bytes);
+    sim_disk_walk(sim_disk(fork), note_log, &l);
+    decay_draw(&w.decay, fork, has_twins(&l, w.swarm->workers), &rng);
+    open_or_fail(&w, fork, model);
+    for (uint64_t n = prng_below(&rng, 6); n > 0; n--) {
+        enum work_op op = work_draw(&w);
+        if (op < WORK_VERIFY)
+            work_do(&w, op);
+    }
+    if (prng_below(&rng, 2) == 0) {
+        judge_live(&w);
+        world_close(&w);
+    } else {
+        sim_crash(fork, draw_mode(&w, &rng));
+        world_vanish(&w);
+    }
+    open_or_fail(&w, fork, model);
+    world_close(&w);
+    model_free(model);
+    sim_close(fork);
+}
+
 static void reopen(struct world *w)
 {
     if (w->model->faults || (w->model->full && prng_below(sim_rng(w->sim), 2) == 0)) {
@@ -306,6 +346,8 @@ static void reopen(struct world *w)
         return;
     }
     world_close(w);
+    for (unsigned i = 0; i < DECAYS && w->clean; i++)
+        try_decay(w, i);
     lose_log(w);
     w->model->full = false;
     sim_disk_set_capacity(sim_disk(w->sim), w->swarm->disk_bytes);
@@ -512,6 +554,10 @@ static const char *const plant_names[PLANTS] = {
     [PLANT_NAME_UNSYNCED] = "name-unsynced",
     [PLANT_TWIN_HALF] = "twin-half",
     [PLANT_TWIN_EARLY] = "twin-early",
+    [PLANT_SUM_IGNORED] = "sum-ignored",
+    [PLANT_LOSS_UNCOUNTED] = "loss-uncounted",
+    [PLANT_ERASE_EARLY] = "erase-early",
+    [PLANT_REWRITE_UNSYNCED] = "rewrite-unsynced",
 };
 
 static unsigned plant_of(const char *name)
@@ -612,6 +658,7 @@ int main(int argc, char **argv)
     struct settings set = {0};
     uint64_t seed = 0, seeds = 0, from = 1;
     bool one = false;
+    sim_mem_keep();
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "-v") == 0 || strcmp(argv[i], "-vv") == 0) {

@@ -74,6 +74,7 @@ void swarm_draw(struct swarm *s, struct prng *rng)
         s->burst /= 2;
     s->kill_percent = PICK(rng, 0, 0, 20, 50);
     s->erase_percent = 20;
+    s->kafka_percent = PICK(rng, 0, 0, 20, 60);
 }
 
 static unsigned at_most(unsigned n, unsigned most)

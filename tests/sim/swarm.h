@@ -59,6 +59,7 @@ struct swarm {
     unsigned async_percent, memory_percent;
     unsigned compress_percent;  /* streams whose sealed segments are compressed */
     unsigned erase_percent;     /* removals that erase */
+    unsigned kafka_percent;     /* appends that are a Kafka batch */
     unsigned ride_percent;      /* deltas and removals that nobody waits for */
     unsigned unclaimed_percent; /* objects that are not attached after a recovery */
     unsigned fork_percent;      /* sync points at which a power cut is tried on the side */

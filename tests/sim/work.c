@@ -4,6 +4,8 @@
 #include "lib/base/assert.h"
 #include "lib/base/seqset.h"
 #include "lib/base/subject.h"
+#include "store/batch.h"
+#include "tests/sim/kafka.h"
 #include "tests/sim/sim_disk_int.h"
 #include "tests/sim/world.h"
 
@@ -12,6 +14,7 @@
 #include <string.h>
 
 #define MS INT64_C(1000000)
+#define KAFKA_MESSAGES 30u
 
 static struct prng *rng(struct world *w)
 {
@@ -157,9 +160,61 @@ static bool append_one(struct world *w, struct model_stream *s)
     world_fail(w, "stream %u: append: %s", s->key, err_text(e));
 }
 
+/* A batch of at most n messages, of one subject and time. */
+static void append_kafka(struct world *w, struct model_stream *s, uint64_t n)
+{
+    struct model_msg m[KAFKA_MESSAGES];
+    struct store_append a;
+    struct buf batch = {0};
+    uint8_t *stored, head[KAFKA_HEAD] = {0};
+    uint64_t first = 0;
+    char text[MODEL_SUBJECT];
+    uint32_t count = 0;
+    buf_put(&batch, head, sizeof(head));
+    do {
+        m[count] = (struct model_msg){0};
+        draw_message(w, s, &m[count]);
+        m[count].subject = m[0].subject;
+        m[count].ts = m[0].ts;
+        char *bytes = sim_alloc(model_msg_size(&m[count]));
+        model_msg_render(s, &m[count], bytes, &a);
+        kafka_put(&batch, count, a.header, a.payload);
+        free(bytes);
+        count++;
+    } while (count < n && count < KAFKA_MESSAGES && batch.n < (256u << 10));
+    struct store_kafka_append k = {.subject = model_subject(s, m[0].subject, text),
+                                   .batch = buf_str(&batch),
+                                   .messages = count,
+                                   .ts = m[0].ts};
+    enum err e = store_append_kafka(s->handle, &k, &first, &stored);
+    sim_trace(w->sim, "work append a batch of %u to stream %u behind %llu: %s", count, s->key,
+              (unsigned long long) model_last(s), err_text(e));
+    uint64_t whole = store_msg_bytes(s->level, k.subject.n, 0, batch.n);
+    buf_free(&batch);
+    if (e != ERR_OK) {
+        if (e != ERR_LIMIT && !(e == ERR_NO_SPACE && world_full(w)) &&
+            !(e == ERR_FAILED && s->failed) && !w->model->faults)
+            world_fail(w, "stream %u: append of a batch: %s", s->key, err_text(e));
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        m[i].share = batch_kafka_share(whole, count, i);
+        *model_msg_add(s) = m[i];
+    }
+    s->last_ts = m[0].ts;
+    if (first + count - 1 != model_last(s))
+        world_fail(w, "stream %u: a batch ends with %llu, should be %llu", s->key,
+                   (unsigned long long) first + count - 1, (unsigned long long) model_last(s));
+}
+
 static void do_append(struct world *w, struct model_stream *s)
 {
     uint64_t n = 1 + below(w, w->swarm->burst);
+    if (percent(w, w->swarm->kafka_percent)) {
+        append_kafka(w, s, n);
+        world_touch(w, s->worker);
+        return;
+    }
     sim_trace(w->sim, "work append %llu to stream %u behind %llu", (unsigned long long) n, s->key,
               (unsigned long long) model_last(s));
     while (n-- > 0 && append_one(w, s))
@@ -209,6 +264,7 @@ static void do_remove(struct world *w, struct model_stream *s)
         a->order = ++s->asked;
         a->stream = s;
         a->seq = seq;
+        a->erase = erase;
     }
     sim_trace(w->sim, "work remove %llu of stream %u%s%s", (unsigned long long) seq, s->key,
               erase ? ", erase" : "", rides ? ", rides" : "");
@@ -216,6 +272,7 @@ static void do_remove(struct world *w, struct model_stream *s)
                      ? remove_in_set(s->handle, seq)
                      : store_remove(s->handle, seq, erase, a != NULL ? &a->req : NULL);
     if (e == ERR_OK) {
+        s->erases += erase;
         model_msg(s, seq)->flags |= MSG_ASKED;
         *(rides ? &s->unasked : &s->removals) += 1;
     } else {

@@ -7,6 +7,7 @@
 #include "lib/base/chunk.h"
 #include "lib/base/hash.h"
 #include "lib/io/io_backend.h"
+#include "tests/sim/kafka.h"
 #include "tests/sim/sim_disk_int.h"
 
 #include <stdarg.h>
@@ -84,6 +85,7 @@ static enum err open_dir(struct world *w, char why[256])
         .log_file_bytes = s->log_file_bytes,
         .segment_bytes_min = s->segment_min,
         .segment_bytes_max = s->segment_max,
+        .kafka = s->kafka_percent > 0,
         .place = place,
         .ctx = w,
         .seed = hash_mix(w->seed + 1, sim_now(w->sim)),
@@ -106,6 +108,8 @@ static void open_worker(struct world *w, unsigned i)
         .cache_bytes = w->swarm->cache_bytes,
         .staging_bytes = w->swarm->staging_bytes,
         .ride_ns = w->swarm->ride_ns,
+        .kafka_decode = kafka_decode,
+        .kafka_trim = kafka_trim,
     };
     x->io = o.io = sim_io_open(w->sim, NULL);
     x->closed = false;

@@ -11,6 +11,7 @@
 #ifndef TESTS_SIM_WORLD_H
 #define TESTS_SIM_WORLD_H
 
+#include "tests/sim/decay.h"
 #include "tests/sim/model.h"
 #include "tests/sim/sim.h"
 #include "tests/sim/sim_mem.h"
@@ -44,6 +45,7 @@ struct world {
     bool recovering;     /* between opening and the end of judge_recovered */
     bool clean;          /* the store was closed before this opening */
     bool log_lost;       /* and then its commit log was damaged */
+    struct decay decay;  /* or something else of it */
     uint64_t full_until; /* when the store must have noticed that there is space again */
     uint64_t cuts;       /* power cuts tried so far */
     uint64_t digest;     /* of the whole disk, right after its recovery (`twice`) */
@@ -71,6 +73,7 @@ struct ask {
     struct model_stream *stream;
     struct model_object *object;
     uint64_t seq, version;
+    bool erase;      /* REMOVE */
     uint32_t order;  /* of the stream's asked: REMOVE, PURGE, STREAM_UPDATE */
     uint64_t expect; /* COUNT, PURGE: the answer; UINT64_MAX = any */
 };
@@ -119,6 +122,7 @@ struct store *world_store(struct world *w, unsigned worker);
 /* Every other stream lets what waits for space be refused, the others let it wait. */
 const struct store_stream_ops *world_stream_ops(const struct model_stream *s);
 /* As its key and the swarm say: the same at each start. */
+bool world_stream_compressed(const struct world *w, const struct model_stream *s);
 void world_stream_compress(struct world *w, const struct model_stream *s);
 void world_render(void *ctx, store_object_id id, struct buf *out);
 /* A new request; `req` goes to the store. */
@@ -145,6 +149,9 @@ void world_readers_drop(struct world *w, struct model_stream *s);
 void judge_recovered(struct world *w);
 /* At any time: lets everything come to rest, and compares all there is with the model. */
 void judge_live(struct world *w);
+
+/* What was erased is in no file any more; everything is at rest (judge_erased.c). */
+void judge_erased(struct world *w, const struct model_stream *s);
 
 /* ---- work (work.c) --------------------------------------------------------------------------- */
 

@@ -92,6 +92,8 @@ static void answered(struct ask *a)
         break;
     case ASK_REMOVE:
         removed_for_good(a);
+        if (a->erase && model_msg(a->stream, a->seq) != NULL)
+            model_msg(a->stream, a->seq)->erased = a->stream->level != STORE_MEMORY;
         break;
     case ASK_PURGE:
         purged(a);
@@ -123,6 +125,7 @@ static void refused(struct ask *a, enum err err)
     bool gone = (a->stream != NULL && (a->stream->life >= LIFE_DYING || a->stream->failed)) ||
                 (a->object != NULL && a->object->life >= LIFE_DYING);
     bool full = world_full(w) && err == ERR_NO_SPACE;
+    gone |= a->erase && err == ERR_CLOSED; /* the next opening finishes it */
     if (!w->model->faults && !gone && !full)
         world_fail(w, "request of kind %d failed: %s", (int) a->kind, err_text(err));
     if (a->kind == ASK_REMOVE || a->kind == ASK_PURGE)
@@ -207,6 +210,9 @@ static void by_limit(struct world *w, struct model_stream *s, uint64_t first, ui
     }
     for (uint64_t seq = first; seq <= last; seq++) {
         uint64_t i = seq - s->first;
+        /* What decayed in the midst of it is not known before everything has been read. */
+        if (w->decay.segment && w->recovering)
+            continue;
         if (model_live(&s->msgs[i]) && !allowed[i])
             world_fail(w, "stream %u: a limit took message %llu without need", s->key,
                        (unsigned long long) seq);
@@ -326,9 +332,14 @@ static const struct store_stream_ops refusing_ops = {
     .render_config = on_render_config,
 };
 
+bool world_stream_compressed(const struct world *w, const struct model_stream *s)
+{
+    return s->key * 37 % 100 < w->swarm->compress_percent;
+}
+
 void world_stream_compress(struct world *w, const struct model_stream *s)
 {
-    store_stream_compress(s->handle, s->key * 37 % 100 < w->swarm->compress_percent);
+    store_stream_compress(s->handle, world_stream_compressed(w, s));
 }
 
 const struct store_stream_ops *world_stream_ops(const struct model_stream *s)

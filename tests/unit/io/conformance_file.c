@@ -69,6 +69,56 @@ TEST(commits_and_reads_back)
     conformance_close(io);
 }
 
+static int64_t read_once(struct io *io, struct io_file *file, void *into, uint32_t n, uint64_t at)
+{
+    struct probe p;
+
+    probe_init(&p, io);
+    io_read_once(io, &p.op, file, into, n, at);
+    return probe_wait(&p);
+}
+
+/* On page boundaries and beside them, across the end, and where the page cache is newer than the
+ * disk. */
+TEST(reads_once)
+{
+    enum { BYTES = 1 << 20, PART = 256 << 10, END = BYTES - 1000 };
+    struct io *io = open_io();
+    struct io_file *file = io_file_open(io, path_of("f"), IO_FILE_CREATE);
+    uint8_t *out = aligned_alloc(4096, BYTES), *in = aligned_alloc(4096, BYTES);
+
+    pattern_fill(out, BYTES, 1, 0);
+    ck_assert_int_eq(commit(io, file, out, PART, 0), PART);
+    ck_assert_int_eq(commit(io, file, out + PART, BYTES - PART, PART), BYTES - PART);
+    for (uint64_t at = 0; at < BYTES; at += PART) {
+        ck_assert_int_eq(read_once(io, file, in, PART, at), PART);
+        ck_assert(pattern_is(in, PART, 1, at));
+    }
+    ck_assert_int_eq(read_once(io, file, in + 1, PART, 77), PART);
+    ck_assert(pattern_is(in + 1, PART, 1, 77));
+    ck_assert_int_eq(read_once(io, file, in, PART, BYTES), 0);
+    ck_assert_uint_eq(io_stats(io)->reads, BYTES / PART + 2);
+
+    struct iovec iov = {(void *) (uintptr_t) "new", 3};
+    struct probe p;
+    probe_init(&p, io);
+    io_write(io, &p.op, file, &iov, 1, PART + 5000);
+    ck_assert_int_eq(probe_wait(&p), 3);
+    ck_assert_int_eq(read_once(io, file, in, PART, PART), PART);
+    ck_assert_mem_eq(in + 5000, "new", 3);
+    ck_assert(pattern_is(in + 5003, PART - 5003, 1, PART + 5003));
+    io_file_close(io, file);
+
+    file = io_file_open(io, path_of("short"), IO_FILE_CREATE);
+    ck_assert_int_eq(commit(io, file, out, END, 0), END);
+    ck_assert_int_eq(read_once(io, file, in, PART, BYTES - PART), PART - 1000);
+    ck_assert(pattern_is(in, PART - 1000, 1, BYTES - PART));
+    io_file_close(io, file);
+    conformance_close(io);
+    free(out);
+    free(in);
+}
+
 TEST(reads_end_at_the_end)
 {
     struct io *io = open_io();
@@ -656,6 +706,7 @@ TEST(work_uses_files)
 
 static const struct runner_case cases[] = {
     RUN(commits_and_reads_back),
+    RUN(reads_once),
     RUN(reads_end_at_the_end),
     RUN(holes_read_as_zeros),
     RUN(commits_1024_vectors),

@@ -403,6 +403,55 @@ TEST(reads_cold_data)
     rig_deinit(&r);
 }
 
+/* What was read ahead is there; no more than a share of the cache is asked for at a time. */
+TEST(reads_ahead)
+{
+    enum { EACH = 100000, N = 24 };
+    struct rig_options options = {.cache_bytes = 4 << 20};
+    struct store_stats before, after;
+    struct rig_stream t;
+    struct store_reader reader;
+    struct store_msg m;
+    bool ready = false;
+    struct rig r;
+
+    rig_init(&r, &options);
+    rig_create(&r, &t, "cold", STORE_DURABLE, NULL);
+    for (int k = 0; k < N; k++) {
+        ck_assert_int_eq(rig_append_to(&t, "big", EACH), ERR_OK);
+        rig_flush(&t);
+    }
+    rig_settle(&r);
+    store_shed_cache(r.store);
+    store_reader_init(&reader, t.s, 3, NULL, 0, rig_on_ready, &ready);
+    store_stats(r.store, &before);
+    store_reader_ahead(&reader, 5 * EACH);
+    store_stats(r.store, &after);
+    ck_assert_uint_eq(after.cache_misses, before.cache_misses + 3); /* two in one read */
+    rig_settle(&r);
+    for (uint64_t seq = 3; seq < 8; seq++)
+        ck_assert_int_eq(store_reader_get(&reader, seq, &m), STORE_READ_MSG);
+    store_stats(r.store, &before); /* with what one who goes from batch to batch reads ahead */
+    store_reader_ahead(&reader, 5 * EACH);
+    store_stats(r.store, &after);
+    ck_assert_uint_eq(after.cache_misses, before.cache_misses);
+    rig_settle(&r);
+    store_shed_cache(r.store);
+
+    store_reader_seek(&reader, 9);
+    store_reader_ahead(&reader, UINT64_MAX);
+    store_reader_ahead(&reader, UINT64_MAX);
+    store_stats(r.store, &after);
+    ck_assert_uint_gt(after.cache_misses, before.cache_misses + 3);
+    ck_assert_uint_lt(after.cache_misses, before.cache_misses + 7);
+    store_reader_seek(&reader, N + 1);
+    store_reader_ahead(&reader, UINT64_MAX);
+    store_reader_deinit(&reader);
+    rig_settle(&r);
+    ck_assert_uint_eq(rig_read_all(&t, 1, NULL, 0), N);
+    rig_deinit(&r);
+}
+
 /* ---- times ----------------------------------------------------------------------------------- */
 
 TEST(finds_a_time)
@@ -544,6 +593,7 @@ static const struct runner_case cases[] = {
     RUN(objects_outlive_recycled_logs),
     RUN(deleted_objects_stay_deleted),
     RUN_LOOP(reads_cold_data, 0, 2),
+    RUN(reads_ahead),
     RUN_LOOP(finds_a_time, 0, 2),
     RUN(erased_bytes_are_gone),
     RUN(a_set_is_removed),

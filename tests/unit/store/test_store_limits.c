@@ -346,6 +346,33 @@ TEST(counts_and_subjects)
     close_bench(&b);
 }
 
+/* What the first message of a subject takes is known without reading, whatever goes. */
+TEST(bytes_of_a_subjects_first)
+{
+    struct store_limits limits = {.max_msgs_per_subject = 2};
+    static const size_t sizes[] = {10, 200, 30, 4000, 50};
+    enum store_level level = i == 0 ? STORE_DURABLE : STORE_MEMORY;
+    struct bench b;
+
+    open_bench(&b, level, &limits);
+    ck_assert_uint_eq(store_subject_first_bytes(b.t.s, STR("a")), UINT64_MAX);
+    for (unsigned k = 0; k < 5; k++) {
+        ck_assert_int_eq(rig_append_to(&b.t, "a", sizes[k]), ERR_OK);
+        ck_assert_int_eq(rig_append_to(&b.t, "b", 500), ERR_OK);
+        rig_flush(&b.t);
+        rig_settle(&b.r);
+        ck_assert_uint_eq(store_subject_first_bytes(b.t.s, STR("a")),
+                          store_msg_bytes(level, 1, 0, sizes[k > 0 ? k - 1 : 0]));
+    }
+    if (level == STORE_DURABLE) {
+        reopen(&b);
+        rig_settle(&b.r);
+        ck_assert_uint_eq(store_subject_first_bytes(b.t.s, STR("a")),
+                          store_msg_bytes(level, 1, 0, 4000));
+    }
+    close_bench(&b);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(limits_hold, 0, 3 * (int) (sizeof(limit_cases) / sizeof(limit_cases[0]))),
     RUN_LOOP(age_removes, 0, 2),
@@ -355,6 +382,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(purges, 0, 2 * (int) (sizeof(purge_cases) / sizeof(purge_cases[0]))),
     RUN(purge_while_appending),
     RUN(counts_and_subjects),
+    RUN_LOOP(bytes_of_a_subjects_first, 0, 2),
 };
 
 RUNNER_MAIN("store/store_limits", cases)

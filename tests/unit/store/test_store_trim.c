@@ -208,6 +208,7 @@ static void check_messages(struct bench *b)
         if (seq % 11 != 0 || b->gone[seq])
             continue;
         ck_assert_int_eq(rig_get(&b->t, seq, &m, &r), STORE_READ_MSG);
+        ck_assert_uint_eq(m.seq, seq);
         rig_payload(seq, payload, sizeof(payload));
         ck_assert(i == 99 || str_eq(m.payload, str_from(payload, sizeof(payload))));
         store_reader_deinit(&r);
@@ -247,6 +248,32 @@ TEST(what_is_removed_goes)
             ck_assert_uint_eq(check_entries(b), trimmed);
         }
     }
+    ck_assert_uint_eq(b->r.warnings, 0);
+    rig_deinit(&b->r);
+    mem_free(b);
+}
+
+/* The first of each batch has no subject any more when its index is read. */
+TEST(what_went_before_a_start)
+{
+    struct bench *b = mem_alloc(sizeof(*b));
+    struct seqset set = {0};
+
+    open_bench(b, &options[i]);
+    for (unsigned k = 0; k < BATCHES; k++) {
+        b->gone[FIRST(k)] = true;
+        seqset_add(&set, FIRST(k), FIRST(k));
+    }
+    store_remove_set(b->t.s, &set, NULL);
+    seqset_free(&set);
+    restart(b);
+    check_messages(b);
+    ck_assert_uint_eq(rewrites(b), 0);
+    thin_out(b, 3, 3);
+    await_rewrites(b, 2);
+    check_messages(b);
+    restart(b);
+    check_messages(b);
     ck_assert_uint_eq(b->r.warnings, 0);
     rig_deinit(&b->r);
     mem_free(b);
@@ -306,6 +333,7 @@ TEST(what_can_not_be_made_anew_stays)
 
 static const struct runner_case cases[] = {
     RUN_LOOP(what_is_removed_goes, 0, 3),
+    RUN_LOOP(what_went_before_a_start, 0, 3),
     RUN_LOOP(a_scan_finds_the_same, 0, 3),
     RUN(what_can_not_be_made_anew_stays),
 };

@@ -244,8 +244,25 @@ TEST(until_there_is_a_new_one)
     close_bench(&b);
 }
 
-/* It can not be written: one line, no file of it stays, the store goes on; with the log's next file
- * it is there again. i: which call fails. */
+static void count_twin(void *ctx, const char *path, struct sim_inode *ino)
+{
+    (void) ino;
+    *(unsigned *) ctx += strstr(path, "twin/") != NULL;
+}
+
+/* How many files of it a power cut leaves. */
+static unsigned after_a_cut(struct bench *b)
+{
+    struct sim *cut = sim_fork(b->sim, SIM_CRASH_DROP, 1);
+    unsigned n = 0;
+
+    sim_disk_walk(sim_disk(cut), count_twin, &n);
+    sim_close(cut);
+    return n;
+}
+
+/* It can not be written: one line, no file of it stays or comes back, the store goes on; with the
+ * log's next file it is there again. i: which call fails. */
 TEST(can_not_be_written)
 {
     static const enum sim_fault faults[] = {SIM_FAULT_WRITE, SIM_FAULT_SYNC};
@@ -256,7 +273,9 @@ TEST(can_not_be_written)
     memset(text, 'x', sizeof(text));
     append(&b, 100);
     rig_sleep(&b.r, 3ull * SECOND);
+    rig_sleep(&b.r, 15ull * SECOND);
     ck_assert_uint_eq(files_in(&b, "twin"), 1);
+    ck_assert_uint_eq(after_a_cut(&b), 1);
     sim_fault_only(b.sim, "/twin/");
     sim_fault_arm(b.sim, faults[i], 1, 1000000);
     b.r.warnings = 0;
@@ -266,6 +285,7 @@ TEST(can_not_be_written)
     ck_assert_uint_eq(b.r.warnings, 1);
     ck_assert_ptr_nonnull(strstr(b.r.last_warning, "/twin"));
     ck_assert_uint_eq(files_in(&b, "twin"), 0);
+    ck_assert_uint_eq(after_a_cut(&b), 0);
     sim_fault_arm(b.sim, faults[i], 0, 0);
     take_out(&b, 17);
     for (unsigned k = 0; k < 200; k++) {

@@ -100,6 +100,27 @@ TEST(a_patch_leaves_the_sum_alone)
     buf_free(&in);
 }
 
+TEST(a_stamp_is_summed)
+{
+    struct buf in = bytes_of(plain);
+    struct kafka_batch before, b;
+    struct kafka_record_iter it;
+    struct kafka_record r;
+
+    ck_assert_int_eq(kafka_batch_open(buf_str(&in), &before), KAFKA_BATCH_OK);
+    kafka_batch_stamp((uint8_t *) in.p, INT64_C(1700000000123));
+    ck_assert_int_eq(kafka_batch_open(buf_str(&in), &b), KAFKA_BATCH_OK);
+    ck_assert(kafka_batch_sum_ok(buf_str(&in), &b));
+    ck_assert_int_eq(b.attributes, before.attributes | KAFKA_APPEND_TIME);
+    ck_assert_int_eq(b.base_time, before.base_time);
+    kafka_record_iter_init(&it, &b, b.records);
+    for (int32_t k = 0; k < b.count; k++) {
+        ck_assert(kafka_record_iter_next(&it, &r));
+        ck_assert_int_eq(r.time, INT64_C(1700000000123));
+    }
+    buf_free(&in);
+}
+
 TEST(append_time_is_every_records_time)
 {
     struct buf in = bytes_of(plain);
@@ -381,6 +402,7 @@ static const struct runner_case cases[] = {
     RUN(what_a_client_sends_is_read),
     RUN(producer_fields),
     RUN(a_patch_leaves_the_sum_alone),
+    RUN(a_stamp_is_summed),
     RUN(append_time_is_every_records_time),
     RUN_LOOP(rejects_of_batches, 0, sizeof(rejects) / sizeof(rejects[0])),
     RUN(more_than_one_batch_is_refused),
