@@ -146,14 +146,19 @@ static bool write_pid(struct files *f, const char *path)
     return ok;
 }
 
+bool files_write_pid(struct files *f, const struct options *o, struct log *log)
+{
+    if (o->pid_file == NULL || f->pid_file != NULL || write_pid(f, o->pid_file))
+        return true;
+    log_print(log, LOG_FATAL, "Could not write pidfile: open %s: %s", o->pid_file, strerror(errno));
+    return false;
+}
+
 bool files_write(struct files *f, const struct options *o, const char *program, struct log *log,
                  const struct files_ports *ports)
 {
-    if (o->pid_file != NULL && !write_pid(f, o->pid_file)) {
-        log_print(log, LOG_FATAL, "Could not write pidfile: open %s: %s", o->pid_file,
-                  strerror(errno));
+    if (!files_write_pid(f, o, log))
         return false;
-    }
     if (o->ports_file_dir != NULL && !write_ports(f, o, program, ports))
         LOG_ERR(log, "Error writing ports file into %s: %s", o->ports_file_dir, strerror(errno));
     return true;

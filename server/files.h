@@ -28,6 +28,8 @@ struct files_ports {
     uint16_t ws_port, leaf_port;
 };
 
+/* Writes the pid file, if one is configured that is not there yet. */
+bool files_write_pid(struct files *f, const struct options *o, struct log *log);
 /* Writes the pid file and the ports file that are configured; a failure is logged and is not fatal
  * for the ports file, fatal for the pid file. */
 bool files_write(struct files *f, const struct options *o, const char *program, struct log *log,

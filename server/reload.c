@@ -44,6 +44,7 @@ static const struct field fields[] = {
     {"kafka listen host", TEXT, false, AT(kafka_host)},
     {"kafka listen port", INT, false, AT(kafka_port)},
     {"kafka advertise", TEXT, true, AT(kafka_advertise)},
+    {"kafka node_id", U32, false, AT(kafka_node_id)},
     {"kafka num_partitions", U32, true, AT(kafka_num_partitions)},
     {"kafka auto_create_topics", FLAG, true, AT(kafka_auto_create)},
     {"kafka tls", FLAG, true, AT(kafka_tls)},

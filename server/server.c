@@ -20,9 +20,11 @@
 #include "server/js/js.h"
 #include "server/monitor/monitor.h"
 #include "server/net/tls.h"
+#include "server/ocsp.h"
 #include "server/operator.h"
 #include "server/server_int.h"
 #include "server/sys/sys.h"
+#include "server/wiring.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -62,6 +64,8 @@ static void on_woken(evutil_socket_t fd, short what, void *ctx)
         sys_take(s->sys);
     if (s->claims != NULL)
         operator_take(s->claims);
+    if (s->ocsp != NULL)
+        ocsp_take(s->ocsp);
     logger_drain(s->logger);
 }
 
@@ -203,7 +207,7 @@ bool server_check_files(const struct options *o, char why[256])
 {
     struct parts_tls tls;
 
-    if (!server_open_tls(o, &tls, why))
+    if (!wiring_try(o, why) || !server_open_tls(o, &tls, why))
         return false;
     server_put_tls(&tls);
     return true;
@@ -216,11 +220,31 @@ void server_put_tls(const struct parts_tls *tls)
     tls_context_put(tls->leaf);
 }
 
+static void end_revoked(void *ctx)
+{
+    server_stop(ctx);
+}
+
+static bool open_ocsp(struct server *s, char why[256])
+{
+    s->ocsp = ocsp_open(
+        &(struct ocsp_host){
+            .base = s->base,
+            .parts = &s->parts,
+            .log = s->log,
+            .wake = wake_main,
+            .end = end_revoked,
+            .ctx = s,
+        },
+        s->options, &s->tls, why);
+    return s->ocsp != NULL;
+}
+
 static bool open_net(struct server *s)
 {
     char why[256];
 
-    if (!server_open_tls(s->options, &s->tls, why) ||
+    if (!server_open_tls(s->options, &s->tls, why) || !open_ocsp(s, why) ||
         !parts_open_net(&s->parts, &s->tls, s->host, &s->port, why)) {
         log_print(s->log, LOG_FATAL, "%s", why);
         return false;
@@ -323,6 +347,22 @@ static const char *unhealthy(void *ctx)
     return s->state == READY || s->state == LAME_DUCK ? NULL : "server is shutting down";
 }
 
+static bool kept_answers(void *ctx, struct monitor_ocsp_cache *out)
+{
+    const struct server *s = ctx;
+    struct peer_cache_stats c;
+
+    if (!ocsp_cache_stats(s->ocsp, &c))
+        return false;
+    *out = (struct monitor_ocsp_cache){.hits = c.hits,
+                                       .misses = c.misses,
+                                       .responses = c.responses,
+                                       .good = c.by_status[OCSP_SAYS_GOOD],
+                                       .revoked = c.by_status[OCSP_SAYS_REVOKED],
+                                       .unknown = c.by_status[OCSP_SAYS_UNKNOWN]};
+    return true;
+}
+
 static void open_reports(struct server *s)
 {
     struct io *io = worker_group_get(s->parts.workers, 0)->env.io;
@@ -346,6 +386,7 @@ static void open_reports(struct server *s)
         .host = s->host,
         .port = s->port,
         .unhealthy = unhealthy,
+        .ocsp_cache = kept_answers,
         .log = s->log,
     });
 }
@@ -448,7 +489,11 @@ static bool start(struct server *s)
         return false;
     banner_io(s->log, worker_group_get(s->parts.workers, 0)->env.io,
               worker_group_count(s->parts.workers));
-    if (!open_operator(s) || !open_net(s) || !open_jetstream(s))
+    if (!open_operator(s) || !open_net(s))
+        return false;
+    /* Who finds the port open may want to end the server by this file, before JetStream is there.
+     */
+    if (!files_write_pid(&s->files, s->options, s->log) || !open_jetstream(s))
         return false;
     say_listening(s);
     if (!open_websocket(s) || !open_leafs(s) || !open_kafka(s))
@@ -538,6 +583,7 @@ void server_close(struct server *s)
         sys_close(s->sys);
     if (s->claims != NULL)
         operator_close(s->claims);
+    ocsp_close(s->ocsp);
     parts_close(&s->parts);
     if (s->reports != NULL)
         reports_close(s->reports);

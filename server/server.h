@@ -38,7 +38,8 @@ struct server *server_open(struct options *options, struct logger *logger, const
 int server_run(struct server *s);
 void server_close(struct server *s);
 
-/* Are the files that the options name what they should be? False with a text in why. */
+/* Are the files that the options name what they should be, and can mappings and imports be made?
+ * False with a text in why. */
 bool server_check_files(const struct options *o, char why[256]);
 
 #endif

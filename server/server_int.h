@@ -18,6 +18,7 @@
 enum server_state { STARTING, READY, LAME_DUCK, STOPPING, STOPPED };
 
 struct claimed;
+struct ocsp;
 struct reloading;
 
 struct server {
@@ -45,7 +46,8 @@ struct server {
     struct reports *reports;
     struct monitor *monitor;
     struct monitor_tls monitor_tls;
-    struct sys *sys;        /* NULL = no system account */
+    struct sys *sys; /* NULL = no system account */
+    struct ocsp *ocsp;
     struct claimed *claims; /* NULL = accounts are those of the options */
     struct files files;
 
@@ -69,6 +71,8 @@ void server_put_tls(const struct parts_tls *tls);
 bool server_write_files(struct server *s, const struct options *o);
 /* An event callback; ctx is the server. */
 void server_on_signal(int number, short what, void *ctx);
+/* As a signal would. */
+void server_stop(struct server *s);
 /* Stops whatever runs, without a word; the base's loop ends when it is done. */
 void server_stop_workers(struct server *s);
 /* Reads the configuration again; done hears why not, or NULL. ctx is the server. */

@@ -22,6 +22,7 @@
 #include "server/monitor/monitor.h"
 #include "server/net/net.h"
 #include "server/net/tls.h"
+#include "server/ocsp.h"
 #include "server/operator.h"
 #include "server/reload.h"
 #include "server/server_int.h"
@@ -48,6 +49,8 @@ static void all_stopped(struct server_parts *parts)
 void server_stop_workers(struct server *s)
 {
     s->state = STOPPING;
+    if (s->ocsp != NULL)
+        ocsp_stop(s->ocsp);
     parts_stop(&s->parts, all_stopped);
 }
 
@@ -59,6 +62,11 @@ static void begin_stop(struct server *s)
     if (s->sys != NULL)
         sys_say(s->sys, "SHUTDOWN");
     server_stop_workers(s);
+}
+
+void server_stop(struct server *s)
+{
+    begin_stop(s);
 }
 
 /* ---- lame duck ------------------------------------------------------------------------------- */
@@ -286,6 +294,7 @@ static void begin_reload(struct server *s)
     if (s->claims == NULL)
         follow_accounts(s, r);
     s->tls = tls;
+    ocsp_reload(s->ocsp, now, &tls); /* before handshakes are made with these */
     r->ask.step = reload_worker;
     r->ask.done = reloaded;
     s->reloading = r;

@@ -103,12 +103,41 @@ static struct evhttp_connection *connection_to(const struct url_way *way,
     return evhttp_connection_base_bufferevent_new(way->base, way->dns, over, host, (uint16_t) port);
 }
 
+/* What the URL says behind the host. */
+static void put_target(const struct evhttp_uri *uri, struct buf *out)
+{
+    const char *path = evhttp_uri_get_path(uri), *query = evhttp_uri_get_query(uri);
+
+    buf_puts(out, path != NULL && path[0] != '\0' ? path : "/");
+    if (query != NULL)
+        buf_printf(out, "?%s", query);
+}
+
+static struct evhttp_request *request_for(struct url_fetch *f, const char *host,
+                                          const struct url_post *post)
+{
+    struct evhttp_request *request = evhttp_request_new(answered, f);
+    struct evkeyvalq *fields = request != NULL ? evhttp_request_get_output_headers(request) : NULL;
+
+    if (request == NULL)
+        return NULL;
+    evhttp_add_header(fields, "Host", host);
+    evhttp_add_header(fields, "Connection", "close");
+    if (post != NULL) {
+        evhttp_add_header(fields, "Content-Type", post->type);
+        evhttp_add_header(fields, "Accept", post->accept);
+        evbuffer_add(evhttp_request_get_output_buffer(request), post->body.p, post->body.n);
+    }
+    return request;
+}
+
 static bool begin(struct url_fetch *f, const struct url_way *way, const struct evhttp_uri *uri)
 {
-    const char *host = evhttp_uri_get_host(uri), *path = evhttp_uri_get_path(uri);
     struct timeval patience = {.tv_sec = way->timeout_ns / 1000000000,
                                .tv_usec = way->timeout_ns % 1000000000 / 1000};
     struct evhttp_request *request;
+    struct buf target = {0};
+    bool ok;
 
     f->over = evtimer_new(way->base, deliver, f);
     f->connection = connection_to(way, uri);
@@ -116,13 +145,15 @@ static bool begin(struct url_fetch *f, const struct url_way *way, const struct e
         return false;
     evhttp_connection_set_timeout_tv(f->connection, &patience);
     evhttp_connection_set_max_body_size(f->connection, JWT_MAX);
-    request = evhttp_request_new(answered, f);
+    request = request_for(f, evhttp_uri_get_host(uri), way->post);
     if (request == NULL)
         return false;
-    evhttp_add_header(evhttp_request_get_output_headers(request), "Host", host);
-    evhttp_add_header(evhttp_request_get_output_headers(request), "Connection", "close");
-    return evhttp_make_request(f->connection, request, EVHTTP_REQ_GET,
-                               path != NULL && path[0] != '\0' ? path : "/") == 0;
+    put_target(uri, &target);
+    ok = evhttp_make_request(f->connection, request,
+                             way->post != NULL ? EVHTTP_REQ_POST : EVHTTP_REQ_GET,
+                             buf_cstr(&target)) == 0;
+    buf_free(&target);
+    return ok;
 }
 
 /* NULL: nothing is wrong with it. */
@@ -136,22 +167,40 @@ static const char *wrong_with(const struct url_way *way, const struct evhttp_uri
     return is_https(uri) && way->tls == NULL ? "no TLS" : NULL;
 }
 
+/* For texts: without a name and a password before the host. The caller frees it. */
+static char *shown(const char *url)
+{
+    const char *host = strstr(url, "://"), *at;
+    struct buf b = {0};
+    char *text;
+
+    host = host != NULL ? host + 3 : url;
+    at = memrchr(host, '@', strcspn(host, "/?#"));
+    buf_put(&b, url, (size_t) (host - url));
+    buf_puts(&b, at != NULL ? at + 1 : host);
+    text = mem_strdup(buf_cstr(&b));
+    buf_free(&b);
+    return text;
+}
+
 struct url_fetch *url_fetch_start(const struct url_way *way, const char *url, url_fetched *done,
                                   void *ctx, struct buf *err)
 {
+    char *text = shown(url);
     struct evhttp_uri *uri = evhttp_uri_parse(url);
     const char *wrong = wrong_with(way, uri);
     struct url_fetch *f = NULL;
 
     if (wrong != NULL) {
-        buf_printf(err, "could not fetch <\"%s\">: %s", url, wrong);
+        buf_printf(err, "could not fetch <\"%s\">: %s", text, wrong);
+        mem_free(text);
     } else {
         f = mem_zalloc(sizeof(*f));
-        f->url = mem_strdup(url);
+        f->url = text;
         f->done = done;
         f->ctx = ctx;
         if (!begin(f, way, uri)) {
-            buf_printf(err, "could not fetch <\"%s\">: no connection", url);
+            buf_printf(err, "could not fetch <\"%s\">: no connection", f->url);
             free_fetch(f);
             f = NULL;
         }
@@ -185,7 +234,8 @@ bool url_fetch_now(const struct url_way *way, const char *url, struct buf *body,
 {
     struct waiting w = {.body = body, .err = err};
     struct event_base *base = event_base_new();
-    struct url_way here = {.base = base, .tls = way->tls, .timeout_ns = way->timeout_ns};
+    struct url_way here = {
+        .base = base, .tls = way->tls, .timeout_ns = way->timeout_ns, .post = way->post};
     struct url_fetch *f = NULL;
 
     if (base != NULL)
@@ -193,8 +243,8 @@ bool url_fetch_now(const struct url_way *way, const char *url, struct buf *body,
     while (f != NULL && !w.done && event_base_loop(base, EVLOOP_ONCE) == 0)
         continue;
     if (f != NULL && !w.done) {
+        buf_printf(err, "could not fetch <\"%s\">: no response", f->url);
         url_fetch_stop(f);
-        buf_printf(err, "could not fetch <\"%s\">: no response", url);
     }
     if (base != NULL)
         event_base_free(base);

@@ -264,6 +264,18 @@ static bool add_map(struct account_wiring *w, const struct account_mapping *m, s
     return sum >= 100 || lists_itself(m) || add_way(map, source, source, 100 - sum, err);
 }
 
+/* As nats-server says it; a place before it in a configuration. */
+static void mapping_failed(const struct account_mapping *m, const char *err, char why[256])
+{
+    struct buf b = {0};
+
+    buf_printf(&b, "%sError adding mapping for \"%.64s\"", m->at != NULL ? m->at : "", m->source);
+    if (m->plain)
+        buf_printf(&b, " to \"%.64s\"", m->dests[0].subject);
+    snprintf(why, 256, "%.170s : %.80s", buf_cstr(&b), err);
+    buf_free(&b);
+}
+
 static bool add_maps(struct account_wiring *w, const struct account_options *a, char why[256])
 {
     struct buf err = {0};
@@ -272,8 +284,7 @@ static bool add_maps(struct account_wiring *w, const struct account_options *a, 
     for (size_t i = 0; ok && i < a->nmappings; i++) {
         ok = add_map(w, &a->mappings[i], &err);
         if (!ok)
-            snprintf(why, 256, "Error adding mapping for \"%.64s\" : %.128s", a->mappings[i].source,
-                     buf_cstr(&err));
+            mapping_failed(&a->mappings[i], buf_cstr(&err), why);
     }
     buf_free(&err);
     return ok;
@@ -298,11 +309,18 @@ static struct account_wiring *wiring_of(struct account_set *set, const struct op
     return NULL;
 }
 
+bool wiring_try(const struct options *o, char why[256])
+{
+    why[0] = '\0';
+    for (size_t i = 0; !operators_on(o) && i < o->accounts.n && why[0] == '\0'; i++)
+        account_wiring_free(wiring_of(NULL, o, &o->accounts, o->accounts.list[i].name, why));
+    return why[0] == '\0';
+}
+
 bool wiring_check(const struct options *o, char why[256])
 {
     const char *system = o->system_account;
 
-    why[0] = '\0';
     if (operators_on(o))
         return true; /* accounts come with their claims */
     if (system != NULL && strcmp(system, ACCOUNT_SYSTEM) != 0 &&
@@ -310,9 +328,7 @@ bool wiring_check(const struct options *o, char why[256])
         snprintf(why, 256, "error resolving system account: account missing");
         return false;
     }
-    for (size_t i = 0; i < o->accounts.n && why[0] == '\0'; i++)
-        account_wiring_free(wiring_of(NULL, o, &o->accounts, o->accounts.list[i].name, why));
-    return why[0] == '\0';
+    return wiring_try(o, why);
 }
 
 static void set_limits(struct account *a, const struct account_options *o)

@@ -17,6 +17,8 @@ struct wiring;
 /* False, with a text in why, when a mapping or an import can not be made a transform of, or the
  * system account is none. */
 bool wiring_check(const struct options *o, char why[256]);
+/* The same without the system account. */
+bool wiring_try(const struct options *o, char why[256]);
 /* Makes the accounts that are new, and gives all of them the links, mappings and limits of the
  * options, which were checked. Returns what was there before: free it when every worker has been in
  * its loop once. Accounts that the options do not know any more keep their place, alone. */

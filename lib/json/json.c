@@ -4,6 +4,7 @@
 #include "lib/base/assert.h"
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
+#include "lib/json/json_syntax.h"
 
 #include <string.h>
 #include <strings.h>
@@ -51,7 +52,8 @@ json_t *json_parse_object(struct str text, struct buf *err)
     json_t *v = json_loadb(text.p, text.n, JSON_ALLOW_NUL, &e);
 
     if (v == NULL) {
-        buf_printf(err, "%s", e.text);
+        if (!json_syntax_error(text, err))
+            buf_printf(err, "%s", e.text);
         return NULL;
     }
     if (!json_is_object(v)) {
@@ -87,17 +89,31 @@ static bool read_integer(const json_t *v, const struct json_field *f, int64_t *o
     return wrong_type(f, err);
 }
 
+/* The value as it is written, in quotes once more. */
+static bool no_choice(const json_t *v, struct buf *err)
+{
+    struct buf text = {0};
+
+    jput_raw(&text, v);
+    buf_puts(err, "can not unmarshal \"");
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] == '"' || text.p[i] == '\\')
+            buf_putc(err, '\\');
+        buf_putc(err, text.p[i]);
+    }
+    buf_putc(err, '"');
+    buf_free(&text);
+    return false;
+}
+
 static bool read_enum(const json_t *v, const struct json_field *f, int *out, struct buf *err)
 {
-    if (!json_is_string(v))
-        return wrong_type(f, err);
-    for (int i = 0; f->texts[i] != NULL; i++)
+    for (int i = 0; json_is_string(v) && f->texts[i] != NULL; i++)
         if (strcmp(f->texts[i], json_string_value(v)) == 0) {
             *out = i;
             return true;
         }
-    buf_printf(err, "can not unmarshal \"%s\"", json_string_value(v));
-    return false;
+    return no_choice(v, err);
 }
 
 static bool read_time(const json_t *v, const struct json_field *f, int64_t *out, struct buf *err)
@@ -177,7 +193,7 @@ static bool read_field(json_t *v, const struct json_field *f, void *base, struct
     void *at = (char *) base + f->offset;
 
     if (json_is_null(v)) /* nothing, but no name of a choice */
-        return f->type != JSON_ENUM_FIELD || wrong_type(f, err);
+        return f->type != JSON_ENUM_FIELD || no_choice(v, err);
     switch (f->type) {
     case JSON_STRING_FIELD:
         return read_string(v, f, at, err);

@@ -14,7 +14,7 @@ static const struct auth_verdict no = {.answer = AUTH_NO};
 bool auth_required(const struct options *options)
 {
     return options->user != NULL || options->token != NULL || options->users.n > 0 ||
-           operators_on(options);
+           operators_on(options) || options_default_is_open(options);
 }
 
 bool auth_announced(const struct options *options)
@@ -110,6 +110,8 @@ struct auth_verdict auth_check_nothing(const struct options *options)
 
     if (!auth_required(options))
         return (struct auth_verdict){.answer = AUTH_YES};
+    if (options_default_is_open(options))
+        return (struct auth_verdict){.answer = AUTH_YES, .by_nothing = true};
     if (name == NULL)
         return no;
     user = users_find(&options->users, name, strlen(name));
@@ -146,8 +148,9 @@ struct auth_verdict auth_check(const struct options *o, const struct auth_claim 
 {
     bool known;
     struct auth_verdict v;
+    bool nothing_will_do = o->no_auth_user != NULL || options_default_is_open(o);
 
-    if (!auth_required(o) || (o->no_auth_user != NULL && offers_nothing(claim)))
+    if (!auth_required(o) || (nothing_will_do && offers_nothing(claim)))
         return auth_check_nothing(o);
     if (claim->nkey.n > 0)
         return check_nkey(o, claim);
@@ -155,7 +158,7 @@ struct auth_verdict auth_check(const struct options *o, const struct auth_claim 
         return claim->user.n > 0 ? check_listed(o, claim) : no;
     if (o->token != NULL)
         return claim->token.p != NULL ? compare(claim->token, o->token, NULL) : no;
-    if (claim->needs_password && or_empty(o->pass)[0] == '\0')
+    if (o->user == NULL || (claim->needs_password && or_empty(o->pass)[0] == '\0'))
         return no;
     known = same_secret(claim->user, o->user);
     v = compare(claim->pass, or_empty(o->pass), NULL);

@@ -42,6 +42,7 @@ static void free_import(struct account_import *i)
 static void free_mapping(struct account_mapping *m)
 {
     mem_free(m->source);
+    mem_free(m->at);
     for (size_t i = 0; i < m->n; i++)
         mem_free(m->dests[i].subject);
     mem_free(m->dests);

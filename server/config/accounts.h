@@ -67,6 +67,8 @@ struct account_dest {
 
 struct account_mapping {
     char *source;
+    char *at;                   /* its place, "file:line:col: ", or NULL */
+    bool plain;                 /* written as one subject, not as a list */
     struct account_dest *dests; /* at most 100 percent; the rest goes to source itself, but for one
                                    that is listed */
     size_t n;

@@ -361,6 +361,7 @@ static bool dests(struct config_context *c, const struct conf_value *v, struct a
     if (v->kind != CONF_LIST && v->kind != CONF_MAP) {
         m->dests = mem_zalloc(sizeof(*m->dests));
         m->dests[m->n++].weight = 100;
+        m->plain = true;
         return text(c, m->source, v, &m->dests[0].subject);
     }
     m->dests = mem_zalloc((v->kind == CONF_LIST ? v->n + 1 : 1) * sizeof(*m->dests));
@@ -384,6 +385,18 @@ static bool dests(struct config_context *c, const struct conf_value *v, struct a
     return true;
 }
 
+/* For what is found when mappings are tried. */
+static char *place_of(const struct conf_value *v)
+{
+    struct buf b = {0};
+    char *text;
+
+    buf_printf(&b, "%s:%u:%u: ", v->file, v->line, v->col);
+    text = mem_strdup(buf_cstr(&b));
+    buf_free(&b);
+    return text;
+}
+
 static bool mappings(struct config_context *c, const struct conf_value *v,
                      struct account_options *a)
 {
@@ -402,6 +415,7 @@ static bool mappings(struct config_context *c, const struct conf_value *v,
         }
         if (!subject_valid(str_of(m->source)))
             return config_fail(c, v->items[i], "Subject \"%s\" is not a valid subject", m->source);
+        m->at = place_of(v->items[i]);
         if (!dests(c, v->items[i], m))
             return false;
     }

@@ -84,12 +84,14 @@ bool config_feature_flags(struct config_context *c, const struct conf_value *v);
 bool config_default_domains(struct config_context *c, const struct conf_value *v);
 bool config_write_timeout(struct config_context *c, const struct conf_value *v);
 bool config_trace_headers(struct config_context *c, const struct conf_value *v);
+/* config_ocsp.c: the state of certificates; ocsp_peer is a key of tls blocks. */
+bool config_ocsp(struct config_context *c, const struct conf_value *v);
+bool config_ocsp_cache(struct config_context *c, const struct conf_value *v);
+bool config_ocsp_peer(struct config_context *c, const struct conf_value *v);
 /* config_inactive.c: read, checked, named in the log. */
 bool config_cluster(struct config_context *c, const struct conf_value *v);
 bool config_gateway(struct config_context *c, const struct conf_value *v);
 bool config_mqtt(struct config_context *c, const struct conf_value *v);
-bool config_ocsp(struct config_context *c, const struct conf_value *v);
-bool config_ocsp_cache(struct config_context *c, const struct conf_value *v);
 bool config_prof_port(struct config_context *c, const struct conf_value *v);
 bool config_prof_block_rate(struct config_context *c, const struct conf_value *v);
 bool config_error_reports(struct config_context *c, const struct conf_value *v);

@@ -294,8 +294,9 @@ static const struct config_key keys[] = {
 
 bool config_authorization(struct config_context *c, const struct conf_value *v)
 {
-    const struct options *o = c->o;
+    struct options *o = c->o;
 
+    o->auth_block = true;
     if (!config_apply_map(c, v, "authorization", keys, ARRAY_LEN(keys)))
         return false;
     if (o->token != NULL && o->user != NULL)

@@ -378,6 +378,7 @@ static bool midge(struct config_context *c, const struct conf_value *v)
 static const struct config_key kafka_keys[] = {
     {"listen", CONFIG_KAFKA, 0, NULL},
     {"advertise", CONFIG_TEXT, AT(kafka_advertise), NULL},
+    {"node_id", CONFIG_U32, AT(kafka_node_id), NULL},
     {"num_partitions", CONFIG_U32, AT(kafka_num_partitions), NULL},
     {"auto_create_topics", CONFIG_FLAG, AT(kafka_auto_create), NULL},
     {"tls", CONFIG_FLAG, AT(kafka_tls), NULL},

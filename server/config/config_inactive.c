@@ -6,7 +6,6 @@
  *     cluster, gateway      several servers; the cluster's name is shown to clients
  *     mqtt                  another protocol
  *     prof_port, prof_block_rate           a profiler of Go's run time
- *     ocsp, ocsp_cache                     stapled answers about certificates
  *     connect_error_reports, ...           how often routes are written about
  *     jetstream { meta_compact, tpm, ... } of a cluster, of one way to do things, of a key in a
  * chip
@@ -127,44 +126,6 @@ bool config_mqtt(struct config_context *c, const struct conf_value *v)
     };
 
     return only(c, v, "mqtt", names, ARRAY_LEN(names));
-}
-
-static bool is_mode(const struct conf_value *v)
-{
-    static const char *const modes[] = {"always", "must", "never", "auto"};
-
-    for (size_t i = 0; v->kind == CONF_TEXT && i < ARRAY_LEN(modes); i++)
-        if (strcasecmp(v->text, modes[i]) == 0)
-            return true;
-    return false;
-}
-
-bool config_ocsp(struct config_context *c, const struct conf_value *v)
-{
-    static const char *const names[] = {"mode", "url", "urls"};
-    const struct conf_value *mode = v->kind == CONF_MAP ? field(v, "mode") : NULL;
-
-    if (v->kind == CONF_BOOL) {
-        if (v->integer != 0)
-            note(c, "ocsp");
-        return true;
-    }
-    if (mode != NULL && !is_mode(mode))
-        return config_fail(c, mode, "error parsing ocsp config: unsupported ocsp mode %s",
-                           config_type_name(mode));
-    if (v->kind != CONF_MAP)
-        return config_fail(c, v, "error parsing ocsp config: unsupported type %s",
-                           config_type_name(v));
-    return only(c, v, "ocsp", names, ARRAY_LEN(names));
-}
-
-bool config_ocsp_cache(struct config_context *c, const struct conf_value *v)
-{
-    static const char *const names[] = {"type", "local_store", "preserve_revoked", "save_interval"};
-
-    if (v->kind == CONF_BOOL)
-        return true;
-    return only(c, v, "ocsp_cache", names, ARRAY_LEN(names));
 }
 
 static bool whole(struct config_context *c, const struct conf_value *v, const char *name)

@@ -269,6 +269,48 @@ static bool own_compression(struct config_context *c, const struct conf_value *v
     return compression(c, v, &c->o->leaf.compression);
 }
 
+/* ---- an HTTP proxy --------------------------------------------------------------------------- */
+
+static bool proxy_url(struct config_context *c, const struct conf_value *v, struct leaf_proxy *p)
+{
+    const char *at = v->kind == CONF_TEXT ? strstr(v->text, "://") : NULL;
+    struct str scheme = at != NULL ? str_from(v->text, (size_t) (at - v->text)) : STR_NONE;
+    struct leaf_url url = {0};
+    struct str rest;
+
+    if (str_eq_nocase(scheme, STR("https")))
+        return config_fail(c, v, "a proxy is asked over http alone");
+    if (!str_eq_nocase(scheme, STR("http")))
+        return config_fail(c, v, "proxy URL scheme must be http or https, got: %.*s",
+                           STR_ARG(scheme));
+    if (!parse_host(str_cut(str_of(at + 3), '/', &rest), 80, &url))
+        return config_fail(c, v, "proxy URL must specify a host");
+    mem_free(p->host);
+    p->host = url.host;
+    p->port = url.port;
+    return true;
+}
+
+static bool proxy(struct config_context *c, const struct conf_value *v, struct leaf_proxy *p)
+{
+    if (v->kind != CONF_MAP)
+        return config_fail(c, v, "Expected proxy to be a map, got %s", config_type_name(v));
+    for (size_t i = 0; i < v->n; i++) {
+        const struct conf_value *item = v->items[i];
+        const char *key = v->keys[i];
+        bool ok = IS(key, "url")        ? proxy_url(c, item, p)
+                  : IS(key, "username") ? text(c, item, key, &p->user)
+                  : IS(key, "password") ? text(c, item, key, &p->pass)
+                  : IS(key, "timeout")
+                      ? config_duration(c, item, &p->timeout_ns)
+                      : item->used || config_fail(c, item, "unknown field \"%s\"", key);
+        if (!ok)
+            return false;
+    }
+    return p->host == NULL || (p->user == NULL) == (p->pass == NULL) ||
+           config_fail(c, v, "proxy username and password must both be specified or both be empty");
+}
+
 static bool remote_field(struct config_context *c, const char *key, const struct conf_value *v,
                          struct leaf_remote_options *r)
 {
@@ -302,6 +344,8 @@ static bool remote_field(struct config_context *c, const char *key, const struct
         return config_duration(c, v, &r->first_info_timeout_ns);
     if (IS(key, "dial_timeout"))
         return config_duration(c, v, &r->dial_timeout_ns);
+    if (IS(key, "proxy"))
+        return proxy(c, v, &r->proxy);
     if (IS(key, "compression"))
         return compression(c, v, &r->compression);
     if (IS(key, "ws_compression", "websocket_compression"))
@@ -311,6 +355,21 @@ static bool remote_field(struct config_context *c, const char *key, const struct
     if (IS(key, "jetstream_cluster_migrate", "js_cluster_migrate", "ignore_discovered_servers"))
         return true;
     return v->used || config_fail(c, v, "unknown field \"%s\"", key);
+}
+
+/* What is encrypted behind the proxy has its certificates looked at here. */
+static bool fits_proxy(struct config_context *c, const struct conf_value *v,
+                       const struct leaf_remote_options *r)
+{
+    for (size_t k = 0; k < r->nurls; k++)
+        if (r->proxy.host != NULL && r->urls[k].ws && r->urls[k].tls && !r->tls.on)
+            return config_fail(c, v,
+                               "proxy is configured but remote URL wss://%s:%u requires TLS and no "
+                               "TLS configuration is provided. When using proxy with TLS "
+                               "endpoints, ensure TLS is properly configured for the leafnode "
+                               "remote",
+                               r->urls[k].host, r->urls[k].port);
+    return true;
 }
 
 static bool remotes(struct config_context *c, const struct conf_value *v)
@@ -335,6 +394,8 @@ static bool remotes(struct config_context *c, const struct conf_value *v)
                 return false;
         if (r->nurls == 0)
             return config_fail(c, item, "a remote needs an url");
+        if (!fits_proxy(c, item, r))
+            return false;
         for (size_t k = 1; k < r->nurls; k++)
             if (r->urls[k].ws != r->urls[0].ws)
                 return config_fail(c, item,
@@ -515,6 +576,9 @@ static void free_remote(struct leaf_remote_options *r)
     mem_free(r->account);
     mem_free(r->creds);
     mem_free(r->nkey);
+    mem_free(r->proxy.host);
+    mem_free(r->proxy.user);
+    mem_free(r->proxy.pass);
     free_rules(&r->deny_imports);
     free_rules(&r->deny_exports);
     tls_options_free(&r->tls);

@@ -11,6 +11,7 @@
  *         min_version: "1.3"
  *         pinned_certs: [ "<sha256 in hex>" ]
  *         handshake_first: true              or "auto" (50 ms), or a duration
+ *         ocsp_peer: true                    config_ocsp.c
  *     }
  */
 #include "lib/base/assert.h"
@@ -203,6 +204,7 @@ static const struct config_key keys[] = {
     {"handshake_first", CONFIG_BLOCK, 0, handshake_first},
     {"first", CONFIG_BLOCK, 0, handshake_first},
     {"immediate", CONFIG_BLOCK, 0, handshake_first},
+    {"ocsp_peer", CONFIG_BLOCK, 0, config_ocsp_peer},
 };
 
 void tls_options_free(struct tls_options *t)

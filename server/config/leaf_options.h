@@ -48,6 +48,14 @@ struct leaf_url {
     bool tls, ws;
 };
 
+/* The way to WebSocket URLs leads through an HTTP proxy, which is asked with CONNECT. */
+struct leaf_proxy {
+    char *host; /* NULL = there is none */
+    uint16_t port;
+    char *user, *pass;  /* both or none */
+    int64_t timeout_ns; /* to connect to it, and for its answer; 0 = the dial timeout */
+};
+
 struct leaf_remote_options {
     struct leaf_url *urls;
     size_t nurls;
@@ -62,6 +70,7 @@ struct leaf_remote_options {
     bool no_masking;               /* asks for frames without masks */
     int64_t first_info_timeout_ns; /* 1 s */
     int64_t dial_timeout_ns;       /* 0 = that of the block */
+    struct leaf_proxy proxy;
 };
 
 struct leaf_options {

@@ -34,6 +34,7 @@ void options_init(struct options *o)
     o->leaf.compression.mode = LEAF_S2_AUTO;
     o->kafka_host = mem_strdup("127.0.0.1");
     o->kafka_auto_create = true;
+    o->kafka_node_id = 1;
     o->kafka_group_delay_ns = SECOND / 2;
     o->kafka_compaction_ns = 15 * SECOND;
     o->pool_bytes = 256u * MIB;
@@ -105,6 +106,14 @@ static bool knows_no_auth_user(const struct options *o)
 
     return name == NULL || users_find(&o->users, name, strlen(name)) != NULL ||
            users_find_nkey(&o->users, name, strlen(name)) != NULL;
+}
+
+bool options_default_is_open(const struct options *o)
+{
+    const char *system = o->system_account != NULL ? o->system_account : ACCOUNT_SYSTEM;
+
+    return o->accounts.n == 1 && strcmp(o->accounts.list[0].name, system) == 0 && !o->auth_block &&
+           o->no_auth_user == NULL && o->user == NULL && o->token == NULL && !operators_on(o);
 }
 
 static bool websocket_fits(const struct options *o, char why[256])
@@ -217,6 +226,8 @@ bool options_check(const struct options *o, char why[256])
     else if (o->kafka_num_partitions > OPTIONS_PARTITIONS_MAX)
         snprintf(why, 256, "%u partitions are more than %u", o->kafka_num_partitions,
                  OPTIONS_PARTITIONS_MAX);
+    else if (o->kafka_node_id > INT32_MAX)
+        snprintf(why, 256, "node_id %u is more than %d", o->kafka_node_id, INT32_MAX);
     else if (!is_advertised(o->kafka_advertise))
         snprintf(why, 256, "Kafka is to be advertised as host:port, not as \"%.64s\"",
                  o->kafka_advertise);
@@ -302,6 +313,8 @@ void options_free(struct options *o)
         *texts[i] = NULL;
     }
     tls_options_free(&o->tls);
+    str_list_free(&o->ocsp.urls);
+    mem_free(o->ocsp_cache.local_store);
     websocket_options_free(&o->websocket);
     leaf_options_free(&o->leaf);
     options_wipe_keys(o);

@@ -12,6 +12,7 @@
 #include "server/config/accounts.h"
 #include "server/config/callout_options.h"
 #include "server/config/leaf_options.h"
+#include "server/config/ocsp_options.h"
 #include "server/config/operators.h"
 #include "server/config/tls_options.h"
 #include "server/config/users.h"
@@ -96,11 +97,14 @@ struct options {
     struct callout_options callout;
     struct proxy_options proxies;
     char *no_auth_user;      /* who a client is that offers nothing; NULL = nobody */
+    bool auth_block;         /* the file has a block of that name: see options_default_is_open */
     int64_t auth_timeout_ns; /* 2 s */
 
     /* encryption of client connections */
     struct tls_options tls;
     bool allow_non_tls; /* clients may choose */
+    struct ocsp_options ocsp;
+    struct ocsp_cache_options ocsp_cache;
 
     struct websocket_options websocket;
     struct leaf_options leaf;
@@ -130,6 +134,7 @@ struct options {
     char *kafka_host;                   /* "127.0.0.1" */
     int kafka_port;                     /* 0 = off, -1 = any */
     char *kafka_advertise;              /* "host:port"; NULL = where the client came in */
+    uint32_t kafka_node_id;             /* the broker's number: 1 */
     uint32_t kafka_num_partitions;      /* of topics that do not say: 1 */
     bool kafka_auto_create;             /* true */
     bool kafka_tls;                     /* by the tls block */
@@ -158,6 +163,10 @@ struct options {
 void options_init(struct options *o);
 /* False with a text in why when the server can not run with these. */
 bool options_check(const struct options *o, char why[256]);
+/* The one account that the file has is the system account's, and no block says who may come in: who
+ * offers nothing is in the default account, without a user. (INFO says auth_required all the same.)
+ */
+bool options_default_is_open(const struct options *o);
 bool options_is_io_backend(const char *name);
 const char *options_flag_name(unsigned flag);
 void options_free(struct options *o);

@@ -5,6 +5,8 @@
 #ifndef CONFIG_TLS_OPTIONS_H
 #define CONFIG_TLS_OPTIONS_H
 
+#include "server/config/ocsp_options.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +32,7 @@ struct tls_options {
     bool first;            /* the handshake comes before INFO */
     int64_t first_wait_ns; /* with `first`: how long a client may take to begin it before it gets
                               its INFO after all; 0 = for ever */
+    struct ocsp_peer_options ocsp_peer; /* what others show us is asked about */
 };
 
 void tls_options_free(struct tls_options *t);

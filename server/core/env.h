@@ -55,6 +55,23 @@ struct account_lookup {
     struct account_lookup *next; /* the carrier's */
 };
 
+/* The certificates of somebody who shows one, which their responders are to be asked about.
+ * Embedded in its owner, who keeps it, the chain and the rules until done() is called, on the
+ * worker that asked. */
+struct peer_check {
+    struct env_task task;        /* the carrier's */
+    struct stack_st_X509 *chain; /* verified; the one that was shown is the first */
+    const struct ocsp_peer_options *rules;
+    bool good;
+    int at;           /* not good: which of the chain; -1 = none */
+    char reason[128]; /* and why */
+    void (*done)(struct peer_check *p);
+    uint32_t worker;
+    int link;                /* the carrier's: where it is in the chain */
+    bool was_revoked;        /* the carrier's: by an answer that is out of date */
+    struct peer_check *next; /* the carrier's */
+};
+
 struct env {
     uint32_t worker; /* own index; 0 is also the registrar and the acceptor */
     uint32_t workers;
@@ -95,6 +112,11 @@ struct env {
      * does. */
     void (*lookup)(struct env *env, struct account_lookup *l);
     void *lookup_ctx;
+
+    /* Asks about certificates (peer_check); done() comes later, never from within. NULL = nobody
+     * does. */
+    void (*judge)(struct env *env, struct peer_check *p);
+    void *judge_ctx;
 
     bool refuse_ingest; /* memory is short (core/budget.h): streams take no messages */
 

@@ -155,6 +155,7 @@ json_t *leaf_varz(const struct options *options, uint16_t port)
             put_seconds(o, "tls_timeout", l->tls.timeout_ns);
         put_true(o, "tls_required", l->tls.on);
         put_true(o, "tls_verify", l->tls.on && l->tls.verify);
+        put_true(o, "tls_ocsp_peer_verify", l->tls.on && l->tls.ocsp_peer.verify);
     }
     if (l->nremotes == 0)
         return o;
@@ -198,6 +199,7 @@ json_t *websocket_varz(const struct options *options, uint16_t port)
                 w->auth_timeout_ns > 0 ? w->auth_timeout_ns : options->auth_timeout_ns);
     put_true(o, "no_tls", w->no_tls);
     put_true(o, "tls_map", w->tls.map);
+    put_true(o, "tls_ocsp_peer_verify", w->tls.ocsp_peer.verify);
     put_true(o, "same_origin", w->same_origin);
     put_origins(o, w->origins);
     put_true(o, "compression", w->compression);

@@ -27,6 +27,11 @@ struct monitor_collect {
     void (*done)(struct monitor_collect *c);
 };
 
+/* What is known of others' certificates. */
+struct monitor_ocsp_cache {
+    uint64_t hits, misses, responses, good, revoked, unknown;
+};
+
 struct monitor_host {
     void *ctx;
     unsigned workers;
@@ -44,6 +49,8 @@ struct monitor_host {
     uint16_t port, http_port, https_port; /* of monitoring: 0 = none */
     /* NULL = healthy, else the text for /healthz. */
     const char *(*unhealthy)(void *ctx);
+    /* False: nothing is kept. NULL: likewise. */
+    bool (*ocsp_cache)(void *ctx, struct monitor_ocsp_cache *out);
     struct log *log;
 };
 

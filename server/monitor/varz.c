@@ -90,7 +90,8 @@ json_t *jetstream_varz(const struct query *q, bool with_store_dir)
 
 static bool asks_for_users(const struct options *o)
 {
-    return (o->user != NULL || o->token != NULL || o->users.n > 0) && o->no_auth_user == NULL;
+    return (o->user != NULL || o->token != NULL || o->users.n > 0 || options_default_is_open(o)) &&
+           o->no_auth_user == NULL;
 }
 
 static void put_identity(json_t *o, const struct monitor_host *h)
@@ -106,6 +107,7 @@ static void put_identity(json_t *o, const struct monitor_host *h)
     put_true(o, "auth_required", asks_for_users(h->options));
     put_true(o, "tls_required", h->options->tls.on && !h->options->allow_non_tls);
     put_true(o, "tls_verify", h->options->tls.on && h->options->tls.verify);
+    put_true(o, "tls_ocsp_peer_verify", h->options->tls.on && h->options->tls.ocsp_peer.verify);
     put_str(o, "io_backend", h->io_backend);
     put_str(o, "io_backend_reason", h->io_reason);
 }
@@ -205,6 +207,31 @@ static json_t *cluster(const struct options *o)
     return c;
 }
 
+static void put_count(json_t *o, const char *key, uint64_t n)
+{
+    if (n > 0)
+        put_int(o, key, (int64_t) n);
+}
+
+/* Answers about others' certificates that are kept. */
+static void put_ocsp_cache(json_t *o, const struct monitor_host *h)
+{
+    struct monitor_ocsp_cache c;
+    json_t *cache;
+
+    if (h->ocsp_cache == NULL || !h->ocsp_cache(h->ctx, &c))
+        return;
+    cache = json_object();
+    put_str(cache, "cache_type", "local");
+    put_count(cache, "cache_hits", c.hits);
+    put_count(cache, "cache_misses", c.misses);
+    put_count(cache, "cached_responses", c.responses);
+    put_count(cache, "cached_revoked_responses", c.revoked);
+    put_count(cache, "cached_good_responses", c.good);
+    put_count(cache, "cached_unknown_responses", c.unknown);
+    json_object_set_new(o, "ocsp_peer_cache", cache);
+}
+
 static json_t *varz(struct query *q)
 {
     const struct monitor_host *h = &q->reports->host;
@@ -233,6 +260,7 @@ static json_t *varz(struct query *q)
     event_put_tags(o, h->options);
     if (h->system_account != NULL)
         put_str(o, "system_account", h->system_account->name);
+    put_ocsp_cache(o, h);
     json_object_set_new(o, "disk_io_wait_stats", no_disk_waits());
     return o;
 }

@@ -322,6 +322,17 @@ void conn_become_leaf(struct conn *c)
         conn_fail(c, REASON_MAX_CONNECTIONS, STR("maximum connections exceeded"));
 }
 
+void leaf_dialled(struct conn *c)
+{
+    struct leaf_remote *remote = c->leaf->remote;
+
+    start_timer(c, (uint64_t) remote->options->first_info_timeout_ns);
+    if (remote->options->tls.first || (remote->url->ws && remote->url->tls))
+        conn_tls_dial(c, leaf_remote_tls(remote), remote->url->host);
+    else if (remote->url->ws)
+        leaf_secured(c);
+}
+
 void conn_adopt_remote(struct net *net, io_fd fd, struct leaf_remote *remote)
 {
     struct conn *c = make_conn(net, fd, NET_LEAFS);
@@ -335,11 +346,12 @@ void conn_adopt_remote(struct net *net, io_fd fd, struct leaf_remote *remote)
     conn_set_limits(c);
     LOG_INF(net->env->log, "%s - Leafnode connection created for account: %s", conn_text(c, text),
             account != NULL ? account : "$G");
-    start_timer(c, (uint64_t) remote->options->first_info_timeout_ns);
-    if (remote->options->tls.first || (remote->url->ws && remote->url->tls))
-        conn_tls_dial(c, leaf_remote_tls(remote), remote->url->host);
-    else if (remote->url->ws)
-        leaf_secured(c);
+    if (leaf_remote_proxy(remote) != NULL) {
+        start_timer(c, (uint64_t) leaf_remote_patience(remote));
+        conn_tunnel_begin(c, leaf_remote_proxy(remote));
+    } else {
+        leaf_dialled(c);
+    }
     conn_receive(c);
 }
 
@@ -518,7 +530,7 @@ bool conn_reap(struct conn *c)
         io_sock_close(c->net->env->io, &c->close, c->sock);
     }
     if (!c->sock_closed || io_op_busy(&c->recv) || io_op_busy(&c->send) || c->fences > 0 ||
-        c->checking != NULL || !list_empty(&c->ending_subs))
+        c->checking != NULL || c->judged != NULL || !list_empty(&c->ending_subs))
         return false;
     conn_drop_output(c);
     free_conn(c);

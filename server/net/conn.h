@@ -113,9 +113,11 @@ struct net {
  */
 enum conn_tls {
     CONN_TLS_NONE,      /* nothing, for good */
+    CONN_TLS_TUNNEL,    /* an HTTP proxy has been asked for the way (conn_tunnel.c); then NONE */
     CONN_TLS_FIRST,     /* the client may begin its handshake before it gets INFO */
     CONN_TLS_GREETED,   /* INFO is on its way; the client begins its handshake now */
     CONN_TLS_HANDSHAKE, /* it has begun */
+    CONN_TLS_JUDGED,    /* it is done; the other side's certificate is asked about */
     CONN_TLS_ON
 };
 
@@ -194,6 +196,7 @@ struct conn {
     char *proxy_key;               /* of that proxy; NULL = none */
     struct answers *answers;       /* requests that it may answer; NULL = none yet */
     char *nonce;                   /* of its INFO; NULL = none */
+    struct conn_peer *judged;      /* while tls_state is JUDGED, and until that is answered */
     struct checking *checking;     /* what its CONNECT waits for, else NULL */
     struct signed_in *signed_in;   /* it came with signed claims; login is of them; else NULL */
 };
@@ -277,6 +280,17 @@ void conn_tls_take(struct conn *c, uint8_t *bytes, size_t n);
 void conn_tls_flush(struct conn *c);
 /* Nothing will be put any more; true when there is something more to be sent. */
 bool conn_tls_end(struct conn *c);
+/* The other side's certificate was asked about: the connection may begin, or ends. */
+void conn_tls_good(struct conn *c);
+void conn_tls_refused(struct conn *c, const char *why);
+
+/* conn_peer.c */
+/* Is the certificate of the other side to be asked about? */
+bool conn_peer_wants(const struct conn *c);
+/* Asks; the state is JUDGED. */
+void conn_peer_ask(struct conn *c);
+/* What arrived meanwhile, decrypted. */
+void conn_peer_hold(struct conn *c, const uint8_t *bytes, size_t n);
 
 /* conn_ws.c */
 /* A connection of a WebSocket door may speak: the upgrade is awaited. */
@@ -319,8 +333,6 @@ static inline struct outbuf *conn_unencrypted(struct conn *c)
     return c->ws != NULL || c->pack != NULL ? &c->framed : &c->out;
 }
 void conn_put(struct conn *c, struct str bytes);
-/* At trace level: the first line of what goes out. */
-void conn_trace_out(struct conn *c, struct str bytes);
 void conn_put_err(struct conn *c, struct str text);
 void conn_put_ok(struct conn *c);
 /* Registers output that was added to c->out directly. */
@@ -333,6 +345,13 @@ void conn_start_deadline(struct conn *c);
 void conn_flush(struct conn *c);
 void conn_drop_output(struct conn *c);
 void conn_sent(struct io_op *op);
+
+/* trace_lines.c: at trace level */
+void conn_trace_in(struct conn *c, const struct nats_op *op);
+/* The first line of what goes out. */
+void conn_trace_out(struct conn *c, struct str bytes);
+/* way: "<<-" or "->>". */
+void conn_trace_payload(struct conn *c, const char *way, struct str header, struct str payload);
 
 /* conn_pack.c: leaf connections that are compressed */
 /* From now on, both ways; what has been put goes out as it is. */

@@ -76,44 +76,6 @@ static void err_about(struct conn *c, const char *what, struct str subject)
     buf_free(&b);
 }
 
-/* ---- tracing ----------------------------------------------------------------------------------
- */
-
-/* With trace_headers only what stands before the payload, without the line ends that close it. */
-static void trace_body(struct conn *c, const struct nats_op *op)
-{
-    const struct options *o = c->net->env->options;
-    struct str body = op->body;
-    char text[160];
-
-    if (o->trace_headers) {
-        if (op->header_n <= 4)
-            return;
-        body.n = op->header_n - 4;
-    }
-    if (o->max_traced_msg_len > 0 && (size_t) o->max_traced_msg_len < body.n)
-        body.n = (size_t) o->max_traced_msg_len;
-    log_print(c->net->env->log, LOG_TRACE, "%s - <<- MSG_PAYLOAD: [\"%.*s\"]", conn_text(c, text),
-              STR_ARG(body));
-}
-
-static void trace_in(struct conn *c, const struct nats_op *op)
-{
-    char text[160];
-    struct log *log = c->net->env->log;
-    const char *verb = nats_verb_name((enum nats_verb) op->verb);
-
-    if (op->verb == NATS_VERB_CONNECT)
-        log_print(log, LOG_TRACE, "%s - <<- [CONNECT {...}]", conn_text(c, text));
-    else if (op->verb == NATS_VERB_PING || op->verb == NATS_VERB_PONG)
-        log_print(log, LOG_TRACE, "%s - <<- [%s]", conn_text(c, text), verb);
-    else
-        log_print(log, LOG_TRACE, "%s - <<- [%s %.*s]", conn_text(c, text), verb,
-                  STR_ARG(op->args));
-    if (op->verb == NATS_VERB_PUB || op->verb == NATS_VERB_HPUB)
-        trace_body(c, op);
-}
-
 /* ---- publishing -------------------------------------------------------------------------------
  */
 
@@ -492,7 +454,7 @@ static void parse_all(struct conn *c, struct str in)
         switch (nats_parse(&c->parser, &in, &op)) {
         case NATS_PARSE_OP:
             if (UNLIKELY(trace))
-                trace_in(c, &op);
+                conn_trace_in(c, &op);
             act(c, &op);
             if (UNLIKELY(c->checking != NULL)) {
                 connect_hold(c, in);
@@ -526,7 +488,8 @@ static void parse_all(struct conn *c, struct str in)
 
 void conn_receive(struct conn *c)
 {
-    if (c->state != CONN_CLOSING && !c->paused && c->checking == NULL && !io_op_busy(&c->recv))
+    if (c->state != CONN_CLOSING && !c->paused && c->checking == NULL && c->judged == NULL &&
+        !io_op_busy(&c->recv))
         io_recv(c->net->env->io, &c->recv, c->sock);
 }
 

@@ -118,6 +118,10 @@ void leaf_timed_out(struct conn *c)
 {
     char who[160];
 
+    if (c->tls_state == CONN_TLS_TUNNEL) {
+        conn_tunnel_timed_out(c);
+        return;
+    }
     if (c->leaf->remote == NULL) {
         conn_fail(c, REASON_AUTH_TIMEOUT, STR("Authentication Timeout"));
         return;
@@ -448,8 +452,12 @@ static json_t *parse(struct conn *c, struct str json)
 
     if (json_is_object(o))
         return o;
-    LOG_ERR(c->net->env->log, "%s - bad JSON of a leaf node: %s", conn_text(c, who),
-            o == NULL ? error.text : "no object");
+    /* Not the library's text: it quotes what stands there, secrets too. */
+    if (o == NULL)
+        LOG_ERR(c->net->env->log, "%s - bad JSON of a leaf node: none at byte %d",
+                conn_text(c, who), error.position);
+    else
+        LOG_ERR(c->net->env->log, "%s - bad JSON of a leaf node: no object", conn_text(c, who));
     json_decref(o);
     conn_close(c, REASON_PROTOCOL_VIOLATION);
     return NULL;

@@ -44,18 +44,6 @@ void conn_close_slow(struct conn *c)
     conn_close(c, REASON_SLOW_PENDING);
 }
 
-void conn_trace_out(struct conn *c, struct str bytes)
-{
-    char who[160];
-    size_t n = str_index(bytes, '\r');
-
-    if (str_starts(bytes, STR("CONNECT "))) /* secrets and all */
-        log_print(c->net->env->log, LOG_TRACE, "%s - ->> [CONNECT {...}]", conn_text(c, who));
-    else if (!str_starts(bytes, STR("INFO ")))
-        log_print(c->net->env->log, LOG_TRACE, "%s - ->> [%.*s]", conn_text(c, who), (int) n,
-                  bytes.p);
-}
-
 void conn_put(struct conn *c, struct str bytes)
 {
     if (c->state == CONN_CLOSING)

@@ -15,6 +15,8 @@
  *       \--no bytes for first_wait_ns--> GREETED --bytes--> HANDSHAKE --done--> ON
  *                                           \--allow_non_tls, and no TLS record--> NONE
  *
+ * With ocsp_peer a state lies before ON, JUDGED (conn_peer.c).
+ *
  * Until ON nothing that is in out can be sent; a connection that closes before drops it. The
  * connection's timer is the handshake's until it is done: conn_start begins what comes then.
  *
@@ -177,15 +179,16 @@ static void handshake_failed(struct conn *c, const char *why)
     conn_close(c, REASON_TLS_HANDSHAKE);
 }
 
-static void established(struct conn *c)
+void conn_tls_refused(struct conn *c, const char *why)
+{
+    handshake_failed(c, why);
+}
+
+void conn_tls_good(struct conn *c)
 {
     struct net *net = c->net;
     char text[160];
 
-    if (!tls_pinned(c->tls)) {
-        handshake_failed(c, "certificate not pinned");
-        return;
-    }
     LOG_DBG(net->env->log, "%s - TLS handshake complete, version %s, cipher suite %s",
             conn_text(c, text), tls_version_name(c->tls), tls_cipher_name(c->tls));
     io_timer_stop(net->env->io, &c->timer);
@@ -203,6 +206,18 @@ static void established(struct conn *c)
         info_put(c, false);
     }
     conn_start(c);
+}
+
+static void established(struct conn *c)
+{
+    if (!tls_pinned(c->tls)) {
+        handshake_failed(c, "certificate not pinned");
+    } else if (UNLIKELY(conn_peer_wants(c))) {
+        c->tls_state = CONN_TLS_JUDGED;
+        conn_peer_ask(c);
+    } else {
+        conn_tls_good(c);
+    }
 }
 
 /* What OpenSSL wants to send of its own. */
@@ -267,7 +282,9 @@ static void read_all(struct conn *c)
         c->net->plain = mem_alloc(PLAIN_BYTES);
     while (answer == TLS_OK && c->state != CONN_CLOSING) {
         answer = fill(c, &n);
-        if (n > 0)
+        if (n > 0 && UNLIKELY(c->tls_state == CONN_TLS_JUDGED))
+            conn_peer_hold(c, c->net->plain, n);
+        else if (n > 0)
             conn_plain_take(c, c->net->plain, n);
     }
     if (answer == TLS_FAILED && c->state != CONN_CLOSING)
@@ -281,6 +298,11 @@ void conn_tls_take(struct conn *c, uint8_t *bytes, size_t n)
 {
     struct env *env = c->net->env;
     struct str in = str_from(bytes, n);
+
+    if (UNLIKELY(c->tls_state == CONN_TLS_TUNNEL)) {
+        conn_tunnel_take(c, bytes, n);
+        return;
+    }
 
     if (c->tls_state == CONN_TLS_GREETED && env->options->allow_non_tls && c->leaf == NULL &&
         in.p[0] != RECORD_HANDSHAKE) {
@@ -304,7 +326,8 @@ void conn_tls_take(struct conn *c, uint8_t *bytes, size_t n)
     tls_session_input(&c->tls->session, in);
     if (c->tls_state == CONN_TLS_HANDSHAKE)
         shake_hands(c);
-    if (c->tls_state == CONN_TLS_ON && c->state != CONN_CLOSING)
+    if ((c->tls_state == CONN_TLS_ON || c->tls_state == CONN_TLS_JUDGED) &&
+        c->state != CONN_CLOSING)
         read_all(c);
     conn_receive(c);
 }

@@ -175,6 +175,7 @@ static const struct options *at_door(const struct conn *c, const struct options 
         copy->pass = l->pass;
         copy->token = copy->no_auth_user = NULL;
         copy->users = l->users;
+        copy->auth_block = true;
         return copy;
     }
     if (c->door != NET_WEBSOCKET || !websocket_has_auth(w))
@@ -184,6 +185,7 @@ static const struct options *at_door(const struct conn *c, const struct options 
     copy->pass = w->pass;
     copy->token = w->token;
     copy->no_auth_user = w->no_auth_user;
+    copy->auth_block = true;
     return copy;
 }
 
@@ -754,7 +756,11 @@ static struct auth_verdict check_credentials(struct conn *c, const struct said *
 {
     struct auth_verdict v = check(c, said);
     struct str name = or_cookie(c, said->user, WS_COOKIE_USER);
+    struct options copy;
 
+    /* A name alone, where a token is asked for, may be it. */
+    if (name.n > 0 && said->pass.n == 0 && connect_options(c, &copy)->token != NULL)
+        name = STR("[REDACTED]");
     keep(&c->user, said->nkey.n > 0 ? said->nkey : name);
     if (c->user == NULL && said->token.n > 0)
         keep(&c->user, STR("[REDACTED]"));
@@ -846,8 +852,12 @@ void connect_process(struct conn *c, struct str json)
     if ((json_is_object(o) || json_is_null(o)) && read_said(c, o, &said)) {
         process(c, &said);
     } else {
-        LOG_ERR(c->net->env->log, "%s - bad CONNECT: %s", conn_text(c, who),
-                o == NULL ? error.text : "wrong type");
+        /* Not the library's text: it quotes what stands there. */
+        if (o == NULL)
+            LOG_ERR(c->net->env->log, "%s - bad CONNECT: no JSON at byte %d", conn_text(c, who),
+                    error.position);
+        else
+            LOG_ERR(c->net->env->log, "%s - bad CONNECT: wrong type", conn_text(c, who));
         conn_close(c, REASON_PROTOCOL_VIOLATION);
     }
     wipe_secrets(o);

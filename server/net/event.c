@@ -118,8 +118,7 @@ struct said {
     char subject[];
 };
 
-/* Takes over what. */
-static void say_later(struct net *net, const char *subject, json_t *what)
+void event_say_later(struct net *net, const char *subject, json_t *what)
 {
     size_t n = strlen(subject) + 1;
     struct said *s = mem_zalloc(sizeof(*s) + n);
@@ -248,7 +247,7 @@ static json_t *counts(uint64_t msgs, uint64_t bytes)
     return o;
 }
 
-static json_t *begin(struct conn *c, const char *type)
+json_t *event_begin_for(struct conn *c, const char *type)
 {
     const struct env *env = c->net->env;
     char id[NUID_LEN + 1];
@@ -276,9 +275,9 @@ void event_connect(struct conn *c)
     snprintf(subject, sizeof(subject), "$SYS.ACCOUNT.%.256s.CONNECT", c->account->name);
     if (!event_wanted(env, str_of(subject)))
         return;
-    o = begin(c, "io.nats.server.advisory.v1.client_connect");
+    o = event_begin_for(c, "io.nats.server.advisory.v1.client_connect");
     json_object_set_new(o, "client", client(c, 0));
-    say_later(c->net, subject, o);
+    event_say_later(c->net, subject, o);
 }
 
 static void say_end(struct conn *c, const char *subject, const char *reason)
@@ -288,12 +287,12 @@ static void say_end(struct conn *c, const char *subject, const char *reason)
 
     if (!event_wanted(env, str_of(subject)))
         return;
-    o = begin(c, "io.nats.server.advisory.v1.client_disconnect");
+    o = event_begin_for(c, "io.nats.server.advisory.v1.client_disconnect");
     json_object_set_new(o, "client", client(c, io_wall(env->io)));
     json_object_set_new(o, "sent", counts(c->in_msgs, c->in_bytes));
     json_object_set_new(o, "received", counts(c->out_msgs, c->out_bytes));
     json_object_set_new(o, "reason", json_string(reason));
-    say_later(c->net, subject, o);
+    event_say_later(c->net, subject, o);
 }
 
 void event_disconnect(struct conn *c, const char *reason)

@@ -38,6 +38,10 @@ void event_publish(struct env *env, struct str subject, struct str reply, struct
 json_t *event_client(const struct conn *c, bool detailed);
 
 /* net's own: these come out with events_say. */
+/* type, id, timestamp and server of one; and what it has become, taken over. */
+json_t *event_begin_for(struct conn *c, const char *type);
+struct net;
+void event_say_later(struct net *net, const char *subject, json_t *what);
 void event_connect(struct conn *c);
 /* Before it leaves its account. */
 void event_disconnect(struct conn *c, const char *reason);

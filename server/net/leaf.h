@@ -47,6 +47,7 @@ struct conn_leaf {
     atomic_bool box_full; /* a look without the lock */
 
     struct hmap wants;    /* what the other side was told, with counts */
+    struct buf proxied;   /* the answer of an HTTP proxy, as far as it is there */
     struct buf last_acks; /* the pattern announced last for acknowledgements */
     struct buf links;     /* patterns of links and mappings that it was told, each with a NUL */
     char lds[32];         /* the account's subject for finding loops */
@@ -153,5 +154,20 @@ void leaf_remote_lost(struct leaf_remote *r);
  * False: a text is logged. */
 bool leaf_remote_credentials(struct leaf_remote *r, const char *nonce, struct buf *out);
 struct tls_context *leaf_remote_tls(struct leaf_remote *r);
+/* The HTTP proxy on the way to its URL, or NULL; how long connecting may take, and that proxy's
+ * answer. */
+const struct leaf_proxy *leaf_remote_proxy(const struct leaf_remote *r);
+int64_t leaf_remote_patience(const struct leaf_remote *r);
+/* An attempt came to nothing: logged. */
+void leaf_remote_failed(struct leaf_remote *r, const char *why);
+
+/* ---- conn_tunnel.c: through an HTTP proxy ---------------------------------------------------- */
+
+/* Asks it for the way; then leaf_dialled is called, or the connection is closed. */
+void conn_tunnel_begin(struct conn *c, const struct leaf_proxy *proxy);
+void conn_tunnel_take(struct conn *c, const uint8_t *bytes, size_t n);
+void conn_tunnel_timed_out(struct conn *c);
+/* conn.c: bytes that we put and get are the other server's. */
+void leaf_dialled(struct conn *c);
 
 #endif

@@ -269,6 +269,7 @@ void leaf_interest_free(struct conn_leaf *l)
     hmap_deinit(&l->wants);
     buf_free(&l->box);
     buf_free(&l->last_acks);
+    buf_free(&l->proxied);
     buf_free(&l->links);
 }
 

@@ -25,6 +25,7 @@
 
 #include <errno.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
 
 #define CREDS_MAX 65536u
@@ -50,7 +51,7 @@ static void try_again(struct leaf_remote *r)
     wait_for(r, wait);
 }
 
-static void say_failed(struct leaf_remote *r, const char *why)
+void leaf_remote_failed(struct leaf_remote *r, const char *why)
 {
     struct log *log = r->net->env->log;
     static const char text[] =
@@ -63,6 +64,29 @@ static void say_failed(struct leaf_remote *r, const char *why)
         LOG_DBG(log, text, r->url->host, r->url->port, r->attempts, why);
 }
 
+const struct leaf_proxy *leaf_remote_proxy(const struct leaf_remote *r)
+{
+    return r->url->ws && r->options->proxy.host != NULL ? &r->options->proxy : NULL;
+}
+
+int64_t leaf_remote_patience(const struct leaf_remote *r)
+{
+    const struct leaf_proxy *p = leaf_remote_proxy(r);
+
+    if (p != NULL && p->timeout_ns > 0)
+        return p->timeout_ns;
+    return r->options->dial_timeout_ns > 0 ? r->options->dial_timeout_ns
+                                           : r->net->env->options->leaf.dial_timeout_ns;
+}
+
+static void say_not_connected(struct leaf_remote *r, const char *why)
+{
+    char text[160];
+
+    snprintf(text, sizeof(text), "failed to connect to proxy: %s", why);
+    leaf_remote_failed(r, leaf_remote_proxy(r) != NULL ? text : why);
+}
+
 static void dialled(struct io_op *op)
 {
     struct leaf_remote *r = CONTAINER_OF(op, struct leaf_remote, dial);
@@ -72,7 +96,7 @@ static void dialled(struct io_op *op)
     io_timer_stop(io, &r->timer);
     if (op->res < 0) {
         if (!r->ended && !r->options->disabled)
-            say_failed(r, op->res == -ECANCELED ? "i/o timeout" : strerror((int) -op->res));
+            say_not_connected(r, op->res == -ECANCELED ? "i/o timeout" : strerror((int) -op->res));
         try_again(r);
     } else if (r->ended || r->options->disabled) {
         io_fd_discard(io, (io_fd) op->res);
@@ -85,13 +109,16 @@ static void dial(struct leaf_remote *r)
 {
     const struct env *env = r->net->env;
     const struct leaf_remote_options *o = r->options;
+    const struct leaf_proxy *proxy;
 
     r->url = &o->urls[r->next_url++ % o->nurls];
     r->dialling = true;
     LOG_DBG(env->log, "Trying to connect as leafnode to remote server on \"%s:%u\"", r->url->host,
             r->url->port);
-    io_connect(env->io, &r->dial, r->url->host, r->url->port);
-    wait_for(r, o->dial_timeout_ns > 0 ? o->dial_timeout_ns : env->options->leaf.dial_timeout_ns);
+    proxy = leaf_remote_proxy(r);
+    io_connect(env->io, &r->dial, proxy != NULL ? proxy->host : r->url->host,
+               proxy != NULL ? proxy->port : r->url->port);
+    wait_for(r, leaf_remote_patience(r));
 }
 
 static void timer_fired(struct wheel_timer *t)

@@ -123,6 +123,17 @@ static __attribute__((noinline)) void trace_out(const struct sub *s, const struc
 
     conn_trace_out(s->conn, str_from(line, write_line(s, m, header_for(s->conn, m), line)));
     mem_free(line);
+    /* What a service is asked about a client has its password in it. */
+    if (!str_eq(m->subject, STR("$SYS.REQ.USER.AUTH")))
+        conn_trace_payload(s->conn, "->>", header_for(s->conn, m), m->payload);
+}
+
+static __attribute__((noinline)) void trace_delsub(const struct sub *s)
+{
+    char who[160];
+
+    log_print(s->conn->net->env->log, LOG_TRACE, "%s - <-> [DELSUB %.*s]", conn_text(s->conn, who),
+              STR_ARG(sub_sid(s)));
 }
 
 static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
@@ -154,7 +165,7 @@ static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
 }
 
 /* As deliver, for users with permissions: keeps from it what is denied, and notes what it may
- * answer. */
+ * answer. A member of a queue group does not take what it may not have. */
 static unsigned deliver_checked(struct sink *sink, const struct msg *run, unsigned n)
 {
     struct sub *s = CONTAINER_OF(sink, struct sub, sink);
@@ -169,6 +180,8 @@ static unsigned deliver_checked(struct sink *sink, const struct msg *run, unsign
                 break;
             if (m->reply.n > 0 && c->may != NULL)
                 answers_expect(c, m->reply);
+        } else if (s->queue_n > 0) {
+            break; /* another member of its group may have it */
         }
         done++;
     }
@@ -374,8 +387,11 @@ void sub_unsub(struct conn *c, struct str sid, uint64_t max)
         return;
     s->max = max;
     s->sink.ops = ops_for(s);
-    if (max == 0 || s->delivered >= max)
-        remove_sub(s, false);
+    if (max > 0 && s->delivered < max)
+        return;
+    if (UNLIKELY(log_on(c->net->env->log, LOG_TRACE)))
+        trace_delsub(s);
+    remove_sub(s, false);
 }
 
 void sub_remove_all(struct conn *c)
@@ -440,6 +456,10 @@ void sub_reap(struct net *net)
 {
     struct list *l;
 
-    while ((l = list_first(&net->dead_subs)) != NULL)
-        remove_sub(LIST_ENTRY(l, struct sub, dead_link), false);
+    while ((l = list_first(&net->dead_subs)) != NULL) {
+        struct sub *s = LIST_ENTRY(l, struct sub, dead_link);
+        if (UNLIKELY(log_on(net->env->log, LOG_TRACE)))
+            trace_delsub(s);
+        remove_sub(s, false);
+    }
 }

@@ -149,6 +149,11 @@ bool tls_verified(const struct tls *t)
            SSL_get_verify_result(t->session.ssl) == X509_V_OK;
 }
 
+struct stack_st_X509 *tls_chain(const struct tls *t)
+{
+    return tls_verified(t) ? SSL_get0_verified_chain(t->session.ssl) : NULL;
+}
+
 static void put_certificate(X509 *cert, struct buf *out)
 {
     BIO *bio = BIO_new(BIO_s_mem());

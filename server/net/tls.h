@@ -23,6 +23,21 @@ struct tls_context *tls_context_open(const struct tls_options *options, char why
 struct tls_context *tls_context_open_client(const struct tls_options *options, char why[256]);
 struct tls_context *tls_context_get(struct tls_context *c);
 void tls_context_put(struct tls_context *c); /* any thread; NULL is nothing */
+/* tls_staple.c: what a responder says of a context's own certificate (the first, when there are
+ * several), sent with it to clients that ask. */
+struct tls_own {
+    struct x509_st *cert, *issuer; /* the caller frees them, with tls_own_free */
+};
+/* The issuer is the second certificate of the file, or one of ca_file, or of the system. False with
+ * a text. */
+bool tls_context_own(struct tls_context *c, const struct tls_options *options, struct tls_own *out,
+                     char why[256]);
+/* The certificate alone, borrowed; NULL: there is none. */
+struct x509_st *tls_context_certificate(struct tls_context *c);
+void tls_own_free(struct tls_own *own);
+/* From now on; empty = none. Any thread. */
+void tls_context_staple(struct tls_context *c, struct str answer);
+
 /* A session of OpenSSL on its own, for a listener that is none of ours (monitoring): it asks for no
  * certificate of the client. The caller frees it. */
 struct ssl_st *tls_context_session(struct tls_context *c);
@@ -56,6 +71,8 @@ bool tls_verified(const struct tls *t);
 void tls_certificates(const struct tls *t, struct buf *out);
 /* Is the client's certificate one of the pinned ones? True when none are pinned. */
 bool tls_pinned(const struct tls *t);
+/* The chain that was verified, from the other side's certificate on; borrowed, NULL = none was. */
+struct stack_st_X509 *tls_chain(const struct tls *t);
 /* Names in the client's certificate, in the order in which they are looked up as users: mail
  * addresses, DNS names, URIs, the subject (subject: as RFC 2253 says it). each returns true to
  * stop; so does this then. */

@@ -227,6 +227,13 @@ static bool fill(struct tls_context *t, const struct tls_options *o, char why[25
     SSL_CTX *ssl = t->ssl;
 
     set_common(ssl, o);
+    tls_allow_staple(t);
+    if (o->ocsp_peer.verify && !o->verify) {
+        snprintf(why, 256,
+                 "OCSP peer verification for client connections requires TLS verify (mTLS) to be "
+                 "enabled");
+        return false;
+    }
     return take_own(t, o, why) && take_clients(ssl, o, why) &&
            (o->ciphers == NULL || take_suites(ssl, o->ciphers, why)) &&
            (o->curves == NULL || take_curves(ssl, o->curves, why));
@@ -276,6 +283,7 @@ static struct tls_context *open_context(const SSL_METHOD *method, take_options *
     atomic_init(&c->refs, 1);
     c->ssl = ssl;
     c->bytes = tls_session_bytes();
+    mutex_init(&c->staple_lock);
     c->pinned = options->pinned != NULL ? mem_strdup(options->pinned) : NULL;
     if (take(c, options, why))
         return c;
@@ -307,6 +315,8 @@ void tls_context_put(struct tls_context *c)
     free_pairs(c);
     BIO_meth_free(c->bytes);
     mem_free(c->pinned);
+    mutex_deinit(&c->staple_lock);
+    buf_free(&c->staple);
     mem_free(c);
 }
 

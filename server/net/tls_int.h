@@ -2,6 +2,9 @@
 #ifndef NET_TLS_INT_H
 #define NET_TLS_INT_H
 
+#include "lib/base/buf.h"
+#include "lib/base/lock.h"
+
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
 #include <stdint.h>
@@ -22,6 +25,11 @@ struct tls_context {
     char *pinned; /* NULL = any */
     struct tls_certificate *certs;
     size_t ncerts;
+    struct mutex staple_lock; /* guards what follows: handshakes read it, the main thread writes */
+    struct buf staple;        /* the answer about the first certificate, DER; empty = none */
 };
+
+/* Sessions of it send what tls_context_staple gave. */
+void tls_allow_staple(struct tls_context *c);
 
 #endif

@@ -490,6 +490,37 @@ TEST(permissions_are_held)
 }
 
 /* One request may be answered twice, another subject never. */
+/* What one member of a queue group may not have another one gets; with nobody else nobody has it.
+ */
+TEST(a_member_that_may_not_receive_is_passed_over)
+{
+    struct server_process s;
+    struct raw_client held, free_one, asks;
+
+    start(&s, i == 0 ? "1" : "2",
+          "authorization { users: [ {user: held, pass: p, permissions: { subscribe: { allow: "
+          "['a.*'], deny: [a.b] } }}, {user: any, pass: p} ] }\n");
+    raw_hello(&held, s.port, "\"user\":\"held\",\"pass\":\"p\"");
+    raw_hello(&free_one, s.port, "\"user\":\"any\",\"pass\":\"p\"");
+    raw_hello(&asks, s.port,
+              "\"user\":\"any\",\"pass\":\"p\",\"headers\":true,\"no_responders\":true");
+    raw_send(&held, "SUB a.* q 1\r\n");
+    raw_fence(&held);
+    raw_send(&asks, "SUB r 1\r\nPUB a.b r 1\r\nx\r\n");
+    raw_skip(&asks, "NATS/1.0 503\r\n");
+    raw_send(&free_one, "SUB a.* q 1\r\n");
+    raw_fence(&free_one);
+    for (int k = 0; k < 50; k++) {
+        raw_send(&asks, "PUB a.b 1\r\nx\r\n");
+        raw_expect(&free_one, "MSG a.b 1 1\r\nx\r\n");
+    }
+    raw_fence(&held); /* nothing came there */
+    raw_close(&held);
+    raw_close(&free_one);
+    raw_close(&asks);
+    end(&s);
+}
+
 TEST(a_response_is_allowed_as_often_as_configured)
 {
     struct server_process s;
@@ -675,6 +706,7 @@ static const struct runner_case cases[] = {
     RUN(pings_behind_a_second_slow_connect),
     RUN_LOOP(credentials, 0, (int) (sizeof(logins) / sizeof(logins[0]))),
     RUN(permissions_are_held),
+    RUN_LOOP(a_member_that_may_not_receive_is_passed_over, 0, 2),
     RUN_LOOP(a_response_is_allowed_as_often_as_configured, 0, 2),
     RUN(no_auth_user_takes_in_who_offers_nothing),
     RUN_LOOP(a_slow_consumer_is_closed, 0, 2),

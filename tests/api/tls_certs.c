@@ -44,9 +44,14 @@ struct pair {
     EVP_PKEY *key;
 };
 
-/* issuer NULL: signs itself. */
-static struct pair make(const char *dir, const char *name, const char *names,
-                        const struct pair *issuer)
+struct extension {
+    int nid;
+    const char *value;
+};
+
+/* issuer NULL: signs itself. more: ends with nid 0, or NULL. */
+static struct pair make_with(const char *dir, const char *name, const char *names,
+                             const struct pair *issuer, const struct extension *more)
 {
     static long serial;
     struct pair p = {.cert = X509_new(), .key = EVP_EC_gen("P-256")};
@@ -67,9 +72,17 @@ static struct pair make(const char *dir, const char *name, const char *names,
                   issuer == NULL ? "critical,CA:TRUE" : "critical,CA:FALSE");
     if (names != NULL)
         add_extension(p.cert, by->cert, NID_subject_alt_name, names);
+    for (; more != NULL && more->nid != 0; more++)
+        add_extension(p.cert, by->cert, more->nid, more->value);
     ck_assert_int_gt(X509_sign(p.cert, by->key, EVP_sha256()), 0);
     write_files(dir, name, p.cert, p.key);
     return p;
+}
+
+static struct pair make(const char *dir, const char *name, const char *names,
+                        const struct pair *issuer)
+{
+    return make_with(dir, name, names, issuer, NULL);
 }
 
 static void drop(struct pair *p)
@@ -98,6 +111,31 @@ void certs_make(const char *dir)
     }
     other = make(dir, "stranger", "email:derek@nats.io", NULL);
     drop(&other);
+    drop(&ca);
+}
+
+void certs_make_ocsp(const char *dir, unsigned port)
+{
+    char url[80];
+    const char *host = "DNS:localhost,IP:127.0.0.1";
+    struct pair ca, p;
+
+    snprintf(url, sizeof(url), "OCSP;URI:http://127.0.0.1:%u", port);
+    const struct extension must[] = {
+        {NID_info_access, url}, {NID_tlsfeature, "status_request"}, {0, NULL}};
+    const struct extension may_sign[] = {{NID_ext_key_usage, "OCSPSigning"}, {0, NULL}};
+    const struct extension asked[] = {{NID_info_access, url}, {0, NULL}};
+    const struct {
+        const char *name, *names;
+        const struct extension *more;
+    } all[] = {{"server", host, must}, {"plain", host, NULL},      {"client", NULL, asked},
+               {"nobody", NULL, NULL}, {"signer", NULL, may_sign}, {"other", NULL, NULL}};
+
+    ca = make(dir, "ca", NULL, NULL);
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        p = make_with(dir, all[i].name, all[i].names, &ca, all[i].more);
+        drop(&p);
+    }
     drop(&ca);
 }
 

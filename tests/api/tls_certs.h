@@ -14,6 +14,18 @@
 
 /* <dir>/<name>.pem and <dir>/<name>.key. */
 void certs_make(const char *dir);
+/* More of them in the same directory, for tests of the state of certificates; the responder of
+ * those that name one is http://127.0.0.1:<port>.
+ *
+ *     ca.pem       signs all
+ *     server.*     localhost and 127.0.0.1; wants its state in every handshake, names the responder
+ *     plain.*      the same without both
+ *     client.*     names the responder
+ *     nobody.*     a client without a responder
+ *     signer.*     may sign answers for ca.pem
+ *     other.*      may not
+ */
+void certs_make_ocsp(const char *dir, unsigned port);
 /* Lower case hex SHA-256 of the public key in a certificate file. */
 void certs_pin(const char *path, char out[65]);
 

@@ -20,6 +20,11 @@ Steps:
     ["close", c]
     ["knock", c]                open, if the server takes it
     ["signal", name]            to the server, which is the case's own ("own": true)
+    ["deaf", c]                 what it gets is not read any more
+    ["log", regex]              the lines of the server's log since the last such step that the
+                                expression is found in are part of the answer, as "log"; own servers
+With "json" payloads that are JSON are shown without times, ids and sizes, with "only" as well: no
+more of them than these fields.
 Behind the steps each connection sends a PING: the last answer tells who is still there. Ids, times
 and addresses are replaced. --record writes the answers of the server (the peer, nats-server 2.15.1)
 into the table. Where midge differs on purpose a case has "midge": {step: answer} and "why":
@@ -125,12 +130,47 @@ def clean(data):
                   flags=re.S)
 
 
+# Of events and traces: what is another thing each time, or says which program it is.
+PASSING = {"ts", "time", "start", "stop", "id", "timestamp", "host", "cid", "rtt", "server", "seq",
+           "ver", "lang", "client_ip", "bytes", "name_tag"}
+
+
+def without(value, names):
+    if isinstance(value, dict):
+        return {k: without(v, names) for k, v in sorted(value.items()) if k not in names}
+    if isinstance(value, list):
+        return [without(v, names) for v in value]
+    return value
+
+
+def clean_json(line, only):
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(value, dict):
+        return line
+    if only:
+        value = {k: v for k, v in value.items() if k in only}
+    return json.dumps(without(value, PASSING))
+
+
+def clean_log(line):
+    """The level and the text, without who and when."""
+    line = re.sub(r"^\[\d+\] \S+ \S+ ", "", line.rstrip("\n"))
+    line = re.sub(r'127\.0\.0\.1:\d+ - cid:\d+( - "[^"]*")*', "CLIENT", line)
+    line = re.sub(r"\d+ chunks of \d+ total bytes", "N chunks of N total bytes", line)
+    line = re.sub(r'"server_id":"\w+"', '"server_id":"X"', line)
+    return re.sub(r"((.)\2{199,})", lambda m: f"<{m.group(2)}*{len(m.group(1))}>", line)
+
+
 class Conn:
     def __init__(self, port):
         self.s = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
         self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.new = b""
         self.over = False
+        self.deaf = False
         self.out = b""
 
     def read(self):
@@ -158,6 +198,8 @@ class Play:
         self.server = server
         self.conns = {}
         self.case = {}
+        self.looking = None  # for lines of the log
+        self.seen = 0        # of the log
 
     def poll(self, seconds):
         """What comes and goes within that time, or the first of it."""
@@ -166,7 +208,8 @@ class Play:
         if not reads:
             time.sleep(seconds)
             return False
-        r, w, _ = select.select([c.s for c in reads], [c.s for c in writes], [], seconds)
+        ears = [c.s for c in reads if not c.deaf]
+        r, w, _ = select.select(ears, [c.s for c in writes], [], seconds)
         for c in reads:
             if c.s in w:
                 c.write()
@@ -175,11 +218,35 @@ class Play:
         return bool(r or w)
 
     def answer(self):
-        return {name: self.view(clean(c.new)) for name, c in sorted(self.conns.items()) if c.new}
+        said = {name: self.view(clean(c.new)) for name, c in sorted(self.conns.items()) if c.new}
+        said = {name: text for name, text in said.items() if text}
+        if self.looking:
+            said["log"] = self.log_lines()
+        return said
+
+    def log_lines(self):
+        with open(self.server.dir + "/log", errors="replace") as f:
+            lines = f.readlines()[self.seen:]
+        lines = [clean_log(x) for x in lines if re.search(self.looking, x)]
+        # Not those of the peer's own senders, nor the PING that comes when it wants to.
+        return "\n".join(x for x in lines
+                         if not re.search(r"^\[...\] (ACCOUNT|SYSTEM) |->> \[PING\]$", x))
+
+    def log_read(self):
+        """What was shown is not shown again."""
+        if self.looking:
+            with open(self.server.dir + "/log", errors="replace") as f:
+                self.seen = len(f.readlines())
+        self.looking = None
 
     def view(self, text):
         if "pings" not in self.case:
             text = re.sub(r"(?m)^PING\r\n", "", text)
+        if "json" in self.case:
+            text = re.sub(r"\bN[A-Z2-7]{55}\b", "ID", text)
+            text = re.sub(r"(?m)^(H?MSG .*?)(?: +\d+)+\r$", r"\1 N\r", text)
+            only = self.case.get("only")
+            text = "\r\n".join(clean_json(x, only) for x in text.split("\r\n"))
         if "count" in self.case:
             text = re.sub(r"(MSG \S+) \S+", r"\1 N", text)
         if "sort" in self.case:
@@ -202,6 +269,7 @@ class Play:
             if time.time() > end + quiet:
                 break
         out = self.answer()
+        self.log_read()
         for c in self.conns.values():
             c.new = b""
         return out
@@ -239,6 +307,12 @@ class Play:
 
     def step_close(self, c):
         self.drop(self.conns.pop(c))
+
+    def step_deaf(self, c):
+        self.conns[c].deaf = True
+
+    def step_log(self, pattern):
+        self.looking = pattern
 
     def step_knock(self, c):
         try:
@@ -282,7 +356,7 @@ class Play:
         for k, step in enumerate(steps):
             if step is None:
                 for conn in self.conns.values():
-                    conn.out += b"" if conn.over else b"PING\r\n"
+                    conn.out += b"" if conn.over or conn.deaf else b"PING\r\n"
             else:
                 getattr(self, f"step_{step[0]}")(*expand(step[1:]))
             seconds = step[1] if step is not None and step[0] == "wait" else 0

@@ -94,11 +94,52 @@ TEST(one_that_offered_nothing_after_a_reload)
         ck_assert_ptr_eq(user, reloads[i].is_joe ? &list[1] : NULL);
 }
 
+static const struct {
+    const char *account, *system; /* the only account; system_account */
+    bool block, users, open;
+} alone[] = {
+    {"$SYS", NULL, false, true, true}, {"$SYS", NULL, true, true, false},
+    {"S", "S", false, true, true},     {"S", "S", false, false, true},
+    {"A", NULL, false, true, false},   {"A", "S", false, true, false},
+    {"$SYS", "S", false, true, false},
+};
+
+/* With nothing but a system account who offers nothing is in the default account. */
+TEST(users_of_the_system_account_alone)
+{
+    char name[8], system[8];
+    struct account_options account = {.name = name};
+    struct user list[] = {{.name = joe, .pass = secret, .kinds = USER_STANDARD}};
+    struct options o = {
+        .users = {.list = list, .n = alone[i].users ? 1 : 0},
+        .accounts = {.list = &account, .n = 1},
+        .system_account = alone[i].system != NULL ? system : NULL,
+        .auth_block = alone[i].block,
+    };
+    struct auth_claim none = {.kind = USER_STANDARD};
+    struct auth_claim wrong = {.kind = USER_STANDARD, .user = STR("joe"), .pass = STR("x")};
+    struct auth_verdict v;
+    const struct user *user;
+
+    snprintf(name, sizeof(name), "%s", alone[i].account);
+    snprintf(system, sizeof(system), "%s", alone[i].system != NULL ? alone[i].system : "");
+    v = auth_check(&o, &none);
+    ck_assert_int_eq(v.answer, alone[i].open ? AUTH_YES : AUTH_NO);
+    ck_assert_ptr_null(v.user);
+    ck_assert(v.by_nothing == alone[i].open);
+    ck_assert(auth_announced(&o));
+    ck_assert_int_eq(auth_check(&o, &wrong).answer, AUTH_NO);
+    ck_assert(auth_nothing_still_valid(&o, &o, &user) == alone[i].open);
+    wrong.pass = STR("s3cret");
+    ck_assert_int_eq(auth_check(&o, &wrong).answer, alone[i].users ? AUTH_YES : AUTH_NO);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(users_without_a_password, 0, (int) (sizeof(rows) / sizeof(rows[0]))),
     RUN(the_one_user_without_a_password),
     RUN_LOOP(one_that_offered_nothing_after_a_reload, 0,
              (int) (sizeof(reloads) / sizeof(reloads[0]))),
+    RUN_LOOP(users_of_the_system_account_alone, 0, (int) (sizeof(alone) / sizeof(alone[0]))),
 };
 
 RUNNER_MAIN("auth/auth", cases)

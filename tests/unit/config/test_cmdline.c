@@ -241,6 +241,8 @@ TEST(checks_a_file)
         {"port: 1\n", "--kafka", "x: a Kafka listener needs JetStream\n", 1},
         {"kafka { advertise: nowhere }\n", "-js",
          "x: Kafka is to be advertised as host:port, not as \"nowhere\"\n", 1},
+        {"kafka { node_id: 2147483648 }\n", "-js",
+         "x: node_id 2147483648 is more than 2147483647\n", 1},
         {"kafka { num_partitions: 1025 }\n", "-js", "x: 1025 partitions are more than 1024\n", 1},
         {"server_name: 'a b'\n", "", "x: server name cannot contain spaces\n", 1},
     };

@@ -301,6 +301,17 @@ TEST(rejects_unknown_and_wrong)
         {"gateway { x: 1 }", ":1:14: unknown field \"x\""},
         {"mqtt { x: 1 }", ":1:11: unknown field \"x\""},
         {"ocsp { mode: maybe }", ":1:14: error parsing ocsp config: unsupported ocsp mode"},
+        {"ocsp { url: \"ftp://x\" }", "error parsing ocsp config: a responder is an http URL"},
+        {"ocsp { urls: [1] }", "error parsing ocsp config: a responder is an http URL"},
+        {"ocsp { urls: 1 }", "error parsing ocsp config: unsupported type int64"},
+        {"ocsp { x: 1 }", "error parsing ocsp config: unsupported field string"},
+        {"ocsp_cache { type: far }", "peer cache config, unknown type [far]"},
+        {"ocsp_cache { preserve_revoked: 1 }", "unknown field [\"preserve_revoked\"]"},
+        {"ocsp_cache { save_interval: x }", "expected a duration"},
+        {"tls { ocsp_peer: 1 }", "error parsing ocsp peer config: unsupported type map"},
+        {"tls { ocsp_peer { verify: 1 } }", "tls peer config, unknown field [\"verify\"]"},
+        {"tls { ocsp_peer { ca_timeout: x } }", "expected a duration"},
+        {"tls { ocsp_peer { other: 1 } }", "tls peer config, unknown field [\"other\"]"},
         {"jetstream { tpm { a: b } }", "keys from a TPM are not supported: use key"},
         {"jetstream { disabled: 1 }", "disabled must be true or false"},
         {"jetstream { meta_compact: x }", ":1:27: expected an integer, true or false"},
@@ -386,6 +397,7 @@ TEST(rejects_unknown_and_wrong)
         {"midge { workers: 65 }", ":1:18: workers must be an integer from 0 to 64"},
         {"kafka { listen: here }", ":1:17: could not parse address string \"here\""},
         {"kafka { num_partitions: -1 }", ":1:25: num_partitions must not be negative"},
+        {"kafka { node_id: -1 }", ":1:18: node_id must not be negative"},
         {"kafka: true", ":1:8: kafka must be a map"},
     };
 
@@ -423,6 +435,7 @@ TEST(kafka_blocks)
     ck_assert_int_eq(o.kafka_port, 9092);
     ck_assert_str_eq(o.kafka_host, "127.0.0.1");
     ck_assert_uint_eq(o.kafka_num_partitions, 1);
+    ck_assert_uint_eq(o.kafka_node_id, 1);
     ck_assert(o.kafka_auto_create);
     ck_assert_int_eq(o.kafka_group_delay_ns, 500000000);
     ck_assert_int_eq(o.kafka_group_heartbeat_ns, INT64_C(5000000000));
@@ -431,15 +444,17 @@ TEST(kafka_blocks)
     ck_assert_int_eq(o.kafka_offsets_retention_ns, INT64_C(604800000000000));
     ck_assert_int_eq(o.kafka_compaction_ns, INT64_C(15000000000));
     options_free(&o);
-    ck_assert(load("kafka { listen: '[::1]:-1', advertise: 'b.example:19092', num_partitions: 4, "
-                   "auto_create_topics: false, group_delay: 0s, offsets_retention: 1h, "
-                   "group_heartbeat: 100ms, group_session: 2s, group_session_min: 10ms, "
-                   "compaction_interval: 200ms }",
-                   &o, &err));
+    ck_assert(load(
+        "kafka { listen: '[::1]:-1', advertise: 'b.example:19092', num_partitions: 4, node_id: 0, "
+        "auto_create_topics: false, group_delay: 0s, offsets_retention: 1h, "
+        "group_heartbeat: 100ms, group_session: 2s, group_session_min: 10ms, "
+        "compaction_interval: 200ms }",
+        &o, &err));
     ck_assert_int_eq(o.kafka_port, -1);
     ck_assert_str_eq(o.kafka_host, "::1");
     ck_assert_str_eq(o.kafka_advertise, "b.example:19092");
     ck_assert_uint_eq(o.kafka_num_partitions, 4);
+    ck_assert_uint_eq(o.kafka_node_id, 0);
     ck_assert(!o.kafka_auto_create && !o.kafka_tls);
     ck_assert_int_eq(o.kafka_group_delay_ns, 0);
     ck_assert_int_eq(o.kafka_group_heartbeat_ns, 100000000);

@@ -293,7 +293,7 @@ static const struct {
 } bad_accounts[] = {
     {"\"imports\":{}", "json: cannot unmarshal value into field imports"},
     {"\"imports\":[1]", "json: cannot unmarshal value into field imports"},
-    {"\"imports\":[{\"type\":\"queue\"}]", "can not unmarshal \"queue\""},
+    {"\"imports\":[{\"type\":\"queue\"}]", "can not unmarshal \"\\\"queue\\\"\""},
     {"\"exports\":[[]]", "json: cannot unmarshal value into field exports"},
     {"\"exports\":[{\"revocations\":{\"a\":\"b\"}}]",
      "json: cannot unmarshal value into field revocations"},

@@ -5,6 +5,7 @@
 
 #include <event2/event.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Connecting to it fails within the call. */
 #define NOWHERE "http://255.255.255.255/x"
@@ -71,10 +72,28 @@ TEST(waits_for_a_failure)
     buf_free(&err);
 }
 
+TEST(what_stands_before_the_host_is_not_told)
+{
+    static const char *const urls[] = {"http://u:s3cret@255.255.255.255/x",
+                                       "http://s3cret@255.255.255.255/a@b", "ftp://u:s3cret@a/x",
+                                       "http://u:s3cret@a@255.255.255.255/x"};
+
+    for (unsigned k = 0; k < 4; k++) {
+        struct buf body = {0}, err = {0};
+        ck_assert(
+            !url_fetch_now(&(struct url_way){.timeout_ns = 5 * SECOND}, urls[k], &body, &err));
+        ck_assert_msg(strstr(buf_cstr(&err), "s3cret") == NULL, "%s", buf_cstr(&err));
+        ck_assert_ptr_nonnull(strstr(buf_cstr(&err), k == 2 ? "ftp://a/x" : "255.255.255.255"));
+        buf_free(&body);
+        buf_free(&err);
+    }
+}
+
 static const struct runner_case cases[] = {
     RUN(told_after_the_start),
     RUN(stopped_before_it_is_told),
     RUN(waits_for_a_failure),
+    RUN(what_stands_before_the_host_is_not_told),
 };
 
 RUNNER_MAIN("server/url_fetch", cases)
