@@ -123,7 +123,7 @@ enum kafka_key {
 #define API(NAME, key, name, first, last, flexible) KAFKA_##NAME = key,
 #include "lib/wire/kafka_apis.def"
 #undef API
-    KAFKA_KEYS = 70
+    KAFKA_KEYS = 76
 };
 
 struct kafka_api {

@@ -7,8 +7,9 @@
  * waits until those have arrived (or were refused), once, and no longer than WAIT_NS: a disk in
  * trouble must not keep anybody from asking.
  *
- * Only questions wait (info, a message, what a new consumer will see); whoever removes something
- * does not.
+ * Only questions wait (info, lists, a message, what a new consumer will see); whoever removes
+ * something does not. A list of streams waits for one after the other, in WAIT_NS for all of them
+ * (and what is left of the last wait).
  */
 #include "lib/io/io.h"
 #include "server/js/js_int.h"
@@ -55,19 +56,31 @@ void stream_behind_end(struct stream *s)
     let_go(s, UINT64_MAX);
 }
 
+bool api_waits_for_sync(struct api_request *r, struct stream *s,
+                        void (*run)(struct env_task *task, struct env *env))
+{
+    struct io *io = s->js->env->io;
+    uint64_t now;
+
+    if (r->behind != 0 || s->failed || s->assigned <= s->durable)
+        return false;
+    now = io_now(io);
+    if (r->patience == 0)
+        r->patience = now + WAIT_NS;
+    if (now >= r->patience)
+        return false;
+    r->behind = s->assigned;
+    r->task.run = run;
+    if (list_empty(&s->behind))
+        io_timer_start(io, &s->behind_timer, now + WAIT_NS);
+    list_remove(&r->link);
+    list_push_back(&s->behind, &r->link);
+    return true;
+}
+
 struct stream *api_stream_caught_up(struct api_request *r)
 {
     struct stream *s = api_stream(r);
-    struct io *io;
 
-    if (s == NULL || r->behind != 0 || s->failed || s->assigned <= s->durable)
-        return s;
-    io = s->js->env->io;
-    r->behind = s->assigned;
-    r->task.run = api_run_here;
-    if (list_empty(&s->behind))
-        io_timer_start(io, &s->behind_timer, io_now(io) + WAIT_NS);
-    list_remove(&r->link);
-    list_push_back(&s->behind, &r->link);
-    return NULL;
+    return s != NULL && api_waits_for_sync(r, s, api_run_here) ? NULL : s;
 }

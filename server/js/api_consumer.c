@@ -670,7 +670,7 @@ void api_consumer_names(struct api_request *r)
 
 void api_consumer_list(struct api_request *r)
 {
-    struct stream *s = api_stream(r);
+    struct stream *s = api_stream_caught_up(r);
 
     if (s != NULL && api_read_offset(r))
         list(r, s, LIST_PAGE, put_object);

@@ -192,9 +192,16 @@ static void end_of_batch(struct direct_get *g)
     end(g);
 }
 
-static void put_pair(struct buf *h, const char *key, struct str value)
+/* Six for every message of a batch: by a format they were a third of its cost. */
+static void put_pair(struct buf *h, struct str key, struct str value)
 {
-    buf_printf(h, "%s: %.*s\r\n", key, STR_ARG(value));
+    char *p = buf_reserve(h, key.n + value.n + 4);
+
+    memcpy(p, key.p, key.n);
+    memcpy(p + key.n, ": ", 2);
+    memcpy(p + key.n + 2, value.p, value.n);
+    memcpy(p + key.n + 2 + value.n, "\r\n", 2);
+    h->n += key.n + value.n + 4;
 }
 
 /* The message's own lines, ours behind; the block's first line is replaced. */
@@ -210,13 +217,13 @@ static void put_header(struct direct_get *g, struct buf *h, const struct store_m
         if (rest.n >= 2)
             buf_put(h, rest.p, rest.n - 2);
     }
-    put_pair(h, "Nats-Stream", str_of(g->stream));
-    put_pair(h, "Nats-Subject", m->subject);
-    put_pair(h, "Nats-Sequence", str_from(text, fmt_u64(text, m->seq)));
-    put_pair(h, "Nats-Time-Stamp", str_from(text, fmt_time_rfc3339(text, m->ts)));
+    put_pair(h, STR("Nats-Stream"), str_of(g->stream));
+    put_pair(h, STR("Nats-Subject"), m->subject);
+    put_pair(h, STR("Nats-Sequence"), str_from(text, fmt_u64(text, m->seq)));
+    put_pair(h, STR("Nats-Time-Stamp"), str_from(text, fmt_time_rfc3339(text, m->ts)));
     if (g->q.batch > 0 || is_multi(g)) {
-        put_pair(h, "Nats-Num-Pending", str_from(text, fmt_u64(text, g->pending)));
-        put_pair(h, "Nats-Last-Sequence", str_from(text, fmt_u64(text, g->last)));
+        put_pair(h, STR("Nats-Num-Pending"), str_from(text, fmt_u64(text, g->pending)));
+        put_pair(h, STR("Nats-Last-Sequence"), str_from(text, fmt_u64(text, g->last)));
     }
     buf_puts(h, "\r\n");
 }

@@ -89,6 +89,7 @@ static void put_listed(struct api_request *r, struct js *js, struct str name)
 static void visit_list(struct env_task *task, struct env *env)
 {
     struct api_request *r = api_request_of(task, env);
+    struct stream *s;
     uint32_t worker;
 
     if (r == NULL)
@@ -101,6 +102,10 @@ static void visit_list(struct env_task *task, struct env *env)
             api_go_to(r, worker, visit_list);
             return;
         }
+        s = js_stream_find(r->js, name);
+        if (s != NULL && s->store != NULL && api_waits_for_sync(r, s, visit_list))
+            return;
+        r->behind = 0;
         put_listed(r, r->js, name);
     }
     buf_putc(&r->out, ']');

@@ -247,7 +247,7 @@ enum consumer_want consumer_core_want(struct consumer_core *c, uint64_t now, uin
         return WANT_NOTHING;
     if (c->rules.ack_policy != ACK_NONE && c->rules.max_ack_pending > 0 &&
         c->pending.count >= (size_t) c->rules.max_ack_pending)
-        return WANT_NOTHING;
+        return WANT_ACKS;
     return WANT_NEW;
 }
 

@@ -210,9 +210,10 @@ void consumer_core_set_rules(struct consumer_core *c, const struct consumer_rule
 
 /* --- delivering --- */
 
-enum consumer_want { WANT_NOTHING, WANT_NEW, WANT_SEQ };
+enum consumer_want { WANT_NOTHING, WANT_ACKS, WANT_NEW, WANT_SEQ };
 
-/* What could be delivered now: to a waiting pull, or (push) at all. WANT_SEQ sets *seq. A
+/* What could be delivered now: to a waiting pull, or (push) at all. WANT_SEQ sets *seq. WANT_ACKS:
+ * nothing new before something is acknowledged, though somebody waits. A
  * redelivery over max_deliver is dropped here, with its advisory. */
 enum consumer_want consumer_core_want(struct consumer_core *c, uint64_t now, uint64_t *seq);
 

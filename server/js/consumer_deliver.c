@@ -288,10 +288,12 @@ bool consumer_pump(struct consumer *c)
         pass_deserted(c, &asked);
         want = consumer_core_want(&c->core, now, &seq);
         if (want == WANT_NOTHING) {
-            /* Nobody waits, or too much is not acknowledged: then who does not wait is told. */
+            /* Nobody may have a message now: who does not wait is told. */
             consumer_core_stalled(&c->core, now);
             break;
         }
+        if (want == WANT_ACKS)
+            break;
         step = want == WANT_SEQ ? step_again(c, seq, &ring) : step_new(c, &ring);
         left--;
     }

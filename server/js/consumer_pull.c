@@ -9,6 +9,11 @@
  * A request ends by: its batch filled or its max_bytes met exactly (silently); a message that is
  * larger than what is left of its max_bytes; its expiry; no_wait and nothing more to get; its
  * receiver gone; the consumer deleted. Its heartbeat timer restarts with every message.
+ *
+ * While as much as max_ack_pending allows is not acknowledged, a request that does not wait stays:
+ * a client that has acknowledged half of what it holds asks for more (nats.c), and an end before
+ * its acks have arrived would be the end of its reading. It ends with the next timer of any request
+ * of the consumer, as at the peer.
  */
 #include "lib/base/mem.h"
 #include "server/js/consumer_core.h"
@@ -41,12 +46,29 @@ static void end_with(struct pull *p, enum consumer_status status)
     end_pull(p);
 }
 
+/* Does it not wait for more? */
+static bool is_over(const struct pull *p)
+{
+    return p->no_wait && (p->delivered > 0 || !p->expires);
+}
+
+static void end_one_shots(struct consumer_core *c)
+{
+    LIST_FOREACH_SAFE(l, tmp, &c->pulls)
+    {
+        struct pull *p = LIST_ENTRY(l, struct pull, link);
+        if (is_over(p))
+            end_with(p, STATUS_NO_MESSAGES);
+    }
+}
+
 static void expired(struct wheel_timer *t)
 {
     struct pull *p = CONTAINER_OF(t, struct pull, expiry);
     struct consumer_core *c = p->core;
 
     end_with(p, STATUS_REQUEST_TIMEOUT);
+    end_one_shots(c);
     c->wake(c);
 }
 
@@ -60,11 +82,13 @@ static void beat(struct wheel_timer *t)
 {
     struct pull *p = CONTAINER_OF(t, struct pull, heartbeat);
     struct consumer_core *c = p->core;
-    struct consumer_effect *e = consumer_effect_add(c, EFFECT_HEARTBEAT);
 
-    e->to = mem_strdup(p->reply);
     c->now = t->due_tick * WHEEL_TICK_NS > c->now ? t->due_tick * WHEEL_TICK_NS : c->now;
-    restart_heartbeat(p);
+    if (!is_over(p)) {
+        consumer_effect_add(c, EFFECT_HEARTBEAT)->to = mem_strdup(p->reply);
+        restart_heartbeat(p);
+    }
+    end_one_shots(c);
     c->wake(c);
 }
 
@@ -190,17 +214,6 @@ struct pull *consumer_pull_next(struct consumer_core *c, uint64_t size, uint64_t
         return p;
     }
     return NULL;
-}
-
-/* Ends those that do not wait for more. */
-static void end_one_shots(struct consumer_core *c)
-{
-    LIST_FOREACH_SAFE(l, tmp, &c->pulls)
-    {
-        struct pull *p = LIST_ENTRY(l, struct pull, link);
-        if (p->no_wait && (p->delivered > 0 || !p->expires))
-            end_with(p, STATUS_NO_MESSAGES);
-    }
 }
 
 void consumer_pull_passed(struct consumer_core *c)

@@ -355,7 +355,7 @@ static void look_at(const struct js *js, const struct js_health_question *q, str
 void jetstream_health(const struct jetstream *j, const struct js_health_question *q,
                       struct js_health *out)
 {
-    *out = (struct js_health){0};
+    *out = (struct js_health){.log_alone = store_log_is_alone(j->store)};
     for (uint32_t i = 0; i < j->n; i++) {
         const struct js *js = j->of[i];
         if (js == NULL || !js->limits.enabled ||

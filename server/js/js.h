@@ -109,6 +109,7 @@ struct js_health_question {
 };
 struct js_health {
     bool account, stream, consumer;
+    bool log_alone; /* store_log_is_alone */
 };
 void jetstream_health(const struct jetstream *j, const struct js_health_question *q,
                       struct js_health *out);

@@ -605,6 +605,7 @@ struct api_request {
     struct account *account;   /* whose */
     struct js *js;             /* where it is being worked on */
     uint64_t behind;           /* the message that it has waited for; 0 = none */
+    uint64_t patience;         /* no wait for a sync begins from then on; 0 = there was none */
     struct list link;          /* js->requests */
     struct js_server *counted; /* there; NULL = nowhere */
     char *subject, *reply;
@@ -662,6 +663,10 @@ void api_created(struct stream *s);
 void api_run_here(struct env_task *task, struct env *env);
 /* api_catch_up.c: as api_stream; NULL also when the request has to wait, and comes again. */
 struct stream *api_stream_caught_up(struct api_request *r);
+/* Does it have to wait for what is on its way to this stream? Then `run` comes in due time. Once,
+ * unless `behind` is set back to 0. */
+bool api_waits_for_sync(struct api_request *r, struct stream *s,
+                        void (*run)(struct env_task *task, struct env *env));
 void stream_behind_init(struct stream *s);
 /* More is durable, or nothing is on its way any more. */
 void stream_caught_up(struct stream *s);

@@ -539,6 +539,8 @@ bool stream_config_check_update(const struct stream_config *old, struct stream_c
         return invalid(err, "message TTL status can not be disabled");
     if (old->allow_msg_counter != new->allow_msg_counter)
         return invalid(err, "stream configuration update can not change message counter setting");
+    if (new->allow_msg_counter &&new->allow_msg_ttl) /* which a marker's TTL has switched on */
+        return invalid(err, "counter stream cannot use message TTLs");
     if (old->allow_msg_schedules && !new->allow_msg_schedules)
         return invalid(err, "message schedules can not be disabled");
     if (old->persist_mode != new->persist_mode)

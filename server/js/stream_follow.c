@@ -39,19 +39,6 @@ bool stream_limits_subjects(const struct stream *s)
     return s->config.max_msgs_per_subject > 0;
 }
 
-bool stream_is_half_full(const struct stream *s)
-{
-    const struct stream_config *c = &s->config;
-    struct store_state st;
-
-    if (c->max_msgs <= 0 && c->max_bytes <= 0 && c->max_age_ns <= 0)
-        return false;
-    store_stream_state(s->store, &st);
-    return (c->max_msgs > 0 && st.msgs >= (uint64_t) c->max_msgs / 2) ||
-           (c->max_bytes > 0 && st.bytes >= (uint64_t) c->max_bytes / 2) ||
-           (c->max_age_ns > 0 && st.first_seq > 1);
-}
-
 void stream_followers_committed(struct stream *s)
 {
     LIST_FOREACH_SAFE(l, tmp, &s->followers)

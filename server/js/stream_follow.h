@@ -42,8 +42,6 @@ struct str stream_kafka_subject(const struct stream *s);
 
 /* Does it keep so many messages of a subject only? */
 bool stream_limits_subjects(const struct stream *s);
-/* Is it half as full as limits let it be, or do messages go by age already? */
-bool stream_is_half_full(const struct stream *s);
 
 /* A producer's batch of so many messages. ERR_LIMIT: come again; ERR_TOO_LARGE; ERR_SEALED;
  * ERR_NO_SPACE: also when resources are used up; ERR_MAX_MSGS, ERR_MAX_BYTES; ERR_FAILED. */

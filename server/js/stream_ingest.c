@@ -41,12 +41,15 @@ static bool check_discard_new(struct stream *s, const struct msg *m, struct verd
     }
     bool full_subject = c->max_msgs_per_subject > 0 &&
                         of_subject >= (uint64_t) c->max_msgs_per_subject;
-    if (c->discard_new_per_subject && full_subject)
+    /* What rolls its subject up empties it. */
+    if (c->discard_new_per_subject && full_subject && v->rollup == ROLLUP_NONE)
         return ingest_store_failed(v, ERR_MAX_PER_SUBJECT);
-    /* A message that replaces the oldest of its subject does not make the stream larger. */
+    /* A message that replaces the oldest of its subject does not make the stream larger, if it is
+     * not larger than that one. */
     if (c->max_msgs > 0 && msgs >= (uint64_t) c->max_msgs && !full_subject)
         return ingest_store_failed(v, ERR_MAX_MSGS);
-    if (c->max_bytes > 0 && bytes + size > (uint64_t) c->max_bytes && !full_subject)
+    if (c->max_bytes > 0 && bytes + size > (uint64_t) c->max_bytes &&
+        (!full_subject || size > store_subject_first_bytes(s->store, m->subject)))
         return ingest_store_failed(v, ERR_MAX_BYTES);
     return true;
 }

@@ -92,3 +92,52 @@ bool access_may_transact(const struct kafka_request *r, struct str transactional
     txn_put_subject(&subject, transactional_id);
     return may_publish(r->conn->may, &subject);
 }
+
+/* ---- sets of operations ---------------------------------------------------------------------- */
+
+enum {
+    OP_READ = 1 << 3,
+    OP_WRITE = 1 << 4,
+    OP_CREATE = 1 << 5,
+    OP_DELETE = 1 << 6,
+    OP_ALTER = 1 << 7,
+    OP_DESCRIBE = 1 << 8,
+    OP_CLUSTER_ACTION = 1 << 9,
+    OP_DESCRIBE_CONFIGS = 1 << 10,
+    OP_ALTER_CONFIGS = 1 << 11,
+    OP_IDEMPOTENT_WRITE = 1 << 12,
+};
+
+int32_t access_topic_operations(const struct kafka_request *r, const struct topic *t)
+{
+    int32_t ops = 0;
+
+    if (access_may_read(r, t->name, -1))
+        ops |= OP_READ;
+    if (access_may_write(r, t->name, -1))
+        ops |= OP_WRITE;
+    if (ops != 0)
+        ops |= OP_DESCRIBE | OP_DESCRIBE_CONFIGS;
+    if (access_may_call(r, "STREAM.CREATE", t->name))
+        ops |= OP_CREATE;
+    if (access_may_call(r, "STREAM.DELETE", t->name))
+        ops |= OP_DELETE;
+    if (access_may_call(r, "STREAM.UPDATE", t->name))
+        ops |= OP_ALTER | OP_ALTER_CONFIGS;
+    return ops;
+}
+
+int32_t access_group_operations(const struct kafka_request *r, struct str group)
+{
+    return access_may_group(r, group) ? OP_READ | OP_DELETE | OP_DESCRIBE : 0;
+}
+
+/* Who has no permissions of their own is told what a broker without an authorizer tells. */
+int32_t access_cluster_operations(const struct kafka_request *r)
+{
+    int32_t ops = OP_DESCRIBE | OP_DESCRIBE_CONFIGS | OP_IDEMPOTENT_WRITE;
+
+    if (r->conn->may == NULL && !r->conn->revoked)
+        ops |= OP_CREATE | OP_ALTER | OP_CLUSTER_ACTION | OP_ALTER_CONFIGS;
+    return ops;
+}

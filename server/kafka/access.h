@@ -19,6 +19,10 @@ bool access_may_see(const struct kafka_request *r, const struct topic *t);
 bool access_may_call(const struct kafka_request *r, const char *call, struct str topic);
 /* Publish on the subject of its record. */
 bool access_may_transact(const struct kafka_request *r, struct str transactional_id);
+/* What the client may do, as the sets of bits that answers have (AclOperation's numbers). */
+int32_t access_topic_operations(const struct kafka_request *r, const struct topic *t);
+int32_t access_group_operations(const struct kafka_request *r, struct str group);
+int32_t access_cluster_operations(const struct kafka_request *r);
 bool access_may_group(const struct kafka_request *r, struct str group);
 
 #endif

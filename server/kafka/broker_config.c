@@ -9,6 +9,7 @@
 enum which {
     FIXED, /* the number or text in the table */
     LISTENERS,
+    NODE,
     PARTITIONS,
     AUTO_CREATE,
     GROUP_DELAY,
@@ -29,7 +30,7 @@ static const struct {
     {"advertised.listeners", TOPIC_CONFIG_LIST, LISTENERS, 0, NULL, "where clients are sent"},
     {"auto.create.topics.enable", TOPIC_CONFIG_BOOLEAN, AUTO_CREATE, 0, NULL,
      "a topic that a client asks for is made"},
-    {"broker.id", TOPIC_CONFIG_INT, FIXED, KAFKA_NODE, NULL, "the number of this node"},
+    {"broker.id", TOPIC_CONFIG_INT, NODE, 0, NULL, "the number of this node"},
     {"compression.type", TOPIC_CONFIG_STRING, FIXED, 0, "producer",
      "batches stay as their producers compressed them"},
     {"default.replication.factor", TOPIC_CONFIG_INT, FIXED, 1, NULL, "copies of a new topic"},
@@ -54,7 +55,7 @@ static const struct {
     {"log.retention.ms", TOPIC_CONFIG_LONG, FIXED, 604800000, NULL, "of new topics"},
     {"message.max.bytes", TOPIC_CONFIG_INT, FIXED, 1048588, NULL, "the largest batch"},
     {"min.insync.replicas", TOPIC_CONFIG_INT, FIXED, 1, NULL, "copies that acks=all waits for"},
-    {"node.id", TOPIC_CONFIG_INT, FIXED, KAFKA_NODE, NULL, "the number of this node"},
+    {"node.id", TOPIC_CONFIG_INT, NODE, 0, NULL, "the number of this node"},
     {"num.partitions", TOPIC_CONFIG_INT, PARTITIONS, 0, NULL, "of topics that do not say how many"},
     {"offsets.retention.minutes", TOPIC_CONFIG_INT, OFFSETS_RETENTION, 0, NULL,
      "what a group without members has committed is kept so long"},
@@ -91,6 +92,8 @@ static struct str listener(struct kafka_request *r)
 static int64_t number_of(const struct options *o, size_t i)
 {
     switch (keys[i].which) {
+    case NODE:
+        return o->kafka_node_id;
     case PARTITIONS:
         return o->kafka_num_partitions;
     case GROUP_DELAY:

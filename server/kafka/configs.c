@@ -95,11 +95,11 @@ static void put_broker(struct kafka_request *r, const asked *q, described *out)
     }
 }
 
-static bool is_this_broker(struct str name)
+static bool is_this_broker(const struct kafka_request *r, struct str name)
 {
     uint64_t n;
 
-    return name.n == 0 || (str_to_u64(name, &n) && n == KAFKA_NODE);
+    return name.n == 0 || (str_to_u64(name, &n) && n == (uint64_t) kafka_node(r->kafka));
 }
 
 static void describe(struct kafka_request *r, const asked *q, described *out)
@@ -116,7 +116,7 @@ static void describe(struct kafka_request *r, const asked *q, described *out)
             put_topic(r, &t, q, out);
         else
             out->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
-    } else if (q->resource_type == RESOURCE_BROKER && is_this_broker(q->resource_name)) {
+    } else if (q->resource_type == RESOURCE_BROKER && is_this_broker(r, q->resource_name)) {
         put_broker(r, q, out);
     } else {
         out->error_code = KAFKA_INVALID_REQUEST;

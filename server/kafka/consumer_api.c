@@ -309,6 +309,8 @@ void kafka_run_consumer_group_describe(struct kafka_request *r)
             to->error_code = KAFKA_INVALID_GROUP_ID;
         else if (!access_may_group(r, to->group_id))
             to->error_code = KAFKA_GROUP_AUTHORIZATION_FAILED;
+        else if (q->include_authorized_operations)
+            to->authorized_operations = access_group_operations(r, to->group_id);
     }
     once_deinit(&names);
     if (topics_partition(r->realm->topics, STR(COORDINATOR_TOPIC), 0, &place)) {

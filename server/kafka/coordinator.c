@@ -17,6 +17,7 @@
 #include "lib/io/io.h"
 #include "server/kafka/access.h"
 #include "server/kafka/txn.h"
+#include "server/kafka/txn_word.h"
 
 #define SWEEP_NS (600 * UINT64_C(1000000000))
 
@@ -83,8 +84,6 @@ static void cancel_there(struct env_task *task, struct env *env)
     e->cancel_task.run = cancel_is_back;
     env->post(env, e->home->env->worker, &e->cancel_task);
 }
-
-static struct coordinator *coordinator_here(struct env *env, const struct realm *of);
 
 static void arrive(struct env_task *task, struct env *env)
 {
@@ -405,6 +404,7 @@ static void load(struct store_reader *r)
     store_reader_deinit(r);
     c->ready = true;
     txns_loaded(c);
+    txn_word_answer(c);
     LOG_DBG(c->kafka->env->log, "Kafka groups: %zu with committed offsets", c->groups.count);
     while ((l = list_pop_front(&c->parked)) != NULL) {
         struct errand *e = LIST_ENTRY(l, struct errand, link);
@@ -427,6 +427,7 @@ static void gone(struct partition_job *j)
     while ((l = list_pop_front(&c->parked)) != NULL)
         errand_failed(LIST_ENTRY(l, struct errand, link), KAFKA_NOT_COORDINATOR);
     txns_close(c);
+    txn_word_answer(c);
     while ((l = list_first(&c->all)) != NULL)
         free_group(LIST_ENTRY(l, struct group_entry, link), KAFKA_NOT_COORDINATOR);
     hmap_deinit(&c->groups);
@@ -479,6 +480,7 @@ static struct coordinator *coordinator_open(struct realm *realm, struct partitio
     c->world = (struct consumer_world){
         .ctx = realm->topics, .each = world_each, .version = world_version, .find = world_find};
     list_init(&c->parked);
+    list_init(&c->questions);
     list_init(&c->all);
     list_init(&c->all_txns);
     hmap_init(&c->groups);
@@ -494,7 +496,7 @@ static struct coordinator *coordinator_open(struct realm *realm, struct partitio
     return c;
 }
 
-static struct coordinator *coordinator_here(struct env *env, const struct realm *of)
+struct coordinator *coordinator_here(struct env *env, const struct realm *of)
 {
     struct realm *realm = realm_here(env, of);
     struct partition *p;

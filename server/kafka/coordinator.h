@@ -31,6 +31,7 @@ struct coordinator {
     bool ready;                  /* all is read back */
     struct store_reader reader;  /* until then */
     struct list parked;          /* errands, until then */
+    struct list questions;       /* txn_word.c's, until then */
     struct hmap groups;
     struct list all;  /* struct group_entry, in the order in which they came */
     struct hmap txns; /* struct txn, by id */
@@ -110,6 +111,8 @@ void coordinator_make_classic(struct group_entry *g);
  * be called. */
 bool coordinator_remove(struct group_entry *g, struct committed_offset *o, struct store_req *req);
 
+/* NULL: the offsets stream is not on this worker. */
+struct coordinator *coordinator_here(struct env *env, const struct realm *of);
 /* Begins to load, when the offsets stream is on this worker: transactions that a crash interrupted
  * are ended without waiting for a client. */
 void coordinator_wake(struct realm *realm);

@@ -52,7 +52,8 @@ struct fetch {
     struct kafka *home;
     struct part *parts, *nobody; /* nobody: for what is no partition's */
     uint32_t nparts, left;
-    uint64_t min_bytes, max_bytes;
+    uint64_t min_bytes;
+    struct fetch_room room;
     bool committed; /* read_committed */
     enum phase phase;
     struct wheel_timer timer;
@@ -130,12 +131,11 @@ static void read_there(struct env_task *task, struct env *env)
     if (p != NULL)
         p->out_bytes -= part->counted < p->out_bytes ? part->counted : p->out_bytes;
     part->counted = 0;
-    *read = (struct fetch_read){.offset = part->asked->fetch_offset, .done = read_done};
+    *read = (struct fetch_read){
+        .offset = part->asked->fetch_offset, .room = &part->fetch->room, .done = read_done};
     read->max_bytes = part->asked->partition_max_bytes > 0
                           ? (uint64_t) part->asked->partition_max_bytes
                           : 0;
-    if (read->max_bytes > part->fetch->max_bytes)
-        read->max_bytes = part->fetch->max_bytes;
     list_init(&read->job.link);
     read->high = read->start = read->stable = -1;
     read->committed = part->fetch->committed;
@@ -351,7 +351,7 @@ static void put_told(struct fetch *f)
 static void answer(struct fetch *f)
 {
     static const uint8_t none[1];
-    uint64_t room = f->max_bytes;
+    uint64_t room = f->room.bytes;
     bool any = false;
 
     for (uint32_t i = 0; i < f->nparts; i++) {
@@ -411,11 +411,11 @@ static bool is_enough(const struct fetch *f)
 
     for (uint32_t i = 0; i < f->nparts; i++) {
         const struct part *part = &f->parts[i];
-        if (part->error != KAFKA_NONE || part->read.error != KAFKA_NONE)
+        if (part->error != KAFKA_NONE || part->read.error != KAFKA_NONE || part->read.full)
             return true;
         bytes += part->read.bytes;
     }
-    return bytes >= f->min_bytes || bytes >= f->max_bytes;
+    return bytes >= f->min_bytes;
 }
 
 static void round_over(struct fetch *f)
@@ -441,6 +441,7 @@ static void begin_round(struct fetch *f)
 {
     f->phase = READING;
     f->left = asked_parts(f);
+    atomic_store_explicit(&f->room.taken, 0, memory_order_relaxed);
     if (f->left == 0)
         round_over(f);
     else
@@ -699,9 +700,9 @@ void kafka_run_fetch(struct kafka_request *r)
     }
     f->committed = q->isolation_level == 1;
     f->min_bytes = q->min_bytes > 0 ? (uint64_t) q->min_bytes : 0;
-    f->max_bytes = q->max_bytes > 0 ? (uint64_t) q->max_bytes : 0;
-    if (f->max_bytes > KAFKA_FETCH_MAX)
-        f->max_bytes = KAFKA_FETCH_MAX;
+    f->room.bytes = q->max_bytes > 0 ? (uint64_t) q->max_bytes : 0;
+    if (f->room.bytes > KAFKA_FETCH_MAX)
+        f->room.bytes = KAFKA_FETCH_MAX;
     wheel_timer_init(&f->timer, time_up);
     r->ctx = f;
     r->cancel = cancel;

@@ -9,6 +9,8 @@
 /* A batch of NATS clients' messages, unless one of them is larger. */
 #define BUILD_BYTES (60u << 10)
 #define BUILD_RECORDS 1000
+/* Of a record beyond what a NATS client sent, about. */
+#define RECORD_BYTES 24
 
 static struct chunk_pool *pool_of(const struct fetch_read *f)
 {
@@ -133,7 +135,7 @@ static bool put_rebuilt(struct fetch_read *f, const struct store_entry *e)
 
 static void list_aborted(struct fetch_read *f)
 {
-    const struct partition_txns *x = &f->partition->txns;
+    const struct open_txns *x = &f->partition->txns.of;
 
     if (x->naborted == 0)
         return;
@@ -168,26 +170,46 @@ static bool is_full(const struct fetch_read *f, uint64_t more)
     return bytes > 0 && bytes + more > f->max_bytes;
 }
 
-/* False: it does not fit any more, or there is no memory for it. */
-static bool put_entry(struct fetch_read *f, const struct store_entry *e)
+static bool room_is_gone(const struct fetch_room *room)
 {
-    bool put;
+    uint64_t taken = atomic_load_explicit(&room->taken, memory_order_relaxed);
 
-    if (!e->kafka) {
-        if (is_full(f, e->msg.payload.n + e->msg.header.n))
+    return taken > 0 && taken >= room->bytes;
+}
+
+static bool room_take(struct fetch_room *room, uint64_t bytes)
+{
+    uint64_t taken = atomic_load_explicit(&room->taken, memory_order_relaxed);
+
+    do
+        if (taken > 0 && taken + bytes > room->bytes)
             return false;
+    while (!atomic_compare_exchange_weak_explicit(&room->taken, &taken, taken + bytes,
+                                                  memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+enum put { PUT, FULL, UNDECIDED, NO_MEMORY, WAIT, END };
+
+static enum put put_entry(struct fetch_read *f, const struct store_entry *e)
+{
+    uint64_t bytes = e->kafka ? e->batch.n : e->msg.payload.n + e->msg.header.n + RECORD_BYTES;
+    bool put = true;
+
+    if (is_full(f, bytes) || !room_take(f->room, bytes))
+        return FULL;
+    if (!e->kafka) {
         put = put_message(f, &e->msg);
         f->next = e->msg.seq + 1;
-        return put;
+        return put ? PUT : NO_MEMORY;
     }
-    if (is_full(f, e->batch.n))
-        return false;
     end_building(f);
     f->next = e->first_seq + e->messages;
     if (e->holes)
-        return put_rebuilt(f, e);
-    put_whole(f, e);
-    return true;
+        put = put_rebuilt(f, e);
+    else
+        put_whole(f, e);
+    return put ? PUT : NO_MEMORY;
 }
 
 /* Behind the stable offset, which is where a transaction begins. */
@@ -198,31 +220,54 @@ static bool is_undecided(const struct fetch_read *f, const struct store_entry *e
     return f->committed && (int64_t) seq > partition_stable(f->partition);
 }
 
-static void read_on(struct store_reader *reader)
+/* One entry. PUT: go on; END: there is none any more. */
+static enum put take_next(struct fetch_read *f)
 {
-    struct fetch_read *f = reader->ctx;
     struct store_entry e;
-    enum store_read got;
+
+    if (room_is_gone(f->room))
+        return FULL;
+    switch (store_reader_entry(&f->reader, &e)) {
+    case STORE_READ_MSG:
+        return is_undecided(f, &e) ? UNDECIDED : put_entry(f, &e);
+    case STORE_READ_WAIT:
+        return WAIT;
+    default:
+        return END;
+    }
+}
+
+/* Behind the last entry, which may not be the end of the partition. */
+static void lead_to_end(struct fetch_read *f)
+{
     uint64_t first, last;
 
-    while ((got = store_reader_entry(reader, &e)) == STORE_READ_MSG)
-        if (is_undecided(f, &e)) {
-            finish(f, KAFKA_NONE);
-            return;
-        } else if (!put_entry(f, &e)) {
-            bool nothing = f->bytes == 0 && f->building == NULL;
-            finish(f, nothing ? KAFKA_KAFKA_STORAGE_ERROR : KAFKA_NONE);
-            return;
-        }
-    if (got == STORE_READ_WAIT)
-        return;
     partition_bounds(f->partition, &first, &last);
     end_building(f);
     if (f->committed)
         last = (uint64_t) partition_stable(f->partition);
     if (f->next <= last)
         put_filler(f, f->next, last, io_wall(f->partition->kafka->env->io));
-    finish(f, KAFKA_NONE);
+}
+
+static void read_on(struct store_reader *reader)
+{
+    struct fetch_read *f = reader->ctx;
+    enum put put;
+    bool nothing;
+
+    do
+        put = take_next(f);
+    while (put == PUT);
+    if (put == WAIT)
+        return;
+    f->full = put == FULL;
+    if (f->full) /* the client comes again when it has this */
+        store_reader_ahead(&f->reader, f->bytes);
+    if (put == END)
+        lead_to_end(f);
+    nothing = f->bytes == 0 && f->building == NULL;
+    finish(f, put == NO_MEMORY && nothing ? KAFKA_KAFKA_STORAGE_ERROR : KAFKA_NONE);
 }
 
 static void partition_gone(struct partition_job *j)
@@ -240,6 +285,7 @@ static void begin(struct fetch_read *f)
     f->pieces = NULL;
     f->npieces = f->pieces_cap = 0;
     f->bytes = 0;
+    f->full = false;
     f->building = NULL;
     f->next = (uint64_t) f->offset + 1;
     partition_bounds(p, &first, &last);

@@ -18,12 +18,19 @@ struct fetch_piece {
     size_t n;
 };
 
+/* What all partitions of a request may give together, on whatever workers they are. */
+struct fetch_room {
+    _Atomic uint64_t taken;
+    uint64_t bytes; /* the first batch may be larger */
+};
+
 struct fetch_read {
     /* Asked. */
     int64_t offset;
     uint64_t max_bytes; /* the first batch may be larger */
-    bool committed;     /* nothing behind the stable offset */
-    bool compacted;     /* an offset in front of the first message is as good as the first */
+    struct fetch_room *room;
+    bool committed; /* nothing behind the stable offset */
+    bool compacted; /* an offset in front of the first message is as good as the first */
     void (*done)(struct fetch_read *f);
     /* Answered: what the offsets are at the moment of done; high = the offset behind the last. */
     int16_t error;
@@ -34,6 +41,7 @@ struct fetch_read {
     struct fetch_piece *pieces; /* mem_free; each has a reference for the owner */
     size_t npieces, pieces_cap;
     uint64_t bytes;
+    bool full; /* more is there, and there was no room for it */
     /* Inside. */
     struct partition *partition;
     struct partition_job job; /* in partition->busy */

@@ -142,8 +142,9 @@ static int16_t reassign(struct kafka_request *r, struct str topic,
         return KAFKA_TOPIC_AUTHORIZATION_FAILED;
     if (p->replicas_n < 0)
         return KAFKA_NO_REASSIGNMENT_IN_PROGRESS;
-    return p->replicas_n == 1 && p->replicas[0] == KAFKA_NODE ? KAFKA_NONE
-                                                              : KAFKA_INVALID_REPLICA_ASSIGNMENT;
+    return p->replicas_n == 1 && p->replicas[0] == kafka_node(r->kafka)
+               ? KAFKA_NONE
+               : KAFKA_INVALID_REPLICA_ASSIGNMENT;
 }
 
 void kafka_run_alter_partition_reassignments(struct kafka_request *r)
@@ -151,6 +152,7 @@ void kafka_run_alter_partition_reassignments(struct kafka_request *r)
     const struct kafka_alter_partition_reassignments_request *q = r->body;
     struct kafka_alter_partition_reassignments_response *a = r->answer;
 
+    a->allow_replication_factor_change = q->allow_replication_factor_change;
     a->responses_n = at_least_0(q->topics_n);
     a->responses = KAFKA_NEW(&r->arena, alter_partition_reassignments_response_topics,
                              a->responses_n);

@@ -23,7 +23,7 @@ static void put_coordinator(struct kafka_request *r, int16_t error)
 
     if (error == KAFKA_NONE)
         host = kafka_conn_advertised(r, &port);
-    a->node_id = error == KAFKA_NONE ? KAFKA_NODE : -1;
+    a->node_id = error == KAFKA_NONE ? kafka_node(r->kafka) : -1;
     a->host = host;
     a->port = port;
     a->error_code = error;
@@ -189,6 +189,25 @@ static void describe(struct coordinator *c, struct errand *e)
     errand_done(e);
 }
 
+/* From version 6 on there is a word for what is not there. */
+static void tell_missing(struct kafka_request *r)
+{
+    struct kafka_describe_groups_response *a = r->answer;
+
+    for (int32_t i = 0; i < a->groups_n && r->header.version >= 6; i++) {
+        struct kafka_describe_groups_response_groups *to = &a->groups[i];
+        if (to->error_code != KAFKA_NONE || !str_eq(to->group_state, STR("Dead")))
+            continue;
+        to->error_code = KAFKA_GROUP_ID_NOT_FOUND;
+        to->error_message = STR("there is no classic group by this name");
+    }
+}
+
+static void described(struct errand *e)
+{
+    tell_missing(e->request);
+}
+
 static void describe_failed(struct errand *e, int16_t error)
 {
     struct kafka_describe_groups_response *a = e->request->answer;
@@ -215,12 +234,16 @@ void kafka_run_describe_groups(struct kafka_request *r)
         to->group_state = STR("Dead"); /* what is not there */
         if (!access_may_group(r, q->groups[i]))
             to->error_code = KAFKA_GROUP_AUTHORIZATION_FAILED;
+        else if (q->include_authorized_operations)
+            to->authorized_operations = access_group_operations(r, q->groups[i]);
     }
     once_deinit(&names);
-    if (has_coordinator(r))
-        errand_start(r, STR_NONE, describe, describe_failed, NULL);
-    else
-        kafka_reply(r);
+    if (has_coordinator(r)) {
+        errand_start(r, STR_NONE, describe, describe_failed, described);
+        return;
+    }
+    tell_missing(r);
+    kafka_reply(r);
 }
 
 /* ---- DeleteGroups ---------------------------------------------------------------------------- */

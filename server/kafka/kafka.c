@@ -83,6 +83,7 @@ static void open_realms(struct kafka *k)
         *realm = (struct realm){
             .kafka = k, .index = k->nrealms, .account = w->account, .topics = w->topics};
         hmap_init(&realm->partitions);
+        list_init(&realm->deaf);
         if (realm->topics != NULL)
             realm->calls = js_calls_open(realm);
         k->realms[k->nrealms] = realm;

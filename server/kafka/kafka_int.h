@@ -21,7 +21,6 @@
 
 #include <stdatomic.h>
 
-#define KAFKA_NODE 1  /* our id: the only broker, controller, coordinator */
 #define KAFKA_EPOCH 0 /* of every leader */
 /* Longest frame of a request, as Kafka's socket.request.max.bytes. */
 #define KAFKA_FRAME_MAX (100u << 20)
@@ -56,6 +55,9 @@ struct realm {
     struct js_calls *calls;
     struct hmap partitions; /* struct partition: of this worker's streams, those that are used */
     struct coordinator *coordinator; /* of all groups; NULL: not here, or not asked for yet */
+    /* Has its coordinator said which transactions were open before the start? (txn_word.h) */
+    enum { REALM_UNASKED, REALM_ASKED, REALM_HEARD } word;
+    struct list deaf; /* partition.txns.deaf: they wait for it */
 };
 
 struct kafka {
@@ -75,6 +77,12 @@ struct kafka {
     void (*closed)(void *ctx);
     void *closed_ctx;
 };
+
+/* Our number: the only broker, controller, coordinator. */
+static inline int32_t kafka_node(const struct kafka *k)
+{
+    return (int32_t) k->env->options->kafka_node_id;
+}
 
 struct kafka_request;
 
@@ -189,6 +197,11 @@ bool kafka_conn_reap(struct kafka_conn *c);
 /* Where this client finds us: host in the arena. */
 struct str kafka_conn_advertised(struct kafka_request *r, int32_t *port);
 
+/* The id of the cluster, which is the store's, in the arena. */
+struct str kafka_cluster_id(struct kafka_request *r);
+/* What DescribeLogDirs calls the directory; where it is, is nobody's business. */
+#define KAFKA_LOG_DIR "jetstream"
+
 /* A seed for tables of what a client says. */
 uint64_t kafka_seed(struct kafka_request *r);
 
@@ -215,6 +228,11 @@ void kafka_run_api_versions(struct kafka_request *r);
 void kafka_put_unknown_version(const struct kafka_header *h, struct buf *out);
 void kafka_run_metadata(struct kafka_request *r);
 void kafka_run_describe_cluster(struct kafka_request *r);
+void kafka_run_describe_quorum(struct kafka_request *r);
+void kafka_run_update_features(struct kafka_request *r);
+void kafka_run_list_config_resources(struct kafka_request *r);
+void kafka_run_alter_replica_log_dirs(struct kafka_request *r);
+void kafka_run_describe_topic_partitions(struct kafka_request *r);
 void kafka_run_find_coordinator(struct kafka_request *r);
 void kafka_run_create_topics(struct kafka_request *r);
 void kafka_run_delete_topics(struct kafka_request *r);

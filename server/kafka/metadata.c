@@ -1,5 +1,5 @@
 /*
- * metadata.c - who is there and which topics: Metadata, DescribeCluster.
+ * metadata.c - who is there and which topics: Metadata.
  *
  * A topic that is asked for by name and does not exist is created when the server does that
  * (auto_create_topics) and the client did not say no; the answer waits for it and then tells of the
@@ -8,37 +8,23 @@
  * A topic that is asked for many times is told of once: answers are as large as what there is, not
  * as what a client repeats.
  */
-#include "lib/base/base64.h"
 #include "server/kafka/access.h"
 #include "server/kafka/kafka_int.h"
 #include "server/kafka/once.h"
 #include "server/kafka/steps.h"
 #include "server/kafka/topic_create.h"
 
-static struct str cluster_id(struct kafka_request *r)
-{
-    struct buf b = {0};
-    struct str s;
-
-    base64url_encode(&b, str_from(r->kafka->shared->cluster.bytes, 16));
-    s = kafka_arena_str(&r->arena, buf_str(&b));
-    buf_free(&b);
-    return s;
-}
-
-/* ---- Metadata -------------------------------------------------------------------------------- */
-
 static void put_partition(struct kafka_request *r, const struct topic *t, int32_t index,
                           struct kafka_metadata_response_partitions *p)
 {
     int32_t *node = kafka_arena_alloc(&r->arena, sizeof(*node));
 
-    *node = KAFKA_NODE;
+    *node = kafka_node(r->kafka);
     p->partition_index = index;
     p->leader_epoch = KAFKA_EPOCH;
     p->replica_nodes = p->isr_nodes = node;
     p->replica_nodes_n = p->isr_nodes_n = 1;
-    p->leader_id = KAFKA_NODE;
+    p->leader_id = kafka_node(r->kafka);
     if (t->workers[index] == TOPIC_NOWHERE) {
         p->error_code = KAFKA_LEADER_NOT_AVAILABLE;
         p->leader_id = -1;
@@ -51,6 +37,8 @@ static void put_topic(struct kafka_request *r, const struct topic *t,
     out->name = t->name;
     out->topic_id = t->id;
     out->is_internal = t->internal;
+    if (((const struct kafka_metadata_request *) r->body)->include_topic_authorized_operations)
+        out->topic_authorized_operations = access_topic_operations(r, t);
     out->partitions_n = t->partitions;
     out->partitions = KAFKA_NEW(&r->arena, metadata_response_partitions, t->partitions);
     for (int32_t i = 0; i < t->partitions; i++)
@@ -124,10 +112,12 @@ static void answer_metadata(struct kafka_request *r)
 
     a->brokers = KAFKA_NEW(&r->arena, metadata_response_brokers, 1);
     a->brokers_n = 1;
-    a->brokers->node_id = KAFKA_NODE;
+    a->brokers->node_id = kafka_node(r->kafka);
     a->brokers->host = kafka_conn_advertised(r, &a->brokers->port);
-    a->cluster_id = cluster_id(r);
-    a->controller_id = KAFKA_NODE;
+    a->cluster_id = kafka_cluster_id(r);
+    if (q->include_cluster_authorized_operations)
+        a->cluster_authorized_operations = access_cluster_operations(r);
+    a->controller_id = kafka_node(r->kafka);
     /* Version 0 asks for all of them by an empty list, the others by null. */
     if (q->topics_n < 0 || (q->topics_n == 0 && r->header.version == 0))
         put_all(r, a);
@@ -189,21 +179,4 @@ void kafka_run_metadata(struct kafka_request *r)
     m->r = r;
     m->steps = (struct steps){.n = q->topics_n, .step = create_missing, .end = all_there};
     steps_run(&m->steps);
-}
-
-/* ---- DescribeCluster ------------------------------------------------------------------------- */
-
-void kafka_run_describe_cluster(struct kafka_request *r)
-{
-    const struct kafka_describe_cluster_request *q = r->body;
-    struct kafka_describe_cluster_response *a = r->answer;
-
-    a->endpoint_type = q->endpoint_type;
-    a->cluster_id = cluster_id(r);
-    a->controller_id = KAFKA_NODE;
-    a->brokers = KAFKA_NEW(&r->arena, describe_cluster_response_brokers, 1);
-    a->brokers_n = 1;
-    a->brokers->broker_id = KAFKA_NODE;
-    a->brokers->host = kafka_conn_advertised(r, &a->brokers->port);
-    kafka_reply(r);
 }

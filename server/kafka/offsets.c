@@ -11,7 +11,9 @@
 #include "server/kafka/access.h"
 #include "server/kafka/partition.h"
 
-enum { LATEST = -1, EARLIEST = -2, MAX_TIME = -3 };
+/* Nothing is moved to another storage: what is local begins with the first, and nothing is the last
+ * that was moved. */
+enum { LATEST = -1, EARLIEST = -2, MAX_TIME = -3, EARLIEST_LOCAL = -4, LATEST_TIERED = -5 };
 
 struct asking;
 
@@ -164,7 +166,9 @@ static void arrive(struct env_task *task, struct env *env)
         part->job.wake = stable_known;
         if (partition_know_txns(p, &part->job))
             stable_known(&part->job, true);
-    } else if (part->time == LATEST || part->time == EARLIEST) {
+    } else if (part->time == LATEST_TIERED) {
+        send_home(part, KAFKA_NONE);
+    } else if (part->time == LATEST || part->time == EARLIEST || part->time == EARLIEST_LOCAL) {
         part->offset = part->time == LATEST ? (int64_t) last : (int64_t) first - 1;
         send_home(part, KAFKA_NONE);
     } else if (part->time < MAX_TIME) {

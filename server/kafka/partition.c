@@ -216,7 +216,8 @@ static void note(struct partition *p, const struct store_entry *e)
                                                            .epoch = b.producer_epoch,
                                                            .first = b.base_sequence,
                                                            .count = b.last_offset_delta + 1,
-                                                           .seq = e->first_seq});
+                                                           .seq = e->first_seq,
+                                                           .read_back = true});
 }
 
 static void read_back(struct store_reader *r)

@@ -6,10 +6,13 @@
  * back when it is durable, for acks=1 and acks=all alike; for acks=0 as soon as it is appended. The
  * answer leaves when all parts are back. The frame is not copied: the store copies from it.
  *
- * A batch is stored as it came. Its records are looked at only when they are not compressed.
+ * A batch is stored as it came, or, where the topic says so, with the time at which it is stored.
+ * Its records are looked at only when they are not compressed, or when the topic wants keys or
+ * limits times.
  * Message sets, which requests up to version 2 may have, become batches first.
  */
 #include "lib/base/mem.h"
+#include "lib/io/io.h"
 #include "lib/wire/kafka_batch.h"
 #include "lib/wire/kafka_compress.h"
 #include "lib/wire/kafka_set.h"
@@ -29,6 +32,7 @@ struct part {
     struct partition *partition;
     int16_t error;
     int64_t base_offset, log_start;
+    int64_t append_ms; /* -1: its records keep their own times */
 };
 
 struct produce {
@@ -68,6 +72,7 @@ static void come_home(struct env_task *task, struct env *env)
     part->answer->error_code = part->error;
     part->answer->base_offset = part->error == KAFKA_NONE ? part->base_offset : -1;
     part->answer->log_start_offset = part->log_start;
+    part->answer->log_append_time_ms = part->error == KAFKA_NONE ? part->append_ms : -1;
     finish(part->produce);
 }
 
@@ -152,6 +157,10 @@ static void append(struct part *part)
         send_home(part, env_of(part), KAFKA_OUT_OF_ORDER_SEQUENCE_NUMBER);
         return;
     }
+    if (verdict == PRODUCERS_WAS_STORED) {
+        send_home(part, env_of(part), KAFKA_DUPLICATE_SEQUENCE_NUMBER);
+        return;
+    }
     if (verdict == PRODUCERS_OLD_EPOCH) {
         send_home(part, env_of(part), KAFKA_INVALID_PRODUCER_EPOCH);
         return;
@@ -165,15 +174,23 @@ static void append(struct part *part)
         enum err err = stream_append_kafka(p->stream, part->records, (uint32_t) part->batch.count,
                                            &first, &stored);
         if (err != ERR_OK) {
+            if (part->batch.producer_id >= 0)
+                producers_refuse(&p->producers, &b);
             send_home(part, env_of(part), error_of(err));
             return;
         }
         kafka_batch_patch(stored, (int64_t) first - 1, KAFKA_EPOCH);
+        if (part->place.append_time) {
+            part->append_ms = io_wall(env_of(part)->io) / 1000000;
+            kafka_batch_stamp(stored, part->append_ms);
+        }
         b.seq = first;
         p->in_records += (uint64_t) part->batch.count;
         p->in_bytes += part->records.n;
         if (part->batch.producer_id >= 0)
             producers_note(&p->producers, &b);
+        if ((part->batch.attributes & KAFKA_TRANSACTIONAL) != 0)
+            partition_txn_wrote(p, b.producer, first);
     }
     part->base_offset = (int64_t) b.seq - 1;
     part->job.seq = b.seq + (uint64_t) part->batch.count - 1;
@@ -233,34 +250,66 @@ static int16_t fault_error(enum kafka_batch_fault fault)
     }
 }
 
-/* A record of a compacted topic needs a key: all without one are told of, by their index. False:
- * there are some, or the batch can not be read. */
-static bool check_keys(struct part *part)
+static bool limits_times(const struct topic_place *p)
+{
+    return !p->append_time && (p->before_max_ms != INT64_MAX || p->after_max_ms != INT64_MAX);
+}
+
+/* NULL: nothing is wrong with it. */
+static const char *fault_of(const struct part *part, const struct kafka_record *record,
+                            int64_t now_ms, int16_t *error)
+{
+    const struct topic_place *p = &part->place;
+
+    *error = KAFKA_INVALID_RECORD;
+    if (p->compact && record->key.p == NULL)
+        return "a record of a compacted topic needs a key";
+    if (p->append_time || record->time < 0)
+        return NULL;
+    *error = KAFKA_INVALID_TIMESTAMP;
+    if (record->time > now_ms && record->time - now_ms > p->after_max_ms)
+        return "the time is too far ahead";
+    return now_ms > record->time && now_ms - record->time > p->before_max_ms
+               ? "the time is too long ago"
+               : NULL;
+}
+
+/* What only the records tell: keys, times. Those at fault are told of, by their index. */
+static int16_t check_records(struct part *part)
 {
     const struct kafka_batch *b = &part->batch;
-    struct kafka_arena *arena = &part->produce->request->arena;
+    struct kafka_request *r = part->produce->request;
     struct kafka_produce_response_partition_responses *a = part->answer;
+    int64_t now_ms = io_wall(r->kafka->env->io) / 1000000;
+    int16_t error = KAFKA_NONE, fault;
     struct kafka_room room = {0};
     struct kafka_record_iter it;
     struct kafka_record record;
+    const char *text;
     struct str records;
 
     if (kafka_batch_records(b, KAFKA_PLAIN_MAX, &room, &records) != ERR_OK) {
         kafka_room_free(&room);
-        return false;
+        a->error_message = str_of(kafka_batch_fault_text(KAFKA_BATCH_RECORD_BAD));
+        return KAFKA_INVALID_RECORD;
     }
     kafka_record_iter_init(&it, b, records);
     for (int32_t i = 0; kafka_record_iter_next(&it, &record); i++) {
-        if (record.key.p != NULL)
+        if ((text = fault_of(part, &record, now_ms, &fault)) == NULL)
             continue;
         if (a->record_errors == NULL)
-            a->record_errors = KAFKA_NEW(arena, produce_response_record_errors, b->count);
-        a->record_errors[a->record_errors_n].batch_index_error_message =
-            STR("a record of a compacted topic needs a key");
+            a->record_errors = KAFKA_NEW(&r->arena, produce_response_record_errors, b->count);
+        error = fault;
+        a->error_message = str_of(text);
+        a->record_errors[a->record_errors_n].batch_index_error_message = str_of(text);
         a->record_errors[a->record_errors_n++].batch_index = i;
     }
+    if (it.bad) {
+        a->error_message = str_of(kafka_batch_fault_text(KAFKA_BATCH_RECORD_BAD));
+        error = KAFKA_INVALID_RECORD;
+    }
     kafka_room_free(&room);
-    return a->record_errors_n == 0 && !it.bad;
+    return error;
 }
 
 /* A message set becomes a batch in the request's arena. */
@@ -291,10 +340,8 @@ static int16_t check(struct part *part, int16_t version)
     if (fault == KAFKA_BATCH_OK && (b->attributes & KAFKA_TRANSACTIONAL) != 0 &&
         (part->produce->transactional_id.p == NULL || b->producer_id < 0))
         return KAFKA_INVALID_TXN_STATE;
-    if (fault == KAFKA_BATCH_OK && part->place.compact && !check_keys(part)) {
-        part->answer->error_message = str_of(kafka_batch_fault_text(KAFKA_BATCH_NO_KEY));
-        return KAFKA_INVALID_RECORD;
-    }
+    if (fault == KAFKA_BATCH_OK && (part->place.compact || limits_times(&part->place)))
+        return check_records(part);
     if (fault != KAFKA_BATCH_OK)
         part->answer->error_message = str_of(kafka_batch_fault_text(fault));
     return fault_error(fault);
@@ -310,6 +357,7 @@ static void start(struct produce *x, struct str topic,
     part->produce = x;
     part->answer = a;
     part->log_start = -1;
+    part->append_ms = -1;
     part->records = str_from(q->records.p, q->records.n);
     list_init(&part->job.link);
     a->index = q->index;

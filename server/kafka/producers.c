@@ -15,6 +15,9 @@ struct producer {
     struct list link; /* producers->recent */
     int64_t id;
     int16_t epoch;
+    bool read_back; /* there may have been batches between and before those that are known */
+    bool expects;   /* n == 0: only the batch with the number `next` is new */
+    int32_t next;
     unsigned n;
     struct kept kept[PRODUCERS_BATCHES]; /* oldest first */
 };
@@ -64,6 +67,28 @@ static int32_t behind(int32_t first, int32_t n)
     return (int32_t) (((uint32_t) first + (uint32_t) n) & INT32_MAX);
 }
 
+/* What a producer has under way is no more than that. */
+#define UNDER_WAY_MOST (1 << 20)
+static bool is_before(int32_t a, int32_t b)
+{
+    uint32_t distance = ((uint32_t) b - (uint32_t) a) & INT32_MAX;
+
+    return distance > 0 && distance < UNDER_WAY_MOST;
+}
+
+/* Where something was, and nothing is known any more: in front of the rest, or between. */
+static bool was_stored(const struct producer *x, int32_t first, int32_t last)
+{
+    if (!x->read_back)
+        return false;
+    if (is_before(last, x->kept[0].first))
+        return x->kept[0].first != 0 && x->n < PRODUCERS_BATCHES;
+    for (unsigned i = 1; i < x->n; i++)
+        if (is_before(x->kept[i - 1].last, first) && is_before(last, x->kept[i].first))
+            return true;
+    return false;
+}
+
 enum producers_verdict producers_check(const struct producers *p, struct producer_batch *b)
 {
     const struct producer *x = find(p, b->producer);
@@ -74,7 +99,8 @@ enum producers_verdict producers_check(const struct producers *p, struct produce
     if (b->epoch < x->epoch)
         return PRODUCERS_OLD_EPOCH;
     if (x->n == 0)
-        return PRODUCERS_NEW;
+        return x->expects && b->epoch == x->epoch && b->first != x->next ? PRODUCERS_OUT_OF_ORDER
+                                                                         : PRODUCERS_NEW;
     if (b->epoch > x->epoch)
         return b->first == 0 ? PRODUCERS_NEW : PRODUCERS_OUT_OF_ORDER;
     for (unsigned i = 0; i < x->n; i++)
@@ -82,7 +108,9 @@ enum producers_verdict producers_check(const struct producers *p, struct produce
             b->seq = x->kept[i].seq;
             return PRODUCERS_DUPLICATE;
         }
-    return b->first == behind(x->kept[x->n - 1].last, 1) ? PRODUCERS_NEW : PRODUCERS_OUT_OF_ORDER;
+    if (b->first == behind(x->kept[x->n - 1].last, 1))
+        return PRODUCERS_NEW;
+    return was_stored(x, b->first, last) ? PRODUCERS_WAS_STORED : PRODUCERS_OUT_OF_ORDER;
 }
 
 static struct producer *add(struct producers *p, int64_t id)
@@ -108,13 +136,37 @@ void producers_note(struct producers *p, const struct producer_batch *b)
     list_push_front(&p->recent, &x->link);
     if (x->epoch != b->epoch)
         x->n = 0;
+    if (x->n == 0)
+        x->read_back = b->read_back;
     x->epoch = b->epoch;
+    x->expects = false;
     if (x->n == PRODUCERS_BATCHES) {
         for (unsigned i = 1; i < x->n; i++)
             x->kept[i - 1] = x->kept[i];
         x->n--;
     }
     x->kept[x->n++] = (struct kept){b->first, behind(b->first, b->count - 1), b->seq};
+}
+
+/* Nothing is known of it but which batch comes next. */
+static void expect(struct producer *x, int16_t epoch, int32_t next)
+{
+    x->epoch = epoch;
+    x->n = 0;
+    x->read_back = false;
+    x->expects = true;
+    x->next = next;
+}
+
+void producers_refuse(struct producers *p, const struct producer_batch *b)
+{
+    struct producer *x = find(p, b->producer);
+
+    if (x == NULL)
+        x = add(p, b->producer);
+    else if (x->n > 0 || (x->expects && x->epoch == b->epoch))
+        return;
+    expect(x, b->epoch, b->first);
 }
 
 void producers_list(const struct producers *p, struct producer_state *out)
@@ -150,6 +202,7 @@ void producers_fence(struct producers *p, int64_t producer, int16_t epoch)
         return;
     x->epoch = epoch;
     x->n = 0;
+    x->expects = false;
 }
 
 void producers_forget(struct producers *p, uint64_t last_seq)
@@ -158,8 +211,7 @@ void producers_forget(struct producers *p, uint64_t last_seq)
     {
         struct producer *x = LIST_ENTRY(l, struct producer, link);
         while (x->n > 0 && x->kept[x->n - 1].seq > last_seq)
-            x->n--;
-        if (x->n == 0)
-            drop(p, x);
+            if (--x->n == 0)
+                expect(x, x->epoch, x->kept[0].first);
     }
 }

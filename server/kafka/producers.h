@@ -7,6 +7,13 @@
  * the one that follows the last is new; any other is out of order. Of an unknown producer, and of a
  * new epoch, the first batch decides. Numbers go from 2^31 - 1 to 0.
  *
+ * When the first batch of a producer can not be stored, those behind it are out of order until it
+ * comes again: otherwise one of them would decide, and there would be a gap.
+ *
+ * What is read back at a start may begin in the middle and have holes: limits and compaction have
+ * taken the rest. A batch that lies before what is left of its producer, or between, was stored
+ * then, because there are no gaps; only its offset is not known.
+ *
  * The state describes what is assigned: a duplicate may be one of a batch that is not durable yet.
  * When the stream takes back what it had assigned, producers_forget does, too. Pure.
  */
@@ -34,12 +41,14 @@ struct producer_batch {
     int16_t epoch;
     int32_t first; /* sequence number of the first record */
     int32_t count;
-    uint64_t seq; /* of the stream, of the first record */
+    uint64_t seq;   /* of the stream, of the first record */
+    bool read_back; /* by a start; for producers_note */
 };
 
 enum producers_verdict {
     PRODUCERS_NEW,
     PRODUCERS_DUPLICATE,
+    PRODUCERS_WAS_STORED, /* a duplicate of what has gone since: nobody knows its offset */
     PRODUCERS_OUT_OF_ORDER,
     PRODUCERS_OLD_EPOCH,
 };
@@ -50,6 +59,8 @@ void producers_deinit(struct producers *p);
 enum producers_verdict producers_check(const struct producers *p, struct producer_batch *b);
 /* It was appended at b->seq. Also for what is read back at a start, in order. */
 void producers_note(struct producers *p, const struct producer_batch *b);
+/* It was new and could not be appended. */
+void producers_refuse(struct producers *p, const struct producer_batch *b);
 /* One of them as it is told of. */
 struct producer_state {
     int64_t id;

@@ -181,7 +181,7 @@ void kafka_run_describe_log_dirs(struct kafka_request *r)
 
     a->results = KAFKA_NEW(&r->arena, describe_log_dirs_response_results, 1);
     a->results_n = 1;
-    a->results->log_dir = STR("jetstream");
+    a->results->log_dir = STR(KAFKA_LOG_DIR);
     if (q->topics_n < 0)
         size_all(s, a->results);
     else

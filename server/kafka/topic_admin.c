@@ -61,22 +61,22 @@ static bool named_twice(const struct kafka_create_topics_request *q, int32_t i)
     return false;
 }
 
-static bool check_assignments(const wanted_topic *w, made_topic *out)
+static bool check_assignments(int32_t node, const wanted_topic *w, made_topic *out)
 {
     if (w->num_partitions != -1 || w->replication_factor != -1)
         return refuse(out, KAFKA_INVALID_REQUEST,
                       STR("partitions and replication factor must be -1 beside assignments"));
     for (int32_t i = 0; i < w->assignments_n; i++)
         if (w->assignments[i].partition_index != i || w->assignments[i].broker_ids_n < 1 ||
-            w->assignments[i].broker_ids[0] != KAFKA_NODE)
+            w->assignments[i].broker_ids[0] != node)
             return refuse(out, KAFKA_INVALID_REPLICA_ASSIGNMENT,
                           STR("partitions are 0, 1, ... and this broker has them"));
     return true;
 }
 
-static bool check_counts(const wanted_topic *w, made_topic *out)
+static bool check_counts(int32_t node, const wanted_topic *w, made_topic *out)
 {
-    if (w->assignments_n > 0 && !check_assignments(w, out))
+    if (w->assignments_n > 0 && !check_assignments(node, w, out))
         return false;
     if (w->assignments_n <= 0 && (w->num_partitions == 0 || w->num_partitions < -1))
         return refuse(out, KAFKA_INVALID_PARTITIONS,
@@ -130,7 +130,7 @@ static bool check_topic(struct kafka_request *r, int32_t i, made_topic *out)
         return refuse(out, KAFKA_INVALID_TOPIC_EXCEPTION, STR("the name is the server's own"));
     if (!access_may_call(r, "STREAM.CREATE", w->name))
         return refuse(out, KAFKA_TOPIC_AUTHORIZATION_FAILED, STR_NONE);
-    return check_counts(w, out) && check_configs(r, w, out);
+    return check_counts(kafka_node(r->kafka), w, out) && check_configs(r, w, out);
 }
 
 /* What version 5 and later say of a topic that was made, or would have been. */
@@ -289,12 +289,13 @@ static void topic_grown(void *ctx, const struct topic_outcome *o)
 }
 
 /* No assignments, or one to this node for each new partition. */
-static bool assigned_here(const struct kafka_create_partitions_request_topics *t, int32_t new)
+static bool assigned_here(int32_t node, const struct kafka_create_partitions_request_topics *t,
+                          int32_t new)
 {
     if (t->assignments_n <= 0)
         return true;
     for (int32_t i = 0; i < t->assignments_n; i++)
-        if (t->assignments[i].broker_ids_n != 1 || t->assignments[i].broker_ids[0] != KAFKA_NODE)
+        if (t->assignments[i].broker_ids_n != 1 || t->assignments[i].broker_ids[0] != node)
             return false;
     return t->assignments_n == new;
 }
@@ -320,7 +321,7 @@ static bool grow_one(struct steps *s, int32_t i)
                                           "The topic %.*s currently has %d partition(s); %d would "
                                           "not be an increase.",
                                           STR_ARG(out->name), t.partitions, count));
-    if (!assigned_here(&q->topics[i], count - t.partitions))
+    if (!assigned_here(kafka_node(r->kafka), &q->topics[i], count - t.partitions))
         return no_growth(out, KAFKA_INVALID_REPLICA_ASSIGNMENT,
                          STR("every new partition is this broker's"));
     if (count > TOPIC_PARTITIONS_MAX)

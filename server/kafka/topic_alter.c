@@ -59,6 +59,7 @@ static void read_back(void *ctx, const json_t *answer)
     struct alteration *a = ctx;
     struct buf subject = {0}, body = {0};
     json_t *config, *metadata;
+    struct str policy;
 
     if (failed(a, answer))
         return;
@@ -68,7 +69,8 @@ static void read_back(void *ctx, const json_t *answer)
         json_object_set_new(config, "metadata", metadata = json_object());
     for (size_t i = 0; i < a->n; i++)
         topic_config_apply(&a->pairs[i], a->partition == 0, config, metadata);
-    if (str_eq(topic_config_among(a->pairs, a->n, STR("cleanup.policy")), STR("compact")))
+    policy = topic_config_among(a->pairs, a->n, STR("cleanup.policy"));
+    if (policy.p != NULL && !topic_config_deletes(policy))
         topic_config_finish(a->pairs, a->n, config);
     topic_put_json(&body, config);
     buf_puts(&subject, "STREAM.UPDATE.");

@@ -5,8 +5,8 @@
  *     retention.bytes     max_bytes (of each partition)
  *     max.message.bytes   max_msg_size
  *
- * Every other one is text in the metadata of partition 0. With cleanup.policy=compact nothing goes
- * by age or size; what goes by key says compact.c, which reads delete.retention.ms,
+ * Every other one is text in the metadata of partition 0. With cleanup.policy=compact, or none,
+ * nothing goes by age or size; what goes by key says compact.c, which reads delete.retention.ms,
  * min.compaction.lag.ms, max.compaction.lag.ms, min.cleanable.dirty.ratio, segment.ms and
  * segment.bytes here.
  */
@@ -19,7 +19,7 @@
 #define AGE_LEAST_MS 100
 
 static const struct topic_config_key keys[] = {
-    {"cleanup.policy", TOPIC_CONFIG_LIST, "delete", 0, ",delete,compact,compact,delete,"},
+    {"cleanup.policy", TOPIC_CONFIG_LIST, "delete", 0, ",,delete,compact,compact,delete,"},
     {"compression.type", TOPIC_CONFIG_STRING, "producer", 0,
      ",producer,uncompressed,gzip,snappy,lz4,zstd,"},
     {"delete.retention.ms", TOPIC_CONFIG_LONG, "86400000", 0, NULL},
@@ -75,7 +75,7 @@ static bool among(const char *list, struct str value)
 {
     char wanted[64];
 
-    if (value.n == 0 || value.n > sizeof(wanted) - 3)
+    if (value.n > sizeof(wanted) - 3)
         return false;
     snprintf(wanted, sizeof(wanted), ",%.*s,", STR_ARG(value));
     return strstr(list, wanted) != NULL;
@@ -235,11 +235,16 @@ struct topic_config *topic_config_copy(const struct topic_config *pairs, size_t 
     return copy;
 }
 
+bool topic_config_deletes(struct str policy)
+{
+    return memmem(policy.p, policy.n, "delete", 6) != NULL;
+}
+
 void topic_config_finish(const struct topic_config *pairs, size_t n, json_t *config)
 {
     struct str policy = topic_config_among(pairs, n, STR("cleanup.policy"));
 
-    if (str_eq(policy, STR("compact"))) {
+    if (policy.p != NULL && !topic_config_deletes(policy)) {
         set_age(config, 0);
         set_number(config, "max_bytes", -1);
     } else if (topic_config_among(pairs, n, STR("retention.ms")).p == NULL) {

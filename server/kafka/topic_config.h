@@ -48,6 +48,8 @@ struct str topic_config_among(const struct topic_config *pairs, size_t n, struct
 /* A copy in the arena; values that are null stay so. */
 struct topic_config *topic_config_copy(const struct topic_config *pairs, size_t n,
                                        struct kafka_arena *arena);
+/* Does messages' age or size count with this cleanup.policy? */
+bool topic_config_deletes(struct str policy);
 /* Of a new topic, behind all pairs: defaults that are not the stream's own. */
 void topic_config_finish(const struct topic_config *pairs, size_t n, json_t *config);
 

@@ -29,6 +29,8 @@ struct entry {
     uint32_t *workers; /* of nworkers partitions */
     int32_t nworkers;
     int64_t max_age_ns, max_bytes, max_msg_size, max_msgs_per_subject, replicas;
+    int64_t before_max_ms, after_max_ms;
+    bool append_time;
     char **configs; /* name, value, name, ... */
     size_t nconfigs;
 };
@@ -230,12 +232,38 @@ static void copy_configs(struct entry *e, json_t *metadata)
     }
 }
 
-static bool is_compact(const struct entry *e)
+/* NULL: it is not set. */
+static const char *config_of(const struct entry *e, const char *name)
 {
     for (size_t i = 0; i < e->nconfigs; i++)
-        if (strcmp(e->configs[2 * i], "cleanup.policy") == 0)
-            return strstr(e->configs[2 * i + 1], "compact") != NULL;
-    return false;
+        if (strcmp(e->configs[2 * i], name) == 0)
+            return e->configs[2 * i + 1];
+    return NULL;
+}
+
+static bool is_compact(const struct entry *e)
+{
+    const char *policy = config_of(e, "cleanup.policy");
+
+    return policy != NULL && strstr(policy, "compact") != NULL;
+}
+
+/* How far times may be away: the setting, or the one that was for both directions. */
+static int64_t distance_of(const struct entry *e, const char *name)
+{
+    const char *text = config_of(e, name);
+    int64_t ms;
+
+    if (text == NULL)
+        text = config_of(e, "message.timestamp.difference.max.ms");
+    return text != NULL && str_to_i64(str_of(text), &ms) ? ms : INT64_MAX;
+}
+
+static bool has_append_time(const struct entry *e)
+{
+    const char *type = config_of(e, "message.timestamp.type");
+
+    return type != NULL && strcmp(type, "LogAppendTime") == 0;
 }
 
 /* Produced records get the stream's subject: it must be one, without a wildcard. */
@@ -287,6 +315,9 @@ static void describe(struct topics *t, struct entry *e, const struct stream_conf
     e->replicas = c->num_replicas;
     copy_configs(e, c->metadata);
     e->compact = is_compact(e);
+    e->append_time = has_append_time(e);
+    e->before_max_ms = distance_of(e, "message.timestamp.before.max.ms");
+    e->after_max_ms = distance_of(e, "message.timestamp.after.max.ms");
 }
 
 static void forget(struct topics *t, struct str name, int32_t partition)
@@ -528,6 +559,9 @@ bool topics_partition(struct topics *t, struct str name, int32_t partition, stru
                                     .writable = e->writable,
                                     .plain = e->plain,
                                     .compact = e->compact,
+                                    .append_time = e->append_time,
+                                    .before_max_ms = e->before_max_ms,
+                                    .after_max_ms = e->after_max_ms,
                                     .partitions = e->partitions,
                                     .id = e->id};
     rwlock_unlock(&t->lock);

@@ -81,8 +81,10 @@ uint64_t topics_version(struct topics *t);
 struct topic_place {
     uint32_t worker;
     bool writable;
-    bool plain;   /* as the topic's */
-    bool compact; /* its cleanup.policy says so: records need keys */
+    bool plain;                          /* as the topic's */
+    bool compact;                        /* its cleanup.policy says so: records need keys */
+    bool append_time;                    /* records get the time at which they are stored */
+    int64_t before_max_ms, after_max_ms; /* how old, and how far ahead, times may be */
     int32_t partitions;
     struct kafka_uuid id;
 };

@@ -14,12 +14,13 @@
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
+#include "server/kafka/txn_word.h"
 
 #define AGAIN_NS (100 * UINT64_C(1000000))
 
 typedef void (*txn_done)(struct txn *t, struct errand *e, int16_t error);
 
-/* A marker on its way. */
+/* A marker on its way, or the word to a partition that a transaction begins. */
 struct mark {
     struct env_task task;
     struct partition_job job;
@@ -28,7 +29,8 @@ struct mark {
     struct env *env; /* of the partition's worker */
     struct str topic, stream;
     int32_t index;
-    bool again; /* it could not be written now */
+    uint64_t from; /* of a beginning: see open_txns_bind */
+    bool again;    /* it could not be done now */
 };
 
 struct txn_op {
@@ -288,11 +290,13 @@ static void mark_gone(struct partition_job *j)
 static void write_mark(struct mark *m)
 {
     const struct txn_op *op = m->op;
-    enum err err = op->begin
-                       ? partition_txn_begin(m->partition, op->producer, op->epoch, &m->job.seq)
-                       : partition_txn_end(m->partition, op->producer, op->epoch, op->commit,
-                                           &m->job.seq);
+    enum err err;
 
+    m->job.seq = 0; /* a beginning is nothing that has to be durable there */
+    if (op->begin)
+        err = partition_txn_bind(m->partition, op->producer, op->epoch, &m->from);
+    else
+        err = partition_txn_end(m->partition, op->producer, op->epoch, op->commit, &m->job.seq);
     m->again = err != ERR_OK;
     m->job.wake = mark_durable;
     if (err != ERR_OK || m->job.seq == 0 || partition_wait(m->partition, &m->job))
@@ -376,12 +380,17 @@ static void mark_all(struct txn_op *op, bool begin, bool commit, void (*marked)(
     send_marks(op);
 }
 
+/* The partitions take its batches from now on. What they said goes into the record, which says
+ * after a crash where to look; no batch comes before it is durable and the producer has its answer.
+ */
 static void begun(struct txn_op *op)
 {
-    op_done(op, KAFKA_NONE);
+    for (uint32_t i = 0; i < op->nmarks; i++)
+        op->txn->parts[i].from = op->marks[i].from;
+    save(op, false, op_done);
 }
 
-void txn_mark_begin(struct txn *t, struct errand *e, txn_done done)
+void txn_bind(struct txn *t, struct errand *e, txn_done done)
 {
     mark_all(op_new(t, e, done), true, false, begun);
 }
@@ -500,77 +509,6 @@ bool txn_take_message(struct coordinator *c, const struct store_msg *m)
 
 /* ---- what was open before a start ------------------------------------------------------------ */
 
-/* Word to a partition that a transaction is open in it: it follows it from then on, so that a
- * removal of its beginning is seen before any client asks for the partition. Nobody waits for it;
- * tasks between two workers go in order, so it comes before the transaction's end. */
-struct reminder {
-    struct env_task task;
-    struct partition_job job;
-    struct realm realm; /* its index */
-    struct partition *partition;
-    int64_t producer;
-    int16_t epoch;
-    struct str stream; /* owned */
-};
-
-static void reminder_free(struct partition_job *j)
-{
-    struct reminder *x = CONTAINER_OF(j, struct reminder, job);
-
-    mem_free((char *) (uintptr_t) x->stream.p);
-    mem_free(x);
-}
-
-/* Where it has begun this changes nothing. */
-static void reminded(struct partition_job *j, bool ok)
-{
-    struct reminder *x = CONTAINER_OF(j, struct reminder, job);
-    uint64_t seq;
-
-    if (ok && partition_txn_begin(x->partition, x->producer, x->epoch, &seq) != ERR_OK)
-        LOG_DBG(x->partition->kafka->env->log, "Kafka: a transaction has no beginning in %s",
-                x->partition->name);
-    reminder_free(j);
-}
-
-static void remind_there(struct env_task *task, struct env *env)
-{
-    struct reminder *x = CONTAINER_OF(task, struct reminder, task);
-    struct realm *realm = realm_here(env, &x->realm);
-
-    list_init(&x->job.link);
-    x->job.wake = reminded;
-    x->job.gone = reminder_free;
-    x->partition = realm != NULL ? partition_get(realm, x->stream) : NULL;
-    if (x->partition == NULL)
-        reminder_free(&x->job);
-    else if (partition_know_txns(x->partition, &x->job))
-        reminded(&x->job, true);
-}
-
-static void remind_all(const struct txn *t)
-{
-    struct env *env = env_of(t);
-    struct topic_place place;
-
-    for (uint32_t i = 0; i < t->nparts; i++) {
-        struct reminder *x;
-        struct buf name = {0};
-        if (!topics_partition(t->coordinator->realm->topics, t->parts[i].topic, t->parts[i].index,
-                              &place))
-            continue;
-        topic_stream_name(&name, t->parts[i].topic, t->parts[i].index);
-        x = mem_zalloc(sizeof(*x));
-        x->realm = *t->coordinator->realm;
-        x->producer = t->producer;
-        x->epoch = t->epoch;
-        x->stream = str_from(mem_strndup(name.p, name.n), name.n);
-        x->task.run = remind_there;
-        env->post(env, place.worker, &x->task);
-        buf_free(&name);
-    }
-}
-
 void txns_loaded(struct coordinator *c)
 {
     LIST_FOREACH_SAFE(l, tmp, &c->all_txns)
@@ -579,8 +517,9 @@ void txns_loaded(struct coordinator *c)
         struct txn_op *op;
         if (t->state == TXN_ONGOING) {
             arm(t, (uint64_t) t->timeout_ms * 1000000);
-            remind_all(t);
+            txn_word_remind(t);
         } else if (t->state == TXN_PREPARE_COMMIT || t->state == TXN_PREPARE_ABORT) {
+            txn_word_remind(t);
             op = op_new(t, NULL, NULL);
             mark_all(op, false, t->state == TXN_PREPARE_COMMIT, complete);
         }
@@ -621,6 +560,21 @@ static void abandon(struct txn_op *op)
         op_free(op);
 }
 
+static void orphaned(struct txn_op *op)
+{
+    op->txn->op = NULL;
+    op_free(op);
+}
+
+/* The offsets stream was deleted: nobody could end what is open any more. */
+static void abort_orphan(struct txn *t)
+{
+    mark_all(op_new(t, NULL, NULL), false, false, orphaned);
+    if (t->op != NULL)
+        t->op->txn = NULL;
+    t->op = NULL;
+}
+
 void txns_close(struct coordinator *c)
 {
     struct list *l;
@@ -629,6 +583,8 @@ void txns_close(struct coordinator *c)
         struct txn *t = LIST_ENTRY(l, struct txn, link);
         if (t->op != NULL)
             abandon(t->op);
+        if (t->nparts > 0 && !c->kafka->stopping)
+            abort_orphan(t);
         free_txn(t);
     }
     hmap_deinit(&c->txns);

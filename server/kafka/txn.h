@@ -32,9 +32,10 @@ void txn_begin(struct txn *t);
  * coordinator goes. */
 void txn_save(struct txn *t, struct errand *e,
               void (*done)(struct txn *t, struct errand *e, int16_t error));
-/* Marks the beginning in all its partitions. */
-void txn_mark_begin(struct txn *t, struct errand *e,
-                    void (*done)(struct txn *t, struct errand *e, int16_t error));
+/* Tells all its partitions that the producer may write, and writes the record with what they say.
+ */
+void txn_bind(struct txn *t, struct errand *e,
+              void (*done)(struct txn *t, struct errand *e, int16_t error));
 /* Ends it: the state (PREPARE_...), the markers, the offsets. e may be NULL. */
 void txn_end(struct txn *t, bool commit, struct errand *e,
              void (*done)(struct txn *t, struct errand *e, int16_t error));

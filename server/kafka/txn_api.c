@@ -140,21 +140,13 @@ static void parts_failed(struct errand *e, int16_t error)
     }
 }
 
-static void parts_marked(struct txn *t, struct errand *e, int16_t error)
+static void parts_bound(struct txn *t, struct errand *e, int16_t error)
 {
     (void) t;
     if (error != KAFKA_NONE)
         errand_failed(e, error);
     else
         errand_done(e);
-}
-
-static void parts_saved(struct txn *t, struct errand *e, int16_t error)
-{
-    if (error != KAFKA_NONE)
-        errand_failed(e, error);
-    else
-        txn_mark_begin(t, e, parts_marked);
 }
 
 /* How many were not there. */
@@ -166,7 +158,7 @@ static uint32_t add_missing(struct txn *t, const struct kafka_add_partitions_to_
         const struct kafka_add_partitions_to_txn_request_topics *topic = &q->v3_and_below_topics[i];
         for (int32_t k = 0; k < topic->partitions_n && t->nparts < TXN_PARTS_MAX; k++)
             if (!txn_has_part(t, topic->name, topic->partitions[k]))
-                txn_add_part(t, topic->name, topic->partitions[k]);
+                txn_add_part(t, topic->name, topic->partitions[k], 0);
     }
     return t->nparts - before;
 }
@@ -183,12 +175,11 @@ static void add_parts(struct coordinator *c, struct errand *e)
         return;
     }
     txn_begin(t);
-    /* Also when none is new: the record, or the markers behind it, may have failed the last time.
-     */
+    /* Also when none is new: the record may have failed the last time. */
     if (add_missing(t, q) == 0 && t->nparts == TXN_PARTS_MAX)
         errand_failed(e, KAFKA_INVALID_REQUEST);
     else
-        txn_save(t, e, parts_saved);
+        txn_bind(t, e, parts_bound);
 }
 
 /* True when all of them can be written to. */

@@ -5,7 +5,7 @@
 #include "lib/wire/kafka_bytes.h"
 
 #define PREFIX "$KAFKA.TXN."
-#define VERSION 1
+#define VERSION 2
 
 static struct str own(struct str s)
 {
@@ -27,10 +27,10 @@ bool txn_has_part(const struct txn *t, struct str topic, int32_t index)
     return false;
 }
 
-void txn_add_part(struct txn *t, struct str topic, int32_t index)
+void txn_add_part(struct txn *t, struct str topic, int32_t index, uint64_t from)
 {
     t->parts = mem_realloc(t->parts, (t->nparts + 1) * sizeof(*t->parts));
-    t->parts[t->nparts++] = (struct txn_part){own(topic), index};
+    t->parts[t->nparts++] = (struct txn_part){own(topic), index, from};
 }
 
 static void free_offset(struct txn_offset *o)
@@ -101,6 +101,7 @@ void txn_render(const struct txn *t, struct buf *b)
     for (uint32_t i = 0; i < nparts; i++) {
         put_text(b, t->parts[i].topic);
         kafka_append_u32(b, (uint32_t) t->parts[i].index);
+        kafka_append_u64(b, t->parts[i].from);
     }
     kafka_append_u32(b, noffsets);
     for (uint32_t i = 0; i < noffsets; i++) {
@@ -190,14 +191,15 @@ static bool take_body(struct in *in, struct txn *t)
     for (uint32_t i = 0; i < n && !in->bad; i++) {
         struct str topic = take_text(in);
         int32_t index = (int32_t) take_u32(in);
+        uint64_t from = version > 1 ? take_u64(in) : 0;
         if (!in->bad && !txn_has_part(t, topic, index))
-            txn_add_part(t, topic, index);
+            txn_add_part(t, topic, index, from);
     }
     n = take_u32(in);
     for (uint32_t i = 0; i < n && !in->bad; i++)
         take_offset(in, t);
     t->state = (enum txn_state) state;
-    return !in->bad && in->rest.n == 0 && version == VERSION && state < TXN_STATES;
+    return !in->bad && in->rest.n == 0 && version >= 1 && version <= VERSION && state < TXN_STATES;
 }
 
 bool txn_parse(struct str subject, struct str payload, struct buf *names, struct txn *t)

@@ -3,8 +3,10 @@
  * offsets stream per id. Pure.
  *
  *     subject  $KAFKA.TXN.<id>, written as names in the offsets' subjects
- *     payload  version (1), state, producer, epoch, timeout, start, change; the partitions (topic,
- *              number); the offsets (group, topic, partition, offset, epoch, metadata, topic's id)
+ *     payload  version (2), state, producer, epoch, timeout, start, change; the partitions (topic,
+ *              number, and from version 2 on the sequence in front of which the transaction has
+ *              nothing there: open_txns.h); the offsets (group, topic, partition, offset, epoch,
+ *              metadata, topic's id)
  */
 #ifndef KAFKA_TXN_RECORD_H
 #define KAFKA_TXN_RECORD_H
@@ -29,6 +31,7 @@ enum txn_state {
 struct txn_part {
     struct str topic; /* owned */
     int32_t index;
+    uint64_t from; /* 0: not known */
 };
 
 struct txn_offset {
@@ -58,7 +61,7 @@ struct txn {
 };
 
 bool txn_has_part(const struct txn *t, struct str topic, int32_t index);
-void txn_add_part(struct txn *t, struct str topic, int32_t index);
+void txn_add_part(struct txn *t, struct str topic, int32_t index, uint64_t from);
 /* A copy, in the place of an earlier one. */
 void txn_put_offset(struct txn *t, struct str group, const struct committed_offset *o);
 /* Parts and offsets go. */

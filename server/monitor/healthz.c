@@ -7,7 +7,8 @@
  * stream that has lost messages to damage serves all others, and a server that is restarted, or
  * gets no traffic, because one of a billion messages is gone is the greater harm. So a loss alone
  * leaves the status 200, while the document says "error" and names it, until somebody has put what
- * he has seen into the stream's metadata (JS_LOST_SEEN) or the stream is gone.
+ * he has seen into the stream's metadata (JS_LOST_SEEN) or the stream is gone. The same goes for a
+ * commit log without its second copy: nothing is lost, and less would be mended.
  */
 #include "server/monitor/monitor_int.h"
 
@@ -188,6 +189,22 @@ static int bad_streams(struct health *h)
     return status;
 }
 
+/* Asked about all of the server. What is worse has the text. */
+static void log_copies(struct health *h)
+{
+    const struct query *q = h->q;
+
+    if (q->asked.account != NULL || q->asked.stream != NULL ||
+        (h->text[0] != '\0' && !q->asked.details))
+        return;
+    for (unsigned i = 0; i < q->workers; i++)
+        if (q->parts[i].health.log_alone) {
+            unwell(h, "STORE", h->text[0] != '\0' ? h->status : "error",
+                   "the second copy of the commit log can not be written");
+            return;
+        }
+}
+
 /* Returns the status of HTTP. */
 static int check(struct health *h)
 {
@@ -213,6 +230,7 @@ static int check(struct health *h)
     if (!host->options->jetstream || a->js_enabled || a->js_enabled_only)
         return 200;
     status = bad_streams(h);
+    log_copies(h);
     return status != 200 ? status : not_found(h);
 }
 

@@ -358,7 +358,7 @@ TEST(requests_beyond_the_limit_are_dropped)
 TEST(questions_see_what_was_flushed)
 {
     struct js_rig r;
-    char body[64], want[64];
+    char body[64], want[64], list[64];
 
     js_rig_start(&r, i);
     js_stream(&r, "[\"s.*\"]", "");
@@ -368,10 +368,15 @@ TEST(questions_see_what_was_flushed)
         raw_fence(&r.in);
         snprintf(body, sizeof(body), "{\"seq\":%d}", k);
         snprintf(want, sizeof(want), "\"num_pending\":%d", k);
+        snprintf(list, sizeof(list), "\"messages\":%d,", k);
         if (k % 3 == 0)
             js_ask(&r, "$JS.API.STREAM.MSG.GET.S", body, "\"subject\":\"s.a\"");
         else if (k % 3 == 1)
             js_consumer_has(&r, want);
+        else if (k % 6 == 2)
+            js_ask(&r, "$JS.API.CONSUMER.LIST.S", "", want);
+        else
+            js_ask(&r, "$JS.API.STREAM.LIST", "", list);
         snprintf(want, sizeof(want), "\"messages\":%d,", k);
         js_stream_has(&r, want);
     }

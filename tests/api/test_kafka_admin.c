@@ -129,12 +129,15 @@ TEST(reassignments)
 
     setup(i);
     make_topic("t");
-    a = CALL(alter_partition_reassignments, ALTER_PARTITION_REASSIGNMENTS, 0, .topics = &t,
-             .topics_n = 1);
-    ck_assert_int_eq(a->responses_n, 1);
-    ck_assert_int_eq(a->responses[0].partitions_n, 4);
-    for (int k = 0; k < 4; k++)
-        ck_assert_int_eq(a->responses[0].partitions[k].error_code, want[k]);
+    for (int v = 0; v <= 1; v++) {
+        a = CALL(alter_partition_reassignments, ALTER_PARTITION_REASSIGNMENTS, v, .topics = &t,
+                 .topics_n = 1, .allow_replication_factor_change = v == 0);
+        ck_assert_int_eq(a->responses_n, 1);
+        ck_assert_int_eq(a->allow_replication_factor_change, v == 0);
+        ck_assert_int_eq(a->responses[0].partitions_n, 4);
+        for (int k = 0; k < 4; k++)
+            ck_assert_int_eq(a->responses[0].partitions[k].error_code, want[k]);
+    }
     l = CALL(list_partition_reassignments, LIST_PARTITION_REASSIGNMENTS, 0, .topics_n = -1);
     ck_assert_int_eq(l->error_code, KAFKA_NONE);
     ck_assert_int_eq(l->topics_n, 0);

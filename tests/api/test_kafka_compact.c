@@ -1,12 +1,13 @@
 /*
  * test_kafka_compact.c - topics with cleanup.policy=compact, with real clients: one message per key
  * stays, the head is left alone, offsets keep their gaps and readers come to the end; null values,
- * transactions, messages of NATS clients; after a restart and a crash.
+ * transactions, messages of NATS clients; after a restart and a crash. And messages that are erased
+ * from the batches of any topic.
  */
+#include "tests/api/kafka_shell.h"
 #include "tests/lib/js_rig.h"
 #include "tests/lib/runner.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,33 +18,6 @@ static void start(struct js_rig *r, int i)
                       "kafka { listen: \"127.0.0.1:-1\", compaction_interval: \"50ms\", "
                       "group_delay: \"0s\" }\n");
 }
-
-/* What the command says; it has a minute. $K in it is -b host:port. */
-static char *say(struct js_rig *r, const char *format, ...)
-{
-    char command[2048], *out = calloc(1, 1 << 20);
-    size_t at, n = 0;
-    va_list args;
-
-    at = (size_t) snprintf(command, sizeof(command), "K='-b 127.0.0.1:%u'; ", r->server.kafka_port);
-    va_start(args, format);
-    vsnprintf(command + at, sizeof(command) - at, format, args);
-    va_end(args);
-    FILE *f = popen(command, "r");
-    ck_assert_ptr_nonnull(f);
-    n = fread(out, 1, (1 << 20) - 1, f);
-    out[n] = '\0';
-    int status = pclose(f);
-    ck_assert_msg(status == 0, "%s: status %d, said %s", command, status, out);
-    return out;
-}
-
-#define EXPECT(r, want, ...)                                                                       \
-    do {                                                                                           \
-        char *said = say(r, __VA_ARGS__);                                                          \
-        ck_assert_str_eq(said, want);                                                              \
-        free(said);                                                                                \
-    } while (0)
 
 #define READ "timeout 60 kcat $K -C -q -o beginning -e -t t "
 #define WRITE "timeout 60 kcat $K -P -t t -K: "
@@ -78,23 +52,26 @@ TEST(one_message_per_key)
     start(&r, i % 3);
     topic(&r, "compact", "");
     /* 1000 values for 10 keys, in one or more batches; then the head. */
-    EXPECT(&r, "",
-           "seq 0 999 | sed 's/\\(.*\\)\\(.\\)$/k\\2:\\1\\2/;s/^\\(.\\)$/k\\1:\\1/' | " WRITE
-           "-z %s",
-           codecs[i % 5]);
-    EXPECT(&r, "", "echo head:1 | " WRITE);
+    KAFKA_EXPECT(&r, "",
+                 "seq 0 999 | sed 's/\\(.*\\)\\(.\\)$/k\\2:\\1\\2/;s/^\\(.\\)$/k\\1:\\1/' | " WRITE
+                 "-z %s",
+                 codecs[i % 5]);
+    KAFKA_EXPECT(&r, "", "echo head:1 | " WRITE);
     await_messages(&r, 11);
-    EXPECT(&r,
-           "k0=990@990\nk1=991@991\nk2=992@992\nk3=993@993\nk4=994@994\nk5=995@995\nk6=996@996\n"
-           "k7=997@997\nk8=998@998\nk9=999@999\nhead=1@1000\n",
-           READ "-f '%%k=%%s@%%o\\n'");
+    KAFKA_EXPECT(
+        &r,
+        "k0=990@990\nk1=991@991\nk2=992@992\nk3=993@993\nk4=994@994\nk5=995@995\nk6=996@996\n"
+        "k7=997@997\nk8=998@998\nk9=999@999\nhead=1@1000\n",
+        READ "-f '%%k=%%s@%%o\\n'");
     /* So they are after a crash, and what came since is compacted, too. */
     js_rig_crash(&r);
-    EXPECT(&r, "", "echo k3:new | " WRITE "; echo head:2 | " WRITE);
+    KAFKA_EXPECT(&r, "", "echo k3:new | " WRITE "; echo head:2 | " WRITE);
     await_messages(&r, 12);
-    EXPECT(&r, "head=1@1000\nk3=new@1001\nhead=2@1002\n", READ "-f '%%k=%%s@%%o\\n' | tail -3");
+    KAFKA_EXPECT(&r, "head=1@1000\nk3=new@1001\nhead=2@1002\n",
+                 READ "-f '%%k=%%s@%%o\\n' | tail -3");
     js_rig_restart(&r);
-    EXPECT(&r, "10\n", "timeout 60 kcat $K -C -q -o 5 -e -t t -f '%%k\\n' | head -10 | wc -l");
+    KAFKA_EXPECT(&r, "10\n",
+                 "timeout 60 kcat $K -C -q -o 5 -e -t t -f '%%k\\n' | head -10 | wc -l");
     js_rig_end(&r);
 }
 
@@ -105,17 +82,17 @@ TEST(the_head_stays)
 
     start(&r, i);
     topic(&r, "compact", "");
-    EXPECT(&r, "", "printf 'a:1\\na:2\\n' | " WRITE);
+    KAFKA_EXPECT(&r, "", "printf 'a:1\\na:2\\n' | " WRITE);
     js_ask(&r, "$JS.API.STREAM.CREATE.u",
            "{\"name\":\"u\",\"subjects\":[\"u\"],\"metadata\":{"
            "\"kafka.config.cleanup.policy\":\"compact\","
            "\"kafka.config.min.cleanable.dirty.ratio\":\"0\"}}",
            "\"created\"");
-    EXPECT(&r, "", "printf 'a:1\\na:2\\n' | timeout 60 kcat $K -P -t u -K:");
-    EXPECT(&r, "", "printf 'a:3\\n' | timeout 60 kcat $K -P -t u -K:");
-    EXPECT(&r, "", "printf 'b:1\\nb:2\\n' | " WRITE);
+    KAFKA_EXPECT(&r, "", "printf 'a:1\\na:2\\n' | timeout 60 kcat $K -P -t u -K:");
+    KAFKA_EXPECT(&r, "", "printf 'a:3\\n' | timeout 60 kcat $K -P -t u -K:");
+    KAFKA_EXPECT(&r, "", "printf 'b:1\\nb:2\\n' | " WRITE);
     await_messages(&r, 3);
-    EXPECT(&r, "a=2@1\nb=1@2\nb=2@3\n", READ "-f '%%k=%%s@%%o\\n'");
+    KAFKA_EXPECT(&r, "a=2@1\nb=1@2\nb=2@3\n", READ "-f '%%k=%%s@%%o\\n'");
     js_ask(&r, "$JS.API.STREAM.INFO.u", "", "\"messages\":3,");
     js_rig_end(&r);
 }
@@ -126,11 +103,11 @@ TEST(null_values)
 
     start(&r, i);
     topic(&r, "compact", ",\"kafka.config.delete.retention.ms\":\"0\"");
-    EXPECT(&r, "", "printf 'a:1\\nb:1\\n' | " WRITE);
-    EXPECT(&r, "", "printf 'a:\\n' | " WRITE "-Z");
-    EXPECT(&r, "", "echo head:1 | " WRITE);
+    KAFKA_EXPECT(&r, "", "printf 'a:1\\nb:1\\n' | " WRITE);
+    KAFKA_EXPECT(&r, "", "printf 'a:\\n' | " WRITE "-Z");
+    KAFKA_EXPECT(&r, "", "echo head:1 | " WRITE);
     await_messages(&r, 2);
-    EXPECT(&r, "b=1@1\nhead=1@3\n", READ "-f '%%k=%%s@%%o\\n'");
+    KAFKA_EXPECT(&r, "b=1@1\nhead=1@3\n", READ "-f '%%k=%%s@%%o\\n'");
     js_rig_end(&r);
 }
 
@@ -141,11 +118,11 @@ TEST(a_null_value_stays_for_a_while)
 
     start(&r, i);
     topic(&r, "compact", "");
-    EXPECT(&r, "", "printf 'a:1\\nb:1\\n' | " WRITE);
-    EXPECT(&r, "", "printf 'a:\\n' | " WRITE "-Z");
-    EXPECT(&r, "", "echo head:1 | " WRITE);
+    KAFKA_EXPECT(&r, "", "printf 'a:1\\nb:1\\n' | " WRITE);
+    KAFKA_EXPECT(&r, "", "printf 'a:\\n' | " WRITE "-Z");
+    KAFKA_EXPECT(&r, "", "echo head:1 | " WRITE);
     await_messages(&r, 3);
-    EXPECT(&r, "b 1\na -1\nhead 1\n", READ "-f '%%k %%S\\n'");
+    KAFKA_EXPECT(&r, "b 1\na -1\nhead 1\n", READ "-f '%%k %%S\\n'");
     js_rig_end(&r);
 }
 
@@ -159,11 +136,11 @@ TEST(nats_clients_beside)
     js_pub(&r, "t", "Kafka-Key: a\r\n", "1", "\"seq\":1");
     js_pub(&r, "t", NULL, "without", "\"seq\":2");
     js_pub(&r, "t", "Kafka-Key: b\r\n", "1", "\"seq\":3");
-    EXPECT(&r, "", "printf 'a:2\\n' | " WRITE);
+    KAFKA_EXPECT(&r, "", "printf 'a:2\\n' | " WRITE);
     js_pub(&r, "t", "Kafka-Key: b\r\n", "2", "\"seq\":5");
-    EXPECT(&r, "", "echo head:1 | " WRITE);
+    KAFKA_EXPECT(&r, "", "echo head:1 | " WRITE);
     await_messages(&r, 4);
-    EXPECT(&r, "=without\na=2\nb=2\nhead=1\n", READ "-f '%%k=%%s\\n'");
+    KAFKA_EXPECT(&r, "=without\na=2\nb=2\nhead=1\n", READ "-f '%%k=%%s\\n'");
     js_ask(&r, "$JS.API.STREAM.MSG.GET.t", "{\"seq\":3}", "\"err_code\":10037");
     js_rig_end(&r);
 }
@@ -180,8 +157,8 @@ TEST(young_messages_stay)
            "\"kafka.config.cleanup.policy\":\"compact\",\"kafka.config.segment.bytes\":\"14\","
            "\"kafka.config.min.cleanable.dirty.ratio\":\"0\"}}",
            "\"created\"");
-    EXPECT(&r, "", "for i in 1 2 3; do echo a:$i | " WRITE "; done");
-    EXPECT(&r, "", "for i in 1 2 3; do echo a:$i | timeout 60 kcat $K -P -t u -K:; done");
+    KAFKA_EXPECT(&r, "", "for i in 1 2 3; do echo a:$i | " WRITE "; done");
+    KAFKA_EXPECT(&r, "", "for i in 1 2 3; do echo a:$i | timeout 60 kcat $K -P -t u -K:; done");
     js_await(&r, "$JS.API.STREAM.INFO.u", "", "\"messages\":2,");
     js_ask(&r, "$JS.API.STREAM.INFO.t", "", "\"messages\":3,");
     js_rig_end(&r);
@@ -199,11 +176,11 @@ TEST(both_policies)
            "\"kafka.config.segment.bytes\":\"14\","
            "\"kafka.config.min.cleanable.dirty.ratio\":\"0\"}}",
            "\"created\"");
-    EXPECT(&r, "", "for i in 1 2 3 4 5 6; do echo a$i:1 | " WRITE "; done");
-    EXPECT(&r, "a4\na5\na6\n", READ "-f '%%k\\n'");
-    EXPECT(&r, "", "for i in 1 2; do echo a5:$i | " WRITE "; done; echo head:1 | " WRITE);
+    KAFKA_EXPECT(&r, "", "for i in 1 2 3 4 5 6; do echo a$i:1 | " WRITE "; done");
+    KAFKA_EXPECT(&r, "a4\na5\na6\n", READ "-f '%%k\\n'");
+    KAFKA_EXPECT(&r, "", "for i in 1 2; do echo a5:$i | " WRITE "; done; echo head:1 | " WRITE);
     await_messages(&r, 2);
-    EXPECT(&r, "a5=2\nhead=1\n", READ "-f '%%k=%%s\\n'");
+    KAFKA_EXPECT(&r, "a5=2\nhead=1\n", READ "-f '%%k=%%s\\n'");
     js_rig_end(&r);
 }
 
@@ -213,15 +190,68 @@ TEST(transactions)
 
     start(&r, i);
     topic(&r, "compact", ",\"kafka.config.delete.retention.ms\":\"0\"");
-    EXPECT(&r, "",
-           "timeout 100 /usr/bin/python3 $MIDGE_SRCDIR/tests/api/kafka_compact.py 127.0.0.1:%u "
-           "2>&1",
-           r.server.kafka_port);
+    KAFKA_EXPECT(
+        &r, "",
+        "timeout 100 /usr/bin/python3 $MIDGE_SRCDIR/tests/api/kafka_compact.py 127.0.0.1:%u "
+        "2>&1",
+        r.server.kafka_port);
     /* The markers of what has ended go, too; what is left are last messages and the head. */
     await_messages(&r, 4);
-    EXPECT(&r, "b=committed\nc=committed\na=last\nhead=1\n", READ "-f '%%k=%%s\\n'");
+    KAFKA_EXPECT(&r, "b=committed\nc=committed\na=last\nhead=1\n", READ "-f '%%k=%%s\\n'");
     js_rig_restart(&r);
-    EXPECT(&r, "b=committed\nc=committed\na=last\nhead=1\n", READ "-f '%%k=%%s\\n'");
+    KAFKA_EXPECT(&r, "b=committed\nc=committed\na=last\nhead=1\n", READ "-f '%%k=%%s\\n'");
+    js_rig_end(&r);
+}
+
+/* ---- erasing --------------------------------------------------------------------------------- */
+
+/* Some stream's file has the text. */
+static bool stored(const struct js_rig *r, const char *text)
+{
+    char command[512];
+
+    snprintf(command, sizeof(command), "grep -rqaF '%s' $(find %s -name streams -type d)", text,
+             r->server.dir);
+    return system(command) == 0;
+}
+
+static void erase(struct js_rig *r, int offset)
+{
+    char body[64];
+
+    snprintf(body, sizeof(body), "{\"seq\":%d}", offset + 1);
+    js_ask(r, "$JS.API.STREAM.MSG.DELETE.t", body, "\"success\":true");
+}
+
+/* STREAM.MSG.DELETE without no_erase: when the answer comes no file has the message; clients read
+ * the others of the batch at their offsets, and go on. */
+TEST(erased_messages)
+{
+    struct js_rig r;
+
+    js_rig_start_conf(&r, i % 3,
+                      i < 5 ? "kafka { listen: \"127.0.0.1:-1\" }\n"
+                            : "kafka { listen: \"127.0.0.1:-1\" }\n"
+                              "jetstream { cipher: chacha, key: \"a secret key\" }\n");
+    js_ask(&r, "$JS.API.STREAM.CREATE.t", "{\"name\":\"t\",\"subjects\":[\"t\"]}", "\"created\"");
+    KAFKA_EXPECT(&r, "", "seq 0 999 | sed 's/.*/k&:<secret &>/' | " WRITE "-z %s", codecs[i % 5]);
+    KAFKA_EXPECT(&r, "", "echo more:1 | " WRITE);
+    js_rig_restart(&r); /* the segment's file has it */
+    bool visible = stored(&r, "<secret 3>");
+    ck_assert(visible == (i == 0) || i % 5 == 2 || i % 5 == 3);
+    erase(&r, 3);
+    ck_assert(!stored(&r, "<secret 3>"));
+    for (unsigned k = 0; k < 3; k++) {
+        KAFKA_EXPECT(&r, "<secret 2>@2\n<secret 4>@4\n", READ "-f '%%s@%%o\\n' | sed -n 3,4p");
+        KAFKA_EXPECT(&r, "1000\n", READ "-f '%%s@%%o\\n' | wc -l");
+        k == 0 ? js_rig_crash(&r) : js_rig_restart(&r);
+    }
+    erase(&r, 0);
+    erase(&r, 1000);
+    ck_assert(!stored(&r, "<secret 0>") && !stored(&r, "<secret 3>"));
+    KAFKA_EXPECT(&r, "", "echo last:1 | " WRITE "-z %s", codecs[i % 5]);
+    KAFKA_EXPECT(&r, "<secret 999>@999\n1@1001\n", READ "-f '%%s@%%o\\n' | tail -2");
+    KAFKA_EXPECT(&r, "999\n", READ "-f '%%s\\n' | wc -l");
     js_rig_end(&r);
 }
 
@@ -230,6 +260,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(null_values, 0, 3),         RUN_LOOP(a_null_value_stays_for_a_while, 0, 3),
     RUN_LOOP(nats_clients_beside, 0, 3), RUN_LOOP(young_messages_stay, 0, 3),
     RUN_LOOP(both_policies, 0, 3),       RUN_LOOP(transactions, 0, 3),
+    RUN_LOOP(erased_messages, 0, 10),
 };
 
 RUNNER_MAIN("api/kafka_compact", cases)

@@ -86,6 +86,54 @@ TEST(every_version)
     teardown();
 }
 
+/* Bytes of records of partitions `first` and the other one, which share max_bytes. Who asks for
+ * more than that at least does not wait for it. */
+static void share(int32_t first, int32_t max_bytes, size_t got[2])
+{
+    struct kafka_fetch_request_partitions p[2] = {
+        {.partition = first, .current_leader_epoch = -1, .partition_max_bytes = 1 << 20},
+        {.partition = 1 - first, .current_leader_epoch = -1, .partition_max_bytes = 1 << 20}};
+    struct kafka_fetch_request_topics t = {.topic = STR("t"), .partitions = p, .partitions_n = 2};
+    const struct kafka_fetch_response *a =
+        CALL(fetch, FETCH, 11, .max_wait_ms = 600000, .min_bytes = 1 << 20, .max_bytes = max_bytes,
+             .session_epoch = -1, .topics = &t, .topics_n = 1, .rack_id = STR(""));
+
+    ck_assert_int_eq(a->responses[0].partitions_n, 2);
+    for (int k = 0; k < 2; k++) {
+        ck_assert_int_eq(a->responses[0].partitions[k].error_code, KAFKA_NONE);
+        ck_assert_int_eq(a->responses[0].partitions[k].high_watermark, 100);
+        got[k] = a->responses[0].partitions[k].records.n;
+    }
+}
+
+/* One batch is always sent, and what fits; the first partition goes first where both are on one
+ * worker. */
+TEST(partitions_share_the_answer)
+{
+    size_t got[2];
+
+    setup(i);
+    make_topic("t");
+    js_fill(&rig, "t.0", 1, 100);
+    js_fill(&rig, "t.1", 1, 100);
+    for (int32_t first = 0; first < 2; first++) {
+        share(first, 1, got);
+        ck_assert_uint_gt(got[0] + got[1], 61);
+        ck_assert((got[0] == 0) != (got[1] == 0));
+        ck_assert(i > 0 || got[0] > 0);
+        share(first, 1000, got);
+        ck_assert_uint_gt(got[0] + got[1], 300);
+        ck_assert_uint_le(got[0] + got[1], 1000);
+        ck_assert(i > 0 || got[0] > 300);
+        share(first, 4000, got);
+        ck_assert_uint_gt(got[0] + got[1], 900);
+        ck_assert_uint_gt(got[0], 300);
+        ck_assert_uint_gt(got[1], 300);
+        ck_assert_uint_le(got[0] + got[1], 4000);
+    }
+    teardown();
+}
+
 struct ask {
     int32_t id, epoch;
     int version, partitions; /* of t, from 0 on */
@@ -240,6 +288,7 @@ TEST(two_of_one_id)
 
 static const struct runner_case cases[] = {
     RUN_LOOP(every_version, 0, 3),
+    RUN_LOOP(partitions_share_the_answer, 0, 3),
     RUN_LOOP(sessions, 0, 2),
     RUN_LOOP(one_partition_many_times, 0, 1),
     RUN_LOOP(ids_that_mean_nothing, 0, 2),

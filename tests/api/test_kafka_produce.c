@@ -2,10 +2,10 @@
  * test_kafka_produce.c - produce and fetch with real clients: kcat with every codec, keys, headers,
  * nulls; what NATS clients publish and remove; restarts; Python's clients.
  */
+#include "tests/api/kafka_shell.h"
 #include "tests/lib/js_rig.h"
 #include "tests/lib/runner.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,33 +24,6 @@ static void start(struct js_rig *r, int workers)
     raw_hello(&r->in, r->server.port, "\"headers\":true,\"no_responders\":true");
 }
 
-/* What the command says; it has a minute. %K in it is -b host:port. */
-static char *say(struct js_rig *r, const char *format, ...)
-{
-    char command[1024], *out = calloc(1, 1 << 20);
-    size_t at, n = 0;
-    va_list args;
-
-    at = (size_t) snprintf(command, sizeof(command), "K='-b 127.0.0.1:%u'; ", r->server.kafka_port);
-    va_start(args, format);
-    vsnprintf(command + at, sizeof(command) - at, format, args);
-    va_end(args);
-    FILE *f = popen(command, "r");
-    ck_assert_ptr_nonnull(f);
-    n = fread(out, 1, (1 << 20) - 1, f);
-    out[n] = '\0';
-    int status = pclose(f);
-    ck_assert_msg(status == 0, "%s: status %d, said %s", command, status, out);
-    return out;
-}
-
-#define EXPECT(r, want, ...)                                                                       \
-    do {                                                                                           \
-        char *said = say(r, __VA_ARGS__);                                                          \
-        ck_assert_str_eq(said, want);                                                              \
-        free(said);                                                                                \
-    } while (0)
-
 #define READ "timeout 60 kcat $K -C -q -o beginning -e "
 
 TEST(every_codec)
@@ -59,14 +32,14 @@ TEST(every_codec)
     struct js_rig r;
 
     start(&r, i % 3);
-    EXPECT(&r, "",
-           "seq 1 3000 | sed 's/.*/k&:value &/' | "
-           "timeout 60 kcat $K -P -t t -K: -z %s -H h=x -H h=y",
-           codecs[i]);
-    EXPECT(&r, "",
-           READ "-t t -f '%%o %%k=%%s %%h\\n' > $$.got; "
-                "seq 1 3000 | awk '{print $1-1, \"k\" $1 \"=value \" $1 \" h=x,h=y\"}' | "
-                "cmp - $$.got 2>&1; rm $$.got");
+    KAFKA_EXPECT(&r, "",
+                 "seq 1 3000 | sed 's/.*/k&:value &/' | "
+                 "timeout 60 kcat $K -P -t t -K: -z %s -H h=x -H h=y",
+                 codecs[i]);
+    KAFKA_EXPECT(&r, "",
+                 READ "-t t -f '%%o %%k=%%s %%h\\n' > $$.got; "
+                      "seq 1 3000 | awk '{print $1-1, \"k\" $1 \"=value \" $1 \" h=x,h=y\"}' | "
+                      "cmp - $$.got 2>&1; rm $$.got");
     /* The same as messages. */
     js_ask(&r, "$JS.API.STREAM.INFO.t", "", "\"messages\":3000,");
     js_ask(&r, "$JS.API.STREAM.MSG.GET.t", "{\"seq\":1234}", "\"data\":\"dmFsdWUgMTIzNA==\"");
@@ -78,8 +51,8 @@ TEST(nulls_and_empty_ones)
     struct js_rig r;
 
     start(&r, i);
-    EXPECT(&r, "", "printf 'a:\\n:b\\n:\\n' | timeout 60 kcat $K -P -t t -K: -Z");
-    EXPECT(&r, "0 1 -1\n1 -1 1\n2 -1 -1\n", READ "-t t -f '%%o %%K %%S\\n'");
+    KAFKA_EXPECT(&r, "", "printf 'a:\\n:b\\n:\\n' | timeout 60 kcat $K -P -t t -K: -Z");
+    KAFKA_EXPECT(&r, "0 1 -1\n1 -1 1\n2 -1 -1\n", READ "-t t -f '%%o %%K %%S\\n'");
     js_ask(&r, "$JS.API.STREAM.MSG.GET.t", "{\"seq\":1}", "\"seq\":1");
     js_rig_end(&r);
 }
@@ -90,13 +63,14 @@ TEST(nats_clients_beside)
     struct js_rig r;
 
     start(&r, i);
-    EXPECT(&r, "", "printf 'k:one\\n' | timeout 60 kcat $K -P -t t -K:");
+    KAFKA_EXPECT(&r, "", "printf 'k:one\\n' | timeout 60 kcat $K -P -t t -K:");
     js_pub(&r, "t", "Kafka-Key: n\r\nA: b\r\n", "two", "\"seq\":2");
     js_pub(&r, "t", NULL, "three", "\"seq\":3");
-    EXPECT(&r, "", "printf 'k:four\\n' | timeout 60 kcat $K -P -t t -K: -z lz4");
-    EXPECT(&r, "0 k=one \n1 n=two A=b\n2 =three \n3 k=four \n",
-           READ "-t t -f '%%o %%k=%%s %%h\\n'");
-    EXPECT(&r, "2 =three\n3 k=four\n", "timeout 60 kcat $K -C -q -o 2 -e -t t -f '%%o %%k=%%s\\n'");
+    KAFKA_EXPECT(&r, "", "printf 'k:four\\n' | timeout 60 kcat $K -P -t t -K: -z lz4");
+    KAFKA_EXPECT(&r, "0 k=one \n1 n=two A=b\n2 =three \n3 k=four \n",
+                 READ "-t t -f '%%o %%k=%%s %%h\\n'");
+    KAFKA_EXPECT(&r, "2 =three\n3 k=four\n",
+                 "timeout 60 kcat $K -C -q -o 2 -e -t t -f '%%o %%k=%%s\\n'");
     js_rig_end(&r);
 }
 
@@ -106,18 +80,18 @@ TEST(what_is_removed_is_not_read)
     struct js_rig r;
 
     start(&r, i);
-    EXPECT(&r, "", "seq 1 6 | timeout 60 kcat $K -P -t t -z gzip -X linger.ms=100");
+    KAFKA_EXPECT(&r, "", "seq 1 6 | timeout 60 kcat $K -P -t t -z gzip -X linger.ms=100");
     js_pub(&r, "t", NULL, "7", "\"seq\":7");
     js_ask(&r, "$JS.API.STREAM.MSG.DELETE.t", "{\"seq\":3}", "\"success\":true");
-    EXPECT(&r, "1\n2\n4\n5\n6\n7\n", READ "-t t");
+    KAFKA_EXPECT(&r, "1\n2\n4\n5\n6\n7\n", READ "-t t");
     js_ask(&r, "$JS.API.STREAM.MSG.DELETE.t", "{\"seq\":7}", "\"success\":true");
-    EXPECT(&r, "1\n2\n4\n5\n6\n", READ "-t t");
+    KAFKA_EXPECT(&r, "1\n2\n4\n5\n6\n", READ "-t t");
     js_ask(&r, "$JS.API.STREAM.MSG.DELETE.t", "{\"seq\":6}", "\"success\":true");
     js_ask(&r, "$JS.API.STREAM.PURGE.t", "{\"seq\":2}", "\"purged\":1");
     js_rig_crash(&r);
-    EXPECT(&r, "1 2\n3 4\n4 5\n", READ "-t t -f '%%o %%s\\n'");
+    KAFKA_EXPECT(&r, "1 2\n3 4\n4 5\n", READ "-t t -f '%%o %%s\\n'");
     js_ask(&r, "$JS.API.STREAM.PURGE.t", "", "\"purged\":3");
-    EXPECT(&r, "", READ "-t t");
+    KAFKA_EXPECT(&r, "", READ "-t t");
     js_rig_end(&r);
 }
 
@@ -128,15 +102,15 @@ TEST(what_was_acknowledged_stays)
 
     start(&r, i);
     for (int k = 0; k < 3; k++) {
-        EXPECT(&r, "",
-               "seq 1 500 | timeout 60 kcat $K -P -t t -z snappy "
-               "-X enable.idempotence=true -X acks=%s",
-               k == 1 ? "all" : "-1");
+        KAFKA_EXPECT(&r, "",
+                     "seq 1 500 | timeout 60 kcat $K -P -t t -z snappy "
+                     "-X enable.idempotence=true -X acks=%s",
+                     k == 1 ? "all" : "-1");
         js_rig_crash(&r);
-        EXPECT(&r, "",
-               READ "-t t > $$.got; for k in $(seq 0 %d); do seq 1 500; done | "
-                    "cmp - $$.got 2>&1; rm $$.got",
-               k);
+        KAFKA_EXPECT(&r, "",
+                     READ "-t t > $$.got; for k in $(seq 0 %d); do seq 1 500; done | "
+                          "cmp - $$.got 2>&1; rm $$.got",
+                     k);
     }
     js_rig_end(&r);
 }
@@ -152,9 +126,11 @@ TEST(a_compacted_topic_wants_keys)
            "{\"name\":\"t\",\"subjects\":[\"t\"],"
            "\"metadata\":{\"kafka.config.cleanup.policy\":\"compact\"}}",
            "\"created\"");
-    EXPECT(&r, "refused\n",
-           "seq 1 10 | timeout 60 kcat $K -P -t t -z %s 2>/dev/null || echo refused", codecs[i]);
-    EXPECT(&r, "", "seq 1 10 | sed 's/.*/k&:v/' | timeout 60 kcat $K -P -t t -K: -z %s", codecs[i]);
+    KAFKA_EXPECT(&r, "refused\n",
+                 "seq 1 10 | timeout 60 kcat $K -P -t t -z %s 2>/dev/null || echo refused",
+                 codecs[i]);
+    KAFKA_EXPECT(&r, "", "seq 1 10 | sed 's/.*/k&:v/' | timeout 60 kcat $K -P -t t -K: -z %s",
+                 codecs[i]);
     js_ask(&r, "$JS.API.STREAM.INFO.t", "", "\"messages\":10,");
     js_rig_end(&r);
 }
@@ -190,10 +166,10 @@ TEST(python_clients)
     struct js_rig r;
 
     start(&r, i % 3);
-    EXPECT(&r, "",
-           "timeout 100 /usr/bin/python3 $MIDGE_SRCDIR/tests/api/kafka_produce.py %s "
-           "127.0.0.1:%u 2>&1",
-           scripts[i / 3], r.server.kafka_port);
+    KAFKA_EXPECT(&r, "",
+                 "timeout 100 /usr/bin/python3 $MIDGE_SRCDIR/tests/api/kafka_produce.py %s "
+                 "127.0.0.1:%u 2>&1",
+                 scripts[i / 3], r.server.kafka_port);
     js_rig_end(&r);
 }
 

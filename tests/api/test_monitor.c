@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *const workers[] = {"1", "2", "4"};
@@ -325,6 +326,40 @@ TEST(health_says_what_is_lost)
     server_process_deinit(&s);
 }
 
+#define ALONE "the second copy of the commit log can not be written"
+
+/* The directory of the log's second copy goes away under the server: that is said, and clients are
+ * served. */
+TEST(a_log_without_its_copy_is_in_health)
+{
+    struct server_process s;
+    struct raw_client c;
+    char command[300];
+
+    start(&s, i, "");
+    raw_hello(&c, s.port, "\"headers\":true");
+    free(raw_ask(&c, "$JS.API.STREAM.CREATE.S", "{\"name\":\"S\",\"subjects\":[\"s\"]}"));
+    GETS(&s, "/healthz", "HTTP/1.0 200", "{\"status\":\"ok\"}");
+    snprintf(command, sizeof(command), "rm -r $(find %s/store -type d -name twin)", s.dir);
+    ck_assert_int_eq(system(command), 0);
+    for (time_t end = time(NULL) + 50;;) {
+        char *answer = get(&s, "/healthz");
+        bool there = strstr(answer, ALONE) != NULL;
+        free(answer);
+        free(raw_ask(&c, "s", "text"));
+        if (there)
+            break;
+        ck_assert(time(NULL) < end);
+    }
+    GETS(&s, "/healthz", "HTTP/1.0 200", "\"status\":\"error\",\"error\":\"" ALONE "\"");
+    GETS(&s, "/healthz?details=1", "HTTP/1.0 200", "\"type\":\"STORE\"", ALONE);
+    GETS(&s, "/healthz?account=$G&stream=S", "HTTP/1.0 200", "{\"status\":\"ok\"}");
+    GETS(&s, "/healthz?js-enabled-only=1", "HTTP/1.0 200", "{\"status\":\"ok\"}");
+    raw_close(&c);
+    server_process_stop(&s);
+    server_process_deinit(&s);
+}
+
 TEST(leaf_nodes_and_tags)
 {
     struct server_process s;
@@ -463,6 +498,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(jetstream_and_health, 0, 3),
     RUN_LOOP(a_lost_message_is_in_health, 0, 2),
     RUN_LOOP(health_says_what_is_lost, 0, 2 * HARMS),
+    RUN_LOOP(a_log_without_its_copy_is_in_health, 0, 2),
     RUN_LOOP(leaf_nodes_and_tags, 0, 3),
     RUN(metrics_are_well_formed),
     RUN(https),

@@ -2,8 +2,9 @@
 """kafka.py: what `./dev bench --kafka` runs. Produce and drain over the Kafka listener.
 
 For 1 and for 16 partitions a server is started on a fresh directory; kafka-bench (librdkafka)
-produces --count messages of --size bytes, acknowledged after sync, and drains them: warm, and cold
-after a restart with the pages of the store's files dropped. Each line is kafka-bench's own, with
+produces --count messages of --size bytes, acknowledged after sync, and drains them: behind the
+produce (direct writes leave nothing in the page cache), and after a restart with the pages of the
+store's files dropped. Each line is kafka-bench's own, with
 the server's processor time. On a busy machine they say little.
 
 usage: kafka.py [--server PATH] [--bench PATH] [--count N] [--size N] [--dir PATH] [--partitions N]
@@ -99,11 +100,11 @@ def measure(o, partitions):
     try:
         server.make_topic(partitions)
         run(o, server, "produce", partitions, "produce")
-        run(o, server, "drain", partitions, "drain, warm")
+        run(o, server, "drain", partitions, "drain")
         server.stop()
         drop_pages(directory)
         server = Server(o.server, directory)
-        run(o, server, "drain", partitions, "drain, cold")
+        run(o, server, "drain", partitions, "drain after a restart")
     finally:
         server.stop()
         shutil.rmtree(directory, ignore_errors=True)

@@ -177,6 +177,7 @@ def measure(program, bench, count, subjects, parent):
             "$JS.API.STREAM.PURGE.BENCH", b'{"filter":"bench.5"}'))))
         config = json.loads(client.ask("$JS.API.STREAM.INFO.BENCH"))["config"]
         config["max_msgs"] = 1
+        rows.append(("slowest publish of a second", longest_stall(server, lambda: None)[1]))
         took, stall = longest_stall(server, lambda: client.ask(
             "$JS.API.STREAM.UPDATE.BENCH", json.dumps(config).encode()))
         rows.append(("max_msgs becomes 1: the request", took))

@@ -709,6 +709,7 @@ int main(int argc, char **argv)
     bool verbose = false, ok = true;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
+    sim_mem_keep();
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "-v") == 0)
             verbose = true;

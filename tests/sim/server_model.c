@@ -39,6 +39,8 @@ void model_free(struct model *m)
     free(m->streams);
     free(m->consumers);
     free(m->durable);
+    free(m->producers);
+    batches_free(m->batches);
     free(m);
 }
 
@@ -69,7 +71,18 @@ void model_payload(const struct m_msg *msg, struct buf *out)
 
 void model_subject(const struct m_msg *msg, char out[32])
 {
-    snprintf(out, 32, "s%u.%u", msg->slot, msg->subject);
+    if (msg->topic != NULL)
+        snprintf(out, 32, "%s", msg->topic->name);
+    else
+        snprintf(out, 32, "s%u.%u", msg->slot, msg->subject);
+}
+
+void model_subject_of(const struct m_stream *s, unsigned subject, char out[32])
+{
+    if (s->topic && subject == 0)
+        snprintf(out, 32, "%s", s->name);
+    else
+        snprintf(out, 32, "s%u.%u", s->slot, subject);
 }
 
 static bool token_of(const uint8_t *p, unsigned *token)
@@ -278,6 +291,21 @@ static bool acked_away(const struct model *m, const struct m_stream *s, uint64_t
     return s->retention == M_INTEREST && !wanted;
 }
 
+/* Something else has its key, and is behind it or may be. */
+static bool compacted(const struct model *m, const struct m_stream *s, uint64_t seq,
+                      const struct m_msg *msg)
+{
+    if (!s->compact || msg->key == 0)
+        return false;
+    for (size_t i = 0; i < m->nmsgs; i++) {
+        const struct m_msg *x = m->msgs[i];
+        if (x != msg && x->topic == s && x->key == msg->key &&
+            (x->state == MSG_SENT || (x->state == MSG_KNOWN && x->seq > seq)))
+            return true;
+    }
+    return false;
+}
+
 bool model_excused(const struct model *m, const struct m_stream *s, uint64_t seq, uint64_t last)
 {
     const struct m_place *p = seq < s->n ? &s->at[seq] : NULL;
@@ -290,7 +318,9 @@ bool model_excused(const struct model *m, const struct m_stream *s, uint64_t seq
     if (s->per_subject != 0 && last - seq >= s->per_subject)
         return true;
     if (msg == NULL)
-        return s->removals || s->retention != M_LIMITS;
+        return s->removals || s->compact || s->retention != M_LIMITS;
+    if (compacted(m, s, seq, msg))
+        return true;
     return msg->sent < s->purged[msg->subject] || acked_away(m, s, seq, msg);
 }
 

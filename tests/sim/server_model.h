@@ -46,6 +46,10 @@ struct m_msg {
     uint64_t conn; /* of the client */
     uint64_t sent; /* model's clock */
     uint64_t sent_ns;
+    struct m_stream *topic; /* it was sent to this topic; NULL = to the slot's subjects */
+    unsigned key;           /* of the record; 0 = none */
+    struct m_batch *batch;  /* it is part of an atomic one; NULL = of none */
+    struct m_msg *prev;     /* what its producer sent to the topic before; NULL = none, no order */
 };
 
 struct m_place {
@@ -62,6 +66,9 @@ struct m_stream {
     unsigned slot;
     enum life life;
     bool memory, async, direct;
+    bool atomic;  /* takes atomic batches */
+    bool topic;   /* its one subject is its name, so that Kafka clients may produce into it */
+    bool compact; /* only the last message of a key is kept */
     enum m_retention retention;
     uint64_t max_msgs, per_subject; /* 0 = none; max_msgs: what it was last set to */
     uint64_t least_max;             /* the smallest max_msgs that was ever asked for; 0 = none */
@@ -111,10 +118,18 @@ struct model {
     unsigned epoch; /* counts moments at which nothing was under way */
     bool full;      /* the disk, now */
     bool was_full;  /* ... since the last epoch */
+    bool unseen;    /* the server has started, and nobody has looked at what it has */
     bool faulty;   /* a write or a sync has failed, or will, since the last boot: errors and silence
                       are fine, broken promises are not */
+    bool stopped;  /* the server was told to stop: what it had not made durable is refused */
     bool draining; /* clients acknowledge everything */
+    struct m_batch *batches; /* all, server_batch.c */
+    int64_t *producers;      /* ids that were given out */
+    size_t nproducers;
 };
+
+struct m_batch;
+void batches_free(struct m_batch *b);
 
 struct model *model_new(void);
 void model_free(struct model *m);
@@ -122,6 +137,8 @@ void model_free(struct model *m);
 struct m_msg *model_msg_new(struct model *m);
 void model_payload(const struct m_msg *msg, struct buf *out);
 void model_subject(const struct m_msg *msg, char out[32]);
+/* Where messages of this subject of the stream are published. */
+void model_subject_of(const struct m_stream *s, unsigned subject, char out[32]);
 /* The message whose payload this is; fails when there is none, or a byte differs. */
 struct m_msg *model_recognise(struct world *w, struct str subject, struct str payload);
 

@@ -4,6 +4,7 @@
 #include "tests/sim/server_swarm.h"
 
 #include "lib/base/assert.h"
+#include "lib/base/hash.h"
 #include "lib/base/prng.h"
 #include "tests/sim/sim.h"
 
@@ -42,7 +43,7 @@ static void draw_weights(struct swarm *s, struct prng *rng)
         [WORK_FULL] = 2,
         [WORK_NET] = 1,
     };
-    for (unsigned i = 0; i < WORK_OPS; i++)
+    for (unsigned i = 0; i < WORK_KAFKA; i++)
         s->weights[i] = PICK(rng, 0, 1, 1, 1, 3) * usual[i];
     if (prng_below(rng, 3) != 0)
         s->weights[WORK_FULL] = 0;
@@ -57,6 +58,7 @@ static void draw_weights(struct swarm *s, struct prng *rng)
 
 void swarm_draw(struct swarm *s, struct prng *rng)
 {
+    *s = (struct swarm){0};
     s->workers = PICK(rng, 1, 1, 2, 4);
     s->clients = PICK(rng, 1, 2, 3, 5);
     s->ops = PICK(rng, 40, 80, 160);
@@ -94,6 +96,44 @@ void swarm_draw(struct swarm *s, struct prng *rng)
     draw_weights(s, rng);
 }
 
+void swarm_with_batches(struct swarm *s, uint64_t seed)
+{
+    if (hash_mix(seed, 0x6261746368u) % 2 == 0)
+        s->weights[WORK_BATCH] = 60;
+}
+
+bool swarm_is_kafka(uint64_t seed)
+{
+    return hash_mix(seed, 0x6b61666b61u) % 5 < 2;
+}
+
+void swarm_with_kafka(struct swarm *s, uint64_t seed)
+{
+    static const unsigned usual[WORK_OPS] = {
+        [WORK_KAFKA_PRODUCE] = 60, [WORK_KAFKA_AGAIN] = 4,      [WORK_KAFKA_READ] = 30,
+        [WORK_KAFKA_OFFSETS] = 4,  [WORK_KAFKA_DISCONNECT] = 4,
+    };
+    struct prng rng;
+
+    prng_init(&rng, hash_mix(seed, 0x6b61666b62u));
+    s->kafka = true;
+    s->producers = PICK(&rng, 1, 2, 3);
+    s->readers = PICK(&rng, 1, 1, 2);
+    s->topics_percent = PICK(&rng, 40, 80, 100);
+    s->compact_percent = PICK(&rng, 0, 0, 30);
+    s->plain_percent = PICK(&rng, 0, 20, 50);
+    s->batch = PICK(&rng, 1, 4, 16);
+    s->compaction_ns = PICK(&rng, 100, 2000) * INT64_C(1000000);
+    for (unsigned i = WORK_KAFKA; i < WORK_BATCH; i++)
+        s->weights[i] = PICK(&rng, 0, 1, 1, 1, 3) * usual[i];
+    s->weights[WORK_KAFKA_PRODUCE] += 40;
+    /* Limits excuse what is missing: half of the runs go without. */
+    if (prng_below(&rng, 2) == 0)
+        s->limits_percent = 0;
+    if (prng_below(&rng, 2) == 0)
+        s->weights[WORK_PURGE] = s->weights[WORK_MSG_DELETE] = s->weights[WORK_STREAM_UPDATE] = 0;
+}
+
 void swarm_with_kills(struct swarm *s)
 {
     s->weights[WORK_KILL] = 3;
@@ -106,7 +146,12 @@ void swarm_with_faults(struct swarm *s)
 
 void swarm_print(const struct swarm *s, char *out, size_t n)
 {
-    snprintf(out, n,
+    int kafka = 0;
+
+    if (s->kafka)
+        kafka = snprintf(out, n, "%u Kafka producers, %u readers, batches of %u, ", s->producers,
+                         s->readers, s->batch);
+    snprintf(out + kafka, n - (size_t) kafka,
              "%u workers, %u clients, %u operations, %u stream names, %u subjects, %u consumers, "
              "bursts of %u x %u B, log %llu KiB, segments %llu..%llu KiB, net up to %llu us",
              s->workers, s->clients, s->ops, s->slots, s->subjects, s->consumers, s->burst,

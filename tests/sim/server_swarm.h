@@ -5,6 +5,7 @@
 #ifndef TESTS_SIM_SERVER_SWARM_H
 #define TESTS_SIM_SERVER_SWARM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,13 @@ enum work_op {
     WORK_FULL,    /* the disk fills up, or has space again */
     WORK_FAULT,   /* a write or a sync will fail; ends with the next start */
     WORK_NET,     /* connections break by chance for a while */
+    WORK_KAFKA,   /* from here on: only with clients of Kafka */
+    WORK_KAFKA_PRODUCE = WORK_KAFKA,
+    WORK_KAFKA_AGAIN, /* the last batch that was answered, as if the answer had been lost */
+    WORK_KAFKA_READ,
+    WORK_KAFKA_OFFSETS,
+    WORK_KAFKA_DISCONNECT,
+    WORK_BATCH, /* an atomic one */
     WORK_OPS
 };
 
@@ -61,9 +69,23 @@ struct swarm {
     uint64_t net_max_ns;
     unsigned split_percent;
     size_t window_min;
+    /* Clients of Kafka; drawn apart, so that runs without them are what they were. */
+    bool kafka;
+    unsigned producers, readers;
+    unsigned topics_percent;  /* streams that are topics, which Kafka clients produce into */
+    unsigned compact_percent; /* ... of which only the last message of a key is kept */
+    unsigned plain_percent;   /* producers without an id */
+    unsigned batch;           /* records of one, at most */
+    int64_t compaction_ns;
 };
 
 void swarm_draw(struct swarm *s, struct prng *rng);
+/* With atomic batches: half of the seeds. */
+void swarm_with_batches(struct swarm *s, uint64_t seed);
+/* With clients of Kafka: drawn from the seed itself. */
+void swarm_with_kafka(struct swarm *s, uint64_t seed);
+/* Is this seed one of those that have them? */
+bool swarm_is_kafka(uint64_t seed);
 /* Also ends by SIGKILL; also failing writes and syncs. */
 void swarm_with_kills(struct swarm *s);
 void swarm_with_faults(struct swarm *s);

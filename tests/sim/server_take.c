@@ -387,6 +387,8 @@ static void done(struct request *r, struct client *c, const struct nats_op *op)
 
     if (a->kind == ASK_PUBLISH)
         published(a, op);
+    else if (a->kind == ASK_BATCH)
+        batch_answered(a, op);
     else if (op == NULL)
         ;
     else if (a->kind == ASK_ACK)

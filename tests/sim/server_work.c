@@ -9,6 +9,7 @@
 #include "tests/sim/server_work.h"
 
 #include "lib/base/header.h"
+#include "tests/sim/server_kafka_work.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -201,6 +202,8 @@ static void send_msg(struct client *c, struct m_msg *msg, struct m_stream *s)
     model_payload(msg, &payload);
     if (msg->has_id)
         buf_printf(&header, "NATS/1.0\r\nNats-Msg-Id: id%u\r\n", msg->token);
+    if (msg->key != 0)
+        buf_printf(&header, "%sKafka-Key: k%u\r\n", header.n > 0 ? "" : "NATS/1.0\r\n", msg->key);
     if (!msg->again && chance(w, w->swarm->expect_percent)) {
         uint64_t seq = chance(w, 70) ? s->last : below(w, s->last + 3);
         a->seq = seq + 1;
@@ -233,7 +236,9 @@ static void publish(struct client *c)
     for (uint64_t n = 1 + below(w, w->swarm->burst); n > 0; n--) {
         struct m_msg *msg = model_msg_new(w->model);
         msg->slot = s->slot;
-        msg->subject = (unsigned) below(w, w->swarm->subjects);
+        msg->subject = s->topic ? 0 : (unsigned) below(w, w->swarm->subjects);
+        msg->topic = s->topic ? s : NULL;
+        msg->key = s->topic && chance(w, 70) ? 1 + (unsigned) below(w, 8) : 0;
         msg->len = 11 + (size_t) below(w, w->swarm->payload_max);
         if (chance(w, w->swarm->big_percent))
             msg->len += (size_t) below(w, 20000);
@@ -254,9 +259,10 @@ static void publish_again(struct client *c)
     for (size_t i = m->nmsgs; i > 0 && i + 200 > m->nmsgs; i--) {
         struct m_msg *msg = m->msgs[i - 1];
         struct m_stream *s = m->slots[msg->slot];
-        if (!msg->has_id || msg->asked || msg->state == MSG_REFUSED || s == NULL ||
-            s->life != LIFE_SURE || s->memory || s->async || s->born > msg->sent ||
-            sim_now(w->sim) - msg->sent_ns > AGAIN_NS || chance(w, 70))
+        if (!msg->has_id || (msg->topic != NULL && msg->topic != s) || msg->asked ||
+            msg->state == MSG_REFUSED || s == NULL || s->life != LIFE_SURE || s->memory ||
+            s->async || s->born > msg->sent || sim_now(w->sim) - msg->sent_ns > AGAIN_NS ||
+            chance(w, 70))
             continue;
         msg->again = true;
         send_msg(c, msg, s);
@@ -270,13 +276,23 @@ static void put_config(const struct m_stream *s, const struct swarm *sw, struct 
 {
     static const char *const retentions[] = {"limits", "workqueue", "interest"};
 
-    buf_printf(out, "{\"name\":\"%s\",\"subjects\":[\"s%u.*\"],\"retention\":\"%s\"", s->name,
-               s->slot, retentions[s->retention]);
+    buf_printf(out, "{\"name\":\"%s\",\"retention\":\"%s\"", s->name, retentions[s->retention]);
+    if (s->topic)
+        buf_printf(out, ",\"subjects\":[\"%s\"]", s->name);
+    else
+        buf_printf(out, ",\"subjects\":[\"s%u.*\"]", s->slot);
+    if (s->compact)
+        buf_puts(out, ",\"metadata\":{\"kafka.config.cleanup.policy\":\"compact\","
+                      "\"kafka.config.min.cleanable.dirty.ratio\":\"0.01\","
+                      "\"kafka.config.segment.ms\":\"50\","
+                      "\"kafka.config.segment.bytes\":\"2000\"}");
     buf_printf(out, ",\"storage\":\"%s\",\"allow_direct\":%s", s->memory ? "memory" : "file",
                s->direct ? "true" : "false");
     buf_printf(out, ",\"max_msgs\":%lld,\"max_msgs_per_subject\":%lld",
                s->max_msgs > 0 ? (long long) s->max_msgs : -1,
                s->per_subject > 0 ? (long long) s->per_subject : -1);
+    if (s->atomic)
+        buf_puts(out, ",\"allow_atomic\":true");
     if (s->async)
         buf_puts(out, ",\"persist_mode\":\"async\"");
     buf_puts(out, "}");
@@ -310,7 +326,12 @@ static void create_stream(struct client *c)
     s->memory = chance(w, sw->memory_percent);
     s->async = !s->memory && chance(w, sw->async_percent);
     s->direct = chance(w, sw->direct_percent);
-    if (chance(w, sw->workqueue_percent))
+    s->atomic = sw->weights[WORK_BATCH] > 0 && !s->async;
+    s->topic = sw->kafka && chance(w, sw->topics_percent);
+    s->compact = s->topic && chance(w, sw->compact_percent);
+    if (s->topic)
+        s->retention = M_LIMITS;
+    else if (chance(w, sw->workqueue_percent))
         s->retention = M_WORKQUEUE;
     else if (chance(w, sw->interest_percent))
         s->retention = M_INTEREST;
@@ -383,8 +404,10 @@ static void purge(struct client *c)
         if (a->subject < 0 || a->subject == i)
             s->purged[i] = UINT64_MAX;
     buf_puts(&body, "{");
-    if (a->subject >= 0)
-        buf_printf(&body, "\"filter\":\"s%u.%d\"", s->slot, a->subject);
+    if (a->subject >= 0) {
+        model_subject_of(s, (unsigned) a->subject, subject);
+        buf_printf(&body, "\"filter\":\"%s\"", subject);
+    }
     if (a->before > 0)
         buf_printf(&body, "%s\"seq\":%llu", body.n > 1 ? "," : "", (unsigned long long) a->before);
     buf_puts(&body, "}");
@@ -451,7 +474,7 @@ static void create_consumer(struct client *c)
     k->ack_none = s->retention == M_LIMITS && chance(w, 10);
     k->ack_all = s->retention == M_LIMITS && !k->ack_none && chance(w, 15);
     if (s->retention != M_WORKQUEUE && chance(w, 30))
-        k->filter = (int) below(w, w->swarm->subjects);
+        k->filter = s->topic ? 0 : (int) below(w, w->swarm->subjects);
     if (s->retention == M_LIMITS && chance(w, 20))
         k->fresh = true;
     buf_printf(&body,
@@ -469,8 +492,10 @@ static void create_consumer(struct client *c)
         snprintf(subject, sizeof(subject), "D.%s", k->name);
         client_sub(c, subject, 10 + k->number);
     }
-    if (k->filter >= 0)
-        buf_printf(&body, ",\"filter_subject\":\"s%u.%d\"", s->slot, k->filter);
+    if (k->filter >= 0) {
+        model_subject_of(s, (unsigned) k->filter, subject);
+        buf_printf(&body, ",\"filter_subject\":\"%s\"", subject);
+    }
     buf_puts(&body, "}}");
     a = ask_new(w, ASK_CONSUMER_CREATE);
     a->consumer = k;
@@ -654,6 +679,12 @@ void work_do(struct world *w, enum work_op op)
         arm_fault(w);
     } else if (op == WORK_NET) {
         toggle_net(w);
+    } else if (op == WORK_BATCH) {
+        struct m_stream *s = any_stream(w);
+        if (s != NULL && s->atomic && (c = any_client(w)) != NULL)
+            batch_publish(c, s);
+    } else if (op >= WORK_KAFKA) {
+        kafka_do(w, op);
     } else if ((c = any_client(w)) != NULL) {
         do_client_op(c, op);
     }
@@ -677,7 +708,7 @@ static bool may_be_unheard(const struct ask *a)
 {
     if (a->kind == ASK_ACK)
         return a->consumer->life != LIFE_SURE || a->consumer->stream->life != LIFE_SURE;
-    return a->kind == ASK_PUBLISH && a->stream->life != LIFE_SURE;
+    return (a->kind == ASK_PUBLISH || a->kind == ASK_BATCH) && a->stream->life != LIFE_SURE;
 }
 
 static bool waits(const struct client *c)
@@ -696,6 +727,8 @@ static void forget_unheard(struct client *c)
         list_remove(l);
         if (a->msg != NULL)
             a->msg->asked = false;
+        if (a->batch != NULL)
+            batch_settled(a->batch, false);
         free(a);
     }
 }
@@ -709,7 +742,7 @@ static bool at_rest(struct world *w)
         if (!ready(c) || c->out.n > 0 || io_op_busy(&c->send) || c->pongs < c->pings || waits(c))
             return false;
     }
-    return true;
+    return kafka_at_rest(w);
 }
 
 static void explain_unrest(struct world *w)
@@ -730,6 +763,7 @@ static void explain_unrest(struct world *w)
         if (c->pongs < c->pings)
             world_fail(w, "client %u: a PING is never answered", c->id);
     }
+    kafka_explain_unrest(w);
     world_fail(w, "a client can not connect");
 }
 
@@ -742,6 +776,7 @@ static void wait_for_rest(struct world *w)
             explain_unrest(w);
         if (steps > STEPS_MAX)
             world_fail(w, "the loops spin");
+        kafka_push(w);
         world_step(w, 10000000);
     }
 }
@@ -764,6 +799,7 @@ void work_settle(struct world *w)
     wait_for_rest(w);
     LIST_FOREACH(l, &w->clients)
     forget_unheard(LIST_ENTRY(l, struct client, link));
+    kafka_settled(w);
     world_check(w);
     w->model->epoch++;
     w->model->was_full = false;

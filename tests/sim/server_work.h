@@ -51,6 +51,7 @@ enum ask_kind {
     ASK_CONSUMER_DELETE,
     ASK_CONSUMER_INFO,
     ASK_ACK,
+    ASK_BATCH, /* the last message of an atomic one */
 };
 
 struct ask {
@@ -60,6 +61,7 @@ struct ask {
     struct m_stream *stream;
     struct m_consumer *consumer;
     struct m_msg *msg;
+    struct m_batch *batch;
     uint64_t seq;    /* MSG_DELETE, GET, ACK; PUBLISH: the last sequence that was expected, + 1 */
     uint64_t clock;  /* model's, when it was sent */
     uint64_t before; /* PURGE: its bound, 0 = none */
@@ -75,6 +77,17 @@ void ask_send(struct client *c, struct ask *a, const char *subject, struct str h
 void take_delivery(struct client *c, const struct nats_op *op);
 /* {"message":{...}} of a get: the message, and its sequence. NULL when there is none. */
 struct m_msg *take_message(struct world *w, struct str json, uint64_t *seq);
+
+/* ---- server_batch.c -------------------------------------------------------------------------- */
+
+/* An atomic batch into a stream that is there. */
+void batch_publish(struct client *c, struct m_stream *s);
+void batch_answered(struct ask *a, const struct nats_op *op);
+/* No answer comes any more; refused: it was not stored. */
+void batch_settled(struct m_batch *b, bool refused);
+/* All or nothing of every batch; at: by sequence. */
+void batch_judge(struct world *w, const struct m_stream *s, struct m_msg *const *at, uint64_t first,
+                 uint64_t last);
 
 /* ---- server_judge.c -------------------------------------------------------------------------- */
 

@@ -5,9 +5,11 @@
  * Memory: while the server's code runs, and while time passes (its long work runs then), its arena
  * is current. Clients belong to other machines; their memory is nobody's.
  *
- * The canary is a bug of the past, planted by hand: replies wait for the commit before the one that
- * carries their messages. With one commit in flight at a time it makes no difference; only with
- * two, and only when power fails, or a reply arrives, between the two.
+ * Planted bugs. PLANT_EARLY_REPLIES is one of the past: replies wait for the commit before the one
+ * that carries their messages. With one commit in flight at a time it makes no difference; only
+ * with two, and only when power fails, or a reply arrives, between the two. The others are of
+ * Kafka's produce: answers that do not wait for the sync, and producers that a start does not read
+ * back.
  */
 #include "tests/sim/server_world.h"
 
@@ -17,6 +19,7 @@
 #include "server/core/account.h"
 #include "server/core/interest.h"
 #include "server/js/js_int.h"
+#include "server/kafka/partition.h"
 #include "server/net/net.h"
 #include "store/store.h"
 #include "tests/sim/server_client.h"
@@ -62,6 +65,11 @@ static void set_options(struct world *w)
     o->pool_bytes = w->swarm->pool_bytes;
     o->cache_bytes = w->swarm->cache_bytes;
     o->max_pending = 1u << 20;
+    if (w->swarm->kafka) {
+        o->kafka_port = WORLD_KAFKA_PORT;
+        o->kafka_auto_create = false;
+        o->kafka_compaction_ns = w->swarm->compaction_ns;
+    }
 }
 
 static int open_io(void *ctx, unsigned worker, struct io **out)
@@ -77,7 +85,7 @@ void world_boot(struct world *w)
 {
     struct sim_arena *before;
     char why[256], host[64];
-    uint16_t port;
+    uint16_t port, kafka_port;
 
     /* Now and then with another number of workers than before. */
     if (w->boots == 0 || prng_below(sim_rng(w->sim), 4) != 0)
@@ -108,7 +116,8 @@ void world_boot(struct world *w)
     io_config_init(&o.io);
     if (!parts_open_workers(&w->parts, &o, why) ||
         !parts_open_jetstream(&w->parts, "data/jetstream", why) ||
-        !parts_open_net(&w->parts, NULL, host, &port, why))
+        !parts_open_net(&w->parts, NULL, host, &port, why) ||
+        !parts_open_kafka(&w->parts, &kafka_port, why))
         world_fail(w, "the server does not start: %s", why);
     for (unsigned i = 0; i < w->workers; i++)
         sim_want(worker_group_get(w->parts.workers, i)->env.io);
@@ -120,7 +129,7 @@ void world_boot(struct world *w)
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-static void plant(struct worker *w)
+static void plant_early_replies(struct worker *w)
 {
     struct hmap_iter it = {0};
     struct hmap_node *n;
@@ -141,6 +150,51 @@ static void plant(struct worker *w)
     }
 }
 
+/* The partitions of the one account there is. */
+static struct realm *realm_of_all(struct worker *w)
+{
+    return w->env.kafka != NULL && w->env.kafka->nrealms > 0 ? w->env.kafka->realms[0] : NULL;
+}
+
+static void plant_early_produce(struct worker *w)
+{
+    struct realm *realm = realm_of_all(w);
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+    struct list *l;
+
+    while (realm != NULL && (n = hmap_each(&realm->partitions, &it)) != NULL) {
+        struct partition *p = CONTAINER_OF(n, struct partition, node);
+        while ((l = list_pop_front(&p->waits)) != NULL) {
+            struct partition_job *j = LIST_ENTRY(l, struct partition_job, link);
+            j->wake(j, true);
+        }
+    }
+}
+
+static void plant_no_producers(struct worker *w)
+{
+    struct realm *realm = realm_of_all(w);
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while (realm != NULL && w->env.jetstream != NULL &&
+           (n = hmap_each(&w->env.jetstream->of[0]->streams, &it)) != NULL) {
+        const struct stream *s = CONTAINER_OF(n, struct stream, node);
+        struct partition *p = partition_get(realm, str_of(s->config.name));
+        if (p != NULL && p->known == PRODUCERS_UNREAD)
+            p->known = PRODUCERS_READY;
+    }
+}
+
+static void plant(const struct world *w, struct worker *x)
+{
+    if ((w->plants & PLANT_EARLY_REPLIES) != 0)
+        plant_early_replies(x);
+    if ((w->plants & PLANT_EARLY_PRODUCE) != 0)
+        plant_early_produce(x);
+}
+
 static bool step_server(struct world *w, struct io *io)
 {
     if (!w->up)
@@ -149,9 +203,10 @@ static bool step_server(struct world *w, struct io *io)
         struct worker *x = worker_group_get(w->parts.workers, i);
         if (x->env.io != io)
             continue;
+        if ((w->plants & PLANT_NO_PRODUCERS) != 0)
+            plant_no_producers(x);
         worker_step(x, 0);
-        if (w->canary)
-            plant(x);
+        plant(w, x);
         if (x->busy)
             sim_want(io);
         ask_all_reap(w->parts.workers);

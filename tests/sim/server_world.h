@@ -19,14 +19,22 @@
 
 struct model;
 
-enum { WORLD_PORT = 4222 };
+enum { WORLD_PORT = 4222, WORLD_KAFKA_PORT = 9092 };
+
+/* Bugs that are planted by hand: the proof must find each. */
+enum world_plant {
+    PLANT_EARLY_REPLIES = 1, /* replies wait for the commit before their own */
+    PLANT_EARLY_PRODUCE = 2, /* Produce is answered when it is assigned */
+    PLANT_LOOSE_BATCHES = 8, /* atomic batches are not: server_batch.c */
+    PLANT_NO_PRODUCERS = 4,  /* what producers sent before the start is not read back */
+};
 
 struct world {
     uint64_t seed;
     const char *keep; /* where the disk goes when the run fails; NULL = nowhere */
     unsigned depth;   /* 0 = the run; 1 = a power cut tried on the side */
     bool calm;        /* no power cuts, no restarts */
-    bool canary;      /* plants a bug, see world.c */
+    unsigned plants;  /* enum world_plant: bugs, see server_world.c */
     const struct swarm *swarm;
     struct sim *sim;
     struct model *model;
@@ -37,7 +45,10 @@ struct world {
     bool up;          /* between boot and stop or vanish */
     bool stopped;     /* parts_stop is done */
     struct list clients;
-    unsigned last_client;
+    unsigned last_client; /* number of either kind */
+    /* Clients of Kafka, and who steps them: true when it was a loop of theirs. NULL = none. */
+    struct list kclients;
+    bool (*step_other)(struct world *w, struct io *io);
     unsigned boots;
     unsigned forks; /* power cuts tried so far */
 };

@@ -4,13 +4,16 @@
  * stay true.
  *
  *     sim_server                 the fixed seeds of `make check`, the seeds of
- *                                tests/sim/seeds/server, one seed twice, the canary
+ *                                tests/sim/seeds/server, one seed twice, the canaries
  *     sim_server --seeds N       N seeds from 1 on (--from F: from F on)
  *     sim_server --seed S [-v]   exactly this one, in this process; -v prints every event, -vv also
  *                                those of power cuts tried on the side
  *     --kill                     the process also dies now and then, with the page cache surviving
  *     --fault                    writes and syncs fail now and then
- *     --canary                   plants a bug: a run that passes is a hole in the proof
+ *     --plant NAME               plants a bug (server_world.c): replies, produce, producers,
+ *                                batches; when
+ *                                a hundred seeds pass there is a hole in the proof
+ *     --kafka, --no-kafka        every seed has clients of Kafka, or none; else two of five
  *     --calm                     no power cuts and no restarts
  *     --keep DIR                 on failure the disk's contents go to this directory
  *
@@ -21,6 +24,8 @@
  * docs/internals/sim.md tells it in prose.
  */
 #include "lib/base/hash.h"
+#include "tests/sim/server_kafka.h"
+#include "tests/sim/server_kafka_work.h"
 #include "tests/sim/server_work.h"
 
 #include <jansson.h>
@@ -31,13 +36,19 @@
 #include <unistd.h>
 
 #define FIXED_SEEDS 200
+#define FAULT_SEEDS 60
 #define CANARY_SEEDS 100
 #define SEED_SECONDS 120
+
+/* Which seeds have clients of Kafka. */
+enum kafka_seeds { SOME, NONE, ALL };
 
 struct settings {
     unsigned verbose;
     const char *keep;
-    bool calm, canary, kills, faults, quiet;
+    bool calm, kills, faults, quiet;
+    unsigned plants; /* enum world_plant */
+    enum kafka_seeds kafka;
 };
 
 /* ---- power cuts tried on the side ------------------------------------------------------------ */
@@ -59,9 +70,11 @@ static void try_cut(struct world *parent, uint64_t point, struct prng *rng)
         .sim = fork,
         .model = parent->model,
         .boots = parent->boots,
+        .step_other = kclient_step,
     };
 
     list_init(&w.clients);
+    list_init(&w.kclients);
     sim_disk_set_capacity(sim_disk(fork), w.swarm->disk_bytes);
     world_boot(&w);
     judge_all(&w, false);
@@ -93,11 +106,15 @@ static void boot_again(struct world *w)
     sim_disk_set_capacity(sim_disk(w->sim), w->swarm->disk_bytes);
     sim_fault_arm(w->sim, SIM_FAULT_WRITE, 0, 0);
     sim_fault_arm(w->sim, SIM_FAULT_SYNC, 0, 0);
-    w->model->full = w->model->faulty = false;
+    w->model->full = false;
+    w->model->unseen = true;
     model_watch_disk(w);
     world_boot(w);
+    /* Answers of the server before are still on their way. */
     work_settle(w);
+    w->model->faulty = w->model->stopped = false;
     judge_all(w, true);
+    w->model->unseen = false;
 }
 
 static void crash(struct world *w)
@@ -109,6 +126,11 @@ static void crash(struct world *w)
 
 static void kill_server(struct world *w)
 {
+    /* What a failed sync has lost can be read until the machine goes down; no program can tell. */
+    if (w->model->faulty) {
+        crash(w);
+        return;
+    }
     sim_kill(w->sim);
     world_vanish(w);
     boot_again(w);
@@ -123,6 +145,7 @@ static void restart(struct world *w)
     }
     if (w->model->full)
         work_settle(w);
+    w->model->stopped = true;
     world_stop(w);
     boot_again(w);
 }
@@ -174,12 +197,17 @@ static uint64_t run_seed(uint64_t seed, const struct settings *set)
                       .swarm = &swarm,
                       .keep = set->keep,
                       .calm = set->calm,
-                      .canary = set->canary,
+                      .plants = set->plants,
+                      .step_other = kclient_step,
                       .model = model_new()};
 
     list_init(&w.clients);
+    list_init(&w.kclients);
     prng_init(&rng, seed ^ 0x736572766572u);
     swarm_draw(&swarm, &rng);
+    if (set->kafka == ALL || (set->kafka == SOME && swarm_is_kafka(seed)))
+        swarm_with_kafka(&swarm, seed);
+    swarm_with_batches(&swarm, seed);
     if (set->kills)
         swarm_with_kills(&swarm);
     if (set->faults)
@@ -196,9 +224,11 @@ static uint64_t run_seed(uint64_t seed, const struct settings *set)
     world_boot(&w);
     for (unsigned i = 0; i < swarm.clients; i++)
         work_client_open(&w);
+    kafka_open_clients(&w);
     work_settle(&w);
     work(&w);
     close_clients(&w);
+    kafka_close_clients(&w);
     world_stop(&w);
     uint64_t hash = sim_trace_hash(w.sim);
     if (set->verbose > 0)
@@ -247,21 +277,37 @@ static void try_seed(uint64_t seed, const struct settings *set, struct tally *t)
         return;
     }
     t->failed++;
-    printf("failed: ./dev sim --server --seed %llu\n", (unsigned long long) seed);
+    printf("failed: ./dev sim --server --seed %llu%s%s\n", (unsigned long long) seed,
+           set->faults ? " --fault" : "",
+           set->kafka == ALL    ? " --kafka"
+           : set->kafka == NONE ? " --no-kafka"
+                                : "");
 }
 
-static void try_canary(struct tally *t)
+static const struct {
+    const char *name;
+    enum world_plant plant;
+    enum kafka_seeds kafka;
+} plants[] = {
+    {"replies", PLANT_EARLY_REPLIES, NONE},
+    {"produce", PLANT_EARLY_PRODUCE, ALL},
+    {"producers", PLANT_NO_PRODUCERS, ALL},
+    {"batches", PLANT_LOOSE_BATCHES, NONE},
+};
+
+static void try_canary(unsigned i, struct tally *t)
 {
-    struct settings set = {.canary = true, .quiet = true};
+    struct settings set = {.plants = plants[i].plant, .quiet = true, .kafka = plants[i].kafka};
 
     for (uint64_t seed = 1; seed <= CANARY_SEEDS; seed++)
         if (!seed_passes(seed, &set)) {
-            printf("canary: found by seed %llu\n", (unsigned long long) seed);
+            printf("canary %s: found by seed %llu\n", plants[i].name, (unsigned long long) seed);
             t->passed++;
             return;
         }
     t->failed++;
-    printf("canary: not found by %d seeds: the proof proves nothing\n", CANARY_SEEDS);
+    printf("canary %s: not found by %d seeds: the proof proves nothing\n", plants[i].name,
+           CANARY_SEEDS);
 }
 
 /* One seed run twice gives the same trace. */
@@ -270,7 +316,8 @@ static void try_same(struct tally *t)
     struct settings set = {.quiet = true};
     bool same = true;
 
-    for (uint64_t seed = 1; seed <= 3; seed++) {
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        set.kafka = seed % 2 == 0 ? ALL : NONE;
         uint64_t one = run_seed(seed, &set);
         same = same && run_seed(seed, &set) == one;
     }
@@ -279,8 +326,9 @@ static void try_same(struct tally *t)
         printf("failed: two runs of a seed have different traces\n");
 }
 
-/* tests/sim/seeds/server: a seed at the start of a line, then what it once found. */
-static void try_kept_seeds(const struct settings *set, struct tally *t)
+/* tests/sim/seeds/server: a seed at the start of a line ("kafka 7": with --kafka), then what it
+ * once found. */
+static void try_kept_seeds(struct settings *set, struct tally *t)
 {
     char path[1024], line[512];
     const char *top = getenv("MIDGE_SRCDIR");
@@ -294,10 +342,13 @@ static void try_kept_seeds(const struct settings *set, struct tally *t)
     }
     while (fgets(line, sizeof(line), f) != NULL) {
         char *end;
-        uint64_t seed = strtoull(line, &end, 10);
-        if (end != line)
+        bool kafka = strncmp(line, "kafka ", 6) == 0;
+        uint64_t seed = strtoull(kafka ? line + 6 : line, &end, 10);
+        set->kafka = kafka ? ALL : NONE;
+        if (end != line && end != line + 6)
             try_seed(seed, set, t);
     }
+    set->kafka = SOME;
     fclose(f);
 }
 
@@ -307,29 +358,42 @@ static int finish(const struct tally *t)
     return t->failed == 0 && t->passed > 0 ? 0 : 1;
 }
 
-static int run_fixed(const struct settings *set)
+static int run_fixed(struct settings *set)
 {
     struct tally t = {0};
 
     try_kept_seeds(set, &t);
     for (uint64_t seed = 1; seed <= FIXED_SEEDS; seed++)
         try_seed(seed, set, &t);
+    set->faults = true;
+    for (uint64_t seed = 1; seed <= FAULT_SEEDS; seed++)
+        try_seed(seed, set, &t);
     if (t.failed == 0) {
         try_same(&t);
-        try_canary(&t);
+        for (unsigned i = 0; i < ARRAY_LEN(plants); i++)
+            try_canary(i, &t);
     }
     return finish(&t);
+}
+
+static unsigned plant_of(const char *name)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(plants); i++)
+        if (strcmp(plants[i].name, name) == 0)
+            return plants[i].plant;
+    fprintf(stderr, "there is no planted bug %s\n", name);
+    exit(2);
 }
 
 /* ---- the command line ------------------------------------------------------------------------ */
 
 static int usage(const char *program)
 {
-    fprintf(stderr,
-            "usage: %s [--seed S | --seeds N [--from F]] [-v | -vv] [--canary] [--calm] [--kill] "
-            "[--fault] "
-            "[--keep DIR]\n",
-            program);
+    fprintf(
+        stderr,
+        "usage: %s [--seed S | --seeds N [--from F]] [-v | -vv] [--plant NAME] [--calm] [--kill] "
+        "[--fault] [--kafka | --no-kafka] [--keep DIR]\n",
+        program);
     return 2;
 }
 
@@ -342,6 +406,7 @@ int main(int argc, char **argv)
     /* What the server makes with it belongs to the machine, too. */
     json_set_alloc_funcs(mem_alloc, mem_free);
     json_object_seed(1);
+    sim_mem_keep();
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "-v") == 0 || strcmp(argv[i], "-vv") == 0)
@@ -352,8 +417,12 @@ int main(int argc, char **argv)
             set.kills = true;
         else if (strcmp(argv[i], "--fault") == 0)
             set.faults = true;
-        else if (strcmp(argv[i], "--canary") == 0)
-            set.canary = true;
+        else if (strcmp(argv[i], "--kafka") == 0)
+            set.kafka = ALL;
+        else if (strcmp(argv[i], "--no-kafka") == 0)
+            set.kafka = NONE;
+        else if (strcmp(argv[i], "--plant") == 0 && i++ < argc)
+            set.plants |= plant_of(value);
         else if (strcmp(argv[i], "--seed") == 0 && i++ < argc)
             one = true, seed = strtoull(value, NULL, 10);
         else if (strcmp(argv[i], "--seeds") == 0 && i++ < argc)

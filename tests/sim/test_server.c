@@ -74,6 +74,7 @@ static void open_stage(struct stage *s, size_t cache_bytes)
     json_set_alloc_funcs(mem_alloc, mem_free);
     s->w.swarm = &s->swarm;
     list_init(&s->w.clients);
+    list_init(&s->w.kclients);
     sim_options_init(&options);
     swarm_sim_options(&s->swarm, &options);
     s->w.sim = sim_open(1, &options);

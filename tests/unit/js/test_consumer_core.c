@@ -195,7 +195,7 @@ TEST(max_ack_pending_stops_new_messages_only)
     pull(&b, "in", 100, false);
     give(&b, 1, NULL);
     give(&b, 2, NULL);
-    ck_assert_int_eq(consumer_core_want(&b.core, b.now, &seq), WANT_NOTHING);
+    ck_assert_int_eq(consumer_core_want(&b.core, b.now, &seq), WANT_ACKS);
     ck_assert(consumer_core_nak(&b.core, b.now, 2, 0));
     ck_assert_int_eq(consumer_core_want(&b.core, b.now, &seq), WANT_SEQ);
     ck_assert_uint_eq(seq, 2);
@@ -289,6 +289,38 @@ TEST(pull_ends_by_expiry_no_wait_and_bytes)
     ck_assert_uint_eq(b.core.neffects, 0);
     ck_assert_uint_eq(b.core.npulls, 0);
     ck_assert(!consumer_core_counts_bytes(&b.core));
+    teardown(&b);
+}
+
+/* At max_ack_pending a pull that does not wait stays, and goes on with the next ack; the timer of
+ * any pull ends it. */
+TEST(no_wait_outlives_max_ack_pending)
+{
+    struct bench b;
+    struct consumer_rules r = explicit_rules;
+    uint64_t seq;
+
+    r.max_ack_pending = 2;
+    setup(&b, &r);
+    b.core.num_pending = 9;
+    pull(&b, "in", 5, true);
+    give(&b, 1, NULL);
+    give(&b, 2, NULL);
+    ck_assert_int_eq(consumer_core_want(&b.core, b.now, &seq), WANT_ACKS);
+    ck_assert(consumer_core_ack(&b.core, b.now, 1));
+    ck_assert_int_eq(consumer_core_want(&b.core, b.now, &seq), WANT_NEW);
+    give(&b, 3, NULL);
+    consumer_core_clear_effects(&b.core);
+    consumer_core_pull(
+        &b.core, b.now,
+        &(struct pull_spec){
+            .batch = 4, .heartbeat_ns = SECOND / 4, .no_wait = true, .expires_ns = SECOND},
+        STR("b"));
+    advance(&b, SECOND / 4 + 2000000);
+    ck_assert_uint_eq(b.core.neffects, 2);
+    ck_assert_int_eq(b.core.effects[0].kind, EFFECT_HEARTBEAT);
+    ck_assert_int_eq(b.core.effects[1].status, STATUS_NO_MESSAGES);
+    ck_assert_uint_eq(b.core.npulls, 1);
     teardown(&b);
 }
 
@@ -651,7 +683,7 @@ TEST(removed_messages_make_room_for_new_ones)
     pull(&b, "in", 10, false);
     give(&b, 1, NULL);
     give(&b, 2, NULL);
-    ck_assert_int_eq(consumer_core_want(&b.core, b.now, &seq), WANT_NOTHING);
+    ck_assert_int_eq(consumer_core_want(&b.core, b.now, &seq), WANT_ACKS);
     wakes = 0;
     consumer_core_removed(&b.core, 5, 9);
     ck_assert_uint_eq(wakes, 0);
@@ -672,6 +704,7 @@ static const struct runner_case cases[] = {
     RUN(max_ack_pending_stops_new_messages_only),
     RUN(refuses_pulls_by_the_rules),
     RUN(pull_ends_by_expiry_no_wait_and_bytes),
+    RUN(no_wait_outlives_max_ack_pending),
     RUN(previews_what_deliver_will_say),
     RUN(without_acks_delivered_is_done),
     RUN(heartbeats_come_while_nothing_does),

@@ -118,11 +118,73 @@ TEST(what_was_refused_is_forgotten)
     note(&p, 1, 0, 10, 10, 11);
     note(&p, 2, 0, 0, 10, 21);
     producers_forget(&p, 20);
-    ck_assert_uint_eq(p.n, 1);
     EXPECT(PRODUCERS_DUPLICATE, 1, 0, 10, 10);
-    EXPECT(PRODUCERS_NEW, 2, 0, 7, 10);
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 2, 0, 7, 10); /* another one that was under way */
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 2, 0, 10, 10);
+    EXPECT(PRODUCERS_NEW, 2, 0, 0, 10);
+    EXPECT(PRODUCERS_NEW, 2, 1, 0, 10);
+    note(&p, 2, 0, 0, 10, 21);
+    EXPECT(PRODUCERS_NEW, 2, 0, 10, 1);
     producers_forget(&p, 10);
     EXPECT(PRODUCERS_NEW, 1, 0, 10, 10);
+    producers_deinit(&p);
+}
+
+TEST(the_first_is_refused)
+{
+    struct producers p;
+    uint64_t seq;
+
+    producers_init(&p);
+    EXPECT(PRODUCERS_NEW, 1, 0, 40, 10);
+    producers_refuse(&p, &(struct producer_batch){.producer = 1, .first = 40, .count = 10});
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 1, 0, 50, 10);
+    producers_refuse(&p, &(struct producer_batch){.producer = 1, .first = 50, .count = 10});
+    EXPECT(PRODUCERS_NEW, 1, 0, 40, 5); /* cut in two, because it was too large */
+    note(&p, 1, 0, 40, 5, 1);
+    producers_refuse(&p, &(struct producer_batch){.producer = 1, .first = 45, .count = 5});
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 1, 0, 50, 10);
+    EXPECT(PRODUCERS_NEW, 1, 0, 45, 5);
+    EXPECT(PRODUCERS_NEW, 1, 1, 0, 5);
+    producers_deinit(&p);
+}
+
+static void read_back(struct producers *p, int64_t id, int32_t first, int32_t count, uint64_t seq)
+{
+    producers_note(
+        p, &(struct producer_batch){
+               .producer = id, .first = first, .count = count, .seq = seq, .read_back = true});
+}
+
+TEST(what_lay_before_was_stored)
+{
+    struct producers p;
+    uint64_t seq;
+
+    producers_init(&p);
+    read_back(&p, 1, 100, 10, 1);
+    EXPECT(PRODUCERS_WAS_STORED, 1, 0, 90, 10);
+    EXPECT(PRODUCERS_WAS_STORED, 1, 0, 80, 10);
+    EXPECT(PRODUCERS_DUPLICATE, 1, 0, 100, 10);
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 1, 0, 95, 10);
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 1, 0, 111, 1);
+    EXPECT(PRODUCERS_NEW, 1, 0, 110, 1);
+    read_back(&p, 2, 0, 10, 11); /* its first: nothing lay before */
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 2, 0, INT32_MAX - 9, 10);
+    note(&p, 3, 0, 100, 10, 21); /* nobody knows what came before a live one */
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 3, 0, 90, 10);
+    for (int k = 0; k < 4; k++)
+        read_back(&p, 1, 110 + 10 * k, 10, 31 + (uint64_t) k * 10);
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 1, 0, 90, 10); /* five are all that is under way */
+    note(&p, 1, 1, 0, 10, 81);
+    read_back(&p, 4, 0, 10, 91);
+    read_back(&p, 4, 30, 10, 101);
+    EXPECT(PRODUCERS_WAS_STORED, 4, 0, 10, 10);
+    EXPECT(PRODUCERS_WAS_STORED, 4, 0, 20, 10);
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 4, 0, 20, 11);
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 4, 0, 5, 10);
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 4, 0, 50, 10);
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 1, 1, INT32_MAX - 9, 10);
     producers_deinit(&p);
 }
 
@@ -150,6 +212,8 @@ static const struct runner_case cases[] = {
     RUN(fences),
     RUN(numbers_wrap),
     RUN(what_was_refused_is_forgotten),
+    RUN(the_first_is_refused),
+    RUN(what_lay_before_was_stored),
     RUN(the_longest_silent_goes),
 };
 

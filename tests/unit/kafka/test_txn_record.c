@@ -17,8 +17,8 @@ static void fill(struct txn *t)
                       .changed_ms = 6};
     memset(&o.topic_id, 3, sizeof(o.topic_id));
     o.metadata = STR("text");
-    txn_add_part(t, STR("a.topic"), 0);
-    txn_add_part(t, STR("b"), 1023);
+    txn_add_part(t, STR("a.topic"), 0, 1);
+    txn_add_part(t, STR("b"), 1023, UINT64_C(1) << 40);
     txn_put_offset(t, STR("group"), &o);
     o.partition = 4;
     o.metadata = STR("");
@@ -43,6 +43,8 @@ TEST(there_and_back)
     ck_assert_uint_eq(back.nparts, 2);
     ck_assert(txn_has_part(&back, STR("a.topic"), 0) && txn_has_part(&back, STR("b"), 1023));
     ck_assert(!txn_has_part(&back, STR("b"), 0));
+    ck_assert_uint_eq(back.parts[0].from, 1);
+    ck_assert_uint_eq(back.parts[1].from, UINT64_C(1) << 40);
     ck_assert_uint_eq(back.noffsets, 2);
     ck_assert(str_eq(back.offsets[0].group, STR("group")));
     ck_assert(str_eq(back.offsets[0].o.metadata, STR("text")));
@@ -61,6 +63,24 @@ TEST(there_and_back)
     buf_free(&names);
 }
 
+/* As earlier programs wrote them: the partitions without their places. */
+TEST(version_1)
+{
+    static const char bytes[] =
+        "\0\1\0\1\0\0\0\0\0\0\0\7\0\2\0\0\0\x64\0\0\0\0\0\0\0\5\0\0\0\0\0\0\0\6"
+        "\0\0\0\2\0\0\0\1a\0\0\0\0\0\0\0\1b\0\0\0\3\0\0\0\0";
+    struct buf names = {0};
+    struct txn t;
+
+    ck_assert(txn_parse(STR("$KAFKA.TXN.x"), str_from(bytes, sizeof(bytes) - 1), &names, &t));
+    ck_assert(t.state == TXN_ONGOING && t.producer == 7 && t.epoch == 2 && t.timeout_ms == 100);
+    ck_assert_uint_eq(t.nparts, 2);
+    ck_assert(txn_has_part(&t, STR("a"), 0) && txn_has_part(&t, STR("b"), 3));
+    ck_assert_uint_eq(t.parts[0].from + t.parts[1].from, 0);
+    txn_clear(&t);
+    buf_free(&names);
+}
+
 TEST(cut_or_wrong)
 {
     struct buf payload = {0}, names = {0};
@@ -76,9 +96,11 @@ TEST(cut_or_wrong)
     buf_putc(&payload, 'x');
     ck_assert(!txn_parse(subject, buf_str(&payload), &names, &back));
     payload.n--;
-    payload.p[1] = 2; /* version */
+    payload.p[1] = 3; /* version */
     ck_assert(!txn_parse(subject, buf_str(&payload), &names, &back));
-    payload.p[1] = 1;
+    payload.p[1] = 1; /* without places: too short */
+    ck_assert(!txn_parse(subject, buf_str(&payload), &names, &back));
+    payload.p[1] = 2;
     payload.p[3] = TXN_STATES;
     ck_assert(!txn_parse(subject, buf_str(&payload), &names, &back));
     txn_clear(&t);
@@ -88,6 +110,7 @@ TEST(cut_or_wrong)
 
 static const struct runner_case cases[] = {
     RUN_LOOP(there_and_back, 0, 2),
+    RUN(version_1),
     RUN(cut_or_wrong),
 };
 
