@@ -119,6 +119,11 @@ def clean_body(body, inbox):
     # A consumer without a name gets one.
     if kind.endswith("consumer_action") and re.fullmatch("[A-Za-z0-9]{8}", value["consumer"]):
         value["consumer"] = "X"
+    # Whether the origin was heard before the answer depends on the machine.
+    if kind.endswith(("stream_create_response", "stream_update_response")):
+        for source in [value.get("mirror") or {}, *(value.get("sources") or [])]:
+            if "lag" in source:
+                source["lag"] = "N"
     config = value.get("config")
     if isinstance(config, dict) and "stream_name" in value and "durable_name" not in config:
         name = value.get("name", "")
@@ -486,6 +491,10 @@ def asking(step):
     return asking(step[2:]) if step[0] == "as" else step[0] in ("ask", "stream", "consumer")
 
 
+def timed(case):
+    return any(step[0] in ("wait", "await") for step in case["steps"])
+
+
 def wanted(case, peer):
     want = list(case.get("answers") or [])
     if not peer:
@@ -527,7 +536,7 @@ def run(a, table):
         cases = [json.loads(line) for line in f if line.strip()]
     server = flow = None
     needed = {}
-    count = failed = 0
+    count = failed = late = 0
     try:
         for number, case in enumerate(cases, 1):
             if "server" in case:
@@ -544,10 +553,14 @@ def run(a, table):
                 flow = Flow(server, needed.get("user", ""))
             want = None if a.record else wanted(case, a.peer)
             got = flow.case(case, want)
-            # The peer finishes some things behind its answers.
-            for _ in range(3 if a.peer and not a.record else 0):
+            # The peer finishes some things behind its answers. Where a history waits for time to
+            # pass, a machine that was away for a while may have answered too late, once.
+            again = 0 if a.record else 3 if a.peer else 2 if timed(case) else 0
+            for _ in range(again):
                 if got == want:
                     break
+                late += 1
+                report(table, number, case, got, want)
                 got = flow.case(case, want)
             if a.record:
                 case["answers"] = got
@@ -563,7 +576,7 @@ def run(a, table):
         with open(table, "w") as f:
             for case in cases:
                 f.write(json.dumps(case, sort_keys=True) + "\n")
-    print(f"{table}: {count} cases, {failed} failed")
+    print(f"{table}: {count} cases, {failed} failed" + (f", {late} repeated" if late else ""))
     return failed
 
 
