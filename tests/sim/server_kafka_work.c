@@ -54,6 +54,7 @@ struct kpart {
     struct list batches; /* not answered, in order; those that fly come first */
     unsigned waiting, flying;
     bool drain; /* sends nothing until what flies has been answered */
+    bool gap;   /* what was given up has numbers that the server has not seen */
     uint64_t again_at;
     struct m_msg *last;
     struct kbatch *answered; /* the last one */
@@ -188,7 +189,10 @@ static void give_up(struct kbatch *b)
 static void give_up_part(struct kpart *part)
 {
     LIST_FOREACH_SAFE(l, tmp, &part->batches)
-    give_up(LIST_ENTRY(l, struct kbatch, link));
+    {
+        give_up(LIST_ENTRY(l, struct kbatch, link));
+        part->gap = true;
+    }
     part->drain = false;
     part->answered = NULL;
 }
@@ -201,6 +205,7 @@ static void begin_anew(struct kproducer *p)
     {
         struct kpart *part = LIST_ENTRY(l, struct kpart, link);
         give_up_part(part);
+        part->gap = false;
         part->next = 0;
         part->last = NULL;
     }
@@ -616,6 +621,12 @@ static void produce(struct kproducer *p)
         return;
     }
     part = part_of(p, s);
+    /* Its topic was being deleted, as it seemed, and is there after all. */
+    if (part->gap && !p->plain) {
+        begin_anew(p);
+        ask_id(p);
+        return;
+    }
     for (uint64_t n = 1 + below(w, 4); n > 0 && part->waiting < OUTSTANDING; n--)
         new_batch(p, part);
     push(p);

@@ -277,8 +277,8 @@ static void try_seed(uint64_t seed, const struct settings *set, struct tally *t)
         return;
     }
     t->failed++;
-    printf("failed: ./dev sim --server --seed %llu%s%s\n", (unsigned long long) seed,
-           set->faults ? " --fault" : "",
+    printf("failed: ./dev sim --server --seed %llu%s%s%s\n", (unsigned long long) seed,
+           set->kills ? " --kill" : "", set->faults ? " --fault" : "",
            set->kafka == ALL    ? " --kafka"
            : set->kafka == NONE ? " --no-kafka"
                                 : "");
@@ -326,12 +326,34 @@ static void try_same(struct tally *t)
         printf("failed: two runs of a seed have different traces\n");
 }
 
-/* tests/sim/seeds/server: a seed at the start of a line ("kafka 7": with --kafka), then what it
- * once found. */
+/* A line of tests/sim/seeds/server: words for options, a seed. False: it has none. */
+static bool parse_kept(struct str line, struct settings *set, uint64_t *seed)
+{
+    set->kafka = NONE;
+    set->kills = set->faults = false;
+    for (struct str word; line.n > 0;) {
+        word = str_cut(line, ' ', &line);
+        if (str_to_u64(word, seed))
+            return true;
+        if (str_eq(word, STR("kafka")))
+            set->kafka = ALL;
+        else if (str_eq(word, STR("kill")))
+            set->kills = true;
+        else if (str_eq(word, STR("fault")))
+            set->faults = true;
+        else
+            return false;
+    }
+    return false;
+}
+
+/* tests/sim/seeds/server: a seed at the start of a line ("kafka kill 7": with --kafka --kill), then
+ * what it once found. */
 static void try_kept_seeds(struct settings *set, struct tally *t)
 {
     char path[1024], line[512];
     const char *top = getenv("MIDGE_SRCDIR");
+    uint64_t seed;
 
     snprintf(path, sizeof(path), "%s/tests/sim/seeds/server", top != NULL ? top : ".");
     FILE *f = fopen(path, "r");
@@ -340,15 +362,11 @@ static void try_kept_seeds(struct settings *set, struct tally *t)
         t->failed++;
         return;
     }
-    while (fgets(line, sizeof(line), f) != NULL) {
-        char *end;
-        bool kafka = strncmp(line, "kafka ", 6) == 0;
-        uint64_t seed = strtoull(kafka ? line + 6 : line, &end, 10);
-        set->kafka = kafka ? ALL : NONE;
-        if (end != line && end != line + 6)
+    while (fgets(line, sizeof(line), f) != NULL)
+        if (parse_kept(str_of(line), set, &seed))
             try_seed(seed, set, t);
-    }
     set->kafka = SOME;
+    set->kills = set->faults = false;
     fclose(f);
 }
 
