@@ -461,7 +461,23 @@ static uint64_t next_existing(const struct store_stream *s, uint64_t seq)
     return seq <= s->last_seq ? seq : s->last_seq + 1;
 }
 
-static uint64_t seq_with_flag(struct store_stream *s, uint64_t seq, unsigned flag)
+static bool has_ids(const struct segment_batch *b)
+{
+    return (b->flags & BATCH_HAS_IDS) != 0;
+}
+
+static bool has_effects(const struct segment_batch *b)
+{
+    return (b->flags & BATCH_HAS_EFFECTS) != 0;
+}
+
+static bool is_kafka(const struct segment_batch *b)
+{
+    return b->kind == BATCH_KAFKA;
+}
+
+static uint64_t seq_of(struct store_stream *s, uint64_t seq,
+                       bool (*wanted)(const struct segment_batch *b))
 {
     struct segment *seg = stream_segment_of(s, seq);
     uint32_t i;
@@ -471,7 +487,7 @@ static uint64_t seq_with_flag(struct store_stream *s, uint64_t seq, unsigned fla
             continue;
         for (; i < seg->nentries; i++) {
             const struct segment_batch *b = &seg->entries[i].b;
-            if ((b->flags & flag) != 0)
+            if (wanted(b))
                 return b->first_seq > seq ? b->first_seq : seq;
         }
     }
@@ -480,12 +496,17 @@ static uint64_t seq_with_flag(struct store_stream *s, uint64_t seq, unsigned fla
 
 uint64_t store_seq_with_id(struct store_stream *s, uint64_t seq)
 {
-    return seq_with_flag(s, seq, BATCH_HAS_IDS);
+    return seq_of(s, seq, has_ids);
 }
 
 uint64_t store_seq_with_effect(struct store_stream *s, uint64_t seq)
 {
-    return seq_with_flag(s, seq, BATCH_HAS_EFFECTS);
+    return seq_of(s, seq, has_effects);
+}
+
+uint64_t store_seq_of_kafka(struct store_stream *s, uint64_t seq)
+{
+    return seq_of(s, seq, is_kafka);
 }
 
 bool store_msg_exists(const struct store_stream *s, uint64_t seq)

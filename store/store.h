@@ -495,6 +495,8 @@ enum err store_seq_at(struct store_stream *s, int64_t ts, uint64_t *seq, struct 
 uint64_t store_seq_with_id(struct store_stream *s, uint64_t seq);
 /* The same for STORE_MSG_HAS_EFFECT. */
 uint64_t store_seq_with_effect(struct store_stream *s, uint64_t seq);
+/* First sequence at or behind seq of a Kafka batch; 0 = none. From memory. */
+uint64_t store_seq_of_kafka(struct store_stream *s, uint64_t seq);
 /* Is there a message with this sequence? Durable ones only; from memory. */
 bool store_msg_exists(const struct store_stream *s, uint64_t seq);
 

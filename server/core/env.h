@@ -127,6 +127,11 @@ struct env {
     /* What Kafka clients do on this worker, for monitoring (server/monitor/kafkaz.c); NULL = there
      * are none. Own thread. */
     struct json_t *(*kafka_info)(struct env *env);
+    /* A request will remove messages of a stream of this worker: whoever learns something from them
+     * at a start writes it down. True: done. False: go_on is called when it is, or when the stream
+     * goes. NULL = nobody learns. */
+    bool (*before_removal)(struct env *env, const struct account *a, struct str stream,
+                           void (*go_on)(void *ctx), void *ctx);
 };
 
 #endif

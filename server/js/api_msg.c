@@ -230,7 +230,8 @@ void api_msg_delete(struct api_request *r)
     struct removing *d;
     enum err err;
 
-    if (s == NULL || !api_read_body(r, delete_fields, ARRAY_LEN(delete_fields), &q))
+    if (s == NULL || !stream_memo_is_written(s, r) ||
+        !api_read_body(r, delete_fields, ARRAY_LEN(delete_fields), &q))
         return;
     if (api_body_empty(r))
         js_fail(&e, JS_ERR_BAD_REQUEST, NULL);

@@ -44,7 +44,7 @@
 #include <stdatomic.h>
 
 /* Kinds of store objects. */
-enum { JS_KIND_CONSUMER = STORE_KIND_USER, JS_KIND_SOURCES };
+enum { JS_KIND_CONSUMER = STORE_KIND_USER, JS_KIND_SOURCES, JS_KIND_MEMO };
 /* Messages one consumer may deliver before the next one's turn: 64 KiB of 16-byte messages and
  * more. */
 #define CONSUMER_TURN 1024u
@@ -282,6 +282,7 @@ struct stream {
     struct restore *restore;            /* it is being restored, and not there yet; restore.c */
     struct list upstreams; /* struct upstream: its mirror, or its sources; upstream.h */
     struct stream_positions *positions; /* of its sources, NULL = it has none */
+    struct stream_memo *memo;           /* NULL = none yet */
     struct stream_batches *batches;     /* NULL = none yet */
     unsigned waits;                     /* what is published has to wait: stream_park.c */
     struct list parked;                 /* it waits here */
@@ -299,6 +300,13 @@ void stream_followers_committed(struct stream *s);
 void stream_followers_refused(struct stream *s);
 void stream_followers_removed(struct stream *s);
 void stream_followers_gone(struct stream *s);
+struct api_request;
+/* Its memo (stream_memo.h). */
+void stream_memo_recover(struct stream *s, const struct store_object_view *v);
+void stream_memo_free(struct stream *s);
+/* Has all that the memo is to say been added, so that r may remove messages? False: r runs anew
+ * when it has. */
+bool stream_memo_is_written(struct stream *s, struct api_request *r);
 struct stream *js_stream_find(struct js *js, struct str name);
 /* Recovered or new: registers the sinks; interest is published by stream_publish_interest. */
 struct stream *js_stream_new(struct js *js, const struct stream_config *config, int64_t created);

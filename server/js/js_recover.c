@@ -310,6 +310,14 @@ static void recover_sources(struct jetstream *j, const struct store_object_view 
         stream_positions_recover(s, v);
 }
 
+static void recover_memo(struct jetstream *j, const struct store_object_view *v)
+{
+    struct stream *s = stream_by_id(j, v->parent);
+
+    if (s != NULL)
+        stream_memo_recover(s, v);
+}
+
 static void recovered(void *ctx, const struct store_object_view *v)
 {
     struct jetstream *j = ctx;
@@ -320,6 +328,8 @@ static void recovered(void *ctx, const struct store_object_view *v)
         recover_consumer(j, v);
     else if (v->kind == JS_KIND_SOURCES)
         recover_sources(j, v);
+    else if (v->kind == JS_KIND_MEMO)
+        recover_memo(j, v);
 }
 
 static bool any_offline(struct js *js, const struct stream *s)

@@ -121,6 +121,7 @@ void js_stream_free(struct stream *s)
     stream_sweep_free(s);
     stream_subjects_free(s);
     stream_batches_free(s);
+    stream_memo_free(s);
     if (s->store != NULL)
         store_reader_deinit(&s->reader);
     dedup_deinit(&s->dedup);

@@ -179,6 +179,7 @@ void kafka_open(struct env *env, struct kafka_shared *shared, struct kafka **out
     k->compactor = compactor_open(k);
     fetch_sessions_init(&k->sessions, env->prng);
     env->kafka_info = kafka_info;
+    env->before_removal = partition_before_removal;
     *out = k;
 }
 

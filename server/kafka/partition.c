@@ -5,12 +5,19 @@
  * after a crash of the server is what it had not heard of, its last five batches at most. One whose
  * last batch lies further back is unknown, and may begin with any number, as Kafka's that have
  * expired.
+ *
+ * Where a request removes messages (deletion, purge, DeleteRecords), the producers' numbers are
+ * first added to the stream's memo (stream_memo.h), which is durable before the removal is. What it
+ * says is taken first at a start, and the batches behind it are read. Batches of which it does not
+ * speak have not been removed by a request: limits take the oldest ones, compaction leaves each
+ * producer's last.
  */
 #include "server/kafka/partition.h"
 
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/wire/kafka_batch.h"
+#include "server/js/stream_memo.h"
 
 #include <string.h>
 
@@ -93,6 +100,8 @@ static void partition_free(struct partition *p)
     end_jobs(&p->busy);
     if (p->known == PRODUCERS_READING)
         store_reader_deinit(&p->reader);
+    else if (p->known == PRODUCERS_READY)
+        stream_memo_own(p->stream, NULL, NULL);
     producers_deinit(&p->producers);
     partition_txns_deinit(p);
     mem_free(p);
@@ -200,8 +209,6 @@ bool partition_wait(struct partition *p, struct partition_job *j)
 
 /* ---- producers ------------------------------------------------------------------------------- */
 
-static void read_back(struct store_reader *r);
-
 static void note(struct partition *p, const struct store_entry *e)
 {
     struct kafka_batch b;
@@ -220,6 +227,20 @@ static void note(struct partition *p, const struct store_entry *e)
                                                            .read_back = true});
 }
 
+static void render(void *ctx, uint64_t durable, struct buf *out)
+{
+    struct partition *p = ctx;
+
+    producers_put(&p->producers, durable, true, out);
+}
+
+static void are_known(struct partition *p)
+{
+    p->known = PRODUCERS_READY;
+    stream_memo_own(p->stream, render, p);
+    tell(&p->parked, true);
+}
+
 static void read_back(struct store_reader *r)
 {
     struct partition *p = r->ctx;
@@ -231,22 +252,102 @@ static void read_back(struct store_reader *r)
     if (got == STORE_READ_WAIT)
         return;
     store_reader_deinit(r);
-    p->known = PRODUCERS_READY;
-    tell(&p->parked, true);
+    are_known(p);
+}
+
+/* Takes what the memo says, and returns where reading begins; 0: there is nothing to be read. */
+static uint64_t take_memo(struct partition *p)
+{
+    uint64_t tail = store_stream_tail(p->store, READ_BACK), through, next;
+    struct str memo = stream_memo_text(p->stream);
+
+    if (!producers_take(&p->producers, memo, &through))
+        LOG_ERR(p->kafka->env->log, "Kafka: what was written down of producers of '%s' is damaged",
+                p->name);
+    next = store_seq_of_kafka(p->store, through + 1);
+    if (next == 0 || next >= tail)
+        return next;
+    /* Not all that it does not tell of is read: then it is as if it were not there. */
+    producers_deinit(&p->producers);
+    producers_init(&p->producers);
+    return store_seq_of_kafka(p->store, tail);
+}
+
+static void begin_reading(struct partition *p)
+{
+    uint64_t from = take_memo(p);
+
+    if (from == 0) {
+        are_known(p);
+        return;
+    }
+    p->known = PRODUCERS_READING;
+    store_reader_init(&p->reader, p->store, from, NULL, 0, read_back, p);
+    read_back(&p->reader);
 }
 
 bool partition_know_producers(struct partition *p, struct partition_job *j)
 {
     if (p->known == PRODUCERS_READY)
         return true;
-    if (p->known == PRODUCERS_UNREAD) {
-        p->known = PRODUCERS_READING;
-        store_reader_init(&p->reader, p->store, store_stream_tail(p->store, READ_BACK), NULL, 0,
-                          read_back, p);
-        read_back(&p->reader);
-        if (p->known == PRODUCERS_READY)
-            return true;
-    }
+    if (p->known == PRODUCERS_UNREAD)
+        begin_reading(p);
+    if (p->known == PRODUCERS_READY)
+        return true;
     list_push_back(&p->parked, &j->link);
     return false;
+}
+
+/* ---- before a removal ------------------------------------------------------------------------ */
+
+struct removal {
+    struct partition_job job;
+    void (*go_on)(void *ctx);
+    void *ctx;
+};
+
+static void write_down(struct partition *p)
+{
+    struct buf out = {0};
+    uint64_t first, last;
+
+    partition_bounds(p, &first, &last);
+    if (producers_put(&p->producers, last, false, &out))
+        stream_memo_add(p->stream, buf_str(&out));
+    buf_free(&out);
+}
+
+static void removal_goes_on(struct partition_job *j)
+{
+    struct removal *x = CONTAINER_OF(j, struct removal, job);
+
+    x->go_on(x->ctx);
+    mem_free(x);
+}
+
+static void removal_known(struct partition_job *j, bool ok)
+{
+    (void) ok;
+    removal_goes_on(j);
+}
+
+/* Who waited comes here again. */
+bool partition_before_removal(struct env *env, const struct account *a, struct str stream,
+                              void (*go_on)(void *ctx), void *ctx)
+{
+    struct realm *realm = env->kafka->stopping ? NULL : realm_of(env->kafka, a);
+    struct partition *p = realm != NULL ? partition_get(realm, stream) : NULL;
+    struct removal *x;
+
+    if (p == NULL)
+        return true;
+    x = mem_zalloc(sizeof(*x));
+    *x = (struct removal){
+        .job = {.wake = removal_known, .gone = removal_goes_on}, .go_on = go_on, .ctx = ctx};
+    list_init(&x->job.link);
+    if (!partition_know_producers(p, &x->job))
+        return false;
+    mem_free(x);
+    write_down(p);
+    return true;
 }

@@ -72,6 +72,10 @@ void partition_bounds(const struct partition *p, uint64_t *first, uint64_t *last
 bool partition_wait(struct partition *p, struct partition_job *j);
 /* True: they are known now. Else the job is parked. */
 bool partition_know_producers(struct partition *p, struct partition_job *j);
+/* env->before_removal: what a start learns from the batches of producers is kept apart from them,
+ * in the stream's memo, once a request removes messages. */
+bool partition_before_removal(struct env *env, const struct account *a, struct str stream,
+                              void (*go_on)(void *ctx), void *ctx);
 
 /* Where a partition is, and its stream's name, in the arena. False: there is none (now). */
 bool partition_find(struct realm *realm, struct kafka_arena *arena, struct str topic, int32_t index,

@@ -2,6 +2,7 @@
 #include "server/kafka/producers.h"
 
 #include "lib/base/assert.h"
+#include "lib/base/bytes.h"
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
 
@@ -17,6 +18,7 @@ struct producer {
     int16_t epoch;
     bool read_back; /* there may have been batches between and before those that are known */
     bool expects;   /* n == 0: only the batch with the number `next` is new */
+    bool written;   /* all that is known of it is in a part of the record */
     int32_t next;
     unsigned n;
     struct kept kept[PRODUCERS_BATCHES]; /* oldest first */
@@ -139,7 +141,7 @@ void producers_note(struct producers *p, const struct producer_batch *b)
     if (x->n == 0)
         x->read_back = b->read_back;
     x->epoch = b->epoch;
-    x->expects = false;
+    x->expects = x->written = false;
     if (x->n == PRODUCERS_BATCHES) {
         for (unsigned i = 1; i < x->n; i++)
             x->kept[i - 1] = x->kept[i];
@@ -202,7 +204,9 @@ void producers_fence(struct producers *p, int64_t producer, int16_t epoch)
         return;
     x->epoch = epoch;
     x->n = 0;
-    x->expects = false;
+    x->expects = x->written = false;
+    list_remove(&x->link);
+    list_push_front(&p->recent, &x->link);
 }
 
 void producers_forget(struct producers *p, uint64_t last_seq)
@@ -214,4 +218,116 @@ void producers_forget(struct producers *p, uint64_t last_seq)
             if (--x->n == 0)
                 expect(x, x->epoch, x->kept[0].first);
     }
+}
+
+/* ---- the record ------------------------------------------------------------------------------ */
+
+#define PART_HEAD 12u
+#define ENTRY 26u
+
+static void put_entry(struct buf *out, const struct producer *x, int32_t first, int32_t count,
+                      uint64_t seq)
+{
+    uint8_t e[ENTRY];
+
+    put_u64(e, (uint64_t) x->id);
+    put_u16(e + 8, (uint16_t) x->epoch);
+    put_u32(e + 10, (uint32_t) first);
+    put_u32(e + 14, (uint32_t) count);
+    put_u64(e + 18, seq);
+    buf_put(out, e, sizeof(e));
+}
+
+/* The number of entries. */
+static uint32_t put_producer(struct producer *x, uint64_t durable, struct buf *out)
+{
+    uint32_t n = 0;
+
+    x->written = true;
+    for (unsigned i = 0; i < x->n; i++) {
+        const struct kept *k = &x->kept[i];
+        uint32_t count = ((uint32_t) k->last - (uint32_t) k->first + 1) & INT32_MAX;
+        x->written = k->seq + count - 1 <= durable;
+        if (!x->written)
+            break;
+        put_entry(out, x, k->first, (int32_t) count, k->seq);
+        n++;
+    }
+    if (x->n > 0 || x->expects)
+        return n;
+    put_entry(out, x, 0, 0, 0);
+    return 1;
+}
+
+bool producers_put(struct producers *p, uint64_t durable, bool all, struct buf *out)
+{
+    struct list *l = p->recent.next;
+    uint8_t head[PART_HEAD];
+    size_t at = out->n;
+    uint32_t n = 0;
+
+    while (l != &p->recent && (all || !LIST_ENTRY(l, struct producer, link)->written))
+        l = l->next;
+    if (l == p->recent.next)
+        return false;
+    put_u64(head, durable);
+    buf_put(out, head, sizeof(head));
+    for (l = l->prev; l != &p->recent; l = l->prev)
+        n += put_producer(LIST_ENTRY(l, struct producer, link), durable, out);
+    put_u32(out->p + at + 8, n);
+    return true;
+}
+
+static bool is_record(struct str record)
+{
+    while (record.n > 0) {
+        if (record.n < PART_HEAD || (record.n - PART_HEAD) / ENTRY < get_u32(record.p + 8))
+            return false;
+        struct str entries = str_skip(record, PART_HEAD);
+        for (uint32_t n = get_u32(record.p + 8); n > 0; n--, entries = str_skip(entries, ENTRY))
+            if ((int64_t) get_u64(entries.p) < 0 || (int32_t) get_u32(entries.p + 10) < 0 ||
+                (int32_t) get_u32(entries.p + 14) < 0)
+                return false;
+        record = entries;
+    }
+    return true;
+}
+
+static void take_entry(struct producers *p, const char *e, bool first)
+{
+    struct producer_batch b = {.producer = (int64_t) get_u64(e),
+                               .epoch = (int16_t) get_u16(e + 8),
+                               .first = (int32_t) get_u32(e + 10),
+                               .count = (int32_t) get_u32(e + 14),
+                               .seq = get_u64(e + 18),
+                               .read_back = true};
+    struct producer *x = find(p, b.producer);
+
+    if (x == NULL)
+        x = add(p, b.producer);
+    if (first)
+        x->n = 0;
+    x->epoch = b.epoch;
+    if (b.count > 0)
+        producers_note(p, &b);
+    x->written = true;
+}
+
+bool producers_take(struct producers *p, struct str record, uint64_t *through)
+{
+    *through = 0;
+    if (!is_record(record))
+        return false;
+    while (record.n > 0) {
+        uint32_t n = get_u32(record.p + 8);
+        int64_t before = -1;
+        *through = get_u64(record.p);
+        for (record = str_skip(record, PART_HEAD); n > 0; n--) {
+            int64_t id = (int64_t) get_u64(record.p);
+            take_entry(p, record.p, id != before);
+            before = id;
+            record = str_skip(record, ENTRY);
+        }
+    }
+    return true;
 }

@@ -20,6 +20,7 @@
 #ifndef KAFKA_PRODUCERS_H
 #define KAFKA_PRODUCERS_H
 
+#include "lib/base/buf.h"
 #include "lib/base/hmap.h"
 #include "lib/base/list.h"
 
@@ -78,5 +79,23 @@ bool producers_need(const struct producers *p, int64_t producer, uint64_t seq, u
 void producers_fence(struct producers *p, int64_t producer, int16_t epoch);
 /* Nothing behind this sequence of the stream has ever been. */
 void producers_forget(struct producers *p, uint64_t last_seq);
+
+/*
+ * What is known, as a record that is kept apart from the batches, for when these are removed. One
+ * part behind the other; a part is, little-endian:
+ *
+ *     u64 through    the sequence up to which it speaks
+ *     u32 n          entries: those of one producer together, the one that wrote last at the end
+ *     n times        i64 producer, i16 epoch, i32 first number, i32 count, u64 sequence;
+ *                    count 0: the epoch, and no batch of it
+ *
+ * A producer's entries in one part replace those in earlier ones.
+ */
+/* A part with what is durable, up to that sequence, of all, or of those of whom there is more than
+ * in earlier parts. False: then there are none, and nothing is written. */
+bool producers_put(struct producers *p, uint64_t durable, bool all, struct buf *out);
+/* Of all parts; batches behind `through` are to be noted then. False: it can not be read, and
+ * nothing has changed. */
+bool producers_take(struct producers *p, struct str record, uint64_t *through);
 
 #endif

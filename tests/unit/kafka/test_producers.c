@@ -205,6 +205,85 @@ TEST(the_longest_silent_goes)
     producers_deinit(&p);
 }
 
+static struct str bytes_of(const struct buf *b)
+{
+    return str_from(b->p, b->n);
+}
+
+/* What a start takes is what was written, part behind part; what is not durable is not in it. */
+TEST(written_and_taken)
+{
+    struct producers p, q;
+    struct buf out = {0};
+    uint64_t seq, through;
+
+    producers_init(&p);
+    producers_init(&q);
+    for (int n = 0; n < 7; n++)
+        note(&p, 1, 3, n * 10, 10, 100 + (uint64_t) n * 10);
+    note(&p, 2, 0, INT32_MAX - 4, 10, 200);
+    ck_assert(producers_put(&p, 165, false, &out));
+    ck_assert(producers_take(&q, bytes_of(&out), &through));
+    ck_assert_uint_eq(through, 165);
+    ck_assert_uint_eq(q.n, 1);
+    ck_assert_int_eq(ask(&q, 1, 3, 50, 10, &seq), PRODUCERS_DUPLICATE);
+    ck_assert_uint_eq(seq, 150);
+    ck_assert_int_eq(ask(&q, 1, 3, 60, 10, &seq), PRODUCERS_NEW);
+    /* The rest is durable now, and one goes on. */
+    note(&p, 1, 3, 70, 10, 210);
+    ck_assert(producers_put(&p, 220, false, &out));
+    ck_assert(!producers_put(&p, 220, false, &out));
+    ck_assert(producers_take(&q, bytes_of(&out), &through));
+    ck_assert_uint_eq(through, 220);
+    ck_assert_int_eq(ask(&q, 1, 3, 80, 1, &seq), PRODUCERS_NEW);
+    ck_assert_int_eq(ask(&q, 1, 3, 30, 10, &seq), PRODUCERS_DUPLICATE);
+    ck_assert_int_eq(ask(&q, 2, 0, 5, 1, &seq), PRODUCERS_NEW);
+    ck_assert_int_eq(ask(&q, 2, 0, INT32_MAX - 4, 10, &seq), PRODUCERS_DUPLICATE);
+    /* An epoch of which there is no batch. */
+    producers_fence(&p, 2, 9);
+    ck_assert(producers_put(&p, 230, false, &out));
+    ck_assert(producers_take(&q, bytes_of(&out), &through));
+    ck_assert_int_eq(ask(&q, 2, 0, 5, 1, &seq), PRODUCERS_OLD_EPOCH);
+    ck_assert_int_eq(ask(&q, 2, 9, 0, 1, &seq), PRODUCERS_NEW);
+    /* All of it is the same as the parts. */
+    buf_clear(&out);
+    ck_assert(producers_put(&q, 230, true, &out));
+    producers_deinit(&p);
+    producers_init(&p);
+    ck_assert(producers_take(&p, bytes_of(&out), &through));
+    EXPECT(PRODUCERS_NEW, 1, 3, 80, 1);
+    EXPECT(PRODUCERS_OLD_EPOCH, 2, 0, 5, 1);
+    producers_deinit(&p);
+    producers_deinit(&q);
+    buf_free(&out);
+}
+
+TEST(records_that_are_none)
+{
+    struct producers p;
+    struct buf out = {0};
+    uint64_t through;
+
+    producers_init(&p);
+    note(&p, 1, 3, 0, 10, 100);
+    ck_assert(producers_put(&p, 200, true, &out));
+    producers_deinit(&p);
+    producers_init(&p);
+    for (size_t n = 1; n < out.n; n++)
+        ck_assert(!producers_take(&p, str_from(out.p, n), &through));
+    for (size_t at = 8; at < out.n; at++) {
+        out.p[at] = (char) (out.p[at] ^ 0x80); /* a count, or a number below 0 */
+        bool sign = at == 11 || at == 19 || at == 25 || at == 29;
+        ck_assert(!sign || !producers_take(&p, bytes_of(&out), &through));
+        out.p[at] = (char) (out.p[at] ^ 0x80);
+    }
+    ck_assert_uint_eq(p.n, 0);
+    ck_assert(producers_take(&p, STR_NONE, &through));
+    ck_assert_uint_eq(through, 0);
+    producers_deinit(&p);
+    buf_free(&out);
+}
+
 static const struct runner_case cases[] = {
     RUN(the_first_batch_decides),
     RUN(the_last_five_are_known),
@@ -215,6 +294,8 @@ static const struct runner_case cases[] = {
     RUN(the_first_is_refused),
     RUN(what_lay_before_was_stored),
     RUN(the_longest_silent_goes),
+    RUN(written_and_taken),
+    RUN(records_that_are_none),
 };
 
 RUNNER_MAIN("kafka/producers", cases)

@@ -1,8 +1,9 @@
 /*
  * test_producers_crash.c - idempotent producers against a partition whose server crashes between
- * produce and sync, takes back what it had assigned, and compacts: whatever happens, what is stored
- * is each batch once, in order. A model of both sides in one thread; the server's decisions are
- * those of producers.c, fed as partition.c and produce.c feed it. Planted bugs are found.
+ * produce and sync, takes back what it had assigned, compacts, and removes what it is told to:
+ * whatever happens, what is stored is each batch once, in order. A model of both sides in one
+ * thread; the server's decisions are those of producers.c, fed as partition.c and produce.c feed
+ * it. Planted bugs are found.
  */
 #include "lib/base/prng.h"
 #include "server/kafka/producers.h"
@@ -14,7 +15,15 @@
 #define BATCHES 400 /* of all, at most */
 #define AHEAD 5     /* a client has so many under way */
 
-enum bug { NO_BUG, FORGETS_NOTHING, READS_NOTHING_BACK, LAST_IS_COMPACTED, BUGS };
+enum bug {
+    NO_BUG,
+    FORGETS_NOTHING,
+    READS_NOTHING_BACK,
+    LAST_IS_COMPACTED,
+    NOT_WRITTEN_DOWN,
+    WRITTEN_TOO_EARLY,
+    BUGS
+};
 
 struct client {
     int32_t next;   /* number of the next new batch */
@@ -34,7 +43,7 @@ static int32_t number_of(int32_t batch)
 struct stored {
     int64_t producer;
     int32_t batch;
-    bool gone; /* compacted */
+    bool gone; /* compacted, or removed */
 };
 
 struct model {
@@ -43,6 +52,7 @@ struct model {
     struct producers known;
     struct stored log[BATCHES * 2]; /* [0, assigned); sequence = index + 1 */
     uint64_t assigned, durable;
+    struct buf memo; /* the record of producers.h */
     struct client clients[PRODUCERS];
 };
 
@@ -120,10 +130,18 @@ static void refuse(struct model *m)
 
 static void crash(struct model *m)
 {
+    uint64_t through;
+
     m->assigned = m->durable;
     producers_deinit(&m->known);
     producers_init(&m->known);
-    for (uint64_t seq = 1; seq <= m->durable && m->bug != READS_NOTHING_BACK; seq++) {
+    ck_assert(producers_take(&m->known, buf_str(&m->memo), &through));
+    /* The store wants a whole record now and then. */
+    if (chance(m, 30)) {
+        buf_clear(&m->memo);
+        producers_put(&m->known, through, true, &m->memo);
+    }
+    for (uint64_t seq = through + 1; seq <= m->durable && m->bug != READS_NOTHING_BACK; seq++) {
         struct producer_batch b = batch_of(m->log[seq - 1].producer, m->log[seq - 1].batch);
         b.seq = seq;
         b.read_back = true;
@@ -143,6 +161,21 @@ static void compact(struct model *m)
         bool last = producers_need(&m->known, s->producer, seq, m->durable);
         s->gone = s->gone || (!last && chance(m, 70)) || m->bug == LAST_IS_COMPACTED;
     }
+}
+
+/* Some of what is durable goes because somebody asks for it, or the power fails before it has. What
+ * is known of producers is written down first. */
+static void remove_some(struct model *m)
+{
+    uint64_t most = 1 + prng_below(&m->prng, 99);
+
+    if (m->bug != NOT_WRITTEN_DOWN)
+        producers_put(&m->known, m->bug == WRITTEN_TOO_EARLY ? m->assigned : m->durable, false,
+                      &m->memo);
+    if (chance(m, 30))
+        return;
+    for (uint64_t seq = 1; seq <= m->durable; seq++)
+        m->log[seq - 1].gone = m->log[seq - 1].gone || chance(m, (unsigned) most);
 }
 
 /* Every producer's batches: each once, in order, without a gap, and what was acknowledged is
@@ -188,8 +221,10 @@ static bool play(uint64_t seed, enum bug bug)
             sync_some(&m);
         else if (what < 94)
             refuse(&m);
-        else if (what < 98)
+        else if (what < 97)
             crash(&m);
+        else if (what < 98)
+            remove_some(&m);
         else
             compact(&m);
         right = is_right(&m);
@@ -202,6 +237,7 @@ static bool play(uint64_t seed, enum bug bug)
     }
     right = right && is_right(&m) && all_answered(&m);
     producers_deinit(&m.known);
+    buf_free(&m.memo);
     return right;
 }
 
