@@ -793,11 +793,27 @@ void segment_log_placed(struct segment *seg, uint64_t log_file)
     }
 }
 
+/* Of two commits that complete in the wrong order both are written, and the second one is not in
+ * the index yet when the end of the first one begins a sync. */
+static uint64_t written_to(const struct segment *seg)
+{
+    uint64_t last = seg->next_seq - 1;
+
+    LIST_FOREACH(it, &seg->stream->commits)
+    {
+        const struct commit *c = LIST_ENTRY(it, struct commit, link);
+        if (c->segment != seg || !c->done || c->result < 0)
+            break;
+        last = c->last_seq;
+    }
+    return last;
+}
+
 void segment_sync_begin(struct segment *seg)
 {
     ASSERT(!seg->syncing && seg->unwritten_n == 0 && seg->writes == 0);
     seg->syncing = true;
-    seg->syncing_to = seg->next_seq - 1;
+    seg->syncing_to = written_to(seg);
     seg->unsynced = seg->flushed = false; /* what is written from now on is not covered */
     seg->log_after = NO_LOG_FILE;
 }

@@ -392,6 +392,33 @@ TEST(async_segments_may_go_before_they_are_synced)
     end(&s);
 }
 
+/* Two writes that end in the wrong order, while a sync waits for both: it covers both, or the next
+ * segment's header waits for ever. */
+TEST(async_writes_may_end_in_any_order)
+{
+    struct sim_options options;
+    struct rig_stream t;
+    struct rig r;
+
+    sim_options_init(&options);
+    options.write = (struct sim_latency){900000000, 1500000000};
+    struct sim *sim = sim_open(1 + (uint64_t) i, &options);
+    rig_init(&r, &(struct rig_options){.sim = sim, .segment_min = 1 << 20, .segment_max = 1 << 20});
+    rig_create(&r, &t, "log", STORE_ASYNC, NULL);
+    rig_append(&t, 5, 60000, 3); /* more than the first, small segment takes */
+    rig_flush(&t);
+    rig_sleep(&r, 30000000000);
+    for (unsigned n = 0; n < 2; n++) {
+        rig_append(&t, 5, 60000, 3);
+        rig_step(&r);
+    }
+    rig_append(&t, 1, 500000, 3); /* has no room in their segment */
+    rig_sleep(&r, 60000000000);
+    ck_assert_uint_eq(t.committed, 16);
+    rig_deinit(&r);
+    sim_close(sim);
+}
+
 /* ---- erasing --------------------------------------------------------------------------------- */
 
 /* rig_payload repeats itself after 26 */
@@ -648,6 +675,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(what_a_limit_took_stays_gone, 0, 2),
     RUN(purged_messages_of_an_async_stream_stay_gone),
     RUN(async_segments_may_go_before_they_are_synced),
+    RUN_LOOP(async_writes_may_end_in_any_order, 0, 8),
     RUN_LOOP(neighbours_of_an_erased_message_survive, 0, 2),
     RUN(log_goes_on_after_a_file_that_could_not_be_made),
     RUN(a_start_after_a_start_that_was_killed),
