@@ -388,18 +388,31 @@ static void end_section(struct section_table *t, enum segment_section type, size
     pad8(t);
 }
 
-static void end_footer(struct section_table *t, uint64_t footer_offset)
+/* No sector of the disk has only a part of the trailer. */
+static void pad_table(struct section_table *t)
+{
+    static const char zeros[SEGMENT_TRAILER];
+    size_t odd = (t->out->n - t->start + t->n * FOOTER_TABLE_ENTRY) % SEGMENT_TRAILER;
+
+    if (odd != 0)
+        buf_put(t->out, zeros, SEGMENT_TRAILER - odd);
+}
+
+static void end_footer(struct section_table *t, const struct footer_input *in)
 {
     uint8_t bytes[SEGMENT_TRAILER];
-    size_t table = t->out->n;
+    size_t table;
 
+    pad_table(t);
+    table = t->out->n;
     buf_put(t->out, t->entries, t->n * FOOTER_TABLE_ENTRY);
     struct segment_trailer trailer = {
-        .footer_offset = footer_offset,
+        .footer_offset = in->footer_offset,
         .footer_bytes = t->out->n - t->start + SEGMENT_TRAILER,
-        .table_offset = footer_offset + (table - t->start),
+        .table_offset = in->footer_offset + (table - t->start),
         .sections = t->n,
         .incompat = t->crypt != NULL ? STORE_ENCRYPTED : 0,
+        .flags = in->flags,
         .table_crc = crc32c(t->salt, t->entries, t->n * FOOTER_TABLE_ENTRY)};
     segment_trailer_encode(&trailer, t->salt, bytes);
     buf_put(t->out, bytes, sizeof(bytes));
@@ -441,6 +454,6 @@ enum err footer_build(const struct footer_input *in, struct buf *out)
     at = out->n;
     put_summary(&summary, out);
     end_section(&t, SECTION_SUMMARY, at);
-    end_footer(&t, in->footer_offset);
+    end_footer(&t, in);
     return ERR_OK;
 }

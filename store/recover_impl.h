@@ -188,6 +188,8 @@ struct rec_segment {
     bool header_ok;   /* else base_seq may be 0: not known */
     bool sealed;      /* its footer is valid: summary is filled in */
     bool bad_footer;  /* it had one */
+    bool cut;         /* by its trailer: a torn tail lies behind its last message */
+    bool complete;    /* a footer that can not be read proves all of it durable */
     bool gone;        /* removed or in quarantine */
     bool dirty;       /* written to: must be synced */
     bool quiet;       /* only probing: say nothing */

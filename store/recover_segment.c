@@ -139,6 +139,7 @@ static enum err read_footer(struct recovery *r, struct rec_segment *seg, fs_fd f
         err = segment_trailer_decode(bytes, seg->file_bytes, seg->salt, &t);
     if (err != ERR_OK)
         return err;
+    seg->cut = (t.flags & SEGMENT_CUT) != 0;
     if (t.footer_bytes > r->dir->options.index_lazy_bytes && (t.incompat & STORE_ENCRYPTED) == 0)
         return read_footer_head(r, seg, fd, &t);
     uint8_t *whole = mem_try_alloc(t.footer_bytes);
@@ -233,6 +234,7 @@ enum err rec_segment_open(struct recovery *r, struct rec_stream *s, struct rec_s
     if (footer == ERR_VERSION || footer == ERR_NO_MEMORY || footer == ERR_IO)
         return footer;
     seg->bad_footer = footer != ERR_NOT_FOUND;
+    seg->complete = seg->bad_footer && !seg->cut;
     if (seg->header_ok)
         return ERR_OK;
     if (footer == ERR_NOT_FOUND && never_used(r, s, seg))
@@ -649,7 +651,7 @@ enum err rec_segment_scan(struct recovery *r, struct rec_stream *s, struct rec_s
                                    .base_seq = base,
                                    .file_bytes = seg->file_bytes,
                                    .durable_seq = durable_seq,
-                                   .sealed = seg->bad_footer,
+                                   .sealed = seg->complete,
                                    .search_bytes = search_bytes(r, seg),
                                    .window = r->clean ? CLEAN_WINDOW : 0};
 

@@ -236,6 +236,10 @@ static enum err scan_files(struct recovery *r, struct rec_stream *s, struct file
             proof = seg->next_seq - 1 > proof ? seg->next_seq - 1 : proof;
         } else {
             uint64_t durable = next_base != 0 && next_base - 1 < proof ? next_base - 1 : proof;
+            if (seg->bad_footer && next_base != 0) {
+                durable = next_base - 1; /* what lies behind that was cut */
+                seg->complete = false;
+            }
             err = rec_segment_scan(r, s, seg, durable);
             proof = seg->proof > proof ? seg->proof : proof;
         }

@@ -149,6 +149,7 @@ enum {
     T_TABLE = 32,
     T_INCOMPAT = 40,
     T_TABLE_CRC = 48,
+    T_FLAGS = 52,
     T_CRC = 60,
     T_SECTION = 32,
 };
@@ -165,6 +166,7 @@ void segment_trailer_encode(const struct segment_trailer *t, uint32_t salt,
     put_u64(out + T_TABLE, t->table_offset);
     put_u64(out + T_INCOMPAT, t->incompat);
     put_u32(out + T_TABLE_CRC, t->table_crc);
+    put_u32(out + T_FLAGS, t->flags);
     put_u32(out + T_CRC, crc32c(salt, out, T_CRC));
 }
 
@@ -181,6 +183,7 @@ enum err segment_trailer_decode(const uint8_t bytes[SEGMENT_TRAILER], uint64_t f
     out->table_offset = get_u64(bytes + T_TABLE);
     out->incompat = get_u64(bytes + T_INCOMPAT);
     out->table_crc = get_u32(bytes + T_TABLE_CRC);
+    out->flags = get_u32(bytes + T_FLAGS);
     if (get_u32(bytes + T_VERSION) != STORE_FORMAT_VERSION ||
         (out->incompat & ~(uint64_t) STORE_KNOWN_INCOMPAT) != 0)
         return ERR_VERSION;

@@ -145,6 +145,7 @@ struct segment_trailer {
     uint64_t incompat;
     uint32_t sections;
     uint32_t table_crc;
+    uint32_t flags; /* as the summary's */
 };
 /* The last SEGMENT_TRAILER bytes of the file. ERR_NOT_FOUND: no magic, so not sealed. ERR_CORRUPT:
  * magic but damaged or of another file. ERR_VERSION. */

@@ -40,6 +40,46 @@ TEST(torn_tail_is_cut_and_sealed)
     end_world(&w, f);
 }
 
+/* The start that cut it lost power while it wrote the footer, or the footer decayed later, when
+ * another segment has the sequences of what was cut (i = 1): the tail is no loss. */
+TEST(footer_of_a_cut_segment_is_damaged)
+{
+    struct world w;
+    struct fixture f[3], next;
+    char path[STORE_PATH];
+
+    world_init(&w);
+    put_stream(&w, f);
+    fixture_pad(&f[2], SEGMENT_PAGE);
+    size_t from = f[2].file.n;
+    fixture_batch(&f[2], 10, 34, 0);
+    fixture_batch(&f[2], 10, 34, 0);
+    memset(f[2].file.p + from, 0, 200);
+    world_put_segment(&w, &f[2], 20000);
+    world_put_log(&w, 0);
+    world_segment_path(&w, &f[2], path);
+    world_open(&w);
+    world_close(&w);
+    struct buf file = world_read(&w, path);
+    /* The section table, or the trailer itself. */
+    world_flip(&w, path, file.n - (i == 0 ? 80 : 20), 1);
+    buf_free(&file);
+    world_segment(&w, &next, 5, 4, 35);
+    fixture_batch(&next, 3, 34, 0);
+    if (i == 1)
+        world_put_segment(&w, &next, 20000);
+    world_open(&w);
+    struct recovered_stream *s = stream(&w);
+    struct content c = content(&w, s);
+    ck_assert_uint_eq(store_dir_recovery(w.dir)->lost_messages, 0);
+    ck_assert_uint_eq(c.messages, i == 0 ? 34 : 37);
+    ck_assert_uint_eq(s->last_seq, i == 0 ? 34 : 37);
+    ck_assert_uint_eq(w.lines.warnings, 1); /* the footer */
+    world_close(&w);
+    fixture_free(&next);
+    end_world(&w, f);
+}
+
 /* A commit to segment 2 was not finished when segment 3 was begun, with or without a batch in it.
  */
 TEST(next_segment_behind_a_hole_is_cut) /* i = batches in it */
@@ -440,6 +480,7 @@ TEST(every_call_fails_once) /* i = kind of call */
 
 static const struct runner_case cases[] = {
     RUN(torn_tail_is_cut_and_sealed),
+    RUN_LOOP(footer_of_a_cut_segment_is_damaged, 0, 2),
     RUN_LOOP(next_segment_behind_a_hole_is_cut, 0, 2),
     RUN(proven_hole_is_a_loss),
     RUN_LOOP(missing_segment, 0, 3),
