@@ -451,13 +451,26 @@ void judge_recovered(struct world *w)
 
 /* ---- in between ------------------------------------------------------------------------------ */
 
+/* An erasure may wait on a full disk for long; what a purge before it meant is settled by then. */
+static bool is_purged_now(const struct world *w, const struct model_stream *s)
+{
+    LIST_FOREACH(it, &w->asks)
+    {
+        const struct ask *a = LIST_ENTRY(it, struct ask, link);
+        if (a->kind == ASK_PURGE && a->stream == s)
+            return true;
+    }
+    return false;
+}
+
 static void compare(struct world *w, struct model_stream *s)
 {
     bool *present = sim_alloc(s->n + 1);
+    bool purged_now = is_purged_now(w, s);
     scan(w, s, present);
     for (uint64_t i = 0; i < s->n; i++) {
         struct model_msg *m = &s->msgs[i];
-        if ((m->flags & MSG_PURGE) != 0 && s->removals > 0)
+        if ((m->flags & MSG_PURGE) != 0 && purged_now)
             continue;
         if ((m->flags & MSG_PURGE) != 0) {
             m->flags &= (uint16_t) ~MSG_PURGE;
