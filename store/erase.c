@@ -28,8 +28,9 @@
  *
  * Where the owner can not make a Kafka batch without the message the request completes with
  * ERR_UNSUPPORTED: the message is removed, and its bytes stay, as does the intent; the next start
- * tries it again. A store that closes begins no such rewrite (there may be no space for it): the
- * next start does, and the request completes with ERR_CLOSED.
+ * tries it again. The same where header or table of a batch are damaged beyond mending, so that
+ * nothing says where in it the message is: ERR_CORRUPT. A store that closes begins no such rewrite
+ * (there may be no space for it): the next start does, and the request completes with ERR_CLOSED.
  *
  * A crash before 4 is through leaves the intent in the record; the next opening goes on with 2.
  * Copies of the message may live on in the commit log until its files have been recycled, and in
@@ -67,6 +68,7 @@ struct erasure {
     bool begun;
     bool later;
     bool gone; /* its segment was rewritten without the message */
+    bool unreadable;
     int result;
 };
 
@@ -227,14 +229,24 @@ static struct part sectors_of(const struct erasure *x, uint64_t from, uint64_t e
     return (struct part){at, (size_t) (stop - at)};
 }
 
-/* Zeroes the message in memory; false: there is nothing to do. */
+/* Readers mend it as well. */
+static bool opens(uint8_t *batch, uint32_t n, uint32_t salt)
+{
+    struct batch_view v;
+
+    return batch_view_open(batch, n, salt, &v) == ERR_OK || batch_repair(batch, n, salt);
+}
+
+/* Zeroes the message in memory; false: there is nothing to do, or it can not be done. */
 static bool change(struct erasure *x, uint64_t n)
 {
     uint64_t before = x->batch.offset - x->offset;
+    uint8_t *batch = x->bytes + before;
+    uint32_t salt = x->segment->salt;
     struct batch_erased e;
 
-    if (n < before + x->batch.bytes ||
-        !batch_erase(x->bytes + before, x->batch.bytes, x->segment->salt, x->seq, &e))
+    x->unreadable = n < before + x->batch.bytes || !opens(batch, x->batch.bytes, salt);
+    if (x->unreadable || !batch_erase(batch, x->batch.bytes, salt, x->seq, &e))
         return false;
     x->head = sectors_of(x, 0, e.head, n);
     x->record = sectors_of(x, e.from, e.end, n);
@@ -265,6 +277,22 @@ static void read_run(struct io_work *work)
     x->bytes = NULL;
 }
 
+/* The intent stays. */
+static void leave_for_later(struct erasure *x, enum err err)
+{
+    x->segment->secret = x->later = true;
+    finish(x, err);
+}
+
+static void give_up(struct erasure *x)
+{
+    LOG_WRN(x->segment->stream->store->log,
+            "%s: message %llu is removed, but its batch at offset %llu is damaged and keeps its "
+            "bytes",
+            x->segment->path, (unsigned long long) x->seq, (unsigned long long) x->batch.offset);
+    leave_for_later(x, ERR_CORRUPT);
+}
+
 static void read_done(struct io_op *op)
 {
     struct erasure *x = CONTAINER_OF(op, struct erasure, work.op);
@@ -274,6 +302,8 @@ static void read_done(struct io_op *op)
     x->logged.done = images_logged;
     if (x->result < 0)
         fail(x);
+    else if (x->bytes == NULL && x->unreadable)
+        give_up(x);
     else if (x->bytes == NULL)
         finish(x, ERR_OK);
     else if (x->segment->stream->state != STREAM_ACTIVE)
@@ -328,13 +358,6 @@ static bool in_place(const struct erasure *x)
     const struct segment *seg = x->segment;
 
     return seg->generation == 0 && seg->crypt == NULL && x->batch.kind != BATCH_KAFKA;
-}
-
-/* The intent stays. */
-static void leave_for_later(struct erasure *x, enum err err)
-{
-    x->segment->secret = x->later = true;
-    finish(x, err);
 }
 
 static void refuse(struct erasure *x)

@@ -75,6 +75,7 @@ static void free_object(struct rec_object *o)
         buf_free(&o->deltas[--o->ndeltas].bytes);
     mem_free(o->deltas);
     buf_free(&o->full);
+    seqset_free(&o->erased);
     mem_free(o);
 }
 

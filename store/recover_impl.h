@@ -50,6 +50,7 @@ struct rec_object {
     struct buf full;
     struct rec_delta *deltas; /* by version */
     unsigned ndeltas, deltas_cap;
+    struct seqset erased;      /* of a stream: all that any record in the log wants erased */
     struct rec_stream *stream; /* kind STORE_KIND_STREAM, after rec_streams_decode */
     unsigned depth;            /* below a root */
     unsigned worker;           /* where it goes */

@@ -460,10 +460,18 @@ static void drop_deltas(struct rec_object *o, uint64_t version)
     o->ndeltas = kept;
 }
 
+/* Full records do not say any more what is done, and the log still has the data from before. */
+static void note_intents(struct rec_object *o, const struct log_record *record)
+{
+    if (record->kind == STORE_KIND_STREAM)
+        stream_record_intents(record->bytes, record->type == LOG_FULL, &o->erased);
+}
+
 static void apply_full(struct recovery *r, const struct log_record *record)
 {
     struct rec_object *o = rec_object_add(r, record->id);
 
+    note_intents(o, record);
     if (o->deleted || (o->full_seen && record->version <= o->full_version))
         return;
     drop_deltas(o, record->version);
@@ -503,6 +511,7 @@ static bool apply_delta(struct recovery *r, const struct log_record *record, uin
 {
     struct rec_object *o = rec_object_add(r, record->id);
 
+    note_intents(o, record);
     if (o->deleted || (o->full_seen && record->version <= o->full_version))
         return true;
     if (!o->full_seen) {

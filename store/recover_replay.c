@@ -2,9 +2,10 @@
  * Data that the log holds goes to its place in the segments, where it was written without a sync.
  *
  * Batches on disk that verify stay as they are, even when they differ: a record erased on request
- * must not come back from the log. All others are written. Images (LOG_IMAGE) go before: they are
- * what was being written over a batch, which may be torn. A segment that is gone (released), or
- * whose stream is, is passed over.
+ * must not come back from the log. All others are written, without what was to be erased (in place:
+ * a segment that was written anew for that has another generation). Images (LOG_IMAGE) go before:
+ * they are what was being written over a batch, which may be torn. A segment that is gone
+ * (released), or whose stream is, is passed over.
  *
  * The old log goes when the start is through, so a start that can not put the data where it belongs
  * is refused: nothing is lost, and the next one tries again. Of a stream whose record is not
@@ -208,10 +209,25 @@ static enum err write_bytes(struct replay *p, const uint8_t *bytes, uint32_t n, 
                    : ERR_OK;
 }
 
+/* Erasing was done in the segment, and the log has the batch as it was before. */
+static void leave_out_erased(struct replay *p, uint8_t *batch, const struct batch_header *h)
+{
+    const struct seqset *erased = &p->stream->object->erased;
+    uint64_t first, last, at = h->first_seq, end = h->first_seq + h->span;
+
+    while (h->kind == BATCH_NATIVE && at < end && seqset_range_from(erased, at, &first, &last) &&
+           first < end) {
+        at = first < at ? at : first;
+        for (; at <= last && at < end; at++)
+            batch_erase(batch, h->bytes, p->salt, at, NULL);
+    }
+}
+
 /* Batch by batch; zeros between them are padding. */
 static enum err replay_batches(struct replay *p, const struct rec_data *d)
 {
-    const uint8_t *from = (const uint8_t *) p->from.p, *there = (const uint8_t *) p->there.p;
+    const uint8_t *there = (const uint8_t *) p->there.p;
+    uint8_t *from = (uint8_t *) p->from.p;
     struct batch_view v;
     enum err err = ERR_OK;
 
@@ -224,8 +240,10 @@ static enum err replay_batches(struct replay *p, const struct rec_data *d)
          * may not have arrived. */
         if (v.h.durable_seq > p->stream->proven_seq)
             p->stream->proven_seq = v.h.durable_seq;
-        if (at + v.h.bytes > p->there.n || !stands(p, there + at, v.h.bytes, &v.h))
+        if (at + v.h.bytes > p->there.n || !stands(p, there + at, v.h.bytes, &v.h)) {
+            leave_out_erased(p, from + at, &v.h);
             err = write_bytes(p, from + at, v.h.bytes, d->offset + at);
+        }
         at += v.h.bytes;
     }
     return err;

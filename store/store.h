@@ -508,7 +508,8 @@ bool store_msg_exists(const struct store_stream *s, uint64_t seq);
  * or its segment was written anew without it, which takes as long as copying it, some hundred
  * milliseconds for the largest. Copies in the commit log stay until its files come round again.
  * ERR_UNSUPPORTED: it is removed, and its bytes stay (a Kafka batch that kafka_trim can not make
- * anew); ERR_CLOSED: the next opening sees to them. */
+ * anew); ERR_CORRUPT: the same (damage hides where they are); ERR_CLOSED: the next opening sees to
+ * them. */
 enum err store_remove(struct store_stream *s, uint64_t seq, bool erase, struct store_req *req);
 
 /* Removes those of the set that exist, in one change: for who works through a stream in slices, as

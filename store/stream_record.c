@@ -464,3 +464,16 @@ enum err stream_record_apply(struct stream_record *r, struct str delta)
 {
     return apply_all(r, IN_DELTA, delta);
 }
+
+void stream_record_intents(struct str record, bool full, struct seqset *out)
+{
+    struct str in = full && record.n > 0 ? str_skip(record, 1) : record;
+    uint64_t tag, n, seq;
+
+    while (varint_take(&in, &tag) && varint_take(&in, &n) && n <= in.n) {
+        struct str change = str_take(in, n);
+        if (tag == TAG_ERASE && varint_take(&change, &seq) && seq != 0 && seq != UINT64_MAX)
+            seqset_add(out, seq, seq);
+        in = str_skip(in, n);
+    }
+}

@@ -62,6 +62,11 @@ enum err stream_record_decode(struct stream_record *r, struct str full);
  * bad change says; the ones before it are applied. ERR_CORRUPT, ERR_VERSION. */
 enum err stream_record_apply(struct stream_record *r, struct str delta);
 
+/* Adds to out what the bytes of a full record or of a delta want erased, as far as they can be
+ * read.
+ */
+void stream_record_intents(struct str record, bool full, struct seqset *out);
+
 /* Changes to a record in memory; the same functions that stream_record_apply uses. */
 void stream_record_remove(struct stream_record *r, uint64_t first, uint64_t last);
 void stream_record_purge(struct stream_record *r, uint64_t first_seq); /* everything below first_seq

@@ -126,6 +126,7 @@ static void refused(struct ask *a, enum err err)
                 (a->object != NULL && a->object->life >= LIFE_DYING);
     bool full = world_full(w) && err == ERR_NO_SPACE;
     gone |= a->erase && err == ERR_CLOSED; /* the next opening finishes it */
+    gone |= a->erase && err == ERR_CORRUPT && w->decay.segment;
     if (!w->model->faults && !gone && !full)
         world_fail(w, "request of kind %d failed: %s", (int) a->kind, err_text(err));
     if (a->kind == ASK_REMOVE || a->kind == ASK_PURGE)

@@ -408,6 +408,46 @@ TEST(what_can_not_be_made_anew)
     mem_free(b);
 }
 
+/* In the n-th batch of the first segment: one byte of its header, or all of it. */
+static void damage_header(struct bench *b, unsigned n, bool all)
+{
+    const struct segment *seg = b->t.s->index[0];
+    uint8_t header[BATCH_HEADER];
+    FILE *f = fopen(seg->path, "r+");
+
+    ck_assert(f != NULL && fseek(f, (long) seg->entries[n].b.offset, SEEK_SET) == 0);
+    ck_assert_uint_eq(fread(header, 1, sizeof(header), f), sizeof(header));
+    header[40] ^= 4;
+    if (all)
+        memset(header, 0, sizeof(header));
+    fseek(f, (long) seg->entries[n].b.offset, SEEK_SET);
+    ck_assert_uint_eq(fwrite(header, 1, sizeof(header), f), sizeof(header));
+    fclose(f);
+}
+
+/* A header that can be mended does not keep the bytes of a message; one that can not keeps them,
+ * and the answer says so. */
+TEST(in_a_damaged_batch)
+{
+    struct bench *b = mem_alloc(sizeof(*b));
+
+    open_bench(b, &options[0]);
+    put(b, 3);
+    ck_assert_int_eq(erase(b, 51), ERR_OK); /* all of it is in the file from now on */
+    ck_assert(in_files(b, 52) && in_files(b, 104));
+    damage_header(b, 1, false);
+    ck_assert_int_eq(erase(b, 52), ERR_OK);
+    ck_assert(!in_files(b, 52));
+    check_rest(b);
+    damage_header(b, 3, true);
+    ck_assert_int_eq(erase(b, 104), ERR_CORRUPT);
+    ck_assert(in_files(b, 104));
+    ck_assert_uint_eq(b->r.warnings, 1);
+    ck_assert_uint_eq(b->t.s->rec.erase.count, 1);
+    rig_deinit(&b->r);
+    mem_free(b);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(the_bytes_are_gone, 0, 3),
     RUN_LOOP(a_whole_batch_and_all_there_is, 0, 3),
@@ -416,6 +456,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(the_next_start_goes_on, 0, 3),
     RUN_LOOP(without_its_first_message, 0, 3),
     RUN_LOOP(what_can_not_be_made_anew, 0, 2),
+    RUN(in_a_damaged_batch),
 };
 
 RUNNER_MAIN("store/store_erase", cases)
