@@ -136,7 +136,7 @@ static bool link_stream(struct account_wiring *w, const struct account_import *i
 
 static bool import_failed(const struct account_import *im, struct buf *err, char why[256])
 {
-    snprintf(why, 256, "Error adding %s import \"%.64s\": %.128s",
+    snprintf(why, 256, "%.96sError adding %s import \"%.48s\": %.80s", im->at != NULL ? im->at : "",
              im->service ? "service" : "stream", im->subject, buf_cstr(err));
     return false;
 }

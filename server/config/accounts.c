@@ -37,6 +37,7 @@ static void free_import(struct account_import *i)
     mem_free(i->subject);
     mem_free(i->to);
     mem_free(i->prefix);
+    mem_free(i->at);
 }
 
 static void free_mapping(struct account_mapping *m)

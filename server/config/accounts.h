@@ -57,6 +57,7 @@ struct account_import {
     char *to;         /* its subject here; NULL = the same */
     char *prefix;     /* of a stream, in place of `to` */
     bool activated;   /* operator mode: the exporter's activation is there, and holds */
+    char *at;         /* its place, "file:line:col: ", or NULL */
     const struct conf_value *place;
 };
 

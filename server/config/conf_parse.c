@@ -55,6 +55,18 @@ static bool fail(struct parser *p, const char *text)
     return fail_at(p, p->line, col(p), text);
 }
 
+static int peek(const struct parser *p)
+{
+    return p->at < p->text.n ? (unsigned char) p->text.p[p->at] : -1;
+}
+
+/* Where nats-server says that a value is: columns count from 1, in the first line from 0, and a
+ * text in quotes begins behind them. */
+static unsigned place_col(const struct parser *p)
+{
+    return col(p) - (p->line == 1) + (peek(p) == '"' || peek(p) == '\'');
+}
+
 static struct conf_value *new_value(const struct parser *p, enum conf_kind kind)
 {
     struct conf_value *v = mem_zalloc(sizeof(*v));
@@ -62,7 +74,7 @@ static struct conf_value *new_value(const struct parser *p, enum conf_kind kind)
     v->kind = kind;
     v->file = p->file;
     v->line = p->line;
-    v->col = col(p);
+    v->col = place_col(p);
     return v;
 }
 
@@ -133,11 +145,6 @@ const struct conf_value *conf_get(const struct conf_value *map, const char *key)
 }
 
 /* ---- characters ------------------------------------------------------------------------------ */
-
-static int peek(const struct parser *p)
-{
-    return p->at < p->text.n ? (unsigned char) p->text.p[p->at] : -1;
-}
 
 static int peek2(const struct parser *p)
 {
@@ -425,11 +432,14 @@ static struct conf_value *parse_bare(struct parser *p, const struct scope *scope
 
 static struct conf_value *parse_value(struct parser *p, const struct scope *scope);
 
+/* A map in a list is where its first key is. */
 static bool parse_list(struct parser *p, struct conf_value *list, const struct scope *scope)
 {
     take(p);
     for (;;) {
         struct conf_value *item;
+        const struct conf_value *first;
+        unsigned line, column;
         skip(p, true);
         if (peek(p) < 0)
             return fail_at(p, list->line, list->col, "Unexpected end of an array");
@@ -437,9 +447,14 @@ static bool parse_list(struct parser *p, struct conf_value *list, const struct s
             take(p);
             return true;
         }
+        line = p->line;
+        column = place_col(p);
         item = parse_value(p, scope);
         if (item == NULL)
             return false;
+        first = item->kind == CONF_MAP && item->n > 0 ? item->items[0] : NULL;
+        item->line = first != NULL ? first->line : line;
+        item->col = first != NULL ? first->col : column;
         add(list, STR_NONE, item);
     }
 }
@@ -555,6 +570,7 @@ static bool parse_pair(struct parser *p, struct conf_value *map, const struct sc
 {
     struct buf key = {0};
     struct conf_value *v = NULL;
+    unsigned line = p->line, column = place_col(p);
     bool bare, ok = parse_key(p, &key, &bare);
 
     if (ok && bare && str_eq_nocase(buf_str(&key), STR("include"))) {
@@ -573,8 +589,11 @@ static bool parse_pair(struct parser *p, struct conf_value *map, const struct sc
             skip(p, true);
         v = parse_value(p, scope);
     }
-    if (v != NULL)
+    if (v != NULL) {
+        v->line = line;
+        v->col = column;
         add(map, buf_str(&key), v);
+    }
     buf_free(&key);
     return v != NULL;
 }

@@ -15,6 +15,9 @@
  * through the enclosing maps (keys defined before), then in the environment, whose text is parsed
  * as a value.
  *
+ * A value is, as nats-server has it, where its key is; in a list where it begins, a map there
+ * where its first key is. Columns count from 1, in the first line from 0.
+ *
  * Errors are "file:line:col: text". Limits: 64 levels, 16 nested includes, 16 MiB of text per file,
  * 1,000,000 values in all (a variable that names a list copies it).
  */

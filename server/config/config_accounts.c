@@ -69,6 +69,18 @@ static bool subject(struct config_context *c, const char *key, const struct conf
             config_fail(c, v, "Subject \"%s\" is not a valid subject", *out));
 }
 
+/* For what is found when imports and mappings are tried. */
+static char *place_of(const struct conf_value *v)
+{
+    struct buf b = {0};
+    char *text;
+
+    buf_printf(&b, "%s:%u:%u: ", v->file, v->line, v->col);
+    text = mem_strdup(buf_cstr(&b));
+    buf_free(&b);
+    return text;
+}
+
 /* ---- exports --------------------------------------------------------------------------------- */
 
 static bool importers(struct config_context *c, const struct conf_value *v,
@@ -86,7 +98,8 @@ static bool importers(struct config_context *c, const struct conf_value *v,
 static bool response(struct config_context *c, const struct conf_value *v, struct account_export *e)
 {
     if (v->kind != CONF_TEXT)
-        return config_fail(c, v, "Expected response type to be string");
+        return config_fail(c, v, "Expected response type to be string, got %s",
+                           config_type_name(v));
     if (IS(v->text, "single", "singleton"))
         e->response = RESPONSE_SINGLE;
     else if (IS(v->text, "stream"))
@@ -102,9 +115,14 @@ static bool threshold(struct config_context *c, const struct conf_value *v,
                       struct account_export *e)
 {
     return (v->kind == CONF_TEXT && fmt_parse_go_duration(str_of(v->text), &e->threshold_ns)) ||
-           config_fail(c, v,
-                       "Expected response threshold to be a parseable time duration, got \"%s\"",
-                       v->text != NULL ? v->text : "");
+           (v->kind == CONF_TEXT
+                ? config_fail(c, v,
+                              "Expected response threshold to be a parseable time duration, got "
+                              "\"%s\"",
+                              v->text)
+                : config_fail(c, v,
+                              "Expected response threshold to be a parseable time duration, got %s",
+                              config_type_name(v)));
 }
 
 static bool token_position(struct config_context *c, const char *key, const struct conf_value *v,
@@ -127,8 +145,9 @@ static bool sampling(struct config_context *c, const struct conf_value *v,
     struct str s = str_trim(str_of(v->text != NULL ? v->text : ""));
     int64_t n;
 
-    if (v->kind == CONF_LIST || v->kind == CONF_MAP)
-        return config_fail(c, v, "Expected latency sample to be a string or map/struct");
+    if (v->kind != CONF_TEXT && v->kind != CONF_INT)
+        return config_fail(c, v, "Expected latency sample to be a string or map/struct, got %s",
+                           config_type_name(v));
     l->headers = str_eq_nocase(s, STR("headers"));
     l->sampling = 0;
     if (l->headers)
@@ -136,7 +155,10 @@ static bool sampling(struct config_context *c, const struct conf_value *v,
     if (s.n > 0 && s.p[s.n - 1] == '%')
         s.n--;
     if (!str_to_i64(s, &n))
-        return config_fail(c, v, "Failed to parse latency sample: \"%.*s\"", STR_ARG(s));
+        return config_fail(c, v,
+                           "Failed to parse latency sample: strconv.Atoi: parsing \"%.*s\": "
+                           "invalid syntax",
+                           STR_ARG(s));
     if (n < 1 || n > 100)
         return config_fail(c, v, "bad sampling percentage, should be 1-100");
     l->sampling = (unsigned) n;
@@ -146,6 +168,9 @@ static bool sampling(struct config_context *c, const struct conf_value *v,
 static bool latency(struct config_context *c, const struct conf_value *v, struct account_latency *l)
 {
     l->sampling = 100;
+    if (v->kind == CONF_LIST)
+        return config_fail(c, v, "Expected latency entry to be a map/struct or string, got %s",
+                           config_type_name(v));
     if (v->kind != CONF_MAP)
         return text(c, "latency", v, &l->subject);
     for (size_t i = 0; i < v->n; i++) {
@@ -164,8 +189,11 @@ static bool export_field(struct config_context *c, const char *key, const struct
                          struct account_export *e)
 {
     if (IS(key, "stream", "service")) {
+        if (v->text == NULL)
+            return config_fail(c, v, "Expected %s name to be string, got %s", key,
+                               config_type_name(v));
         if (e->subject != NULL)
-            return config_fail(c, v, "Detected %s but already saw a %s", key,
+            return config_fail(c, v, "Detected %s \"%s\" but already saw a %s", key, v->text,
                                e->service ? "service" : "stream");
         e->service = IS(key, "service");
         return subject(c, key, v, &e->subject);
@@ -195,7 +223,8 @@ static bool only_service(const char *key)
 static bool export(struct config_context *c, const struct conf_value *v, struct account_export *e)
 {
     if (v->kind != CONF_MAP)
-        return config_fail(c, v, "Export Items should be a map with type entry");
+        return config_fail(c, v, "Export Items should be a map with type entry, got %s",
+                           config_type_name(v));
     for (size_t i = 0; i < v->n; i++)
         if (!export_field(c, v->keys[i], v->items[i], e))
             return false;
@@ -204,14 +233,14 @@ static bool export(struct config_context *c, const struct conf_value *v, struct 
     for (size_t i = 0; !e->service && i < v->n; i++)
         if (only_service(v->keys[i]))
             return config_fail(c, v->items[i], "Detected %s directive on non-service",
-                               strncasecmp(v->keys[i], "resp", 4) == 0 ? "response" : v->keys[i]);
+                               IS(v->keys[i], "latency", "allow_trace") ? v->keys[i] : "response");
     return true;
 }
 
 static bool exports(struct config_context *c, const struct conf_value *v, struct account_options *a)
 {
     if (v->kind != CONF_LIST)
-        return config_fail(c, v, "Exports should be an array");
+        return config_fail(c, v, "Exports should be an array, got %s", config_type_name(v));
     if (v->n > ACCOUNT_RULES_MAX)
         return config_fail(c, v, "more than %u exports", ACCOUNT_RULES_MAX);
     a->exports = mem_realloc(a->exports, (a->nexports + v->n) * sizeof(*a->exports));
@@ -233,8 +262,8 @@ static bool origin(struct config_context *c, const char *key, const struct conf_
         return config_fail(c, v, "Detected %s but already saw a %s", key,
                            im->service ? "service" : "stream");
     if (v->kind != CONF_MAP)
-        return config_fail(c, v, "%s entry should be an account map",
-                           IS(key, "service") ? "Service" : "Stream");
+        return config_fail(c, v, "%s entry should be an account map, got %s",
+                           IS(key, "service") ? "Service" : "Stream", config_type_name(v));
     im->service = IS(key, "service");
     for (size_t i = 0; i < v->n; i++) {
         bool ok;
@@ -270,7 +299,8 @@ static bool import_field(struct config_context *c, const char *key, const struct
 static bool import(struct config_context *c, const struct conf_value *v, struct account_import *im)
 {
     if (v->kind != CONF_MAP)
-        return config_fail(c, v, "Import Items should be a map with type entry");
+        return config_fail(c, v, "Import Items should be a map with type entry, got %s",
+                           config_type_name(v));
     for (size_t i = 0; i < v->n; i++)
         if (!import_field(c, v->keys[i], v->items[i], im))
             return false;
@@ -288,13 +318,13 @@ static bool import(struct config_context *c, const struct conf_value *v, struct 
 static bool imports(struct config_context *c, const struct conf_value *v, struct account_options *a)
 {
     if (v->kind != CONF_LIST)
-        return config_fail(c, v, "Imports should be an array");
+        return config_fail(c, v, "Imports should be an array, got %s", config_type_name(v));
     if (v->n > ACCOUNT_RULES_MAX)
         return config_fail(c, v, "more than %u imports", ACCOUNT_RULES_MAX);
     a->imports = mem_realloc(a->imports, (a->nimports + v->n) * sizeof(*a->imports));
     for (size_t i = 0; i < v->n; i++) {
         struct account_import *im = &a->imports[a->nimports++];
-        *im = (struct account_import){.place = v->items[i]};
+        *im = (struct account_import){.place = v->items[i], .at = place_of(v->items[i])};
         if (!import(c, v->items[i], im))
             return false;
     }
@@ -311,10 +341,13 @@ static bool weight(struct config_context *c, const struct conf_value *v, unsigne
                                     : -1;
 
     if (v->kind != CONF_INT && v->kind != CONF_TEXT)
-        return config_fail(c, v, "Unknown entry type for weight");
+        return config_fail_said(c, v, "Unknown entry type for weight of ");
     if (n < 0 || n > 100 ||
         (end != NULL && (end == v->text || (*end != '\0' && strcmp(end, "%") != 0))))
-        return config_fail(c, v, "Invalid weight %s for mapping destination", v->text);
+        return config_fail(c, v,
+                           v->kind == CONF_INT ? "Invalid weight %s for mapping destination"
+                                               : "Invalid weight \"%s\" for mapping destination",
+                           v->text);
     *out = (unsigned) n;
     return true;
 }
@@ -358,7 +391,9 @@ static bool dests(struct config_context *c, const struct conf_value *v, struct a
 {
     unsigned sum = 0;
 
-    if (v->kind != CONF_LIST && v->kind != CONF_MAP) {
+    if (v->kind != CONF_LIST && v->kind != CONF_MAP && v->kind != CONF_TEXT)
+        return config_fail(c, v, "Expected an entry for the mapping destination");
+    if (v->kind == CONF_TEXT) {
         m->dests = mem_zalloc(sizeof(*m->dests));
         m->dests[m->n++].weight = 100;
         m->plain = true;
@@ -383,18 +418,6 @@ static bool dests(struct config_context *c, const struct conf_value *v, struct a
                                m->source);
     }
     return true;
-}
-
-/* For what is found when mappings are tried. */
-static char *place_of(const struct conf_value *v)
-{
-    struct buf b = {0};
-    char *text;
-
-    buf_printf(&b, "%s:%u:%u: ", v->file, v->line, v->col);
-    text = mem_strdup(buf_cstr(&b));
-    buf_free(&b);
-    return text;
 }
 
 static bool mappings(struct config_context *c, const struct conf_value *v,
@@ -434,7 +457,7 @@ bool config_mappings(struct config_context *c, const struct conf_value *v)
 static bool limits(struct config_context *c, const struct conf_value *v, struct account_limits *l)
 {
     if (v->kind != CONF_MAP)
-        return config_fail(c, v, "Expected account limits to be a map/struct");
+        return config_fail_said(c, v, "Expected account limits to be a map/struct, got ");
     for (size_t i = 0; i < v->n; i++) {
         const char *key = v->keys[i];
         int64_t *out = IS(key, "max_connections", "max_conn")     ? &l->connections
@@ -450,6 +473,25 @@ static bool limits(struct config_context *c, const struct conf_value *v, struct 
             return false;
     }
     return true;
+}
+
+static bool cluster_traffic(struct config_context *c, const char *key, const struct conf_value *v)
+{
+    if (v->kind == CONF_TEXT && IS(v->text, "system", "owner", ""))
+        return true;
+    config_fail(c, v, "Expected %s'system' or 'owner' string value for \"%s\", got ",
+                v->kind == CONF_TEXT ? "" : "either ", key);
+    return config_said(c, v);
+}
+
+static bool size_required(struct config_context *c, const char *key, const struct conf_value *v,
+                          bool *out)
+{
+    *out = v->integer != 0;
+    if (v->kind == CONF_BOOL)
+        return true;
+    config_fail(c, v, "Expected a parseable bool for \"%s\", got ", key);
+    return config_said(c, v);
 }
 
 static bool jetstream_field(struct config_context *c, const char *key, const struct conf_value *v,
@@ -472,14 +514,15 @@ static bool jetstream_field(struct config_context *c, const char *key, const str
     else if (IS(key, "max_ack_pending"))
         out = &js->max_ack_pending;
     else if (IS(key, "max_bytes_required", "max_stream_bytes", "max_bytes"))
-        return flag(c, key, v, &js->max_bytes_required);
+        return size_required(c, key, v, &js->max_bytes_required);
     else if (IS(key, "cluster_traffic"))
-        return (v->kind == CONF_TEXT && IS(v->text, "system", "owner", "")) ||
-               config_fail(c, v, "Expected 'system' or 'owner' string value for \"%s\"", key);
+        return cluster_traffic(c, key, v);
     else
         return unknown(c, key, v);
-    return v->kind == CONF_INT ? number(c, key, v, out)
-                               : config_fail(c, v, "Expected a parseable size for \"%s\"", key);
+    return v->kind == CONF_INT
+               ? number(c, key, v, out)
+               : config_fail(c, v, "Expected a parseable size for \"%s\", got ", key) ||
+                     config_said(c, v);
 }
 
 static bool jetstream(struct config_context *c, const struct conf_value *v,
@@ -494,7 +537,8 @@ static bool jetstream(struct config_context *c, const struct conf_value *v,
         return true;
     }
     if (v->kind != CONF_MAP)
-        return config_fail(c, v, "Expected map, bool or string to define JetStream");
+        return config_fail(c, v, "Expected map, bool or string to define JetStream, got %s",
+                           config_type_name(v));
     js->enabled = true;
     for (size_t i = 0; i < v->n; i++)
         if (!jetstream_field(c, v->keys[i], v->items[i], js))
@@ -540,10 +584,11 @@ static bool trace_sampling(struct config_context *c, const struct conf_value *v,
     struct str s = str_of(v->text != NULL ? v->text : "");
     int64_t n;
 
-    if (v->kind == CONF_LIST || v->kind == CONF_MAP)
+    if (v->kind != CONF_TEXT && v->kind != CONF_INT)
         return config_fail(c, v,
                            "Trace destination sampling field \"sampling\" should be an integer "
-                           "or a percentage");
+                           "or a percentage, got %s",
+                           config_type_name(v));
     if (s.n > 0 && s.p[s.n - 1] == '%')
         s.n--;
     if (!str_to_i64(s, &n))
@@ -560,6 +605,11 @@ static bool msg_trace(struct config_context *c, const char *key, const struct co
                       struct account_options *a)
 {
     a->trace_sampling = 100;
+    if (v->kind == CONF_LIST)
+        return config_fail(c, v,
+                           "Expected account message trace \"%s\" to be a string or a map/struct, "
+                           "got %s",
+                           key, config_type_name(v));
     if (v->kind != CONF_MAP)
         return trace_dest(c, key, v, a);
     for (size_t i = 0; i < v->n; i++) {
@@ -569,7 +619,10 @@ static bool msg_trace(struct config_context *c, const char *key, const struct co
         else if (IS(v->keys[i], "sampling"))
             ok = trace_sampling(c, v->items[i], a);
         else
-            ok = unknown(c, v->keys[i], v->items[i]);
+            ok = v->items[i]->used ||
+                 config_fail(c, v->items[i],
+                             "Unknown field \"%s\" parsing account message trace map/struct \"%s\"",
+                             v->keys[i], key);
         if (!ok)
             return false;
     }

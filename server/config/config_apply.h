@@ -3,7 +3,8 @@
  * only.
  *
  * Every function that may fail returns false with "file:line:col: text" in the context's err,
- * naming the place of the value.
+ * naming the place of the value (conf_parse.h). What is wrong elsewhere in the file follows, a line
+ * each.
  */
 #ifndef CONFIG_CONFIG_APPLY_H
 #define CONFIG_CONFIG_APPLY_H
@@ -26,6 +27,7 @@ enum config_how {
     CONFIG_I64,
     CONFIG_FLAG,
     CONFIG_DURATION,
+    CONFIG_SIZE, /* an int64_t */
     CONFIG_LISTEN,
     CONFIG_HTTP,
     CONFIG_KAFKA,
@@ -41,12 +43,23 @@ struct config_key {
 
 bool config_fail(struct config_context *c, const struct conf_value *v, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Puts the value, as Go prints it, behind the text of config_fail; false. */
+bool config_said(struct config_context *c, const struct conf_value *v);
+/* A text that ends in it. */
+bool config_fail_said(struct config_context *c, const struct conf_value *v, const char *before);
 /* The type of a value as nats-server's texts name it. */
 const char *config_type_name(const struct conf_value *v);
 /* Replaces a text. */
 void config_keep(char **at, const char *text);
-/* "2s", "1h30m", or a bare number of seconds. */
-bool config_duration(struct config_context *c, const struct conf_value *v, int64_t *out);
+/* "2s", "1h30m", or a bare number of seconds; errors begin with `before`. */
+bool config_duration(struct config_context *c, const struct conf_value *v, const char *before,
+                     int64_t *out);
+/* The same, a field `timeout` of that block. */
+bool config_timeout(struct config_context *c, const struct conf_value *v, const char *block,
+                    int64_t *out);
+/* A number, or a text that ends in K, M, G or T, of 1024. */
+bool config_size(struct config_context *c, const struct conf_value *v, const char *name,
+                 int64_t *out);
 /* v must be a map; a key that no row has is an error, unless it was used as a variable. */
 bool config_apply_map(struct config_context *c, const struct conf_value *v, const char *what,
                       const struct config_key *keys, size_t n);
@@ -96,6 +109,8 @@ bool config_prof_port(struct config_context *c, const struct conf_value *v);
 bool config_prof_block_rate(struct config_context *c, const struct conf_value *v);
 bool config_error_reports(struct config_context *c, const struct conf_value *v);
 bool config_js_inactive(struct config_context *c, const struct conf_value *v);
+bool config_js_catchup(struct config_context *c, const struct conf_value *v);
+bool config_js_compact_size(struct config_context *c, const struct conf_value *v);
 bool config_js_text(struct config_context *c, const struct conf_value *v);
 bool config_tpm(struct config_context *c, const struct conf_value *v);
 bool config_no_sublist_cache(struct config_context *c, const struct conf_value *v);

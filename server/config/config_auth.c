@@ -42,10 +42,8 @@ static bool add_rule(struct config_context *c, const struct conf_value *v, bool 
         return config_fail(c, v, "more than %u subjects in one list", SUBJECT_RULES_MAX);
     subject = str_cut(str_trim(str_of(v->text)), ' ', &queue);
     queue = str_trim(queue);
-    if (!subject_valid(subject) || (queue.n > 0 && !queues))
+    if (!subject_valid(subject) || (queue.n > 0 && (!queues || !subject_valid(queue))))
         return config_fail(c, v, "subject \"%s\" is not a valid subject", v->text);
-    if (queue.n > 0 && !subject_valid(queue))
-        return config_fail(c, v, "queue \"%.*s\" is not a valid queue", STR_ARG(queue));
     out->rules = mem_realloc(out->rules, (out->n + 1) * sizeof(*out->rules));
     r = &out->rules[out->n++];
     r->subject = mem_strndup(subject.p, subject.n);
@@ -129,7 +127,7 @@ bool config_permissions(struct config_context *c, const struct conf_value *v,
     struct permissions *p = *out;
 
     if (v->kind != CONF_MAP)
-        return config_fail(c, v, "Expected permissions to be a map/struct");
+        return config_fail_said(c, v, "Expected permissions to be a map/struct, got ");
     if (p != NULL)
         return config_fail(c, v, "permissions are given twice");
     /* It hangs on its owner at once, who frees it also after an error. */
@@ -179,17 +177,20 @@ static const struct {
 
 static bool connection_types(struct config_context *c, const struct conf_value *v, struct user *u)
 {
-    if (v->kind != CONF_LIST)
-        return config_fail(c, v, "allowed connection types must be an array");
+    size_t n = v->kind == CONF_LIST ? v->n : 1;
+
+    if (v->kind != CONF_LIST && v->kind != CONF_TEXT)
+        return config_fail(c, v, "error parsing allowed connection types: unsupported type %s",
+                           config_type_name(v));
     u->kinds = 0;
-    for (size_t i = 0; i < v->n; i++) {
-        const struct conf_value *item = v->items[i];
+    for (size_t i = 0; i < n; i++) {
+        const struct conf_value *item = v->kind == CONF_LIST ? v->items[i] : v;
         size_t k = 0;
         while (k < ARRAY_LEN(kinds) && item->text != NULL &&
                strcasecmp(kinds[k].name, item->text) != 0)
             k++;
         if (item->text == NULL || k == ARRAY_LEN(kinds))
-            return config_fail(c, item, "unknown connection type \"%s\"",
+            return config_fail(c, item, "invalid connection types [\"%s\"]",
                                item->text != NULL ? item->text : "");
         u->kinds |= kinds[k].kind;
     }
@@ -241,27 +242,26 @@ static bool user_check(struct config_context *c, const struct conf_value *v, con
 bool config_users(struct config_context *c, const struct conf_value *v, const char *account)
 {
     struct users *all = &c->o->users;
+    bool ok = true;
 
     if (v->kind != CONF_LIST)
-        return config_fail(c, v, "Expected users field to be an array");
+        return config_fail_said(c, v, "Expected users field to be an array, got ");
     if (v->n > USERS_MAX)
         return config_fail(c, v, "more than %u users", USERS_MAX);
     for (size_t i = 0; i < v->n; i++) {
         const struct conf_value *item = v->items[i];
         struct user *u;
         if (item->kind != CONF_MAP)
-            return config_fail(c, item, "Expected user entry to be a map/struct");
+            return config_fail_said(c, item, "Expected user entry to be a map/struct, got ");
         all->list = mem_realloc(all->list, (all->n + 1) * sizeof(*all->list));
         u = &all->list[all->n++];
         *u = (struct user){.kinds = USER_ANY_KIND,
                            .account = account != NULL ? mem_strdup(account) : NULL};
         for (size_t k = 0; k < item->n; k++)
-            if (!user_field(c, item->keys[k], item->items[k], u))
-                return false;
-        if (!user_check(c, item, u))
-            return false;
+            ok &= user_field(c, item->keys[k], item->items[k], u);
+        ok &= user_check(c, item, u);
     }
-    return true;
+    return ok;
 }
 
 static bool users(struct config_context *c, const struct conf_value *v)
@@ -274,6 +274,11 @@ static bool otherwise(struct config_context *c, const struct conf_value *v)
     return config_permissions(c, v, &c->o->users.otherwise);
 }
 
+static bool timeout(struct config_context *c, const struct conf_value *v)
+{
+    return config_timeout(c, v, "authorization", &c->o->auth_timeout_ns);
+}
+
 #define AT(member) offsetof(struct options, member)
 
 static const struct config_key keys[] = {
@@ -282,7 +287,7 @@ static const struct config_key keys[] = {
     {"pass", CONFIG_TEXT, AT(pass), NULL},
     {"password", CONFIG_TEXT, AT(pass), NULL},
     {"token", CONFIG_TEXT, AT(token), NULL},
-    {"timeout", CONFIG_DURATION, AT(auth_timeout_ns), NULL},
+    {"timeout", CONFIG_BLOCK, 0, timeout},
     {"users", CONFIG_BLOCK, 0, users},
     {"default_permission", CONFIG_BLOCK, 0, otherwise},
     {"default_permissions", CONFIG_BLOCK, 0, otherwise},

@@ -21,7 +21,8 @@ static bool texts(struct config_context *c, const struct conf_value *v, const ch
                   struct str_list *out)
 {
     if (v->kind != CONF_LIST)
-        return config_fail(c, v, "Expected %s field to be an array", what);
+        return config_fail(c, v, "Expected %s field to be an array, got %s", what,
+                           config_type_name(v));
     for (size_t i = 0; i < v->n; i++) {
         if (v->items[i]->text == NULL)
             return config_fail(c, v->items[i], "Expected %s field to be an array of texts", what);
@@ -62,19 +63,19 @@ static bool callout_field(struct config_context *c, const char *key, const struc
 bool config_callout(struct config_context *c, const struct conf_value *v)
 {
     struct callout_options *o = &c->o->callout;
+    bool ok = true;
 
     if (v->kind != CONF_MAP)
-        return config_fail(c, v, "Expected authorization callout to be a map/struct");
+        return config_fail_said(c, v, "Expected authorization callout to be a map/struct, got ");
     for (size_t i = 0; i < v->n; i++)
-        if (!callout_field(c, v->keys[i], v->items[i]))
-            return false;
+        ok &= callout_field(c, v->keys[i], v->items[i]);
     if (o->account == NULL)
         o->account = mem_strdup(ACCOUNT_DEFAULT);
     if (o->issuer == NULL)
         return config_fail(c, v, "Authorization callouts require an issuer to be specified");
     if (o->users.n == 0)
         return config_fail(c, v, "Authorization callouts require authorized users to be specified");
-    return true;
+    return ok;
 }
 
 static bool trusted(struct config_context *c, const struct conf_value *v)
@@ -83,11 +84,14 @@ static bool trusted(struct config_context *c, const struct conf_value *v)
     uint8_t key[NKEY_KEY_BYTES];
 
     if (v->kind != CONF_LIST)
-        return config_fail(c, v, "expected proxies' trusted field to be an array");
+        return config_fail(c, v, "expected proxies' trusted field to be an array, got %s",
+                           config_type_name(v));
     for (size_t i = 0; i < v->n; i++) {
         const struct conf_value *item = v->items[i];
         if (item->kind != CONF_MAP)
-            return config_fail(c, item, "expected proxies' trusted entry to be a map/struct");
+            return config_fail(c, item,
+                               "expected proxies' trusted entry to be a map/struct, got %s",
+                               config_type_name(item));
         for (size_t k = 0; k < item->n; k++) {
             const char *text = item->items[k]->text;
             if (!is(item->keys[k], "key", "public_key")) {

@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <sodium.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,170 +21,6 @@
 
 #define FILE_MAX_BYTES (16u << 20)
 #define SECOND 1000000000ll
-#define SECONDS_MAX 9e9 /* what an int64_t of nanoseconds holds */
-
-bool config_fail(struct config_context *c, const struct conf_value *v, const char *format, ...)
-{
-    va_list args;
-
-    buf_clear(c->err);
-    buf_printf(c->err, "%s:%u:%u: ", v->file, v->line, v->col);
-    va_start(args, format);
-    buf_vprintf(c->err, format, args);
-    va_end(args);
-    return false;
-}
-
-/* ---- single values --------------------------------------------------------------------------- */
-
-const char *config_type_name(const struct conf_value *v)
-{
-    static const char *const names[] = {
-        [CONF_TEXT] = "string",
-        [CONF_INT] = "int64",
-        [CONF_FLOAT] = "float64",
-        [CONF_BOOL] = "bool",
-        [CONF_TIME] = "time.Time",
-        [CONF_LIST] = "[]interface {}",
-        [CONF_MAP] = "map[string]interface {}",
-    };
-
-    return names[v->kind];
-}
-
-void config_keep(char **at, const char *text)
-{
-    mem_free(*at);
-    *at = mem_strdup(text);
-}
-
-bool config_is(const char *key, const char *const *names)
-{
-    for (; *names != NULL; names++)
-        if (strcasecmp(key, *names) == 0)
-            return true;
-    return false;
-}
-
-bool config_duration(struct config_context *c, const struct conf_value *v, int64_t *out)
-{
-    bool ok = false;
-
-    if (v->kind == CONF_INT) {
-        ok = !__builtin_mul_overflow(v->integer, SECOND, out);
-    } else if (v->kind == CONF_FLOAT) {
-        ok = v->real >= -SECONDS_MAX && v->real <= SECONDS_MAX;
-        *out = ok ? (int64_t) (v->real * (double) SECOND) : 0;
-    } else if (v->kind == CONF_TEXT) {
-        ok = fmt_parse_go_duration(str_of(v->text), out);
-    }
-    if (!ok)
-        return config_fail(c, v, "expected a duration, as \"2s\"");
-    return *out >= 0 || config_fail(c, v, "a duration must not be negative");
-}
-
-static bool is_port(int64_t n)
-{
-    return n >= -1 && n <= OPTIONS_PORT_MAX;
-}
-
-bool config_listen(struct config_context *c, const struct conf_value *v, char **host, int *port)
-{
-    const char *colon;
-    int64_t n;
-
-    if (v->kind == CONF_INT) {
-        if (!is_port(v->integer))
-            return config_fail(c, v, "port %s is not between -1 and 65535", v->text);
-        *port = (int) v->integer;
-        return true;
-    }
-    colon = v->kind == CONF_TEXT ? strrchr(v->text, ':') : NULL;
-    if (colon == NULL || !str_to_i64(str_of(colon + 1), &n) || !is_port(n))
-        return config_fail(c, v, "could not parse address string \"%s\"",
-                           v->text != NULL ? v->text : "");
-    *port = (int) n;
-    if (colon > v->text) {
-        bool bracket = v->text[0] == '[' && colon[-1] == ']';
-        mem_free(*host);
-        *host = mem_strndup(v->text + bracket, (size_t) (colon - v->text) - 2 * (size_t) bracket);
-    }
-    return true;
-}
-
-static bool number(struct config_context *c, const struct conf_value *v, const struct config_key *k)
-{
-    void *at = (char *) c->o + k->offset;
-
-    if (v->kind != CONF_INT)
-        return config_fail(c, v, "%s must be an integer", k->name);
-    if ((k->how == CONFIG_U32 || k->how == CONFIG_U64) && v->integer < 0)
-        return config_fail(c, v, "%s must not be negative", k->name);
-    if (k->how == CONFIG_U32 && v->integer > UINT32_MAX)
-        return config_fail(c, v, "%s is too large", k->name);
-    if (k->how == CONFIG_INT && (v->integer > INT32_MAX || v->integer < -1))
-        return config_fail(c, v, "%s is out of range", k->name);
-    if (k->how == CONFIG_PORT && !is_port(v->integer))
-        return config_fail(c, v, "%s is not between -1 and 65535", k->name);
-    if (k->how == CONFIG_INT || k->how == CONFIG_PORT)
-        *(int *) at = (int) v->integer;
-    else if (k->how == CONFIG_U32)
-        *(uint32_t *) at = (uint32_t) v->integer;
-    else
-        *(int64_t *) at = v->integer;
-    return true;
-}
-
-static bool apply(struct config_context *c, const struct conf_value *v, const struct config_key *k)
-{
-    void *at = (char *) c->o + k->offset;
-
-    switch (k->how) {
-    case CONFIG_TEXT:
-        if (v->text == NULL)
-            return config_fail(c, v, "%s must be a text", k->name);
-        config_keep(at, v->text);
-        return true;
-    case CONFIG_FLAG:
-        if (v->kind != CONF_BOOL)
-            return config_fail(c, v, "%s must be true or false", k->name);
-        *(bool *) at = v->integer != 0;
-        return true;
-    case CONFIG_DURATION:
-        return config_duration(c, v, at);
-    case CONFIG_LISTEN:
-        return config_listen(c, v, &c->o->host, &c->o->port);
-    case CONFIG_HTTP:
-        return config_listen(c, v, &c->o->http_host, &c->o->http_port);
-    case CONFIG_KAFKA:
-        return config_listen(c, v, &c->o->kafka_host, &c->o->kafka_port);
-    case CONFIG_BLOCK:
-        return k->block(c, v);
-    default:
-        return number(c, v, k);
-    }
-}
-
-bool config_apply_map(struct config_context *c, const struct conf_value *v, const char *what,
-                      const struct config_key *keys, size_t n)
-{
-    if (v->kind != CONF_MAP)
-        return config_fail(c, v, "%s must be a map", what);
-    for (size_t i = 0; i < v->n; i++) {
-        size_t k = 0;
-        while (k < n && strcasecmp(keys[k].name, v->keys[i]) != 0)
-            k++;
-        if (k == n && v->items[i]->used)
-            continue;
-        if (k == n)
-            return config_fail(c, v->items[i], "%sunknown field \"%s\"",
-                               strcmp(what, "tls") == 0 ? "error parsing tls config, " : "",
-                               v->keys[i]);
-        if (!apply(c, v->items[i], &keys[k]))
-            return false;
-    }
-    return true;
-}
 
 /* ---- blocks ---------------------------------------------------------------------------------- */
 
@@ -198,7 +33,7 @@ static bool sync_interval(struct config_context *c, const struct conf_value *v)
     c->o->sync_interval_set = true;
     if (v->kind == CONF_TEXT && strcasecmp(v->text, "always") == 0)
         return true;
-    return config_duration(c, v, &ignored);
+    return config_duration(c, v, "error parsing sync_interval: ", &ignored);
 }
 
 /* Its text is nobody's business: errors do not repeat it. */
@@ -286,6 +121,54 @@ static bool js_disabled(struct config_context *c, const struct conf_value *v)
     return true;
 }
 
+static bool js_strict(struct config_context *c, const struct conf_value *v)
+{
+    if (v->kind != CONF_BOOL && v->kind != CONF_TEXT)
+        return config_fail(c, v, "Expected 'true' or 'false' for bool value, got %s",
+                           config_type_name(v));
+    if (v->kind == CONF_TEXT && strcasecmp(v->text, "true") != 0 &&
+        strcasecmp(v->text, "false") != 0)
+        return config_fail(c, v, "Expected 'true' or 'false' for bool value, got '%s'", v->text);
+    c->o->js_strict = v->kind == CONF_BOOL ? v->integer != 0 : strcasecmp(v->text, "true") == 0;
+    return true;
+}
+
+static bool queue_limit(struct config_context *c, const struct conf_value *v, const char *name,
+                        uint32_t *out)
+{
+    char expected[64];
+
+    snprintf(expected, sizeof(expected), "Expected a parseable size for \"%s\", got ", name);
+    if (v->kind != CONF_INT)
+        return config_fail_said(c, v, expected);
+    if (v->integer < 0 || v->integer > UINT32_MAX)
+        return config_fail(c, v, "%s is out of range", name);
+    *out = (uint32_t) v->integer;
+    return true;
+}
+
+static bool js_request_queue(struct config_context *c, const struct conf_value *v)
+{
+    return queue_limit(c, v, "request_queue_limit", &c->o->js_request_queue_limit);
+}
+
+static bool js_buffered_msgs(struct config_context *c, const struct conf_value *v)
+{
+    return queue_limit(c, v, "max_buffered_msgs", &c->o->js_max_buffered_msgs);
+}
+
+static bool js_buffered_size(struct config_context *c, const struct conf_value *v)
+{
+    int64_t n = 0;
+
+    if (!config_size(c, v, "max_buffered_size", &n))
+        return false;
+    if (n < 0)
+        return config_fail(c, v, "max_buffered_size must not be negative");
+    c->o->js_max_buffered_bytes = (uint64_t) n;
+    return true;
+}
+
 static const struct config_key jetstream_keys[] = {
     {"enabled", CONFIG_FLAG, AT(jetstream), NULL},
     {"enable", CONFIG_FLAG, AT(jetstream), NULL},
@@ -294,11 +177,11 @@ static const struct config_key jetstream_keys[] = {
     {"store_dir", CONFIG_TEXT, AT(store_dir), NULL},
     {"storedir", CONFIG_TEXT, AT(store_dir), NULL},
     {"store", CONFIG_TEXT, AT(store_dir), NULL},
-    {"max_memory_store", CONFIG_I64, AT(max_memory_store), NULL},
-    {"max_mem_store", CONFIG_I64, AT(max_memory_store), NULL},
-    {"max_mem", CONFIG_I64, AT(max_memory_store), NULL},
-    {"max_file_store", CONFIG_I64, AT(max_file_store), NULL},
-    {"max_file", CONFIG_I64, AT(max_file_store), NULL},
+    {"max_memory_store", CONFIG_SIZE, AT(max_memory_store), NULL},
+    {"max_mem_store", CONFIG_SIZE, AT(max_memory_store), NULL},
+    {"max_mem", CONFIG_SIZE, AT(max_memory_store), NULL},
+    {"max_file_store", CONFIG_SIZE, AT(max_file_store), NULL},
+    {"max_file", CONFIG_SIZE, AT(max_file_store), NULL},
     {"sync", CONFIG_BLOCK, 0, sync_interval},
     {"sync_interval", CONFIG_BLOCK, 0, sync_interval},
     {"domain", CONFIG_TEXT, AT(domain), NULL},
@@ -309,16 +192,16 @@ static const struct config_key jetstream_keys[] = {
     {"prev_ek", CONFIG_BLOCK, 0, js_prev_key},
     {"prev_encryption_key", CONFIG_BLOCK, 0, js_prev_key},
     {"cipher", CONFIG_BLOCK, 0, js_cipher},
-    {"strict", CONFIG_FLAG, AT(js_strict), NULL},
+    {"strict", CONFIG_BLOCK, 0, js_strict},
     {"limits", CONFIG_BLOCK, 0, js_limits},
-    {"request_queue_limit", CONFIG_U32, AT(js_request_queue_limit), NULL},
-    {"max_buffered_msgs", CONFIG_U32, AT(js_max_buffered_msgs), NULL},
-    {"max_buffered_size", CONFIG_U64, AT(js_max_buffered_bytes), NULL},
+    {"request_queue_limit", CONFIG_BLOCK, 0, js_request_queue},
+    {"max_buffered_msgs", CONFIG_BLOCK, 0, js_buffered_msgs},
+    {"max_buffered_size", CONFIG_BLOCK, 0, js_buffered_size},
     {"info_queue_limit", CONFIG_BLOCK, 0, config_js_inactive},
     {"max_concurrent_io", CONFIG_BLOCK, 0, config_js_inactive},
-    {"max_outstanding_catchup", CONFIG_BLOCK, 0, config_js_inactive},
+    {"max_outstanding_catchup", CONFIG_BLOCK, 0, config_js_catchup},
     {"meta_compact", CONFIG_BLOCK, 0, config_js_inactive},
-    {"meta_compact_size", CONFIG_BLOCK, 0, config_js_inactive},
+    {"meta_compact_size", CONFIG_BLOCK, 0, config_js_compact_size},
     {"meta_compact_sync", CONFIG_BLOCK, 0, config_js_inactive},
     {"unique_tag", CONFIG_BLOCK, 0, config_js_text},
     {"extension_hint", CONFIG_BLOCK, 0, config_js_text},
@@ -338,9 +221,12 @@ static bool jetstream(struct config_context *c, const struct conf_value *v)
         c->o->jetstream = true;
     else if (v->kind == CONF_TEXT && strcasecmp(v->text, "disabled") == 0)
         c->o->jetstream = false;
-    else
+    else if (v->kind == CONF_TEXT)
         return config_fail(c, v, "Expected 'enabled' or 'disabled' for string value, got '%s'",
-                           v->text != NULL ? v->text : "");
+                           v->text);
+    else
+        return config_fail(c, v, "Expected map, bool or string to define JetStream, got %s",
+                           config_type_name(v));
     return true;
 }
 
@@ -398,15 +284,77 @@ static bool kafka(struct config_context *c, const struct conf_value *v)
 
 static bool lame_duck_duration(struct config_context *c, const struct conf_value *v)
 {
-    if (!config_duration(c, v, &c->o->lame_duck_duration_ns))
+    if (!config_duration(c, v, "error parsing lame_duck_duration: ", &c->o->lame_duck_duration_ns))
         return false;
     return c->o->lame_duck_duration_ns >= 30 * SECOND ||
            config_fail(c, v, "invalid lame_duck_duration of %s, minimum is 30 seconds", v->text);
 }
 
+static bool lame_duck_grace(struct config_context *c, const struct conf_value *v)
+{
+    int64_t ns;
+
+    if (v->kind == CONF_TEXT && fmt_parse_go_duration(str_of(v->text), &ns) && ns < 0)
+        return config_fail(c, v, "invalid lame_duck_grace_period, needs to be positive");
+    return config_duration(c, v,
+                           "error parsing lame_duck_grace_period: ", &c->o->lame_duck_grace_ns);
+}
+
 static bool https(struct config_context *c, const struct conf_value *v)
 {
     return config_listen(c, v, &c->o->http_host, &c->o->https_port);
+}
+
+static bool tokens(struct config_context *c, const struct conf_value *v, const char *name)
+{
+    if (v->kind != CONF_INT)
+        return config_fail(c, v, "%s must be an integer", name);
+    if (v->integer < 0)
+        return config_fail(c, v, "%s value can not be negative", name);
+    if (v->integer > UINT8_MAX)
+        return config_fail(c, v, "%s value is too big", name);
+    c->o->max_subscription_tokens = (uint32_t) v->integer;
+    return true;
+}
+
+static bool max_sub_tokens(struct config_context *c, const struct conf_value *v)
+{
+    return tokens(c, v, "max_sub_tokens");
+}
+
+static bool max_subscription_tokens(struct config_context *c, const struct conf_value *v)
+{
+    return tokens(c, v, "max_subscription_tokens");
+}
+
+static bool max_payload(struct config_context *c, const struct conf_value *v)
+{
+    if (v->kind != CONF_INT)
+        return config_fail(c, v, "max_payload must be an integer");
+    if (v->integer < 0)
+        return config_fail(c, v, "max_payload must not be negative");
+    if (v->integer > INT32_MAX)
+        return config_fail(c, v, "max_payload value is too big");
+    c->o->max_payload = (uint64_t) v->integer;
+    return true;
+}
+
+static bool server_name(struct config_context *c, const struct conf_value *v)
+{
+    if (v->text == NULL)
+        return config_fail(c, v, "server_name must be a text");
+    if (strchr(v->text, ' ') != NULL)
+        return config_fail(c, v, "server name cannot contain spaces");
+    config_keep(&c->o->server_name, v->text);
+    return true;
+}
+
+static bool system_account(struct config_context *c, const struct conf_value *v)
+{
+    if (v->text == NULL)
+        return config_fail(c, v, "system account name must be a string");
+    config_keep(&c->o->system_account, v->text);
+    return true;
 }
 
 static const struct config_key top_keys[] = {
@@ -416,7 +364,7 @@ static const struct config_key top_keys[] = {
     {"net", CONFIG_TEXT, AT(host), NULL},
     {"client_advertise", CONFIG_TEXT, AT(client_advertise), NULL},
     {"proxy_protocol", CONFIG_FLAG, AT(proxy_protocol), NULL},
-    {"server_name", CONFIG_TEXT, AT(server_name), NULL},
+    {"server_name", CONFIG_BLOCK, 0, server_name},
     {"server_tags", CONFIG_BLOCK, 0, config_tags},
     {"server_metadata", CONFIG_BLOCK, 0, config_metadata},
     {"feature_flags", CONFIG_BLOCK, 0, config_feature_flags},
@@ -445,14 +393,14 @@ static const struct config_key top_keys[] = {
     {"https_port", CONFIG_PORT, AT(https_port), NULL},
     {"http_base_path", CONFIG_TEXT, AT(http_base_path), NULL},
     {"max_control_line", CONFIG_U32, AT(max_control_line), NULL},
-    {"max_payload", CONFIG_U64, AT(max_payload), NULL},
+    {"max_payload", CONFIG_BLOCK, 0, max_payload},
     {"max_pending", CONFIG_U64, AT(max_pending), NULL},
     {"max_connections", CONFIG_I64, AT(max_connections), NULL},
     {"max_conn", CONFIG_I64, AT(max_connections), NULL},
     {"max_subscriptions", CONFIG_I64, AT(max_subscriptions), NULL},
     {"max_subs", CONFIG_I64, AT(max_subscriptions), NULL},
-    {"max_sub_tokens", CONFIG_U32, AT(max_subscription_tokens), NULL},
-    {"max_subscription_tokens", CONFIG_U32, AT(max_subscription_tokens), NULL},
+    {"max_sub_tokens", CONFIG_BLOCK, 0, max_sub_tokens},
+    {"max_subscription_tokens", CONFIG_BLOCK, 0, max_subscription_tokens},
     {"max_traced_msg_len", CONFIG_INT, AT(max_traced_msg_len), NULL},
     {"max_closed_clients", CONFIG_U32, AT(max_closed_clients), NULL},
     {"ping_interval", CONFIG_DURATION, AT(ping_interval_ns), NULL},
@@ -462,7 +410,7 @@ static const struct config_key top_keys[] = {
     {"no_fast_producer_stall", CONFIG_FLAG, AT(no_fast_producer_stall), NULL},
     {"no_header_support", CONFIG_FLAG, AT(no_header_support), NULL},
     {"lame_duck_duration", CONFIG_BLOCK, 0, lame_duck_duration},
-    {"lame_duck_grace_period", CONFIG_DURATION, AT(lame_duck_grace_ns), NULL},
+    {"lame_duck_grace_period", CONFIG_BLOCK, 0, lame_duck_grace},
     {"no_auth_user", CONFIG_TEXT, AT(no_auth_user), NULL},
     {"tls", CONFIG_BLOCK, 0, config_tls},
     {"allow_non_tls", CONFIG_FLAG, AT(allow_non_tls), NULL},
@@ -470,8 +418,8 @@ static const struct config_key top_keys[] = {
     {"accounts", CONFIG_BLOCK, 0, config_accounts},
     {"mappings", CONFIG_BLOCK, 0, config_mappings},
     {"maps", CONFIG_BLOCK, 0, config_mappings},
-    {"system_account", CONFIG_TEXT, AT(system_account), NULL},
-    {"system", CONFIG_TEXT, AT(system_account), NULL},
+    {"system_account", CONFIG_BLOCK, 0, system_account},
+    {"system", CONFIG_BLOCK, 0, system_account},
     {"no_system_account", CONFIG_FLAG, AT(no_system_account), NULL},
     {"no_system", CONFIG_FLAG, AT(no_system_account), NULL},
     {"no_sys_acc", CONFIG_FLAG, AT(no_system_account), NULL},

@@ -166,6 +166,20 @@ bool config_js_inactive(struct config_context *c, const struct conf_value *v)
            config_fail(c, v, "expected an integer, true or false");
 }
 
+bool config_js_catchup(struct config_context *c, const struct conf_value *v)
+{
+    int64_t ignored;
+
+    return config_size(c, v, "max_outstanding_catchup", &ignored);
+}
+
+bool config_js_compact_size(struct config_context *c, const struct conf_value *v)
+{
+    int64_t ignored;
+
+    return config_size(c, v, "meta_compact_size", &ignored);
+}
+
 bool config_js_text(struct config_context *c, const struct conf_value *v)
 {
     return v->kind == CONF_TEXT || config_fail(c, v, "expected a text");
@@ -174,5 +188,8 @@ bool config_js_text(struct config_context *c, const struct conf_value *v)
 /* Silence would leave the data without the key that it is to have. */
 bool config_tpm(struct config_context *c, const struct conf_value *v)
 {
+    if (v->kind != CONF_MAP)
+        return config_fail(c, v, "Expected a map to define JetStreamLimits, got %s",
+                           config_type_name(v));
     return config_fail(c, v, "keys from a TPM are not supported: use key");
 }

@@ -126,8 +126,11 @@ static bool add_url(struct config_context *c, const struct conf_value *v,
         return config_fail(c, v, "more than %u urls of a remote", LEAF_URLS_MAX);
     r->urls = mem_realloc(r->urls, (r->nurls + 1) * sizeof(*r->urls));
     r->urls[r->nurls] = (struct leaf_url){0};
-    if (v->kind != CONF_TEXT || !parse_url(v->text, &r->urls[r->nurls++]))
-        return config_fail(c, v, "error parsing leafnode url: expected nats-leaf://host:port");
+    if (v->kind != CONF_TEXT)
+        return config_fail_said(c, v,
+                                "Expected remote leafnode url to be an array or string, got ");
+    if (!parse_url(v->text, &r->urls[r->nurls++]))
+        return config_fail(c, v, "error parsing leafnode url [\"%s\"]", v->text);
     return true;
 }
 
@@ -192,7 +195,7 @@ static bool rtts(struct config_context *c, const struct conf_value *v, struct le
                            LEAF_RTTS_MAX);
     for (out->nrtts = 0; out->nrtts < v->n; out->nrtts++) {
         int64_t *at = &out->rtt_ns[out->nrtts];
-        if (!config_duration(c, v->items[out->nrtts], at))
+        if (!config_duration(c, v->items[out->nrtts], "", at))
             return false;
         if (*at > 0 && *at < last)
             return config_fail(c, v, "RTT threshold values should be in ascending order");
@@ -232,12 +235,15 @@ static bool mode(struct config_context *c, const struct conf_value *v, enum leaf
         *out = v->integer != 0 ? LEAF_S2_AUTO : LEAF_OFF;
         return true;
     }
-    for (size_t i = 0; v->text != NULL && i < ARRAY_LEN(names); i++)
+    if (v->kind != CONF_TEXT)
+        return config_fail(c, v, "field \"compression\" should be a boolean or a structure, got %s",
+                           config_type_name(v));
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (strcasecmp(v->text, names[i].name) == 0) {
             *out = names[i].mode;
             return true;
         }
-    return config_fail(c, v, "unsupported compression mode \"%s\"", v->text != NULL ? v->text : "");
+    return config_fail(c, v, "unsupported compression mode \"%s\"", v->text);
 }
 
 /* A mode, or { mode, rtt_thresholds }. */
@@ -302,7 +308,7 @@ static bool proxy(struct config_context *c, const struct conf_value *v, struct l
                   : IS(key, "username") ? text(c, item, key, &p->user)
                   : IS(key, "password") ? text(c, item, key, &p->pass)
                   : IS(key, "timeout")
-                      ? config_duration(c, item, &p->timeout_ns)
+                      ? config_duration(c, item, "error parsing proxy timeout: ", &p->timeout_ns)
                       : item->used || config_fail(c, item, "unknown field \"%s\"", key);
         if (!ok)
             return false;
@@ -341,9 +347,10 @@ static bool remote_field(struct config_context *c, const char *key, const struct
     if (IS(key, "request_isolation"))
         return flag(c, v, key, &r->request_isolation);
     if (IS(key, "first_info_timeout"))
-        return config_duration(c, v, &r->first_info_timeout_ns);
+        return config_duration(c, v,
+                               "error parsing first_info_timeout: ", &r->first_info_timeout_ns);
     if (IS(key, "dial_timeout"))
-        return config_duration(c, v, &r->dial_timeout_ns);
+        return config_duration(c, v, "error parsing dial_timeout: ", &r->dial_timeout_ns);
     if (IS(key, "proxy"))
         return proxy(c, v, &r->proxy);
     if (IS(key, "compression"))
@@ -377,14 +384,16 @@ static bool remotes(struct config_context *c, const struct conf_value *v)
     struct leaf_options *l = block(c);
 
     if (v->kind != CONF_LIST)
-        return config_fail(c, v, "Expected remotes field to be an array");
+        return config_fail(c, v, "Expected remotes field to be an array, got %s",
+                           config_type_name(v));
     if (v->n > LEAF_REMOTES_MAX)
         return config_fail(c, v, "more than %u remotes", LEAF_REMOTES_MAX);
     for (size_t i = 0; i < v->n; i++) {
         const struct conf_value *item = v->items[i];
         struct leaf_remote_options *r;
         if (item->kind != CONF_MAP)
-            return config_fail(c, item, "Expected remote leafnode entry to be a map/struct");
+            return config_fail_said(c, item,
+                                    "Expected remote leafnode entry to be a map/struct, got ");
         l->remotes = mem_realloc(l->remotes, (l->nremotes + 1) * sizeof(*l->remotes));
         r = &l->remotes[l->nremotes++];
         *r = (struct leaf_remote_options){.first_info_timeout_ns = 1000000000,
@@ -416,6 +425,8 @@ static bool user_field(struct config_context *c, const char *key, const struct c
         return text(c, v, key, &u->pass);
     if (IS(key, "account"))
         return text(c, v, key, &u->account);
+    if (IS(key, "proxy_required"))
+        return flag(c, v, key, &u->proxy_required);
     return v->used || config_fail(c, v, "unknown field \"%s\"", key);
 }
 
@@ -423,13 +434,15 @@ static bool users(struct config_context *c, const struct conf_value *v)
 {
     struct users *all = &block(c)->users;
 
-    if (v->kind != CONF_LIST || v->n > USERS_MAX)
-        return config_fail(c, v, "Expected users field to be an array of at most %u", USERS_MAX);
+    if (v->kind != CONF_LIST)
+        return config_fail_said(c, v, "Expected users field to be an array, got ");
+    if (v->n > USERS_MAX)
+        return config_fail(c, v, "more than %u users", USERS_MAX);
     for (size_t i = 0; i < v->n; i++) {
         const struct conf_value *item = v->items[i];
         struct user *u;
         if (item->kind != CONF_MAP)
-            return config_fail(c, item, "Expected user entry to be a map/struct");
+            return config_fail_said(c, item, "Expected user entry to be a map/struct, got ");
         all->list = mem_realloc(all->list, (all->n + 1) * sizeof(*all->list));
         u = &all->list[all->n++];
         *u = (struct user){.kinds = USER_ANY_KIND};
@@ -450,10 +463,15 @@ static bool nkey(struct config_context *c, const struct conf_value *v)
     struct users *all = &block(c)->users;
 
     if (v->kind != CONF_TEXT || !nkey_is(str_of(v->text), NKEY_USER))
-        return config_fail(c, v, "Not a valid public nkey for a user");
+        return config_fail(c, v, "Not a valid public nkey for leafnode authorization");
     all->list = mem_realloc(all->list, (all->n + 1) * sizeof(*all->list));
     all->list[all->n++] = (struct user){.kinds = USER_ANY_KIND, .nkey = mem_strdup(v->text)};
     return true;
+}
+
+static bool auth_timeout(struct config_context *c, const struct conf_value *v)
+{
+    return config_timeout(c, v, "leafnode authorization", &block(c)->auth_timeout_ns);
 }
 
 static const struct config_key auth_keys[] = {
@@ -463,8 +481,9 @@ static const struct config_key auth_keys[] = {
     {"password", CONFIG_TEXT, AT(pass), NULL},
     {"nkey", CONFIG_BLOCK, 0, nkey},
     {"account", CONFIG_TEXT, AT(account), NULL},
-    {"timeout", CONFIG_DURATION, AT(auth_timeout_ns), NULL},
+    {"timeout", CONFIG_BLOCK, 0, auth_timeout},
     {"users", CONFIG_BLOCK, 0, users},
+    {"proxy_required", CONFIG_FLAG, AT(proxy_required), NULL},
 };
 
 static bool authorization(struct config_context *c, const struct conf_value *v)
@@ -506,8 +525,7 @@ static bool min_version(struct config_context *c, const struct conf_value *v)
         if (i == 2)
             part = str_take(part, str_index(part, '-'));
         if (!str_to_u64(part, &numbers[i]))
-            return config_fail(c, v, "invalid leafnode's minimum version: \"%s\"",
-                               v->text != NULL ? v->text : "");
+            return config_fail(c, v, "invalid leafnode's minimum version: invalid semver");
     }
     if (numbers[0] < 2 || (numbers[0] == 2 && numbers[1] < 8))
         return config_fail(c, v, "the minimum version should be at least 2.8.0");
@@ -515,12 +533,17 @@ static bool min_version(struct config_context *c, const struct conf_value *v)
     return true;
 }
 
+static bool reconnect(struct config_context *c, const struct conf_value *v)
+{
+    return config_duration(c, v, "error parsing reconnect: ", &block(c)->reconnect_ns);
+}
+
 /* Read; the one of clients counts. */
 static bool ignored_duration(struct config_context *c, const struct conf_value *v)
 {
     int64_t ignored;
 
-    return config_duration(c, v, &ignored);
+    return config_duration(c, v, "error parsing write_deadline: ", &ignored);
 }
 
 static bool ignored_text(struct config_context *c, const struct conf_value *v)
@@ -535,9 +558,9 @@ static const struct config_key keys[] = {
     {"net", CONFIG_TEXT, AT(host), NULL},
     {"authorization", CONFIG_BLOCK, 0, authorization},
     {"remotes", CONFIG_BLOCK, 0, remotes},
-    {"reconnect", CONFIG_DURATION, AT(reconnect_ns), NULL},
-    {"reconnect_delay", CONFIG_DURATION, AT(reconnect_ns), NULL},
-    {"reconnect_interval", CONFIG_DURATION, AT(reconnect_ns), NULL},
+    {"reconnect", CONFIG_BLOCK, 0, reconnect},
+    {"reconnect_delay", CONFIG_BLOCK, 0, reconnect},
+    {"reconnect_interval", CONFIG_BLOCK, 0, reconnect},
     {"dial_timeout", CONFIG_DURATION, AT(dial_timeout_ns), NULL},
     {"tls", CONFIG_BLOCK, 0, tls},
     {"leafnode_advertise", CONFIG_TEXT, AT(advertise), NULL},

@@ -111,7 +111,10 @@ static bool cache_field(struct config_context *c, const char *key, const struct 
         return true;
     }
     if (strcasecmp(key, "save_interval") == 0) {
-        if (!config_duration(c, v, &o->save_interval_ns))
+        if (v->kind != CONF_INT && v->kind != CONF_FLOAT && v->kind != CONF_TEXT)
+            return config_fail(c, v, CACHE_TEXT "conversion error: unexpected type");
+        if (!config_duration(
+                c, v, "error parsing tls peer config, conversion error: ", &o->save_interval_ns))
             return false;
         if (o->save_interval_ns < SECOND)
             o->save_interval_ns = SECOND;
@@ -173,7 +176,11 @@ static bool peer_field(struct config_context *c, const char *key, const struct c
     for (size_t i = 0; i < ARRAY_LEN(times); i++) {
         if (strcasecmp(key, times[i].name) != 0)
             continue;
-        return config_duration(c, v, times[i].at);
+        if (v->kind != CONF_INT && v->kind != CONF_FLOAT && v->kind != CONF_TEXT)
+            return config_fail(c, v,
+                               "error parsing tls peer config, conversion error: unexpected type");
+        return config_duration(c, v,
+                               "error parsing tls peer config, conversion error: ", times[i].at);
     }
     return peer_flag(c, key, v);
 }

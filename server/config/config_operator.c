@@ -25,10 +25,12 @@ static bool each_text(struct config_context *c, const struct conf_value *v, cons
     if (v->kind == CONF_TEXT)
         return each(c, v);
     if (v->kind != CONF_LIST)
-        return config_fail(c, v, "error parsing %s: unsupported type", what);
+        return config_fail(c, v, "error parsing %s: unsupported type %s", what,
+                           config_type_name(v));
     for (size_t i = 0; i < v->n; i++) {
         if (v->items[i]->kind != CONF_TEXT)
-            return config_fail(c, v->items[i], "error parsing %s: unsupported type in array", what);
+            return config_fail(c, v->items[i], "error parsing %s: unsupported type in array %s",
+                               what, config_type_name(v->items[i]));
         if (!each(c, v->items[i]))
             return false;
     }
@@ -46,8 +48,8 @@ static bool read_token(struct config_context *c, const char *text, struct buf *o
     }
     if (c->source != NULL && c->source->read(NULL, text, out, err))
         return true;
-    if (c->source == NULL)
-        buf_printf(err, "open %s: no such file or directory", text);
+    buf_clear(err);
+    buf_printf(err, "open %s: no such file or directory", text);
     return false;
 }
 
@@ -237,11 +239,11 @@ static bool resolver_field(struct config_context *c, const char *key, const stru
         return v->kind == CONF_INT || config_fail(c, v, "limit must be an integer");
     }
     if (strcasecmp(key, "ttl") == 0)
-        return (said->ttl = true) && config_duration(c, v, &r->ttl_ns);
+        return (said->ttl = true) && config_duration(c, v, "", &r->ttl_ns);
     if (strcasecmp(key, "interval") == 0)
-        return (said->interval = true) && config_duration(c, v, &r->interval_ns);
+        return (said->interval = true) && config_duration(c, v, "", &r->interval_ns);
     if (strcasecmp(key, "timeout") == 0)
-        return config_duration(c, v, &r->timeout_ns);
+        return config_duration(c, v, "", &r->timeout_ns);
     return v->used || config_fail(c, v, "unknown field \"%s\"", key);
 }
 
@@ -275,7 +277,8 @@ bool config_resolver(struct config_context *c, const struct conf_value *v)
     if (v->kind == CONF_TEXT)
         return resolver_text(c, v);
     if (v->kind != CONF_MAP)
-        return config_fail(c, v, "error parsing operator resolver, wrong type");
+        return config_fail(c, v, "error parsing operator resolver, wrong type %s",
+                           config_type_name(v));
     for (size_t i = 0; i < v->n && ok; i++)
         ok = resolver_field(c, v->keys[i], v->items[i], &said);
     ok = ok && resolver_kind(c, v, said.kind) && resolver_fits(c, v, &said);

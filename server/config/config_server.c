@@ -29,7 +29,7 @@ static bool add_tag(struct config_context *c, const struct conf_value *v)
     struct buf b = {0};
 
     if (v->kind != CONF_TEXT)
-        return config_fail(c, v, "error parsing tags: a tag is a text");
+        return config_fail(c, v, "error parsing tags: unsupported type %s", config_type_name(v));
     buf_put_str(&b, str_trim(str_of(v->text)));
     for (size_t i = 0; i < b.n; i++)
         b.p[i] = (char) tolower((unsigned char) b.p[i]);
@@ -57,11 +57,10 @@ static bool pairs(struct config_context *c, const struct conf_value *v, const ch
 {
     str_list_free(out);
     if (v->kind != CONF_MAP)
-        return config_fail(c, v, "error parsing %s: it is a map of texts", what);
+        return config_fail(c, v, "error %s: unsupported type %s", what, config_type_name(v));
     for (size_t i = 0; i < v->n; i++) {
         if (v->items[i]->kind != CONF_TEXT)
-            return config_fail(c, v->items[i], "error parsing %s: \"%s\" must be a text", what,
-                               v->keys[i]);
+            return config_fail(c, v->items[i], "error %s: \"%s\" must be a text", what, v->keys[i]);
         str_list_add(out, str_of(v->keys[i]));
         str_list_add(out, str_of(v->items[i]->text));
     }
@@ -70,25 +69,26 @@ static bool pairs(struct config_context *c, const struct conf_value *v, const ch
 
 bool config_metadata(struct config_context *c, const struct conf_value *v)
 {
-    return pairs(c, v, "metadata", &c->o->metadata);
+    return pairs(c, v, "parsing metadata", &c->o->metadata);
 }
 
 bool config_default_domains(struct config_context *c, const struct conf_value *v)
 {
-    return pairs(c, v, "default_js_domain", &c->o->default_domains);
+    return pairs(c, v, "default_js_domain config", &c->o->default_domains);
 }
 
 /* Flags that nobody knows are for the log; of the known ones js_ack_fc_v2 does something here. */
 bool config_feature_flags(struct config_context *c, const struct conf_value *v)
 {
     if (v->kind != CONF_MAP)
-        return config_fail(c, v, "error parsing feature flags: it is a map of true and false");
+        return config_fail(c, v, "error parsing feature flags: unsupported type %s",
+                           config_type_name(v));
     for (size_t i = 0; i < v->n; i++) {
         const struct conf_value *f = v->items[i];
         unsigned k = 0;
         if (f->kind != CONF_BOOL)
-            return config_fail(c, f, "error parsing feature flag \"%s\": expected true or false",
-                               v->keys[i]);
+            return config_fail(c, f, "error parsing feature flag \"%s\": expected bool, got %s",
+                               v->keys[i], config_type_name(f));
         while (k < OPTIONS_FLAGS && strcmp(options_flag_name(k), v->keys[i]) != 0)
             k++;
         if (k == OPTIONS_FLAGS)

@@ -35,18 +35,25 @@ static struct tls_options *block(struct config_context *c)
 
 /* A list of texts, joined by commas. */
 static bool texts(struct config_context *c, const struct conf_value *v, const char *what,
-                  bool (*right)(const char *text), char **out)
+                  const char *before, const char *behind, bool (*right)(const char *text),
+                  char **out)
 {
     struct buf b = {0};
 
-    if (v->kind != CONF_LIST || v->n == 0)
-        return config_fail(c, v, "error parsing %s, expected a list that is not empty", what);
+    if (v->kind != CONF_LIST && strcmp(what, "pinned_certs") == 0)
+        return config_fail(c, v,
+                           "error parsing tls config, expected 'pinned_certs' to be a list of "
+                           "hex-encoded sha256 of DER encoded SubjectPublicKeyInfo");
+    if (v->kind != CONF_LIST)
+        return config_fail(c, v, "error parsing tls config, expected '%s' to be a list", what);
+    if (v->n == 0)
+        return config_fail(c, v, "error parsing tls config, '%s' cannot be empty", what);
     for (size_t i = 0; i < v->n; i++) {
         const struct conf_value *item = v->items[i];
         if (item->text == NULL || (right != NULL && !right(item->text))) {
             buf_free(&b);
-            return config_fail(c, item, "error parsing %s: unknown value \"%s\"", what,
-                               item->text != NULL ? item->text : "");
+            return config_fail(c, item, "%s %s%s", before, item->text != NULL ? item->text : "",
+                               behind);
         }
         if (i > 0)
             buf_putc(&b, ',');
@@ -79,17 +86,21 @@ static bool is_pin(const char *text)
 
 static bool suites(struct config_context *c, const struct conf_value *v)
 {
-    return texts(c, v, "tls config, cipher_suites", is_suite, &block(c)->ciphers);
+    return texts(c, v, "cipher_suites", "unrecognized cipher", "", is_suite, &block(c)->ciphers);
 }
 
 static bool curves(struct config_context *c, const struct conf_value *v)
 {
-    return texts(c, v, "tls config, curve_preferences", is_curve, &block(c)->curves);
+    return texts(c, v, "curve_preferences", "unrecognized curve preference", "", is_curve,
+                 &block(c)->curves);
 }
 
 static bool pinned(struct config_context *c, const struct conf_value *v)
 {
-    if (!texts(c, v, "tls config, pinned_certs", is_pin, &block(c)->pinned))
+    if (!texts(c, v, "pinned_certs", "error parsing tls config, 'pinned_certs' key",
+               " does not look like hex-encoded "
+               "sha256 of DER encoded SubjectPublicKeyInfo",
+               is_pin, &block(c)->pinned))
         return false;
     for (char *p = block(c)->pinned; *p != '\0'; p++)
         *p = (char) tolower((unsigned char) *p);
@@ -102,14 +113,18 @@ static bool min_version(struct config_context *c, const struct conf_value *v)
         block(c)->min_version = 12;
     else if (v->text != NULL && strcmp(v->text, "1.3") == 0)
         block(c)->min_version = 13;
+    else if (v->kind != CONF_TEXT && v->kind != CONF_FLOAT)
+        return config_fail_said(c, v, "error parsing tls config: 'min_version' wrong type: ");
+    else if (strcmp(v->text, "1.0") == 0 || strcmp(v->text, "1.1") == 0)
+        return config_fail(c, v, "error parsing tls config: unsupported TLS version: TLS %s",
+                           v->text);
     else
-        return config_fail(c, v, "unsupported minimum TLS version: %s, expected 1.2 or 1.3",
-                           v->text != NULL ? v->text : "");
+        return config_fail(c, v, "error parsing tls config: unknown version: %s", v->text);
     return true;
 }
 
 /* true, false, "auto", or how long to wait. */
-static bool handshake_first(struct config_context *c, const struct conf_value *v)
+static bool first(struct config_context *c, const struct conf_value *v, const char *key)
 {
     struct tls_options *t = block(c);
 
@@ -118,24 +133,101 @@ static bool handshake_first(struct config_context *c, const struct conf_value *v
         t->first = v->integer != 0;
         return true;
     }
+    if (v->kind != CONF_TEXT)
+        return config_fail(c, v, "field \"%s\" should be a boolean or a string, got %s", key,
+                           config_type_name(v));
     t->first = true;
-    if (v->text != NULL && strcasecmp(v->text, "auto") == 0)
+    if (strcasecmp(v->text, "auto") == 0)
         t->first_wait_ns = FIRST_AUTO_NS;
-    else if (v->text == NULL || !fmt_parse_go_duration(str_of(v->text), &t->first_wait_ns) ||
-             t->first_wait_ns <= 0)
-        return config_fail(c, v,
-                           "field handshake_first's value \"%s\" is invalid, expected true, false, "
-                           "\"auto\" or a duration",
-                           v->text != NULL ? v->text : "");
+    else if (!fmt_parse_go_duration(str_of(v->text), &t->first_wait_ns) || t->first_wait_ns <= 0)
+        return config_fail(c, v, "field \"%s\"'s value \"%s\" is invalid", key, v->text);
+    return true;
+}
+
+static bool handshake_first(struct config_context *c, const struct conf_value *v)
+{
+    return first(c, v, "handshake_first");
+}
+
+static bool only_first(struct config_context *c, const struct conf_value *v)
+{
+    return first(c, v, "first");
+}
+
+static bool immediate(struct config_context *c, const struct conf_value *v)
+{
+    return first(c, v, "immediate");
+}
+
+static bool flag(struct config_context *c, const struct conf_value *v, const char *key, bool *out)
+{
+    if (v->kind != CONF_BOOL)
+        return config_fail(c, v, "error parsing tls config, expected '%s' to be a boolean", key);
+    *out = v->integer != 0;
+    return true;
+}
+
+static bool verify(struct config_context *c, const struct conf_value *v)
+{
+    return flag(c, v, "verify", &block(c)->verify);
+}
+
+static bool insecure(struct config_context *c, const struct conf_value *v)
+{
+    return flag(c, v, "insecure", &block(c)->insecure);
+}
+
+/* What belongs to the connections between the servers of a cluster. */
+static bool known_urls(struct config_context *c, const struct conf_value *v)
+{
+    bool on = false;
+
+    if (!flag(c, v, "verify_cert_and_check_known_urls", &on))
+        return false;
+    return !on ||
+           config_fail(c, v, "verify_cert_and_check_known_urls not supported in this context");
+}
+
+static bool file(struct config_context *c, const struct conf_value *v, const char *key, char **out)
+{
+    if (v->kind != CONF_TEXT)
+        return config_fail(c, v, "error parsing tls config, expected '%s' to be filename", key);
+    config_keep(out, v->text);
+    return true;
+}
+
+static bool cert_file(struct config_context *c, const struct conf_value *v)
+{
+    return file(c, v, "cert_file", &block(c)->cert_file);
+}
+
+static bool key_file(struct config_context *c, const struct conf_value *v)
+{
+    return file(c, v, "key_file", &block(c)->key_file);
+}
+
+static bool ca_file(struct config_context *c, const struct conf_value *v)
+{
+    return file(c, v, "ca_file", &block(c)->ca_file);
+}
+
+static bool timeout(struct config_context *c, const struct conf_value *v)
+{
+    return config_timeout(c, v, "tls", &block(c)->timeout_ns);
+}
+
+static bool rate_limit(struct config_context *c, const struct conf_value *v)
+{
+    if (v->kind != CONF_INT)
+        return config_fail(c, v, "error parsing tls config, 'connection_rate_limit' wrong type");
+    block(c)->rate_limit = v->integer;
     return true;
 }
 
 static bool map(struct config_context *c, const struct conf_value *v)
 {
-    if (v->kind != CONF_BOOL)
-        return config_fail(c, v,
-                           "error parsing tls config, expected 'verify_and_map' to be a boolean");
-    block(c)->map = v->integer != 0;
+    if (!flag(c, v, "verify_and_map", &block(c)->map))
+        return false;
     if (block(c)->map)
         block(c)->verify = true;
     return true;
@@ -184,26 +276,25 @@ static bool certs(struct config_context *c, const struct conf_value *v)
     return true;
 }
 
-#define AT(member) offsetof(struct options, tls.member)
-
 static const struct config_key keys[] = {
-    {"cert_file", CONFIG_TEXT, AT(cert_file), NULL},
-    {"key_file", CONFIG_TEXT, AT(key_file), NULL},
-    {"ca_file", CONFIG_TEXT, AT(ca_file), NULL},
+    {"cert_file", CONFIG_BLOCK, 0, cert_file},
+    {"key_file", CONFIG_BLOCK, 0, key_file},
+    {"ca_file", CONFIG_BLOCK, 0, ca_file},
     {"certs", CONFIG_BLOCK, 0, certs},
     {"certificates", CONFIG_BLOCK, 0, certs},
-    {"verify", CONFIG_FLAG, AT(verify), NULL},
+    {"verify", CONFIG_BLOCK, 0, verify},
     {"verify_and_map", CONFIG_BLOCK, 0, map},
-    {"timeout", CONFIG_DURATION, AT(timeout_ns), NULL},
-    {"connection_rate_limit", CONFIG_I64, AT(rate_limit), NULL},
+    {"timeout", CONFIG_BLOCK, 0, timeout},
+    {"connection_rate_limit", CONFIG_BLOCK, 0, rate_limit},
     {"cipher_suites", CONFIG_BLOCK, 0, suites},
     {"curve_preferences", CONFIG_BLOCK, 0, curves},
     {"pinned_certs", CONFIG_BLOCK, 0, pinned},
     {"min_version", CONFIG_BLOCK, 0, min_version},
-    {"insecure", CONFIG_FLAG, AT(insecure), NULL},
+    {"insecure", CONFIG_BLOCK, 0, insecure},
+    {"verify_cert_and_check_known_urls", CONFIG_BLOCK, 0, known_urls},
     {"handshake_first", CONFIG_BLOCK, 0, handshake_first},
-    {"first", CONFIG_BLOCK, 0, handshake_first},
-    {"immediate", CONFIG_BLOCK, 0, handshake_first},
+    {"first", CONFIG_BLOCK, 0, only_first},
+    {"immediate", CONFIG_BLOCK, 0, immediate},
     {"ocsp_peer", CONFIG_BLOCK, 0, config_ocsp_peer},
 };
 

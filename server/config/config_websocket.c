@@ -64,17 +64,20 @@ bool websocket_origin(struct str text, struct str *scheme, struct str *host, uin
     return websocket_host(str_take(rest, str_index(rest, '/')), scheme->n == 5, host, port);
 }
 
-static bool add_origin(struct config_context *c, const struct conf_value *v, struct buf *out)
+static bool add_origin(struct config_context *c, const struct conf_value *v, const char *in,
+                       struct buf *out)
 {
     struct str scheme, host;
     uint16_t port;
 
-    if (v->kind != CONF_TEXT || strchr(v->text, ',') != NULL ||
-        !websocket_origin(str_of(v->text), &scheme, &host, &port))
+    if (v->kind != CONF_TEXT)
+        return config_fail(c, v, "error parsing allowed origins: unsupported type%s %s", in,
+                           config_type_name(v));
+    if (strchr(v->text, ',') != NULL || !websocket_origin(str_of(v->text), &scheme, &host, &port))
         return config_fail(c, v,
                            "unable to parse allowed origin \"%s\": allowed origins must be "
                            "absolute URLs with http or https scheme",
-                           v->text != NULL ? v->text : "");
+                           v->text);
     buf_printf(out, "%s%s", out->n > 0 ? "," : "", v->text);
     return true;
 }
@@ -86,9 +89,9 @@ static bool origins(struct config_context *c, const struct conf_value *v)
 
     if (v->kind == CONF_LIST)
         for (size_t i = 0; ok && i < v->n; i++)
-            ok = add_origin(c, v->items[i], &all);
+            ok = add_origin(c, v->items[i], " in array", &all);
     else
-        ok = add_origin(c, v, &all);
+        ok = add_origin(c, v, "", &all);
     if (ok && all.n > 0)
         config_keep(&block(c)->origins, buf_cstr(&all));
     buf_free(&all);
@@ -120,7 +123,7 @@ static bool headers(struct config_context *c, const struct conf_value *v)
     bool ok = true;
 
     if (v->kind != CONF_MAP)
-        return config_fail(c, v, "error parsing headers: expected a map");
+        return config_fail(c, v, "error parsing headers: unsupported type %s", config_type_name(v));
     for (size_t i = 0; ok && i < v->n; i++) {
         const char *name = v->keys[i], *value = v->items[i]->text;
         if (v->items[i]->kind != CONF_TEXT || !is_one_line(value) || !is_one_line(name))
@@ -167,6 +170,14 @@ static bool tls(struct config_context *c, const struct conf_value *v)
     return config_tls_into(c, v, &block(c)->tls);
 }
 
+static bool handshake_timeout(struct config_context *c, const struct conf_value *v)
+{
+    if (v->kind != CONF_INT && v->kind != CONF_FLOAT && v->kind != CONF_TEXT)
+        return config_fail(c, v, "error parsing handshake timeout: unsupported type %s",
+                           config_type_name(v));
+    return config_duration(c, v, "", &block(c)->handshake_timeout_ns);
+}
+
 static const struct config_key keys[] = {
     {"listen", CONFIG_BLOCK, 0, listen_at},
     {"port", CONFIG_PORT, AT(port), NULL},
@@ -182,7 +193,7 @@ static const struct config_key keys[] = {
     {"allow_origin", CONFIG_BLOCK, 0, origins},
     {"origins", CONFIG_BLOCK, 0, origins},
     {"origin", CONFIG_BLOCK, 0, origins},
-    {"handshake_timeout", CONFIG_DURATION, AT(handshake_timeout_ns), NULL},
+    {"handshake_timeout", CONFIG_BLOCK, 0, handshake_timeout},
     {"compress", CONFIG_FLAG, AT(compression), NULL},
     {"compression", CONFIG_FLAG, AT(compression), NULL},
     {"authorization", CONFIG_BLOCK, 0, authorization},

@@ -723,9 +723,14 @@ static bool check_proxy(struct conn *c, struct str sig)
 
 static bool lacks_proxy(const struct conn *c, const struct auth_verdict *v)
 {
-    const struct options *o = c->net->env->options;
+    struct options own;
+    const struct options *o = connect_options(c, &own);
 
-    if (c->proxied || v->answer == AUTH_NO || !auth_required(o))
+    if (c->proxied || v->answer == AUTH_NO)
+        return false;
+    if (c->door == NET_LEAFS && o->leaf.proxy_required)
+        return true;
+    if (!auth_required(o))
         return false;
     return v->user != NULL ? v->user->proxy_required : o->proxies.required;
 }

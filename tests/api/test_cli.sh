@@ -119,9 +119,9 @@ stop TERM 0
 # --- files that are wrong ---------------------------------------------------------------------
 
 printf 'port: -1\nlisten: 127.0.0.1:-1\n\nauthorization {\n  guest: []\n}\n' >"$work/conf"
-ends 1 "midge-server: $work/conf:5:10: unknown field \"guest\"" -c "$work/conf"
+ends 1 "midge-server: $work/conf:5:3: unknown field \"guest\"" -c "$work/conf"
 printf 'port: 1\nclutser { port: 2 }\n' >"$work/conf"
-ends 1 "$work/conf:2:9: unknown field \"clutser\"" -c "$work/conf"
+ends 1 "$work/conf:2:1: unknown field \"clutser\"" -c "$work/conf"
 printf 'port: 1\n' >"$work/conf"
 ends 0 "configuration file $work/conf is valid (sha256:" -c "$work/conf" -t
 check 'the example file is valid' "$server" -t -c "$MIDGE_SRCDIR/conf/server.conf"
