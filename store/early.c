@@ -528,11 +528,7 @@ static void trim(struct store_stream *s, const struct early_subject *sub)
     if (max == 0 || s->state != STREAM_ACTIVE)
         return;
     for (n = count_one(s, sub, s->first_seq, s->last_seq); n > max; n--) {
-        uint64_t seq = early_next(s, sub, s->first_seq, s->last_seq);
-        remove_one(s, seq);
-        stream_hold(s, seq, seq);
-        seqset_add(&s->unlogged, seq, seq);
-        stream_removed(s, seq, seq, 1, STORE_BY_LIMIT);
+        limits_take(s, early_next(s, sub, s->first_seq, s->last_seq));
         if (n == max + 1)
             stream_settle_first(s);
     }

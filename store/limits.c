@@ -47,6 +47,14 @@ static uint64_t subject_first(struct store_stream *s, uint32_t id)
     return ring != NULL && ring->n > 0 ? seq_ring_at(ring, 0) : index_first(s, id);
 }
 
+void limits_take(struct store_stream *s, uint64_t seq)
+{
+    remove_one(s, seq);
+    stream_hold(s, seq, seq);
+    seqset_add(&s->unlogged, seq, seq);
+    stream_removed(s, seq, seq, 1, STORE_BY_LIMIT);
+}
+
 /* Removes from the subject what is over, at most *budget messages. More than one stays, so it is
  * not freed. */
 static void trim_subject(struct store_stream *s, uint32_t id, uint32_t *budget)
@@ -54,13 +62,8 @@ static void trim_subject(struct store_stream *s, uint32_t id, uint32_t *budget)
     const struct subject *sub = subjects_by_id(&s->subjects, id);
     uint64_t max = s->rec.limits.max_msgs_per_subject;
 
-    for (; max != 0 && sub->msgs > max && *budget > 0; --*budget) {
-        uint64_t seq = subject_first(s, id);
-        remove_one(s, seq);
-        stream_hold(s, seq, seq);
-        seqset_add(&s->unlogged, seq, seq);
-        stream_removed(s, seq, seq, 1, STORE_BY_LIMIT);
-    }
+    for (; max != 0 && sub->msgs > max && *budget > 0; --*budget)
+        limits_take(s, subject_first(s, id));
 }
 
 /* Those of the commit just merged, as many of each as a commit can bring. A subject with more is

@@ -435,7 +435,7 @@ static void start_loader(struct store_stream *s)
     if (!later)
         return;
     index_loader_start(s);
-    if (s->state == STREAM_FAILED || !limit_applied(s) || limits_over(s))
+    if (s->state == STREAM_FAILED || limits_over(s) || !(limit_applied(s) || load_limits(s)))
         index_load_all(s);
 }
 

@@ -28,11 +28,11 @@
  *
  * Of a segment some of whose messages were gone when the stream was opened these are passed over:
  * what is there was counted then by the footer's sizes (load.c). A message that is removed while
- * there is a loader is gone at once for
- * everybody who asks, but its record stays in its segment's sums and counts for its subject until
- * LATE, so that what the phases before rely on stays true; the stream's bytes have it until then.
- * Erasing waits. Messages that are appended meanwhile count themselves: a subject's first, last and
- * number are sums, and the order in which segments add to them does not matter.
+ * there is a loader is gone at once for everybody who asks, but its record stays in its segment's
+ * sums and counts for its subject until LATE, so that what the phases before rely on stays true;
+ * the stream's bytes have it until then, unless its size is known (index_late_size). Erasing waits.
+ * Messages that are appended meanwhile count themselves: a subject's first, last and number are
+ * sums, and the order in which segments add to them does not matter.
  */
 #include "lib/base/mem.h"
 #include "store/early.h"
@@ -77,7 +77,8 @@ struct index_loader {
     struct store_stream *stream;
     enum phase phase;
     struct segment *seg;
-    bool holds; /* seg, which must not go meanwhile */
+    uint64_t urgent_behind; /* segments with messages behind it come first */
+    bool holds;             /* seg, which must not go meanwhile */
     struct read_job *job;
     struct segment_index x;
     struct size_iter sizes;
@@ -93,6 +94,9 @@ struct index_loader {
     struct column_packing packing;
     uint64_t ring_seq; /* RINGS: all below are in theirs */
     struct seqset late;
+    struct seqset sized; /* of these, whose sizes are known: in the sum, and in the stream's bytes
+                          */
+    uint64_t sized_bytes;
 };
 
 static enum err read_bytes(struct io_fs *fs, struct read_job *job)
@@ -259,18 +263,35 @@ static bool is_to_do(const struct segment *seg, int where)
     return (int) seg->index_at == where && seg->state != SEGMENT_RELEASED;
 }
 
-/* The oldest; but first those that nothing names but themselves: early.c waits for them. */
+/* The oldest that nothing names but itself (early.c waits for those), or has messages behind this
+ * one. */
+static struct segment *urgent_segment(const struct store_stream *s, uint64_t behind)
+{
+    for (uint32_t i = 0; i < s->nindex; i++) {
+        struct segment *seg = s->index[i];
+        if (is_to_do(seg, INDEX_IN_BATCHES) ||
+            (is_to_do(seg, INDEX_IN_FOOTER) && seg->next_seq - 1 > behind))
+            return seg;
+    }
+    return NULL;
+}
+
+static struct segment *oldest_segment(const struct store_stream *s)
+{
+    for (uint32_t i = 0; i < s->nindex; i++)
+        if (is_to_do(s->index[i], INDEX_IN_FOOTER))
+            return s->index[i];
+    return NULL;
+}
+
 static void step_next(struct index_loader *l)
 {
     struct store_stream *s = l->stream;
-    struct segment *seg = NULL;
+    struct segment *seg = urgent_segment(s, l->urgent_behind);
 
     leave_segment(l);
-    for (uint32_t i = s->nindex; i-- > 0;)
-        if (is_to_do(s->index[i], INDEX_IN_BATCHES) ||
-            (is_to_do(s->index[i], INDEX_IN_FOOTER) &&
-             (seg == NULL || seg->index_at == INDEX_IN_FOOTER)))
-            seg = s->index[i];
+    if (seg == NULL)
+        seg = oldest_segment(s);
     early_go_on(s);
     if (seg != NULL)
         begin_segment(l, seg);
@@ -637,6 +658,17 @@ void index_remove_later(struct store_stream *s, uint64_t seq)
     seqset_add(&s->loader->late, seq, seq);
 }
 
+void index_late_size(struct store_stream *s, uint64_t seq, uint32_t size)
+{
+    if (size != 0 && seqset_add(&s->loader->sized, seq, seq) > 0)
+        s->loader->sized_bytes += size;
+}
+
+uint64_t index_late_bytes(const struct store_stream *s)
+{
+    return s->loader != NULL ? s->loader->sized_bytes : 0;
+}
+
 /* In order, so that what is left of a subject below its last message exists. */
 static bool step_late(struct index_loader *l)
 {
@@ -646,7 +678,10 @@ static bool step_late(struct index_loader *l)
         if (!seqset_range_from(&l->late, 0, &first, &last))
             return true;
         seqset_remove(&l->late, first, first);
+        uint64_t bytes = l->stream->bytes;
         remove_noted(l->stream, first);
+        if (seqset_remove(&l->sized, first, first) > 0)
+            l->sized_bytes -= bytes - l->stream->bytes;
     }
     return false;
 }
@@ -699,6 +734,7 @@ void index_loader_free(struct store_stream *s)
         list_remove(&l->task.link);
     leave_segment(l);
     seqset_free(&l->late);
+    seqset_free(&l->sized);
     if (l->phase == SUBJECTS)
         subject_iter_deinit(&l->subjects);
     segment_index_deinit(&l->x);
@@ -743,6 +779,15 @@ void index_load_all(struct store_stream *s)
     finish(s);
 }
 
+void index_load_some(struct store_stream *s, uint64_t behind)
+{
+    struct index_loader *l = s->loader;
+
+    l->urgent_behind = behind;
+    while (l->phase != NEXT || urgent_segment(s, behind) != NULL)
+        step(l, true);
+}
+
 static bool load_slice(struct task *t)
 {
     struct index_loader *l = CONTAINER_OF(t, struct index_loader, task);
@@ -774,6 +819,7 @@ void index_loader_start(struct store_stream *s)
     l->stream = s;
     l->task = (struct task){.stream = s, .step = load_slice, .free = slice_end, .loads = true};
     l->phase = NEXT;
+    l->urgent_behind = UINT64_MAX;
     l->task_on = true;
     s->loader = l;
     task_start(s, &l->task);

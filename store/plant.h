@@ -23,6 +23,7 @@ enum store_plant {
     PLANT_LOSS_UNCOUNTED,   /* what decayed is gone without a count */
     PLANT_ERASE_EARLY,      /* an erasure is answered when its intent is durable */
     PLANT_REWRITE_UNSYNCED, /* a segment that was written anew has its name before it is synced */
+    PLANT_LIMIT_GREEDY,     /* a start takes one message more of a subject than the limit does */
     PLANTS
 };
 

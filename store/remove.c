@@ -140,6 +140,8 @@ void remove_one(struct store_stream *s, uint64_t seq)
         take_out(s, seg, e, i);
     } else {
         index_remove_later(s, seq);
+        if (seg->index_at == INDEX_HERE)
+            index_late_size(s, seq, column_size(&seg->column, e->ordinal + i));
         s->msgs--;
     }
     if (e->mem != NULL)

@@ -270,6 +270,18 @@ static void claim_end(struct store_stream *s)
     buf_free(&delta);
 }
 
+/* So that a start has to look at the last second alone (load_limits.c). */
+static void claim_applied(struct store_stream *s)
+{
+    struct buf delta = {0};
+
+    if (!s->store->closing && !s->store->clog.failed)
+        stream_claim_applied(s, &delta);
+    if (delta.n > 0)
+        clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), NULL);
+    buf_free(&delta);
+}
+
 static void claim_fire(struct wheel_timer *timer)
 {
     struct store *st = CONTAINER_OF(timer, struct store, claim_timer);
@@ -281,8 +293,10 @@ static void claim_fire(struct wheel_timer *timer)
         s->claim_seen = s->last_seq;
         if (s->state == STREAM_ACTIVE)
             twin_end(s);
-        if (!idle && s->state == STREAM_ACTIVE)
+        if (!idle && s->state == STREAM_ACTIVE) {
+            claim_applied(s);
             continue;
+        }
         list_remove(&s->claim_link);
         claim_end(s);
     }
@@ -588,7 +602,7 @@ void store_stats(const struct store *st, struct store_stats *out)
             continue;
         out->streams++;
         out->messages += s->msgs;
-        out->bytes += s->bytes;
+        out->bytes += s->bytes - index_late_bytes(s);
         out->disk_bytes += stream_in_file(s) ? s->disk_bytes : 0;
     }
     LIST_FOREACH(it, &st->clog.files)

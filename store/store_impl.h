@@ -824,6 +824,11 @@ uint64_t index_first(struct store_stream *s, uint32_t id);
 void index_loader_start(struct store_stream *s);
 void index_loader_free(struct store_stream *s);
 void index_load_all(struct store_stream *s);
+/* Those segments alone that have messages behind this one, and what only batches name; at once. */
+void index_load_some(struct store_stream *s, uint64_t behind);
+/* load_limits.c, while a stream is opened and has a loader: removes what the limit per subject took
+ * that the record does not say. False: it has to be told from the whole index. */
+bool load_limits(struct store_stream *s);
 /* It is being read, and nobody needs to ask for that. */
 bool index_comes(const struct store_stream *s);
 /* Ids and sizes of a segment's records from its file; keeps the subjects as pending. An error when
@@ -831,6 +836,9 @@ bool index_comes(const struct store_stream *s);
 enum err index_fill_from_batches(struct store_stream *s, struct segment *seg);
 /* A message that was removed before its subject was known: its record is taken out at the end. */
 void index_remove_later(struct store_stream *s, uint64_t seq);
+/* The size of one of those, once; 0 = not known. And how many bytes of the stream's are theirs. */
+void index_late_size(struct store_stream *s, uint64_t seq, uint32_t size);
+uint64_t index_late_bytes(const struct store_stream *s);
 /* Seals segments that a start has left unsealed. */
 void segments_seal_full(struct store_stream *s);
 /* Before looking at subjects, or at the columns of segments. Holds the worker until it is read. */
@@ -889,6 +897,8 @@ bool limits_over(const struct store_stream *s);
 void limits_check(struct store_stream *s);
 /* The subject has more messages than the limit per subject allows. */
 void limits_subject(struct store_stream *s, uint32_t id);
+/* This message goes, by a limit. */
+void limits_take(struct store_stream *s, uint64_t seq);
 /* Removes what is over, in slices; true when more is to do. */
 bool limits_step(struct store_stream *s);
 /* (Re)starts the timer of the oldest message's age. */

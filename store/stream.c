@@ -34,7 +34,7 @@ void store_stream_state(struct store_stream *s, struct store_state *out)
 {
     *out = (struct store_state){
         .msgs = s->msgs,
-        .bytes = s->bytes,
+        .bytes = s->bytes - index_late_bytes(s),
         .first_seq = s->first_seq,
         .last_seq = s->last_seq,
         .first_ts = s->first_ts,
@@ -59,7 +59,7 @@ void store_stream_state_assigned(struct store_stream *s, uint64_t *last_seq, uin
 {
     *last_seq = s->last_assigned;
     *msgs = s->msgs + s->open_msgs;
-    *bytes = s->bytes + s->open_size;
+    *bytes = s->bytes - index_late_bytes(s) + s->open_size;
 }
 
 void store_stream_deleted(struct store_stream *s, uint64_t max,

@@ -2,9 +2,9 @@
 """store.py: what `./dev bench --store` runs. One large stream, then what a store is asked for.
 
 A server is started on a fresh directory and filled by nats-bench: --count messages over
---subjects subjects. Then, in this order: memory, a start after a clean stop and one after SIGKILL
-(until STREAM.INFO is answered with all messages; and until a last message of a subject is), gets,
-consumers, a purge of one subject, and a limit lowered to one message while somebody publishes.
+--subjects subjects. Then, in this order: memory, a start after a clean stop, one after SIGKILL and one after
+SIGKILL while somebody publishes under a limit per subject (until STREAM.INFO is answered with all
+messages; and until a last message of a subject is), gets, consumers, a purge of one subject, and a limit lowered to one message while somebody publishes.
 With --peer the same follows for the other server. Times in milliseconds. On a busy machine they
 say little.
 
@@ -145,6 +145,25 @@ def create(client, name, **config):
     return took
 
 
+def killed_while_written(server, bench, subjects, per_subject, count):
+    """A bucket: the stream with a limit per subject, killed while somebody changes its values."""
+    client = server.connect()
+    info = client.ask("$JS.API.STREAM.INFO.BENCH", b'{"subjects_filter":"*.7"}')  # its index is there
+    config = json.loads(info)["config"]
+    config["max_msgs_per_subject"] = per_subject
+    client.ask("$JS.API.STREAM.UPDATE.BENCH", json.dumps(config).encode())
+    client.close()
+    writer = subprocess.Popen(
+        [bench, "js", "pub", "--server", f"nats://127.0.0.1:{server.port}", "--rate", "20000",
+         "--duration", "60s", "--subjects", str(subjects), "--quiet"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(10)
+    server.end(signal.SIGKILL)
+    writer.kill()
+    writer.wait()
+    return until_there(server, count)
+
+
 def measure(program, bench, count, subjects, parent):
     directory = tempfile.mkdtemp(prefix="midge-bench.", dir=parent)
     server, rows = Server(program, directory), []
@@ -162,6 +181,9 @@ def measure(program, bench, count, subjects, parent):
             there, subject = until_there(server, count)
             rows.append((f"start after {what}", there))
             rows.append((f"... a subject's last message", subject))
+        there, subject = killed_while_written(server, bench, subjects, count // subjects, count)
+        rows.append(("start of a bucket killed while written to", there))
+        rows.append(("... a subject's last message", subject))
         rows.append(("memory after a start, MiB", server.resident()))
         client, dice = server.connect(), random.Random(1)
         rows.append(("get by sequence", gets(client, [

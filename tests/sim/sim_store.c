@@ -558,6 +558,7 @@ static const char *const plant_names[PLANTS] = {
     [PLANT_LOSS_UNCOUNTED] = "loss-uncounted",
     [PLANT_ERASE_EARLY] = "erase-early",
     [PLANT_REWRITE_UNSYNCED] = "rewrite-unsynced",
+    [PLANT_LIMIT_GREEDY] = "limit-greedy",
 };
 
 static unsigned plant_of(const char *name)
