@@ -7,7 +7,8 @@
  *
  * Ending: the record says PREPARE (durable) -> a marker in every partition (durable) -> offsets, if
  * it commits, and the record that says COMPLETE, in one append (durable). A partition that does not
- * exist any more needs no marker. One that is busy is asked again.
+ * exist any more needs no marker. One that is busy is asked again, and so is one whose worker is
+ * stopping, which has no partitions any more; when this one stops, the rest is the next start's.
  */
 #include "server/kafka/txn.h"
 
@@ -243,6 +244,12 @@ void txn_save(struct txn *t, struct errand *e, txn_done done)
 
 static void send_marks(struct txn_op *op);
 
+/* Its partitions are not gone because they are not there. */
+static bool is_stopping(const struct env *env)
+{
+    return env->kafka == NULL || env->kafka->stopping;
+}
+
 static void ask_again(struct wheel_timer *timer)
 {
     send_marks(CONTAINER_OF(timer, struct txn_op, timer));
@@ -262,7 +269,9 @@ static void mark_is_back(struct env_task *task, struct env *env)
     }
     for (uint32_t i = 0; i < op->nmarks; i++)
         again = again || op->marks[i].again;
-    if (again)
+    if (again && is_stopping(env))
+        op_done(op, KAFKA_COORDINATOR_NOT_AVAILABLE);
+    else if (again)
         io_timer_start(env->io, &op->timer, io_now(env->io) + AGAIN_NS);
     else
         op->marked(op);
@@ -284,7 +293,10 @@ static void mark_durable(struct partition_job *j, bool ok)
 
 static void mark_gone(struct partition_job *j)
 {
-    send_back(CONTAINER_OF(j, struct mark, job));
+    struct mark *m = CONTAINER_OF(j, struct mark, job);
+
+    m->again = is_stopping(m->env);
+    send_back(m);
 }
 
 static void write_mark(struct mark *m)
@@ -328,6 +340,7 @@ static void mark_there(struct env_task *task, struct env *env)
     m->again = false;
     m->partition = realm != NULL ? partition_get(realm, m->stream) : NULL;
     if (m->partition == NULL) {
+        m->again = is_stopping(env);
         send_back(m);
         return;
     }
@@ -345,6 +358,10 @@ static void send_marks(struct txn_op *op)
     struct env *env = env_of(t);
     struct topic_place place;
 
+    if (is_stopping(env)) {
+        op_done(op, KAFKA_COORDINATOR_NOT_AVAILABLE);
+        return;
+    }
     op->left = 1;
     for (uint32_t i = 0; i < op->nmarks; i++) {
         struct mark *m = &op->marks[i];

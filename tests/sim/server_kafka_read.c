@@ -329,7 +329,7 @@ static void nothing(struct kclient *c)
     (void) c;
 }
 
-static void wait_until(struct world *w, const bool *done, const struct kclient *c)
+void kafka_wait(struct world *w, const bool *done, const struct kclient *c)
 {
     uint64_t end = sim_now(w->sim) + CALL_NS;
 
@@ -349,14 +349,14 @@ void kafka_judge(struct world *w, struct m_stream *s, struct m_msg **at, uint64_
     if (!w->swarm->kafka)
         return;
     struct kclient *c = kclient_open(w, &ops, NULL);
-    wait_until(w, NULL, c);
+    kafka_wait(w, NULL, c);
     j.call.done = judge_answer;
     j.next = (int64_t) first - 1;
     j.taken = first - 1;
     do {
         j.answered = false;
         call_fetch(c, &j.call, s, j.next, 0, 100000);
-        wait_until(w, &j.answered, NULL);
+        kafka_wait(w, &j.answered, NULL);
     } while (j.next < j.high);
     if (j.high != (int64_t) last && last > 0)
         world_fail(w, "%s ends at %llu, and Fetch says %lld", s->name, (unsigned long long) last,

@@ -20,6 +20,7 @@
 
 #include "lib/wire/kafka_batch.h"
 #include "server/kafka/kafka_error.h"
+#include "tests/sim/server_txn.h"
 #include "tests/sim/sim_disk_int.h"
 
 #include <stdio.h>
@@ -558,6 +559,7 @@ void kafka_open_clients(struct world *w)
         struct kreader *r = calloc(1, sizeof(*r));
         r->client = kclient_open(w, &reader_ops, r);
     }
+    xtxns_open(w);
 }
 
 static void free_producer(struct kproducer *p)
@@ -576,6 +578,7 @@ static void free_producer(struct kproducer *p)
 
 void kafka_close_clients(struct world *w)
 {
+    xtxns_close(w);
     LIST_FOREACH_SAFE(l, tmp, &w->kclients)
     {
         struct kclient *c = LIST_ENTRY(l, struct kclient, link);
@@ -679,6 +682,12 @@ void kafka_do(struct world *w, enum work_op op)
     case WORK_KAFKA_OFFSETS:
         read_some(any(w, &reader_ops)->data, op == WORK_KAFKA_OFFSETS);
         break;
+    case WORK_TXN:
+        xtxns_do(w);
+        break;
+    case WORK_TXN_READ:
+        xtxns_read(w);
+        break;
     case WORK_KAFKA_DISCONNECT:
         c = any(w, chance(w, 70) ? &producer_ops : &reader_ops);
         kclient_disconnect(c);
@@ -692,6 +701,7 @@ void kafka_do(struct world *w, enum work_op op)
 
 void kafka_push(struct world *w)
 {
+    xtxns_push(w);
     LIST_FOREACH(l, &w->kclients)
     {
         struct kclient *c = LIST_ENTRY(l, struct kclient, link);
@@ -726,7 +736,7 @@ bool kafka_at_rest(struct world *w)
             !list_empty(&c->calls) || busy_part(c) != NULL)
             return false;
     }
-    return true;
+    return xtxns_at_rest(w);
 }
 
 void kafka_explain_unrest(struct world *w)
@@ -746,6 +756,7 @@ void kafka_explain_unrest(struct world *w)
         if (c->state != CLIENT_UP)
             world_fail(w, "kafka client %u can not connect", c->id);
     }
+    xtxns_explain_unrest(w);
 }
 
 void kafka_settled(struct world *w)

@@ -33,6 +33,8 @@ struct kreader {
 
 void kreader_fetch(struct kreader *r, struct m_stream *s);
 void kreader_ask_offsets(struct kreader *r, struct m_stream *s);
+/* Until *done, or until c is connected. For inspectors. */
+void kafka_wait(struct world *w, const bool *done, const struct kclient *c);
 /* The same stream over this protocol: every record is at[sequence], and none is missing. */
 void kafka_judge(struct world *w, struct m_stream *s, struct m_msg **at, uint64_t first,
                  uint64_t last);

@@ -41,6 +41,8 @@ void model_free(struct model *m)
     free(m->durable);
     free(m->producers);
     batches_free(m->batches);
+    if (m->txns != NULL)
+        xledger_free(m->txns);
     free(m);
 }
 

@@ -124,10 +124,14 @@ struct model {
     bool stopped;  /* the server was told to stop: what it had not made durable is refused */
     bool draining; /* clients acknowledge everything */
     struct m_batch *batches; /* all, server_batch.c */
+    struct xledger *txns;    /* server_txn.h; NULL = none */
     int64_t *producers;      /* ids that were given out */
     size_t nproducers;
 };
 
+/* Transactions (server_txn.h). */
+struct xledger;
+void xledger_free(struct xledger *x);
 struct m_batch;
 void batches_free(struct m_batch *b);
 

@@ -134,6 +134,22 @@ void swarm_with_kafka(struct swarm *s, uint64_t seed)
         s->weights[WORK_PURGE] = s->weights[WORK_MSG_DELETE] = s->weights[WORK_STREAM_UPDATE] = 0;
 }
 
+bool swarm_is_txns(uint64_t seed)
+{
+    return hash_mix(seed, 0x74786e73u) % 3 == 0;
+}
+
+void swarm_with_txns(struct swarm *s, uint64_t seed)
+{
+    struct prng rng;
+
+    prng_init(&rng, hash_mix(seed, 0x74786e74u));
+    s->txn_clients = PICK(&rng, 1, 2, 3);
+    s->txn_topics = PICK(&rng, 1, 2, 4);
+    s->weights[WORK_TXN] = PICK(&rng, 60, 120, 200);
+    s->weights[WORK_TXN_READ] = PICK(&rng, 10, 30, 60);
+}
+
 void swarm_with_kills(struct swarm *s)
 {
     s->weights[WORK_KILL] = 3;

@@ -43,6 +43,8 @@ enum work_op {
     WORK_KAFKA_OFFSETS,
     WORK_KAFKA_DISCONNECT,
     WORK_BATCH, /* an atomic one */
+    WORK_TXN,   /* a producer with transactions takes a step */
+    WORK_TXN_READ,
     WORK_OPS
 };
 
@@ -77,6 +79,8 @@ struct swarm {
     unsigned plain_percent;   /* producers without an id */
     unsigned batch;           /* records of one, at most */
     int64_t compaction_ns;
+    /* Producers with transactions, and their topics; 0 = none. */
+    unsigned txn_clients, txn_topics;
 };
 
 void swarm_draw(struct swarm *s, struct prng *rng);
@@ -84,6 +88,10 @@ void swarm_draw(struct swarm *s, struct prng *rng);
 void swarm_with_batches(struct swarm *s, uint64_t seed);
 /* With clients of Kafka: drawn from the seed itself. */
 void swarm_with_kafka(struct swarm *s, uint64_t seed);
+/* With transactions, where it has clients of Kafka: a third of these. */
+void swarm_with_txns(struct swarm *s, uint64_t seed);
+/* Is this seed one of those? */
+bool swarm_is_txns(uint64_t seed);
 /* Is this seed one of those that have them? */
 bool swarm_is_kafka(uint64_t seed);
 /* Also ends by SIGKILL; also failing writes and syncs. */

@@ -8,8 +8,8 @@
  * Planted bugs. PLANT_EARLY_REPLIES is one of the past: replies wait for the commit before the one
  * that carries their messages. With one commit in flight at a time it makes no difference; only
  * with two, and only when power fails, or a reply arrives, between the two. The others are of
- * Kafka's produce: answers that do not wait for the sync, and producers that a start does not read
- * back.
+ * Kafka's produce: answers that do not wait for the sync, and producers, or ends of transactions,
+ * that a start does not read back.
  */
 #include "tests/sim/server_world.h"
 
@@ -187,12 +187,27 @@ static void plant_no_producers(struct worker *w)
     }
 }
 
+static void plant_no_markers(struct worker *w)
+{
+    struct realm *realm = realm_of_all(w);
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while (realm != NULL && (n = hmap_each(&realm->partitions, &it)) != NULL) {
+        struct partition *p = CONTAINER_OF(n, struct partition, node);
+        if (p->txns.known == TXNS_UNREAD && list_empty(&p->txns.parked))
+            p->txns.known = TXNS_READY;
+    }
+}
+
 static void plant(const struct world *w, struct worker *x)
 {
     if ((w->plants & PLANT_EARLY_REPLIES) != 0)
         plant_early_replies(x);
     if ((w->plants & PLANT_EARLY_PRODUCE) != 0)
         plant_early_produce(x);
+    if ((w->plants & PLANT_NO_MARKERS) != 0)
+        plant_no_markers(x);
 }
 
 static bool step_server(struct world *w, struct io *io)

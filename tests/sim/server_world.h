@@ -27,6 +27,7 @@ enum world_plant {
     PLANT_EARLY_PRODUCE = 2, /* Produce is answered when it is assigned */
     PLANT_LOOSE_BATCHES = 8, /* atomic batches are not: server_batch.c */
     PLANT_NO_PRODUCERS = 4,  /* what producers sent before the start is not read back */
+    PLANT_NO_MARKERS = 16,   /* nor are the ends of transactions */
 };
 
 struct world {

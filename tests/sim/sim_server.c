@@ -11,9 +11,11 @@
  *     --kill                     the process also dies now and then, with the page cache surviving
  *     --fault                    writes and syncs fail now and then
  *     --plant NAME               plants a bug (server_world.c): replies, produce, producers,
- *                                batches; when
+ *                                batches, markers; when
  *                                a hundred seeds pass there is a hole in the proof
  *     --kafka, --no-kafka        every seed has clients of Kafka, or none; else two of five
+ *     --txns                     every seed has clients of Kafka, and transactions; else a third
+ *                                of those with such clients
  *     --calm                     no power cuts and no restarts
  *     --keep DIR                 on failure the disk's contents go to this directory
  *
@@ -46,7 +48,7 @@ enum kafka_seeds { SOME, NONE, ALL };
 struct settings {
     unsigned verbose;
     const char *keep;
-    bool calm, kills, faults, quiet;
+    bool calm, kills, faults, quiet, txns;
     unsigned plants; /* enum world_plant */
     enum kafka_seeds kafka;
 };
@@ -208,6 +210,8 @@ static uint64_t run_seed(uint64_t seed, const struct settings *set)
     if (set->kafka == ALL || (set->kafka == SOME && swarm_is_kafka(seed)))
         swarm_with_kafka(&swarm, seed);
     swarm_with_batches(&swarm, seed);
+    if (swarm.kafka && (set->txns || swarm_is_txns(seed)))
+        swarm_with_txns(&swarm, seed);
     if (set->kills)
         swarm_with_kills(&swarm);
     if (set->faults)
@@ -279,7 +283,8 @@ static void try_seed(uint64_t seed, const struct settings *set, struct tally *t)
     t->failed++;
     printf("failed: ./dev sim --server --seed %llu%s%s%s\n", (unsigned long long) seed,
            set->kills ? " --kill" : "", set->faults ? " --fault" : "",
-           set->kafka == ALL    ? " --kafka"
+           set->txns            ? " --txns"
+           : set->kafka == ALL  ? " --kafka"
            : set->kafka == NONE ? " --no-kafka"
                                 : "");
 }
@@ -289,10 +294,9 @@ static const struct {
     enum world_plant plant;
     enum kafka_seeds kafka;
 } plants[] = {
-    {"replies", PLANT_EARLY_REPLIES, NONE},
-    {"produce", PLANT_EARLY_PRODUCE, ALL},
-    {"producers", PLANT_NO_PRODUCERS, ALL},
-    {"batches", PLANT_LOOSE_BATCHES, NONE},
+    {"replies", PLANT_EARLY_REPLIES, NONE}, {"produce", PLANT_EARLY_PRODUCE, ALL},
+    {"producers", PLANT_NO_PRODUCERS, ALL}, {"batches", PLANT_LOOSE_BATCHES, NONE},
+    {"markers", PLANT_NO_MARKERS, ALL},
 };
 
 static void try_canary(unsigned i, struct tally *t)
@@ -330,12 +334,14 @@ static void try_same(struct tally *t)
 static bool parse_kept(struct str line, struct settings *set, uint64_t *seed)
 {
     set->kafka = NONE;
-    set->kills = set->faults = false;
+    set->kills = set->faults = set->txns = false;
     for (struct str word; line.n > 0;) {
         word = str_cut(line, ' ', &line);
         if (str_to_u64(word, seed))
             return true;
-        if (str_eq(word, STR("kafka")))
+        if (str_eq(word, STR("txns")))
+            set->kafka = ALL, set->txns = true;
+        else if (str_eq(word, STR("kafka")))
             set->kafka = ALL;
         else if (str_eq(word, STR("kill")))
             set->kills = true;
@@ -366,7 +372,7 @@ static void try_kept_seeds(struct settings *set, struct tally *t)
         if (parse_kept(str_of(line), set, &seed))
             try_seed(seed, set, t);
     set->kafka = SOME;
-    set->kills = set->faults = false;
+    set->kills = set->faults = set->txns = false;
     fclose(f);
 }
 
@@ -410,7 +416,7 @@ static int usage(const char *program)
     fprintf(
         stderr,
         "usage: %s [--seed S | --seeds N [--from F]] [-v | -vv] [--plant NAME] [--calm] [--kill] "
-        "[--fault] [--kafka | --no-kafka] [--keep DIR]\n",
+        "[--fault] [--kafka | --txns | --no-kafka] [--keep DIR]\n",
         program);
     return 2;
 }
@@ -435,6 +441,8 @@ int main(int argc, char **argv)
             set.kills = true;
         else if (strcmp(argv[i], "--fault") == 0)
             set.faults = true;
+        else if (strcmp(argv[i], "--txns") == 0)
+            set.kafka = ALL, set.txns = true;
         else if (strcmp(argv[i], "--kafka") == 0)
             set.kafka = ALL;
         else if (strcmp(argv[i], "--no-kafka") == 0)
