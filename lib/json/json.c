@@ -70,20 +70,10 @@ static bool wrong_type(const struct json_field *f, struct buf *err)
     return false;
 }
 
-/* Is it a number that an int64_t holds? (2^63 is the first one that it does not.) */
-static bool whole(double d)
-{
-    return d >= -0x1p63 && d < 0x1p63 && (double) (int64_t) d == d;
-}
-
 static bool read_integer(const json_t *v, const struct json_field *f, int64_t *out, struct buf *err)
 {
     if (json_is_integer(v)) {
         *out = json_integer_value(v);
-        return true;
-    }
-    if (json_is_real(v) && whole(json_real_value(v))) {
-        *out = (int64_t) json_real_value(v);
         return true;
     }
     return wrong_type(f, err);
@@ -141,9 +131,11 @@ static bool read_list(const json_t *v, const struct json_field *f, struct str_li
     str_list_free(out);
     json_array_foreach(v, i, item)
     {
-        if (!json_is_string(item))
+        if (!json_is_string(item) && !json_is_null(item))
             return wrong_type(f, err);
-        str_list_add(out, str_from(json_string_value(item), json_string_length(item)));
+        str_list_add(out, json_is_null(item)
+                              ? STR("")
+                              : str_from(json_string_value(item), json_string_length(item)));
     }
     return true;
 }
@@ -159,8 +151,12 @@ static bool read_integers(const json_t *v, const struct json_field *f, struct i6
     mem_free(out->items);
     out->n = 0;
     out->items = mem_array(json_array_size(v) + 1, sizeof(int64_t));
-    json_array_foreach(v, i,
-                       item) if (!read_integer(item, f, &out->items[out->n++], err)) return false;
+    json_array_foreach(v, i, item)
+    {
+        out->items[out->n++] = 0;
+        if (!json_is_null(item) && !read_integer(item, f, &out->items[i], err))
+            return false;
+    }
     return true;
 }
 

@@ -483,7 +483,7 @@ struct consumer *api_consumer(struct api_request *r, struct stream *s)
     return c;
 }
 
-/* Nothing, null or an object without members. */
+/* Nothing, or an object without members. */
 bool api_body_empty(const struct api_request *r)
 {
     struct str body = str_trim(buf_str(&r->body));
@@ -491,7 +491,7 @@ bool api_body_empty(const struct api_request *r)
     json_t *object;
     bool empty;
 
-    if (body.n == 0 || str_eq(body, STR("null")))
+    if (body.n == 0)
         return true;
     object = json_parse_object(body, &err);
     empty = object != NULL && json_object_size(object) == 0;
@@ -508,16 +508,36 @@ bool api_expect_empty(struct api_request *r)
     return false;
 }
 
-static bool read_body(struct api_request *r, const struct json_field *fields, size_t n, void *out,
-                      bool strict)
+static bool check_kinds(struct api_request *r, const struct json_shape *shape, bool strict,
+                        struct js_error *err)
+{
+    struct buf text = {0};
+
+    if (r->body.n > 0 && !json_check(buf_str(&r->body), shape, strict, &text))
+        js_fail(err, JS_ERR_INVALID_JSON, "%s", buf_cstr(&text));
+    buf_free(&text);
+    return err->kind == JS_OK;
+}
+
+bool api_check_kinds(struct api_request *r, const struct json_shape *shape, struct js_error *err)
+{
+    return check_kinds(r, shape, r->js->env->options->js_strict, err);
+}
+
+static bool read_body(struct api_request *r, const struct json_shape *shape,
+                      const struct json_field *fields, size_t n, void *out, bool strict)
 {
     struct buf text = {0};
     struct js_error err = {0};
     json_t *object;
     bool ok;
 
-    if (api_body_empty(r))
+    if (api_body_empty(r) || str_eq(str_trim(buf_str(&r->body)), STR("null")))
         return true;
+    if (!check_kinds(r, shape, strict, &err)) {
+        api_error(r, &err);
+        return false;
+    }
     object = json_parse_object(buf_str(&r->body), &text);
     ok = object != NULL && fields_read(object, fields, n, out, strict, &text);
     if (!ok) {
@@ -530,22 +550,25 @@ static bool read_body(struct api_request *r, const struct json_field *fields, si
     return ok;
 }
 
-bool api_read_body(struct api_request *r, const struct json_field *fields, size_t n, void *out)
+bool api_read_body(struct api_request *r, const struct json_shape *shape,
+                   const struct json_field *fields, size_t n, void *out)
 {
-    return read_body(r, fields, n, out, r->js->env->options->js_strict);
+    return read_body(r, shape, fields, n, out, r->js->env->options->js_strict);
 }
 
-bool api_read_body_lax(struct api_request *r, const struct json_field *fields, size_t n, void *out)
+bool api_read_body_lax(struct api_request *r, const struct json_shape *shape,
+                       const struct json_field *fields, size_t n, void *out)
 {
-    return read_body(r, fields, n, out, false);
+    return read_body(r, shape, fields, n, out, false);
 }
 
-bool api_read_options(struct api_request *r, const struct json_field *fields, size_t n, void *out)
+bool api_read_options(struct api_request *r, const struct json_shape *shape,
+                      const struct json_field *fields, size_t n, void *out)
 {
     struct str body = str_trim(buf_str(&r->body));
 
     return body.n == 0 || (body.p[0] != '{' && body.p[0] != '[') ||
-           api_read_body(r, fields, n, out);
+           api_read_body(r, shape, fields, n, out);
 }
 
 bool api_read_offset(struct api_request *r)
@@ -557,7 +580,7 @@ bool api_read_offset(struct api_request *r)
         {"offset", JSON_I64_FIELD, offsetof(struct paging, offset), 0, NULL},
     };
 
-    if (!api_read_options(r, fields, ARRAY_LEN(fields), &p))
+    if (!api_read_options(r, &shape_consumers_request, fields, ARRAY_LEN(fields), &p))
         return false;
     r->offset = p.offset > 0 ? (uint64_t) p.offset : 0;
     return true;

@@ -515,7 +515,9 @@ static bool read_create(struct api_request *r, struct stream *s, struct consumer
 {
     struct js_error err = {0};
 
-    if (!consumer_request_read(buf_str(&r->body), r->js->env->options->js_strict, q, &err))
+    memset(q, 0, sizeof(*q));
+    if (!api_check_kinds(r, &shape_consumer_create_request, &err) ||
+        !consumer_request_read(buf_str(&r->body), r->js->env->options->js_strict, q, &err))
         ;
     else if (q->stream_name == NULL || !str_eq(r->tokens[0], str_of(q->stream_name)))
         js_fail(&err, JS_ERR_STREAM_MISMATCH, NULL);
@@ -716,7 +718,9 @@ void api_consumer_pause(struct api_request *r)
     struct stream *s = api_stream(r);
     struct consumer *c;
 
-    if (s == NULL || !api_read_options(r, pause_fields, ARRAY_LEN(pause_fields), &q) ||
+    if (s == NULL ||
+        !api_read_options(r, &shape_consumer_pause_request, pause_fields, ARRAY_LEN(pause_fields),
+                          &q) ||
         (c = api_consumer(r, s)) == NULL)
         return;
     consumer_config_copy(&config, &c->config);

@@ -51,7 +51,8 @@ void api_consumer_unpin(struct api_request *r)
     struct stream *s = api_stream(r);
     struct consumer *c;
 
-    if (s == NULL || !api_read_body_lax(r, unpin_fields, ARRAY_LEN(unpin_fields), &q))
+    if (s == NULL || !api_read_body_lax(r, &shape_consumer_unpin_request, unpin_fields,
+                                        ARRAY_LEN(unpin_fields), &q))
         return;
     if (check_group(r, q.group) && (c = api_consumer(r, s)) != NULL) {
         if (has_group(c, q.group)) {
@@ -168,7 +169,9 @@ void api_consumer_reset(struct api_request *r)
     struct consumer *c;
     struct resetting *g;
 
-    if (s == NULL || !api_read_body_lax(r, reset_fields, ARRAY_LEN(reset_fields), &q) ||
+    if (s == NULL ||
+        !api_read_body_lax(r, &shape_consumer_reset_request, reset_fields, ARRAY_LEN(reset_fields),
+                           &q) ||
         (c = api_consumer(r, s)) == NULL)
         return;
     g = mem_zalloc(sizeof(*g));

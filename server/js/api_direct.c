@@ -601,7 +601,10 @@ static void begin_multi(struct direct_get *g)
         return;
     }
     g->up_to = g->q.up_to_seq > 0 ? g->q.up_to_seq : last_of(g);
-    select_subjects(g);
+    if (g->up_to > last_of(g)) /* a reader that goes on behind each answer ends with this */
+        end_with(g, "404 No Results");
+    else
+        select_subjects(g);
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */
@@ -672,7 +675,8 @@ static void begin(struct stream *s, struct str reply, const struct direct_reques
 static bool read_body(struct str body, struct direct_request *q)
 {
     struct buf err = {0};
-    json_t *object = json_parse_object(body, &err);
+    bool nothing = str_eq(str_trim(body), STR("null"));
+    json_t *object = nothing ? json_object() : json_parse_object(body, &err);
     bool ok = object != NULL && fields_read(object, fields, ARRAY_LEN(fields), q, false, &err);
 
     json_decref(object);

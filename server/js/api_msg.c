@@ -13,7 +13,8 @@
 #include <string.h>
 
 struct get_request {
-    uint64_t seq, batch, max_bytes, up_to_seq;
+    uint64_t seq, up_to_seq;
+    int64_t batch, max_bytes;
     char *last_by_subj, *next_by_subj;
     int64_t start_time, up_to_time;
     bool no_hdr;
@@ -30,8 +31,8 @@ static const struct json_field get_fields[] = {
     F("next_by_subj", JSON_STRING_FIELD, next_by_subj),
     F("start_time", JSON_TIME_FIELD, start_time),
     F("no_hdr", JSON_BOOL_FIELD, no_hdr),
-    F("batch", JSON_U64_FIELD, batch),
-    F("max_bytes", JSON_U64_FIELD, max_bytes),
+    F("batch", JSON_I64_FIELD, batch),
+    F("max_bytes", JSON_I64_FIELD, max_bytes),
     F("up_to_seq", JSON_U64_FIELD, up_to_seq),
     F("up_to_time", JSON_TIME_FIELD, up_to_time),
     F("multi_last", JSON_RAW_FIELD, multi_last),
@@ -160,7 +161,7 @@ static bool is_valid(const struct get_request *q)
     bool next = q->next_by_subj != NULL;
     bool time = q->start_time != 0;
 
-    if (q->batch != 0 || q->max_bytes != 0 || (q->seq == 0 && !last && !next && !time))
+    if (q->batch > 0 || q->max_bytes > 0 || (q->seq == 0 && !last && !next && !time))
         return false;
     return !(q->seq > 0 && (last || time)) && !(time && last) && !(last && next);
 }
@@ -171,7 +172,7 @@ void api_msg_get(struct api_request *r)
     struct stream *s = api_stream_caught_up(r);
     struct fetch *f;
 
-    if (s == NULL || !api_read_body(r, get_fields, NGET, &q))
+    if (s == NULL || !api_read_body(r, &shape_msg_get_request, get_fields, NGET, &q))
         return;
     if (!is_valid(&q)) {
         fields_release(get_fields, NGET, &q);
@@ -231,7 +232,7 @@ void api_msg_delete(struct api_request *r)
     enum err err;
 
     if (s == NULL || !stream_memo_is_written(s, r) ||
-        !api_read_body(r, delete_fields, ARRAY_LEN(delete_fields), &q))
+        !api_read_body(r, &shape_msg_delete_request, delete_fields, ARRAY_LEN(delete_fields), &q))
         return;
     if (api_body_empty(r))
         js_fail(&e, JS_ERR_BAD_REQUEST, NULL);

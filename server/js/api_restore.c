@@ -141,7 +141,8 @@ void api_stream_restore(struct api_request *r)
         api_error_kind(r, JS_ERR_BAD_REQUEST);
         return;
     }
-    if (!api_read_body(r, request_fields, ARRAY_LEN(request_fields), &q))
+    if (!api_read_body(r, &shape_stream_restore_request, request_fields, ARRAY_LEN(request_fields),
+                       &q))
         return;
     b = mem_zalloc(sizeof(*b));
     b->r = r;

@@ -368,7 +368,8 @@ static struct stream_change *read_change(struct api_request *r, bool create)
     const struct options *o = r->js->env->options;
     struct stream_change *ch = r->change = mem_zalloc(sizeof(*ch));
     struct js_error err = {0};
-    bool ok = stream_config_read(buf_str(&r->body), o->js_strict, &ch->config, &err);
+    bool ok = api_check_kinds(r, &shape_stream_config_request, &err) &&
+              stream_config_read(buf_str(&r->body), o->js_strict, &ch->config, &err);
 
     /* An update without a name fails as a configuration. */
     if (ok && (create || !is_unnamed(&ch->config)) && !is_named(&ch->config, r->tokens[0]))

@@ -25,11 +25,11 @@ static const struct json_field list_fields[] = {
 };
 
 /* Fills r->names and r->offset; false after having answered. */
-static bool collect_names(struct api_request *r)
+static bool collect_names(struct api_request *r, const struct json_shape *shape)
 {
     struct list_request q = {0};
 
-    if (!api_read_options(r, list_fields, ARRAY_LEN(list_fields), &q))
+    if (!api_read_options(r, shape, list_fields, ARRAY_LEN(list_fields), &q))
         return false;
     r->offset = q.offset > 0 ? (uint64_t) q.offset : 0;
     directory_names(r->js->shared->directory, str_of(q.subject), &r->names);
@@ -49,7 +49,7 @@ void api_stream_names(struct api_request *r)
 {
     bool first = true;
 
-    if (!collect_names(r))
+    if (!collect_names(r, &shape_stream_names_request))
         return;
     put_page(&r->out, r->names.n, r->offset, NAMES_PAGE);
     if (r->names.n <= r->offset) {
@@ -117,7 +117,7 @@ static void visit_list(struct env_task *task, struct env *env)
 
 void api_stream_list(struct api_request *r)
 {
-    if (!collect_names(r))
+    if (!collect_names(r, &shape_stream_list_request))
         return;
     put_page(&r->out, r->names.n, r->offset, LIST_PAGE);
     buf_puts(&r->out, ",\"streams\":[");
@@ -129,13 +129,13 @@ void api_stream_list(struct api_request *r)
 /* ---- info ------------------------------------------------------------------------------------ */
 
 struct info_request {
-    uint64_t offset;
+    int64_t offset;
     bool deleted_details;
     char *subjects_filter;
 };
 
 static const struct json_field info_fields[] = {
-    {"offset", JSON_U64_FIELD, offsetof(struct info_request, offset), 0, NULL},
+    {"offset", JSON_I64_FIELD, offsetof(struct info_request, offset), 0, NULL},
     {"deleted_details", JSON_BOOL_FIELD, offsetof(struct info_request, deleted_details), 0, NULL},
     {"subjects_filter", JSON_STRING_FIELD, offsetof(struct info_request, subjects_filter), 0, NULL},
 };
@@ -146,20 +146,22 @@ void api_stream_info(struct api_request *r)
     struct stream *s = api_stream_caught_up(r);
     uint64_t matched = 0;
 
-    if (s == NULL || !api_read_options(r, info_fields, ARRAY_LEN(info_fields), &q))
+    if (s == NULL ||
+        !api_read_options(r, &shape_stream_info_request, info_fields, ARRAY_LEN(info_fields), &q))
         return;
     struct str filter = str_of(q.subjects_filter);
+    uint64_t offset = q.offset > 0 ? (uint64_t) q.offset : 0;
     if (q.subjects_filter != NULL && api_waits_for_subjects(r, s, &filter, 1)) {
         fields_release(info_fields, ARRAY_LEN(info_fields), &q);
         return;
     }
     buf_putc(&r->out, ',');
-    stream_info(s,
-                &(struct info_options){INFO_ASKED, q.deleted_details, q.subjects_filter, q.offset,
-                                       &matched},
-                &r->out);
+    stream_info(
+        s,
+        &(struct info_options){INFO_ASKED, q.deleted_details, q.subjects_filter, offset, &matched},
+        &r->out);
     if (matched > 0)
-        put_page(&r->out, matched, q.offset, SUBJECTS_PAGE);
+        put_page(&r->out, matched, offset, SUBJECTS_PAGE);
     else
         put_page(&r->out, 0, 0, 0);
     fields_release(info_fields, ARRAY_LEN(info_fields), &q);

@@ -136,7 +136,8 @@ void api_stream_purge(struct api_request *r)
     struct purging *p;
 
     if (s == NULL || !stream_memo_is_written(s, r) ||
-        !api_read_options(r, purge_fields, ARRAY_LEN(purge_fields), &q))
+        !api_read_options(r, &shape_stream_purge_request, purge_fields, ARRAY_LEN(purge_fields),
+                          &q))
         return;
     if (s->config.sealed)
         js_fail(&err, JS_ERR_STREAM_SEALED, NULL);

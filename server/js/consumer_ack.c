@@ -40,6 +40,27 @@ static const struct json_field pull_fields[] = {
     F("priority", JSON_I64_FIELD, priority),
 };
 
+/* What is wrong with it: a wrong kind of value, or no JSON, which is told here without its place.
+ */
+static void say_why(struct str body, struct buf *err)
+{
+    struct buf why = {0};
+    const char *place;
+
+    if (json_check(body, &shape_next_request, false, &why)) {
+        buf_free(&why);
+        return;
+    }
+    buf_clear(err);
+    if (str_eq(buf_str(&why), STR("unexpected EOF"))) {
+        buf_puts(err, "unexpected end of JSON input");
+    } else {
+        place = strstr(buf_cstr(&why), " at offset ");
+        buf_put(err, why.p, place != NULL ? (size_t) (place - why.p) : why.n);
+    }
+    buf_free(&why);
+}
+
 /* False with a text when the body is JSON and not a pull request. The views of *out lie in p, which
  * the caller releases. */
 static bool parse_pull(struct str body, struct pull_json *p, struct pull_spec *out, struct buf *err)
@@ -58,6 +79,8 @@ static bool parse_pull(struct str body, struct pull_json *p, struct pull_spec *o
     }
     object = json_parse_object(body, err);
     ok = object != NULL && fields_read(object, pull_fields, ARRAY_LEN(pull_fields), p, false, err);
+    if (!ok)
+        say_why(body, err);
     *out = (struct pull_spec){
         .batch = p->batch > 0 ? p->batch : 1,
         .max_bytes = p->max_bytes > 0 ? p->max_bytes : 0,

@@ -37,6 +37,7 @@
 #include "server/js/js_error.h"
 #include "server/js/js_resources.h"
 #include "server/js/metadata.h"
+#include "server/js/request_shapes.h"
 #include "server/js/stream_config.h"
 #include "server/js/zones.h"
 #include "store/store.h"
@@ -697,16 +698,21 @@ bool api_waits_for_consumer(struct api_request *r, struct consumer *c);
 bool api_expect_empty(struct api_request *r);
 /* The body as a JSON object into out by the table; empty bodies leave it alone. Answers 10025 and
  * returns false otherwise. */
-bool api_read_body(struct api_request *r, const struct json_field *fields, size_t n, void *out);
+bool api_read_body(struct api_request *r, const struct json_shape *shape,
+                   const struct json_field *fields, size_t n, void *out);
 /* ... and unknown fields are nothing, whatever the configuration says. */
-bool api_read_body_lax(struct api_request *r, const struct json_field *fields, size_t n, void *out);
+bool api_read_body_lax(struct api_request *r, const struct json_shape *shape,
+                       const struct json_field *fields, size_t n, void *out);
 /* The same for requests that may do without: a body that is no JSON object or array is ignored. */
-bool api_read_options(struct api_request *r, const struct json_field *fields, size_t n, void *out);
+bool api_read_options(struct api_request *r, const struct json_shape *shape,
+                      const struct json_field *fields, size_t n, void *out);
+/* Are the values in the body of the right kinds? A text in err else; an empty body is right. */
+bool api_check_kinds(struct api_request *r, const struct json_shape *shape, struct js_error *err);
 /* Does the header ask for no higher API level than ours? */
 bool api_level_ok(struct str header);
 /* What is left when the worker ends. */
 void direct_free_all(struct js *js);
-/* Nothing, null or an object without members? */
+/* Nothing, or an object without members? */
 bool api_body_empty(const struct api_request *r);
 /* {"offset":N} of lists. */
 bool api_read_offset(struct api_request *r);

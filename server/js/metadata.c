@@ -10,6 +10,12 @@
 #define VERSION "_nats.ver"
 #define LEVEL "_nats.level"
 
+static void set(json_t *m, const char *key, const char *text)
+{
+    if (json_object_set_new(m, key, json_string(text)) != 0)
+        FATAL("no memory for metadata");
+}
+
 bool metadata_valid(json_t *metadata)
 {
     const char *key;
@@ -21,7 +27,9 @@ bool metadata_valid(json_t *metadata)
         return false;
     json_object_foreach(metadata, key, value)
     {
-        if (!json_is_string(value))
+        if (json_is_null(value))
+            set(metadata, key, "");
+        else if (!json_is_string(value))
             return false;
     }
     return true;
@@ -34,12 +42,6 @@ static json_t *copy(json_t *metadata)
     if (m == NULL)
         FATAL("no memory for metadata");
     return m;
-}
-
-static void set(json_t *m, const char *key, const char *text)
-{
-    if (json_object_set_new(m, key, json_string(text)) != 0)
-        FATAL("no memory for metadata");
 }
 
 static void set_number(json_t *m, const char *key, unsigned n)

@@ -393,7 +393,8 @@ void api_stream_snapshot(struct api_request *r)
         api_error_kind(r, JS_ERR_BAD_REQUEST);
         return;
     }
-    if (!api_read_body(r, request_fields, ARRAY_LEN(request_fields), &q))
+    if (!api_read_body(r, &shape_stream_snapshot_request, request_fields, ARRAY_LEN(request_fields),
+                       &q))
         return;
     if (q.deliver_subject == NULL || !subject_valid_literal(str_of(q.deliver_subject))) {
         fields_release(request_fields, ARRAY_LEN(request_fields), &q);

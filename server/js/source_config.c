@@ -75,7 +75,8 @@ static bool read_mappings(json_t *array, bool strict, struct source_config *out,
     {
         out->mappings[i] = (struct source_mapping){0};
         out->nmappings = i + 1;
-        if (!read_object(item, "subject_transforms", mapping_fields, ARRAY_LEN(mapping_fields),
+        if (!is_nothing(item) &&
+            !read_object(item, "subject_transforms", mapping_fields, ARRAY_LEN(mapping_fields),
                          strict, &out->mappings[i], err))
             return false;
     }
@@ -128,6 +129,8 @@ static void drop_empty(char **text)
 
 static void normalise(struct source_config *c)
 {
+    if (c->name == NULL) /* as an external mirror may have it */
+        c->name = mem_strdup("");
     drop_empty(&c->filter_subject);
     drop_empty(&c->api_prefix);
     drop_empty(&c->deliver_prefix);
@@ -170,24 +173,87 @@ void source_config_release(struct source_config *c)
     *c = (struct source_config){0};
 }
 
-bool source_configs_valid(const struct stream_config *c, bool strict, struct buf *err)
+static void put_mappings(const struct source_config *c, struct buf *b)
+{
+    buf_puts(b, ",\"subject_transforms\":[");
+    for (size_t i = 0; i < c->nmappings; i++) {
+        buf_puts(b, i > 0 ? ",{\"src\":" : "{\"src\":");
+        jput_string(b, str_of(c->mappings[i].src));
+        buf_puts(b, ",\"dest\":");
+        jput_string(b, str_of(c->mappings[i].dest));
+        buf_putc(b, '}');
+    }
+    buf_putc(b, ']');
+}
+
+static void put_pair(struct buf *b, const char *head, const char *first, const char *second,
+                     const char *name)
+{
+    buf_puts(b, head);
+    jput_string(b, str_of(first));
+    buf_printf(b, ",\"%s\":", name);
+    jput_string(b, str_of(second));
+    buf_putc(b, '}');
+}
+
+static void put_source(const struct source_config *c, struct buf *b)
+{
+    buf_puts(b, "{\"name\":");
+    jput_string(b, str_of(c->name));
+    if (c->opt_start_seq > 0)
+        buf_printf(b, ",\"opt_start_seq\":%llu", (unsigned long long) c->opt_start_seq);
+    if (c->opt_start_time != 0) {
+        buf_puts(b, ",\"opt_start_time\":");
+        jput_time(b, c->opt_start_time);
+    }
+    if (c->filter_subject != NULL) {
+        buf_puts(b, ",\"filter_subject\":");
+        jput_string(b, str_of(c->filter_subject));
+    }
+    if (c->nmappings > 0)
+        put_mappings(c, b);
+    if (c->external)
+        put_pair(b, ",\"external\":{\"api\":", c->api_prefix, c->deliver_prefix, "deliver");
+    if (c->has_consumer)
+        put_pair(b, ",\"consumer\":{\"name\":", c->consumer_name, c->consumer_deliver,
+                 "deliver_subject");
+    buf_putc(b, '}');
+}
+
+/* Reads a source and gives it in the form that is answered, or NULL. */
+static json_t *normal_form(json_t *object, bool strict, struct buf *err)
 {
     struct source_config one;
-    size_t i;
-    json_t *item;
+    struct buf text = {0};
+    json_t *v;
 
-    if (!source_config_read(c->mirror, strict, &one, err))
-        return false;
+    if (!source_config_read(object, strict, &one, err))
+        return NULL;
+    put_source(&one, &text);
     source_config_release(&one);
+    v = json_parse_object(buf_str(&text), err);
+    buf_free(&text);
+    return v;
+}
+
+bool source_configs_valid(struct stream_config *c, bool strict, struct buf *err)
+{
+    json_t *v;
+
+    if (!is_nothing(c->mirror)) {
+        if ((v = normal_form(c->mirror, strict, err)) == NULL)
+            return false;
+        json_decref(c->mirror);
+        c->mirror = v;
+    }
     if (is_nothing(c->sources))
         return true;
     if (!json_is_array(c->sources))
         return not_an_object("sources", err);
-    json_array_foreach(c->sources, i, item)
-    {
-        if (!source_config_read(item, strict, &one, err))
+    for (size_t i = 0; i < json_array_size(c->sources); i++) {
+        v = normal_form(json_array_get(c->sources, i), strict, err);
+        if (v == NULL || json_array_set_new(c->sources, i, v) != 0)
             return false;
-        source_config_release(&one);
     }
     return true;
 }
@@ -308,8 +374,10 @@ static bool check_mapping(const struct source_mapping *m, const struct rule_erro
 static bool mappings_overlap(const struct source_mapping *a, const struct source_mapping *b,
                              bool subset)
 {
-    struct str x = str_of(or_all(a->src)), y = str_of(or_all(b->src));
+    struct str x = str_of(a->src), y = str_of(b->src);
 
+    if (a->src == NULL || b->src == NULL) /* everything, but nobody compares it */
+        return false;
     return subset ? subject_subset(x, y) : subject_overlap(x, y);
 }
 

@@ -42,8 +42,9 @@ void source_config_index_name(const struct source_config *c, struct buf *out);
 /* "$JS.API." subjects as this source says them: with its API prefix. */
 void source_config_api(const struct source_config *c, const char *subject, struct buf *out);
 
-/* Are mirror and sources well formed JSON? Text in err else. */
-bool source_configs_valid(const struct stream_config *c, bool strict, struct buf *err);
+/* Are mirror and sources well formed JSON? Text in err else. Brings them into the form in which
+ * they are answered. */
+bool source_configs_valid(struct stream_config *c, bool strict, struct buf *err);
 /* Everything that needs no other stream. */
 bool source_configs_check(const struct stream_config *c, struct js_error *err);
 

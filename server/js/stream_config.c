@@ -24,7 +24,8 @@ static const char *const retention_texts[] = {"limits", "interest", "workqueue",
 static const char *const discard_texts[] = {"old", "new", NULL};
 static const char *const storage_texts[] = {"file", "memory", NULL};
 static const char *const compression_texts[] = {"none", "s2", NULL};
-static const char *const persist_texts[] = {"default", "async", NULL};
+/* The last one is another way to say the first. */
+static const char *const persist_texts[] = {"default", "async", "", NULL};
 
 #define F(json, kind, member, how)                                                                 \
     {                                                                                              \
@@ -188,6 +189,8 @@ bool stream_config_read(struct str json, bool strict, struct stream_config *out,
          normalize_objects(out, strict, &text) && source_configs_valid(out, strict, &text);
     if (!ok)
         js_fail(err, JS_ERR_INVALID_JSON, "%s", buf_cstr(&text));
+    if (persist_texts[out->persist_mode][0] == '\0')
+        out->persist_mode = 0;
     json_decref(object);
     buf_free(&text);
     return ok;

@@ -7,6 +7,8 @@ A line of the table is a case: {"steps": [[verb, ...], ...], "answers": [...]}. 
     ["create", {config}]  ["update", {config}]     streams; the name is S unless the config has one
     ["pub", subject, {header: value} or null, body]
     ["api", subject, body]
+    ["told", subject, body]      a request that is refused: its whole text is kept, where others
+                                 keep only the code of malformed JSON
     ["fast", flow, gap, [[batch, seq, op, subject, headers or null, body], ...]]
         messages of fast-ingest batches one by one; the answer is the list of what came for each
     ["pubs", count, subject, {header: value with %d}, body]      the last answer counts
@@ -195,6 +197,11 @@ class Asker:
                 v = v[:1]
         return v
 
+    @staticmethod
+    def refusal(text):
+        error = json.loads(text)["error"]
+        return [error["err_code"], error["description"]]
+
     def fast(self, flow, gap, messages, want):
         answers = []
         for k, (batch, seq, op, subject, headers, body) in enumerate(messages):
@@ -210,8 +217,10 @@ class Asker:
             if config["name"] == "":
                 del config["name"]
             text = self.c.ask(f"$JS.API.STREAM.{verb.upper()}.S", None, json.dumps(config))
-        elif verb == "api":
+        elif verb in ("api", "told"):
             text = self.c.ask(rest[0], None, rest[1])
+            if verb == "told":
+                return self.refusal(text)
         elif verb == "pub":
             text = self.c.ask(rest[0], rest[1], rest[2])
         elif verb == "pubs":

@@ -4,7 +4,7 @@
 # nats-server) first whether it still answers so.
 set -uo pipefail
 cd "$MIDGE_SRCDIR/tests/compat" || exit 1
-tables=(stream_configs.def batches.def counters.def schedules.def upstreams.def)
+tables=(stream_configs.def batches.def counters.def schedules.def upstreams.def requests.def)
 if [ -n "${MIDGE_PEER:-}" ]; then
     timeout -k 5 900 python3 compat.py --peer --server "$MIDGE_PEER" "${tables[@]}" || exit 1
 fi
