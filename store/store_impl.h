@@ -4,7 +4,8 @@
  *     store.c       open, step, close, statistics; deferred callbacks       struct store
  *     stream.c      life cycle, append, skip                                struct store_stream
  *     commit.c      from gathered batches to committed()                    struct commit
- *     segment.c     files of a stream: switching, writing, checkpoints      struct segment
+ *     segment.c     files of a stream: making, switching, letting go        struct segment
+ *     segment_write.c, segment_find.c  writing and checkpoints; the index
  *     sealing.c     packing and footers on a work thread, releasing
  *     commit_log.c  frames, files, freeing                                  struct clog
  *     twin.c        the second copy of what the log says of objects          struct twin
@@ -134,7 +135,7 @@ bool region_take(struct store *st, struct region_pool *pool, uint32_t bytes, str
 /* Gives back what lies behind `used` if nothing was taken since. */
 void region_trim(struct region_pool *pool, const uint8_t *end_used, const uint8_t *end);
 
-/* ---- segments (segment.c)
+/* ---- segments (segment.c, segment_write.c, segment_find.c)
  * ------------------------------------------------------------------------ */
 
 enum segment_state {
