@@ -260,7 +260,8 @@ void stream_withdraw_interest(struct stream *s)
     s->ninterest = 0;
     if (s->sink.self != 0) {
         router_sink_remove(s->js->env->router, &s->sink);
-        if (s->js->shared->watch.gone != NULL)
+        /* What a worker closes when the server stops is not gone: others may still ask for it. */
+        if (s->js->shared->watch.gone != NULL && !s->js->stopping)
             s->js->shared->watch.gone(s->js->shared->watch.ctx, str_of(s->config.name));
     }
     s->sink.self = 0;

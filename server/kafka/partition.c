@@ -157,6 +157,11 @@ struct partition *partition_known(const struct realm *realm, struct str stream_n
     return NULL;
 }
 
+bool partition_env_stops(const struct env *env)
+{
+    return env->kafka == NULL || env->kafka->stopping;
+}
+
 struct partition *partition_get(struct realm *realm, struct str stream_name)
 {
     struct partition *p = partition_known(realm, stream_name);

@@ -63,6 +63,8 @@ struct partition_job {
 
 /* On the stream's worker; NULL: it is not here. */
 struct partition *partition_get(struct realm *realm, struct str stream_name);
+/* This worker is stopping: its partitions are not gone because they are not there. */
+bool partition_env_stops(const struct env *env);
 /* If a request has come for it; else NULL. */
 struct partition *partition_known(const struct realm *realm, struct str stream_name);
 void partitions_close(struct realm *realm);

@@ -116,11 +116,18 @@ static void durable(struct partition_job *j, bool ok)
     send_home(part, env_of(part), ok ? KAFKA_NONE : KAFKA_KAFKA_STORAGE_ERROR);
 }
 
+/* Clients of a server that stops come again. */
+static int16_t gone_error(const struct env *env)
+{
+    return partition_env_stops(env) ? KAFKA_NOT_LEADER_OR_FOLLOWER
+                                    : KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+}
+
 static void part_gone(struct partition_job *j)
 {
     struct part *part = CONTAINER_OF(j, struct part, job);
 
-    send_home(part, env_of(part), KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+    send_home(part, env_of(part), gone_error(env_of(part)));
 }
 
 static void wait_durable(struct part *part)
@@ -222,7 +229,7 @@ static void arrive(struct env_task *task, struct env *env)
 
     part->partition = realm != NULL ? partition_get(realm, part->stream) : NULL;
     if (part->partition == NULL) {
-        send_home(part, env, KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+        send_home(part, env, gone_error(env));
         return;
     }
     part->job.gone = part_gone;

@@ -244,12 +244,6 @@ void txn_save(struct txn *t, struct errand *e, txn_done done)
 
 static void send_marks(struct txn_op *op);
 
-/* Its partitions are not gone because they are not there. */
-static bool is_stopping(const struct env *env)
-{
-    return env->kafka == NULL || env->kafka->stopping;
-}
-
 static void ask_again(struct wheel_timer *timer)
 {
     send_marks(CONTAINER_OF(timer, struct txn_op, timer));
@@ -269,7 +263,7 @@ static void mark_is_back(struct env_task *task, struct env *env)
     }
     for (uint32_t i = 0; i < op->nmarks; i++)
         again = again || op->marks[i].again;
-    if (again && is_stopping(env))
+    if (again && partition_env_stops(env))
         op_done(op, KAFKA_COORDINATOR_NOT_AVAILABLE);
     else if (again)
         io_timer_start(env->io, &op->timer, io_now(env->io) + AGAIN_NS);
@@ -295,7 +289,7 @@ static void mark_gone(struct partition_job *j)
 {
     struct mark *m = CONTAINER_OF(j, struct mark, job);
 
-    m->again = is_stopping(m->env);
+    m->again = partition_env_stops(m->env);
     send_back(m);
 }
 
@@ -340,7 +334,7 @@ static void mark_there(struct env_task *task, struct env *env)
     m->again = false;
     m->partition = realm != NULL ? partition_get(realm, m->stream) : NULL;
     if (m->partition == NULL) {
-        m->again = is_stopping(env);
+        m->again = partition_env_stops(env);
         send_back(m);
         return;
     }
@@ -358,7 +352,7 @@ static void send_marks(struct txn_op *op)
     struct env *env = env_of(t);
     struct topic_place place;
 
-    if (is_stopping(env)) {
+    if (partition_env_stops(env)) {
         op_done(op, KAFKA_COORDINATOR_NOT_AVAILABLE);
         return;
     }
