@@ -4,8 +4,7 @@
  *     store.c       open, step, close, statistics; deferred callbacks       struct store
  *     stream.c      life cycle, append, skip                                struct store_stream
  *     commit.c      from gathered batches to committed()                    struct commit
- *     segment.c     files of a stream: making, switching, letting go        struct segment
- *     segment_write.c, segment_find.c  writing and checkpoints; the index
+ *     segment.c     files of a stream; segment_write.c, segment_find.c      struct segment
  *     sealing.c     packing and footers on a work thread, releasing
  *     commit_log.c  frames, files, freeing                                  struct clog
  *     twin.c        the second copy of what the log says of objects          struct twin
