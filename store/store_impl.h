@@ -46,8 +46,7 @@
 
 #define NO_LOG_FILE UINT64_MAX
 
-/* ---- batches in memory (cache.c)
- * ----------------------------------------------------------------- */
+/* ---- batches in memory (cache.c) ---- */
 
 struct store_batch {
     /* Hot for readers. */
@@ -134,8 +133,7 @@ bool region_take(struct store *st, struct region_pool *pool, uint32_t bytes, str
 /* Gives back what lies behind `used` if nothing was taken since. */
 void region_trim(struct region_pool *pool, const uint8_t *end_used, const uint8_t *end);
 
-/* ---- segments (segment.c, segment_write.c, segment_find.c)
- * ------------------------------------------------------------------------ */
+/* ---- segments (segment.c, segment_write.c, segment_find.c) ---- */
 
 enum segment_state {
     SEGMENT_PREPARED,
@@ -324,8 +322,7 @@ void segment_drop_replaced(struct segment *seg);
 struct segment *stream_segment_of(const struct store_stream *s, uint64_t seq);
 struct segment *segment_after(const struct segment *seg);
 
-/* ---- commits (commit.c)
- * -------------------------------------------------------------------------- */
+/* ---- commits (commit.c) ---- */
 
 /* How a commit becomes durable. */
 enum route {
@@ -383,8 +380,7 @@ void commit_logged(struct commit *c, int result);
 /* Finishes what is done, in order. */
 void commits_finish(struct store_stream *s);
 
-/* ---- rewriting sealed segments (rewrite.c)
- * ---------------------------------------------------------- */
+/* ---- rewriting sealed segments (rewrite.c) ---- */
 
 enum {
     REWRITE_COMPACT = 1, /* less than half of it is live, or nothing */
@@ -406,8 +402,7 @@ bool rewrite_possible(const struct segment *seg);
 /* Takes it off the queue. */
 void rewrite_forget(struct segment *seg);
 
-/* ---- streams (stream.c)
- * -------------------------------------------------------------------------- */
+/* ---- streams (stream.c) ---- */
 
 enum stream_state { STREAM_LOADING, STREAM_ACTIVE, STREAM_FAILED, STREAM_DELETING };
 
@@ -587,8 +582,7 @@ static inline bool stream_in_file(const struct store_stream *s)
     return s->level != STORE_MEMORY;
 }
 
-/* ---- objects (object.c)
- * -------------------------------------------------------------------------- */
+/* ---- objects (object.c) ---- */
 
 struct object {
     struct hmap_node node;
@@ -625,8 +619,7 @@ void object_keep_raw(struct object *o, const struct store_object_view *v);
 void object_delete_tree(struct store *st, struct object *o, struct store_req *req);
 void objects_free_all(struct store *st);
 
-/* ---- the worker's commit log (commit_log.c)
- * ------------------------------------------------------ */
+/* ---- the worker's commit log (commit_log.c) ---- */
 
 struct clog_file {
     struct list link;
@@ -747,8 +740,7 @@ void clog_fail(struct store *st, enum err err, const char *why);
 /* The store closes while the log is stuck: what waits for a frame is refused. */
 void clog_give_up(struct store *st);
 
-/* ---- filters (filter.c)
- * -------------------------------------------------------------------------- */
+/* ---- filters (filter.c) ---- */
 
 enum { FILTER_FEW = 32, FILTER_BORN = 1024, FILTER_PATIENCE = 16384 };
 
@@ -798,8 +790,7 @@ uint64_t filter_last(struct filter *f);
 /* A new subject got this id. */
 void filters_note_subject(struct store_stream *s, uint32_t id);
 
-/* ---- the index of subjects (index.c)
- * ------------------------------------------------------------- */
+/* ---- the index of subjects (index.c) ---- */
 
 /* First existing message of any of the subjects in [*from, last], while the budget lasts; or 0:
  * then *from is where to go on, behind last when it is through. */
@@ -817,8 +808,7 @@ void index_count(struct store_stream *s, const uint32_t *ids, unsigned n, uint64
 /* First existing message of a subject that has one. */
 uint64_t index_first(struct store_stream *s, uint32_t id);
 
-/* ---- an index that is not complete (load_index.c)
- * ------------------------------------------------- */
+/* ---- an index that is not complete (load_index.c) ---- */
 
 /* Some segments of the stream are not INDEX_HERE. */
 void index_loader_start(struct store_stream *s);
@@ -848,8 +838,7 @@ static inline void stream_need_index(struct store_stream *s)
         index_load_all(s);
 }
 
-/* ---- lists of last messages (lasts.c)
- * ---------------------------------------------------------------- */
+/* ---- lists of last messages (lasts.c) ---- */
 
 void lasts_note_all(struct store_stream *s, uint32_t id);
 /* Before the subject's last message becomes another one. */
@@ -861,8 +850,7 @@ static inline void lasts_note(struct store_stream *s, uint32_t id)
 /* No message is left: what was not listed yet is gone. */
 void lasts_end_all(struct store_stream *s);
 
-/* ---- tasks: sliced work
- * --------------------------------------------------------------------------- */
+/* ---- tasks: sliced work ---- */
 
 struct task {
     struct list link; /* stream->tasks */
@@ -880,8 +868,7 @@ void stream_has_tasks(struct store_stream *s);
 /* Completes all with err. */
 void tasks_cancel(struct store_stream *s, enum err err);
 
-/* ---- removal (remove.c, limits.c)
- * ----------------------------------------------------------------- */
+/* ---- removal (remove.c, limits.c) ---- */
 
 /* Takes one existing message out of all indexes; stream_settle_first must follow. */
 void remove_one(struct store_stream *s, uint64_t seq);
@@ -929,8 +916,7 @@ void removals_tell(struct store *st);
 void stream_removed(struct store_stream *s, uint64_t first, uint64_t last, uint64_t msgs,
                     enum store_reason reason);
 
-/* ---- the store (store.c)
- * -------------------------------------------------------------------------- */
+/* ---- the store (store.c) ---- */
 
 struct store {
     struct store_dir *dir;
