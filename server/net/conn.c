@@ -8,6 +8,7 @@
  */
 #include "server/net/conn.h"
 
+#include "lib/base/assert.h"
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "server/auth/auth.h"
@@ -17,6 +18,7 @@
 #include "server/net/leaf.h"
 #include "server/net/tls.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,23 +37,98 @@ const char *conn_reason_text(enum conn_reason r)
     return texts[r];
 }
 
-const char *conn_text(const struct conn *c, char out[160])
+/* Text in a buffer of CONN_TEXT_MAX bytes; what does not fit is cut. */
+struct str_out {
+    char *text;
+    size_t n;
+};
+
+static __attribute__((format(printf, 2, 3))) void put(struct str_out *out, const char *format, ...)
+{
+    va_list args;
+    int n;
+
+    va_start(args, format);
+    n = vsnprintf(out->text + out->n, CONN_TEXT_MAX - out->n, format, args);
+    va_end(args);
+    if (n > 0)
+        out->n = out->n + (size_t) n < CONN_TEXT_MAX ? out->n + (size_t) n : CONN_TEXT_MAX - 1;
+}
+
+/* As Go quotes a text, so that a line stays a line and its parts stay apart. */
+static void put_quoted(struct str_out *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        unsigned char c = (unsigned char) *text;
+        if (c == '"' || c == '\\')
+            put(out, "\\%c", c);
+        else if (c == '\n' || c == '\r' || c == '\t')
+            put(out, "\\%c", c == '\n' ? 'n' : c == '\r' ? 'r' : 't');
+        else if (c < ' ' || c == 0x7f)
+            put(out, "\\x%02x", c);
+        else
+            put(out, "%c", c);
+    }
+}
+
+/* What a client has said of itself: "v1.2:go:name", as much of it as there is. */
+static void put_said(struct str_out *out, const struct conn *c)
+{
+    const char *texts[] = {c->version, c->lang, c->name};
+    bool any = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        if (texts[i] == NULL || texts[i][0] == '\0')
+            continue;
+        put(out, "%s%s", any ? ":" : " - \"", i == 0 ? "v" : "");
+        put_quoted(out, texts[i]);
+        any = true;
+    }
+    put(out, "%s", any ? "\"" : "");
+}
+
+/* Who it is: the account, and by what it was let in. */
+static void put_user(struct str_out *out, const struct conn *c)
+{
+    const struct options *o = c->net->env->options;
+    const char *account = c->account->name, *tag = connect_account_tag(c->account);
+    bool named = strcmp(account, tag) != 0;
+    const char *how = operators_on(o)                              ? "jwt:"
+                      : c->login != NULL && c->login->nkey != NULL ? "nkey:"
+                                                                   : "user:";
+
+    if (c->user == NULL)
+        return;
+    put(out, " - \"");
+    put_quoted(out, account);
+    put(out, "%s", named ? "/" : "");
+    put_quoted(out, named ? tag : "");
+    if (o->token != NULL && c->login == NULL)
+        put(out, "/token\"");
+    else {
+        put(out, "/%s", how);
+        put_quoted(out, c->user);
+        put(out, "\"");
+    }
+}
+
+const char *conn_text(const struct conn *c, char text[CONN_TEXT_MAX])
 {
     const char *forwarded = c->ws != NULL ? conn_ws_forwarded(c) : NULL;
     bool v6 = forwarded != NULL && strchr(forwarded, ':') != NULL;
-    int n = snprintf(out, 160, "%s%s%s%s%s:%u - %s:%llu", v6 ? "[" : "",
-                     forwarded != NULL ? forwarded : "", v6 ? "]" : "",
-                     forwarded != NULL ? "/" : "", c->peer.host, c->peer.port,
-                     c->leaf != NULL            ? "lid"
-                     : c->door == NET_WEBSOCKET ? "wid"
-                                                : "cid",
-                     (unsigned long long) c->cid);
+    struct str_out out = {text, 0};
 
-    if ((c->version != NULL || c->lang != NULL || c->name != NULL) && n > 0 && n < 160)
-        snprintf(out + n, 160 - (size_t) n, " - \"v%s:%s:%s\"",
-                 c->version != NULL ? c->version : "", c->lang != NULL ? c->lang : "",
-                 c->name != NULL ? c->name : "");
-    return out;
+    put(&out, "%s%s%s%s%s:%u - %s:%llu", v6 ? "[" : "", forwarded != NULL ? forwarded : "",
+        v6 ? "]" : "", forwarded != NULL ? "/" : "", c->peer.host, c->peer.port,
+        c->leaf != NULL            ? "lid"
+        : c->door == NET_WEBSOCKET ? "wid"
+                                   : "cid",
+        (unsigned long long) c->cid);
+    if (c->known) {
+        put_said(&out, c);
+        put_user(&out, c);
+    }
+    return text;
 }
 
 /* ---- timers -----------------------------------------------------------------------------------
@@ -136,7 +213,7 @@ static void resume(struct wheel_timer *t)
 static void missed_deadline(struct wheel_timer *t)
 {
     struct conn *c = CONTAINER_OF(t, struct conn, deadline);
-    char text[160], deadline[FMT_TIME_MAX];
+    char text[CONN_TEXT_MAX], deadline[FMT_TIME_MAX];
     unsigned chunks = 0;
 
     if (c->fin_sent) {
@@ -179,7 +256,7 @@ static int64_t auth_timeout(const struct conn *c)
 
 void conn_start(struct conn *c)
 {
-    char text[160];
+    char text[CONN_TEXT_MAX];
 
     if (c->leaf != NULL) {
         LOG_INF(c->net->env->log, "%s - Leafnode connection created", conn_text(c, text));
@@ -337,7 +414,7 @@ void conn_adopt_remote(struct net *net, io_fd fd, struct leaf_remote *remote)
 {
     struct conn *c = make_conn(net, fd, NET_LEAFS);
     const char *account = remote->options->account;
-    char text[160];
+    char text[CONN_TEXT_MAX];
 
     leaf_begin(c, remote);
     remote->conn = c;
@@ -410,7 +487,7 @@ void conn_close(struct conn *c, enum conn_reason reason)
 {
     struct net *net = c->net;
     struct io *io = net->env->io;
-    char text[160];
+    char text[CONN_TEXT_MAX];
 
     if (c->state == CONN_CLOSING)
         return;
@@ -447,7 +524,7 @@ void conn_close(struct conn *c, enum conn_reason reason)
 
 void conn_fail(struct conn *c, enum conn_reason reason, struct str text)
 {
-    char who[160];
+    char who[CONN_TEXT_MAX];
 
     if (c->state == CONN_CLOSING)
         return;

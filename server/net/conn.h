@@ -166,6 +166,7 @@ struct conn {
     bool fin_sent, linger_over; /* our side is shut down; the client's is too, or it had its time */
     bool verbose, pedantic, echo, headers, no_responders;
     bool got_connect, got_first_ping;
+    bool known;   /* it may; what it said of itself is told */
     bool stalled; /* a receiver of what was just published is nearly full */
     bool paused;  /* not receiving until the pause timer fires */
     uint8_t protocol;
@@ -244,8 +245,10 @@ bool conn_reap(struct conn *c);
 void conn_set_limits(struct conn *c);
 uint64_t conn_max_payload(const struct conn *c);
 void conn_start_ping(struct conn *c);
-/* "127.0.0.1:4711 - cid:7" with the client's name once it is known, for logs. */
-const char *conn_text(const struct conn *c, char out[160]);
+/* "127.0.0.1:4711 - cid:7", once a client is known with ' - "v1.2:go:name" - "ACCOUNT/user:joe"',
+ * for logs. */
+#define CONN_TEXT_MAX 512
+const char *conn_text(const struct conn *c, char out[CONN_TEXT_MAX]);
 
 /* conn_in.c */
 /* Acts on operations that have arrived, then receives more. */

@@ -51,15 +51,30 @@ static void put_err(struct conn *c, struct str text)
     conn_put_err(c, text);
 }
 
+static struct str last_word(struct str s)
+{
+    size_t from = s.n;
+
+    while (from > 0 && s.p[from - 1] != ' ' && s.p[from - 1] != '\t')
+        from--;
+    return str_take(str_skip(s, from), 24);
+}
+
 static void parse_failed(struct conn *c, const struct nats_op *op)
 {
     enum nats_error e = (enum nats_error) c->parser.error;
     const char *wire = nats_error_wire(e);
-    char text[160];
+    char text[CONN_TEXT_MAX];
 
     route_flush(c->net->env->router);
-    LOG_ERR(c->net->env->log, "%s - %s: \"%.*s\"", conn_text(c, text), nats_error_log(e),
-            (int) (op->args.n < 64 ? op->args.n : 64), op->args.p);
+    if (e == NATS_ERROR_PAYLOAD)
+        LOG_ERR(c->net->env->log, "%s - maximum payload exceeded: %.*s vs %llu", conn_text(c, text),
+                STR_ARG(last_word(op->args)), (unsigned long long) conn_max_payload(c));
+    else if (e == NATS_ERROR_NOT_CONNECT)
+        LOG_ERR(c->net->env->log, "%s - %s", conn_text(c, text), nats_error_log(e));
+    else
+        LOG_ERR(c->net->env->log, "%s - %s: \"%.*s\"", conn_text(c, text), nats_error_log(e),
+                (int) (op->args.n < 64 ? op->args.n : 64), op->args.p);
     if (wire[0] != '\0')
         conn_fail(c, reason_of(e), str_of(wire));
     else
@@ -133,7 +148,7 @@ static void refuse_publish(struct conn *c, struct trace *t, const char *what, st
 /* False after having said why not. t: NULL = it is not traced. */
 static bool may_publish(struct conn *c, const struct nats_op *op, struct trace *t)
 {
-    char text[160];
+    char text[CONN_TEXT_MAX];
 
     if (UNLIKELY(!allowed_subject(c, op->subject))) {
         LOG_ERR(c->net->env->log, "%s - Publish Violation - Subject \"%.*s\"", conn_text(c, text),
@@ -262,7 +277,7 @@ static void publish(struct conn *c, const struct nats_op *op)
 static bool may_subscribe(struct conn *c, const struct nats_op *op)
 {
     struct buf b = {0};
-    char text[160];
+    char text[CONN_TEXT_MAX];
 
     if (c->may == NULL || permissions_may_subscribe(c->may, op->subject, op->queue))
         return true;
@@ -278,6 +293,7 @@ static bool may_subscribe(struct conn *c, const struct nats_op *op)
 
 static void subscribe(struct conn *c, const struct nats_op *op)
 {
+    char text[CONN_TEXT_MAX];
     const struct options *o = c->net->env->options;
 
     if (!may_subscribe(c, op))
@@ -294,6 +310,7 @@ static void subscribe(struct conn *c, const struct nats_op *op)
     route_flush(c->net->env->router);
     switch (sub_add(c, op->subject, op->queue, op->sid)) {
     case SUB_TOO_MANY:
+        LOG_ERR(c->net->env->log, "%s - maximum subscriptions exceeded", conn_text(c, text));
         conn_put_err(c, STR("maximum subscriptions exceeded"));
         break;
     case SUB_INVALID:
@@ -362,7 +379,7 @@ static void client_info(struct conn *c, struct str text)
 {
     json_error_t error;
     json_t *o = json_loadb(text.p, text.n, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
-    char who[160];
+    char who[CONN_TEXT_MAX];
 
     if (!json_is_object(o) && !json_is_null(o)) {
         LOG_ERR(c->net->env->log, "%s - bad INFO", conn_text(c, who));
@@ -374,7 +391,7 @@ static void client_info(struct conn *c, struct str text)
 /* A client that reports an error is done. */
 static void client_error(struct conn *c, struct str text)
 {
-    char who[160];
+    char who[CONN_TEXT_MAX];
 
     LOG_ERR(c->net->env->log, "%s - Client Error %.*s", conn_text(c, who), STR_ARG(text));
     conn_close(c, REASON_PARSE_ERROR);

@@ -106,7 +106,7 @@ void leaf_free(struct conn *c)
 
 void leaf_refuse(struct conn *c, enum conn_reason reason, struct str text, int64_t wait_ns)
 {
-    char who[160];
+    char who[CONN_TEXT_MAX];
 
     LOG_ERR(c->net->env->log, "%s - %.*s", conn_text(c, who), STR_ARG(text));
     if (c->leaf->remote != NULL)
@@ -116,7 +116,7 @@ void leaf_refuse(struct conn *c, enum conn_reason reason, struct str text, int64
 
 void leaf_timed_out(struct conn *c)
 {
-    char who[160];
+    char who[CONN_TEXT_MAX];
 
     if (c->tls_state == CONN_TLS_TUNNEL) {
         conn_tunnel_timed_out(c);
@@ -186,7 +186,7 @@ static void deny_jetstream(struct conn_leaf *l)
     const char *domain = env->options->domain;
     bool system = l->conn->account == env->system_account;
     struct permissions *p = may_of(l);
-    char text[160];
+    char text[CONN_TEXT_MAX];
 
     for (unsigned i = 0; i < (system ? 5u : 3u); i++) {
         add_rule(&p->pub_deny, own[i]);
@@ -448,7 +448,7 @@ static json_t *parse(struct conn *c, struct str json)
 {
     json_error_t error;
     json_t *o = json_loadb(json.p, json.n, JSON_ALLOW_NUL, &error);
-    char who[160];
+    char who[CONN_TEXT_MAX];
 
     if (json_is_object(o))
         return o;
@@ -516,7 +516,7 @@ void leaf_close_surplus(struct net *net, const struct account *a)
 static void replace_older(struct conn *c)
 {
     struct conn_leaf *l = c->leaf;
-    char who[160];
+    char who[CONN_TEXT_MAX];
 
     if (l->remote != NULL || l->name == NULL || l->account == NULL)
         return;
@@ -557,7 +557,7 @@ static void make_lds(struct conn_leaf *l)
 static void start(struct conn *c)
 {
     struct conn_leaf *l = c->leaf;
-    char who[160];
+    char who[CONN_TEXT_MAX];
 
     make_lds(l);
     deny_jetstream(l);
@@ -789,7 +789,7 @@ static bool first_info(struct conn *c, const json_t *o)
 static void finish(struct conn *c, const json_t *o)
 {
     struct conn_leaf *l = c->leaf;
-    char who[160];
+    char who[CONN_TEXT_MAX];
 
     if (!leaf_fits(c, c->account))
         return;
@@ -826,7 +826,7 @@ void leaf_take_error(struct conn *c, struct str text)
 {
     struct leaf_remote *r = c->leaf->remote;
     struct buf b = {0};
-    char who[160];
+    char who[CONN_TEXT_MAX];
 
     buf_put_str(&b, text);
     LOG_ERR(c->net->env->log, "%s - Leafnode Error %.*s", conn_text(c, who), STR_ARG(text));

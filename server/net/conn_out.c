@@ -22,7 +22,7 @@
 void conn_wrote(struct conn *c, uint64_t bytes)
 {
     const struct options *o = c->net->env->options;
-    char text[160];
+    char text[CONN_TEXT_MAX];
 
     c->pending += bytes;
     if (!list_linked(&c->dirty_link))

@@ -138,7 +138,7 @@ void conn_pack_take(struct conn *c, const uint8_t *bytes, size_t n)
 {
     struct conn_pack *p = c->pack;
     enum s2_got got = S2_MORE;
-    char who[160];
+    char who[CONN_TEXT_MAX];
 
     p->in.most = c->leaf->bound ? S2_BLOCK_MAX : STRANGERS_CHUNK;
     s2_reader_feed(&p->in, str_from(bytes, n));

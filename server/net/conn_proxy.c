@@ -30,7 +30,7 @@ static void waited(struct wheel_timer *t)
 {
     struct proxying *p = CONTAINER_OF(t, struct proxying, timer);
     struct conn *c = p->conn;
-    char text[160];
+    char text[CONN_TEXT_MAX];
 
     if (p->n == 0 && p->skip == 0) {
         conn_proxy_free(c);
@@ -90,7 +90,7 @@ static void go_on(struct conn *c, uint8_t *bytes, size_t n)
 
 static void refuse(struct conn *c, const char *why)
 {
-    char text[160];
+    char text[CONN_TEXT_MAX];
 
     LOG_WRN(c->net->env->log, "Error reading PROXY protocol header from %s: %s", conn_text(c, text),
             why);

@@ -111,7 +111,7 @@ static bool may_begin(struct conn *c)
 static void turn_away(struct conn *c)
 {
     static const char text[] = "Connection throttling is active. Please try again later.";
-    char who[160];
+    char who[CONN_TEXT_MAX];
 
     c->tls_state = CONN_TLS_GREETED;
     if (!conn_tls_options(c)->first)
@@ -144,7 +144,7 @@ void conn_tls_begin(struct conn *c)
 
 void conn_tls_timed_out(struct conn *c)
 {
-    char text[160];
+    char text[CONN_TEXT_MAX];
 
     if (c->tls_state == CONN_TLS_FIRST && c->door != NET_WEBSOCKET &&
         conn_tls_options(c)->first_wait_ns > 0) {
@@ -173,7 +173,7 @@ static void go_plain(struct conn *c, uint8_t *bytes, size_t n)
 
 static void handshake_failed(struct conn *c, const char *why)
 {
-    char text[160];
+    char text[CONN_TEXT_MAX];
 
     LOG_ERR(c->net->env->log, "%s - TLS handshake error: %s", conn_text(c, text), why);
     conn_close(c, REASON_TLS_HANDSHAKE);
@@ -187,7 +187,7 @@ void conn_tls_refused(struct conn *c, const char *why)
 void conn_tls_good(struct conn *c)
 {
     struct net *net = c->net;
-    char text[160];
+    char text[CONN_TEXT_MAX];
 
     LOG_DBG(net->env->log, "%s - TLS handshake complete, version %s, cipher suite %s",
             conn_text(c, text), tls_version_name(c->tls), tls_cipher_name(c->tls));
@@ -275,7 +275,7 @@ static enum tls_answer fill(struct conn *c, size_t *n)
 static void read_all(struct conn *c)
 {
     enum tls_answer answer = TLS_OK;
-    char text[160];
+    char text[CONN_TEXT_MAX];
     size_t n;
 
     if (c->net->plain == NULL)

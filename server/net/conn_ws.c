@@ -441,7 +441,7 @@ static void end(struct conn *c, unsigned code, struct str text, enum conn_reason
 
 static void fail(struct conn *c, unsigned code, const char *why, enum conn_reason reason)
 {
-    char text[160];
+    char text[CONN_TEXT_MAX];
 
     LOG_ERR(c->net->env->log, "%s - read error: %s", conn_text(c, text), why);
     end(c, code, str_of(why), reason);

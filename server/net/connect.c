@@ -143,7 +143,7 @@ void connect_refuse(struct conn *c)
 
 void connect_refuse_for(struct conn *c, enum conn_reason reason)
 {
-    char who[160];
+    char who[CONN_TEXT_MAX];
 
     if (c->user != NULL)
         LOG_ERR(c->net->env->log, "%s - authentication error - User \"%s\"", conn_text(c, who),
@@ -373,6 +373,7 @@ void connect_opened(struct conn *c, const struct user *user)
         return;
     }
     c->state = CONN_OPEN;
+    c->known = true;
     /* What it said first was waited for by the auth timer; what it says again may have been waited
      * for without any. */
     if ((!c->got_connect && connect_announced(c)) || !wheel_pending(&c->timer))
@@ -852,7 +853,7 @@ void connect_process(struct conn *c, struct str json)
     json_error_t error;
     json_t *o = json_loadb(json.p, json.n, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
     struct said said;
-    char who[160];
+    char who[CONN_TEXT_MAX];
 
     if ((json_is_object(o) || json_is_null(o)) && read_said(c, o, &said)) {
         process(c, &said);

@@ -37,7 +37,7 @@ struct signed_in {
 static void expire(struct wheel_timer *t)
 {
     struct signed_in *s = CONTAINER_OF(t, struct signed_in, expiry);
-    char text[160];
+    char text[CONN_TEXT_MAX];
 
     LOG_DBG(s->conn->net->env->log, "%s - User Authentication Expired", conn_text(s->conn, text));
     conn_fail(s->conn, REASON_AUTH_EXPIRED, STR("User Authentication Expired"));
@@ -129,7 +129,7 @@ void connect_account_changed(struct conn *c, const struct trust *before, const s
 
 static void refuse(struct conn *c, struct buf *why)
 {
-    char text[160];
+    char text[CONN_TEXT_MAX];
 
     LOG_DBG(c->net->env->log, "%s - %s", conn_text(c, text), buf_cstr(why));
     connect_refuse(c);

@@ -81,7 +81,7 @@ int64_t leaf_remote_patience(const struct leaf_remote *r)
 
 static void say_not_connected(struct leaf_remote *r, const char *why)
 {
-    char text[160];
+    char text[CONN_TEXT_MAX];
 
     snprintf(text, sizeof(text), "failed to connect to proxy: %s", why);
     leaf_remote_failed(r, leaf_remote_proxy(r) != NULL ? text : why);

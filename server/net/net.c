@@ -166,7 +166,7 @@ int net_open(struct env *env, struct net_shared *shared, struct net **out)
 bool net_drop_slowest(struct net *net)
 {
     struct conn *slowest = NULL;
-    char text[160];
+    char text[CONN_TEXT_MAX];
 
     LIST_FOREACH(l, &net->conns)
     {

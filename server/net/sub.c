@@ -130,7 +130,7 @@ static __attribute__((noinline)) void trace_out(const struct sub *s, const struc
 
 static __attribute__((noinline)) void trace_delsub(const struct sub *s)
 {
-    char who[160];
+    char who[CONN_TEXT_MAX];
 
     log_print(s->conn->net->env->log, LOG_TRACE, "%s - <-> [DELSUB %.*s]", conn_text(s->conn, who),
               STR_ARG(sub_sid(s)));

@@ -432,7 +432,7 @@ static bool may_tell(struct conn *c, struct str dest)
 bool trace_begin(struct conn *c, const struct nats_op *op, struct trace **out)
 {
     struct wish w;
-    char who[160];
+    char who[CONN_TEXT_MAX];
 
     *out = NULL;
     read_wish(nats_op_header(op), &w);

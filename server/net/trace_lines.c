@@ -50,7 +50,7 @@ void conn_trace_payload(struct conn *c, const char *way, struct str header, stru
                       ? (size_t) o->max_traced_msg_len
                       : SHOWN_MAX;
     struct buf all = {0}, text = {0};
-    char who[160];
+    char who[CONN_TEXT_MAX];
     bool cut;
 
     buf_put_str(&all, header);
@@ -113,7 +113,7 @@ static char *harmless(struct str args)
 
 static void trace_connect(struct conn *c, const char *way, struct str args)
 {
-    char who[160], *text = harmless(args);
+    char who[CONN_TEXT_MAX], *text = harmless(args);
 
     log_print(c->net->env->log, LOG_TRACE, "%s - %s [CONNECT %s]", conn_text(c, who), way,
               text != NULL ? text : "{...}");
@@ -132,7 +132,7 @@ void conn_trace_in(struct conn *c, const struct nats_op *op)
 {
     struct log *log = c->net->env->log;
     const char *verb = nats_verb_name((enum nats_verb) op->verb);
-    char who[160];
+    char who[CONN_TEXT_MAX];
 
     if (op->verb == NATS_VERB_CONNECT)
         trace_connect(c, "<<-", op->args);
@@ -149,7 +149,7 @@ void conn_trace_in(struct conn *c, const struct nats_op *op)
 void conn_trace_out(struct conn *c, struct str bytes)
 {
     struct str line = str_take(bytes, str_index(bytes, '\r'));
-    char who[160];
+    char who[CONN_TEXT_MAX];
 
     if (str_starts(line, STR("CONNECT "))) {
         trace_connect(c, "->>", str_skip(line, 8));

@@ -410,10 +410,10 @@ TEST(the_log_shows_both_directions)
     raw_expect(&r.a, "MSG foo 1 bar 2\r\nhi\r\n");
     raw_send(&r.a, "HPUB foo 12 14\r\nNATS/1.0\r\n\r\nhi\r\nUNSUB 1\r\nSUB a..b 2\r\n");
     raw_expect(&r.a, "HMSG foo 1 12 14\r\nNATS/1.0\r\n\r\nhi\r\n-ERR 'Invalid Subject'\r\n");
-    server_process_log_wait(&r.server, " - \"v1:c:n\" - <<- [SUB foo 1]");
-    server_process_log_wait(&r.server, " - \"v1:c:n\" - <<- [PUB foo bar 2]");
+    server_process_log_wait(&r.server, " - \"v1:c:n\" - \"B/user:b\" - <<- [SUB foo 1]");
+    server_process_log_wait(&r.server, " - \"v1:c:n\" - \"B/user:b\" - <<- [PUB foo bar 2]");
     server_process_log_wait(&r.server, " - <<- MSG_PAYLOAD: [\"hi\"]");
-    server_process_log_wait(&r.server, " - \"v1:c:n\" - ->> [MSG foo 1 bar 2]");
+    server_process_log_wait(&r.server, " - \"v1:c:n\" - \"B/user:b\" - ->> [MSG foo 1 bar 2]");
     server_process_log_wait(&r.server, " - ->> [HMSG foo 1 12 14]");
     server_process_log_wait(&r.server, " - ->> [-ERR Invalid Subject]");
     server_process_log_wait(&r.server, " - ->> [PONG]");
