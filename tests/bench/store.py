@@ -2,11 +2,11 @@
 """store.py: what `./dev bench --store` runs. One large stream, then what a store is asked for.
 
 A server is started on a fresh directory and filled by nats-bench: --count messages over
---subjects subjects. Then, in this order: memory, a start after a clean stop, one after SIGKILL and one after
-SIGKILL while somebody publishes under a limit per subject (until STREAM.INFO is answered with all
-messages; and until a last message of a subject is), gets, consumers, a purge of one subject, and a limit lowered to one message while somebody publishes.
-With --peer the same follows for the other server. Times in milliseconds. On a busy machine they
-say little.
+--subjects subjects. Then, in this order: memory, a start after a clean stop, one after SIGKILL and
+one after SIGKILL while somebody publishes under a limit per subject (until STREAM.INFO is answered
+with all messages; and until a last message of a subject is), gets, consumers, a purge of one
+subject, and a limit lowered to one message while somebody publishes. With --peer the same follows
+for the other server. Times in milliseconds. On a busy machine they say little.
 
 usage: store.py [--peer PATH] [--server PATH] [--bench PATH] [--count N] [--subjects N] [--dir PATH]
 """
@@ -148,7 +148,8 @@ def create(client, name, **config):
 def killed_while_written(server, bench, subjects, per_subject, count):
     """A bucket: the stream with a limit per subject, killed while somebody changes its values."""
     client = server.connect()
-    info = client.ask("$JS.API.STREAM.INFO.BENCH", b'{"subjects_filter":"*.7"}')  # its index is there
+    # Answered when its index is there.
+    info = client.ask("$JS.API.STREAM.INFO.BENCH", b'{"subjects_filter":"*.7"}')
     config = json.loads(info)["config"]
     config["max_msgs_per_subject"] = per_subject
     client.ask("$JS.API.STREAM.UPDATE.BENCH", json.dumps(config).encode())

@@ -936,20 +936,16 @@ TEST(a_bucket_starts_without_its_index)
     remove_some(&b);
     for (unsigned round = 0; round < 4; round++) {
         store_check(b.r.store);
-        if (i >= 10) {
-            rig_settle(&b.r);
+        rig_settle(&b.r);
+        if (i >= 10)
             rig_sleep(&b.r, i < 20 ? 300000000 : 3000000000);
-        }
         for (unsigned n = 0; i >= 30 && n < 4; n++) { /* busy, and the claim finds nothing to do */
             append_some(&b);
             rig_sleep(&b.r, n == 3 ? 1000000 : 800000000);
         }
         rig_settle(&b.r);
         store_stream_state(b.t.s, &before);
-        if (i < 10)
-            open_again(&b);
-        else
-            kill_and_open(&b);
+        (i < 10 ? open_again : kill_and_open)(&b);
         if (i < 10 || i >= 20)
             ck_assert_ptr_nonnull(b.t.s->loader);
         check_state(&b, &before);
