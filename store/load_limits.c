@@ -51,8 +51,10 @@ struct limiter {
 static struct limited *limited_of(const struct limiter *l, uint32_t id)
 {
     uint32_t slot = SUBJECT_SLOT(id);
+    struct limited *sub = slot < l->nslots && l->slot_of[slot] != 0 ? &l->list[l->slot_of[slot] - 1]
+                                                                    : NULL;
 
-    return slot < l->nslots && l->slot_of[slot] != 0 ? &l->list[l->slot_of[slot] - 1] : NULL;
+    return sub != NULL && sub->id == id ? sub : NULL; /* 0, of a lost record, has a slot, too */
 }
 
 static void want_id(struct limiter *l, uint32_t id)
