@@ -35,11 +35,11 @@ enum conf_kind { CONF_TEXT, CONF_INT, CONF_FLOAT, CONF_BOOL, CONF_TIME, CONF_LIS
 
 struct conf_value {
     enum conf_kind kind;
-    const char *file; /* owned by the tree's root */
-    unsigned line, col;
-    char *text;      /* CONF_TEXT; else the source text of a scalar */
-    int64_t integer; /* CONF_INT; CONF_BOOL as 0 or 1; CONF_TIME as unix ns */
-    double real;     /* CONF_FLOAT */
+    const char *file;   /* owned by the tree's root */
+    unsigned line, col; /* from 1; columns of line 1 from 0, as nats-server counts them */
+    char *text;         /* CONF_TEXT; else the source text of a scalar */
+    int64_t integer;    /* CONF_INT; CONF_BOOL as 0 or 1; CONF_TIME as unix ns */
+    double real;        /* CONF_FLOAT */
     /* CONF_LIST and CONF_MAP */
     struct conf_value **items;
     char **keys; /* CONF_MAP; parallel to items */

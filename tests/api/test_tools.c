@@ -147,11 +147,13 @@ static const struct step empty_steps[] = {
     {S "MSG.GET.E", "x", "\"err_code\":10025", NULL},
     {S "MSG.DELETE.E", "{}", "\"err_code\":10003", NULL},
     {C "NAMES.E", "null", "\"consumers\":[\"c\"]", NULL},
-    {C "INFO.E.c", "null", "\"num_pending\":0", NULL},
+    {C "INFO.E.c", "null", "\"err_code\":10038", NULL},
     {C "INFO.E.c", " {\n} ", "\"num_pending\":0", NULL},
     {C "INFO.E.c", "x", "\"err_code\":10038", NULL},
-    {C "DELETE.E.c", "null", "\"success\":true", NULL},
-    {S "DELETE.E", "null", "\"success\":true", NULL},
+    {C "DELETE.E.c", "null", "\"err_code\":10038", NULL},
+    {C "DELETE.E.c", "{}", "\"success\":true", NULL},
+    {S "DELETE.E", "null", "\"err_code\":10038", NULL},
+    {S "DELETE.E", "", "\"success\":true", NULL},
 };
 
 TEST(empty_bodies)

@@ -234,7 +234,7 @@ TEST(checks_a_file)
         int exit_code;
     } files[] = {
         {"port: 4333\n", "", " is valid (sha256:", 0},
-        {"port: 4333\nnonsense: 1\n", "", ":2:11: unknown field \"nonsense\"\n", 1},
+        {"port: 4333\nnonsense: 1\n", "", ":2:1: unknown field \"nonsense\"\n", 1},
         {"port: 4333\n", "-p 70000", "x: port 70000 is not between -1 and 65535\n", 1},
         {"max_payload: 2mb\nmax_pending: 1mb\n", "",
          "x: max_payload (2097152) cannot be higher than max_pending (1048576)\n", 1},
@@ -244,7 +244,7 @@ TEST(checks_a_file)
         {"kafka { node_id: 2147483648 }\n", "-js",
          "x: node_id 2147483648 is more than 2147483647\n", 1},
         {"kafka { num_partitions: 1025 }\n", "-js", "x: 1025 partitions are more than 1024\n", 1},
-        {"server_name: 'a b'\n", "", "x: server name cannot contain spaces\n", 1},
+        {"server_name: 'a b'\n", "", ":1:0: server name cannot contain spaces\n", 1},
     };
 
     for (size_t k = 0; k < ARRAY_LEN(files); k++) {
