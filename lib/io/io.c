@@ -431,12 +431,26 @@ void io_sock_local(const struct io_sock *sock, struct io_addr *out)
     sock->io->ops->sock_addr(sock, false, out);
 }
 
-void io_recv(struct io *io, struct io_op *op, struct io_sock *sock)
+static void begin_recv(struct io *io, struct io_op *op, struct io_sock *sock, void *into,
+                       uint32_t n)
 {
     ASSERT(!sock->listener && sock->recv == NULL);
     begin_sock(io, op, IO_RECV, sock);
+    op->ptr = into;
+    op->len = n;
     sock->recv = op;
     io->ops->submit(io, op);
+}
+
+void io_recv(struct io *io, struct io_op *op, struct io_sock *sock)
+{
+    begin_recv(io, op, sock, NULL, (uint32_t) io->config.recv_bytes);
+}
+
+void io_recv_into(struct io *io, struct io_op *op, struct io_sock *sock, void *into, uint32_t n)
+{
+    ASSERT(into != NULL && n > 0);
+    begin_recv(io, op, sock, into, n);
 }
 
 void io_send(struct io *io, struct io_op *op, struct io_sock *sock, const struct iovec *iov,

@@ -45,7 +45,7 @@ struct io_op {
 
     /* Set by the completion. res: bytes, a descriptor, 0, or a negative errno. */
     int64_t res;
-    uint8_t *data; /* io_recv only: res bytes lent until done returns; may be modified in place */
+    uint8_t *data; /* io_recv alone: res bytes lent until done returns; may be modified in place */
 
     /* The backend's; do not touch between submit and done. */
     struct list link;
@@ -167,6 +167,9 @@ void io_sock_local(const struct io_sock *sock, struct io_addr *out);
  * = 0: the peer closed its side. At most one per socket. No buffer is held while nothing arrives.
  */
 void io_recv(struct io *io, struct io_op *op, struct io_sock *sock);
+/* The same into the caller's memory, which stays as it is for nobody else until done: up to n (not
+ * 0) bytes, as many as there are; op->data is NULL. For what is known to be long. */
+void io_recv_into(struct io *io, struct io_op *op, struct io_sock *sock, void *into, uint32_t n);
 /* Sends all of the vectors, or fails: res = all bytes, or a negative errno after which the stream
  * is broken. Vectors and bytes stay the caller's and unchanged until done; at most one send or
  * splice per socket; at most 1024 vectors. */

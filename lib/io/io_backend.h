@@ -23,7 +23,7 @@ enum io_kind {
     IO_ACCEPT,  /* sock = the listener */
     IO_CONNECT, /* arguments came with ops->connect; ptr is the backend's */
     IO_CLOSE,   /* sock */
-    IO_RECV,    /* sock */
+    IO_RECV,    /* sock, len; ptr: the caller's memory, NULL: lend some */
     IO_SEND, /* sock, ptr = iovec array, iovcnt, off = 0: bytes sent so far; len is the backend's */
     IO_SPLICE,    /* sock, splice_from, off, len */
     IO_COMMIT,    /* file, ptr = iovec array, iovcnt, off */

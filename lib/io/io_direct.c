@@ -1,9 +1,10 @@
 /*
  * io_direct.c - see io_direct.h.
  *
- * Buffers for the aligned copy are kept, as many as were used at once. A copy with stores past the
- * caches made no difference. A file system without O_DIRECT says so at the first try; then nothing
- * is tried again.
+ * What lies on pages already, whole ones, is written from there: a pool thread does that with one
+ * call for all vectors. Buffers for the aligned copy are kept, as many as were used at once. A copy
+ * with stores past the caches made no difference. A file system without O_DIRECT says so at the
+ * first try; then nothing is tried again.
  */
 #include "lib/io/io_direct.h"
 
@@ -71,6 +72,15 @@ static size_t direct_bytes(const struct io_direct *d, const struct iovec *iov, u
     return bytes % PAGE == 0 && bytes >= DIRECT_MIN && bytes <= DIRECT_MAX ? bytes : 0;
 }
 
+/* Can it be written from where it lies? */
+static bool on_pages(const struct iovec *iov, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (((uintptr_t) iov[i].iov_base | iov[i].iov_len) % PAGE != 0)
+            return false;
+    return true;
+}
+
 static uint8_t *take_buffer(struct io_direct *d)
 {
     uint8_t *buffer = NULL;
@@ -123,6 +133,30 @@ static int64_t write_all(int fd, const uint8_t *from, size_t bytes, uint64_t off
     return (int64_t) bytes;
 }
 
+/* The first call takes all, mostly; the rest of a shorter one goes vector by vector. */
+static int64_t write_vectors(int fd, const struct iovec *iov, unsigned n, size_t bytes,
+                             uint64_t offset)
+{
+    ssize_t r;
+    size_t done;
+
+    do
+        r = pwritev(fd, iov, (int) n, (off_t) offset);
+    while (r < 0 && errno == EINTR);
+    if (r < 0)
+        return -errno;
+    done = (size_t) r;
+    for (unsigned i = 0; i < n && (size_t) r < bytes; offset += iov[i++].iov_len) {
+        size_t skip = done < iov[i].iov_len ? done : iov[i].iov_len;
+        int64_t rest = write_all(fd, (const uint8_t *) iov[i].iov_base + skip,
+                                 iov[i].iov_len - skip, offset + skip);
+        if (rest < 0)
+            return rest;
+        done -= skip;
+    }
+    return (int64_t) bytes;
+}
+
 static void turn_off(struct io_direct *d)
 {
     atomic_store_explicit(&d->off, true, memory_order_relaxed);
@@ -133,12 +167,15 @@ int64_t direct_commit(struct io_direct *d, struct io_files *files, struct io_fil
 {
     size_t bytes = direct_bytes(d, iov, n, offset);
     int fd = bytes == 0 ? -EAGAIN : files_borrow_direct(files, file, true);
-    uint8_t *buffer = fd < 0 ? NULL : take_buffer(d);
+    bool there = fd >= 0 && on_pages(iov, n);
+    uint8_t *buffer = fd < 0 || there ? NULL : take_buffer(d);
     int64_t res = 0;
 
     if (fd == -EINVAL)
         turn_off(d);
-    if (buffer != NULL) {
+    if (there) {
+        res = write_vectors(fd, iov, n, bytes, offset);
+    } else if (buffer != NULL) {
         gather(buffer, iov, n);
         res = write_all(fd, buffer, bytes, offset);
         give_buffer(d, buffer);
@@ -157,7 +194,8 @@ struct direct_write *direct_begin(struct io_direct *d, struct io_files *files, s
 {
     size_t bytes = direct_bytes(d, iov, n, offset);
     int fd = bytes == 0 ? -EAGAIN : files_borrow_direct(files, file, false);
-    uint8_t *buffer = fd < 0 ? NULL : take_buffer(d);
+    bool there = fd >= 0 && n == 1 && on_pages(iov, n);
+    uint8_t *buffer = fd < 0 ? NULL : there ? iov->iov_base : take_buffer(d);
     struct direct_write *w;
 
     if (buffer == NULL) {
@@ -165,9 +203,11 @@ struct direct_write *direct_begin(struct io_direct *d, struct io_files *files, s
             files_return_direct(files, file);
         return NULL;
     }
-    gather(buffer, iov, n);
+    if (!there)
+        gather(buffer, iov, n);
     w = mem_alloc(sizeof(*w));
-    *w = (struct direct_write){.file = file, .buffer = buffer, .bytes = (uint32_t) bytes, .fd = fd};
+    *w = (struct direct_write){
+        .file = file, .buffer = buffer, .bytes = (uint32_t) bytes, .fd = fd, .lent = there};
     return w;
 }
 
@@ -178,7 +218,8 @@ bool direct_end(struct io_direct *d, struct io_files *files, struct direct_write
 
     if (res == -EINVAL)
         turn_off(d);
-    give_buffer(d, w->buffer);
+    if (!w->lent)
+        give_buffer(d, w->buffer);
     files_return_direct(files, w->file);
     mem_free(w);
     return ended;

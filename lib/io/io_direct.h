@@ -1,7 +1,8 @@
 /*
  * io_direct.h - big commits and reads past the page cache.
  *
- * Commits: O_DIRECT and O_DSYNC, from an aligned copy.
+ * Commits: O_DIRECT and O_DSYNC, from an aligned copy, or from whole pages where all of it lies
+ * on such.
  *
  * For a commit of whole pages to a file without unsynced writes a write through the page cache and
  * fdatasync copies the bytes into pages that must be found first, and the kernel then walks them
@@ -20,6 +21,7 @@
 
 #include "lib/io/io_files.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -40,6 +42,7 @@ struct direct_write {
     uint8_t *buffer;
     uint32_t bytes;
     int fd;
+    bool lent; /* the buffer is the caller's */
 };
 /* NULL: not possible or not worth it, or not without blocking. */
 struct direct_write *direct_begin(struct io_direct *d, struct io_files *files, struct io_file *file,

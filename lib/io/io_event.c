@@ -81,12 +81,12 @@ static void arm_recv(struct io *io, struct io_op *op)
 /* False: nothing there. */
 static bool try_recv(struct io_event *e, struct io_op *op)
 {
-    size_t room = e->host.io.config.recv_bytes;
+    size_t room = op->len;
     struct io_sock *sock = op->sock;
     ssize_t r;
 
     do
-        r = recv(sock->fd, e->buffer, room, 0);
+        r = recv(sock->fd, op->ptr != NULL ? op->ptr : e->buffer, room, 0);
     while (r < 0 && errno == EINTR);
     if ((size_t) r != room && !(sock->flags & HUP))
         sock->flags &= (uint16_t) ~READABLE;
@@ -95,7 +95,7 @@ static bool try_recv(struct io_event *e, struct io_op *op)
         return false;
     }
     op->res = r < 0 ? -errno : r;
-    op->data = r > 0 ? e->buffer : NULL;
+    op->data = r > 0 && op->ptr == NULL ? e->buffer : NULL;
     return true;
 }
 

@@ -129,11 +129,13 @@ static void enqueue(struct io_ring *r, struct io_op *op)
     list_push_back(&r->pending, &op->link);
 }
 
-static void prepare_recv(struct io_ring *r, struct io_uring_sqe *sqe, const struct io_op *op)
+static void prepare_recv(struct io_uring_sqe *sqe, const struct io_op *op)
 {
-    io_uring_prep_recv(sqe, op->sock->fd, NULL, r->host.io.config.recv_bytes, 0);
-    sqe->flags |= IOSQE_BUFFER_SELECT;
-    sqe->buf_group = BUFFER_GROUP;
+    io_uring_prep_recv(sqe, op->sock->fd, op->ptr, op->len, 0);
+    if (op->ptr == NULL) {
+        sqe->flags |= IOSQE_BUFFER_SELECT;
+        sqe->buf_group = BUFFER_GROUP;
+    }
     if (!(op->sock->flags & NONEMPTY))
         sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
 }
@@ -159,7 +161,7 @@ static void prepare(struct io_ring *r, struct io_uring_sqe *sqe, struct io_op *o
 {
     switch (op->kind) {
     case IO_RECV:
-        prepare_recv(r, sqe, op);
+        prepare_recv(sqe, op);
         break;
     case IO_ACCEPT:
         io_uring_prep_poll_add(sqe, op->sock->gate, POLLIN);

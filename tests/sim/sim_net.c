@@ -349,13 +349,14 @@ bool sim_net_before(struct io *io, struct io_op *op)
         op->res = e->rx_reset ? -ECONNRESET : 0;
         return true;
     }
-    if (n > io->config.recv_bytes)
-        n = io->config.recv_bytes;
+    if (n > op->len)
+        n = op->len;
     if (sim_chance(sim, sim->options.split_percent))
         n = 1 + (size_t) prng_below(&sim->rng, n);
-    op->data = sim_alloc(n);
+    if (op->ptr == NULL)
+        op->data = sim_alloc(n);
     op->res = (int64_t) n;
-    memcpy(op->data, e->rx + e->rx_at, n);
+    memcpy(op->ptr != NULL ? op->ptr : op->data, e->rx + e->rx_at, n);
     e->rx_at += n;
     e->unread -= n;
     if (e->peer->sock != NULL)

@@ -213,6 +213,32 @@ TEST(commits_of_many_pages)
     free(out);
 }
 
+/* Whole pages in memory, too: several pieces, one, and one that is not. */
+TEST(commits_from_pages)
+{
+    enum { PAGE = 4096, PAGES = 80 };
+    struct io *io = open_io();
+    struct io_file *file = io_file_open(io, path_of("f"), IO_FILE_CREATE);
+    uint8_t *out = aligned_alloc(PAGE, PAGES * PAGE), *in = malloc(PAGES * PAGE);
+    static const unsigned cuts[4] = {PAGE, 33 * PAGE, PAGES * PAGE, 5000};
+
+    for (unsigned round = 0; round < 8; round++) {
+        unsigned cut = cuts[round % 4];
+        struct iovec iov[2] = {{out, cut}, {out + cut, PAGES * PAGE - cut}};
+        struct probe p;
+        pattern_fill(out, PAGES * PAGE, round, 0);
+        probe_init(&p, io);
+        io_commit(io, &p.op, file, iov, cut == PAGES * PAGE ? 1 : 2, round * 16 * PAGE);
+        ck_assert_int_eq(probe_wait(&p), PAGES * PAGE);
+        ck_assert_int_eq(read_at(io, file, in, PAGES * PAGE, round * 16 * PAGE), PAGES * PAGE);
+        ck_assert_mem_eq(in, out, PAGES * PAGE);
+    }
+    io_file_close(io, file);
+    conformance_close(io);
+    free(in);
+    free(out);
+}
+
 TEST(several_commits_in_flight)
 {
     enum { COUNT = 32, SIZE = 5000 };
@@ -711,6 +737,7 @@ static const struct runner_case cases[] = {
     RUN(holes_read_as_zeros),
     RUN(commits_1024_vectors),
     RUN(commits_of_many_pages),
+    RUN(commits_from_pages),
     RUN(several_commits_in_flight),
     RUN(big_commits_in_many_files),
     RUN(write_then_sync),
