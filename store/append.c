@@ -20,6 +20,8 @@
 #define BODY_MAX BATCH_BODY
 /* Alignment that the commits of a segment can cost per batch. */
 #define BATCH_SLACK SEGMENT_PAGE
+/* One that begins and ends at a page. */
+#define PAGES_SLACK (2u * SEGMENT_PAGE)
 /* Sequences of one segment: reached by skips only. */
 #define SEGMENT_SPAN_MAX (1u << 31)
 
@@ -49,7 +51,7 @@ void stream_gather_open(struct store_stream *s)
     b->count = b->span = batch_builder_span(&b->builder);
     b->bytes = batch_disk_bytes(b);
     b->segment->reserved -= b->reserved;
-    b->reserved = b->bytes + BATCH_SLACK;
+    b->reserved = b->bytes + (b->pages ? PAGES_SLACK : BATCH_SLACK);
     b->segment->reserved += b->reserved;
     list_push_back(&s->gathered, &b->link);
     s->gathered_bytes += b->bytes;
@@ -110,6 +112,23 @@ void stream_end_segment(struct store_stream *s)
     }
 }
 
+static void open_in(struct store_stream *s, const struct region *meta, const struct region *body,
+                    uint32_t reserved)
+{
+    struct store_batch *b = batch_new(s);
+
+    b->segment = s->active;
+    b->first_seq = s->last_assigned + 1;
+    b->ordinal = s->active->column.n;
+    b->meta_chunk = meta->chunk;
+    b->body_chunk = body->chunk;
+    b->reserved = reserved;
+    b->segment->reserved += b->reserved;
+    batch_open(&b->builder, meta->p, meta->bytes, body->p, body->bytes, b->segment->salt,
+               b->first_seq);
+    s->open = b;
+}
+
 /* With buffers of these sizes, for at most n records. */
 static enum err open_sized(struct store_stream *s, uint32_t body, uint32_t meta, uint32_t n)
 {
@@ -129,17 +148,7 @@ static enum err open_sized(struct store_stream *s, uint32_t body, uint32_t meta,
         chunk_put(meta_region.chunk, st->chunks);
         return ERR_NO_MEMORY;
     }
-    struct store_batch *b = batch_new(s);
-    b->segment = s->active;
-    b->first_seq = s->last_assigned + 1;
-    b->ordinal = s->active->column.n;
-    b->meta_chunk = meta_region.chunk;
-    b->body_chunk = body_region.chunk;
-    b->reserved = body + meta + seal + BATCH_SLACK;
-    b->segment->reserved += b->reserved;
-    batch_open(&b->builder, meta_region.p, meta_region.bytes, body_region.p, body_region.bytes,
-               b->segment->salt, b->first_seq);
-    s->open = b;
+    open_in(s, &meta_region, &body_region, body + meta + seal + BATCH_SLACK);
     return ERR_OK;
 }
 
@@ -330,6 +339,35 @@ static void count_kafka(struct store_stream *s, const struct store_kafka_append 
     s->open_msgs += a->messages;
 }
 
+/* Buffers of one Kafka batch. In one piece on pages where a commit may be written from there. */
+static enum err open_kafka(struct store_stream *s, size_t bytes, uint32_t messages)
+{
+    const uint32_t meta = BATCH_HEADER + BATCH_ENTRY;
+    uint32_t body = (uint32_t) round_up(bytes, BATCH_ALIGN) + BATCH_ALIGN;
+    struct store *st = s->store;
+    struct chunk *chunk;
+    enum err err;
+
+    if (bytes < st->options.kafka_pages_min || bytes < commit_log_max(st) ||
+        s->level == STORE_MEMORY || st->dir->ring.n > 0)
+        return open_sized(s, body, meta, messages);
+    if (s->active->column.n > UINT32_MAX - messages)
+        return ERR_LIMIT;
+    body = (uint32_t) round_up(meta + body, SEGMENT_PAGE) - meta;
+    err = segment_for(s, (uint64_t) meta + body + SEGMENT_PAGE, s->last_assigned + 1);
+    if (err != ERR_OK)
+        return err;
+    chunk = chunk_alloc(st->chunks, meta + body);
+    if (chunk == NULL)
+        return ERR_NO_MEMORY;
+    chunk->len = meta + body;
+    ASSERT((uintptr_t) chunk->data % SEGMENT_PAGE == 0);
+    open_in(s, &(struct region){NULL, chunk->data, meta},
+            &(struct region){chunk, chunk->data + meta, body}, meta + body + PAGES_SLACK);
+    s->open->pages = true;
+    return ERR_OK;
+}
+
 enum err store_append_kafka(struct store_stream *s, const struct store_kafka_append *a,
                             uint64_t *first_seq, uint8_t **stored)
 {
@@ -352,8 +390,7 @@ enum err store_append_kafka(struct store_stream *s, const struct store_kafka_app
     if (st->staging + bytes > st->options.staging_bytes && st->staging > 0)
         return ERR_LIMIT;
     stream_gather_open(s);
-    err = open_sized(s, (uint32_t) round_up(bytes, BATCH_ALIGN) + BATCH_ALIGN,
-                     BATCH_HEADER + BATCH_ENTRY, a->messages);
+    err = open_kafka(s, bytes, a->messages);
     if (err != ERR_OK)
         return err;
     struct batch_builder *b = &s->open->builder;

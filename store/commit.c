@@ -12,6 +12,11 @@
  * since writing them twice would cost more than sharing a sync saves. So are all when the disk is
  * full and the log has no file to go on in: what is left of it is for what can go nowhere else.
  *
+ * Big Kafka batches have pages of their own (store_batch.pages): each lies in memory as it will on
+ * disk, zeros behind it included, and what comes next begins at the next page. A commit of nothing
+ * else is whole pages at whole pages, which lib/io writes from where they are; others it copies
+ * first. Such a batch never is in the log: it is longer than what goes there.
+ *
  * How it ends. Operations complete in any order, commits finish in order of sequence: a later one
  * that is through first waits (commits_finish). Only then its batches enter the segment's index,
  * its records move from the overlay to the durable state, and committed() is called. On a failure
@@ -21,6 +26,8 @@
  * A commit lies in one segment, and the first commit of a segment waits until those of the one
  * before are finished: so a header page's base_seq speaks of durable messages only.
  */
+#include "store/commit.h"
+
 #include "lib/base/mem.h"
 #include "store/early.h"
 #include "store/store_impl.h"
@@ -58,7 +65,7 @@ static bool may_begin(const struct store_stream *s, uint64_t *bytes)
 }
 
 /* A small log takes small commits only: a frame must hold one. */
-static uint64_t log_max(const struct store *st)
+uint64_t commit_log_max(const struct store *st)
 {
     uint64_t part = st->clog.file_bytes / 16;
 
@@ -71,7 +78,8 @@ static enum route route_of(const struct store_stream *s, uint64_t bytes)
         return ROUTE_MEMORY;
     if (s->level == STORE_ASYNC)
         return ROUTE_WRITTEN;
-    return bytes < log_max(s->store) && !clog_short(&s->store->clog) ? ROUTE_LOG : ROUTE_SEGMENT;
+    return bytes < commit_log_max(s->store) && !clog_short(&s->store->clog) ? ROUTE_LOG
+                                                                            : ROUTE_SEGMENT;
 }
 
 uint64_t commit_for_log(const struct store_stream *s)
@@ -124,6 +132,8 @@ static void seal(struct store_stream *s, struct store_batch *b)
                           s->last_ts_assigned, stream_proven(s), epoch);
     else
         batch_seal(&b->builder, stream_proven(s), epoch);
+    if (b->pages)
+        memset(b->builder.meta + b->bytes, 0, round_up(b->bytes, SEGMENT_PAGE) - b->bytes);
     if (UNLIKELY(b->segment->crypt != NULL && !b->skip)) {
         b->disk = mem_alloc(b->bytes);
         batch_encrypt(b->builder.meta, b->builder.body, b->segment->salt, b->segment->crypt,
@@ -148,8 +158,8 @@ static void take_batches(struct store_stream *s, struct commit *c, uint64_t max)
             break;
         list_remove(&b->link);
         list_push_back(&c->batches, &b->link);
-        b->offset = at;
-        at += b->bytes;
+        b->offset = b->pages ? round_up(at, SEGMENT_PAGE) : at;
+        at = segment_behind(b);
         b->segment->reserved -= b->reserved;
         b->reserved = 0;
         s->gathered_bytes -= b->bytes;
@@ -224,6 +234,20 @@ static void operation_done(struct io_op *op)
     segment_advance(seg);
 }
 
+static void put_batches(struct commit *c)
+{
+    uint64_t at = c->offset;
+
+    LIST_FOREACH(it, &c->batches)
+    {
+        const struct store_batch *b = LIST_ENTRY(it, struct store_batch, link);
+        if (b->offset > at) /* at a page; only what is not aligned is in front of it */
+            c->niov += segment_iov_padding(c->iov + c->niov, at);
+        c->niov += segment_iov(c->iov + c->niov, b);
+        at = segment_behind(b);
+    }
+}
+
 /* Writes c's batches, and what lies unwritten before them, with or without a sync. */
 static void submit(struct commit *c, bool sync)
 {
@@ -238,8 +262,7 @@ static void submit(struct commit *c, bool sync)
     c->iov = mem_array(2 * ((size_t) c->nextra + c->nbatches) + 1, sizeof(*c->iov));
     for (uint32_t i = 0; i < c->nextra; i++)
         c->niov += segment_iov(c->iov + c->niov, c->extra[i]);
-    LIST_FOREACH(it, &c->batches)
-    c->niov += segment_iov(c->iov + c->niov, LIST_ENTRY(it, struct store_batch, link));
+    put_batches(c);
     c->niov += segment_iov_padding(c->iov + c->niov, seg->end);
     seg->end = round_up(seg->end, SEGMENT_PAGE);
     ASSERT(offset % SEGMENT_PAGE == 0);

@@ -62,10 +62,21 @@ static void write_done(struct io_op *op)
     segment_advance(seg);
 }
 
+uint64_t segment_behind(const struct store_batch *b)
+{
+    uint64_t end = b->offset + b->bytes;
+
+    return b->pages ? round_up(end, SEGMENT_PAGE) : end;
+}
+
 unsigned segment_iov(struct iovec *iov, const struct store_batch *b)
 {
     const struct batch_builder *d = &b->builder;
 
+    if (b->pages) {
+        iov[0] = (struct iovec){d->meta, segment_behind(b) - b->offset};
+        return 1;
+    }
     if (b->skip) {
         iov[0] = (struct iovec){d->meta, BATCH_HEADER};
         return 1;
@@ -133,6 +144,7 @@ void segment_flush(struct segment *seg)
 
 void segment_put_unwritten(struct segment *seg, struct store_batch *b)
 {
+    ASSERT(!b->pages);
     list_push_back(&seg->unwritten, &b->write);
     seg->unwritten_n++;
     seg->unwritten_bytes += b->bytes;

@@ -24,6 +24,10 @@
 #define STAGING_BYTES (64ull << 20)
 /* A stream is idle when it commits nothing for as long, or twice. */
 #define CLAIM_NS 1000000000u
+/* From here on a commit goes past the page cache (lib/io/io_direct.c). Produce with batches of 1
+ * MB, under load, server CPU s a GB, two pairs: pages alone had no clear gain; with frames received
+ * into their chunks 1.10, 1.04 -> 0.87, 0.97 of one partition, 1.14, 1.21 -> 0.99, 1.11 of 16. */
+#define KAFKA_PAGES_MIN (128u << 10)
 #define RIDE_NS 100000000ull
 #define RETRY_NS 1000000000ull
 #define STEP_NS 200000ull
@@ -100,6 +104,8 @@ enum err store_open(struct store_dir *dir, unsigned worker, const struct store_o
         st->options.cache_bytes = CACHE_BYTES;
     if (st->options.staging_bytes == 0)
         st->options.staging_bytes = STAGING_BYTES;
+    if (st->options.kafka_pages_min == 0)
+        st->options.kafka_pages_min = KAFKA_PAGES_MIN;
     if (st->options.ride_ns == 0)
         st->options.ride_ns = RIDE_NS;
     st->segment_min = dir->options.segment_bytes_min;

@@ -128,6 +128,8 @@ struct store_options {
     store_kafka_decode_fn kafka_decode; /* NULL: messages of Kafka batches read as empty ones */
     store_kafka_trim_fn kafka_trim;     /* NULL: segments with such batches are not written anew,
                                            and nothing is erased from such a batch */
+    uint32_t kafka_pages_min;           /* Kafka batches of so many bytes and more begin at a page,
+                                           in memory and in their segment; default 128 KiB */
     uint64_t ride_ns; /* how long a delta that nobody waits for may wait for a commit; default 100
                          ms */
 };

@@ -33,6 +33,7 @@
 #include "store/batch.h"
 #include "store/codec.h"
 #include "store/column.h"
+#include "store/commit.h"
 #include "store/crypt.h"
 #include "store/dir.h"
 #include "store/id_set.h"
@@ -67,7 +68,8 @@ struct store_batch {
     bool durable, cached;
     bool written; /* the segment's file has it */
     bool skip;
-    uint32_t bytes;   /* on disk */
+    bool pages;       /* in its segment it has whole pages to itself, in memory one piece */
+    uint32_t bytes;   /* on disk, without what fills its last page */
     uint32_t decoded; /* table and body in memory, when they are not as on disk; else 0 */
     uint32_t ordinal; /* of its first record in the column */
     uint64_t offset;
@@ -284,7 +286,10 @@ bool entry_find(const struct segment *seg, const struct segment_entry *e, uint64
                 uint32_t *i);
 /* The entry that covers seq or the first behind it; false when none. */
 bool segment_find(const struct segment *seg, uint64_t seq, uint32_t *entry);
-/* A batch's pieces as vectors (at most 2), and zeros from end to the next page (at most 1). */
+/* Where the next batch may begin. */
+uint64_t segment_behind(const struct store_batch *b);
+/* A batch's pieces as vectors (at most 2; one, whole pages, of a batch with pages of its own), and
+ * zeros from end to the next page (at most 1). */
 unsigned segment_iov(struct iovec *iov, const struct store_batch *b);
 unsigned segment_iov_padding(struct iovec *iov, uint64_t end);
 void segment_put_unwritten(struct segment *seg, struct store_batch *b);
@@ -321,64 +326,6 @@ void segment_drop_replaced(struct segment *seg);
 /* The segment whose durable range holds seq, or the next one; NULL behind the end. */
 struct segment *stream_segment_of(const struct store_stream *s, uint64_t seq);
 struct segment *segment_after(const struct segment *seg);
-
-/* ---- commits (commit.c) ---- */
-
-/* How a commit becomes durable. */
-enum route {
-    ROUTE_MEMORY,  /* at once */
-    ROUTE_WRITTEN, /* async level: when the page cache has it */
-    ROUTE_LOG,     /* as a data record of the worker's log */
-    ROUTE_SEGMENT, /* written and synced in the segment */
-};
-
-/* Below, a commit goes through the log. Measured: see docs/internals/store.md. */
-#define COMMIT_LOG_MAX (64u << 10)
-/* Most that one commit carries. */
-#define COMMIT_MAX (4u << 20)
-/* A second commit of a stream begins while one is in flight when this much has gathered. */
-#define COMMIT_PIPELINE_MIN (256u << 10)
-/* Batches of one: with 256 unwritten ones before them they stay below 1024 vectors. */
-#define COMMIT_BATCHES 240u
-
-struct commit {
-    struct list link;     /* stream->commits, by sequence */
-    struct list log_link; /* log commit's data */
-    struct store_stream *stream;
-    struct segment *segment;
-    struct list batches;
-    uint32_t nbatches;
-    uint64_t first_seq, last_seq;
-    uint64_t bytes;  /* of batches, on disk */
-    uint64_t staged; /* of store->staging */
-    uint64_t offset;
-    enum route route;
-    bool done;
-    bool dead;  /* the stream failed: free it when its operation completes */
-    bool syncs; /* clears the segment's log_from */
-    int64_t result;
-    struct io_op op;
-    struct iovec *iov;
-    unsigned niov;
-    struct store_batch **extra; /* unwritten ones before it, written along */
-    uint32_t nextra;
-    struct commit *next_free;
-};
-
-/* Begins what may begin; true when something did. */
-bool commit_try(struct store_stream *s);
-/* What commit_try leaves for the log: gathered bytes, when the stream may put a small commit there
- * now. */
-uint64_t commit_for_log(const struct store_stream *s);
-/* Takes everything gathered (at most max bytes) as a commit through the log. */
-struct commit *commit_begin_log(struct store_stream *s, uint64_t max);
-/* Its stream failed: what is not in flight of it is freed now, the rest when the operation
- * completes. */
-void commit_drop(struct commit *c);
-/* The log commit that carries it ended. */
-void commit_logged(struct commit *c, int result);
-/* Finishes what is done, in order. */
-void commits_finish(struct store_stream *s);
 
 /* ---- rewriting sealed segments (rewrite.c) ---- */
 

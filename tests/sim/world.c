@@ -110,6 +110,7 @@ static void open_worker(struct world *w, unsigned i)
         .ride_ns = w->swarm->ride_ns,
         .kafka_decode = kafka_decode,
         .kafka_trim = kafka_trim,
+        .kafka_pages_min = w->seed % 3 == 0 ? 1 : 0, /* all that the log is too small for */
     };
     x->io = o.io = sim_io_open(w->sim, NULL);
     x->closed = false;

@@ -98,6 +98,7 @@ enum err rig_try_start(struct rig *r, char why[256])
         .ride_ns = r->options.ride_ns,
         .kafka_decode = r->options.kafka_decode,
         .kafka_trim = r->options.kafka_trim,
+        .kafka_pages_min = r->options.kafka_pages_min,
     };
     ck_assert_int_eq(store_open(r->dir, 0, &options, &r->store), ERR_OK);
     r->closed = false;

@@ -31,6 +31,7 @@ struct rig_options {
     unsigned cipher;
     store_kafka_decode_fn kafka_decode; /* not NULL: Kafka batches may be appended */
     store_kafka_trim_fn kafka_trim;
+    uint32_t kafka_pages_min;
     struct sim *sim; /* on this machine instead of the real one */
 };
 

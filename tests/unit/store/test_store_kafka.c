@@ -18,12 +18,13 @@ struct bench {
     struct rig_stream t;
 };
 
-static void open_bench(struct bench *b, enum store_level level, const struct store_limits *l,
-                       const char *key)
+static void open_bench_with(struct bench *b, enum store_level level, const struct store_limits *l,
+                            const char *key, uint32_t pages_min)
 {
     *b = (struct bench){.sim = sim_open(1, NULL)};
     struct rig_options options = {.sim = b->sim,
-                                  .log_file_bytes = 1 << 20,
+                                  .kafka_pages_min = pages_min,
+                                  .log_file_bytes = pages_min > 0 ? 512 << 10 : 1 << 20,
                                   .segment_min = 256 << 10,
                                   .segment_max = 256 << 10,
                                   .cache_bytes = 128 << 10,
@@ -31,6 +32,12 @@ static void open_bench(struct bench *b, enum store_level level, const struct sto
                                   .kafka_decode = rig_kafka_decode};
     rig_init(&b->r, &options);
     rig_create(&b->r, &b->t, "s", level, l);
+}
+
+static void open_bench(struct bench *b, enum store_level level, const struct store_limits *l,
+                       const char *key)
+{
+    open_bench_with(b, level, l, key, 0);
 }
 
 static void close_bench(struct bench *b)
@@ -326,7 +333,7 @@ TEST(limits_cut_inside)
     close_bench(&b);
 }
 
-/* Large ones, over several segments. */
+/* Large ones, over several segments; those on pages of their own (i = 2) beside others. */
 TEST(many_segments)
 {
     struct bench b;
@@ -334,7 +341,7 @@ TEST(many_segments)
     struct store_entry e;
     uint64_t seq = 1;
 
-    open_bench(&b, STORE_DURABLE, NULL, i == 0 ? NULL : "a secret key");
+    open_bench_with(&b, STORE_DURABLE, NULL, i == 1 ? "a secret key" : NULL, i == 2 ? 40000 : 0);
     for (unsigned n = 0; n < 40; n++) {
         ck_assert_int_eq(rig_append_kafka(&b.t, "k", 1 + n * 10, 1000 + n * 3000), ERR_OK);
         if (n % 5 == 0)
@@ -416,7 +423,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(removed_messages_are_holes, 0, 4),
     RUN_LOOP(a_purge_may_end_inside, 0, 2),
     RUN_LOOP(limits_cut_inside, 0, 2),
-    RUN_LOOP(many_segments, 0, 2),
+    RUN_LOOP(many_segments, 0, 3),
     RUN(what_is_refused),
     RUN_LOOP(without_memory_a_reader_waits, 0, 2),
 };
