@@ -10,6 +10,10 @@
  * answer that is ready waits in its request until those before it are out. A frame of another kind
  * that was collected meanwhile is `held` until all of them are answered.
  *
+ * A client that sends big frames (the last one was) sends more: of those the length is received by
+ * itself, the rest straight into a chunk of the frame's size. Otherwise bytes come in a lent buffer
+ * and are copied into the frame: 256 KiB at a time, and twice for what came before it had to grow.
+ *
  * While nothing may be taken one receive may be in flight, to hear of the client's end; what
  * arrives goes to `rest`, and nothing more is received until then. A connection that closes
  * lives until its requests have been answered (nobody hears that) and no operation is in flight.
@@ -34,8 +38,12 @@
 #define SEND_VECTORS 64u
 #define CLOSE_NS 2000000000u
 #define SHAKE_NS 2000000000
-/* A frame's chunk begins with this much at most and grows by four as its bytes arrive. */
+/* A frame's chunk begins with this much at most, or as much as the last frame, and grows by four as
+ * its bytes arrive. */
 #define FRAME_FIRST (256u << 10)
+#define USUAL_MAX (2u << 20)
+/* What is received into the frame itself: the rest of it, when it is so much. */
+#define INTO_FRAME_MIN (64u << 10)
 #define PRODUCE_AHEAD 32u
 #define PRODUCE_AHEAD_BYTES (16u << 20)
 
@@ -293,6 +301,7 @@ static void start_request(struct kafka_conn *c)
     r->conn = c;
     r->frame = c->frame;
     r->frame_bytes = c->frame->len;
+    c->usual = c->frame->len < USUAL_MAX ? c->frame->len : USUAL_MAX;
     c->frame = NULL;
     c->held = false;
     c->want = c->length_n = 0;
@@ -305,12 +314,13 @@ static void start_request(struct kafka_conn *c)
         kafka_fail(r);
 }
 
-/* Room for more of the frame: what is asked for doubles with what is there. */
+/* Room for more of the frame. */
 static bool grow_frame(struct kafka_conn *c)
 {
     struct chunk_pool *pool = c->kafka->env->chunks;
     size_t have = c->frame != NULL ? c->frame->len : 0;
-    size_t cap = have == 0 ? FRAME_FIRST : have * 4;
+    size_t first = c->usual > FRAME_FIRST ? c->usual + c->usual / 4 : FRAME_FIRST;
+    size_t cap = have == 0 ? first : have * 4;
     struct chunk *next = chunk_alloc(pool, cap < c->want ? cap : c->want);
 
     if (next == NULL)
@@ -335,21 +345,43 @@ static bool begin_frame(struct kafka_conn *c)
     return c->want >= least && c->want <= most && grow_frame(c);
 }
 
+/* The frame may have all of its bytes now. */
+static void end_frame(struct kafka_conn *c)
+{
+    if (c->frame->len < c->want)
+        return;
+    c->held = c->under_way > 0 && !is_produce(c->frame);
+    if (!c->held)
+        start_request(c);
+}
+
+/* False: the connection closes. */
+static bool make_room(struct kafka_conn *c)
+{
+    if (c->want == 0 && c->length_n == 4 && !begin_frame(c)) {
+        kafka_conn_close(c, "bad frame length");
+        return false;
+    }
+    if (c->want > 0 && c->frame->len == c->frame->cap && !grow_frame(c)) {
+        kafka_conn_close(c, "memory is short");
+        return false;
+    }
+    return true;
+}
+
 /* Takes bytes until a request begins or nothing is left; what is left stays in *in. */
 static void take(struct kafka_conn *c, struct str *in)
 {
     while (in->n > 0 && may_collect(c)) {
         size_t n;
+        if (!make_room(c))
+            return;
         if (c->want == 0) {
             c->length[c->length_n++] = (uint8_t) in->p[0];
             *in = str_skip(*in, 1);
-            if (c->length_n == 4 && !begin_frame(c))
-                kafka_conn_close(c, "bad frame length");
+            if (!make_room(c))
+                return;
             continue;
-        }
-        if (c->frame->len == c->frame->cap && !grow_frame(c)) {
-            kafka_conn_close(c, "memory is short");
-            return;
         }
         n = c->want - c->frame->len;
         n = n < c->frame->cap - c->frame->len ? n : c->frame->cap - c->frame->len;
@@ -357,17 +389,35 @@ static void take(struct kafka_conn *c, struct str *in)
         memcpy(c->frame->data + c->frame->len, in->p, n);
         c->frame->len += (uint32_t) n;
         *in = str_skip(*in, n);
-        if (c->frame->len < c->want)
-            continue;
-        c->held = c->under_way > 0 && !is_produce(c->frame);
-        if (!c->held)
-            start_request(c);
+        end_frame(c);
     }
+}
+
+/* Bytes of a big frame go where they are wanted. False: they may be anything. */
+static bool receive_into(struct kafka_conn *c)
+{
+    struct io *io = c->kafka->env->io;
+
+    if (c->tls != NULL || c->usual < FRAME_FIRST)
+        return false;
+    if (c->want == 0 && c->length_n < 4) {
+        io_recv_into(io, &c->recv, c->sock, c->length + c->length_n, 4 - c->length_n);
+        return true;
+    }
+    if (c->held || c->want == 0 || c->want - c->frame->len < INTO_FRAME_MIN)
+        return false;
+    uint32_t room = c->frame->cap - c->frame->len, left = c->want - c->frame->len;
+    io_recv_into(io, &c->recv, c->sock, c->frame->data + c->frame->len, left < room ? left : room);
+    return true;
 }
 
 static void receive(struct kafka_conn *c)
 {
-    if (c->state == KAFKA_CONN_OPEN && !c->ended && c->rest.n == 0 && !io_op_busy(&c->recv))
+    if (c->state != KAFKA_CONN_OPEN || c->ended || c->rest.n > 0)
+        return;
+    if (may_collect(c) && !make_room(c))
+        return;
+    if (!io_op_busy(&c->recv) && !receive_into(c))
         io_recv(c->kafka->env->io, &c->recv, c->sock);
 }
 
@@ -376,6 +426,17 @@ void kafka_conn_take(struct kafka_conn *c, struct str bytes)
     if (c->rest.n == 0)
         take(c, &bytes);
     buf_put_str(&c->rest, bytes);
+}
+
+/* n bytes have come where receive_into wanted them. */
+static void took_into(struct kafka_conn *c, uint32_t n)
+{
+    if (c->want == 0) {
+        c->length_n += n;
+        return;
+    }
+    c->frame->len += n;
+    end_frame(c);
 }
 
 static void received(struct io_op *op)
@@ -390,6 +451,11 @@ static void received(struct io_op *op)
     }
     if (c->state == KAFKA_CONN_CLOSING)
         return;
+    if (op->data == NULL) {
+        took_into(c, (uint32_t) op->res);
+        receive(c);
+        return;
+    }
     in = str_from(op->data, (size_t) op->res);
     if (c->tls != NULL)
         kafka_tls_take(c, in);

@@ -111,6 +111,7 @@ struct kafka_conn {
     uint8_t length[4];
     unsigned length_n;
     uint32_t want;
+    uint32_t usual; /* bytes of the last frame, USUAL_MAX at most */
     struct chunk *frame;
     struct buf rest; /* came behind a request that is not answered yet */
 

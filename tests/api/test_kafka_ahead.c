@@ -113,6 +113,54 @@ TEST(in_their_order)
     js_rig_end(&r);
 }
 
+/* Values of 200 to 700 KB, and small ones between: frames of both kinds behind each other, whose
+ * bytes come in other pieces each. */
+TEST(big_ones)
+{
+    enum { COUNT = 40, SIZE = 700 << 10 };
+    struct kafka_metadata_request all = {0};
+    struct js_rig r;
+    struct kafka_client c;
+    uint8_t *bytes = malloc(SIZE + 256), *value = malloc(SIZE);
+    int64_t next = 0;
+
+    for (size_t k = 0; k < SIZE; k++)
+        value[k] = (uint8_t) (k * 7919 >> 5);
+    start(&r, i);
+    kafka_client_open(&c, r.server.kafka_port);
+    for (int k = 0; k < COUNT; k++) {
+        struct kafka_builder b;
+        size_t size = k % 5 == 4 ? 10 : (200u << 10) + (size_t) k * 13007 % (500u << 10);
+        kafka_builder_open(&b, bytes, SIZE + 256, 0);
+        ck_assert(kafka_builder_add(&b, &(struct kafka_record){.value = {(char *) value, size}}));
+        struct kafka_produce_request_partition_data part = {
+            .records = {.p = bytes, .n = kafka_builder_finish(&b, -1, NULL)}};
+        struct kafka_produce_request_topic_data t = {STR("a"), &part, 1};
+        struct kafka_produce_request q = {
+            .acks = -1, .timeout_ms = 1000, .topic_data = &t, .topic_data_n = 1};
+        kafka_client_send(&c, KAFKA_PRODUCE, 7, &q);
+        if (k % 9 == 8)
+            kafka_client_send(&c, KAFKA_METADATA, 4, &all);
+    }
+    c.correlation -= COUNT + COUNT / 9;
+    for (int k = 0; k < COUNT; k++) {
+        c.correlation++;
+        const struct kafka_produce_response *a = kafka_client_take(&c, KAFKA_PRODUCE, 7);
+        ck_assert_int_eq(a->responses[0].partition_responses[0].error_code, KAFKA_NONE);
+        ck_assert_int_eq(a->responses[0].partition_responses[0].base_offset, next++);
+        if (k % 9 == 8) {
+            c.correlation++;
+            kafka_client_take(&c, KAFKA_METADATA, 4);
+        }
+    }
+    raw_send_bytes(&c.raw, "\x7f\xff\xff\xff", 4); /* the length of no frame */
+    raw_expect_end(&c.raw);
+    kafka_client_close(&c);
+    js_rig_end(&r);
+    free(value);
+    free(bytes);
+}
+
 /* Nobody is there to hear the answers; an acks=0 that fails ends the connection in its turn. */
 TEST(gone_before_the_answers)
 {
@@ -191,6 +239,7 @@ TEST(killed_in_between)
 
 static const struct runner_case cases[] = {
     RUN_LOOP(in_their_order, 0, 2),
+    RUN_LOOP(big_ones, 0, 2),
     RUN_LOOP(gone_before_the_answers, 0, 2),
     RUN_LOOP(killed_in_between, 0, 2),
 };

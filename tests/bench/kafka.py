@@ -123,4 +123,5 @@ def main():
         measure(o, partitions)
 
 
-main()
+if __name__ == "__main__":
+    main()
