@@ -7,6 +7,7 @@
 #include "server/kafka/topic_create.h"
 
 #include <jansson.h>
+#include <string.h>
 
 struct alteration {
     struct realm *realm;
@@ -15,6 +16,7 @@ struct alteration {
     int32_t partition; /* being changed */
     struct topic_config *pairs;
     size_t n;
+    bool limits, had_limits;
     struct topic_outcome outcome;
     topic_done_fn done;
     void *ctx;
@@ -59,7 +61,6 @@ static void read_back(void *ctx, const json_t *answer)
     struct alteration *a = ctx;
     struct buf subject = {0}, body = {0};
     json_t *config, *metadata;
-    struct str policy;
 
     if (failed(a, answer))
         return;
@@ -68,10 +69,9 @@ static void read_back(void *ctx, const json_t *answer)
     if (!json_is_object(metadata))
         json_object_set_new(config, "metadata", metadata = json_object());
     for (size_t i = 0; i < a->n; i++)
-        topic_config_apply(&a->pairs[i], a->partition == 0, config, metadata);
-    policy = topic_config_among(a->pairs, a->n, STR("cleanup.policy"));
-    if (policy.p != NULL && !topic_config_deletes(policy))
-        topic_config_finish(a->pairs, a->n, config);
+        topic_config_apply(&a->pairs[i], a->limits, a->partition == 0, config, metadata);
+    if (a->limits != a->had_limits && !a->limits)
+        topic_config_unlimit(config);
     topic_put_json(&body, config);
     buf_puts(&subject, "STREAM.UPDATE.");
     topic_stream_name(&subject, a->name, a->partition);
@@ -95,13 +95,22 @@ void topic_alter(struct realm *realm, const struct topic *t, const struct topic_
                  size_t n, topic_done_fn done, void *ctx)
 {
     struct alteration *a = mem_zalloc(sizeof(*a));
+    struct topic_config moved[TOPIC_CONFIG_MOVED], *all;
+    size_t m;
 
     a->realm = realm;
     a->done = done;
     a->ctx = ctx;
     a->name = kafka_arena_str(&a->arena, t->name);
     a->partition = t->partitions - 1;
-    a->pairs = topic_config_copy(pairs, n, &a->arena);
-    a->n = n;
+    a->had_limits = topic_config_has_limits(t);
+    a->limits = topic_config_limits(pairs, n, a->had_limits);
+    m = topic_config_move(t, a->limits, &a->arena, moved);
+    all = kafka_arena_alloc(&a->arena, (m + n) * sizeof(*all));
+    memcpy(all, moved, m * sizeof(*all));
+    if (n > 0)
+        memcpy(all + m, pairs, n * sizeof(*all));
+    a->pairs = topic_config_copy(all, m + n, &a->arena);
+    a->n = m + n;
     ask(a);
 }

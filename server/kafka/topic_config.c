@@ -6,9 +6,10 @@
  *     max.message.bytes   max_msg_size
  *
  * Every other one is text in the metadata of partition 0. With cleanup.policy=compact, or none,
- * nothing goes by age or size; what goes by key says compact.c, which reads delete.retention.ms,
- * min.compaction.lag.ms, max.compaction.lag.ms, min.cleanable.dirty.ratio, segment.ms and
- * segment.bytes here.
+ * nothing goes by age or size: then the first two are text there, too, for the day on which it does
+ * again, and the streams have no such limits. What goes by key says compact.c, which reads
+ * delete.retention.ms, min.compaction.lag.ms, max.compaction.lag.ms, min.cleanable.dirty.ratio,
+ * segment.ms and segment.bytes here.
  */
 #include "server/kafka/topic_config.h"
 
@@ -126,9 +127,17 @@ static const struct topic_config *stored(const struct topic *t, const char *name
     return NULL;
 }
 
+static bool is_retention(struct str name)
+{
+    return str_eq(name, STR("retention.ms")) || str_eq(name, STR("retention.bytes"));
+}
+
 /* The setting of the stream behind it, as Kafka says it. */
 static bool mapped(const struct topic *t, const struct topic_config_key *k, int64_t *out)
 {
+    if (is_retention(str_of(k->name)) && t->max_age_ns <= 0 && t->max_bytes <= 0 &&
+        !topic_config_has_limits(t))
+        return false; /* nobody has set it, and it is not in use */
     if (strcmp(k->name, "retention.ms") == 0)
         *out = t->max_age_ns > 0 ? t->max_age_ns / MS : -1;
     else if (strcmp(k->name, "retention.bytes") == 0)
@@ -147,7 +156,7 @@ struct str topic_config_value(const struct topic *t, const struct topic_config_k
     struct str value = own != NULL ? own->value : str_of(k->value);
     int64_t n;
 
-    /* What a compacted topic keeps in its metadata is not in the stream's limits. */
+    /* What is kept in the metadata of a topic without limits is not in the stream. */
     if (own == NULL && mapped(t, k, &n))
         value = kafka_arena_text(arena, "%lld", (long long) n);
     *is_default = str_eq(value, str_of(k->value));
@@ -196,18 +205,20 @@ static bool apply_mapped(struct str name, struct str value, json_t *config)
     return true;
 }
 
-void topic_config_apply(const struct topic_config *pair, bool first, json_t *config,
+void topic_config_apply(const struct topic_config *pair, bool limits, bool first, json_t *config,
                         json_t *metadata)
 {
     const struct topic_config_key *k = topic_config_find(pair->name);
     struct str value = pair->value.p != NULL ? pair->value : str_of(k->value);
+    bool text = !limits && is_retention(pair->name);
+    bool in_stream = !text && apply_mapped(pair->name, value, config);
     struct buf key = {0};
 
-    if (apply_mapped(pair->name, value, config) || !first)
+    if (!first)
         return;
     buf_puts(&key, "kafka.config.");
     buf_put_str(&key, pair->name);
-    if (pair->value.p == NULL)
+    if (pair->value.p == NULL || in_stream)
         json_object_del(metadata, buf_cstr(&key));
     else
         json_object_set_new(metadata, buf_cstr(&key), json_stringn(value.p, value.n));
@@ -235,20 +246,55 @@ struct topic_config *topic_config_copy(const struct topic_config *pairs, size_t 
     return copy;
 }
 
-bool topic_config_deletes(struct str policy)
+/* Do messages' age and size count with this cleanup.policy? p == NULL: the default. */
+static bool deletes(struct str policy)
 {
-    return memmem(policy.p, policy.n, "delete", 6) != NULL;
+    return policy.p == NULL || memmem(policy.p, policy.n, "delete", 6) != NULL;
+}
+
+bool topic_config_has_limits(const struct topic *t)
+{
+    const struct topic_config *policy = stored(t, "cleanup.policy");
+
+    return policy == NULL || deletes(policy->value);
+}
+
+bool topic_config_limits(const struct topic_config *pairs, size_t n, bool before)
+{
+    for (size_t i = n; i > 0; i--)
+        if (str_eq(pairs[i - 1].name, STR("cleanup.policy")))
+            return deletes(pairs[i - 1].value);
+    return before;
+}
+
+void topic_config_unlimit(json_t *config)
+{
+    set_age(config, 0);
+    set_number(config, "max_bytes", -1);
 }
 
 void topic_config_finish(const struct topic_config *pairs, size_t n, json_t *config)
 {
-    struct str policy = topic_config_among(pairs, n, STR("cleanup.policy"));
-
-    if (policy.p != NULL && !topic_config_deletes(policy)) {
-        set_age(config, 0);
-        set_number(config, "max_bytes", -1);
-    } else if (topic_config_among(pairs, n, STR("retention.ms")).p == NULL) {
+    if (!topic_config_limits(pairs, n, true))
+        topic_config_unlimit(config);
+    else if (topic_config_among(pairs, n, STR("retention.ms")).p == NULL)
         (void) apply_mapped(STR("retention.ms"),
                             str_of(topic_config_find(STR("retention.ms"))->value), config);
+}
+
+size_t topic_config_move(const struct topic *t, bool limits, struct kafka_arena *arena,
+                         struct topic_config out[TOPIC_CONFIG_MOVED])
+{
+    static const char *const names[TOPIC_CONFIG_MOVED] = {"retention.ms", "retention.bytes"};
+
+    if (limits == topic_config_has_limits(t))
+        return 0;
+    for (size_t i = 0; i < TOPIC_CONFIG_MOVED; i++) {
+        bool is_default;
+        out[i].name = str_of(names[i]);
+        out[i].value = topic_config_value(t, topic_config_find(out[i].name), arena, &is_default);
+        if (is_default)
+            out[i].value = STR_NONE;
     }
+    return TOPIC_CONFIG_MOVED;
 }

@@ -126,6 +126,7 @@ void topic_put_json(struct buf *out, const json_t *object)
 static void put_config(struct creation *c, int32_t partition, struct buf *out)
 {
     json_t *o = json_object(), *metadata = json_object();
+    bool limits = topic_config_limits(c->wish.configs, c->wish.nconfigs, true);
     struct buf name = {0}, subject = {0};
 
     topic_stream_name(&name, c->wish.name, partition);
@@ -138,7 +139,7 @@ static void put_config(struct creation *c, int32_t partition, struct buf *out)
     json_object_set_new(o, "allow_direct", json_true());
     put_metadata(c, partition, metadata);
     for (size_t i = 0; i < c->wish.nconfigs; i++)
-        topic_config_apply(&c->wish.configs[i], partition == 0, o, metadata);
+        topic_config_apply(&c->wish.configs[i], limits, partition == 0, o, metadata);
     topic_config_finish(c->wish.configs, c->wish.nconfigs, o);
     json_object_set_new(o, "metadata", metadata);
     topic_put_json(out, o);

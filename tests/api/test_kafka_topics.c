@@ -463,6 +463,38 @@ TEST(synonyms)
     teardown();
 }
 
+/* A topic that deletes nothing keeps what it was told about age and size for when it does. */
+TEST(retention_of_a_compacted_topic)
+{
+    setup();
+    ck_assert_int_eq(create("c", 2), 0);
+    ck_assert_int_eq(increment("c", "retention.bytes", 0, "1000000"), 0);
+    ck_assert_int_eq(increment("c", "cleanup.policy", 0, "compact"), 0);
+    expect_config("c", "retention.bytes", "1000000", 1);
+    expect_config("c", "retention.ms", "604800000", 5);
+    for (int k = 0; k < 2; k++) {
+        const char *const info[] = {"$JS.API.STREAM.INFO.c", "$JS.API.STREAM.INFO.c=p1"};
+        js(info[k], "", "\"max_bytes\":-1,");
+        js(info[k], "", "\"max_age\":0,");
+    }
+    ck_assert_int_eq(increment("c", "retention.ms", 0, "3600000"), 0);
+    js("$JS.API.STREAM.INFO.c=p1", "", "\"max_age\":0,");
+    restart();
+    expect_config("c", "retention.ms", "3600000", 1);
+    ck_assert_int_eq(increment("c", "cleanup.policy", 2, "delete"), 0);
+    expect_config("c", "retention.ms", "3600000", 1);
+    js("$JS.API.STREAM.INFO.c=p1", "", "\"max_age\":3600000000000,");
+    js("$JS.API.STREAM.INFO.c=p1", "", "\"max_bytes\":1000000,");
+    js("$JS.API.STREAM.INFO.c", "", "\"max_bytes\":1000000,");
+    ck_assert_int_eq(increment("c", "cleanup.policy", 0, "compact"), 0);
+    ck_assert_int_eq(increment("c", "retention.bytes", 1, NULL), 0);
+    ck_assert_int_eq(increment("c", "cleanup.policy", 1, NULL), 0); /* the default: delete */
+    expect_config("c", "retention.bytes", "-1", 5);
+    js("$JS.API.STREAM.INFO.c", "", "\"max_age\":3600000000000,");
+    js("$JS.API.STREAM.INFO.c", "", "\"max_bytes\":-1,");
+    teardown();
+}
+
 /* Shorter than the window for duplicates, which follows, there and back. */
 TEST(short_retention)
 {
@@ -628,6 +660,7 @@ static const struct runner_case cases[] = {
     RUN(configurations),
     RUN(configurations_of_the_broker),
     RUN(synonyms),
+    RUN(retention_of_a_compacted_topic),
     RUN(short_retention),
     RUN(records_are_deleted),
     RUN(metadata_of_every_version),
