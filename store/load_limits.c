@@ -9,7 +9,7 @@
  *     1. Whose they are: the segments that have them are indexed at once (index_load_some), and
  *        with them those that nothing but their batches names.
  *     2. Where else their subjects are: every other segment's footer is read as a whole, and asked
- *        for each of them by binary search, about 1 us.
+ *        for each of them by binary search (18,816 subjects in 5 M messages: 0.33 s).
  *     3. What is too much of a subject goes, the oldest first.
  *
  * What can not be told this way (a damaged footer, too many subjects) is told by the whole index.

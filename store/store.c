@@ -259,6 +259,14 @@ void store_retry_later(struct store *st)
 
 /* ---- where streams end ----------------------------------------------------------------------- */
 
+/* Logs the change, if there is one, and frees it. Nobody waits for it. */
+static void log_delta(struct store_stream *s, struct buf *delta)
+{
+    if (delta->n > 0)
+        clog_put(s->store, LOG_DELTA, s->object, buf_str(delta), NULL);
+    buf_free(delta);
+}
+
 /* A batch proves that those before it are durable; nothing in a segment proves its last one. So a
  * last batch that is damaged would look like one that was never finished. */
 static void claim_end(struct store_stream *s)
@@ -271,9 +279,7 @@ static void claim_end(struct store_stream *s)
         stream_claim_durable(s, &delta);
     s->rec.last_seq = stream_proven(s);
     stream_claim_applied(s, &delta);
-    if (delta.n > 0)
-        clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), NULL);
-    buf_free(&delta);
+    log_delta(s, &delta);
 }
 
 /* So that a start has to look at the last second alone (load_limits.c). */
@@ -283,9 +289,7 @@ static void claim_applied(struct store_stream *s)
 
     if (!s->store->closing && !s->store->clog.failed)
         stream_claim_applied(s, &delta);
-    if (delta.n > 0)
-        clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), NULL);
-    buf_free(&delta);
+    log_delta(s, &delta);
 }
 
 static void claim_fire(struct wheel_timer *timer)
@@ -574,9 +578,7 @@ static void log_ends(struct store *st)
         if (stream_proven(s) != s->rec.last_seq)
             stream_claim_durable(s, &delta);
         stream_claim_applied(s, &delta);
-        if (delta.n > 0)
-            clog_put(st, LOG_DELTA, s->object, buf_str(&delta), NULL);
-        buf_free(&delta);
+        log_delta(s, &delta);
     }
 }
 
