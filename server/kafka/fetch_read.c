@@ -191,6 +191,20 @@ static bool room_take(struct fetch_room *room, uint64_t bytes)
 
 enum put { PUT, FULL, UNDECIDED, NO_MEMORY, WAIT, END };
 
+/* Are there removed records in this batch from the offset on that was asked for? The store tells of
+ * those that are not below the stream's first message; below it they are when the reader began in
+ * front of it (compaction), or it has moved since. What is in front of the offset is the client's
+ * to leave out. */
+static bool shows_removed(const struct fetch_read *f, const struct store_entry *e)
+{
+    uint64_t first, last, from = (uint64_t) f->offset + 1;
+
+    if (e->holes)
+        return true;
+    partition_bounds(f->partition, &first, &last);
+    return first > (from > e->first_seq ? from : e->first_seq);
+}
+
 static enum put put_entry(struct fetch_read *f, const struct store_entry *e)
 {
     uint64_t bytes = e->kafka ? e->batch.n : e->msg.payload.n + e->msg.header.n + RECORD_BYTES;
@@ -205,7 +219,7 @@ static enum put put_entry(struct fetch_read *f, const struct store_entry *e)
     }
     end_building(f);
     f->next = e->first_seq + e->messages;
-    if (e->holes)
+    if (shows_removed(f, e))
         put = put_rebuilt(f, e);
     else
         put_whole(f, e);

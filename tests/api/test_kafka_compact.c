@@ -164,6 +164,23 @@ TEST(young_messages_stay)
     js_rig_end(&r);
 }
 
+/* Who goes on in front of the first message is led to it; what is gone of its batch is not shown.
+ */
+TEST(a_first_message_inside_of_a_batch)
+{
+    struct js_rig r;
+
+    start(&r, i);
+    js_ask(&r, "$JS.API.STREAM.CREATE.t",
+           "{\"name\":\"t\",\"subjects\":[\"t\"],\"metadata\":{"
+           "\"kafka.config.cleanup.policy\":\"compact\"}}",
+           "\"created\"");
+    KAFKA_EXPECT(&r, "", "printf 'a:1\nb:1\nc:1\nd:1\n' | " WRITE "-X linger.ms=500");
+    js_ask(&r, "$JS.API.STREAM.PURGE.t", "{\"seq\":3}", "\"purged\":2");
+    KAFKA_EXPECT(&r, "c=1@2\nd=1@3\n", "timeout 60 kcat $K -C -q -o 0 -e -t t -f '%%k=%%s@%%o\n'");
+    js_rig_end(&r);
+}
+
 /* compact,delete: the limits hold, too. */
 TEST(both_policies)
 {
@@ -256,10 +273,15 @@ TEST(erased_messages)
 }
 
 static const struct runner_case cases[] = {
-    RUN_LOOP(one_message_per_key, 0, 5), RUN_LOOP(the_head_stays, 0, 3),
-    RUN_LOOP(null_values, 0, 3),         RUN_LOOP(a_null_value_stays_for_a_while, 0, 3),
-    RUN_LOOP(nats_clients_beside, 0, 3), RUN_LOOP(young_messages_stay, 0, 3),
-    RUN_LOOP(both_policies, 0, 3),       RUN_LOOP(transactions, 0, 3),
+    RUN_LOOP(one_message_per_key, 0, 5),
+    RUN_LOOP(the_head_stays, 0, 3),
+    RUN_LOOP(null_values, 0, 3),
+    RUN_LOOP(a_null_value_stays_for_a_while, 0, 3),
+    RUN_LOOP(nats_clients_beside, 0, 3),
+    RUN_LOOP(young_messages_stay, 0, 3),
+    RUN_LOOP(a_first_message_inside_of_a_batch, 0, 3),
+    RUN_LOOP(both_policies, 0, 3),
+    RUN_LOOP(transactions, 0, 3),
     RUN_LOOP(erased_messages, 0, 10),
 };
 
