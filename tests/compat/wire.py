@@ -49,7 +49,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from compat import expand  # noqa: E402
 
 QUIET = 0.1       # recording: so long nothing may come
-DEADLINE = 10.0   # for what must come
+DEADLINE = 30.0   # for what must come
 SHARDS = 3        # servers of one configuration, side by side
 CLOSED = "<closed>"
 
@@ -336,7 +336,7 @@ class Play:
         """Closed, and the server knows it."""
         try:
             conn.s.shutdown(socket.SHUT_WR)
-            conn.s.settimeout(1)
+            conn.s.settimeout(DEADLINE)
             while not conn.over and conn.s.recv(1 << 20):
                 pass
         except OSError:
@@ -387,6 +387,13 @@ def report(table, number, case, got, want):
     print("\n".join(lines))
 
 
+def timed(case, text):
+    """Time passes in the case, or ends the connections of its server. (Other servers' times to log in
+    are so long that no case meets them.)"""
+    return (any(step[0] == "wait" for step in case["steps"])
+            or re.search(r"ping_interval|write_deadline|lame_duck|timeout: [0-2](\.\d+)?\b", text))
+
+
 class Table:
     def __init__(self, path, a, dir):
         self.path, self.a, self.dir = path, a, dir
@@ -395,18 +402,35 @@ class Table:
         self.servers = lines[0]["servers"]
         self.cases = lines[1:]
         self.failed = []
+        self.late = 0
 
-    def one(self, server, number, case):
+    def play(self, server, text, case, want):
+        own = Server(self.a.server, text, self.dir) if case.get("own") else None
+        try:
+            return Play(own or server).run(case, want)
+        except OSError as e:
+            return [{"error": repr(e)}]
+        finally:
+            if own:
+                own.stop()
+
+    def one(self, server, text, number, case):
         a = self.a
         want = None if a.record or a.differs else wanted(case, a.peer)
-        got = Play(server).run(case, want)
+        got = self.play(server, text, case, want)
+        # The peer finishes some things behind its answers. Where a case is about time, a machine that
+        # was away for a while may have answered too late, once.
+        for _ in range(0 if want is None else 1 if a.peer else 2 if timed(case, text) else 0):
+            if got == want:
+                break
+            self.late += 1
+            report(self.path, number, case, got, want)
+            got = self.play(server, text, case, want)
         if a.record:
             case["answers"] = got
         elif a.differs:
             case["midge"] = {str(k): g for k, g in enumerate(got) if g != case["answers"][k]}
-        elif got != want and a.peer:  # it finishes some things behind its answers
-            got = Play(server).run(case, want) if not case.get("own") else got
-        if want is not None and got != want:
+        elif got != want:
             self.failed.append(number)
             report(self.path, number, case, got, want)
 
@@ -414,19 +438,9 @@ class Table:
         text = self.servers[on]
         server = None
         for number, case in cases:
-            if case.get("own"):
-                own = Server(self.a.server, text, self.dir)
-                try:
-                    self.one(own, number, case)
-                finally:
-                    own.stop()
-                continue
-            server = server or Server(self.a.server, text, self.dir)
-            try:
-                self.one(server, number, case)
-            except OSError as e:
-                self.failed.append(number)
-                print(f"{self.path}:{number}: {case.get('about', '')}: {e!r}")
+            if not case.get("own"):
+                server = server or Server(self.a.server, text, self.dir)
+            self.one(server, text, number, case)
         if server:
             server.stop()
 
@@ -450,7 +464,8 @@ class Table:
                 for case in self.cases:
                     f.write(json.dumps(case, sort_keys=True) + "\n")
         ran = sum(len(c) for c in by.values())
-        print(f"{self.path}: {ran} cases, {len(self.failed)} failed", flush=True)
+        print(f"{self.path}: {ran} cases, {len(self.failed)} failed"
+              + (f", {self.late} repeated" if self.late else ""), flush=True)
         return len(self.failed)
 
 
