@@ -388,7 +388,7 @@ def report(table, number, case, got, want):
 
 
 def timed(case, text):
-    """Time passes in the case, or ends the connections of its server. (Other servers' times to log in
+    """Time passes in the case, or ends its server's connections. (Other servers' times to log in
     are so long that no case meets them.)"""
     return (any(step[0] == "wait" for step in case["steps"])
             or re.search(r"ping_interval|write_deadline|lame_duck|timeout: [0-2](\.\d+)?\b", text))
