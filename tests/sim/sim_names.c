@@ -358,10 +358,13 @@ int sim_disk_rename(struct sim_disk *d, const char *from, const char *to)
 
 /* ---- durability of names --------------------------------------------------------------------- */
 
+/* Forgets an earlier choice, also that of a crash whose copy went its own way. */
 static void unmark(const struct sim_disk *d)
 {
     LIST_FOREACH(it, &d->inodes)
     LIST_ENTRY(it, struct sim_inode, link)->marked = false;
+    LIST_FOREACH(it, &d->renames)
+    LIST_ENTRY(it, struct sim_name_change, link)->chosen = false;
 }
 
 /* Chooses the change when it touches a marked directory; what is chosen marks its directories, so
@@ -433,7 +436,6 @@ void sim_renames_choose(const struct sim_disk *d, enum sim_crash mode, uint64_t 
     unmark(d);
     for (struct list *it = d->renames.prev; it != &d->renames; it = it->prev) {
         struct sim_name_change *c = LIST_ENTRY(it, struct sim_name_change, link);
-        c->chosen = false;
         if (mode == SIM_CRASH_KEEP)
             c->chosen = true;
         else if (mode == SIM_CRASH_PREFIX)

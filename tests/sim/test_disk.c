@@ -303,6 +303,25 @@ TEST(names_of_a_directory_keep_order)
     ck_assert_uint_gt(partial, 10);
 }
 
+/* What a copy keeps of its names is the copy's luck: the disk goes on as if nobody had looked. */
+TEST(a_crash_on_the_side_changes_no_name)
+{
+    struct sim_disk *d = sim_disk_open(CAPACITY);
+    sim_disk_mkdir(d, "x");
+    sim_disk_mkdir(d, "y");
+    sim_disk_sync_dir(d, ".");
+    sim_disk_release(d, make(d, "x/f"));
+    sim_disk_release(d, make(d, "y/g"));
+    struct sim_disk *left = crash(d, SIM_CRASH_KEEP, 1);
+    ck_assert(exists(left, "x/f") && exists(left, "y/g"));
+    sim_disk_close(left);
+    sim_disk_sync_dir(d, "y");
+    left = crash(d, SIM_CRASH_DROP, 1);
+    ck_assert(!exists(left, "x/f") && exists(left, "y/g"));
+    sim_disk_close(left);
+    sim_disk_close(d);
+}
+
 TEST(errors_of_names)
 {
     struct sim_disk *d = sim_disk_open(CAPACITY);
@@ -462,6 +481,7 @@ static const struct runner_case cases[] = {
     RUN(names_need_their_directory_synced),
     RUN(rename_is_atomic),
     RUN(names_of_a_directory_keep_order),
+    RUN(a_crash_on_the_side_changes_no_name),
     RUN(errors_of_names),
     RUN(space_is_counted),
     RUN(failed_sync_is_not_repaired_by_the_next),
