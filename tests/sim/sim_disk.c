@@ -603,6 +603,11 @@ void sim_disk_set_capacity(struct sim_disk *d, uint64_t capacity)
     d->capacity = capacity / SIM_PAGE;
 }
 
+uint64_t sim_disk_used(const struct sim_disk *d)
+{
+    return d->used;
+}
+
 uint64_t sim_disk_free_bytes(const struct sim_disk *d)
 {
     return d->used < d->capacity ? (d->capacity - d->used) * SIM_PAGE : 0;

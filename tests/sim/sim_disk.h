@@ -52,6 +52,8 @@ struct sim_disk *sim_disk_copy(const struct sim_disk *d);
 /* Space can shrink and grow while it is in use; what is stored stays. */
 void sim_disk_set_capacity(struct sim_disk *d, uint64_t capacity);
 uint64_t sim_disk_free_bytes(const struct sim_disk *d);
+/* Pages that files hold. */
+uint64_t sim_disk_used(const struct sim_disk *d);
 
 /* ---- names ----------------------------------------------------------------------------------- */
 

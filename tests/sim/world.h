@@ -26,12 +26,22 @@ struct world_worker {
     bool closed;
 };
 
+/* What a run may cost. A cut on the side costs in proportion to what its disk holds, and a run with
+ * thousands of moments and a large disk would take minutes: then it tries a sample of them, spread
+ * over all its operations (sim_store.c). */
+struct world_pace {
+    unsigned ops, done; /* operations of the run, and how many have begun */
+    uint64_t spent;     /* pages of disks that were recovered, at whatever depth */
+    uint64_t left_out;  /* moments */
+};
+
 struct world {
     uint64_t seed;
-    const char *keep; /* where the disk goes when the run fails; NULL = nowhere */
-    bool calm;        /* no power cuts */
-    bool every;       /* power fails at every moment, on the side */
-    unsigned depth;   /* 0 = the run; more = a power cut tried on the side */
+    struct world_pace *pace; /* the run's, whatever the depth */
+    const char *keep;        /* where the disk goes when the run fails; NULL = nowhere */
+    bool calm;               /* no power cuts */
+    bool every;              /* power fails at every moment, on the side */
+    unsigned depth;          /* 0 = the run; more = a power cut tried on the side */
     const struct swarm *swarm;
     struct sim *sim;
     struct model *model;
