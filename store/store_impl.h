@@ -186,7 +186,7 @@ struct segment {
     uint32_t *seqs;       /* per record, sequence - base_seq; NULL: a batch's records are its
                              sequences in order */
     uint32_t records;     /* durable ones */
-    struct segment_fences *fences;                                   /* early.c; NULL = not read */
+    struct segment_fences *fences; /* early_lookup.c; NULL = not read */
     enum { INDEX_HERE, INDEX_IN_FOOTER, INDEX_IN_BATCHES } index_at; /* of subjects, load_index.c */
     /* Not INDEX_HERE: records that a start found, whose subjects are not known, and their bytes. */
     uint32_t unnamed;
