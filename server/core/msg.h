@@ -28,6 +28,8 @@ enum {
      * (route.h, tracing); and it is not delivered. */
     MSG_F_TRACED = 8,
     MSG_F_TRACE_ONLY = 16,
+    /* It may have other receivers: that a plain subscription does not take it is told nobody. */
+    MSG_F_SHARED = 32,
 };
 
 struct msg {

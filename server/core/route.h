@@ -82,7 +82,8 @@ typedef bool (*route_resolve_fn)(void *ctx, struct account *a, struct str subjec
 void router_set_resolver(struct router *r, route_resolve_fn fn, void *ctx);
 
 /* A message from connection `conn` of this worker had a reply, was counted as received, and found
- * nobody after all (its queue member or its direct target has gone): answer 503 if that connection
+ * nobody after all (its only subscription, its queue member or its direct target has gone or does
+ * not take it): answer 503 if that connection
  * asked for it. */
 typedef void (*route_nobody_fn)(void *ctx, handle conn, struct account *a, struct str subject,
                                 struct str reply);

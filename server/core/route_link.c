@@ -366,7 +366,7 @@ static uint32_t follow(struct router *r, struct account *a, const struct account
     struct msg out = *m;
     uint32_t took = 0;
 
-    out.flags &= ~(uint32_t) MSG_F_BOUNCE;
+    out.flags = (out.flags & ~(uint32_t) MSG_F_BOUNCE) | MSG_F_SHARED;
     if (new_subject(r, l, key, &subject)) {
         struct str from = m->subject;
         if (key.p == m->subject.p)

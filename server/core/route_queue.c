@@ -59,7 +59,7 @@ static bool send_to_member(struct router *r, const struct delivery *d,
 {
     struct run_put put = {
         .kind = RUN_INTEREST,
-        .keep_bounce = true,
+        .alone = true,
         .delivery = d,
         .m = m,
         .picks = pick,
@@ -126,7 +126,7 @@ static bool repick(struct router *r, const struct delivery *d, const struct msg 
 void route_unclaimed(struct router *r, const struct delivery *d, const struct msg *m)
 {
     if (d->group == ROUTE_PLAIN) {
-        if ((m->flags & MSG_F_BOUNCE) != 0)
+        if ((m->flags & (MSG_F_BOUNCE | MSG_F_SHARED)) != MSG_F_SHARED)
             route_nobody(r, d->account, m);
         return;
     }
@@ -168,7 +168,7 @@ static void send_back(struct router *r, enum run_kind kind, uint32_t worker, str
     head.header = STR_NONE;
     head.payload = STR_NONE;
     head.chunk = NULL;
-    put.keep_bounce = true;
+    put.alone = true;
     route_send(r, &put);
 }
 

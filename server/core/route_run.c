@@ -155,6 +155,11 @@ static char *put_bytes(char *at, struct str s)
     return at + s.n;
 }
 
+static uint32_t record_flags(const struct run_put *p)
+{
+    return p->alone ? p->m->flags : (p->m->flags & ~(uint32_t) MSG_F_BOUNCE) | MSG_F_SHARED;
+}
+
 static void fill_record(struct record *rec, const struct run_put *p, size_t size, uint32_t npicks)
 {
     const struct msg *m = p->m;
@@ -164,7 +169,7 @@ static void fill_record(struct record *rec, const struct run_put *p, size_t size
         .kind = (uint8_t) p->kind,
         .plain = p->plain,
         .hops = (uint16_t) p->delivery->hops,
-        .flags = p->keep_bounce ? m->flags : m->flags & ~(uint32_t) MSG_F_BOUNCE,
+        .flags = record_flags(p),
         .npicks = npicks,
         .subject_n = (uint32_t) m->subject.n,
         .reply_n = (uint32_t) m->reply.n,
@@ -464,9 +469,10 @@ static void execute_interest(struct router *r, const struct record *rec, struct 
     for (uint32_t i = 0; i < rec->npicks; i++)
         if (!is_leaf(r, v->picks[i].sink))
             hand_pick(r, v, &v->picks[i], may_gather && !rec->plain && rec->npicks == 1);
-    if (rec->npicks == 0 && took == 0 && (v->m.flags & MSG_F_BOUNCE) != 0) {
+    if (rec->npicks == 0 && took == 0) {
         route_flush_run(r);
-        route_nobody(r, v->delivery.account, &v->m);
+        v->delivery.group = ROUTE_PLAIN;
+        route_unclaimed(r, &v->delivery, &v->m);
     }
 }
 

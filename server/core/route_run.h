@@ -40,8 +40,9 @@ enum run_kind {
 
 struct run_put {
     enum run_kind kind;
-    bool plain;       /* RUN_INTEREST */
-    bool keep_bounce; /* else MSG_F_BOUNCE is taken off: the message has other receivers */
+    bool plain; /* RUN_INTEREST */
+    bool alone; /* else the message has other receivers: MSG_F_BOUNCE is taken off, and
+                   MSG_F_SHARED put on */
     const struct delivery *delivery;
     const struct msg *m;
     const struct route_pick *picks; /* only those for `worker` are taken */

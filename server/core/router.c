@@ -161,16 +161,19 @@ static bool is_active(const struct router *r, handle sink)
 static bool defer(struct router *r, const struct delivery *d, struct sink *s, const struct msg *m)
 {
     struct route_pick pick = {.worker = r->worker, .group = d->group, .sink = s->self};
+    struct msg later = *m;
     struct run_put put = {
         .kind = RUN_DEFERRED,
-        .keep_bounce = true,
+        .alone = true,
         .delivery = d,
-        .m = m,
+        .m = &later,
         .picks = &pick,
         .npicks = 1,
         .worker = r->worker,
     };
 
+    if (d->group == ROUTE_PLAIN)
+        later.flags |= MSG_F_SHARED;
     if (!run_put(r, &r->deferred, &put))
         return false;
     s->deferred++;
@@ -275,8 +278,11 @@ void route_flush_run(struct router *r)
         return;
     /* Depth keeps what the following calls from gathering into the array we read. */
     r->active[r->depth++] = 0;
-    for (; took < n; took++)
-        route_unclaimed(r, &d, &r->run[took]);
+    while (took < n) {
+        route_unclaimed(r, &d, &r->run[took++]);
+        if (took < n)
+            took += route_hand(r, &d, sink, &r->run[took], n - took);
+    }
     r->depth--;
 }
 
@@ -358,7 +364,7 @@ static uint32_t send_remote(struct router *r, const struct delivery *d, const st
     uint64_t workers = e->remote;
     uint32_t sent = 0;
 
-    put.keep_bounce = e->nlocal + e->ngroups == 1 && e->remote == 0;
+    put.alone = e->nlocal + e->ngroups == 1 && e->remote == 0;
     for (uint32_t i = base; i < r->npicks; i++)
         workers |= bit(r->picks[i].worker);
     workers &= ~bit(r->worker);
@@ -412,7 +418,7 @@ static uint32_t route_one_worker(struct router *r, const struct delivery *d, uin
     struct run_put put = {
         .kind = RUN_INTEREST,
         .plain = true,
-        .keep_bounce = true,
+        .alone = true,
         .delivery = d,
         .m = m,
         .worker = worker,
@@ -497,7 +503,7 @@ static uint32_t route_direct(struct router *r, struct account *a, const struct r
     struct route_pick pick = {.worker = t->worker, .group = ROUTE_DIRECT, .sink = t->sink};
     struct run_put put = {
         .kind = RUN_INTEREST,
-        .keep_bounce = true,
+        .alone = true,
         .delivery = &d,
         .m = m,
         .picks = &pick,
@@ -518,14 +524,18 @@ static uint32_t route_js(struct router *r, struct account *a, const struct msg *
 {
     struct route_target t = {0};
     struct match_cache *c;
+    struct msg shared;
     uint32_t took;
 
     if (!r->resolve(r->resolve_ctx, a, m->subject, &t))
         return route_only_key(r, a, m->subject, m, only);
     took = route_direct(r, a, &t, m);
     c = router_cache(r, a);
-    if (t.prefix == 0 || match_cache_any_below(c, str_take(m->subject, t.prefix)))
-        took += route_only_key(r, a, m->subject, m, only);
+    if (t.prefix == 0 || match_cache_any_below(c, str_take(m->subject, t.prefix))) {
+        shared = *m;
+        shared.flags |= MSG_F_SHARED;
+        took += route_only_key(r, a, m->subject, &shared, only);
+    }
     return took;
 }
 

@@ -24,11 +24,12 @@ struct outbuf;
 
 struct sink_ops {
     /*
-     * Takes a run in order; returns how many were accepted (fewer: the sink has closed meanwhile,
-     * for example by reaching its max). The messages are borrowed for the call. It may add and
-     * remove interest and sinks, also itself, and may route new messages, which are delivered
-     * before route_* returns. The router never enters the deliver of a sink that is already in it:
-     * a message to such a sink waits (a copy) until the router is flushed from outside.
+     * Takes a run in order; returns how many were accepted (fewer: it does not take the next one,
+     * or has closed meanwhile, for example by reaching its max). It is asked again for what is
+     * behind that one. The messages are borrowed for the call. It may add and remove interest and
+     * sinks, also itself, and may route new messages, which are delivered before route_* returns.
+     * The router never enters the deliver of a sink that is already in it: a message to such a sink
+     * waits (a copy) until the router is flushed from outside.
      */
     unsigned (*deliver)(struct sink *s, const struct msg *run, unsigned n);
 

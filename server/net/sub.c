@@ -164,8 +164,9 @@ static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
     return done;
 }
 
-/* As deliver, for users with permissions: keeps from it what is denied, and notes what it may
- * answer. A member of a queue group does not take what it may not have. */
+/* As deliver, for users with permissions: does not take what is denied, so that another member of a
+ * queue group has it or the publisher is told of nobody, and notes what it may answer. A consumer
+ * would try again for as long as somebody is subscribed, so its deliveries are dropped. */
 static unsigned deliver_checked(struct sink *sink, const struct msg *run, unsigned n)
 {
     struct sub *s = CONTAINER_OF(sink, struct sub, sink);
@@ -180,8 +181,8 @@ static unsigned deliver_checked(struct sink *sink, const struct msg *run, unsign
                 break;
             if (m->reply.n > 0 && c->may != NULL)
                 answers_expect(c, m->reply);
-        } else if (s->queue_n > 0) {
-            break; /* another member of its group may have it */
+        } else if (s->queue_n > 0 || (m->flags & MSG_F_BOUNCE) == 0) {
+            break;
         }
         done++;
     }

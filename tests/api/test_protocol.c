@@ -521,6 +521,32 @@ TEST(a_member_that_may_not_receive_is_passed_over)
     end(&s);
 }
 
+/* As at the peer: who asks is told that nobody heard it. */
+TEST(a_subscription_that_may_not_receive_is_no_receiver)
+{
+    struct server_process s;
+    struct raw_client held, asks;
+
+    start(&s, i == 0 ? "1" : "2",
+          "authorization { users: [ {user: held, pass: p, permissions: { subscribe: { allow: "
+          "['a.*'], deny: [a.b] } }}, {user: any, pass: p} ] }\n");
+    raw_hello(&held, s.port, "\"user\":\"held\",\"pass\":\"p\"");
+    raw_hello(&asks, s.port,
+              "\"user\":\"any\",\"pass\":\"p\",\"headers\":true,\"no_responders\":true");
+    raw_send(&held, "SUB a.* 1\r\n");
+    raw_fence(&held);
+    raw_send(&asks,
+             "SUB r.* 1\r\nPUB a.b r.1 1\r\nx\r\nPUB a.c r.2 1\r\ny\r\nPUB a.b r.3 1\r\nz\r\n");
+    raw_skip(&asks, "HMSG r.1 1 ");
+    raw_skip(&asks, "NATS/1.0 503\r\n");
+    raw_skip(&asks, "HMSG r.3 1 ");
+    raw_skip(&asks, "NATS/1.0 503\r\n");
+    raw_expect(&held, "MSG a.c 1 r.2 1\r\ny\r\n");
+    raw_close(&held);
+    raw_close(&asks);
+    end(&s);
+}
+
 TEST(a_response_is_allowed_as_often_as_configured)
 {
     struct server_process s;
@@ -707,6 +733,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(credentials, 0, (int) (sizeof(logins) / sizeof(logins[0]))),
     RUN(permissions_are_held),
     RUN_LOOP(a_member_that_may_not_receive_is_passed_over, 0, 2),
+    RUN_LOOP(a_subscription_that_may_not_receive_is_no_receiver, 0, 2),
     RUN_LOOP(a_response_is_allowed_as_often_as_configured, 0, 2),
     RUN(no_auth_user_takes_in_who_offers_nothing),
     RUN_LOOP(a_slow_consumer_is_closed, 0, 2),

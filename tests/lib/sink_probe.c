@@ -33,7 +33,8 @@ static unsigned probe_deliver(struct sink *s, const struct msg *run, unsigned n)
     p->calls++;
     if (n > p->longest)
         p->longest = n;
-    while (taken < n && p->sub != NULL && (p->limit == 0 || p->msgs < p->limit)) {
+    while (taken < n && p->sub != NULL && (p->limit == 0 || p->msgs < p->limit) &&
+           (p->refuses == NULL || !str_eq(run[taken].payload, str_of(p->refuses)))) {
         write_down(p, &run[taken]);
         if (p->on_msg != NULL)
             p->on_msg(p, &run[taken]);

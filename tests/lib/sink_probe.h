@@ -21,9 +21,10 @@ struct sink_probe {
     struct interest_sub *sub; /* NULL: closed */
     struct buf log;
     unsigned msgs, calls;
-    unsigned longest; /* run */
-    unsigned limit;   /* takes that many in all, then closes itself, like a max; 0 = no limit */
-    unsigned frames;  /* pushed ones */
+    unsigned longest;    /* run */
+    unsigned limit;      /* takes that many in all, then closes itself, like a max; 0 = no limit */
+    const char *refuses; /* a payload that it does not take */
+    unsigned frames;     /* pushed ones */
     unsigned bounces;
     uint64_t bounced_seq;
     bool inside; /* deliver is on the stack: entering it again aborts */

@@ -357,6 +357,36 @@ TEST(stale_pick_with_nobody_left)
     router_mesh_close(&mesh);
 }
 
+/* i: the worker of the only subscription, which takes one message of three: 503 for the others, and
+ * all that it takes. With a second one somewhere nobody is told. */
+TEST(plain_one_that_does_not_take_all)
+{
+    struct sink_probe p, other;
+    struct nobody x = {0};
+    struct msg m = probe_msg("s", "inbox", "no");
+
+    router_mesh_open(&mesh, 2);
+    router_set_nobody(mesh.r[0], note_nobody, &x);
+    m.origin_conn = 5;
+    at(&p, (uint32_t) i, "s", NULL);
+    p.refuses = "no";
+    for (unsigned k = 0; k < 3; k++) {
+        m.payload = k == 1 ? STR("yes") : STR("no");
+        ck_assert_uint_eq(publish_at(0, &m).receivers, 1);
+    }
+    router_mesh_settle(&mesh);
+    ck_assert_str_eq(sink_probe_log(&p), "s yes > inbox\n");
+    ck_assert_uint_eq(x.n, 2);
+    at(&other, 1, "s", NULL);
+    ck_assert_uint_eq(publish_at(0, &m).receivers, 1);
+    router_mesh_settle(&mesh);
+    ck_assert_uint_eq(x.n, 2);
+    ck_assert_uint_eq(other.msgs, 1);
+    sink_probe_free(&p);
+    sink_probe_free(&other);
+    router_mesh_close(&mesh);
+}
+
 /* The same on one worker: members that take no more are passed over while there is another. */
 TEST(members_with_a_limit)
 {
@@ -740,6 +770,7 @@ static const struct runner_case cases[] = {
     RUN(bounce_here),
     RUN(no_bounce),
     RUN_LOOP(direct_target_goes, 0, 2),
+    RUN_LOOP(plain_one_that_does_not_take_all, 0, 2),
     RUN_LOOP(random_traffic, 0, 4),
     RUN_LOOP(churn_loses_no_request, 0, 8),
     RUN(no_memory_for_a_run),
