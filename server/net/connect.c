@@ -4,30 +4,16 @@
  * Unknown fields are ignored; a value of the wrong type, or text that is no JSON object, closes the
  * connection without a word. A second CONNECT ends all subscriptions and is processed like the
  * first; when it has no credentials the client stays who it is.
- *
- * A password with a bcrypt hash takes up to a tenth of a second to check, which a pool thread does.
- * Meanwhile the connection reads nothing, and what came behind the CONNECT is kept:
- *
- *     CONNECT -> checking (held: the rest of that receive) -> bound and open, held is parsed
- *                                                          \-> Authorization Violation
- *
- * A connection that closes meanwhile is freed when the thread is done. In operator mode an account
- * that is not known yet is waited for in the same way (connect_jwt.c).
  */
 #include "lib/base/base64.h"
 #include "lib/base/buf.h"
-#include "lib/base/mem.h"
 #include "lib/json/json.h"
 #include "server/auth/auth.h"
 #include "server/auth/dn.h"
-#include "server/auth/login.h"
-#include "server/auth/trust.h"
-#include "server/auth/verdicts.h"
 #include "server/config/options.h"
 #include "server/net/callout.h"
 #include "server/net/conn.h"
-#include "server/net/event.h"
-#include "server/net/leaf.h"
+#include "server/net/connect_int.h"
 #include "server/net/tls.h"
 
 #include <jansson.h>
@@ -49,11 +35,6 @@ struct said {
     struct str user, pass, token, nkey, sig, account, jwt, proxy_sig;
     struct str remote_account;
 };
-
-/* What is kept behind a CONNECT that waits is one receive, which is far more when it was compressed
- * (WebSocket): at most this, and this from who has not been let in yet. */
-#define HELD_MAX (64u << 20)
-#define HELD_STRANGER (1u << 20)
 
 enum kind { FLAG, NUMBER, TEXT, RULES };
 
@@ -128,87 +109,6 @@ static bool read_said(const struct conn *c, json_t *o, struct said *out)
     return true;
 }
 
-static void keep(char **at, struct str s)
-{
-    char *old = *at;
-
-    *at = s.n > 0 ? mem_strndup(s.p, s.n < 256 ? s.n : 256) : NULL;
-    mem_free(old);
-}
-
-void connect_refuse(struct conn *c)
-{
-    connect_refuse_for(c, REASON_AUTH_FAILURE);
-}
-
-void connect_refuse_for(struct conn *c, enum conn_reason reason)
-{
-    char who[CONN_TEXT_MAX];
-
-    if (c->user != NULL)
-        LOG_ERR(c->net->env->log, "%s - authentication error - User \"%s\"", conn_text(c, who),
-                c->user);
-    else
-        LOG_ERR(c->net->env->log, "%s - authentication error", conn_text(c, who));
-    event_refused(c, conn_reason_text(reason));
-    conn_fail(c, reason, STR("Authorization Violation"));
-}
-
-void connect_name(struct conn *c, const char *user)
-{
-    keep(&c->user, str_of(user));
-}
-
-/* ---- whose credentials count ------------------------------------------------------------------
- */
-
-/* Those of o, or those of the connection's door in a copy. */
-static const struct options *at_door(const struct conn *c, const struct options *o,
-                                     struct options *copy)
-{
-    const struct websocket_options *w = &o->websocket;
-    const struct leaf_options *l = &o->leaf;
-
-    if (c->door == NET_LEAFS && (l->user != NULL || l->users.n > 0)) {
-        *copy = *o;
-        copy->user = l->user;
-        copy->pass = l->pass;
-        copy->token = copy->no_auth_user = NULL;
-        copy->users = l->users;
-        copy->auth_block = true;
-        return copy;
-    }
-    if (c->door != NET_WEBSOCKET || !websocket_has_auth(w))
-        return o;
-    *copy = *o;
-    copy->user = w->user;
-    copy->pass = w->pass;
-    copy->token = w->token;
-    copy->no_auth_user = w->no_auth_user;
-    copy->auth_block = true;
-    return copy;
-}
-
-const struct options *connect_options(const struct conn *c, struct options *copy)
-{
-    return at_door(c, c->net->env->options, copy);
-}
-
-/* As allowed_connection_types names it. */
-static uint8_t kind_of(const struct conn *c)
-{
-    return c->leaf != NULL            ? (c->ws != NULL ? USER_LEAFNODE_WS : USER_LEAFNODE)
-           : c->door == NET_WEBSOCKET ? USER_WEBSOCKET
-                                      : USER_STANDARD;
-}
-
-bool connect_announced(const struct conn *c)
-{
-    struct options own;
-
-    return c->leaf != NULL || auth_announced(connect_options(c, &own));
-}
-
 /* ---- settings ---------------------------------------------------------------------------------
  */
 
@@ -238,322 +138,11 @@ static void take_names(struct conn *c, const struct said *said)
 {
     int64_t age = io_wall(c->net->env->io) - c->start;
 
-    keep(&c->name, said->name);
-    keep(&c->lang, said->lang);
-    keep(&c->version, said->version);
+    connect_keep(&c->name, said->name);
+    connect_keep(&c->lang, said->lang);
+    connect_keep(&c->version, said->version);
     if (c->rtt_ns == 0)
         c->rtt_ns = age > 0 ? age : 1;
-}
-
-/* ---- the user ---------------------------------------------------------------------------------
- */
-
-void connect_leave_account(struct conn *c)
-{
-    struct account *a = c->account;
-    struct env *env = c->net->env;
-
-    if (!c->in_account)
-        return;
-    c->in_account = false;
-    atomic_fetch_sub(&a->connections, 1);
-    atomic_fetch_add(&a->gone.in_msgs, c->in_msgs);
-    atomic_fetch_add(&a->gone.in_bytes, c->in_bytes);
-    atomic_fetch_add(&a->gone.out_msgs, c->out_msgs);
-    atomic_fetch_add(&a->gone.out_bytes, c->out_bytes);
-    if (c->state == CONN_CLOSING &&
-        (c->reason == REASON_SLOW_PENDING || c->reason == REASON_SLOW_DEADLINE))
-        atomic_fetch_add(&a->gone.slow_consumers, 1);
-    if (env->account_changed != NULL)
-        env->account_changed(env, a);
-}
-
-/* NULL: an account of the options that is not there yet, or was never made. */
-static struct account *account_of(const struct conn *c, const struct user *user)
-{
-    const char *of_leafs = c->net->env->options->leaf.account;
-
-    if (user == NULL && c->leaf != NULL && of_leafs != NULL)
-        return account_set_find(c->net->env->accounts, str_of(of_leafs));
-    if (user == NULL || user->account == NULL)
-        return c->net->env->account;
-    return account_set_find(c->net->env->accounts, str_of(user->account));
-}
-
-/* Over the limit of its account, or moved to another one by a reload, it can not stay. */
-static bool enter_account(struct conn *c, struct account *a)
-{
-    int64_t max = a != NULL ? atomic_load(&a->max_connections) : 0;
-
-    if (c->in_account && a == c->account)
-        return true;
-    if (a == NULL || (c->subs.count > 0 && a != c->account)) {
-        conn_fail(c, REASON_AUTH_FAILURE, STR("Authorization Violation"));
-        return false;
-    }
-    connect_leave_account(c);
-    c->account = a;
-    if (c->leaf != NULL) {
-        conn_set_limits(c);
-        return leaf_fits(c, a);
-    }
-    c->in_account = true;
-    if (atomic_fetch_add(&a->connections, 1) >= max && max >= 0) {
-        conn_fail(c, REASON_MAX_ACCOUNT_CONNECTIONS,
-                  STR("maximum account active connections exceeded"));
-        return false;
-    }
-    conn_set_limits(c);
-    if (c->net->env->account_changed != NULL)
-        c->net->env->account_changed(c->net->env, a);
-    return true;
-}
-
-/* Who lives where the service listens that is asked about clients must not ask it. */
-static bool must_not_ask(const struct conn *c)
-{
-    const struct options *o = c->net->env->options;
-    const struct trust *t = atomic_load(&c->account->trust);
-
-    if (operators_on(o))
-        return t != NULL && t->claims.auth_users.n > 0;
-    return o->callout.issuer != NULL && strcmp(c->account->name, o->callout.account) == 0;
-}
-
-static void set_permissions(struct conn *c, const struct user *user)
-{
-    struct permissions *own = NULL;
-
-    c->may = user != NULL ? users_may(&c->net->env->options->users, user) : NULL;
-    if (must_not_ask(c)) {
-        own = permissions_copy(c->may);
-        permissions_deny_publish(own, CALLOUT_SUBJECT);
-        c->may = own;
-    }
-    permissions_free(c->own_may);
-    c->own_may = own;
-    verdicts_clear(&c->verdicts);
-}
-
-bool connect_bind(struct conn *c, const struct user *user)
-{
-    if (!enter_account(c, account_of(c, user)))
-        return false;
-    c->login = user;
-    set_permissions(c, user);
-    if (user != NULL)
-        keep(&c->user, str_of(user->name != NULL ? user->name : user->nkey));
-    if (c->may == NULL)
-        answers_free(c);
-    sub_recheck(c);
-    return c->state != CONN_CLOSING; /* what it was told may have been too much for it */
-}
-
-void connect_nothing(struct conn *c)
-{
-    struct options own;
-    struct auth_verdict v = auth_check_nothing(connect_options(c, &own));
-
-    if (v.answer != AUTH_YES)
-        return;
-    connect_bind(c, v.user);
-    c->by_nothing = v.by_nothing;
-}
-
-void connect_opened(struct conn *c, const struct user *user)
-{
-    c->by_nothing = false;
-    if (!connect_bind(c, user))
-        return;
-    c->parser.headers = c->headers;
-    c->parser.connect_only = false;
-    if (c->leaf != NULL) {
-        c->got_connect = true;
-        leaf_bind(c);
-        return;
-    }
-    c->state = CONN_OPEN;
-    c->known = true;
-    /* What it said first was waited for by the auth timer; what it says again may have been waited
-     * for without any. */
-    if ((!c->got_connect && connect_announced(c)) || !wheel_pending(&c->timer))
-        conn_start_ping(c);
-    c->got_connect = true;
-    conn_put_ok(c);
-    event_connect(c);
-}
-
-/* Let in by the options: what an earlier CONNECT's claims said is over. */
-static void open_listed(struct conn *c, const struct user *user)
-{
-    bool signed_in = c->signed_in != NULL;
-
-    connect_sign_out(c);
-    connect_opened(c, user);
-    if (signed_in && c->state != CONN_CLOSING)
-        conn_set_limits(c);
-}
-
-/* ---- waiting ----------------------------------------------------------------------------------
- */
-
-void connect_hold(struct conn *c, struct str rest)
-{
-    struct buf *held = &c->checking->held;
-    size_t most = c->parser.connect_only ? HELD_STRANGER : HELD_MAX;
-
-    if (held->n + rest.n > most)
-        conn_fail(c, REASON_MAX_PAYLOAD, STR("Maximum Payload Violation"));
-    else
-        buf_put_str(held, rest);
-}
-
-void connect_wait(struct conn *c, struct checking *k)
-{
-    k->conn = c;
-    c->checking = k;
-    io_timer_stop(c->net->env->io, &c->timer); /* it has said who it is in time */
-}
-
-void connect_pass_on(struct checking *k)
-{
-    struct conn *c = k->conn;
-
-    if (c->checking != NULL)
-        buf_put_str(&c->checking->held, buf_str(&k->held));
-    else if (c->state != CONN_CLOSING)
-        conn_take(c, buf_str(&k->held));
-    buf_free(&k->held);
-}
-
-void connect_go_on(struct checking *k)
-{
-    k->conn->checking = NULL;
-    connect_pass_on(k);
-}
-
-/* ---- slow passwords ---------------------------------------------------------------------------
- */
-
-struct slow {
-    struct checking checking;
-    struct io_work work;
-    char *secret, *hash;
-    bool matches;
-};
-
-static void compare(struct io_work *work)
-{
-    struct slow *k = CONTAINER_OF(work, struct slow, work);
-
-    k->matches = auth_secret_matches(k->secret, k->hash);
-}
-
-static void compared(struct io_op *op)
-{
-    struct slow *k = CONTAINER_OF(op, struct slow, work.op);
-    struct conn *c = k->checking.conn;
-
-    if (c->state != CONN_CLOSING) {
-        if (op->res == 0 && k->matches && !k->checking.refused)
-            open_listed(c, k->checking.user);
-        else
-            connect_refuse(c);
-    }
-    connect_go_on(&k->checking);
-    sodium_memzero(k->secret, strlen(k->secret));
-    mem_free(k->secret);
-    mem_free(k->hash);
-    mem_free(k);
-}
-
-static void check_slowly(struct conn *c, const struct auth_verdict *v)
-{
-    struct slow *k = mem_zalloc(sizeof(*k));
-
-    k->checking.user = v->user;
-    k->secret = mem_strndup(v->given.n > 0 ? v->given.p : "", v->given.n);
-    k->hash = mem_strdup(v->hash);
-    io_op_init(&k->work.op, compared);
-    k->work.run = compare;
-    connect_wait(c, &k->checking);
-    io_work_submit(c->net->env->io, &k->work);
-}
-
-static bool same_service(const struct callout_options *a, const struct callout_options *b)
-{
-    return a->issuer != NULL && b->issuer != NULL && strcmp(a->issuer, b->issuer) == 0 &&
-           strcmp(a->account, b->account) == 0;
-}
-
-/* What a CONNECT waits for: in operator mode claims decide about it, not the options. */
-static void reload_checking(struct checking *k, const struct options *before, uint8_t kind,
-                            const struct options *now)
-{
-    if (k->asked)
-        k->refused |= !operators_on(now) && !same_service(&before->callout, &now->callout);
-    else
-        k->refused |= !auth_still_valid(before, k->user, kind, now, &k->user);
-}
-
-static bool lists(const struct str_list *l, const char *text)
-{
-    for (size_t i = 0; i < l->n; i++)
-        if (strcmp(l->items[i], text) == 0)
-            return true;
-    return false;
-}
-
-/* Another server was told its permissions when it was bound: it comes back for new ones, and for
- * another account. */
-static void leaf_user_reload(struct conn *c, const struct options *before,
-                             const struct options *now, const struct user *user)
-{
-    const struct user *was = c->leaf->user;
-    const struct permissions *may = user != NULL ? users_may(&now->users, user) : NULL;
-    bool same = account_of(c, user) == c->account &&
-                permissions_same(was != NULL ? users_may(&before->users, was) : NULL, may);
-
-    c->leaf->user = user;
-    if (!same)
-        conn_close(c, REASON_AUTH_FAILURE);
-}
-
-void connect_reload(struct conn *c, const struct options *old, const struct options *new)
-{
-    const struct user *user = NULL, *login = c->leaf != NULL ? c->leaf->user : c->login;
-    struct options was, is;
-    const struct options *before = at_door(c, old, &was), *now = at_door(c, new, &is);
-
-    if (c->proxy_key != NULL && !lists(&now->proxies.trusted, c->proxy_key)) {
-        connect_refuse_for(c, REASON_PROXY_NOT_TRUSTED);
-        return;
-    }
-    if (c->checking != NULL)
-        reload_checking(c->checking, before, kind_of(c), now);
-    if (c->state == CONN_GREETED && login == NULL) {
-        /* Nobody yet: the new options decide when it says who it is. */
-        c->parser.connect_only = connect_announced(c) && !c->got_connect;
-        return;
-    }
-    if (c->signed_in != NULL && operators_on(now))
-        return; /* its account's claims decide */
-    if (c->signed_in != NULL && login == &connect_login(c)->user &&
-        same_service(&before->callout, &now->callout)) {
-        if (c->leaf == NULL)
-            connect_login_reload(c);
-        return;
-    }
-    if (!(c->by_nothing ? auth_nothing_still_valid(before, now, &user)
-                        : auth_still_valid(before, login, kind_of(c), now, &user))) {
-        c->login = NULL;
-        c->may = NULL;
-        connect_refuse(c);
-    } else if (c->leaf != NULL) {
-        leaf_user_reload(c, old, new, user);
-    } else {
-        connect_bind(c, user);
-    }
 }
 
 /* ---- CONNECT ----------------------------------------------------------------------------------
@@ -601,7 +190,7 @@ static bool take_user(void *ctx, struct str name, bool subject)
 /* verify_and_map: the certificate says who the client is. */
 static const struct user *mapped_user(const struct conn *c)
 {
-    struct mapping m = {.users = &c->net->env->options->users, .kind = kind_of(c)};
+    struct mapping m = {.users = &c->net->env->options->users, .kind = connect_kind(c)};
 
     if (c->tls != NULL)
         tls_names(c->tls, take_user, &m);
@@ -624,7 +213,7 @@ static struct auth_verdict check(const struct conn *c, const struct said *said)
         .nkey = said->nkey,
         .sig = said->sig,
         .nonce = str_of(c->nonce != NULL ? c->nonce : ""),
-        .kind = kind_of(c),
+        .kind = connect_kind(c),
     };
 
     return auth_check(connect_options(c, &own), &claim);
@@ -667,6 +256,14 @@ static void free_opts(struct buf *b)
     buf_free(b);
 }
 
+bool connect_lists(const struct str_list *l, const char *text)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (strcmp(l->items[i], text) == 0)
+            return true;
+    return false;
+}
+
 /* Is a service asked about the client with that verdict? Not about its own users, nor about those
  * of accounts that are not its business. Who is nobody is always its business. */
 static bool is_asked_about(const struct conn *c, const struct auth_verdict *v)
@@ -674,10 +271,10 @@ static bool is_asked_about(const struct conn *c, const struct auth_verdict *v)
     const struct callout_options *o = &c->net->env->options->callout;
     const char *account = v->answer != AUTH_NO && v->user != NULL ? v->user->account : NULL;
 
-    if (o->issuer == NULL || (c->user != NULL && lists(&o->users, c->user)))
+    if (o->issuer == NULL || (c->user != NULL && connect_lists(&o->users, c->user)))
         return false;
     return account == NULL || strcmp(account, ACCOUNT_DEFAULT) == 0 || o->allowed.n == 0 ||
-           lists(&o->allowed, account);
+           connect_lists(&o->allowed, account);
 }
 
 static void ask_about(struct conn *c, const struct said *said, const struct auth_verdict *v)
@@ -708,7 +305,7 @@ static bool check_proxy(struct conn *c, struct str sig)
     struct buf raw = {0};
 
     c->proxied = false;
-    keep(&c->proxy_key, STR_NONE);
+    connect_keep(&c->proxy_key, STR_NONE);
     if (sig.n == 0 || trusted->n == 0)
         return true;
     if (base64_decode(&raw, sig))
@@ -716,7 +313,7 @@ static bool check_proxy(struct conn *c, struct str sig)
             if (nkey_signed(str_of(trusted->items[i]), buf_str(&raw),
                             str_of(c->nonce != NULL ? c->nonce : ""))) {
                 c->proxied = true;
-                keep(&c->proxy_key, str_of(trusted->items[i]));
+                connect_keep(&c->proxy_key, str_of(trusted->items[i]));
             }
     buf_free(&raw);
     return c->proxied;
@@ -754,7 +351,7 @@ static struct auth_verdict check_certificate(struct conn *c)
 
     if (user == NULL)
         return (struct auth_verdict){.answer = AUTH_NO};
-    keep(&c->user, str_of(user->name));
+    connect_keep(&c->user, str_of(user->name));
     return (struct auth_verdict){.answer = AUTH_YES, .user = user};
 }
 
@@ -767,11 +364,11 @@ static struct auth_verdict check_credentials(struct conn *c, const struct said *
     /* A name alone, where a token is asked for, may be it. */
     if (name.n > 0 && said->pass.n == 0 && connect_options(c, &copy)->token != NULL)
         name = STR("[REDACTED]");
-    keep(&c->user, said->nkey.n > 0 ? said->nkey : name);
+    connect_keep(&c->user, said->nkey.n > 0 ? said->nkey : name);
     if (c->user == NULL && said->token.n > 0)
-        keep(&c->user, STR("[REDACTED]"));
+        connect_keep(&c->user, STR("[REDACTED]"));
     if (c->user == NULL && v.answer == AUTH_YES && v.user != NULL)
-        keep(&c->user, str_of(v.user->name != NULL ? v.user->name : v.user->nkey));
+        connect_keep(&c->user, str_of(v.user->name != NULL ? v.user->name : v.user->nkey));
     return v;
 }
 
@@ -825,9 +422,9 @@ static void process(struct conn *c, const struct said *said)
         connect_refuse(c);
     } else if (accept_settings(c, said)) {
         if (v.answer == AUTH_SLOW)
-            check_slowly(c, &v);
+            connect_slowly(c, &v);
         else
-            open_listed(c, v.user);
+            connect_listed(c, v.user);
         c->by_nothing = v.by_nothing;
     }
 }

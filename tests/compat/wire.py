@@ -418,8 +418,8 @@ class Table:
         a = self.a
         want = None if a.record or a.differs else wanted(case, a.peer)
         got = self.play(server, text, case, want)
-        # The peer finishes some things behind its answers. Where a case is about time, a machine that
-        # was away for a while may have answered too late, once.
+        # The peer finishes some things behind its answers. Where a case is about time, a machine
+        # that was away for a while may have answered too late, once.
         for _ in range(0 if want is None else 1 if a.peer else 2 if timed(case, text) else 0):
             if got == want:
                 break
