@@ -332,7 +332,8 @@ TEST(plain_failures_take_the_same_work)
     int64_t wrong;
 
     start(&r, i,
-          KAFKA "jetstream: enabled\nauthorization { users: [ { user: ann, password: plain }, "
+          KAFKA "jetstream: enabled\nauthorization { timeout: 60, "
+                "users: [ { user: ann, password: plain }, "
                 "{ user: bob, password: \"" SLOW_HASH "\" } ] }\n");
     wrong = work_of_failures(&r, "bob", fail_by_plain);
     ck_assert_int_gt(work_of_failures(&r, "nobody", fail_by_plain), wrong / 2);

@@ -14,6 +14,7 @@ static const char conf[] =
     "server_name: here\n"
     "server_tags: [\"a:1\", b]\n"
     "server_metadata: { k: v }\n"
+    "authorization { timeout: 60 }\n"
     "accounts {\n"
     "  A { users: [ {user: a, password: a, permissions: {\n"
     "          publish: {allow: \">\", deny: never}, subscribe: [\">\", \"q g\"],\n"
