@@ -10,12 +10,21 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Connections twice, in slices; all else with the last one. */
 static void step(struct query *q, struct env *env, struct part *part)
 {
     struct js_detail_options o = {.streams = true, .consumers = true};
 
+    if (!part->listed) {
+        connz_document.step(q, env, part);
+        if (part->more)
+            return;
+        part->listed = true;
+        part->from = 0;
+    }
     varz_document.step(q, env, part);
-    connz_document.step(q, env, part);
+    if (part->more)
+        return;
     if (env->jetstream != NULL)
         jetstream_details(env->jetstream, &o, &part->text);
     kafkaz_step(q, env, part);

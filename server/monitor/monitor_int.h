@@ -29,6 +29,7 @@ struct conn_part {
 struct part {
     uint64_t from; /* the connection to go on with */
     bool more;     /* it has only begun: the step is made again */
+    bool listed;   /* of /metrics: the connections are done */
     struct net_stats net;
     struct js_stats js;
     bool has_js;
@@ -86,6 +87,8 @@ struct query {
 
 /* Connections and subscriptions that a step looks at in one go: a few milliseconds. */
 #define STEP_MOST 1000u
+/* Connections that are only summed up. */
+#define STEP_MOST_SUMS 250u
 
 #define DOCUMENTS_MAX 32u
 
@@ -143,6 +146,7 @@ double process_cpu(int64_t up_ns);
 /* What an account has had, over all workers. */
 void sum_account(const struct query *q, const struct account *a, struct net_account_stats *out);
 json_t *account_stat(const struct query *q, const struct account *a);
+/* part->more says whether that was all. */
 void step_accounts(struct query *q, struct env *env, struct part *part);
 
 /* The format of /metrics: a head, a label into a list of them, a sample. */

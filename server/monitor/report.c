@@ -338,14 +338,17 @@ void sum_js(const struct query *q, struct js_stats *out)
 
 void step_accounts(struct query *q, struct env *env, struct part *part)
 {
-    size_t n = 0;
+    size_t n = part->naccounts;
 
     (void) q;
-    while (account_set_get(env->accounts, (uint32_t) n) != NULL)
-        n++;
-    part->accounts = mem_zalloc((n + 1) * sizeof(*part->accounts));
-    part->naccounts = n;
-    net_accounts_add(env->net, part->accounts, n);
+    if (part->accounts == NULL) {
+        while (account_set_get(env->accounts, (uint32_t) n) != NULL)
+            n++;
+        part->accounts = mem_zalloc((n + 1) * sizeof(*part->accounts));
+        part->naccounts = n;
+    }
+    part->more = net_accounts_slice(env->net, &part->from, STEP_MOST_SUMS, part->accounts,
+                                    part->naccounts);
 }
 
 void sum_account(const struct query *q, const struct account *a, struct net_account_stats *out)

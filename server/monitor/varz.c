@@ -9,6 +9,8 @@
 static void step(struct query *q, struct env *env, struct part *part)
 {
     step_accounts(q, env, part);
+    if (part->more)
+        return;
     net_stats(env->net, &part->net);
     part->has_js = env->jetstream != NULL;
     if (part->has_js)

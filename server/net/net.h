@@ -131,12 +131,14 @@ void net_conn_subs(const struct conn *c, void (*each)(void *ctx, const struct ne
                    void *ctx);
 
 /* Adds what this worker's connections are and have had, by index of their accounts; others than the
- * first n are left out. */
+ * first n are left out. `most` of them at a time, from the one with the id *from on; true: it is to
+ * be asked again. Leaf nodes come last, all together. */
 struct net_account_stats {
     uint64_t connections, leafs; /* of clients; of leaf nodes */
     uint64_t in_msgs, in_bytes, out_msgs, out_bytes, slow_consumers;
 };
-void net_accounts_add(const struct net *net, struct net_account_stats *by_index, size_t n);
+bool net_accounts_slice(const struct net *net, uint64_t *from, size_t most,
+                        struct net_account_stats *by_index, size_t n);
 
 /* What the account is called by its claims; without them, its name. Any thread. */
 const char *net_account_tag(const struct account *a);

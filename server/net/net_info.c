@@ -234,12 +234,25 @@ static void add_one(const struct conn *c, struct net_account_stats *by_index, si
     s->out_bytes += c->out_bytes;
 }
 
-void net_accounts_add(const struct net *net, struct net_account_stats *by_index, size_t n)
+bool net_accounts_slice(const struct net *net, uint64_t *from, size_t most,
+                        struct net_account_stats *by_index, size_t n)
 {
+    size_t done = 0;
+
     LIST_FOREACH(l, &net->conns)
-    add_one(LIST_ENTRY(l, struct conn, link), by_index, n);
+    {
+        const struct conn *c = LIST_ENTRY(l, struct conn, link);
+        if (c->cid < *from)
+            continue;
+        if (done++ >= most) {
+            *from = c->cid;
+            return true;
+        }
+        add_one(c, by_index, n);
+    }
     LIST_FOREACH(l, &net->leafs)
     add_one(LIST_ENTRY(l, struct conn_leaf, link)->conn, by_index, n);
+    return false;
 }
 
 const char *net_account_tag(const struct account *a)

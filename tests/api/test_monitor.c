@@ -460,7 +460,7 @@ TEST(many_connections)
     enum { MANY = 300, SUBS = 9 };
     static struct raw_client c[MANY];
     struct server_process s;
-    char text[80], *got;
+    char text[80], *got, *p;
     unsigned found = 0;
 
     start(&s, i, "");
@@ -478,12 +478,23 @@ TEST(many_connections)
         snprintf(text, sizeof(text), "\"name\": \"n%u.\"", k);
         ck_assert_ptr_nonnull(strstr(got, text));
     }
-    for (const char *p = got; (p = strstr(p, "\"many.3\"")) != NULL; p++)
+    for (p = got; (p = strstr(p, "\"many.3\"")) != NULL; p++)
         found++;
     ck_assert_uint_eq(found, MANY);
     free(got);
     got = get(&s, "/subsz?subs=1&limit=10");
     ck_assert_ptr_nonnull(strstr(got, "\"total\": 1500"));
+    free(got);
+    GETS(&s, "/accountz?acc=$G", "\"client_connections\": 300");
+    GETS(&s, "/accstatz", "\"conns\": 300");
+    GETS(&s, "/varz", "\"connections\": 300");
+    raw_send(&c[0], "SUB r 9\r\nPUB $JS.API.STREAM.CREATE.S r 12\r\n{\"name\":\"S\"}\r\n");
+    raw_skip(&c[0], "stream_create_response");
+    got = get(&s, "/metrics");
+    ck_assert_ptr_nonnull(strstr(got, "gnatsd_connz_total{"));
+    p = strstr(got, "\njetstream_stream_total_messages{");
+    ck_assert_ptr_nonnull(p);
+    ck_assert_ptr_null(strstr(p + 1, "\njetstream_stream_total_messages{"));
     free(got);
     for (unsigned k = 0; k < MANY; k++)
         raw_close(&c[k]);
