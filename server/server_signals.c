@@ -26,6 +26,7 @@
 #include "server/operator.h"
 #include "server/reload.h"
 #include "server/server_int.h"
+#include "server/surplus.h"
 #include "server/sys/sys.h"
 #include "server/wiring.h"
 
@@ -197,9 +198,9 @@ static void tell_waiters(struct server *s, const char *why)
     }
 }
 
-static void reloaded(struct ask_all *ask)
+static void reload_done(void *ctx)
 {
-    struct reloading *r = CONTAINER_OF(ask, struct reloading, ask);
+    struct reloading *r = ctx;
     struct server *s = r->server;
 
     reload_changes(r->before, r->now, say_changed, s->log);
@@ -217,6 +218,16 @@ static void reloaded(struct ask_all *ask)
         return;
     }
     tell_waiters(s, NULL);
+}
+
+static void reloaded(struct ask_all *ask)
+{
+    struct reloading *r = CONTAINER_OF(ask, struct reloading, ask);
+
+    if (r->server->state == READY)
+        surplus_close(&r->server->parts, reload_done, r);
+    else
+        reload_done(r);
 }
 
 /* What the main thread does with options; before the workers, so that a log file that can not be

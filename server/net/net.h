@@ -41,6 +41,20 @@ void net_drain(struct net *net, uint64_t over_ns, void (*done)(void *ctx), void 
 /* env->options is a new snapshot, before is the last one: limits change, who would not be let in
  * any more is closed, permissions of the others are looked at again. */
 void net_reload(struct net *net, const struct options *before);
+/* Which clients are connected to this worker, the oldest first (items are the caller's to free);
+ * and closes those of a list whose newest is first. For limits that are lower now. */
+struct net_conn_id {
+    uint64_t cid;
+    uint32_t account; /* its index */
+    bool in_account;  /* counts for it */
+    bool by_account;  /* goes for its account's limit */
+};
+struct net_conn_ids {
+    struct net_conn_id *items;
+    size_t n;
+};
+void net_list_ids(const struct net *net, struct net_conn_ids *out);
+void net_close_surplus(struct net *net, const struct net_conn_ids *ids);
 /* The claims of an account changed (trust.h; now == NULL: it is gone), or it has expired: who may
  * not stay is closed, the others get what is theirs now. */
 struct account;

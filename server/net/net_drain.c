@@ -7,6 +7,7 @@
  * they do not all arrive elsewhere in one moment. Where that is less than a tick of the timer
  * several are closed at a time.
  */
+#include "lib/base/mem.h"
 #include "lib/base/prng.h"
 #include "server/auth/auth.h"
 #include "server/config/options.h"
@@ -86,39 +87,47 @@ static bool same_text(const char *a, const char *b)
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-static void close_surplus(struct net *net)
+void net_list_ids(const struct net *net, struct net_conn_ids *out)
 {
-    int64_t max = net->env->options->max_connections;
-    struct list *newest;
-
-    while (max >= 0 && atomic_load(&net->shared->connections) > max && !list_empty(&net->conns)) {
-        newest = net->conns.prev;
-        conn_fail(LIST_ENTRY(newest, struct conn, link), REASON_MAX_CONNECTIONS,
-                  STR("maximum connections exceeded"));
+    out->n = 0;
+    out->items = mem_alloc((count(&net->conns) + 1) * sizeof(*out->items));
+    LIST_FOREACH(l, &net->conns)
+    {
+        const struct conn *c = LIST_ENTRY(l, struct conn, link);
+        out->items[out->n++] = (struct net_conn_id){
+            .cid = c->cid, .account = c->account->index, .in_account = c->in_account};
     }
 }
 
-static void close_surplus_of(struct net *net, struct account *a)
+static const struct net_conn_id *find_id(const struct net_conn_ids *ids, uint64_t cid)
 {
-    int64_t max = atomic_load(&a->max_connections);
+    size_t from = 0, to = ids->n;
 
-    for (struct list *l = net->conns.prev; l != &net->conns;) {
-        struct conn *c = LIST_ENTRY(l, struct conn, link);
-        l = l->prev;
-        if (max < 0 || atomic_load(&a->connections) <= max)
-            return;
-        if (c->in_account && c->account == a)
+    while (from < to) {
+        size_t mid = from + (to - from) / 2;
+        if (ids->items[mid].cid == cid)
+            return &ids->items[mid];
+        if (ids->items[mid].cid > cid)
+            from = mid + 1;
+        else
+            to = mid;
+    }
+    return NULL;
+}
+
+void net_close_surplus(struct net *net, const struct net_conn_ids *ids)
+{
+    LIST_FOREACH_SAFE(it, tmp, &net->conns)
+    {
+        struct conn *c = LIST_ENTRY(it, struct conn, link);
+        const struct net_conn_id *id = find_id(ids, c->cid);
+        if (id != NULL && id->by_account)
             conn_fail(c, REASON_MAX_ACCOUNT_CONNECTIONS,
                       STR("maximum account active connections exceeded"));
+        else if (id != NULL)
+            conn_fail(c, REASON_MAX_CONNECTIONS, STR("maximum connections exceeded"));
     }
-}
-
-static void close_surplus_of_accounts(struct net *net)
-{
-    struct account *a;
-
-    for (uint32_t i = 0; (a = account_set_get(net->env->accounts, i)) != NULL; i++)
-        close_surplus_of(net, a);
+    io_wake(net->env->io);
 }
 
 void net_reload(struct net *net, const struct options *before)
@@ -132,8 +141,6 @@ void net_reload(struct net *net, const struct options *before)
         conn_set_limits(c);
         connect_reload(c, before, now);
     }
-    close_surplus(net);
-    close_surplus_of_accounts(net);
     LIST_FOREACH_SAFE(leaf, after, &net->leafs)
     leaf_reload(LIST_ENTRY(leaf, struct conn_leaf, link)->conn, before, now);
     leaf_remotes_reload(net);
@@ -151,6 +158,21 @@ static void tell(struct conn *c, const struct trust *before, const struct trust 
         conn_fail(c, REASON_AUTH_EXPIRED, STR("Account Authentication Expired"));
     else
         connect_account_changed(c, before, now);
+}
+
+static void close_surplus_of(struct net *net, struct account *a)
+{
+    int64_t max = atomic_load(&a->max_connections);
+
+    for (struct list *l = net->conns.prev; l != &net->conns;) {
+        struct conn *c = LIST_ENTRY(l, struct conn, link);
+        l = l->prev;
+        if (max < 0 || atomic_load(&a->connections) <= max)
+            return;
+        if (c->in_account && c->account == a)
+            conn_fail(c, REASON_MAX_ACCOUNT_CONNECTIONS,
+                      STR("maximum account active connections exceeded"));
+    }
 }
 
 void net_account_changed(struct net *net, struct account *a, const struct trust *before,

@@ -155,6 +155,35 @@ TEST(a_reload_forgets_what_was_allowed)
     server_process_deinit(&s);
 }
 
+/* The newest go, whichever of the workers they are with, of the server and of an account. */
+TEST(a_reload_with_fewer_connections)
+{
+    enum { MANY = 12, LEFT = 5 };
+    static const char *const says[] = {"-ERR 'maximum connections exceeded'\r\n",
+                                       "-ERR 'maximum account active connections exceeded'\r\n"};
+    static const char *const limits[] = {
+        "max_connections: 5\n",
+        "accounts { A { users: [ {user: u, password: p} ], limits { max_connections: 5 } } }\n"};
+    struct server_process s;
+    struct raw_client c[MANY];
+
+    start(&s, workers[i % 2],
+          i < 2 ? "" : "accounts { A { users: [ {user: u, password: p} ] } }\n");
+    for (int k = 0; k < MANY; k++)
+        raw_hello(&c[k], s.port, "\"protocol\":0,\"user\":\"u\",\"pass\":\"p\"");
+    reload(&s, limits[i / 2], "Reloaded server configuration (sha256:");
+    for (int k = LEFT; k < MANY; k++) {
+        raw_expect(&c[k], says[i / 2]);
+        raw_expect_end(&c[k]);
+    }
+    for (int k = 0; k < LEFT; k++)
+        raw_fence(&c[k]);
+    for (int k = 0; k < MANY; k++)
+        raw_close(&c[k]);
+    server_process_stop(&s);
+    server_process_deinit(&s);
+}
+
 TEST(a_reload_changes_limits)
 {
     struct server_process s;
@@ -167,18 +196,15 @@ TEST(a_reload_changes_limits)
            "Reloaded server configuration (sha256:");
     ck_assert(server_process_log_has(&s, "Reloaded: max_payload = 100"));
     ck_assert(server_process_log_has(&s, "Reloaded: debug = true"));
-    /* The newer one goes; with two workers either may be it. */
-    if (i == 0) {
-        raw_expect(&b, "-ERR 'maximum connections exceeded'\r\n");
-        raw_expect_end(&b);
-        raw_send(&a, "SUB a 1\r\nPUB a 70\r\n");
-        raw_send(&a, "0123456789012345678901234567890123456789012345678901234567890123456789\r\n");
-        raw_expect(&a, "MSG a 1 70\r\n");
-        raw_skip(&a, "\r\n");
-        raw_send(&a, "PUB a 101\r\n");
-        raw_expect(&a, "-ERR 'Maximum Payload Violation'\r\n");
-        raw_expect_end(&a);
-    }
+    raw_expect(&b, "-ERR 'maximum connections exceeded'\r\n");
+    raw_expect_end(&b);
+    raw_send(&a, "SUB a 1\r\nPUB a 70\r\n");
+    raw_send(&a, "0123456789012345678901234567890123456789012345678901234567890123456789\r\n");
+    raw_expect(&a, "MSG a 1 70\r\n");
+    raw_skip(&a, "\r\n");
+    raw_send(&a, "PUB a 101\r\n");
+    raw_expect(&a, "-ERR 'Maximum Payload Violation'\r\n");
+    raw_expect_end(&a);
     raw_close(&a);
     raw_close(&b);
     server_process_stop(&s);
@@ -366,6 +392,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(a_lame_duck_tells_its_clients_and_goes, 0, 2),
     RUN_LOOP(a_lame_duck_without_clients_goes_at_once, 0, 2),
     RUN(a_lame_duck_ignores_term_and_not_int),
+    RUN_LOOP(a_reload_with_fewer_connections, 0, 4),
     RUN_LOOP(a_reload_changes_limits, 0, 2),
     RUN_LOOP(a_reload_forgets_what_was_allowed, 0, 2),
     RUN_LOOP(a_reload_closes_the_doors_of_those_who_said_nothing, 0, 2),
