@@ -44,6 +44,7 @@ struct kbatch {
     int32_t first; /* sequence number */
     struct buf bytes;
     bool flying, given_up;
+    unsigned boots; /* how often the server had booted when it was sent first; 0 = it was not */
     int64_t offset; /* where it was stored; -1 = not known */
 };
 
@@ -381,6 +382,19 @@ static void produced(struct kcall *k, struct kclient *c, const void *answer)
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
+/* It may have been stored, and taken by a limit: a start knows nothing of a producer whose batches
+ * have all gone, and so it may be stored again. */
+static void sent_over_a_start(const struct world *w, struct kbatch *b)
+{
+    const struct m_stream *s = b->part->s;
+
+    if (b->boots == 0)
+        b->boots = w->boots;
+    if (b->boots != w->boots && (s->least_max != 0 || s->per_subject != 0))
+        for (unsigned i = 0; i < b->n; i++)
+            b->msgs[i]->again = true;
+}
+
 static void send(struct kproducer *p, struct kbatch *const *batches, unsigned n, bool repeats)
 {
     struct kafka_arena arena = {0};
@@ -402,6 +416,7 @@ static void send(struct kproducer *p, struct kbatch *const *batches, unsigned n,
         t->partition_data[0].records.n = b->bytes.n;
         if (repeats)
             continue;
+        sent_over_a_start(p->client->world, b);
         b->flying = true;
         b->part->flying++;
     }
@@ -635,6 +650,15 @@ static void produce(struct kproducer *p)
     push(p);
 }
 
+/* With the end of a stream that may lose it: sent again it would be stored anew. */
+static bool was_lost(const struct kbatch *b)
+{
+    for (unsigned i = 0; i < b->n; i++)
+        if (b->msgs[i]->state == MSG_REFUSED)
+            return true;
+    return false;
+}
+
 /* The answer was lost on its way, and nothing was sent behind it. */
 static void produce_again(struct kproducer *p)
 {
@@ -645,7 +669,8 @@ static void produce_again(struct kproducer *p)
         struct kpart *part = LIST_ENTRY(l, struct kpart, link);
         const struct m_stream *s = part->s;
         bool stays = !s->removals && s->least_max == 0 && s->per_subject == 0 && !s->compact;
-        if (part->answered != NULL && part->waiting == 0 && s->life == LIFE_SURE && stays) {
+        if (part->answered != NULL && part->waiting == 0 && s->life == LIFE_SURE && stays &&
+            !is_held(p->client->world, s) && !was_lost(part->answered)) {
             send(p, &part->answered, 1, true);
             return;
         }
