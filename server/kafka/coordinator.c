@@ -23,6 +23,18 @@
 
 /* ---- errands, at home ------------------------------------------------------------------------ */
 
+static void go_on(struct errand *e)
+{
+    struct kafka_request *r = e->request;
+
+    if (e->then == NULL) {
+        kafka_reply(r);
+        return;
+    }
+    r->cancel = NULL;
+    e->then(e);
+}
+
 static void one_is_back(struct errand *e)
 {
     if (--e->out > 0)
@@ -31,7 +43,7 @@ static void one_is_back(struct errand *e)
         e->fail(e, e->error);
     if (e->finish != NULL)
         e->finish(e);
-    kafka_reply(e->request);
+    go_on(e);
 }
 
 static void come_home(struct env_task *task, struct env *env)
@@ -99,28 +111,29 @@ static void arrive(struct env_task *task, struct env *env)
         e->run(c, e);
 }
 
-void errand_start(struct kafka_request *r, struct str group,
-                  void (*run)(struct coordinator *c, struct errand *e),
-                  void (*fail)(struct errand *e, int16_t error), void (*finish)(struct errand *e))
+static struct errand *new_errand(struct kafka_request *r,
+                                 void (*run)(struct coordinator *c, struct errand *e),
+                                 void (*fail)(struct errand *e, int16_t error))
 {
     struct errand *e = kafka_arena_alloc(&r->arena, sizeof(*e));
-    struct env *env = r->kafka->env;
-    struct topic_place place;
 
     e->request = r;
     e->run = run;
     e->fail = fail;
-    e->finish = finish;
     e->home = r->kafka;
     list_init(&e->link);
-    if (group.p != NULL && !access_may_group(r, group)) {
-        fail(e, KAFKA_GROUP_AUTHORIZATION_FAILED);
-        kafka_reply(r);
-        return;
-    }
+    return e;
+}
+
+static void set_out(struct errand *e)
+{
+    struct kafka_request *r = e->request;
+    struct env *env = r->kafka->env;
+    struct topic_place place;
+
     if (!topics_partition(r->realm->topics, STR(COORDINATOR_TOPIC), 0, &place)) {
-        fail(e, KAFKA_COORDINATOR_NOT_AVAILABLE);
-        kafka_reply(r);
+        e->fail(e, KAFKA_COORDINATOR_NOT_AVAILABLE);
+        go_on(e);
         return;
     }
     r->ctx = e;
@@ -129,6 +142,32 @@ void errand_start(struct kafka_request *r, struct str group,
     e->out = 1;
     e->task.run = arrive;
     env->post(env, e->worker, &e->task);
+}
+
+void errand_start(struct kafka_request *r, struct str group,
+                  void (*run)(struct coordinator *c, struct errand *e),
+                  void (*fail)(struct errand *e, int16_t error), void (*finish)(struct errand *e))
+{
+    struct errand *e = new_errand(r, run, fail);
+
+    e->finish = finish;
+    if (group.p != NULL && !access_may_group(r, group)) {
+        fail(e, KAFKA_GROUP_AUTHORIZATION_FAILED);
+        kafka_reply(r);
+        return;
+    }
+    set_out(e);
+}
+
+void errand_before(struct kafka_request *r, void *owner,
+                   void (*run)(struct coordinator *c, struct errand *e),
+                   void (*fail)(struct errand *e, int16_t error), void (*then)(struct errand *e))
+{
+    struct errand *e = new_errand(r, run, fail);
+
+    e->then = then;
+    e->owner = owner;
+    set_out(e);
 }
 
 /* ---- groups ---------------------------------------------------------------------------------- */

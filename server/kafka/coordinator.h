@@ -67,12 +67,15 @@ struct errand {
     void (*fail)(struct errand *e, int16_t error);
     /* At home, before the answer is sent; may be NULL. */
     void (*finish)(struct errand *e);
+    /* At home, instead of the answer; NULL: it is sent. */
+    void (*then)(struct errand *e);
+    void *owner; /* of who wants `then` */
 
     /* The rest is coordinator.c's. */
     struct kafka *home;
     struct env_task task, cancel_task;
     struct env *env;
-    struct list link;          /* coordinator->parked */
+    struct list link;          /* coordinator->parked, txn->waiting */
     struct group_entry *waits; /* in this group's machine, on the coordinator's worker */
     uint32_t worker;
     uint32_t out; /* round trips that have not ended, at home */
@@ -85,6 +88,10 @@ struct errand {
 void errand_start(struct kafka_request *r, struct str group,
                   void (*run)(struct coordinator *c, struct errand *e),
                   void (*fail)(struct errand *e, int16_t error), void (*finish)(struct errand *e));
+/* About no group, and goes on with `then` instead of an answer: perhaps before it returns. */
+void errand_before(struct kafka_request *r, void *owner,
+                   void (*run)(struct coordinator *c, struct errand *e),
+                   void (*fail)(struct errand *e, int16_t error), void (*then)(struct errand *e));
 void errand_done(struct errand *e);
 /* Its answer is the one for this error. */
 void errand_failed(struct errand *e, int16_t error);

@@ -1,9 +1,9 @@
 /*
  * kafka_api.c - the requests that are served: a table of handlers, and who asks for it.
  *
- * What is not in the table is not offered. ApiVersions tells of the table and says nothing of
- * features, so that clients stay with what they know of old servers: classic groups, classic
- * transactions.
+ * What is not in the table is not offered. ApiVersions tells of the table, and of one feature:
+ * clients that know transaction.version 2 do not add partitions before they write, and end with
+ * another epoch. Which way a client goes is seen by the versions of its requests.
  */
 #include "lib/base/mem.h"
 #include "lib/wire/kafka_bytes.h"
@@ -11,13 +11,15 @@
 
 #include <stdio.h>
 
+#define TRANSACTION_VERSION 2
+
 struct handler {
     int16_t key, first, last; /* versions that are served */
     void (*run)(struct kafka_request *r);
 };
 
 static const struct handler handlers[] = {
-    {KAFKA_PRODUCE, 0, 10, kafka_run_produce},
+    {KAFKA_PRODUCE, 0, 13, kafka_run_produce},
     {KAFKA_FETCH, 0, 17, kafka_run_fetch},
     {KAFKA_LIST_OFFSETS, 0, 10, kafka_run_list_offsets},
     {KAFKA_METADATA, 0, 13, kafka_run_metadata},
@@ -36,10 +38,10 @@ static const struct handler handlers[] = {
     {KAFKA_DELETE_TOPICS, 0, 6, kafka_run_delete_topics},
     {KAFKA_DELETE_RECORDS, 0, 2, kafka_run_delete_records},
     {KAFKA_ADD_PARTITIONS_TO_TXN, 0, 3, kafka_run_add_partitions_to_txn},
-    {KAFKA_ADD_OFFSETS_TO_TXN, 0, 3, kafka_run_add_offsets_to_txn},
-    {KAFKA_END_TXN, 0, 3, kafka_run_end_txn},
+    {KAFKA_ADD_OFFSETS_TO_TXN, 0, 4, kafka_run_add_offsets_to_txn},
+    {KAFKA_END_TXN, 0, 5, kafka_run_end_txn},
     {KAFKA_WRITE_TXN_MARKERS, 0, 1, kafka_run_write_txn_markers},
-    {KAFKA_TXN_OFFSET_COMMIT, 0, 3, kafka_run_txn_offset_commit},
+    {KAFKA_TXN_OFFSET_COMMIT, 0, 5, kafka_run_txn_offset_commit},
     {KAFKA_DESCRIBE_ACLS, 0, 3, kafka_run_describe_acls},
     {KAFKA_CREATE_ACLS, 0, 3, kafka_run_create_acls},
     {KAFKA_DELETE_ACLS, 0, 3, kafka_run_delete_acls},
@@ -54,7 +56,7 @@ static const struct handler handlers[] = {
     {KAFKA_INCREMENTAL_ALTER_CONFIGS, 0, 1, kafka_run_incremental_alter_configs},
     {KAFKA_ALTER_PARTITION_REASSIGNMENTS, 0, 1, kafka_run_alter_partition_reassignments},
     {KAFKA_LIST_PARTITION_REASSIGNMENTS, 0, 0, kafka_run_list_partition_reassignments},
-    {KAFKA_INIT_PRODUCER_ID, 0, 4, kafka_run_init_producer_id},
+    {KAFKA_INIT_PRODUCER_ID, 0, 5, kafka_run_init_producer_id},
     {KAFKA_OFFSET_FOR_LEADER_EPOCH, 2, 4, kafka_run_offset_for_leader_epoch},
     {KAFKA_OFFSET_DELETE, 0, 0, kafka_run_offset_delete},
     {KAFKA_DESCRIBE_CLIENT_QUOTAS, 0, 1, kafka_run_describe_client_quotas},
@@ -94,6 +96,20 @@ static void put_versions(struct kafka_arena *arena, struct kafka_api_versions_re
     }
 }
 
+static void put_features(struct kafka_arena *arena, struct kafka_api_versions_response *a)
+{
+    a->supported_features = KAFKA_NEW(arena, api_versions_response_supported_features, 1);
+    a->supported_features_n = 1;
+    a->supported_features[0].name = STR("transaction.version");
+    a->supported_features[0].max_version = TRANSACTION_VERSION;
+    a->finalized_features = KAFKA_NEW(arena, api_versions_response_finalized_features, 1);
+    a->finalized_features_n = 1;
+    a->finalized_features[0].name = STR("transaction.version");
+    a->finalized_features[0].max_version_level = TRANSACTION_VERSION;
+    a->finalized_features[0].min_version_level = TRANSACTION_VERSION;
+    a->finalized_features_epoch = 0;
+}
+
 static bool software_char(char c, bool end)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -124,6 +140,7 @@ void kafka_run_api_versions(struct kafka_request *r)
     struct kafka_api_versions_response *a = r->answer;
 
     put_versions(&r->arena, a);
+    put_features(&r->arena, a);
     if (r->header.version >= 3 &&
         (!software_ok(q->client_software_name) || !software_ok(q->client_software_version)))
         a->error_code = KAFKA_INVALID_REQUEST;

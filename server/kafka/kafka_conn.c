@@ -6,7 +6,8 @@
  * Produce behind Produce is the exception: while requests wait for the disk the next ones are
  * taken, PRODUCE_AHEAD of them and PRODUCE_AHEAD_BYTES, because clients send everything for one
  * server over one connection and would wait for a sync per batch. They start in the order in which
- * they came, and between two workers tasks go in order, so batches for one partition keep it. An
+ * they came, and between two workers tasks go in order, so batches for one partition keep it (one
+ * that has to ask something first holds those behind it: kafka_conn_hold). An
  * answer that is ready waits in its request until those before it are out. A frame of another kind
  * that was collected meanwhile is `held` until all of them are answered.
  *
@@ -281,7 +282,7 @@ static bool may_collect(const struct kafka_conn *c)
 {
     const struct kafka_request *first;
 
-    if (c->state != KAFKA_CONN_OPEN || c->held)
+    if (c->state != KAFKA_CONN_OPEN || c->held || c->holding)
         return false;
     if (c->under_way == 0)
         return true;
@@ -290,6 +291,13 @@ static bool may_collect(const struct kafka_conn *c)
     first = LIST_ENTRY(c->requests.next, struct kafka_request, link);
     return is_produce(first->frame) && c->realm != NULL && c->under_way < PRODUCE_AHEAD &&
            c->under_way_bytes < PRODUCE_AHEAD_BYTES;
+}
+
+void kafka_conn_hold(struct kafka_conn *c, bool hold)
+{
+    c->holding = hold;
+    if (!hold)
+        wake(c);
 }
 
 static void start_request(struct kafka_conn *c)

@@ -120,6 +120,7 @@ struct kafka_conn {
     unsigned under_way;
     uint64_t under_way_bytes; /* of their frames */
     bool held;                /* `frame` is complete, and may start when nothing is under way */
+    bool holding;             /* the last one says that none may start behind it yet */
     bool settling;
     struct outbuf out, sending;
     struct tls *tls;    /* NULL: plain */
@@ -191,6 +192,8 @@ void kafka_conn_close(struct kafka_conn *c, const char *why);
 void kafka_conn_expect(struct kafka_conn *c);
 /* Bytes of frames. */
 void kafka_conn_take(struct kafka_conn *c, struct str bytes);
+/* The request that was started last has something to do before others may start. */
+void kafka_conn_hold(struct kafka_conn *c, bool hold);
 /* Sends what there is, looks at the next frame. */
 void kafka_conn_step(struct kafka_conn *c);
 /* Frees it when nothing is in flight any more; true when it did. */

@@ -10,6 +10,9 @@
  * Its records are looked at only when they are not compressed, or when the topic wants keys or
  * limits times.
  * Message sets, which requests up to version 2 may have, become batches first.
+ *
+ * From version 12 on a transaction gets its partitions by being written to: all parts wait until
+ * the coordinator has them (txn_want.c). From version 13 on topics are named by their ids.
  */
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
@@ -18,13 +21,20 @@
 #include "lib/wire/kafka_set.h"
 #include "server/kafka/access.h"
 #include "server/kafka/partition.h"
+#include "server/kafka/txn.h"
+
+/* Versions: an error says that the transaction may be aborted, and gone on with; partitions need
+ * not be added before; topics have ids. */
+enum { SAYS_ABORTABLE = 11, ADDS_PARTITIONS = 12, BY_ID = 13 };
 
 struct produce;
 
 struct part {
     struct env_task task;
     struct partition_job job;
+    struct part *next; /* produce->parts */
     struct produce *produce;
+    struct txn_wanted wanted;
     struct topic_place place;
     struct str stream, records;
     struct kafka_batch batch;
@@ -39,8 +49,9 @@ struct produce {
     struct kafka_request *request;
     struct kafka *home;
     int16_t acks;
-    struct str transactional_id;
-    uint32_t left; /* parts out there, and one for who sends them */
+    struct part *parts, **parts_end; /* to be sent */
+    struct txn_want want;            /* of those of a transaction */
+    uint32_t left;                   /* parts out there, and one for who sends them */
 };
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -152,6 +163,21 @@ static enum producers_verdict ask_producers(struct part *part, struct producer_b
     return k->producer_id < 0 ? PRODUCERS_NEW : producers_check(&part->partition->producers, b);
 }
 
+/* A batch that was not stored yet. A transaction that gets its partitions by being written to has
+ * an epoch of its own, and so begins with the number 0 in each: a later batch is one whose
+ * predecessor was refused. */
+static int16_t check_txn(const struct part *part, const struct producer_batch *b)
+{
+    int16_t version = part->produce->request->header.version;
+
+    if (!partition_txn_is_open(part->partition, b->producer, b->epoch))
+        return version >= SAYS_ABORTABLE ? KAFKA_TRANSACTION_ABORTABLE : KAFKA_INVALID_TXN_STATE;
+    if (version >= ADDS_PARTITIONS && b->first != 0 &&
+        partition_txn_first(part->partition, b->producer) == 0)
+        return KAFKA_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    return KAFKA_NONE;
+}
+
 static void append(struct part *part)
 {
     struct partition *p = part->partition;
@@ -172,10 +198,12 @@ static void append(struct part *part)
         send_home(part, env_of(part), KAFKA_INVALID_PRODUCER_EPOCH);
         return;
     }
-    if (verdict == PRODUCERS_NEW && (part->batch.attributes & KAFKA_TRANSACTIONAL) != 0 &&
-        !partition_txn_is_open(p, b.producer, b.epoch)) {
-        send_home(part, env_of(part), KAFKA_INVALID_TXN_STATE);
-        return;
+    if (verdict == PRODUCERS_NEW && (part->batch.attributes & KAFKA_TRANSACTIONAL) != 0) {
+        int16_t error = check_txn(part, &b);
+        if (error != KAFKA_NONE) {
+            send_home(part, env_of(part), error);
+            return;
+        }
     }
     if (verdict == PRODUCERS_NEW) {
         enum err err = stream_append_kafka(p->stream, part->records, (uint32_t) part->batch.count,
@@ -345,7 +373,7 @@ static int16_t check(struct part *part, int16_t version)
     if (fault == KAFKA_BATCH_OK && kafka_batch_codec(b) == KAFKA_ZSTD && version < 7)
         return KAFKA_UNSUPPORTED_COMPRESSION_TYPE;
     if (fault == KAFKA_BATCH_OK && (b->attributes & KAFKA_TRANSACTIONAL) != 0 &&
-        (part->produce->transactional_id.p == NULL || b->producer_id < 0))
+        (part->produce->want.id.p == NULL || b->producer_id < 0))
         return KAFKA_INVALID_TXN_STATE;
     if (fault == KAFKA_BATCH_OK && (part->place.compact || limits_times(&part->place)))
         return check_records(part);
@@ -354,9 +382,26 @@ static int16_t check(struct part *part, int16_t version)
     return fault_error(fault);
 }
 
-static void start(struct produce *x, struct str topic,
-                  const struct kafka_produce_request_partition_data *q,
-                  struct kafka_produce_response_partition_responses *a)
+/* The transaction has to have it first. All batches of a request are of one. */
+static int16_t want(struct produce *x, struct part *part, struct str topic)
+{
+    struct txn_want *w = &x->want;
+    const struct kafka_batch *b = &part->batch;
+
+    if (x->request->header.version < ADDS_PARTITIONS || (b->attributes & KAFKA_TRANSACTIONAL) == 0)
+        return KAFKA_NONE;
+    if (w->parts != NULL && (w->producer != b->producer_id || w->epoch != b->producer_epoch))
+        return KAFKA_INVALID_PRODUCER_ID_MAPPING;
+    w->producer = b->producer_id;
+    w->epoch = b->producer_epoch;
+    part->wanted = (struct txn_wanted){w->parts, topic, part->answer->index};
+    w->parts = &part->wanted;
+    return KAFKA_NONE;
+}
+
+static void prepare(struct produce *x, struct str topic,
+                    const struct kafka_produce_request_partition_data *q,
+                    struct kafka_produce_response_partition_responses *a)
 {
     struct kafka_request *r = x->request;
     struct part *part = kafka_arena_alloc(&r->arena, sizeof(*part));
@@ -375,11 +420,58 @@ static void start(struct produce *x, struct str topic,
         a->error_code = KAFKA_TOPIC_AUTHORIZATION_FAILED;
     else
         a->error_code = check(part, r->header.version);
+    if (a->error_code == KAFKA_NONE)
+        a->error_code = want(x, part, topic);
     if (a->error_code != KAFKA_NONE)
         return;
     x->left++;
-    part->task.run = arrive;
-    r->kafka->env->post(r->kafka->env, part->place.worker, &part->task);
+    *x->parts_end = part;
+    x->parts_end = &part->next;
+}
+
+/* All parts on their way, or none of those of a transaction that does not have them. */
+static void send_parts(struct txn_want *w)
+{
+    struct produce *x = CONTAINER_OF(w, struct produce, want);
+    struct env *env = x->request->kafka->env;
+
+    for (struct part *part = x->parts, *next; part != NULL; part = next) {
+        next = part->next;
+        if (w->error != KAFKA_NONE && (part->batch.attributes & KAFKA_TRANSACTIONAL) != 0) {
+            part->answer->error_code = w->error;
+            x->left--;
+            continue;
+        }
+        part->task.run = arrive;
+        env->post(env, part->place.worker, &part->task);
+    }
+    finish(x);
+}
+
+/* What of a topic is written to. */
+static void prepare_topic(struct produce *x, const struct kafka_produce_request_topic_data *t,
+                          struct kafka_produce_response_responses *a, bool acks_ok)
+{
+    struct kafka_request *r = x->request;
+    struct str name = t->name;
+    int32_t n = t->partition_data_n > 0 ? t->partition_data_n : 0;
+
+    a->name = t->name;
+    a->topic_id = t->topic_id;
+    a->partition_responses_n = n;
+    a->partition_responses = KAFKA_NEW(&r->arena, produce_response_partition_responses, n);
+    bool known = r->header.version < BY_ID ||
+                 topics_name_of(r->realm->topics, &t->topic_id, &r->arena, &name);
+    for (int32_t k = 0; k < n; k++) {
+        struct kafka_produce_response_partition_responses *p = &a->partition_responses[k];
+        if (acks_ok && known) {
+            prepare(x, name, &t->partition_data[k], p);
+            continue;
+        }
+        p->index = t->partition_data[k].index;
+        p->error_code = acks_ok ? KAFKA_UNKNOWN_TOPIC_ID : KAFKA_INVALID_REQUIRED_ACKS;
+        p->base_offset = -1;
+    }
 }
 
 void kafka_run_produce(struct kafka_request *r)
@@ -389,31 +481,15 @@ void kafka_run_produce(struct kafka_request *r)
     struct produce *x = kafka_arena_alloc(&r->arena, sizeof(*x));
     bool acks_ok = q->acks >= -1 && q->acks <= 1;
 
-    *x = (struct produce){.request = r,
-                          .home = r->kafka,
-                          .acks = q->acks,
-                          .transactional_id = q->transactional_id,
-                          .left = 1};
+    *x = (struct produce){.request = r, .home = r->kafka, .acks = q->acks, .left = 1};
+    x->parts_end = &x->parts;
+    x->want = (struct txn_want){.request = r, .id = q->transactional_id, .done = send_parts};
     a->responses_n = q->topic_data_n > 0 ? q->topic_data_n : 0;
     a->responses = KAFKA_NEW(&r->arena, produce_response_responses, a->responses_n);
-    for (int32_t i = 0; i < a->responses_n; i++) {
-        const struct kafka_produce_request_topic_data *t = &q->topic_data[i];
-        int32_t n = t->partition_data_n > 0 ? t->partition_data_n : 0;
-        a->responses[i].name = t->name;
-        a->responses[i].partition_responses_n = n;
-        a->responses[i].partition_responses = KAFKA_NEW(&r->arena,
-                                                        produce_response_partition_responses, n);
-        for (int32_t k = 0; k < n; k++) {
-            struct kafka_produce_response_partition_responses *p =
-                &a->responses[i].partition_responses[k];
-            if (acks_ok) {
-                start(x, t->name, &t->partition_data[k], p);
-            } else {
-                p->index = t->partition_data[k].index;
-                p->error_code = KAFKA_INVALID_REQUIRED_ACKS;
-                p->base_offset = -1;
-            }
-        }
-    }
-    finish(x);
+    for (int32_t i = 0; i < a->responses_n; i++)
+        prepare_topic(x, &q->topic_data[i], &a->responses[i], acks_ok);
+    if (x->want.parts != NULL)
+        txn_want_parts(&x->want);
+    else
+        send_parts(&x->want);
 }

@@ -5,6 +5,10 @@
  * ONGOING
  *                                        \--time is up: epoch + 1, abort--/
  *
+ * Since EndTxn 5 every end raises the epoch: so nothing that was sent before it, and comes late, is
+ * taken for part of the next transaction, and partitions need not be added before they are written
+ * to.
+ *
  * Ending: the record says PREPARE (durable) -> a marker in every partition (durable) -> offsets, if
  * it commits, and the record that says COMPLETE, in one append (durable). A partition that does not
  * exist any more needs no marker. One that is busy is asked again, and so is one whose worker is
@@ -32,6 +36,7 @@ struct mark {
     int32_t index;
     uint64_t from; /* of a beginning: see open_txns_bind */
     bool again;    /* it could not be done now */
+    bool skip;     /* the partition knows */
 };
 
 struct txn_op {
@@ -46,7 +51,8 @@ struct txn_op {
     struct mark *marks;
     uint32_t nmarks, left;
     void (*marked)(struct txn_op *op);
-    bool begin, commit;
+    enum txn_state before; /* its end */
+    bool begin, commit, raised;
     int64_t producer;
     int16_t epoch;
     struct wheel_timer timer;
@@ -93,8 +99,9 @@ struct txn *txn_get(struct coordinator *c, struct str id)
     t = mem_zalloc(sizeof(*t));
     t->coordinator = c;
     t->id = str_from(mem_strndup(id.p, id.n), id.n);
-    t->producer = -1;
+    t->producer = t->previous = -1;
     t->epoch = -1;
+    list_init(&t->waiting);
     wheel_timer_init(&t->timer, time_is_up);
     hmap_insert(&c->txns, &t->node, hash_of(t->id));
     list_push_back(&c->all_txns, &t->link);
@@ -103,6 +110,10 @@ struct txn *txn_get(struct coordinator *c, struct str id)
 
 static void free_txn(struct txn *t)
 {
+    struct list *l;
+
+    while ((l = list_pop_front(&t->waiting)) != NULL)
+        errand_failed(LIST_ENTRY(l, struct errand, link), KAFKA_NOT_COORDINATOR);
     io_timer_stop(env_of(t)->io, &t->timer);
     hmap_remove(&t->coordinator->txns, &t->node);
     list_remove(&t->link);
@@ -137,8 +148,20 @@ void txn_begin(struct txn *t)
         return;
     txn_clear(t);
     t->state = TXN_ONGOING;
+    t->unsaved = true;
     t->started_ms = wall_ms(t);
     arm(t, (uint64_t) t->timeout_ms * 1000000);
+}
+
+/* ms of the wall clock at the first one (41 bits), worker (8 bits), a counter (14 bits, which runs
+ * into the time): nobody makes 16,000 producers in every millisecond of a run. So no other producer
+ * has the number, also not one of an earlier run of the server. */
+int64_t txn_new_producer(struct kafka *k)
+{
+    if (k->producer_ids == 0)
+        k->producer_ids = (uint64_t) (io_wall(k->env->io) / 1000000) << 14;
+    k->producer_ids++;
+    return (int64_t) (((k->producer_ids << 8) | (k->env->worker & 0xff)) & INT64_MAX);
 }
 
 /* ---- operations ------------------------------------------------------------------------------ */
@@ -164,6 +187,21 @@ static void op_free(struct txn_op *op)
     mem_free(op);
 }
 
+void txn_wait(struct txn *t, struct errand *e)
+{
+    list_push_back(&t->waiting, &e->link);
+}
+
+static void go_on_waiting(struct txn *t)
+{
+    struct list *l;
+
+    while (t->op == NULL && (l = list_pop_front(&t->waiting)) != NULL) {
+        struct errand *e = LIST_ENTRY(l, struct errand, link);
+        e->run(t->coordinator, e);
+    }
+}
+
 static void op_done(struct txn_op *op, int16_t error)
 {
     struct txn *t = op->txn;
@@ -174,6 +212,7 @@ static void op_done(struct txn_op *op, int16_t error)
     op_free(op);
     if (done != NULL)
         done(t, e, error);
+    go_on_waiting(t);
 }
 
 /* ---- records --------------------------------------------------------------------------------- */
@@ -182,6 +221,7 @@ static void record_durable(struct partition_job *j, bool ok)
 {
     struct txn_op *op = CONTAINER_OF(j, struct txn_op, job);
 
+    op->txn->unsaved = !ok;
     op->saved(op, ok ? KAFKA_NONE : KAFKA_COORDINATOR_NOT_AVAILABLE);
 }
 
@@ -222,6 +262,7 @@ static void save(struct txn_op *op, bool offsets, void (*saved)(struct txn_op *o
     enum err err;
 
     op->saved = saved;
+    t->unsaved = true;
     t->changed_ms = wall_ms(t);
     err = append(t, offsets, &op->first_seq);
     if (err != ERR_OK) {
@@ -232,7 +273,7 @@ static void save(struct txn_op *op, bool offsets, void (*saved)(struct txn_op *o
     op->job.gone = record_gone;
     op->job.seq = op->first_seq + (offsets ? t->noffsets : 0);
     if (partition_wait(t->coordinator->partition, &op->job))
-        saved(op, KAFKA_NONE);
+        record_durable(&op->job, true);
 }
 
 void txn_save(struct txn *t, struct errand *e, txn_done done)
@@ -360,8 +401,8 @@ static void send_marks(struct txn_op *op)
     for (uint32_t i = 0; i < op->nmarks; i++) {
         struct mark *m = &op->marks[i];
         m->again = false;
-        if (!partition_find(t->coordinator->realm, &op->arena, m->topic, m->index, &place,
-                            &m->stream))
+        if (m->skip || !partition_find(t->coordinator->realm, &op->arena, m->topic, m->index,
+                                       &place, &m->stream))
             continue;
         op->left++;
         m->task.run = mark_there;
@@ -371,7 +412,7 @@ static void send_marks(struct txn_op *op)
         op->marked(op);
 }
 
-static void mark_all(struct txn_op *op, bool begin, bool commit, void (*marked)(struct txn_op *op))
+static void put_marks(struct txn_op *op, bool begin, bool commit, void (*marked)(struct txn_op *op))
 {
     struct txn *t = op->txn;
 
@@ -388,6 +429,11 @@ static void mark_all(struct txn_op *op, bool begin, bool commit, void (*marked)(
         op->marks[i].topic = kafka_arena_str(&op->arena, t->parts[i].topic);
         op->marks[i].index = t->parts[i].index;
     }
+}
+
+static void mark_all(struct txn_op *op, bool commit, void (*marked)(struct txn_op *op))
+{
+    put_marks(op, false, commit, marked);
     send_marks(op);
 }
 
@@ -397,13 +443,19 @@ static void mark_all(struct txn_op *op, bool begin, bool commit, void (*marked)(
 static void begun(struct txn_op *op)
 {
     for (uint32_t i = 0; i < op->nmarks; i++)
-        op->txn->parts[i].from = op->marks[i].from;
+        if (!op->marks[i].skip)
+            op->txn->parts[i].from = op->marks[i].from;
     save(op, false, op_done);
 }
 
-void txn_bind(struct txn *t, struct errand *e, txn_done done)
+void txn_bind(struct txn *t, bool all, struct errand *e, txn_done done)
 {
-    mark_all(op_new(t, e, done), true, false, begun);
+    struct txn_op *op = op_new(t, e, done);
+
+    put_marks(op, true, false, begun);
+    for (uint32_t i = 0; i < op->nmarks; i++)
+        op->marks[i].skip = !all && t->parts[i].from != 0;
+    send_marks(op);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -442,10 +494,20 @@ static void completed(struct txn_op *op, int16_t error)
     op_done(op, KAFKA_NONE);
 }
 
+/* The last epoch was given to its end: who goes on is another producer. */
+static void renew(struct txn *t)
+{
+    t->previous = t->producer;
+    t->producer = txn_new_producer(t->coordinator->kafka);
+    t->epoch = 0;
+}
+
 static void complete(struct txn_op *op)
 {
     struct txn *t = op->txn;
 
+    if (t->epoch > TXN_EPOCH_LAST)
+        renew(t);
     t->state = op->commit ? TXN_COMPLETE_COMMIT : TXN_COMPLETE_ABORT;
     if (op->commit)
         for (uint32_t i = 0; i < t->noffsets; i++)
@@ -458,20 +520,25 @@ static void prepared(struct txn_op *op, int16_t error)
     struct txn *t = op->txn;
 
     if (error != KAFKA_NONE) {
-        t->state = TXN_ONGOING;
-        arm(t, (uint64_t) t->timeout_ms * 1000000);
+        t->state = op->before;
+        t->epoch = (int16_t) (t->epoch - op->raised);
+        if (t->state == TXN_ONGOING)
+            arm(t, (uint64_t) t->timeout_ms * 1000000);
         op_done(op, error);
         return;
     }
-    mark_all(op, false, op->commit, complete);
+    mark_all(op, op->commit, complete);
 }
 
-void txn_end(struct txn *t, bool commit, struct errand *e, txn_done done)
+void txn_end(struct txn *t, bool commit, bool raise, struct errand *e, txn_done done)
 {
     struct txn_op *op = op_new(t, e, done);
 
     io_timer_stop(env_of(t)->io, &t->timer);
     op->commit = commit;
+    op->before = t->state;
+    op->raised = raise && t->epoch < INT16_MAX;
+    t->epoch = (int16_t) (t->epoch + op->raised);
     t->state = commit ? TXN_PREPARE_COMMIT : TXN_PREPARE_ABORT;
     save(op, false, prepared);
 }
@@ -487,8 +554,7 @@ static void time_is_up(struct wheel_timer *timer)
         return;
     }
     LOG_DBG(env_of(t)->log, "Kafka transaction of \"%.*s\" timed out", STR_ARG(t->id));
-    t->epoch++; /* whoever had it is fenced */
-    txn_end(t, false, NULL, NULL);
+    txn_end(t, false, true, NULL, NULL); /* whoever had it is fenced */
 }
 
 /* ---- loading, and the end -------------------------------------------------------------------- */
@@ -504,6 +570,7 @@ bool txn_take_message(struct coordinator *c, const struct store_msg *m)
         t->state = read.state;
         t->producer = read.producer;
         t->epoch = read.epoch;
+        t->previous = read.previous;
         t->timeout_ms = read.timeout_ms;
         t->started_ms = read.started_ms;
         t->changed_ms = read.changed_ms;
@@ -532,7 +599,7 @@ void txns_loaded(struct coordinator *c)
         } else if (t->state == TXN_PREPARE_COMMIT || t->state == TXN_PREPARE_ABORT) {
             txn_word_remind(t);
             op = op_new(t, NULL, NULL);
-            mark_all(op, false, t->state == TXN_PREPARE_COMMIT, complete);
+            mark_all(op, t->state == TXN_PREPARE_COMMIT, complete);
         }
     }
 }
@@ -580,7 +647,7 @@ static void orphaned(struct txn_op *op)
 /* The offsets stream was deleted: nobody could end what is open any more. */
 static void abort_orphan(struct txn *t)
 {
-    mark_all(op_new(t, NULL, NULL), false, false, orphaned);
+    mark_all(op_new(t, NULL, NULL), false, orphaned);
     if (t->op != NULL)
         t->op->txn = NULL;
     t->op = NULL;

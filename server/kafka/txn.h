@@ -17,6 +17,8 @@
 /* Most transactional ids of one coordinator; the longest an unused one is kept. */
 #define TXNS_MAX 65536u
 #define TXN_KEPT_MS (7 * INT64_C(86400000))
+/* A transaction may begin with the epochs below this one: two ends that raise it are left. */
+#define TXN_EPOCH_LAST (INT16_MAX - 2)
 
 struct txn *txn_find(struct coordinator *c, struct str id);
 /* Made when there is none; NULL: there are too many. */
@@ -27,18 +29,47 @@ struct txn *txn_for(struct coordinator *c, struct str id, int64_t producer, int1
                     int16_t fenced, int16_t *error);
 /* It is ONGOING; the time runs from now if it was not. */
 void txn_begin(struct txn *t);
+/* A number that no producer has had. */
+int64_t txn_new_producer(struct kafka *k);
+/* Its errand runs again when what is under way has ended. */
+void txn_wait(struct txn *t, struct errand *e);
 
 /* Writes the record; done is called with an error or 0, later, unless the errand was told that the
  * coordinator goes. */
 void txn_save(struct txn *t, struct errand *e,
               void (*done)(struct txn *t, struct errand *e, int16_t error));
-/* Tells all its partitions that the producer may write, and writes the record with what they say.
- */
-void txn_bind(struct txn *t, struct errand *e,
+/* Tells its partitions (all, or those that have not said their place yet) that the producer may
+ * write, and writes the record with what they say. */
+void txn_bind(struct txn *t, bool all, struct errand *e,
               void (*done)(struct txn *t, struct errand *e, int16_t error));
-/* Ends it: the state (PREPARE_...), the markers, the offsets. e may be NULL. */
-void txn_end(struct txn *t, bool commit, struct errand *e,
+/* Ends it: the state (PREPARE_...), the markers, the offsets. raise: whoever has written so far has
+ * an old epoch from then on; when there is none left, it is a new producer that goes on. e may be
+ * NULL. */
+void txn_end(struct txn *t, bool commit, bool raise, struct errand *e,
              void (*done)(struct txn *t, struct errand *e, int16_t error));
+
+/* ---- txn_api.c, for the requests */
+/* 0, or why not. */
+int16_t txn_check_id(const struct kafka_request *r, struct str id);
+/* What an old epoch is told. */
+int16_t txn_fenced(const struct errand *e);
+/* Partitions of a Produce request (version 12 and above) that its transaction has to have. */
+struct txn_wanted {
+    struct txn_wanted *next;
+    struct str topic;
+    int32_t index;
+};
+struct txn_want {
+    struct kafka_request *request;
+    struct str id;
+    int64_t producer;
+    int16_t epoch;
+    struct txn_wanted *parts;
+    int16_t error; /* afterwards: why they may not be written to; 0 */
+    void (*done)(struct txn_want *w);
+};
+/* done, at home: perhaps before this returns. The request's arena is not used until then. */
+void txn_want_parts(struct txn_want *w);
 
 /* ---- coordinator.c calls */
 /* A message of the offsets stream; true: it was a transaction's. */

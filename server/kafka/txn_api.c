@@ -1,9 +1,10 @@
 /*
- * txn_api.c - InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, TxnOffsetCommit, EndTxn.
+ * txn_api.c - InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, TxnOffsetCommit.
  *
  * A producer is who it says by producer id and epoch; InitProducerId raises the epoch, and with it
- * fences whoever had the transactional id before. Only classic transactions are offered: a producer
- * says which partitions it will write to before it does.
+ * fences whoever had the transactional id before. A producer says which partitions it will write to
+ * before it does, or (transaction.version 2) leaves that to its first Produce (txn_want.c), and to
+ * its first TxnOffsetCommit.
  */
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
@@ -16,7 +17,7 @@ static bool id_valid(struct str id)
 }
 
 /* 0, or why not. */
-static int16_t check_id(const struct kafka_request *r, struct str id)
+int16_t txn_check_id(const struct kafka_request *r, struct str id)
 {
     if (!id_valid(id))
         return KAFKA_INVALID_REQUEST;
@@ -24,23 +25,12 @@ static int16_t check_id(const struct kafka_request *r, struct str id)
 }
 
 /* Before version 2 of most requests there was no word for it. */
-static int16_t fenced(const struct errand *e)
+int16_t txn_fenced(const struct errand *e)
 {
     return e->request->header.version >= 2 ? KAFKA_PRODUCER_FENCED : KAFKA_INVALID_PRODUCER_EPOCH;
 }
 
 /* ---- InitProducerId -------------------------------------------------------------------------- */
-
-/* ms of the wall clock at the first one (41 bits), worker (8 bits), a counter (14 bits, which runs
- * into the time): nobody makes 16,000 producers in every millisecond of a run. So no other producer
- * has the number, also not one of an earlier run of the server. */
-static int64_t new_producer(struct kafka *k)
-{
-    if (k->producer_ids == 0)
-        k->producer_ids = (uint64_t) (io_wall(k->env->io) / 1000000) << 14;
-    k->producer_ids++;
-    return (int64_t) (((k->producer_ids << 8) | (k->env->worker & 0xff)) & INT64_MAX);
-}
 
 static void init_failed(struct errand *e, int16_t error)
 {
@@ -72,8 +62,8 @@ static bool is_current(const struct txn *t, const struct kafka_init_producer_id_
 
 static void raise_epoch(struct coordinator *c, struct txn *t)
 {
-    if (t->producer < 0 || t->epoch >= INT16_MAX - 2) {
-        t->producer = new_producer(c->kafka);
+    if (t->producer < 0 || t->epoch >= TXN_EPOCH_LAST) {
+        t->producer = txn_new_producer(c->kafka);
         t->epoch = 0;
     } else {
         t->epoch++;
@@ -93,9 +83,8 @@ static void init(struct coordinator *c, struct errand *e)
     } else if (t->op != NULL || t->state == TXN_PREPARE_COMMIT || t->state == TXN_PREPARE_ABORT) {
         errand_failed(e, KAFKA_CONCURRENT_TRANSACTIONS);
     } else if (t->state == TXN_ONGOING) {
-        if (q->producer_id < 0)
-            t->epoch++; /* of whoever had the id */
-        txn_end(t, false, NULL, NULL);
+        /* Raised for whoever had the id, unless it is the same one that begins anew. */
+        txn_end(t, false, q->producer_id < 0, NULL, NULL);
         errand_failed(e, KAFKA_CONCURRENT_TRANSACTIONS);
     } else {
         raise_epoch(c, t);
@@ -112,11 +101,11 @@ void kafka_run_init_producer_id(struct kafka_request *r)
 
     a->producer_epoch = 0;
     if (q->transactional_id.p == NULL) {
-        a->producer_id = new_producer(r->kafka);
+        a->producer_id = txn_new_producer(r->kafka);
         kafka_reply(r);
         return;
     }
-    a->error_code = check_id(r, q->transactional_id);
+    a->error_code = txn_check_id(r, q->transactional_id);
     if (a->error_code == KAFKA_NONE &&
         (q->transaction_timeout_ms <= 0 || q->transaction_timeout_ms > TXN_TIMEOUT_MAX_MS))
         a->error_code = KAFKA_INVALID_TRANSACTION_TIMEOUT;
@@ -168,7 +157,7 @@ static void add_parts(struct coordinator *c, struct errand *e)
     const struct kafka_add_partitions_to_txn_request *q = e->request->body;
     int16_t error;
     struct txn *t = txn_for(c, q->v3_and_below_transactional_id, q->v3_and_below_producer_id,
-                            q->v3_and_below_producer_epoch, fenced(e), &error);
+                            q->v3_and_below_producer_epoch, txn_fenced(e), &error);
 
     if (t == NULL) {
         errand_failed(e, error);
@@ -179,7 +168,7 @@ static void add_parts(struct coordinator *c, struct errand *e)
     if (add_missing(t, q) == 0 && t->nparts == TXN_PARTS_MAX)
         errand_failed(e, KAFKA_INVALID_REQUEST);
     else
-        txn_bind(t, e, parts_bound);
+        txn_bind(t, true, e, parts_bound);
 }
 
 /* True when all of them can be written to. */
@@ -218,7 +207,7 @@ void kafka_run_add_partitions_to_txn(struct kafka_request *r)
     const struct kafka_add_partitions_to_txn_request *q = r->body;
     struct kafka_add_partitions_to_txn_response *a = r->answer;
     int32_t n = q->v3_and_below_topics_n > 0 ? q->v3_and_below_topics_n : 0;
-    int16_t error = check_id(r, q->v3_and_below_transactional_id);
+    int16_t error = txn_check_id(r, q->v3_and_below_transactional_id);
 
     a->results_by_topic_v3_and_below_n = n;
     a->results_by_topic_v3_and_below = KAFKA_NEW(&r->arena,
@@ -266,8 +255,8 @@ static void add_group(struct coordinator *c, struct errand *e)
 {
     const struct kafka_add_offsets_to_txn_request *q = e->request->body;
     int16_t error;
-    struct txn *t = txn_for(c, q->transactional_id, q->producer_id, q->producer_epoch, fenced(e),
-                            &error);
+    struct txn *t = txn_for(c, q->transactional_id, q->producer_id, q->producer_epoch,
+                            txn_fenced(e), &error);
 
     if (t == NULL) {
         errand_failed(e, error);
@@ -286,7 +275,7 @@ void kafka_run_add_offsets_to_txn(struct kafka_request *r)
     const struct kafka_add_offsets_to_txn_request *q = r->body;
     struct kafka_add_offsets_to_txn_response *a = r->answer;
 
-    a->error_code = check_id(r, q->transactional_id);
+    a->error_code = txn_check_id(r, q->transactional_id);
     if (a->error_code == KAFKA_NONE && !coordinator_name_valid(q->group_id))
         a->error_code = KAFKA_INVALID_GROUP_ID;
     if (a->error_code != KAFKA_NONE)
@@ -296,6 +285,9 @@ void kafka_run_add_offsets_to_txn(struct kafka_request *r)
 }
 
 /* ---- TxnOffsetCommit ------------------------------------------------------------------------- */
+
+/* From this version on AddOffsetsToTxn is not needed before it. */
+#define BY_ITSELF 5
 
 /* The places that have no error yet. */
 static void offsets_failed(struct errand *e, int16_t error)
@@ -367,7 +359,7 @@ static void txn_offsets(struct coordinator *c, struct errand *e)
     struct txn *t = txn_for(c, q->transactional_id, q->producer_id, q->producer_epoch,
                             KAFKA_INVALID_PRODUCER_EPOCH, &error);
 
-    if (t != NULL && t->state != TXN_ONGOING)
+    if (t != NULL && t->state != TXN_ONGOING && e->request->header.version < BY_ITSELF)
         error = KAFKA_INVALID_TXN_STATE;
     if (error == KAFKA_NONE)
         error = check_group(c, e);
@@ -375,6 +367,7 @@ static void txn_offsets(struct coordinator *c, struct errand *e)
         errand_failed(e, error);
         return;
     }
+    txn_begin(t);
     put_offsets(e, t);
     txn_save(t, e, saved);
 }
@@ -383,7 +376,7 @@ void kafka_run_txn_offset_commit(struct kafka_request *r)
 {
     const struct kafka_txn_offset_commit_request *q = r->body;
     struct kafka_txn_offset_commit_response *a = r->answer;
-    int16_t error = check_id(r, q->transactional_id);
+    int16_t error = txn_check_id(r, q->transactional_id);
 
     if (error == KAFKA_NONE && !coordinator_name_valid(q->group_id))
         error = KAFKA_INVALID_GROUP_ID;
@@ -407,42 +400,4 @@ void kafka_run_txn_offset_commit(struct kafka_request *r)
         return;
     }
     errand_start(r, q->group_id, txn_offsets, offsets_failed, NULL);
-}
-
-/* ---- EndTxn ---------------------------------------------------------------------------------- */
-
-static void end_failed(struct errand *e, int16_t error)
-{
-    struct kafka_end_txn_response *a = e->request->answer;
-
-    a->error_code = error;
-}
-
-static void end_txn(struct coordinator *c, struct errand *e)
-{
-    const struct kafka_end_txn_request *q = e->request->body;
-    int16_t error;
-    struct txn *t = txn_for(c, q->transactional_id, q->producer_id, q->producer_epoch, fenced(e),
-                            &error);
-
-    if (t == NULL)
-        errand_failed(e, error);
-    else if (t->state == TXN_ONGOING)
-        txn_end(t, q->committed, e, saved);
-    else if (t->state == (q->committed ? TXN_COMPLETE_COMMIT : TXN_COMPLETE_ABORT))
-        errand_done(e); /* the answer was lost */
-    else
-        errand_failed(e, KAFKA_INVALID_TXN_STATE);
-}
-
-void kafka_run_end_txn(struct kafka_request *r)
-{
-    const struct kafka_end_txn_request *q = r->body;
-    struct kafka_end_txn_response *a = r->answer;
-
-    a->error_code = check_id(r, q->transactional_id);
-    if (a->error_code != KAFKA_NONE)
-        kafka_reply(r);
-    else
-        errand_start(r, STR_NONE, end_txn, end_failed, NULL);
 }

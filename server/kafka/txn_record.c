@@ -5,7 +5,8 @@
 #include "lib/wire/kafka_bytes.h"
 
 #define PREFIX "$KAFKA.TXN."
-#define VERSION 2
+/* With a previous producer; else one less, which earlier programs read, too. */
+#define VERSION 3
 
 static struct str own(struct str s)
 {
@@ -90,13 +91,15 @@ void txn_render(const struct txn *t, struct buf *b)
     bool over = t->state == TXN_COMPLETE_COMMIT || t->state == TXN_COMPLETE_ABORT;
     uint32_t nparts = over ? 0 : t->nparts, noffsets = over ? 0 : t->noffsets;
 
-    kafka_append_u16(b, VERSION);
+    kafka_append_u16(b, t->previous >= 0 ? VERSION : VERSION - 1);
     kafka_append_u16(b, (uint16_t) t->state);
     kafka_append_u64(b, (uint64_t) t->producer);
     kafka_append_u16(b, (uint16_t) t->epoch);
     kafka_append_u32(b, (uint32_t) t->timeout_ms);
     kafka_append_u64(b, (uint64_t) t->started_ms);
     kafka_append_u64(b, (uint64_t) t->changed_ms);
+    if (t->previous >= 0)
+        kafka_append_u64(b, (uint64_t) t->previous);
     kafka_append_u32(b, nparts);
     for (uint32_t i = 0; i < nparts; i++) {
         put_text(b, t->parts[i].topic);
@@ -187,6 +190,7 @@ static bool take_body(struct in *in, struct txn *t)
     t->timeout_ms = (int32_t) take_u32(in);
     t->started_ms = (int64_t) take_u64(in);
     t->changed_ms = (int64_t) take_u64(in);
+    t->previous = version > 2 ? (int64_t) take_u64(in) : -1;
     n = take_u32(in);
     for (uint32_t i = 0; i < n && !in->bad; i++) {
         struct str topic = take_text(in);

@@ -3,10 +3,11 @@
  * offsets stream per id. Pure.
  *
  *     subject  $KAFKA.TXN.<id>, written as names in the offsets' subjects
- *     payload  version (2), state, producer, epoch, timeout, start, change; the partitions (topic,
- *              number, and from version 2 on the sequence in front of which the transaction has
- *              nothing there: open_txns.h); the offsets (group, topic, partition, offset, epoch,
- *              metadata, topic's id)
+ *     payload  version (2, or 3 when there is a previous producer), state, producer, epoch,
+ * timeout, start, change; in version 3 the previous producer; the partitions (topic, number, and
+ *              from version 2 on the sequence in front of which the transaction has nothing there:
+ *              open_txns.h); the offsets (group, topic, partition, offset, epoch, metadata, topic's
+ *              id)
  */
 #ifndef KAFKA_TXN_RECORD_H
 #define KAFKA_TXN_RECORD_H
@@ -50,6 +51,7 @@ struct txn {
     enum txn_state state;
     int64_t producer;
     int16_t epoch;
+    int64_t previous; /* the producer whose epochs ran out with its last transaction; -1: none */
     int32_t timeout_ms;
     int64_t started_ms, changed_ms; /* wall clock */
     struct txn_part *parts;
@@ -57,7 +59,9 @@ struct txn {
     struct txn_offset *offsets;
     uint32_t noffsets;
     struct wheel_timer timer;
-    struct txn_op *op; /* under way */
+    struct txn_op *op;   /* under way */
+    struct list waiting; /* errands, for its end */
+    bool unsaved;        /* it is not known to be in its record as it is here */
 };
 
 bool txn_has_part(const struct txn *t, struct str topic, int32_t index);

@@ -46,7 +46,8 @@ static void send_number(struct kafka_client *c, const char *topic, int acks, int
     if (broken)
         bytes[n - 1] ^= 1;
     struct kafka_produce_request_partition_data part = {.records = {.p = bytes, .n = n}};
-    struct kafka_produce_request_topic_data t = {str_of(topic), &part, 1};
+    struct kafka_produce_request_topic_data t = {
+        .name = str_of(topic), .partition_data = &part, .partition_data_n = 1};
     struct kafka_produce_request q = {
         .acks = (int16_t) acks, .timeout_ms = 1000, .topic_data = &t, .topic_data_n = 1};
     kafka_client_send(c, KAFKA_PRODUCE, 7, &q);
@@ -135,7 +136,8 @@ TEST(big_ones)
         ck_assert(kafka_builder_add(&b, &(struct kafka_record){.value = {(char *) value, size}}));
         struct kafka_produce_request_partition_data part = {
             .records = {.p = bytes, .n = kafka_builder_finish(&b, -1, NULL)}};
-        struct kafka_produce_request_topic_data t = {STR("a"), &part, 1};
+        struct kafka_produce_request_topic_data t = {
+            .name = STR("a"), .partition_data = &part, .partition_data_n = 1};
         struct kafka_produce_request q = {
             .acks = -1, .timeout_ms = 1000, .topic_data = &t, .topic_data_n = 1};
         kafka_client_send(&c, KAFKA_PRODUCE, 7, &q);
@@ -205,7 +207,8 @@ static void send_sequence(struct kafka_client *c, int number)
     ck_assert(kafka_builder_add(&b, &(struct kafka_record){.value = str_of(text)}));
     size_t n = kafka_builder_finish(&b, -1, &like);
     struct kafka_produce_request_partition_data part = {.records = {.p = bytes, .n = n}};
-    struct kafka_produce_request_topic_data t = {STR("a"), &part, 1};
+    struct kafka_produce_request_topic_data t = {
+        .name = STR("a"), .partition_data = &part, .partition_data_n = 1};
     struct kafka_produce_request q = {
         .acks = -1, .timeout_ms = 1000, .topic_data = &t, .topic_data_n = 1};
     kafka_client_send(c, KAFKA_PRODUCE, 7, &q);

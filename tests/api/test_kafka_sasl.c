@@ -413,7 +413,8 @@ static int16_t produce(struct kafka_client *c, const char *topic)
 {
     struct kafka_produce_request_partition_data p = {
         .records = {.p = (const uint8_t *) "x", .n = 1}};
-    struct kafka_produce_request_topic_data t = {str_of(topic), &p, 1};
+    struct kafka_produce_request_topic_data t = {
+        .name = str_of(topic), .partition_data = &p, .partition_data_n = 1};
     const struct kafka_produce_response *a = kafka_client_call(
         c, KAFKA_PRODUCE, 7,
         &(struct kafka_produce_request){.acks = -1, .topic_data = &t, .topic_data_n = 1});

@@ -61,7 +61,8 @@ static const struct kafka_produce_response_partition_responses *produce(const ch
             &b, &(struct kafka_record){.offset = k, .time = times[k], .value = STR("v")}));
     struct kafka_produce_request_partition_data part = {
         .records = {.p = bytes, .n = kafka_builder_finish(&b, -1, NULL)}};
-    struct kafka_produce_request_topic_data t = {str_of(topic), &part, 1};
+    struct kafka_produce_request_topic_data t = {
+        .name = str_of(topic), .partition_data = &part, .partition_data_n = 1};
     const struct kafka_produce_response *a = kafka_client_call(
         &client, KAFKA_PRODUCE, 8,
         &(struct kafka_produce_request){

@@ -4,7 +4,7 @@
  */
 #include "lib/wire/kafka_batch.h"
 #include "server/kafka/kafka_error.h"
-#include "tests/api/kafka_client.h"
+#include "tests/api/kafka_producer.h"
 #include "tests/lib/js_rig.h"
 #include "tests/lib/runner.h"
 
@@ -60,162 +60,6 @@ TEST(clients)
 
 /* ---- by hand --------------------------------------------------------------------------------- */
 
-struct producer {
-    struct kafka_client c;
-    const char *id;
-    int64_t producer;
-    int16_t epoch;
-};
-
-static int16_t init_at(struct producer *p, int version, int64_t producer, int16_t epoch,
-                       int32_t timeout_ms)
-{
-    const struct kafka_init_producer_id_response *a = kafka_client_call(
-        &p->c, KAFKA_INIT_PRODUCER_ID, version,
-        &(struct kafka_init_producer_id_request){.transactional_id = str_of(p->id),
-                                                 .transaction_timeout_ms = timeout_ms,
-                                                 .producer_id = producer,
-                                                 .producer_epoch = epoch});
-
-    if (a->error_code == KAFKA_NONE) {
-        p->producer = a->producer_id;
-        p->epoch = a->producer_epoch;
-    }
-    return a->error_code;
-}
-
-/* Also past a transaction that has to be aborted first. */
-static void init(struct producer *p, struct js_rig *r, const char *id)
-{
-    struct str key = str_of(id);
-    int16_t error;
-
-    *p = (struct producer){.id = id};
-    kafka_client_open(&p->c, r->server.kafka_port);
-    kafka_client_call(&p->c, KAFKA_FIND_COORDINATOR, 2,
-                      &(struct kafka_find_coordinator_request){.key = key, .key_type = 1});
-    while ((error = init_at(p, 2, -1, -1, 60000)) == KAFKA_CONCURRENT_TRANSACTIONS)
-        ;
-    ck_assert_int_eq(error, KAFKA_NONE);
-}
-
-static int16_t add(struct producer *p, int version, const char *topic, int32_t partition)
-{
-    struct kafka_add_partitions_to_txn_request_topics t = {str_of(topic), &partition, 1};
-    const struct kafka_add_partitions_to_txn_response *a =
-        kafka_client_call(&p->c, KAFKA_ADD_PARTITIONS_TO_TXN, version,
-                          &(struct kafka_add_partitions_to_txn_request){
-                              .v3_and_below_transactional_id = str_of(p->id),
-                              .v3_and_below_producer_id = p->producer,
-                              .v3_and_below_producer_epoch = p->epoch,
-                              .v3_and_below_topics = &t,
-                              .v3_and_below_topics_n = 1});
-
-    return a->results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code;
-}
-
-static int16_t end(struct producer *p, int version, bool commit)
-{
-    const struct kafka_end_txn_response *a =
-        kafka_client_call(&p->c, KAFKA_END_TXN, version,
-                          &(struct kafka_end_txn_request){.transactional_id = str_of(p->id),
-                                                          .producer_id = p->producer,
-                                                          .producer_epoch = p->epoch,
-                                                          .committed = commit});
-
-    return a->error_code;
-}
-
-static int16_t add_offsets(struct producer *p, int version, const char *group)
-{
-    const struct kafka_add_offsets_to_txn_response *a = kafka_client_call(
-        &p->c, KAFKA_ADD_OFFSETS_TO_TXN, version,
-        &(struct kafka_add_offsets_to_txn_request){.transactional_id = str_of(p->id),
-                                                   .producer_id = p->producer,
-                                                   .producer_epoch = p->epoch,
-                                                   .group_id = str_of(group)});
-
-    return a->error_code;
-}
-
-static int16_t commit_offset(struct producer *p, int version, const char *group, const char *topic,
-                             int64_t offset)
-{
-    struct kafka_txn_offset_commit_request_partitions part = {.committed_offset = offset,
-                                                              .committed_metadata = STR("m")};
-    struct kafka_txn_offset_commit_request_topics t = {str_of(topic), &part, 1};
-    const struct kafka_txn_offset_commit_response *a = kafka_client_call(
-        &p->c, KAFKA_TXN_OFFSET_COMMIT, version,
-        &(struct kafka_txn_offset_commit_request){.transactional_id = str_of(p->id),
-                                                  .group_id = str_of(group),
-                                                  .producer_id = p->producer,
-                                                  .producer_epoch = p->epoch,
-                                                  .generation_id = -1,
-                                                  .topics = &t,
-                                                  .topics_n = 1});
-
-    return a->topics[0].partitions[0].error_code;
-}
-
-/* The offset of partition 0, or minus the error. */
-static int64_t fetched(struct producer *p, const char *group, const char *topic, bool stable)
-{
-    int32_t zero = 0;
-    struct kafka_offset_fetch_request_topics t = {str_of(topic), &zero, 1};
-    const struct kafka_offset_fetch_response *a = kafka_client_call(
-        &p->c, KAFKA_OFFSET_FETCH, 7,
-        &(struct kafka_offset_fetch_request){
-            .group_id = str_of(group), .topics = &t, .topics_n = 1, .require_stable = stable});
-    int16_t error = a->topics[0].partitions[0].error_code;
-
-    return error != KAFKA_NONE ? -error : a->topics[0].partitions[0].committed_offset;
-}
-
-static int64_t latest(struct producer *p, const char *topic, int8_t isolation)
-{
-    struct kafka_list_offsets_request_partitions part = {.timestamp = -1,
-                                                         .current_leader_epoch = -1};
-    struct kafka_list_offsets_request_topics t = {str_of(topic), &part, 1};
-    const struct kafka_list_offsets_response *a = kafka_client_call(
-        &p->c, KAFKA_LIST_OFFSETS, 4,
-        &(struct kafka_list_offsets_request){
-            .replica_id = -1, .isolation_level = isolation, .topics = &t, .topics_n = 1});
-
-    ck_assert_int_eq(a->topics[0].partitions[0].error_code, KAFKA_NONE);
-    return a->topics[0].partitions[0].offset;
-}
-
-/* count records "v" from this sequence on; the offset, or minus the error. */
-static int64_t produce(struct producer *p, const char *topic, int32_t sequence, int count)
-{
-    size_t cap = (size_t) count * 16 + 128;
-    uint8_t *bytes = malloc(cap);
-    struct kafka_builder b;
-    struct kafka_batch like = {.attributes = p->id != NULL ? KAFKA_TRANSACTIONAL : 0,
-                               .producer_id = p->producer,
-                               .producer_epoch = p->epoch,
-                               .base_sequence = sequence,
-                               .last_offset_delta = count - 1};
-
-    kafka_builder_open(&b, bytes, cap, 0);
-    for (int k = 0; k < count; k++)
-        ck_assert(kafka_builder_add(&b, &(struct kafka_record){.offset = k, .value = STR("v")}));
-    size_t n = kafka_builder_finish(&b, 0, &like);
-    struct kafka_produce_request_partition_data part = {.records = {.p = bytes, .n = n}};
-    struct kafka_produce_request_topic_data t = {str_of(topic), &part, 1};
-    const struct kafka_produce_response *a =
-        kafka_client_call(&p->c, KAFKA_PRODUCE, 7,
-                          &(struct kafka_produce_request){.transactional_id = str_of(p->id),
-                                                          .acks = -1,
-                                                          .timeout_ms = 60000,
-                                                          .topic_data = &t,
-                                                          .topic_data_n = 1});
-    int16_t error = a->responses[0].partition_responses[0].error_code;
-
-    free(bytes);
-    return error != KAFKA_NONE ? -error : a->responses[0].partition_responses[0].base_offset;
-}
-
 static void make_topic(struct js_rig *r)
 {
     js_ask(r, "$JS.API.STREAM.CREATE.t", "{\"name\":\"t\",\"subjects\":[\"t\"]}", "\"created\"");
@@ -228,35 +72,36 @@ TEST(rules)
 
     start(&r, i);
     make_topic(&r);
-    init(&p, &r, "p");
+    producer_init(&p, &r, "p");
     ck_assert_int_eq(p.epoch, 0);
-    ck_assert_int_eq(init_at(&p, 1, -1, -1, 900001), KAFKA_INVALID_TRANSACTION_TIMEOUT);
-    ck_assert_int_eq(init_at(&p, 1, -1, -1, 0), KAFKA_INVALID_TRANSACTION_TIMEOUT);
-    ck_assert_int_eq(init_at(&p, 4, p.producer, 7, 1000), KAFKA_PRODUCER_FENCED);
-    ck_assert_int_eq(init_at(&p, 4, p.producer, p.epoch, 1000), KAFKA_NONE);
+    ck_assert_int_eq(producer_init_at(&p, 1, -1, -1, 900001), KAFKA_INVALID_TRANSACTION_TIMEOUT);
+    ck_assert_int_eq(producer_init_at(&p, 1, -1, -1, 0), KAFKA_INVALID_TRANSACTION_TIMEOUT);
+    ck_assert_int_eq(producer_init_at(&p, 4, p.producer, 7, 1000), KAFKA_PRODUCER_FENCED);
+    ck_assert_int_eq(producer_init_at(&p, 4, p.producer, p.epoch, 1000), KAFKA_NONE);
     ck_assert_int_eq(p.epoch, 1);
-    ck_assert_int_eq(end(&p, 3, true), KAFKA_INVALID_TXN_STATE); /* nothing has begun */
-    ck_assert_int_eq(commit_offset(&p, 3, "g", "t", 1), KAFKA_INVALID_TXN_STATE);
-    ck_assert_int_eq(add(&p, 3, "nothing", 0), KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
-    ck_assert_int_eq(add(&p, 3, "t", 1), KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+    ck_assert_int_eq(producer_end(&p, 3, true), KAFKA_INVALID_TXN_STATE); /* nothing has begun */
+    ck_assert_int_eq(producer_commit_offset(&p, 3, "g", "t", 1), KAFKA_INVALID_TXN_STATE);
+    ck_assert_int_eq(producer_add(&p, 3, "nothing", 0), KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+    ck_assert_int_eq(producer_add(&p, 3, "t", 1), KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
     for (int v = 0; v <= 3; v++) {
-        ck_assert_int_eq(add(&p, v, "t", 0), KAFKA_NONE);
-        ck_assert_int_eq(add(&p, v, "t", 0), KAFKA_NONE);
-        ck_assert_int_eq(add_offsets(&p, v, "g"), KAFKA_NONE);
-        ck_assert_int_eq(commit_offset(&p, v, "g", "t", 10 + v), KAFKA_NONE);
-        ck_assert_int_eq(end(&p, v, v % 2 == 0), KAFKA_NONE);
-        ck_assert_int_eq(end(&p, v, v % 2 == 0), KAFKA_NONE); /* once more: the answer was lost */
-        ck_assert_int_eq(end(&p, v, v % 2 != 0), KAFKA_INVALID_TXN_STATE);
+        ck_assert_int_eq(producer_add(&p, v, "t", 0), KAFKA_NONE);
+        ck_assert_int_eq(producer_add(&p, v, "t", 0), KAFKA_NONE);
+        ck_assert_int_eq(producer_add_offsets(&p, v, "g"), KAFKA_NONE);
+        ck_assert_int_eq(producer_commit_offset(&p, v, "g", "t", 10 + v), KAFKA_NONE);
+        ck_assert_int_eq(producer_end(&p, v, v % 2 == 0), KAFKA_NONE);
+        ck_assert_int_eq(producer_end(&p, v, v % 2 == 0), KAFKA_NONE); /* once more: the answer was
+                                                                          lost */
+        ck_assert_int_eq(producer_end(&p, v, v % 2 != 0), KAFKA_INVALID_TXN_STATE);
     }
-    ck_assert_int_eq(fetched(&p, "g", "t", true), 12);
+    ck_assert_int_eq(producer_fetched(&p, "g", "t", true), 12);
     q = p;
     q.producer++;
-    ck_assert_int_eq(add(&q, 3, "t", 0), KAFKA_INVALID_PRODUCER_ID_MAPPING);
+    ck_assert_int_eq(producer_add(&q, 3, "t", 0), KAFKA_INVALID_PRODUCER_ID_MAPPING);
     q = p;
     q.epoch--;
-    ck_assert_int_eq(add(&q, 3, "t", 0), KAFKA_PRODUCER_FENCED);
-    ck_assert_int_eq(add(&q, 1, "t", 0), KAFKA_INVALID_PRODUCER_EPOCH);
-    ck_assert_int_eq(end(&q, 3, true), KAFKA_PRODUCER_FENCED);
+    ck_assert_int_eq(producer_add(&q, 3, "t", 0), KAFKA_PRODUCER_FENCED);
+    ck_assert_int_eq(producer_add(&q, 1, "t", 0), KAFKA_INVALID_PRODUCER_EPOCH);
+    ck_assert_int_eq(producer_end(&q, 3, true), KAFKA_PRODUCER_FENCED);
     kafka_client_close(&p.c);
     js_rig_end(&r);
 }
@@ -270,25 +115,25 @@ TEST(the_stable_end)
     start(&r, i);
     make_topic(&r);
     js_pub(&r, "t", NULL, "one", "\"seq\":1");
-    init(&p, &r, "p");
-    init(&q, &r, "q");
-    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
-    ck_assert_int_eq(latest(&p, "t", 1), 1); /* it has nothing yet */
-    ck_assert_int_eq(produce(&p, "t", 0, 1), 1);
+    producer_init(&p, &r, "p");
+    producer_init(&q, &r, "q");
+    ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 1); /* it has nothing yet */
+    ck_assert_int_eq(producer_write(&p, "t", 0, 1), 1);
     js_pub(&r, "t", NULL, "three", "\"seq\":3");
-    ck_assert_int_eq(latest(&p, "t", 0), 3);
-    ck_assert_int_eq(latest(&p, "t", 1), 1);
-    ck_assert_int_eq(add(&q, 3, "t", 0), KAFKA_NONE);
-    ck_assert_int_eq(end(&q, 3, true), KAFKA_NONE);
-    ck_assert_int_eq(latest(&p, "t", 0), 4);
-    ck_assert_int_eq(latest(&p, "t", 1), 1);
+    ck_assert_int_eq(producer_latest(&p, "t", 0), 3);
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 1);
+    ck_assert_int_eq(producer_add(&q, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(producer_end(&q, 3, true), KAFKA_NONE);
+    ck_assert_int_eq(producer_latest(&p, "t", 0), 4);
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 1);
     kafka_client_close(&p.c);
     js_rig_crash(&r);
     kafka_client_open(&p.c, r.server.kafka_port);
-    ck_assert_int_eq(latest(&p, "t", 1), 1);
-    ck_assert_int_eq(end(&p, 3, false), KAFKA_NONE);
-    ck_assert_int_eq(latest(&p, "t", 1), 5);
-    ck_assert_int_eq(latest(&p, "t", 0), 5);
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 1);
+    ck_assert_int_eq(producer_end(&p, 3, false), KAFKA_NONE);
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 5);
+    ck_assert_int_eq(producer_latest(&p, "t", 0), 5);
     kafka_client_close(&p.c);
     kafka_client_close(&q.c);
     js_rig_end(&r);
@@ -302,24 +147,24 @@ TEST(offsets_go_along)
 
     start(&r, i);
     make_topic(&r);
-    init(&p, &r, "p");
-    ck_assert_int_eq(add_offsets(&p, 3, "g"), KAFKA_NONE);
-    ck_assert_int_eq(commit_offset(&p, 3, "g", "t", 5), KAFKA_NONE);
-    ck_assert_int_eq(fetched(&p, "g", "t", false), -1);
-    ck_assert_int_eq(fetched(&p, "g", "t", true), -KAFKA_UNSTABLE_OFFSET_COMMIT);
+    producer_init(&p, &r, "p");
+    ck_assert_int_eq(producer_add_offsets(&p, 3, "g"), KAFKA_NONE);
+    ck_assert_int_eq(producer_commit_offset(&p, 3, "g", "t", 5), KAFKA_NONE);
+    ck_assert_int_eq(producer_fetched(&p, "g", "t", false), -1);
+    ck_assert_int_eq(producer_fetched(&p, "g", "t", true), -KAFKA_UNSTABLE_OFFSET_COMMIT);
     kafka_client_close(&p.c);
     js_rig_crash(&r);
     kafka_client_open(&p.c, r.server.kafka_port);
-    ck_assert_int_eq(fetched(&p, "g", "t", true), -KAFKA_UNSTABLE_OFFSET_COMMIT);
-    ck_assert_int_eq(end(&p, 3, true), KAFKA_NONE);
-    ck_assert_int_eq(fetched(&p, "g", "t", true), 5);
-    ck_assert_int_eq(add_offsets(&p, 3, "g"), KAFKA_NONE);
-    ck_assert_int_eq(commit_offset(&p, 3, "g", "t", 9), KAFKA_NONE);
-    ck_assert_int_eq(end(&p, 3, false), KAFKA_NONE);
+    ck_assert_int_eq(producer_fetched(&p, "g", "t", true), -KAFKA_UNSTABLE_OFFSET_COMMIT);
+    ck_assert_int_eq(producer_end(&p, 3, true), KAFKA_NONE);
+    ck_assert_int_eq(producer_fetched(&p, "g", "t", true), 5);
+    ck_assert_int_eq(producer_add_offsets(&p, 3, "g"), KAFKA_NONE);
+    ck_assert_int_eq(producer_commit_offset(&p, 3, "g", "t", 9), KAFKA_NONE);
+    ck_assert_int_eq(producer_end(&p, 3, false), KAFKA_NONE);
     kafka_client_close(&p.c);
     js_rig_crash(&r);
     kafka_client_open(&p.c, r.server.kafka_port);
-    ck_assert_int_eq(fetched(&p, "g", "t", true), 5);
+    ck_assert_int_eq(producer_fetched(&p, "g", "t", true), 5);
     kafka_client_close(&p.c);
     js_rig_end(&r);
 }
@@ -332,16 +177,17 @@ TEST(a_new_epoch)
 
     start(&r, i);
     make_topic(&r);
-    init(&p, &r, "p");
-    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
-    init(&q, &r, "p");
+    producer_init(&p, &r, "p");
+    ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    producer_init(&q, &r, "p");
     ck_assert_int_eq(q.producer, p.producer);
     ck_assert_int_gt(q.epoch, p.epoch);
-    ck_assert_int_eq(latest(&q, "t", 1), 1); /* its end */
-    ck_assert_int_eq(end(&p, 3, true), KAFKA_PRODUCER_FENCED);
-    ck_assert_int_eq(add(&q, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(producer_latest(&q, "t", 1), 1); /* its end */
+    ck_assert_int_eq(producer_end(&p, 3, true), KAFKA_PRODUCER_FENCED);
+    ck_assert_int_eq(producer_add(&q, 3, "t", 0), KAFKA_NONE);
     js_ask(&r, "$JS.API.STREAM.DELETE.t", "", "\"success\":true");
-    ck_assert_int_eq(end(&q, 3, true), KAFKA_NONE); /* a partition that is gone is no obstacle */
+    ck_assert_int_eq(producer_end(&q, 3, true), KAFKA_NONE); /* a partition that is gone is no
+                                                                obstacle */
     kafka_client_close(&p.c);
     kafka_client_close(&q.c);
     js_rig_end(&r);
@@ -381,15 +227,15 @@ TEST(the_coordinator_goes)
 
     start(&r, i);
     make_topic(&r);
-    init(&p, &r, "p");
-    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
-    ck_assert_int_eq(produce(&p, "t", 0, 3), 0);
+    producer_init(&p, &r, "p");
+    ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(producer_write(&p, "t", 0, 3), 0);
     js_ask(&r, "$JS.API.STREAM.DELETE.__consumer_offsets", "", "\"success\":true");
-    ck_assert_int_eq(end(&p, 3, true), KAFKA_COORDINATOR_NOT_AVAILABLE);
+    ck_assert_int_eq(producer_end(&p, 3, true), KAFKA_COORDINATOR_NOT_AVAILABLE);
     js_await(&r, "$JS.API.STREAM.INFO.t", "", "\"last_seq\":4,"); /* it was aborted */
-    ck_assert_int_eq(latest(&p, "t", 1), 4);
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 4);
     ck_assert_int_eq(aborted_at(&p, "t", 0), 0);
-    ck_assert_int_eq(produce(&p, "t", 3, 1), -KAFKA_INVALID_TXN_STATE);
+    ck_assert_int_eq(producer_write(&p, "t", 3, 1), -KAFKA_INVALID_TXN_STATE);
     kafka_client_close(&p.c);
     js_rig_end(&r);
 }
@@ -402,13 +248,13 @@ TEST(aborted_without_a_beginning)
 
     start(&r, i);
     make_topic(&r);
-    init(&p, &r, "p");
-    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
-    ck_assert_int_eq(produce(&p, "t", 0, 5), 0);
-    ck_assert_int_eq(end(&p, 3, true), KAFKA_NONE);
-    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
-    ck_assert_int_eq(produce(&p, "t", 5, 5), 6);
-    ck_assert_int_eq(end(&p, 3, false), KAFKA_NONE);
+    producer_init(&p, &r, "p");
+    ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(producer_write(&p, "t", 0, 5), 0);
+    ck_assert_int_eq(producer_end(&p, 3, true), KAFKA_NONE);
+    ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(producer_write(&p, "t", 5, 5), 6);
+    ck_assert_int_eq(producer_end(&p, 3, false), KAFKA_NONE);
     if (i < 2) /* the first marker alone, or all up to the second message */
         js_ask(&r, "$JS.API.STREAM.PURGE.t",
                i == 0 ? "{\"filter\":\"$KAFKA.TXN\",\"keep\":1}" : "{\"seq\":9}", "\"purged\":");
@@ -432,13 +278,13 @@ TEST(few_messages_of_a_subject)
     start(&r, i);
     js_ask(&r, "$JS.API.STREAM.CREATE.t",
            "{\"name\":\"t\",\"subjects\":[\"t\"],\"max_msgs_per_subject\":4}", "\"created\"");
-    init(&p, &r, "p");
-    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
-    ck_assert_int_eq(produce(&p, "t", 0, 3), 0);
-    ck_assert_int_eq(end(&p, 3, false), KAFKA_NONE);
+    producer_init(&p, &r, "p");
+    ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(producer_write(&p, "t", 0, 3), 0);
+    ck_assert_int_eq(producer_end(&p, 3, false), KAFKA_NONE);
     for (int k = 0; k < 5; k++) {
-        ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
-        ck_assert_int_eq(end(&p, 3, true), KAFKA_NONE);
+        ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+        ck_assert_int_eq(producer_end(&p, 3, true), KAFKA_NONE);
     }
     ck_assert_int_eq(aborted_at(&p, "t", 2), 0);
     kafka_client_close(&p.c);
@@ -446,10 +292,10 @@ TEST(few_messages_of_a_subject)
     kafka_client_open(&p.c, r.server.kafka_port);
     ck_assert_int_eq(aborted_at(&p, "t", 2), 0);
     for (int k = 0; k < 300; k++) {
-        ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
-        ck_assert_int_ge(produce(&p, "t", sequence, 1), 0);
+        ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+        ck_assert_int_ge(producer_write(&p, "t", sequence, 1), 0);
         sequence += 1;
-        ck_assert_int_eq(end(&p, 3, k % 2 == 0), KAFKA_NONE);
+        ck_assert_int_eq(producer_end(&p, 3, k % 2 == 0), KAFKA_NONE);
     }
     js_await(&r, "$JS.API.STREAM.INFO.t", "{\"subjects_filter\":\"t\"}", "\"subjects\":{\"t\":4}");
     /* 300 transactions and more: with all of their markers it were 310. */
@@ -458,7 +304,8 @@ TEST(few_messages_of_a_subject)
     ck_assert_ptr_nonnull(at);
     ck_assert_int_lt(strtol(at + strlen("\"messages\":"), NULL, 10), 300);
     free(answer);
-    ck_assert_int_eq(aborted_at(&p, "t", latest(&p, "t", 1) - 2), latest(&p, "t", 1) - 2);
+    ck_assert_int_eq(aborted_at(&p, "t", producer_latest(&p, "t", 1) - 2),
+                     producer_latest(&p, "t", 1) - 2);
     kafka_client_close(&p.c);
     js_rig_end(&r);
 }
@@ -472,16 +319,16 @@ TEST(an_open_one_and_limits)
     start(&r, i);
     js_ask(&r, "$JS.API.STREAM.CREATE.t", "{\"name\":\"t\",\"subjects\":[\"t\"],\"max_msgs\":100}",
            "\"created\"");
-    init(&p, &r, "p");
-    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
-    ck_assert_int_eq(produce(&p, "t", 0, 60), 0);
+    producer_init(&p, &r, "p");
+    ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(producer_write(&p, "t", 0, 60), 0);
     kafka_client_close(&p.c);
     js_rig_crash(&r);
     js_fill(&r, "t", 61, 45);
     kafka_client_open(&p.c, r.server.kafka_port);
-    ck_assert_int_eq(latest(&p, "t", 1), 5); /* it is open */
-    ck_assert_int_eq(end(&p, 3, false), KAFKA_NONE);
-    ck_assert_int_eq(latest(&p, "t", 1), 106);
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 5); /* it is open */
+    ck_assert_int_eq(producer_end(&p, 3, false), KAFKA_NONE);
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 106);
     kafka_client_close(&p.c);
     js_rig_end(&r);
 }
@@ -494,18 +341,18 @@ TEST(open_without_a_beginning)
 
     start(&r, i);
     make_topic(&r);
-    init(&p, &r, "p");
-    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
-    ck_assert_int_eq(produce(&p, "t", 0, 5), 0);
+    producer_init(&p, &r, "p");
+    ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(producer_write(&p, "t", 0, 5), 0);
     js_ask(&r, "$JS.API.STREAM.PURGE.t", "{\"seq\":4}", "\"purged\":3");
-    ck_assert_int_eq(latest(&p, "t", 1), 3);
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 3);
     kafka_client_close(&p.c);
     js_rig_crash(&r);
     kafka_client_open(&p.c, r.server.kafka_port);
-    ck_assert_int_eq(latest(&p, "t", 1), 3);
-    ck_assert_int_eq(produce(&p, "t", 5, 5), 5);
-    ck_assert_int_eq(end(&p, 3, false), KAFKA_NONE);
-    ck_assert_int_eq(latest(&p, "t", 1), 11);
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 3);
+    ck_assert_int_eq(producer_write(&p, "t", 5, 5), 5);
+    ck_assert_int_eq(producer_end(&p, 3, false), KAFKA_NONE);
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 11);
     ck_assert_int_eq(aborted_at(&p, "t", 4), 0);
     js_ask(&r, "$JS.API.STREAM.PURGE.t", "{\"seq\":6}", "\"purged\":2");
     kafka_client_close(&p.c);
@@ -525,17 +372,17 @@ TEST(open_and_nobody_asks)
 
     start(&r, i);
     make_topic(&r);
-    init(&p, &r, "p");
-    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
-    ck_assert_int_eq(produce(&p, "t", 0, 5), 0);
+    producer_init(&p, &r, "p");
+    ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(producer_write(&p, "t", 0, 5), 0);
     kafka_client_close(&p.c);
     js_rig_crash(&r);
     js_ask(&r, "$JS.API.STREAM.PURGE.t", "{\"seq\":4}", "\"purged\":3");
     js_rig_crash(&r);
     kafka_client_open(&p.c, r.server.kafka_port);
-    ck_assert_int_eq(latest(&p, "t", 1), 3); /* it is open */
-    ck_assert_int_eq(end(&p, 3, false), KAFKA_NONE);
-    ck_assert_int_eq(latest(&p, "t", 1), 6); /* and has an end */
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 3); /* it is open */
+    ck_assert_int_eq(producer_end(&p, 3, false), KAFKA_NONE);
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 6); /* and has an end */
     kafka_client_close(&p.c);
     js_rig_end(&r);
 }
@@ -548,18 +395,18 @@ TEST(added_again)
 
     start(&r, i);
     make_topic(&r);
-    init(&p, &r, "p");
-    ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
+    producer_init(&p, &r, "p");
+    ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
     kafka_client_close(&p.c);
     js_rig_crash(&r);
     kafka_client_open(&p.c, r.server.kafka_port);
     if (i % 2 == 0)
-        ck_assert_int_eq(add(&p, 3, "t", 0), KAFKA_NONE);
-    ck_assert_int_eq(produce(&p, "t", 0, 1), 0);
-    ck_assert_int_eq(latest(&p, "t", 1), 0);
-    ck_assert_int_eq(end(&p, 3, true), KAFKA_NONE);
-    ck_assert_int_eq(latest(&p, "t", 1), 2);
-    ck_assert_int_eq(produce(&p, "t", 1, 1), -KAFKA_INVALID_TXN_STATE);
+        ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(producer_write(&p, "t", 0, 1), 0);
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 0);
+    ck_assert_int_eq(producer_end(&p, 3, true), KAFKA_NONE);
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 2);
+    ck_assert_int_eq(producer_write(&p, "t", 1, 1), -KAFKA_INVALID_TXN_STATE);
     kafka_client_close(&p.c);
     js_rig_end(&r);
 }
@@ -593,13 +440,13 @@ TEST(duplicates_behind_large_messages)
                       &(struct kafka_init_producer_id_request){.producer_id = -1}))
                      ->producer_id;
     for (int k = 0; k < 3; k++)
-        ck_assert_int_eq(produce(&p, "t", k * 500, 500), 60 + k * 500);
+        ck_assert_int_eq(producer_write(&p, "t", k * 500, 500), 60 + k * 500);
     kafka_client_close(&p.c);
     js_rig_restart(&r);
     kafka_client_open(&p.c, r.server.kafka_port);
     for (int k = 0; k < 3; k++)
-        ck_assert_int_eq(produce(&p, "t", k * 500, 500), 60 + k * 500);
-    ck_assert_int_eq(produce(&p, "t", 1500, 1), 1560);
+        ck_assert_int_eq(producer_write(&p, "t", k * 500, 500), 60 + k * 500);
+    ck_assert_int_eq(producer_write(&p, "t", 1500, 1), 1560);
     kafka_client_close(&p.c);
     js_rig_end(&r);
 }
@@ -622,9 +469,9 @@ TEST(told_of)
 
     start(&r, i);
     js_ask(&r, "$JS.API.STREAM.CREATE.t", "{\"name\":\"t\",\"subjects\":[\"t\"]}", "created");
-    init(&p, &r, "x");
-    ck_assert_int_eq(add(&p, 2, "t", 0), KAFKA_NONE);
-    ck_assert_int_eq(produce(&p, "t", 0, 5), 0);
+    producer_init(&p, &r, "x");
+    ck_assert_int_eq(producer_add(&p, 2, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(producer_write(&p, "t", 0, 5), 0);
     d = kafka_client_call(&p.c, KAFKA_DESCRIBE_PRODUCERS, 0, &q);
     ck_assert_int_eq(d->topics[0].partitions[0].active_producers_n, 1);
     a = d->topics[0].partitions[0].active_producers;
@@ -632,7 +479,7 @@ TEST(told_of)
     ck_assert_int_eq(a->producer_epoch, p.epoch);
     ck_assert_int_eq(a->last_sequence, 4);
     ck_assert_int_eq(a->current_txn_start_offset, 0);
-    ck_assert_int_eq(end(&p, 1, true), KAFKA_NONE);
+    ck_assert_int_eq(producer_end(&p, 1, true), KAFKA_NONE);
     d = kafka_client_call(&p.c, KAFKA_DESCRIBE_PRODUCERS, 0, &q);
     ck_assert_int_eq(d->topics[0].partitions[0].active_producers->current_txn_start_offset, -1);
     kafka_client_close(&p.c);

@@ -5,6 +5,9 @@
  *                               ^                 ^------------- | -> GROUP -> OFFSETS -> OPEN
  *                               +--- fenced, or started anew ----+
  *
+ * One of transaction.version 2 needs no ADD and no GROUP, and goes on with the epoch that END
+ * gives.
+ *
  * What was not answered when a connection ended is sent again with the same numbers, or the client
  * is another instance of its program from then on, which begins with InitProducerId: what was open
  * is aborted by that, unless its commit was on its way. A refusal for a while is tried again. Being
@@ -12,8 +15,9 @@
  */
 #include "tests/sim/server_txn.h"
 
-#include "lib/wire/kafka_batch.h"
+#include "lib/base/hash.h"
 #include "server/kafka/kafka_error.h"
+#include "tests/sim/server_txn_int.h"
 #include "tests/sim/sim_disk_int.h"
 
 #include <stdio.h>
@@ -21,35 +25,6 @@
 #include <string.h>
 
 #define AGAIN_NS 5000000u
-#define RECORDS_MOST 6u
-
-enum step { TOPICS, COORDINATOR, INIT, IDLE, ADD, PRODUCE, OPEN, GROUP, OFFSETS, END };
-
-/* A batch that has to be stored. */
-struct xbatch {
-    struct buf bytes;
-    unsigned n;
-    size_t first; /* of the ledger's records */
-    bool stored;
-};
-
-struct xclient {
-    struct list link;
-    struct kclient *client;
-    struct kcall call;
-    bool busy; /* the call is under way */
-    uint64_t again_at;
-    enum step step;
-    char id[16];
-    int32_t timeout_ms;
-    int64_t producer;
-    int16_t epoch;
-    struct xtxn *txn; /* open; NULL */
-    bool commit;
-    bool added[XTOPICS];
-    int32_t next[XTOPICS]; /* sequence number */
-    struct xbatch batches[XTOPICS];
-};
 
 static const int32_t timeouts_ms[] = {300, 3000, 3000};
 
@@ -82,25 +57,15 @@ static uint64_t below(struct world *w, uint64_t n)
     return prng_below(sim_rng(w->sim), n);
 }
 
-static struct world *world_of(const struct xclient *x)
-{
-    return x->client->world;
-}
-
-static struct xledger *ledger_of(const struct xclient *x)
-{
-    return world_of(x)->model->txns;
-}
-
 /* ---- the ledger ------------------------------------------------------------------------------ */
 
 static void begin(struct xclient *x)
 {
-    struct xledger *l = ledger_of(x);
+    struct xledger *l = xclient_ledger(x);
     struct xtxn *t = calloc(1, sizeof(*t));
 
     t->client = x->client->id;
-    t->began = sim_now(world_of(x)->sim);
+    t->began = sim_now(xclient_world(x)->sim);
     l->txns = sim_grow(l->txns, (l->ntxns + 1) * sizeof(struct xtxn *));
     l->txns[l->ntxns++] = t;
     t->number = (unsigned) l->ntxns;
@@ -110,7 +75,7 @@ static void begin(struct xclient *x)
 
 static void decide(struct xclient *x, enum xstate state)
 {
-    sim_trace(world_of(x)->sim, "txn %u of %s: state %d", x->txn->number, x->id, (int) state);
+    sim_trace(xclient_world(x)->sim, "txn %u of %s: state %d", x->txn->number, x->id, (int) state);
     x->txn->state = state;
     x->txn = NULL;
 }
@@ -132,187 +97,14 @@ static void lose(struct xclient *x)
     x->step = INIT;
 }
 
-static size_t new_record(struct xclient *x, unsigned topic)
-{
-    struct xledger *l = ledger_of(x);
-    struct xrecord *r = calloc(1, sizeof(*r));
-
-    r->txn = x->txn;
-    r->topic = topic;
-    l->records = sim_grow(l->records, (l->nrecords + 1) * sizeof(struct xrecord *));
-    l->records[l->nrecords] = r;
-    return l->nrecords++;
-}
-
-static void build(struct xclient *x, unsigned topic)
-{
-    struct xbatch *b = &x->batches[topic];
-    struct kafka_builder to;
-    int64_t now = sim_wall(world_of(x)->sim) / 1000000;
-    size_t cap = KAFKA_BATCH_HEADER + RECORDS_MOST * 128u;
-    char value[32];
-
-    b->n = 1 + (unsigned) below(world_of(x), RECORDS_MOST);
-    struct kafka_batch like = {.attributes = KAFKA_TRANSACTIONAL,
-                               .last_offset_delta = (int32_t) b->n - 1,
-                               .base_time = now,
-                               .max_time = now,
-                               .producer_id = x->producer,
-                               .producer_epoch = x->epoch,
-                               .base_sequence = x->next[topic]};
-    buf_reserve(&b->bytes, cap);
-    kafka_builder_open(&to, (uint8_t *) b->bytes.p, cap, 0);
-    for (unsigned i = 0; i < b->n; i++) {
-        size_t number = new_record(x, topic);
-        b->first = i == 0 ? number : b->first;
-        snprintf(value, sizeof(value), "%zu", number);
-        kafka_builder_add(&to, &(struct kafka_record){
-                                   .time = now, .offset = (int64_t) i, .value = str_of(value)});
-    }
-    b->bytes.n = kafka_builder_finish(&to, -1, &like);
-    x->next[topic] += (int32_t) b->n;
-}
-
-/* ---- requests -------------------------------------------------------------------------------- */
-
-static const char *const names[XTOPICS] = {"X0", "X1", "X2", "X3"};
-
-static void ask_topics(struct xclient *x, struct kafka_arena *a)
-{
-    struct kafka_create_topics_request *q = KAFKA_NEW(a, create_topics_request, 1);
-    unsigned n = ledger_of(x)->topics;
-
-    q->topics_n = (int32_t) n;
-    q->topics = KAFKA_NEW(a, create_topics_request_topics, n);
-    for (unsigned i = 0; i < n; i++) {
-        q->topics[i].name = str_of(names[i]);
-        q->topics[i].num_partitions = 1;
-        q->topics[i].replication_factor = 1;
-    }
-    kclient_call(x->client, &x->call, KAFKA_CREATE_TOPICS, 4, q);
-}
-
-static void ask_coordinator(struct xclient *x, struct kafka_arena *a)
-{
-    struct kafka_find_coordinator_request *q = KAFKA_NEW(a, find_coordinator_request, 1);
-
-    q->key = str_of(x->id);
-    q->key_type = 1;
-    kclient_call(x->client, &x->call, KAFKA_FIND_COORDINATOR, 2, q);
-}
-
-static void ask_init(struct xclient *x, struct kafka_arena *a)
-{
-    struct kafka_init_producer_id_request *q = KAFKA_NEW(a, init_producer_id_request, 1);
-
-    q->transactional_id = str_of(x->id);
-    q->transaction_timeout_ms = x->timeout_ms;
-    q->producer_id = -1;
-    q->producer_epoch = -1;
-    kclient_call(x->client, &x->call, KAFKA_INIT_PRODUCER_ID, 4, q);
-}
-
-static void ask_add(struct xclient *x, struct kafka_arena *a)
-{
-    struct kafka_add_partitions_to_txn_request *q = KAFKA_NEW(a, add_partitions_to_txn_request, 1);
-
-    q->v3_and_below_transactional_id = str_of(x->id);
-    q->v3_and_below_producer_id = x->producer;
-    q->v3_and_below_producer_epoch = x->epoch;
-    q->v3_and_below_topics = KAFKA_NEW(a, add_partitions_to_txn_request_topics, XTOPICS);
-    for (unsigned i = 0; i < XTOPICS; i++) {
-        struct kafka_add_partitions_to_txn_request_topics *t;
-        if (x->batches[i].n == 0 || x->added[i])
-            continue;
-        t = &q->v3_and_below_topics[q->v3_and_below_topics_n++];
-        t->name = str_of(names[i]);
-        t->partitions_n = 1;
-        t->partitions = kafka_arena_alloc(a, sizeof(*t->partitions));
-        t->partitions[0] = 0;
-    }
-    kclient_call(x->client, &x->call, KAFKA_ADD_PARTITIONS_TO_TXN, 3, q);
-}
-
-static void ask_produce(struct xclient *x, struct kafka_arena *a)
-{
-    struct kafka_produce_request *q = KAFKA_NEW(a, produce_request, 1);
-
-    q->transactional_id = str_of(x->id);
-    q->acks = -1;
-    q->timeout_ms = 30000;
-    q->topic_data = KAFKA_NEW(a, produce_request_topic_data, XTOPICS);
-    for (unsigned i = 0; i < XTOPICS; i++) {
-        const struct xbatch *b = &x->batches[i];
-        struct kafka_produce_request_topic_data *t;
-        if (b->n == 0 || b->stored)
-            continue;
-        t = &q->topic_data[q->topic_data_n++];
-        t->name = str_of(names[i]);
-        t->partition_data_n = 1;
-        t->partition_data = KAFKA_NEW(a, produce_request_partition_data, 1);
-        t->partition_data[0].records.p = (const uint8_t *) b->bytes.p;
-        t->partition_data[0].records.n = b->bytes.n;
-    }
-    kclient_call(x->client, &x->call, KAFKA_PRODUCE, 8, q);
-}
-
-static void ask_group(struct xclient *x, struct kafka_arena *a)
-{
-    struct kafka_add_offsets_to_txn_request *q = KAFKA_NEW(a, add_offsets_to_txn_request, 1);
-
-    q->transactional_id = str_of(x->id);
-    q->producer_id = x->producer;
-    q->producer_epoch = x->epoch;
-    q->group_id = str_of(xtxn_group(x->client->id));
-    kclient_call(x->client, &x->call, KAFKA_ADD_OFFSETS_TO_TXN, 3, q);
-}
-
-static void ask_offsets(struct xclient *x, struct kafka_arena *a)
-{
-    struct kafka_txn_offset_commit_request *q = KAFKA_NEW(a, txn_offset_commit_request, 1);
-
-    q->transactional_id = str_of(x->id);
-    q->producer_id = x->producer;
-    q->producer_epoch = x->epoch;
-    q->group_id = str_of(xtxn_group(x->client->id));
-    q->topics_n = 1;
-    q->topics = KAFKA_NEW(a, txn_offset_commit_request_topics, 1);
-    q->topics[0].name = str_of(names[0]);
-    q->topics[0].partitions_n = 1;
-    q->topics[0].partitions = KAFKA_NEW(a, txn_offset_commit_request_partitions, 1);
-    q->topics[0].partitions[0].committed_offset = x->txn->number;
-    x->txn->maybe_offsets = true;
-    kclient_call(x->client, &x->call, KAFKA_TXN_OFFSET_COMMIT, 3, q);
-}
-
-static void ask_end(struct xclient *x, struct kafka_arena *a)
-{
-    struct kafka_end_txn_request *q = KAFKA_NEW(a, end_txn_request, 1);
-
-    q->transactional_id = str_of(x->id);
-    q->producer_id = x->producer;
-    q->producer_epoch = x->epoch;
-    q->committed = x->commit;
-    x->txn->commit_sent = x->commit;
-    kclient_call(x->client, &x->call, KAFKA_END_TXN, 3, q);
-}
-
 /* What its step asks for, if it may. */
 static void push(struct xclient *x)
 {
-    static void (*const asks[])(struct xclient *, struct kafka_arena *) = {
-        [TOPICS] = ask_topics,   [COORDINATOR] = ask_coordinator,
-        [INIT] = ask_init,       [ADD] = ask_add,
-        [PRODUCE] = ask_produce, [GROUP] = ask_group,
-        [OFFSETS] = ask_offsets, [END] = ask_end};
-    struct kafka_arena arena = {0};
-
     if (x->busy || x->client->state != CLIENT_UP || x->step == IDLE || x->step == OPEN ||
-        x->again_at > sim_now(world_of(x)->sim))
+        x->again_at > sim_now(xclient_world(x)->sim))
         return;
     x->busy = true;
-    asks[x->step](x, &arena);
-    kafka_arena_free(&arena);
+    xclient_ask(x);
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -358,7 +150,7 @@ static int16_t produce_error(struct xclient *x, const struct kafka_produce_respo
             continue;
         b->stored = true;
         for (unsigned k = 0; k < b->n; k++)
-            ledger_of(x)->records[b->first + k]->acked = true;
+            xclient_ledger(x)->records[b->first + k]->acked = true;
     }
     return error;
 }
@@ -387,25 +179,30 @@ static int16_t error_of(struct xclient *x, const void *answer)
     }
 }
 
+static void take_epoch(struct xclient *x, int64_t producer, int16_t epoch)
+{
+    if (producer == x->producer && epoch <= x->epoch)
+        world_fail(xclient_world(x), "%s gets epoch %d behind %d", x->id, epoch, x->epoch);
+    x->producer = producer;
+    x->epoch = epoch;
+    memset(x->next, 0, sizeof(x->next));
+}
+
 static void step_done(struct xclient *x, const void *answer)
 {
     const struct kafka_init_producer_id_response *init = answer;
+    const struct kafka_end_txn_response *end = answer;
 
     switch (x->step) {
     case TOPICS:
-        ledger_of(x)->there = true;
+        xclient_ledger(x)->there = true;
         x->step = COORDINATOR;
         break;
     case COORDINATOR:
         x->step = INIT;
         break;
     case INIT:
-        if (init->producer_id == x->producer && init->producer_epoch <= x->epoch)
-            world_fail(world_of(x), "%s gets epoch %d behind %d", x->id, init->producer_epoch,
-                       x->epoch);
-        x->producer = init->producer_id;
-        x->epoch = init->producer_epoch;
-        memset(x->next, 0, sizeof(x->next));
+        take_epoch(x, init->producer_id, init->producer_epoch);
         x->step = IDLE;
         break;
     case ADD:
@@ -426,6 +223,8 @@ static void step_done(struct xclient *x, const void *answer)
         break;
     default:
         decide(x, x->commit ? X_COMMITTED : X_ABORTED);
+        if (x->v2)
+            take_epoch(x, end->producer_id, end->producer_epoch);
         x->step = IDLE;
     }
 }
@@ -433,19 +232,19 @@ static void step_done(struct xclient *x, const void *answer)
 static bool is_fenced(int16_t error)
 {
     return error == KAFKA_PRODUCER_FENCED || error == KAFKA_INVALID_PRODUCER_EPOCH ||
-           error == KAFKA_INVALID_TXN_STATE;
+           error == KAFKA_INVALID_TXN_STATE || error == KAFKA_TRANSACTION_ABORTABLE;
 }
 
 static bool comes_again(int16_t error)
 {
     return error == KAFKA_CONCURRENT_TRANSACTIONS || error == KAFKA_COORDINATOR_NOT_AVAILABLE ||
            error == KAFKA_COORDINATOR_LOAD_IN_PROGRESS || error == KAFKA_NOT_COORDINATOR ||
-           error == KAFKA_NOT_LEADER_OR_FOLLOWER;
+           error == KAFKA_NOT_LEADER_OR_FOLLOWER || error == KAFKA_NOT_ENOUGH_REPLICAS;
 }
 
 static void refused(struct xclient *x, int16_t error)
 {
-    struct world *w = world_of(x);
+    struct world *w = xclient_world(x);
     bool excused = w->model->was_full || w->model->faulty || w->model->stopped;
 
     if (is_fenced(error) && x->txn != NULL) {
@@ -486,21 +285,21 @@ static void done(struct kcall *k, struct kclient *c, const void *answer)
 
 static void write_more(struct xclient *x)
 {
-    struct world *w = world_of(x);
+    struct world *w = xclient_world(x);
     bool add = false, any = false;
 
-    for (unsigned i = 0; i < ledger_of(x)->topics; i++)
-        if (below(w, 2) == 0 || (!any && i + 1 == ledger_of(x)->topics)) {
-            build(x, i);
+    for (unsigned i = 0; i < xclient_ledger(x)->topics; i++)
+        if (below(w, 2) == 0 || (!any && i + 1 == xclient_ledger(x)->topics)) {
+            xclient_build(x, i);
             any = true;
             add = add || !x->added[i];
         }
-    x->step = add ? ADD : PRODUCE;
+    x->step = add && !x->v2 ? ADD : PRODUCE;
 }
 
 static void go_on(struct xclient *x)
 {
-    uint64_t dice = below(world_of(x), 100);
+    uint64_t dice = below(xclient_world(x), 100);
 
     if (x->step == IDLE) {
         begin(x);
@@ -510,7 +309,7 @@ static void go_on(struct xclient *x)
     } else if (dice < 45) {
         write_more(x);
     } else if (dice < 60) {
-        x->step = GROUP;
+        x->step = x->v2 ? OFFSETS : GROUP;
     } else if (dice < 95) {
         x->commit = dice < 85;
         x->step = END;
@@ -601,6 +400,7 @@ void xtxns_open(struct world *w)
         x->timeout_ms = timeouts_ms[below(w, ARRAY_LEN(timeouts_ms))];
         x->client = kclient_open(w, &ops, x);
         snprintf(x->id, sizeof(x->id), "tx%u", x->client->id);
+        x->v2 = hash_mix(w->seed, x->client->id) % 2 == 0;
         list_push_back(&l->clients, &x->link);
     }
     l->reader = kclient_open(w, &ops, NULL);

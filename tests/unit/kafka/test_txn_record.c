@@ -12,6 +12,7 @@ static void fill(struct txn *t)
                       .state = TXN_ONGOING,
                       .producer = INT64_C(1) << 60,
                       .epoch = 7,
+                      .previous = -1,
                       .timeout_ms = 60000,
                       .started_ms = 5,
                       .changed_ms = 6};
@@ -57,6 +58,36 @@ TEST(there_and_back)
     txn_render(&t, &payload);
     ck_assert(txn_parse(buf_str(&subject), buf_str(&payload), &names, &back));
     ck_assert_uint_eq(back.nparts + back.noffsets, 0);
+    txn_clear(&t);
+    buf_free(&subject);
+    buf_free(&payload);
+    buf_free(&names);
+}
+
+/* With the producer before, whose epochs ran out; without one earlier programs can read it. */
+TEST(version_3)
+{
+    struct buf subject = {0}, payload = {0}, names = {0};
+    struct txn t, back;
+
+    fill(&t);
+    txn_put_subject(&subject, t.id);
+    txn_render(&t, &payload);
+    ck_assert_int_eq(payload.p[1], 2);
+    ck_assert(txn_parse(buf_str(&subject), buf_str(&payload), &names, &back));
+    ck_assert_int_eq(back.previous, -1);
+    txn_clear(&back);
+    payload.n = 0;
+    t.previous = 12;
+    txn_render(&t, &payload);
+    ck_assert_int_eq(payload.p[1], 3);
+    ck_assert(txn_parse(buf_str(&subject), buf_str(&payload), &names, &back));
+    ck_assert_int_eq(back.previous, 12);
+    ck_assert_uint_eq(back.nparts, 2);
+    ck_assert_uint_eq(back.noffsets, 2);
+    txn_clear(&back);
+    for (size_t n = 0; n < payload.n; n++)
+        ck_assert(!txn_parse(buf_str(&subject), str_from(payload.p, n), &names, &back));
     txn_clear(&t);
     buf_free(&subject);
     buf_free(&payload);
@@ -111,6 +142,7 @@ TEST(cut_or_wrong)
 static const struct runner_case cases[] = {
     RUN_LOOP(there_and_back, 0, 2),
     RUN(version_1),
+    RUN(version_3),
     RUN(cut_or_wrong),
 };
 
