@@ -37,6 +37,15 @@ struct source_config {
 /* One StreamSource object; NULL or JSON null gives an empty one. False with a text in err. */
 bool source_config_read(json_t *object, bool strict, struct source_config *out, struct buf *err);
 void source_config_release(struct source_config *c);
+/* Is there none: missing, or null? */
+bool source_config_none(const json_t *v);
+/* Calls each for the mirror and for every source of a valid configuration, until one says false,
+ * which it returns then. What each gets ends with the call. */
+bool source_configs_each(const struct stream_config *c,
+                         bool (*each)(void *ctx, const struct source_config *s, bool mirror),
+                         void *ctx);
+/* The stream's name, and which server's it is; appended to out. */
+void source_config_origin(const struct source_config *c, struct buf *out);
 /* The index name, appended to out. */
 void source_config_index_name(const struct source_config *c, struct buf *out);
 /* "$JS.API." subjects as this source says them: with its API prefix. */
@@ -45,10 +54,11 @@ void source_config_api(const struct source_config *c, const char *subject, struc
 /* Are mirror and sources well formed JSON? Text in err else. Brings them into the form in which
  * they are answered. */
 bool source_configs_valid(struct stream_config *c, bool strict, struct buf *err);
-/* Everything that needs no other stream. */
+/* source_rules.c: everything that needs no other stream. */
 bool source_configs_check(const struct stream_config *c, struct js_error *err);
 
-/* What the rules want to know of another stream; made of its configuration, kept by the directory.
+/* source_others.c: what the rules want to know of another stream; made of its configuration, kept
+ * by the directory.
  */
 struct stream_outline {
     int64_t max_msg_size;
