@@ -241,6 +241,10 @@ static void render(void *ctx, uint64_t durable, struct buf *out)
 
 static void are_known(struct partition *p)
 {
+    uint64_t first, last;
+
+    partition_bounds(p, &first, &last);
+    producers_doubt(&p->producers, first, p->memo_through);
     p->known = PRODUCERS_READY;
     stream_memo_own(p->stream, render, p);
     tell(&p->parked, true);
@@ -263,13 +267,13 @@ static void read_back(struct store_reader *r)
 /* Takes what the memo says, and returns where reading begins; 0: there is nothing to be read. */
 static uint64_t take_memo(struct partition *p)
 {
-    uint64_t tail = store_stream_tail(p->store, READ_BACK), through, next;
+    uint64_t tail = store_stream_tail(p->store, READ_BACK), next;
     struct str memo = stream_memo_text(p->stream);
 
-    if (!producers_take(&p->producers, memo, &through))
+    if (!producers_take(&p->producers, memo, &p->memo_through))
         LOG_ERR(p->kafka->env->log, "Kafka: what was written down of producers of '%s' is damaged",
                 p->name);
-    next = store_seq_of_kafka(p->store, through + 1);
+    next = store_seq_of_kafka(p->store, p->memo_through + 1);
     if (next == 0 || next >= tail)
         return next;
     /* Not all that it does not tell of is read: then it is as if it were not there. */

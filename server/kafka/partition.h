@@ -40,6 +40,7 @@ struct partition {
     struct stream_follower follower;
     struct producers producers;
     /* Producers are read back from the last batches, once, before the first that wants to know. */
+    uint64_t memo_through; /* what was written down of them speaks up to it; 0: there is nothing */
     enum { PRODUCERS_UNREAD, PRODUCERS_READING, PRODUCERS_READY } known;
     struct store_reader reader;
     struct partition_txns txns;

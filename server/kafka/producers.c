@@ -209,6 +209,18 @@ void producers_fence(struct producers *p, int64_t producer, int16_t epoch)
     list_push_front(&p->recent, &x->link);
 }
 
+void producers_doubt(struct producers *p, uint64_t first, uint64_t through)
+{
+    LIST_FOREACH_SAFE(l, tmp, &p->recent)
+    {
+        struct producer *x = LIST_ENTRY(l, struct producer, link);
+        const struct kept *k = &x->kept[x->n > 0 ? x->n - 1 : 0];
+        if (x->n > 0 && k->seq + (((uint32_t) k->last - (uint32_t) k->first) & INT32_MAX) < first &&
+            (!x->written || through + 1 < first))
+            drop(p, x);
+    }
+}
+
 void producers_forget(struct producers *p, uint64_t last_seq)
 {
     LIST_FOREACH_SAFE(l, tmp, &p->recent)

@@ -77,6 +77,10 @@ void producers_list(const struct producers *p, struct producer_state *out);
 bool producers_need(const struct producers *p, int64_t producer, uint64_t seq, uint64_t durable);
 /* A transaction of this producer has ended in this epoch: earlier ones have no say any more. */
 void producers_fence(struct producers *p, int64_t producer, int16_t epoch);
+/* All is read back, of a stream that begins at `first` now; of what a record told, it spoke up to
+ * `through`. Of whom all that is known has been taken by limits, later batches may have been, too:
+ * behind `through`, or while the others were read. He is forgotten. */
+void producers_doubt(struct producers *p, uint64_t first, uint64_t through);
 /* Nothing behind this sequence of the stream has ever been. */
 void producers_forget(struct producers *p, uint64_t last_seq);
 

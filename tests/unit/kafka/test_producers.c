@@ -40,6 +40,50 @@ TEST(the_first_batch_decides)
     producers_deinit(&p);
 }
 
+/* Limits take the oldest while a start reads: of whom all is gone that was read, later ones may be.
+ */
+TEST(taken_while_it_was_read)
+{
+    struct producers p;
+    uint64_t seq;
+
+    producers_init(&p);
+    note(&p, 1, 0, 0, 10, 1);
+    note(&p, 2, 0, 0, 10, 11);
+    note(&p, 3, 0, INT32_MAX - 4, 10, 21);
+    producers_doubt(&p, 30, 0);
+    EXPECT(PRODUCERS_NEW, 1, 0, 40, 10);
+    EXPECT(PRODUCERS_NEW, 2, 0, 40, 10);
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 3, 0, 40, 10); /* its last record is there */
+    producers_doubt(&p, 31, 0);
+    EXPECT(PRODUCERS_NEW, 3, 0, 40, 10);
+    producers_deinit(&p);
+}
+
+/* What was written down is good for what was removed on request, not for what limits have taken
+ * behind it. */
+TEST(taken_behind_what_was_written)
+{
+    struct producers p;
+    struct buf record = {0};
+    uint64_t seq, through;
+
+    producers_init(&p);
+    note(&p, 1, 0, 0, 10, 1);
+    ck_assert(producers_put(&p, 10, true, &record));
+    producers_deinit(&p);
+    producers_init(&p);
+    ck_assert(producers_take(&p, buf_str(&record), &through));
+    ck_assert_uint_eq(through, 10);
+    producers_doubt(&p, 11, through);
+    EXPECT(PRODUCERS_DUPLICATE, 1, 0, 0, 10);
+    EXPECT(PRODUCERS_OUT_OF_ORDER, 1, 0, 40, 10);
+    producers_doubt(&p, 12, through);
+    EXPECT(PRODUCERS_NEW, 1, 0, 40, 10);
+    producers_deinit(&p);
+    buf_free(&record);
+}
+
 TEST(the_last_five_are_known)
 {
     struct producers p;
@@ -296,6 +340,8 @@ static const struct runner_case cases[] = {
     RUN(the_longest_silent_goes),
     RUN(written_and_taken),
     RUN(records_that_are_none),
+    RUN(taken_while_it_was_read),
+    RUN(taken_behind_what_was_written),
 };
 
 RUNNER_MAIN("kafka/producers", cases)
