@@ -584,8 +584,16 @@ uint64_t consumer_last_left(const struct consumer *c);
 /* After a start: goes on making it. */
 void consumer_last_go_on(struct consumer *c);
 void consumer_last_free(struct consumer *c);
-/* api_consumer.c: the creation goes on. */
+/* consumer_create.c: the creation goes on. */
 void consumer_last_known(struct consumer *c, enum err err);
+/* Makes what has been checked; the answer leaves when it is durable, and has its info. */
+void consumer_create(struct api_request *r, struct stream *s, const struct consumer_config *config,
+                     const char *name);
+/* New settings, which count at once; `answer` puts the fields of the answer, which leaves when they
+ * are durable. */
+void consumer_change(struct api_request *r, struct consumer *c,
+                     const struct consumer_config *config,
+                     void (*answer)(struct api_request *r, struct consumer *c));
 /* A reset to seq: what is left of the list from there is delivered again. */
 void consumer_last_reset(struct consumer *c, uint64_t seq);
 /* The list's current sequence has been dealt with. */
@@ -694,6 +702,8 @@ struct consumer *api_consumer(struct api_request *r, struct stream *s);
 /* A consumer that is not durable yet is not spoken of: the request runs again when it is, or has
  * failed. */
 bool api_waits_for_consumer(struct api_request *r, struct consumer *c);
+/* Its info, as fields behind others. */
+void api_put_consumer(struct api_request *r, struct consumer *c);
 /* True when the body is empty; else answers 10038. */
 bool api_expect_empty(struct api_request *r);
 /* The body as a JSON object into out by the table; empty bodies leave it alone. Answers 10025 and
