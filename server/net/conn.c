@@ -488,6 +488,7 @@ void conn_close(struct conn *c, enum conn_reason reason)
     struct net *net = c->net;
     struct io *io = net->env->io;
     char text[CONN_TEXT_MAX];
+    bool was_bound = c->leaf != NULL && c->leaf->bound;
 
     if (c->state == CONN_CLOSING)
         return;
@@ -514,9 +515,9 @@ void conn_close(struct conn *c, enum conn_reason reason)
     }
     connect_leave_account(c);
     if (c->leaf != NULL) {
+        bool named = c->leaf->name != NULL && (was_bound || c->leaf->remote != NULL);
         LOG_INF(net->env->log, "%s - Leafnode connection closed: %s%s%s", conn_text(c, text),
-                conn_reason_text(reason), c->leaf->name != NULL ? " - Remote: " : "",
-                c->leaf->name != NULL ? c->leaf->name : "");
+                conn_reason_text(reason), named ? " - Remote: " : "", named ? c->leaf->name : "");
     } else if (c->ws == NULL || conn_ws_upgraded(c))
         net_remember_closed(net, c);
     conn_flush(c);

@@ -193,6 +193,7 @@ struct conn {
     const struct permissions *may; /* NULL = everything */
     struct permissions *own_may;   /* what may is, when nobody else has it; else NULL */
     struct verdicts *verdicts;     /* about what it publishes; NULL = none yet */
+    const char *claims;            /* what `user` is, in the log: User, Nkey, Token; NULL: User */
     bool proxied;                  /* a trusted proxy vouches for it */
     char *proxy_key;               /* of that proxy; NULL = none */
     struct answers *answers;       /* requests that it may answer; NULL = none yet */

@@ -104,14 +104,19 @@ void leaf_free(struct conn *c)
     c->leaf = NULL;
 }
 
+void leaf_fail(struct conn *c, enum conn_reason reason, struct str text, int64_t wait_ns)
+{
+    if (c->leaf->remote != NULL)
+        c->leaf->remote->wait_ns = wait_ns;
+    conn_fail(c, reason, text);
+}
+
 void leaf_refuse(struct conn *c, enum conn_reason reason, struct str text, int64_t wait_ns)
 {
     char who[CONN_TEXT_MAX];
 
     LOG_ERR(c->net->env->log, "%s - %.*s", conn_text(c, who), STR_ARG(text));
-    if (c->leaf->remote != NULL)
-        c->leaf->remote->wait_ns = wait_ns;
-    conn_fail(c, reason, text);
+    leaf_fail(c, reason, text, wait_ns);
 }
 
 void leaf_timed_out(struct conn *c)

@@ -355,18 +355,28 @@ static struct auth_verdict check_certificate(struct conn *c)
     return (struct auth_verdict){.answer = AUTH_YES, .user = user};
 }
 
-static struct auth_verdict check_credentials(struct conn *c, const struct said *said)
+/* Who it says it is: the log and events name it, also when it is refused. */
+static void take_claim(struct conn *c, const struct said *said)
 {
-    struct auth_verdict v = check(c, said);
     struct str name = or_cookie(c, said->user, WS_COOKIE_USER);
     struct options copy;
 
     /* A name alone, where a token is asked for, may be it. */
     if (name.n > 0 && said->pass.n == 0 && connect_options(c, &copy)->token != NULL)
         name = STR("[REDACTED]");
+    c->claims = said->nkey.n > 0 ? "Nkey" : "User";
     connect_keep(&c->user, said->nkey.n > 0 ? said->nkey : name);
-    if (c->user == NULL && said->token.n > 0)
+    if (c->user == NULL && said->token.n > 0) {
+        c->claims = "Token";
         connect_keep(&c->user, STR("[REDACTED]"));
+    }
+}
+
+static struct auth_verdict check_credentials(struct conn *c, const struct said *said)
+{
+    struct auth_verdict v = check(c, said);
+
+    take_claim(c, said);
     if (c->user == NULL && v.answer == AUTH_YES && v.user != NULL)
         connect_keep(&c->user, str_of(v.user->name != NULL ? v.user->name : v.user->nkey));
     return v;
@@ -389,6 +399,7 @@ static void stay(struct conn *c)
 static void process(struct conn *c, const struct said *said)
 {
     struct auth_verdict v;
+    char who[CONN_TEXT_MAX];
 
     if (c->leaf == NULL && c->got_connect)
         sub_drop_all(c);
@@ -404,6 +415,9 @@ static void process(struct conn *c, const struct said *said)
         return;
     }
     if (!check_proxy(c, said->proxy_sig)) {
+        LOG_DBG(c->net->env->log, "%s - proxy is not trusted", conn_text(c, who));
+        if (!operators_on(c->net->env->options))
+            take_claim(c, said);
         connect_refuse_for(c, REASON_PROXY_NOT_TRUSTED);
         return;
     }
@@ -417,6 +431,7 @@ static void process(struct conn *c, const struct said *said)
         if (accept_settings(c, said))
             ask_about(c, said, &v);
     } else if (lacks_proxy(c, &v)) {
+        LOG_DBG(c->net->env->log, "%s - proxy connection required", conn_text(c, who));
         connect_refuse_for(c, REASON_PROXY_REQUIRED);
     } else if (v.answer == AUTH_NO) {
         connect_refuse(c);

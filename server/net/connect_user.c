@@ -36,8 +36,8 @@ void connect_refuse_for(struct conn *c, enum conn_reason reason)
     char who[CONN_TEXT_MAX];
 
     if (c->user != NULL)
-        LOG_ERR(c->net->env->log, "%s - authentication error - User \"%s\"", conn_text(c, who),
-                c->user);
+        LOG_ERR(c->net->env->log, "%s - authentication error - %s \"%s\"", conn_text(c, who),
+                c->claims != NULL ? c->claims : "User", c->user);
     else
         LOG_ERR(c->net->env->log, "%s - authentication error", conn_text(c, who));
     event_refused(c, conn_reason_text(reason));

@@ -79,7 +79,8 @@ bool leaf_may_hear(const struct conn_leaf *l, struct str subject, struct str que
 void leaf_secured(struct conn *c);
 /* The timer, before it is bound. */
 void leaf_timed_out(struct conn *c);
-/* -ERR and the end; a remote is not dialled again for so long. */
+/* -ERR and the end; a remote is not dialled again for so long. leaf_refuse logs the text, too. */
+void leaf_fail(struct conn *c, enum conn_reason reason, struct str text, int64_t wait_ns);
 void leaf_refuse(struct conn *c, enum conn_reason reason, struct str text, int64_t wait_ns);
 /* It is closing: nothing is told any more. Not within a delivery. */
 void leaf_stop(struct conn *c);

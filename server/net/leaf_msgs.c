@@ -160,6 +160,7 @@ static bool may_come(struct conn *c, struct str subject)
 {
     const struct conn_leaf *l = c->leaf;
     struct buf b = {0};
+    char who[CONN_TEXT_MAX];
 
     if (is_answer(subject))
         return true;
@@ -168,7 +169,9 @@ static bool may_come(struct conn *c, struct str subject)
     if (l->spoke)
         return false;
     buf_printf(&b, "Permissions Violation for Publish to \"%.*s\"", STR_ARG(subject));
-    leaf_refuse(c, REASON_PROTOCOL_VIOLATION, buf_str(&b), 30000000000);
+    LOG_ERR(c->net->env->log, "%s - Publish Violation on \"%.*s\" - Check other side configuration",
+            conn_text(c, who), STR_ARG(subject));
+    leaf_fail(c, REASON_PROTOCOL_VIOLATION, buf_str(&b), 30000000000);
     buf_free(&b);
     return false;
 }

@@ -140,7 +140,8 @@ void conn_trace_in(struct conn *c, const struct nats_op *op)
         log_print(log, LOG_TRACE, "%s - <<- [%s]", conn_text(c, who), verb);
     else if (c->leaf != NULL || !is_a_servers(op->verb))
         log_print(log, LOG_TRACE, "%s - <<- [%s %.*s]", conn_text(c, who), verb, STR_ARG(op->args));
-    if (op->verb == NATS_VERB_PUB || op->verb == NATS_VERB_HPUB)
+    if (op->verb == NATS_VERB_PUB || op->verb == NATS_VERB_HPUB || op->verb == NATS_VERB_LMSG ||
+        op->verb == NATS_VERB_LHMSG)
         conn_trace_payload(c, "<<-", str_take(op->body, op->header_n),
                            str_skip(op->body, op->header_n));
 }

@@ -38,10 +38,10 @@ static void reload(const char *config)
 }
 
 /* proxy: who vouches for it, or NULL. */
-static void join(struct raw_client *raw, const char *fields, const struct signer *proxy)
+static void open_and_say(struct raw_client *raw, const char *fields, const struct signer *proxy)
 {
     struct buf b = {0};
-    char *info, *at, *nonce, *sig = NULL, *line;
+    char *info, *at, *nonce, *sig = NULL;
 
     raw_open(raw, hub.leaf_port);
     info = raw_line(raw);
@@ -55,13 +55,20 @@ static void join(struct raw_client *raw, const char *fields, const struct signer
         buf_printf(&b, ",\"proxy_sig\":\"%s\"", sig);
     buf_puts(&b, "}\r\n");
     raw_send(raw, buf_cstr(&b));
-    line = raw_line(raw);
-    ck_assert_msg(strstr(line, "\"connect_info\":true") != NULL, "%s", line);
-    free(line);
     buf_free(&b);
     mem_free(nonce);
     mem_free(sig);
     free(info);
+}
+
+static void join(struct raw_client *raw, const char *fields, const struct signer *proxy)
+{
+    char *line;
+
+    open_and_say(raw, fields, proxy);
+    line = raw_line(raw);
+    ck_assert_msg(strstr(line, "\"connect_info\":true") != NULL, "%s", line);
+    free(line);
 }
 
 static const struct {
@@ -143,6 +150,51 @@ TEST(a_reload_looks_at_leaf_connections)
         server_process_log_wait(&hub, "Leafnode connection closed: Authentication Failure");
     }
     raw_close(&raw);
+    server_process_deinit(&hub);
+}
+
+static void refused(const char *fields, const struct signer *proxy, const char *why)
+{
+    struct raw_client raw;
+
+    open_and_say(&raw, fields, proxy);
+    raw_expect(&raw, "-ERR 'Authorization Violation'\r\n");
+    raw_expect_end(&raw);
+    raw_close(&raw);
+    server_process_log_wait(&hub, why);
+}
+
+/* i = 0: of the block's only user; 1: of a user. */
+TEST(only_through_a_proxy)
+{
+    static const char *const texts[] = {
+        "leafnodes { " LISTEN ", authorization { user: u, password: p, proxy_required: true } }\n",
+        "leafnodes { " LISTEN " }\n"
+        "authorization { users: [ { user: u, password: p, proxy_required: true }, "
+        "{ user: free, password: p } ] }\n",
+    };
+    static const char fields[] = "\"user\":\"u\",\"pass\":\"p\"";
+    struct signer proxy, other;
+    struct raw_client raw, free_one;
+    char config[512];
+
+    signer_make(&proxy, NKEY_USER, 1);
+    signer_make(&other, NKEY_USER, 2);
+    snprintf(config, sizeof(config), "proxies { trusted: [ { key: %s } ] }\n%s", proxy.key,
+             texts[i]);
+    start_hub(config);
+    refused(fields, NULL, "proxy connection required");
+    server_process_log_wait(&hub, "Leafnode connection closed: Proxy Required\n");
+    refused(fields, &other, "proxy is not trusted");
+    server_process_log_wait(&hub, "authentication error - User \"u\"");
+    server_process_log_wait(&hub, "Leafnode connection closed: Proxy Not Trusted\n");
+    join(&raw, fields, &proxy);
+    raw_close(&raw);
+    server_process_log_wait(&hub, "Leafnode connection closed: Client Closed - Remote: edge\n");
+    if (i == 1) {
+        join(&free_one, "\"user\":\"free\",\"pass\":\"p\"", NULL);
+        raw_close(&free_one);
+    }
     server_process_deinit(&hub);
 }
 
@@ -270,6 +322,7 @@ TEST(remotes_come_and_go)
 
 static const struct runner_case cases[] = {
     RUN_LOOP(a_reload_looks_at_leaf_connections, 0, sizeof(changes) / sizeof(changes[0])),
+    RUN_LOOP(only_through_a_proxy, 0, 2),
     RUN(a_proxy_that_is_not_trusted_any_more_takes_its_leaf_nodes_along),
     RUN_LOOP(remotes_come_and_go, 0, 2),
     RUN_LOOP(a_list_that_is_too_long_is_refused, 0, 2),

@@ -521,6 +521,34 @@ TEST(a_member_that_may_not_receive_is_passed_over)
     end(&s);
 }
 
+/* What a refused one said it is, as the peer's log has it. */
+TEST(the_log_names_who_is_refused)
+{
+    static const struct {
+        const char *config, *connect, *log;
+    } tries[] = {
+        {"user: a, password: b", "\"user\":\"x\",\"pass\":\"y\"", " - User \"x\""},
+        {"user: a, password: b", "\"nkey\":\"UKEY\",\"sig\":\"eA\"", " - Nkey \"UKEY\""},
+        {"token: a", "\"auth_token\":\"x\"", " - Token \"[REDACTED]\""},
+        {"token: a", "\"user\":\"x\"", " - User \"[REDACTED]\""},
+    };
+    struct server_process s;
+    struct raw_client c;
+    char text[128];
+
+    snprintf(text, sizeof(text), "authorization { %s }\n", tries[i].config);
+    start(&s, "1", text);
+    raw_open(&c, s.port);
+    free(raw_line(&c));
+    snprintf(text, sizeof(text), "CONNECT {%s}\r\n", tries[i].connect);
+    raw_send(&c, text);
+    raw_expect(&c, "-ERR 'Authorization Violation'\r\n");
+    snprintf(text, sizeof(text), "authentication error%s\n", tries[i].log);
+    server_process_log_wait(&s, text);
+    raw_close(&c);
+    end(&s);
+}
+
 /* As at the peer: who asks is told that nobody heard it. */
 TEST(a_subscription_that_may_not_receive_is_no_receiver)
 {
@@ -733,6 +761,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(credentials, 0, (int) (sizeof(logins) / sizeof(logins[0]))),
     RUN(permissions_are_held),
     RUN_LOOP(a_member_that_may_not_receive_is_passed_over, 0, 2),
+    RUN_LOOP(the_log_names_who_is_refused, 0, 4),
     RUN_LOOP(a_subscription_that_may_not_receive_is_no_receiver, 0, 2),
     RUN_LOOP(a_response_is_allowed_as_often_as_configured, 0, 2),
     RUN(no_auth_user_takes_in_who_offers_nothing),
