@@ -145,7 +145,8 @@ static bool copy_part(char *out, size_t room, struct str s)
 {
     if (s.n >= room)
         return false;
-    memcpy(out, s.p, s.n);
+    if (s.n > 0) /* an empty text may have no address */
+        memcpy(out, s.p, s.n);
     out[s.n] = '\0';
     return true;
 }
