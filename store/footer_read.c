@@ -130,6 +130,60 @@ bool subject_iter_find_in(struct subject_iter *it, struct str entries, uint64_t 
     return false;
 }
 
+void subject_walk_init(struct subject_walk *w, struct str section, uint64_t base_seq)
+{
+    *w = (struct subject_walk){.section = section};
+    subject_iter_init(&w->it, section, base_seq);
+}
+
+void subject_walk_deinit(struct subject_walk *w)
+{
+    subject_iter_deinit(&w->it);
+}
+
+/* The last restart point at or below the subject, from `low` on, which is: first in steps that
+ * grow, because the next subject is seldom far. */
+static uint32_t restart_from(const struct subject_head *h, uint32_t low, struct str subject)
+{
+    uint32_t step = 1;
+
+    while (step < h->restarts - low && str_cmp(restart_subject(h, low + step), subject) <= 0) {
+        low += step;
+        step *= 2;
+    }
+    uint32_t high = step < h->restarts - low ? low + step : h->restarts;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (str_cmp(restart_subject(h, middle), subject) <= 0)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+bool subject_walk_find(struct subject_walk *w, struct str subject)
+{
+    struct subject_head h;
+
+    int order = w->stands ? str_cmp(buf_str(&w->it.subject), subject) : -1;
+    if (order >= 0)
+        return order == 0;
+    if (!open_section(w->section, &h) || w->restart >= h.restarts)
+        return false;
+    uint32_t restart = restart_from(&h, w->restart, subject);
+    if (restart != w->restart) {
+        uint32_t at = get_u32(h.points + (size_t) restart * 4);
+        w->it.left = at <= h.entries.n ? str_skip(h.entries, at) : STR_NONE;
+        w->it.subject.n = 0;
+        w->restart = restart;
+    }
+    w->stands = false;
+    while (!w->stands && subject_iter_next(&w->it))
+        w->stands = str_cmp(buf_str(&w->it.subject), subject) >= 0;
+    return w->stands && str_eq(buf_str(&w->it.subject), subject);
+}
+
 /* Ascending sequences inside the segment, as many as the entry says. */
 static bool run_sound(struct subject_iter *it, const struct segment_summary *s)
 {

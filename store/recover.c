@@ -279,8 +279,8 @@ static enum err load_footer(struct io_fs *fs, fs_fd fd, const struct recovered_s
     return parse_footer(x, segment, crypt);
 }
 
-static enum err read_sizes(struct io_fs *fs, fs_fd fd, uint64_t file_bytes, uint32_t salt,
-                           const struct segment_summary *summary, struct buf *out)
+static enum err read_section(struct io_fs *fs, fs_fd fd, uint64_t file_bytes, uint32_t salt,
+                             unsigned section, struct buf *out)
 {
     uint8_t bytes[SEGMENT_TRAILER];
     struct footer_place places[SECTION_MAX + 1];
@@ -299,26 +299,34 @@ static enum err read_sizes(struct io_fs *fs, fs_fd fd, uint64_t file_bytes, uint
     mem_free(table);
     if (err != ERR_OK)
         return err;
-    const struct footer_place *p = &places[SECTION_SIZES];
+    const struct footer_place *p = &places[section];
     buf_reserve(out, p->bytes + 1);
     if (fs_read(fs, fd, out->p, p->bytes, t.footer_offset + p->offset) != (int64_t) p->bytes)
         return ERR_IO;
     out->n = p->bytes;
-    struct footer f = {.summary = *summary};
-    f.section[SECTION_SIZES] = buf_str(out);
-    return crc32c(salt, out->p, out->n) == p->crc && footer_sizes_sound(&f) ? ERR_OK : ERR_CORRUPT;
+    return p->there && crc32c(salt, out->p, out->n) == p->crc ? ERR_OK : ERR_CORRUPT;
 }
 
-enum err segment_sizes_read(struct io_fs *fs, const char *path, uint64_t file_bytes, uint32_t salt,
-                            const struct segment_summary *summary, struct buf *out)
+enum err segment_section_read(struct io_fs *fs, const char *path, uint64_t file_bytes,
+                              uint32_t salt, unsigned section, struct buf *out)
 {
     fs_fd fd = fs_open(fs, path, IO_FILE_READ);
 
     if (fd < 0)
         return err_from_errno(fd);
-    enum err err = read_sizes(fs, fd, file_bytes, salt, summary, out);
+    enum err err = read_section(fs, fd, file_bytes, salt, section, out);
     fs_close(fs, fd);
     return err;
+}
+
+enum err segment_sizes_read(struct io_fs *fs, const char *path, uint64_t file_bytes, uint32_t salt,
+                            const struct segment_summary *summary, struct buf *out)
+{
+    struct footer f = {.summary = *summary};
+    enum err err = segment_section_read(fs, path, file_bytes, salt, SECTION_SIZES, out);
+
+    f.section[SECTION_SIZES] = buf_str(out);
+    return err != ERR_OK || footer_sizes_sound(&f) ? err : ERR_CORRUPT;
 }
 
 enum err segment_index_read(struct io_fs *fs, const char *path, uint64_t file_bytes, uint32_t salt,

@@ -109,6 +109,11 @@ void recovered_worker_free(struct recovered_worker *w);
 enum err recovered_segment_load(struct store_dir *dir, const struct recovered_stream *s,
                                 struct recovered_segment *segment, struct segment_index *out);
 
+/* One section of the footer of a file that is not encrypted, appended to out, which is empty. Only
+ * its sum is checked. ERR_CORRUPT, ERR_IO. */
+enum err segment_section_read(struct io_fs *fs, const char *path, uint64_t file_bytes,
+                              uint32_t salt, unsigned section, struct buf *out);
+
 /* The footer's SIZES alone, for this summary: appended to out, which is empty. ERR_CORRUPT, ERR_IO,
  * ERR_NO_MEMORY. */
 enum err segment_sizes_read(struct io_fs *fs, const char *path, uint64_t file_bytes, uint32_t salt,

@@ -196,6 +196,19 @@ bool subject_iter_find(struct subject_iter *it, struct str section, uint64_t bas
 bool subject_iter_find_in(struct subject_iter *it, struct str entries, uint64_t base_seq,
                           struct str subject);
 
+/* Positions on one subject after the other, in ascending order: what lies between two of them costs
+ * a look at a few restart points. The section's sum was checked, nothing else. */
+struct subject_walk {
+    struct subject_iter it;
+    struct str section;
+    uint32_t restart; /* the iterator is behind this restart point */
+    bool stands;      /* on a subject that is not below the last one that was asked for */
+};
+void subject_walk_init(struct subject_walk *w, struct str section, uint64_t base_seq);
+/* false: it does not occur; else subject_run_next(&w->it) gives its sequences. */
+bool subject_walk_find(struct subject_walk *w, struct str subject);
+void subject_walk_deinit(struct subject_walk *w);
+
 /* Walks SECTION_SIZES: the messages in order of sequence. */
 struct size_iter {
     struct str left;

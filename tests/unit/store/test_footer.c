@@ -196,6 +196,45 @@ TEST(footer_many_subjects)
     fixture_free(&f);
 }
 
+/* A walk meets what a search finds, however far the next one is, and whether it is there. */
+TEST(footer_walked_in_order)
+{
+    enum { N = 3000 };
+    static char text[N][16];
+    static struct str subjects[N];
+    static struct segment_message messages[N];
+    static const unsigned strides[] = {1, 3, 17, 100, 1000};
+    struct subject_walk walk;
+    struct fixture f;
+    struct footer foot;
+    struct prng r;
+    uint64_t seq;
+
+    prng_init(&r, (uint64_t) i);
+    fixture_init(&f, 1);
+    for (unsigned k = 0; k < N; k++) {
+        snprintf(text[k], 16, "s.%04u", k * 2);
+        subjects[k] = str_of(text[k]);
+        messages[k] = (struct segment_message){k, k, 40};
+    }
+    build(&f, messages, N, subjects, N, N);
+    ck_assert_int_eq(open_footer((uint8_t *) f.file.p, f.file.n, f.header.salt, &foot), ERR_OK);
+    subject_walk_init(&walk, foot.section[SECTION_SUBJECTS], 1);
+    for (unsigned k = 0; k < 2 * N + 40; k += 1 + (unsigned) prng_below(&r, strides[i])) {
+        char name[16];
+        snprintf(name, sizeof(name), "s.%04u", k);
+        bool there = k % 2 == 0 && k < 2 * N;
+        ck_assert_int_eq(subject_walk_find(&walk, str_of(name)), there);
+        if (there && prng_below(&r, 3) != 0)
+            ck_assert(subject_run_next(&walk.it, &seq) && seq == 1 + k / 2);
+    }
+    subject_walk_deinit(&walk);
+    subject_walk_init(&walk, STR_NONE, 1);
+    ck_assert(!subject_walk_find(&walk, STR("s")));
+    subject_walk_deinit(&walk);
+    fixture_free(&f);
+}
+
 TEST(footer_sizes)
 {
     struct fixture f;
@@ -500,6 +539,7 @@ static const struct runner_case cases[] = {
     RUN(footer_round_trip),
     RUN(footer_subjects),
     RUN(footer_many_subjects),
+    RUN_LOOP(footer_walked_in_order, 0, 5),
     RUN(footer_sizes),
     RUN_LOOP(footer_of_repeating_messages, 0, 50),
     RUN(footer_of_equal_messages_is_small),
