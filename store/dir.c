@@ -388,7 +388,8 @@ static int make_path(struct io_fs *fs, const char *path)
     return res;
 }
 
-/* store.meta is written when all directories are there, and its parent is synced with it. */
+/* store.meta is written when all directories are there, and its parent is synced with it; a start
+ * behind a kill does that again (sync_found in recover_log.c). */
 static bool is_settled(const struct store_dir *dir)
 {
     char path[STORE_PATH];

@@ -791,23 +791,30 @@ static enum err sync_file(struct recovery *r, const struct rec_log_file *f)
                    : ERR_OK;
 }
 
-/* When only the process died, what was read may be in the page cache alone: the START that makes
- * this generation the one that counts, images that are about to be written over their segments. It
- * has to be durable before anything is done because of it. */
-static enum err sync_logs(struct recovery *r)
+static enum err sync_dir(struct recovery *r, const char *path)
+{
+    int res = fs_sync_dir(r->fs, path);
+
+    return res < 0 ? rec_fail(r, ERR_IO, "%s: sync: %s", path, err_text(err_from_errno(res)))
+                   : ERR_OK;
+}
+
+/* When only the process died, what was read may be in the page cache alone: the name of store.meta,
+ * whose UUID is in all that this start makes durable; the START that makes this generation the one
+ * that counts; images that are about to be written over their segments. It has to be durable before
+ * anything is done because of it. */
+static enum err sync_found(struct recovery *r)
 {
     char path[STORE_PATH];
-    enum err err = ERR_OK;
+    enum err err = r->dir->settled ? sync_dir(r, r->dir->path) : ERR_OK;
 
     for (size_t i = 0; i < r->nfiles && err == ERR_OK; i++)
         if (r->files[i].generation == r->generation && r->files[i].used)
             err = sync_file(r, &r->files[i]);
-    if (err != ERR_OK)
+    if (err != ERR_OK || r->generation == 0)
         return err;
     store_path(r->dir, path, "log");
-    int res = fs_sync_dir(r->fs, path);
-    return res < 0 ? rec_fail(r, ERR_IO, "%s: sync: %s", path, err_text(err_from_errno(res)))
-                   : ERR_OK;
+    return sync_dir(r, path);
 }
 
 enum err rec_logs_read(struct recovery *r)
@@ -821,7 +828,7 @@ enum err rec_logs_read(struct recovery *r)
     if (err == ERR_OK)
         rec_twins_choose(r);
     if (err != ERR_OK || r->generation == 0)
-        return err;
+        return err == ERR_OK ? sync_found(r) : err;
     for (size_t i = 0; i < r->nfiles && err == ERR_OK; i++) {
         struct rec_log_file *f = &r->files[i];
         if (f->generation != r->generation && !(r->log_lost && f->generation < r->generation))
@@ -843,5 +850,5 @@ enum err rec_logs_read(struct recovery *r)
     }
     if (err == ERR_OK)
         err = rec_twins_merge(r);
-    return err == ERR_OK && !r->clean && !PLANTED(PLANT_START_BELIEVED) ? sync_logs(r) : err;
+    return err == ERR_OK && !r->clean && !PLANTED(PLANT_START_BELIEVED) ? sync_found(r) : err;
 }

@@ -219,17 +219,35 @@ TEST(a_start_after_a_start_that_was_killed)
     end(&s);
 }
 
+static void check_nothing(struct story *s, struct rig *after)
+{
+    (void) s;
+    (void) after;
+}
+
+/* The same of the first start of all: store.meta may have its name in the page cache alone, and
+ * there is no log yet that tells of the kill. */
+TEST(a_start_after_a_first_start_that_was_killed)
+{
+    struct rig_options options = {.log_file_bytes = 64 << 10, .segment_min = 256 << 10};
+    static struct story s;
+
+    begin(&s, &options, 0);
+    rig_stop(&s.r);
+    snprintf(s.r.path, sizeof(s.r.path), "/fresh");
+    s.check = check_nothing;
+    sim_on_moments(s.sim, SIM_AFTER_WRITE | SIM_AFTER_NAME, at_first_start, &s);
+    rig_start(&s.r);
+    sim_on_moments(s.sim, 0, NULL, NULL);
+    store_recovered_done(s.r.store);
+    end(&s);
+}
+
 static void render_nothing(void *ctx, store_object_id id, struct buf *out)
 {
     (void) ctx;
     (void) id;
     buf_puts(out, "n");
-}
-
-static void check_nothing(struct story *s, struct rig *after)
-{
-    (void) s;
-    (void) after;
 }
 
 /* Changes of a deleted stream's object are still in the log when its full record is not. */
@@ -679,6 +697,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(neighbours_of_an_erased_message_survive, 0, 2),
     RUN(log_goes_on_after_a_file_that_could_not_be_made),
     RUN(a_start_after_a_start_that_was_killed),
+    RUN(a_start_after_a_first_start_that_was_killed),
     RUN(objects_that_nobody_attached_keep_their_changes),
 };
 
