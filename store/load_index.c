@@ -77,8 +77,7 @@ struct index_loader {
     struct store_stream *stream;
     enum phase phase;
     struct segment *seg;
-    uint64_t urgent_behind; /* segments with messages behind it come first */
-    bool holds;             /* seg, which must not go meanwhile */
+    bool holds; /* seg, which must not go meanwhile */
     struct read_job *job;
     struct segment_index x;
     struct size_iter sizes;
@@ -86,6 +85,8 @@ struct index_loader {
     uint32_t id; /* of the run in work; 0 = none */
     uint32_t entry;
     uint64_t bytes_found; /* of the segment's records */
+    index_each_fn *each;  /* is told instead (index_each_in_batches) */
+    void *each_ctx;
     /* Batches of the segment's file. */
     uint8_t *run;
     uint64_t run_at;
@@ -263,21 +264,12 @@ static bool is_to_do(const struct segment *seg, int where)
     return (int) seg->index_at == where && seg->state != SEGMENT_RELEASED;
 }
 
-/* The oldest that nothing names but itself (early.c waits for those), or has messages behind this
- * one. */
-static struct segment *urgent_segment(const struct store_stream *s, uint64_t behind)
+/* The oldest that nothing names but itself (early.c waits for those), then the oldest. */
+static struct segment *next_segment(const struct store_stream *s)
 {
-    for (uint32_t i = 0; i < s->nindex; i++) {
-        struct segment *seg = s->index[i];
-        if (is_to_do(seg, INDEX_IN_BATCHES) ||
-            (is_to_do(seg, INDEX_IN_FOOTER) && seg->next_seq - 1 > behind))
-            return seg;
-    }
-    return NULL;
-}
-
-static struct segment *oldest_segment(const struct store_stream *s)
-{
+    for (uint32_t i = 0; i < s->nindex; i++)
+        if (is_to_do(s->index[i], INDEX_IN_BATCHES))
+            return s->index[i];
     for (uint32_t i = 0; i < s->nindex; i++)
         if (is_to_do(s->index[i], INDEX_IN_FOOTER))
             return s->index[i];
@@ -287,11 +279,9 @@ static struct segment *oldest_segment(const struct store_stream *s)
 static void step_next(struct index_loader *l)
 {
     struct store_stream *s = l->stream;
-    struct segment *seg = urgent_segment(s, l->urgent_behind);
+    struct segment *seg = next_segment(s);
 
     leave_segment(l);
-    if (seg == NULL)
-        seg = oldest_segment(s);
     early_go_on(s);
     if (seg != NULL)
         begin_segment(l, seg);
@@ -443,28 +433,47 @@ static enum err take_run(struct index_loader *l, struct read_job *job)
     return err;
 }
 
-/* Message i of the entry is of this subject and size. counted: it exists, and is counted; else the
- * subject is only kept. */
-static void name_message(struct index_loader *l, const struct segment_entry *e, uint32_t i,
-                         struct str subject, uint32_t size, bool counted)
+/* Message i of the entry is of this subject and size. */
+typedef void name_fn(struct index_loader *l, const struct segment_entry *e, uint32_t i,
+                     struct str subject, uint32_t size);
+
+/* It counts, when it exists. */
+static void name_counted(struct index_loader *l, const struct segment_entry *e, uint32_t i,
+                         struct str subject, uint32_t size)
 {
     struct store_stream *s = l->stream;
     uint64_t seq = entry_seq(l->seg, e, i);
 
     *size_of(l->seg, e->ordinal + i) = size;
-    if (counted && !counts(s, l->seg, seq))
+    if (!counts(s, l->seg, seq))
         return;
     uint32_t id = subjects_intern(&s->subjects, subject);
     *id_of(l->seg, e->ordinal + i) = id;
-    if (counted)
-        count(s, id, seq);
-    else
-        subjects_by_id(&s->subjects, id)->pending = 1;
+    count(s, id, seq);
+}
+
+/* The subject is only kept. */
+static void name_kept(struct index_loader *l, const struct segment_entry *e, uint32_t i,
+                      struct str subject, uint32_t size)
+{
+    struct store_stream *s = l->stream;
+    uint32_t id = subjects_intern(&s->subjects, subject);
+
+    *size_of(l->seg, e->ordinal + i) = size;
+    *id_of(l->seg, e->ordinal + i) = id;
+    subjects_by_id(&s->subjects, id)->pending = 1;
+}
+
+/* Somebody is told, and nothing kept. */
+static void name_told(struct index_loader *l, const struct segment_entry *e, uint32_t i,
+                      struct str subject, uint32_t size)
+{
+    l->each(l->each_ctx, entry_seq(l->seg, e, i), subject, size);
 }
 
 /* One record that is many messages, all of its subject. */
 static void name_kafka(struct index_loader *l, const struct segment_entry *e,
-                       const struct batch_view *v, bool counted)
+                       const struct batch_view *v, name_fn *name)
 {
     struct batch_record r;
 
@@ -473,12 +482,12 @@ static void name_kafka(struct index_loader *l, const struct segment_entry *e,
     batch_record_get(v, 0, &r);
     uint64_t whole = store_msg_bytes(l->stream->level, r.subject.n, 0, r.payload.n);
     for (uint32_t i = 0; i < e->b.count; i++)
-        name_message(l, e, i, r.subject, batch_kafka_size(v, whole, i), counted);
+        name(l, e, i, r.subject, batch_kafka_size(v, whole, i));
 }
 
 /* The messages of one batch, as open_batch. What is damaged stays without a name: see step_finish.
  */
-static enum err name_batch(struct index_loader *l, const struct segment_entry *e, bool counted)
+static enum err name_batch(struct index_loader *l, const struct segment_entry *e, name_fn *name)
 {
     struct store_stream *s = l->stream;
     struct batch_view v;
@@ -487,7 +496,7 @@ static enum err name_batch(struct index_loader *l, const struct segment_entry *e
     if (err != ERR_OK)
         return err == ERR_CORRUPT ? ERR_OK : err;
     if (v.h.kind == BATCH_KAFKA) {
-        name_kafka(l, e, &v, counted);
+        name_kafka(l, e, &v, name);
         return ERR_OK;
     }
     for (uint32_t i = 0; i < e->b.count; i++) {
@@ -495,9 +504,8 @@ static enum err name_batch(struct index_loader *l, const struct segment_entry *e
         if (batch_record_verify(&v, i, l->seg->salt) != BATCH_RECORD_OK)
             continue;
         batch_record_get(&v, i, &r);
-        name_message(l, e, i, r.subject,
-                     (uint32_t) store_msg_bytes(s->level, r.subject.n, r.header.n, r.payload.n),
-                     counted);
+        name(l, e, i, r.subject,
+             (uint32_t) store_msg_bytes(s->level, r.subject.n, r.header.n, r.payload.n));
     }
     return ERR_OK;
 }
@@ -515,7 +523,7 @@ static void step_batches(struct index_loader *l, bool now)
         return;
     }
     if (err == ERR_OK)
-        err = name_batch(l, &seg->entries[l->entry], true);
+        err = name_batch(l, &seg->entries[l->entry], name_counted);
     if (err == ERR_AGAIN) {
         read_run_of(l, now);
         return;
@@ -525,23 +533,41 @@ static void step_batches(struct index_loader *l, bool now)
     l->entry++;
 }
 
+/* From the loader's entry on, at once. */
+static enum err name_all(struct index_loader *l, name_fn *name)
+{
+    enum err err = ERR_OK;
+
+    while (l->entry < l->seg->nentries && err == ERR_OK) {
+        err = name_batch(l, &l->seg->entries[l->entry], name);
+        if (err == ERR_OK) {
+            l->entry++;
+        } else if (err == ERR_AGAIN) {
+            read_run_of(l, true);
+            err = take_run(l, finished_job(l, true));
+        }
+    }
+    mem_free(l->run);
+    codec_room_free(&l->room);
+    return err;
+}
+
 enum err index_fill_from_batches(struct store_stream *s, struct segment *seg)
 {
     struct index_loader l = {.stream = s, .seg = seg};
-    enum err err = ERR_OK;
 
-    while (l.entry < seg->nentries && err == ERR_OK) {
-        err = name_batch(&l, &seg->entries[l.entry], false);
-        if (err == ERR_OK) {
-            l.entry++;
-        } else if (err == ERR_AGAIN) {
-            read_run_of(&l, true);
-            err = take_run(&l, finished_job(&l, true));
-        }
-    }
-    mem_free(l.run);
-    codec_room_free(&l.room);
-    return err;
+    return name_all(&l, name_kept);
+}
+
+enum err index_each_in_batches(struct store_stream *s, struct segment *seg, uint64_t behind,
+                               index_each_fn *fn, void *ctx)
+{
+    struct index_loader l = {.stream = s, .seg = seg, .each = fn, .each_ctx = ctx};
+
+    while (l.entry < seg->nentries &&
+           seg->entries[l.entry].b.first_seq + seg->entries[l.entry].b.span <= behind + 1)
+        l.entry++;
+    return name_all(&l, name_told);
 }
 
 /* ---- the end of a segment -------------------------------------------------------------------- */
@@ -779,15 +805,6 @@ void index_load_all(struct store_stream *s)
     finish(s);
 }
 
-void index_load_some(struct store_stream *s, uint64_t behind)
-{
-    struct index_loader *l = s->loader;
-
-    l->urgent_behind = behind;
-    while (l->phase != NEXT || urgent_segment(s, behind) != NULL)
-        step(l, true);
-}
-
 static bool load_slice(struct task *t)
 {
     struct index_loader *l = CONTAINER_OF(t, struct index_loader, task);
@@ -819,7 +836,6 @@ void index_loader_start(struct store_stream *s)
     l->stream = s;
     l->task = (struct task){.stream = s, .step = load_slice, .free = slice_end, .loads = true};
     l->phase = NEXT;
-    l->urgent_behind = UINT64_MAX;
     l->task_on = true;
     s->loader = l;
     task_start(s, &l->task);

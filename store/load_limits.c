@@ -6,15 +6,19 @@
  * before a kill, nothing says what they pushed out: before anybody looks the limit is applied to
  * their subjects, and to no others.
  *
- *     1. Whose they are: the segments that have them are indexed at once (index_load_some), and
- *        with them those that nothing but their batches names.
- *     2. Where else their subjects are: of every other segment's footer SUBJECTS and SIZES are
- * read. Both lists of subjects are in order, so one walk through the section meets all that are
- *        looked for.
+ *     1. Whose they are: the segments that have them are asked for the subjects of what lies behind
+ *        the sequence.
+ *     2. Where else their subjects are: every segment is asked for those.
  *     3. What is too much of a subject goes, the oldest first.
+ *
+ * How a segment is asked depends on where its index is. INDEX_HERE: its column says it.
+ * INDEX_IN_BATCHES: all its records are passed, and nothing is kept but what is looked for; the
+ * index that the loader makes of it later costs three times as much. INDEX_IN_FOOTER: SUBJECTS and
+ * SIZES are read; what is looked for is in order, as the section is, so one walk meets all of it.
  *
  * What can not be told this way (a damaged footer, too many subjects) is told by the whole index.
  */
+#include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "store/plant.h"
 #include "store/recover.h"
@@ -34,133 +38,206 @@ struct message {
 };
 
 struct limited {
-    uint32_t id;
+    struct hmap_node node;
     uint32_t n, cap;
     uint32_t before;          /* of them are in segments before this one */
     struct message *messages; /* that exist, in order */
-};
-
-/* The same subjects in the order of their texts. */
-struct sought {
-    struct str text;
-    struct limited *sub;
+    uint32_t len;
+    char text[];
 };
 
 struct limiter {
     struct store_stream *s;
-    struct sought *order;
-    struct buf subjects, sizes; /* of the segment in work */
-    struct limited *list;
-    uint32_t n, cap;
-    uint64_t total;    /* messages */
-    uint32_t *slot_of; /* by subject slot: index in list + 1 */
+    uint64_t behind; /* of the messages after this one nothing is said */
+    uint64_t seed;
+    struct hmap wanted;
+    struct limited **order; /* the same, in the order of their texts */
+    uint32_t *by_id;        /* the same by slot of their subject, where it has one: index + 1 */
     uint32_t nslots;
+    uint64_t total;             /* messages */
+    bool failed;                /* it is too much, or a segment can not be asked */
+    struct buf subjects, sizes; /* of the segment in work */
 };
 
-static struct limited *limited_of(const struct limiter *l, uint32_t id)
+static struct str text_of(const struct limited *sub)
 {
-    uint32_t slot = SUBJECT_SLOT(id);
-    struct limited *sub = slot < l->nslots && l->slot_of[slot] != 0 ? &l->list[l->slot_of[slot] - 1]
-                                                                    : NULL;
-
-    return sub != NULL && sub->id == id ? sub : NULL; /* 0, of a lost record, has a slot, too */
+    return str_from(sub->text, sub->len);
 }
 
-static void want_id(struct limiter *l, uint32_t id)
+static struct limited *find(const struct limiter *l, struct str subject, uint64_t h)
 {
-    uint32_t slot = SUBJECT_SLOT(id);
+    for (struct hmap_node *n = hmap_first(&l->wanted, h); n != NULL; n = hmap_next(n, h)) {
+        struct limited *sub = CONTAINER_OF(n, struct limited, node);
+        if (str_eq(text_of(sub), subject))
+            return sub;
+    }
+    return NULL;
+}
 
-    if (limited_of(l, id) != NULL)
+static void want(struct limiter *l, struct str subject)
+{
+    uint64_t h = hash_bytes(subject.p, subject.n, l->seed);
+
+    l->failed = l->failed || l->wanted.count >= SUBJECTS_MAX;
+    if (l->failed || find(l, subject, h) != NULL)
         return;
-    if (slot >= l->nslots) {
-        uint32_t more = slot * 2 + 1024;
-        l->slot_of = mem_realloc(l->slot_of, more * sizeof(*l->slot_of));
-        memset(l->slot_of + l->nslots, 0, (more - l->nslots) * sizeof(*l->slot_of));
-        l->nslots = more;
-    }
-    if (l->n == l->cap) {
-        l->cap = l->cap * 2 + 256;
-        l->list = mem_realloc(l->list, l->cap * sizeof(*l->list));
-    }
-    l->list[l->n++] = (struct limited){.id = id};
-    l->slot_of[slot] = l->n;
+    struct limited *sub = mem_zalloc(sizeof(*sub) + subject.n);
+    sub->len = (uint32_t) subject.n;
+    memcpy(sub->text, subject.p, subject.n);
+    hmap_insert(&l->wanted, &sub->node, h);
 }
 
-static bool add_message(struct limiter *l, struct limited *sub, uint64_t seq)
+static void add_message(struct limiter *l, struct limited *sub, uint64_t seq, uint32_t size)
 {
     if (!message_exists(l->s, seq))
-        return true;
-    if (++l->total > MESSAGES_MAX)
-        return false;
+        return;
+    l->failed = l->failed || ++l->total > MESSAGES_MAX;
+    if (l->failed)
+        return;
     if (sub->n == sub->cap) {
         sub->cap = sub->cap * 2 + 4;
         sub->messages = mem_realloc(sub->messages, sub->cap * sizeof(*sub->messages));
     }
-    sub->messages[sub->n++] = (struct message){.seq = seq};
-    return true;
+    sub->messages[sub->n++] = (struct message){.seq = seq, .size = size};
 }
 
-/* The subjects of the messages behind this one. */
-static void want_behind(struct limiter *l, const struct segment *seg, uint64_t seq)
+/* ---- the subjects of what lies behind -------------------------------------------------------- */
+
+static void want_from_column(struct limiter *l, const struct segment *seg)
 {
     for (uint32_t i = 0; i < seg->nentries; i++) {
         const struct segment_entry *e = &seg->entries[i];
-        for (uint32_t k = 0; e->b.first_seq + e->b.span > seq + 1 && k < e->b.count; k++) {
+        for (uint32_t k = 0; e->b.first_seq + e->b.span > l->behind + 1 && k < e->b.count; k++) {
             uint32_t id = column_id(&seg->column, e->ordinal + k);
-            if (id != 0 && entry_seq(seg, e, k) > seq)
-                want_id(l, id);
+            if (id != 0 && entry_seq(seg, e, k) > l->behind)
+                want(l, subject_text(subjects_by_id(&l->s->subjects, id)));
         }
     }
 }
 
-static bool from_column(struct limiter *l, const struct segment *seg)
+static void want_record(void *ctx, uint64_t seq, struct str subject, uint32_t size)
 {
-    for (uint32_t i = 0; i < seg->nentries; i++) {
-        const struct segment_entry *e = &seg->entries[i];
-        for (uint32_t k = 0; e->live > 0 && k < e->b.count; k++) {
-            struct limited *sub = limited_of(l, column_id(&seg->column, e->ordinal + k));
-            if (sub != NULL && !add_message(l, sub, entry_seq(seg, e, k)))
-                return false;
-        }
+    struct limiter *l = ctx;
+
+    (void) size;
+    if (seq > l->behind)
+        want(l, subject);
+}
+
+static bool read_section(struct limiter *l, const struct segment *seg, unsigned section,
+                         struct buf *out)
+{
+    buf_clear(out);
+    return segment_section_read(l->s->store->dir->options.fs, seg->path, seg->capacity, seg->salt,
+                                section, out) == ERR_OK;
+}
+
+static void want_from_footer(struct limiter *l, const struct segment *seg)
+{
+    struct subject_iter it;
+    uint64_t seq = 0;
+
+    if (!read_section(l, seg, SECTION_SUBJECTS, &l->subjects)) {
+        l->failed = true;
+        return;
     }
-    return true;
+    subject_iter_init(&it, buf_str(&l->subjects), seg->base_seq);
+    while (!l->failed && subject_iter_next(&it)) {
+        while (subject_run_next(&it, &seq) && seq <= l->behind)
+            ;
+        if (seq > l->behind)
+            want(l, buf_str(&it.subject));
+    }
+    subject_iter_deinit(&it);
+}
+
+static void want_all(struct limiter *l)
+{
+    const struct store_stream *s = l->s;
+
+    for (uint32_t i = 0; i < s->nindex && !l->failed; i++) {
+        struct segment *seg = s->index[i];
+        if (seg->live == 0 || seg->next_seq <= l->behind + 1)
+            continue;
+        if (seg->index_at == INDEX_HERE)
+            want_from_column(l, seg);
+        else if (seg->index_at == INDEX_IN_FOOTER)
+            want_from_footer(l, seg);
+        else if (index_each_in_batches(l->s, seg, l->behind, want_record, l) != ERR_OK)
+            l->failed = true;
+    }
 }
 
 static int by_text(const void *a, const void *b)
 {
-    return str_cmp(((const struct sought *) a)->text, ((const struct sought *) b)->text);
+    return str_cmp(text_of(*(struct limited *const *) a), text_of(*(struct limited *const *) b));
 }
 
-/* The list stays as it is from here on. */
-static void order_subjects(struct limiter *l)
+static void order_wanted(struct limiter *l)
 {
-    l->order = mem_array((size_t) l->n + 1, sizeof(*l->order));
-    for (uint32_t i = 0; i < l->n; i++)
-        l->order[i] = (struct sought){
-            .text = subject_text(subjects_by_id(&l->s->subjects, l->list[i].id)),
-            .sub = &l->list[i],
-        };
-    qsort(l->order, l->n, sizeof(*l->order), by_text);
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+    uint32_t k = 0;
+
+    l->order = mem_array(l->wanted.count + 1, sizeof(struct limited *));
+    while ((n = hmap_each(&l->wanted, &it)) != NULL)
+        l->order[k++] = CONTAINER_OF(n, struct limited, node);
+    qsort(l->order, k, sizeof(struct limited *), by_text);
+    for (k = 0; k < l->wanted.count; k++) {
+        uint32_t id = subjects_find(&l->s->subjects, text_of(l->order[k]));
+        uint32_t slot = SUBJECT_SLOT(id);
+        if (id == 0)
+            continue;
+        if (slot >= l->nslots) {
+            uint32_t more = slot * 2 + 1024;
+            l->by_id = mem_realloc(l->by_id, more * sizeof(*l->by_id));
+            memset(l->by_id + l->nslots, 0, (more - l->nslots) * sizeof(*l->by_id));
+            l->nslots = more;
+        }
+        l->by_id[slot] = k + 1;
+    }
 }
 
-static bool subjects_from_footer(struct limiter *l, const struct segment *seg)
+/* ---- their messages -------------------------------------------------------------------------- */
+
+static void find_in_column(struct limiter *l, const struct segment *seg)
+{
+    for (uint32_t i = 0; i < seg->nentries; i++) {
+        const struct segment_entry *e = &seg->entries[i];
+        for (uint32_t k = 0; e->live > 0 && k < e->b.count; k++) {
+            uint32_t id = column_id(&seg->column, e->ordinal + k), slot = SUBJECT_SLOT(id);
+            if (id != 0 && slot < l->nslots && l->by_id[slot] != 0)
+                add_message(l, l->order[l->by_id[slot] - 1], entry_seq(seg, e, k), 0);
+        }
+    }
+}
+
+static void find_record(void *ctx, uint64_t seq, struct str subject, uint32_t size)
+{
+    struct limiter *l = ctx;
+    struct limited *sub = find(l, subject, hash_bytes(subject.p, subject.n, l->seed));
+
+    if (sub != NULL)
+        add_message(l, sub, seq, size);
+}
+
+static void subjects_from_footer(struct limiter *l, const struct segment *seg)
 {
     struct subject_walk walk;
-    bool fits = true;
 
     subject_walk_init(&walk, buf_str(&l->subjects), seg->base_seq);
-    for (uint32_t i = 0; i < l->n && fits; i++) {
-        struct limited *sub = l->order[i].sub;
+    for (uint32_t i = 0; i < l->wanted.count && !l->failed; i++) {
+        struct limited *sub = l->order[i];
         uint64_t seq, before = 0;
         sub->before = sub->n;
-        if (!subject_walk_find(&walk, l->order[i].text))
+        if (!subject_walk_find(&walk, text_of(sub)))
             continue;
-        for (; fits && subject_run_next(&walk.it, &seq); before = seq)
-            fits = seq >= seg->base_seq && seq < seg->next_seq && seq > before &&
-                   add_message(l, sub, seq);
+        for (; !l->failed && subject_run_next(&walk.it, &seq); before = seq) {
+            l->failed = seq < seg->base_seq || seq >= seg->next_seq || seq <= before;
+            add_message(l, sub, seq, 0);
+        }
     }
     subject_walk_deinit(&walk);
-    return fits;
 }
 
 static int by_sequence(const void *a, const void *b)
@@ -178,13 +255,13 @@ static void sizes_from_footer(struct limiter *l, const struct segment *seg)
     uint32_t n = 0, at = 0, size;
     uint64_t seq;
 
-    for (uint32_t i = 0; i < l->n; i++)
-        n += l->list[i].n - l->list[i].before;
+    for (uint32_t i = 0; i < l->wanted.count; i++)
+        n += l->order[i]->n - l->order[i]->before;
     found = mem_array((size_t) n + 1, sizeof(*found));
     n = 0;
-    for (uint32_t i = 0; i < l->n; i++)
-        for (uint32_t k = l->list[i].before; k < l->list[i].n; k++)
-            found[n++] = &l->list[i].messages[k];
+    for (uint32_t i = 0; i < l->wanted.count; i++)
+        for (uint32_t k = l->order[i]->before; k < l->order[i]->n; k++)
+            found[n++] = &l->order[i]->messages[k];
     qsort(found, n, sizeof(*found), by_sequence);
     size_iter_init(&it, buf_str(&l->sizes), seg->base_seq);
     while (at < n && size_iter_next(&it, &seq, &size)) {
@@ -196,37 +273,36 @@ static void sizes_from_footer(struct limiter *l, const struct segment *seg)
     mem_free(found);
 }
 
-static bool read_section(struct limiter *l, const struct segment *seg, unsigned section,
-                         struct buf *out)
+static void find_in_footer(struct limiter *l, const struct segment *seg)
 {
-    buf_clear(out);
-    return segment_section_read(l->s->store->dir->options.fs, seg->path, seg->capacity, seg->salt,
-                                section, out) == ERR_OK;
-}
-
-static bool from_footer(struct limiter *l, const struct segment *seg)
-{
-    if (!read_section(l, seg, SECTION_SUBJECTS, &l->subjects) ||
-        !read_section(l, seg, SECTION_SIZES, &l->sizes) || !subjects_from_footer(l, seg))
-        return false;
-    sizes_from_footer(l, seg);
-    return true;
+    if (read_section(l, seg, SECTION_SUBJECTS, &l->subjects) &&
+        read_section(l, seg, SECTION_SIZES, &l->sizes)) {
+        subjects_from_footer(l, seg);
+        sizes_from_footer(l, seg);
+    } else {
+        l->failed = true;
+    }
 }
 
 /* Segments are in order of sequence, and so is what is found. */
-static bool find_all(struct limiter *l)
+static void find_all(struct limiter *l)
 {
     const struct store_stream *s = l->s;
-    bool whole = true;
 
-    order_subjects(l);
-    for (uint32_t i = 0; i < s->nindex && whole; i++) {
-        const struct segment *seg = s->index[i];
-        if (seg->live > 0)
-            whole = seg->index_at == INDEX_HERE ? from_column(l, seg) : from_footer(l, seg);
+    for (uint32_t i = 0; i < s->nindex && !l->failed; i++) {
+        struct segment *seg = s->index[i];
+        if (seg->live == 0)
+            continue;
+        if (seg->index_at == INDEX_HERE)
+            find_in_column(l, seg);
+        else if (seg->index_at == INDEX_IN_FOOTER)
+            find_in_footer(l, seg);
+        else if (index_each_in_batches(l->s, seg, 0, find_record, l) != ERR_OK)
+            l->failed = true;
     }
-    return whole;
 }
+
+/* ---- what is too much ------------------------------------------------------------------------ */
 
 static void take_all(struct limiter *l)
 {
@@ -234,9 +310,9 @@ static void take_all(struct limiter *l)
     uint64_t max = s->rec.limits.max_msgs_per_subject - PLANTED(PLANT_LIMIT_GREEDY);
 
     s->loading = true; /* nobody is told */
-    for (uint32_t i = 0; i < l->n; i++)
-        for (uint32_t k = 0; k + max < l->list[i].n; k++) {
-            const struct message *m = &l->list[i].messages[k];
+    for (uint32_t i = 0; i < l->wanted.count; i++)
+        for (uint32_t k = 0; k + max < l->order[i]->n; k++) {
+            const struct message *m = &l->order[i]->messages[k];
             limits_take(s, m->seq);
             index_late_size(s, m->seq, m->size);
         }
@@ -246,11 +322,18 @@ static void take_all(struct limiter *l)
 
 static void limiter_deinit(struct limiter *l)
 {
-    for (uint32_t i = 0; i < l->n; i++)
-        mem_free(l->list[i].messages);
-    mem_free(l->list);
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    while ((n = hmap_each(&l->wanted, &it)) != NULL) {
+        struct limited *sub = CONTAINER_OF(n, struct limited, node);
+        hmap_remove(&l->wanted, n);
+        mem_free(sub->messages);
+        mem_free(sub);
+    }
+    hmap_deinit(&l->wanted);
     mem_free(l->order);
-    mem_free(l->slot_of);
+    mem_free(l->by_id);
     buf_free(&l->subjects);
     buf_free(&l->sizes);
 }
@@ -258,19 +341,19 @@ static void limiter_deinit(struct limiter *l)
 bool load_limits(struct store_stream *s)
 {
     const struct stream_record *rec = &s->rec;
-    struct limiter l = {.s = s};
-    bool told = rec->applied_seq != 0 && rec->applied_seq <= s->last_seq &&
-                rec->applied_max == rec->limits.max_msgs_per_subject;
+    struct limiter l = {.s = s, .behind = rec->applied_seq, .seed = prng_u64(&s->store->prng)};
 
-    if (!told)
+    if (rec->applied_seq == 0 || rec->applied_seq > s->last_seq ||
+        rec->applied_max != rec->limits.max_msgs_per_subject)
         return false;
-    index_load_some(s, rec->applied_seq);
-    for (uint32_t i = 0; i < s->nindex; i++)
-        if (s->index[i]->next_seq > rec->applied_seq + 1)
-            want_behind(&l, s->index[i], rec->applied_seq);
-    told = s->state != STREAM_FAILED && l.n <= SUBJECTS_MAX && find_all(&l);
-    if (told)
+    hmap_init(&l.wanted);
+    want_all(&l);
+    if (!l.failed) {
+        order_wanted(&l);
+        find_all(&l);
+    }
+    if (!l.failed)
         take_all(&l);
     limiter_deinit(&l);
-    return told;
+    return !l.failed;
 }

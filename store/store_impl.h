@@ -761,8 +761,6 @@ uint64_t index_first(struct store_stream *s, uint32_t id);
 void index_loader_start(struct store_stream *s);
 void index_loader_free(struct store_stream *s);
 void index_load_all(struct store_stream *s);
-/* Those segments alone that have messages behind this one, and what only batches name; at once. */
-void index_load_some(struct store_stream *s, uint64_t behind);
 /* load_limits.c, while a stream is opened and has a loader: removes what the limit per subject took
  * that the record does not say. False: it has to be told from the whole index. */
 bool load_limits(struct store_stream *s);
@@ -771,6 +769,12 @@ bool index_comes(const struct store_stream *s);
 /* Ids and sizes of a segment's records from its file; keeps the subjects as pending. An error when
  * the file can not be read; what is damaged has id and size 0. */
 enum err index_fill_from_batches(struct store_stream *s, struct segment *seg);
+/* Tells of every readable record of the segment's batches that reach behind this sequence, in
+ * order.
+ */
+typedef void index_each_fn(void *ctx, uint64_t seq, struct str subject, uint32_t size);
+enum err index_each_in_batches(struct store_stream *s, struct segment *seg, uint64_t behind,
+                               index_each_fn *fn, void *ctx);
 /* A message that was removed before its subject was known: its record is taken out at the end. */
 void index_remove_later(struct store_stream *s, uint64_t seq);
 /* The size of one of those, once; 0 = not known. And how many bytes of the stream's are theirs. */
