@@ -82,21 +82,16 @@ static bool is_own(const struct recovery *r, const struct rec_log_file *f,
            h->worker == f->worker && h->number == f->number;
 }
 
-/* Room for n bytes; what is there of the file stays. */
+/* Room for n bytes of the next file, as many as it may ever need: what is not read into takes no
+ * memory, and nothing is copied as more of the file is read. */
 static bool make_room(struct recovery *r, uint64_t n)
 {
     if (n + 1 <= r->cache_cap)
         return true;
-    uint64_t cap = n + 1 > 2 * r->cache_cap ? n + 1 : 2 * r->cache_cap;
-    uint8_t *more = mem_try_alloc(cap);
-    if (more == NULL)
-        return false;
-    if (r->cache_n > 0)
-        memcpy(more, r->cache, r->cache_n);
     mem_free(r->cache);
-    r->cache = more;
-    r->cache_cap = cap;
-    return true;
+    r->cache = mem_try_alloc(n + 1);
+    r->cache_cap = r->cache != NULL ? n + 1 : 0;
+    return r->cache != NULL;
 }
 
 /* Reads on, up to n bytes of the file. */
@@ -108,8 +103,6 @@ static enum err read_up_to(struct recovery *r, const struct rec_log_file *f, fs_
     if (n <= r->cache_n)
         return ERR_OK;
     rec_log_path(r, f, path);
-    if (!make_room(r, n))
-        return rec_fail(r, ERR_NO_MEMORY, "%s: no memory to read it", path);
     int64_t got = fs_read(r->fs, fd, r->cache + r->cache_n, n - r->cache_n, r->cache_n);
     if (got < 0)
         return rec_fail(r, ERR_IO, "%s: %s", path, err_text(err_from_errno((int) got)));
@@ -239,6 +232,8 @@ static enum err read_file(struct recovery *r, struct rec_log_file *f, uint8_t **
     r->cache_n = 0;
     f->bytes = n < 0 ? 0 : (uint64_t) n;
     uint64_t end = 0, rest = 0;
+    if (err == ERR_OK && !make_room(r, f->bytes))
+        err = rec_fail(r, ERR_NO_MEMORY, "%s: no memory to read it", path);
     if (err == ERR_OK)
         err = read_frames(r, f, fd, &f->closed, &end);
     if (err == ERR_OK && !f->closed)
