@@ -43,6 +43,7 @@ struct tls *tls_open_client(struct tls_context *c, const char *host, struct outb
 {
     struct tls *t = make(c, wire, chunks);
 
+    tls_read_system(c);
     tls_session_connect(&t->session, c->ssl, c->bytes, host, put_record, t);
     return t;
 }

@@ -240,14 +240,16 @@ static bool fill(struct tls_context *t, const struct tls_options *o, char why[25
 }
 
 /* Who signs the certificates of the servers that we dial. */
-static bool take_servers(SSL_CTX *ssl, const struct tls_options *o, char why[256])
+static bool take_servers(struct tls_context *t, const struct tls_options *o, char why[256])
 {
+    SSL_CTX *ssl = t->ssl;
+
     if (o->insecure)
         return true;
     SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, NULL);
-    if (o->ca_file == NULL)
-        return SSL_CTX_set_default_verify_paths(ssl) == 1 ||
-               fail(why, "no certificates of the system", "");
+    t->system_due = o->ca_file == NULL;
+    if (t->system_due)
+        return true;
     return readable(o->ca_file, why) &&
            (SSL_CTX_load_verify_file(ssl, o->ca_file) == 1 ||
             fail(why, "failed to parse root ca certificate", o->ca_file));
@@ -263,7 +265,7 @@ static bool fill_client(struct tls_context *t, const struct tls_options *o, char
     SSL_CTX *ssl = t->ssl;
 
     set_common(ssl, o);
-    return (!has_own(o) || take_own(t, o, why)) && take_servers(ssl, o, why) &&
+    return (!has_own(o) || take_own(t, o, why)) && take_servers(t, o, why) &&
            (o->ciphers == NULL || take_suites(ssl, o->ciphers, why)) &&
            (o->curves == NULL || take_curves(ssl, o->curves, why));
 }
@@ -283,6 +285,7 @@ static struct tls_context *open_context(const SSL_METHOD *method, take_options *
     atomic_init(&c->refs, 1);
     c->ssl = ssl;
     c->bytes = tls_session_bytes();
+    mutex_init(&c->system_lock);
     mutex_init(&c->staple_lock);
     c->pinned = options->pinned != NULL ? mem_strdup(options->pinned) : NULL;
     if (take(c, options, why))
@@ -315,6 +318,7 @@ void tls_context_put(struct tls_context *c)
     free_pairs(c);
     BIO_meth_free(c->bytes);
     mem_free(c->pinned);
+    mutex_deinit(&c->system_lock);
     mutex_deinit(&c->staple_lock);
     buf_free(&c->staple);
     mem_free(c);
@@ -330,8 +334,18 @@ struct ssl_st *tls_context_session(struct tls_context *c)
     return ssl;
 }
 
+void tls_read_system(struct tls_context *c)
+{
+    mutex_lock(&c->system_lock);
+    if (c->system_due)
+        SSL_CTX_set_default_verify_paths(c->ssl);
+    c->system_due = false;
+    mutex_unlock(&c->system_lock);
+}
+
 struct ssl_st *tls_context_client_session(struct tls_context *c, const char *host)
 {
+    tls_read_system(c);
     SSL *ssl = SSL_new(c->ssl);
 
     if (ssl == NULL)

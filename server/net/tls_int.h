@@ -25,9 +25,17 @@ struct tls_context {
     char *pinned; /* NULL = any */
     struct tls_certificate *certs;
     size_t ncerts;
+    struct mutex system_lock;
+    bool system_due;          /* guarded: the system's certificates have to be read */
     struct mutex staple_lock; /* guards what follows: handshakes read it, the main thread writes */
     struct buf staple;        /* the answer about the first certificate, DER; empty = none */
 };
+
+/* Before a session of it dials: the certificates of the system are read then, once. There are some
+ * 150, which take half of the time of a start, and few ever dial. Without any no server is
+ * believed.
+ */
+void tls_read_system(struct tls_context *c);
 
 /* Sessions of it send what tls_context_staple gave. */
 void tls_allow_staple(struct tls_context *c);
