@@ -111,6 +111,7 @@ enum err store_open(struct store_dir *dir, unsigned worker, const struct store_o
     st->segment_min = dir->options.segment_bytes_min;
     st->segment_max = dir->options.segment_bytes_max;
     st->filter_patience = FILTER_PATIENCE;
+    st->tasks_ns = STEP_NS;
     list_init(&st->streams);
     list_init(&st->dirty);
     list_init(&st->tasks);
@@ -402,7 +403,7 @@ static void run_tasks(struct store *st)
         if (stream_slice(s))
             stream_has_tasks(s);
         io_clock_update(st->io);
-    } while (!list_empty(&st->tasks) && io_now(st->io) - begin < STEP_NS);
+    } while (!list_empty(&st->tasks) && io_now(st->io) - begin < st->tasks_ns);
 }
 
 /* ---- the step -------------------------------------------------------------------------------- */

@@ -901,6 +901,7 @@ struct store {
     uint64_t staging;
     uint64_t segment_min, segment_max;
     uint64_t filter_patience;      /* first of filters; tests want it shorter */
+    uint64_t tasks_ns;             /* of a step for tasks; 0, in tests: one slice */
     struct wheel_timer sync_timer; /* syncs what async streams wrote */
     struct list claims;            /* streams whose end the log is to be told */
     struct wheel_timer claim_timer;

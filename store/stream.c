@@ -665,6 +665,8 @@ void stream_maybe_free(struct store_stream *s)
 /* At store_close: nothing is in flight, everything stays on disk. */
 void stream_close(struct store_stream *s)
 {
+    early_cancel(s, ERR_CLOSED);
+    index_loader_free(s); /* it may hold a segment, and at its end would begin to seal others */
     ASSERT(s->state == STREAM_DELETING || !anything_in_flight(s));
     tasks_cancel(s, ERR_CLOSED);
     stream_drop_assigned(s);

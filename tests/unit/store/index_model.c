@@ -130,11 +130,18 @@ void bench_open_again(struct bench *b)
     store_recovered_done(b->r.store);
 }
 
+void bench_slice(struct bench *b)
+{
+    if (prng_below(&b->rng, 2) == 0)
+        b->r.store->tasks_ns = 0;
+}
+
 void bench_reopen(struct bench *b)
 {
     if (b->t.s == NULL)
         return;
     bench_open_again(b);
+    bench_slice(b);
     /* Where the index is read later, more or less of it is there when the questions begin. */
     for (uint64_t n = prng_below(&b->rng, 12); n > 0; n--)
         rig_step(&b->r);

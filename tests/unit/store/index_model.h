@@ -41,9 +41,12 @@ void bench_remove_some(struct bench *b);
 void bench_purge_some(struct bench *b, const char *filter);
 /* The model alone: what the limit takes of this name. */
 void bench_trim(struct bench *b, const char *name);
+/* Every other time, drawn: until it is closed the store does one slice of what it does in slices in
+ * each step. */
+void bench_slice(struct bench *b);
 /* Closed and opened. */
 void bench_open_again(struct bench *b);
-/* The same, and some steps are done; a stream in memory stays. */
+/* The same, sliced or not, and some steps are done; a stream in memory stays. */
 void bench_reopen(struct bench *b);
 /* Changes a byte of this section of the footer of the first segment that has one. */
 void bench_harm_footer(struct bench *b, unsigned section);

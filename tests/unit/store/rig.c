@@ -120,9 +120,14 @@ static void on_closed(void *ctx)
 
 void rig_stop(struct rig *r)
 {
+    store_check(r->store);
+    rig_close(r);
+}
+
+void rig_close(struct rig *r)
+{
     uint64_t begin = io_now(r->io);
 
-    store_check(r->store);
     store_close(r->store, on_closed, r);
     while (!r->closed) {
         store_step(r->store);

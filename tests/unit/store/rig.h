@@ -78,6 +78,8 @@ void rig_start(struct rig *r);
 enum err rig_try_start(struct rig *r, char why[256]);
 /* Clean close of store and directory. */
 void rig_stop(struct rig *r);
+/* The same without store_check, which reads all of an index that would be read later. */
+void rig_close(struct rig *r);
 /* Stops and removes the directory. */
 void rig_deinit(struct rig *r);
 

@@ -29,6 +29,7 @@ static void kill_and_open(struct bench *b)
     rig_start(&b->r);
     rig_attach(&b->r, &b->t, "s");
     store_recovered_done(b->r.store);
+    bench_slice(b);
 }
 
 /* A stream with a limit per subject, of which much was removed, is opened without its index; what

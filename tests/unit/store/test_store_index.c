@@ -258,6 +258,31 @@ TEST(a_start_leaves_the_index_for_later)
     bench_close(&b);
 }
 
+/* A store is closed at any moment of that, i steps on. */
+TEST(a_stop_while_the_index_is_read)
+{
+    struct bench b;
+
+    bench_open(&b, 30 + 4);
+    while (b.last < 25000)
+        bench_append_some(&b);
+    rig_settle(&b.r);
+    for (unsigned round = 0; round < 12; round++) {
+        rig_close(&b.r);
+        rig_start(&b.r);
+        rig_attach(&b.r, &b.t, "s");
+        store_recovered_done(b.r.store);
+        b.r.store->tasks_ns = 0;
+        for (unsigned n = 0; n < (unsigned) i * 20 + round; n++)
+            rig_step(&b.r);
+        ck_assert(i > 2 || store_index_wait(b.t.s, NULL));
+    }
+    bench_open_again(&b);
+    bench_ask(&b);
+    store_check(b.r.store);
+    bench_close(&b);
+}
+
 static void limit_per_subject(struct bench *b, unsigned max)
 {
     struct store_limits l = {.max_msgs_per_subject = max};
@@ -528,6 +553,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(a_damaged_footer_answers_for_no_subject, 0, 2),
     RUN_LOOP(a_start_leaves_the_index_for_later, 0, 6),
     RUN_LOOP(removals_while_the_index_is_read, 0, 10),
+    RUN_LOOP(a_stop_while_the_index_is_read, 0, 6),
     RUN_LOOP(index_against_an_array, 0, 45),
     RUN(an_age_limit_does_not_hold_up_a_start),
     RUN_LOOP(damaged_footer_costs_nothing, 0, 4),
