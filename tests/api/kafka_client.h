@@ -22,6 +22,10 @@ void kafka_client_send(struct kafka_client *c, int key, int version, const void 
 void *kafka_client_take(struct kafka_client *c, int key, int version);
 /* Both. */
 void *kafka_client_call(struct kafka_client *c, int key, int version, const void *body);
+/* The same with the fields of the request; const struct kafka_<name>_response *. */
+#define KAFKA_CALL(c, name, KEY, version, ...)                                                     \
+    ((const struct kafka_##name##_response *) kafka_client_call(                                   \
+        c, KAFKA_##KEY, version, &(struct kafka_##name##_request){__VA_ARGS__}))
 /* A frame: its length, then these bytes. */
 void kafka_client_frame(struct kafka_client *c, const char *bytes, size_t n);
 /* An answer's bytes behind its length; the caller frees them. */

@@ -31,10 +31,6 @@ static void teardown(void)
     js_rig_end(&rig);
 }
 
-#define CALL(name, KEY, version, ...)                                                              \
-    ((const struct kafka_##name##_response *) kafka_client_call(                                   \
-        &client, KAFKA_##KEY, version, &(struct kafka_##name##_request){__VA_ARGS__}))
-
 static void make_topic(const char *name)
 {
     struct kafka_metadata_request_topics t = {.name = str_of(name)};
@@ -56,12 +52,12 @@ TEST(acls)
             {.resource_type = 2, .resource_name = STR("t"), .principal = STR("User:a")},
             {.resource_type = 2, .resource_name = STR("u"), .principal = STR("User:a")}};
         struct kafka_delete_acls_request_filters gone = {.resource_type_filter = 2};
-        const struct kafka_describe_acls_response *d = CALL(describe_acls, DESCRIBE_ACLS, v,
-                                                            .resource_type_filter = 1);
-        const struct kafka_create_acls_response *c = CALL(create_acls, CREATE_ACLS, v,
-                                                          .creations = add, .creations_n = 2);
-        const struct kafka_delete_acls_response *x = CALL(delete_acls, DELETE_ACLS, v,
-                                                          .filters = &gone, .filters_n = 1);
+        const struct kafka_describe_acls_response *d =
+            KAFKA_CALL(&client, describe_acls, DESCRIBE_ACLS, v, .resource_type_filter = 1);
+        const struct kafka_create_acls_response *c =
+            KAFKA_CALL(&client, create_acls, CREATE_ACLS, v, .creations = add, .creations_n = 2);
+        const struct kafka_delete_acls_response *x =
+            KAFKA_CALL(&client, delete_acls, DELETE_ACLS, v, .filters = &gone, .filters_n = 1);
         ck_assert_int_eq(d->error_code, KAFKA_SECURITY_DISABLED);
         ck_assert_int_eq(d->resources_n, 0);
         ck_assert_int_eq(c->results_n, 2);
@@ -80,9 +76,9 @@ TEST(quotas)
         struct kafka_alter_client_quotas_request_ops op = {.key = STR("producer_byte_rate")};
         struct kafka_alter_client_quotas_request_entries e = {&user, 1, &op, 1};
         const struct kafka_describe_client_quotas_response *d =
-            CALL(describe_client_quotas, DESCRIBE_CLIENT_QUOTAS, v, .strict = true);
-        const struct kafka_alter_client_quotas_response *a =
-            CALL(alter_client_quotas, ALTER_CLIENT_QUOTAS, v, .entries = &e, .entries_n = 1);
+            KAFKA_CALL(&client, describe_client_quotas, DESCRIBE_CLIENT_QUOTAS, v, .strict = true);
+        const struct kafka_alter_client_quotas_response *a = KAFKA_CALL(
+            &client, alter_client_quotas, ALTER_CLIENT_QUOTAS, v, .entries = &e, .entries_n = 1);
         ck_assert_int_eq(d->error_code, KAFKA_NONE);
         ck_assert_int_eq(d->entries_n, 0);
         ck_assert_int_eq(a->entries_n, 1);
@@ -101,14 +97,15 @@ TEST(elections)
     make_topic("t");
     for (int v = 0; v <= 2; v++) {
         const struct kafka_elect_leaders_response *a =
-            CALL(elect_leaders, ELECT_LEADERS, v, .topic_partitions = &t, .topic_partitions_n = 1);
+            KAFKA_CALL(&client, elect_leaders, ELECT_LEADERS, v, .topic_partitions = &t,
+                       .topic_partitions_n = 1);
         ck_assert_int_eq(a->replica_election_results_n, 1);
         ck_assert_int_eq(a->replica_election_results[0].partition_result_n, 3);
         ck_assert_int_eq(a->replica_election_results[0].partition_result[1].error_code,
                          KAFKA_ELECTION_NOT_NEEDED);
         ck_assert_int_eq(a->replica_election_results[0].partition_result[2].error_code,
                          KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
-        a = CALL(elect_leaders, ELECT_LEADERS, v, .topic_partitions_n = -1);
+        a = KAFKA_CALL(&client, elect_leaders, ELECT_LEADERS, v, .topic_partitions_n = -1);
         ck_assert_int_eq(a->error_code, KAFKA_NONE);
         ck_assert_int_eq(a->replica_election_results_n, 0);
     }
@@ -130,15 +127,16 @@ TEST(reassignments)
     setup(i);
     make_topic("t");
     for (int v = 0; v <= 1; v++) {
-        a = CALL(alter_partition_reassignments, ALTER_PARTITION_REASSIGNMENTS, v, .topics = &t,
-                 .topics_n = 1, .allow_replication_factor_change = v == 0);
+        a = KAFKA_CALL(&client, alter_partition_reassignments, ALTER_PARTITION_REASSIGNMENTS, v,
+                       .topics = &t, .topics_n = 1, .allow_replication_factor_change = v == 0);
         ck_assert_int_eq(a->responses_n, 1);
         ck_assert_int_eq(a->allow_replication_factor_change, v == 0);
         ck_assert_int_eq(a->responses[0].partitions_n, 4);
         for (int k = 0; k < 4; k++)
             ck_assert_int_eq(a->responses[0].partitions[k].error_code, want[k]);
     }
-    l = CALL(list_partition_reassignments, LIST_PARTITION_REASSIGNMENTS, 0, .topics_n = -1);
+    l = KAFKA_CALL(&client, list_partition_reassignments, LIST_PARTITION_REASSIGNMENTS, 0,
+                   .topics_n = -1);
     ck_assert_int_eq(l->error_code, KAFKA_NONE);
     ck_assert_int_eq(l->topics_n, 0);
     teardown();
@@ -153,16 +151,17 @@ TEST(credentials)
     const struct kafka_alter_user_scram_credentials_response *x;
 
     setup(i);
-    d = CALL(describe_user_scram_credentials, DESCRIBE_USER_SCRAM_CREDENTIALS, 0, .users_n = -1);
+    d = KAFKA_CALL(&client, describe_user_scram_credentials, DESCRIBE_USER_SCRAM_CREDENTIALS, 0,
+                   .users_n = -1);
     ck_assert_int_eq(d->error_code, KAFKA_NONE);
     ck_assert_int_eq(d->results_n, 0);
-    d = CALL(describe_user_scram_credentials, DESCRIBE_USER_SCRAM_CREDENTIALS, 0, .users = who,
-             .users_n = 3);
+    d = KAFKA_CALL(&client, describe_user_scram_credentials, DESCRIBE_USER_SCRAM_CREDENTIALS, 0,
+                   .users = who, .users_n = 3);
     ck_assert_int_eq(d->results_n, 2);
     ck_assert_int_eq(d->results[0].error_code, KAFKA_DUPLICATE_RESOURCE);
     ck_assert_int_eq(d->results[1].error_code, KAFKA_RESOURCE_NOT_FOUND);
-    x = CALL(alter_user_scram_credentials, ALTER_USER_SCRAM_CREDENTIALS, 0, .deletions = &gone,
-             .deletions_n = 1);
+    x = KAFKA_CALL(&client, alter_user_scram_credentials, ALTER_USER_SCRAM_CREDENTIALS, 0,
+                   .deletions = &gone, .deletions_n = 1);
     ck_assert_int_eq(x->results_n, 1);
     ck_assert_int_eq(x->results[0].error_code, KAFKA_CLUSTER_AUTHORIZATION_FAILED);
     teardown();
@@ -177,8 +176,8 @@ TEST(markers)
 
     setup(i);
     for (int v = 0; v <= 1; v++) {
-        const struct kafka_write_txn_markers_response *a =
-            CALL(write_txn_markers, WRITE_TXN_MARKERS, v, .markers = &m, .markers_n = 1);
+        const struct kafka_write_txn_markers_response *a = KAFKA_CALL(
+            &client, write_txn_markers, WRITE_TXN_MARKERS, v, .markers = &m, .markers_n = 1);
         ck_assert_int_eq(a->markers_n, 1);
         ck_assert_int_eq(a->markers[0].producer_id, 7);
         ck_assert_int_eq(a->markers[0].topics[0].partitions[0].error_code,
@@ -198,14 +197,14 @@ TEST(log_dirs)
     make_topic("t");
     js_fill(&rig, "t.0", 1, 5);
     for (int v = 0; v <= 4; v++) {
-        const struct kafka_describe_log_dirs_response *a =
-            CALL(describe_log_dirs, DESCRIBE_LOG_DIRS, v, .topics = &t, .topics_n = 1);
+        const struct kafka_describe_log_dirs_response *a = KAFKA_CALL(
+            &client, describe_log_dirs, DESCRIBE_LOG_DIRS, v, .topics = &t, .topics_n = 1);
         ck_assert_int_eq(a->error_code, KAFKA_NONE);
         ck_assert_int_eq(a->results_n, 1);
         ck_assert_int_eq(a->results[0].topics_n, 1);
         ck_assert_int_eq(a->results[0].topics[0].partitions_n, 1);
         ck_assert_int_gt(a->results[0].topics[0].partitions[0].partition_size, 5);
-        a = CALL(describe_log_dirs, DESCRIBE_LOG_DIRS, v, .topics_n = -1);
+        a = KAFKA_CALL(&client, describe_log_dirs, DESCRIBE_LOG_DIRS, v, .topics_n = -1);
         ck_assert_int_eq(a->results[0].topics_n, 1);
         ck_assert_int_eq(a->results[0].topics[0].partitions_n, 2);
     }
@@ -219,15 +218,15 @@ static int64_t begin(const char *id, int16_t *epoch)
     const struct kafka_init_producer_id_response *p;
     const struct kafka_add_partitions_to_txn_response *a;
 
-    CALL(find_coordinator, FIND_COORDINATOR, 2, .key = str_of(id), .key_type = 1);
-    p = CALL(init_producer_id, INIT_PRODUCER_ID, 2, .transactional_id = str_of(id),
-             .transaction_timeout_ms = 60000);
+    KAFKA_CALL(&client, find_coordinator, FIND_COORDINATOR, 2, .key = str_of(id), .key_type = 1);
+    p = KAFKA_CALL(&client, init_producer_id, INIT_PRODUCER_ID, 2, .transactional_id = str_of(id),
+                   .transaction_timeout_ms = 60000);
     ck_assert_int_eq(p->error_code, KAFKA_NONE);
-    a = CALL(add_partitions_to_txn, ADD_PARTITIONS_TO_TXN, 2,
-             .v3_and_below_transactional_id = str_of(id),
-             .v3_and_below_producer_id = p->producer_id,
-             .v3_and_below_producer_epoch = p->producer_epoch, .v3_and_below_topics = &t,
-             .v3_and_below_topics_n = 1);
+    a = KAFKA_CALL(&client, add_partitions_to_txn, ADD_PARTITIONS_TO_TXN, 2,
+                   .v3_and_below_transactional_id = str_of(id),
+                   .v3_and_below_producer_id = p->producer_id,
+                   .v3_and_below_producer_epoch = p->producer_epoch, .v3_and_below_topics = &t,
+                   .v3_and_below_topics_n = 1);
     ck_assert_int_eq(
         a->results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code,
         KAFKA_NONE);
@@ -244,11 +243,11 @@ TEST(transactions)
     int16_t epoch;
 
     setup(i);
-    l = CALL(list_transactions, LIST_TRANSACTIONS, 0, 0);
+    l = KAFKA_CALL(&client, list_transactions, LIST_TRANSACTIONS, 0, 0);
     ck_assert_int_eq(l->transaction_states_n, 0);
     make_topic("t");
     producer = begin("x", &epoch);
-    d = CALL(describe_transactions, DESCRIBE_TRANSACTIONS, 0, ids, 3);
+    d = KAFKA_CALL(&client, describe_transactions, DESCRIBE_TRANSACTIONS, 0, ids, 3);
     ck_assert_int_eq(d->transaction_states_n, 2);
     ck_assert(str_eq(d->transaction_states[0].transaction_state, STR("Ongoing")));
     ck_assert_int_eq(d->transaction_states[0].producer_id, producer);
@@ -257,19 +256,20 @@ TEST(transactions)
     ck_assert_int_eq(d->transaction_states[0].topics[0].partitions[0], 0);
     ck_assert_int_eq(d->transaction_states[1].error_code, KAFKA_TRANSACTIONAL_ID_NOT_FOUND);
     for (int v = 0; v <= 1; v++) {
-        l = CALL(list_transactions, LIST_TRANSACTIONS, v, .state_filters = states,
-                 .state_filters_n = 2, .duration_filter = -1);
+        l = KAFKA_CALL(&client, list_transactions, LIST_TRANSACTIONS, v, .state_filters = states,
+                       .state_filters_n = 2, .duration_filter = -1);
         ck_assert_int_eq(l->transaction_states_n, 1);
         ck_assert_int_eq(l->transaction_states[0].producer_id, producer);
         ck_assert_int_eq(l->unknown_state_filters_n, 1);
         ck_assert(str_eq(l->unknown_state_filters[0], STR("Odd")));
         producer++;
-        l = CALL(list_transactions, LIST_TRANSACTIONS, v, .producer_id_filters = &producer,
-                 .producer_id_filters_n = 1, .duration_filter = -1);
+        l = KAFKA_CALL(&client, list_transactions, LIST_TRANSACTIONS, v,
+                       .producer_id_filters = &producer, .producer_id_filters_n = 1,
+                       .duration_filter = -1);
         ck_assert_int_eq(l->transaction_states_n, 0);
         producer--;
     }
-    l = CALL(list_transactions, LIST_TRANSACTIONS, 1, .duration_filter = 3600000);
+    l = KAFKA_CALL(&client, list_transactions, LIST_TRANSACTIONS, 1, .duration_filter = 3600000);
     ck_assert_int_eq(l->transaction_states_n, 0);
     teardown();
 }
@@ -282,7 +282,7 @@ TEST(producers)
 
     setup(i);
     make_topic("t");
-    a = CALL(describe_producers, DESCRIBE_PRODUCERS, 0, .topics = &t, .topics_n = 1);
+    a = KAFKA_CALL(&client, describe_producers, DESCRIBE_PRODUCERS, 0, .topics = &t, .topics_n = 1);
     ck_assert_int_eq(a->topics_n, 1);
     ck_assert_int_eq(a->topics[0].partitions_n, 3);
     ck_assert_int_eq(a->topics[0].partitions[0].error_code, KAFKA_NONE);
@@ -330,12 +330,14 @@ TEST(monitored)
 
     setup(i);
     make_topic("t");
-    CALL(api_versions, API_VERSIONS, 3, STR("soft"), STR("1.2"));
-    CALL(find_coordinator, FIND_COORDINATOR, 2, .key = STR("g"));
+    KAFKA_CALL(&client, api_versions, API_VERSIONS, 3, STR("soft"), STR("1.2"));
+    KAFKA_CALL(&client, find_coordinator, FIND_COORDINATOR, 2, .key = STR("g"));
     js_fill(&rig, "t.0", 1, 5);
-    CALL(offset_commit, OFFSET_COMMIT, 7, .group_id = STR("g"), .generation_id_or_member_epoch = -1,
-         .group_instance_id = STR_NONE, .topics = &t, .topics_n = 1);
-    CALL(fetch, FETCH, 4, .min_bytes = 1, .max_bytes = 1000, .topics = &ft, .topics_n = 1);
+    KAFKA_CALL(&client, offset_commit, OFFSET_COMMIT, 7, .group_id = STR("g"),
+               .generation_id_or_member_epoch = -1, .group_instance_id = STR_NONE, .topics = &t,
+               .topics_n = 1);
+    KAFKA_CALL(&client, fetch, FETCH, 4, .min_bytes = 1, .max_bytes = 1000, .topics = &ft,
+               .topics_n = 1);
     gets("/kafkaz", "\"software\": \"soft\"");
     gets("/kafkaz", "\"connections\": 1");
     gets("/kafkaz", "\"lag\": 3");

@@ -31,18 +31,15 @@ static void teardown(void)
     js_rig_end(&rig);
 }
 
-#define CALL(name, KEY, version, ...)                                                              \
-    ((const struct kafka_##name##_response *) kafka_client_call(                                   \
-        &client, KAFKA_##KEY, version, &(struct kafka_##name##_request){__VA_ARGS__}))
-
 static const struct kafka_metadata_response *ask_topic(const char *name, int version)
 {
     static struct kafka_metadata_request_topics t;
 
     t.name = str_of(name);
-    return CALL(metadata, METADATA, version, .topics = &t, .topics_n = 1,
-                .allow_auto_topic_creation = true, .include_topic_authorized_operations = true,
-                .include_cluster_authorized_operations = true);
+    return KAFKA_CALL(&client, metadata, METADATA, version, .topics = &t, .topics_n = 1,
+                      .allow_auto_topic_creation = true,
+                      .include_topic_authorized_operations = true,
+                      .include_cluster_authorized_operations = true);
 }
 
 #define ALL_OF_TOPIC 0xdf8    /* read, write, create, delete, alter, describe, two of configs */
@@ -70,8 +67,8 @@ TEST(its_number)
                          v < 8 || v > 10 ? INT_MIN : ALL_OF_CLUSTER);
     }
     for (int v = 0; v <= 2; v++) {
-        d = CALL(describe_cluster, DESCRIBE_CLUSTER, v, .endpoint_type = 1,
-                 .include_cluster_authorized_operations = v > 0);
+        d = KAFKA_CALL(&client, describe_cluster, DESCRIBE_CLUSTER, v, .endpoint_type = 1,
+                       .include_cluster_authorized_operations = v > 0);
         ck_assert_int_eq(d->controller_id, 0);
         ck_assert_int_eq(d->brokers[0].broker_id, 0);
         ck_assert(!d->brokers[0].is_fenced);
@@ -91,7 +88,8 @@ TEST(described_by_its_number)
     const struct kafka_describe_configs_response *a;
 
     setup_node_0(i);
-    a = CALL(describe_configs, DESCRIBE_CONFIGS, 4, .resources = asked, .resources_n = 2);
+    a = KAFKA_CALL(&client, describe_configs, DESCRIBE_CONFIGS, 4, .resources = asked,
+                   .resources_n = 2);
     ck_assert_int_eq(a->results[0].error_code, KAFKA_NONE);
     ck_assert(str_eq(a->results[0].configs[0].value, STR("0")));
     ck_assert_int_eq(a->results[1].error_code, KAFKA_INVALID_REQUEST);
@@ -108,8 +106,8 @@ TEST(quorum)
 
     setup_node_0(i);
     for (int v = 0; v <= 2; v++) {
-        const struct kafka_describe_quorum_response *a = CALL(describe_quorum, DESCRIBE_QUORUM, v,
-                                                              .topics = t, .topics_n = 2);
+        const struct kafka_describe_quorum_response *a =
+            KAFKA_CALL(&client, describe_quorum, DESCRIBE_QUORUM, v, .topics = t, .topics_n = 2);
         ck_assert_int_eq(a->error_code, KAFKA_NONE);
         ck_assert_int_eq(a->topics_n, 2);
         ck_assert_int_eq(a->topics[0].partitions[0].error_code, KAFKA_NONE);
@@ -133,13 +131,14 @@ TEST(features)
 
     setup_node_0(i);
     for (int v = 0; v <= 2; v++) {
-        const struct kafka_update_features_response *a = CALL(
-            update_features, UPDATE_FEATURES, v, .feature_updates = &f, .feature_updates_n = 1);
+        const struct kafka_update_features_response *a =
+            KAFKA_CALL(&client, update_features, UPDATE_FEATURES, v, .feature_updates = &f,
+                       .feature_updates_n = 1);
         ck_assert_int_eq(a->error_code, KAFKA_INVALID_UPDATE_VERSION);
         ck_assert_int_eq(a->results_n, v < 2);
         if (v < 2)
             ck_assert_int_eq(a->results[0].error_code, KAFKA_INVALID_UPDATE_VERSION);
-        a = CALL(update_features, UPDATE_FEATURES, v, .timeout_ms = 1);
+        a = KAFKA_CALL(&client, update_features, UPDATE_FEATURES, v, .timeout_ms = 1);
         ck_assert_int_eq(a->error_code, KAFKA_INVALID_REQUEST);
     }
     teardown();
@@ -152,21 +151,21 @@ TEST(resources)
 
     setup_node_0(i);
     ask_topic("t", 4);
-    a = CALL(list_config_resources, LIST_CONFIG_RESOURCES, 0, NULL, 0);
+    a = KAFKA_CALL(&client, list_config_resources, LIST_CONFIG_RESOURCES, 0, NULL, 0);
     ck_assert_int_eq(a->error_code, KAFKA_NONE);
     ck_assert_int_eq(a->config_resources_n, 0);
-    a = CALL(list_config_resources, LIST_CONFIG_RESOURCES, 1, NULL, 0);
+    a = KAFKA_CALL(&client, list_config_resources, LIST_CONFIG_RESOURCES, 1, NULL, 0);
     ck_assert_int_eq(a->config_resources_n, 2);
     ck_assert_int_eq(a->config_resources[0].resource_type, 2);
     ck_assert(str_eq(a->config_resources[0].resource_name, STR("t")));
     ck_assert_int_eq(a->config_resources[1].resource_type, 4);
     ck_assert(str_eq(a->config_resources[1].resource_name, STR("0")));
-    a = CALL(list_config_resources, LIST_CONFIG_RESOURCES, 1, &topics, 1);
+    a = KAFKA_CALL(&client, list_config_resources, LIST_CONFIG_RESOURCES, 1, &topics, 1);
     ck_assert_int_eq(a->config_resources_n, 1);
-    a = CALL(list_config_resources, LIST_CONFIG_RESOURCES, 1, several, 4);
+    a = KAFKA_CALL(&client, list_config_resources, LIST_CONFIG_RESOURCES, 1, several, 4);
     ck_assert_int_eq(a->config_resources_n, 1);
     ck_assert_int_eq(a->config_resources[0].resource_type, 4);
-    a = CALL(list_config_resources, LIST_CONFIG_RESOURCES, 1, wrong, 2);
+    a = KAFKA_CALL(&client, list_config_resources, LIST_CONFIG_RESOURCES, 1, wrong, 2);
     ck_assert_int_eq(a->error_code, KAFKA_UNSUPPORTED_VERSION);
     teardown();
 }
@@ -181,8 +180,8 @@ TEST(directories)
     setup_node_0(i);
     ask_topic("t", 4);
     for (int v = 0; v <= 2; v++) {
-        const struct kafka_alter_replica_log_dirs_response *a =
-            CALL(alter_replica_log_dirs, ALTER_REPLICA_LOG_DIRS, v, .dirs = dirs, .dirs_n = 2);
+        const struct kafka_alter_replica_log_dirs_response *a = KAFKA_CALL(
+            &client, alter_replica_log_dirs, ALTER_REPLICA_LOG_DIRS, v, .dirs = dirs, .dirs_n = 2);
         ck_assert_int_eq(a->results_n, 2);
         ck_assert_int_eq(a->results[0].partitions[0].error_code, KAFKA_NONE);
         ck_assert_int_eq(a->results[0].partitions[1].error_code, KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
@@ -200,8 +199,9 @@ static const struct kafka_describe_topic_partitions_response *page(
     struct kafka_describe_topic_partitions_cursor c = {
         .topic_name = from != NULL ? str_of(from) : STR_NONE, .partition_index = index};
 
-    return CALL(describe_topic_partitions, DESCRIBE_TOPIC_PARTITIONS, 0, .topics = t, .topics_n = n,
-                .response_partition_limit = limit, .cursor = from != NULL ? &c : NULL);
+    return KAFKA_CALL(&client, describe_topic_partitions, DESCRIBE_TOPIC_PARTITIONS, 0, .topics = t,
+                      .topics_n = n, .response_partition_limit = limit,
+                      .cursor = from != NULL ? &c : NULL);
 }
 
 TEST(pages)
@@ -263,13 +263,13 @@ TEST(groups)
     setup_node_0(i);
     for (int v = 0; v <= 6; v++)
         for (int round = 0; round < 2; round++) {
-            a = CALL(describe_groups, DESCRIBE_GROUPS, v, .groups = &name, .groups_n = 1,
-                     .include_authorized_operations = v >= 3);
+            a = KAFKA_CALL(&client, describe_groups, DESCRIBE_GROUPS, v, .groups = &name,
+                           .groups_n = 1, .include_authorized_operations = v >= 3);
             ck_assert_int_eq(a->groups[0].error_code, v < 6 ? 0 : KAFKA_GROUP_ID_NOT_FOUND);
             ck_assert(str_eq(a->groups[0].group_state, STR("Dead")));
             ck_assert_int_eq(a->groups[0].authorized_operations, v < 3 ? INT_MIN : ALL_OF_GROUP);
             /* With a coordinator as without. */
-            CALL(find_coordinator, FIND_COORDINATOR, 2, .key = name);
+            KAFKA_CALL(&client, find_coordinator, FIND_COORDINATOR, 2, .key = name);
         }
     teardown();
 }
@@ -279,8 +279,9 @@ static int64_t offset_of(int version, int64_t time, int16_t error)
     struct kafka_list_offsets_request_partitions part = {.timestamp = time,
                                                          .current_leader_epoch = -1};
     struct kafka_list_offsets_request_topics t = {STR("t"), &part, 1};
-    const struct kafka_list_offsets_response *a =
-        CALL(list_offsets, LIST_OFFSETS, version, .replica_id = -1, .topics = &t, .topics_n = 1);
+    const struct kafka_list_offsets_response *a = KAFKA_CALL(&client, list_offsets, LIST_OFFSETS,
+                                                             version, .replica_id = -1,
+                                                             .topics = &t, .topics_n = 1);
 
     ck_assert_int_eq(a->topics[0].partitions[0].error_code, error);
     return a->topics[0].partitions[0].offset;
@@ -315,9 +316,9 @@ TEST(less_than_everything)
     ck_assert_int_eq(m->topics[0].error_code, KAFKA_NONE);
     ck_assert_int_eq(m->topics[0].topic_authorized_operations, 0x530);
     ck_assert_int_eq(m->cluster_authorized_operations, 0x1500);
-    const struct kafka_describe_groups_response *a = CALL(describe_groups, DESCRIBE_GROUPS, 5,
-                                                          .groups = &group, .groups_n = 1,
-                                                          .include_authorized_operations = true);
+    const struct kafka_describe_groups_response *a =
+        KAFKA_CALL(&client, describe_groups, DESCRIBE_GROUPS, 5, .groups = &group, .groups_n = 1,
+                   .include_authorized_operations = true);
     ck_assert_int_eq(a->groups[0].error_code, KAFKA_GROUP_AUTHORIZATION_FAILED);
     ck_assert_int_eq(a->groups[0].authorized_operations, INT_MIN);
     const struct kafka_describe_topic_partitions_response *d = page(NULL, 0, 10, NULL, 0);

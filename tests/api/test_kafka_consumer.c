@@ -15,15 +15,12 @@ static const char conf[] = "kafka { listen: \"127.0.0.1:-1\", num_partitions: 4,
 static struct js_rig rig;
 static struct kafka_client client;
 
-#define CALL(name, KEY, version, ...)                                                              \
-    ((const struct kafka_##name##_response *) kafka_client_call(                                   \
-        &client, KAFKA_##KEY, version, &(struct kafka_##name##_request){__VA_ARGS__}))
-
 static void make_topic(const char *name)
 {
     struct kafka_metadata_request_topics t = {.name = str_of(name)};
-    const struct kafka_metadata_response *a =
-        CALL(metadata, METADATA, 4, .topics = &t, .topics_n = 1, .allow_auto_topic_creation = true);
+    const struct kafka_metadata_response *a = KAFKA_CALL(&client, metadata, METADATA, 4,
+                                                         .topics = &t, .topics_n = 1,
+                                                         .allow_auto_topic_creation = true);
 
     ck_assert_int_eq(a->topics[0].error_code, KAFKA_NONE);
 }
@@ -32,7 +29,7 @@ static void setup(int i)
 {
     js_rig_start_conf(&rig, i, conf);
     kafka_client_open(&client, rig.server.kafka_port);
-    CALL(find_coordinator, FIND_COORDINATOR, 2, .key = STR("g"));
+    KAFKA_CALL(&client, find_coordinator, FIND_COORDINATOR, 2, .key = STR("g"));
     make_topic("t");
 }
 
@@ -48,18 +45,19 @@ static beat_answer join(int version, const char *group, const char *id)
 {
     struct str t = STR("t");
 
-    return CALL(consumer_group_heartbeat, CONSUMER_GROUP_HEARTBEAT, version,
-                .group_id = str_of(group), .member_id = str_of(id), .instance_id = STR_NONE,
-                .rack_id = STR_NONE, .server_assignor = STR_NONE,
-                .subscribed_topic_regex = STR_NONE, .rebalance_timeout_ms = 30000,
-                .subscribed_topic_names = &t, .subscribed_topic_names_n = 1);
+    return KAFKA_CALL(&client, consumer_group_heartbeat, CONSUMER_GROUP_HEARTBEAT, version,
+                      .group_id = str_of(group), .member_id = str_of(id), .instance_id = STR_NONE,
+                      .rack_id = STR_NONE, .server_assignor = STR_NONE,
+                      .subscribed_topic_regex = STR_NONE, .rebalance_timeout_ms = 30000,
+                      .subscribed_topic_names = &t, .subscribed_topic_names_n = 1);
 }
 
 static beat_answer alive(const char *group, struct str id, int32_t epoch)
 {
-    return CALL(consumer_group_heartbeat, CONSUMER_GROUP_HEARTBEAT, 1, .group_id = str_of(group),
-                .member_id = id, .member_epoch = epoch, .rebalance_timeout_ms = -1,
-                .subscribed_topic_names_n = -1, .topic_partitions_n = -1);
+    return KAFKA_CALL(&client, consumer_group_heartbeat, CONSUMER_GROUP_HEARTBEAT, 1,
+                      .group_id = str_of(group), .member_id = id, .member_epoch = epoch,
+                      .rebalance_timeout_ms = -1, .subscribed_topic_names_n = -1,
+                      .topic_partitions_n = -1);
 }
 
 /* It owns the first n partitions of t. */
@@ -69,9 +67,10 @@ static beat_answer owns(const char *group, struct str id, int32_t epoch, struct 
     int32_t all[] = {0, 1, 2, 3};
     struct kafka_consumer_group_heartbeat_topic_partitions p = {topic, all + 4 - n, n};
 
-    return CALL(consumer_group_heartbeat, CONSUMER_GROUP_HEARTBEAT, 1, .group_id = str_of(group),
-                .member_id = id, .member_epoch = epoch, .rebalance_timeout_ms = -1,
-                .subscribed_topic_names_n = -1, .topic_partitions = &p, .topic_partitions_n = 1);
+    return KAFKA_CALL(&client, consumer_group_heartbeat, CONSUMER_GROUP_HEARTBEAT, 1,
+                      .group_id = str_of(group), .member_id = id, .member_epoch = epoch,
+                      .rebalance_timeout_ms = -1, .subscribed_topic_names_n = -1,
+                      .topic_partitions = &p, .topic_partitions_n = 1);
 }
 
 /* ---- members --------------------------------------------------------------------------------- */
@@ -134,8 +133,8 @@ TEST(told_of)
     join(1, "g", "a");
     for (int v = 0; v <= 1; v++) {
         const struct kafka_consumer_group_describe_response *d =
-            CALL(consumer_group_describe, CONSUMER_GROUP_DESCRIBE, v, .group_ids = names,
-                 .group_ids_n = 4);
+            KAFKA_CALL(&client, consumer_group_describe, CONSUMER_GROUP_DESCRIBE, v,
+                       .group_ids = names, .group_ids_n = 4);
         ck_assert_int_eq(d->groups_n, 3);
         ck_assert_int_eq(d->groups[0].error_code, KAFKA_NONE);
         ck_assert(str_eq(d->groups[0].group_state, STR("Stable")));
@@ -152,17 +151,17 @@ TEST(told_of)
         ck_assert_int_eq(d->groups[2].error_code, KAFKA_INVALID_GROUP_ID);
     }
     const struct kafka_list_groups_response *l =
-        CALL(list_groups, LIST_GROUPS, 5, .types_filter = &type, .types_filter_n = 1,
-             .states_filter = &stable, .states_filter_n = 1);
+        KAFKA_CALL(&client, list_groups, LIST_GROUPS, 5, .types_filter = &type, .types_filter_n = 1,
+                   .states_filter = &stable, .states_filter_n = 1);
     ck_assert_int_eq(l->groups_n, 1);
     ck_assert(str_eq(l->groups[0].group_type, STR("consumer")));
     ck_assert(str_eq(l->groups[0].protocol_type, STR("consumer")));
     /* The classic request does not know it. */
-    const struct kafka_describe_groups_response *old = CALL(describe_groups, DESCRIBE_GROUPS, 4,
-                                                            .groups = names, .groups_n = 1);
+    const struct kafka_describe_groups_response *old =
+        KAFKA_CALL(&client, describe_groups, DESCRIBE_GROUPS, 4, .groups = names, .groups_n = 1);
     ck_assert(str_eq(old->groups[0].group_state, STR("Dead")));
-    const struct kafka_delete_groups_response *x = CALL(delete_groups, DELETE_GROUPS, 1,
-                                                        .groups_names = names, .groups_names_n = 1);
+    const struct kafka_delete_groups_response *x = KAFKA_CALL(
+        &client, delete_groups, DELETE_GROUPS, 1, .groups_names = names, .groups_names_n = 1);
     ck_assert_int_eq(x->results[0].error_code, KAFKA_NON_EMPTY_GROUP);
     teardown();
 }
@@ -174,9 +173,9 @@ static int16_t commit(int version, struct str id, int32_t epoch)
     struct kafka_offset_commit_request_partitions p = {.committed_offset = 7,
                                                        .committed_metadata = STR("")};
     struct kafka_offset_commit_request_topics t = {STR("t"), &p, 1};
-    const struct kafka_offset_commit_response *a =
-        CALL(offset_commit, OFFSET_COMMIT, version, .group_id = STR("g"),
-             .generation_id_or_member_epoch = epoch, .member_id = id, .topics = &t, .topics_n = 1);
+    const struct kafka_offset_commit_response *a = KAFKA_CALL(
+        &client, offset_commit, OFFSET_COMMIT, version, .group_id = STR("g"),
+        .generation_id_or_member_epoch = epoch, .member_id = id, .topics = &t, .topics_n = 1);
 
     return a->topics[0].partitions[0].error_code;
 }
@@ -186,8 +185,8 @@ static int16_t fetch(struct str id, int32_t epoch, int64_t *offset)
     int32_t zero = 0;
     struct kafka_offset_fetch_request_groups_topics t = {STR("t"), &zero, 1};
     struct kafka_offset_fetch_request_groups g = {STR("g"), id, epoch, &t, 1};
-    const struct kafka_offset_fetch_response *a = CALL(offset_fetch, OFFSET_FETCH, 9, .groups = &g,
-                                                       .groups_n = 1);
+    const struct kafka_offset_fetch_response *a = KAFKA_CALL(&client, offset_fetch, OFFSET_FETCH, 9,
+                                                             .groups = &g, .groups_n = 1);
 
     *offset = a->groups[0].error_code == KAFKA_NONE
                   ? a->groups[0].topics[0].partitions[0].committed_offset
@@ -245,9 +244,9 @@ static int16_t join_classic(struct str id, struct str *out)
 {
     struct kafka_join_group_request_protocols p = {STR("range"), STR("metadata")};
     const struct kafka_join_group_response *j =
-        CALL(join_group, JOIN_GROUP, 3, .group_id = STR("g"), .session_timeout_ms = 30000,
-             .rebalance_timeout_ms = 30000, .member_id = id, .protocol_type = STR("consumer"),
-             .protocols = &p, .protocols_n = 1);
+        KAFKA_CALL(&client, join_group, JOIN_GROUP, 3, .group_id = STR("g"),
+                   .session_timeout_ms = 30000, .rebalance_timeout_ms = 30000, .member_id = id,
+                   .protocol_type = STR("consumer"), .protocols = &p, .protocols_n = 1);
 
     *out = j->member_id;
     return j->error_code;
@@ -262,12 +261,12 @@ TEST(one_kind_at_a_time)
     ck_assert_int_eq(join_classic(STR(""), &id), KAFKA_NONE);
     x = join(1, "g", "a");
     ck_assert_int_eq(x->error_code, KAFKA_GROUP_ID_NOT_FOUND);
-    CALL(leave_group, LEAVE_GROUP, 1, .group_id = STR("g"), .member_id = id);
+    KAFKA_CALL(&client, leave_group, LEAVE_GROUP, 1, .group_id = STR("g"), .member_id = id);
     x = join(1, "g", "a");
     ck_assert_int_eq(x->error_code, KAFKA_NONE);
     ck_assert_int_eq(join_classic(STR(""), &id), KAFKA_INCONSISTENT_GROUP_PROTOCOL);
-    ck_assert_int_eq(CALL(heartbeat, HEARTBEAT, 3, .group_id = STR("g"), .member_id = STR("a"),
-                          .group_instance_id = STR_NONE)
+    ck_assert_int_eq(KAFKA_CALL(&client, heartbeat, HEARTBEAT, 3, .group_id = STR("g"),
+                                .member_id = STR("a"), .group_instance_id = STR_NONE)
                          ->error_code,
                      KAFKA_UNKNOWN_MEMBER_ID);
     ck_assert_int_eq(commit(9, STR("a"), 1), KAFKA_NONE);
@@ -316,7 +315,7 @@ TEST(rejects)
         beat_answer a = kafka_client_call(&client, KAFKA_CONSUMER_GROUP_HEARTBEAT, 1, &cases[k].q);
         ck_assert_msg(a->error_code == cases[k].error, "%zu: %d", k, a->error_code);
     }
-    ck_assert_int_eq(CALL(list_groups, LIST_GROUPS, 5, 0)->groups_n, 0);
+    ck_assert_int_eq(KAFKA_CALL(&client, list_groups, LIST_GROUPS, 5, 0)->groups_n, 0);
     teardown();
 }
 

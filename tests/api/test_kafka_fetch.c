@@ -16,15 +16,12 @@ static const char conf[] = "kafka { listen: \"127.0.0.1:-1\", num_partitions: 2 
 static struct js_rig rig;
 static struct kafka_client client;
 
-#define CALL(name, KEY, version, ...)                                                              \
-    ((const struct kafka_##name##_response *) kafka_client_call(                                   \
-        &client, KAFKA_##KEY, version, &(struct kafka_##name##_request){__VA_ARGS__}))
-
 static struct kafka_uuid make_topic(const char *name)
 {
     struct kafka_metadata_request_topics t = {.name = str_of(name)};
-    const struct kafka_metadata_response *a = CALL(
-        metadata, METADATA, 12, .topics = &t, .topics_n = 1, .allow_auto_topic_creation = true);
+    const struct kafka_metadata_response *a = KAFKA_CALL(&client, metadata, METADATA, 12,
+                                                         .topics = &t, .topics_n = 1,
+                                                         .allow_auto_topic_creation = true);
 
     ck_assert_int_eq(a->topics[0].error_code, KAFKA_NONE);
     return a->topics[0].topic_id;
@@ -50,9 +47,9 @@ static const struct kafka_fetch_response *fetch(int version, const char *name, s
                                                .last_fetched_epoch = -1,
                                                .partition_max_bytes = 1 << 20};
     struct kafka_fetch_request_topics t = {str_of(name), id, &p, 1};
-    const struct kafka_fetch_response *a =
-        CALL(fetch, FETCH, version, .cluster_id = STR_NONE, .min_bytes = 1, .max_bytes = 1 << 20,
-             .session_epoch = -1, .topics = &t, .topics_n = 1, .rack_id = STR(""));
+    const struct kafka_fetch_response *a = KAFKA_CALL(
+        &client, fetch, FETCH, version, .cluster_id = STR_NONE, .min_bytes = 1,
+        .max_bytes = 1 << 20, .session_epoch = -1, .topics = &t, .topics_n = 1, .rack_id = STR(""));
 
     ck_assert_int_eq(a->error_code, KAFKA_NONE);
     ck_assert_int_eq(a->responses_n, 1);
@@ -95,8 +92,9 @@ static void share(int32_t first, int32_t max_bytes, size_t got[2])
         {.partition = 1 - first, .current_leader_epoch = -1, .partition_max_bytes = 1 << 20}};
     struct kafka_fetch_request_topics t = {.topic = STR("t"), .partitions = p, .partitions_n = 2};
     const struct kafka_fetch_response *a =
-        CALL(fetch, FETCH, 11, .max_wait_ms = 600000, .min_bytes = 1 << 20, .max_bytes = max_bytes,
-             .session_epoch = -1, .topics = &t, .topics_n = 1, .rack_id = STR(""));
+        KAFKA_CALL(&client, fetch, FETCH, 11, .max_wait_ms = 600000, .min_bytes = 1 << 20,
+                   .max_bytes = max_bytes, .session_epoch = -1, .topics = &t, .topics_n = 1,
+                   .rack_id = STR(""));
 
     ck_assert_int_eq(a->responses[0].partitions_n, 2);
     for (int k = 0; k < 2; k++) {
@@ -158,11 +156,11 @@ static int32_t session(const struct ask *q, int16_t error, unsigned told)
                                                        .current_leader_epoch = -1,
                                                        .last_fetched_epoch = -1,
                                                        .partition_max_bytes = 1 << 20};
-    const struct kafka_fetch_response *a =
-        CALL(fetch, FETCH, q->version, .session_id = q->id, .session_epoch = q->epoch,
-             .max_bytes = 1 << 20, .topics = &t, .topics_n = q->partitions > 0,
-             .forgotten_topics_data = &f, .forgotten_topics_data_n = q->forget >= 0,
-             .cluster_id = STR_NONE, .rack_id = STR(""));
+    const struct kafka_fetch_response *a = KAFKA_CALL(
+        &client, fetch, FETCH, q->version, .session_id = q->id, .session_epoch = q->epoch,
+        .max_bytes = 1 << 20, .topics = &t, .topics_n = q->partitions > 0,
+        .forgotten_topics_data = &f, .forgotten_topics_data_n = q->forget >= 0,
+        .cluster_id = STR_NONE, .rack_id = STR(""));
     ck_assert_int_eq(a->error_code, error);
     for (int32_t k = 0; k < a->responses_n; k++)
         for (int32_t n = 0; n < a->responses[k].partitions_n; n++)
@@ -231,9 +229,9 @@ TEST(one_partition_many_times)
                                                        .current_leader_epoch = -1,
                                                        .last_fetched_epoch = -1,
                                                        .partition_max_bytes = 1 << 20};
-    const struct kafka_fetch_response *a = CALL(fetch, FETCH, 11, .max_bytes = 1 << 20,
-                                                .min_bytes = 1, .session_epoch = -1, .topics = t,
-                                                .topics_n = 2, .rack_id = STR(""));
+    const struct kafka_fetch_response *a =
+        KAFKA_CALL(&client, fetch, FETCH, 11, .max_bytes = 1 << 20, .min_bytes = 1,
+                   .session_epoch = -1, .topics = t, .topics_n = 2, .rack_id = STR(""));
     ck_assert_int_eq(a->responses_n, 1);
     ck_assert_int_eq(a->responses[0].partitions_n, 1);
     ck_assert_uint_gt(a->responses[0].partitions[0].records.n, 61);
@@ -250,7 +248,8 @@ TEST(ids_that_mean_nothing)
     old = make_topic("t");
     ck_assert_int_eq(error_of(fetch(13, "t", none, 0)), KAFKA_UNKNOWN_TOPIC_ID);
     ck_assert_int_eq(error_of(fetch(13, "t", old, 0)), KAFKA_NONE);
-    ck_assert_int_eq(CALL(delete_topics, DELETE_TOPICS, 1, .topic_names = &name, .topic_names_n = 1)
+    ck_assert_int_eq(KAFKA_CALL(&client, delete_topics, DELETE_TOPICS, 1, .topic_names = &name,
+                                .topic_names_n = 1)
                          ->responses[0]
                          .error_code,
                      KAFKA_NONE);

@@ -65,6 +65,15 @@ static void make_topic(struct js_rig *r)
     js_ask(r, "$JS.API.STREAM.CREATE.t", "{\"name\":\"t\",\"subjects\":[\"t\"]}", "\"created\"");
 }
 
+/* A producer p whose transaction has the topic t, which has nothing. */
+static void start_open(struct js_rig *r, int i, struct producer *p)
+{
+    start(r, i);
+    make_topic(r);
+    producer_init(p, r, "p");
+    ck_assert_int_eq(producer_add(p, 3, "t", 0), KAFKA_NONE);
+}
+
 TEST(rules)
 {
     struct js_rig r;
@@ -175,10 +184,7 @@ TEST(a_new_epoch)
     struct js_rig r;
     struct producer p, q;
 
-    start(&r, i);
-    make_topic(&r);
-    producer_init(&p, &r, "p");
-    ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    start_open(&r, i, &p);
     producer_init(&q, &r, "p");
     ck_assert_int_eq(q.producer, p.producer);
     ck_assert_int_gt(q.epoch, p.epoch);
@@ -225,10 +231,7 @@ TEST(the_coordinator_goes)
     struct js_rig r;
     struct producer p;
 
-    start(&r, i);
-    make_topic(&r);
-    producer_init(&p, &r, "p");
-    ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    start_open(&r, i, &p);
     ck_assert_int_eq(producer_write(&p, "t", 0, 3), 0);
     js_ask(&r, "$JS.API.STREAM.DELETE.__consumer_offsets", "", "\"success\":true");
     ck_assert_int_eq(producer_end(&p, 3, true), KAFKA_COORDINATOR_NOT_AVAILABLE);
@@ -246,10 +249,7 @@ TEST(aborted_without_a_beginning)
     struct js_rig r;
     struct producer p;
 
-    start(&r, i);
-    make_topic(&r);
-    producer_init(&p, &r, "p");
-    ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    start_open(&r, i, &p);
     ck_assert_int_eq(producer_write(&p, "t", 0, 5), 0);
     ck_assert_int_eq(producer_end(&p, 3, true), KAFKA_NONE);
     ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
@@ -339,10 +339,7 @@ TEST(open_without_a_beginning)
     struct js_rig r;
     struct producer p;
 
-    start(&r, i);
-    make_topic(&r);
-    producer_init(&p, &r, "p");
-    ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    start_open(&r, i, &p);
     ck_assert_int_eq(producer_write(&p, "t", 0, 5), 0);
     js_ask(&r, "$JS.API.STREAM.PURGE.t", "{\"seq\":4}", "\"purged\":3");
     ck_assert_int_eq(producer_latest(&p, "t", 1), 3);
@@ -370,10 +367,7 @@ TEST(open_and_nobody_asks)
     struct js_rig r;
     struct producer p;
 
-    start(&r, i);
-    make_topic(&r);
-    producer_init(&p, &r, "p");
-    ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    start_open(&r, i, &p);
     ck_assert_int_eq(producer_write(&p, "t", 0, 5), 0);
     kafka_client_close(&p.c);
     js_rig_crash(&r);
@@ -393,10 +387,7 @@ TEST(added_again)
     struct js_rig r;
     struct producer p;
 
-    start(&r, i);
-    make_topic(&r);
-    producer_init(&p, &r, "p");
-    ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    start_open(&r, i, &p);
     kafka_client_close(&p.c);
     js_rig_crash(&r);
     kafka_client_open(&p.c, r.server.kafka_port);
