@@ -170,8 +170,10 @@ void source_config_release(struct source_config *c)
     *c = (struct source_config){0};
 }
 
-static void put_mappings(const struct source_config *c, struct buf *b)
+void source_config_put_mappings(const struct source_config *c, struct buf *b)
 {
+    if (c->nmappings == 0)
+        return;
     buf_puts(b, ",\"subject_transforms\":[");
     for (size_t i = 0; i < c->nmappings; i++) {
         buf_puts(b, i > 0 ? ",{\"src\":" : "{\"src\":");
@@ -193,6 +195,12 @@ static void put_pair(struct buf *b, const char *head, const char *first, const c
     buf_putc(b, '}');
 }
 
+void source_config_put_external(const struct source_config *c, struct buf *b)
+{
+    if (c->external)
+        put_pair(b, ",\"external\":{\"api\":", c->api_prefix, c->deliver_prefix, "deliver");
+}
+
 static void put_source(const struct source_config *c, struct buf *b)
 {
     buf_puts(b, "{\"name\":");
@@ -207,10 +215,8 @@ static void put_source(const struct source_config *c, struct buf *b)
         buf_puts(b, ",\"filter_subject\":");
         jput_string(b, str_of(c->filter_subject));
     }
-    if (c->nmappings > 0)
-        put_mappings(c, b);
-    if (c->external)
-        put_pair(b, ",\"external\":{\"api\":", c->api_prefix, c->deliver_prefix, "deliver");
+    source_config_put_mappings(c, b);
+    source_config_put_external(c, b);
     if (c->has_consumer)
         put_pair(b, ",\"consumer\":{\"name\":", c->consumer_name, c->consumer_deliver,
                  "deliver_subject");

@@ -51,6 +51,11 @@ void source_config_index_name(const struct source_config *c, struct buf *out);
 /* "$JS.API." subjects as this source says them: with its API prefix. */
 void source_config_api(const struct source_config *c, const char *subject, struct buf *out);
 
+/* Members of the JSON in which it is answered, with a comma in front; nothing when there is none.
+ */
+void source_config_put_mappings(const struct source_config *c, struct buf *b);
+void source_config_put_external(const struct source_config *c, struct buf *b);
+
 /* Are mirror and sources well formed JSON? Text in err else. Brings them into the form in which
  * they are answered. */
 bool source_configs_valid(struct stream_config *c, bool strict, struct buf *err);

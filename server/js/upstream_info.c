@@ -4,36 +4,13 @@
 #include "server/js/upstream.h"
 #include "server/js/upstream_int.h"
 
-static void put_mappings(const struct source_config *c, struct buf *out)
-{
-    buf_puts(out, ",\"subject_transforms\":[");
-    for (size_t i = 0; i < c->nmappings; i++) {
-        buf_puts(out, i > 0 ? ",{\"src\":" : "{\"src\":");
-        jput_string(out, str_of(c->mappings[i].src));
-        buf_puts(out, ",\"dest\":");
-        jput_string(out, str_of(c->mappings[i].dest));
-        buf_putc(out, '}');
-    }
-    buf_putc(out, ']');
-}
-
-static void put_external(const struct source_config *c, struct buf *out)
-{
-    buf_puts(out, ",\"external\":{\"api\":");
-    jput_string(out, str_of(c->api_prefix));
-    buf_puts(out, ",\"deliver\":");
-    jput_string(out, str_of(c->deliver_prefix));
-    buf_putc(out, '}');
-}
-
 static void put_one(const struct upstream *u, struct buf *out)
 {
     uint64_t now = upstream_now(u);
 
     buf_puts(out, "{\"name\":");
     jput_string(out, str_of(u->config.name));
-    if (u->config.external)
-        put_external(&u->config, out);
+    source_config_put_external(&u->config, out);
     buf_printf(out, ",\"lag\":%llu,\"active\":%lld", (unsigned long long) u->core.lag,
                u->core.heard == 0 ? -1ll : (long long) (now - u->core.heard));
     if (!u->mirror && u->core.sseq > 0 && u->core.sseq >= u->config.opt_start_seq) /* of the last
@@ -50,8 +27,7 @@ static void put_one(const struct upstream *u, struct buf *out)
         buf_puts(out, ",\"filter_subject\":");
         jput_string(out, str_of(u->config.filter_subject));
     }
-    if (u->config.nmappings > 0)
-        put_mappings(&u->config, out);
+    source_config_put_mappings(&u->config, out);
     buf_putc(out, '}');
 }
 

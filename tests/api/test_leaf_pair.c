@@ -46,14 +46,20 @@ static void stop_both(void)
 
 #define CLIENT "\"headers\":true,\"no_responders\":true"
 
+/* One of the hub, one of the edge, once the servers have met. */
+static void open_clients(struct raw_client *h, struct raw_client *e)
+{
+    server_process_log_wait(&edge, "Leafnode connection established");
+    raw_hello(h, hub.port, CLIENT);
+    raw_hello(e, edge.port, CLIENT);
+}
+
 TEST(servers_find_each_other)
 {
     struct raw_client h, e;
 
     start_both(i, "", "");
-    server_process_log_wait(&edge, "Leafnode connection established");
-    raw_hello(&h, hub.port, CLIENT);
-    raw_hello(&e, edge.port, CLIENT);
+    open_clients(&h, &e);
     raw_send(&e, "SUB ask 1\r\nSUB work q 2\r\n");
     raw_fence(&e);
     raw_send(&h, "SUB told 1\r\n");
@@ -133,9 +139,7 @@ TEST(speaks_tls)
              "key_file: '%s/client.key' }",
              hub.leaf_port, hub.dir, hub.dir, hub.dir);
     start_edge(i, "", remote);
-    server_process_log_wait(&edge, "Leafnode connection established");
-    raw_hello(&h, hub.port, CLIENT);
-    raw_hello(&e, edge.port, CLIENT);
+    open_clients(&h, &e);
     raw_send(&e, "SUB ask 1\r\n");
     raw_fence(&e);
     server_process_log_wait(&hub, "[LS+ ask]");
@@ -167,9 +171,7 @@ TEST(joins_over_websocket)
     snprintf(remote, sizeof(remote), "url: \"%s://127.0.0.1:%u\", tls { ca_file: '%s/ca.pem' }%s",
              sockets[i % 3].scheme, hub.ws_port, hub.dir, sockets[i % 3].more);
     start_edge(i / 3, "", remote);
-    server_process_log_wait(&edge, "Leafnode connection established");
-    raw_hello(&h, hub.port, CLIENT);
-    raw_hello(&e, edge.port, CLIENT);
+    open_clients(&h, &e);
     raw_send(&e, "SUB ask 1\r\n");
     raw_fence(&e);
     raw_send(&h, "SUB told 1\r\n");
@@ -360,9 +362,7 @@ TEST(jetstream_keeps_its_domain)
     leaf_start_hub(i, "jetstream { domain: hub }\nleafnodes { " LISTEN " }");
     snprintf(remote, sizeof(remote), "url: \"nats-leaf://127.0.0.1:%u\"", hub.leaf_port);
     start_edge(i, "jetstream { domain: edge }", remote);
-    server_process_log_wait(&edge, "Leafnode connection established");
-    raw_hello(&h, hub.port, CLIENT);
-    raw_hello(&e, edge.port, CLIENT);
+    open_clients(&h, &e);
     free(raw_ask(&h, "$JS.API.STREAM.CREATE.S",
                  "{\"name\":\"S\",\"subjects\":[\"s.*\"],\"storage\":\"memory\"}"));
     text = raw_ask(&e, "$JS.API.STREAM.NAMES", "");
@@ -398,9 +398,7 @@ TEST(denies_what_the_remote_denies)
         "url: \"nats-leaf://127.0.0.1:%u\", deny_imports: \"in.no\", deny_exports: [\"out.no\"]",
         hub.leaf_port);
     start_edge(i, "", remote);
-    server_process_log_wait(&edge, "Leafnode connection established");
-    raw_hello(&h, hub.port, CLIENT);
-    raw_hello(&e, edge.port, CLIENT);
+    open_clients(&h, &e);
     raw_send(&e, "SUB in.* 1\r\n");
     raw_fence(&e);
     raw_send(&h, "SUB out.* 1\r\n");

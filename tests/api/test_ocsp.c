@@ -255,15 +255,26 @@ TEST(a_get_will_do)
     stop();
 }
 
+struct bad_answer {
+    int manner;
+    const char *signer;
+    int since, until;
+    const char *says;
+};
+
+static void prepare_for(const struct bad_answer *bad)
+{
+    prepare();
+    responder.manner = bad->manner;
+    responder.signer = bad->signer;
+    responder.since = bad->since;
+    responder.until = bad->until;
+}
+
 /* No answer, no start. */
 TEST(a_start_wants_an_answer)
 {
-    static const struct {
-        int manner;
-        const char *signer;
-        int since, until;
-        const char *says;
-    } bad[] = {
+    static const struct bad_answer bad[] = {
         {OCSP_GARBAGE, "ca", -60, 60, "no OCSP response"},
         {OCSP_NOT_FOUND, "ca", -60, 60, "404 Not Found"},
         {OCSP_HANGS_UP, "ca", -60, 60, "no response"},
@@ -272,11 +283,7 @@ TEST(a_start_wants_an_answer)
         {OCSP_ANSWERS, "ca", 600, 6000, "of the future"},
     };
 
-    prepare();
-    responder.manner = bad[i].manner;
-    responder.signer = bad[i].signer;
-    responder.since = bad[i].since;
-    responder.until = bad[i].until;
+    prepare_for(&bad[i]);
     configure("tls { " OWN " }\n");
     ck_assert(!server_process_try_start(&server));
     ck_assert(server_process_log_has(&server, "bad OCSP status update for certificate at "));
@@ -411,12 +418,7 @@ TEST(a_bad_one_does_not)
 
 TEST(no_answer_is_no)
 {
-    static const struct {
-        int manner;
-        const char *signer;
-        int since, until;
-        const char *says;
-    } bad[] = {
+    static const struct bad_answer bad[] = {
         {OCSP_GARBAGE, "ca", -60, 60, "Could not parse OCSP CA response for [CN=client]"},
         {OCSP_NOT_FOUND, "ca", -60, 60, "for [CN=client] failed: exhausted"},
         {OCSP_HANGS_UP, "ca", -60, 60, "for [CN=client] failed: exhausted"},
@@ -426,11 +428,7 @@ TEST(no_answer_is_no)
         {OCSP_ANSWERS, "ca", -7200, 0, "obtained for [CN=client] but not current"},
     };
 
-    prepare();
-    responder.manner = bad[i].manner;
-    responder.signer = bad[i].signer;
-    responder.since = bad[i].since;
-    responder.until = bad[i].until;
+    prepare_for(&bad[i]);
     start(PEER(""));
     ck_assert(!gets_in("client"));
     server_process_log_wait(&server, bad[i].says);
