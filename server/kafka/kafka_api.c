@@ -96,12 +96,17 @@ static void put_versions(struct kafka_arena *arena, struct kafka_api_versions_re
     }
 }
 
-static void put_features(struct kafka_arena *arena, struct kafka_api_versions_response *a)
+/* Java clients that ask with version 3 throw when a feature may have level 0, and never connect:
+ * only from version 4 on are they told of the range. */
+static void put_features(struct kafka_arena *arena, int16_t version,
+                         struct kafka_api_versions_response *a)
 {
-    a->supported_features = KAFKA_NEW(arena, api_versions_response_supported_features, 1);
-    a->supported_features_n = 1;
-    a->supported_features[0].name = STR("transaction.version");
-    a->supported_features[0].max_version = TRANSACTION_VERSION;
+    if (version >= 4) {
+        a->supported_features = KAFKA_NEW(arena, api_versions_response_supported_features, 1);
+        a->supported_features_n = 1;
+        a->supported_features[0].name = STR("transaction.version");
+        a->supported_features[0].max_version = TRANSACTION_VERSION;
+    }
     a->finalized_features = KAFKA_NEW(arena, api_versions_response_finalized_features, 1);
     a->finalized_features_n = 1;
     a->finalized_features[0].name = STR("transaction.version");
@@ -140,7 +145,7 @@ void kafka_run_api_versions(struct kafka_request *r)
     struct kafka_api_versions_response *a = r->answer;
 
     put_versions(&r->arena, a);
-    put_features(&r->arena, a);
+    put_features(&r->arena, r->header.version, a);
     if (r->header.version >= 3 &&
         (!software_ok(q->client_software_name) || !software_ok(q->client_software_version)))
         a->error_code = KAFKA_INVALID_REQUEST;
