@@ -53,6 +53,7 @@ struct txn_op {
     void (*marked)(struct txn_op *op);
     enum txn_state before; /* its end */
     bool begin, commit, raised;
+    int64_t previous; /* before it */
     int64_t producer;
     int16_t epoch;
     struct wheel_timer timer;
@@ -147,6 +148,7 @@ void txn_begin(struct txn *t)
     if (t->state == TXN_ONGOING)
         return;
     txn_clear(t);
+    t->previous = -1;
     t->state = TXN_ONGOING;
     t->unsaved = true;
     t->started_ms = wall_ms(t);
@@ -522,6 +524,7 @@ static void prepared(struct txn_op *op, int16_t error)
     if (error != KAFKA_NONE) {
         t->state = op->before;
         t->epoch = (int16_t) (t->epoch - op->raised);
+        t->previous = op->previous;
         if (t->state == TXN_ONGOING)
             arm(t, (uint64_t) t->timeout_ms * 1000000);
         op_done(op, error);
@@ -539,6 +542,8 @@ void txn_end(struct txn *t, bool commit, bool raise, struct errand *e, txn_done 
     op->before = t->state;
     op->raised = raise && t->epoch < INT16_MAX;
     t->epoch = (int16_t) (t->epoch + op->raised);
+    op->previous = t->previous;
+    t->previous = op->raised ? t->producer : -1;
     t->state = commit ? TXN_PREPARE_COMMIT : TXN_PREPARE_ABORT;
     save(op, false, prepared);
 }

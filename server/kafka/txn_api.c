@@ -68,6 +68,7 @@ static void raise_epoch(struct coordinator *c, struct txn *t)
     } else {
         t->epoch++;
     }
+    t->previous = -1;
 }
 
 static void init(struct coordinator *c, struct errand *e)

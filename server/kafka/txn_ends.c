@@ -53,12 +53,14 @@ static void end_classic(struct coordinator *c, struct errand *e)
         errand_failed(e, KAFKA_INVALID_TXN_STATE);
 }
 
-/* Does it ask for what was done? */
+/* Does it ask for what was done? Not when the epoch was raised by who has the id now: who had the
+ * one before stays fenced, though an older client has ended a transaction since. */
 static bool is_retry(const struct txn *t, const struct kafka_end_txn_request *q)
 {
-    if (q->producer_id == t->producer)
-        return q->producer_epoch == t->epoch - 1;
-    return q->producer_id == t->previous && t->epoch == 0 && q->producer_epoch == TXN_EPOCH_LAST;
+    if (q->producer_id != t->previous)
+        return false;
+    return t->previous == t->producer ? q->producer_epoch == t->epoch - 1
+                                      : t->epoch == 0 && q->producer_epoch == TXN_EPOCH_LAST;
 }
 
 /* What it is told before anything is done; 0: it may. */

@@ -3,11 +3,11 @@
  * offsets stream per id. Pure.
  *
  *     subject  $KAFKA.TXN.<id>, written as names in the offsets' subjects
- *     payload  version (2, or 3 when there is a previous producer), state, producer, epoch,
- * timeout, start, change; in version 3 the previous producer; the partitions (topic, number, and
- *              from version 2 on the sequence in front of which the transaction has nothing there:
- *              open_txns.h); the offsets (group, topic, partition, offset, epoch, metadata, topic's
- *              id)
+ *     payload  version (2, or 3 when there is a previous producer: an end that raised the epoch),
+ *              state, producer, epoch, timeout, start, change; in version 3 the previous producer;
+ *              the partitions (topic, number, and from version 2 on the sequence in front of which
+ *              the transaction has nothing there: open_txns.h); the offsets (group, topic,
+ *              partition, offset, epoch, metadata, topic's id)
  */
 #ifndef KAFKA_TXN_RECORD_H
 #define KAFKA_TXN_RECORD_H
@@ -51,7 +51,8 @@ struct txn {
     enum txn_state state;
     int64_t producer;
     int16_t epoch;
-    int64_t previous; /* the producer whose epochs ran out with its last transaction; -1: none */
+    int64_t previous; /* whose epoch the last end raised: this one, or one whose epochs ran out; -1:
+                         none, it stayed, or there is another transaction since */
     int32_t timeout_ms;
     int64_t started_ms, changed_ms; /* wall clock */
     struct txn_part *parts;

@@ -95,6 +95,28 @@ TEST(ends)
     js_rig_end(&r);
 }
 
+/* Whose id another one has, an older client, is not let in again by what that one has ended. */
+TEST(fenced_by_an_older_one)
+{
+    struct js_rig r;
+    struct producer p, older;
+
+    start(&r, i);
+    producer_init(&p, &r, "p");
+    ck_assert_int_eq(write_v2(&p, "t", 0, 1), 0);
+    ck_assert_int_eq(producer_end(&p, 5, true), KAFKA_NONE);
+    producer_init(&older, &r, "p");
+    ck_assert_int_eq(older.epoch, p.epoch + 1);
+    for (int commit = 0; commit <= 1; commit++) {
+        ck_assert_int_eq(producer_add(&older, 3, "t", 0), KAFKA_NONE);
+        ck_assert_int_eq(producer_end(&older, 3, commit), KAFKA_NONE);
+        ck_assert_int_eq(producer_end(&p, 5, commit), KAFKA_PRODUCER_FENCED);
+    }
+    kafka_client_close(&older.c);
+    kafka_client_close(&p.c);
+    js_rig_end(&r);
+}
+
 /* What a transaction writes first into a partition has the number 0: what comes behind a batch that
  * was refused does not take its place. */
 TEST(the_first_batch)
@@ -374,6 +396,7 @@ TEST(the_last_epoch_again)
 static const struct runner_case cases[] = {
     RUN(what_is_told),
     RUN_LOOP(ends, 0, 3),
+    RUN_LOOP(fenced_by_an_older_one, 0, 3),
     RUN_LOOP(the_first_batch, 0, 3),
     RUN_LOOP(offsets, 0, 3),
     RUN_LOOP(versions_between, 0, 3),
