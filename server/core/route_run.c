@@ -455,7 +455,7 @@ static bool is_leaf(const struct router *r, handle h)
 static void execute_interest(struct router *r, const struct record *rec, struct view *v)
 {
     struct leaf_picks leafs = {.n = 0};
-    uint32_t took = 0;
+    uint32_t took = 0, members = 0;
     bool may_gather = r->tracer == NULL;
 
     for (uint32_t i = 0; i < rec->npicks; i++)
@@ -464,12 +464,17 @@ static void execute_interest(struct router *r, const struct record *rec, struct 
         took = hand_plain(r, v, may_gather && rec->npicks == 0, &leafs);
     if (leafs.n > 0) {
         route_flush_run(r);
-        route_hand_leafs(r, &v->delivery, NULL, &v->m, &leafs);
+        took += route_hand_leafs(r, &v->delivery, NULL, &v->m, &leafs);
     }
     for (uint32_t i = 0; i < rec->npicks; i++)
-        if (!is_leaf(r, v->picks[i].sink))
+        if (!is_leaf(r, v->picks[i].sink)) {
             hand_pick(r, v, &v->picks[i], may_gather && !rec->plain && rec->npicks == 1);
-    if (rec->npicks == 0 && took == 0) {
+            members++;
+        }
+    /* A consumer would try again as long as the other server is subscribed. */
+    if (rec->npicks > 0 && (v->m.flags & MSG_F_BOUNCE) != 0)
+        return;
+    if (members == 0 && took == 0) {
         route_flush_run(r);
         v->delivery.group = ROUTE_PLAIN;
         route_unclaimed(r, &v->delivery, &v->m);

@@ -82,9 +82,10 @@ static struct str reply_for(const struct msg *m, struct str key, struct buf *out
     return buf_str(out);
 }
 
-/* May the other side's user hear it? Of the groups only those that it may be in are left. */
-static bool may_hear(const struct conn_leaf *l, struct str key, const struct str **queues,
-                     unsigned *n, struct str kept[ROUTE_LEAF_GROUPS])
+/* May the other side's user hear it? Of the groups only those that it may be in are left; without
+ * one it goes for a plain subscription, if there is one. */
+static bool may_hear(const struct conn_leaf *l, struct str key, bool plain,
+                     const struct str **queues, unsigned *n, struct str kept[ROUTE_LEAF_GROUPS])
 {
     unsigned left = 0;
 
@@ -95,7 +96,7 @@ static bool may_hear(const struct conn_leaf *l, struct str key, const struct str
             kept[left++] = (*queues)[i];
     *queues = kept;
     *n = left;
-    return left > 0 || leaf_may_hear(l, key, STR_NONE);
+    return left > 0 || (plain && leaf_may_hear(l, key, STR_NONE));
 }
 
 static bool write_message(struct conn *c, const struct msg *m, const struct nats_leaf_to *to)
@@ -125,7 +126,7 @@ bool leaf_forward(struct sink *s, const struct msg *m, struct str key, const str
 
     if (c->state == CONN_CLOSING || !l->bound ||
         (l->may != NULL && !permissions_may_publish(l->may, key)) ||
-        !may_hear(l, key, &queues, &nqueues, kept))
+        !may_hear(l, key, s->queue.n == 0, &queues, &nqueues, kept))
         return false;
     leaf_interest_drain(l);
     want_acks(l, m->reply);

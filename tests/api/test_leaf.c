@@ -450,6 +450,30 @@ TEST(keeps_permissions_for_groups)
     server_process_deinit(&hub);
 }
 
+/* What matches for a group that the user may not be in goes nowhere, and who asks is told. */
+TEST(a_group_that_may_not_hear_is_no_receiver)
+{
+    struct raw_client raw, one;
+
+    leaf_start_hub(i, "authorization { users: [ { user: c, password: c },\n"
+                      "  { user: u, password: p, permissions: {\n"
+                      "    subscribe: { allow: \">\", deny: \"a.b workers\" } } } ] }\n"
+                      "leafnodes { " LISTEN " }");
+    raw_hello(&one, hub.port,
+              "\"user\":\"c\",\"pass\":\"c\",\"headers\":true,\"no_responders\":true");
+    join(&raw, "\"user\":\"u\",\"pass\":\"p\"");
+    free(take_lds(&raw));
+    raw_send(&raw, "LS+ a.* workers 1\r\nPING\r\n");
+    raw_skip(&raw, "PONG\r\n");
+    raw_send(&one, "SUB r 1\r\nPUB a.b r 1\r\n1\r\n");
+    raw_skip(&one, "NATS/1.0 503\r\n");
+    raw_send(&one, "PUB a.c r 1\r\n2\r\n");
+    raw_skip(&raw, "LMSG a.c + r workers 1\r\n2\r\n");
+    raw_close(&raw);
+    raw_close(&one);
+    server_process_deinit(&hub);
+}
+
 TEST(the_newest_connection_stays)
 {
     struct raw_client one, two;
@@ -529,6 +553,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(keeps_permissions, 0, 2),
     RUN_LOOP(a_hub_is_held_to_its_permissions, 0, 2),
     RUN_LOOP(keeps_permissions_for_groups, 0, 2),
+    RUN_LOOP(a_group_that_may_not_hear_is_no_receiver, 0, 2),
     RUN_LOOP(the_newest_connection_stays, 0, 2),
     RUN_LOOP(shows_in_monitoring, 0, 2),
     RUN_LOOP(leaf_nodes_reach_each_other, 0, 2),
