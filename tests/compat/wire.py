@@ -84,6 +84,7 @@ class Server:
             raise SystemExit(f"{program} did not start:\n{text}\n{said}")
 
     def stop(self):
+        """What it said last, if it was not we who ended it; else None."""
         if self.p.poll() is None:
             self.p.terminate()
             try:
@@ -92,7 +93,12 @@ class Server:
                 self.p.kill()
                 self.p.wait()
         self.log.close()
+        crash = None
+        if self.p.returncode < 0 and -self.p.returncode not in (signal.SIGTERM, signal.SIGKILL):
+            with open(self.dir + "/log") as f:
+                crash = f"server: signal {-self.p.returncode}\n{f.read()[-4000:]}"
         shutil.rmtree(self.dir, ignore_errors=True)
+        return crash
 
 
 def certificates(dir):
@@ -402,6 +408,7 @@ class Table:
         self.servers = lines[0]["servers"]
         self.cases = lines[1:]
         self.failed = []
+        self.judged = set()
         self.late = 0
 
     def play(self, server, text, case, want):
@@ -412,7 +419,14 @@ class Table:
             return [{"error": repr(e)}]
         finally:
             if own:
-                own.stop()
+                self.end(own)
+
+    def end(self, server):
+        """No repetition makes up for a server that has crashed."""
+        crash = server.stop()
+        if crash:
+            self.failed.append(None)
+            print(f"{self.path}: {crash}")
 
     def one(self, server, text, number, case):
         a = self.a
@@ -433,16 +447,21 @@ class Table:
         elif got != want:
             self.failed.append(number)
             report(self.path, number, case, got, want)
+        self.judged.add(number)
 
     def shard(self, on, cases):
         text = self.servers[on]
         server = None
-        for number, case in cases:
-            if not case.get("own"):
-                server = server or Server(self.a.server, text, self.dir)
-            self.one(server, text, number, case)
-        if server:
-            server.stop()
+        try:
+            for number, case in cases:
+                if not case.get("own"):
+                    server = server or Server(self.a.server, text, self.dir)
+                self.one(server, text, number, case)
+        except (Exception, SystemExit) as e:  # its other cases are not judged, which is counted
+            print(f"{self.path}: {e!r}")
+        finally:
+            if server:
+                self.end(server)
 
     def run(self):
         by = {}
@@ -464,6 +483,7 @@ class Table:
                 for case in self.cases:
                     f.write(json.dumps(case, sort_keys=True) + "\n")
         ran = sum(len(c) for c in by.values())
+        self.failed += {number for c in by.values() for number, _ in c} - self.judged
         print(f"{self.path}: {ran} cases, {len(self.failed)} failed"
               + (f", {self.late} repeated" if self.late else ""), flush=True)
         return len(self.failed)
