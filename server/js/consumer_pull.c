@@ -134,6 +134,16 @@ static enum consumer_status refusal(struct consumer_core *c, const struct pull_s
     return STATUS_COUNT;
 }
 
+static uint32_t turn_length(const struct consumer_core *c)
+{
+    uint64_t share;
+
+    if (c->npulls <= 1)
+        return QUANTUM_MAX;
+    share = c->num_pending / c->npulls;
+    return share < 1 ? 1 : (share > QUANTUM_MAX ? QUANTUM_MAX : (uint32_t) share);
+}
+
 void consumer_core_pull(struct consumer_core *c, uint64_t now, const struct pull_spec *spec,
                         struct str reply)
 {
@@ -165,19 +175,12 @@ void consumer_core_pull(struct consumer_core *c, uint64_t now, const struct pull
     consumer_priority_queue(c, p);
     c->npulls++;
     c->nbytes += p->has_bytes;
+    /* The turn of one that was alone has no end. */
+    if (c->quantum > turn_length(c))
+        c->quantum = turn_length(c);
     if (p->expires)
         wheel_start(c->wheel, &p->expiry, now + (uint64_t) spec->expires_ns);
     restart_heartbeat(p);
-}
-
-static uint32_t turn_length(const struct consumer_core *c)
-{
-    uint64_t share;
-
-    if (c->npulls <= 1)
-        return QUANTUM_MAX;
-    share = c->num_pending / c->npulls;
-    return share < 1 ? 1 : (share > QUANTUM_MAX ? QUANTUM_MAX : (uint32_t) share);
 }
 
 static void use(struct pull *p, uint64_t size)

@@ -383,6 +383,25 @@ TEST(heartbeats_come_while_nothing_does)
     teardown(&b);
 }
 
+/* The first one had it all until then. */
+TEST(a_pull_that_joins_has_its_turns)
+{
+    struct bench b;
+    char to[32], order[8] = "";
+
+    setup(&b, &explicit_rules);
+    pull(&b, "a", 10, false);
+    give(&b, 1, to);
+    ck_assert_str_eq(to, "a");
+    pull(&b, "b", 10, false);
+    for (unsigned k = 0; k < 4; k++) {
+        give(&b, 2 + k, to);
+        order[k] = to[0];
+    }
+    ck_assert_str_eq(order, "abab");
+    teardown(&b);
+}
+
 TEST(few_messages_are_spread_over_the_pulls)
 {
     struct bench b;
@@ -708,6 +727,7 @@ static const struct runner_case cases[] = {
     RUN(previews_what_deliver_will_say),
     RUN(without_acks_delivered_is_done),
     RUN(heartbeats_come_while_nothing_does),
+    RUN(a_pull_that_joins_has_its_turns),
     RUN(few_messages_are_spread_over_the_pulls),
     RUN(undeliverable_takes_the_attempt_back),
     RUN_LOOP(random_histories_match_the_twin_and_their_replay, 0, 60),
