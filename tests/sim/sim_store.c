@@ -48,9 +48,9 @@
 #define JOBS 2
 #define DEPTH_MAX 2
 #define DECAYS 3 /* tried at each clean close */
-/* Pages that the recoveries of a seed may read in all, roughly, and what one costs besides: some
- * twenty seconds. Few seeds come near it. */
-#define PACE_PAGES (3u << 20)
+/* Pages that the recoveries of a seed may read in all, roughly, and what one costs besides: ten
+ * to fifty seconds. Few seeds come near it. */
+#define PACE_PAGES (2u << 20)
 #define PACE_CUT 256u
 /* A log file is no smaller. */
 #define DAMAGE_MAX (32u << 10)
