@@ -165,14 +165,15 @@ static enum producers_verdict ask_producers(struct part *part, struct producer_b
 
 /* A batch that was not stored yet. A transaction that gets its partitions by being written to has
  * an epoch of its own, and so begins with the number 0 in each: a later batch is one whose
- * predecessor was refused. */
+ * predecessor was refused. Only the first one of a client that ended the one before in the older
+ * way goes on with its epoch and numbers. */
 static int16_t check_txn(const struct part *part, const struct producer_batch *b)
 {
     int16_t version = part->produce->request->header.version;
 
     if (!partition_txn_is_open(part->partition, b->producer, b->epoch))
         return version >= SAYS_ABORTABLE ? KAFKA_TRANSACTION_ABORTABLE : KAFKA_INVALID_TXN_STATE;
-    if (version >= ADDS_PARTITIONS && b->first != 0 &&
+    if (version >= ADDS_PARTITIONS && b->first != 0 && !b->follows &&
         partition_txn_first(part->partition, b->producer) == 0)
         return KAFKA_OUT_OF_ORDER_SEQUENCE_NUMBER;
     return KAFKA_NONE;

@@ -110,7 +110,8 @@ enum producers_verdict producers_check(const struct producers *p, struct produce
             b->seq = x->kept[i].seq;
             return PRODUCERS_DUPLICATE;
         }
-    if (b->first == behind(x->kept[x->n - 1].last, 1))
+    b->follows = b->first == behind(x->kept[x->n - 1].last, 1);
+    if (b->follows)
         return PRODUCERS_NEW;
     return was_stored(x, b->first, last) ? PRODUCERS_WAS_STORED : PRODUCERS_OUT_OF_ORDER;
 }

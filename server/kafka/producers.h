@@ -44,6 +44,7 @@ struct producer_batch {
     int32_t count;
     uint64_t seq;   /* of the stream, of the first record */
     bool read_back; /* by a start; for producers_note */
+    bool follows;   /* producers_check says: the one before it is known, of the same epoch */
 };
 
 enum producers_verdict {

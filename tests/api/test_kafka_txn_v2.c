@@ -137,6 +137,27 @@ TEST(the_first_batch)
     js_rig_end(&r);
 }
 
+/* A client that finds another server behind its connection goes the newer way from one transaction
+ * to the next: with the numbers and the epoch that it had. */
+TEST(the_newer_way_from_now_on)
+{
+    struct js_rig r;
+    struct producer p;
+
+    start(&r, i);
+    producer_init(&p, &r, "p");
+    ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(producer_write(&p, "t", 0, 2), 0);
+    ck_assert_int_eq(producer_end(&p, 3, true), KAFKA_NONE);
+    ck_assert_int_eq(write_v2(&p, "t", 3, 1), -KAFKA_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    ck_assert_int_eq(write_v2(&p, "t", 2, 1), 3);
+    ck_assert_int_eq(producer_end(&p, 5, true), KAFKA_NONE);
+    ck_assert_int_eq(write_v2(&p, "t", 3, 1), -KAFKA_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    ck_assert_int_eq(write_v2(&p, "t", 0, 1), 5);
+    kafka_client_close(&p.c);
+    js_rig_end(&r);
+}
+
 TEST(offsets)
 {
     struct js_rig r;
@@ -398,6 +419,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(ends, 0, 3),
     RUN_LOOP(fenced_by_an_older_one, 0, 3),
     RUN_LOOP(the_first_batch, 0, 3),
+    RUN_LOOP(the_newer_way_from_now_on, 0, 3),
     RUN_LOOP(offsets, 0, 3),
     RUN_LOOP(versions_between, 0, 3),
     RUN_LOOP(topics_by_id, 0, 3),
