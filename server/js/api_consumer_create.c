@@ -63,19 +63,11 @@ static void random_name(struct js *js, char out[EPHEMERAL_NAME + 1])
     out[EPHEMERAL_NAME] = '\0';
 }
 
-/* For a create that must make it. The peer compares what was asked for with what became of it: an
- * ephemeral that is left its threshold is another one each time. */
-static bool is_same(const struct consumer_config *have, const struct consumer_config *want)
-{
-    return consumer_config_equal(have, want) &&
-           (want->durable_name != NULL || want->inactive_threshold_ns != CONSUMER_INACTIVE_DEFAULT);
-}
-
 static void update_existing(struct api_request *r, struct consumer *c, struct consumer_request *q)
 {
     struct js_error err = {0};
 
-    if (q->action == CONSUMER_ACTION_CREATE && !is_same(&c->config, &q->config))
+    if (q->action == CONSUMER_ACTION_CREATE && !consumer_config_equal(&c->config, &q->config))
         js_fail(&err, JS_ERR_CONSUMER_ALREADY_EXISTS, NULL);
     else if (push_in_use(c, &q->config))
         js_fail(&err, JS_ERR_CONSUMER_NAME_EXIST, NULL);
@@ -85,6 +77,7 @@ static void update_existing(struct api_request *r, struct consumer *c, struct co
         api_error(r, &err);
         return;
     }
+    consumer_config_threshold(&q->config, &c->config);
     if (consumer_config_equal(&c->config, &q->config)) {
         api_put_consumer(r, c);
         api_reply(r);
@@ -155,6 +148,7 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
         update_existing(r, c, q);
         return;
     }
+    consumer_config_threshold(&q->config, NULL);
     if ((offline = js_offline_reason(r->js, r->tokens[0], str_of(name))) != NULL)
         js_fail(&err, JS_ERR_CONSUMER_OFFLINE_REASON, "%s", offline);
     else if (q->action == CONSUMER_ACTION_UPDATE)

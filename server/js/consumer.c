@@ -124,8 +124,6 @@ struct consumer *consumer_new(struct stream *s, const struct consumer_config *co
     c->birth = ++s->js->births;
     consumer_config_copy(&c->config, config);
     c->name = mem_strdup(name);
-    if (c->config.name == NULL)
-        c->config.name = mem_strdup(name);
     c->created = created;
     c->sink.ops = &consumer_sink_ops;
     list_init(&c->ready_link);

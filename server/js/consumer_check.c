@@ -444,8 +444,13 @@ bool consumer_config_check(struct consumer_config *c, const struct consumer_boun
         return false;
     if (c->durable_name != NULL && c->name == NULL)
         c->name = mem_strdup(c->durable_name);
-    if (c->inactive_threshold_ns == 0 && c->durable_name == NULL)
-        c->inactive_threshold_ns = CONSUMER_INACTIVE_DEFAULT;
     consumer_config_stamp(c);
     return true;
+}
+
+void consumer_config_threshold(struct consumer_config *c, const struct consumer_config *was)
+{
+    if (c->inactive_threshold_ns == 0 && (was != NULL ? was : c)->durable_name == NULL &&
+        (was == NULL || was->inactive_threshold_ns != 0))
+        c->inactive_threshold_ns = CONSUMER_INACTIVE_DEFAULT;
 }

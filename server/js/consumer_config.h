@@ -83,9 +83,13 @@ struct consumer_bounds {
     bool pedantic;                      /* a value that would be changed is an error instead */
 };
 
-/* Fills in defaults and checks all that needs no other consumer. */
+/* Fills in defaults but that of inactive_threshold, and checks all that needs no other consumer. */
 bool consumer_config_check(struct consumer_config *c, const struct consumer_bounds *b,
                            struct js_error *err);
+/* The inactive_threshold of one that was asked for without: only what has no durable_name ends by
+ * itself. was: what it has now, NULL for a new one; as the peer does it, what has none keeps none,
+ * whatever it is called now. */
+void consumer_config_threshold(struct consumer_config *c, const struct consumer_config *was);
 /* May a priority group have this name? */
 bool consumer_group_valid(const char *name);
 /* Of 100 acknowledgements so many are sampled; 0 = none. */

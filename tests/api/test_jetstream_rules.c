@@ -200,6 +200,45 @@ TEST(limits_of_the_stream_bind_its_consumers)
     js_rig_end(&r);
 }
 
+/* What has no durable_name ends by itself, unless it was durable when it was made; and nobody but
+ * who asked for a name sees one in the configuration. Also behind a restart. */
+TEST(who_ends_by_itself)
+{
+    static const struct {
+        const char *more, *want;
+    } steps[] = {
+        {"\"name\":\"e\"", "\"inactive_threshold\":5000000000,"},
+        {"\"name\":\"e\",\"inactive_threshold\":7000000000", "\"inactive_threshold\":7000000000,"},
+        {"\"name\":\"e\"", "\"inactive_threshold\":5000000000,"},
+        {"\"durable_name\":\"d\",\"name\":\"d\",\"inactive_threshold\":9000000000",
+         "\"inactive_threshold\":9000000000,"},
+        {"\"name\":\"d\"", "\"max_ack_pending\":1000,\"num_replicas\":0"},
+        {"\"name\":\"d\",\"description\":\"x\"", "\"max_ack_pending\":1000,\"num_replicas\":0"},
+    };
+    struct js_rig r;
+
+    start(&r, i);
+    for (size_t k = 0; k < ARRAY_LEN(steps); k++) {
+        char subject[64], body[300];
+        snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.CREATE.S.%c", k < 3 ? 'e' : 'd');
+        snprintf(body, sizeof(body), "{\"stream_name\":\"S\",\"config\":{%s," EXPLICIT "}}",
+                 steps[k].more);
+        js_ask(&r, subject, body, steps[k].want);
+    }
+    js_ask(&r, "$JS.API.CONSUMER.CREATE.S.d",
+           "{\"stream_name\":\"S\",\"action\":\"create\",\"config\":{\"name\":\"d\"," EXPLICIT
+           ",\"description\":\"x\"}}",
+           "\"name\":\"d\"");
+    js_ask(&r, "$JS.API.CONSUMER.CREATE.S.e",
+           "{\"stream_name\":\"S\",\"action\":\"create\",\"config\":{\"name\":\"e\"," EXPLICIT "}}",
+           "\"err_code\":10148,");
+    ask_consumer(&r, "S", EXPLICIT ",\"metadata\":{\"whose\":\"nobody\"}", "",
+                 "\"config\":{\"deliver_policy\":");
+    js_rig_restart(&r);
+    js_ask(&r, "$JS.API.CONSUMER.LIST.S", "", "\"config\":{\"deliver_policy\":");
+    js_rig_end(&r);
+}
+
 /* ---- pedantic -------------------------------------------------------------------------------- */
 
 TEST(pedantic_requests_are_taken_literally)
@@ -341,6 +380,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(deliver_policies_and_their_starts, 0, 3),
     RUN_LOOP(work_queues_have_rules_of_their_own, 0, 3),
     RUN_LOOP(limits_of_the_stream_bind_its_consumers, 0, 3),
+    RUN_LOOP(who_ends_by_itself, 0, 3),
     RUN_LOOP(pedantic_requests_are_taken_literally, 0, 3),
     RUN_LOOP(limits_of_the_server, 0, 3),
     RUN_LOOP(names_in_subject_and_configuration, 0, 3),
