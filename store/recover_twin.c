@@ -16,7 +16,9 @@
  * deleted is deleted.
  *
  * The twin of an earlier start is there until the new one is whole, that is for the first seconds
- * of a run. Should the log lose something then, it is used as well.
+ * of a run. Should the log lose something then, it is used as well; but not when the twin merely
+ * begins before the log: all that this start has recorded is in the two of them, and what an
+ * earlier one had besides has been deleted.
  *
  * A twin is not synced with each commit, so after a power cut its end may be torn; that is cut as
  * in a log. It also says now and then how far streams are durable (END): this proves a last batch
@@ -192,16 +194,25 @@ static bool anything_new(const struct recovery *r, const uint64_t *versions, siz
     return false;
 }
 
-static void apply_all(struct recovery *r)
+/* The first of the twins that count: of this generation; with what has been lost also of earlier
+ * ones, back to the last that is whole. */
+static size_t first_twin(struct recovery *r, bool lost)
 {
-    uint64_t *versions = note_versions(r);
-    size_t known = r->nlist;
     size_t from = r->ntwins;
 
     while (from > 0 &&
-           !(from < r->ntwins && r->twins[from].generation != r->twins[from - 1].generation &&
-             is_whole(r, r->twins[from].generation)))
+           (from == r->ntwins || r->twins[from].generation == r->twins[from - 1].generation ||
+            (lost && !is_whole(r, r->twins[from].generation))))
         from--;
+    return from;
+}
+
+static void apply_all(struct recovery *r, bool lost)
+{
+    uint64_t *versions = note_versions(r);
+    size_t known = r->nlist;
+    size_t from = first_twin(r, lost);
+
     for (size_t i = from; i < r->ntwins; i++)
         if (i == from || r->twins[i].generation != r->twins[i - 1].generation ||
             r->twins[i].worker != r->twins[i - 1].worker)
@@ -216,20 +227,19 @@ static void apply_all(struct recovery *r)
 
 enum err rec_twins_merge(struct recovery *r)
 {
-    bool doubtful = is_damaged(r) || begins_earlier(r);
+    bool lost = is_damaged(r), earlier = begins_earlier(r);
 
-    if (r->ntwins == 0 || (r->clean && !doubtful))
+    if (r->ntwins == 0 || (r->clean && !lost && !earlier))
         return ERR_OK;
-    bool missing = false;
     for (uint32_t w = 0; w < r->workers; w++) {
         uint64_t mark = read_worker(r, r->generation, w, false);
         if (mark == 0 || mark < r->log_next[w])
             continue;
         report_end(r, w, mark);
-        missing = true;
+        lost = true;
     }
-    if (doubtful || missing)
-        apply_all(r);
+    if (lost || earlier)
+        apply_all(r, lost);
     return ERR_OK;
 }
 
