@@ -100,7 +100,7 @@ struct txn *txn_get(struct coordinator *c, struct str id)
     t = mem_zalloc(sizeof(*t));
     t->coordinator = c;
     t->id = str_from(mem_strndup(id.p, id.n), id.n);
-    t->producer = t->previous = -1;
+    t->producer = t->previous = t->asked_producer = -1;
     t->epoch = -1;
     list_init(&t->waiting);
     wheel_timer_init(&t->timer, time_is_up);

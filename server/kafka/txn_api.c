@@ -60,8 +60,18 @@ static bool is_current(const struct txn *t, const struct kafka_init_producer_id_
     return q->producer_id < 0 || (q->producer_id == t->producer && q->producer_epoch == t->epoch);
 }
 
-static void raise_epoch(struct coordinator *c, struct txn *t)
+/* ... or has its epoch from it, and the answer was lost (KIP-360)? */
+static bool is_asked_again(const struct txn *t, const struct kafka_init_producer_id_request *q)
 {
+    return t->state == TXN_EMPTY && q->producer_id >= 0 && q->producer_id == t->asked_producer &&
+           q->producer_epoch == t->asked_epoch;
+}
+
+static void raise_epoch(struct coordinator *c, struct txn *t,
+                        const struct kafka_init_producer_id_request *q)
+{
+    t->asked_producer = q->producer_id;
+    t->asked_epoch = q->producer_epoch;
     if (t->producer < 0 || t->epoch >= TXN_EPOCH_LAST) {
         t->producer = txn_new_producer(c->kafka);
         t->epoch = 0;
@@ -75,10 +85,11 @@ static void init(struct coordinator *c, struct errand *e)
 {
     const struct kafka_init_producer_id_request *q = e->request->body;
     struct txn *t = txn_get(c, q->transactional_id);
+    bool again = t != NULL && is_asked_again(t, q);
 
     if (t == NULL) {
         errand_failed(e, KAFKA_COORDINATOR_NOT_AVAILABLE);
-    } else if (!is_current(t, q)) {
+    } else if (!again && !is_current(t, q)) {
         errand_failed(e, e->request->header.version >= 4 ? KAFKA_PRODUCER_FENCED
                                                          : KAFKA_INVALID_PRODUCER_EPOCH);
     } else if (t->op != NULL || t->state == TXN_PREPARE_COMMIT || t->state == TXN_PREPARE_ABORT) {
@@ -88,7 +99,8 @@ static void init(struct coordinator *c, struct errand *e)
         txn_end(t, false, q->producer_id < 0, NULL, NULL);
         errand_failed(e, KAFKA_CONCURRENT_TRANSACTIONS);
     } else {
-        raise_epoch(c, t);
+        if (!again)
+            raise_epoch(c, t, q);
         t->state = TXN_EMPTY;
         t->timeout_ms = q->transaction_timeout_ms;
         txn_save(t, e, init_saved);

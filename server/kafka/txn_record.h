@@ -53,6 +53,8 @@ struct txn {
     int16_t epoch;
     int64_t previous; /* whose epoch the last end raised: this one, or one whose epochs ran out; -1:
                          none, it stayed, or there is another transaction since */
+    int64_t asked_producer; /* who was this producer before it asked for this epoch; -1: nobody. */
+    int16_t asked_epoch;    /* Not in the record: a broker's successor does not know it either */
     int32_t timeout_ms;
     int64_t started_ms, changed_ms; /* wall clock */
     struct txn_part *parts;

@@ -86,8 +86,12 @@ TEST(rules)
     ck_assert_int_eq(producer_init_at(&p, 1, -1, -1, 900001), KAFKA_INVALID_TRANSACTION_TIMEOUT);
     ck_assert_int_eq(producer_init_at(&p, 1, -1, -1, 0), KAFKA_INVALID_TRANSACTION_TIMEOUT);
     ck_assert_int_eq(producer_init_at(&p, 4, p.producer, 7, 1000), KAFKA_PRODUCER_FENCED);
+    q = p;
     ck_assert_int_eq(producer_init_at(&p, 4, p.producer, p.epoch, 1000), KAFKA_NONE);
     ck_assert_int_eq(p.epoch, 1);
+    ck_assert_int_eq(producer_init_at(&p, 4, q.producer, q.epoch, 1000), KAFKA_NONE);
+    ck_assert_int_eq(p.epoch, 1); /* the answer was lost */
+    ck_assert_int_eq(p.producer, q.producer);
     ck_assert_int_eq(producer_end(&p, 3, true), KAFKA_INVALID_TXN_STATE); /* nothing has begun */
     ck_assert_int_eq(producer_commit_offset(&p, 3, "g", "t", 1), KAFKA_INVALID_TXN_STATE);
     ck_assert_int_eq(producer_add(&p, 3, "nothing", 0), KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
@@ -103,6 +107,7 @@ TEST(rules)
         ck_assert_int_eq(producer_end(&p, v, v % 2 != 0), KAFKA_INVALID_TXN_STATE);
     }
     ck_assert_int_eq(producer_fetched(&p, "g", "t", true), 12);
+    ck_assert_int_eq(producer_init_at(&p, 4, q.producer, q.epoch, 1000), KAFKA_PRODUCER_FENCED);
     q = p;
     q.producer++;
     ck_assert_int_eq(producer_add(&q, 3, "t", 0), KAFKA_INVALID_PRODUCER_ID_MAPPING);
