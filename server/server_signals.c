@@ -149,6 +149,7 @@ struct reloading {
     const struct options *now;
     struct parts_tls tls_before, tls;
     struct wiring *wiring_before;
+    struct surplus *surplus; /* NULL: nobody is over a limit */
 };
 
 static void free_snapshot(struct options *o)
@@ -210,6 +211,7 @@ static void reload_done(void *ctx)
     free_snapshot(r->before_own);
     server_put_tls(&r->tls_before);
     wiring_free(r->wiring_before);
+    surplus_free(r->surplus);
     s->reloading = NULL;
     mem_free(r);
     if (s->reload_again) {
@@ -225,7 +227,9 @@ static void reloaded(struct ask_all *ask)
     struct reloading *r = CONTAINER_OF(ask, struct reloading, ask);
 
     if (r->server->state == READY)
-        surplus_close(&r->server->parts, reload_done, r);
+        r->surplus = surplus_new(&r->server->parts);
+    if (r->surplus != NULL)
+        surplus_close(r->surplus, reload_done, r);
     else
         reload_done(r);
 }
@@ -388,10 +392,11 @@ void server_signals_close(struct server *s)
 {
     if (s->grace != NULL)
         event_free(s->grace);
-    if (s->reloading != NULL)
+    if (s->reloading != NULL) {
         free_snapshot(s->reloading->before_own);
-    if (s->reloading != NULL)
         wiring_free(s->reloading->wiring_before);
+        surplus_free(s->reloading->surplus);
+    }
     mem_free(s->reloading);
     tell_waiters(s, "server is shutting down");
     free_snapshot(s->own_options);

@@ -1,3 +1,8 @@
+/*
+ * surplus.c - see surplus.h: two questions to all workers (worker.h), and a choice between them on
+ * the main thread. A step writes what is its worker's alone, and reads `all`, which nobody changes
+ * then.
+ */
 #include "server/surplus.h"
 
 #include "lib/base/mem.h"
@@ -99,16 +104,6 @@ static void choose(struct surplus *s)
 
 /* ---- asking and telling ---------------------------------------------------------------------- */
 
-static void finish(struct surplus *s)
-{
-    for (unsigned i = 0; i < s->workers; i++)
-        mem_free(s->has[i].items);
-    s->done(s->ctx);
-    mem_free(s->has);
-    mem_free(s->all.items);
-    mem_free(s);
-}
-
 static void tell(struct ask_all *ask, struct worker *w)
 {
     struct surplus *s = CONTAINER_OF(ask, struct surplus, tell);
@@ -119,7 +114,9 @@ static void tell(struct ask_all *ask, struct worker *w)
 
 static void told(struct ask_all *ask)
 {
-    finish(CONTAINER_OF(ask, struct surplus, tell));
+    struct surplus *s = CONTAINER_OF(ask, struct surplus, tell);
+
+    s->done(s->ctx);
 }
 
 static void list(struct ask_all *ask, struct worker *w)
@@ -141,21 +138,35 @@ static void listed(struct ask_all *ask)
     ask_all_start(s->parts->workers, &s->tell);
 }
 
-void surplus_close(struct server_parts *parts, void (*done)(void *ctx), void *ctx)
+struct surplus *surplus_new(struct server_parts *parts)
 {
     struct surplus *s;
 
-    if (!is_anything_over(parts)) {
-        done(ctx);
-        return;
-    }
+    if (!is_anything_over(parts))
+        return NULL;
     s = mem_zalloc(sizeof(*s));
     s->parts = parts;
-    s->done = done;
-    s->ctx = ctx;
     s->workers = worker_group_count(parts->workers);
     s->has = mem_zalloc(s->workers * sizeof(*s->has));
+    return s;
+}
+
+void surplus_close(struct surplus *s, void (*done)(void *ctx), void *ctx)
+{
+    s->done = done;
+    s->ctx = ctx;
     s->list.step = list;
     s->list.done = listed;
-    ask_all_start(parts->workers, &s->list);
+    ask_all_start(s->parts->workers, &s->list);
+}
+
+void surplus_free(struct surplus *s)
+{
+    if (s == NULL)
+        return;
+    for (unsigned i = 0; i < s->workers; i++)
+        mem_free(s->has[i].items);
+    mem_free(s->has);
+    mem_free(s->all.items);
+    mem_free(s);
 }

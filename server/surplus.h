@@ -10,7 +10,11 @@
 
 #include "server/parts.h"
 
-/* Main thread. Calls done on it when all are told, or at once. */
-void surplus_close(struct server_parts *parts, void (*done)(void *ctx), void *ctx);
+/* All on the main thread. NULL: nobody is over a limit. parts are borrowed until it is freed. */
+struct surplus *surplus_new(struct server_parts *parts);
+/* Once; the workers must run. done is called when all are told. */
+void surplus_close(struct surplus *s, void (*done)(void *ctx), void *ctx);
+/* In done or behind it, or when the workers have ended. NULL is nothing. */
+void surplus_free(struct surplus *s);
 
 #endif

@@ -83,8 +83,7 @@ void router_set_resolver(struct router *r, route_resolve_fn fn, void *ctx);
 
 /* A message from connection `conn` of this worker had a reply, was counted as received, and found
  * nobody after all (its only subscription, its queue member or its direct target has gone or does
- * not take it): answer 503 if that connection
- * asked for it. */
+ * not take it): answer 503 if that connection asked for it. */
 typedef void (*route_nobody_fn)(void *ctx, handle conn, struct account *a, struct str subject,
                                 struct str reply);
 void router_set_nobody(struct router *r, route_nobody_fn fn, void *ctx);

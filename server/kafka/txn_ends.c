@@ -57,19 +57,16 @@ static void end_classic(struct coordinator *c, struct errand *e)
  * one before stays fenced, though an older client has ended a transaction since. */
 static bool is_retry(const struct txn *t, const struct kafka_end_txn_request *q)
 {
-    if (q->producer_id != t->previous)
+    if ((t->state != TXN_COMPLETE_COMMIT && t->state != TXN_COMPLETE_ABORT) ||
+        q->producer_id != t->previous)
         return false;
     return t->previous == t->producer ? q->producer_epoch == t->epoch - 1
                                       : t->epoch == 0 && q->producer_epoch == TXN_EPOCH_LAST;
 }
 
 /* What it is told before anything is done; 0: it may. */
-static int16_t check_raising(const struct txn *t, const struct kafka_end_txn_request *q)
+static int16_t check_raising(const struct txn *t, const struct kafka_end_txn_request *q, bool retry)
 {
-    bool complete = t != NULL &&
-                    (t->state == TXN_COMPLETE_COMMIT || t->state == TXN_COMPLETE_ABORT);
-    bool retry = complete && is_retry(t, q);
-
     if (t == NULL)
         return KAFKA_INVALID_PRODUCER_ID_MAPPING;
     if (t->op != NULL || t->state == TXN_PREPARE_COMMIT || t->state == TXN_PREPARE_ABORT)
@@ -90,11 +87,12 @@ static void end_raising(struct coordinator *c, struct errand *e)
 {
     const struct kafka_end_txn_request *q = e->request->body;
     struct txn *t = txn_find(c, q->transactional_id);
-    int16_t error = check_raising(t, q);
+    bool retry = t != NULL && is_retry(t, q);
+    int16_t error = check_raising(t, q, retry);
 
     if (error != KAFKA_NONE)
         errand_failed(e, error);
-    else if (t->state != TXN_ONGOING && is_retry(t, q))
+    else if (retry)
         answer(t, e);
     else
         txn_end(t, q->committed, true, e, ended);

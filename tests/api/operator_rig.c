@@ -3,6 +3,7 @@
 
 #include "lib/base/mem.h"
 #include "tests/lib/runner.h"
+#include "tests/lib/signed_client.h"
 
 struct signer op, op_key, sys, sys_user, acc_a, acc_b, key_a, user_1, user_2;
 
@@ -95,14 +96,8 @@ void operator_connect(struct raw_client *r, const struct operator_world *w,
                       const struct signer *user, const char *token, const char *more)
 {
     struct buf b = {0};
-    char *info, *nonce, *at, *sig;
+    char *sig = signed_open(r, w->s.port, user);
 
-    raw_open(r, w->s.port);
-    info = raw_line(r);
-    at = strstr(info, "\"nonce\":\"");
-    ck_assert_msg(at != NULL, "%s", info);
-    nonce = mem_strndup(at + 9, strcspn(at + 9, "\""));
-    sig = token_sign_nonce(user, nonce);
     buf_printf(&b,
                "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,"
                "\"no_responders\":true,\"jwt\":\"%s\",\"sig\":\"%s\"%s}\r\nPING\r\n",
@@ -110,8 +105,6 @@ void operator_connect(struct raw_client *r, const struct operator_world *w,
     raw_send(r, buf_cstr(&b));
     buf_free(&b);
     mem_free(sig);
-    mem_free(nonce);
-    free(info);
 }
 
 void operator_let_in(struct raw_client *r, const struct operator_world *w,

@@ -11,12 +11,6 @@
 #include "tests/lib/server_process.h"
 #include "tests/lib/token.h"
 
-/* No limits: of an account, of a user. */
-#define UNLIMITED                                                                                  \
-    "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,\"exports\":-1,"            \
-    "\"wildcards\":true,\"conn\":-1,\"leaf\":-1}"
-#define USER "\"subs\":-1,\"data\":-1,\"payload\":-1"
-
 /* Made by operator_make_keys. */
 extern struct signer op, op_key, sys, sys_user, acc_a, acc_b, key_a, user_1, user_2;
 

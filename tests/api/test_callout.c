@@ -1,11 +1,11 @@
 /* Services that are asked about clients, in a configuration and in operator mode; trusted proxies.
  */
 #include "lib/base/mem.h"
-#include "lib/jwt/claims.h"
 #include "lib/jwt/xkey.h"
 #include "tests/lib/raw_client.h"
 #include "tests/lib/runner.h"
 #include "tests/lib/server_process.h"
+#include "tests/lib/signed_client.h"
 #include "tests/lib/token.h"
 
 #include <signal.h>
@@ -14,11 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#define USER "\"subs\":-1,\"data\":-1,\"payload\":-1"
-#define UNLIMITED                                                                                  \
-    "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,\"exports\":-1,"            \
-    "\"wildcards\":true,\"conn\":-1,\"leaf\":-1}"
 
 static struct signer issuer, op, sys, acc_a, user_1, user_2;
 static uint8_t service_curve[NKEY_KEY_BYTES];
@@ -256,13 +251,13 @@ TEST(a_service_lets_in_and_places)
                       strstr(q.nats, "\"client_info\":{\"host\":\"127.0.0.1\"") != NULL,
                   "%s", q.nats);
     answer(&auth, &q, &issuer,
-           user_token(&q, &issuer, a, name, USER ",\"pub\":{\"deny\":[\"secret\"]}"));
+           user_token(&q, &issuer, a, name, UNLIMITED_USER ",\"pub\":{\"deny\":[\"secret\"]}"));
     raw_skip(&r, "PONG\r\n");
     forget(&q);
     /* It is in A, with these permissions: joe, whom the service lets in as well, hears it. */
     come(&joe, &s, "\"user\":\"joe\",\"pass\":\"pw\"");
     hear(&auth, &q);
-    answer(&auth, &q, &issuer, user_token(&q, &issuer, a, name, USER));
+    answer(&auth, &q, &issuer, user_token(&q, &issuer, a, name, UNLIMITED_USER));
     forget(&q);
     raw_skip(&joe, "PONG\r\n");
     raw_send(&joe, "SUB t 1\r\nPING\r\n");
@@ -304,19 +299,19 @@ TEST(answers_that_do_not_count)
     /* A user that somebody else has signed; an account that is not there. */
     come(&r, &s, "\"user\":\"x\"");
     hear(&auth, &q);
-    answer(&auth, &q, &issuer, user_token(&q, &acc_a, a, NULL, USER));
+    answer(&auth, &q, &issuer, user_token(&q, &acc_a, a, NULL, UNLIMITED_USER));
     kept_out(&r);
     forget(&q);
     come(&r, &s, "\"user\":\"x\"");
     hear(&auth, &q);
-    answer(&auth, &q, &issuer, user_token(&q, &issuer, b, NULL, USER));
+    answer(&auth, &q, &issuer, user_token(&q, &issuer, b, NULL, UNLIMITED_USER));
     kept_out(&r);
     /* Another question's answer. */
     come(&r, &s, "\"user\":\"x\"");
     hear(&auth, &other);
     was = other.m.reply[0] != '\0' ? mem_strdup(other.m.reply) : NULL;
     snprintf(q.m.reply, sizeof(q.m.reply), "%s", was);
-    answer(&auth, &q, &issuer, user_token(&q, &issuer, a, NULL, USER));
+    answer(&auth, &q, &issuer, user_token(&q, &issuer, a, NULL, UNLIMITED_USER));
     kept_out(&r);
     mem_free(was);
     forget(&q);
@@ -348,7 +343,7 @@ TEST(sealed_questions)
     come(&r, &s, "\"user\":\"x\",\"pass\":\"y\"");
     hear(&auth, &q);
     ck_assert(q.xkey != NULL);
-    answer(&auth, &q, &issuer, user_token(&q, &issuer, a, NULL, USER));
+    answer(&auth, &q, &issuer, user_token(&q, &issuer, a, NULL, UNLIMITED_USER));
     raw_skip(&r, "PONG\r\n");
     raw_close(&r);
     forget(&q);
@@ -357,7 +352,7 @@ TEST(sealed_questions)
     hear(&auth, &q);
     mem_free(q.xkey);
     q.xkey = NULL;
-    answer(&auth, &q, &issuer, user_token(&q, &issuer, a, NULL, USER));
+    answer(&auth, &q, &issuer, user_token(&q, &issuer, a, NULL, UNLIMITED_USER));
     raw_skip(&r, "PONG\r\n");
     raw_close(&r);
     forget(&q);
@@ -392,7 +387,7 @@ TEST(a_reload_without_the_service_ends_its_questions)
     come(&r, &s, "\"user\":\"x\"");
     hear(&auth, &q);
     reload(&s, ACCOUNTS, "Reloaded server configuration");
-    answer(&auth, &q, &issuer, user_token(&q, &issuer, a, NULL, USER));
+    answer(&auth, &q, &issuer, user_token(&q, &issuer, a, NULL, UNLIMITED_USER));
     kept_out(&r);
     forget(&q);
     raw_hello(&joe, s.port, "\"user\":\"joe\",\"pass\":\"pw\"");
@@ -414,7 +409,7 @@ TEST(a_reload_with_the_service_keeps_its_questions)
     come(&r, &s, "\"user\":\"x\"");
     hear(&auth, &q);
     reload_with(&s, ACCOUNTS, "max_payload: 100000\n", "Reloaded: max_payload = 100000");
-    answer(&auth, &q, &issuer, user_token(&q, &issuer, a, NULL, USER));
+    answer(&auth, &q, &issuer, user_token(&q, &issuer, a, NULL, UNLIMITED_USER));
     raw_skip(&r, "PONG\r\n");
     forget(&q);
     raw_close(&r);
@@ -429,7 +424,7 @@ static void let_in(struct raw_client *auth, struct raw_client *r, const struct s
 
     come(r, s, "\"user\":\"x\"");
     hear(auth, &q);
-    answer(auth, &q, &issuer, user_token(&q, &issuer, a, NULL, USER));
+    answer(auth, &q, &issuer, user_token(&q, &issuer, a, NULL, UNLIMITED_USER));
     raw_skip(r, "PONG\r\n");
     forget(&q);
 }
@@ -491,14 +486,8 @@ static void sign_in(struct raw_client *r, const struct server_process *s, const 
                     const char *token)
 {
     struct buf b = {0};
-    char *info, *nonce, *at, *sig;
+    char *sig = signed_open(r, s->port, user);
 
-    raw_open(r, s->port);
-    info = raw_line(r);
-    at = strstr(info, "\"nonce\":\"");
-    ck_assert_msg(at != NULL, "%s", info);
-    nonce = mem_strndup(at + 9, strcspn(at + 9, "\""));
-    sig = token_sign_nonce(user, nonce);
     buf_printf(&b,
                "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"user\":\"bob\","
                "\"jwt\":\"%s\",\"sig\":\"%s\"}\r\nPING\r\n",
@@ -506,8 +495,6 @@ static void sign_in(struct raw_client *r, const struct server_process *s, const 
     raw_send(r, buf_cstr(&b));
     buf_free(&b);
     mem_free(sig);
-    mem_free(nonce);
-    free(info);
 }
 
 /* The service's account is the issuer's, user_1 its service; users may go to A, whose claims end at
@@ -541,7 +528,7 @@ static void start_operated(struct server_process *s, int64_t expires)
 
 static void service_of_operator(struct raw_client *r, const struct server_process *s)
 {
-    char *token = token_make(&issuer, JWT_USER, user_1.key, "auth", USER);
+    char *token = token_make(&issuer, JWT_USER, user_1.key, "auth", UNLIMITED_USER);
 
     sign_in(r, s, &user_1, token);
     raw_skip(r, "PONG\r\n");
@@ -559,21 +546,21 @@ TEST(accounts_have_their_users_looked_at)
 
     start_operated(&s, 0);
     service_of_operator(&auth, &s);
-    token = token_make(&issuer, JWT_USER, user_2.key, "sentinel", USER);
+    token = token_make(&issuer, JWT_USER, user_2.key, "sentinel", UNLIMITED_USER);
     sign_in(&r, &s, &user_2, token);
     hear(&auth, &q);
     ck_assert_str_eq(q.jwt.subject, issuer.key);
     ck_assert_msg(strstr(q.nats, token) != NULL && strstr(q.nats, "\"nonce\":") != NULL, "%s",
                   q.nats);
     ck_assert_msg(strstr(q.nats, "\"name_tag\":\"sentinel\"") != NULL, "%s", q.nats);
-    answer(&auth, &q, &issuer, user_token(&q, &acc_a, NULL, NULL, USER));
+    answer(&auth, &q, &issuer, user_token(&q, &acc_a, NULL, NULL, UNLIMITED_USER));
     raw_skip(&r, "PONG\r\n");
     forget(&q);
     raw_close(&r);
     /* An account that the claims do not allow. */
     sign_in(&r, &s, &user_2, token);
     hear(&auth, &q);
-    answer(&auth, &q, &issuer, user_token(&q, &sys, NULL, NULL, USER));
+    answer(&auth, &q, &issuer, user_token(&q, &sys, NULL, NULL, UNLIMITED_USER));
     kept_out(&r);
     forget(&q);
     mem_free(token);
@@ -591,17 +578,17 @@ TEST(accounts_that_have_ended_take_nobody)
 
     start_operated(&s, (int64_t) time(NULL) + 5);
     service_of_operator(&auth, &s);
-    token = token_make(&acc_a, JWT_USER, user_2.key, "direct", USER);
+    token = token_make(&acc_a, JWT_USER, user_2.key, "direct", UNLIMITED_USER);
     sign_in(&direct, &s, &user_2, token);
     mem_free(token);
     raw_skip(&direct, "PONG\r\n");
     raw_skip(&direct, "-ERR 'Account Authentication Expired'\r\n");
     raw_close(&direct);
-    token = token_make(&issuer, JWT_USER, user_2.key, "sentinel", USER);
+    token = token_make(&issuer, JWT_USER, user_2.key, "sentinel", UNLIMITED_USER);
     sign_in(&r, &s, &user_2, token);
     mem_free(token);
     hear(&auth, &q);
-    answer(&auth, &q, &issuer, user_token(&q, &acc_a, NULL, NULL, USER));
+    answer(&auth, &q, &issuer, user_token(&q, &acc_a, NULL, NULL, UNLIMITED_USER));
     kept_out(&r);
     forget(&q);
     raw_close(&auth);
@@ -614,14 +601,8 @@ static void come_through(struct raw_client *r, const struct server_process *s,
                          const struct signer *proxy, const char *user)
 {
     struct buf b = {0};
-    char *info, *nonce, *at, *sig;
+    char *sig = signed_open(r, s->port, proxy);
 
-    raw_open(r, s->port);
-    info = raw_line(r);
-    at = strstr(info, "\"nonce\":\"");
-    ck_assert_msg(at != NULL, "%s", info);
-    nonce = mem_strndup(at + 9, strcspn(at + 9, "\""));
-    sig = token_sign_nonce(proxy, nonce);
     buf_printf(&b,
                "CONNECT {\"verbose\":false,\"pedantic\":false,\"user\":\"%s\",\"pass\":\"pw\","
                "\"proxy_sig\":\"%s\"}\r\nPING\r\n",
@@ -629,8 +610,6 @@ static void come_through(struct raw_client *r, const struct server_process *s,
     raw_send(r, buf_cstr(&b));
     buf_free(&b);
     mem_free(sig);
-    mem_free(nonce);
-    free(info);
 }
 
 TEST(users_that_need_a_proxy)

@@ -8,6 +8,7 @@
 #include "tests/api/tls_certs.h"
 #include "tests/lib/raw_client.h"
 #include "tests/lib/runner.h"
+#include "tests/lib/signed_client.h"
 #include "tests/lib/token.h"
 
 #include <stdio.h>
@@ -212,11 +213,6 @@ TEST(needs_leafnodes_for_their_path)
 
 /* ---- an operator's users --------------------------------------------------------------------- */
 
-#define UNLIMITED                                                                                  \
-    "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,\"exports\":-1,"            \
-    "\"wildcards\":true,\"conn\":-1,\"leaf\":-1}"
-#define USER "\"subs\":-1,\"data\":-1,\"payload\":-1"
-
 static void start_operated_hub(const struct signer *account)
 {
     struct buf b = {0};
@@ -249,11 +245,12 @@ static char *write_creds(const struct signer *account, const struct signer *user
     snprintf(path, size, "%s/edge.creds", hub.dir);
     f = fopen(path, "we");
     ck_assert_ptr_nonnull(f);
-    fprintf(f,
-            "-----BEGIN NATS USER JWT-----\n%s\n------END NATS USER JWT------\n\n"
-            "*** IMPORTANT ***\n\n-----BEGIN USER NKEY SEED-----\n%s\n"
-            "------END USER NKEY SEED------\n",
-            token, user->seed);
+    fprintf(
+        f,
+        "-----BEGIN NATS UNLIMITED_USER JWT-----\n%s\n------END NATS UNLIMITED_USER JWT------\n\n"
+        "*** IMPORTANT ***\n\n-----BEGIN UNLIMITED_USER NKEY SEED-----\n%s\n"
+        "------END UNLIMITED_USER NKEY SEED------\n",
+        token, user->seed);
     fclose(f);
     return token;
 }
@@ -271,22 +268,14 @@ static void start_edge_with(const char *creds)
 static void open_claimed(struct raw_client *r, const struct signer *user, const char *token)
 {
     struct buf b = {0};
-    char *info, *nonce, *sig;
+    char *sig = signed_open(r, hub.port, user);
 
-    raw_open(r, hub.port);
-    info = raw_line(r);
-    nonce = strstr(info, "\"nonce\":\"");
-    ck_assert_ptr_nonnull(nonce);
-    nonce += strlen("\"nonce\":\"");
-    nonce[strcspn(nonce, "\"")] = '\0';
-    sig = token_sign_nonce(user, nonce);
     buf_printf(&b, "CONNECT {\"jwt\":\"%s\",\"sig\":\"%s\",\"verbose\":false}\r\nPING\r\n", token,
                sig);
     raw_send(r, buf_cstr(&b));
     raw_skip(r, "PONG\r\n");
     buf_free(&b);
     mem_free(sig);
-    free(info);
 }
 
 TEST(joins_with_credentials)
@@ -298,7 +287,7 @@ TEST(joins_with_credentials)
     signer_make(&account, NKEY_ACCOUNT, 2);
     signer_make(&user, NKEY_USER, 2);
     start_operated_hub(&account);
-    token = write_creds(&account, &user, USER, path, sizeof(path));
+    token = write_creds(&account, &user, UNLIMITED_USER, path, sizeof(path));
     start_edge_with(path);
     server_process_log_wait(&edge, "Leafnode connection established");
     open_claimed(&h, &user, token);
@@ -320,8 +309,9 @@ TEST(joins_with_credentials)
 /* Not for leaf nodes; no file; not a user of an account of the operator. */
 TEST(needs_good_credentials)
 {
-    static const char *const fields[] = {USER ",\"allowed_connection_types\":[\"STANDARD\"]", USER,
-                                         USER};
+    static const char *const fields[] = {UNLIMITED_USER
+                                         ",\"allowed_connection_types\":[\"STANDARD\"]",
+                                         UNLIMITED_USER, UNLIMITED_USER};
     struct signer account, other, user;
     char path[256], *token;
 

@@ -7,6 +7,7 @@
 #include "tests/lib/raw_client.h"
 #include "tests/lib/runner.h"
 #include "tests/lib/server_process.h"
+#include "tests/lib/signed_client.h"
 #include "tests/lib/token.h"
 
 #include <signal.h>
@@ -41,24 +42,15 @@ static void reload(const char *config)
 static void open_and_say(struct raw_client *raw, const char *fields, const struct signer *proxy)
 {
     struct buf b = {0};
-    char *info, *at, *nonce, *sig = NULL;
+    char *sig = signed_open(raw, hub.leaf_port, proxy);
 
-    raw_open(raw, hub.leaf_port);
-    info = raw_line(raw);
-    at = strstr(info, "\"nonce\":\"");
-    ck_assert_msg(at != NULL, "%s", info);
-    nonce = mem_strndup(at + 9, strcspn(at + 9, "\""));
-    if (proxy != NULL)
-        sig = token_sign_nonce(proxy, nonce);
     buf_printf(&b, "CONNECT {" NAMES "%s%s", fields[0] != '\0' ? "," : "", fields);
     if (sig != NULL)
         buf_printf(&b, ",\"proxy_sig\":\"%s\"", sig);
     buf_puts(&b, "}\r\n");
     raw_send(raw, buf_cstr(&b));
     buf_free(&b);
-    mem_free(nonce);
     mem_free(sig);
-    free(info);
 }
 
 static void join(struct raw_client *raw, const char *fields, const struct signer *proxy)

@@ -247,8 +247,7 @@ TEST(nkeys_open)
 }
 
 #define LIMITS                                                                                     \
-    "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,\"exports\":-1,"            \
-    "\"wildcards\":true,\"conn\":-1,\"leaf\":-1,\"mem_storage\":-1,\"disk_storage\":-1,"           \
+    "\"limits\":{" UNLIMITED_FIELDS ",\"mem_storage\":-1,\"disk_storage\":-1,"                     \
     "\"streams\":-1,\"consumer\":-1}"
 
 /* The configuration of an operator with one account; the caller frees. */

@@ -344,9 +344,7 @@ static char *operator_conf(void)
     signer_make(&op, NKEY_OPERATOR, 1);
     signer_make(&account, NKEY_ACCOUNT, 1);
     o = token_make(&op, JWT_OPERATOR, op.key, "O", "");
-    a = token_make(&op, JWT_ACCOUNT, account.key, "A",
-                   "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,"
-                   "\"exports\":-1,\"wildcards\":true,\"conn\":-1,\"leaf\":-1}");
+    a = token_make(&op, JWT_ACCOUNT, account.key, "A", UNLIMITED);
     snprintf(text, 8192, "operator: %s\nresolver: MEMORY\nresolver_preload: { %s: %s }\n", o,
              account.key, a);
     mem_free(o);

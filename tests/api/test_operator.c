@@ -20,17 +20,17 @@ TEST(users_get_in_with_claims_alone)
     char *old;
 
     operator_start(&w, "");
-    operator_let_in(&r, &w, &user_1, operator_user(&acc_a, &user_1, USER));
+    operator_let_in(&r, &w, &user_1, operator_user(&acc_a, &user_1, UNLIMITED_USER));
     raw_send(&r, "SUB a 1\r\nPUB a 2\r\nhi\r\n");
     raw_skip(&r, "MSG a 1 2\r\nhi\r\n");
     /* Somebody else's signature. */
-    operator_kept_out(&w, &user_2, operator_user(&acc_a, &user_1, USER));
+    operator_kept_out(&w, &user_2, operator_user(&acc_a, &user_1, UNLIMITED_USER));
     /* An account that nobody knows. */
-    operator_kept_out(&w, &user_1, operator_user(&acc_b, &user_1, USER));
+    operator_kept_out(&w, &user_1, operator_user(&acc_b, &user_1, UNLIMITED_USER));
     /* Not a token at all, none, and one that is over. */
     operator_kept_out(&w, &user_1, mem_strdup("eyJ"));
     operator_kept_out(&w, &user_1, mem_strdup(""));
-    old = token_make_at(&acc_a, JWT_USER, user_1.key, "old", USER, 1000, 2000);
+    old = token_make_at(&acc_a, JWT_USER, user_1.key, "old", UNLIMITED_USER, 1000, 2000);
     operator_kept_out(&w, &user_1, old);
     /* Users and passwords do not count. */
     raw_open(&other, w.s.port);
@@ -63,8 +63,8 @@ TEST(accounts_are_worlds_of_their_own)
     operator_put_preload(&w, &acc_b, operator_account(&acc_b, "B", fields));
     buf_puts(&w.text, "}\n");
     operator_ready(&w);
-    operator_let_in(&a, &w, &user_1, operator_user(&acc_a, &user_1, USER));
-    operator_let_in(&b, &w, &user_2, operator_user(&acc_b, &user_2, USER));
+    operator_let_in(&a, &w, &user_1, operator_user(&acc_a, &user_1, UNLIMITED_USER));
+    operator_let_in(&b, &w, &user_2, operator_user(&acc_b, &user_2, UNLIMITED_USER));
     raw_send(&b, "SUB x 1\r\nSUB from.a.> 2\r\nSUB in 3\r\nPING\r\n");
     raw_skip(&b, "PONG\r\n");
     raw_send(&a, "SUB ask.* 1\r\nPUB x 1\r\nx\r\nPUB out.1 1\r\n1\r\nPING\r\n");
@@ -99,7 +99,7 @@ TEST(permissions_and_limits_of_users)
     raw_expect_end(&r);
     raw_close(&r);
     /* Without own permissions the account's count. */
-    operator_let_in(&r, &w, &user_1, operator_user(&acc_a, &user_1, USER));
+    operator_let_in(&r, &w, &user_1, operator_user(&acc_a, &user_1, UNLIMITED_USER));
     raw_send(&r, "PUB secret 1\r\nx\r\n");
     raw_skip(&r, "-ERR 'Permissions Violation for Publish to \"secret\"'\r\n");
     raw_close(&r);
@@ -123,7 +123,7 @@ TEST(signing_keys_and_scopes)
              other.key, key_a.key);
     operator_start(&w, fields);
     /* Users of scoped keys say nothing of their own. */
-    operator_kept_out(&w, &user_1, operator_user_of_key(&user_1, USER));
+    operator_kept_out(&w, &user_1, operator_user_of_key(&user_1, UNLIMITED_USER));
     operator_let_in(&r, &w, &user_1,
                     operator_user_of_key(&user_1, "\"tags\":[\"team:red\",\"team:blue\"]"));
     raw_send(&r, "PUB u.joe.1 1\r\nx\r\nPUB t.red 1\r\nx\r\nPUB t.blue 1\r\nx\r\nPUB t.green "
@@ -136,7 +136,7 @@ TEST(signing_keys_and_scopes)
     raw_expect(&r, "-ERR 'Permissions Violation for Subscription to \"other\"'\r\n");
     raw_close(&r);
     /* A key without a scope, and one that is none of the account's. */
-    snprintf(fields, sizeof(fields), "%s,\"issuer_account\":\"%s\"", USER, acc_a.key);
+    snprintf(fields, sizeof(fields), "%s,\"issuer_account\":\"%s\"", UNLIMITED_USER, acc_a.key);
     operator_let_in(&r, &w, &user_1, operator_user(&other, &user_1, fields));
     raw_close(&r);
     operator_kept_out(&w, &user_1, operator_user(&acc_b, &user_1, fields));
@@ -150,32 +150,36 @@ TEST(bearer_sources_and_kinds_of_connections)
 
     operator_start(&w, "");
     /* A bearer needs no signature. */
-    operator_let_in(&r, &w, &user_2, operator_user(&acc_a, &user_1, USER ",\"bearer_token\":true"));
+    operator_let_in(&r, &w, &user_2,
+                    operator_user(&acc_a, &user_1, UNLIMITED_USER ",\"bearer_token\":true"));
     raw_close(&r);
     operator_let_in(
         &r, &w, &user_1,
-        operator_user(&acc_a, &user_1, USER ",\"src\":[\"10.0.0.0/8\",\"127.0.0.0/8\"]"));
+        operator_user(&acc_a, &user_1, UNLIMITED_USER ",\"src\":[\"10.0.0.0/8\",\"127.0.0.0/8\"]"));
     raw_close(&r);
     operator_kept_out(&w, &user_1,
-                      operator_user(&acc_a, &user_1, USER ",\"src\":[\"10.0.0.0/8\"]"));
+                      operator_user(&acc_a, &user_1, UNLIMITED_USER ",\"src\":[\"10.0.0.0/8\"]"));
     operator_let_in(&r, &w, &user_1,
                     operator_user(&acc_a, &user_1,
-                                  USER ",\"allowed_connection_types\":[\"standard\",\"MQTT\"]"));
+                                  UNLIMITED_USER
+                                  ",\"allowed_connection_types\":[\"standard\",\"MQTT\"]"));
     raw_close(&r);
-    operator_kept_out(
-        &w, &user_1,
-        operator_user(&acc_a, &user_1, USER ",\"allowed_connection_types\":[\"WEBSOCKET\"]"));
-    operator_kept_out(
-        &w, &user_1,
-        operator_user(&acc_a, &user_1, USER ",\"allowed_connection_types\":[\"SOMETHING\"]"));
+    operator_kept_out(&w, &user_1,
+                      operator_user(&acc_a, &user_1,
+                                    UNLIMITED_USER
+                                    ",\"allowed_connection_types\":[\"WEBSOCKET\"]"));
+    operator_kept_out(&w, &user_1,
+                      operator_user(&acc_a, &user_1,
+                                    UNLIMITED_USER
+                                    ",\"allowed_connection_types\":[\"SOMETHING\"]"));
     operator_let_in(&r, &w, &user_1,
                     operator_user(&acc_a, &user_1,
-                                  USER
+                                  UNLIMITED_USER
                                   ",\"times\":[{\"start\":\"00:00:00\",\"end\":\"23:59:59\"}]"));
     raw_close(&r);
     operator_kept_out(&w, &user_1,
                       operator_user(&acc_a, &user_1,
-                                    USER
+                                    UNLIMITED_USER
                                     ",\"times\":[{\"start\":\"00:00:00\",\"end\":\"00:00:00\"}]"));
     operator_end(&w);
 }
@@ -194,7 +198,7 @@ TEST(a_forwarded_address_is_not_the_source)
     operator_put_preload(&w, &acc_a, operator_account(&acc_a, "A", ""));
     buf_puts(&w.text, "}\nwebsocket { listen: \"127.0.0.1:-1\", no_tls: true }\n");
     operator_ready(&w);
-    buf_printf(&fields, USER ",\"bearer_token\":true,\"src\":[\"%s\"]", sources[i]);
+    buf_printf(&fields, UNLIMITED_USER ",\"bearer_token\":true,\"src\":[\"%s\"]", sources[i]);
     token = operator_user(&acc_a, &user_1, buf_cstr(&fields));
     raw_open(&r, w.s.ws_port);
     raw_send(&r, "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -223,11 +227,11 @@ TEST(users_are_revoked)
     snprintf(fields, sizeof(fields), "\"revocations\":{\"%s\":%lld,\"*\":1000}", user_1.key,
              (long long) time(NULL) + 1000);
     operator_start(&w, fields);
-    operator_kept_out(&w, &user_1, operator_user(&acc_a, &user_1, USER));
-    operator_let_in(&r, &w, &user_2, operator_user(&acc_a, &user_2, USER));
+    operator_kept_out(&w, &user_1, operator_user(&acc_a, &user_1, UNLIMITED_USER));
+    operator_let_in(&r, &w, &user_2, operator_user(&acc_a, &user_2, UNLIMITED_USER));
     raw_close(&r);
     operator_kept_out(&w, &user_2,
-                      token_make_at(&acc_a, JWT_USER, user_2.key, "joe", USER, 1000, 0));
+                      token_make_at(&acc_a, JWT_USER, user_2.key, "joe", UNLIMITED_USER, 1000, 0));
     operator_end(&w);
 }
 
@@ -237,9 +241,9 @@ TEST(a_login_ends_at_its_time)
     struct raw_client r;
 
     operator_start(&w, "");
-    operator_let_in(
-        &r, &w, &user_1,
-        token_make_at(&acc_a, JWT_USER, user_1.key, "joe", USER, 0, (int64_t) time(NULL) + 2));
+    operator_let_in(&r, &w, &user_1,
+                    token_make_at(&acc_a, JWT_USER, user_1.key, "joe", UNLIMITED_USER, 0,
+                                  (int64_t) time(NULL) + 2));
     raw_skip(&r, "-ERR 'User Authentication Expired'\r\n");
     raw_expect_end(&r);
     raw_close(&r);
@@ -254,9 +258,9 @@ TEST(names_and_proxies_of_users)
     char wanted[200];
 
     operator_start(&w, "");
-    operator_let_in(
-        &r, &w, &user_1,
-        token_make_at(&acc_a, JWT_USER, user_1.key, "joe", USER, 0, (int64_t) time(NULL) + 1000));
+    operator_let_in(&r, &w, &user_1,
+                    token_make_at(&acc_a, JWT_USER, user_1.key, "joe", UNLIMITED_USER, 0,
+                                  (int64_t) time(NULL) + 1000));
     snprintf(wanted, sizeof(wanted),
              "\"data\":{\"user\":\"%s\",\"account\":\"%s\",\"account_name\":\"A\","
              "\"user_name\":\"joe\"",
@@ -264,7 +268,8 @@ TEST(names_and_proxies_of_users)
     operator_ask(&r, "$SYS.REQ.USER.INFO", "", wanted);
     operator_ask(&r, "$SYS.REQ.USER.INFO", "", "\"expires\":99");
     raw_close(&r);
-    operator_kept_out(&w, &user_1, operator_user(&acc_a, &user_1, USER ",\"proxy_required\":true"));
+    operator_kept_out(&w, &user_1,
+                      operator_user(&acc_a, &user_1, UNLIMITED_USER ",\"proxy_required\":true"));
     operator_end(&w);
 }
 
@@ -275,7 +280,7 @@ TEST(a_default_sentinel_speaks_for_those_without_claims)
     char *token;
 
     operator_begin(&w, "");
-    token = operator_user(&acc_a, &user_1, USER ",\"bearer_token\":true");
+    token = operator_user(&acc_a, &user_1, UNLIMITED_USER ",\"bearer_token\":true");
     buf_printf(&w.text, "default_sentinel: %s\n", token);
     mem_free(token);
     operator_preloads(&w);

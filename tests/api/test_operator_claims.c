@@ -2,15 +2,14 @@
  * server of tokens. */
 #include "lib/base/mem.h"
 #include "tests/api/operator_rig.h"
+#include "tests/lib/child_server.h"
 #include "tests/lib/runner.h"
 
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,17 +36,17 @@ TEST(accounts_come_and_change_at_run_time)
     char subject[128], wanted[256], *token;
 
     start_dir(&w, "", "type: full, allow_delete: true");
-    operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, USER));
-    operator_kept_out(&w, &user_1, operator_user(&acc_a, &user_1, USER));
+    operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, UNLIMITED_USER));
+    operator_kept_out(&w, &user_1, operator_user(&acc_a, &user_1, UNLIMITED_USER));
     snprintf(wanted, sizeof(wanted),
              "\"data\":{\"account\":\"%s\",\"code\":200,\"message\":\"jwt updated\"}}", acc_a.key);
     push(&s, operator_account(&acc_a, "A", ""), wanted);
-    operator_let_in(&r, &w, &user_1, operator_user(&acc_a, &user_1, USER));
+    operator_let_in(&r, &w, &user_1, operator_user(&acc_a, &user_1, UNLIMITED_USER));
     raw_send(&r, "SUB a 1\r\nPUB a 2\r\nhi\r\n");
     raw_skip(&r, "MSG a 1 2\r\nhi\r\n");
 
     /* One connection at most: the newer one goes. */
-    operator_let_in(&second, &w, &user_2, operator_user(&acc_a, &user_2, USER));
+    operator_let_in(&second, &w, &user_2, operator_user(&acc_a, &user_2, UNLIMITED_USER));
     token = token_make(&op, JWT_ACCOUNT, acc_a.key, "A",
                        "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,"
                        "\"exports\":-1,\"wildcards\":true,\"conn\":1,\"leaf\":-1}");
@@ -71,11 +70,11 @@ TEST(accounts_come_and_change_at_run_time)
     raw_close(&s);
     server_process_stop(&w.s);
     server_process_start(&w.s);
-    operator_let_in(&r, &w, &user_2, operator_user(&acc_a, &user_2, USER));
-    operator_kept_out(&w, &user_1, operator_user(&acc_a, &user_1, USER));
+    operator_let_in(&r, &w, &user_2, operator_user(&acc_a, &user_2, UNLIMITED_USER));
+    operator_kept_out(&w, &user_1, operator_user(&acc_a, &user_1, UNLIMITED_USER));
 
     /* The account goes. */
-    operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, USER));
+    operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, UNLIMITED_USER));
     snprintf(wanted, sizeof(wanted), "\"accounts\":[\"%s\"]", acc_a.key);
     token = token_make(&op, JWT_GENERIC, op.key, "", wanted);
     operator_ask(&s, "$SYS.REQ.CLAIMS.DELETE", token, "\"message\":\"deleted 1 accounts\"");
@@ -83,7 +82,7 @@ TEST(accounts_come_and_change_at_run_time)
     raw_skip(&r, "-ERR 'Account Authentication Expired'\r\n");
     raw_expect_end(&r);
     raw_close(&r);
-    operator_kept_out(&w, &user_2, operator_user(&acc_a, &user_2, USER));
+    operator_kept_out(&w, &user_2, operator_user(&acc_a, &user_2, UNLIMITED_USER));
     raw_close(&s);
     operator_end(&w);
 }
@@ -92,7 +91,7 @@ TEST(accounts_come_and_change_at_run_time)
 static void join(struct raw_client *r, const struct operator_world *w, const struct signer *u)
 {
     struct buf b = {0};
-    char *token = operator_user(&acc_a, u, USER ",\"bearer_token\":true");
+    char *token = operator_user(&acc_a, u, UNLIMITED_USER ",\"bearer_token\":true");
 
     raw_open(r, w->s.leaf_port);
     buf_printf(&b, "CONNECT {\"name\":\"%s\",\"jwt\":\"%s\"}\r\nPING\r\n", u->key, token);
@@ -115,7 +114,7 @@ TEST(claims_are_for_servers_that_joined_too)
     operator_put_preload(&w, &acc_a, operator_account(&acc_a, "A", ""));
     buf_puts(&w.text, "}\n");
     operator_ready(&w);
-    operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, USER));
+    operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, UNLIMITED_USER));
     join(&one, &w, &user_1);
     join(&two, &w, &user_2);
 
@@ -196,7 +195,7 @@ TEST(what_requests_about_claims_answer)
     bool seen_a = false;
 
     start_dir(&w, "", "type: full");
-    operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, USER));
+    operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, UNLIMITED_USER));
     claims_answers(&s);
     /* Not without leave, not by others. */
     snprintf(wanted, sizeof(wanted), "\"accounts\":[\"%s\"]", acc_a.key);
@@ -226,7 +225,7 @@ TEST(deletes_are_the_operators)
     char fields[256], wanted[256], *token;
 
     start_dir(&w, "", "type: full, allow_delete: true");
-    operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, USER));
+    operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, UNLIMITED_USER));
     snprintf(fields, sizeof(fields), "\"accounts\":[\"%s\"]", sys.key);
     snprintf(wanted, sizeof(wanted),
              "delete accounts request by %s failed - not allowed to delete system account", op.key);
@@ -254,15 +253,15 @@ TEST(imports_follow_the_exporter)
     char fields[400];
 
     start_dir(&w, "", "type: full");
-    operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, USER));
+    operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, UNLIMITED_USER));
     snprintf(fields, sizeof(fields),
              "\"imports\":[{\"name\":\"s\",\"subject\":\"out.>\",\"account\":\"%s\",\"type\":"
              "\"stream\"}]",
              acc_a.key);
     push(&s, operator_account(&acc_a, "A", ""), "jwt updated");
     push(&s, operator_account(&acc_b, "B", fields), "jwt updated");
-    operator_let_in(&a, &w, &user_1, operator_user(&acc_a, &user_1, USER));
-    operator_let_in(&b, &w, &user_2, operator_user(&acc_b, &user_2, USER));
+    operator_let_in(&a, &w, &user_1, operator_user(&acc_a, &user_1, UNLIMITED_USER));
+    operator_let_in(&b, &w, &user_2, operator_user(&acc_b, &user_2, UNLIMITED_USER));
     raw_send(&b, "SUB out.> 1\r\nSUB mark 2\r\nPING\r\n");
     raw_skip(&b, "PONG\r\n");
     raw_send(&a, "PUB out.1 1\r\n1\r\n");
@@ -294,7 +293,7 @@ TEST(activations_open_private_exports)
     char fields[3000], *activation;
 
     start_dir(&w, "", "type: full");
-    operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, USER));
+    operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, UNLIMITED_USER));
     push(&s,
          operator_account(&acc_a, "A",
                           "\"exports\":[{\"name\":\"s\",\"subject\":\"out.>\",\"type\":\"stream\","
@@ -307,8 +306,8 @@ TEST(activations_open_private_exports)
              "\"stream\",\"token\":\"%s\"}]",
              acc_a.key, activation);
     push(&s, operator_account(&acc_b, "B", fields), "jwt updated");
-    operator_let_in(&a, &w, &user_1, operator_user(&acc_a, &user_1, USER));
-    operator_let_in(&b, &w, &user_2, operator_user(&acc_b, &user_2, USER));
+    operator_let_in(&a, &w, &user_1, operator_user(&acc_a, &user_1, UNLIMITED_USER));
+    operator_let_in(&b, &w, &user_2, operator_user(&acc_b, &user_2, UNLIMITED_USER));
     raw_send(&b, "SUB out.> 1\r\nPING\r\n");
     raw_skip(&b, "PONG\r\n");
     raw_send(&a, "PUB out.1 1\r\n1\r\n");
@@ -340,14 +339,13 @@ TEST(jetstream_of_an_account_that_comes)
     operator_put_preload(&w, &sys, operator_account(&sys, "SYS", ""));
     buf_puts(&w.text, "}\n");
     operator_ready(&w);
-    operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, USER));
+    operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, UNLIMITED_USER));
     push(&s, operator_account(&acc_a, "A", ""), "jwt updated");
-    operator_let_in(&a, &w, &user_1, operator_user(&acc_a, &user_1, USER));
+    operator_let_in(&a, &w, &user_1, operator_user(&acc_a, &user_1, UNLIMITED_USER));
     operator_ask(&a, "$JS.API.INFO", "", "\"err_code\":10039");
     push(&s,
          token_make(&op, JWT_ACCOUNT, acc_a.key, "A",
-                    "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,"
-                    "\"exports\":-1,\"wildcards\":true,\"conn\":-1,\"leaf\":-1,"
+                    "\"limits\":{" UNLIMITED_FIELDS ","
                     "\"mem_storage\":-1,\"disk_storage\":1000000,\"streams\":1,\"consumer\":-1}"),
          "jwt updated");
     operator_ask(&a, "$JS.API.INFO", "", "\"max_storage\":1000000,\"max_streams\":1");
@@ -358,8 +356,7 @@ TEST(jetstream_of_an_account_that_comes)
                  "maximum number of streams reached");
     push(&s,
          token_make(&op, JWT_ACCOUNT, acc_a.key, "A",
-                    "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,"
-                    "\"exports\":-1,\"wildcards\":true,\"conn\":-1,\"leaf\":-1,\"tiered_limits\":"
+                    "\"limits\":{" UNLIMITED_FIELDS ",\"tiered_limits\":"
                     "{\"R1\":{\"disk_storage\":2000000,\"streams\":-1,\"consumer\":-1}}}"),
          "jwt updated");
     operator_ask(&a, "$JS.API.INFO", "", "\"tiers\":{\"R1\":{\"memory\":0,");
@@ -371,8 +368,7 @@ TEST(jetstream_of_an_account_that_comes)
     /* Tiers of which one server is none. */
     push(&s,
          token_make(&op, JWT_ACCOUNT, acc_a.key, "A",
-                    "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,"
-                    "\"exports\":-1,\"wildcards\":true,\"conn\":-1,\"leaf\":-1,\"tiered_limits\":"
+                    "\"limits\":{" UNLIMITED_FIELDS ",\"tiered_limits\":"
                     "{\"R3\":{\"disk_storage\":2000000,\"streams\":-1,\"consumer\":-1}}}"),
          "jwt updated");
     operator_ask(&a, "$JS.API.STREAM.CREATE.U", "{\"name\":\"U\"}",
@@ -384,7 +380,7 @@ TEST(jetstream_of_an_account_that_comes)
     /* It is there after a restart. */
     server_process_stop(&w.s);
     server_process_start(&w.s);
-    operator_let_in(&a, &w, &user_1, operator_user(&acc_a, &user_1, USER));
+    operator_let_in(&a, &w, &user_1, operator_user(&acc_a, &user_1, UNLIMITED_USER));
     operator_ask(&a, "$JS.API.STREAM.INFO.S", "", "\"messages\":1");
     raw_close(&a);
     operator_end(&w);
@@ -407,13 +403,13 @@ TEST(strict_operators)
     operator_put_preload(&w, &sys, token_make(&op_key, JWT_ACCOUNT, sys.key, "SYS", more));
     buf_puts(&w.text, "}\n");
     operator_ready(&w);
-    operator_kept_out(&w, &sys_user, operator_user(&sys, &sys_user, USER));
-    snprintf(more, sizeof(more), "%s,\"issuer_account\":\"%s\"", USER, sys.key);
+    operator_kept_out(&w, &sys_user, operator_user(&sys, &sys_user, UNLIMITED_USER));
+    snprintf(more, sizeof(more), "%s,\"issuer_account\":\"%s\"", UNLIMITED_USER, sys.key);
     operator_let_in(&s, &w, &sys_user, operator_user(&key_a, &sys_user, more));
     push(&s, operator_account(&acc_a, "A", ""), "operator requires issuer to be a signing key");
     token = token_make(&op_key, JWT_ACCOUNT, acc_a.key, "A", UNLIMITED);
     push(&s, token, "jwt updated");
-    operator_kept_out(&w, &user_1, operator_user(&acc_a, &user_1, USER));
+    operator_kept_out(&w, &user_1, operator_user(&acc_a, &user_1, UNLIMITED_USER));
     raw_close(&s);
     operator_end(&w);
 }
@@ -425,8 +421,11 @@ struct shelf {
     char *token;
 };
 
-static void serve_one(int fd, const struct shelf *shelf, size_t n)
+#define SHELVES 3
+
+static void serve_one(void *ctx, int fd)
 {
+    const struct shelf *shelf = ctx;
     char text[2048] = "", head[128];
     const char *body = NULL;
     size_t got = 0;
@@ -438,7 +437,7 @@ static void serve_one(int fd, const struct shelf *shelf, size_t n)
         got += (size_t) more;
         text[got] = '\0';
     }
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < SHELVES; i++)
         if (strncmp(text + 4, shelf[i].path, strlen(shelf[i].path)) == 0 &&
             text[4 + strlen(shelf[i].path)] == ' ')
             body = shelf[i].token;
@@ -450,31 +449,6 @@ static void serve_one(int fd, const struct shelf *shelf, size_t n)
     close(fd);
 }
 
-/* A child that answers until it is killed. */
-static pid_t serve(const struct shelf *shelf, size_t n, uint16_t *port)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET};
-    socklen_t len = sizeof(at);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    pid_t pid;
-
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ck_assert_int_eq(bind(fd, (struct sockaddr *) (void *) &at, sizeof(at)), 0);
-    ck_assert_int_eq(listen(fd, 16), 0);
-    ck_assert_int_eq(getsockname(fd, (struct sockaddr *) (void *) &at, &len), 0);
-    *port = ntohs(at.sin_port);
-    pid = fork();
-    ck_assert_int_ge(pid, 0);
-    while (pid == 0) {
-        int c = accept(fd, NULL, NULL);
-        if (c < 0)
-            _exit(0);
-        serve_one(c, shelf, n);
-    }
-    close(fd);
-    return pid;
-}
-
 TEST(accounts_come_over_http)
 {
     struct operator_world w;
@@ -482,7 +456,7 @@ TEST(accounts_come_over_http)
     uint16_t port;
     pid_t pid;
     char fields[400], path[2][80];
-    struct shelf shelf[3] = {{"/jwt/", NULL}, {path[0], NULL}, {path[1], NULL}};
+    struct shelf shelf[SHELVES] = {{"/jwt/", NULL}, {path[0], NULL}, {path[1], NULL}};
 
     operator_begin(&w, "");
     snprintf(path[0], sizeof(path[0]), "/jwt/%s", acc_a.key);
@@ -496,24 +470,23 @@ TEST(accounts_come_over_http)
                                       "\"exports\":[{\"name\":\"s\",\"subject\":\"out\",\"type\":"
                                       "\"stream\"}]");
     shelf[2].token = operator_account(&acc_b, "B", fields);
-    pid = serve(shelf, 3, &port);
+    pid = child_server_start(serve_one, shelf, &port);
     buf_printf(&w.text, "resolver: URL(http://127.0.0.1:%u/jwt)\n", port);
     operator_ready(&w);
     /* B comes with the account that it imports from. */
-    operator_let_in(&b, &w, &user_2, operator_user(&acc_b, &user_2, USER));
+    operator_let_in(&b, &w, &user_2, operator_user(&acc_b, &user_2, UNLIMITED_USER));
     raw_send(&b, "SUB out 1\r\nPING\r\n");
     raw_skip(&b, "PONG\r\n");
-    operator_let_in(&a, &w, &user_1, operator_user(&acc_a, &user_1, USER));
+    operator_let_in(&a, &w, &user_1, operator_user(&acc_a, &user_1, UNLIMITED_USER));
     raw_send(&a, "PUB out 1\r\n1\r\n");
     raw_skip(&b, "MSG out 1 1\r\n1\r\n");
     /* One that the server does not have. */
-    operator_kept_out(&w, &user_1, operator_user(&key_a, &user_1, USER));
+    operator_kept_out(&w, &user_1, operator_user(&key_a, &user_1, UNLIMITED_USER));
     raw_close(&a);
     raw_close(&b);
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
+    child_server_kill(pid);
     operator_end(&w);
-    for (size_t k = 0; k < 3; k++)
+    for (size_t k = 0; k < SHELVES; k++)
         mem_free(shelf[k].token);
 }
 

@@ -8,6 +8,7 @@
 #include "tests/lib/raw_client.h"
 #include "tests/lib/runner.h"
 #include "tests/lib/server_process.h"
+#include "tests/lib/signed_client.h"
 #include "tests/lib/token.h"
 
 #include <signal.h>
@@ -16,10 +17,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
-
-#define UNLIMITED                                                                                  \
-    "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,\"exports\":-1,"            \
-    "\"wildcards\":true,\"conn\":-1,\"leaf\":-1}"
 
 static struct server_process server;
 static struct signer op, sys, shared;
@@ -77,17 +74,12 @@ static void come_in(unsigned account)
     struct signer a, user;
     struct raw_client r;
     struct buf b = {0};
-    char *info, *at, *nonce, *sig, *token;
+    char *sig, *token;
 
     signer_make(&a, NKEY_ACCOUNT, 10 + account);
     signer_make(&user, NKEY_USER, account);
-    token = token_make(&a, JWT_USER, user.key, "u", "\"subs\":-1,\"data\":-1,\"payload\":-1");
-    raw_open(&r, server.port);
-    info = raw_line(&r);
-    at = strstr(info, "\"nonce\":\"");
-    ck_assert_msg(at != NULL, "%s", info);
-    nonce = mem_strndup(at + 9, strcspn(at + 9, "\""));
-    sig = token_sign_nonce(&user, nonce);
+    token = token_make(&a, JWT_USER, user.key, "u", UNLIMITED_USER);
+    sig = signed_open(&r, server.port, &user);
     buf_printf(&b, "CONNECT {\"verbose\":false,\"jwt\":\"%s\",\"sig\":\"%s\"}\r\nPING\r\n", token,
                sig);
     raw_send(&r, buf_cstr(&b));
@@ -96,8 +88,6 @@ static void come_in(unsigned account)
     buf_free(&b);
     mem_free(token);
     mem_free(sig);
-    mem_free(nonce);
-    free(info);
 }
 
 static void everybody(const char *what)

@@ -5,24 +5,18 @@
 #include "lib/base/buf.h"
 #include "lib/base/mem.h"
 #include "tests/api/tls_certs.h"
+#include "tests/lib/child_server.h"
 #include "tests/lib/raw_client.h"
 #include "tests/lib/runner.h"
 #include "tests/lib/server_process.h"
+#include "tests/lib/signed_client.h"
 #include "tests/lib/token.h"
 
-#include <netinet/in.h>
 #include <openssl/ssl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-#define UNLIMITED                                                                                  \
-    "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,\"exports\":-1,"            \
-    "\"wildcards\":true,\"conn\":-1,\"leaf\":-1}"
 
 static struct server_process server;
 static struct signer op, account, user;
@@ -51,46 +45,36 @@ static void answer(SSL *ssl, const char *token)
     SSL_shutdown(ssl);
 }
 
-static void serve_one(SSL_CTX *ctx, int fd, const char *token)
+struct shop {
+    SSL_CTX *ctx;
+    const char *token;
+};
+
+static void serve_one(void *ctx, int fd)
 {
-    SSL *ssl = SSL_new(ctx);
+    const struct shop *shop = ctx;
+    SSL *ssl = SSL_new(shop->ctx);
 
     SSL_set_fd(ssl, fd);
     if (SSL_accept(ssl) == 1)
-        answer(ssl, token);
+        answer(ssl, shop->token);
     SSL_free(ssl);
     close(fd);
 }
 
-/* A child that answers until it is killed. */
+/* The server's certificate is that of ours. */
 static pid_t serve(const char *token, uint16_t *port)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET};
-    socklen_t len = sizeof(at);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    struct shop shop = {.ctx = SSL_CTX_new(TLS_server_method()), .token = token};
     char path[256];
     pid_t pid;
 
     snprintf(path, sizeof(path), "%s/server.pem", server.dir);
-    ck_assert_int_eq(SSL_CTX_use_certificate_chain_file(ctx, path), 1);
+    ck_assert_int_eq(SSL_CTX_use_certificate_chain_file(shop.ctx, path), 1);
     snprintf(path, sizeof(path), "%s/server.key", server.dir);
-    ck_assert_int_eq(SSL_CTX_use_PrivateKey_file(ctx, path, SSL_FILETYPE_PEM), 1);
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ck_assert_int_eq(bind(fd, (struct sockaddr *) (void *) &at, sizeof(at)), 0);
-    ck_assert_int_eq(listen(fd, 16), 0);
-    ck_assert_int_eq(getsockname(fd, (struct sockaddr *) (void *) &at, &len), 0);
-    *port = ntohs(at.sin_port);
-    pid = fork();
-    ck_assert_int_ge(pid, 0);
-    while (pid == 0) {
-        int c = accept(fd, NULL, NULL);
-        if (c < 0)
-            _exit(0);
-        serve_one(ctx, c, token);
-    }
-    SSL_CTX_free(ctx);
-    close(fd);
+    ck_assert_int_eq(SSL_CTX_use_PrivateKey_file(shop.ctx, path, SSL_FILETYPE_PEM), 1);
+    pid = child_server_start(serve_one, &shop, port);
+    SSL_CTX_free(shop.ctx);
     return pid;
 }
 
@@ -116,18 +100,11 @@ static void configure(const char *host, uint16_t port, const char *ca)
 
 static void come_in(void)
 {
-    char *token = token_make(&account, JWT_USER, user.key, "u",
-                             "\"subs\":-1,\"data\":-1,\"payload\":-1");
+    char *token = token_make(&account, JWT_USER, user.key, "u", UNLIMITED_USER);
     struct raw_client r;
     struct buf b = {0};
-    char *info, *at, *nonce, *sig;
+    char *sig = signed_open(&r, server.port, &user);
 
-    raw_open(&r, server.port);
-    info = raw_line(&r);
-    at = strstr(info, "\"nonce\":\"");
-    ck_assert_msg(at != NULL, "%s", info);
-    nonce = mem_strndup(at + 9, strcspn(at + 9, "\""));
-    sig = token_sign_nonce(&user, nonce);
     buf_printf(&b, "CONNECT {\"verbose\":false,\"jwt\":\"%s\",\"sig\":\"%s\"}\r\nPING\r\n", token,
                sig);
     raw_send(&r, buf_cstr(&b));
@@ -135,9 +112,7 @@ static void come_in(void)
     raw_close(&r);
     buf_free(&b);
     mem_free(sig);
-    mem_free(nonce);
     mem_free(token);
-    free(info);
 }
 
 TEST(accounts_come_over_https)
@@ -155,8 +130,7 @@ TEST(accounts_come_over_https)
     configure(hosts[i], port, "ca");
     server_process_start(&server);
     come_in();
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
+    child_server_kill(pid);
     server_process_deinit(&server);
     mem_free(token);
 }
@@ -185,8 +159,7 @@ TEST(a_stranger_is_not_asked)
     pclose(f);
     ck_assert_msg(strstr(line, "could not fetch <\"https://127.0.0.1:") != NULL, "%s", line);
     ck_assert_msg(strstr(line, "status 1") != NULL, "%s", line);
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
+    child_server_kill(pid);
     server_process_deinit(&server);
 }
 

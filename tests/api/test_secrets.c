@@ -133,9 +133,7 @@ TEST(of_tokens)
     signer_make(&op, NKEY_OPERATOR, 1);
     signer_make(&account, NKEY_ACCOUNT, 1);
     signer_make(&user, NKEY_USER, 1);
-    of_account = token_make(&op, JWT_ACCOUNT, account.key, "A",
-                            "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,"
-                            "\"exports\":-1,\"wildcards\":true,\"conn\":-1,\"leaf\":-1}");
+    of_account = token_make(&op, JWT_ACCOUNT, account.key, "A", UNLIMITED);
     of_user = token_make(&account, JWT_USER, user.key, "u",
                          "\"subs\":-1,\"data\":-1,\"payload\":-1,\"bearer_token\":true");
     snprintf(conf, sizeof(conf),

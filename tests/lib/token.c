@@ -4,6 +4,7 @@
 #include "lib/base/mem.h"
 
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 

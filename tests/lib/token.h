@@ -6,6 +6,13 @@
 
 #include "lib/jwt/jwt.h"
 
+/* Fields of claims that set no limit: of an account's "limits", all of these, and of a user. */
+#define UNLIMITED_FIELDS                                                                           \
+    "\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,\"exports\":-1,\"wildcards\":true,"     \
+    "\"conn\":-1,\"leaf\":-1"
+#define UNLIMITED "\"limits\":{" UNLIMITED_FIELDS "}"
+#define UNLIMITED_USER "\"subs\":-1,\"data\":-1,\"payload\":-1"
+
 struct signer {
     enum nkey_kind kind;
     uint8_t secret[NKEY_SECRET_BYTES];

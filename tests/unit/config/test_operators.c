@@ -10,9 +10,6 @@
 #include <string.h>
 
 #define ISSUER "ABJHLOVMPA4CI6R5KLNGOB4GSLNIY7IOUPAJC4YFNDLQVIOBYQGUWVLA"
-#define UNLIMITED                                                                                  \
-    "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,\"exports\":-1,"            \
-    "\"wildcards\":true,\"conn\":-1,\"leaf\":-1}"
 
 static bool read_text(void *ctx, const char *path, struct buf *out, struct buf *err)
 {

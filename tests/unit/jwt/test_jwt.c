@@ -317,10 +317,6 @@ TEST(accounts_of_the_wrong_shape)
     read_account(bad_accounts[i].nats, &a, bad_accounts[i].error);
 }
 
-#define UNLIMITED                                                                                  \
-    "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,\"exports\":-1,"            \
-    "\"wildcards\":true,\"conn\":-1,\"leaf\":-1}"
-
 static const struct {
     const char *nats, *issues;
 } checked[] = {
