@@ -118,19 +118,33 @@ static void appended(struct stream *s, uint64_t last)
     s->last_id = NULL;
 }
 
+static enum err append_kafka(struct stream *s, struct store_kafka_append *a, uint64_t *first_seq,
+                             uint8_t **stored)
+{
+    enum err err;
+
+    a->ts = ingest_time(s);
+    err = store_append_kafka(s->store, a, first_seq, stored);
+    if (err == ERR_OK)
+        appended(s, *first_seq + a->messages - 1);
+    return err;
+}
+
 enum err stream_append_kafka_as(struct stream *s, struct str subject, struct str batch,
                                 uint32_t messages, uint64_t *first_seq, uint8_t **stored)
 {
     struct store_kafka_append a = {.subject = subject, .batch = batch, .messages = messages};
     enum err err = check_stream(s, a.subject, batch.n, batch.n, messages);
 
-    if (err != ERR_OK)
-        return err;
-    a.ts = ingest_time(s);
-    err = store_append_kafka(s->store, &a, first_seq, stored);
-    if (err == ERR_OK)
-        appended(s, *first_seq + messages - 1);
-    return err;
+    return err == ERR_OK ? append_kafka(s, &a, first_seq, stored) : err;
+}
+
+enum err stream_append_kafka_end(struct stream *s, struct str subject, struct str batch,
+                                 uint64_t *seq, uint8_t **stored)
+{
+    struct store_kafka_append a = {.subject = subject, .batch = batch, .messages = 1};
+
+    return s->failed ? ERR_FAILED : append_kafka(s, &a, seq, stored);
 }
 
 enum err stream_append_kafka(struct stream *s, struct str batch, uint32_t messages,

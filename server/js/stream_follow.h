@@ -52,6 +52,11 @@ enum err stream_append_kafka(struct stream *s, struct str batch, uint32_t messag
 enum err stream_append_kafka_as(struct stream *s, struct str subject, struct str batch,
                                 uint32_t messages, uint64_t *first_seq, uint8_t **stored);
 
+/* What says how something ended that a producer has begun in this stream: no limit refuses that,
+ * nor that the stream is sealed meanwhile. ERR_LIMIT, ERR_NO_SPACE: come again; ERR_FAILED. */
+enum err stream_append_kafka_end(struct stream *s, struct str subject, struct str batch,
+                                 uint64_t *seq, uint8_t **stored);
+
 /* Messages of the server's own, all of them or none, durable together; a subject need not be one of
  * the stream's. Errors as above. */
 struct stream_own_message {

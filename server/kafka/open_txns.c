@@ -20,7 +20,7 @@ void open_txns_init(struct open_txns *x)
     list_init(&x->open);
 }
 
-static void drop(struct txn_open *t)
+void open_txns_drop(struct txn_open *t)
 {
     list_remove(&t->link);
     mem_free(t);
@@ -31,7 +31,7 @@ void open_txns_deinit(struct open_txns *x)
     struct list *l;
 
     while ((l = list_first(&x->open)) != NULL)
-        drop(LIST_ENTRY(l, struct txn_open, link));
+        open_txns_drop(LIST_ENTRY(l, struct txn_open, link));
     mem_free(x->aborted);
 }
 
@@ -125,7 +125,7 @@ static void decide(struct open_txns *x, struct txn_open *t)
 {
     if (!t->commit && t->begin != 0)
         note_aborted(x, t->producer, t->begin, t->end);
-    drop(t);
+    open_txns_drop(t);
 }
 
 void open_txns_committed(struct open_txns *x, uint64_t durable)
@@ -221,7 +221,7 @@ void open_txns_take(struct open_txns *x, const struct txn_marker *m, uint64_t fi
     if (t != NULL && m->seq >= t->from) {
         if (m->coordinator == 0 && t->begin != 0)
             begin = t->begin;
-        drop(t);
+        open_txns_drop(t);
     }
     if (!m->commit)
         note_aborted(x, m->producer, begin, m->seq);

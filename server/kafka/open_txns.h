@@ -66,6 +66,8 @@ bool open_txns_may_write(const struct open_txns *x, int64_t producer, int16_t ep
 void open_txns_wrote(struct open_txns *x, int64_t producer, uint64_t seq);
 /* Its end was appended. */
 void open_txns_ended(struct txn_open *t, uint64_t seq, bool commit);
+/* It has written nothing, and needs no end: t is gone. */
+void open_txns_drop(struct txn_open *t);
 
 /* More is durable; or nothing behind it ever was. */
 void open_txns_committed(struct open_txns *x, uint64_t durable);

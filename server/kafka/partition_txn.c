@@ -217,7 +217,8 @@ void partition_txn_remind(struct partition *p, int64_t producer, int16_t epoch, 
     open_txns_remind(&p->txns.of, producer, epoch, from, last_durable(p));
 }
 
-/* *seq: where it is going to be. */
+/* *seq: where it is going to be. Of one that has written nothing no marker is needed: it is refused
+ * as any message is. */
 static enum err append(struct partition *p, const struct txn_open *t, int16_t epoch, bool commit,
                        uint64_t *seq)
 {
@@ -234,8 +235,10 @@ static enum err append(struct partition *p, const struct txn_open *t, int16_t ep
     buf_puts(&subject, TXN_SUBJECT);
     if (stream_limits_subjects(p->stream))
         buf_printf(&subject, ".%llu", (unsigned long long) last + 1);
-    enum err err = stream_append_kafka_as(p->stream, buf_str(&subject), str_from(bytes, n), 1, seq,
-                                          &stored);
+    enum err err = t->begin != 0 ? stream_append_kafka_end(p->stream, buf_str(&subject),
+                                                           str_from(bytes, n), seq, &stored)
+                                 : stream_append_kafka_as(p->stream, buf_str(&subject),
+                                                          str_from(bytes, n), 1, seq, &stored);
     buf_free(&subject);
     if (err == ERR_OK)
         kafka_batch_patch(stored, (int64_t) *seq - 1, KAFKA_EPOCH);
@@ -255,9 +258,14 @@ enum err partition_txn_end(struct partition *p, int64_t producer, int16_t epoch,
     if (t->end != 0)
         return ERR_OK;
     err = append(p, t, epoch, commit, seq);
-    if (err != ERR_OK)
+    if (err != ERR_OK && t->begin != 0)
         return err;
-    open_txns_ended(t, *seq, commit);
+    if (err == ERR_OK) {
+        open_txns_ended(t, *seq, commit);
+    } else {
+        open_txns_drop(t);
+        *seq = 0;
+    }
     producers_fence(&p->producers, producer, epoch);
     return ERR_OK;
 }

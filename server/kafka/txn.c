@@ -53,6 +53,7 @@ struct txn_op {
     void (*marked)(struct txn_op *op);
     enum txn_state before; /* its end */
     bool begin, commit, raised;
+    bool stuck; /* it could not be done at once, and perhaps never: nobody waits for it any more */
     int64_t previous; /* before it */
     int64_t producer;
     int16_t epoch;
@@ -189,9 +190,12 @@ static void op_free(struct txn_op *op)
     mem_free(op);
 }
 
-void txn_wait(struct txn *t, struct errand *e)
+bool txn_wait(struct txn *t, struct errand *e)
 {
+    if (t->op->stuck)
+        return false;
     list_push_back(&t->waiting, &e->link);
+    return true;
 }
 
 static void go_on_waiting(struct txn *t)
@@ -215,6 +219,34 @@ static void op_done(struct txn_op *op, int16_t error)
     if (done != NULL)
         done(t, e, error);
     go_on_waiting(t);
+}
+
+/* An end that is decided and can not be written now: it is tried again until it can. Who asked for
+ * it has his answer, as from Kafka; only when that is another producer, which is known when all is
+ * written, he asks again. Others come again, too. */
+static void let_go(struct txn_op *op)
+{
+    struct txn *t = op->txn;
+    struct errand *e = op->errand;
+    txn_done done = op->done;
+    struct list *l;
+
+    op->stuck = true;
+    op->errand = NULL;
+    op->done = NULL;
+    if (done != NULL)
+        done(t, e, t->epoch > TXN_EPOCH_LAST ? KAFKA_CONCURRENT_TRANSACTIONS : KAFKA_NONE);
+    while ((l = list_pop_front(&t->waiting)) != NULL)
+        errand_failed(LIST_ENTRY(l, struct errand, link), KAFKA_CONCURRENT_TRANSACTIONS);
+}
+
+static void try_again(struct txn_op *op)
+{
+    struct io *io = env_of(op->txn)->io;
+
+    if (!op->begin)
+        let_go(op);
+    io_timer_start(io, &op->timer, io_now(io) + AGAIN_NS);
 }
 
 /* ---- records --------------------------------------------------------------------------------- */
@@ -309,7 +341,7 @@ static void mark_is_back(struct env_task *task, struct env *env)
     if (again && partition_env_stops(env))
         op_done(op, KAFKA_COORDINATOR_NOT_AVAILABLE);
     else if (again)
-        io_timer_start(env->io, &op->timer, io_now(env->io) + AGAIN_NS);
+        try_again(op);
     else
         op->marked(op);
 }
@@ -487,7 +519,7 @@ static void completed(struct txn_op *op, int16_t error)
     if (error != KAFKA_NONE) { /* the markers are there; this has to come */
         op->marked = complete;
         t->state = op->commit ? TXN_PREPARE_COMMIT : TXN_PREPARE_ABORT;
-        io_timer_start(env_of(t)->io, &op->timer, io_now(env_of(t)->io) + AGAIN_NS);
+        try_again(op);
         return;
     }
     if (op->commit)

@@ -31,8 +31,8 @@ struct txn *txn_for(struct coordinator *c, struct str id, int64_t producer, int1
 void txn_begin(struct txn *t);
 /* A number that no producer has had. */
 int64_t txn_new_producer(struct kafka *k);
-/* Its errand runs again when what is under way has ended. */
-void txn_wait(struct txn *t, struct errand *e);
+/* Its errand runs again when what is under way has ended. False: that may be never. */
+bool txn_wait(struct txn *t, struct errand *e);
 
 /* Writes the record; done is called with an error or 0, later, unless the errand was told that the
  * coordinator goes. */

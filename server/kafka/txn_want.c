@@ -15,6 +15,7 @@
 static int16_t for_producers(int16_t error)
 {
     switch (error) {
+    case KAFKA_CONCURRENT_TRANSACTIONS:
     case KAFKA_COORDINATOR_NOT_AVAILABLE:
     case KAFKA_COORDINATOR_LOAD_IN_PROGRESS:
     case KAFKA_NOT_COORDINATOR:
@@ -60,7 +61,8 @@ static void want_there(struct coordinator *c, struct errand *e)
     int16_t error;
 
     if (t != NULL && t->op != NULL) {
-        txn_wait(t, e);
+        if (!txn_wait(t, e))
+            errand_failed(e, KAFKA_CONCURRENT_TRANSACTIONS);
         return;
     }
     t = txn_for(c, w->id, w->producer, w->epoch, KAFKA_INVALID_PRODUCER_EPOCH, &error);
