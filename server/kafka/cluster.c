@@ -3,7 +3,8 @@
  * ListConfigResources, AlterReplicaLogDirs.
  *
  *     quorum       of __cluster_metadata, one voter that leads; its log is not there, so ends are 0
- *     features     none: there is nothing to be raised or lowered (95)
+ *     features     transaction.version, which is 2: to have it raised to that changes nothing, and
+ *                  is done; anything else can not be (95)
  *     log dirs     one, by the name that DescribeLogDirs says: to move there is done already,
  *                  another one does not exist (57)
  */
@@ -103,27 +104,40 @@ void kafka_run_describe_quorum(struct kafka_request *r)
 
 /* ---- UpdateFeatures -------------------------------------------------------------------------- */
 
-#define NO_FEATURES STR("this server has no features that could be updated")
+enum { UPGRADE = 1, UNSAFE_DOWNGRADE = 3 };
 
+/* Is it what it would be? */
+static bool is_so(const struct kafka_update_features_request_feature_updates *f)
+{
+    return str_eq(f->feature, STR(KAFKA_TXN_FEATURE)) &&
+           f->max_version_level == KAFKA_TXN_VERSION && f->upgrade_type >= UPGRADE &&
+           f->upgrade_type <= UNSAFE_DOWNGRADE;
+}
+
+#define NOT_TO_BE STR("this server's features are what they are: transaction.version is 2")
+
+/* All of them or none. */
 void kafka_run_update_features(struct kafka_request *r)
 {
     const struct kafka_update_features_request *q = r->body;
     struct kafka_update_features_response *a = r->answer;
+    int32_t n = at_least_0(q->feature_updates_n);
 
-    a->results_n = at_least_0(q->feature_updates_n);
-    if (a->results_n == 0) {
+    if (n == 0) {
         a->error_code = KAFKA_INVALID_REQUEST;
         a->error_message = STR("nothing to update");
-        kafka_reply(r);
-        return;
     }
-    a->error_code = KAFKA_INVALID_UPDATE_VERSION;
-    a->error_message = NO_FEATURES;
-    a->results = KAFKA_NEW(&r->arena, update_features_response_results, a->results_n);
-    for (int32_t i = 0; i < a->results_n; i++) {
+    for (int32_t i = 0; i < n; i++)
+        if (!is_so(&q->feature_updates[i])) {
+            a->error_code = KAFKA_INVALID_UPDATE_VERSION;
+            a->error_message = NOT_TO_BE;
+        }
+    a->results_n = n;
+    a->results = KAFKA_NEW(&r->arena, update_features_response_results, n);
+    for (int32_t i = 0; i < n; i++) {
         a->results[i].feature = q->feature_updates[i].feature;
-        a->results[i].error_code = KAFKA_INVALID_UPDATE_VERSION;
-        a->results[i].error_message = NO_FEATURES;
+        a->results[i].error_code = a->error_code;
+        a->results[i].error_message = a->error_message;
     }
     kafka_reply(r);
 }

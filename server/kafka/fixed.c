@@ -9,7 +9,6 @@
  *     reassignments   none under way; to the only node: done, elsewhere: 39, to end one: 85
  *     credentials     one's own are told (a password does for every SCRAM mechanism); they are
  *                     altered in the configuration alone
- *     markers         31: the coordinator ends transactions, nobody else
  */
 #include "server/auth/auth.h"
 #include "server/kafka/access.h"
@@ -278,39 +277,5 @@ void kafka_run_alter_user_scram_credentials(struct kafka_request *r)
         a->results[a->results_n++].error_message = STR("users are in the server's configuration");
     }
     once_deinit(&names);
-    kafka_reply(r);
-}
-
-/* ---- WriteTxnMarkers ------------------------------------------------------------------------- */
-
-static void refuse_marker(struct kafka_request *r,
-                          const struct kafka_write_txn_markers_request_markers *m,
-                          struct kafka_write_txn_markers_response_markers *to)
-{
-    to->producer_id = m->producer_id;
-    to->topics_n = at_least_0(m->topics_n);
-    to->topics = KAFKA_NEW(&r->arena, write_txn_markers_response_topics, to->topics_n);
-    for (int32_t i = 0; i < to->topics_n; i++) {
-        const struct kafka_write_txn_markers_request_topics *t = &m->topics[i];
-        to->topics[i].name = t->name;
-        to->topics[i].partitions_n = at_least_0(t->partition_indexes_n);
-        to->topics[i].partitions = KAFKA_NEW(&r->arena, write_txn_markers_response_partitions,
-                                             to->topics[i].partitions_n);
-        for (int32_t k = 0; k < to->topics[i].partitions_n; k++) {
-            to->topics[i].partitions[k].partition_index = t->partition_indexes[k];
-            to->topics[i].partitions[k].error_code = KAFKA_CLUSTER_AUTHORIZATION_FAILED;
-        }
-    }
-}
-
-void kafka_run_write_txn_markers(struct kafka_request *r)
-{
-    const struct kafka_write_txn_markers_request *q = r->body;
-    struct kafka_write_txn_markers_response *a = r->answer;
-
-    a->markers_n = at_least_0(q->markers_n);
-    a->markers = KAFKA_NEW(&r->arena, write_txn_markers_response_markers, a->markers_n);
-    for (int32_t i = 0; i < a->markers_n; i++)
-        refuse_marker(r, &q->markers[i], &a->markers[i]);
     kafka_reply(r);
 }

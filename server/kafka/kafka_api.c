@@ -11,8 +11,6 @@
 
 #include <stdio.h>
 
-#define TRANSACTION_VERSION 2
-
 struct handler {
     int16_t key, first, last; /* versions that are served */
     void (*run)(struct kafka_request *r);
@@ -104,14 +102,14 @@ static void put_features(struct kafka_arena *arena, int16_t version,
     if (version >= 4) {
         a->supported_features = KAFKA_NEW(arena, api_versions_response_supported_features, 1);
         a->supported_features_n = 1;
-        a->supported_features[0].name = STR("transaction.version");
-        a->supported_features[0].max_version = TRANSACTION_VERSION;
+        a->supported_features[0].name = STR(KAFKA_TXN_FEATURE);
+        a->supported_features[0].max_version = KAFKA_TXN_VERSION;
     }
     a->finalized_features = KAFKA_NEW(arena, api_versions_response_finalized_features, 1);
     a->finalized_features_n = 1;
-    a->finalized_features[0].name = STR("transaction.version");
-    a->finalized_features[0].max_version_level = TRANSACTION_VERSION;
-    a->finalized_features[0].min_version_level = TRANSACTION_VERSION;
+    a->finalized_features[0].name = STR(KAFKA_TXN_FEATURE);
+    a->finalized_features[0].max_version_level = KAFKA_TXN_VERSION;
+    a->finalized_features[0].min_version_level = KAFKA_TXN_VERSION;
     a->finalized_features_epoch = 0;
 }
 

@@ -22,6 +22,9 @@
 #include <stdatomic.h>
 
 #define KAFKA_EPOCH 0 /* of every leader */
+/* The one feature that clients are told of, and the version that it has here. */
+#define KAFKA_TXN_FEATURE "transaction.version"
+#define KAFKA_TXN_VERSION 2
 /* Longest frame of a request, as Kafka's socket.request.max.bytes. */
 #define KAFKA_FRAME_MAX (100u << 20)
 /* Of a client that has not said who it is. */

@@ -1,140 +1,62 @@
 /*
  * survey.c - what partitions say of themselves, each on its worker: DescribeLogDirs,
- * DescribeProducers.
- *
- * A visit goes to the partition's worker, writes there what it saw, and comes home; the answer is
- * put together when all are back.
+ * DescribeProducers (visit.h).
  */
 #include "lib/base/mem.h"
 #include "server/kafka/access.h"
 #include "server/kafka/once.h"
-#include "server/kafka/partition.h"
+#include "server/kafka/visit.h"
 
 /* Most partitions in one question for producers: each may have thousands of them. */
 #define PRODUCERS_ASKED_MAX 1024u
 
-struct survey;
-
-struct visit {
-    struct env_task task;
-    struct partition_job job;
-    struct survey *survey;
-    struct env *env;
-    struct topic_place place;
-    struct str stream;
-    struct partition *partition;
-    int16_t error;
-    uint64_t bytes;
-    struct producer_state *producers; /* owned, until the answer holds them */
-    uint64_t *begins;                 /* of their transactions */
-    uint64_t nproducers;
-    void *answer;
-};
-
-struct survey {
-    struct kafka_request *request;
-    struct kafka *home;
-    void (*look)(struct visit *v); /* there; calls back_home, now or later */
-    void (*put)(struct visit *v);  /* at home */
-    uint32_t left;
-};
-
-static struct survey *survey_new(struct kafka_request *r, void (*look)(struct visit *v),
-                                 void (*put)(struct visit *v))
-{
-    struct survey *s = kafka_arena_alloc(&r->arena, sizeof(*s));
-
-    *s = (struct survey){.request = r, .home = r->kafka, .look = look, .put = put, .left = 1};
-    return s;
-}
-
-static void finish(struct survey *s)
-{
-    if (--s->left == 0)
-        kafka_reply(s->request);
-}
-
-static void at_home(struct env_task *task, struct env *env)
-{
-    struct visit *v = CONTAINER_OF(task, struct visit, task);
-
-    (void) env;
-    v->survey->put(v);
-    mem_free(v->producers);
-    mem_free(v->begins);
-    finish(v->survey);
-}
-
-static void back_home(struct visit *v, int16_t error)
-{
-    v->error = error;
-    v->task.run = at_home;
-    v->env->post(v->env, v->survey->home->env->worker, &v->task);
-}
-
-static void there(struct env_task *task, struct env *env)
-{
-    struct visit *v = CONTAINER_OF(task, struct visit, task);
-    struct realm *realm = realm_here(env, v->survey->request->realm);
-
-    v->env = env;
-    v->partition = realm != NULL ? partition_get(realm, v->stream) : NULL;
-    if (v->partition != NULL)
-        v->survey->look(v);
-    else
-        back_home(v, KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
-}
-
 /* 0, or why nobody goes there. */
-static int16_t go(struct survey *s, struct str topic, int32_t index, void *answer)
+static int16_t go(struct visits *s, struct visit *v, struct str topic, int32_t index, void *answer)
 {
-    struct kafka_request *r = s->request;
-    struct visit *v = kafka_arena_alloc(&r->arena, sizeof(*v));
-
-    v->survey = s;
     v->answer = answer;
-    list_init(&v->job.link);
-    if (!partition_find(r->realm, &r->arena, topic, index, &v->place, &v->stream))
-        return KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
-    if (!access_may_read(r, topic, index))
+    if (!access_may_read(s->request, topic, index))
         return KAFKA_TOPIC_AUTHORIZATION_FAILED;
-    s->left++;
-    v->task.run = there;
-    r->kafka->env->post(r->kafka->env, v->place.worker, &v->task);
-    return KAFKA_NONE;
+    return visits_send(s, v, topic, index) ? KAFKA_NONE : KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
 }
 
 /* ---- DescribeLogDirs ------------------------------------------------------------------------- */
+
+struct sizing {
+    struct visit visit;
+    uint64_t bytes;
+};
 
 static void look_size(struct visit *v)
 {
     struct store_state st;
 
     store_stream_state(v->partition->store, &st);
-    v->bytes = st.bytes;
-    back_home(v, KAFKA_NONE);
+    CONTAINER_OF(v, struct sizing, visit)->bytes = st.bytes;
+    visit_home(v, KAFKA_NONE);
 }
 
 static void put_size(struct visit *v)
 {
     struct kafka_describe_log_dirs_response_partitions *p = v->answer;
 
-    p->partition_size = (int64_t) v->bytes;
+    p->partition_size = (int64_t) CONTAINER_OF(v, struct sizing, visit)->bytes;
 }
 
-static void add_partition(struct survey *s, struct kafka_describe_log_dirs_response_topics *t,
+static void add_partition(struct visits *s, struct kafka_describe_log_dirs_response_topics *t,
                           int32_t index)
 {
     struct kafka_describe_log_dirs_response_partitions *p = &t->partitions[t->partitions_n];
 
+    struct sizing *z = kafka_arena_alloc(&s->request->arena, sizeof(*z));
+
     p->partition_index = index;
-    if (go(s, t->name, index, p) == KAFKA_NONE)
+    if (go(s, &z->visit, t->name, index, p) == KAFKA_NONE)
         t->partitions_n++;
     else
         p->partition_index = 0;
 }
 
-static void size_all(struct survey *s, struct kafka_describe_log_dirs_response_results *dir)
+static void size_all(struct visits *s, struct kafka_describe_log_dirs_response_results *dir)
 {
     struct kafka_request *r = s->request;
     struct topic *all;
@@ -144,7 +66,7 @@ static void size_all(struct survey *s, struct kafka_describe_log_dirs_response_r
     for (size_t i = 0; i < n; i++) {
         struct kafka_describe_log_dirs_response_topics *t = &dir->topics[dir->topics_n];
         if (!access_may_read(r, all[i].name, -1) ||
-            !kafka_has_room(r, (size_t) all[i].partitions * sizeof(struct visit)))
+            !kafka_has_room(r, (size_t) all[i].partitions * sizeof(struct sizing)))
             continue;
         dir->topics_n++;
         t->name = all[i].name;
@@ -155,7 +77,7 @@ static void size_all(struct survey *s, struct kafka_describe_log_dirs_response_r
     }
 }
 
-static void size_asked(struct survey *s, struct kafka_describe_log_dirs_response_results *dir)
+static void size_asked(struct visits *s, struct kafka_describe_log_dirs_response_results *dir)
 {
     struct kafka_request *r = s->request;
     const struct kafka_describe_log_dirs_request *q = r->body;
@@ -167,7 +89,7 @@ static void size_asked(struct survey *s, struct kafka_describe_log_dirs_response
         int32_t n = from->partitions_n > 0 ? from->partitions_n : 0;
         dir->topics[i].name = from->topic;
         dir->topics[i].partitions = KAFKA_NEW(&r->arena, describe_log_dirs_response_partitions, n);
-        for (int32_t k = 0; k < n && kafka_has_room(r, sizeof(struct visit)); k++)
+        for (int32_t k = 0; k < n && kafka_has_room(r, sizeof(struct sizing)); k++)
             add_partition(s, &dir->topics[i], from->partitions[k]);
     }
 }
@@ -177,7 +99,7 @@ void kafka_run_describe_log_dirs(struct kafka_request *r)
 {
     const struct kafka_describe_log_dirs_request *q = r->body;
     struct kafka_describe_log_dirs_response *a = r->answer;
-    struct survey *s = survey_new(r, look_size, put_size);
+    struct visits *s = visits_begin(r, look_size, put_size);
 
     a->results = KAFKA_NEW(&r->arena, describe_log_dirs_response_results, 1);
     a->results_n = 1;
@@ -186,98 +108,86 @@ void kafka_run_describe_log_dirs(struct kafka_request *r)
         size_all(s, a->results);
     else
         size_asked(s, a->results);
-    finish(s);
+    visits_end(s);
 }
 
 /* ---- DescribeProducers ----------------------------------------------------------------------- */
 
-static void list_producers(struct visit *v)
-{
-    struct partition *p = v->partition;
-
-    v->nproducers = p->producers.n;
-    v->producers = mem_array(v->nproducers + 1, sizeof(*v->producers));
-    v->begins = mem_array(v->nproducers + 1, sizeof(*v->begins));
-    producers_list(&p->producers, v->producers);
-    for (uint64_t i = 0; i < v->nproducers; i++)
-        v->begins[i] = partition_txn_first(p, v->producers[i].id);
-    back_home(v, KAFKA_NONE);
-}
-
-static void visit_gone(struct partition_job *j)
-{
-    back_home(CONTAINER_OF(j, struct visit, job), KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
-}
-
-static void txns_known(struct partition_job *j, bool ok)
-{
-    struct visit *v = CONTAINER_OF(j, struct visit, job);
-
-    if (ok)
-        list_producers(v);
-    else
-        visit_gone(j);
-}
-
-static void producers_known(struct partition_job *j, bool ok)
-{
-    struct visit *v = CONTAINER_OF(j, struct visit, job);
-
-    v->job.wake = txns_known;
-    if (!ok)
-        visit_gone(j);
-    else if (partition_know_txns(v->partition, j))
-        list_producers(v);
-}
+struct listing {
+    struct visit visit;
+    struct producer_state *producers; /* until the answer holds them */
+    uint64_t *begins;                 /* of their transactions */
+    uint64_t n;
+};
 
 static void look_producers(struct visit *v)
 {
-    v->job.wake = producers_known;
-    v->job.gone = visit_gone;
-    if (partition_know_producers(v->partition, &v->job))
-        producers_known(&v->job, true);
+    struct listing *x = CONTAINER_OF(v, struct listing, visit);
+    struct partition *p = v->partition;
+
+    if (!visit_knows(v))
+        return;
+    x->n = p->producers.n;
+    x->producers = mem_array(x->n + 1, sizeof(*x->producers));
+    x->begins = mem_array(x->n + 1, sizeof(*x->begins));
+    producers_list(&p->producers, x->producers);
+    for (uint64_t i = 0; i < x->n; i++)
+        x->begins[i] = partition_txn_first(p, x->producers[i].id);
+    visit_home(v, KAFKA_NONE);
 }
 
-static void put_producers(struct visit *v)
+static void tell_producers(struct kafka_request *r, const struct listing *x,
+                           struct kafka_describe_producers_response_partitions *p)
 {
-    struct kafka_describe_producers_response_partitions *p = v->answer;
-    struct kafka_request *r = v->survey->request;
-    size_t n = (size_t) v->nproducers;
+    size_t n = (size_t) x->n;
 
-    p->error_code = v->error;
-    if (v->error != KAFKA_NONE || !kafka_has_room(r, n * sizeof(*p->active_producers)))
+    if (!kafka_has_room(r, n * sizeof(*p->active_producers)))
         return;
     p->active_producers_n = (int32_t) n;
     p->active_producers = KAFKA_NEW(&r->arena, describe_producers_response_active_producers, n);
     for (size_t i = 0; i < n; i++) {
         struct kafka_describe_producers_response_active_producers *to = &p->active_producers[i];
-        to->producer_id = v->producers[i].id;
-        to->producer_epoch = v->producers[i].epoch;
-        to->last_sequence = v->producers[i].last;
+        to->producer_id = x->producers[i].id;
+        to->producer_epoch = x->producers[i].epoch;
+        to->last_sequence = x->producers[i].last;
         to->coordinator_epoch = -1;
-        to->current_txn_start_offset = v->begins[i] != 0 ? (int64_t) v->begins[i] - 1 : -1;
+        to->current_txn_start_offset = x->begins[i] != 0 ? (int64_t) x->begins[i] - 1 : -1;
     }
 }
 
+static void put_producers(struct visit *v)
+{
+    struct listing *x = CONTAINER_OF(v, struct listing, visit);
+    struct kafka_describe_producers_response_partitions *p = v->answer;
+
+    p->error_code = v->error;
+    if (v->error == KAFKA_NONE)
+        tell_producers(v->of->request, x, p);
+    mem_free(x->producers);
+    mem_free(x->begins);
+}
+
 /* Each partition once. */
-static int16_t ask_producers(struct survey *s, struct once *asked, struct str topic,
+static int16_t ask_producers(struct visits *s, struct once *asked, struct str topic,
                              struct kafka_describe_producers_response_partitions *p)
 {
     struct kafka_request *r = s->request;
+    struct listing *x;
 
     if (asked->map.count >= PRODUCERS_ASKED_MAX || !kafka_has_room(r, TOPIC_NAME_MAX) ||
         topic.n > TOPIC_NAME_MAX ||
         !once_take(asked,
                    kafka_arena_text(&r->arena, "%d %.*s", p->partition_index, STR_ARG(topic))))
         return KAFKA_INVALID_REQUEST;
-    return go(s, topic, p->partition_index, p);
+    x = kafka_arena_alloc(&r->arena, sizeof(*x));
+    return go(s, &x->visit, topic, p->partition_index, p);
 }
 
 void kafka_run_describe_producers(struct kafka_request *r)
 {
     const struct kafka_describe_producers_request *q = r->body;
     struct kafka_describe_producers_response *a = r->answer;
-    struct survey *s = survey_new(r, look_producers, put_producers);
+    struct visits *s = visits_begin(r, look_producers, put_producers);
     struct once asked;
 
     once_init(&asked, &r->arena, kafka_seed(r));
@@ -296,5 +206,5 @@ void kafka_run_describe_producers(struct kafka_request *r)
         }
     }
     once_deinit(&asked);
-    finish(s);
+    visits_end(s);
 }

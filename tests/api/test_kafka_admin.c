@@ -167,25 +167,6 @@ TEST(credentials)
     teardown();
 }
 
-TEST(markers)
-{
-    int32_t zero = 0;
-    struct kafka_write_txn_markers_request_topics t = {STR("t"), &zero, 1};
-    struct kafka_write_txn_markers_request_markers m = {
-        .producer_id = 7, .topics = &t, .topics_n = 1};
-
-    setup(i);
-    for (int v = 0; v <= 1; v++) {
-        const struct kafka_write_txn_markers_response *a = KAFKA_CALL(
-            &client, write_txn_markers, WRITE_TXN_MARKERS, v, .markers = &m, .markers_n = 1);
-        ck_assert_int_eq(a->markers_n, 1);
-        ck_assert_int_eq(a->markers[0].producer_id, 7);
-        ck_assert_int_eq(a->markers[0].topics[0].partitions[0].error_code,
-                         KAFKA_CLUSTER_AUTHORIZATION_FAILED);
-    }
-    teardown();
-}
-
 /* ---- what partitions know -------------------------------------------------------------------- */
 
 TEST(log_dirs)
@@ -363,9 +344,9 @@ TEST(no_listener)
 
 static const struct runner_case cases[] = {
     RUN_LOOP(acls, 0, 1),          RUN_LOOP(quotas, 0, 1),      RUN_LOOP(elections, 0, 1),
-    RUN_LOOP(reassignments, 0, 1), RUN_LOOP(credentials, 0, 1), RUN_LOOP(markers, 0, 1),
-    RUN_LOOP(log_dirs, 0, 3),      RUN_LOOP(monitored, 0, 3),   RUN_LOOP(no_listener, 0, 1),
-    RUN_LOOP(transactions, 0, 3),  RUN_LOOP(producers, 0, 3),
+    RUN_LOOP(reassignments, 0, 1), RUN_LOOP(credentials, 0, 1), RUN_LOOP(log_dirs, 0, 3),
+    RUN_LOOP(monitored, 0, 3),     RUN_LOOP(no_listener, 0, 1), RUN_LOOP(transactions, 0, 3),
+    RUN_LOOP(producers, 0, 3),
 };
 
 RUNNER_MAIN("kafka/admin", cases)

@@ -128,9 +128,21 @@ TEST(features)
 {
     struct kafka_update_features_request_feature_updates f = {.feature = STR("metadata.version"),
                                                               .max_version_level = 7};
+    struct kafka_update_features_request_feature_updates same = {
+        .feature = STR("transaction.version"), .max_version_level = 2, .upgrade_type = 1};
+    struct kafka_update_features_request_feature_updates both[] = {same, f};
 
     setup_node_0(i);
     for (int v = 0; v <= 2; v++) {
+        const struct kafka_update_features_response *done =
+            KAFKA_CALL(&client, update_features, UPDATE_FEATURES, v, .feature_updates = &same,
+                       .feature_updates_n = 1);
+        ck_assert_int_eq(done->error_code, KAFKA_NONE);
+        if (v < 2)
+            ck_assert_int_eq(done->results[0].error_code, KAFKA_NONE);
+        done = KAFKA_CALL(&client, update_features, UPDATE_FEATURES, v, .feature_updates = both,
+                          .feature_updates_n = 2);
+        ck_assert_int_eq(done->error_code, KAFKA_INVALID_UPDATE_VERSION);
         const struct kafka_update_features_response *a =
             KAFKA_CALL(&client, update_features, UPDATE_FEATURES, v, .feature_updates = &f,
                        .feature_updates_n = 1);

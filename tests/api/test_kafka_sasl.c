@@ -446,6 +446,20 @@ static int16_t deleted(struct kafka_client *c, const char *topic)
     return a->responses[0].error_code;
 }
 
+static int16_t marked(struct kafka_client *c, const char *topic)
+{
+    int32_t zero = 0;
+    struct kafka_write_txn_markers_request_topics t = {str_of(topic), &zero, 1};
+    struct kafka_write_txn_markers_request_markers m = {
+        .producer_id = 1, .topics = &t, .topics_n = 1};
+
+    return KAFKA_CALL(c, write_txn_markers, WRITE_TXN_MARKERS, 1, .markers = &m, .markers_n = 1)
+        ->markers[0]
+        .topics[0]
+        .partitions[0]
+        .error_code;
+}
+
 static int32_t groups(struct kafka_client *c)
 {
     const struct kafka_list_groups_response *a =
@@ -479,6 +493,8 @@ TEST(what_a_user_may_not)
     ck_assert_int_eq(produce(&few, "mine"), KAFKA_CORRUPT_MESSAGE); /* looked at */
     ck_assert_int_eq(produce(&few, "other"), KAFKA_TOPIC_AUTHORIZATION_FAILED);
     ck_assert_int_eq(deleted(&few, "mine"), KAFKA_TOPIC_AUTHORIZATION_FAILED);
+    ck_assert_int_eq(marked(&few, "mine"), KAFKA_CLUSTER_AUTHORIZATION_FAILED);
+    ck_assert_int_eq(marked(&ann, "mine"), KAFKA_NONE);
     kafka_client_call(&few, KAFKA_FIND_COORDINATOR, 2,
                       &(struct kafka_find_coordinator_request){.key = key});
     ck_assert_int_eq(commit(&few, "g", "mine"), KAFKA_NONE);

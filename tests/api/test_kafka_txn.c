@@ -482,6 +482,58 @@ TEST(told_of)
     js_rig_end(&r);
 }
 
+/* The error of a marker for the topic's partition. */
+static int16_t mark(struct kafka_client *c, int version, const struct producer *p,
+                    int32_t partition, bool commit)
+{
+    struct kafka_write_txn_markers_request_topics t = {STR("t"), &partition, 1};
+    struct kafka_write_txn_markers_request_markers m = {.producer_id = p->producer,
+                                                        .producer_epoch = p->epoch,
+                                                        .transaction_result = commit,
+                                                        .topics = &t,
+                                                        .topics_n = 1};
+    const struct kafka_write_txn_markers_response *a =
+        KAFKA_CALL(c, write_txn_markers, WRITE_TXN_MARKERS, version, .markers = &m, .markers_n = 1);
+
+    ck_assert_int_eq(a->markers_n, 1);
+    ck_assert_int_eq(a->markers[0].producer_id, p->producer);
+    ck_assert_int_eq(a->markers[0].topics[0].partitions[0].partition_index, partition);
+    return a->markers[0].topics[0].partitions[0].error_code;
+}
+
+/* In one partition alone, behind the coordinator's back: that is so after a crash, too, and the end
+ * that the coordinator knows comes to nothing there. */
+TEST(ended_by_an_administrator)
+{
+    struct js_rig r;
+    struct kafka_client admin;
+    struct producer p, before;
+
+    start_open(&r, i, &p);
+    before = p;
+    before.epoch--;
+    kafka_client_open(&admin, r.server.kafka_port);
+    ck_assert_int_eq(producer_write(&p, "t", 0, 3), 0);
+    ck_assert_int_eq(mark(&admin, 0, &p, 1, false), KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+    ck_assert_int_eq(mark(&admin, 0, &before, 0, false), KAFKA_INVALID_PRODUCER_EPOCH);
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 0);
+    for (int v = 0; v <= 1; v++) /* the second one finds nothing to do */
+        ck_assert_int_eq(mark(&admin, v, &p, 0, false), KAFKA_NONE);
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 4);
+    ck_assert_int_eq(aborted_at(&p, "t", 0), 0);
+    ck_assert_int_eq(producer_write(&p, "t", 3, 1), -KAFKA_INVALID_TXN_STATE);
+    kafka_client_close(&admin);
+    kafka_client_close(&p.c);
+    js_rig_crash(&r);
+    kafka_client_open(&p.c, r.server.kafka_port);
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 4);
+    ck_assert_int_eq(producer_end(&p, 3, true), KAFKA_NONE);
+    ck_assert_int_eq(producer_latest(&p, "t", 0), 4);
+    ck_assert_int_eq(aborted_at(&p, "t", 0), 0);
+    kafka_client_close(&p.c);
+    js_rig_end(&r);
+}
+
 static const struct runner_case cases[] = {
     SLOW(ends, 0, 3),
     SLOW(clients, 0, 3),
@@ -497,6 +549,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(added_again, 0, 3),
     RUN_LOOP(offsets_go_along, 0, 3),
     RUN_LOOP(a_new_epoch, 0, 3),
+    RUN_LOOP(ended_by_an_administrator, 0, 3),
     RUN_LOOP(the_coordinator_goes, 0, 3),
 };
 
