@@ -46,7 +46,7 @@ static struct m_msg *new_message(struct client *c, struct m_stream *s)
     msg->topic = s->topic ? s : NULL;
     msg->len = 11 + (size_t) below(w, w->swarm->payload_max);
     msg->client = c->id;
-    msg->conn = c->conn;
+    msg->conn = c->wire.conn;
     msg->sent_ns = sim_now(w->sim);
     return msg;
 }

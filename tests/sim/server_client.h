@@ -8,12 +8,8 @@
 #ifndef TESTS_SIM_SERVER_CLIENT_H
 #define TESTS_SIM_SERVER_CLIENT_H
 
-#include "lib/base/buf.h"
-#include "lib/io/io.h"
 #include "lib/wire/nats_parse.h"
-#include "tests/sim/server_world.h"
-
-enum client_state { CLIENT_OFF, CLIENT_CONNECTING, CLIENT_UP, CLIENT_CLOSING };
+#include "tests/sim/server_wire.h"
 
 struct client;
 
@@ -40,22 +36,13 @@ struct client_ops {
 
 struct client {
     struct list link; /* of the world */
+    struct wire wire;
     struct world *world;
     const struct client_ops *ops;
     unsigned id;
-    enum client_state state;
-    bool stay_off; /* does not reconnect */
-    bool asleep;   /* does not read */
     bool greeted;
-    struct io *io;
-    struct io_sock *sock;
-    struct io_op connect, recv, send, close;
-    struct wheel_timer retry;
     struct nats_parser parser;
     char *collecting;
-    struct buf out, sending;
-    struct iovec iov;
-    uint64_t conn;       /* number of the connection, from 1 */
     uint64_t last_inbox; /* of this connection */
     uint64_t pings, pongs;
     struct list requests; /* not answered yet, oldest first */
@@ -65,7 +52,6 @@ struct client {
 struct client *client_open(struct world *w, const struct client_ops *ops);
 /* Closes the connection and waits for it; frees. */
 void client_close(struct client *c);
-void client_step(struct world *w, struct io *io);
 
 /* An end from this side. */
 void client_disconnect(struct client *c);

@@ -440,7 +440,7 @@ void judge_all(struct world *w, bool adopt)
     json_t *answer;
 
     sim_trace(w->sim, "judge");
-    for (unsigned steps = 0; c->state != CLIENT_UP || !c->greeted; steps++) {
+    for (unsigned steps = 0; c->wire.state != CLIENT_UP || !c->greeted; steps++) {
         if (steps > STEPS_MAX)
             world_fail(w, "the inspector can not connect");
         world_step(w, 10000000);

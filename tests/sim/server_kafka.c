@@ -1,7 +1,6 @@
 /*
- * server_kafka.c - see server_kafka.h. The life of a connection is that of server_client.c; what
- * goes over it are frames: a length of four bytes, then a header and a body by the codec's tables.
- * Answers come in the order of the requests.
+ * server_kafka.c - see server_kafka.h. What goes over the connection are frames: a length of four
+ * bytes, then a header and a body by the codec's tables. Answers come in the order of the requests.
  */
 #include "tests/sim/server_kafka.h"
 
@@ -12,32 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRY_MAX_NS 20000000u
-
-static void begin_close(struct kclient *c);
-
 /* ---- output ---------------------------------------------------------------------------------- */
-
-static void flush(struct kclient *c)
-{
-    struct buf swap = c->sending;
-
-    if (c->state != CLIENT_UP || c->out.n == 0 || io_op_busy(&c->send))
-        return;
-    c->sending = c->out;
-    c->out = swap;
-    buf_clear(&c->out);
-    c->iov = (struct iovec){c->sending.p, c->sending.n};
-    io_send(c->io, &c->send, c->sock, &c->iov, 1);
-}
-
-static void sent(struct io_op *op)
-{
-    struct kclient *c = CONTAINER_OF(op, struct kclient, send);
-
-    if (op->res < 0)
-        begin_close(c);
-}
 
 void kclient_call(struct kclient *c, struct kcall *k, int key, int version, const void *body)
 {
@@ -45,7 +19,7 @@ void kclient_call(struct kclient *c, struct kcall *k, int key, int version, cons
     bool flexible = kafka_is_flexible(api, version);
     struct buf b = {0};
 
-    ASSERT(c->state == CLIENT_UP);
+    ASSERT(c->wire.state == CLIENT_UP);
     k->key = key;
     k->version = version;
     k->correlation = ++c->correlation;
@@ -56,12 +30,12 @@ void kclient_call(struct kclient *c, struct kcall *k, int key, int version, cons
     kafka_append_u32(&b, (uint32_t) k->correlation);
     buf_put(&b, "\0\3sim\0", flexible ? 6 : 5);
     kafka_encode(api->request(), version, flexible, body, &b, NULL);
-    kafka_append_u32(&c->out, (uint32_t) b.n);
-    buf_put_str(&c->out, buf_str(&b));
+    kafka_append_u32(&c->wire.out, (uint32_t) b.n);
+    buf_put_str(&c->wire.out, buf_str(&b));
     sim_trace(c->world->sim, "kafka %u asks %s %d, %zu bytes %016llx", c->id, api->name,
               k->correlation, b.n, (unsigned long long) hash_bytes(b.p, b.n, 0));
     buf_free(&b);
-    sim_want(c->io);
+    wire_push(&c->wire);
 }
 
 /* ---- input ----------------------------------------------------------------------------------- */
@@ -94,7 +68,7 @@ static void take_frames(struct kclient *c)
 {
     size_t at = 0;
 
-    while (c->state == CLIENT_UP && c->in.n - at >= 4) {
+    while (c->wire.state == CLIENT_UP && c->in.n - at >= 4) {
         size_t n = kafka_get_u32(c->in.p + at);
         if (n > 64u << 20)
             world_fail(c->world, "kafka client %u: a frame of %zu bytes", c->id, n);
@@ -109,81 +83,27 @@ static void take_frames(struct kclient *c)
     c->in.n -= at;
 }
 
-static void receive(struct kclient *c)
+static void take(struct wire *x, struct str in)
 {
-    if (c->state == CLIENT_UP && !io_op_busy(&c->recv))
-        io_recv(c->io, &c->recv, c->sock);
-}
+    struct kclient *c = CONTAINER_OF(x, struct kclient, wire);
 
-static void received(struct io_op *op)
-{
-    struct kclient *c = CONTAINER_OF(op, struct kclient, recv);
-
-    if (c->state != CLIENT_UP)
-        return;
-    if (op->res <= 0) {
-        begin_close(c);
-        return;
-    }
-    buf_put(&c->in, op->data, (size_t) op->res);
+    buf_put_str(&c->in, in);
     take_frames(c);
-    receive(c);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void retry_later(struct kclient *c)
+static void up(struct wire *x)
 {
-    if (c->stay_off)
-        return;
-    io_clock_update(c->io);
-    io_timer_start(c->io, &c->retry,
-                   io_now(c->io) + 1 + prng_below(sim_rng(c->world->sim), RETRY_MAX_NS));
-}
+    struct kclient *c = CONTAINER_OF(x, struct kclient, wire);
 
-static void connected(struct io_op *op)
-{
-    struct kclient *c = CONTAINER_OF(op, struct kclient, connect);
-
-    if (op->res < 0) {
-        c->state = CLIENT_OFF;
-        retry_later(c);
-        return;
-    }
-    c->sock = io_sock_open(c->io, (io_fd) op->res);
-    c->state = CLIENT_UP;
-    c->conn++;
-    receive(c);
     c->ops->up(c);
 }
 
-static void try_connect(struct wheel_timer *t)
+static void down(struct wire *x)
 {
-    struct kclient *c = CONTAINER_OF(t, struct kclient, retry);
+    struct kclient *c = CONTAINER_OF(x, struct kclient, wire);
 
-    c->state = CLIENT_CONNECTING;
-    io_connect(c->io, &c->connect, "127.0.0.1", WORLD_KAFKA_PORT);
-}
-
-static void closed(struct io_op *op)
-{
-    struct kclient *c = CONTAINER_OF(op, struct kclient, close);
-
-    c->sock = NULL;
-    c->state = CLIENT_OFF;
-    buf_clear(&c->in);
-    buf_clear(&c->out);
-    buf_clear(&c->sending);
-    retry_later(c);
-}
-
-static void begin_close(struct kclient *c)
-{
-    if (c->state != CLIENT_UP)
-        return;
-    sim_trace(c->world->sim, "kafka %u: connection %llu ends", c->id, (unsigned long long) c->conn);
-    c->state = CLIENT_CLOSING;
-    io_sock_close(c->io, &c->close, c->sock);
     for (struct list *l = list_pop_front(&c->calls); l != NULL; l = list_pop_front(&c->calls)) {
         struct kcall *k = LIST_ENTRY(l, struct kcall, link);
         k->done(k, c, NULL);
@@ -191,10 +111,21 @@ static void begin_close(struct kclient *c)
     c->ops->down(c);
 }
 
+static void closed(struct wire *x)
+{
+    buf_clear(&CONTAINER_OF(x, struct kclient, wire)->in);
+}
+
+static const struct wire_ops wire_ops = {.name = "kafka",
+                                         .port = WORLD_KAFKA_PORT,
+                                         .up = up,
+                                         .take = take,
+                                         .down = down,
+                                         .closed = closed};
+
 void kclient_disconnect(struct kclient *c)
 {
-    begin_close(c);
-    sim_want(c->io);
+    wire_disconnect(&c->wire);
 }
 
 struct kclient *kclient_open(struct world *w, const struct kclient_ops *ops, void *data)
@@ -204,48 +135,17 @@ struct kclient *kclient_open(struct world *w, const struct kclient_ops *ops, voi
     c->world = w;
     c->ops = ops;
     c->data = data;
-    c->id = ++w->last_client;
-    c->io = sim_io_open_remote(w->sim, NULL);
-    io_op_init(&c->connect, connected);
-    io_op_init(&c->recv, received);
-    io_op_init(&c->send, sent);
-    io_op_init(&c->close, closed);
-    wheel_timer_init(&c->retry, try_connect);
     list_init(&c->calls);
+    wire_open(&c->wire, w, &wire_ops);
+    c->id = c->wire.id;
     list_push_back(&w->kclients, &c->link);
-    retry_later(c);
     return c;
 }
 
 void kclient_close(struct kclient *c)
 {
-    struct world *w = c->world;
-
-    c->stay_off = true;
-    for (unsigned steps = 0; c->state != CLIENT_OFF || wheel_pending(&c->retry); steps++) {
-        io_timer_stop(c->io, &c->retry);
-        kclient_disconnect(c);
-        if (c->state != CLIENT_OFF && (!world_step(w, 1000000000) || steps > 10000))
-            world_fail(w, "kafka client %u can not close its connection", c->id);
-    }
+    wire_close(&c->wire);
     list_remove(&c->link);
-    io_close(c->io);
     buf_free(&c->in);
-    buf_free(&c->out);
-    buf_free(&c->sending);
     free(c);
-}
-
-bool kclient_step(struct world *w, struct io *io)
-{
-    LIST_FOREACH(l, &w->kclients)
-    {
-        struct kclient *c = LIST_ENTRY(l, struct kclient, link);
-        if (c->io != io)
-            continue;
-        io_poll(io, 0);
-        flush(c);
-        return true;
-    }
-    return false;
 }

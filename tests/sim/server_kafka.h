@@ -5,10 +5,8 @@
 #ifndef TESTS_SIM_SERVER_KAFKA_H
 #define TESTS_SIM_SERVER_KAFKA_H
 
-#include "lib/base/buf.h"
-#include "lib/io/io.h"
 #include "lib/wire/kafka_codec.h"
-#include "tests/sim/server_client.h"
+#include "tests/sim/server_wire.h"
 
 struct kclient;
 
@@ -31,18 +29,11 @@ struct kclient_ops {
 
 struct kclient {
     struct list link; /* of the world */
+    struct wire wire;
     struct world *world;
     const struct kclient_ops *ops;
     unsigned id;
-    enum client_state state;
-    bool stay_off;
-    struct io *io;
-    struct io_sock *sock;
-    struct io_op connect, recv, send, close;
-    struct wheel_timer retry;
-    struct buf in, out, sending;
-    struct iovec iov;
-    uint64_t conn; /* number of the connection, from 1 */
+    struct buf in;
     int32_t correlation;
     struct list calls; /* not answered yet, in order */
     void *data;        /* of the owner */
@@ -51,8 +42,6 @@ struct kclient {
 struct kclient *kclient_open(struct world *w, const struct kclient_ops *ops, void *data);
 /* Closes the connection and waits for it; frees. */
 void kclient_close(struct kclient *c);
-/* True: it was one of their loops. */
-bool kclient_step(struct world *w, struct io *io);
 void kclient_disconnect(struct kclient *c);
 /* Needs CLIENT_UP; body: struct kafka_<api>_request; done and nothing else of k is set. */
 void kclient_call(struct kclient *c, struct kcall *k, int key, int version, const void *body);

@@ -333,7 +333,7 @@ void kafka_wait(struct world *w, const bool *done, const struct kclient *c)
 {
     uint64_t end = sim_now(w->sim) + CALL_NS;
 
-    for (unsigned steps = 0; done != NULL ? !*done : c->state != CLIENT_UP; steps++) {
+    for (unsigned steps = 0; done != NULL ? !*done : c->wire.state != CLIENT_UP; steps++) {
         if (sim_now(w->sim) > end || steps > STEPS_MAX)
             world_fail(w, "the inspector waits for Kafka in vain");
         world_step(w, 10000000);

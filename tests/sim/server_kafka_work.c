@@ -117,7 +117,7 @@ static struct m_msg *new_record(struct kproducer *p, struct kpart *part)
     if (chance(w, w->swarm->big_percent))
         msg->len += (size_t) below(w, 20000);
     msg->client = p->client->id;
-    msg->conn = p->plain ? p->client->conn : (uint64_t) p->id;
+    msg->conn = p->plain ? p->client->wire.conn : (uint64_t) p->id;
     msg->sent_ns = sim_now(w->sim);
     msg->asked = true;
     if (!p->plain) {
@@ -451,7 +451,7 @@ static void push(struct kproducer *p)
     struct kbatch *batches[TOGETHER];
     unsigned n;
 
-    if (p->client->state != CLIENT_UP || (p->id < 0 && !p->plain))
+    if (p->client->wire.state != CLIENT_UP || (p->id < 0 && !p->plain))
         return;
     LIST_FOREACH(l, &p->parts)
     {
@@ -504,7 +504,7 @@ static void ask_id(struct kproducer *p)
     struct kafka_arena arena = {0};
     struct kafka_init_producer_id_request *q;
 
-    if (p->plain || p->id >= 0 || p->asking || p->client->state != CLIENT_UP)
+    if (p->plain || p->id >= 0 || p->asking || p->client->wire.state != CLIENT_UP)
         return;
     p->asking = true;
     k = calloc(1, sizeof(*k));
@@ -632,7 +632,7 @@ static void produce(struct kproducer *p)
     struct kpart *part;
 
     if (s == NULL || !s->topic || s->life != LIFE_SURE ||
-        (p->plain && p->client->state != CLIENT_UP))
+        (p->plain && p->client->wire.state != CLIENT_UP))
         return;
     if (p->id < 0 && !p->plain) {
         ask_id(p);
@@ -662,7 +662,7 @@ static bool was_lost(const struct kbatch *b)
 /* The answer was lost on its way, and nothing was sent behind it. */
 static void produce_again(struct kproducer *p)
 {
-    if (p->plain || p->client->state != CLIENT_UP)
+    if (p->plain || p->client->wire.state != CLIENT_UP)
         return;
     LIST_FOREACH(l, &p->parts)
     {
@@ -683,7 +683,7 @@ static void read_some(struct kreader *r, bool offsets)
     struct m_stream *s = w->model->slots[below(w, w->swarm->slots)];
 
     if (s == NULL || s->retention != M_LIMITS || s->life != LIFE_SURE ||
-        r->client->state != CLIENT_UP)
+        r->client->wire.state != CLIENT_UP)
         return;
     if (offsets)
         kreader_ask_offsets(r, s);
@@ -757,8 +757,8 @@ bool kafka_at_rest(struct world *w)
     LIST_FOREACH(l, &w->kclients)
     {
         struct kclient *c = LIST_ENTRY(l, struct kclient, link);
-        if (c->state != CLIENT_UP || c->out.n > 0 || io_op_busy(&c->send) ||
-            !list_empty(&c->calls) || busy_part(c) != NULL)
+        if (c->wire.state != CLIENT_UP || !wire_is_quiet(&c->wire) || !list_empty(&c->calls) ||
+            busy_part(c) != NULL)
             return false;
     }
     return xtxns_at_rest(w);
@@ -778,7 +778,7 @@ void kafka_explain_unrest(struct world *w)
         if (part != NULL)
             world_fail(w, "kafka client %u: what it produces into %s is never taken", c->id,
                        part->s->name);
-        if (c->state != CLIENT_UP)
+        if (c->wire.state != CLIENT_UP)
             world_fail(w, "kafka client %u can not connect", c->id);
     }
     xtxns_explain_unrest(w);

@@ -352,8 +352,8 @@ static void ack_answered(struct ask *a, struct client *c, const struct nats_op *
         if ((*model_flags(k, seq) & (GOT | ACK_SURE)) != GOT)
             continue;
         *model_flags(k, seq) |= ACK_SURE;
-        *model_acked(k, seq) =
-            (struct m_acked){.epoch = a->world->model->epoch, .client = c->id, .conn = c->conn};
+        *model_acked(k, seq) = (struct m_acked){
+            .epoch = a->world->model->epoch, .client = c->id, .conn = c->wire.conn};
     }
 }
 
@@ -453,7 +453,7 @@ static void check_again(struct client *c, struct m_consumer *k, uint64_t seq)
     if ((*model_flags(k, seq) & ACK_SURE) == 0)
         return;
     if (c->world->depth > 0 || acked->epoch < m->epoch ||
-        (acked->client == c->id && acked->conn == c->conn))
+        (acked->client == c->id && acked->conn == c->wire.conn))
         world_fail(c->world, "%s delivers %llu of %s again, which was acknowledged for sure",
                    k->name, (unsigned long long) seq, k->stream->name);
 }

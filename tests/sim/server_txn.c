@@ -100,7 +100,7 @@ static void lose(struct xclient *x)
 /* What its step asks for, if it may. */
 static void push(struct xclient *x)
 {
-    if (x->busy || x->client->state != CLIENT_UP || x->step == IDLE || x->step == OPEN ||
+    if (x->busy || x->client->wire.state != CLIENT_UP || x->step == IDLE || x->step == OPEN ||
         x->again_at > sim_now(xclient_world(x)->sim))
         return;
     x->busy = true;

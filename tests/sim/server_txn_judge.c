@@ -218,7 +218,7 @@ void xtxns_read(struct world *w)
     struct xledger *x = w->model->txns;
     struct xlog *l;
 
-    if (x == NULL || !x->there || x->reading || x->reader->state != CLIENT_UP)
+    if (x == NULL || !x->there || x->reading || x->reader->wire.state != CLIENT_UP)
         return;
     l = calloc(1, sizeof(*l));
     l->w = w;

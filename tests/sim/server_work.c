@@ -100,7 +100,7 @@ static void ping(struct client *c)
     struct worker_bee *b = bee(c);
     unsigned at = (unsigned) (c->pings + 1) % 8;
 
-    if (c->state != CLIENT_UP || !c->greeted || c->pings - c->pongs >= 7)
+    if (c->wire.state != CLIENT_UP || !c->greeted || c->pings - c->pongs >= 7)
         return;
     b->core_at_ping[at] = b->core_sent;
     /* What senders know to be taken must be here before the answer. */
@@ -128,7 +128,7 @@ static void pong(struct client *c, uint64_t n)
     LIST_FOREACH(l, &c->world->clients)
     {
         const struct client *other = LIST_ENTRY(l, struct client, link);
-        if (other->data != NULL && b->from[other->id].conn == other->conn &&
+        if (other->data != NULL && b->from[other->id].conn == other->wire.conn &&
             b->from[other->id].seen < b->from[other->id].wanted_at_ping[at])
             world_fail(c->world, "client %u has a PONG and message %llu of client %u, not %llu",
                        c->id, (unsigned long long) b->from[other->id].seen, other->id,
@@ -157,7 +157,7 @@ void work_client_close(struct client *c)
 
 static bool ready(const struct client *c)
 {
-    return c->state == CLIENT_UP && c->greeted && c->data != NULL;
+    return c->wire.state == CLIENT_UP && c->greeted && c->data != NULL;
 }
 
 static struct client *any_client(struct world *w)
@@ -244,7 +244,7 @@ static void publish(struct client *c)
             msg->len += (size_t) below(w, 20000);
         msg->has_id = chance(w, w->swarm->id_percent);
         msg->client = c->id;
-        msg->conn = c->conn;
+        msg->conn = c->wire.conn;
         msg->sent_ns = sim_now(w->sim);
         send_msg(c, msg, s);
     }
@@ -548,8 +548,8 @@ static void core(struct client *c)
     char subject[32], text[64];
 
     for (uint64_t n = 1 + below(c->world, 8); n > 0; n--) {
-        int len = snprintf(text, sizeof(text), "%u %llu %llu", c->id, (unsigned long long) c->conn,
-                           (unsigned long long) ++b->core_sent);
+        int len = snprintf(text, sizeof(text), "%u %llu %llu", c->id,
+                           (unsigned long long) c->wire.conn, (unsigned long long) ++b->core_sent);
         snprintf(subject, sizeof(subject), "core.%u", c->id);
         client_pub(c, str_of(subject), STR_NONE, STR_NONE, str_from(text, (size_t) len));
     }
@@ -659,7 +659,7 @@ static void do_client_op(struct client *c, enum work_op op)
         client_disconnect(c);
         break;
     case WORK_SLOW:
-        client_sleep(c, !c->asleep);
+        client_sleep(c, !c->wire.asleep);
         break;
     default:
         break;
@@ -697,7 +697,7 @@ static void wake_clients(struct world *w)
     LIST_FOREACH(l, &w->clients)
     {
         struct client *c = LIST_ENTRY(l, struct client, link);
-        if (c->asleep)
+        if (c->wire.asleep)
             client_sleep(c, false);
     }
 }
@@ -739,7 +739,7 @@ static bool at_rest(struct world *w)
     LIST_FOREACH(l, &w->clients)
     {
         struct client *c = LIST_ENTRY(l, struct client, link);
-        if (!ready(c) || c->out.n > 0 || io_op_busy(&c->send) || c->pongs < c->pings || waits(c))
+        if (!ready(c) || !wire_is_quiet(&c->wire) || c->pongs < c->pings || waits(c))
             return false;
     }
     return kafka_at_rest(w);

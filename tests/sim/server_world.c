@@ -22,7 +22,7 @@
 #include "server/kafka/partition.h"
 #include "server/net/net.h"
 #include "store/store.h"
-#include "tests/sim/server_client.h"
+#include "tests/sim/server_wire.h"
 #include "tests/sim/sim_disk_int.h"
 
 #include <stdarg.h>
@@ -238,7 +238,7 @@ bool world_step(struct world *w, uint64_t max_wait_ns)
 
     sim_arena_use(before);
     if (io != NULL && !server)
-        client_step(w, io);
+        wires_step(w, io);
     return io != NULL;
 }
 

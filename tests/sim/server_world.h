@@ -47,9 +47,8 @@ struct world {
     bool stopped;     /* parts_stop is done */
     struct list clients;
     unsigned last_client; /* number of either kind */
-    /* Clients of Kafka, and who steps them: true when it was a loop of theirs. NULL = none. */
-    struct list kclients;
-    bool (*step_other)(struct world *w, struct io *io);
+    struct list kclients; /* of Kafka */
+    struct list wires;    /* the connections of both */
     unsigned boots;
     unsigned forks; /* power cuts tried so far */
 };

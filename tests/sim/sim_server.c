@@ -72,11 +72,11 @@ static void try_cut(struct world *parent, uint64_t point, struct prng *rng)
         .sim = fork,
         .model = parent->model,
         .boots = parent->boots,
-        .step_other = kclient_step,
     };
 
     list_init(&w.clients);
     list_init(&w.kclients);
+    list_init(&w.wires);
     sim_disk_set_capacity(sim_disk(fork), w.swarm->disk_bytes);
     world_boot(&w);
     judge_all(&w, false);
@@ -200,11 +200,11 @@ static uint64_t run_seed(uint64_t seed, const struct settings *set)
                       .keep = set->keep,
                       .calm = set->calm,
                       .plants = set->plants,
-                      .step_other = kclient_step,
                       .model = model_new()};
 
     list_init(&w.clients);
     list_init(&w.kclients);
+    list_init(&w.wires);
     prng_init(&rng, seed ^ 0x736572766572u);
     swarm_draw(&swarm, &rng);
     if (set->kafka == ALL || (set->kafka == SOME && swarm_is_kafka(seed)))

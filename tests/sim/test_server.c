@@ -52,7 +52,7 @@ static void pass(struct stage *s, uint64_t ns)
 
 static void connect_again(struct stage *s)
 {
-    while (s->c->state != CLIENT_UP || !s->c->greeted || s->c->pongs == 0)
+    while (s->c->wire.state != CLIENT_UP || !s->c->greeted || s->c->pongs == 0)
         ck_assert(world_step(&s->w, PATIENCE_NS));
 }
 
@@ -75,6 +75,7 @@ static void open_stage(struct stage *s, size_t cache_bytes)
     s->w.swarm = &s->swarm;
     list_init(&s->w.clients);
     list_init(&s->w.kclients);
+    list_init(&s->w.wires);
     sim_options_init(&options);
     swarm_sim_options(&s->swarm, &options);
     s->w.sim = sim_open(1, &options);
