@@ -110,6 +110,11 @@ def measure(o, partitions):
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def need(program, otherwise):
+    if not os.access(program, os.X_OK):
+        sys.exit("kafka.py: there is no %s: %s" % (program, otherwise))
+
+
 def main():
     p = argparse.ArgumentParser(description="produce and drain over the Kafka listener")
     p.add_argument("--server", default=os.path.join(TOP, "build/bin/midge-server"))
@@ -119,6 +124,8 @@ def main():
     p.add_argument("--partitions", type=int, action="append")
     p.add_argument("--dir", default=None)
     o = p.parse_args()
+    need(o.server, "./dev build makes it")
+    need(o.bench, "it needs librdkafka-dev; then rm build/Makefile; ./dev build")
     for partitions in o.partitions or (1, 16):
         measure(o, partitions)
 
