@@ -4,12 +4,6 @@
  *
  * Memory: while the server's code runs, and while time passes (its long work runs then), its arena
  * is current. Clients belong to other machines; their memory is nobody's.
- *
- * Planted bugs. PLANT_EARLY_REPLIES is one of the past: replies wait for the commit before the one
- * that carries their messages. With one commit in flight at a time it makes no difference; only
- * with two, and only when power fails, or a reply arrives, between the two. The others are of
- * Kafka's produce: answers that do not wait for the sync, and producers, or ends of transactions,
- * that a start does not read back.
  */
 #include "tests/sim/server_world.h"
 
@@ -19,9 +13,9 @@
 #include "server/core/account.h"
 #include "server/core/interest.h"
 #include "server/js/js_int.h"
-#include "server/kafka/partition.h"
 #include "server/net/net.h"
 #include "store/store.h"
+#include "tests/sim/server_plant.h"
 #include "tests/sim/server_wire.h"
 #include "tests/sim/sim_disk_int.h"
 
@@ -129,87 +123,6 @@ void world_boot(struct world *w)
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-static void plant_early_replies(struct worker *w)
-{
-    struct hmap_iter it = {0};
-    struct hmap_node *n;
-
-    while (w->env.jetstream != NULL &&
-           (n = hmap_each(&w->env.jetstream->of[0]->streams, &it)) != NULL) {
-        struct stream *s = CONTAINER_OF(n, struct stream, node);
-        uint64_t before = s->durable;
-        LIST_FOREACH(l, &s->held)
-        {
-            struct held *h = LIST_ENTRY(l, struct held, link);
-            uint64_t own = h->last_seq;
-            /* The first waits for its own commit, the others for the one before. */
-            if (before != s->durable)
-                h->last_seq = before;
-            before = own;
-        }
-    }
-}
-
-/* The partitions of the one account there is. */
-static struct realm *realm_of_all(struct worker *w)
-{
-    return w->env.kafka != NULL && w->env.kafka->nrealms > 0 ? w->env.kafka->realms[0] : NULL;
-}
-
-static void plant_early_produce(struct worker *w)
-{
-    struct realm *realm = realm_of_all(w);
-    struct hmap_iter it = {0};
-    struct hmap_node *n;
-    struct list *l;
-
-    while (realm != NULL && (n = hmap_each(&realm->partitions, &it)) != NULL) {
-        struct partition *p = CONTAINER_OF(n, struct partition, node);
-        while ((l = list_pop_front(&p->waits)) != NULL) {
-            struct partition_job *j = LIST_ENTRY(l, struct partition_job, link);
-            j->wake(j, true);
-        }
-    }
-}
-
-static void plant_no_producers(struct worker *w)
-{
-    struct realm *realm = realm_of_all(w);
-    struct hmap_iter it = {0};
-    struct hmap_node *n;
-
-    while (realm != NULL && w->env.jetstream != NULL &&
-           (n = hmap_each(&w->env.jetstream->of[0]->streams, &it)) != NULL) {
-        const struct stream *s = CONTAINER_OF(n, struct stream, node);
-        struct partition *p = partition_get(realm, str_of(s->config.name));
-        if (p != NULL && p->known == PRODUCERS_UNREAD)
-            p->known = PRODUCERS_READY;
-    }
-}
-
-static void plant_no_markers(struct worker *w)
-{
-    struct realm *realm = realm_of_all(w);
-    struct hmap_iter it = {0};
-    struct hmap_node *n;
-
-    while (realm != NULL && (n = hmap_each(&realm->partitions, &it)) != NULL) {
-        struct partition *p = CONTAINER_OF(n, struct partition, node);
-        if (p->txns.known == TXNS_UNREAD && list_empty(&p->txns.parked))
-            p->txns.known = TXNS_READY;
-    }
-}
-
-static void plant(const struct world *w, struct worker *x)
-{
-    if ((w->plants & PLANT_EARLY_REPLIES) != 0)
-        plant_early_replies(x);
-    if ((w->plants & PLANT_EARLY_PRODUCE) != 0)
-        plant_early_produce(x);
-    if ((w->plants & PLANT_NO_MARKERS) != 0)
-        plant_no_markers(x);
-}
-
 static bool step_server(struct world *w, struct io *io)
 {
     if (!w->up)
@@ -218,10 +131,9 @@ static bool step_server(struct world *w, struct io *io)
         struct worker *x = worker_group_get(w->parts.workers, i);
         if (x->env.io != io)
             continue;
-        if ((w->plants & PLANT_NO_PRODUCERS) != 0)
-            plant_no_producers(x);
+        plant_before(w, x);
         worker_step(x, 0);
-        plant(w, x);
+        plant_after(w, x);
         if (x->busy)
             sim_want(io);
         ask_all_reap(w->parts.workers);

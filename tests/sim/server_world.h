@@ -23,11 +23,13 @@ enum { WORLD_PORT = 4222, WORLD_KAFKA_PORT = 9092 };
 
 /* Bugs that are planted by hand: the proof must find each. */
 enum world_plant {
-    PLANT_EARLY_REPLIES = 1, /* replies wait for the commit before their own */
-    PLANT_EARLY_PRODUCE = 2, /* Produce is answered when it is assigned */
-    PLANT_LOOSE_BATCHES = 8, /* atomic batches are not: server_batch.c */
-    PLANT_NO_PRODUCERS = 4,  /* what producers sent before the start is not read back */
-    PLANT_NO_MARKERS = 16,   /* nor are the ends of transactions */
+    PLANT_EARLY_REPLIES = 1,  /* replies wait for the commit before their own */
+    PLANT_EARLY_PRODUCE = 2,  /* Produce is answered when it is assigned */
+    PLANT_LOOSE_BATCHES = 8,  /* atomic batches are not: server_batch.c */
+    PLANT_NO_PRODUCERS = 4,   /* what producers sent before the start is not read back */
+    PLANT_NO_MARKERS = 16,    /* nor are the ends of transactions */
+    PLANT_EARLY_RECORDS = 32, /* what the coordinator writes is believed before it is durable */
+    PLANT_OLD_EPOCHS = 64,    /* the end of a transaction does not raise its epoch */
 };
 
 struct world {
@@ -35,7 +37,7 @@ struct world {
     const char *keep; /* where the disk goes when the run fails; NULL = nowhere */
     unsigned depth;   /* 0 = the run; 1 = a power cut tried on the side */
     bool calm;        /* no power cuts, no restarts */
-    unsigned plants;  /* enum world_plant: bugs, see server_world.c */
+    unsigned plants;  /* enum world_plant: bugs, see server_plant.c */
     const struct swarm *swarm;
     struct sim *sim;
     struct model *model;

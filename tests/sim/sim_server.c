@@ -10,9 +10,9 @@
  *                                those of power cuts tried on the side
  *     --kill                     the process also dies now and then, with the page cache surviving
  *     --fault                    writes and syncs fail now and then
- *     --plant NAME               plants a bug (server_world.c): replies, produce, producers,
- *                                batches, markers; when
- *                                a hundred seeds pass there is a hole in the proof
+ *     --plant NAME               plants a bug (server_plant.c): replies, produce, producers,
+ *                                batches, markers, records, epochs; when a hundred seeds pass there
+ *                                is a hole in the proof
  *     --kafka, --no-kafka        every seed has clients of Kafka, or none; else two of five
  *     --txns                     every seed has clients of Kafka, and transactions; else a third
  *                                of those with such clients
@@ -293,15 +293,18 @@ static const struct {
     const char *name;
     enum world_plant plant;
     enum kafka_seeds kafka;
+    bool txns; /* in every seed */
 } plants[] = {
-    {"replies", PLANT_EARLY_REPLIES, NONE}, {"produce", PLANT_EARLY_PRODUCE, ALL},
-    {"producers", PLANT_NO_PRODUCERS, ALL}, {"batches", PLANT_LOOSE_BATCHES, NONE},
-    {"markers", PLANT_NO_MARKERS, ALL},
+    {"replies", PLANT_EARLY_REPLIES, NONE, false}, {"produce", PLANT_EARLY_PRODUCE, ALL, false},
+    {"producers", PLANT_NO_PRODUCERS, ALL, false}, {"batches", PLANT_LOOSE_BATCHES, NONE, false},
+    {"markers", PLANT_NO_MARKERS, ALL, false},     {"records", PLANT_EARLY_RECORDS, ALL, true},
+    {"epochs", PLANT_OLD_EPOCHS, ALL, true},
 };
 
 static void try_canary(unsigned i, struct tally *t)
 {
-    struct settings set = {.plants = plants[i].plant, .quiet = true, .kafka = plants[i].kafka};
+    struct settings set = {
+        .plants = plants[i].plant, .quiet = true, .kafka = plants[i].kafka, .txns = plants[i].txns};
 
     for (uint64_t seed = 1; seed <= CANARY_SEEDS; seed++)
         if (!seed_passes(seed, &set)) {
