@@ -433,6 +433,8 @@ static void fill_in_options(struct store_dir *dir)
     o->log_file_bytes = round_up(o->log_file_bytes, LOG_PAGE);
     if (o->index_lazy_bytes == 0)
         o->index_lazy_bytes = 64u << 10;
+    if (o->drop_bytes == 0)
+        o->drop_bytes = STORE_DROP_BYTES;
     if (o->segment_bytes_min == 0)
         o->segment_bytes_min = STORE_SEGMENT_MIN;
     if (o->segment_bytes_max == 0)
@@ -522,7 +524,7 @@ void store_dir_close(struct store_dir *dir)
         recovered_worker_free(&dir->workers[i]);
     mem_free(dir->workers);
     if (dir->pool != NULL)
-        store_pool_close(dir->pool);
+        store_pool_close(dir->pool, dir->options.fs);
     if (dir->lock >= 0)
         fs_close(dir->options.fs, dir->lock);
     store_keys_forget(dir);

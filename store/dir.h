@@ -22,6 +22,7 @@ struct store_pool; /* pool.h */
 #define STORE_LOG_FILE_BYTES (64ull << 20)
 #define STORE_SEGMENT_MIN (16ull << 20)
 #define STORE_SEGMENT_MAX (256ull << 20)
+#define STORE_DROP_BYTES (8ull << 20)
 
 struct store_dir {
     struct store_dir_options options; /* defaults filled in */

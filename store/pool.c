@@ -35,6 +35,7 @@
 #include "lib/base/lock.h"
 #include "lib/base/mem.h"
 #include "store/dir.h"
+#include "store/drop.h"
 #include "store/recover_impl.h"
 #include "store/segment_format.h"
 
@@ -68,6 +69,7 @@ struct ready {
 struct store_pool {
     struct mutex lock;
     struct log *log;
+    struct store_drops *drops;
     char *dir;
     uint64_t limit, segment_bytes, log_bytes;
     uint64_t bytes; /* of files that are ready, being made or on their way in */
@@ -248,6 +250,7 @@ struct store_pool *store_pool_open(struct store_dir *dir)
     p->segment_bytes = o->segment_bytes_min;
     p->log_bytes = o->log_file_bytes;
     p->next_number = 1;
+    p->drops = store_drops_open(o->drop_bytes);
     mutex_init(&p->lock);
     atomic_init(&p->hungry, false);
     if (rec_list(o->fs, path, &names) != ERR_OK)
@@ -258,8 +261,9 @@ struct store_pool *store_pool_open(struct store_dir *dir)
     return p;
 }
 
-void store_pool_close(struct store_pool *p)
+void store_pool_close(struct store_pool *p, struct io_fs *fs)
 {
+    store_drops_close(p->drops, fs);
     mutex_deinit(&p->lock);
     mem_free(p->dir);
     mem_free(p);
@@ -378,12 +382,12 @@ void store_pool_retire(struct store_pool *p, struct io_fs *fs, const char *path,
         mutex_unlock(&p->lock);
     }
     if (s == NULL) {
-        fs_unlink(fs, path);
+        store_drop_file(p->drops, fs, path);
         return;
     }
     bool moved = move_in(p, fs, path, bytes, number);
     if (!moved)
-        fs_unlink(fs, path);
+        store_drop_file(p->drops, fs, path);
     mutex_lock(&p->lock);
     if (moved)
         add(p, number, s);
@@ -393,10 +397,15 @@ void store_pool_retire(struct store_pool *p, struct io_fs *fs, const char *path,
     mutex_unlock(&p->lock);
 }
 
+int store_pool_drop(struct store_pool *p, struct io_fs *fs, const char *path)
+{
+    return store_drop_file(p->drops, fs, path);
+}
+
 bool store_pool_release(struct store_pool *p, struct io_fs *fs)
 {
     char path[STORE_PATH];
-    bool any = false;
+    bool any = store_drops_hurry(p->drops, fs);
 
     for (;;) {
         uint64_t number;
@@ -417,13 +426,14 @@ bool store_pool_release(struct store_pool *p, struct io_fs *fs)
 
 bool store_pool_hungry(const struct store_pool *p)
 {
-    return atomic_load_explicit(&p->hungry, memory_order_relaxed);
+    return atomic_load_explicit(&p->hungry, memory_order_relaxed) || store_drops_wait(p->drops);
 }
 
 bool store_pool_fill_begin(struct store_pool *p)
 {
     mutex_lock(&p->lock);
-    bool mine = !p->filling && (p->making != NULL || hungriest(p) != NULL);
+    bool wanted = p->making != NULL || hungriest(p) != NULL || store_drops_wait(p->drops);
+    bool mine = !p->filling && wanted;
     p->filling = p->filling || mine;
     mutex_unlock(&p->lock);
     return mine;
@@ -524,6 +534,10 @@ static int make_ready(struct store_pool *p, struct io_fs *fs)
 
 void store_pool_fill(struct store_pool *p, struct io_fs *fs)
 {
+    if (store_drops_wait(p->drops)) { /* room first */
+        store_drops_step(p->drops, fs);
+        return;
+    }
     if (p->making == NULL) {
         choose(p, fs);
         return;

@@ -18,21 +18,26 @@ struct store_pool;
 
 /* Takes over what an earlier run left in pool/, as far as it fits, and removes the rest. */
 struct store_pool *store_pool_open(struct store_dir *dir);
-void store_pool_close(struct store_pool *p);
+/* Closes what waits to be removed. */
+void store_pool_close(struct store_pool *p, struct io_fs *fs);
 
 /* A file of exactly so many bytes becomes `to`; its contents mean nothing, all its blocks are
  * written, no header page verifies. False: there is none, make one. With `more` that counts as a
  * miss, and more of this size will be kept. The caller syncs the directory of `to`. */
 bool store_pool_take(struct store_pool *p, struct io_fs *fs, uint64_t bytes, bool more,
                      const char *to);
-/* Nobody needs this file any more. bytes: what it had when it was made (it may have been cut
- * since), 0 = not to be kept. It moves into the pool, or is removed. */
+/* Nobody needs this file any more, nobody reads it. bytes: what it had when it was made (it may
+ * have been cut since), 0 = not to be kept. It moves into the pool, or is removed: its name at
+ * once, what is in it in pieces (drop.h). */
 void store_pool_retire(struct store_pool *p, struct io_fs *fs, const char *path, uint64_t bytes);
-/* The disk is full: removes what lies ready. True when there was anything. */
+/* The same of a file that is never kept; 0 or a negative errno. */
+int store_pool_drop(struct store_pool *p, struct io_fs *fs, const char *path);
+/* The disk is full: removes what lies ready, and what waits to be removed. True when there was
+ * anything. */
 bool store_pool_release(struct store_pool *p, struct io_fs *fs);
 
-/* Filling: one at a time does it. store_pool_hungry is cheap. store_pool_fill makes one step of a
- * few milliseconds. */
+/* Filling, and removing in pieces: one at a time does it. store_pool_hungry is cheap.
+ * store_pool_fill makes one step of a few milliseconds. */
 bool store_pool_hungry(const struct store_pool *p);
 bool store_pool_fill_begin(struct store_pool *p);
 void store_pool_fill(struct store_pool *p, struct io_fs *fs);

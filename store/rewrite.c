@@ -584,6 +584,7 @@ static void set_copy(struct rewrite *r)
         c->header.copy = buf_str(&c->record);
     }
     c->fs = st->dir->options.fs;
+    c->pool = st->dir->pool;
     c->codec.compression = s->compression;
     c->trim = st->options.kafka_trim;
     c->epoch = (uint32_t) st->generation;

@@ -20,6 +20,7 @@ struct copy_out; /* the batch being filled */
 struct copy {
     /* Set by the loop before copy_begin, and not changed. */
     struct io_fs *fs;
+    struct store_pool *pool;
     struct segment *from[REWRITE_SOURCES]; /* neighbours, ascending; sealed: what is read of them
                                               does not change */
     uint32_t nfrom;

@@ -18,6 +18,7 @@
  * The file has the ending ".new" until it is complete and synced. A start removes such files.
  */
 #include "lib/base/mem.h"
+#include "store/pool.h"
 #include "store/rewrite.h"
 
 #include <errno.h>
@@ -674,8 +675,8 @@ int copy_finish(struct copy *c)
 void copy_abandon(struct copy *c)
 {
     close_files(c);
-    fs_unlink(c->fs, c->unfinished);
-    fs_unlink(c->fs, c->path);
+    store_pool_drop(c->pool, c->fs, c->unfinished);
+    store_pool_drop(c->pool, c->fs, c->path);
 }
 
 void copy_deinit(struct copy *c)

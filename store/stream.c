@@ -481,7 +481,7 @@ static void add_name(void *ctx, const char *name)
 }
 
 /* What the stream did not know of: it could not be loaded, or begun to write something. */
-static void remove_others(struct io_fs *fs, const char *dir)
+static void remove_others(struct store_pool *pool, struct io_fs *fs, const char *dir)
 {
     struct buf names = {0}, path = {0};
 
@@ -489,7 +489,7 @@ static void remove_others(struct io_fs *fs, const char *dir)
         for (size_t at = 0; at < names.n; at += strlen(names.p + at) + 1) {
             buf_clear(&path);
             buf_printf(&path, "%s/%s", dir, names.p + at);
-            fs_unlink(fs, buf_cstr(&path));
+            store_pool_drop(pool, fs, buf_cstr(&path));
         }
     }
     buf_free(&names);
@@ -503,7 +503,7 @@ static void remove_files_run(struct io_work *work)
     for (unsigned i = 0; i < job->n; i++)
         store_pool_retire(job->store->dir->pool, work->fs, job->paths[i], job->bytes[i]);
     if (fs_rmdir(work->fs, job->dir) < 0) {
-        remove_others(work->fs, job->dir);
+        remove_others(job->store->dir->pool, work->fs, job->dir);
         fs_rmdir(work->fs, job->dir);
     }
     char *slash = strrchr(job->dir, '/');

@@ -34,6 +34,7 @@
 #include "store/twin.h"
 
 #include "lib/base/mem.h"
+#include "store/pool.h"
 #include "store/recover_impl.h"
 #include "store/store_impl.h"
 
@@ -231,7 +232,7 @@ static int remove_files(struct twin_job *job, struct io_fs *fs, bool own)
         if (!ours || (generation >= st->generation && !(own && mine)))
             continue;
         snprintf(path, sizeof(path), "%s/%.255s", dir, names.names[i]);
-        int gone = fs_unlink(fs, path);
+        int gone = store_pool_drop(st->dir->pool, fs, path);
         res = res < 0 ? res : gone;
     }
     rec_names_free(&names);
@@ -326,7 +327,7 @@ static int drop_files(struct twin_job *job, struct io_fs *fs)
 
     while (job->lowest < job->drop && job->lowest < job->number && res == 0) {
         path_of(job, path, job->lowest++);
-        res = fs_unlink(fs, path);
+        res = store_pool_drop(job->store->dir->pool, fs, path);
         if (res == -ENOENT)
             res = 0;
         else if (res == 0)

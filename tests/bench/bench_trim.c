@@ -1,13 +1,14 @@
 /*
  * bench_trim.c - how long a publisher waits while a great many messages are removed.
  *
- *     bench_trim DIR MESSAGES SUBJECTS limit|subject|purge|filter
+ *     bench_trim DIR MESSAGES SUBJECTS limit|subject|purge|filter [MIB]
  *
  * Fills a stream of 100-byte messages in a new directory, then publishes one message at a time,
  * each when the one before is durable: for two seconds, and from the moment on at which max_msgs,
  * or max_msgs_per_subject, is lowered to 1 (or everything, or half the subjects, is purged), until
- * all that was to go is gone. Prints for both the longest time from append to durable, and the most
- * CPU time that a turn of the loop took of its thread. Run by hand.
+ * all that was to go is gone, and three seconds at least, in which the files go. Prints for both
+ * the longest time from append to durable, and the most CPU time that a turn of the loop took of
+ * its thread. MIB: removed files go in pieces of so much (a great number: whole). Run by hand.
  */
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
@@ -17,6 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+/* Seconds, from the removal on, in which publishers are watched. */
+#define AFTER 3
 
 static struct io *io;
 static struct store *store;
@@ -188,8 +192,9 @@ int main(int argc, char **argv)
     struct store_req req;
     char why[256];
 
-    if (argc != 5) {
-        fprintf(stderr, "usage: bench_trim DIR MESSAGES SUBJECTS limit|subject|purge|filter\n");
+    if (argc != 5 && argc != 6) {
+        fprintf(stderr,
+                "usage: bench_trim DIR MESSAGES SUBJECTS limit|subject|purge|filter [MIB]\n");
         return 2;
     }
     uint64_t messages = strtoull(argv[2], NULL, 10);
@@ -200,6 +205,8 @@ int main(int argc, char **argv)
     struct chunk_pool *chunks = chunk_pool_open();
     struct store_dir_options dir = {
         .fs = io_fs(io), .path = argv[1], .log = &bench_log, .workers = 1};
+    if (argc == 6)
+        dir.drop_bytes = strtoull(argv[5], NULL, 10) << 20;
     struct store_dir *opened;
     if (store_dir_open(&dir, &opened, why) != ERR_OK) {
         fprintf(stderr, "%s\n", why);
@@ -220,6 +227,8 @@ int main(int argc, char **argv)
         store_stream_state(s, &state);
     } while (!purged || state.msgs > most);
     trim.total = now() - begin;
+    while (now() < begin + AFTER) /* files go behind that */
+        publish_one(s, 1, subjects, &trim);
     printf("%s of %llu messages, %u subjects: before, longest publish %.2f ms, turn %.2f ms of CPU "
            "(%llu "
            "messages); during %.2f s: publish %.2f ms, turn %.2f ms of CPU (%llu)\n",

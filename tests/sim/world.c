@@ -83,6 +83,7 @@ static enum err open_dir(struct world *w, char why[256])
         .workers = s->workers,
         .pool_bytes = s->pool_bytes,
         .index_lazy_bytes = w->seed % 2, /* every other world reads its indexes after the start */
+        .drop_bytes = s->segment_min / 8,
         .log_file_bytes = s->log_file_bytes,
         .segment_bytes_min = s->segment_min,
         .segment_bytes_max = s->segment_max,

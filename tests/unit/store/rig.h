@@ -25,6 +25,7 @@ struct rig_options {
     size_t staging_bytes;
     uint64_t ride_ns;
     uint64_t pool_bytes;
+    uint64_t drop_bytes;
     uint64_t index_lazy_bytes; /* 1: every index of a reopened stream is read later */
     unsigned commit_threads;
     const char *key, *prev_key; /* NULL: none */
