@@ -2,6 +2,8 @@
  * test_kafka_fetch.c - Fetch request by request: every version, topics by name and by id, ids that
  * mean nothing (any more).
  */
+#include "lib/wire/kafka_compress.h"
+#include "lib/wire/kafka_pack.h"
 #include "server/kafka/kafka_error.h"
 #include "tests/api/kafka_client.h"
 #include "tests/lib/js_rig.h"
@@ -285,7 +287,74 @@ TEST(two_of_one_id)
     teardown();
 }
 
+/* ---- a batch that is too large to be opened ---------------------------------------------------
+ */
+
+#define LARGE (KAFKA_PLAIN_MAX + (1u << 20))
+
+/* Three records, of which the first one has more bytes than a batch may have to be opened, in some
+ * 70 KB. */
+static void produce_large(const char *topic)
+{
+    size_t cap = LARGE + 4096, n;
+    uint8_t *plain = calloc(1, cap);
+    char *value = calloc(1, LARGE);
+    struct kafka_batch like = {.producer_id = -1, .producer_epoch = -1, .base_sequence = -1};
+    struct kafka_builder b;
+    struct buf packed = {0};
+
+    like.last_offset_delta = 2;
+    kafka_builder_open(&b, plain, cap, 0);
+    for (int k = 0; k < 3; k++)
+        ck_assert(kafka_builder_add(
+            &b, &(struct kafka_record){.offset = k,
+                                       .value = k == 0 ? str_from(value, LARGE) : STR("small")}));
+    n = kafka_builder_finish(&b, -1, &like);
+    ck_assert_int_eq(kafka_batch_pack(str_from(plain, n), KAFKA_GZIP, &packed), ERR_OK);
+    struct kafka_produce_request_partition_data part = {
+        .records = {.p = (const uint8_t *) packed.p, .n = packed.n}};
+    struct kafka_produce_request_topic_data t = {
+        .name = str_of(topic), .partition_data = &part, .partition_data_n = 1};
+    const struct kafka_produce_response *a =
+        KAFKA_CALL(&client, produce, PRODUCE, 9, .transactional_id = STR_NONE, .acks = -1,
+                   .timeout_ms = 60000, .topic_data = &t, .topic_data_n = 1);
+    ck_assert_int_eq(a->responses[0].partition_responses[0].error_code, KAFKA_NONE);
+    buf_free(&packed);
+    free(value);
+    free(plain);
+}
+
+/* It is handed out as it came, also with a record that is removed: the others are not to be missed.
+ * Who reads its records as messages is told that they can not be read. */
+TEST(a_batch_too_large_to_be_opened)
+{
+    const struct kafka_records *got;
+    struct kafka_batch b;
+
+    setup(i);
+    js_ask(&rig, "$JS.API.STREAM.CREATE.t", "{\"name\":\"t\",\"subjects\":[\"t\"]}", "\"created\"");
+    produce_large("t");
+    js_ask(&rig, "$JS.API.STREAM.MSG.DELETE.t", "{\"seq\":2,\"no_erase\":true}",
+           "\"success\":true");
+    for (int k = 0; k < 2; k++) {
+        got = &fetch(12, "t", (struct kafka_uuid){0}, 0)->responses[0].partitions[0].records;
+        ck_assert_int_eq(kafka_batch_open(str_from(got->p, got->n), &b), KAFKA_BATCH_OK);
+        ck_assert_int_eq(b.base_offset, 0);
+        ck_assert_int_eq(b.count, 3);
+        js_ask(&rig, "$JS.API.STREAM.MSG.GET.t", "{\"seq\":2}", "no message found");
+        js_ask(&rig, "$JS.API.STREAM.MSG.GET.t", "{\"seq\":3}", "\"hdrs\":");
+        js_rig_restart(&rig);
+        kafka_client_close(&client);
+        kafka_client_open(&client, rig.server.kafka_port);
+    }
+    js_ask(&rig, "$JS.API.STREAM.MSG.DELETE.t", "{\"seq\":1}", "not supported"); /* its bytes stay
+                                                                                  */
+    js_ask(&rig, "$JS.API.STREAM.INFO.t", "", "\"messages\":1,");
+    teardown();
+}
+
 static const struct runner_case cases[] = {
+    RUN_LOOP(a_batch_too_large_to_be_opened, 0, 3),
     RUN_LOOP(every_version, 0, 3),
     RUN_LOOP(partitions_share_the_answer, 0, 3),
     RUN_LOOP(sessions, 0, 2),
