@@ -500,8 +500,14 @@ static void place_part(struct part *part, struct str topic)
         part->error = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
     else if (!access_may_read(r, topic, q->partition))
         part->error = KAFKA_TOPIC_AUTHORIZATION_FAILED;
-    else if (q->current_leader_epoch > KAFKA_EPOCH)
-        part->error = KAFKA_UNKNOWN_LEADER_EPOCH;
+}
+
+/* Of one that is there. */
+static void check_epoch(struct part *part)
+{
+    if (part->error == KAFKA_NONE || part->error == KAFKA_UNKNOWN_LEADER_EPOCH)
+        part->error = part->asked->current_leader_epoch > KAFKA_EPOCH ? KAFKA_UNKNOWN_LEADER_EPOCH
+                                                                      : KAFKA_NONE;
 }
 
 static struct part *new_part(struct fetch *f, struct str topic, const struct kafka_uuid *id,
@@ -539,6 +545,10 @@ static void make_room(struct fetch *f, uint32_t n)
     f->nobody = &f->parts[n];
 }
 
+/* What one takes in the arena. */
+#define PART_BYTES                                                                                 \
+    (sizeof(struct part) + sizeof(struct kafka_fetch_response_partitions) + TOPIC_NAME_MAX)
+
 static uint32_t count_parts(const struct kafka_fetch_request *q)
 {
     uint32_t n = 0;
@@ -570,16 +580,19 @@ static struct part *asked_before(const struct hmap *map, uint64_t h,
     return NULL;
 }
 
-/* From the request: each once, as it is asked for last. */
-static void take_parts(struct fetch *f)
+/* From the request: each once, as it is asked for last. False: they are too many. */
+static bool take_parts(struct fetch *f)
 {
     struct kafka_request *r = f->request;
     const struct kafka_fetch_request *q = r->body;
     uint64_t seed = kafka_seed(r);
+    uint32_t n = count_parts(q);
     struct hmap map;
 
+    if (!kafka_has_room(r, (size_t) n * PART_BYTES))
+        return false;
     hmap_init(&map);
-    make_room(f, count_parts(q));
+    make_room(f, n);
     for (int32_t i = 0; i < q->topics_n; i++) {
         const struct kafka_fetch_request_topics *t = &q->topics[i];
         struct str name = name_of(r, t->topic, &t->topic_id);
@@ -589,12 +602,14 @@ static void take_parts(struct fetch *f)
             if (part == NULL) {
                 part = new_part(f, t->topic, &t->topic_id, &t->partitions[k]);
                 hmap_insert(&map, &part->node, h);
+                place_part(part, name);
             }
             part->asked = &t->partitions[k];
-            place_part(part, name);
+            check_epoch(part);
         }
     }
     hmap_deinit(&map);
+    return true;
 }
 
 /* From the session, in the order of its turns. It may go while the request waits. */
@@ -616,7 +631,9 @@ static void take_session(struct fetch *f, const struct fetch_session *s)
             last_id = p->id;
             name = name_of(f->request, last, &last_id);
         }
-        place_part(new_part(f, last, &last_id, q), name);
+        struct part *part = new_part(f, last, &last_id, q);
+        place_part(part, name);
+        check_epoch(part);
     }
 }
 
@@ -665,8 +682,8 @@ static int16_t go_on_with_session(struct fetch *f)
     return KAFKA_NONE;
 }
 
-/* Epochs 0 and -1 ask for everything, whatever session they end. */
-static void begin_anew(struct fetch *f)
+/* Epochs 0 and -1 ask for everything, whatever session they end. The error of the whole answer. */
+static int16_t begin_anew(struct fetch *f)
 {
     struct kafka_request *r = f->request;
     const struct kafka_fetch_request *q = r->body;
@@ -677,8 +694,10 @@ static void begin_anew(struct fetch *f)
                                 io_now(r->kafka->env->io));
     if (s != NULL)
         fetch_sessions_drop(&r->kafka->sessions, s);
-    take_parts(f);
+    if (!take_parts(f))
+        return KAFKA_INVALID_REQUEST;
     f->makes_session = q->session_epoch == 0 && r->header.version >= 7 && f->nparts > 0;
+    return KAFKA_NONE;
 }
 
 /* ---- the request ----------------------------------------------------------------------------- */
@@ -690,10 +709,7 @@ void kafka_run_fetch(struct kafka_request *r)
     struct fetch *f = kafka_arena_alloc(&r->arena, sizeof(*f));
 
     *f = (struct fetch){.request = r, .home = r->kafka};
-    if (q->session_epoch > 0)
-        a->error_code = go_on_with_session(f);
-    else
-        begin_anew(f);
+    a->error_code = q->session_epoch > 0 ? go_on_with_session(f) : begin_anew(f);
     if (a->error_code != KAFKA_NONE) {
         kafka_reply(r);
         return;

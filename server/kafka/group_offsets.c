@@ -266,7 +266,7 @@ static bool put_asked(struct kafka_request *r, const struct coordinator *c,
                       const struct group_entry *g, const asked_group *q, told_group *a)
 {
     const struct kafka_offset_fetch_request *request = r->body;
-    bool stable = request->require_stable;
+    bool stable = request->require_stable && c != NULL && txns_pending_any(c, q->group_id);
 
     if (q->topics_n < 0 || !kafka_has_room(r, (size_t) q->topics_n * sizeof(*a->topics)))
         return false;
@@ -284,8 +284,7 @@ static bool put_asked(struct kafka_request *r, const struct coordinator *c,
         for (int32_t k = 0; k < n; k++) {
             const struct committed_offset *o =
                 g != NULL ? committed_find(&g->offsets, t->name, t->partition_indexes[k]) : NULL;
-            bool pending = stable && c != NULL &&
-                           txns_pending(c, q->group_id, t->name, t->partition_indexes[k]);
+            bool pending = stable && txns_pending(c, q->group_id, t->name, t->partition_indexes[k]);
             if (o != NULL && !kafka_has_room(r, o->metadata.n))
                 return false;
             put_offset(r, t->partition_indexes[k], is_of_topic(r, o) && !pending ? o : NULL,

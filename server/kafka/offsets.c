@@ -9,6 +9,7 @@
 #include "lib/base/mem.h"
 #include "lib/wire/kafka_compress.h"
 #include "server/kafka/access.h"
+#include "server/kafka/once.h"
 #include "server/kafka/partition.h"
 
 /* Nothing is moved to another storage: what is local begins with the first, and nothing is the last
@@ -234,12 +235,28 @@ static void put_offset(struct part *part)
     }
 }
 
+/* Each partition once: to look for a time is to read it. */
+static int16_t ask_once(struct asking *x, struct once *asked, struct str topic,
+                        const struct kafka_list_offsets_request_partitions *p,
+                        struct kafka_list_offsets_response_partitions *answer)
+{
+    if (topic.n > TOPIC_NAME_MAX)
+        return KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+    if (!kafka_has_room(x->request, sizeof(struct part) + 2 * TOPIC_NAME_MAX) ||
+        !once_take_partition(asked, topic, p->partition_index))
+        return KAFKA_INVALID_REQUEST;
+    return ask(x, topic, p->partition_index, p->current_leader_epoch, p->timestamp, put_offset,
+               answer);
+}
+
 void kafka_run_list_offsets(struct kafka_request *r)
 {
     const struct kafka_list_offsets_request *q = r->body;
     struct kafka_list_offsets_response *a = r->answer;
     struct asking *x = asking_new(r);
+    struct once asked;
 
+    once_init(&asked, &r->arena, kafka_seed(r));
     x->stable = q->isolation_level == 1;
     a->topics_n = q->topics_n > 0 ? q->topics_n : 0;
     a->topics = KAFKA_NEW(&r->arena, list_offsets_response_topics, a->topics_n);
@@ -250,13 +267,12 @@ void kafka_run_list_offsets(struct kafka_request *r)
         a->topics[i].partitions_n = n;
         a->topics[i].partitions = KAFKA_NEW(&r->arena, list_offsets_response_partitions, n);
         for (int32_t k = 0; k < n; k++) {
-            const struct kafka_list_offsets_request_partitions *p = &t->partitions[k];
             struct kafka_list_offsets_response_partitions *o = &a->topics[i].partitions[k];
-            o->partition_index = p->partition_index;
-            o->error_code = ask(x, t->name, p->partition_index, p->current_leader_epoch,
-                                p->timestamp, put_offset, o);
+            o->partition_index = t->partitions[k].partition_index;
+            o->error_code = ask_once(x, &asked, t->name, &t->partitions[k], o);
         }
     }
+    once_deinit(&asked);
     finish(x);
 }
 

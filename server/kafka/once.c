@@ -35,3 +35,8 @@ bool once_take(struct once *o, struct str name)
     hmap_insert(&o->map, &t->node, h);
     return true;
 }
+
+bool once_take_partition(struct once *o, struct str topic, int32_t index)
+{
+    return once_take(o, kafka_arena_text(o->arena, "%d %.*s", index, STR_ARG(topic)));
+}

@@ -50,6 +50,7 @@ struct produce {
     struct kafka *home;
     int16_t acks;
     struct part *parts, **parts_end; /* to be sent */
+    struct part *spare;              /* of one that was refused */
     struct txn_want want;            /* of those of a transaction */
     uint32_t left;                   /* parts out there, and one for who sends them */
 };
@@ -400,31 +401,46 @@ static int16_t want(struct produce *x, struct part *part, struct str topic)
     return KAFKA_NONE;
 }
 
+static int16_t look_up(struct part *part, struct str topic, int32_t index)
+{
+    struct kafka_request *r = part->produce->request;
+
+    if (!topics_partition(r->realm->topics, topic, index, &part->place) ||
+        part->place.worker == TOPIC_NOWHERE)
+        return KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+    return part->place.writable && access_may_write(r, topic, index)
+               ? KAFKA_NONE
+               : KAFKA_TOPIC_AUTHORIZATION_FAILED;
+}
+
+/* What is refused takes no memory: many partitions fit into a request that have nothing. */
 static void prepare(struct produce *x, struct str topic,
                     const struct kafka_produce_request_partition_data *q,
                     struct kafka_produce_response_partition_responses *a)
 {
     struct kafka_request *r = x->request;
-    struct part *part = kafka_arena_alloc(&r->arena, sizeof(*part));
+    struct part *part = x->spare != NULL ? x->spare : kafka_arena_alloc(&r->arena, sizeof(*part));
 
-    part->produce = x;
-    part->answer = a;
-    part->log_start = -1;
-    part->append_ms = -1;
-    part->records = str_from(q->records.p, q->records.n);
+    x->spare = part;
+    *part = (struct part){.produce = x,
+                          .answer = a,
+                          .log_start = -1,
+                          .append_ms = -1,
+                          .records = str_from(q->records.p, q->records.n)};
     list_init(&part->job.link);
     a->index = q->index;
     a->base_offset = -1;
-    if (!partition_find(r->realm, &r->arena, topic, q->index, &part->place, &part->stream))
-        a->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
-    else if (!part->place.writable || !access_may_write(r, topic, q->index))
-        a->error_code = KAFKA_TOPIC_AUTHORIZATION_FAILED;
-    else
+    a->error_code = look_up(part, topic, q->index);
+    if (a->error_code == KAFKA_NONE)
         a->error_code = check(part, r->header.version);
+    if (a->error_code == KAFKA_NONE &&
+        !partition_find(r->realm, &r->arena, topic, q->index, &part->place, &part->stream))
+        a->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
     if (a->error_code == KAFKA_NONE)
         a->error_code = want(x, part, topic);
     if (a->error_code != KAFKA_NONE)
         return;
+    x->spare = NULL;
     x->left++;
     *x->parts_end = part;
     x->parts_end = &part->next;

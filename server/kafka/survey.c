@@ -175,9 +175,7 @@ static int16_t ask_producers(struct visits *s, struct once *asked, struct str to
     struct listing *x;
 
     if (asked->map.count >= PRODUCERS_ASKED_MAX || !kafka_has_room(r, TOPIC_NAME_MAX) ||
-        topic.n > TOPIC_NAME_MAX ||
-        !once_take(asked,
-                   kafka_arena_text(&r->arena, "%d %.*s", p->partition_index, STR_ARG(topic))))
+        topic.n > TOPIC_NAME_MAX || !once_take_partition(asked, topic, p->partition_index))
         return KAFKA_INVALID_REQUEST;
     x = kafka_arena_alloc(&r->arena, sizeof(*x));
     return go(s, &x->visit, topic, p->partition_index, p);

@@ -36,6 +36,7 @@ struct mark {
     int32_t index;
     uint64_t from; /* of a beginning: see open_txns_bind */
     bool again;    /* it could not be done now */
+    bool done;     /* it was */
     bool skip;     /* the partition knows */
 };
 
@@ -336,8 +337,10 @@ static void mark_is_back(struct env_task *task, struct env *env)
         op_free(op);
         return;
     }
-    for (uint32_t i = 0; i < op->nmarks; i++)
+    for (uint32_t i = 0; i < op->nmarks; i++) {
+        op->marks[i].done = !op->marks[i].again;
         again = again || op->marks[i].again;
+    }
     if (again && partition_env_stops(env))
         op_done(op, KAFKA_COORDINATOR_NOT_AVAILABLE);
     else if (again)
@@ -420,7 +423,18 @@ static void mark_there(struct env_task *task, struct env *env)
         txns_known(&m->job, true);
 }
 
-/* To every partition that there still is. */
+/* False: there is no such partition any more. */
+static bool find_place(struct txn_op *op, struct mark *m, struct topic_place *place)
+{
+    struct realm *realm = op->txn->coordinator->realm;
+
+    if (m->stream.p == NULL)
+        return partition_find(realm, &op->arena, m->topic, m->index, place, &m->stream);
+    return topics_partition(realm->topics, m->topic, m->index, place) &&
+           place->worker != TOPIC_NOWHERE;
+}
+
+/* To every partition that there still is, and that was not reached yet. */
 static void send_marks(struct txn_op *op)
 {
     struct txn *t = op->txn;
@@ -435,8 +449,7 @@ static void send_marks(struct txn_op *op)
     for (uint32_t i = 0; i < op->nmarks; i++) {
         struct mark *m = &op->marks[i];
         m->again = false;
-        if (m->skip || !partition_find(t->coordinator->realm, &op->arena, m->topic, m->index,
-                                       &place, &m->stream))
+        if (m->skip || m->done || !find_place(op, m, &place))
             continue;
         op->left++;
         m->task.run = mark_there;
@@ -703,6 +716,18 @@ void txns_close(struct coordinator *c)
         free_txn(t);
     }
     hmap_deinit(&c->txns);
+}
+
+bool txns_pending_any(const struct coordinator *c, struct str group)
+{
+    LIST_FOREACH(l, &c->all_txns)
+    {
+        const struct txn *t = LIST_ENTRY(l, struct txn, link);
+        for (uint32_t i = 0; i < t->noffsets; i++)
+            if (str_eq(t->offsets[i].group, group))
+                return true;
+    }
+    return false;
 }
 
 bool txns_pending(const struct coordinator *c, struct str group, struct str topic,

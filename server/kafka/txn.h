@@ -78,7 +78,9 @@ bool txn_take_message(struct coordinator *c, const struct store_msg *m);
 void txns_loaded(struct coordinator *c);
 void txns_sweep(struct coordinator *c);
 void txns_close(struct coordinator *c);
-/* Is there an offset of this group that a transaction has not decided yet? */
+/* Is there an offset of this group that a transaction has not decided yet? Both look at all
+ * transactions: the first one, once, says whether the second one is to be asked. */
+bool txns_pending_any(const struct coordinator *c, struct str group);
 bool txns_pending(const struct coordinator *c, struct str group, struct str topic,
                   int32_t partition);
 

@@ -287,6 +287,62 @@ TEST(two_of_one_id)
     teardown();
 }
 
+/* ---- many partitions --------------------------------------------------------------------------
+ */
+
+/* A request may name a partition as often as it likes, and one that names very many is refused as a
+ * whole: they take more memory here than there. */
+#define MANY 200000
+
+TEST(very_many_partitions)
+{
+    static struct kafka_fetch_request_partitions parts[MANY];
+    struct kafka_fetch_request_topics t = {.topic = STR("t"), .partitions = parts};
+    const struct kafka_fetch_response *a;
+
+    setup(i);
+    make_topic("t");
+    js_fill(&rig, "t.1", 1, 3);
+    for (int k = 0; k < MANY; k++)
+        parts[k] = (struct kafka_fetch_request_partitions){.partition = k % 2 == 0 ? 1 : 7,
+                                                           .current_leader_epoch = -1,
+                                                           .partition_max_bytes = 1 << 20};
+    for (int k = 0; k < 2; k++) {
+        t.partitions_n = k == 0 ? 1000 : MANY;
+        a = KAFKA_CALL(&client, fetch, FETCH, 11, .replica_id = -1, .max_bytes = 1 << 20,
+                       .session_epoch = -1, .topics = &t, .topics_n = 1, .rack_id = STR(""));
+        ck_assert_int_eq(a->error_code, k == 0 ? KAFKA_NONE : KAFKA_INVALID_REQUEST);
+        ck_assert_int_eq(a->responses_n, k == 0);
+        if (k == 0)
+            ck_assert_int_eq(a->responses[0].partitions_n, 2);
+    }
+    teardown();
+}
+
+/* To look for a time is to read the partition: once in a request. */
+TEST(offsets_of_a_partition_named_twice)
+{
+    struct kafka_list_offsets_request_partitions p[3];
+    struct kafka_list_offsets_request_topics t = {STR("t"), p, 3};
+    const struct kafka_list_offsets_response *a;
+
+    setup(i);
+    make_topic("t");
+    js_fill(&rig, "t.1", 1, 3);
+    for (int k = 0; k < 3; k++)
+        p[k] = (struct kafka_list_offsets_request_partitions){
+            .partition_index = k == 2 ? 0 : 1, .current_leader_epoch = -1, .timestamp = 1};
+    for (int v = 1; v <= 7; v += 3) {
+        a = KAFKA_CALL(&client, list_offsets, LIST_OFFSETS, v, .replica_id = -1, .topics = &t,
+                       .topics_n = 1);
+        ck_assert_int_eq(a->topics[0].partitions[0].error_code, KAFKA_NONE);
+        ck_assert_int_eq(a->topics[0].partitions[0].offset, 0);
+        ck_assert_int_eq(a->topics[0].partitions[1].error_code, KAFKA_INVALID_REQUEST);
+        ck_assert_int_eq(a->topics[0].partitions[2].error_code, KAFKA_NONE);
+    }
+    teardown();
+}
+
 /* ---- a batch that is too large to be opened ---------------------------------------------------
  */
 
@@ -354,6 +410,8 @@ TEST(a_batch_too_large_to_be_opened)
 }
 
 static const struct runner_case cases[] = {
+    RUN_LOOP(very_many_partitions, 0, 3),
+    RUN_LOOP(offsets_of_a_partition_named_twice, 0, 3),
     RUN_LOOP(a_batch_too_large_to_be_opened, 0, 3),
     RUN_LOOP(every_version, 0, 3),
     RUN_LOOP(partitions_share_the_answer, 0, 3),

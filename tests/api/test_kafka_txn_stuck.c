@@ -131,10 +131,13 @@ TEST(a_failed_stream)
     js_ask(&r, "$JS.API.STREAM.CREATE.u", "{\"name\":\"u\",\"subjects\":[\"u\"]}", "\"created\"");
     producer_init(&p, &r, "p");
     ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(producer_add(&p, 3, "u", 0), KAFKA_NONE);
     ck_assert_int_eq(producer_write(&p, "t", 0, 3), 0);
+    ck_assert_int_eq(producer_write(&p, "u", 0, 1), 0);
     fail_stream(&r, there, away);
     ck_assert_int_eq(producer_end(&p, version, true), KAFKA_NONE);
     ck_assert_int_eq(p.epoch, version == 5);
+    ck_assert_int_eq(producer_latest(&p, "u", 1), 2); /* there it is written */
     ck_assert_int_eq(producer_latest(&p, "t", 1), 0);
     ck_assert_int_eq(producer_add(&p, 3, "u", 0), KAFKA_CONCURRENT_TRANSACTIONS);
     ck_assert_int_eq(producer_write_as(&p, 12, NULL, "u", 0, 1), -KAFKA_NOT_ENOUGH_REPLICAS);
@@ -144,7 +147,8 @@ TEST(a_failed_stream)
     kafka_client_open(&p.c, r.server.kafka_port);
     while (producer_latest(&p, "t", 1) != producer_latest(&p, "t", 0))
         ;
-    ck_assert_int_eq(producer_write_as(&p, 12, NULL, "u", 0, 1), 0);
+    ck_assert_int_eq(producer_write_as(&p, 12, NULL, "u", version == 3, 1), 2);
+    ck_assert_int_eq(producer_latest(&p, "u", 0), 3);
     ck_assert_int_eq(producer_end(&p, 5, true), KAFKA_NONE);
     kafka_client_close(&p.c);
     js_rig_end(&r);
