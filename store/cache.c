@@ -20,6 +20,8 @@
  * record is verified then, once; damaged ones are counted and reported as lost, and read as gone. A
  * header that does not verify costs the whole batch, never its neighbours.
  */
+#include "store/cache.h"
+
 #include "lib/base/mem.h"
 #include "store/plant.h"
 #include "store/store_impl.h"

@@ -18,6 +18,8 @@
  * requests complete with an error, nothing is written to the log again; the server goes on with
  * what is durable.
  */
+#include "store/commit_log.h"
+
 #include "lib/base/mem.h"
 #include "store/store_impl.h"
 

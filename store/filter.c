@@ -14,6 +14,8 @@
  * it last looked, or all of them. So a new subject costs nothing by itself, however many filters
  * there are.
  */
+#include "store/filter.h"
+
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
 #include "store/store_impl.h"

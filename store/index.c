@@ -6,6 +6,8 @@
  * one is scanned. The work is cut into windows, so that a caller with a budget can stop between
  * them; it is counted in records that a plain scan would look at in the same time.
  */
+#include "store/index.h"
+
 #include "lib/base/mem.h"
 #include "store/store_impl.h"
 

@@ -12,6 +12,8 @@
  * (stream_render). Objects below a memory stream live and die with it in memory; their requests
  * complete at the next step.
  */
+#include "store/object.h"
+
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "store/store_impl.h"

@@ -11,6 +11,8 @@
  * A segment without messages is released: first the record that says so becomes durable, then its
  * file goes. Leading ones at once, those in the middle when rewrite.c gets to them.
  */
+#include "store/remove.h"
+
 #include "lib/base/mem.h"
 #include "store/store_impl.h"
 

@@ -8,6 +8,8 @@
  *     SEALED    its footer is durable (sealing.c); never written again
  *     RELEASED  no message of it exists any more: its file is being removed
  */
+#include "store/segment.h"
+
 #include "lib/base/mem.h"
 #include "store/early.h"
 #include "store/pool.h"

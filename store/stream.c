@@ -18,6 +18,8 @@
  * buffers live until the operations complete), and the overlay. Nothing is ever written to the
  * stream's files again.
  */
+#include "store/stream.h"
+
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "store/early.h"
