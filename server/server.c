@@ -254,10 +254,14 @@ static bool open_net(struct server *s)
 
 static void say_listening(struct server *s)
 {
+    const struct tls_options *tls = &s->options->tls;
+    bool first = tls->first && tls->first_wait_ns == 0;
+
     LOG_INF(s->log, "Listening for client connections on %s:%u", s->host, s->port);
     if (s->tls.clients != NULL)
-        LOG_INF(s->log, "TLS required for client connections");
-    if (s->tls.clients != NULL && s->options->tls.first)
+        LOG_INF(s->log, "TLS %s for client connections",
+                s->options->allow_non_tls && !first ? "available" : "required");
+    if (s->tls.clients != NULL && first)
         LOG_WRN(s->log, "Clients that are not using \"TLS Handshake First\" option will fail to "
                         "connect");
 }

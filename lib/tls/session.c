@@ -129,6 +129,7 @@ static void note_error(struct tls_session *s)
     const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
     long verified = SSL_get_verify_result(s->ssl);
 
+    s->code = code;
     if (reason == NULL)
         reason = "connection broken";
     if (verified != X509_V_OK)

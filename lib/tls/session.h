@@ -28,13 +28,15 @@ struct bio_method_st;
 /* Takes records that are to be sent, all of them; false (no memory) breaks the session. */
 typedef bool tls_put(void *to, const char *bytes, size_t n);
 
-/* Embedded; everything in it is private but `ssl`, for questions about who is on the other side. */
+/* Embedded; everything in it is private but `ssl`, for questions about who is on the other side,
+ * and what went wrong. */
 struct tls_session {
     struct ssl_st *ssl; /* NULL: not open */
     struct str in;
     tls_put *put;
     void *to;
     char error[200];
+    unsigned long code; /* OpenSSL's, of that error */
 };
 
 enum tls_answer {

@@ -144,6 +144,11 @@ static struct auth_verdict check_listed(const struct options *o, const struct au
     return compare(claim->pass, or_empty(user->pass), user);
 }
 
+struct auth_verdict auth_check_named(const struct user *user, struct str pass)
+{
+    return user != NULL ? compare(pass, or_empty(user->pass), user) : no;
+}
+
 struct auth_verdict auth_check(const struct options *o, const struct auth_claim *claim)
 {
     bool known;

@@ -66,6 +66,9 @@ void auth_nonce_text(const uint8_t bytes[AUTH_NONCE_BYTES], char out[AUTH_NONCE_
 struct auth_verdict auth_check(const struct options *options, const struct auth_claim *claim);
 /* The verdict about a client that sends no CONNECT at all. */
 struct auth_verdict auth_check_nothing(const struct options *options);
+/* The verdict about one whom a certificate names: a password that the user has is asked for all the
+ * same, and one that it has not must not be given. */
+struct auth_verdict auth_check_named(const struct user *user, struct str pass);
 /* Is a secret of the options a bcrypt hash? */
 bool auth_is_hash(const char *text);
 /* For io_work: does the secret have this bcrypt hash? */

@@ -35,8 +35,9 @@ static void failed(struct kafka_conn *c, const char *what, const char *why)
 static bool shake_hands(struct kafka_conn *c)
 {
     enum tls_answer answer = tls_session_handshake(&c->tls->session);
+    char key[TLS_PIN_TEXT];
 
-    if (answer == TLS_OK && !tls_pinned(c->tls)) {
+    if (answer == TLS_OK && !tls_pinned(c->tls, key)) {
         failed(c, "handshake", "certificate not pinned");
         return false;
     }

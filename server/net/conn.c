@@ -171,6 +171,7 @@ static void timed_out(struct wheel_timer *t)
     struct conn *c = CONTAINER_OF(t, struct conn, timer);
     const struct options *o = c->net->env->options;
     uint64_t now = io_now(c->net->env->io);
+    char who[CONN_TEXT_MAX];
 
     if (c->leaf != NULL && !c->leaf->bound && c->tls_state != CONN_TLS_GREETED) {
         leaf_timed_out(c);
@@ -186,6 +187,7 @@ static void timed_out(struct wheel_timer *t)
         return;
     }
     if (c->state == CONN_GREETED && connect_announced(c)) {
+        LOG_DBG(c->net->env->log, "%s - Authentication Timeout", conn_text(c, who));
         conn_fail(c, REASON_AUTH_TIMEOUT, STR("Authentication Timeout"));
         return;
     }
@@ -254,16 +256,24 @@ static int64_t auth_timeout(const struct conn *c)
     return o->auth_timeout_ns;
 }
 
-void conn_start(struct conn *c)
+void conn_announce(struct conn *c)
 {
     char text[CONN_TEXT_MAX];
 
-    if (c->leaf != NULL) {
+    if (c->announced)
+        return;
+    c->announced = true;
+    if (c->leaf != NULL)
         LOG_INF(c->net->env->log, "%s - Leafnode connection created", conn_text(c, text));
-    } else {
+    else
         LOG_DBG(c->net->env->log, "%s - Client connection created", conn_text(c, text));
+}
+
+void conn_start(struct conn *c)
+{
+    conn_announce(c);
+    if (c->leaf == NULL)
         connect_nothing(c);
-    }
     if (connect_announced(c)) {
         c->parser.connect_only = true;
         start_timer(c, (uint64_t) auth_timeout(c));
@@ -494,7 +504,7 @@ void conn_close(struct conn *c, enum conn_reason reason)
         return;
     c->state = CONN_CLOSING;
     c->reason = reason;
-    if (c->leaf == NULL)
+    if (c->leaf == NULL && (c->announced || c->door == NET_CLIENTS))
         LOG_DBG(net->env->log, "%s - Client connection closed: %s", conn_text(c, text),
                 conn_reason_text(reason));
     io_timer_stop(io, &c->timer);

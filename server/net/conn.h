@@ -160,6 +160,7 @@ struct conn {
     enum conn_reason reason;
     bool greeted;   /* with TLS: INFO has been put */
     bool tls_first; /* its handshake came before INFO */
+    bool announced; /* the log has it */
     bool tls_begun; /* the client's first byte was right */
     bool tls_ended; /* our side of it */
     bool sock_closed, close_submitted, drop_output;
@@ -265,7 +266,9 @@ struct str conn_without_domain(const struct conn *c, struct str subject);
 /* Answers 503 to the reply subject if this client asked for it. */
 void conn_no_responders(struct conn *c, struct str subject, struct str reply);
 
-/* conn.c: what an adopted connection begins with, once it may speak. */
+/* conn.c: the log says that it is there; once. */
+void conn_announce(struct conn *c);
+/* What an adopted connection begins with, once it may speak. */
 void conn_start(struct conn *c);
 
 /* conn_tls.c */
@@ -287,6 +290,8 @@ bool conn_tls_end(struct conn *c);
 /* The other side's certificate was asked about: the connection may begin, or ends. */
 void conn_tls_good(struct conn *c);
 void conn_tls_refused(struct conn *c, const char *why);
+/* Does it wait for a handshake, or is it in one? */
+bool conn_tls_shaking(const struct conn *c);
 
 /* conn_peer.c */
 /* Is the certificate of the other side to be asked about? */

@@ -562,6 +562,10 @@ void conn_received(struct io_op *op)
             io_recv(net->env->io, &c->recv, c->sock);
         return;
     }
+    if (op->res <= 0 && UNLIKELY(conn_tls_shaking(c))) {
+        conn_tls_refused(c, op->res == 0 ? "EOF" : "connection reset by peer");
+        return;
+    }
     if (op->res <= 0) {
         conn_close(c, op->res == 0 || op->res == -ECONNRESET || op->res == -ECANCELED
                           ? REASON_CLIENT_CLOSED

@@ -13,7 +13,8 @@
  *
  *     FIRST --bytes--> HANDSHAKE --done--> ON: INFO now, then as any connection
  *       \--no bytes for first_wait_ns--> GREETED --bytes--> HANDSHAKE --done--> ON
- *                                           \--allow_non_tls, and no TLS record--> NONE
+ *                                           \--allow_non_tls, and no TLS record,
+ *                                              or nothing for the timeout--> NONE
  *
  * With ocsp_peer a state lies before ON, JUDGED (conn_peer.c).
  *
@@ -66,6 +67,19 @@ static void start_timer(struct conn *c, int64_t ns)
 
 /* ---- before the handshake -------------------------------------------------------------------- */
 
+static bool may_go_plain(const struct conn *c)
+{
+    return c->net->env->options->allow_non_tls && c->leaf == NULL;
+}
+
+static void say_starting(const struct conn *c)
+{
+    char text[CONN_TEXT_MAX];
+
+    LOG_DBG(c->net->env->log, "%s - Starting TLS %s connection handshake", conn_text(c, text),
+            c->leaf != NULL ? "leafnode" : "client");
+}
+
 /* What was put goes as it is. */
 static void send_plain(struct conn *c)
 {
@@ -89,6 +103,8 @@ static void greet(struct conn *c)
     info_put(c, false);
     send_plain(c);
     start_timer(c, conn_tls_options(c)->timeout_ns);
+    if (!may_go_plain(c))
+        say_starting(c);
 }
 
 /* Handshakes cost far more than connections: only so many of clients begin in a second. Workers
@@ -126,6 +142,8 @@ void conn_tls_begin(struct conn *c)
 {
     const struct tls_options *o = conn_tls_options(c);
 
+    if (c->door == NET_CLIENTS)
+        conn_announce(c);
     if (UNLIKELY(!may_begin(c))) {
         turn_away(c);
         return;
@@ -136,16 +154,33 @@ void conn_tls_begin(struct conn *c)
     } else if (o->first) {
         c->tls_state = CONN_TLS_FIRST;
         start_timer(c, o->first_wait_ns > 0 ? o->first_wait_ns : o->timeout_ns);
+        if (o->first_wait_ns == 0)
+            say_starting(c);
     } else {
         greet(c);
     }
     conn_receive(c);
 }
 
+/* The client does without, or says nothing for so long that it waits for something else. */
+static void go_plain(struct conn *c, uint8_t *bytes, size_t n)
+{
+    c->tls_state = CONN_TLS_NONE;
+    c->out = c->wire; /* INFO, if it is still there */
+    c->wire = (struct outbuf){0};
+    conn_start(c);
+    if (n > 0)
+        conn_plain_take(c, bytes, n);
+}
+
 void conn_tls_timed_out(struct conn *c)
 {
     char text[CONN_TEXT_MAX];
 
+    if (c->tls_state == CONN_TLS_GREETED && may_go_plain(c)) {
+        go_plain(c, NULL, 0);
+        return;
+    }
     if (c->tls_state == CONN_TLS_FIRST && c->door != NET_WEBSOCKET &&
         conn_tls_options(c)->first_wait_ns > 0) {
         greet(c);
@@ -159,24 +194,61 @@ void conn_tls_timed_out(struct conn *c)
     conn_close(c, REASON_TLS_HANDSHAKE);
 }
 
-/* The client chose to do without. */
-static void go_plain(struct conn *c, uint8_t *bytes, size_t n)
-{
-    c->tls_state = CONN_TLS_NONE;
-    c->out = c->wire; /* INFO, if it is still there */
-    c->wire = (struct outbuf){0};
-    conn_start(c);
-    conn_plain_take(c, bytes, n);
-}
-
 /* ---- the handshake --------------------------------------------------------------------------- */
 
 static void handshake_failed(struct conn *c, const char *why)
 {
+    struct log *log = c->net->env->log;
     char text[CONN_TEXT_MAX];
 
-    LOG_ERR(c->net->env->log, "%s - TLS handshake error: %s", conn_text(c, text), why);
+    if (c->door == NET_WEBSOCKET)
+        LOG_ERR(log, "websocket: TLS handshake error from %s:%u: %s", c->peer.host, c->peer.port,
+                why);
+    else
+        LOG_ERR(log, "%s - TLS handshake error: %s", conn_text(c, text), why);
     conn_close(c, REASON_TLS_HANDSHAKE);
+}
+
+static void session_failed(struct conn *c)
+{
+    struct buf why = {0};
+
+    tls_failure(c->tls, c->door != NET_WEBSOCKET, &why);
+    handshake_failed(c, buf_cstr(&why));
+    buf_free(&why);
+}
+
+static bool is_http(struct str in)
+{
+    return str_starts(in, STR("GET /")) || str_starts(in, STR("HEAD ")) ||
+           str_starts(in, STR("POST ")) || str_starts(in, STR("PUT /")) ||
+           str_starts(in, STR("OPTIO"));
+}
+
+/* Of whom it is no use to tell everybody: a client of another kind has lost its way. */
+static void is_no_tls(struct conn *c, struct str in)
+{
+    static const char sorry[] = "HTTP/1.0 400 Bad Request\r\n\r\n"
+                                "Client sent an HTTP request to an HTTPS server.\n";
+    static const char what[] = "tls: first record does not look like a TLS handshake";
+    char text[CONN_TEXT_MAX];
+
+    if (c->door == NET_WEBSOCKET && is_http(in)) {
+        conn_put(c, STR(sorry));
+        send_plain(c);
+        handshake_failed(c, "client sent an HTTP request to an HTTPS server");
+    } else if (c->door == NET_WEBSOCKET) {
+        handshake_failed(c, what);
+    } else {
+        LOG_DBG(c->net->env->log, "%s - TLS handshake error: %s", conn_text(c, text), what);
+        conn_close(c, REASON_TLS_HANDSHAKE);
+    }
+}
+
+bool conn_tls_shaking(const struct conn *c)
+{
+    return c->tls_state == CONN_TLS_FIRST || c->tls_state == CONN_TLS_GREETED ||
+           c->tls_state == CONN_TLS_HANDSHAKE;
 }
 
 void conn_tls_refused(struct conn *c, const char *why)
@@ -189,8 +261,11 @@ void conn_tls_good(struct conn *c)
     struct net *net = c->net;
     char text[CONN_TEXT_MAX];
 
-    LOG_DBG(net->env->log, "%s - TLS handshake complete, version %s, cipher suite %s",
-            conn_text(c, text), tls_version_name(c->tls), tls_cipher_name(c->tls));
+    if (c->door != NET_WEBSOCKET) {
+        LOG_DBG(net->env->log, "%s - TLS handshake complete", conn_text(c, text));
+        LOG_DBG(net->env->log, "%s - TLS version %s, cipher suite %s", text,
+                tls_version_name(c->tls), tls_cipher_name(c->tls));
+    }
     io_timer_stop(net->env->io, &c->timer);
     c->tls_state = CONN_TLS_ON;
     if (c->door == NET_WEBSOCKET) {
@@ -210,7 +285,11 @@ void conn_tls_good(struct conn *c)
 
 static void established(struct conn *c)
 {
-    if (!tls_pinned(c->tls)) {
+    char text[CONN_TEXT_MAX], key[TLS_PIN_TEXT];
+
+    if (!tls_pinned(c->tls, key)) {
+        LOG_DBG(c->net->env->log, "%s - Failed pinned cert test for key id: %s", conn_text(c, text),
+                key);
         handshake_failed(c, "certificate not pinned");
     } else if (UNLIKELY(conn_peer_wants(c))) {
         c->tls_state = CONN_TLS_JUDGED;
@@ -235,8 +314,10 @@ static void shake_hands(struct conn *c)
     note_wire(c, before);
     if (answer == TLS_OK)
         established(c);
+    else if (answer == TLS_CLOSED)
+        handshake_failed(c, "EOF");
     else if (answer != TLS_MORE)
-        handshake_failed(c, answer == TLS_CLOSED ? "EOF" : c->tls->session.error);
+        session_failed(c);
 }
 
 void conn_tls_dial(struct conn *c, struct tls_context *context, const char *host)
@@ -294,6 +375,14 @@ static void read_all(struct conn *c)
         conn_close(c, answer == TLS_CLOSED ? REASON_CLIENT_CLOSED : REASON_READ_ERROR);
 }
 
+/* Until now it could have been something else that begins. */
+static bool starts_late(const struct conn *c)
+{
+    return c->tls_state == CONN_TLS_GREETED
+               ? may_go_plain(c)
+               : c->door != NET_WEBSOCKET && conn_tls_options(c)->first_wait_ns > 0;
+}
+
 void conn_tls_take(struct conn *c, uint8_t *bytes, size_t n)
 {
     struct env *env = c->net->env;
@@ -304,8 +393,7 @@ void conn_tls_take(struct conn *c, uint8_t *bytes, size_t n)
         return;
     }
 
-    if (c->tls_state == CONN_TLS_GREETED && env->options->allow_non_tls && c->leaf == NULL &&
-        in.p[0] != RECORD_HANDSHAKE) {
+    if (c->tls_state == CONN_TLS_GREETED && may_go_plain(c) && in.p[0] != RECORD_HANDSHAKE) {
         go_plain(c, bytes, n);
         return;
     }
@@ -314,12 +402,14 @@ void conn_tls_take(struct conn *c, uint8_t *bytes, size_t n)
             conn_close(c, REASON_TLS_HANDSHAKE);
             return;
         }
+        if (starts_late(c))
+            say_starting(c);
         c->tls = tls_open(conn_tls_context(c), &c->wire, env->chunks);
         c->tls_state = CONN_TLS_HANDSHAKE;
         start_timer(c, conn_tls_options(c)->timeout_ns);
     }
     if (c->tls_state == CONN_TLS_HANDSHAKE && !c->tls_begun && in.p[0] != RECORD_HANDSHAKE) {
-        handshake_failed(c, "tls: first record does not look like a TLS handshake");
+        is_no_tls(c, in);
         return;
     }
     c->tls_begun = true;

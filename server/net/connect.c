@@ -150,6 +150,7 @@ static void take_names(struct conn *c, const struct said *said)
 
 struct mapping {
     const struct users *users;
+    const struct conn *c; /* for the log */
     uint8_t kind;
     const struct user *user;
 };
@@ -175,25 +176,66 @@ static const struct user *user_of_subject(const struct mapping *m, struct str te
     return found;
 }
 
-static bool take_user(void *ctx, struct str name, bool subject)
+static const struct user *user_named(const struct mapping *m, struct str name)
 {
+    const struct user *user = users_find(m->users, name.p, name.n);
+
+    return user != NULL && (user->kinds & m->kind) != 0 ? user : NULL;
+}
+
+static void say_mapped(const struct mapping *m, const char *before, struct str name,
+                       const char *behind)
+{
+    char who[CONN_TEXT_MAX];
+
+    LOG_DBG(m->c->net->env->log, "%s - %s [\"%.*s\"]%s", conn_text(m->c, who), before,
+            STR_ARG(name), behind);
+}
+
+static void take_subject(struct mapping *m, struct str name)
+{
+    m->user = user_of_subject(m, name);
+    if (m->user != NULL) {
+        say_mapped(m, "Using DistinguishedNameMatch for auth", name, "");
+        return;
+    }
+    say_mapped(m, "DistinguishedNameMatch could not be used for auth", name, "");
+    m->user = user_named(m, name);
+    if (m->user == NULL)
+        say_mapped(m, "User in cert", name, ", not found");
+}
+
+static bool take_user(void *ctx, enum tls_name kind, struct str name)
+{
+    static const char *const words[] = {"Using email found in cert for auth",
+                                        "Using SAN found in cert for auth",
+                                        "Using URI found in cert for auth"};
     struct mapping *m = ctx;
 
-    m->user = subject ? user_of_subject(m, name) : NULL;
-    if (m->user == NULL)
-        m->user = users_find(m->users, name.p, name.n);
-    if (m->user != NULL && (m->user->kinds & m->kind) == 0)
-        m->user = NULL;
+    if (kind == TLS_NAME_SUBJECT) {
+        take_subject(m, name);
+        return m->user != NULL;
+    }
+    m->user = user_named(m, name);
+    if (m->user != NULL)
+        say_mapped(m, words[kind], name, "");
     return m->user != NULL;
 }
 
 /* verify_and_map: the certificate says who the client is. */
 static const struct user *mapped_user(const struct conn *c)
 {
-    struct mapping m = {.users = &c->net->env->options->users, .kind = connect_kind(c)};
+    struct mapping m = {.users = &c->net->env->options->users, .c = c, .kind = connect_kind(c)};
+    char who[CONN_TEXT_MAX];
 
+    if (c->tls != NULL && tls_sent_chain(c->tls))
+        LOG_DBG(c->net->env->log, "%s - Multiple peer certificates found, selecting first",
+                conn_text(c, who));
     if (c->tls != NULL)
         tls_names(c->tls, take_user, &m);
+    else
+        LOG_DBG(c->net->env->log, "%s - User required in cert, no TLS connection state",
+                conn_text(c, who));
     return m.user;
 }
 
@@ -345,16 +387,6 @@ static void process_claims(struct conn *c, const struct said *said)
     free_opts(&opts);
 }
 
-static struct auth_verdict check_certificate(struct conn *c)
-{
-    const struct user *user = mapped_user(c);
-
-    if (user == NULL)
-        return (struct auth_verdict){.answer = AUTH_NO};
-    connect_keep(&c->user, str_of(user->name));
-    return (struct auth_verdict){.answer = AUTH_YES, .user = user};
-}
-
 /* Who it says it is: the log and events name it, also when it is refused. */
 static void take_claim(struct conn *c, const struct said *said)
 {
@@ -370,6 +402,21 @@ static void take_claim(struct conn *c, const struct said *said)
         c->claims = "Token";
         connect_keep(&c->user, STR("[REDACTED]"));
     }
+}
+
+static struct auth_verdict check_certificate(struct conn *c, const struct said *said)
+{
+    const struct user *user = mapped_user(c);
+
+    take_claim(c, said);
+    if (user == NULL)
+        return (struct auth_verdict){.answer = AUTH_NO};
+    if (said->user.n > 0)
+        LOG_WRN(c->net->env->log, "User \"%s\" found in connect proto, but user required from cert",
+                c->user);
+    c->claims = "User";
+    connect_keep(&c->user, str_of(user->name));
+    return auth_check_named(user, or_cookie(c, said->pass, WS_COOKIE_PASS));
 }
 
 static struct auth_verdict check_credentials(struct conn *c, const struct said *said)
@@ -426,7 +473,7 @@ static void process(struct conn *c, const struct said *said)
             process_claims(c, said);
         return;
     }
-    v = conn_tls_options(c)->map ? check_certificate(c) : check_credentials(c, said);
+    v = conn_tls_options(c)->map ? check_certificate(c, said) : check_credentials(c, said);
     if (is_asked_about(c, &v)) {
         if (accept_settings(c, said))
             ask_about(c, said, &v);

@@ -55,7 +55,7 @@ static void put_door(struct buf *b, const struct conn *c)
         return;
     }
     put_address(b, o->client_advertise, o->host, local.port);
-    if (tls && !o->allow_non_tls)
+    if (tls && (!o->allow_non_tls || c->tls_first))
         buf_puts(b, "\"tls_required\":true,");
     if (tls && o->tls.verify)
         buf_puts(b, "\"tls_verify\":true,");

@@ -35,6 +35,7 @@ struct tls *tls_open(struct tls_context *c, struct outbuf *wire, struct chunk_po
     struct tls *t = make(c, wire, chunks);
 
     tls_session_accept(&t->session, c->ssl, c->bytes, put_record, t);
+    SSL_set_app_data(t->session.ssl, t);
     return t;
 }
 
@@ -53,6 +54,7 @@ void tls_close(struct tls *t)
     if (t == NULL)
         return;
     tls_session_close(&t->session);
+    buf_free(&t->refusal);
     tls_context_put(t->context);
     mem_free(t);
 }
@@ -73,14 +75,14 @@ const char *tls_cipher_name(const struct tls *t)
     return cipher != NULL ? SSL_CIPHER_standard_name(cipher) : "";
 }
 
-bool tls_pinned(const struct tls *t)
+bool tls_pinned(const struct tls *t, char hex[TLS_PIN_TEXT])
 {
     X509 *cert = SSL_get0_peer_certificate(t->session.ssl);
     unsigned char sum[EVP_MAX_MD_SIZE], *spki = NULL;
-    char hex[2 * TLS_PIN_BYTES + 1];
     unsigned n = 0;
     int len;
 
+    hex[0] = '\0';
     if (t->context->pinned == NULL)
         return true;
     len = cert != NULL ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &spki) : -1;
@@ -91,23 +93,21 @@ bool tls_pinned(const struct tls *t)
     return n == TLS_PIN_BYTES && strstr(t->context->pinned, hex) != NULL;
 }
 
-static bool each_of_type(GENERAL_NAMES *names, int type,
-                         bool (*each)(void *ctx, struct str name, bool subject), void *ctx)
+static bool each_of_type(GENERAL_NAMES *names, int type, enum tls_name kind, tls_each_name *each,
+                         void *ctx)
 {
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
         const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
         const ASN1_STRING *text = name->d.ia5;
-        if (name->type == type && each(ctx,
+        if (name->type == type && each(ctx, kind,
                                        str_from((const char *) ASN1_STRING_get0_data(text),
-                                                (size_t) ASN1_STRING_length(text)),
-                                       false))
+                                                (size_t) ASN1_STRING_length(text))))
             return true;
     }
     return false;
 }
 
-static bool subject_name(X509 *cert, bool (*each)(void *ctx, struct str name, bool subject),
-                         void *ctx)
+static bool subject_name(X509 *cert, tls_each_name *each, void *ctx)
 {
     BIO *out = BIO_new(BIO_s_mem());
     bool stop = false;
@@ -118,16 +118,23 @@ static bool subject_name(X509 *cert, bool (*each)(void *ctx, struct str name, bo
         return false;
     if (X509_NAME_print_ex(out, X509_get_subject_name(cert), 0, XN_FLAG_RFC2253) > 0) {
         n = BIO_get_mem_data(out, &text);
-        stop = each(ctx, str_from(text, (size_t) n), true);
+        stop = each(ctx, TLS_NAME_SUBJECT, str_from(text, (size_t) n));
     }
     BIO_free(out);
     return stop;
 }
 
-bool tls_names(const struct tls *t, bool (*each)(void *ctx, struct str name, bool subject),
-               void *ctx)
+bool tls_sent_chain(const struct tls *t)
 {
-    static const int types[] = {GEN_EMAIL, GEN_DNS, GEN_URI};
+    return sk_X509_num(SSL_get_peer_cert_chain(t->session.ssl)) > 0;
+}
+
+bool tls_names(const struct tls *t, tls_each_name *each, void *ctx)
+{
+    static const struct {
+        int type;
+        enum tls_name kind;
+    } types[] = {{GEN_EMAIL, TLS_NAME_EMAIL}, {GEN_DNS, TLS_NAME_DNS}, {GEN_URI, TLS_NAME_URI}};
     X509 *cert = SSL_get0_peer_certificate(t->session.ssl);
     GENERAL_NAMES *names;
     bool stop = false;
@@ -136,7 +143,7 @@ bool tls_names(const struct tls *t, bool (*each)(void *ctx, struct str name, boo
         return false;
     names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
     for (size_t i = 0; names != NULL && i < ARRAY_LEN(types) && !stop; i++)
-        stop = each_of_type(names, types[i], each, ctx);
+        stop = each_of_type(names, types[i].type, types[i].kind, each, ctx);
     GENERAL_NAMES_free(names);
     return stop || subject_name(cert, each, ctx);
 }

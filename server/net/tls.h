@@ -52,6 +52,8 @@ struct tls {
     struct tls_context *context;
     struct outbuf *wire;
     struct chunk_pool *chunks;
+    struct buf refusal; /* of the other side's certificate; empty = none */
+    size_t refusal_n;   /* of it, without what says which certificates came */
 };
 
 /* wire outlives it. */
@@ -61,6 +63,8 @@ struct tls *tls_open_client(struct tls_context *c, const char *host, struct outb
                             struct chunk_pool *chunks);
 void tls_close(struct tls *t);
 
+/* tls_words.c: why the handshake failed; appended. chain: also which certificates came. */
+void tls_failure(const struct tls *t, bool chain, struct buf *out);
 const char *tls_version_name(const struct tls *t); /* "1.3" */
 const char *tls_cipher_name(const struct tls *t);  /* as in RFCs */
 
@@ -69,14 +73,24 @@ bool tls_verified(const struct tls *t);
 /* Its certificates as PEM texts in JSON strings, with commas between; appended. The chain when it
  * is verified, else what the client sent. */
 void tls_certificates(const struct tls *t, struct buf *out);
-/* Is the client's certificate one of the pinned ones? True when none are pinned. */
-bool tls_pinned(const struct tls *t);
+/* SHA-256, and its text in hexadecimal digits. */
+#define TLS_PIN_BYTES 32u
+#define TLS_PIN_TEXT (2 * TLS_PIN_BYTES + 1)
+
+/* Is the client's certificate one of the pinned ones? True when none are pinned. key: what would
+ * have to be among them; empty without a certificate. */
+bool tls_pinned(const struct tls *t, char key[TLS_PIN_TEXT]);
 /* The chain that was verified, from the other side's certificate on; borrowed, NULL = none was. */
 struct stack_st_X509 *tls_chain(const struct tls *t);
+/* Did the client send certificates behind its own? */
+bool tls_sent_chain(const struct tls *t);
+
+enum tls_name { TLS_NAME_EMAIL, TLS_NAME_DNS, TLS_NAME_URI, TLS_NAME_SUBJECT };
+
 /* Names in the client's certificate, in the order in which they are looked up as users: mail
- * addresses, DNS names, URIs, the subject (subject: as RFC 2253 says it). each returns true to
- * stop; so does this then. */
-bool tls_names(const struct tls *t, bool (*each)(void *ctx, struct str name, bool subject),
-               void *ctx);
+ * addresses, DNS names, URIs, the subject (as RFC 2253 says it). each returns true to stop; so does
+ * this then. */
+typedef bool tls_each_name(void *ctx, enum tls_name kind, struct str name);
+bool tls_names(const struct tls *t, tls_each_name *each, void *ctx);
 
 #endif

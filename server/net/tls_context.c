@@ -138,6 +138,8 @@ static int look_at_client(int ok, X509_STORE_CTX *chain)
 {
     if (ok == 0 && X509_STORE_CTX_get_error(chain) == X509_V_ERR_CERT_SIGNATURE_FAILURE)
         X509_STORE_CTX_set_error(chain, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY);
+    if (ok == 0)
+        tls_note_refusal(chain);
     return ok;
 }
 
@@ -211,13 +213,30 @@ static bool take_curves(SSL_CTX *ssl, const char *names, char why[256])
     return ok;
 }
 
+/* In the peer's order: AES with 128 bits first, which is also the fastest. */
+static void prefer_suites(SSL_CTX *ssl)
+{
+    static const char new[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
+                              "TLS_CHACHA20_POLY1305_SHA256";
+    static const char old[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+                              "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+                              "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
+                              "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:"
+                              "ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA";
+
+    if (SSL_CTX_set_ciphersuites(ssl, new) != 1 || SSL_CTX_set_cipher_list(ssl, old) != 1)
+        FATAL("no TLS cipher suites");
+}
+
 static void set_common(SSL_CTX *ssl, const struct tls_options *o)
 {
+    prefer_suites(ssl);
     SSL_CTX_set_min_proto_version(ssl, o->min_version == 13 ? TLS1_3_VERSION : TLS1_2_VERSION);
     /* An idle connection keeps no record buffers. */
     SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
-                                 SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_CIPHER_SERVER_PREFERENCE);
+                                 SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                 SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_num_tickets(ssl, 0);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
 }

@@ -9,8 +9,6 @@
 #include <openssl/ssl.h>
 #include <stdint.h>
 
-#define TLS_PIN_BYTES 32u /* SHA-256 */
-
 /* One of several certificates that a server has. */
 struct tls_certificate {
     X509 *certificate;
@@ -36,6 +34,9 @@ struct tls_context {
  * believed.
  */
 void tls_read_system(struct tls_context *c);
+
+/* tls_words.c: remembers what is wrong with a certificate, in the call that judges it. */
+void tls_note_refusal(X509_STORE_CTX *chain);
 
 /* Sessions of it send what tls_context_staple gave. */
 void tls_allow_staple(struct tls_context *c);

@@ -23,8 +23,18 @@ Steps:
     ["deaf", c]                 what it gets is not read any more
     ["log", regex]              the lines of the server's log since the last such step that the
                                 expression is found in are part of the answer, as "log"; own servers
+    ["dial", c, door]           connect to that door of the server: "nats", "websocket"
+    ["tls", c, {option: ...}]   begin a handshake (doors.Tls)
+    ["notify", c]               the end of TLS
+    ["http", c, {name: ...}, {"path": ..., "method": ...}]
+                                ask for WebSocket, with these fields of the request
+    ["frame", c, {"op": ..., "text": ..., ...}, ...]
+                                frames (doors.frame), sent at once
+    ["below", c, part]          bytes below all that
+    ["reload", text]            another configuration, and SIGHUP; the answer has the lines of the
+                                log about it
 With "json" payloads that are JSON are shown without times, ids and sizes, with "only" as well: no
-more of them than these fields.
+more of them than these fields. With "frames" those of WebSocket are shown one by one.
 Behind the steps each connection sends a PING: the last answer tells who is still there. Ids, times
 and addresses are replaced. --record writes the answers of the server (the peer, nats-server 2.15.1)
 into the table. Where midge differs on purpose a case has "midge": {step: answer} and "why":
@@ -46,6 +56,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import doors  # noqa: E402
 from compat import expand  # noqa: E402
 
 QUIET = 0.1       # recording: so long nothing may come
@@ -61,27 +72,33 @@ OWN = {"server_id", "server_name", "version", "go", "git_commit", "host", "port"
 class Server:
     def __init__(self, program, text, dir):
         self.dir = tempfile.mkdtemp(prefix="midge-wire-")
-        with open(self.dir + "/conf", "w") as f:
-            f.write(text.replace("~/", dir + "/"))
+        self.shared = dir
+        self.configure(text)
         self.log = open(self.dir + "/log", "w")
         self.p = subprocess.Popen([program, "-c", self.dir + "/conf", "-a", "127.0.0.1", "-p", "-1",
                                    "--ports_file_dir", self.dir], stdout=self.log, stderr=self.log)
-        self.port = None
+        self.ports = {}
         end = time.time() + 60
-        while self.port is None and time.time() < end and self.p.poll() is None:
+        while not self.ports and time.time() < end and self.p.poll() is None:
             for name in os.listdir(self.dir):
                 if name.endswith(".ports"):
                     with open(os.path.join(self.dir, name)) as f:
                         said = f.read()
-                    m = re.search(r"(?:nats|tls)://127\.0\.0\.1:(\d+)", said)
-                    if m and said.rstrip().endswith("}"):
-                        self.port = int(m.group(1))
+                    if said.rstrip().endswith("}"):
+                        self.ports = {door: int(urls[0].rsplit(":", 1)[1])
+                                      for door, urls in json.loads(said).items()}
             time.sleep(0.01)
-        if self.port is None:
+        if not self.ports:
             with open(self.dir + "/log") as f:
                 said = f.read()
             self.stop()
             raise SystemExit(f"{program} did not start:\n{text}\n{said}")
+
+    def configure(self, text):
+        text = text.replace("~/", self.shared + "/")
+        text = re.sub(r"~pin (\w+)~", lambda m: doors.pin(self.shared, m.group(1)), text)
+        with open(self.dir + "/conf", "w") as f:
+            f.write(text)
 
     def stop(self):
         """What it said last, if it was not we who ended it; else None."""
@@ -99,14 +116,6 @@ class Server:
                 crash = f"server: signal {-self.p.returncode}\n{f.read()[-4000:]}"
         shutil.rmtree(self.dir, ignore_errors=True)
         return crash
-
-
-def certificates(dir):
-    """A certificate for servers that want TLS."""
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                    "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-                    "-keyout", dir + "/key.pem", "-out", dir + "/cert.pem"],
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
 
 
 def flat(part):
@@ -164,7 +173,11 @@ def clean_json(line, only):
 def clean_log(line):
     """The level and the text, without who and when."""
     line = re.sub(r"^\[\d+\] \S+ \S+ ", "", line.rstrip("\n"))
-    line = re.sub(r'127\.0\.0\.1:\d+ - cid:\d+', "CLIENT", line)
+    line = re.sub(r'127\.0\.0\.1:\d+ - [cw]id:\d+', "CLIENT", line)
+    line = re.sub(r"127\.0\.0\.1:\d+", "ADDRESS", line)
+    line = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", line)
+    line = re.sub(r"(SHA-256|key id): [0-9a-f]{64}", r"\1: SUM", line)
+    line = re.sub(r"sha256:[0-9a-f]{64}", "SUM", line)
     line = re.sub(r"\d+ chunks of \d+ total bytes", "N chunks of N total bytes", line)
     line = re.sub(r'"server_id":"\w+"', '"server_id":"X"', line)
     return re.sub(r"((.)\2{199,})", lambda m: f"<{m.group(2)}*{len(m.group(1))}>", line)
@@ -178,6 +191,7 @@ class Conn:
         self.over = False
         self.deaf = False
         self.out = b""
+        self.layers = []  # the one next to the socket first
 
     def read(self):
         try:
@@ -187,7 +201,19 @@ class Conn:
         if not data and not self.over:
             self.over = True
             self.new += CLOSED.encode()
+        if data:
+            self.take(data, 0)
+
+    def take(self, data, at):
+        for k in range(at, len(self.layers)):
+            data, answer = self.layers[k].take(data)
+            self.say(answer, k)
         self.new += data
+
+    def say(self, data, below=None):
+        for layer in reversed(self.layers[:below]):
+            data = layer.seal(data) if data else b""
+        self.out += data
 
     def write(self):
         try:
@@ -200,8 +226,9 @@ class Conn:
 class Play:
     """One case on one server."""
 
-    def __init__(self, server):
+    def __init__(self, server, patience):
         self.server = server
+        self.patience = patience
         self.conns = {}
         self.case = {}
         self.looking = None  # for lines of the log
@@ -233,7 +260,8 @@ class Play:
     def log_lines(self):
         with open(self.server.dir + "/log", errors="replace") as f:
             lines = f.readlines()[self.seen:]
-        lines = [clean_log(x) for x in lines if re.search(self.looking, x)]
+        own = re.compile(f"{self.server.dir}|{self.server.shared}")
+        lines = [clean_log(own.sub("~", x)) for x in lines if re.search(self.looking, x)]
         # Not those of the peer's own senders, nor the PING that comes when it wants to.
         return "\n".join(x for x in lines
                          if not re.search(r"^\[...\] (ACCOUNT|SYSTEM) |->> \[PING\]$", x))
@@ -260,7 +288,7 @@ class Play:
         return text
 
     def collect(self, want, seconds, quiet):
-        end = time.time() + DEADLINE
+        end = time.time() + self.patience
         if want is not None:
             while self.answer() != want and time.time() < end:
                 got = self.answer()
@@ -283,16 +311,60 @@ class Play:
     # ---- steps
 
     def step_open(self, c):
-        self.conns[c] = Conn(self.server.port)
+        self.step_dial(c, "nats")
+
+    def step_dial(self, c, door):
+        self.conns[c] = Conn(self.server.ports[door])
+
+    def flush(self, c):
+        end = time.time() + DEADLINE
+        while self.conns[c].out and not self.conns[c].over and time.time() < end:
+            self.poll(0.05)
 
     def step_say(self, c, *parts):
         for k, part in enumerate(parts):
             if k:
                 self.poll(0.004)
-            self.conns[c].out += flat(part).encode("latin-1")
-            end = time.time() + DEADLINE
-            while self.conns[c].out and not self.conns[c].over and time.time() < end:
-                self.poll(0.05)
+            self.conns[c].say(flat(part).encode("latin-1"))
+            self.flush(c)
+
+    def step_below(self, c, part):
+        self.conns[c].out += flat(part).encode("latin-1")
+        self.flush(c)
+
+    def step_tls(self, c, options=None):
+        tls = doors.Tls(self.server.shared, **(options or {}))
+        self.conns[c].layers.append(tls)
+        self.conns[c].out += tls.begin()
+        end = time.time() + DEADLINE
+        while not (tls.ready or tls.dead or self.conns[c].over) and time.time() < end:
+            self.poll(0.05)
+
+    def step_notify(self, c):
+        self.conns[c].out += self.conns[c].layers[0].end()
+
+    def step_http(self, c, headers=None, line=None):
+        conn = self.conns[c]
+        conn.say(doors.request(headers, **(line or {})).encode("latin-1"))
+        conn.layers.append(doors.WebSocket("frames" in self.case))
+
+    def step_frame(self, c, *frames):
+        conn = self.conns[c]
+        data = b""
+        for options in frames:
+            text = flat(options.pop("text", "")).encode("latin-1")
+            data += doors.frame(payload=text, **options)
+        conn.say(data, len(conn.layers) - 1)
+
+    def step_reload(self, text):
+        self.server.configure(text)
+        self.server.p.send_signal(signal.SIGHUP)
+        end = time.time() + DEADLINE
+        self.looking = r"[Rr]eload"
+        while not re.search(r"Reloaded server|Failed to reload", self.log_lines()):
+            self.poll(0.01)
+            if time.time() > end:
+                break
 
     def step_hello(self, c, fields=None):
         fields = {"verbose": False, "pedantic": False, **(fields or {})}
@@ -322,7 +394,7 @@ class Play:
 
     def step_knock(self, c):
         try:
-            self.conns[c] = Conn(self.server.port)
+            self.step_dial(c, "nats")
         except OSError:
             self.conns.pop(c, None)
 
@@ -332,7 +404,8 @@ class Play:
     # ----
 
     def silent_open(self, c):
-        conn = self.conns[c] = Conn(self.server.port)
+        self.step_dial(c, "nats")
+        conn = self.conns[c]
         end = time.time() + DEADLINE
         while not conn.new.endswith(b"\r\n") and not conn.over and time.time() < end:
             self.poll(0.1)
@@ -354,7 +427,7 @@ class Play:
         quiet = case.get("quiet", QUIET)
         for c in case.get("opens", ["a"]):
             if c[0] == "-":
-                self.conns[c[1:]] = Conn(self.server.port)
+                self.step_dial(c[1:], "nats")
             else:
                 self.silent_open(c)
         answers = []
@@ -362,7 +435,7 @@ class Play:
         for k, step in enumerate(steps):
             if step is None:
                 for conn in self.conns.values():
-                    conn.out += b"" if conn.over or conn.deaf else b"PING\r\n"
+                    conn.say(b"" if conn.over or conn.deaf else b"PING\r\n")
             else:
                 getattr(self, f"step_{step[0]}")(*expand(step[1:]))
             seconds = step[1] if step is not None and step[0] == "wait" else 0
@@ -414,7 +487,7 @@ class Table:
     def play(self, server, text, case, want):
         own = Server(self.a.server, text, self.dir) if case.get("own") else None
         try:
-            return Play(own or server).run(case, want)
+            return Play(own or server, self.a.patience).run(case, want)
         except OSError as e:
             return [{"error": repr(e)}]
         finally:
@@ -497,10 +570,11 @@ def main():
     a.add_argument("--record", action="store_true")
     a.add_argument("--differs", action="store_true")
     a.add_argument("--only", type=int, action="append", help="lines of the table")
+    a.add_argument("--patience", type=float, default=DEADLINE, help="for what must come")
     a.add_argument("table", nargs="+")
     a = a.parse_args()
     with tempfile.TemporaryDirectory(prefix="midge-wire-") as dir:
-        certificates(dir)
+        doors.certificates(dir)
         with ThreadPoolExecutor(3) as pool:
             failed = sum(pool.map(lambda path: Table(path, a, dir).run(), a.table))
     return failed > 0

@@ -30,7 +30,7 @@ static const struct {
 };
 
 static char admin[] = "CN=admin", empty[] = "CN=empty", joe[] = "joe", nothing[] = "",
-            secret[] = "s3cret";
+            secret[] = "s3cret", hash[] = "$2a$11$0123456789012345678901";
 
 TEST(users_without_a_password)
 {
@@ -48,6 +48,20 @@ TEST(users_without_a_password)
     o.leaf.tls.map = rows[i].leaf_map;
     o.no_auth_user = rows[i].everybody ? admin : NULL;
     ck_assert_int_eq(auth_check(&o, &claim).answer, rows[i].answer);
+}
+
+/* A certificate says who it is; a password that the user has is asked for as well. */
+TEST(users_of_certificates)
+{
+    struct user with = {.name = joe, .pass = secret}, without = {.name = joe};
+
+    ck_assert_int_eq(auth_check_named(NULL, STR("")).answer, AUTH_NO);
+    ck_assert_int_eq(auth_check_named(&without, STR("")).answer, AUTH_YES);
+    ck_assert_int_eq(auth_check_named(&without, STR("x")).answer, AUTH_NO);
+    ck_assert_int_eq(auth_check_named(&with, STR("")).answer, AUTH_NO);
+    ck_assert_int_eq(auth_check_named(&with, STR("s3cret")).answer, AUTH_YES);
+    with.pass = hash;
+    ck_assert_int_eq(auth_check_named(&with, STR("")).answer, AUTH_SLOW);
 }
 
 TEST(the_one_user_without_a_password)
@@ -136,6 +150,7 @@ TEST(users_of_the_system_account_alone)
 
 static const struct runner_case cases[] = {
     RUN_LOOP(users_without_a_password, 0, (int) (sizeof(rows) / sizeof(rows[0]))),
+    RUN(users_of_certificates),
     RUN(the_one_user_without_a_password),
     RUN_LOOP(one_that_offered_nothing_after_a_reload, 0,
              (int) (sizeof(reloads) / sizeof(reloads[0]))),
