@@ -435,7 +435,7 @@ static bool ack_one(struct consumer_core *c, uint64_t sseq)
     return true;
 }
 
-/* What was given up below the floor is acknowledged with what is above it. */
+/* What was given up is acknowledged with what was delivered behind it. */
 static void ack_given_up(struct consumer_core *c, uint64_t last)
 {
     uint64_t first, end;
@@ -451,20 +451,19 @@ static void ack_given_up(struct consumer_core *c, uint64_t last)
 static bool ack_all(struct consumer_core *c, uint64_t sseq)
 {
     struct pend *p;
-    uint64_t first = c->floor.stream + 1;
 
     if (sseq <= c->floor.stream || sseq >= c->next_seq)
         return false;
     consumer_log(c, OP_ACK_ALL, sseq);
+    /* What was not delivered here is none of its business: others may still need it. */
     while ((p = pend_first(&c->pending)) != NULL && p->sseq <= sseq) {
         c->floor.consumer = p->dseq;
+        note_acked(c, p->sseq, p->sseq);
         drop_pending(c, p);
     }
-    ack_given_up(c, first - 1);
-    seqset_remove(&c->given_up, first, sseq);
+    ack_given_up(c, sseq);
     c->floor.stream = sseq;
     move_floor(c);
-    note_acked(c, first, sseq);
     return true;
 }
 

@@ -210,6 +210,30 @@ TEST(flow_control_removes_from_a_work_queue)
     js_rig_end(&r);
 }
 
+/* What lies between its messages is another consumer's. */
+TEST(flow_control_of_some_subjects_leaves_the_others)
+{
+    struct js_rig r;
+
+    start_with(&r, i, ",\"retention\":\"workqueue\"");
+    js_consumer(&r, ",\"ack_policy\":\"flow_control\",\"max_ack_pending\":2,"
+                    "\"filter_subject\":\"s.a\"" PUSH);
+    js_ask(&r, "$JS.API.CONSUMER.CREATE.S.D",
+           "{\"stream_name\":\"S\",\"config\":{\"durable_name\":\"D\",\"filter_subject\":\"s.b\""
+           ",\"ack_policy\":\"explicit\"}}",
+           "\"num_pending\":0,");
+    js_fill(&r, "s.b", 1, 1);
+    js_fill(&r, "s.a", 2, 1);
+    js_fill(&r, "s.b", 3, 1);
+    js_fill(&r, "s.a", 4, 1);
+    js_fill(&r, "s.b", 5, 1);
+    answers_flow(&r, "NATS/1.0\r\nNats-Last-Consumer: 2\r\nNats-Last-Stream: 4\r\n\r\n");
+    js_consumer_has(&r, "\"ack_floor\":{\"consumer_seq\":2,\"stream_seq\":4");
+    js_await(&r, "$JS.API.STREAM.INFO.S", "", "\"messages\":3,");
+    js_ask(&r, "$JS.API.CONSUMER.INFO.S.D", "", "\"num_pending\":3,");
+    js_rig_end(&r);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(replays_at_the_speed_of_the_original, 0, 3),
     RUN_LOOP(replays_to_pulls_too, 0, 3),
@@ -217,6 +241,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(acknowledgements_are_sampled, 0, 3),
     RUN_LOOP(flow_control_acknowledges, 0, 3),
     RUN_LOOP(flow_control_removes_from_a_work_queue, 0, 3),
+    RUN_LOOP(flow_control_of_some_subjects_leaves_the_others, 0, 3),
 };
 
 RUNNER_MAIN("api/jetstream_pace", cases)
