@@ -125,18 +125,24 @@ static void durable(struct store_req *req, enum err err)
         mem_free(g);
         return;
     }
-    buf_putc(&g->r->out, ',');
-    consumer_info(c, INFO_ASKED, &g->r->out);
     tell_identity(g->r, c->stream);
     buf_printf(&g->r->out, ",\"reset_seq\":%llu", (unsigned long long) g->seq);
     api_reply(g->r);
     mem_free(g);
 }
 
+/* The answer tells of the consumer as the reset left it: what is delivered while it becomes durable
+ * is behind the answer, for a source that begins with it. */
 static void carry_out(struct resetting *g, struct consumer *c)
 {
     g->req.done = durable;
-    consumer_reset(c, g->seq, &g->req);
+    consumer_reset(c, g->seq);
+    buf_putc(&g->r->out, ',');
+    consumer_info(c, INFO_ASKED, &g->r->out);
+    if (c->config.mem_storage)
+        durable(&g->req, ERR_OK);
+    else
+        consumer_rewrite(c, &g->req);
 }
 
 static void time_known(struct store_req *req, enum err err)

@@ -110,12 +110,23 @@ static void skip_ahead(struct purging *p)
         stream_skip_to(s, p->first - 1);
 }
 
+static void move_consumers(struct purging *p)
+{
+    struct stream *s = js_stream_find(p->r->js, p->r->tokens[0]);
+
+    if (s == NULL)
+        return;
+    LIST_FOREACH(l, &s->consumers)
+    consumer_purged(LIST_ENTRY(l, struct consumer, stream_link), str_of(p->filter));
+}
+
 static void purged(struct store_req *req, enum err err)
 {
     struct purging *p = CONTAINER_OF(req, struct purging, req);
     struct js_error e = {0};
 
     if (err == ERR_OK) {
+        move_consumers(p);
         skip_ahead(p);
         buf_printf(&p->r->out, ",\"success\":true,\"purged\":%llu",
                    (unsigned long long) req->count);

@@ -230,7 +230,7 @@ void consumer_set_config(struct consumer *c, const struct consumer_config *confi
     consumer_wake(c);
 }
 
-void consumer_reset(struct consumer *c, uint64_t seq, struct store_req *req)
+void consumer_reset(struct consumer *c, uint64_t seq)
 {
     consumer_core_reset(&c->core, seq);
     consumer_last_reset(c, seq);
@@ -238,10 +238,6 @@ void consumer_reset(struct consumer *c, uint64_t seq, struct store_req *req)
     c->last_delivery = c->last_ack = 0;
     consumer_recount(c);
     stream_interest_lost(c->stream);
-    if (c->config.mem_storage)
-        req->done(req, ERR_OK);
-    else
-        consumer_rewrite(c, req);
 }
 
 void consumer_delete(struct consumer *c, enum consumer_status status, struct store_req *req)
@@ -386,6 +382,48 @@ void consumer_note_removed(struct consumer *c, uint64_t first, uint64_t last, bo
         consumer_recount(c);
     consumer_run_effects(c);
     consumer_save_later(c);
+}
+
+/* Does it want nothing but subjects that the filter selects? */
+static bool wants_within(const struct consumer *c, struct str filter)
+{
+    if (filter.n == 0)
+        return true;
+    for (unsigned i = 0; i < c->nfilters; i++)
+        if (!subject_subset(c->filters[i], filter))
+            return false;
+    return c->nfilters > 0;
+}
+
+/* Does it want all that the filter selects? */
+static bool wants_around(const struct consumer *c, struct str filter)
+{
+    for (unsigned i = 0; i < c->nfilters; i++)
+        if (subject_subset(filter, c->filters[i]))
+            return true;
+    return c->nfilters == 0;
+}
+
+/* One that wants more than was purged has nothing in front of the stream's first message; one that
+ * wants less has nothing left at all, unless messages were kept. */
+void consumer_purged(struct consumer *c, struct str filter)
+{
+    struct stream *s = c->stream;
+    struct store_state st;
+    uint64_t next;
+
+    if (c->creation != NULL || c->nlast > 0 || c->listing != NULL ||
+        !(wants_within(c, filter) || wants_around(c, filter)))
+        return;
+    store_stream_state(s->store, &st);
+    next = st.first_seq;
+    if (filter.n > 0 && wants_within(c, filter) && store_subject_last_match(s->store, filter) == 0)
+        next = st.last_seq + 1;
+    if (next == 0 || !consumer_core_purged(&c->core, next))
+        return;
+    store_reader_seek(&c->reader, c->core.next_seq);
+    if (!c->config.mem_storage)
+        consumer_rewrite(c, NULL);
 }
 
 bool consumer_matches(const struct consumer *c, struct str subject)

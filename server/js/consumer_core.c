@@ -400,6 +400,24 @@ bool consumer_core_cut(struct consumer_core *c, uint64_t last)
     return true;
 }
 
+bool consumer_core_purged(struct consumer_core *c, uint64_t next)
+{
+    const struct pend *oldest = pend_first(&c->pending);
+    uint64_t floor = oldest != NULL && oldest->sseq < next ? oldest->sseq - 1 : next - 1;
+
+    if (next <= c->next_seq && floor <= c->floor.stream)
+        return false;
+    if (next > c->next_seq) {
+        c->next_seq = next;
+        c->delivered.stream = next - 1;
+    }
+    if (oldest == NULL)
+        c->floor = c->delivered;
+    else if (floor > c->floor.stream)
+        c->floor.stream = floor;
+    return true;
+}
+
 void consumer_core_reset(struct consumer_core *c, uint64_t seq)
 {
     struct pend *p;
@@ -481,10 +499,10 @@ bool consumer_core_ack(struct consumer_core *c, uint64_t now, uint64_t sseq)
     }
 }
 
+/* With policy all it takes everything before it along, as an acknowledgement does. */
 bool consumer_core_term(struct consumer_core *c, uint64_t now, uint64_t sseq)
 {
-    c->now = now;
-    return ack_one(c, sseq);
+    return consumer_core_ack(c, now, sseq);
 }
 
 bool consumer_core_nak(struct consumer_core *c, uint64_t now, uint64_t sseq, int64_t delay_ns)

@@ -255,6 +255,10 @@ void consumer_core_removed(struct consumer_core *c, uint64_t first, uint64_t las
  * behind are used again. Forgets what was said about them. True when there was something; the
  * driver then writes a full record. */
 bool consumer_core_cut(struct consumer_core *c, uint64_t last);
+/* A purge has left nothing for it below `next`: it stands there as if it had been delivered all of
+ * that and had acknowledged it. What is still pending keeps the floor below itself. True when that
+ * changes something; the driver then writes a full record. */
+bool consumer_core_purged(struct consumer_core *c, uint64_t next);
 
 /* --- pulls --- */
 

@@ -520,8 +520,8 @@ void consumer_free(struct consumer *c);
 /* Deletes it durably; ends pulls with the status. */
 void consumer_delete(struct consumer *c, enum consumer_status status, struct store_req *req);
 void consumer_set_config(struct consumer *c, const struct consumer_config *config);
-/* Delivers from this sequence on as if it were new; req as for consumer_rewrite. */
-void consumer_reset(struct consumer *c, uint64_t seq, struct store_req *req);
+/* Delivers from this sequence on as if it were new. Durable with the next consumer_rewrite. */
+void consumer_reset(struct consumer *c, uint64_t seq);
 void consumer_wake(struct consumer *c);
 /* Delivers up to CONSUMER_TURN messages; true when there is more. */
 bool consumer_pump(struct consumer *c);
@@ -602,6 +602,8 @@ void consumer_last_put(const struct consumer *c, struct buf *out);
 /* Once the core stands where it was; false when malformed. */
 bool consumer_last_take(struct consumer *c, struct str in);
 void consumer_note_removed(struct consumer *c, uint64_t first, uint64_t last, bool purged);
+/* A request has purged what matches the filter (empty = everything). */
+void consumer_purged(struct consumer *c, struct str filter);
 /* `n` messages it may deliver have been appended. */
 void consumer_note_appended(struct consumer *c, uint64_t n);
 bool consumer_matches(const struct consumer *c, struct str subject);
