@@ -38,7 +38,7 @@ void midge_headers_free(struct midge_headers *h)
 
 struct midge_text midge_header_get(struct midge_text header, const char *key)
 {
-    return client_text(header_get(client_str(header), str_of(key)));
+    return client_text(str_trim(header_get(client_str(header), str_of(key))));
 }
 
 bool midge_header_next(struct midge_text header, size_t *at, struct midge_text *key,
@@ -49,6 +49,6 @@ bool midge_header_next(struct midge_text header, size_t *at, struct midge_text *
     if (!header_next(client_str(header), at, &k, &v))
         return false;
     *key = client_text(k);
-    *value = client_text(v);
+    *value = client_text(str_trim(v));
     return true;
 }

@@ -31,19 +31,14 @@ static const char *line_end(const char *p, const char *end)
     return lf != NULL ? lf + 1 : end;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-/* From p to the end of its line, without blanks and line end. */
+/* From p to the end of its line, without spaces in front and the line end. */
 static struct str value_of(const char *p, const char *end)
 {
     const char *behind = line_end(p, end);
 
-    while (p < behind && is_blank(*p))
+    while (p < behind && *p == ' ')
         p++;
-    while (behind > p && is_blank(behind[-1]))
+    while (behind > p && (behind[-1] == '\r' || behind[-1] == '\n'))
         behind--;
     return str_from(p, (size_t) (behind - p));
 }
@@ -77,7 +72,7 @@ void header_status(struct str block, struct str *status, struct str *description
     *status = *description = STR_NONE;
     if (!header_valid(block))
         return;
-    line = value_of(block.p + VERSION_LEN, block.p + block.n);
+    line = str_trim(value_of(block.p + VERSION_LEN, block.p + block.n));
     if (line.n == 0)
         return;
     *status = str_cut(line, ' ', &line);

@@ -16,7 +16,8 @@
 #include <stdbool.h>
 
 bool header_valid(struct str block);
-/* First value of key without surrounding blanks; p == NULL when the key is absent. */
+/* First value of key as the peer sees it, without spaces in front; p == NULL when the key is
+ * absent. */
 struct str header_get(struct str block, struct str key);
 /* Status and description of the first line; status.n == 0 when there is none. */
 void header_status(struct str block, struct str *status, struct str *description);

@@ -70,7 +70,8 @@ struct direct_get {
     struct store_req req;
     struct wheel_timer next; /* goes on in the next turn */
     void (*step)(struct direct_get *g);
-    bool in_store; /* req is under way: it is freed when that completes */
+    bool in_store;  /* req is under way: it is freed when that completes */
+    bool in_memory; /* the stream is */
     bool ended;
     char *reply, *stream;
     struct str filter; /* next_by_subj */
@@ -601,7 +602,8 @@ static void begin_multi(struct direct_get *g)
         return;
     }
     g->up_to = g->q.up_to_seq > 0 ? g->q.up_to_seq : last_of(g);
-    if (g->up_to > last_of(g)) /* a reader that goes on behind each answer ends with this */
+    /* A reader that goes on behind each answer ends with this; not at the peer's memory streams. */
+    if (g->up_to > last_of(g) && !g->in_memory)
         end_with(g, "404 No Results");
     else
         select_subjects(g);
@@ -662,6 +664,7 @@ static void begin(struct stream *s, struct str reply, const struct direct_reques
     g->stream = mem_strdup(s->config.name);
     g->max_bytes = q->max_bytes > 0 ? q->max_bytes : s->js->env->options->max_pending;
     g->filter = str_of(q->next_by_subj);
+    g->in_memory = s->config.storage == STORAGE_MEMORY;
     wheel_timer_init(&g->next, next_turn);
     list_push_back(&s->js->gets, &g->link);
     store_reader_init(&g->reader, s->store, 1, g->filter.n > 0 ? &g->filter : NULL,

@@ -139,12 +139,16 @@ static bool check_rollup(const struct stream *s, struct str how, struct verdict 
     return true;
 }
 
+/* Where none is allowed one that can not be read is told so later, but not in an atomic batch. */
 static bool check_ttl_allowed(const struct stream *s, struct str text, struct verdict *v)
 {
+    bool readable;
+
     if (text.n == 0)
         return true;
     v->effect = true;
-    if (!v->sourced && !s->config.allow_msg_ttl && msg_ttl_parse(text, &v->ttl) && v->ttl != 0)
+    readable = msg_ttl_parse(text, &v->ttl);
+    if (!v->sourced && !s->config.allow_msg_ttl && (readable ? v->ttl != 0 : v->diff != NULL))
         return js_fail(&v->error, JS_ERR_MESSAGE_TTL_DISABLED, NULL);
     return true;
 }

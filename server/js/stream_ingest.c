@@ -54,11 +54,16 @@ static bool check_discard_new(struct stream *s, const struct msg *m, struct verd
     return true;
 }
 
+static bool check_size(const struct stream *s, uint64_t size, struct verdict *v)
+{
+    return s->config.max_msg_size <= 0 || size <= (uint64_t) s->config.max_msg_size ||
+           js_fail(&v->error, JS_ERR_STREAM_MESSAGE_EXCEEDS_MAXIMUM, NULL);
+}
+
 static bool check_sizes(const struct stream *s, struct verdict *v)
 {
-    if (s->config.max_msg_size > 0 &&
-        v->header.n + v->payload.n > (uint64_t) s->config.max_msg_size)
-        return js_fail(&v->error, JS_ERR_STREAM_MESSAGE_EXCEEDS_MAXIMUM, NULL);
+    if (!check_size(s, v->header.n + v->payload.n, v))
+        return false;
     if (v->header.n > STORE_HEADER_MAX)
         return js_fail(&v->error, JS_ERR_STREAM_HEADER_EXCEEDS_MAXIMUM, NULL);
     return true;
@@ -121,7 +126,8 @@ static bool check_open(struct stream *s, struct verdict *v)
 
 bool ingest_check(struct stream *s, const struct msg *m, int64_t now, struct verdict *v)
 {
-    if (!check_open(s, v) || (m->header.n > 0 && !ingest_check_headers(s, m, now, v)))
+    if (!check_open(s, v) || !check_size(s, m->header.n + m->payload.n, v) ||
+        (m->header.n > 0 && !ingest_check_headers(s, m, now, v)))
         return false;
     if (UNLIKELY(s->config.allow_msg_counter) && !count(s, m, v))
         return false;

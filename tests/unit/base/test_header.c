@@ -72,25 +72,14 @@ TEST(finds_the_first_value)
 {
     struct str block = STR(
         H "Nats-Msg-Id: 1\r\nA:  b c \t\r\nA: second\r\nEmpty:\r\nAB: x\r\nB:y:z\r\n"
-          "Last:w\r\n" E);
+          "Tab:\tt\r\nLast:w\r\n" E);
     static const struct {
         const char *key, *value;
     } rows[] = {
-        {"Nats-Msg-Id", "1"},
-        {"A", "b c"},
-        {"Empty", ""},
-        {"AB", "x"},
-        {"B", "y:z"},
-        {"Last", "w"},
-        {"nats-msg-id", NULL},
-        {"a", NULL},
-        {"Nats", NULL},
-        {"b c", NULL},
-        {"Nats-Msg-Id:", NULL},
-        {"NATS/1.0", NULL},
-        {"y", NULL},
-        {"second", NULL},
-        {"", NULL},
+        {"Nats-Msg-Id", "1"}, {"A", "b c \t"}, {"Empty", ""},    {"AB", "x"},
+        {"B", "y:z"},         {"Tab", "\tt"},  {"Last", "w"},    {"nats-msg-id", NULL},
+        {"a", NULL},          {"Nats", NULL},  {"b c", NULL},    {"Nats-Msg-Id:", NULL},
+        {"NATS/1.0", NULL},   {"y", NULL},     {"second", NULL}, {"", NULL},
     };
 
     for (size_t k = 0; k < ARRAY_LEN(rows); k++) {

@@ -128,7 +128,7 @@ TEST(known_headers)
     struct publish_headers h;
 
     ck_assert(publish_headers_find(STR(block), &h));
-    ck_assert(str_eq(h.of[HEADER_MSG_ID], STR("a b")));
+    ck_assert(str_eq(h.of[HEADER_MSG_ID], STR("a b ")));
     ck_assert(h.of[HEADER_TTL].p != NULL && h.of[HEADER_TTL].n == 0);
     ck_assert(str_eq(found(block, HEADER_SCHEDULE), STR("@at x")));
     ck_assert(str_eq(found(block, HEADER_SCHEDULE_TTL), STR("5")));
