@@ -88,12 +88,16 @@ static inline void fill(const struct batch_view *v, uint32_t i, struct chunk *ch
     out->chunk = chunk;
 }
 
+/* One that came from the batch before goes on to the next ones, which are fetched already. */
 void reader_hold(struct store_reader *r, struct store_batch *b)
 {
     if (b->refs == 0)
         list_remove(&b->link); /* off the LRU while held */
     batch_ref(b);
     r->batch = b;
+    if (b->first_seq == r->after)
+        cache_read_ahead(b->segment, b->entry);
+    r->after = b->first_seq + b->span;
 }
 
 struct store_batch *reader_hold_seq(struct store_reader *r, uint64_t seq)
@@ -117,9 +121,6 @@ struct store_batch *reader_hold_seq(struct store_reader *r, uint64_t seq)
     }
     st->cache.hits++;
     reader_hold(r, b);
-    if (b->first_seq == r->after)
-        cache_read_ahead(seg, entry);
-    r->after = b->first_seq + b->span;
     return b;
 }
 

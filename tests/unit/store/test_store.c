@@ -452,6 +452,42 @@ TEST(reads_ahead)
     rig_deinit(&r);
 }
 
+/* Messages of which one fills a fetch: each is held for the reader when it comes, and the next ones
+ * are asked for then. */
+TEST(reads_ahead_of_big_messages)
+{
+    enum { EACH = 200000, N = 8 };
+    struct store_stats before, after;
+    struct rig_stream t;
+    struct store_reader reader;
+    struct store_msg m;
+    bool ready = false;
+    struct rig r;
+
+    rig_init(&r, &(struct rig_options){0});
+    rig_create(&r, &t, "cold", STORE_DURABLE, NULL);
+    for (int k = 0; k < N; k++) {
+        ck_assert_int_eq(rig_append_to(&t, "big", EACH), ERR_OK);
+        rig_flush(&t);
+    }
+    rig_settle(&r);
+    store_shed_cache(r.store);
+    store_stats(r.store, &before);
+    store_reader_init(&reader, t.s, 1, NULL, 0, rig_on_ready, &ready);
+    for (uint64_t seq = 1; seq <= 2; seq++) {
+        ck_assert_int_eq(store_reader_next(&reader, &m), STORE_READ_WAIT);
+        rig_settle(&r);
+        ck_assert_int_eq(store_reader_next(&reader, &m), STORE_READ_MSG);
+        ck_assert_uint_eq(m.seq, seq);
+    }
+    store_stats(r.store, &after);
+    ck_assert_uint_eq(after.cache_misses, before.cache_misses + N);
+    for (uint64_t seq = 3; seq <= N; seq++)
+        ck_assert_int_eq(store_reader_next(&reader, &m), STORE_READ_MSG);
+    store_reader_deinit(&reader);
+    rig_deinit(&r);
+}
+
 /* ---- times ----------------------------------------------------------------------------------- */
 
 TEST(finds_a_time)
@@ -594,6 +630,7 @@ static const struct runner_case cases[] = {
     RUN(deleted_objects_stay_deleted),
     RUN_LOOP(reads_cold_data, 0, 2),
     RUN(reads_ahead),
+    RUN(reads_ahead_of_big_messages),
     RUN_LOOP(finds_a_time, 0, 2),
     RUN(erased_bytes_are_gone),
     RUN(a_set_is_removed),
