@@ -11,6 +11,9 @@
  * answer that is ready waits in its request until those before it are out. A frame of another kind
  * that was collected meanwhile is `held` until all of them are answered.
  *
+ * A client that does not read its answers gets no more of them: while more than UNSENT_MOST waits
+ * to be sent no request begins.
+ *
  * A client that sends big frames (the last one was) sends more: of those the length is received by
  * itself, the rest straight into a chunk of the frame's size. Otherwise bytes come in a lent buffer
  * and are copied into the frame: 256 KiB at a time, and twice for what came before it had to grow.
@@ -47,6 +50,8 @@
 #define INTO_FRAME_MIN (64u << 10)
 #define PRODUCE_AHEAD 32u
 #define PRODUCE_AHEAD_BYTES (16u << 20)
+/* While more than this waits to be sent no request begins. */
+#define UNSENT_MOST (1u << 20)
 
 static void wake(struct kafka_conn *c)
 {
@@ -277,12 +282,18 @@ static bool is_produce(const struct chunk *frame)
     return frame->len >= 2 && kafka_get_u16(frame->data) == KAFKA_PRODUCE;
 }
 
+/* The client does not take what it has asked for. */
+static bool lags(const struct kafka_conn *c)
+{
+    return c->out.bytes + c->wire.bytes + c->sending.bytes > UNSENT_MOST;
+}
+
 /* Behind those that are under way a frame may be collected. All of them are Produce, if one is. */
 static bool may_collect(const struct kafka_conn *c)
 {
     const struct kafka_request *first;
 
-    if (c->state != KAFKA_CONN_OPEN || c->held || c->holding)
+    if (c->state != KAFKA_CONN_OPEN || c->held || c->holding || lags(c))
         return false;
     if (c->under_way == 0)
         return true;
@@ -412,7 +423,7 @@ static bool receive_into(struct kafka_conn *c)
         io_recv_into(io, &c->recv, c->sock, c->length + c->length_n, 4 - c->length_n);
         return true;
     }
-    if (c->held || c->want == 0 || c->want - c->frame->len < INTO_FRAME_MIN)
+    if (!may_collect(c) || c->want == 0 || c->want - c->frame->len < INTO_FRAME_MIN)
         return false;
     uint32_t room = c->frame->cap - c->frame->len, left = c->want - c->frame->len;
     io_recv_into(io, &c->recv, c->sock, c->frame->data + c->frame->len, left < room ? left : room);
@@ -479,7 +490,7 @@ void kafka_conn_step(struct kafka_conn *c)
     struct buf b = c->rest;
     struct str in = buf_str(&b);
 
-    if (c->state == KAFKA_CONN_OPEN && c->held && c->under_way == 0)
+    if (c->state == KAFKA_CONN_OPEN && c->held && c->under_way == 0 && !lags(c))
         start_request(c);
     if (b.n > 0 && may_collect(c)) {
         c->rest = (struct buf){0};

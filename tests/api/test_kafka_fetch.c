@@ -343,6 +343,63 @@ TEST(offsets_of_a_partition_named_twice)
     teardown();
 }
 
+/* ---- who does not read ------------------------------------------------------------------------
+ */
+
+#define UNREAD 40
+
+/* n messages of 900,000 bytes. */
+static void fill_large(int n)
+{
+    static char frame[900100];
+    char want[64];
+    int at = snprintf(frame, sizeof(frame), "PUB t.1 900000\r\n");
+
+    memset(frame + at, 'x', 900000);
+    memcpy(frame + at + 900000, "\r\n", 2);
+    for (int k = 0; k < n; k++)
+        raw_send_bytes(&rig.api, frame, (size_t) at + 900002);
+    snprintf(want, sizeof(want), "\"messages\":%d,", n);
+    js_await(&rig, "$JS.API.STREAM.INFO.t=p1", "", want);
+}
+
+/* Requests begin when the answers before them are on their way: of forty answers of 8 MB that
+ * nobody reads few are made. The others are made of what is there later, which is nothing. */
+TEST(answers_that_nobody_reads)
+{
+    struct kafka_fetch_request_partitions p = {
+        .partition = 1, .current_leader_epoch = -1, .partition_max_bytes = 8 << 20};
+    struct kafka_fetch_request_topics t = {.topic = STR("t"), .partitions = &p, .partitions_n = 1};
+    struct kafka_fetch_request q = {.replica_id = -1,
+                                    .max_bytes = 8 << 20,
+                                    .session_epoch = -1,
+                                    .topics = &t,
+                                    .topics_n = 1,
+                                    .rack_id = STR("")};
+    struct kafka_client slow;
+    int full = 0;
+
+    setup(i);
+    make_topic("t");
+    fill_large(9);
+    kafka_client_open(&slow, rig.server.kafka_port);
+    for (int k = 0; k < UNREAD; k++)
+        kafka_client_send(&slow, KAFKA_FETCH, 11, &q);
+    for (int k = 0; k < 500; k++)
+        KAFKA_CALL(&client, metadata, METADATA, 4, .topics_n = -1);
+    js_ask(&rig, "$JS.API.STREAM.PURGE.t=p1", "", "\"success\":true");
+    slow.correlation -= UNREAD;
+    for (int k = 0; k < UNREAD; k++) {
+        slow.correlation++;
+        const struct kafka_fetch_response *a = kafka_client_take(&slow, KAFKA_FETCH, 11);
+        full += a->responses[0].partitions[0].records.n > 1 << 20;
+    }
+    ck_assert_int_gt(full, 0);
+    ck_assert_int_lt(full, 10);
+    kafka_client_close(&slow);
+    teardown();
+}
+
 /* ---- a batch that is too large to be opened ---------------------------------------------------
  */
 
@@ -411,6 +468,7 @@ TEST(a_batch_too_large_to_be_opened)
 
 static const struct runner_case cases[] = {
     RUN_LOOP(very_many_partitions, 0, 3),
+    RUN_LOOP(answers_that_nobody_reads, 0, 3),
     RUN_LOOP(offsets_of_a_partition_named_twice, 0, 3),
     RUN_LOOP(a_batch_too_large_to_be_opened, 0, 3),
     RUN_LOOP(every_version, 0, 3),
