@@ -67,6 +67,8 @@ static unsigned head_needs(const struct ws_reader *r)
     return 2 + length_bytes(r->head[1]) + ((r->head[1] & MASK) != 0 ? 4 : 0);
 }
 
+static const char unknown_opcode[] = "unknown opcode";
+
 /* From the two bytes that say everything but length and key; NULL: right. */
 static const char *flags_wrong(const struct ws_reader *r)
 {
@@ -96,7 +98,7 @@ static const char *flags_wrong(const struct ws_reader *r)
     case WS_CONTINUATION:
         return !r->in_message || compressed ? "invalid continuation frame" : NULL;
     default:
-        return "unknown opcode";
+        return unknown_opcode;
     }
 }
 
@@ -168,6 +170,15 @@ static struct str take_payload(struct ws_reader *r, uint8_t **at, size_t *n)
 static enum ws_event bad(struct ws_got *out, const char *error)
 {
     out->error = error;
+    out->numbered = false;
+    return WS_BAD;
+}
+
+static enum ws_event bad_number(struct ws_got *out, const char *error, unsigned number)
+{
+    bad(out, error);
+    out->numbered = true;
+    out->number = number;
     return WS_BAD;
 }
 
@@ -181,7 +192,7 @@ static enum ws_event closing(struct str payload, struct ws_got *out)
         return bad(out, "close frame payload cannot be 1 byte");
     out->code = (unsigned) big_endian((const uint8_t *) payload.p, 2);
     if (!ws_code_valid(out->code))
-        return bad(out, "invalid close status code");
+        return bad_number(out, "invalid close status code", out->code);
     out->bytes = str_skip(payload, 2);
     if (!ws_is_utf8(out->bytes)) {
         out->code = WS_CODE_DATA;
@@ -212,7 +223,8 @@ enum ws_event ws_read(struct ws_reader *r, uint8_t **at, size_t *n, struct ws_go
             if (!take_head(r, at, n, &error))
                 return WS_MORE;
             if (error != NULL)
-                return bad(out, error);
+                return error == unknown_opcode ? bad_number(out, error, r->head[0] & OPCODE)
+                                               : bad(out, error);
         }
         if (r->left > 0 && *n == 0)
             return WS_MORE;

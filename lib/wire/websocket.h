@@ -72,6 +72,8 @@ struct ws_got {
     bool last;         /* DATA: the message ends here */
     unsigned code;     /* CLOSE: 1005 when it says none; 1007 when its text is no UTF-8 */
     const char *error; /* BAD */
+    bool numbered;     /* BAD: the text ends with number */
+    unsigned number;
 };
 
 /* Zeroed, with the two flags set, is a new reader. The next event of the n bytes at *at, both moved

@@ -236,7 +236,16 @@ static void refuse_status(struct conn *c, unsigned status, const char *why)
 {
     struct buf answer = {0};
 
-    ws_upgrade_refuse(status, &answer);
+    ws_upgrade_refuse(status, false, &answer);
+    refuse(c, &answer, why);
+    buf_free(&answer);
+}
+
+static void refuse_nonsense(struct conn *c, unsigned status, const char *why)
+{
+    struct buf answer = {0};
+
+    ws_upgrade_nonsense(status, &answer);
     refuse(c, &answer, why);
     buf_free(&answer);
 }
@@ -261,6 +270,7 @@ static void greet(struct conn *c)
     c->greeted = true;
     info_put(c, false);
     if (!conn_has_room(c->net)) {
+        conn_announce(c);
         conn_fail(c, REASON_MAX_CONNECTIONS, STR("maximum connections exceeded"));
         return;
     }
@@ -325,10 +335,10 @@ static void take_request(struct conn *c, struct str bytes)
         conn_receive(c);
         return;
     case HTTP_BAD:
-        refuse_status(c, 400, "malformed request");
+        refuse_nonsense(c, 400, "malformed request");
         break;
     case HTTP_TOO_LONG:
-        refuse_status(c, 431, "request too long");
+        refuse_nonsense(c, 431, "request too long");
         break;
     case HTTP_OK:
         act_on(c, &head, b->n - head.length);
@@ -447,6 +457,15 @@ static void fail(struct conn *c, unsigned code, const char *why, enum conn_reaso
     end(c, code, str_of(why), reason);
 }
 
+static void fail_frame(struct conn *c, const struct ws_got *got)
+{
+    char why[128];
+
+    if (got->numbered)
+        snprintf(why, sizeof(why), "%s %u", got->error, got->number);
+    fail(c, WS_CODE_PROTOCOL, got->numbered ? why : got->error, REASON_READ_ERROR);
+}
+
 static size_t packed_most(const struct conn *c)
 {
     uint64_t most = conn_max_payload(c) * PACKED_TIMES;
@@ -525,7 +544,7 @@ static void take_frames(struct conn *c, uint8_t *bytes, size_t n)
             end(c, got.code, got.bytes, REASON_CLIENT_CLOSED);
             break;
         case WS_BAD:
-            fail(c, WS_CODE_PROTOCOL, got.error, REASON_READ_ERROR);
+            fail_frame(c, &got);
             break;
         }
     }

@@ -398,7 +398,7 @@ static void take_claim(struct conn *c, const struct said *said)
         name = STR("[REDACTED]");
     c->claims = said->nkey.n > 0 ? "Nkey" : "User";
     connect_keep(&c->user, said->nkey.n > 0 ? said->nkey : name);
-    if (c->user == NULL && said->token.n > 0) {
+    if (c->user == NULL && or_cookie(c, said->token, WS_COOKIE_TOKEN).n > 0) {
         c->claims = "Token";
         connect_keep(&c->user, STR("[REDACTED]"));
     }

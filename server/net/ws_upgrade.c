@@ -25,6 +25,7 @@
 #include <string.h>
 
 #define KEY_BYTES 16u
+#define KEY_TEXT 24u /* in base64, with padding */
 #define PACK "permessage-deflate"
 #define IP_MAX 48u
 
@@ -33,7 +34,7 @@
 static bool is_key(struct str key)
 {
     struct buf bytes = {0};
-    bool ok = base64_decode(&bytes, key) && bytes.n == KEY_BYTES;
+    bool ok = key.n == KEY_TEXT && base64_decode(&bytes, key) && bytes.n == KEY_BYTES;
 
     buf_free(&bytes);
     return ok;
@@ -49,14 +50,6 @@ static bool ends_with(struct str s, const char *end)
     size_t n = strlen(end);
 
     return s.n >= n && memcmp(s.p + s.n - n, end, n) == 0;
-}
-
-static bool has_body(const struct http_head *r)
-{
-    struct str length = http_field(r, "Content-Length");
-
-    return (length.p != NULL && !str_eq(length, STR("0"))) ||
-           http_field(r, "Transfer-Encoding").p != NULL;
 }
 
 static unsigned refuse(struct ws_upgrade *out, unsigned status, const char *why)
@@ -85,8 +78,6 @@ static unsigned check_request(const struct http_head *r, struct ws_upgrade *out)
         return refuse(out, 400, "invalid websocket key");
     if (!http_field_lists(r, "Sec-WebSocket-Version", "13"))
         return refuse(out, 400, "invalid version");
-    if (has_body(r))
-        return refuse(out, 400, "client sent data before handshake is complete");
     return 0;
 }
 
@@ -125,17 +116,20 @@ static unsigned check_origin(const struct websocket_options *w, const struct htt
 {
     struct str text = http_field(r, "Origin");
     struct origin from, here = {.scheme = tls ? STR("https") : STR("http")};
+    bool known;
 
     if (text.n == 0)
         text = http_field(r, "Sec-WebSocket-Origin");
     if (text.n == 0 || (!w->same_origin && w->origins == NULL))
         return 0;
-    if (!parse(text, &from))
+    known = parse(text, &from);
+    if (!known && str_index(text, ':') == text.n)
         return refuse(out, 403, "origin not allowed: it can not be read");
-    if (w->same_origin && (!websocket_host(http_field(r, "Host"), tls, &here.host, &here.port) ||
-                           !same(&from, &here)))
+    if (w->same_origin &&
+        (!known || !websocket_host(http_field(r, "Host"), tls, &here.host, &here.port) ||
+         !same(&from, &here)))
         return refuse(out, 403, "origin not allowed: not same origin");
-    if (w->origins != NULL && !is_listed(w->origins, &from))
+    if (w->origins != NULL && (!known || !is_listed(w->origins, &from)))
         return refuse(out, 403, "origin not allowed: not in the allowed list");
     return 0;
 }
@@ -178,7 +172,7 @@ void ws_upgrade_check(const struct websocket_options *w, const struct http_head 
     struct str agent = http_field(r, "User-Agent");
     struct str forwarded = http_field(r, "X-Forwarded-For");
 
-    *out = (struct ws_upgrade){0};
+    *out = (struct ws_upgrade){.bare = str_eq(r->method, STR("HEAD"))};
     out->leaf = ends_with(path_of(r), WS_LEAF_PATH);
     if (check_request(r, out) != 0 || check_origin(w, r, tls, out) != 0)
         return;
@@ -225,22 +219,34 @@ static const char *status_text(unsigned status)
     }
 }
 
-void ws_upgrade_refuse(unsigned status, struct buf *out)
+void ws_upgrade_refuse(unsigned status, bool bare, struct buf *out)
 {
     const char *text = status_text(status);
 
     buf_printf(out,
                "HTTP/1.1 %u %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
-               "Sec-WebSocket-Version: 13\r\nX-Content-Type-Options: nosniff\r\n"
-               "Connection: close\r\nContent-Length: %zu\r\n\r\n%s\n",
-               status, text, strlen(text) + 1, text);
+               "Sec-Websocket-Version: 13\r\nX-Content-Type-Options: nosniff\r\n"
+               "Content-Length: %zu\r\nConnection: close\r\n\r\n",
+               status, text, strlen(text) + 1);
+    if (!bare)
+        buf_printf(out, "%s\n", text);
+}
+
+void ws_upgrade_nonsense(unsigned status, struct buf *out)
+{
+    const char *text = status_text(status);
+
+    buf_printf(out,
+               "HTTP/1.1 %u %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
+               "Connection: close\r\n\r\n%u %s",
+               status, text, status, text);
 }
 
 void ws_upgrade_answer(const struct websocket_options *w, const struct ws_upgrade *u,
                        struct buf *out)
 {
     if (u->status != 101) {
-        ws_upgrade_refuse(u->status, out);
+        ws_upgrade_refuse(u->status, u->bare, out);
         return;
     }
     buf_puts(out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"

@@ -17,6 +17,7 @@
 struct ws_upgrade {
     unsigned status; /* 101, or why not: 400, 403, 404, 405 */
     const char *why; /* for the log; NULL with 101 */
+    bool bare;       /* the answer has no body */
     bool leaf;       /* it asks for the leaf nodes' path */
     bool packs;      /* messages may be compressed */
     bool no_masking; /* frames to the server have no mask */
@@ -32,8 +33,10 @@ void ws_upgrade_check(const struct websocket_options *o, const struct http_head 
 /* The answer, whatever it is. */
 void ws_upgrade_answer(const struct websocket_options *o, const struct ws_upgrade *u,
                        struct buf *out);
+/* The answer to a request that can not be granted; bare: its head alone. */
+void ws_upgrade_refuse(unsigned status, bool bare, struct buf *out);
 /* The answer to something that is no request: 400 or 431. */
-void ws_upgrade_refuse(unsigned status, struct buf *out);
+void ws_upgrade_nonsense(unsigned status, struct buf *out);
 /* What the answer to this key must say. */
 void ws_upgrade_accept_key(struct str key, struct buf *out);
 

@@ -129,7 +129,8 @@ TEST(refuses_upgrades)
         snprintf(status, sizeof(status), "HTTP/1.1 %u ", refused[k].status);
         raw_expect(&raw, status);
         raw_skip(&raw, "\r\n\r\n");
-        raw_skip(&raw, "\n");
+        /* Nonsense is answered without a line's end, as the peer does. */
+        raw_skip(&raw, k + 1 < sizeof(refused) / sizeof(refused[0]) ? "\n" : "400 Bad Request");
         raw_expect_end(&raw);
         raw_close(&raw);
         server_process_log_wait(&server, refused[k].log);
@@ -260,7 +261,7 @@ static const struct {
     {0xa2, "x", 1, 1002, "RSV2 and RSV3 must be clear"},
     {0xc2, "x", 1, 1002, "compressed frame received without negotiated permessage-deflate"},
     {0x80, "x", 1, 1002, "invalid continuation frame"},
-    {0x83, "x", 1, 1002, "unknown opcode"},
+    {0x83, "x", 1, 1002, "unknown opcode 3"},
     {0x88, "x", 1, 1002, "close frame payload cannot be 1 byte"},
     {0x88,
      "\x03\xe8"

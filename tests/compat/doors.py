@@ -148,8 +148,10 @@ class Tls:
 
 # ---- WebSocket
 
-def request(headers=None, path="/", method="GET"):
-    """An upgrade; a header that is None is left out."""
+def request(headers=None, path="/", method="GET", raw=None):
+    """An upgrade; a header that is None is left out. raw: instead of all that."""
+    if raw is not None:
+        return raw
     fields = {"Host": "127.0.0.1", "Upgrade": "websocket", "Connection": "Upgrade",
               "Sec-WebSocket-Key": KEY, "Sec-WebSocket-Version": "13", **(headers or {})}
     lines = [f"{k}: {v}" for k, v in fields.items() if v is not None]
@@ -232,7 +234,8 @@ class WebSocket:
             payload = self.packed.decompress(payload + (PAUSE if fin else b""))
         if fin:
             self.packed = None
-        head = f"<{name} {len(payload)}{notes}>".encode() if self.frames else b""
+        size = "INFO" if payload.startswith(b"INFO ") else len(payload)
+        head = f"<{name} {size}{notes}>".encode() if self.frames else b""
         return head + payload
 
     def seal(self, data):

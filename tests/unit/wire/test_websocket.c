@@ -57,7 +57,7 @@ static void note(struct buf *out, enum ws_event e, const struct ws_got *got)
         buf_printf(out, "<close %u %.*s>", got->code, STR_ARG(got->bytes));
         break;
     case WS_BAD:
-        buf_printf(out, "<bad %s>", got->error);
+        buf_printf(out, got->numbered ? "<bad %s %u>" : "<bad %s>", got->error, got->number);
         break;
     case WS_MORE:
         break;
@@ -166,14 +166,14 @@ TEST(refuses_frames)
         {8, "\x02\x80\1\2\3\4\x82\x80",
          "<bad new message started before final frame for previous message was received>", false},
         {8, "\x02\x80\1\2\3\4\xc0\x80", "<bad invalid continuation frame>", true},
-        {2, "\x83\x80", "<bad unknown opcode>", false},
-        {2, "\x8b\x80", "<bad unknown opcode>", false},
+        {2, "\x83\x80", "<bad unknown opcode 3>", false},
+        {2, "\x8b\x80", "<bad unknown opcode 11>", false},
         {14, "\x82\xff\x80\0\0\0\0\0\0\1\1\2\3\4", "<bad invalid 64-bit payload length>", false},
         {7, "\x88\x81\0\0\0\0x", "<bad close frame payload cannot be 1 byte>", false},
-        {8, "\x88\x82\0\0\0\0\x03\xe7", "<bad invalid close status code>", false},
-        {8, "\x88\x82\0\0\0\0\x03\xed", "<bad invalid close status code>", false},
-        {8, "\x88\x82\0\0\0\0\x03\xee", "<bad invalid close status code>", false},
-        {8, "\x88\x82\0\0\0\0\x07\xd0", "<bad invalid close status code>", false},
+        {8, "\x88\x82\0\0\0\0\x03\xe7", "<bad invalid close status code 999>", false},
+        {8, "\x88\x82\0\0\0\0\x03\xed", "<bad invalid close status code 1005>", false},
+        {8, "\x88\x82\0\0\0\0\x03\xee", "<bad invalid close status code 1006>", false},
+        {8, "\x88\x82\0\0\0\0\x07\xd0", "<bad invalid close status code 2000>", false},
         {9, "\x88\x83\0\0\0\0\x03\xe8\xff", "<close 1007 invalid utf8 body in close frame>", false},
         {6, "\x88\x80\0\0\0\0", "<close 1005 >", false},
     };
