@@ -315,7 +315,7 @@ static bool space_is_short(const struct store_pool *p, struct io_fs *fs, uint64_
 
 static int zero(struct io_fs *fs, fs_fd fd, uint64_t from, uint64_t end)
 {
-    uint8_t *zeros = mem_zalloc(STEP_BYTES);
+    uint8_t *zeros = mem_zalloc(end - from < STEP_BYTES ? end - from : STEP_BYTES);
     int result = 0;
 
     for (uint64_t at = from; at < end && result == 0; at += STEP_BYTES)

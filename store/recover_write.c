@@ -68,7 +68,7 @@ static struct rec_log_file *find_spare(struct recovery *r, uint64_t bytes)
 
 static int prewrite(struct writer *w, uint64_t bytes)
 {
-    uint8_t *zeros = mem_zalloc(ZERO_BYTES);
+    uint8_t *zeros = mem_zalloc(bytes < ZERO_BYTES ? bytes : ZERO_BYTES);
     int res = 0;
 
     for (uint64_t at = 0; at < bytes && res == 0; at += ZERO_BYTES)

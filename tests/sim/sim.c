@@ -208,6 +208,8 @@ void sim_trace(struct sim *sim, const char *format, ...)
 {
     char text[512];
     va_list args;
+    if (sim->untraced)
+        return;
     va_start(args, format);
     int n = vsnprintf(text, sizeof(text), format, args);
     va_end(args);
@@ -441,6 +443,7 @@ struct sim *sim_fork(struct sim *sim, enum sim_crash mode, uint64_t seed)
     struct sim *fork = sim_new(seed, &sim->options, disk);
     if (!fork->options.trace_forks)
         fork->options.trace = NULL;
+    fork->untraced = fork->options.trace == NULL;
     fork->now = sim->now;
     fork->wall_offset = sim->wall_offset;
     sim_trace(fork, "fork at point %llu, mode %d", (unsigned long long) sim->points, (int) mode);

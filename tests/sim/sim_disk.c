@@ -56,11 +56,17 @@ char *sim_strdup(const char *text)
 
 /* ---- pages and images ------------------------------------------------------------------------ */
 
-static struct sim_page *page_new(const struct sim_page *like)
+static struct sim_page *page_alloc(void)
 {
     struct sim_page *p = malloc(sizeof(*p));
     ASSERT(p != NULL);
     p->refs = 1;
+    return p;
+}
+
+static struct sim_page *page_new(const struct sim_page *like)
+{
+    struct sim_page *p = page_alloc();
     if (like != NULL)
         memcpy(p->data, like->data, SIM_PAGE);
     else
@@ -121,12 +127,26 @@ static uint8_t *image_page(struct sim_image *m, size_t index)
     return m->pages[index]->data;
 }
 
+/* The page, to be written whole: what is in it does not matter. */
+static uint8_t *image_new_page(struct sim_image *m, size_t index)
+{
+    image_grow(m, index + 1);
+    struct sim_page *p = m->pages[index];
+    if (p == NULL || p->refs > 1) {
+        m->pages[index] = page_alloc();
+        page_put(p);
+    }
+    return m->pages[index]->data;
+}
+
 static void image_write(struct sim_image *m, const uint8_t *bytes, size_t n, uint64_t offset)
 {
     while (n > 0) {
         size_t in = (size_t) (offset % SIM_PAGE);
         size_t part = SIM_PAGE - in < n ? SIM_PAGE - in : n;
-        memcpy(image_page(m, (size_t) (offset / SIM_PAGE)) + in, bytes, part);
+        size_t index = (size_t) (offset / SIM_PAGE);
+        memcpy(part == SIM_PAGE ? image_new_page(m, index) : image_page(m, index) + in, bytes,
+               part);
         bytes += part;
         offset += part;
         n -= part;
@@ -196,13 +216,15 @@ static uint64_t image_holes(const struct sim_image *m, uint64_t offset, size_t n
 
 static bool image_equal(const struct sim_image *a, const struct sim_image *b)
 {
-    uint8_t x[SIM_PAGE], y[SIM_PAGE];
+    static const uint8_t hole[SIM_PAGE];
     if (a->size != b->size)
         return false;
-    for (uint64_t at = 0; at < a->size; at += SIM_PAGE) {
-        image_read(a, x, SIM_PAGE, at);
-        image_read(b, y, SIM_PAGE, at);
-        if (memcmp(x, y, SIM_PAGE) != 0)
+    for (size_t i = 0; i * SIM_PAGE < a->size; i++) {
+        const struct sim_page *x = i < a->npages ? a->pages[i] : NULL;
+        const struct sim_page *y = i < b->npages ? b->pages[i] : NULL;
+        if (x == y)
+            continue;
+        if (memcmp(x != NULL ? x->data : hole, y != NULL ? y->data : hole, SIM_PAGE) != 0)
             return false;
     }
     return true;

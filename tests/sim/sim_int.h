@@ -120,6 +120,7 @@ struct sim {
 
     struct sim_log_door log;
     uint64_t trace_hash;
+    bool untraced; /* a fork that nobody prints: its events are not formatted, nor hashed */
 };
 
 /* sim.c */
