@@ -4,7 +4,8 @@
  * is so, and nothing is looked at but the request.
  *
  *     ACLs            54 SECURITY_DISABLED: who may what is in the configuration
- *     quotas          none; to set one is refused
+ *     quotas          none; to set one is refused (44): limits are the configuration's, and in
+ *                     NATS' words
  *     ElectLeaders    84: the only replica leads already
  *     reassignments   none under way; to the only node: done, elsewhere: 39, to end one: 85
  *     credentials     one's own are told (a password does for every SCRAM mechanism); they are
@@ -23,7 +24,8 @@ static int32_t at_least_0(int32_t n)
 
 /* ---- ACLs ------------------------------------------------------------------------------------ */
 
-#define NO_ACLS STR("permissions are in the server's configuration")
+/* A broker's word: clients look for it. Permissions are in the server's configuration. */
+#define NO_ACLS STR("No Authorizer is configured.")
 
 void kafka_run_describe_acls(struct kafka_request *r)
 {
@@ -65,8 +67,45 @@ void kafka_run_delete_acls(struct kafka_request *r)
 
 /* ---- quotas ---------------------------------------------------------------------------------- */
 
+enum { QUOTA_USER = 1, QUOTA_CLIENT = 2, QUOTA_IP = 4 };
+enum { MATCH_EXACT, MATCH_DEFAULT, MATCH_ANY };
+
+/* The bit of what a quota may be of; 0: of that it may not. */
+static unsigned quota_of(struct str type)
+{
+    if (str_eq(type, STR("user")))
+        return QUOTA_USER;
+    if (str_eq(type, STR("client-id")))
+        return QUOTA_CLIENT;
+    return str_eq(type, STR("ip")) ? QUOTA_IP : 0;
+}
+
+/* The filter is looked at, as by a broker that has quotas and none that matches. */
+static int16_t check_quota_filter(const struct kafka_describe_client_quotas_request *q)
+{
+    unsigned seen = 0;
+
+    for (int32_t i = 0; i < q->components_n; i++) {
+        unsigned of = quota_of(q->components[i].entity_type);
+        if (q->components[i].entity_type.n == 0 || (of & seen) != 0 ||
+            q->components[i].match_type < MATCH_EXACT || q->components[i].match_type > MATCH_ANY)
+            return KAFKA_INVALID_REQUEST;
+        if (of == 0)
+            return KAFKA_UNSUPPORTED_VERSION;
+        seen |= of;
+    }
+    return (seen & QUOTA_IP) != 0 && seen != QUOTA_IP ? KAFKA_INVALID_REQUEST : KAFKA_NONE;
+}
+
 void kafka_run_describe_client_quotas(struct kafka_request *r)
 {
+    struct kafka_describe_client_quotas_response *a = r->answer;
+
+    a->error_code = check_quota_filter(r->body);
+    if (a->error_code != KAFKA_NONE) {
+        a->error_message = STR("there are no quotas of that");
+        a->entries_n = -1;
+    }
     kafka_reply(r);
 }
 

@@ -60,6 +60,7 @@ TEST(acls)
             KAFKA_CALL(&client, delete_acls, DELETE_ACLS, v, .filters = &gone, .filters_n = 1);
         ck_assert_int_eq(d->error_code, KAFKA_SECURITY_DISABLED);
         ck_assert_int_eq(d->resources_n, 0);
+        ck_assert(str_eq(d->error_message, STR("No Authorizer is configured.")));
         ck_assert_int_eq(c->results_n, 2);
         ck_assert_int_eq(c->results[1].error_code, KAFKA_SECURITY_DISABLED);
         ck_assert_int_eq(x->filter_results_n, 1);
@@ -85,6 +86,41 @@ TEST(quotas)
         ck_assert_int_eq(a->entries[0].error_code, KAFKA_POLICY_VIOLATION);
         ck_assert(str_eq(a->entries[0].entity[0].entity_name, STR("a")));
     }
+    teardown();
+}
+
+/* What is asked for is looked at, though there is none of it. */
+TEST(quotas_of_what)
+{
+    struct kafka_describe_client_quotas_request_components user = {STR("user"), 0, STR("a")},
+                                                           any = {STR("client-id"), 2, STR_NONE},
+                                                           ip = {STR("ip"), 1, STR_NONE},
+                                                           other = {STR("topic"), 2, STR_NONE},
+                                                           none = {STR(""), 2, STR_NONE},
+                                                           wrong = {STR("user"), 3, STR_NONE};
+    const struct {
+        struct kafka_describe_client_quotas_request_components of[2];
+        int32_t n;
+        int16_t error;
+    } cases[] = {
+        {{user, any}, 2, KAFKA_NONE},
+        {{ip}, 1, KAFKA_NONE},
+        {{user, ip}, 2, KAFKA_INVALID_REQUEST},
+        {{user, user}, 2, KAFKA_INVALID_REQUEST},
+        {{none}, 1, KAFKA_INVALID_REQUEST},
+        {{wrong}, 1, KAFKA_INVALID_REQUEST},
+        {{other}, 1, KAFKA_UNSUPPORTED_VERSION},
+    };
+
+    setup(i);
+    for (size_t k = 0; k < sizeof(cases) / sizeof(*cases); k++)
+        for (int v = 0; v <= 1; v++) {
+            const struct kafka_describe_client_quotas_response *d = KAFKA_CALL(
+                &client, describe_client_quotas, DESCRIBE_CLIENT_QUOTAS, v,
+                .components = (void *) (uintptr_t) cases[k].of, .components_n = cases[k].n);
+            ck_assert_int_eq(d->error_code, cases[k].error);
+            ck_assert_int_eq(d->entries_n, cases[k].error == KAFKA_NONE ? 0 : -1);
+        }
     teardown();
 }
 
@@ -343,10 +379,10 @@ TEST(no_listener)
 }
 
 static const struct runner_case cases[] = {
-    RUN_LOOP(acls, 0, 1),          RUN_LOOP(quotas, 0, 1),      RUN_LOOP(elections, 0, 1),
-    RUN_LOOP(reassignments, 0, 1), RUN_LOOP(credentials, 0, 1), RUN_LOOP(log_dirs, 0, 3),
-    RUN_LOOP(monitored, 0, 3),     RUN_LOOP(no_listener, 0, 1), RUN_LOOP(transactions, 0, 3),
-    RUN_LOOP(producers, 0, 3),
+    RUN_LOOP(acls, 0, 1),         RUN_LOOP(quotas, 0, 1),        RUN_LOOP(quotas_of_what, 0, 1),
+    RUN_LOOP(elections, 0, 1),    RUN_LOOP(reassignments, 0, 1), RUN_LOOP(credentials, 0, 1),
+    RUN_LOOP(log_dirs, 0, 3),     RUN_LOOP(monitored, 0, 3),     RUN_LOOP(no_listener, 0, 1),
+    RUN_LOOP(transactions, 0, 3), RUN_LOOP(producers, 0, 3),
 };
 
 RUNNER_MAIN("kafka/admin", cases)
