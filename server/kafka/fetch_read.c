@@ -136,12 +136,13 @@ static bool put_rebuilt(struct fetch_read *f, const struct store_entry *e)
 static void list_aborted(struct fetch_read *f)
 {
     const struct open_txns *x = &f->partition->txns.of;
+    size_t from = open_txns_aborted_from(x, (uint64_t) f->offset + 1);
 
-    if (x->naborted == 0)
+    if (from == x->naborted)
         return;
-    f->aborted = mem_array(x->naborted, sizeof(*f->aborted));
-    for (size_t i = 0; i < x->naborted; i++)
-        if (x->aborted[i].last > (uint64_t) f->offset && x->aborted[i].first < f->next)
+    f->aborted = mem_array(x->naborted - from, sizeof(*f->aborted));
+    for (size_t i = from; i < x->naborted; i++)
+        if (x->aborted[i].first < f->next)
             f->aborted[f->naborted++] = x->aborted[i];
 }
 

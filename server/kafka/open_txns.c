@@ -117,7 +117,25 @@ static void note_aborted(struct open_txns *x, int64_t producer, uint64_t first, 
         x->cap = x->cap * 2 + 8;
         x->aborted = mem_realloc(x->aborted, x->cap * sizeof(*x->aborted));
     }
-    x->aborted[x->naborted++] = (struct txn_aborted){producer, first, last};
+    /* Those whose ends become durable together come in another order. */
+    size_t at = x->naborted++;
+    for (; at > 0 && x->aborted[at - 1].last > last; at--)
+        x->aborted[at] = x->aborted[at - 1];
+    x->aborted[at] = (struct txn_aborted){producer, first, last};
+}
+
+size_t open_txns_aborted_from(const struct open_txns *x, uint64_t seq)
+{
+    size_t from = 0, to = x->naborted;
+
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        if (x->aborted[middle].last < seq)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
 }
 
 /* One without a message is in nobody's way. */
@@ -152,10 +170,8 @@ void open_txns_refused(struct open_txns *x, uint64_t durable)
 
 void open_txns_forget(struct open_txns *x, uint64_t first)
 {
-    size_t n = 0;
+    size_t n = open_txns_aborted_from(x, first);
 
-    while (n < x->naborted && x->aborted[n].last < first)
-        n++;
     if (n == 0)
         return;
     memmove(x->aborted, x->aborted + n, (x->naborted - n) * sizeof(*x->aborted));
@@ -177,11 +193,10 @@ uint64_t open_txns_undecided(const struct open_txns *x, uint64_t first, uint64_t
 
 bool open_txns_was_aborted(const struct open_txns *x, int64_t producer, uint64_t seq)
 {
-    for (size_t i = 0; i < x->naborted; i++) {
-        const struct txn_aborted *a = &x->aborted[i];
-        if (a->producer == producer && a->first <= seq && seq <= a->last)
-            return true;
-    }
+    /* The first one of this producer that ends there or behind it. */
+    for (size_t i = open_txns_aborted_from(x, seq); i < x->naborted; i++)
+        if (x->aborted[i].producer == producer)
+            return x->aborted[i].first <= seq;
     return false;
 }
 

@@ -77,6 +77,8 @@ void open_txns_forget(struct open_txns *x, uint64_t first);
 
 /* The first sequence that is not decided; durable + 1 when all is. first: of what there is. */
 uint64_t open_txns_undecided(const struct open_txns *x, uint64_t first, uint64_t durable);
+/* The first of the aborted ones that ends at this sequence or behind it. */
+size_t open_txns_aborted_from(const struct open_txns *x, uint64_t seq);
 /* Was the transaction aborted that this producer's message belongs to? */
 bool open_txns_was_aborted(const struct open_txns *x, int64_t producer, uint64_t seq);
 

@@ -73,6 +73,38 @@ TEST(nothing_written)
     open_txns_deinit(&x);
 }
 
+/* Ends that become durable together, of transactions that began in another order. */
+TEST(ended_together)
+{
+    static const int64_t ended[] = {3, 1, 4, 2};
+    struct open_txns x;
+    uint64_t from;
+
+    open_txns_init(&x);
+    for (int64_t p = 1; p <= 4; p++) {
+        open_txns_bind(&x, p, 0, 10, &from);
+        open_txns_wrote(&x, p, 10 + (uint64_t) p);
+    }
+    for (uint64_t k = 0; k < 4; k++)
+        open_txns_ended(open_txns_find(&x, ended[k]), 20 + k, false);
+    open_txns_committed(&x, 23);
+    ck_assert_uint_eq(x.naborted, 4);
+    for (size_t k = 0; k < 4; k++) {
+        ck_assert_int_eq(x.aborted[k].producer, ended[k]);
+        ck_assert_uint_eq(open_txns_aborted_from(&x, 20 + k), k);
+        ck_assert(open_txns_was_aborted(&x, ended[k], 20 + k));
+        ck_assert(!open_txns_was_aborted(&x, ended[k], 21 + k));
+        ck_assert(open_txns_was_aborted(&x, (int64_t) k + 1, 11 + k));
+        ck_assert(!open_txns_was_aborted(&x, (int64_t) k + 1, 10 + k));
+    }
+    ck_assert_uint_eq(open_txns_aborted_from(&x, 1), 0);
+    ck_assert_uint_eq(open_txns_aborted_from(&x, 24), 4);
+    open_txns_forget(&x, 22);
+    ck_assert_uint_eq(x.naborted, 2);
+    ck_assert_int_eq(x.aborted[0].producer, 4);
+    open_txns_deinit(&x);
+}
+
 static struct txn_marker marker(int64_t producer, bool commit, int32_t coordinator, uint64_t seq)
 {
     return (struct txn_marker){
@@ -461,6 +493,7 @@ TEST(planted_bugs_are_found)
 static const struct runner_case cases[] = {
     RUN(a_life),
     RUN(nothing_written),
+    RUN(ended_together),
     RUN(markers),
     RUN_LOOP(crashes, 0, 4),
     RUN_LOOP(planted_bugs_are_found, PLACE_OF_ASSIGNED, BUGS),
