@@ -69,7 +69,7 @@ enum err rig_try_start(struct rig *r, char why[256])
         .fs = io_fs(io),
         .path = r->path,
         .log = &r->log,
-        .workers = 1,
+        .workers = r->options.workers != 0 ? r->options.workers : 1,
         .pool_bytes = r->options.pool_bytes,
         .index_lazy_bytes = r->options.index_lazy_bytes,
         .drop_bytes = r->options.drop_bytes,
