@@ -32,12 +32,12 @@ static bool check_work_queue(const struct stream *s, const struct consumer_confi
 {
     bool unfiltered = config->filter_subject == NULL && config->filter_subjects.n == 0;
 
-    if (s->config.retention != RETENTION_WORKQUEUE || config->direct)
+    if (s->config.retention != RETENTION_WORKQUEUE || config->direct || config->sourcing)
         return true;
     LIST_FOREACH(l, &s->consumers)
     {
         const struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
-        if (strcmp(c->name, name) == 0 || c->config.direct)
+        if (strcmp(c->name, name) == 0 || c->config.direct || c->config.sourcing)
             continue;
         if (unfiltered)
             return js_fail(err, JS_ERR_CONSUMER_WQ_MULTIPLE_UNFILTERED, NULL);
@@ -78,7 +78,7 @@ static void update_existing(struct api_request *r, struct consumer *c, struct co
         return;
     }
     consumer_config_threshold(&q->config, &c->config);
-    if (consumer_config_equal(&c->config, &q->config)) {
+    if (consumer_config_equal(&c->config, &q->config) && !q->config.sourcing) {
         api_put_consumer(r, c);
         api_reply(r);
     } else {
@@ -106,12 +106,52 @@ static bool waits_for_subjects(struct api_request *r, struct stream *s,
     return waits;
 }
 
+/*
+ * What a mirror or a source of another server asks for: a consumer without acknowledgements, by a
+ * name that is always the same. A stream that keeps what was not acknowledged makes it a durable
+ * one instead, acknowledged by flow control, so that nothing goes before it is stored there; who
+ * asks again goes on with it. Elsewhere each gets a consumer of its own, which ends by itself.
+ */
+static void prepare_sourcing(struct js *js, const struct stream *s, struct consumer_config *config)
+{
+    char random[EPHEMERAL_NAME + 1];
+    struct buf name = {0};
+
+    if (!config->direct || !config->sourcing || config->name == NULL)
+        return;
+    if (s->config.retention == RETENTION_LIMITS) {
+        random_name(js, random);
+        buf_printf(&name, "%s-%s", config->name, random);
+        mem_free(config->name);
+        config->name = mem_strdup(buf_cstr(&name));
+        buf_free(&name);
+        return;
+    }
+    config->direct = false;
+    mem_free(config->durable_name);
+    config->durable_name = mem_strdup(config->name);
+    config->ack_policy = ACK_FLOW_CONTROL;
+    config->ack_wait_ns = 0;
+    config->max_deliver = 0;
+    config->inactive_threshold_ns = 0;
+}
+
+/* Where it began is its own business: it goes on behind what was acknowledged. */
+static void keep_start(struct consumer_config *config, const struct consumer_config *old)
+{
+    if (!config->sourcing || config->durable_name == NULL)
+        return;
+    config->deliver_policy = old->deliver_policy;
+    config->opt_start_seq = old->opt_start_seq;
+    config->opt_start_time = old->opt_start_time;
+}
+
 /* With the name from subject and configuration settled. */
 static void create_checked(struct api_request *r, struct stream *s, struct consumer_request *q)
 {
     const struct options *o = r->js->env->options;
     char random[EPHEMERAL_NAME + 1];
-    const char *name = q->config.name;
+    const char *name;
     const char *offline;
     struct js_error err = {0};
     struct consumer *c;
@@ -120,6 +160,8 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
         api_error_kind(r, JS_ERR_STREAM_REPLICAS_NOT_SUPPORTED);
         return;
     }
+    prepare_sourcing(r->js, s, &q->config);
+    name = q->config.name;
     if (name == NULL)
         name = q->config.durable_name;
     if (name == NULL) {
@@ -136,8 +178,10 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
         .max_batch = o->js_max_request_batch,
         .pedantic = q->pedantic,
     };
-    if (c != NULL)
+    if (c != NULL) {
         q->config.pause_until = c->config.pause_until;
+        keep_start(&q->config, &c->config);
+    }
     if (!consumer_config_check(&q->config, &bounds, &err)) {
         api_error(r, &err);
         return;
@@ -154,9 +198,10 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
     else if (q->action == CONSUMER_ACTION_UPDATE)
         js_fail(&err, JS_ERR_CONSUMER_DOES_NOT_EXIST, NULL);
     else if (s->config.max_consumers > 0 &&
-             s->nconsumers - s->nsourcing >= (size_t) s->config.max_consumers && !q->config.direct)
+             s->nconsumers - s->nsourcing >= (size_t) s->config.max_consumers &&
+             !q->config.direct && !q->config.sourcing)
         js_fail(&err, JS_ERR_MAXIMUM_CONSUMERS_LIMIT, NULL);
-    else if (s->js->limits.max_consumers > 0 && !q->config.direct &&
+    else if (s->js->limits.max_consumers > 0 && !q->config.direct && !q->config.sourcing &&
              s->nconsumers - s->nsourcing >= (size_t) s->js->limits.max_consumers)
         js_fail(&err, JS_ERR_MAXIMUM_CONSUMERS_LIMIT, NULL);
     else

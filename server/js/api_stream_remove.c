@@ -7,6 +7,7 @@
  */
 #include "lib/base/mem.h"
 #include "server/js/js_int.h"
+#include "server/js/upstream.h"
 
 struct deletion {
     struct store_req req;
@@ -52,6 +53,7 @@ static void delete_here(struct env_task *task, struct env *env)
     d->r = r;
     d->req.done = deleted;
     store = s->store;
+    stream_upstreams_leave(s);
     js_stream_free(s);
     store_stream_delete(store, &d->req);
 }

@@ -144,7 +144,8 @@ struct consumer *consumer_new(struct stream *s, const struct consumer_config *co
     hmap_insert(&s->names, &c->name_node, hash_bytes(c->name, strlen(c->name), 0));
     index_filters(c);
     s->nconsumers++;
-    s->nsourcing += c->config.direct;
+    s->ndirect_consumers += c->config.direct;
+    s->nsourcing += c->config.direct || c->config.sourcing;
     s->js->stats.consumers++;
     return c;
 }
@@ -168,7 +169,8 @@ void consumer_free(struct consumer *c)
     hmap_remove(&c->stream->names, &c->name_node);
     unindex_filters(c);
     c->stream->nconsumers--;
-    c->stream->nsourcing -= c->config.direct;
+    c->stream->ndirect_consumers -= c->config.direct;
+    c->stream->nsourcing -= c->config.direct || c->config.sourcing;
     c->js->stats.consumers--;
     route_flush(env->router);
     if (c->pinned != NULL)
@@ -236,6 +238,8 @@ void consumer_reset(struct consumer *c, uint64_t seq)
     consumer_last_reset(c, seq);
     store_reader_seek(&c->reader, c->core.next_seq);
     c->last_delivery = c->last_ack = 0;
+    c->fc_bytes = c->fc_asked_bytes = 0;
+    c->fc_reply[0] = '\0';
     consumer_recount(c);
     stream_interest_lost(c->stream);
 }

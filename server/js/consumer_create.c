@@ -276,6 +276,8 @@ void consumer_change(struct api_request *r, struct consumer *c,
 
     cr->pauses = c->config.pause_until != config->pause_until;
     consumer_set_config(c, config);
+    if (config->sourcing) /* whoever asks has another subject, and counts from the beginning */
+        consumer_reset(c, c->core.floor.stream + 1);
     cr->answer = answer;
     cr->req.done = updated;
     if (c->config.mem_storage)

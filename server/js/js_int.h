@@ -266,7 +266,8 @@ struct stream {
     struct hmap names;           /* the same by name */
     struct filter_index filters; /* of consumers that have some: owner is the consumer */
     size_t nconsumers, nfiltered;
-    size_t nsourcing;                   /* of mirrors and sources: neither listed nor counted */
+    size_t nsourcing;                   /* of mirrors and sources: no limit counts them */
+    size_t ndirect_consumers;           /* ... that are not listed either */
     uint64_t used;                      /* bytes that the resources know of */
     struct stream_load *load;           /* while the duplicate window is read back; else NULL */
     struct stream_index *index;         /* while somebody waits for its subjects; else NULL */

@@ -69,7 +69,6 @@ struct stream_outline {
     int64_t max_msg_size;
     bool allow_direct;
     bool mirror;             /* origins[0] is what it mirrors */
-    bool consumes;           /* its messages go when they are acknowledged: not limits retention */
     struct str_list origins; /* of this server, without external ones */
     struct str_list filters; /* of each origin; "" = none */
     struct str_list subjects;

@@ -30,7 +30,6 @@ void stream_outline_make(const struct stream_config *c, struct stream_outline *o
     *out = (struct stream_outline){
         .max_msg_size = c->max_msg_size,
         .allow_direct = c->allow_direct,
-        .consumes = c->retention != RETENTION_LIMITS,
     };
     str_list_copy(&out->subjects, &c->subjects);
     source_configs_each(c, add_origin, out);

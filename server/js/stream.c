@@ -393,12 +393,15 @@ static bool needed_by_others(const struct stream *s, const struct consumer *by, 
 void stream_acked(struct stream *s, struct consumer *by, uint64_t first, uint64_t last)
 {
     struct store_msg m;
+    bool shared;
 
     if (s->config.retention == RETENTION_LIMITS)
         return;
+    /* On a work queue a message has one consumer: whoever is done with it, removes it. Mirrors and
+     * sources come beside that one. */
+    shared = s->nconsumers > 1 && (s->config.retention == RETENTION_INTEREST || s->nsourcing > 0);
     for (uint64_t seq = first; seq <= last; seq++) {
-        if (s->config.retention == RETENTION_INTEREST && s->nconsumers > 1) {
-            /* On a work queue a message has one consumer: whoever is done with it, removes it. */
+        if (shared) {
             enum store_read got = store_reader_get(&s->reader, seq, &m);
             if (got == STORE_READ_WAIT)
                 stream_recheck(s, seq, seq); /* by what it is when it has been read */
@@ -486,7 +489,7 @@ void stream_state_json(struct stream *s, const struct info_options *o, struct bu
     if (st.lost_msgs > 0)
         buf_printf(out, ",\"lost\":{\"msgs\":%llu,\"bytes\":%llu}",
                    (unsigned long long) st.lost_msgs, (unsigned long long) st.lost_bytes);
-    buf_printf(out, ",\"consumer_count\":%zu}", s->nconsumers - s->nsourcing);
+    buf_printf(out, ",\"consumer_count\":%zu}", s->nconsumers - s->ndirect_consumers);
 }
 
 void stream_info(struct stream *s, const struct info_options *o, struct buf *out)

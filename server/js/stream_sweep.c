@@ -7,9 +7,10 @@
  * all three the sequences in question are put into sweep.check, and slices of the loop's JetStream
  * stage look at each of them: a message that no consumer needs is removed.
  *
- * A work queue needs no sweep: a message goes because its one consumer is done with it, whatever
- * its subject, and the removal is queued for the log before the change of the consumer is: they
- * become durable in that order.
+ * A work queue needs no sweep of itself: a message goes because its one consumer is done with it,
+ * whatever its subject, and the removal is queued for the log before the change of the consumer is:
+ * they become durable in that order. Only where a mirror or a source takes its messages too an
+ * acknowledgement may have to look at a subject first.
  *
  * A message that a consumer gave up (max_deliver) is still needed, as it is for the peer: a late
  * acknowledgement removes it.
@@ -44,7 +45,7 @@ void stream_sweep_free(struct stream *s)
 
 void stream_recheck(struct stream *s, uint64_t first, uint64_t last)
 {
-    if (s->config.retention != RETENTION_INTEREST || first > last)
+    if (s->config.retention == RETENTION_LIMITS || first > last)
         return;
     if (!s->sweep.open)
         store_reader_init(&s->sweep.reader, s->store, first, NULL, 0, ready, s);

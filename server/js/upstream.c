@@ -9,13 +9,14 @@
  *
  * What is asked for: a mirror asks for what is behind its last sequence, a source for what is
  * behind its position (upstream_positions.c). An origin with interest or work-queue retention would
- * lose what it has sent to a consumer without acknowledgements, so there the consumer has policy
- * `all` from the first message on: what was taken before is recognised by its sequence, and
- * acknowledged.
+ * lose what it has sent to a consumer without acknowledgements: it makes a durable one instead (the
+ * request says `sourcing`, and a name that stays the same), whose acknowledgements are the answers
+ * to flow control. It goes on behind what was acknowledged; what was taken before is recognised by
+ * its sequence. A server that knows nothing of this is asked again without it.
  *
- * Nothing is confirmed upwards before it is durable: an answer to flow control and an
- * acknowledgement wait for the commit that carries what came before them. So an origin that sends
- * faster than the disk takes is slowed down by its own window.
+ * Nothing is confirmed upwards before it is durable: an answer to flow control waits for the commit
+ * that carries what came before it. So an origin that sends faster than the disk takes is slowed
+ * down by its own window.
  *
  * A mirror keeps sequences: what the origin does not have, or filters out, is a skip. A source
  * writes Nats-Stream-Source into each message. Both leave out Nats-Expected-* and Nats-Batch-*,
@@ -95,7 +96,6 @@ void upstream_hang_up(struct upstream *u)
     upstream_direct_stop(u);
     mem_free(u->flow_reply);
     u->flow_reply = NULL;
-    buf_clear(&u->last_reply);
 }
 
 /* Best effort: without us it ends by itself. */
@@ -180,7 +180,6 @@ static struct upstream *upstream_new(struct stream *s, json_t *object, bool mirr
 static void forget_commit(struct upstream_commit *c)
 {
     list_remove(&c->link);
-    mem_free(c->acknowledge);
     mem_free(c);
 }
 
@@ -203,7 +202,6 @@ static void upstream_free(struct upstream *u)
     router_sink_remove(env->router, &u->messages);
     list_remove(&u->link);
     upstream_clear_error(u);
-    buf_free(&u->last_reply);
     buf_free(&u->name);
     mem_free(u->deliver);
     for (size_t i = 0; i < u->config.nmappings; i++)
@@ -321,6 +319,12 @@ void stream_upstreams_change(struct stream *s)
     stream_upstreams_start(s);
 }
 
+void stream_upstreams_leave(struct stream *s)
+{
+    LIST_FOREACH(l, &s->upstreams)
+    delete_consumer(LIST_ENTRY(l, struct upstream, link));
+}
+
 void stream_upstreams_stop(struct stream *s)
 {
     struct list *l;
@@ -343,8 +347,6 @@ void stream_upstreams_begun(struct stream *s)
         c = mem_zalloc(sizeof(*c));
         c->last = s->assigned;
         c->sseq = u->begun = u->core.sseq;
-        if (u->last_reply.n > 0)
-            c->acknowledge = mem_strndup(u->last_reply.p, u->last_reply.n);
         list_push_back(&u->commits, &c->link);
     }
 }
@@ -363,8 +365,6 @@ static bool settle(struct upstream *u, uint64_t *through)
         any = true;
         u->durable = c->sseq;
         *through = c->last > *through ? c->last : *through;
-        if (c->acknowledge != NULL)
-            upstream_acknowledge(u, str_of(c->acknowledge));
         forget_commit(c);
     }
     return any;

@@ -14,9 +14,8 @@
 /* What a commit in flight carries of a source; applied when it is durable. */
 struct upstream_commit {
     struct list link;
-    uint64_t last;     /* of the stream */
-    uint64_t sseq;     /* of the origin */
-    char *acknowledge; /* reply subject of the last message, NULL = the consumer takes no acks */
+    uint64_t last; /* of the stream */
+    uint64_t sseq; /* of the origin */
 };
 
 struct upstream {
@@ -34,11 +33,11 @@ struct upstream {
     char *deliver;
     struct sink answers, messages;
     struct interest_sub *answers_interest, *messages_interest;
-    bool acks; /* the origin keeps messages until they are acknowledged: so we do, when durable */
+    bool plain; /* the origin's server is an older one, which knows no consumers of sources */
     struct interest_sub *direct[2]; /* mirror_direct: while it is close behind its origin */
-    char *flow_reply;               /* flow control: answered when `flow_after` is durable */
-    uint64_t flow_after;
-    struct buf last_reply; /* acks: of the last message */
+    char *flow_reply;               /* flow control: answered when `flow_after` is durable, with */
+    uint64_t flow_after;            /* what had come before it was asked */
+    uint64_t flow_seen, flow_dseq;
 
     char identity[SOURCE_HASH_LEN + 8]; /* of the origin, "" = not known */
     uint64_t begun, durable;            /* position of the last commit that began, and that is
@@ -55,6 +54,8 @@ void stream_upstreams_start(struct stream *s);
 /* Its configuration has changed. */
 void stream_upstreams_change(struct stream *s);
 void stream_upstreams_stop(struct stream *s);
+/* The stream is being deleted: so are the consumers at its origins. */
+void stream_upstreams_leave(struct stream *s);
 /* From the store's callbacks, in this order. */
 void stream_upstreams_begun(struct stream *s);
 void stream_upstreams_committed(struct stream *s);

@@ -53,8 +53,6 @@ static void put_start(struct upstream *u, struct buf *b)
     buf_puts(b, ",\"deliver_policy\":");
     if (u->core.sseq == 0)
         put_first_start(&u->config, b);
-    else if (u->acks)
-        buf_puts(b, "\"all\"");
     else
         buf_printf(b, "\"by_start_sequence\",\"opt_start_seq\":%llu",
                    (unsigned long long) u->core.sseq + 1);
@@ -70,19 +68,20 @@ static void put_request(struct upstream *u, struct buf *b)
     jput_string(b, str_of(u->deliver));
     put_start(u, b);
     put_filters(u, b);
-    if (u->acks)
-        buf_puts(b, ",\"ack_policy\":\"all\"");
-    else
-        buf_puts(b, ",\"ack_policy\":\"none\",\"max_deliver\":1");
     buf_printf(b,
-               ",\"ack_wait\":%lld,\"replay_policy\":\"instant\",\"flow_control\":true,"
-               "\"idle_heartbeat\":%llu,\"inactive_threshold\":%lld,\"direct\":true,"
-               "\"num_replicas\":0,\"metadata\":{\"_nats.%s.stream\":",
+               ",\"ack_policy\":\"none\",\"max_deliver\":1,\"ack_wait\":%lld,"
+               "\"replay_policy\":\"instant\",\"flow_control\":true,\"idle_heartbeat\":%llu,"
+               "\"inactive_threshold\":%lld,\"direct\":true,%s\"num_replicas\":0,"
+               "\"metadata\":{\"_nats.%s.stream\":",
                ACK_WAIT_NS, (unsigned long long) UPSTREAM_HEARTBEAT_NS, INACTIVE_NS,
-               u->mirror ? "mirror" : "src");
+               u->plain ? "" : "\"sourcing\":true,", u->mirror ? "mirror" : "src");
     jput_string(b, str_of(s->config.name));
     buf_printf(b, ",\"_nats.%s.acc\":", u->mirror ? "mirror" : "src");
     jput_string(b, str_of(s->js->account->name));
+    if (s->js->env->options->domain != NULL) {
+        buf_printf(b, ",\"_nats.%s.domain\":", u->mirror ? "mirror" : "src");
+        jput_string(b, str_of(s->js->env->options->domain));
+    }
     buf_puts(b, "}}}");
 }
 
@@ -102,7 +101,46 @@ static void request_subject(const struct upstream *u, struct buf *out)
     buf_free(&plain);
 }
 
-/* A name and subjects that were never used: what the last consumer still sends goes nowhere. */
+/* Several of the stream's sources have this one's origin: which of them it is belongs to its name.
+ */
+static bool has_twin(const struct upstream *u)
+{
+    LIST_FOREACH(l, &u->s->upstreams)
+    {
+        const struct upstream *other = LIST_ENTRY(l, struct upstream, link);
+        if (other != u && strcmp(other->config.name, u->config.name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The same for each attempt, and after a start: the origin may have kept the consumer. */
+static void put_stable_name(struct upstream *u, struct buf *out)
+{
+    const struct js *js = u->s->js;
+    const char *domain = js->env->options->domain;
+    char hash[SOURCE_HASH_LEN + 1];
+    struct buf id = {0};
+
+    buf_printf(&id, "%s %s", u->s->config.name, js->account->name);
+    if (domain != NULL)
+        buf_printf(&id, " %s", domain);
+    source_hash(buf_str(&id), hash);
+    if (!u->mirror) {
+        if (has_twin(u)) {
+            buf_clear(&id);
+            buf_printf(&id, "%s %.*s", hash, STR_ARG(buf_str(&u->name)));
+        } else {
+            buf_clear(&id);
+            buf_puts(&id, hash);
+        }
+        source_hash(buf_str(&id), hash);
+    }
+    buf_puts(out, hash);
+    buf_free(&id);
+}
+
+/* Subjects that were never used: what the last consumer still sends goes nowhere. */
 static void make_names(struct upstream *u)
 {
     struct js *js = u->s->js;
@@ -110,8 +148,14 @@ static void make_names(struct upstream *u)
     char id[NUID_LEN + 1];
     struct buf b = {0};
 
-    nuid_next(&js->nuid, id);
-    snprintf(u->consumer, sizeof(u->consumer), "JS_%s_%s", u->mirror ? "MIRROR" : "SRC", id);
+    buf_puts(&b, u->mirror ? "JS_MIRROR_" : "JS_SRC_");
+    put_stable_name(u, &b);
+    if (u->plain) {
+        nuid_next(&js->nuid, id);
+        buf_printf(&b, "_%s", id);
+    }
+    snprintf(u->consumer, sizeof(u->consumer), "%s", buf_cstr(&b));
+    buf_clear(&b);
     nuid_next(&js->nuid, id);
     snprintf(u->reply, sizeof(u->reply), "$JS.%s.%s", u->mirror ? "MA" : "SA", id);
     nuid_next(&js->nuid, id);
@@ -124,17 +168,18 @@ static void make_names(struct upstream *u)
     buf_free(&b);
 }
 
-static bool origin_consumes(struct upstream *u)
+/* A server that does not know level 4 says so, instead of making a consumer that loses messages. */
+static void put_header(const struct upstream *u, struct buf *out)
 {
-    struct stream_outline o;
-    bool consumes;
+    struct buf level = {0};
 
-    if (u->config.external || u->config.has_consumer ||
-        !directory_outline(u->s->js->shared->directory, str_of(u->config.name), &o))
-        return false;
-    consumes = o.consumes;
-    stream_outline_free(&o);
-    return consumes;
+    if (!u->plain)
+        header_append(&level, STR_NONE, STR("Nats-Required-Api-Level"), STR("4"));
+    if (!u->mirror)
+        header_append(out, buf_str(&level), STR("Nats-Stream-Identity"), str_of(u->identity));
+    else
+        buf_put_str(out, buf_str(&level));
+    buf_free(&level);
 }
 
 void upstream_ask(struct upstream *u)
@@ -143,12 +188,10 @@ void upstream_ask(struct upstream *u)
     bool sent;
 
     make_names(u);
-    u->acks = origin_consumes(u);
     request_subject(u, &subject);
     if (!u->config.has_consumer)
         put_request(u, &body);
-    if (!u->mirror)
-        header_append(&header, STR_NONE, STR("Nats-Stream-Identity"), str_of(u->identity));
+    put_header(u, &header);
     u->answers_interest = upstream_listen(u, &u->answers, str_of(u->reply));
     sent = upstream_send(u, buf_str(&subject), str_of(u->reply), buf_str(&header), buf_str(&body));
     buf_free(&subject);
@@ -189,21 +232,34 @@ static bool read_created(const json_t *answer, struct created *out)
            strlen(out->name) < sizeof(((struct upstream *) NULL)->consumer);
 }
 
+/* Asks again at once, from here. */
+static void ask_again(struct upstream *u, uint64_t sseq)
+{
+    upstream_hang_up(u);
+    upstream_core_again(&u->core, upstream_now(u), sseq);
+    upstream_arm(u);
+}
+
 /* The origin's own error is what our info shows. */
 static void answered_error(struct upstream *u, const json_t *error)
 {
+    uint64_t code = number_at(error, "err_code");
     struct buf b = {0};
 
-    if (number_at(error, "err_code") == js_error_code(JS_ERR_CONSUMER_STREAM_IDENTITY_MISMATCH)) {
+    if (!u->plain && (code == js_error_code(JS_ERR_REQUIRED_API_LEVEL) ||
+                      code == js_error_code(JS_ERR_INVALID_JSON))) {
+        u->plain = true;
+        ask_again(u, u->core.sseq);
+        return;
+    }
+    if (code == js_error_code(JS_ERR_CONSUMER_STREAM_IDENTITY_MISMATCH)) {
         LOG_WRN(u->s->js->env->log,
                 "JetStream source stream '%s' for stream '%s > %s' was recreated, resetting source "
                 "state",
                 u->config.name, u->s->js->account->name, u->s->config.name);
         u->identity[0] = '\0';
         u->begun = u->durable = 0;
-        upstream_hang_up(u);
-        upstream_core_restart(&u->core, upstream_now(u));
-        upstream_arm(u);
+        ask_again(u, 0);
         return;
     }
     upstream_failed(u, JS_OK, "");
@@ -239,8 +295,7 @@ static void connected(struct upstream *u, const struct created *k, struct str id
     upstream_unlisten(u, &u->answers_interest);
     set_identity(u, identity);
     snprintf(u->consumer, sizeof(u->consumer), "%s", k->name);
-    upstream_core_created(&u->core, upstream_now(u), k->delivered, k->pending,
-                          !u->mirror && !u->acks && !u->config.has_consumer);
+    upstream_core_created(&u->core, upstream_now(u), k->delivered, k->pending, !u->mirror && !flow);
     mem_free(u->deliver);
     u->deliver = mem_strdup(k->deliver);
     u->messages_interest = upstream_listen(u, &u->messages, str_of(u->deliver));

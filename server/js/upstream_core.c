@@ -35,9 +35,9 @@ void upstream_core_refused(struct upstream_core *c, uint64_t now, uint64_t sseq)
     go_idle(c, now + UPSTREAM_REFUSED_NS);
 }
 
-void upstream_core_restart(struct upstream_core *c, uint64_t now)
+void upstream_core_again(struct upstream_core *c, uint64_t now, uint64_t sseq)
 {
-    c->sseq = 0;
+    c->sseq = sseq;
     go_idle(c, now);
 }
 

@@ -77,8 +77,8 @@ enum upstream_verdict upstream_core_message(struct upstream_core *c, uint64_t no
 /* A heartbeat that says how far the consumer has come (0 = it does not say). False when something
  * was lost: now IDLE, due at once. */
 bool upstream_core_heartbeat(struct upstream_core *c, uint64_t now, uint64_t dseq);
-/* The origin is another one now: from its beginning. */
-void upstream_core_restart(struct upstream_core *c, uint64_t now);
+/* The request is to be made anew: behind sseq, which is 0 when the origin is another one now. */
+void upstream_core_again(struct upstream_core *c, uint64_t now, uint64_t sseq);
 void upstream_core_check(const struct upstream_core *c);
 
 #endif

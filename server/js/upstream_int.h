@@ -35,7 +35,6 @@ void upstream_ask(struct upstream *u);
 extern const struct sink_ops upstream_messages_ops;
 /* Answers the origin's flow control when what came before it is durable. */
 void upstream_answer_flow(struct upstream *u);
-void upstream_acknowledge(struct upstream *u, struct str reply);
 /* The stream can not take what came behind `before`: it is asked for again later. */
 void upstream_give_back(struct upstream *u, uint64_t before, const struct js_error *err);
 

@@ -16,7 +16,7 @@ static void begin_again(struct upstream *u)
 
 /* ---- confirming upwards ---------------------------------------------------------------------- */
 
-/* What has been seen, not what is known: a consumer that repeats what it was not told about is not
+/* What had been seen, not what is known: a consumer that repeats what it was not told about is not
  * told of more than it has sent. */
 void upstream_answer_flow(struct upstream *u)
 {
@@ -25,16 +25,11 @@ void upstream_answer_flow(struct upstream *u)
     if (u->flow_reply == NULL || u->s->durable < u->flow_after)
         return;
     buf_printf(&h, "NATS/1.0\r\nNats-Last-Consumer: %llu\r\nNats-Last-Stream: %llu\r\n\r\n",
-               (unsigned long long) u->core.dseq, (unsigned long long) u->core.seen);
+               (unsigned long long) u->flow_dseq, (unsigned long long) u->flow_seen);
     upstream_send(u, str_of(u->flow_reply), STR_NONE, buf_str(&h), STR_NONE);
     mem_free(u->flow_reply);
     u->flow_reply = NULL;
     buf_free(&h);
-}
-
-void upstream_acknowledge(struct upstream *u, struct str reply)
-{
-    upstream_send(u, reply, STR_NONE, STR_NONE, STR("+ACK"));
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -53,6 +48,8 @@ static void take_control(struct upstream *u, const struct msg *m)
         mem_free(u->flow_reply);
         u->flow_reply = mem_strndup(m->reply.p, m->reply.n);
         u->flow_after = u->s->assigned;
+        u->flow_seen = u->core.seen;
+        u->flow_dseq = u->core.dseq;
         u->core.heard = upstream_now(u);
         upstream_answer_flow(u);
         return;
@@ -123,16 +120,8 @@ static void take_message(struct upstream *u, const struct msg *m)
     switch (upstream_core_message(&u->core, upstream_now(u), from.info.stream_seq,
                                   from.info.consumer_seq, from.info.pending, &skipped)) {
     case UPSTREAM_TAKE:
-        if (u->acks) {
-            buf_clear(&u->last_reply);
-            buf_put_str(&u->last_reply, m->reply);
-        }
         store_one(u, m, &from, before);
         upstream_direct_start(u);
-        break;
-    case UPSTREAM_OLD:
-        if (u->acks && list_empty(&u->commits) && u->s->assigned == u->s->durable)
-            upstream_acknowledge(u, m->reply);
         break;
     case UPSTREAM_LOST:
         begin_again(u);

@@ -103,7 +103,7 @@ TEST(another_origin_is_taken_from_its_beginning)
 
     upstream_core_init(&c, SECOND, 600);
     ck_assert_int_eq(upstream_core_timer(&c, SECOND), UPSTREAM_ASK);
-    upstream_core_restart(&c, SECOND);
+    upstream_core_again(&c, SECOND, 0);
     make_active(&c, SECOND, 0);
     ck_assert_int_eq(upstream_core_message(&c, SECOND, 1, 1, 0, &skipped), UPSTREAM_TAKE);
 }
