@@ -167,6 +167,11 @@ void io_timer_start(struct io *io, struct wheel_timer *timer, uint64_t due_ns)
     wheel_start(io->wheel, timer, due_ns);
 }
 
+void io_timer_start_next(struct io *io, struct wheel_timer *timer)
+{
+    wheel_start(io->wheel, timer, 0);
+}
+
 struct wheel *io_wheel(struct io *io)
 {
     return io->wheel;

@@ -124,6 +124,9 @@ void io_random(struct io *io, void *out, size_t n);
 
 /* Timers on the loop's wheel; due is in io_now's time. */
 void io_timer_start(struct io *io, struct wheel_timer *timer, uint64_t due_ns);
+/* In the next turn of the loop, for work in slices. (io_now as due is the wheel's next tick: up to
+ * a millisecond with nothing done.) */
+void io_timer_start_next(struct io *io, struct wheel_timer *timer);
 void io_timer_stop(struct io *io, struct wheel_timer *timer);
 /* The wheel itself, for cores that are handed one. */
 struct wheel *io_wheel(struct io *io);

@@ -27,7 +27,7 @@
 /* Subjects that one multi request may select, as at the peer. */
 #define RESULTS_MAX 1024u
 /* Messages sent in one go, and looked at while searching. */
-#define SLICE 64u
+#define SLICE 256u
 #define SCAN_SLICE 1024u
 #define STALL_NS 2000000u
 
@@ -84,9 +84,10 @@ struct direct_get {
     size_t nseqs, at;
     struct late *late;
     size_t nlate;
-    struct buf headers[SLICE]; /* views that the router holds until it is flushed */
-    struct chunk *pinned;      /* likewise */
+    struct chunk *pinned; /* likewise */
     unsigned routed;
+    unsigned slots;
+    struct buf headers[]; /* `slots`; views that the router holds until it is flushed */
 };
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -102,7 +103,7 @@ static void unpin(struct direct_get *g)
 
 static void release(struct direct_get *g)
 {
-    for (size_t i = 0; i < SLICE; i++)
+    for (size_t i = 0; i < g->slots; i++)
         buf_free(&g->headers[i]);
     for (size_t i = 0; i < g->nlate; i++)
         mem_free(g->late[i].subject);
@@ -148,11 +149,16 @@ static void next_turn(struct wheel_timer *t)
     g->step(g);
 }
 
-static void go_on_later(struct direct_get *g, uint64_t ns)
+static void go_on_later(struct direct_get *g)
+{
+    io_timer_start_next(g->js->env->io, &g->next);
+}
+
+static void go_on_when_drained(struct direct_get *g)
 {
     struct io *io = g->js->env->io;
 
-    io_timer_start(io, &g->next, io_now(io) + ns);
+    io_timer_start(io, &g->next, io_now(io) + STALL_NS);
 }
 
 /* ---- what is said ---------------------------------------------------------------------------- */
@@ -236,7 +242,7 @@ static bool send(struct direct_get *g, const struct store_msg *m)
     struct buf *h;
     struct msg out = {.subject = str_of(g->reply), .payload = m->payload, .flags = MSG_F_SYSTEM};
 
-    if (g->routed == SLICE || m->chunk != g->pinned)
+    if (g->routed == g->slots || m->chunk != g->pinned)
         unpin(g);
     if (g->pinned == NULL && m->chunk != NULL) {
         chunk_get(m->chunk);
@@ -329,7 +335,7 @@ static void step_batch(struct direct_get *g)
         if (g->pending > 0)
             g->pending--;
         if (!send(g, &m)) {
-            go_on_later(g, STALL_NS);
+            go_on_when_drained(g);
             return;
         }
         if (is_full(g)) {
@@ -338,7 +344,7 @@ static void step_batch(struct direct_get *g)
         }
     }
     unpin(g);
-    go_on_later(g, 0);
+    go_on_later(g);
 }
 
 static void counted(struct store_req *req, enum err err)
@@ -456,7 +462,7 @@ static void step_multi(struct direct_get *g)
         if (got != STORE_READ_MSG || m.seq < g->q.seq)
             continue;
         if (!send(g, &m)) {
-            go_on_later(g, STALL_NS);
+            go_on_when_drained(g);
             return;
         }
         if ((g->q.batch > 0 && g->sent >= g->q.batch) || g->bytes >= g->max_bytes) {
@@ -469,7 +475,7 @@ static void step_multi(struct direct_get *g)
         return;
     }
     unpin(g);
-    go_on_later(g, 0);
+    go_on_later(g);
 }
 
 static void send_multi(struct direct_get *g)
@@ -511,7 +517,7 @@ static void step_search(struct direct_get *g)
         if (late != NULL)
             late->seq = m.seq;
     }
-    go_on_later(g, 0);
+    go_on_later(g);
 }
 
 static void search(struct direct_get *g)
@@ -656,9 +662,11 @@ static bool waits_for_subjects(struct direct_get *g, struct stream *s)
 /* Takes what q owns. */
 static void begin(struct stream *s, struct str reply, const struct direct_request *q)
 {
-    struct direct_get *g = mem_zalloc(sizeof(*g));
+    unsigned slots = q->batch > 0 || q->multi_last.n > 0 ? SLICE : 1;
+    struct direct_get *g = mem_zalloc(sizeof(*g) + slots * sizeof(g->headers[0]));
 
     g->js = s->js;
+    g->slots = slots;
     g->q = *q;
     g->reply = mem_strndup(reply.p, reply.n);
     g->stream = mem_strdup(s->config.name);

@@ -181,7 +181,7 @@ static void complete(struct store_req *req, enum err err)
 
     if (err != ERR_OK) { /* not in here: the store is not done with the stream */
         p->broken = err;
-        io_timer_start(s->js->env->io, &p->resume, now_of(p));
+        io_timer_start_next(s->js->env->io, &p->resume);
         return;
     }
     LOG_INF(s->js->env->log, "Completed restore for stream '%s > %s'", s->js->account->name,
@@ -473,7 +473,7 @@ void stream_restore_committed(struct stream *s)
     struct restore *p = s->restore;
 
     if (p != NULL && p->stage < RESTORE_END)
-        io_timer_start(s->js->env->io, &p->resume, now_of(p));
+        io_timer_start_next(s->js->env->io, &p->resume);
 }
 
 static void take_chunk(struct restore *p, const struct msg *m)

@@ -77,6 +77,11 @@ static void arm(struct snapshot *p, uint64_t due)
     io_timer_start(p->s->js->env->io, &p->timer, due);
 }
 
+static void arm_next(struct snapshot *p)
+{
+    io_timer_start_next(p->s->js->env->io, &p->timer);
+}
+
 static void snapshot_free(struct snapshot *p)
 {
     struct env *env = p->s->js->env;
@@ -239,7 +244,7 @@ static void pump(struct snapshot *p)
     while (p->unanswered < p->window) {
         size_t ready;
         if (turn >= TURN_BYTES) {
-            arm(p, now_of(p));
+            arm_next(p);
             return;
         }
         compact(p);
@@ -279,7 +284,7 @@ static unsigned deliver(struct sink *sink, const struct msg *run, unsigned n)
     (void) run;
     p->unanswered -= n < p->unanswered ? n : p->unanswered;
     p->deadline = now_of(p) + ANSWER_NS;
-    arm(p, now_of(p)); /* not from in here: what is sent may come straight back */
+    arm_next(p); /* not from in here: what is sent may come straight back */
     return n;
 }
 
@@ -379,7 +384,7 @@ static void begin(struct stream *s, const struct snapshot_request *q, struct str
     wheel_timer_init(&p->timer, fire);
     list_push_back(&s->snapshots, &p->link);
     put_beginning(p, &st, !q->no_consumers);
-    arm(p, now_of(p));
+    arm_next(p);
 }
 
 void api_stream_snapshot(struct api_request *r)

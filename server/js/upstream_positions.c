@@ -122,7 +122,7 @@ static void read_on(struct stream_positions *p)
             finish(p);
             return;
         }
-    io_timer_start(io, &p->timer, io_now(io));
+    io_timer_start_next(io, &p->timer);
 }
 
 void stream_positions_load(struct stream *s)

@@ -128,7 +128,7 @@ static void end_pass(struct pass *x)
     if (c->stopping)
         io_wake(c->kafka->env->io);
     else /* not from here: perhaps its stream is just going */
-        io_timer_start(c->kafka->env->io, &c->timer, io_now(c->kafka->env->io));
+        io_timer_start_next(c->kafka->env->io, &c->timer);
 }
 
 static void pass_gone(struct partition_job *j)

@@ -106,6 +106,32 @@ TEST(a_stopped_timer_does_not_fire)
     conformance_close(io);
 }
 
+static void fire_again(struct wheel_timer *timer)
+{
+    struct timed *t = CONTAINER_OF(timer, struct timed, timer);
+
+    t->fired++;
+    io_timer_start_next(t->io, &t->timer);
+}
+
+/* Once a turn, however short the turns are. */
+TEST(work_in_slices_goes_on_in_the_next_turn)
+{
+    struct io *io = open_io();
+    struct timed t;
+
+    timed_init(&t, io);
+    t.timer.fire = fire_again;
+    io_timer_start_next(io, &t.timer);
+    ck_assert_uint_eq(t.fired, 0);
+    for (unsigned turn = 1; turn <= 100; turn++) {
+        io_poll(io, MS);
+        ck_assert_uint_eq(t.fired, turn);
+    }
+    io_timer_stop(io, &t.timer);
+    conformance_close(io);
+}
+
 TEST(clocks_advance)
 {
     struct io *io = open_io();
@@ -903,6 +929,7 @@ static const struct runner_case cases[] = {
     RUN(idle_poll_returns),
     RUN(timers_fire_in_order_and_not_early),
     RUN(a_stopped_timer_does_not_fire),
+    RUN(work_in_slices_goes_on_in_the_next_turn),
     RUN(clocks_advance),
     RUN(a_wake_before_the_poll_is_not_lost),
     RUN(random_bytes_differ),
