@@ -73,6 +73,8 @@ static int16_t error_of(enum err err)
         return KAFKA_NONE;
     case ERR_LIMIT:
         return KAFKA_COORDINATOR_LOAD_IN_PROGRESS; /* clients come again */
+    case ERR_TOO_LARGE:
+        return KAFKA_INVALID_COMMIT_OFFSET_SIZE;
     default:
         return KAFKA_COORDINATOR_NOT_AVAILABLE;
     }
@@ -203,10 +205,23 @@ static void commit(struct coordinator *c, struct errand *e)
         durable(&x->job, true);
 }
 
+/* Of all of it; 0: it may go to the group. */
+static int16_t check_commit(const struct kafka_offset_commit_request *q)
+{
+    size_t n = 0;
+
+    for (int32_t i = 0; i < q->topics_n; i++)
+        n += q->topics[i].partitions_n > 0 ? (size_t) q->topics[i].partitions_n : 0;
+    if (n > STORE_GROUP_MSGS_MAX)
+        return KAFKA_INVALID_COMMIT_OFFSET_SIZE;
+    return coordinator_name_valid(q->group_id) ? KAFKA_NONE : KAFKA_INVALID_GROUP_ID;
+}
+
 void kafka_run_offset_commit(struct kafka_request *r)
 {
     const struct kafka_offset_commit_request *q = r->body;
     struct kafka_offset_commit_response *a = r->answer;
+    int16_t error = check_commit(q);
 
     a->topics_n = q->topics_n > 0 ? q->topics_n : 0;
     a->topics = KAFKA_NEW(&r->arena, offset_commit_response_topics, a->topics_n);
@@ -217,14 +232,13 @@ void kafka_run_offset_commit(struct kafka_request *r)
         a->topics[i].partitions = KAFKA_NEW(&r->arena, offset_commit_response_partitions, n);
         for (int32_t k = 0; k < n; k++) {
             a->topics[i].partitions[k].partition_index = q->topics[i].partitions[k].partition_index;
-            if (!coordinator_name_valid(q->group_id))
-                a->topics[i].partitions[k].error_code = KAFKA_INVALID_GROUP_ID;
-            else if (!access_may_read(r, q->topics[i].name,
-                                      q->topics[i].partitions[k].partition_index))
+            a->topics[i].partitions[k].error_code = error;
+            if (error == KAFKA_NONE &&
+                !access_may_read(r, q->topics[i].name, q->topics[i].partitions[k].partition_index))
                 a->topics[i].partitions[k].error_code = KAFKA_TOPIC_AUTHORIZATION_FAILED;
         }
     }
-    if (coordinator_name_valid(q->group_id))
+    if (error == KAFKA_NONE)
         errand_start(r, q->group_id, commit, commit_failed, NULL);
     else
         kafka_reply(r);

@@ -266,6 +266,10 @@ static void record_gone(struct partition_job *j)
     (void) j;
 }
 
+_Static_assert(TXN_OFFSETS_MAX + 1 <= STORE_GROUP_MSGS_MAX &&
+                   TXN_OFFSET_BYTES_MAX < STORE_GROUP_BYTES_MAX,
+               "an end that is decided can be written");
+
 /* The record, and behind it the offsets, when they are to be committed. */
 static enum err append(struct txn *t, bool offsets, uint64_t *first)
 {
@@ -628,6 +632,7 @@ bool txn_take_message(struct coordinator *c, const struct store_msg *m)
         t->nparts = read.nparts;
         t->offsets = read.offsets;
         t->noffsets = read.noffsets;
+        t->offset_bytes = read.offset_bytes;
     } else if (ok) {
         txn_clear(&read);
     }

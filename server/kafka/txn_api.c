@@ -355,9 +355,11 @@ static void put_offsets(struct errand *e, struct txn *t)
                 continue;
             if (p->committed_metadata.n > COMMITTED_METADATA_MAX)
                 to->error_code = KAFKA_OFFSET_METADATA_TOO_LARGE;
-            else if (!topics_partition(r->realm->topics, o.topic, o.partition, &place) ||
-                     t->noffsets >= TXN_PARTS_MAX)
+            else if (!topics_partition(r->realm->topics, o.topic, o.partition, &place))
                 to->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+            else if (t->noffsets >= TXN_OFFSETS_MAX ||
+                     t->offset_bytes + txn_offset_cost(q->group_id, &o) > TXN_OFFSET_BYTES_MAX)
+                to->error_code = KAFKA_INVALID_COMMIT_OFFSET_SIZE;
             if (to->error_code != KAFKA_NONE)
                 continue;
             o.topic_id = place.id;

@@ -34,8 +34,15 @@ void txn_add_part(struct txn *t, struct str topic, int32_t index, uint64_t from)
     t->parts[t->nparts++] = (struct txn_part){own(topic), index, from};
 }
 
-static void free_offset(struct txn_offset *o)
+/* A character of a name is up to three in the subject, and a part of the key in the header. */
+size_t txn_offset_cost(struct str group, const struct committed_offset *o)
 {
+    return 5 * (group.n + o->topic.n) + o->metadata.n + 256;
+}
+
+static void free_offset(struct txn *t, struct txn_offset *o)
+{
+    t->offset_bytes -= txn_offset_cost(o->group, &o->o);
     disown(o->group);
     disown(o->o.topic);
     disown(o->o.metadata);
@@ -52,10 +59,11 @@ void txn_put_offset(struct txn *t, struct str group, const struct committed_offs
     if (i == t->noffsets)
         t->offsets = mem_realloc(t->offsets, (++t->noffsets) * sizeof(*t->offsets));
     else
-        free_offset(&t->offsets[i]);
+        free_offset(t, &t->offsets[i]);
     t->offsets[i] = (struct txn_offset){.group = own(group), .o = *o};
     t->offsets[i].o.topic = own(o->topic);
     t->offsets[i].o.metadata = own(o->metadata);
+    t->offset_bytes += txn_offset_cost(group, o);
 }
 
 void txn_clear(struct txn *t)
@@ -63,7 +71,7 @@ void txn_clear(struct txn *t)
     for (uint32_t i = 0; i < t->nparts; i++)
         disown(t->parts[i].topic);
     for (uint32_t i = 0; i < t->noffsets; i++)
-        free_offset(&t->offsets[i]);
+        free_offset(t, &t->offsets[i]);
     mem_free(t->parts);
     mem_free(t->offsets);
     t->parts = NULL;

@@ -16,8 +16,11 @@
 #include "server/kafka/committed.h"
 
 #define TXN_ID_MAX 512u
-/* Most partitions, and most offsets, of one transaction. */
+/* Most partitions of one transaction; most offsets, and bytes of them as they are committed: with
+ * the record they are appended in one group of the store. */
 #define TXN_PARTS_MAX 16384u
+#define TXN_OFFSETS_MAX (16384u - 1)
+#define TXN_OFFSET_BYTES_MAX (48u << 20)
 
 enum txn_state {
     TXN_EMPTY,
@@ -61,6 +64,7 @@ struct txn {
     uint32_t nparts;
     struct txn_offset *offsets;
     uint32_t noffsets;
+    size_t offset_bytes; /* at most, as they are committed */
     struct wheel_timer timer;
     struct txn_op *op;   /* under way */
     struct list waiting; /* errands, for its end */
@@ -69,6 +73,8 @@ struct txn {
 
 bool txn_has_part(const struct txn *t, struct str topic, int32_t index);
 void txn_add_part(struct txn *t, struct str topic, int32_t index, uint64_t from);
+/* No more than so many bytes of the offsets stream. */
+size_t txn_offset_cost(struct str group, const struct committed_offset *o);
 /* A copy, in the place of an earlier one. */
 void txn_put_offset(struct txn *t, struct str group, const struct committed_offset *o);
 /* Parts and offsets go. */

@@ -320,6 +320,37 @@ TEST(refused_commits)
 }
 
 /* Another topic of that name has none. */
+enum { COMMITS_MAX = 16384 };
+
+/* All of a commit are written together: so many can be, and more are refused for ever. */
+TEST(very_many_offsets)
+{
+    static struct kafka_offset_commit_request_partitions parts[COMMITS_MAX + 1];
+    struct kafka_offset_commit_request_topics t = {STR("t"), parts, 0};
+    struct js_rig r;
+    struct kafka_client c;
+
+    start(&r, i);
+    js_ask(&r, "$JS.API.STREAM.CREATE.t", "{\"name\":\"t\",\"subjects\":[\"t\"]}", "\"created\"");
+    kafka_client_open(&c, r.server.kafka_port);
+    KAFKA_CALL(&c, find_coordinator, FIND_COORDINATOR, 2, .key = STR("g"));
+    for (int k = 0; k <= COMMITS_MAX; k++)
+        parts[k] = (struct kafka_offset_commit_request_partitions){.committed_offset = k,
+                                                                   .committed_metadata = STR("")};
+    for (int more = 0; more <= 1; more++) {
+        t.partitions_n = COMMITS_MAX + more;
+        const struct kafka_offset_commit_response *a =
+            KAFKA_CALL(&c, offset_commit, OFFSET_COMMIT, 7, .group_id = STR("g"),
+                       .generation_id_or_member_epoch = -1, .group_instance_id = STR_NONE,
+                       .topics = &t, .topics_n = 1);
+        for (int k = 0; k < t.partitions_n; k++)
+            ck_assert_int_eq(a->topics[0].partitions[k].error_code,
+                             more == 0 ? KAFKA_NONE : KAFKA_INVALID_COMMIT_OFFSET_SIZE);
+    }
+    kafka_client_close(&c);
+    js_rig_end(&r);
+}
+
 TEST(a_topic_is_made_anew)
 {
     struct js_rig r;
@@ -764,6 +795,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(every_version_of_offsets, 0, 3),
     RUN_LOOP(offsets_survive, 0, 3),
     RUN_LOOP(refused_commits, 0, 3),
+    RUN_LOOP(very_many_offsets, 0, 3),
     RUN_LOOP(a_topic_is_made_anew, 0, 3),
     RUN_LOOP(old_offsets_go, 0, 3),
     RUN_LOOP(the_offsets_stream_goes, 0, 3),

@@ -1,6 +1,6 @@
 /*
  * test_kafka_txn_stuck.c - transactions whose end meets a stream that takes no messages any more: a
- * full one, a sealed one, one that has failed.
+ * full one, a sealed one, one that has failed; and the largest that can be ended.
  */
 #include "server/kafka/kafka_error.h"
 #include "tests/api/kafka_producer.h"
@@ -83,6 +83,63 @@ TEST(full_from_the_beginning)
     js_rig_end(&r);
 }
 
+/* ---- many offsets ---------------------------------------------------------------------------- */
+
+enum { MANY_PARTITIONS = 128, MANY_GROUPS = 128 };
+
+static void make_many(struct producer *p)
+{
+    struct kafka_create_topics_request_topics t = {
+        .name = STR("many"), .num_partitions = MANY_PARTITIONS, .replication_factor = 1};
+    const struct kafka_create_topics_response *a = KAFKA_CALL(
+        &p->c, create_topics, CREATE_TOPICS, 4, .topics = &t, .topics_n = 1, .timeout_ms = 60000);
+
+    ck_assert_int_eq(a->topics[0].error_code, KAFKA_NONE);
+}
+
+/* A group's offsets of all partitions; how many were refused with 28. */
+static int commit_many(struct producer *p, const char *group)
+{
+    static struct kafka_txn_offset_commit_request_partitions parts[MANY_PARTITIONS];
+    struct kafka_txn_offset_commit_request_topics t = {STR("many"), parts, MANY_PARTITIONS};
+    int refused = 0;
+
+    for (int k = 0; k < MANY_PARTITIONS; k++)
+        parts[k] = (struct kafka_txn_offset_commit_request_partitions){
+            .partition_index = k, .committed_offset = 5, .committed_metadata = STR("m")};
+    const struct kafka_txn_offset_commit_response *a = KAFKA_CALL(
+        &p->c, txn_offset_commit, TXN_OFFSET_COMMIT, 5, .transactional_id = str_of(p->id),
+        .group_id = str_of(group), .producer_id = p->producer, .producer_epoch = p->epoch,
+        .generation_id = -1, .member_id = STR(""), .topics = &t, .topics_n = 1);
+    for (int k = 0; k < MANY_PARTITIONS; k++) {
+        int16_t error = a->topics[0].partitions[k].error_code;
+        ck_assert(error == KAFKA_NONE || error == KAFKA_INVALID_COMMIT_OFFSET_SIZE);
+        refused += error != KAFKA_NONE;
+    }
+    return refused;
+}
+
+/* As many as a transaction takes can be committed; what is more is refused when it comes. */
+TEST(as_many_offsets_as_may_be)
+{
+    char group[16];
+    struct js_rig r;
+    struct producer p;
+
+    start(&r, 0);
+    producer_init(&p, &r, "p");
+    make_many(&p);
+    for (int k = 0; k < MANY_GROUPS; k++) {
+        snprintf(group, sizeof(group), "g%d", k);
+        ck_assert_int_eq(commit_many(&p, group), k == MANY_GROUPS - 1);
+    }
+    ck_assert_int_eq(producer_end(&p, 5, true), KAFKA_NONE);
+    ck_assert_int_eq(producer_fetched(&p, group, "many", true), 5);
+    ck_assert_int_eq(commit_many(&p, "next"), 0); /* it is over */
+    kafka_client_close(&p.c);
+    js_rig_end(&r);
+}
+
 /* ---- a failed stream ------------------------------------------------------------------------- */
 
 /* The directory of the first stream there is. */
@@ -158,6 +215,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(full_before_the_end, 0, 2 * FULL),
     RUN_LOOP(full_from_the_beginning, 0, FULL - 1),
     RUN_LOOP(a_failed_stream, 0, 6),
+    RUN(as_many_offsets_as_may_be),
 };
 
 RUNNER_MAIN("api/kafka_txn_stuck", cases)

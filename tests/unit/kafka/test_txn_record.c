@@ -139,11 +139,44 @@ TEST(cut_or_wrong)
     buf_free(&names);
 }
 
+/* What an offset takes when it is committed is no more than is said, whatever its names are. */
+TEST(cost_of_an_offset)
+{
+    static const char kinds[] = "a. >*=%\xff";
+    char name[COMMITTED_GROUP_MAX];
+    struct buf b[3] = {{0}};
+
+    for (const char *k = kinds; *k != '\0'; k++)
+        for (size_t n = 0; n <= sizeof(name); n += 64) {
+            struct str group = str_from(memset(name, *k, sizeof(name)), n > 0 ? n : 1);
+            struct committed_offset o = {.topic = str_from(name, n > 249 ? 249 : n),
+                                         .partition = INT32_MAX,
+                                         .metadata = str_from(name, n)};
+            for (int j = 0; j < 3; j++)
+                b[j].n = 0;
+            committed_render(group, &o, &b[0], &b[1], &b[2]);
+            ck_assert_uint_le(b[0].n + b[1].n + b[2].n + 32, txn_offset_cost(group, &o));
+        }
+    for (int j = 0; j < 3; j++)
+        buf_free(&b[j]);
+}
+
+TEST(cost_of_all)
+{
+    struct txn t;
+    size_t cost;
+
+    fill(&t);
+    cost = txn_offset_cost(t.offsets[0].group, &t.offsets[0].o) +
+           txn_offset_cost(t.offsets[1].group, &t.offsets[1].o);
+    ck_assert_uint_eq(t.offset_bytes, cost);
+    txn_clear(&t);
+    ck_assert_uint_eq(t.offset_bytes, 0);
+}
+
 static const struct runner_case cases[] = {
-    RUN_LOOP(there_and_back, 0, 2),
-    RUN(version_1),
-    RUN(version_3),
-    RUN(cut_or_wrong),
+    RUN_LOOP(there_and_back, 0, 2), RUN(version_1),   RUN(version_3), RUN(cut_or_wrong),
+    RUN(cost_of_an_offset),         RUN(cost_of_all),
 };
 
 RUNNER_MAIN("kafka/txn_record", cases)
