@@ -6,12 +6,15 @@
 #include "server/auth/permissions.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
-enum kind { TEXT, SECRET, FLAG, INT, U32, U64, I64, DURATION };
+enum kind { TEXT, SECRET, QUIET, FLAG, INT, U32, U64, I64, DURATION, SECONDS, ONE_OF };
 
+/* QUIET: a text of which nothing is said when it goes. SECONDS: a duration, said so. ONE_OF: a flag
+ * whose name is what is said of it, and of its opposite behind it ("on|off"). */
 struct field {
     const char *name;
     enum kind kind;
@@ -33,8 +36,6 @@ static const struct field fields[] = {
     {"NoHeaderSupport", FLAG, false, AT(no_header_support)},
     {"JetStream", FLAG, false, AT(jetstream)},
     {"JetStreamDomain", TEXT, false, AT(domain)},
-    {"JetStreamMaxMemory", I64, false, AT(max_memory_store)},
-    {"JetStreamMaxStore", I64, false, AT(max_file_store)},
     {"workers", U32, false, AT(workers)},
     {"spread", FLAG, false, AT(spread)},
     {"io", TEXT, false, AT(io_backend)},
@@ -58,6 +59,7 @@ static const struct field fields[] = {
     {"debug", FLAG, true, AT(debug)},
     {"trace", FLAG, true, AT(trace)},
     {"trace_verbose", FLAG, true, AT(trace_verbose)},
+    {"trace_headers", FLAG, true, AT(trace_headers)},
     {"logtime", FLAG, true, AT(logtime)},
     {"logtime_utc", FLAG, true, AT(logtime_utc)},
     {"log_file", TEXT, true, AT(log_file)},
@@ -66,7 +68,7 @@ static const struct field fields[] = {
     {"log_size_limit", U64, true, AT(log_size_limit)},
     {"log_max_num", U32, true, AT(log_max_num)},
     {"max_traced_msg_len", INT, true, AT(max_traced_msg_len)},
-    {"pid_file", TEXT, true, AT(pid_file)},
+    {"pid_file", QUIET, true, AT(pid_file)},
     {"ports_file_dir", TEXT, true, AT(ports_file_dir)},
     {"client_advertise", TEXT, true, AT(client_advertise)},
     {"max_connections", I64, true, AT(max_connections)},
@@ -80,21 +82,16 @@ static const struct field fields[] = {
     {"write_deadline", DURATION, true, AT(write_deadline_ns)},
     {"lame_duck_duration", DURATION, true, AT(lame_duck_duration_ns)},
     {"lame_duck_grace_period", DURATION, true, AT(lame_duck_grace_ns)},
-    {"no_fast_producer_stall", FLAG, true, AT(no_fast_producer_stall)},
+    {"fast producers will not be stalled|fast producers will be stalled", ONE_OF, true,
+     AT(no_fast_producer_stall)},
     {"authorization username", SECRET, true, AT(user)},
     {"authorization password", SECRET, true, AT(pass)},
     {"authorization token", SECRET, true, AT(token)},
-    {"authorization timeout", DURATION, true, AT(auth_timeout_ns)},
-    {"tls", FLAG, true, AT(tls.on)},
-    {"tls timeout", DURATION, true, AT(tls.timeout_ns)},
-    {"tls handshake_first", FLAG, true, AT(tls.first)},
-    {"tls pinned_certs", TEXT, true, AT(tls.pinned)},
+    {"authorization timeout", SECONDS, true, AT(auth_timeout_ns)},
+    {"tls timeout", SECONDS, true, AT(tls.timeout_ns)},
     {"allow_non_tls", FLAG, true, AT(allow_non_tls)},
     {"no_auth_user", TEXT, true, AT(no_auth_user)},
     {"strict", FLAG, true, AT(js_strict)},
-    {"limits.max_ack_pending", I64, true, AT(js_max_ack_pending)},
-    {"limits.max_request_batch", I64, true, AT(js_max_request_batch)},
-    {"limits.duplicate_window", DURATION, true, AT(js_duplicate_window_ns)},
     {"request_queue_limit", U32, true, AT(js_request_queue_limit)},
     {"max_buffered_msgs", U32, true, AT(js_max_buffered_msgs)},
     {"max_buffered_size", U64, true, AT(js_max_buffered_bytes)},
@@ -120,9 +117,14 @@ static void value(const struct options *o, const struct field *f, char out[VALUE
     switch (f->kind) {
     case TEXT:
     case SECRET:
+    case QUIET:
         snprintf(out, VALUE_MAX, "%s", text_of(o, f));
         break;
+    case SECONDS:
+        snprintf(out, VALUE_MAX, "%g", (double) *(const int64_t *) at(o, f) / 1e9);
+        break;
     case FLAG:
+    case ONE_OF:
         snprintf(out, VALUE_MAX, "%s", *(const bool *) at(o, f) ? "true" : "false");
         break;
     case INT:
@@ -148,7 +150,7 @@ static bool differs(const struct options *a, const struct options *b, const stru
 {
     char x[VALUE_MAX], y[VALUE_MAX];
 
-    if (f->kind == TEXT || f->kind == SECRET)
+    if (f->kind == TEXT || f->kind == SECRET || f->kind == QUIET)
         return strcmp(text_of(a, f), text_of(b, f)) != 0;
     value(a, f, x);
     value(b, f, y);
@@ -160,16 +162,36 @@ static const char *or_none(const char *text)
     return text != NULL ? text : "";
 }
 
-/* Where leaf nodes connect. */
-static bool same_leafs(const struct leaf_options *a, const struct leaf_options *b)
+/* Where leaf nodes connect must stay. */
+static bool leafs_moved(const struct leaf_options *a, const struct leaf_options *b, char why[256])
 {
-    return a->port == b->port && strcmp(or_none(a->host), or_none(b->host)) == 0;
+    static const char text[] = "config reload not supported for LeafNode: field";
+
+    if (strcmp(or_none(a->host), or_none(b->host)) != 0)
+        snprintf(why, 256, "%s \"Host\": old=%.80s, new=%.80s", text, or_none(a->host),
+                 or_none(b->host));
+    else if (a->port != b->port)
+        snprintf(why, 256, "%s \"Port\": old=%d, new=%d", text, a->port, b->port);
+    else
+        return false;
+    return true;
+}
+
+/* What JetStream may store can only grow: what is there is there. NULL: it may be so. */
+static const char *limit_wrong(int64_t before, int64_t now)
+{
+    if (before == now)
+        return NULL;
+    return before < 0     ? "jetstream dynamic max memory and store"
+           : now < 0      ? "jetstream max memory and max store"
+           : now < before ? "decreasing jetstream max memory and store"
+                          : NULL;
 }
 
 bool reload_possible(const struct options *before, const struct options *now, char why[256])
 {
     char x[VALUE_MAX], y[VALUE_MAX];
-    const char *old_dir = before->store_dir != NULL ? before->store_dir : "";
+    const char *what, *old_dir = before->store_dir != NULL ? before->store_dir : "";
 
     for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
         const struct field *f = &fields[i];
@@ -181,10 +203,8 @@ bool reload_possible(const struct options *before, const struct options *now, ch
                  y);
         return false;
     }
-    if (!same_leafs(&before->leaf, &now->leaf)) {
-        snprintf(why, 256, "config reload not supported for LeafNode");
+    if (leafs_moved(&before->leaf, &now->leaf, why))
         return false;
-    }
     if (before->websocket.port != now->websocket.port ||
         strcmp(or_none(before->websocket.host), or_none(now->websocket.host)) != 0) {
         snprintf(why, 256, "config reload not supported for Websocket: old=%d, new=%d",
@@ -195,7 +215,12 @@ bool reload_possible(const struct options *before, const struct options *now, ch
         snprintf(why, 256, "config reload not supported for jetstream storage directory");
         return false;
     }
-    return true;
+    what = limit_wrong(before->max_memory_store, now->max_memory_store);
+    if (what == NULL)
+        what = limit_wrong(before->max_file_store, now->max_file_store);
+    if (before->jetstream && what != NULL)
+        snprintf(why, 256, "config reload not supported for %s", what);
+    return !before->jetstream || what == NULL;
 }
 
 /* ---- users ----------------------------------------------------------------------------------- */
@@ -219,22 +244,117 @@ static bool same_users(const struct users *a, const struct users *b)
     return true;
 }
 
+/* ---- what is said ---------------------------------------------------------------------------- */
+
+struct told {
+    const struct options *before, *now;
+    void (*each)(void *ctx, const char *line);
+    void *ctx;
+};
+
+__attribute__((format(printf, 2, 3))) static void tell(const struct told *t, const char *format,
+                                                       ...)
+{
+    char line[VALUE_MAX + 64];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    t->each(t->ctx, line);
+}
+
+static void tell_field(const struct told *t, const struct field *f)
+{
+    const char *bar = strchr(f->name, '|');
+    char v[VALUE_MAX];
+
+    value(t->now, f, v);
+    if (f->kind == SECRET)
+        tell(t, "%s", f->name);
+    else if (f->kind == ONE_OF && v[0] == 't')
+        tell(t, "%.*s", (int) (bar - f->name), f->name);
+    else if (f->kind == ONE_OF)
+        tell(t, "%s", bar + 1);
+    else if (f->kind != QUIET || v[0] != '\0')
+        tell(t, "%s = %s", f->name, v);
+}
+
+static bool same_pairs(const struct tls_options *a, const struct tls_options *b)
+{
+    if (a->ncerts != b->ncerts)
+        return false;
+    for (size_t i = 0; i < a->ncerts; i++)
+        if (!same_text(a->certs[i].cert_file, b->certs[i].cert_file) ||
+            !same_text(a->certs[i].key_file, b->certs[i].key_file))
+            return false;
+    return same_text(a->cert_file, b->cert_file) && same_text(a->key_file, b->key_file);
+}
+
+static bool same_tls(const struct tls_options *a, const struct tls_options *b)
+{
+    return a->on == b->on && same_pairs(a, b) && same_text(a->ca_file, b->ca_file) &&
+           a->verify == b->verify && a->map == b->map && same_text(a->ciphers, b->ciphers) &&
+           same_text(a->curves, b->curves) && same_text(a->pinned, b->pinned) &&
+           a->min_version == b->min_version;
+}
+
+static unsigned pins(const char *list)
+{
+    unsigned n = list != NULL;
+
+    for (; list != NULL && *list != '\0'; list++)
+        n += *list == ',';
+    return n;
+}
+
+static void tell_tls(const struct told *t)
+{
+    const struct tls_options *a = &t->before->tls, *b = &t->now->tls;
+    char time[FMT_TIME_MAX];
+
+    if (!same_tls(a, b))
+        tell(t, "tls = %s", b->on ? "enabled" : "disabled");
+    if (!same_text(a->pinned, b->pinned))
+        tell(t, "%u pinned_certs", pins(b->pinned));
+    if (a->first != b->first)
+        tell(t, "Client TLS handshake first: %s", b->first ? "true" : "false");
+    if (a->first_wait_ns != b->first_wait_ns)
+        tell(t, "Client TLS handshake first fallback delay: %.*s",
+             (int) fmt_go_duration(time, b->first_wait_ns), time);
+}
+
+static void tell_jetstream(const struct told *t)
+{
+    const struct options *a = t->before, *b = t->now;
+    char bytes[FMT_TIME_MAX];
+
+    if (a->max_memory_store != b->max_memory_store)
+        tell(t, "JetStream max_mem_store = %.*s",
+             (int) fmt_bytes(bytes, (uint64_t) b->max_memory_store), bytes);
+    if (a->max_file_store != b->max_file_store)
+        tell(t, "JetStream max_file_store = %.*s",
+             (int) fmt_bytes(bytes, (uint64_t) b->max_file_store), bytes);
+    if (a->js_max_ack_pending != b->js_max_ack_pending ||
+        a->js_max_request_batch != b->js_max_request_batch ||
+        a->js_duplicate_window_ns != b->js_duplicate_window_ns)
+        tell(t, "JetStream limits");
+}
+
 void reload_changes(const struct options *before, const struct options *now,
                     void (*each)(void *ctx, const char *line), void *ctx)
 {
-    char v[VALUE_MAX], line[VALUE_MAX + 64];
+    const struct told t = {.before = before, .now = now, .each = each, .ctx = ctx};
 
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
-        const struct field *f = &fields[i];
-        if (!differs(before, now, f))
-            continue;
-        value(now, f, v);
-        if (f->kind == SECRET)
-            snprintf(line, sizeof(line), "%s", f->name);
-        else
-            snprintf(line, sizeof(line), "%s = %s", f->name, v);
-        each(ctx, line);
-    }
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+        if (differs(before, now, &fields[i]))
+            tell_field(&t, &fields[i]);
+    tell_tls(&t);
+    tell_jetstream(&t);
+    if (!str_list_eq(&before->tags, &now->tags))
+        tell(&t, "tags");
+    if (!str_list_eq(&before->metadata, &now->metadata))
+        tell(&t, "metadata");
     if (!same_users(&before->users, &now->users))
-        each(ctx, "authorization users");
+        tell(&t, "authorization users");
 }

@@ -306,6 +306,8 @@ static void begin_reload(struct server *s)
         .tls_before = s->tls,
         .tls = tls,
     };
+    if (s->parts.js_server != NULL)
+        js_server_limits(s->parts.js_server, now);
     if (s->claims == NULL)
         follow_accounts(s, r);
     s->tls = tls;

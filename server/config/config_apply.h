@@ -96,6 +96,7 @@ bool config_metadata(struct config_context *c, const struct conf_value *v);
 bool config_feature_flags(struct config_context *c, const struct conf_value *v);
 bool config_default_domains(struct config_context *c, const struct conf_value *v);
 bool config_write_timeout(struct config_context *c, const struct conf_value *v);
+bool config_trace_verbose(struct config_context *c, const struct conf_value *v);
 bool config_trace_headers(struct config_context *c, const struct conf_value *v);
 /* config_ocsp.c: the state of certificates; ocsp_peer is a key of tls blocks. */
 bool config_ocsp(struct config_context *c, const struct conf_value *v);

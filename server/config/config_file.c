@@ -371,7 +371,7 @@ static const struct config_key top_keys[] = {
     {"default_js_domain", CONFIG_BLOCK, 0, config_default_domains},
     {"debug", CONFIG_FLAG, AT(debug), NULL},
     {"trace", CONFIG_FLAG, AT(trace), NULL},
-    {"trace_verbose", CONFIG_FLAG, AT(trace_verbose), NULL},
+    {"trace_verbose", CONFIG_BLOCK, 0, config_trace_verbose},
     {"trace_headers", CONFIG_BLOCK, 0, config_trace_headers},
     {"logtime", CONFIG_FLAG, AT(logtime), NULL},
     {"logtime_utc", CONFIG_FLAG, AT(logtime_utc), NULL},

@@ -113,6 +113,14 @@ bool config_write_timeout(struct config_context *c, const struct conf_value *v)
     return true;
 }
 
+bool config_trace_verbose(struct config_context *c, const struct conf_value *v)
+{
+    if (v->kind != CONF_BOOL)
+        return config_fail(c, v, "trace_verbose must be true or false");
+    c->o->trace = c->o->trace_verbose = v->integer != 0;
+    return true;
+}
+
 bool config_trace_headers(struct config_context *c, const struct conf_value *v)
 {
     if (v->kind != CONF_BOOL)

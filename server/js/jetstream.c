@@ -79,6 +79,14 @@ static bool has_account(const struct js_server *server, const struct account *a)
     return a->index < server->n && server->shared[a->index] != NULL;
 }
 
+void js_server_limits(struct js_server *server, const struct options *options)
+{
+    if (options->max_memory_store >= 0)
+        js_resources_limit(&server->resources, STORAGE_MEMORY, options->max_memory_store);
+    if (options->max_file_store >= 0)
+        js_resources_limit(&server->resources, STORAGE_FILE, options->max_file_store);
+}
+
 void js_server_accounts(struct js_server *server, const struct options *options,
                         struct account_set *accounts, const struct accounts *said,
                         const struct account *system)

@@ -37,6 +37,8 @@ struct js_server *js_server_open(const struct options *options, struct account_s
  * no jetstream_account runs; then jetstream_account on every worker. */
 void js_server_account(struct js_server *server, struct account *a,
                        const struct account_jetstream *limits);
+/* The server's own limits, as far as the options say any, after a reload. */
+void js_server_limits(struct js_server *server, const struct options *options);
 /* All of them, after a reload; then jetstream_accounts on every worker. */
 void js_server_accounts(struct js_server *server, const struct options *options,
                         struct account_set *accounts, const struct accounts *said,

@@ -37,7 +37,7 @@ static bool shake_hands(struct kafka_conn *c)
     enum tls_answer answer = tls_session_handshake(&c->tls->session);
     char key[TLS_PIN_TEXT];
 
-    if (answer == TLS_OK && !tls_pinned(c->tls, key)) {
+    if (answer == TLS_OK && !tls_pinned(c->tls, c->tls->context, key)) {
         failed(c, "handshake", "certificate not pinned");
         return false;
     }

@@ -290,6 +290,8 @@ bool conn_tls_end(struct conn *c);
 /* The other side's certificate was asked about: the connection may begin, or ends. */
 void conn_tls_good(struct conn *c);
 void conn_tls_refused(struct conn *c, const char *why);
+/* After a reload: would its certificate be refused by the pins that there are now? */
+bool conn_tls_unpinned(const struct conn *c);
 /* Does it wait for a handshake, or is it in one? */
 bool conn_tls_shaking(const struct conn *c);
 

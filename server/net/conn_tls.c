@@ -245,6 +245,15 @@ static void is_no_tls(struct conn *c, struct str in)
     }
 }
 
+bool conn_tls_unpinned(const struct conn *c)
+{
+    const struct tls_context *now = conn_tls_context(c);
+    char key[TLS_PIN_TEXT];
+
+    return c->tls != NULL && c->tls_state == CONN_TLS_ON && now != NULL &&
+           (c->leaf == NULL || c->leaf->remote == NULL) && !tls_pinned(c->tls, now, key);
+}
+
 bool conn_tls_shaking(const struct conn *c)
 {
     return c->tls_state == CONN_TLS_FIRST || c->tls_state == CONN_TLS_GREETED ||
@@ -287,7 +296,7 @@ static void established(struct conn *c)
 {
     char text[CONN_TEXT_MAX], key[TLS_PIN_TEXT];
 
-    if (!tls_pinned(c->tls, key)) {
+    if (!tls_pinned(c->tls, c->tls->context, key)) {
         LOG_DBG(c->net->env->log, "%s - Failed pinned cert test for key id: %s", conn_text(c, text),
                 key);
         handshake_failed(c, "certificate not pinned");

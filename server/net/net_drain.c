@@ -130,11 +130,37 @@ void net_close_surplus(struct net *net, const struct net_conn_ids *ids)
     io_wake(net->env->io);
 }
 
+/* Those whose certificates are not pinned any more. */
+static void close_unpinned(struct net *net)
+{
+    uint32_t n = 0;
+
+    LIST_FOREACH_SAFE(it, tmp, &net->conns)
+    {
+        struct conn *c = LIST_ENTRY(it, struct conn, link);
+        if (conn_tls_unpinned(c)) {
+            conn_close(c, REASON_TLS_HANDSHAKE);
+            n++;
+        }
+    }
+    LIST_FOREACH_SAFE(leaf, after, &net->leafs)
+    {
+        struct conn *c = LIST_ENTRY(leaf, struct conn_leaf, link)->conn;
+        if (conn_tls_unpinned(c)) {
+            conn_close(c, REASON_TLS_HANDSHAKE);
+            n++;
+        }
+    }
+    if (n > 0)
+        LOG_INF(net->env->log, "Disconnect %u clients due to pinned certs reload", n);
+}
+
 void net_reload(struct net *net, const struct options *before)
 {
     const struct options *now = net->env->options;
 
     route_flush(net->env->router);
+    close_unpinned(net);
     LIST_FOREACH_SAFE(it, tmp, &net->conns)
     {
         struct conn *c = LIST_ENTRY(it, struct conn, link);

@@ -75,7 +75,7 @@ const char *tls_cipher_name(const struct tls *t)
     return cipher != NULL ? SSL_CIPHER_standard_name(cipher) : "";
 }
 
-bool tls_pinned(const struct tls *t, char hex[TLS_PIN_TEXT])
+bool tls_pinned(const struct tls *t, const struct tls_context *by, char hex[TLS_PIN_TEXT])
 {
     X509 *cert = SSL_get0_peer_certificate(t->session.ssl);
     unsigned char sum[EVP_MAX_MD_SIZE], *spki = NULL;
@@ -83,14 +83,14 @@ bool tls_pinned(const struct tls *t, char hex[TLS_PIN_TEXT])
     int len;
 
     hex[0] = '\0';
-    if (t->context->pinned == NULL)
+    if (by->pinned == NULL)
         return true;
     len = cert != NULL ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &spki) : -1;
     if (len > 0 && EVP_Digest(spki, (size_t) len, sum, &n, EVP_sha256(), NULL) == 1)
         for (unsigned i = 0; i < TLS_PIN_BYTES; i++)
             snprintf(hex + (size_t) 2 * i, 3, "%02x", sum[i]);
     OPENSSL_free(spki);
-    return n == TLS_PIN_BYTES && strstr(t->context->pinned, hex) != NULL;
+    return n == TLS_PIN_BYTES && strstr(by->pinned, hex) != NULL;
 }
 
 static bool each_of_type(GENERAL_NAMES *names, int type, enum tls_name kind, tls_each_name *each,

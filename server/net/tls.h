@@ -77,9 +77,9 @@ void tls_certificates(const struct tls *t, struct buf *out);
 #define TLS_PIN_BYTES 32u
 #define TLS_PIN_TEXT (2 * TLS_PIN_BYTES + 1)
 
-/* Is the client's certificate one of the pinned ones? True when none are pinned. key: what would
- * have to be among them; empty without a certificate. */
-bool tls_pinned(const struct tls *t, char key[TLS_PIN_TEXT]);
+/* Is the client's certificate one of those that a context pins? True when it pins none. key: what
+ * would have to be among them; empty without a certificate. */
+bool tls_pinned(const struct tls *t, const struct tls_context *by, char key[TLS_PIN_TEXT]);
 /* The chain that was verified, from the other side's certificate on; borrowed, NULL = none was. */
 struct stack_st_X509 *tls_chain(const struct tls *t);
 /* Did the client send certificates behind its own? */

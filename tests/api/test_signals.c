@@ -285,7 +285,7 @@ static const struct {
      "Failed to reload server configuration: config reload not supported for ServerName: old=, "
      "new=other"},
     {"max_payload: 64\njetstream { max_file_store: 1gb }\n",
-     "config reload not supported for JetStreamMaxStore: old=-1, new=1073741824"},
+     "config reload not supported for jetstream dynamic max memory and store"},
     {"max_payload: 64\nnonsense: 1\n", "conf:2:1: unknown field \"nonsense\""},
     {"max_payload: 2mb\nmax_pending: 1mb\n",
      "max_payload (2097152) cannot be higher than max_pending (1048576)"},

@@ -172,6 +172,17 @@ def clean_json(line, only):
     return json.dumps(without(value, PASSING))
 
 
+RELOAD = r"[Rr]eload"
+
+
+def in_order(lines):
+    """What a reload says, whatever comes first; without what the peer says of each, and without
+    its pictures of structures, which have ports in them."""
+    lines = re.sub(r"(Websocket: old=).*", r"\1...", lines)
+    return "\n".join(sorted(x for x in lines.split("\n") if not re.search(
+        r"Reloaded: (authorization users|accounts)$|^(authorization users|accounts)$", x)))
+
+
 def clean_log(line):
     """The level and the text, without who and when."""
     line = re.sub(r"^\[\d+\] \S+ \S+ ", "", line.rstrip("\n"))
@@ -257,6 +268,8 @@ class Play:
         said = {name: text for name, text in said.items() if text}
         if self.looking:
             said["log"] = self.log_lines()
+        if self.looking == RELOAD:
+            said["log"] = in_order(said["log"])
         return said
 
     def log_lines(self):
@@ -267,7 +280,8 @@ class Play:
         # Not those of the peer's own senders, nor the PING that comes when it wants to, nor what it
         # says of a connection that it has closed.
         return "\n".join(x for x in lines if not re.search(
-            r"^\[...\] (ACCOUNT|SYSTEM) |->> \[PING\]$|CLIENT - read error: auth|CLIENT - read error: max", x))
+            r"^\[...\] (ACCOUNT|SYSTEM) |->> \[PING\]$|CLIENT - read error: (auth|max)",
+            x))
 
     def log_read(self):
         """What was shown is not shown again."""
@@ -363,7 +377,7 @@ class Play:
         self.server.configure(text)
         self.server.p.send_signal(signal.SIGHUP)
         end = time.time() + DEADLINE
-        self.looking = r"[Rr]eload"
+        self.looking = RELOAD
         while not re.search(r"Reloaded server|Failed to reload", self.log_lines()):
             self.poll(0.01)
             if time.time() > end:
