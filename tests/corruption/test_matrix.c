@@ -12,9 +12,13 @@
  *     file's own messages when the file is cut, gone, or another one;
  *   - what is lost is counted in the stream's state and logged as a warning that names file and
  *     offset; nothing removed comes back, no message has other bytes;
- *   - the damaged bytes of a segment are still there, in their place or in quarantine;
+ *   - the damaged bytes of a segment are still there, in their place or in quarantine, unless a
+ *     message of it is being erased;
+ *   - a message whose erasure was cut off by a kill does not come back, and where nothing was lost
+ *     the start has finished it: its bytes are in no segment;
  *   - a second start finds the same and loses nothing more.
  */
+#include "lib/base/bytes.h"
 #include "tests/lib/runner.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/store/rig.h"
@@ -29,6 +33,7 @@
 #define FILES_MAX 64
 #define BATCH 10u
 #define PAGE 4096u
+#define ERASED 47u /* of the first stream, in a sealed segment */
 
 enum harm { HARM_BIT, HARM_PAGE, HARM_CUT, HARM_DELETE, HARM_DOUBLE, HARM_STALE, HARM_SWAP, HARMS };
 
@@ -44,6 +49,10 @@ struct file {
 /* What the segments are like. */
 enum flavour { PLAIN, COMPRESSED, ENCRYPTED, KAFKA, FLAVOURS };
 
+/* Where an erasure that writes the segment anew was cut off: while it wrote, or when the new file
+ * had its name and the old one was there, too. */
+enum cut { NOT_CUT, CUT_WRITING, CUT_NAMED, CUTS };
+
 struct base {
     enum flavour flavour;
     struct sim *sim;   /* the machine with the whole store */
@@ -54,6 +63,9 @@ struct base {
     struct file files[FILES_MAX];
     unsigned nfiles;
     bool closed;
+    enum cut cut;
+    struct buf erased; /* bytes of the message that is being erased; empty: it can not be looked for
+                        */
 };
 
 struct damage {
@@ -119,13 +131,57 @@ static size_t payload(const struct base *b, uint64_t seq, char out[SIZE])
     return SIZE;
 }
 
+/* The bytes that are a message's in a Kafka batch of the rig: an equal part of it for each. */
+static struct str slice(struct str batch, uint32_t messages, uint32_t i)
+{
+    size_t n = (batch.n - 12) / messages;
+
+    return str_from(batch.p + 12 + i * n, n);
+}
+
+static enum err trim(struct str batch, uint32_t messages, const uint64_t *keep, struct buf *out)
+{
+    buf_put_str(out, batch);
+    for (uint32_t i = 0; i < messages; i++)
+        if ((keep[i / 64] >> (i % 64) & 1) == 0) {
+            struct str gone = slice(batch, messages, i);
+            memset(out->p + (gone.p - batch.p), 0, gone.n);
+        }
+    return ERR_OK;
+}
+
+/* Bytes that are nowhere else; the rig's decoder wants the first sequence and 7 in front. */
+static void kafka_batch(unsigned k, uint64_t first, uint8_t out[BATCH * SIZE])
+{
+    struct prng rng;
+
+    prng_init(&rng, first * STREAMS + k);
+    for (size_t i = 0; i < BATCH * SIZE; i++)
+        out[i] = (uint8_t) prng_u64(&rng);
+    put_u64(out, first);
+    put_u32(out + 8, 7);
+}
+
+static void append_kafka(struct rig_stream *t, unsigned k)
+{
+    uint8_t bytes[BATCH * SIZE], *stored;
+    struct store_kafka_append a = {.subject = STR("s.1"), .messages = BATCH};
+    uint64_t first;
+
+    kafka_batch(k, t->committed + 1, bytes);
+    a.batch = str_from((const char *) bytes, sizeof(bytes));
+    a.ts = io_wall(t->rig->io);
+    ck_assert_int_eq(store_append_kafka(t->s, &a, &first, &stored), ERR_OK);
+    ck_assert_uint_eq(first, t->committed + 1);
+}
+
 static void append_batch(struct base *b, struct rig_stream *t)
 {
     char text[SIZE], subject[16];
     uint64_t seq;
 
     if (b->flavour == KAFKA) {
-        ck_assert_int_eq(rig_append_kafka(t, "s.1", BATCH, BATCH * SIZE), ERR_OK);
+        append_kafka(t, (unsigned) (t - b->t));
         return;
     }
     for (uint64_t next = t->committed + 1; next <= t->committed + BATCH; next++) {
@@ -198,7 +254,63 @@ static void note_last(struct base *b)
     }
 }
 
-static void build(struct base *b, bool closed, enum flavour flavour)
+struct cutting {
+    struct base *b;
+    struct sim *killed; /* NULL: not yet */
+    unsigned unfinished, rewritten;
+};
+
+static void look_at_name(void *ctx, const char *path, struct sim_inode *ino)
+{
+    struct cutting *c = ctx;
+
+    c->unfinished += strstr(path, "-1.new") != NULL && sim_disk_size(ino) > PAGE;
+    c->rewritten += strstr(path, "-1.seg") != NULL;
+}
+
+/* In the midst of things: is this the moment? */
+static void kill_here(void *ctx, struct sim *sim, uint64_t point)
+{
+    struct cutting *c = ctx;
+
+    (void) point;
+    c->unfinished = c->rewritten = 0;
+    sim_disk_walk(sim_disk(sim), look_at_name, c);
+    if (c->killed == NULL && (c->b->cut == CUT_WRITING ? c->unfinished : c->rewritten) > 0)
+        c->killed = sim_fork(sim, SIM_CRASH_KEEP, 1);
+}
+
+/* What the message is in its segment, to be looked for. */
+static void note_erased(struct base *b)
+{
+    uint64_t first = (ERASED - 1) / BATCH * BATCH + 1;
+    uint8_t batch[BATCH * SIZE];
+
+    if (b->flavour != KAFKA)
+        return;
+    kafka_batch(0, first, batch);
+    buf_put_str(&b->erased, slice(str_from((const char *) batch, sizeof(batch)), BATCH,
+                                  (uint32_t) (ERASED - first)));
+}
+
+/* Erases a message; a copy of the machine as a kill in the midst of that leaves it. */
+static struct sim *cut_off(struct base *b)
+{
+    struct cutting c = {.b = b};
+    struct rig_req q;
+
+    rig_req_init(&q);
+    ck_assert_int_eq(store_remove(b->t[0].s, ERASED, true, &q.req), ERR_OK);
+    b->live[0][ERASED] = false;
+    note_erased(b);
+    sim_on_moments(b->sim, SIM_ANY_MOMENT, kill_here, &c);
+    ck_assert_int_eq(rig_req_wait(&b->rig, &q), ERR_OK);
+    sim_on_moments(b->sim, 0, NULL, NULL);
+    ck_assert_ptr_nonnull(c.killed);
+    return c.killed;
+}
+
+static void build(struct base *b, bool closed, enum flavour flavour, enum cut cut)
 {
     struct rig_options o = {
         .log_file_bytes = 64 << 10,
@@ -206,11 +318,13 @@ static void build(struct base *b, bool closed, enum flavour flavour)
         .pool_bytes = 256 << 10,
         .key = flavour == ENCRYPTED ? "a secret key" : NULL,
         .kafka_decode = flavour == KAFKA ? rig_kafka_decode : NULL,
+        .kafka_trim = flavour == KAFKA ? trim : NULL,
     };
 
     memset(b, 0, sizeof(*b));
     b->closed = closed;
     b->flavour = flavour;
+    b->cut = cut;
     o.segment_max = o.segment_min;
     b->sim = o.sim = sim_open(5, NULL);
     rig_init(&b->rig, &o);
@@ -233,7 +347,7 @@ static void build(struct base *b, bool closed, enum flavour flavour)
     if (closed) {
         rig_stop(&b->rig);
     } else {
-        struct sim *killed = sim_fork(b->sim, SIM_CRASH_KEEP, 1);
+        struct sim *killed = cut != NOT_CUT ? cut_off(b) : sim_fork(b->sim, SIM_CRASH_KEEP, 1);
         rig_stop(&b->rig);
         sim_close(b->sim);
         b->sim = killed;
@@ -244,6 +358,7 @@ static void build(struct base *b, bool closed, enum flavour flavour)
 
 static void unbuild(struct base *b)
 {
+    buf_free(&b->erased);
     sim_close(b->older);
     sim_close(b->sim);
 }
@@ -329,7 +444,8 @@ enum deviation {
     NOT_COUNTED,
     NOT_LOGGED,
     SECOND_DIFFERS,
-    BYTES_GONE
+    BYTES_GONE,
+    NOT_ERASED
 };
 
 static const char *const deviations[] = {"does not start",
@@ -339,7 +455,8 @@ static const char *const deviations[] = {"does not start",
                                          "lost, not counted",
                                          "lost, not in the log",
                                          "the second start differs",
-                                         "the damaged bytes are not kept"};
+                                         "the damaged bytes are not kept",
+                                         "the erased bytes are there"};
 
 static void bad(const struct damage *d, enum deviation what, uint64_t a, uint64_t b)
 {
@@ -362,8 +479,8 @@ static unsigned allowed(const struct base *b, const struct damage *d)
         return 0;
     if (d->harm == HARM_BIT)
         return bit[b->flavour];
-    if (d->harm == HARM_PAGE)
-        return b->flavour == COMPRESSED ? whole : 2 * BATCH;
+    if (d->harm == HARM_PAGE) /* a segment that was written anew has other batches */
+        return b->flavour == COMPRESSED || b->cut != NOT_CUT ? whole : 2 * BATCH;
     if (d->harm == HARM_DOUBLE)
         return 0;
     return d->harm == HARM_SWAP ? 2 * whole : whole;
@@ -398,7 +515,14 @@ static bool is_there(struct rig *r, const char *name)
     return x.found;
 }
 
-static void find_stream(struct base *b, struct rig *r, unsigned k, struct found *f)
+/* The log's last second is in the log alone: damage to it may bring back what was removed then. */
+static bool may_be_back(const struct base *b, const struct damage *d, unsigned k, uint64_t seq)
+{
+    return b->cut != NOT_CUT && k == 0 && seq == ERASED && strstr(d->file->path, "/log/") != NULL;
+}
+
+static void find_stream(struct base *b, struct rig *r, unsigned k, const struct damage *d,
+                        struct found *f)
 {
     struct store_state state;
     struct rig_stream t;
@@ -410,8 +534,8 @@ static void find_stream(struct base *b, struct rig *r, unsigned k, struct found 
     for (uint64_t seq = 1; seq <= b->t[k].committed; seq++) {
         bool there = rig_get(&t, seq, &m, &reader) == STORE_READ_MSG;
         size_t n = payload(b, seq, want);
-        f->wrong |= there &&
-                    (!b->live[k][seq] || m.payload.n != n || memcmp(m.payload.p, want, n) != 0);
+        bool may = b->live[k][seq] || may_be_back(b, d, k, seq);
+        f->wrong |= there && (!may || m.payload.n != n || memcmp(m.payload.p, want, n) != 0);
         f->lost += b->live[k][seq] && !there;
         store_reader_deinit(&reader);
     }
@@ -439,7 +563,7 @@ static bool start(struct base *b, struct sim *sim, const struct damage *d, struc
     }
     for (unsigned k = 0; k < STREAMS; k++) {
         if (is_there(&after, stream_name(k)))
-            find_stream(b, &after, k, f);
+            find_stream(b, &after, k, d, f);
         else
             bad(d, STREAM_GONE, k, 0);
     }
@@ -480,6 +604,34 @@ static void check_kept(struct sim *sim, const struct damage *d, const struct buf
         bad(d, BYTES_GONE, d->at, 0);
 }
 
+static void look_into_segment(void *ctx, const char *path, struct sim_inode *ino)
+{
+    if (strstr(path, "/streams/") != NULL)
+        look_into(ctx, path, ino);
+}
+
+/* In what is left of the stream's files. */
+static void check_erased(const struct base *b, struct sim *sim, const struct damage *d)
+{
+    struct looking l = {sim, buf_str(&b->erased), false};
+
+    sim_disk_walk(sim_disk(sim), look_into_segment, &l);
+    if (l.found)
+        bad(d, NOT_ERASED, 0, 0);
+}
+
+/* Is a message of this segment being erased? Then a file with its name and the next generation is
+ * there. */
+static bool is_being_erased(const struct base *b, const struct file *f)
+{
+    size_t n = strlen(f->path) - strlen(".seg");
+
+    for (unsigned i = 0; i < b->nfiles && b->cut != NOT_CUT; i++)
+        if (strncmp(b->files[i].path, f->path, n) == 0 && b->files[i].path[n] == '-')
+            return true;
+    return false;
+}
+
 static void try_damage(struct base *b, const struct damage *d)
 {
     struct sim *sim = sim_fork(b->sim, SIM_CRASH_KEEP, 1);
@@ -491,8 +643,10 @@ static void try_damage(struct base *b, const struct damage *d)
     if ((d->harm == HARM_BIT || d->harm == HARM_PAGE) && is_segment(d->file))
         harmed = read_file(sim, d->file->path);
     if (start(b, sim, d, &first)) {
-        if (first.lost > 0 && harmed.n > 0)
+        if (first.lost > 0 && harmed.n > 0 && !is_being_erased(b, d->file))
             check_kept(sim, d, &harmed);
+        if (first.lost == 0 && b->erased.n > 0 && !may_be_back(b, d, 0, ERASED))
+            check_erased(b, sim, d);
         if (first.wrong)
             bad(d, OTHER_BYTES, first.lost, first.counted);
         if (first.lost > allowed(b, d))
@@ -574,14 +728,27 @@ static void try_wholes(struct base *b, const struct file *f)
     }
 }
 
-/* i: closed before when odd, and the flavour. */
+/* Bases: each flavour killed and closed, and the erasures that were cut off. */
+#define CUT_BASES ((CUTS - 1) * 2)
+#define BASES (2 * FLAVOURS + CUT_BASES)
+
+static void build_base(struct base *b, int i)
+{
+    int k = i - 2 * FLAVOURS;
+
+    if (k < 0)
+        build(b, i % 2 == 1, (enum flavour)(i / 2), NOT_CUT);
+    else
+        build(b, false, k % 2 == 0 ? ENCRYPTED : KAFKA, (enum cut)(CUT_WRITING + k / 2));
+}
+
 static void try_matrix(int i, void (*each)(struct base *b, const struct file *f))
 {
     static struct base b;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     cases_run = cases_bad = 0;
-    build(&b, i % 2 == 1, (enum flavour)(i / 2));
+    build_base(&b, i);
     for (unsigned k = 0; k < b.nfiles; k++)
         each(&b, &b.files[k]);
     unbuild(&b);
@@ -606,9 +773,9 @@ TEST(files)
 }
 
 static const struct runner_case cases[] = {
-    {.test = &bits_test, .end = 2 * FLAVOURS, .seconds = 120},
-    {.test = &pages_test, .end = 2 * FLAVOURS, .seconds = 120},
-    {.test = &files_test, .end = 2 * FLAVOURS, .seconds = 120},
+    {.test = &bits_test, .end = BASES, .seconds = 120},
+    {.test = &pages_test, .end = BASES, .seconds = 120},
+    {.test = &files_test, .end = BASES, .seconds = 120},
 };
 
 RUNNER_MAIN("corruption/matrix", cases)
