@@ -3,9 +3,12 @@
  * deleted, paused or pinned, which messages were refused or given up, how long acknowledgements
  * took. Nothing is made for an advisory that nobody hears.
  */
+#include "server/js/advisory.h"
+
 #include "lib/io/io.h"
 #include "lib/wire/ack_subject.h"
-#include "server/js/js_int.h"
+#include "server/js/api_int.h"
+#include "server/js/consumer_int.h"
 
 #include <stdio.h>
 

@@ -13,7 +13,10 @@
  * the requester hears "no responders".
  */
 #include "lib/base/mem.h"
-#include "server/js/js_int.h"
+#include "server/js/advisory.h"
+#include "server/js/api_int.h"
+#include "server/js/consumer_int.h"
+#include "server/js/stream_parts.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -4,7 +4,7 @@
  * says that this has begun. An account that is not there has nothing to purge.
  */
 #include "lib/base/mem.h"
-#include "server/js/js_int.h"
+#include "server/js/api_int.h"
 
 #include <string.h>
 

@@ -12,7 +12,8 @@
  * (and what is left of the last wait).
  */
 #include "lib/io/io.h"
-#include "server/js/js_int.h"
+#include "server/js/api_int.h"
+#include "server/js/stream_int.h"
 
 #define WAIT_NS 250000000u
 

@@ -4,7 +4,8 @@
  */
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
-#include "server/js/js_int.h"
+#include "server/js/api_int.h"
+#include "server/js/consumer_int.h"
 
 #define NAMES_PAGE 1024u
 #define LIST_PAGE 256u

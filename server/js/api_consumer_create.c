@@ -4,7 +4,8 @@
  */
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
-#include "server/js/js_int.h"
+#include "server/js/api_int.h"
+#include "server/js/consumer_int.h"
 
 #define EPHEMERAL_NAME 8
 

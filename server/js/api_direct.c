@@ -19,7 +19,8 @@
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
-#include "server/js/js_int.h"
+#include "server/js/api_int.h"
+#include "server/js/stream_int.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -8,7 +8,8 @@
 #include "lib/base/base64.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
-#include "server/js/js_int.h"
+#include "server/js/api_int.h"
+#include "server/js/stream_parts.h"
 
 #include <string.h>
 

@@ -6,7 +6,9 @@
  */
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
+#include "server/js/api_int.h"
 #include "server/js/backup.h"
+#include "server/js/stream_int.h"
 
 #include <string.h>
 

@@ -12,7 +12,10 @@
  */
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
-#include "server/js/js_int.h"
+#include "server/js/advisory.h"
+#include "server/js/api_int.h"
+#include "server/js/consumer_int.h"
+#include "server/js/stream_parts.h"
 #include "server/js/upstream.h"
 
 #include <string.h>

@@ -5,7 +5,8 @@
  * so that the answer is in their order.
  */
 #include "lib/base/mem.h"
-#include "server/js/js_int.h"
+#include "server/js/api_int.h"
+#include "server/js/stream_int.h"
 
 #include <string.h>
 

@@ -6,7 +6,10 @@
  * is answered, and creations that waited for them begin (api_release).
  */
 #include "lib/base/mem.h"
-#include "server/js/js_int.h"
+#include "server/js/advisory.h"
+#include "server/js/api_int.h"
+#include "server/js/consumer_int.h"
+#include "server/js/stream_parts.h"
 #include "server/js/upstream.h"
 
 struct deletion {

@@ -2,10 +2,11 @@
  * backup.h - a stream with its consumers, out of a server (snapshot.c) and into one (restore.c), in
  * nats-server's format: entries of archive.h in S2 chunks of lib/wire/s2.h.
  */
+#include "server/js/api_int.h"
+#include "server/js/consumer_int.h"
+
 #ifndef JS_BACKUP_H
 #define JS_BACKUP_H
-
-#include "server/js/js_int.h"
 
 /* {"config":{...},"state":{...}} of a consumer (backup_consumer.c). */
 void backup_consumer_put(const struct consumer *c, struct buf *out);

@@ -8,6 +8,7 @@
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "server/js/backup.h"
+#include "server/js/consumer_int.h"
 #include "server/js/consumer_state.h"
 
 #include <string.h>

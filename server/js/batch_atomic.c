@@ -27,8 +27,10 @@
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
+#include "server/js/advisory.h"
 #include "server/js/batches.h"
 #include "server/js/publish_headers.h"
+#include "server/js/stream_parts.h"
 
 #include <string.h>
 

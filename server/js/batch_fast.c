@@ -23,6 +23,7 @@
 #include "lib/io/io.h"
 #include "server/js/batches.h"
 #include "server/js/fast_reply.h"
+#include "server/js/stream_int.h"
 
 #include <string.h>
 

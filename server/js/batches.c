@@ -2,6 +2,7 @@
 #include "server/js/batches.h"
 
 #include "lib/base/mem.h"
+#include "server/js/stream_parts.h"
 
 struct stream_batches *stream_batches(struct stream *s)
 {

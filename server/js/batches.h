@@ -8,6 +8,7 @@
 
 #include "lib/base/hmap.h"
 #include "server/js/ingest.h"
+#include "server/js/stream_int.h"
 
 /* Longest batch id. */
 #define BATCH_ID_MAX 64u

@@ -15,8 +15,10 @@
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "lib/wire/ack_subject.h"
+#include "server/js/advisory.h"
+#include "server/js/consumer_int.h"
 #include "server/js/consumer_state.h"
-#include "server/js/js_int.h"
+#include "server/js/stream_parts.h"
 
 #include <stdio.h>
 #include <string.h>

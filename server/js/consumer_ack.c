@@ -9,7 +9,9 @@
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "lib/wire/ack_subject.h"
-#include "server/js/js_int.h"
+#include "server/js/advisory.h"
+#include "server/js/api_int.h"
+#include "server/js/consumer_int.h"
 
 #include <string.h>
 

@@ -7,7 +7,7 @@
  * when the answer comes; another reason to count meanwhile makes it count once more.
  */
 #include "lib/base/mem.h"
-#include "server/js/js_int.h"
+#include "server/js/consumer_int.h"
 
 struct consumer_recount {
     struct store_req req;

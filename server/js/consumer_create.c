@@ -8,7 +8,9 @@
  */
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
-#include "server/js/js_int.h"
+#include "server/js/advisory.h"
+#include "server/js/api_int.h"
+#include "server/js/consumer_int.h"
 
 struct creation {
     struct store_req req;

@@ -11,8 +11,9 @@
 #include "lib/io/io.h"
 #include "lib/wire/ack_subject.h"
 #include "lib/wire/nats_write.h"
+#include "server/js/advisory.h"
+#include "server/js/consumer_int.h"
 #include "server/js/consumer_state.h"
-#include "server/js/js_int.h"
 
 #include <stdio.h>
 #include <string.h>

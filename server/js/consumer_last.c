@@ -18,7 +18,8 @@
  */
 #include "lib/base/mem.h"
 #include "lib/base/varint.h"
-#include "server/js/js_int.h"
+#include "server/js/consumer_int.h"
+#include "server/js/stream_parts.h"
 
 #include <stdlib.h>
 

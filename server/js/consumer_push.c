@@ -17,7 +17,7 @@
  */
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
-#include "server/js/js_int.h"
+#include "server/js/consumer_int.h"
 
 #include <stdio.h>
 #include <string.h>

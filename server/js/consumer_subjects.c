@@ -10,7 +10,7 @@
  */
 #include "lib/base/mem.h"
 #include "lib/wire/ack_subject.h"
-#include "server/js/js_int.h"
+#include "server/js/consumer_int.h"
 #include "server/js/source_config.h"
 
 #include <stdio.h>

@@ -3,10 +3,10 @@
  * stream_headers.c checks what their headers ask for, stream_reply.c answers, stream_commit.c goes
  * on when they are durable.
  */
+#include "server/js/stream_int.h"
+
 #ifndef JS_INGEST_H
 #define JS_INGEST_H
-
-#include "server/js/js_int.h"
 
 enum rollup_kind { ROLLUP_NONE, ROLLUP_SUB, ROLLUP_ALL, ROLLUP_INVALID };
 

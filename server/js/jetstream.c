@@ -3,7 +3,7 @@
  * for each account that has streams or may have.
  */
 #include "lib/base/mem.h"
-#include "server/js/js_int.h"
+#include "server/js/consumer_int.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -12,8 +12,9 @@
  */
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
+#include "server/js/consumer_int.h"
 #include "server/js/consumer_state.h"
-#include "server/js/js_int.h"
+#include "server/js/stream_parts.h"
 #include "server/js/upstream.h"
 
 #include <stdio.h>

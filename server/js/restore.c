@@ -23,10 +23,14 @@
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "lib/wire/s2.h"
+#include "server/js/advisory.h"
+#include "server/js/api_int.h"
 #include "server/js/archive.h"
 #include "server/js/backup.h"
+#include "server/js/consumer_int.h"
 #include "server/js/ingest.h"
 #include "server/js/msg_ttl.h"
+#include "server/js/stream_parts.h"
 
 #include <stdio.h>
 

@@ -15,8 +15,11 @@
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "lib/wire/s2.h"
+#include "server/js/advisory.h"
+#include "server/js/api_int.h"
 #include "server/js/archive.h"
 #include "server/js/backup.h"
+#include "server/js/consumer_int.h"
 
 #include <stdio.h>
 

@@ -9,8 +9,10 @@
 #include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
+#include "server/js/api_int.h"
 #include "server/js/backup.h"
-#include "server/js/js_int.h"
+#include "server/js/consumer_int.h"
+#include "server/js/stream_parts.h"
 #include "server/js/upstream.h"
 
 #include <stdio.h>

@@ -7,8 +7,11 @@
  * leaves either the old messages or the new one with them, never neither.
  */
 #include "lib/base/mem.h"
+#include "server/js/api_int.h"
 #include "server/js/backup.h"
+#include "server/js/consumer_int.h"
 #include "server/js/ingest.h"
+#include "server/js/stream_parts.h"
 #include "server/js/upstream.h"
 
 #include <string.h>

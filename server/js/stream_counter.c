@@ -24,6 +24,7 @@
 #include "lib/base/mem.h"
 #include "server/js/decimal.h"
 #include "server/js/ingest.h"
+#include "server/js/stream_parts.h"
 
 #include <string.h>
 

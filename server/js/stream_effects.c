@@ -20,6 +20,7 @@
 #include "lib/base/mem.h"
 #include "server/js/ingest.h"
 #include "server/js/msg_ttl.h"
+#include "server/js/stream_parts.h"
 
 /* Messages read in one go; then the other streams have their turn. */
 #define SLICE 512u

@@ -28,6 +28,7 @@
 #include "server/js/deadlines.h"
 #include "server/js/ingest.h"
 #include "server/js/msg_ttl.h"
+#include "server/js/stream_parts.h"
 
 #include <stdio.h>
 

@@ -4,6 +4,7 @@
 #include "lib/base/mem.h"
 #include "server/js/batches.h"
 #include "server/js/ingest.h"
+#include "server/js/stream_parts.h"
 
 struct stream *stream_follow(struct env *env, const struct account *a, struct str name,
                              struct stream_follower *f)

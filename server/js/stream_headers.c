@@ -12,6 +12,7 @@
 #include "server/js/ingest.h"
 #include "server/js/msg_ttl.h"
 #include "server/js/publish_headers.h"
+#include "server/js/stream_parts.h"
 
 #include <string.h>
 

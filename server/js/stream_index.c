@@ -18,7 +18,8 @@
  * The request outlives the stream when that is deleted meanwhile.
  */
 #include "lib/base/mem.h"
-#include "server/js/js_int.h"
+#include "server/js/api_int.h"
+#include "server/js/stream_parts.h"
 
 struct stream_index {
     struct store_req req;

@@ -13,6 +13,7 @@
 #include "lib/io/io.h"
 #include "server/js/batches.h"
 #include "server/js/fast_reply.h"
+#include "server/js/stream_parts.h"
 #include "server/js/upstream.h"
 
 /* ---- checks -----------------------------------------------------------------------------------

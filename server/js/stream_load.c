@@ -12,7 +12,7 @@
  */
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
-#include "server/js/js_int.h"
+#include "server/js/stream_parts.h"
 
 struct stream_load {
     struct stream *s; /* NULL: it has gone */

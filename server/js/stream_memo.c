@@ -2,7 +2,8 @@
 #include "server/js/stream_memo.h"
 
 #include "lib/base/mem.h"
-#include "server/js/js_int.h"
+#include "server/js/api_int.h"
+#include "server/js/stream_parts.h"
 
 struct stream_memo {
     struct stream *s;

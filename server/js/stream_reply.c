@@ -1,6 +1,7 @@
 /* stream_reply.c - PubAcks and errors, into the hold of the commit that makes them true. */
 #include "lib/base/fmt.h"
 #include "server/js/ingest.h"
+#include "server/js/stream_int.h"
 
 #include <string.h>
 

@@ -13,7 +13,7 @@
  */
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
-#include "server/js/js_int.h"
+#include "server/js/stream_parts.h"
 #include "server/js/stream_subjects.h"
 
 struct note {

@@ -35,6 +35,7 @@
 #include "server/js/msg_ttl.h"
 #include "server/js/publish_headers.h"
 #include "server/js/schedule.h"
+#include "server/js/stream_parts.h"
 
 #include <stdio.h>
 #include <string.h>

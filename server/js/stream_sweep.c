@@ -15,7 +15,8 @@
  * A message that a consumer gave up (max_deliver) is still needed, as it is for the peer: a late
  * acknowledgement removes it.
  */
-#include "server/js/js_int.h"
+#include "server/js/consumer_int.h"
+#include "server/js/stream_parts.h"
 
 /* Messages looked at in one slice. */
 #define SLICE 512u

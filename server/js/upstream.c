@@ -33,6 +33,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
+#include "server/js/stream_int.h"
 #include "server/js/upstream_int.h"
 
 /* While the stream reads its duplicate window or its positions back. */

@@ -6,9 +6,9 @@
 #define JS_UPSTREAM_H
 
 #include "server/core/transform.h"
-#include "server/js/js_int.h"
 #include "server/js/source_config.h"
 #include "server/js/source_positions.h"
+#include "server/js/stream_int.h"
 #include "server/js/upstream_core.h"
 
 /* What a commit in flight carries of a source; applied when it is durable. */

@@ -5,6 +5,7 @@
 #include "lib/base/fmt.h"
 #include "lib/base/header.h"
 #include "lib/base/mem.h"
+#include "server/js/stream_int.h"
 #include "server/js/upstream.h"
 #include "server/js/upstream_int.h"
 

@@ -2,6 +2,7 @@
  * upstream_direct.c - a mirror with mirror_direct answers direct gets in its origin's name while it
  * is close behind.
  */
+#include "server/js/stream_int.h"
 #include "server/js/upstream.h"
 #include "server/js/upstream_int.h"
 

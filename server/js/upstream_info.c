@@ -1,6 +1,7 @@
 /*
  * upstream_info.c - mirrors and sources in a stream info.
  */
+#include "server/js/stream_int.h"
 #include "server/js/upstream.h"
 #include "server/js/upstream_int.h"
 

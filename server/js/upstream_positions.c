@@ -14,6 +14,7 @@
 #include "lib/base/header.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
+#include "server/js/stream_int.h"
 #include "server/js/upstream.h"
 
 /* Messages looked at before others have their turn. */

@@ -4,6 +4,7 @@
 #include "lib/base/header.h"
 #include "lib/base/mem.h"
 #include "lib/wire/ack_subject.h"
+#include "server/js/stream_int.h"
 #include "server/js/upstream.h"
 #include "server/js/upstream_int.h"
 

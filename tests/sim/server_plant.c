@@ -12,7 +12,7 @@
 #include "tests/sim/server_plant.h"
 
 #include "server/core/account.h"
-#include "server/js/js_int.h"
+#include "server/js/stream_int.h"
 #include "server/kafka/partition.h"
 
 static void plant_early_replies(struct worker *w)

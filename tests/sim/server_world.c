@@ -12,7 +12,7 @@
 #include "lib/io/io_backend.h"
 #include "server/core/account.h"
 #include "server/core/interest.h"
-#include "server/js/js_int.h"
+#include "server/js/consumer_int.h"
 #include "server/net/net.h"
 #include "store/store.h"
 #include "tests/sim/server_plant.h"
