@@ -428,6 +428,8 @@ void consumer_purged(struct consumer *c, struct str filter)
     if (next == 0 || !consumer_core_purged(&c->core, next))
         return;
     store_reader_seek(&c->reader, c->core.next_seq);
+    /* What goes before its next message is not counted off. */
+    consumer_recount(c);
     if (!c->config.mem_storage)
         consumer_rewrite(c, NULL);
 }

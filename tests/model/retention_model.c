@@ -126,6 +126,29 @@ void m_publish(struct model *m, unsigned subject)
     obey_limits(m);
 }
 
+/* A purge leaves a consumer that has something to do with it in front of what is left. */
+static void move_behind(struct model *m, struct m_consumer *c, unsigned subjects)
+{
+    uint64_t next = m_first(m), floor, oldest = 1;
+    bool left = false;
+
+    if (subjects != M_ALL && (c->subjects & ~subjects) != 0 && (subjects & ~c->subjects) != 0)
+        return;
+    for (uint64_t seq = 1; seq <= m->last; seq++)
+        left |= m->msgs[seq].there && (subjects >> m->msgs[seq].subject & 1) != 0;
+    if (subjects != M_ALL && (c->subjects & ~subjects) == 0 && !left)
+        next = m->last + 1;
+    while (oldest < M_SEQS && !c->pend[oldest].there)
+        oldest++;
+    floor = oldest < next ? oldest - 1 : next - 1;
+    if (next > c->next)
+        c->next = next;
+    if (oldest == M_SEQS)
+        move_floor(c);
+    else if (floor > c->floor_s)
+        c->floor_s = floor;
+}
+
 void m_purge(struct model *m, unsigned subjects, uint64_t before, unsigned keep)
 {
     uint64_t seq = before - 1 < m->last ? before - 1 : m->last;
@@ -137,6 +160,8 @@ void m_purge(struct model *m, unsigned subjects, uint64_t before, unsigned keep)
             else
                 m_remove(m, seq);
         }
+    EACH_CONSUMER(m, c)
+    move_behind(m, c, subjects);
 }
 
 void m_set_max(struct model *m, unsigned max_msgs)
@@ -233,9 +258,9 @@ static void done_with(struct model *m, struct m_consumer *c, uint64_t seq)
         m_remove(m, seq);
 }
 
-void m_ack(struct model *m, struct m_consumer *c, uint64_t seq, bool term)
+void m_ack(struct model *m, struct m_consumer *c, uint64_t seq)
 {
-    if (!c->ack_all || term) {
+    if (!c->ack_all) {
         if (!c->pend[seq].there && !c->given_up[seq])
             return;
         done_with(m, c, seq);

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { M_CONSUMERS = 3, M_SUBJECTS = 3, M_SEQS = 512 };
+enum { M_CONSUMERS = 3, M_SUBJECTS = 3, M_SEQS = 512, M_ALL = (1 << M_SUBJECTS) - 1 };
 enum { M_ACK_WAIT = 3, M_NAK_DELAY = 2, M_MAX_AGE = 6 };
 enum m_retention { M_LIMITS, M_INTEREST, M_WORKQUEUE };
 
@@ -52,7 +52,8 @@ bool m_wants(const struct m_consumer *c, unsigned subject);
 /* Does anybody listen? On an interest stream a message without one is not kept. */
 void m_publish(struct model *m, unsigned subject);
 void m_remove(struct model *m, uint64_t seq);
-/* Messages of these subjects before `before`, but the newest `keep`. */
+/* Messages of these subjects (M_ALL: without a filter) before `before`, but the newest `keep`.
+ * Consumers move up with it. */
 void m_purge(struct model *m, unsigned subjects, uint64_t before, unsigned keep);
 void m_set_max(struct model *m, unsigned max_msgs);
 void m_tick(struct model *m);
@@ -63,7 +64,8 @@ struct m_consumer *m_create(struct model *m, unsigned i, unsigned subjects, bool
 void m_delete(struct model *m, unsigned i);
 void m_filter(struct model *m, struct m_consumer *c, unsigned subjects);
 void m_reset(struct model *m, struct m_consumer *c, uint64_t seq);
-void m_ack(struct model *m, struct m_consumer *c, uint64_t seq, bool term);
+/* Acknowledged or terminated. */
+void m_ack(struct model *m, struct m_consumer *c, uint64_t seq);
 void m_nak(struct model *m, struct m_consumer *c, uint64_t seq, bool delayed);
 void m_working(struct model *m, struct m_consumer *c, uint64_t seq);
 /* This was delivered: NULL, or what is wrong with that. */

@@ -443,7 +443,7 @@ static void do_ack(struct history *h, unsigned i)
 
     snprintf(subject, sizeof(subject), "$JS.ACK.S.C%u.1.%llu.1.1.0", i, (unsigned long long) seq);
     if (kind < 3 || kind == 6)
-        m_ack(&h->model, c, seq, kind == 6);
+        m_ack(&h->model, c, seq);
     else if (kind < 5)
         m_nak(&h->model, c, seq, kind == 4);
     else
