@@ -27,25 +27,47 @@ static bool filters_overlap(const struct consumer *c, const struct consumer_conf
     return false;
 }
 
-/* On a work queue every message has one consumer. */
-static bool check_work_queue(const struct stream *s, const struct consumer_config *config,
-                             const char *name, struct js_error *err)
+/* On a work queue every message has one consumer, beside mirrors and sources. */
+static bool overlaps_others(const struct stream *s, const struct consumer_config *config,
+                            const char *name)
 {
-    bool unfiltered = config->filter_subject == NULL && config->filter_subjects.n == 0;
-
-    if (s->config.retention != RETENTION_WORKQUEUE || config->direct || config->sourcing)
-        return true;
     LIST_FOREACH(l, &s->consumers)
     {
         const struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
-        if (strcmp(c->name, name) == 0 || c->config.direct || c->config.sourcing)
-            continue;
-        if (unfiltered)
-            return js_fail(err, JS_ERR_CONSUMER_WQ_MULTIPLE_UNFILTERED, NULL);
-        if (filters_overlap(c, config))
-            return js_fail(err, JS_ERR_CONSUMER_WQ_CONSUMER_NOT_UNIQUE, NULL);
+        if (strcmp(c->name, name) != 0 && !c->config.direct && !c->config.sourcing &&
+            filters_overlap(c, config))
+            return true;
     }
-    return true;
+    return false;
+}
+
+static bool is_unfiltered(const struct consumer_config *c)
+{
+    return c->filter_subject == NULL && c->filter_subjects.n == 0;
+}
+
+/* A new one. */
+static bool check_work_queue(const struct stream *s, const struct consumer_config *config,
+                             const char *name, struct js_error *err)
+{
+    if (s->config.retention != RETENTION_WORKQUEUE || config->direct || config->sourcing)
+        return true;
+    if (!consumer_config_check_work_queue(config, &s->config, err))
+        return false;
+    return !overlaps_others(s, config, name) ||
+           js_fail(err,
+                   is_unfiltered(config) ? JS_ERR_CONSUMER_WQ_MULTIPLE_UNFILTERED
+                                         : JS_ERR_CONSUMER_WQ_CONSUMER_NOT_UNIQUE,
+                   NULL);
+}
+
+/* Other filters of one that is there. As the peer does it, it may lose them all. */
+static bool check_work_queue_update(const struct stream *s, const struct consumer_config *config,
+                                    const char *name, struct js_error *err)
+{
+    return s->config.retention != RETENTION_WORKQUEUE || is_unfiltered(config) ||
+           !overlaps_others(s, config, name) ||
+           js_fail(err, JS_ERR_CONSUMER_WQ_CONSUMER_NOT_UNIQUE, NULL);
 }
 
 static bool push_in_use(const struct consumer *c, const struct consumer_config *n)
@@ -70,6 +92,8 @@ static void update_existing(struct api_request *r, struct consumer *c, struct co
 
     if (q->action == CONSUMER_ACTION_CREATE && !consumer_config_equal(&c->config, &q->config))
         js_fail(&err, JS_ERR_CONSUMER_ALREADY_EXISTS, NULL);
+    else if (!check_work_queue_update(c->stream, &q->config, c->name, &err))
+        ;
     else if (push_in_use(c, &q->config))
         js_fail(&err, JS_ERR_CONSUMER_NAME_EXIST, NULL);
     else

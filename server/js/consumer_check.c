@@ -391,8 +391,8 @@ static bool check_groups(const struct consumer_config *c, struct js_error *err)
     return true;
 }
 
-static bool check_work_queue(const struct consumer_config *c, const struct stream_config *s,
-                             struct js_error *err)
+bool consumer_config_check_work_queue(const struct consumer_config *c,
+                                      const struct stream_config *s, struct js_error *err)
 {
     if (s->retention != RETENTION_WORKQUEUE || c->direct || c->sourcing)
         return true;
@@ -403,8 +403,7 @@ static bool check_work_queue(const struct consumer_config *c, const struct strea
     return true;
 }
 
-static bool check_last(const struct consumer_config *c, const struct stream_config *s,
-                       struct js_error *err)
+static bool check_last(const struct consumer_config *c, struct js_error *err)
 {
     const char *name = c->durable_name != NULL ? c->durable_name : c->name;
 
@@ -414,7 +413,7 @@ static bool check_last(const struct consumer_config *c, const struct stream_conf
         return js_fail(err, JS_ERR_CONSUMER_WITH_FLOW_CONTROL_NEEDS_HEARTBEATS, NULL);
     if (c->durable_name != NULL && c->name != NULL && strcmp(c->durable_name, c->name) != 0)
         return js_fail(err, JS_ERR_CONSUMER_CREATE_DURABLE_AND_NAME_MISMATCH, NULL);
-    if (!check_metadata(c, err) || !check_groups(c, err) || !check_work_queue(c, s, err))
+    if (!check_metadata(c, err) || !check_groups(c, err))
         return false;
     if (name != NULL && strlen(name) > CONSUMER_NAME_MAX)
         return js_fail(err, JS_ERR_CONSUMER_NAME_TOO_LONG, "%u", CONSUMER_NAME_MAX);
@@ -434,7 +433,7 @@ static bool check(const struct consumer_config *c, const struct consumer_bounds 
     if (c->deliver_subject != NULL ? !check_push(c, b->stream, err) : !check_pull(c, b, err))
         return false;
     return check_limits(c, b, err) && check_filters(c, err) && check_deliver_policy(c, err) &&
-           check_last(c, b->stream, err);
+           check_last(c, err);
 }
 
 bool consumer_config_check(struct consumer_config *c, const struct consumer_bounds *b,

@@ -86,6 +86,10 @@ struct consumer_bounds {
 /* Fills in defaults but that of inactive_threshold, and checks all that needs no other consumer. */
 bool consumer_config_check(struct consumer_config *c, const struct consumer_bounds *b,
                            struct js_error *err);
+/* What a work queue wants of a new consumer: explicit acknowledgements, from the first message on.
+ */
+bool consumer_config_check_work_queue(const struct consumer_config *c,
+                                      const struct stream_config *s, struct js_error *err);
 /* The inactive_threshold of one that was asked for without: only what has no durable_name ends by
  * itself. was: what it has now, NULL for a new one; as the peer does it, what has none keeps none,
  * whatever it is called now. */
