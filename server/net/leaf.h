@@ -55,7 +55,7 @@ struct conn_leaf {
     struct list link; /* in net->leafs */
 };
 
-/* ---- conn_leaf.c: its life ------------------------------------------------------------------- */
+/* ---- its life: conn_leaf.c, leaf_connect.c, leaf_info.c, leaf_rules.c ------------------------ */
 
 /* A new connection is one; remote: that it was dialled for, or NULL. */
 void leaf_begin(struct conn *c, struct leaf_remote *remote);
