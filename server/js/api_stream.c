@@ -532,6 +532,7 @@ static void apply_update(struct stream *s, struct stream_change *ch)
 {
     struct store_limits limits;
     struct buf blob = {0};
+    bool was_interest = s->config.retention == RETENTION_INTEREST;
 
     stream_change_interest(s, &ch->config);
     stream_config_release(&s->config);
@@ -548,6 +549,8 @@ static void apply_update(struct stream *s, struct stream_change *ch)
     ch->req.done = update_durable;
     store_stream_compress(s->store, s->config.compression != 0);
     store_stream_update(s->store, &limits, buf_str(&blob), &ch->req);
+    if (!was_interest) /* what nobody wants goes, if interest is what counts now */
+        stream_interest_lost(s);
     stream_upstreams_change(s);
     stream_tell(s);
     buf_free(&blob);
