@@ -164,6 +164,7 @@ struct changing {
     struct steps steps;
     struct kafka_request *r;
     struct change *changes;
+    struct once names; /* of topics */
     bool validate_only;
     int32_t item;
     void (*put)(struct kafka_request *r, const struct change *changes, int32_t n);
@@ -230,6 +231,7 @@ static void all_changed(struct steps *s)
     struct changing *g = CONTAINER_OF(s, struct changing, steps);
 
     g->put(g->r, g->changes, s->n);
+    once_deinit(&g->names);
     kafka_reply(g->r);
 }
 
@@ -240,9 +242,22 @@ static struct changing *begin(struct kafka_request *r, int32_t n, bool validate_
     n = n > 0 ? n : 0;
     g->r = r;
     g->validate_only = validate_only;
+    once_init(&g->names, &r->arena, kafka_seed(r));
     g->changes = kafka_arena_alloc(&r->arena, (size_t) n * sizeof(*g->changes));
     g->steps = (struct steps){.n = n, .step = change_one, .end = all_changed};
     return g;
+}
+
+/* False: it came before, which is refused as by a broker. */
+static bool take(struct changing *g, int32_t i, int8_t type, struct str name)
+{
+    struct change *c = &g->changes[i];
+
+    c->type = type;
+    c->name = name;
+    if (type != RESOURCE_TOPIC || once_take(&g->names, name))
+        return true;
+    return refuse(c, KAFKA_INVALID_REQUEST, STR("the request names the topic twice"));
 }
 
 /* ---- AlterConfigs: what is not named gets its default ---------------------------------------- */
@@ -266,6 +281,10 @@ static void replace_all(struct kafka_request *r,
 {
     size_t count = topic_config_count(), own = q->configs_n > 0 ? (size_t) q->configs_n : 0;
 
+    if (!kafka_has_room(r, (count + own) * sizeof(*c->pairs))) {
+        c->error = KAFKA_INVALID_REQUEST;
+        return;
+    }
     c->pairs = kafka_arena_alloc(&r->arena, (count + own) * sizeof(*c->pairs));
     for (; c->n < count; c->n++)
         c->pairs[c->n].name = str_of(topic_config_at(c->n)->name);
@@ -279,11 +298,9 @@ void kafka_run_alter_configs(struct kafka_request *r)
     struct changing *g = begin(r, q->resources_n, q->validate_only);
 
     g->put = put_altered;
-    for (int32_t i = 0; i < g->steps.n; i++) {
-        g->changes[i].type = q->resources[i].resource_type;
-        g->changes[i].name = q->resources[i].resource_name;
-        replace_all(r, &q->resources[i], &g->changes[i]);
-    }
+    for (int32_t i = 0; i < g->steps.n; i++)
+        if (take(g, i, q->resources[i].resource_type, q->resources[i].resource_name))
+            replace_all(r, &q->resources[i], &g->changes[i]);
     steps_run(&g->steps);
 }
 
@@ -358,8 +375,6 @@ static void increments(struct kafka_request *r,
     int32_t n = q->configs_n > 0 ? q->configs_n : 0;
     struct topic t;
 
-    c->type = q->resource_type;
-    c->name = q->resource_name;
     c->pairs = kafka_arena_alloc(&r->arena, (size_t) n * sizeof(*c->pairs));
     if (c->type != RESOURCE_TOPIC || !topics_find(r->realm->topics, c->name, &r->arena, &t))
         return; /* change_one says so */
@@ -375,6 +390,7 @@ void kafka_run_incremental_alter_configs(struct kafka_request *r)
 
     g->put = put_increments;
     for (int32_t i = 0; i < g->steps.n; i++)
-        increments(r, &q->resources[i], &g->changes[i]);
+        if (take(g, i, q->resources[i].resource_type, q->resources[i].resource_name))
+            increments(r, &q->resources[i], &g->changes[i]);
     steps_run(&g->steps);
 }

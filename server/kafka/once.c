@@ -22,14 +22,28 @@ void once_deinit(struct once *o)
     hmap_deinit(&o->map);
 }
 
-bool once_take(struct once *o, struct str name)
+static uint64_t hash_of(const struct once *o, struct str name)
 {
-    uint64_t h = hash_bytes(name.p, name.n, o->seed);
-    struct taken *t;
+    return hash_bytes(name.p, name.n, o->seed);
+}
+
+bool once_has(const struct once *o, struct str name)
+{
+    uint64_t h = hash_of(o, name);
 
     for (struct hmap_node *n = hmap_first(&o->map, h); n != NULL; n = hmap_next(n, h))
         if (str_eq(CONTAINER_OF(n, struct taken, node)->name, name))
-            return false;
+            return true;
+    return false;
+}
+
+bool once_take(struct once *o, struct str name)
+{
+    uint64_t h = hash_of(o, name);
+    struct taken *t;
+
+    if (once_has(o, name))
+        return false;
     t = kafka_arena_alloc(o->arena, sizeof(*t));
     t->name = name;
     hmap_insert(&o->map, &t->node, h);

@@ -23,6 +23,8 @@ void once_init(struct once *o, struct kafka_arena *arena, uint64_t seed);
 void once_deinit(struct once *o);
 /* True the first time. The name's bytes have to stay. */
 bool once_take(struct once *o, struct str name);
+/* Was it taken? */
+bool once_has(const struct once *o, struct str name);
 /* The same with a partition; its name is kept in the arena. */
 bool once_take_partition(struct once *o, struct str topic, int32_t index);
 

@@ -5,6 +5,7 @@
 #include "lib/base/mem.h"
 #include "server/kafka/access.h"
 #include "server/kafka/kafka_int.h"
+#include "server/kafka/once.h"
 #include "server/kafka/steps.h"
 #include "server/kafka/topic_config.h"
 #include "server/kafka/topic_create.h"
@@ -14,6 +15,7 @@
 struct admin {
     struct steps steps;
     struct kafka_request *r;
+    struct once twice; /* what the request names more than once: all of that is refused */
     int32_t item;
 };
 
@@ -24,14 +26,32 @@ static struct admin *admin_of(struct steps *s)
 
 static void all_done(struct steps *s)
 {
-    kafka_reply(admin_of(s)->r);
+    struct admin *a = admin_of(s);
+
+    once_deinit(&a->twice);
+    kafka_reply(a->r);
 }
 
-static void run(struct kafka_request *r, int32_t n, bool (*step)(struct steps *s, int32_t i))
+static void begin(struct admin *a, struct kafka_request *r)
+{
+    a->r = r;
+    once_init(&a->twice, &r->arena, kafka_seed(r));
+}
+
+/* name: of item i. */
+static void run(struct kafka_request *r, int32_t n,
+                struct str (*name)(const struct kafka_request *r, int32_t i),
+                bool (*step)(struct steps *s, int32_t i))
 {
     struct admin *a = kafka_arena_alloc(&r->arena, sizeof(*a));
+    struct once names;
 
-    a->r = r;
+    begin(a, r);
+    once_init(&names, &r->arena, kafka_seed(r));
+    for (int32_t i = 0; i < n; i++)
+        if (!once_take(&names, name(r, i)))
+            once_take(&a->twice, name(r, i));
+    once_deinit(&names);
     a->steps = (struct steps){.n = n > 0 ? n : 0, .step = step, .end = all_done};
     steps_run(&a->steps);
 }
@@ -53,13 +73,7 @@ static bool refuse(made_topic *out, enum kafka_error error, struct str text)
     return false;
 }
 
-static bool named_twice(const struct kafka_create_topics_request *q, int32_t i)
-{
-    for (int32_t k = 0; k < q->topics_n; k++)
-        if (k != i && str_eq(q->topics[k].name, q->topics[i].name))
-            return true;
-    return false;
-}
+#define NAMED_TWICE STR("the request names the topic twice")
 
 static bool check_assignments(int32_t node, const wanted_topic *w, made_topic *out)
 {
@@ -111,14 +125,15 @@ static bool check_configs(struct kafka_request *r, const wanted_topic *w, made_t
     return true;
 }
 
-static bool check_topic(struct kafka_request *r, int32_t i, made_topic *out)
+static bool check_topic(const struct admin *a, int32_t i, made_topic *out)
 {
+    struct kafka_request *r = a->r;
     const struct kafka_create_topics_request *q = r->body;
     const wanted_topic *w = &q->topics[i];
     struct topic t;
 
-    if (named_twice(q, i))
-        return refuse(out, KAFKA_INVALID_REQUEST, STR("the request names the topic twice"));
+    if (once_has(&a->twice, w->name))
+        return refuse(out, KAFKA_INVALID_REQUEST, NAMED_TWICE);
     if (!topic_name_valid(w->name))
         return refuse(out, KAFKA_INVALID_TOPIC_EXCEPTION,
                       STR("a topic's name has 1 to 249 letters, digits, dots, _ and -"));
@@ -181,7 +196,7 @@ static bool create_one(struct steps *s, int32_t i)
 
     out->name = w->name;
     out->configs_n = -1;
-    if (!check_topic(a->r, i, out))
+    if (!check_topic(a, i, out))
         return false;
     if (n == -1)
         n = (int32_t) a->r->kafka->env->options->kafka_num_partitions;
@@ -202,6 +217,11 @@ static bool create_one(struct steps *s, int32_t i)
     return true;
 }
 
+static struct str created_name(const struct kafka_request *r, int32_t i)
+{
+    return ((const struct kafka_create_topics_request *) r->body)->topics[i].name;
+}
+
 void kafka_run_create_topics(struct kafka_request *r)
 {
     const struct kafka_create_topics_request *q = r->body;
@@ -210,7 +230,7 @@ void kafka_run_create_topics(struct kafka_request *r)
 
     a->topics = KAFKA_NEW(&r->arena, create_topics_response_topics, n);
     a->topics_n = n;
-    run(r, n, create_one);
+    run(r, n, created_name, create_one);
 }
 
 /* ---- DeleteTopics ---------------------------------------------------------------------------- */
@@ -223,6 +243,17 @@ static void topic_deleted(void *ctx, const struct topic_outcome *o)
     answer->responses[a->item].error_code = (int16_t) o->error;
     answer->responses[a->item].error_message = text_of(a->r, o->text);
     steps_done(&a->steps);
+}
+
+/* Or the bytes of its id. */
+static struct str deleted_name(const struct kafka_request *r, int32_t i)
+{
+    const struct kafka_delete_topics_request *q = r->body;
+    struct str name = r->header.version < 6 ? q->topic_names[i] : q->topics[i].name;
+
+    return name.p != NULL || r->header.version < 6
+               ? name
+               : str_from(&q->topics[i].topic_id, sizeof(q->topics[i].topic_id));
 }
 
 static bool delete_one(struct steps *s, int32_t i)
@@ -239,6 +270,11 @@ static bool delete_one(struct steps *s, int32_t i)
     answer->responses[i].name = name;
     if (!old)
         answer->responses[i].topic_id = q->topics[i].topic_id;
+    if (once_has(&a->twice, deleted_name(a->r, i))) {
+        answer->responses[i].error_code = KAFKA_INVALID_REQUEST;
+        answer->responses[i].error_message = NAMED_TWICE;
+        return false;
+    }
     if (by_id ? topics_find_id(topics, &q->topics[i].topic_id, &a->r->arena, &t)
               : topics_find(topics, name, &a->r->arena, &t)) {
         answer->responses[i].name = t.name;
@@ -264,7 +300,7 @@ void kafka_run_delete_topics(struct kafka_request *r)
 
     a->responses = KAFKA_NEW(&r->arena, delete_topics_response_responses, n > 0 ? n : 0);
     a->responses_n = n > 0 ? n : 0;
-    run(r, n, delete_one);
+    run(r, n, deleted_name, delete_one);
 }
 
 /* ---- CreatePartitions ------------------------------------------------------------------------ */
@@ -311,6 +347,8 @@ static bool grow_one(struct steps *s, int32_t i)
     struct topic t;
 
     out->name = q->topics[i].name;
+    if (once_has(&a->twice, out->name))
+        return no_growth(out, KAFKA_INVALID_REQUEST, NAMED_TWICE);
     if (!topics_find(r->realm->topics, out->name, &r->arena, &t))
         return no_growth(out, KAFKA_UNKNOWN_TOPIC_OR_PARTITION, STR_NONE);
     if (t.internal || !access_may_call(r, "STREAM.UPDATE", t.name))
@@ -338,6 +376,11 @@ static bool grow_one(struct steps *s, int32_t i)
     return true;
 }
 
+static struct str grown_name(const struct kafka_request *r, int32_t i)
+{
+    return ((const struct kafka_create_partitions_request *) r->body)->topics[i].name;
+}
+
 void kafka_run_create_partitions(struct kafka_request *r)
 {
     const struct kafka_create_partitions_request *q = r->body;
@@ -346,13 +389,14 @@ void kafka_run_create_partitions(struct kafka_request *r)
 
     a->results = KAFKA_NEW(&r->arena, create_partitions_response_results, n);
     a->results_n = n;
-    run(r, n, grow_one);
+    run(r, n, grown_name, grow_one);
 }
 
 /* ---- DeleteRecords: the stream's state says whether the offset exists, then it is purged ----- */
 
 struct cutting {
     struct admin admin;
+    int32_t topic, next; /* the partition that comes next */
     const struct kafka_delete_records_request_partitions *q;
     struct kafka_delete_records_response_partitions *out;
     char stream[300];
@@ -418,12 +462,15 @@ static bool cut_one(struct steps *s, int32_t i)
     struct kafka_delete_records_response *answer = r->answer;
     struct buf subject = {0}, name = {0};
     struct topic_place place;
-    int32_t t = 0;
 
-    while (i >= answer->topics[t].partitions_n)
-        i -= answer->topics[t++].partitions_n;
-    c->q = &q->topics[t].partitions[i];
-    c->out = &answer->topics[t].partitions[i];
+    (void) i;
+    while (c->next >= answer->topics[c->topic].partitions_n) {
+        c->topic++;
+        c->next = 0;
+    }
+    int32_t t = c->topic;
+    c->q = &q->topics[t].partitions[c->next];
+    c->out = &answer->topics[t].partitions[c->next++];
     c->out->partition_index = c->q->partition_index;
     c->out->low_watermark = -1;
     if (!topics_partition(r->realm->topics, q->topics[t].name, c->q->partition_index, &place)) {
@@ -464,7 +511,7 @@ void kafka_run_delete_records(struct kafka_request *r)
         a->topics[i].partitions_n = count;
         n += count;
     }
-    c->admin.r = r;
+    begin(&c->admin, r);
     c->admin.steps = (struct steps){.n = n, .step = cut_one, .end = all_done};
     steps_run(&c->admin.steps);
 }

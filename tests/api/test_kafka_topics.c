@@ -1,5 +1,6 @@
 /* test_kafka_topics.c - topics are streams: made, grown, configured, cut and deleted by Kafka
  * clients, seen by NATS clients, and the reverse. */
+#include "server/kafka/kafka_error.h"
 #include "tests/api/kafka_client.h"
 #include "tests/lib/runner.h"
 #include "tests/lib/server_process.h"
@@ -536,6 +537,124 @@ static int cut(const char *topic, int32_t partition, int64_t offset, int64_t *lo
     return a->topics->partitions->error_code;
 }
 
+/* As many topics as fit into a request take as long as they are many. */
+TEST(records_of_very_many_topics)
+{
+    enum { MANY = 400000 };
+    static struct kafka_delete_records_request_partitions p;
+    struct kafka_delete_records_request_topics *t = calloc(MANY, sizeof(*t));
+    const struct kafka_delete_records_response *a;
+
+    setup();
+    for (int k = 0; k < MANY; k++)
+        t[k] = (struct kafka_delete_records_request_topics){STR("none"), &p, 1};
+    a = KAFKA_CALL(&client, delete_records, DELETE_RECORDS, 2, .topics = t, .topics_n = MANY);
+    ck_assert_int_eq(a->topics_n, MANY);
+    for (int k = 0; k < MANY; k++)
+        ck_assert_int_eq(a->topics[k].partitions->error_code, KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+    free(t);
+    teardown();
+}
+
+/* Of a topic that a request names twice nothing is done. */
+TEST(named_twice)
+{
+    struct str names[] = {STR("a"), STR("b"), STR("a")};
+    struct kafka_create_topics_request_topics made[3];
+    struct kafka_create_partitions_request_topics grown[3];
+    struct kafka_delete_topics_request_topics gone[3];
+    const struct kafka_create_topics_response *c;
+    const struct kafka_create_partitions_response *g;
+    const struct kafka_delete_topics_response *d;
+
+    setup();
+    ck_assert_int_eq(create("a", 1), 0);
+    for (int k = 0; k < 3; k++) {
+        made[k] = (struct kafka_create_topics_request_topics){
+            .name = names[k], .num_partitions = 1, .replication_factor = 1};
+        grown[k] = (struct kafka_create_partitions_request_topics){
+            .name = names[k], .count = 2, .assignments_n = -1};
+        gone[k] = (struct kafka_delete_topics_request_topics){.name = names[k]};
+    }
+    c = KAFKA_CALL(&client, create_topics, CREATE_TOPICS, 4, .topics = made, .topics_n = 3,
+                   .timeout_ms = 60000);
+    g = KAFKA_CALL(&client, create_partitions, CREATE_PARTITIONS, 1, .topics = grown, .topics_n = 3,
+                   .timeout_ms = 60000);
+    for (int k = 0; k < 3; k++) {
+        int16_t want = k == 1 ? KAFKA_NONE : KAFKA_INVALID_REQUEST;
+        ck_assert_int_eq(c->topics[k].error_code, want);
+        ck_assert_int_eq(g->results[k].error_code, want);
+    }
+    for (int v = 5; v <= 6; v++) {
+        d = KAFKA_CALL(&client, delete_topics, DELETE_TOPICS, v, .topics = gone, .topics_n = 3,
+                       .topic_names = names, .topic_names_n = 3, .timeout_ms = 60000);
+        for (int k = 0; k < 3; k++)
+            ck_assert_int_eq(d->responses[k].error_code, k != 1 ? KAFKA_INVALID_REQUEST
+                                                         : v == 5
+                                                             ? KAFKA_NONE
+                                                             : KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+    }
+    teardown();
+}
+
+/* The configuration of a topic is altered once, and room is kept for what there is of them. */
+TEST(altered_twice)
+{
+    enum { MANY = 300000 };
+    struct kafka_alter_configs_request_resources *q = calloc(MANY, sizeof(*q));
+    struct kafka_incremental_alter_configs_request_resources inc[2];
+    const struct kafka_incremental_alter_configs_response *x;
+    const struct kafka_alter_configs_response *a;
+    static char names[MANY][8];
+    int refused = 0;
+
+    setup();
+    ck_assert_int_eq(create("a", 1), 0);
+    for (int k = 0; k < MANY; k++) {
+        snprintf(names[k], sizeof(names[k]), "%d", k);
+        q[k] = (struct kafka_alter_configs_request_resources){
+            .resource_type = 2, .resource_name = k < 2 ? STR("a") : str_of(names[k])};
+    }
+    a = KAFKA_CALL(&client, alter_configs, ALTER_CONFIGS, 1, .resources = q, .resources_n = MANY);
+    ck_assert_int_eq(a->responses[0].error_code, KAFKA_NONE);
+    ck_assert_int_eq(a->responses[1].error_code, KAFKA_INVALID_REQUEST);
+    for (int k = 2; k < MANY; k++)
+        refused += a->responses[k].error_code == KAFKA_INVALID_REQUEST;
+    ck_assert_int_gt(refused, 0);
+    ck_assert_int_lt(refused, MANY - 2);
+    for (int k = 0; k < 2; k++)
+        inc[k] = (struct kafka_incremental_alter_configs_request_resources){
+            .resource_type = 2, .resource_name = STR("a")};
+    x = KAFKA_CALL(&client, incremental_alter_configs, INCREMENTAL_ALTER_CONFIGS, 0,
+                   .resources = inc, .resources_n = 2);
+    ck_assert_int_eq(x->responses[0].error_code, KAFKA_NONE);
+    ck_assert_int_eq(x->responses[1].error_code, KAFKA_INVALID_REQUEST);
+    free(q);
+    teardown();
+}
+
+/* Names are compared in a time that goes with their number. */
+TEST(very_many_names)
+{
+    enum { MANY = 300000 };
+    struct kafka_create_topics_request_topics *t = calloc(MANY, sizeof(*t));
+    static char names[MANY][8];
+    const struct kafka_create_topics_response *a;
+
+    setup();
+    for (int k = 0; k < MANY; k++) {
+        snprintf(names[k], sizeof(names[k]), "%06d", k);
+        t[k] = (struct kafka_create_topics_request_topics){
+            .name = str_of(names[k]), .num_partitions = -2, .replication_factor = 1};
+    }
+    a = KAFKA_CALL(&client, create_topics, CREATE_TOPICS, 4, .topics = t, .topics_n = MANY,
+                   .timeout_ms = 60000);
+    for (int k = 0; k < MANY; k++)
+        ck_assert_int_eq(a->topics[k].error_code, KAFKA_INVALID_PARTITIONS);
+    free(t);
+    teardown();
+}
+
 TEST(records_are_deleted)
 {
     int64_t low;
@@ -649,6 +768,10 @@ TEST(once_is_enough)
 
 static const struct runner_case cases[] = {
     RUN(every_version_creates_and_deletes),
+    RUN(records_of_very_many_topics),
+    RUN(named_twice),
+    RUN(altered_twice),
+    RUN(very_many_names),
     RUN(what_is_not_created),
     RUN(validate_only_makes_nothing),
     RUN(ids),
