@@ -67,6 +67,7 @@ struct claimed {
     struct ask_all ask;
     bool publishing, again;
     struct wiring *before;
+    struct surplus *surplus; /* NULL: no account is over a limit */
     struct change *changes;
     size_t nchanges;
     struct account_lookup *parked;              /* lookups that wait for a server of tokens */

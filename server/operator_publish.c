@@ -9,6 +9,7 @@
 #include "server/net/net.h"
 #include "server/operator_int.h"
 #include "server/parts.h"
+#include "server/surplus.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -186,9 +187,24 @@ static void published(struct claimed *op)
         claimed_publish(op);
 }
 
+static void surplus_closed(void *ctx)
+{
+    struct claimed *op = ctx;
+
+    surplus_free(op->surplus);
+    op->surplus = NULL;
+    published(op);
+}
+
 static void all_looked(struct ask_all *ask)
 {
-    published(CONTAINER_OF(ask, struct claimed, ask));
+    struct claimed *op = CONTAINER_OF(ask, struct claimed, ask);
+
+    op->surplus = surplus_new(op->host.parts);
+    if (op->surplus != NULL)
+        surplus_close(op->surplus, surplus_closed, op);
+    else
+        published(op);
 }
 
 void claimed_publish(struct claimed *op)

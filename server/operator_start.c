@@ -7,6 +7,7 @@
 #include "server/jwt_dir.h"
 #include "server/operator_int.h"
 #include "server/parts.h"
+#include "server/surplus.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -210,6 +211,7 @@ void operator_close(struct claimed *op)
             trust_close(op->changes[i].before);
     mem_free(op->changes);
     wiring_free(op->before);
+    surplus_free(op->surplus);
     while ((n = hmap_each(&op->known, &it)) != NULL) {
         struct known *k = CONTAINER_OF(n, struct known, node);
         hmap_remove(&op->known, n);

@@ -186,21 +186,6 @@ static void tell(struct conn *c, const struct trust *before, const struct trust 
         connect_account_changed(c, before, now);
 }
 
-static void close_surplus_of(struct net *net, struct account *a)
-{
-    int64_t max = atomic_load(&a->max_connections);
-
-    for (struct list *l = net->conns.prev; l != &net->conns;) {
-        struct conn *c = LIST_ENTRY(l, struct conn, link);
-        l = l->prev;
-        if (max < 0 || atomic_load(&a->connections) <= max)
-            return;
-        if (c->in_account && c->account == a)
-            conn_fail(c, REASON_MAX_ACCOUNT_CONNECTIONS,
-                      STR("maximum account active connections exceeded"));
-    }
-}
-
 void net_account_changed(struct net *net, struct account *a, const struct trust *before,
                          const struct trust *now)
 {
@@ -220,7 +205,6 @@ void net_account_changed(struct net *net, struct account *a, const struct trust 
         if (l->conn->account == a && l->remote == NULL && l->bound)
             tell(l->conn, before, now, expired);
     }
-    close_surplus_of(net, a);
     leaf_close_surplus(net, a);
     io_wake(net->env->io);
 }

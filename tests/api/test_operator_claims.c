@@ -13,13 +13,18 @@
 #include <time.h>
 #include <unistd.h>
 
-static void start_dir(struct operator_world *w, const char *operator_fields, const char *resolver)
+static void begin_dir(struct operator_world *w, const char *operator_fields, const char *resolver)
 {
     operator_begin(w, operator_fields);
     buf_printf(&w->text, "resolver: { %s, dir: \"%s/jwt\" }\nresolver_preload: {\n", resolver,
                w->s.dir);
     operator_put_preload(w, &sys, operator_account(&sys, "SYS", ""));
     buf_puts(&w->text, "}\n");
+}
+
+static void start_dir(struct operator_world *w, const char *operator_fields, const char *resolver)
+{
+    begin_dir(w, operator_fields, resolver);
     operator_ready(w);
 }
 
@@ -27,6 +32,44 @@ static void push(struct raw_client *r, char *token, const char *wanted)
 {
     operator_ask(r, "$SYS.REQ.CLAIMS.UPDATE", token, wanted);
     mem_free(token);
+}
+
+static char *with_connections(unsigned n)
+{
+    char fields[200];
+
+    snprintf(fields, sizeof(fields),
+             "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,\"exports\":-1,"
+             "\"wildcards\":true,\"conn\":%u,\"leaf\":-1}",
+             n);
+    return token_make(&op, JWT_ACCOUNT, acc_a.key, "A", fields);
+}
+
+/* The newest go, whichever of the workers they are with. */
+TEST(claims_with_fewer_connections)
+{
+    enum { MANY = 12, LEFT = 5 };
+    struct operator_world w;
+    struct raw_client s, c[MANY];
+
+    begin_dir(&w, "", "type: full");
+    buf_puts(&w.text, "midge { workers: 2, spread: true }\n");
+    operator_ready(&w);
+    operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, UNLIMITED_USER));
+    push(&s, operator_account(&acc_a, "A", ""), "jwt updated");
+    for (int k = 0; k < MANY; k++)
+        operator_let_in(&c[k], &w, &user_1, operator_user(&acc_a, &user_1, UNLIMITED_USER));
+    push(&s, with_connections(LEFT), "jwt updated");
+    for (int k = LEFT; k < MANY; k++) {
+        raw_skip(&c[k], "-ERR 'maximum account active connections exceeded'\r\n");
+        raw_expect_end(&c[k]);
+    }
+    for (int k = 0; k < LEFT; k++)
+        raw_fence(&c[k]);
+    for (int k = 0; k < MANY; k++)
+        raw_close(&c[k]);
+    raw_close(&s);
+    operator_end(&w);
 }
 
 TEST(accounts_come_and_change_at_run_time)
@@ -47,9 +90,7 @@ TEST(accounts_come_and_change_at_run_time)
 
     /* One connection at most: the newer one goes. */
     operator_let_in(&second, &w, &user_2, operator_user(&acc_a, &user_2, UNLIMITED_USER));
-    token = token_make(&op, JWT_ACCOUNT, acc_a.key, "A",
-                       "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,"
-                       "\"exports\":-1,\"wildcards\":true,\"conn\":1,\"leaf\":-1}");
+    token = with_connections(1);
     snprintf(subject, sizeof(subject), "$SYS.REQ.ACCOUNT.%s.CLAIMS.UPDATE", acc_a.key);
     operator_ask(&s, subject, token, wanted);
     mem_free(token);
@@ -491,6 +532,7 @@ TEST(accounts_come_over_http)
 }
 
 static const struct runner_case cases[] = {
+    RUN(claims_with_fewer_connections),
     RUN(accounts_come_and_change_at_run_time),
     RUN(claims_are_for_servers_that_joined_too),
     RUN(what_requests_about_claims_answer),
