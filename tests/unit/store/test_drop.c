@@ -4,6 +4,7 @@
  */
 #include "store/dir.h"
 #include "store/drop.h"
+#include "store/pool.h"
 #include "tests/lib/runner.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/store/rig.h"
@@ -250,11 +251,28 @@ TEST(an_end_while_they_wait)
     close_bench(&b);
 }
 
+/* When the disk is full nobody waits for the pauses. */
+TEST(a_full_disk_gets_it_all)
+{
+    struct store_purge all = {0};
+    struct bench b;
+
+    open_bench(&b);
+    uint64_t before = space(b.sim);
+    store_purge(b.t.s, &all, NULL);
+    watch(&b, SEGMENT);
+    ck_assert(store_pool_hungry(b.r.dir->pool));
+    ck_assert(store_pool_release(b.r.dir->pool, sim_fs(b.sim)));
+    ck_assert(!store_pool_hungry(b.r.dir->pool));
+    ck_assert_uint_ge(space(b.sim), before + 2 * SEGMENT);
+    close_bench(&b);
+}
+
 static const struct runner_case cases[] = {
     RUN(piece_by_piece),         RUN_LOOP(no_half_file_after_a_power_cut, 0, SIM_CRASH_MODES),
     RUN(small_files_go_whole),   RUN(no_more_than_so_many_wait),
     RUN(what_can_not_be_cut),    RUN_LOOP(segments_go_in_pieces, 0, 2),
-    RUN(an_end_while_they_wait),
+    RUN(an_end_while_they_wait), RUN(a_full_disk_gets_it_all),
 };
 
 RUNNER_MAIN("store/drop", cases)
