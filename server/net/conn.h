@@ -379,6 +379,8 @@ enum sub_verdict sub_add(struct conn *c, struct str subject, struct str queue, s
 enum sub_verdict sub_add_weighted(struct conn *c, struct str subject, struct str queue,
                                   struct str sid, uint16_t weight);
 void sub_unsub(struct conn *c, struct str sid, uint64_t max);
+/* At once, and without a word in the log: another one takes its place. */
+void sub_remove(struct conn *c, struct str sid);
 /* The connection is gone. */
 void sub_remove_all(struct conn *c);
 /* The connection stays. */

@@ -13,6 +13,7 @@
  * A login ends at its time (User Authentication Expired), or when new claims of its account say so.
  */
 #include "lib/base/mem.h"
+#include "lib/json/json.h"
 #include "server/auth/login.h"
 #include "server/config/options.h"
 #include "server/net/callout.h"
@@ -174,6 +175,44 @@ static enum connection_type type_of(const struct conn *c)
     return c->door == NET_WEBSOCKET ? CONNECTION_WEBSOCKET : CONNECTION_STANDARD;
 }
 
+static void put_quoted(struct buf *b, const char *before, const char *text)
+{
+    buf_puts(b, before);
+    jput_string(b, str_of(jwt_text(text)));
+}
+
+static void put_tags(struct buf *b, const struct str_list *tags)
+{
+    buf_puts(b, ", claim-tags: [");
+    for (size_t i = 0; i < tags->n; i++)
+        put_quoted(b, i > 0 ? " " : "", tags->items[i]);
+    buf_puts(b, "])");
+}
+
+/* By whose word it is let in. */
+static void say_authenticated(const struct conn *c, const struct trust *t,
+                              const struct user_claims *u)
+{
+    struct log *log = c->net->env->log;
+    struct buf b = {0};
+    char who[CONN_TEXT_MAX];
+
+    if (!log_on(log, LOG_DEBUG))
+        return;
+    buf_puts(&b, c->leaf != NULL ? "Leafnode" : "Client");
+    put_quoted(&b, " ", u->jwt.subject);
+    put_quoted(&b, " (claim-name: ", u->jwt.name);
+    put_tags(&b, &u->jwt.tags);
+    put_quoted(&b, " signed with ", u->jwt.issuer);
+    put_quoted(&b, " by Account ", t->claims.jwt.subject);
+    put_quoted(&b, " (claim-name: ", t->claims.jwt.name);
+    put_tags(&b, &t->claims.jwt.tags);
+    put_quoted(&b, " signed with ", t->claims.jwt.issuer);
+    buf_printf(&b, " has mappings %s", t->claims.nmappings > 0 ? "true" : "false");
+    LOG_DBG(log, "%s - Authenticated JWT: %s", conn_text(c, who), buf_cstr(&b));
+    buf_free(&b);
+}
+
 static void log_in(struct conn *c, const struct trust *t, const struct user_claims *u,
                    struct str sig, struct str connect_opts)
 {
@@ -204,6 +243,7 @@ static void log_in(struct conn *c, const struct trust *t, const struct user_clai
                });
         login_close(l);
     } else {
+        say_authenticated(c, t, u);
         connect_sign_in(c, l);
     }
     buf_free(&err);

@@ -332,7 +332,7 @@ void leaf_take_sub(struct conn *c, struct str subject, struct str queue, uint32_
     route_flush(c->net->env->router);
     put_sid(&sid, subject, queue);
     if (queue.n > 0) /* with its new weight */
-        sub_unsub(c, buf_str(&sid), 0);
+        sub_remove(c, buf_str(&sid));
     if (sub_add_weighted(c, subject, queue, buf_str(&sid),
                          (uint16_t) (weight < WEIGHT_MAX ? weight : WEIGHT_MAX)) == SUB_TOO_MANY)
         conn_put_err(c, STR("maximum subscriptions exceeded"));

@@ -380,6 +380,14 @@ enum sub_verdict sub_add_weighted(struct conn *c, struct str subject, struct str
     return SUB_OK;
 }
 
+void sub_remove(struct conn *c, struct str sid)
+{
+    struct sub *s = find(c, sid);
+
+    if (s != NULL)
+        remove_sub(s, false);
+}
+
 void sub_unsub(struct conn *c, struct str sid, uint64_t max)
 {
     struct sub *s = find(c, sid);

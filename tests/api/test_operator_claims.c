@@ -72,6 +72,29 @@ TEST(claims_with_fewer_connections)
     operator_end(&w);
 }
 
+TEST(the_log_says_by_whose_word_one_is_in)
+{
+    struct operator_world w;
+    struct raw_client s, r;
+    char text[512];
+
+    begin_dir(&w, "", "type: full");
+    buf_puts(&w.text, "debug: true\n");
+    operator_ready(&w);
+    operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, UNLIMITED_USER));
+    push(&s, operator_account(&acc_a, "A", ""), "jwt updated");
+    operator_let_in(&r, &w, &user_1,
+                    token_make(&acc_a, JWT_USER, user_1.key, "one", UNLIMITED_USER));
+    snprintf(text, sizeof(text),
+             "Authenticated JWT: Client \"%s\" (claim-name: \"one\", claim-tags: []) signed with "
+             "\"%s\" by Account \"%s\" (claim-name: \"A\", claim-tags: []) signed with \"",
+             user_1.key, acc_a.key, acc_a.key);
+    server_process_log_wait(&w.s, text);
+    raw_close(&r);
+    raw_close(&s);
+    operator_end(&w);
+}
+
 TEST(accounts_come_and_change_at_run_time)
 {
     struct operator_world w;
@@ -533,6 +556,7 @@ TEST(accounts_come_over_http)
 
 static const struct runner_case cases[] = {
     RUN(claims_with_fewer_connections),
+    RUN(the_log_says_by_whose_word_one_is_in),
     RUN(accounts_come_and_change_at_run_time),
     RUN(claims_are_for_servers_that_joined_too),
     RUN(what_requests_about_claims_answer),
