@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# test_coverage: every id of the parts A, B, C, E and F has a line in coverage.def, what a line names
-# is there, and every table of wire/ and flows/ is named.
+# test_coverage: every id of the parts A, B, C, E and F has a line in coverage.def, what a line
+# names is there, and every table of wire/ and flows/ is named.
 set -uo pipefail
 cd "$MIDGE_SRCDIR/tests" || exit 1
 list=compat/coverage.def
