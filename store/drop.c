@@ -10,9 +10,9 @@
  * durable: whatever happens then, the file system frees what is left of it at the next mount. A
  * start that met half a file under the name of a segment would take it for a damaged one.
  *
- * Measured (ext4 with discard, bench_trim with 5 M messages, longest publish from the removal on,
- * in turn): whole 39, 39, 38 ms; in pieces of 8 MiB, each with a pause of four times its length,
- * 11, 6, 9 ms; 3.6 to 4.4 ms before the removal.
+ * Measured (ext4 with discard, bench_trim with 4 M messages, longest publish from the removal on,
+ * in turn): whole 36, 36, 25 ms; in pieces of 8 MiB, each with a pause of four times its length,
+ * 10, 6, 5 ms; 3 to 8 ms before the removal.
  *
  * At most DROPS_MAX wait, each with a descriptor. One too many goes whole, as all do when the
  * directory is closed: nobody waits for a stop longer than without this. A full disk ends the
