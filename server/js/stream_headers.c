@@ -195,7 +195,7 @@ static bool check_incr(const struct stream *s, const struct msg *m, const struct
         HEADER_EXPECTED_LAST_SUBJECT_SEQUENCE,
         HEADER_EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT,
     };
-    struct str incr = h->of[HEADER_INCR];
+    struct str incr = str_trim(h->of[HEADER_INCR]);
 
     if (incr.n == 0)
         return true;

@@ -106,7 +106,7 @@ bool ingest_check_account(const struct stream *s, uint64_t more, struct verdict 
 /* Also the limit of a payload: this one grew here. */
 static bool count(struct stream *s, const struct msg *m, struct verdict *v)
 {
-    if (!ingest_count(s, m, header_get(m->header, STR("Nats-Incr")),
+    if (!ingest_count(s, m, str_trim(header_get(m->header, STR("Nats-Incr"))),
                       v->sourced ? header_get(m->header, STR("Nats-Stream-Source")) : STR_NONE, v))
         return false;
     if (v->header.n + v->payload.n > (uint64_t) s->js->env->options->max_payload)

@@ -250,9 +250,11 @@ static void give_up_three(struct bench *b, enum ack_policy policy)
     consumer_core_clear_effects(&b->core);
 }
 
-/* An acknowledgement of all has what was given up below the floor removed, too. */
+/* An acknowledgement of all has what was given up below the floor removed, too; what was not
+ * delivered here (4) or has gone (2) is not acknowledged. */
 TEST(an_ack_of_all_takes_what_was_given_up)
 {
+    static const uint64_t acked[] = {5, 1, 3};
     struct bench b;
 
     give_up_three(&b, ACK_ALL);
@@ -262,11 +264,11 @@ TEST(an_ack_of_all_takes_what_was_given_up)
     consumer_core_clear_effects(&b.core);
     ck_assert(consumer_core_ack(&b.core, b.now, 5));
     ck_assert_uint_eq(b.core.given_up.count, 0);
-    ck_assert_uint_eq(b.core.neffects, 2);
-    ck_assert_uint_eq(b.core.effects[0].seq, 1);
-    ck_assert_uint_eq(b.core.effects[0].last, 1);
-    ck_assert_uint_eq(b.core.effects[1].seq, 3);
-    ck_assert_uint_eq(b.core.effects[1].last, 5);
+    ck_assert_uint_eq(b.core.neffects, ARRAY_LEN(acked));
+    for (size_t k = 0; k < ARRAY_LEN(acked); k++) {
+        ck_assert_uint_eq(b.core.effects[k].seq, acked[k]);
+        ck_assert_uint_eq(b.core.effects[k].last, acked[k]);
+    }
     teardown(&b);
 }
 
