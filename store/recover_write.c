@@ -17,6 +17,8 @@
 
 #define FRAME_BYTES (1u << 20)
 #define ZERO_BYTES (1u << 20)
+/* Prewritten of a new file. */
+#define FIRST_BYTES (4u << 20)
 
 struct writer {
     struct recovery *r;
@@ -66,8 +68,13 @@ static struct rec_log_file *find_spare(struct recovery *r, uint64_t bytes)
     return NULL;
 }
 
+/* The beginning of a new file: the rest has its blocks, but each commit there also has the file
+ * system note that it is written. That is so once in the life of a directory, as files are used
+ * again, and a start waits for these bytes. */
 static int prewrite(struct writer *w, uint64_t bytes)
 {
+    if (bytes > FIRST_BYTES)
+        bytes = FIRST_BYTES;
     uint8_t *zeros = mem_zalloc(bytes < ZERO_BYTES ? bytes : ZERO_BYTES);
     int res = 0;
 
