@@ -114,23 +114,13 @@ static bool quarantine_name(const struct store_dir *dir, const char *path, char 
     return true;
 }
 
-static void sync_parent(struct io_fs *fs, const char *path)
-{
-    char *copy = mem_strdup(path), *slash = strrchr(copy, '/');
-
-    if (slash != NULL)
-        *slash = '\0';
-    fs_sync_dir(fs, slash == NULL ? "." : slash == copy ? "/" : copy);
-    mem_free(copy);
-}
-
 int store_set_aside(struct store_dir *dir, const char *path, char to[STORE_PATH])
 {
     int res = quarantine_name(dir, path, to) ? fs_rename(dir->options.fs, path, to) : -EEXIST;
 
     if (res == 0) {
-        sync_parent(dir->options.fs, to);
-        sync_parent(dir->options.fs, path);
+        fs_sync_parent(dir->options.fs, to);
+        fs_sync_parent(dir->options.fs, path);
     }
     return res;
 }
@@ -365,7 +355,7 @@ static int make_dir(struct io_fs *fs, const char *path)
     if (res == -EEXIST)
         res = 0;
     if (res == 0)
-        sync_parent(fs, path);
+        fs_sync_parent(fs, path);
     return res;
 }
 

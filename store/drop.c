@@ -109,27 +109,15 @@ static bool take(struct store_drops *d, struct dropped *out)
 
 /* ---- letting go ------------------------------------------------------------------------------ */
 
-static bool name_is_gone(struct io_fs *fs, const char *path)
-{
-    char *dir = mem_strdup(path), *slash = strrchr(dir, '/');
-
-    ASSERT(slash != NULL && slash != dir);
-    *slash = '\0';
-    int result = fs_sync_dir(fs, dir);
-    mem_free(dir);
-    return result == 0;
-}
-
 int store_drop_file(struct store_drops *d, struct io_fs *fs, const char *path)
 {
     bool reserved = reserve(d);
     fs_fd fd = reserved ? fs_open(fs, path, IO_FILE_WRITE) : -1;
     int64_t bytes = fd >= 0 ? fs_size(fs, fd) : 0;
     int result = fs_unlink(fs, path);
-
     bool big = result == 0 && bytes > 0 && (uint64_t) bytes > 2 * d->piece;
 
-    if (big && name_is_gone(fs, path)) {
+    if (big && fs_sync_parent(fs, path) == 0) {
         put(d, (struct dropped){fd, (uint64_t) bytes}, false);
         return 0;
     }

@@ -40,15 +40,6 @@ struct spare_job {
 
 /* ---- on a work thread ------------------------------------------------------------------------ */
 
-static int sync_parent(struct io_fs *fs, const char *path)
-{
-    char dir[STORE_PATH];
-
-    memcpy(dir, path, strlen(path) + 1);
-    *strrchr(dir, '/') = '\0';
-    return fs_sync_dir(fs, dir);
-}
-
 /* What an attempt that failed left behind must not be in the way. */
 static int create(struct io_fs *fs, struct spare_job *job)
 {
@@ -102,7 +93,7 @@ static void spare_run(struct io_work *work)
         job->result = job->recycled != NULL ? fs_rename(work->fs, job->recycled, f->path)
                                             : create(work->fs, job);
         if (job->result == 0)
-            job->result = sync_parent(work->fs, f->path);
+            job->result = fs_sync_parent(work->fs, f->path);
         if (job->result != 0 && job->recycled != NULL)
             fs_unlink(work->fs, job->recycled);
     }

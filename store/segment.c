@@ -181,15 +181,11 @@ static int make_file(struct io_fs *fs, struct prepare_job *job)
 static void prepare_run(struct io_work *work)
 {
     struct prepare_job *job = CONTAINER_OF(work, struct prepare_job, work);
-    char parent[STORE_PATH];
 
     if (job->header != NULL) {
         job->result = fs_mkdir(work->fs, job->dir);
-        if (job->result == 0 || job->result == -EEXIST) {
-            memcpy(parent, job->dir, strlen(job->dir) + 1);
-            *strrchr(parent, '/') = '\0';
-            job->result = fs_sync_dir(work->fs, parent);
-        }
+        if (job->result == 0 || job->result == -EEXIST)
+            job->result = fs_sync_parent(work->fs, job->dir);
         if (job->result != 0)
             return;
     }

@@ -508,9 +508,7 @@ static void remove_files_run(struct io_work *work)
         remove_others(job->store->dir->pool, work->fs, job->dir);
         fs_rmdir(work->fs, job->dir);
     }
-    char *slash = strrchr(job->dir, '/');
-    *slash = '\0';
-    fs_sync_dir(work->fs, job->dir);
+    fs_sync_parent(work->fs, job->dir);
 }
 
 static void remove_files_done(struct io_op *op)

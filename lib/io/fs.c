@@ -1,6 +1,6 @@
 /*
  * fs.c - the blocking file calls of io.h over whichever file system stands behind the door, and the
- * one composition that every caller needs: replacing a small file.
+ * compositions that callers need: syncing the directory of a path, replacing a small file.
  */
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
@@ -122,6 +122,15 @@ static char *dir_of(const char *path)
     return slash == path ? mem_strdup("/") : mem_strndup(path, (size_t) (slash - path));
 }
 
+int fs_sync_parent(struct io_fs *fs, const char *path)
+{
+    char *dir = dir_of(path);
+    int rc = fs_sync_dir(fs, dir);
+
+    mem_free(dir);
+    return rc;
+}
+
 /* A left-over of an earlier crash under the temporary name is removed first. */
 static int write_aside(struct io_fs *fs, const char *aside, const void *bytes, size_t n)
 {
@@ -144,7 +153,6 @@ int fs_replace(struct io_fs *fs, const char *path, const void *bytes, size_t n)
 {
     size_t size = strlen(path) + sizeof(".new");
     char *aside = mem_alloc(size);
-    char *dir = dir_of(path);
     int rc;
 
     snprintf(aside, size, "%s.new", path);
@@ -154,8 +162,7 @@ int fs_replace(struct io_fs *fs, const char *path, const void *bytes, size_t n)
     if (rc < 0)
         fs_unlink(fs, aside);
     else
-        rc = fs_sync_dir(fs, dir);
-    mem_free(dir);
+        rc = fs_sync_parent(fs, path);
     mem_free(aside);
     return rc;
 }

@@ -264,6 +264,8 @@ int fs_mkdir(struct io_fs *fs, const char *path); /* mode 0700; -EEXIST when it 
 int fs_rmdir(struct io_fs *fs, const char *path);
 /* Makes creates, renames and unlinks in the directory durable. */
 int fs_sync_dir(struct io_fs *fs, const char *path);
+/* The same for the directory that path is in. */
+int fs_sync_parent(struct io_fs *fs, const char *path);
 /* Instead of very many syncs: makes all contents and names on the file system of this path durable.
  * -EOPNOTSUPP where that is not sure. An error that a file had met before is not seen here:
  * fs_sync_check says it, cheaply, 0 when there was none. */

@@ -128,13 +128,10 @@ static void put_stable_name(struct upstream *u, struct buf *out)
         buf_printf(&id, " %s", domain);
     source_hash(buf_str(&id), hash);
     if (!u->mirror) {
-        if (has_twin(u)) {
-            buf_clear(&id);
-            buf_printf(&id, "%s %.*s", hash, STR_ARG(buf_str(&u->name)));
-        } else {
-            buf_clear(&id);
-            buf_puts(&id, hash);
-        }
+        buf_clear(&id);
+        buf_puts(&id, hash);
+        if (has_twin(u))
+            buf_printf(&id, " %.*s", STR_ARG(buf_str(&u->name)));
         source_hash(buf_str(&id), hash);
     }
     buf_puts(out, hash);
