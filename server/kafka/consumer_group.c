@@ -544,18 +544,26 @@ int16_t consumer_group_may_commit(const struct consumer_group *g, struct str mem
 
 /* ---- looking --------------------------------------------------------------------------------- */
 
-bool consumer_group_subscribes(const struct consumer_group *g, struct str topic)
+void consumer_group_subscriptions(const struct consumer_group *g, const struct once *asked,
+                                  struct once *read)
 {
+    struct hmap_iter it = {0};
+    struct str topic;
+
     LIST_FOREACH(l, &g->members)
     {
         const struct consumer_member *m = LIST_ENTRY(l, struct consumer_member, link);
-        if (m->pattern != NULL && pattern_matches(m->pattern->compiled, topic))
-            return true;
-        if (m->nnames > 0 &&
-            bsearch(&topic, m->names, m->nnames, sizeof(*m->names), compare_names) != NULL)
-            return true;
+        for (uint32_t i = 0; i < m->nnames; i++)
+            if (once_has(asked, m->names[i]))
+                once_take(read, m->names[i]);
     }
-    return false;
+    while (once_next(asked, &it, &topic))
+        LIST_FOREACH(l, &g->patterns)
+        {
+            const struct consumer_pattern *p = LIST_ENTRY(l, struct consumer_pattern, link);
+            if (pattern_matches(p->compiled, topic))
+                once_take(read, topic);
+        }
 }
 
 const char *consumer_group_state(const struct consumer_group *g)

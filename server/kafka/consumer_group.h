@@ -21,6 +21,7 @@
 #include "lib/base/str.h"
 #include "lib/wire/kafka_messages.h"
 #include "server/kafka/consumer_parts.h"
+#include "server/kafka/once.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -174,7 +175,9 @@ void consumer_group_tick(struct consumer_group *g, uint64_t now);
 struct consumer_member *consumer_group_find(const struct consumer_group *g, struct str member_id);
 /* NULL: there is none (any more). */
 struct consumer_topic *consumer_group_topic(const struct consumer_group *g, uint32_t number);
-bool consumer_group_subscribes(const struct consumer_group *g, struct str topic);
+/* Those of the asked topics that its members read: into `read`. */
+void consumer_group_subscriptions(const struct consumer_group *g, const struct once *asked,
+                                  struct once *read);
 const char *consumer_group_state(const struct consumer_group *g);
 /* The assignor of a target. */
 const char *consumer_assignor_name(enum consumer_assignor a);

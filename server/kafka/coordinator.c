@@ -177,14 +177,14 @@ bool coordinator_name_valid(struct str group)
     return group.n > 0 && group.n <= COMMITTED_GROUP_MAX;
 }
 
-static uint64_t hash_of(struct str name)
+static uint64_t hash_of(const struct coordinator *c, struct str name)
 {
-    return hash_bytes(name.p, name.n, 0);
+    return hash_bytes(name.p, name.n, c->seed);
 }
 
 struct group_entry *coordinator_find(struct coordinator *c, struct str name)
 {
-    uint64_t h = hash_of(name);
+    uint64_t h = hash_of(c, name);
 
     for (struct hmap_node *n = hmap_first(&c->groups, h); n != NULL; n = hmap_next(n, h)) {
         struct group_entry *g = CONTAINER_OF(n, struct group_entry, node);
@@ -228,7 +228,7 @@ struct group_entry *coordinator_get(struct coordinator *c, struct str name)
     wheel_timer_init(&g->timer, time_is_up);
     group_init(&g->core, &c->rules, &coordinator_group_out, c->kafka->env->prng);
     committed_init(&g->offsets);
-    hmap_insert(&c->groups, &g->node, hash_of(name));
+    hmap_insert(&c->groups, &g->node, hash_of(c, name));
     list_push_back(&c->all, &g->link);
     return g;
 }
@@ -508,6 +508,7 @@ static struct coordinator *coordinator_open(struct realm *realm, struct partitio
     c->kafka = realm->kafka;
     c->realm = realm;
     c->partition = p;
+    io_random(c->kafka->env->io, &c->seed, sizeof(c->seed));
     c->rules = (struct group_rules){
         .session_max_ms = 1800000,
         .newcomer_ns = 300 * UINT64_C(1000000000),
@@ -521,9 +522,8 @@ static struct coordinator *coordinator_open(struct realm *realm, struct partitio
     list_init(&c->parked);
     list_init(&c->questions);
     list_init(&c->all);
-    list_init(&c->all_txns);
     hmap_init(&c->groups);
-    hmap_init(&c->txns);
+    txn_table_init(&c->txns, c->seed, TXNS_MAX);
     wheel_timer_init(&c->sweep, sweep);
     c->busy.gone = gone;
     list_push_back(&p->busy, &c->busy.link);

@@ -17,6 +17,7 @@
 #include "server/kafka/group_core.h"
 #include "server/kafka/kafka_int.h"
 #include "server/kafka/partition.h"
+#include "server/kafka/txn_table.h"
 
 #define COORDINATOR_TOPIC "__consumer_offsets"
 
@@ -33,9 +34,9 @@ struct coordinator {
     struct list parked;          /* errands, until then */
     struct list questions;       /* txn_word.c's, until then */
     struct hmap groups;
-    struct list all;  /* struct group_entry, in the order in which they came */
-    struct hmap txns; /* struct txn, by id */
-    struct list all_txns;
+    struct list all; /* struct group_entry, in the order in which they came */
+    struct txn_table txns;
+    uint64_t seed; /* of tables of what clients say */
     struct group_rules rules;
     struct consumer_rules consumer_rules;
     struct consumer_world world;

@@ -22,6 +22,7 @@
 #include "lib/base/list.h"
 #include "lib/base/prng.h"
 #include "lib/base/str.h"
+#include "server/kafka/once.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -154,9 +155,10 @@ uint64_t group_next(const struct group *g);
 struct group_member *group_find(const struct group *g, struct str member_id);
 /* What the member said for the protocol of this generation; empty when there is none. */
 struct str group_metadata(const struct group *g, const struct group_member *m);
-/* Do its members, who are consumers, read this topic? Of members of another protocol type, and of
- * ones that do not say so well: yes. */
-bool group_subscribes(const struct group *g, struct str topic);
+/* Those of the asked topics that its members, who are consumers, read: into `read`, by the names of
+ * `asked`. False: members are of another protocol type, or do not say it well; they may read all.
+ * Takes as long as what the members say, and the question, together. */
+bool group_subscriptions(const struct group *g, const struct once *asked, struct once *read);
 const char *group_state_name(enum group_state state);
 /* No members, and none about to be. */
 bool group_unused(const struct group *g);

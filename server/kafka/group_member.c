@@ -285,35 +285,37 @@ struct str group_metadata(const struct group *g, const struct group_member *m)
     return STR("");
 }
 
-/* A consumer's metadata begins with a version and the list of its topics; true also when it can not
- * be read. */
-static bool names_topic(struct str in, struct str topic)
+/* A consumer's metadata begins with a version and the list of its topics. False: it can not be
+ * read. */
+static bool read_topics(struct str in, const struct once *asked, struct once *read)
 {
     uint32_t n;
 
     if (in.n < 6)
-        return true;
+        return false;
     n = kafka_get_u32(in.p + 2);
     in = str_skip(in, 6);
     for (uint32_t i = 0; i < n; i++) {
         size_t bytes = in.n >= 2 ? kafka_get_u16(in.p) : SIZE_MAX;
-        if (bytes == SIZE_MAX || in.n < 2 + bytes || str_eq(str_from(in.p + 2, bytes), topic))
-            return true;
+        if (bytes == SIZE_MAX || in.n < 2 + bytes)
+            return false;
+        if (once_has(asked, str_from(in.p + 2, bytes)))
+            once_take(read, str_from(in.p + 2, bytes));
         in = str_skip(in, 2 + bytes);
     }
-    return false;
+    return true;
 }
 
-bool group_subscribes(const struct group *g, struct str topic)
+bool group_subscriptions(const struct group *g, const struct once *asked, struct once *read)
 {
     if (g->nmembers > 0 && !str_eq(g->protocol_type, STR("consumer")))
-        return true;
+        return false;
     LIST_FOREACH(l, &g->members)
     {
         const struct group_member *m = LIST_ENTRY(l, struct group_member, link);
         for (uint32_t i = 0; i < m->nprotocols; i++)
-            if (names_topic(m->protocols[i].metadata, topic))
-                return true;
+            if (!read_topics(m->protocols[i].metadata, asked, read))
+                return false;
     }
-    return false;
+    return true;
 }

@@ -13,7 +13,7 @@
 #include "server/kafka/access.h"
 #include "server/kafka/coordinator.h"
 #include "server/kafka/once.h"
-#include "server/kafka/txn.h"
+#include "server/kafka/txn_pending.h"
 
 /* ---- OffsetCommit ---------------------------------------------------------------------------- */
 
@@ -275,13 +275,11 @@ static bool is_of_topic(struct kafka_request *r, const struct committed_offset *
                          memcmp(&place.id, &o->topic_id, sizeof(place.id)) == 0);
 }
 
-/* False: it is all of them, or more than an answer may hold. */
-static bool put_asked(struct kafka_request *r, const struct coordinator *c,
+/* unstable: what is not told; NULL: all is. False: it is all of them, or more than an answer may
+ * hold. */
+static bool put_asked(struct kafka_request *r, const struct txn_pending *unstable,
                       const struct group_entry *g, const asked_group *q, told_group *a)
 {
-    const struct kafka_offset_fetch_request *request = r->body;
-    bool stable = request->require_stable && c != NULL && txns_pending_any(c, q->group_id);
-
     if (q->topics_n < 0 || !kafka_has_room(r, (size_t) q->topics_n * sizeof(*a->topics)))
         return false;
     a->topics_n = q->topics_n;
@@ -298,7 +296,8 @@ static bool put_asked(struct kafka_request *r, const struct coordinator *c,
         for (int32_t k = 0; k < n; k++) {
             const struct committed_offset *o =
                 g != NULL ? committed_find(&g->offsets, t->name, t->partition_indexes[k]) : NULL;
-            bool pending = stable && txns_pending(c, q->group_id, t->name, t->partition_indexes[k]);
+            bool pending = unstable != NULL &&
+                           txn_pending_has(unstable, q->group_id, t->name, t->partition_indexes[k]);
             if (o != NULL && !kafka_has_room(r, o->metadata.n))
                 return false;
             put_offset(r, t->partition_indexes[k], is_of_topic(r, o) && !pending ? o : NULL,
@@ -356,8 +355,8 @@ static int16_t check_asker(const struct group_entry *g, const asked_group *q)
                : KAFKA_NONE;
 }
 
-static void fetch_group(struct coordinator *c, struct kafka_request *r, const asked_group *q,
-                        told_group *a)
+static void fetch_group(struct coordinator *c, const struct txn_pending *unstable,
+                        struct kafka_request *r, const asked_group *q, told_group *a)
 {
     const struct group_entry *g = coordinator_find(c, q->group_id);
 
@@ -368,7 +367,7 @@ static void fetch_group(struct coordinator *c, struct kafka_request *r, const as
         return;
     } else if (q->topics_n < 0) {
         put_all(r, g, a);
-    } else if (!put_asked(r, c, g, q, a)) {
+    } else if (!put_asked(r, unstable, g, q, a)) {
         a->topics_n = 0;
         a->error_code = KAFKA_INVALID_REQUEST;
     }
@@ -413,9 +412,9 @@ static void tell_old(struct kafka_request *r, const told_group *from)
     }
 }
 
-static void fetch(struct coordinator *c, struct errand *e)
+static void fetch_groups(struct coordinator *c, const struct txn_pending *unstable,
+                         struct kafka_request *r)
 {
-    struct kafka_request *r = e->request;
     const struct kafka_offset_fetch_request *q = r->body;
     struct kafka_offset_fetch_response *a = r->answer;
 
@@ -423,12 +422,26 @@ static void fetch(struct coordinator *c, struct errand *e)
         asked_group asked;
         told_group *told = KAFKA_NEW(&r->arena, offset_fetch_response_groups, 1);
         ask_old(r, &asked);
-        fetch_group(c, r, &asked, told);
+        fetch_group(c, unstable, r, &asked, told);
         tell_old(r, told);
     } else {
         for (int32_t i = 0; i < a->groups_n; i++)
             if (a->groups[i].error_code == KAFKA_NONE)
-                fetch_group(c, r, &q->groups[i], &a->groups[i]);
+                fetch_group(c, unstable, r, &q->groups[i], &a->groups[i]);
+    }
+}
+
+static void fetch(struct coordinator *c, struct errand *e)
+{
+    const struct kafka_offset_fetch_request *q = e->request->body;
+    struct txn_pending unstable;
+
+    if (q->require_stable) {
+        txn_pending_init(&unstable, &c->txns);
+        fetch_groups(c, &unstable, e->request);
+        txn_pending_deinit(&unstable);
+    } else {
+        fetch_groups(c, NULL, e->request);
     }
     errand_done(e);
 }
@@ -560,32 +573,53 @@ void removal_add(struct removal *x, struct group_entry *g, struct committed_offs
     x->left--;
 }
 
+/* Those of the request's topics that somebody reads; false: that may be all of them. */
+static bool find_read(struct group_entry *g, const struct kafka_offset_delete_response *a,
+                      struct once *asked, struct once *read)
+{
+    for (int32_t i = 0; i < a->topics_n; i++)
+        once_take(asked, a->topics[i].name);
+    if (g->consumer == NULL)
+        return group_subscriptions(&g->core, asked, read);
+    consumer_group_subscriptions(g->consumer, asked, read);
+    return true;
+}
+
+static void delete_of_topic(struct removal *x, struct group_entry *g, bool read,
+                            const struct kafka_offset_delete_response_topics *t)
+{
+    for (int32_t k = 0; k < t->partitions_n; k++) {
+        struct kafka_offset_delete_response_partitions *p = &t->partitions[k];
+        struct committed_offset *o = committed_find(&g->offsets, t->name, p->partition_index);
+        if (read)
+            p->error_code = KAFKA_GROUP_SUBSCRIBED_TO_TOPIC;
+        else if (o != NULL)
+            removal_add(x, g, o);
+    }
+}
+
 static void delete_offsets(struct coordinator *c, struct errand *e)
 {
     struct kafka_request *r = e->request;
     const struct kafka_offset_delete_request *q = r->body;
     struct kafka_offset_delete_response *a = r->answer;
     struct group_entry *g = coordinator_find(c, q->group_id);
+    struct once asked, read;
     struct removal *x;
+    bool all;
 
     if (g == NULL) {
         errand_failed(e, KAFKA_GROUP_ID_NOT_FOUND);
         return;
     }
+    once_init(&asked, &r->arena, c->seed);
+    once_init(&read, &r->arena, c->seed);
+    all = !find_read(g, a, &asked, &read);
     x = removal_begin(e);
-    for (int32_t i = 0; i < a->topics_n; i++) {
-        bool read = g->consumer != NULL ? consumer_group_subscribes(g->consumer, a->topics[i].name)
-                                        : group_subscribes(&g->core, a->topics[i].name);
-        for (int32_t k = 0; k < a->topics[i].partitions_n; k++) {
-            struct kafka_offset_delete_response_partitions *p = &a->topics[i].partitions[k];
-            struct committed_offset *o = committed_find(&g->offsets, a->topics[i].name,
-                                                        p->partition_index);
-            if (read)
-                p->error_code = KAFKA_GROUP_SUBSCRIBED_TO_TOPIC;
-            else if (o != NULL)
-                removal_add(x, g, o);
-        }
-    }
+    for (int32_t i = 0; i < a->topics_n; i++)
+        delete_of_topic(x, g, all || once_has(&read, a->topics[i].name), &a->topics[i]);
+    once_deinit(&asked);
+    once_deinit(&read);
     coordinator_touch(g);
     removal_end(x);
 }

@@ -50,6 +50,15 @@ bool once_take(struct once *o, struct str name)
     return true;
 }
 
+bool once_next(const struct once *o, struct hmap_iter *it, struct str *name)
+{
+    struct hmap_node *n = hmap_each(&o->map, it);
+
+    if (n != NULL)
+        *name = CONTAINER_OF(n, struct taken, node)->name;
+    return n != NULL;
+}
+
 bool once_take_partition(struct once *o, struct str topic, int32_t index)
 {
     return once_take(o, kafka_arena_text(o->arena, "%d %.*s", index, STR_ARG(topic)));

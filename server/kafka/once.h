@@ -23,6 +23,8 @@ void once_init(struct once *o, struct kafka_arena *arena, uint64_t seed);
 void once_deinit(struct once *o);
 /* True the first time. The name's bytes have to stay. */
 bool once_take(struct once *o, struct str name);
+/* Another one that was taken, until there is none; it begins with zeroes. */
+bool once_next(const struct once *o, struct hmap_iter *it, struct str *name);
 /* Was it taken? */
 bool once_has(const struct once *o, struct str name);
 /* The same with a partition; its name is kept in the arena. */

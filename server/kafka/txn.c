@@ -16,7 +16,6 @@
  */
 #include "server/kafka/txn.h"
 
-#include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "server/kafka/txn_word.h"
@@ -74,42 +73,12 @@ static int64_t wall_ms(const struct txn *t)
 
 /* ---- table ----------------------------------------------------------------------------------- */
 
-static uint64_t hash_of(struct str id)
-{
-    return hash_bytes(id.p, id.n, 0);
-}
-
 struct txn *txn_find(struct coordinator *c, struct str id)
 {
-    uint64_t h = hash_of(id);
-
-    for (struct hmap_node *n = hmap_first(&c->txns, h); n != NULL; n = hmap_next(n, h)) {
-        struct txn *t = CONTAINER_OF(n, struct txn, node);
-        if (str_eq(t->id, id))
-            return t;
-    }
-    return NULL;
+    return txn_table_find(&c->txns, id);
 }
 
 static void time_is_up(struct wheel_timer *timer);
-
-struct txn *txn_get(struct coordinator *c, struct str id)
-{
-    struct txn *t = txn_find(c, id);
-
-    if (t != NULL || c->txns.count >= TXNS_MAX)
-        return t;
-    t = mem_zalloc(sizeof(*t));
-    t->coordinator = c;
-    t->id = str_from(mem_strndup(id.p, id.n), id.n);
-    t->producer = t->previous = t->asked_producer = -1;
-    t->epoch = -1;
-    list_init(&t->waiting);
-    wheel_timer_init(&t->timer, time_is_up);
-    hmap_insert(&c->txns, &t->node, hash_of(t->id));
-    list_push_back(&c->all_txns, &t->link);
-    return t;
-}
 
 static void free_txn(struct txn *t)
 {
@@ -118,11 +87,43 @@ static void free_txn(struct txn *t)
     while ((l = list_pop_front(&t->waiting)) != NULL)
         errand_failed(LIST_ENTRY(l, struct errand, link), KAFKA_NOT_COORDINATOR);
     io_timer_stop(env_of(t)->io, &t->timer);
-    hmap_remove(&t->coordinator->txns, &t->node);
-    list_remove(&t->link);
-    txn_clear(t);
-    mem_free((char *) (uintptr_t) t->id.p);
-    mem_free(t);
+    txn_table_remove(&t->coordinator->txns, t);
+}
+
+/* Its record, too. */
+static void forget(struct txn *t)
+{
+    const struct partition *p = t->coordinator->partition;
+    struct buf subject = {0};
+    struct store_subject kept;
+
+    txn_put_subject(&subject, t->id);
+    if (store_subject_get(p->store, buf_str(&subject), &kept))
+        store_remove(p->store, kept.last_seq, false, NULL);
+    buf_free(&subject);
+    free_txn(t);
+}
+
+struct txn *txn_get(struct coordinator *c, struct str id, struct str owner)
+{
+    struct txn *t = txn_find(c, id), *old;
+
+    if (t != NULL || !txn_table_room(&c->txns, owner, &old))
+        return t;
+    if (old != NULL)
+        forget(old);
+    t = txn_table_add(&c->txns, id, owner);
+    t->coordinator = c;
+    t->producer = t->previous = t->asked_producer = -1;
+    t->epoch = -1;
+    wheel_timer_init(&t->timer, time_is_up);
+    return t;
+}
+
+static bool at_rest(const struct txn *t)
+{
+    return t->op == NULL && (t->state == TXN_EMPTY || t->state == TXN_COMPLETE_COMMIT ||
+                             t->state == TXN_COMPLETE_ABORT);
 }
 
 struct txn *txn_for(struct coordinator *c, struct str id, int64_t producer, int16_t epoch,
@@ -150,6 +151,7 @@ void txn_begin(struct txn *t)
     if (t->state == TXN_ONGOING)
         return;
     txn_clear(t);
+    txn_table_rest(t, false);
     t->previous = -1;
     t->state = TXN_ONGOING;
     t->unsaved = true;
@@ -182,6 +184,7 @@ static struct txn_op *op_new(struct txn *t, struct errand *e, txn_done done)
     op->done = done;
     list_init(&op->job.link);
     t->op = op;
+    txn_table_rest(t, false);
     return op;
 }
 
@@ -220,6 +223,7 @@ static void op_done(struct txn_op *op, int16_t error)
     if (done != NULL)
         done(t, e, error);
     go_on_waiting(t);
+    txn_table_rest(t, at_rest(t));
 }
 
 /* An end that is decided and can not be written now: it is tried again until it can. Who asked for
@@ -617,9 +621,9 @@ bool txn_take_message(struct coordinator *c, const struct store_msg *m)
 {
     struct buf names = {0};
     struct txn read, *t;
-    bool ok = txn_parse(m->subject, m->payload, &names, &read);
+    bool ok = txn_parse(m->subject, m->payload, &names, c->seed, &read);
 
-    if (ok && (t = txn_get(c, read.id)) != NULL) {
+    if (ok && (t = txn_get(c, read.id, STR_NONE)) != NULL) {
         txn_clear(t);
         t->state = read.state;
         t->producer = read.producer;
@@ -630,9 +634,12 @@ bool txn_take_message(struct coordinator *c, const struct store_msg *m)
         t->changed_ms = read.changed_ms;
         t->parts = read.parts;
         t->nparts = read.nparts;
+        t->part_index = read.part_index;
         t->offsets = read.offsets;
         t->noffsets = read.noffsets;
         t->offset_bytes = read.offset_bytes;
+        t->offset_index = read.offset_index;
+        txn_table_rest(t, at_rest(t));
     } else if (ok) {
         txn_clear(&read);
     }
@@ -644,7 +651,7 @@ bool txn_take_message(struct coordinator *c, const struct store_msg *m)
 
 void txns_loaded(struct coordinator *c)
 {
-    LIST_FOREACH_SAFE(l, tmp, &c->all_txns)
+    LIST_FOREACH_SAFE(l, tmp, &c->txns.all)
     {
         struct txn *t = LIST_ENTRY(l, struct txn, link);
         struct txn_op *op;
@@ -661,18 +668,12 @@ void txns_loaded(struct coordinator *c)
 
 void txns_sweep(struct coordinator *c)
 {
-    LIST_FOREACH_SAFE(l, tmp, &c->all_txns)
+    LIST_FOREACH_SAFE(l, tmp, &c->txns.all)
     {
         struct txn *t = LIST_ENTRY(l, struct txn, link);
-        struct buf subject = {0};
-        struct store_subject kept;
         if (t->op != NULL || t->state == TXN_ONGOING || wall_ms(t) - t->changed_ms < TXN_KEPT_MS)
             continue;
-        txn_put_subject(&subject, t->id);
-        if (store_subject_get(c->partition->store, buf_str(&subject), &kept))
-            store_remove(c->partition->store, kept.last_seq, false, NULL);
-        buf_free(&subject);
-        free_txn(t);
+        forget(t);
     }
 }
 
@@ -712,7 +713,7 @@ void txns_close(struct coordinator *c)
 {
     struct list *l;
 
-    while ((l = list_first(&c->all_txns)) != NULL) {
+    while ((l = list_first(&c->txns.all)) != NULL) {
         struct txn *t = LIST_ENTRY(l, struct txn, link);
         if (t->op != NULL)
             abandon(t->op);
@@ -720,31 +721,5 @@ void txns_close(struct coordinator *c)
             abort_orphan(t);
         free_txn(t);
     }
-    hmap_deinit(&c->txns);
-}
-
-bool txns_pending_any(const struct coordinator *c, struct str group)
-{
-    LIST_FOREACH(l, &c->all_txns)
-    {
-        const struct txn *t = LIST_ENTRY(l, struct txn, link);
-        for (uint32_t i = 0; i < t->noffsets; i++)
-            if (str_eq(t->offsets[i].group, group))
-                return true;
-    }
-    return false;
-}
-
-bool txns_pending(const struct coordinator *c, struct str group, struct str topic,
-                  int32_t partition)
-{
-    LIST_FOREACH(l, &c->all_txns)
-    {
-        const struct txn *t = LIST_ENTRY(l, struct txn, link);
-        for (uint32_t i = 0; i < t->noffsets; i++)
-            if (t->offsets[i].o.partition == partition && str_eq(t->offsets[i].group, group) &&
-                str_eq(t->offsets[i].o.topic, topic))
-                return true;
-    }
-    return false;
+    txn_table_deinit(&c->txns);
 }

@@ -14,15 +14,17 @@
 
 /* Kafka's transaction.max.timeout.ms. */
 #define TXN_TIMEOUT_MAX_MS 900000
-/* Most transactional ids of one coordinator; the longest an unused one is kept. */
+/* Most transactional ids of one coordinator; the longest an unused one is kept, if there is room
+ * (txn_table.h). */
 #define TXNS_MAX 65536u
 #define TXN_KEPT_MS (7 * INT64_C(86400000))
 /* A transaction may begin with the epochs below this one: two ends that raise it are left. */
 #define TXN_EPOCH_LAST (INT16_MAX - 2)
 
 struct txn *txn_find(struct coordinator *c, struct str id);
-/* Made when there is none; NULL: there are too many. */
-struct txn *txn_get(struct coordinator *c, struct str id);
+/* Made when there is none, and belongs to this owner then (p == NULL: nobody); NULL: there are too
+ * many. */
+struct txn *txn_get(struct coordinator *c, struct str id, struct str owner);
 /* The one whose producer and epoch these are, and nothing is under way; NULL: *error. fenced: what
  * an old epoch is told. */
 struct txn *txn_for(struct coordinator *c, struct str id, int64_t producer, int16_t epoch,
@@ -78,10 +80,5 @@ bool txn_take_message(struct coordinator *c, const struct store_msg *m);
 void txns_loaded(struct coordinator *c);
 void txns_sweep(struct coordinator *c);
 void txns_close(struct coordinator *c);
-/* Is there an offset of this group that a transaction has not decided yet? Both look at all
- * transactions: the first one, once, says whether the second one is to be asked. */
-bool txns_pending_any(const struct coordinator *c, struct str group);
-bool txns_pending(const struct coordinator *c, struct str group, struct str topic,
-                  int32_t partition);
 
 #endif

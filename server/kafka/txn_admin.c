@@ -136,8 +136,8 @@ static void list(struct coordinator *c, struct errand *e)
     int64_t now = io_wall(c->kafka->env->io) / 1000000;
 
     a->transaction_states = KAFKA_NEW(&r->arena, list_transactions_response_transaction_states,
-                                      c->txns.count);
-    LIST_FOREACH(l, &c->all_txns)
+                                      c->txns.map.count);
+    LIST_FOREACH(l, &c->txns.all)
     {
         const struct txn *t = LIST_ENTRY(l, struct txn, link);
         struct kafka_list_transactions_response_transaction_states *to;

@@ -81,10 +81,17 @@ static void raise_epoch(struct coordinator *c, struct txn *t,
     t->previous = -1;
 }
 
+/* A request, and who asks (txn_table.h). */
+struct asked_init {
+    struct kafka_init_producer_id_request q;
+    struct str who;
+};
+
 static void init(struct coordinator *c, struct errand *e)
 {
-    const struct kafka_init_producer_id_request *q = e->request->body;
-    struct txn *t = txn_get(c, q->transactional_id);
+    const struct asked_init *asked = e->request->body;
+    const struct kafka_init_producer_id_request *q = &asked->q;
+    struct txn *t = txn_get(c, q->transactional_id, asked->who);
     bool again = t != NULL && is_asked_again(t, q);
 
     if (t == NULL) {
@@ -101,10 +108,25 @@ static void init(struct coordinator *c, struct errand *e)
     } else {
         if (!again)
             raise_epoch(c, t, q);
+        txn_table_own(&c->txns, t, asked->who);
         t->state = TXN_EMPTY;
         t->timeout_ms = q->transaction_timeout_ms;
         txn_save(t, e, init_saved);
     }
+}
+
+/* At home: the user may be another one there. */
+static const struct asked_init *name_asker(struct kafka_request *r)
+{
+    const struct kafka_conn *c = r->conn;
+    struct asked_init *asked = kafka_arena_alloc(&r->arena, sizeof(*asked));
+    const char *name = c->user == NULL         ? NULL
+                       : c->user->name != NULL ? c->user->name
+                                               : c->user->nkey;
+
+    asked->q = *(const struct kafka_init_producer_id_request *) r->body;
+    asked->who = kafka_arena_str(&r->arena, str_of(name != NULL ? name : c->peer.host));
+    return asked;
 }
 
 void kafka_run_init_producer_id(struct kafka_request *r)
@@ -122,10 +144,12 @@ void kafka_run_init_producer_id(struct kafka_request *r)
     if (a->error_code == KAFKA_NONE &&
         (q->transaction_timeout_ms <= 0 || q->transaction_timeout_ms > TXN_TIMEOUT_MAX_MS))
         a->error_code = KAFKA_INVALID_TRANSACTION_TIMEOUT;
-    if (a->error_code != KAFKA_NONE)
+    if (a->error_code != KAFKA_NONE) {
         kafka_reply(r);
-    else
-        errand_start(r, STR_NONE, init, init_failed, NULL);
+        return;
+    }
+    r->body = name_asker(r);
+    errand_start(r, STR_NONE, init, init_failed, NULL);
 }
 
 /* ---- AddPartitionsToTxn ---------------------------------------------------------------------- */

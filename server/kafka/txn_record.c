@@ -1,6 +1,7 @@
 /* txn_record.c - see txn_record.h. */
 #include "server/kafka/txn_record.h"
 
+#include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/wire/kafka_bytes.h"
 
@@ -18,19 +19,90 @@ static void disown(struct str s)
     mem_free((char *) (uintptr_t) s.p);
 }
 
+/* ---- places by name ----------------------------------------------------------------------------
+ */
+
+struct txn_slot {
+    uint32_t hash;
+    uint32_t place; /* plus 1; 0: nothing */
+};
+
+static void index_put(struct txn_index *x, struct txn_slot slot)
+{
+    uint32_t at = slot.hash & (x->room - 1);
+
+    while (x->slots[at].place != 0)
+        at = (at + 1) & (x->room - 1);
+    x->slots[at] = slot;
+}
+
+/* n are in it; it is never more than half full. */
+static void index_add(struct txn_index *x, uint32_t hash, uint32_t n)
+{
+    struct txn_index before = *x;
+
+    if (2 * (n + 1) > x->room) {
+        x->room = x->room > 0 ? 2 * x->room : 8;
+        x->slots = mem_zalloc(x->room * sizeof(*x->slots));
+        for (uint32_t i = 0; i < before.room; i++)
+            if (before.slots[i].place != 0)
+                index_put(x, before.slots[i]);
+        mem_free(before.slots);
+    }
+    index_put(x, (struct txn_slot){hash, n + 1});
+}
+
+/* The next place with this hash, plus 1; 0: no more. *at begins as the hash. */
+static uint32_t index_next(const struct txn_index *x, uint32_t hash, uint32_t *at)
+{
+    while (x->room > 0) {
+        const struct txn_slot *slot = &x->slots[(*at)++ & (x->room - 1)];
+        if (slot->place == 0 || slot->hash == hash)
+            return slot->place;
+    }
+    return 0;
+}
+
+static void index_free(struct txn_index *x)
+{
+    mem_free(x->slots);
+    *x = (struct txn_index){0};
+}
+
+/* An array of n gets room for one more: it doubles. */
+static void *grown(void *array, uint32_t n, size_t each)
+{
+    return (n & (n - 1)) == 0 ? mem_realloc(array, (n > 0 ? 2 * (size_t) n : 1) * each) : array;
+}
+
 /* ---- contents -------------------------------------------------------------------------------- */
+
+static uint32_t hash_part(const struct txn *t, struct str topic, int32_t index)
+{
+    return (uint32_t) hash_bytes(topic.p, topic.n, t->seed ^ (uint32_t) index);
+}
+
+static uint32_t hash_offset(const struct txn *t, struct str group, const struct committed_offset *o)
+{
+    uint64_t h = hash_bytes(group.p, group.n, t->seed);
+
+    return (uint32_t) hash_bytes(o->topic.p, o->topic.n, h ^ (uint32_t) o->partition);
+}
 
 bool txn_has_part(const struct txn *t, struct str topic, int32_t index)
 {
-    for (uint32_t i = 0; i < t->nparts; i++)
-        if (t->parts[i].index == index && str_eq(t->parts[i].topic, topic))
+    uint32_t hash = hash_part(t, topic, index), at = hash, i;
+
+    while ((i = index_next(&t->part_index, hash, &at)) != 0)
+        if (t->parts[i - 1].index == index && str_eq(t->parts[i - 1].topic, topic))
             return true;
     return false;
 }
 
 void txn_add_part(struct txn *t, struct str topic, int32_t index, uint64_t from)
 {
-    t->parts = mem_realloc(t->parts, (t->nparts + 1) * sizeof(*t->parts));
+    t->parts = grown(t->parts, t->nparts, sizeof(*t->parts));
+    index_add(&t->part_index, hash_part(t, topic, index), t->nparts);
     t->parts[t->nparts++] = (struct txn_part){own(topic), index, from};
 }
 
@@ -48,18 +120,31 @@ static void free_offset(struct txn *t, struct txn_offset *o)
     disown(o->o.metadata);
 }
 
+/* Where it is; noffsets: nowhere. */
+static uint32_t find_offset(const struct txn *t, uint32_t hash, struct str group,
+                            const struct committed_offset *o)
+{
+    uint32_t at = hash, i;
+
+    while ((i = index_next(&t->offset_index, hash, &at)) != 0) {
+        const struct txn_offset *x = &t->offsets[i - 1];
+        if (x->o.partition == o->partition && str_eq(x->group, group) &&
+            str_eq(x->o.topic, o->topic))
+            return i - 1;
+    }
+    return t->noffsets;
+}
+
 void txn_put_offset(struct txn *t, struct str group, const struct committed_offset *o)
 {
-    uint32_t i = 0;
+    uint32_t hash = hash_offset(t, group, o), i = find_offset(t, hash, group, o);
 
-    while (i < t->noffsets &&
-           (t->offsets[i].o.partition != o->partition || !str_eq(t->offsets[i].group, group) ||
-            !str_eq(t->offsets[i].o.topic, o->topic)))
-        i++;
-    if (i == t->noffsets)
-        t->offsets = mem_realloc(t->offsets, (++t->noffsets) * sizeof(*t->offsets));
-    else
+    if (i == t->noffsets) {
+        t->offsets = grown(t->offsets, t->noffsets, sizeof(*t->offsets));
+        index_add(&t->offset_index, hash, t->noffsets++);
+    } else {
         free_offset(t, &t->offsets[i]);
+    }
     t->offsets[i] = (struct txn_offset){.group = own(group), .o = *o};
     t->offsets[i].o.topic = own(o->topic);
     t->offsets[i].o.metadata = own(o->metadata);
@@ -72,6 +157,8 @@ void txn_clear(struct txn *t)
         disown(t->parts[i].topic);
     for (uint32_t i = 0; i < t->noffsets; i++)
         free_offset(t, &t->offsets[i]);
+    index_free(&t->part_index);
+    index_free(&t->offset_index);
     mem_free(t->parts);
     mem_free(t->offsets);
     t->parts = NULL;
@@ -214,12 +301,13 @@ static bool take_body(struct in *in, struct txn *t)
     return !in->bad && in->rest.n == 0 && version >= 1 && version <= VERSION && state < TXN_STATES;
 }
 
-bool txn_parse(struct str subject, struct str payload, struct buf *names, struct txn *t)
+bool txn_parse(struct str subject, struct str payload, struct buf *names, uint64_t seed,
+               struct txn *t)
 {
     struct in in = {.rest = payload};
     size_t at = names->n;
 
-    *t = (struct txn){0};
+    *t = (struct txn){.seed = seed};
     if (!str_starts(subject, STR(PREFIX)) ||
         !committed_take_name(names, str_skip(subject, sizeof(PREFIX) - 1)))
         return false;

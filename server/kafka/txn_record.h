@@ -43,12 +43,21 @@ struct txn_offset {
     struct committed_offset o; /* topic and metadata owned; not in a table */
 };
 
+/* Places of an array by a hash of what is there, open addressing. */
+struct txn_index {
+    struct txn_slot *slots;
+    uint32_t room; /* 0, or a power of two */
+};
+
 struct coordinator;
 struct txn_op;
+struct txn_owner;
 
 struct txn {
     struct hmap_node node;
     struct list link;
+    struct txn_owner *owner;
+    struct list resting; /* owner->resting, or nothing */
     struct coordinator *coordinator;
     struct str id;
     enum txn_state state;
@@ -65,6 +74,8 @@ struct txn {
     struct txn_offset *offsets;
     uint32_t noffsets;
     size_t offset_bytes; /* at most, as they are committed */
+    struct txn_index part_index, offset_index;
+    uint64_t seed; /* of their hashes: so that clients can not choose names that collide */
     struct wheel_timer timer;
     struct txn_op *op;   /* under way */
     struct list waiting; /* errands, for its end */
@@ -83,6 +94,7 @@ void txn_clear(struct txn *t);
 void txn_put_subject(struct buf *out, struct str id);
 void txn_render(const struct txn *t, struct buf *payload);
 /* False: no such message, and nothing is in t. id: appended to names. */
-bool txn_parse(struct str subject, struct str payload, struct buf *names, struct txn *t);
+bool txn_parse(struct str subject, struct str payload, struct buf *names, uint64_t seed,
+               struct txn *t);
 
 #endif

@@ -1,4 +1,5 @@
 /* test_group.c - the classic group protocol: each rule by itself. */
+#include "lib/wire/kafka_codec.h"
 #include "server/kafka/group_core.h"
 #include "server/kafka/kafka_error.h"
 #include "tests/lib/runner.h"
@@ -102,6 +103,7 @@ struct how {
     const char *instance;
     const char *protocols; /* letters; each protocol's metadata is itself */
     const char *metadata;  /* or this */
+    struct str bytes;      /* or these */
     const char *type;
     int32_t session_ms, rebalance_ms;
     bool need_id, can_skip;
@@ -129,8 +131,9 @@ static void join(struct bed *b, struct call *c, const char *id, struct how how)
 
     for (; names[q.nprotocols] != '\0'; q.nprotocols++) {
         p[q.nprotocols].name = str_from(names + q.nprotocols, 1);
-        p[q.nprotocols].metadata = how.metadata != NULL ? str_of(how.metadata)
-                                                        : p[q.nprotocols].name;
+        p[q.nprotocols].metadata = how.bytes.p != NULL    ? how.bytes
+                                   : how.metadata != NULL ? str_of(how.metadata)
+                                                          : p[q.nprotocols].name;
     }
     memset(c, 0, sizeof(*c));
     group_join(&b->g, &q, b->now);
@@ -844,7 +847,53 @@ TEST(sync_names_the_protocol)
     close_bed(&b);
 }
 
+/* ---- subscriptions --------------------------------------------------------------------------- */
+
+/* A group of one member that says so; which of the topics a to e it reads: their letters, "all". */
+static void reads(struct str metadata, const char *type, const char *want)
+{
+    struct kafka_arena arena = {0};
+    struct once asked, read;
+    struct call a;
+    struct bed b;
+    char got[8] = "";
+    size_t n = 0;
+    bool said;
+
+    open_bed(&b);
+    join(&b, &a, "", (struct how){.bytes = metadata, .type = type});
+    once_init(&asked, &arena, 1);
+    once_init(&read, &arena, 1);
+    for (const char *c = "abcde"; *c != '\0'; c++)
+        once_take(&asked, str_from(c, 1));
+    said = group_subscriptions(&b.g, &asked, &read);
+    for (char c = 'a'; c <= 'f'; c++)
+        if (once_has(&read, str_from(&c, 1)))
+            got[n++] = c;
+    ck_assert_str_eq(said ? got : "all", want);
+    once_deinit(&asked);
+    once_deinit(&read);
+    kafka_arena_free(&arena);
+    close_bed(&b);
+}
+
+#define BYTES(text) str_from(text, sizeof(text) - 1)
+
+TEST(what_members_read)
+{
+    reads(BYTES("\0\1\0\0\0\0"), NULL, "");
+    reads(BYTES("\0\1\0\0\0\2\0\1b\0\1d"), NULL, "bd");
+    reads(BYTES("\0\1\0\0\0\4\0\1f\0\2bc\0\0\0\1a"), NULL, "a");
+    reads(BYTES("\0\1\0\0\0\2\0\1b\0\1b and what belongs to the assignor"), NULL, "b");
+    reads(BYTES("\0\1\0\0\0\2\0\1b\0\1"), NULL, "all"); /* cut */
+    reads(BYTES("\0\1\0\0\0\2\0\1b"), NULL, "all");
+    reads(BYTES("\0\1\0\0\0"), NULL, "all");
+    reads(BYTES("\0\1\xff\xff\xff\xff"), NULL, "all");
+    reads(BYTES("\0\1\0\0\0\0"), "connect", "all");
+}
+
 static const struct runner_case cases[] = {
+    RUN(what_members_read),
     RUN(one_member),
     RUN(two_members),
     RUN(an_id_first),

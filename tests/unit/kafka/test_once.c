@@ -25,8 +25,32 @@ TEST(the_first_of_each)
     kafka_arena_free(&arena);
 }
 
+TEST(one_after_the_other)
+{
+    struct kafka_arena arena = {0};
+    struct hmap_iter it = {0};
+    struct once o, seen;
+    struct str name;
+    int n = 0;
+
+    once_init(&o, &arena, 7);
+    once_init(&seen, &arena, 8);
+    ck_assert(!once_next(&o, &it, &name));
+    once_take(&o, STR("a"));
+    once_take(&o, STR("b"));
+    once_take(&o, STR("a"));
+    for (it = (struct hmap_iter){0}; once_next(&o, &it, &name); n++)
+        ck_assert(once_take(&seen, name));
+    ck_assert_int_eq(n, 2);
+    ck_assert(once_has(&seen, STR("a")) && once_has(&seen, STR("b")));
+    once_deinit(&o);
+    once_deinit(&seen);
+    kafka_arena_free(&arena);
+}
+
 static const struct runner_case cases[] = {
     RUN(the_first_of_each),
+    RUN(one_after_the_other),
 };
 
 RUNNER_MAIN("kafka/once", cases)

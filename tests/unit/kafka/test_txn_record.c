@@ -2,6 +2,7 @@
 #include "server/kafka/txn_record.h"
 #include "tests/lib/runner.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void fill(struct txn *t)
@@ -37,7 +38,7 @@ TEST(there_and_back)
     txn_put_subject(&subject, t.id);
     ck_assert(str_eq(buf_str(&subject), STR("$KAFKA.TXN.my=20id")));
     txn_render(&t, &payload);
-    ck_assert(txn_parse(buf_str(&subject), buf_str(&payload), &names, &back));
+    ck_assert(txn_parse(buf_str(&subject), buf_str(&payload), &names, 1, &back));
     ck_assert(str_eq(back.id, t.id));
     ck_assert(back.state == t.state && back.producer == t.producer && back.epoch == t.epoch);
     ck_assert(back.timeout_ms == t.timeout_ms && back.started_ms == t.started_ms);
@@ -56,7 +57,7 @@ TEST(there_and_back)
     payload.n = 0;
     t.state = i == 0 ? TXN_COMPLETE_COMMIT : TXN_COMPLETE_ABORT;
     txn_render(&t, &payload);
-    ck_assert(txn_parse(buf_str(&subject), buf_str(&payload), &names, &back));
+    ck_assert(txn_parse(buf_str(&subject), buf_str(&payload), &names, 1, &back));
     ck_assert_uint_eq(back.nparts + back.noffsets, 0);
     txn_clear(&t);
     buf_free(&subject);
@@ -74,20 +75,20 @@ TEST(version_3)
     txn_put_subject(&subject, t.id);
     txn_render(&t, &payload);
     ck_assert_int_eq(payload.p[1], 2);
-    ck_assert(txn_parse(buf_str(&subject), buf_str(&payload), &names, &back));
+    ck_assert(txn_parse(buf_str(&subject), buf_str(&payload), &names, 1, &back));
     ck_assert_int_eq(back.previous, -1);
     txn_clear(&back);
     payload.n = 0;
     t.previous = 12;
     txn_render(&t, &payload);
     ck_assert_int_eq(payload.p[1], 3);
-    ck_assert(txn_parse(buf_str(&subject), buf_str(&payload), &names, &back));
+    ck_assert(txn_parse(buf_str(&subject), buf_str(&payload), &names, 1, &back));
     ck_assert_int_eq(back.previous, 12);
     ck_assert_uint_eq(back.nparts, 2);
     ck_assert_uint_eq(back.noffsets, 2);
     txn_clear(&back);
     for (size_t n = 0; n < payload.n; n++)
-        ck_assert(!txn_parse(buf_str(&subject), str_from(payload.p, n), &names, &back));
+        ck_assert(!txn_parse(buf_str(&subject), str_from(payload.p, n), &names, 1, &back));
     txn_clear(&t);
     buf_free(&subject);
     buf_free(&payload);
@@ -103,7 +104,7 @@ TEST(version_1)
     struct buf names = {0};
     struct txn t;
 
-    ck_assert(txn_parse(STR("$KAFKA.TXN.x"), str_from(bytes, sizeof(bytes) - 1), &names, &t));
+    ck_assert(txn_parse(STR("$KAFKA.TXN.x"), str_from(bytes, sizeof(bytes) - 1), &names, 1, &t));
     ck_assert(t.state == TXN_ONGOING && t.producer == 7 && t.epoch == 2 && t.timeout_ms == 100);
     ck_assert_uint_eq(t.nparts, 2);
     ck_assert(txn_has_part(&t, STR("a"), 0) && txn_has_part(&t, STR("b"), 3));
@@ -121,19 +122,19 @@ TEST(cut_or_wrong)
     fill(&t);
     txn_render(&t, &payload);
     for (size_t n = 0; n < payload.n; n++)
-        ck_assert(!txn_parse(subject, str_take(buf_str(&payload), n), &names, &back));
-    ck_assert(!txn_parse(STR("$KAFKA.OFFSETS.x"), buf_str(&payload), &names, &back));
-    ck_assert(!txn_parse(STR("$KAFKA.TXN."), buf_str(&payload), &names, &back));
+        ck_assert(!txn_parse(subject, str_take(buf_str(&payload), n), &names, 1, &back));
+    ck_assert(!txn_parse(STR("$KAFKA.OFFSETS.x"), buf_str(&payload), &names, 1, &back));
+    ck_assert(!txn_parse(STR("$KAFKA.TXN."), buf_str(&payload), &names, 1, &back));
     buf_putc(&payload, 'x');
-    ck_assert(!txn_parse(subject, buf_str(&payload), &names, &back));
+    ck_assert(!txn_parse(subject, buf_str(&payload), &names, 1, &back));
     payload.n--;
     payload.p[1] = 3; /* version */
-    ck_assert(!txn_parse(subject, buf_str(&payload), &names, &back));
+    ck_assert(!txn_parse(subject, buf_str(&payload), &names, 1, &back));
     payload.p[1] = 1; /* without places: too short */
-    ck_assert(!txn_parse(subject, buf_str(&payload), &names, &back));
+    ck_assert(!txn_parse(subject, buf_str(&payload), &names, 1, &back));
     payload.p[1] = 2;
     payload.p[3] = TXN_STATES;
-    ck_assert(!txn_parse(subject, buf_str(&payload), &names, &back));
+    ck_assert(!txn_parse(subject, buf_str(&payload), &names, 1, &back));
     txn_clear(&t);
     buf_free(&payload);
     buf_free(&names);
@@ -174,9 +175,47 @@ TEST(cost_of_all)
     ck_assert_uint_eq(t.offset_bytes, 0);
 }
 
+/* As many as there may be, in the order in which they came; what comes again takes its place. */
+TEST(very_many)
+{
+    struct committed_offset o = {.metadata = STR("")};
+    struct buf subject = {0}, payload = {0}, names = {0};
+    struct txn t = {.id = STR("x"), .state = TXN_ONGOING, .previous = -1, .seed = 3}, back;
+    char topic[16];
+
+    for (uint32_t k = 0; k < 2 * TXN_OFFSETS_MAX; k++) {
+        uint32_t which = k % TXN_OFFSETS_MAX;
+        snprintf(topic, sizeof(topic), "t%u", which / 7);
+        o.topic = str_of(topic);
+        o.partition = (int32_t) (which % 7);
+        o.offset = k;
+        txn_put_offset(&t, str_of(which % 2 == 0 ? "g" : "h"), &o);
+        ck_assert(txn_has_part(&t, o.topic, o.partition) == (k >= TXN_OFFSETS_MAX));
+        if (k < TXN_OFFSETS_MAX)
+            txn_add_part(&t, o.topic, o.partition, which);
+    }
+    ck_assert_uint_eq(t.noffsets, TXN_OFFSETS_MAX);
+    ck_assert_uint_eq(t.nparts, TXN_OFFSETS_MAX);
+    txn_put_subject(&subject, t.id);
+    txn_render(&t, &payload);
+    ck_assert(txn_parse(buf_str(&subject), buf_str(&payload), &names, 4, &back));
+    ck_assert_uint_eq(back.noffsets, TXN_OFFSETS_MAX);
+    for (uint32_t k = 0; k < TXN_OFFSETS_MAX; k++) {
+        ck_assert_int_eq(back.offsets[k].o.offset, TXN_OFFSETS_MAX + k);
+        ck_assert_uint_eq(back.parts[k].from, k);
+        ck_assert(txn_has_part(&back, t.parts[k].topic, t.parts[k].index));
+    }
+    ck_assert(!txn_has_part(&back, STR("t0"), 7));
+    txn_clear(&t);
+    txn_clear(&back);
+    buf_free(&subject);
+    buf_free(&payload);
+    buf_free(&names);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(there_and_back, 0, 2), RUN(version_1),   RUN(version_3), RUN(cut_or_wrong),
-    RUN(cost_of_an_offset),         RUN(cost_of_all),
+    RUN(cost_of_an_offset),         RUN(cost_of_all), RUN(very_many),
 };
 
 RUNNER_MAIN("kafka/txn_record", cases)
