@@ -474,6 +474,70 @@ TEST(waiting_requests)
     kafka_client_close(&d[3]);
 }
 
+static void leave(struct kafka_client *c, const char *group, struct str member)
+{
+    struct kafka_leave_group_request_members m = {.member_id = member};
+    const struct kafka_leave_group_response *a =
+        kafka_client_call(c, KAFKA_LEAVE_GROUP, 3,
+                          &(struct kafka_leave_group_request){
+                              .group_id = str_of(group), .members = &m, .members_n = 1});
+
+    ck_assert_int_eq(a->error_code, KAFKA_NONE);
+    ck_assert_int_eq(a->members[0].error_code, KAFKA_NONE);
+}
+
+static void until_members(struct kafka_client *c, const char *group, int32_t n)
+{
+    struct str name = str_of(group);
+
+    for (;;) {
+        const struct kafka_describe_groups_response *a =
+            KAFKA_CALL(c, describe_groups, DESCRIBE_GROUPS, 3, .groups = &name, .groups_n = 1);
+        if (a->groups[0].members_n == n)
+            return;
+    }
+}
+
+/* The length of no frame comes while the request before it waits, and nothing behind it: the
+ * connection ends as soon as that is answered. The frames are so big that a length is received by
+ * itself. */
+TEST(a_bad_length_meanwhile)
+{
+    static char metadata[300 << 10];
+    struct kafka_join_group_request_protocols p = {STR("range"), {metadata, sizeof(metadata)}};
+    struct kafka_join_group_request q = {.group_id = STR("g"),
+                                         .session_timeout_ms = 30000,
+                                         .rebalance_timeout_ms = 30000,
+                                         .member_id = STR(""),
+                                         .protocol_type = STR("consumer"),
+                                         .protocols = &p,
+                                         .protocols_n = 1};
+    const struct kafka_join_group_response *a;
+    struct js_rig r;
+    struct kafka_client c, d;
+    struct str first;
+
+    start(&r, i);
+    open_client(&r, &c);
+    find_coordinator(&c, 2);
+    first = one_member(&c, "g");
+    open_client(&r, &d);
+    a = kafka_client_call(&d, KAFKA_JOIN_GROUP, 4, &q);
+    ck_assert_int_eq(a->error_code, KAFKA_MEMBER_ID_REQUIRED);
+    q.member_id = a->member_id;
+    kafka_client_send(&d, KAFKA_JOIN_GROUP, 4, &q);
+    until_members(&c, "g", 2);
+    raw_send_bytes(&d.raw, "\x7f\xff\xff\xff", 4);
+    until_members(&c, "g", 2); /* of the same worker: the length is there behind it */
+    leave(&c, "g", first);
+    a = kafka_client_take(&d, KAFKA_JOIN_GROUP, 4);
+    ck_assert_int_eq(a->error_code, KAFKA_NONE);
+    raw_expect_end(&d.raw);
+    kafka_client_close(&d);
+    kafka_client_close(&c);
+    js_rig_end(&r);
+}
+
 /* A group that is asked for many times is told of once; answers have an end. */
 TEST(answers_are_not_as_long_as_one_likes)
 {
@@ -571,18 +635,6 @@ static int16_t deleted(struct kafka_client *c, int version, const char *group)
 
     ck_assert_int_eq(a->results_n, 1);
     return a->results[0].error_code;
-}
-
-static void leave(struct kafka_client *c, const char *group, struct str member)
-{
-    struct kafka_leave_group_request_members m = {.member_id = member};
-    const struct kafka_leave_group_response *a =
-        kafka_client_call(c, KAFKA_LEAVE_GROUP, 3,
-                          &(struct kafka_leave_group_request){
-                              .group_id = str_of(group), .members = &m, .members_n = 1});
-
-    ck_assert_int_eq(a->error_code, KAFKA_NONE);
-    ck_assert_int_eq(a->members[0].error_code, KAFKA_NONE);
 }
 
 /* A group that had members and committed nothing is there for a while: a client deletes it. */
@@ -800,6 +852,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(old_offsets_go, 0, 3),
     RUN_LOOP(the_offsets_stream_goes, 0, 3),
     RUN_LOOP(waiting_requests, 0, 3),
+    RUN(a_bad_length_meanwhile),
     RUN_LOOP(empty_groups, 0, 2),
     RUN_LOOP(administration, 0, 3),
     RUN_LOOP(answers_are_not_as_long_as_one_likes, 0, 3),
