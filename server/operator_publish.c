@@ -6,6 +6,7 @@
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "server/js/js.h"
+#include "server/kafka/kafka.h"
 #include "server/net/net.h"
 #include "server/operator_int.h"
 #include "server/parts.h"
@@ -103,10 +104,13 @@ static void make_dirty(struct claimed *op)
 
 static void tell_jetstream(struct claimed *op, const struct known *k)
 {
-    struct js_server *js = op->host.parts->js_server;
+    const struct server_parts *parts = op->host.parts;
 
-    if (js != NULL && k->account != op->host.parts->system_account)
-        js_server_account(js, k->account, &k->said.list[0].js);
+    if (parts->js_server == NULL || k->account == parts->system_account)
+        return;
+    js_server_account(parts->js_server, k->account, &k->said.list[0].js);
+    if (parts->kafka_shared != NULL)
+        kafka_shared_account(parts->kafka_shared, parts->js_server, parts->accounts, k->account);
 }
 
 static void collect_changes(struct claimed *op)
@@ -164,6 +168,8 @@ static void look(struct ask_all *ask, struct worker *w)
             jetstream_account(w->env.jetstream, c->known->account);
         if (w->env.net != NULL)
             net_account_changed(w->env.net, c->known->account, c->before, c->now);
+        if (w->env.kafka != NULL)
+            kafka_account_changed(w->env.kafka, c->known->account, c->before, c->now);
     }
     ask_all_stepped(ask);
 }

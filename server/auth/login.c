@@ -60,6 +60,14 @@ const char *login_account(const struct user_claims *u)
     return u->jwt.issuer_account != NULL ? u->jwt.issuer_account : jwt_text(u->jwt.issuer);
 }
 
+bool login_account_pinned(const struct operators *o, const char *account)
+{
+    for (size_t i = 0; i < o->pinned.n; i++)
+        if (strcmp(o->pinned.items[i], account) == 0)
+            return true;
+    return !o->pinned_set;
+}
+
 /* ---- where, when and how --------------------------------------------------------------------- */
 
 static bool from_there(const struct jwt_user_limits *l, const char *address)

@@ -24,6 +24,8 @@ enum connection_type {
     CONNECTION_IN_PROCESS,
 };
 
+struct operators;
+
 struct login {
     struct user user;    /* nkey: the user's key; account; may: own permissions */
     char *name, *issuer; /* of the claims; issuer NULL: the account's own key */
@@ -48,6 +50,8 @@ struct login_claim {
 bool login_claims(struct str token, int64_t now, struct user_claims *out, struct buf *err);
 /* The account that user is of, by its key. */
 const char *login_account(const struct user_claims *u);
+/* May users of that account come in at all? */
+bool login_account_pinned(const struct operators *o, const char *account);
 /* The login, or NULL with a text: why not. u is left empty or as it was. */
 struct login *login_open(const struct trust *t, const struct user_claims *u,
                          const struct login_claim *c, struct buf *err);

@@ -17,6 +17,14 @@
 
 /* ---- shared ---------------------------------------------------------------------------------- */
 
+static void open_topics(struct kafka_world *w, struct js_server *js)
+{
+    if (w->topics != NULL || !js_server_has(js, w->account))
+        return;
+    w->topics = topics_open();
+    js_server_watch(js, w->account, topics_watch(w->topics));
+}
+
 void kafka_shared_accounts(struct kafka_shared *shared, struct js_server *js,
                            struct account_set *accounts)
 {
@@ -29,11 +37,16 @@ void kafka_shared_accounts(struct kafka_shared *shared, struct js_server *js,
     for (; (a = account_set_get(accounts, shared->nworlds)) != NULL; shared->nworlds++) {
         struct kafka_world *w = &shared->worlds[shared->nworlds];
         *w = (struct kafka_world){.account = a};
-        if (!js_server_has(js, a))
-            continue;
-        w->topics = topics_open();
-        js_server_watch(js, a, topics_watch(w->topics));
+        open_topics(w, js);
     }
+}
+
+void kafka_shared_account(struct kafka_shared *shared, struct js_server *js,
+                          struct account_set *accounts, const struct account *a)
+{
+    if (a->index >= shared->nworlds)
+        kafka_shared_accounts(shared, js, accounts);
+    open_topics(&shared->worlds[a->index], js);
 }
 
 struct kafka_shared *kafka_shared_open(const struct options *options, struct js_server *js,
@@ -71,6 +84,17 @@ struct realm *realm_of(struct kafka *k, const struct account *a)
     return k->realms[a->index];
 }
 
+/* It has topics, perhaps only now. */
+static void furnish(struct realm *realm)
+{
+    const struct kafka_world *w = &realm->kafka->shared->worlds[realm->index];
+
+    if (realm->topics != NULL || w->topics == NULL)
+        return;
+    realm->topics = w->topics;
+    realm->calls = js_calls_open(realm);
+}
+
 /* Those that are new. They stay where they are: clients and requests point at them. */
 static void open_realms(struct kafka *k)
 {
@@ -80,12 +104,10 @@ static void open_realms(struct kafka *k)
     for (; k->nrealms < n; k->nrealms++) {
         const struct kafka_world *w = &k->shared->worlds[k->nrealms];
         struct realm *realm = mem_zalloc(sizeof(*realm));
-        *realm = (struct realm){
-            .kafka = k, .index = k->nrealms, .account = w->account, .topics = w->topics};
+        *realm = (struct realm){.kafka = k, .index = k->nrealms, .account = w->account};
         hmap_init(&realm->partitions);
         list_init(&realm->deaf);
-        if (realm->topics != NULL)
-            realm->calls = js_calls_open(realm);
+        furnish(realm);
         k->realms[k->nrealms] = realm;
     }
 }
@@ -251,6 +273,20 @@ void kafka_reload(struct kafka *k, const struct options *before)
         if (!sasl_still_valid(c, before))
             sasl_revoke(c);
     }
+}
+
+void kafka_account_changed(struct kafka *k, struct account *a, const struct trust *before,
+                           const struct trust *now)
+{
+    if (!k->stopping && a->index < k->shared->nworlds) {
+        open_realms(k);
+        furnish(k->realms[a->index]);
+    }
+    LIST_FOREACH_SAFE(it, tmp, &k->conns)
+    sasl_account_changed(LIST_ENTRY(it, struct kafka_conn, link), a, before, now);
+    LIST_FOREACH(it, &k->closing)
+    sasl_account_changed(LIST_ENTRY(it, struct kafka_conn, link), a, before, now);
+    io_wake(k->env->io);
 }
 
 void kafka_close(struct kafka *k)

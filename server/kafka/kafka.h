@@ -27,6 +27,10 @@ struct kafka_shared *kafka_shared_open(const struct options *options, struct js_
  * workers; then kafka_reload on every worker. */
 void kafka_shared_accounts(struct kafka_shared *shared, struct js_server *js,
                            struct account_set *accounts);
+/* The same for one account that claims have made, or given JetStream; then kafka_account_changed.
+ */
+void kafka_shared_account(struct kafka_shared *shared, struct js_server *js,
+                          struct account_set *accounts, const struct account *a);
 /* After the last jetstream_close. */
 void kafka_shared_close(struct kafka_shared *shared);
 
@@ -41,6 +45,12 @@ void kafka_shutdown(struct kafka *k, void (*closed)(void *ctx), void *ctx);
 void kafka_close(struct kafka *k);
 /* No new connections; the others go on until the shutdown. */
 void kafka_lame_duck(struct kafka *k);
+/* The claims of an account changed (trust.h; now == NULL: it is gone), or it has expired: behind
+ * jetstream_account. Clients that may not stay are closed. */
+struct account;
+struct trust;
+void kafka_account_changed(struct kafka *k, struct account *a, const struct trust *before,
+                           const struct trust *now);
 /* env->options are new; clients that may not stay are closed. */
 void kafka_reload(struct kafka *k, const struct options *before);
 

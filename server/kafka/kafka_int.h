@@ -75,6 +75,7 @@ struct kafka {
     struct compactor *compactor;
     struct fetch_sessions sessions;
     uint64_t producer_ids; /* given out */
+    unsigned lookups;      /* of accounts, under way */
     bool woken;            /* coordinators were */
     bool stopping;
     void (*closed)(void *ctx);

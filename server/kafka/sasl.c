@@ -23,39 +23,14 @@
 
 #include "lib/base/base64.h"
 #include "lib/base/mem.h"
-#include "lib/io/io.h"
 #include "server/auth/auth.h"
 #include "server/js/js.h"
-#include "server/kafka/kafka_int.h"
-#include "server/kafka/scram.h"
+#include "server/kafka/sasl_int.h"
 
 #include <string.h>
 
-enum mechanism { MECHANISM_PLAIN, MECHANISM_SCRAM_256, MECHANISM_SCRAM_512 };
-
 static const struct str mechanisms[] = {STR_LIT("PLAIN"), STR_LIT("SCRAM-SHA-256"),
                                         STR_LIT("SCRAM-SHA-512")};
-
-enum state { SASL_NONE, SASL_CHOSEN, SASL_CHALLENGED, SASL_CHECKING, SASL_DONE };
-
-struct sasl {
-    struct kafka_conn *conn;
-    enum state state;
-    enum mechanism mechanism;
-    bool raw; /* tokens are frames */
-    struct scram scram;
-    /* Of the user that the client says it is; NULL: a user that is not. */
-    struct buf name;
-    const struct user *user;
-    bool reloaded; /* while it was checked: what it was checked against is not there any more */
-    /* What is checked on the pool, and how it came out. */
-    struct io_work work;
-    struct kafka_request *request;
-    char *secret, *hash;
-    struct buf final, answer;
-    bool nobody; /* it is checked for the time that it takes */
-    bool good;
-};
 
 /* ---- who may come in ------------------------------------------------------------------------- */
 
@@ -156,6 +131,7 @@ void sasl_free(struct kafka_conn *c)
     if (s == NULL)
         return;
     wipe(s);
+    sasl_drop_login(s);
     scram_free(&s->scram);
     buf_free(&s->name);
     buf_free(&s->final);
@@ -180,6 +156,8 @@ bool sasl_still_valid(struct kafka_conn *c, const struct options *before)
         c->sasl->reloaded = true;
     if (c->realm == NULL)
         return true;
+    if (c->sasl != NULL && c->sasl->login != NULL)
+        return operators_on(o); /* its account's claims decide */
     if (!(by_nothing ? auth_nothing_still_valid(before, o, &now)
                      : auth_still_valid(before, c->user, USER_STANDARD, o, &now)))
         return false;
@@ -210,7 +188,7 @@ static void answer_token(struct sasl *s, struct kafka_request *r, struct str byt
 }
 
 /* Told, and then the connection is closed. */
-static void refuse(struct sasl *s, struct kafka_request *r)
+void sasl_refuse(struct sasl *s, struct kafka_request *r)
 {
     struct kafka_conn *c = s->conn;
 
@@ -228,7 +206,7 @@ static void refuse(struct sasl *s, struct kafka_request *r)
     kafka_conn_close(c, "authentication failed");
 }
 
-static void accept(struct sasl *s, struct kafka_request *r)
+void sasl_accept(struct sasl *s, struct kafka_request *r)
 {
     struct kafka_conn *c = s->conn;
 
@@ -239,7 +217,7 @@ static void accept(struct sasl *s, struct kafka_request *r)
                 may_enter(c->kafka->env->options, s->user)
                     ? "has an account without JetStream, or with too many connections"
                     : "is for auth_callout or a trusted proxy to let in");
-        refuse(s, r);
+        sasl_refuse(s, r);
         return;
     }
     s->state = SASL_DONE;
@@ -258,9 +236,9 @@ static void checked(struct io_op *op)
     s->request = NULL;
     wipe(s);
     if (op->res == 0 && s->good && !s->reloaded)
-        accept(s, r);
+        sasl_accept(s, r);
     else
-        refuse(s, r);
+        sasl_refuse(s, r);
 }
 
 static void check(struct io_work *work)
@@ -304,7 +282,7 @@ static void refuse_in_time(struct sasl *s, struct kafka_request *r, struct str p
     const char *hash = any_hash(s->conn->kafka->env->options);
 
     if (hash == NULL) {
-        refuse(s, r);
+        sasl_refuse(s, r);
         return;
     }
     s->nobody = true;
@@ -324,13 +302,17 @@ static void take_plain(struct sasl *s, struct kafka_request *r, struct str token
 
     buf_put_str(&s->name, user);
     if (token.p == NULL || user.n == 0 || (as.n > 0 && !str_eq(as, user))) {
-        refuse(s, r);
+        sasl_refuse(s, r);
+        return;
+    }
+    if (operators_on(o)) {
+        sasl_take_claims(s, r, token);
         return;
     }
     v = auth_check(o, &claim);
     s->user = v.user;
     if (v.answer == AUTH_YES) {
-        accept(s, r);
+        sasl_accept(s, r);
     } else if (v.answer == AUTH_SLOW) {
         s->secret = mem_strndup(v.given.p, v.given.n);
         s->hash = mem_strdup(v.hash);
@@ -371,7 +353,7 @@ static void challenge(struct sasl *s, struct kafka_request *r, struct str token)
     struct buf text = {0};
 
     if (!scram_begin(&s->scram, token, &s->name)) {
-        refuse(s, r);
+        sasl_refuse(s, r);
         return;
     }
     io_random(io, salt, sizeof(salt));
@@ -436,7 +418,7 @@ static void choose(struct kafka_request *r, size_t mechanism)
     c->sasl = s = mem_zalloc(sizeof(*s));
     s->conn = c;
     s->state = SASL_CHOSEN;
-    s->mechanism = (enum mechanism) mechanism;
+    s->mechanism = (enum sasl_mechanism) mechanism;
     s->raw = r->header.version == 0;
     scram_init(&s->scram, s->mechanism == MECHANISM_SCRAM_512);
 }

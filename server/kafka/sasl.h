@@ -2,6 +2,8 @@
  * sasl.h - who a Kafka client is: SASL PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 over the users of the
  * options. A client becomes its user, as a NATS client does by CONNECT, and lives in its account.
  *
+ * In operator mode the password is a bearer token (sasl_claims.c).
+ *
  * SCRAM needs to know the password: of a user whose password is a bcrypt hash only PLAIN will do.
  * What takes ms (bcrypt, SCRAM's derivation) happens on the pool.
  */
@@ -10,11 +12,13 @@
 
 #include <stdbool.h>
 
+struct account;
 struct kafka_conn;
 struct kafka_request;
 struct options;
 struct permissions;
 struct sasl;
+struct trust;
 struct user;
 
 /* What a connection is before it says anything: a user if none is asked for. */
@@ -27,6 +31,10 @@ bool sasl_wants_token(const struct kafka_conn *c);
 void sasl_take_token(struct kafka_request *r);
 /* After a reload, also of a connection that closes: false when it may not stay. */
 bool sasl_still_valid(struct kafka_conn *c, const struct options *before);
+/* The account has other claims, which decide about who is in by signed ones; also of a connection
+ * that closes. */
+void sasl_account_changed(struct kafka_conn *c, const struct account *a, const struct trust *before,
+                          const struct trust *now);
 /* It is nobody from now on, and what is under way for it may do nothing more: its user and its
  * permissions go with the options that they are of. */
 void sasl_revoke(struct kafka_conn *c);

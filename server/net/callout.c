@@ -413,7 +413,7 @@ static void let_in(struct callout *k, struct account *a, const struct trust *t)
         scope_of(&k->user, t, &scope, &err))
         l = login_of_answer(&k->user, scope, a->name, t,
                             &(struct login_claim){.now = io_wall(env->io),
-                                                  .offset = connect_zone_offset(io_wall(env->io))},
+                                                  .offset = net_zone_offset(io_wall(env->io))},
                             &err);
     if (l == NULL) {
         refuse(k, &err);

@@ -423,8 +423,6 @@ void connect_nothing(struct conn *c);
 /* The client is not who it says, or may not be here. */
 void connect_refuse(struct conn *c);
 void connect_refuse_for(struct conn *c, enum conn_reason reason);
-/* Seconds that the machine's time zone is east of UTC, at that time. */
-int64_t connect_zone_offset(int64_t unix_ns);
 /* The client is who it says: it may do more than CONNECT. */
 void connect_opened(struct conn *c, const struct user *user);
 /* Waits from here on; then what was waited for has come (it is not checking any more): what was

@@ -136,20 +136,12 @@ static void refuse(struct conn *c, struct buf *why)
     connect_refuse(c);
 }
 
-int64_t connect_zone_offset(int64_t now)
+int64_t net_zone_offset(int64_t now)
 {
     time_t t = (time_t) (now / SECOND);
     struct tm local;
 
     return localtime_r(&t, &local) != NULL ? local.tm_gmtoff : 0;
-}
-
-static bool is_pinned(const struct operators *o, const char *account)
-{
-    for (size_t i = 0; i < o->pinned.n; i++)
-        if (strcmp(o->pinned.items[i], account) == 0)
-            return true;
-    return !o->pinned_set;
 }
 
 /* NULL: it is not known, or what is known does not hold any more. */
@@ -225,7 +217,7 @@ static void log_in(struct conn *c, const struct trust *t, const struct user_clai
                                      .type = type_of(c),
                                      .proxied = c->proxied,
                                      .now = io_wall(c->net->env->io),
-                                     .offset = connect_zone_offset(io_wall(c->net->env->io)),
+                                     .offset = net_zone_offset(io_wall(c->net->env->io)),
                                  },
                                  &err);
 
@@ -326,7 +318,7 @@ void connect_jwt(struct conn *c, struct str token, struct str sig, struct str co
         token = str_of(o->default_sentinel);
     if (!login_claims(token, io_wall(env->io), &u, &err)) {
         refuse(c, &err);
-    } else if (!is_pinned(o, login_account(&u))) {
+    } else if (!login_account_pinned(o, login_account(&u))) {
         buf_printf(&err, "Account %s not listed as operator pinned account", login_account(&u));
         refuse(c, &err);
         user_claims_free(&u);

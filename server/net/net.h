@@ -61,6 +61,8 @@ struct account;
 struct trust;
 void net_account_changed(struct net *net, struct account *a, const struct trust *before,
                          const struct trust *now);
+/* Seconds that the machine's time zone is east of UTC, at that time. */
+int64_t net_zone_offset(int64_t unix_ns);
 /* Connections over all workers; any thread. */
 int64_t net_shared_connections(const struct net_shared *shared);
 
