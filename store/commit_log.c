@@ -56,6 +56,7 @@ void clog_init(struct store *st)
     list_init(&l->refresh);
     list_init(&l->inflight);
     wheel_timer_init(&l->ride, ride_fire);
+    wash_init(st);
     for (unsigned i = 0; i < LOG_INFLIGHT; i++) {
         l->slots[i].store = st;
         list_init(&l->slots[i].link);
@@ -70,6 +71,7 @@ void clog_deinit(struct store *st)
 
     ASSERT(l->ninflight == 0 && list_empty(&l->reqs));
     io_timer_stop(st->io, &l->ride);
+    wash_deinit(st);
     for (unsigned i = 0; i < LOG_INFLIGHT; i++) {
         log_frame_free(&l->slots[i].frame);
         mem_free(l->slots[i].header);
@@ -433,6 +435,7 @@ static void submit(struct clog *l, struct log_commit *lc)
 
     l->prev_crc = log_frame_seal(&lc->frame, l->durable_commit, l->prev_crc, io_wall(st->io));
     lc->file = clog_writing(l);
+    lc->file->fresh = false;
     if (l->begin_file) {
         clog_file_header(st, lc->file, &lc->header);
         lc->iov[n++] = (struct iovec){lc->header, LOG_HEADER};

@@ -1,6 +1,6 @@
 /*
  * commit_log.h - the worker's commit log: frames (commit_log.c), files (log_files.c), the spare
- * (log_spare.c). A part of store_impl.h.
+ * (log_spare.c), what becomes of erased messages in it (log_wash.c). A part of store_impl.h.
  */
 #ifndef STORE_COMMIT_LOG_H
 #define STORE_COMMIT_LOG_H
@@ -25,6 +25,8 @@ struct clog_file {
     uint64_t number;
     uint64_t bytes; /* 0 = not known: it is not recycled */
     bool written;   /* a spare: all its blocks hold something */
+    bool fresh;     /* made anew, and nothing was written to it but zeros */
+    bool stained;   /* it may hold a message that was erased: it is not used again (log_wash.c) */
     char *path;
     struct io_file *file;
     uint32_t salt;
@@ -53,12 +55,26 @@ struct log_commit {
 
 enum { LOG_INFLIGHT = 2 };
 
+/* log_wash.c */
+struct log_wash {
+    enum { WASH_NONE, WASH_MARKING, WASH_MARKED, WASH_UNMARKING } mark; /* the file that says so */
+    bool due;                 /* the current file is to be left */
+    uint64_t erasures;        /* not through yet */
+    uint64_t not_before;      /* on io's clock: the next one */
+    struct list reqs;         /* answered when the mark is durable */
+    struct wheel_timer timer; /* until it is due */
+    struct io_work work;      /* marks, or takes the mark away */
+    int result;
+};
+
 struct clog {
     struct store *store;
     struct list files;       /* oldest first; the last one is written */
     struct clog_file *spare; /* allocated, name durable, not begun */
+    uint32_t dropping;       /* files that are about to be removed */
     bool spare_coming;
-    uint64_t file_bytes; /* of new files */
+    struct clog_file *coming; /* what it will be */
+    uint64_t file_bytes;      /* of new files */
     uint64_t next_number;
     uint64_t offset; /* in the current file */
     uint64_t next_commit, durable_commit;
@@ -76,6 +92,7 @@ struct clog {
     bool said_spare;     /* ... and that was logged */
     bool waits_for_file; /* a frame is due and has no room */
     struct buf scratch;
+    struct log_wash wash;
     struct crypt_file crypt; /* its key; id 0: records are not sealed */
     struct buf sealed;
     struct log_commit slots[LOG_INFLIGHT];
@@ -122,6 +139,10 @@ void clog_want_spare(struct store *st);
 void clog_retry_spare(struct store *st);
 /* One that a start has found. */
 void clog_adopt_spare(struct store *st);
+/* Another one instead, of which nothing was ever written. */
+void clog_replace_spare(struct store *st);
+/* Writes over the one that is there with zeros, if that is worth it; true when it has begun. */
+bool clog_prewrite(struct store *st);
 /* Another file can not be made, and half of this one is used. */
 static inline bool clog_short(const struct clog *l)
 {
@@ -135,6 +156,17 @@ static inline bool clog_stuck(const struct clog *l)
 void clog_files_close(struct store *st);
 /* Keeps the log short: asks for checkpoints and renders, frees the oldest file. */
 void clog_maintain(struct store *st);
+/* log_wash.c */
+void wash_init(struct store *st);
+/* A start could not do without the old files: they are this log's now. */
+void wash_adopt(struct store *st);
+void wash_deinit(struct store *st);
+/* An erasure begins. */
+void wash_begin(struct store *st);
+/* Its bytes are gone from its stream, or it has failed: req, if any, is completed, at once or
+ * later. */
+void wash_end(struct store *st, struct store_req *req, enum err err);
+void wash_step(struct store *st);
 void clog_fail(struct store *st, enum err err, const char *why);
 /* The store closes while the log is stuck: what waits for a frame is refused. */
 void clog_give_up(struct store *st);

@@ -48,6 +48,14 @@ void store_path_log(const struct store_dir *dir, char out[STORE_PATH], uint64_t 
     snprintf(out, STORE_PATH, "%s/log/%s", dir->path, name);
 }
 
+void store_path_mark(const struct store_dir *dir, char out[STORE_PATH], uint32_t worker)
+{
+    char name[64];
+
+    log_mark_name(name, worker);
+    snprintf(out, STORE_PATH, "%s/log/%s", dir->path, name);
+}
+
 void store_path_twin(const struct store_dir *dir, char out[STORE_PATH], uint64_t generation,
                      uint32_t worker, uint64_t number)
 {

@@ -55,6 +55,8 @@ enum { STORE_PATH = 512 };
 void store_path(const struct store_dir *dir, char out[STORE_PATH], const char *name);
 void store_path_log(const struct store_dir *dir, char out[STORE_PATH], uint64_t generation,
                     uint32_t worker, uint64_t number);
+/* The mark of a log that holds what was erased (log_wash.c). */
+void store_path_mark(const struct store_dir *dir, char out[STORE_PATH], uint32_t worker);
 void store_path_twin(const struct store_dir *dir, char out[STORE_PATH], uint64_t generation,
                      uint32_t worker, uint64_t number);
 void store_path_stream(const struct store_dir *dir, char out[STORE_PATH], const uint8_t uuid[16]);

@@ -33,7 +33,7 @@
  * (there may be no space for it): the next start does, and the request completes with ERR_CLOSED.
  *
  * A crash before 4 is through leaves the intent in the record; the next opening goes on with 2.
- * Copies of the message may live on in the commit log until its files have been recycled, and in
+ * What the commit log has of the message goes soon afterwards (log_wash.c); copies may live on in
  * batches in memory.
  */
 #include "lib/base/mem.h"
@@ -104,8 +104,7 @@ static void finish(struct erasure *x, enum err err)
     mem_free(x);
     if (seg->live == 0 && !seg->replaced) /* this was the only reason to keep it */
         rewrite_consider(seg);
-    if (req != NULL)
-        req->done(req, err);
+    wash_end(seg->stream->store, req, err);
     segment_advance(seg);
 }
 
@@ -120,15 +119,15 @@ static void finish_replaced(struct erasure *x)
     list_push_back(&seg->erased, &x->of_segment);
 }
 
-void erasures_tell(struct list *erased)
+void erasures_tell(struct store *st, struct list *erased)
 {
     struct list *it;
 
     while ((it = list_pop_front(erased)) != NULL) {
         struct erasure *x = LIST_ENTRY(it, struct erasure, of_segment);
-        if (x->req != NULL)
-            x->req->done(x->req, ERR_OK);
+        struct store_req *req = x->req;
         mem_free(x);
+        wash_end(st, req, ERR_OK);
     }
 }
 
@@ -398,7 +397,6 @@ void erasures_rewritten(struct segment *from, struct segment *to, const struct s
         struct erasure *x = LIST_ENTRY(it, struct erasure, of_segment);
         bool waits = list_linked(&x->link);
         ASSERT(!x->begun);
-        from->secret = true;
         x->gone = !seqset_has(late, x->seq);
         if (x->gone && waits)
             finish_replaced(x);
@@ -470,6 +468,7 @@ static struct erasure *erasure_new(struct store_stream *s, uint64_t seq)
     x->batch = seg->entries[entry].b;
     x->seq = seq;
     x->logged.done = erase_logged;
+    wash_begin(s->store);
     return x;
 }
 

@@ -12,7 +12,8 @@
  *     - nothing else holds it (pins): files that are removed on the strength of a record in it, a
  *       batch that is written over, the removal of an object that still waits for a frame.
  * That work begins as soon as a file is full, so that the log holds about two files, however long
- * the server runs, and a start replays no more than that. The freed file becomes the next spare.
+ * the server runs, and a start replays no more than that. The freed file becomes the next spare,
+ * unless it may hold what was erased (log_wash.c).
  */
 #include "lib/base/mem.h"
 #include "store/store_impl.h"
@@ -129,15 +130,15 @@ static void free_oldest(struct store *st, struct clog_file *f)
 {
     struct clog *l = &st->clog;
     char *path = mem_strdup(f->path);
-    bool fits = f->bytes == l->file_bytes;
+    bool useful = f->bytes == l->file_bytes && !f->stained;
 
     twin_freed(st, f->number);
     clog_file_free(st, f);
-    if (fits && l->spare == NULL && !l->spare_coming) {
+    if (useful && l->spare == NULL && !l->spare_coming) {
         clog_make_spare(st, path);
         return;
     }
-    store_retire(st, path, fits ? l->file_bytes : 0);
+    store_retire_log(st, path);
     mem_free(path);
 }
 

@@ -140,6 +140,24 @@ bool log_name_parse(const char *name, uint64_t *generation, uint32_t *worker, ui
     return parse_name(name, generation, worker, number, "log");
 }
 
+void log_mark_name(char out[64], uint32_t worker)
+{
+    snprintf(out, 64, "%04u.erased", worker);
+}
+
+bool log_mark_parse(const char *name, uint32_t *worker)
+{
+    struct str rest, digits = str_cut(str_of(name), '.', &rest);
+    uint64_t w;
+    char again[64];
+
+    if (!str_to_u64(digits, &w) || w > UINT32_MAX)
+        return false;
+    *worker = (uint32_t) w;
+    log_mark_name(again, *worker);
+    return strcmp(name, again) == 0;
+}
+
 void twin_name(char out[64], uint64_t generation, uint32_t worker, uint64_t number)
 {
     make_name(out, generation, worker, number, "twin");

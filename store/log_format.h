@@ -62,6 +62,9 @@ enum err log_header_decode(const uint8_t bytes[LOG_HEADER], struct log_header *o
 /* "<generation>-<worker>-<number>.log" in 10, 4 and 10 digits at least; twins end in ".twin". */
 void log_name(char out[64], uint64_t generation, uint32_t worker, uint64_t number);
 bool log_name_parse(const char *name, uint64_t *generation, uint32_t *worker, uint64_t *number);
+/* The mark in log/: copies of erased messages may be in the files of this worker (log_wash.c). */
+void log_mark_name(char out[64], uint32_t worker);
+bool log_mark_parse(const char *name, uint32_t *worker);
 void twin_name(char out[64], uint64_t generation, uint32_t worker, uint64_t number);
 bool twin_name_parse(const char *name, uint64_t *generation, uint32_t *worker, uint64_t *number);
 

@@ -32,6 +32,7 @@ struct spare_job {
     struct store *store;
     struct clog_file *file;
     char *recycled; /* path of a freed file to be renamed, or NULL */
+    bool replace;   /* the one of that name goes first */
     bool taken;     /* it comes from the pool */
     uint8_t *zeros; /* it has its blocks, and is written over */
     uint64_t at;
@@ -45,6 +46,8 @@ static int create(struct io_fs *fs, struct spare_job *job)
 {
     struct clog_file *f = job->file;
 
+    if (job->replace)
+        store_pool_drop(job->store->dir->pool, fs, f->path);
     job->taken = store_pool_take(job->store->dir->pool, fs, f->bytes, false, f->path);
     if (job->taken)
         return 0;
@@ -107,6 +110,7 @@ static void adopt(struct store *st, struct clog_file *f)
 {
     f->file = io_file_open(st->io, f->path, IO_FILE_WRITE);
     st->clog.spare = f;
+    st->clog.coming = NULL;
 }
 
 static void not_made(struct store *st, struct spare_job *job)
@@ -118,6 +122,7 @@ static void not_made(struct store *st, struct spare_job *job)
                 strerror(-job->result));
     ASSERT(job->file->number + 1 == l->next_number);
     l->next_number--;
+    l->coming = NULL;
     clog_file_free(st, job->file);
     l->said_spare = l->spare_wanted = true;
     store_retry_later(st);
@@ -150,17 +155,16 @@ static void spare_done(struct io_op *op)
     mem_free(job);
 }
 
-static void begin(struct store *st, struct clog_file *f, char *recycled, uint8_t *zeros)
+static void begin(struct store *st, const struct spare_job *as)
 {
-    struct spare_job *job = mem_zalloc(sizeof(*job));
+    struct spare_job *job = mem_alloc(sizeof(*job));
 
+    *job = *as;
     job->store = st;
-    job->file = f;
-    job->recycled = recycled;
-    job->zeros = zeros;
     job->work.run = spare_run;
     io_op_init(&job->work.op, spare_done);
     st->clog.spare_coming = true;
+    st->clog.coming = job->file;
     store_work_submit(st, &job->work);
 }
 
@@ -172,18 +176,38 @@ void clog_make_spare(struct store *st, char *recycled)
     ASSERT(!l->spare_coming && l->spare == NULL);
     l->spare_wanted = false;
     f->bytes = l->file_bytes;
-    begin(st, f, recycled, NULL);
+    f->fresh = recycled == NULL;
+    begin(st, &(struct spare_job){.file = f, .recycled = recycled});
 }
 
-static void prewrite(struct store *st)
+/* The spare is closed, for a job that has its name. */
+static struct clog_file *take_back(struct store *st)
 {
-    struct clog *l = &st->clog;
-    struct clog_file *f = l->spare;
+    struct clog_file *f = st->clog.spare;
 
-    l->spare = NULL;
+    st->clog.spare = NULL;
     io_file_close(st->io, f->file);
     f->file = NULL;
-    begin(st, f, NULL, mem_zalloc(PREWRITE_STEP));
+    return f;
+}
+
+void clog_replace_spare(struct store *st)
+{
+    struct clog_file *f = take_back(st);
+
+    f->stained = f->written = false;
+    f->fresh = true;
+    begin(st, &(struct spare_job){.file = f, .replace = true});
+}
+
+bool clog_prewrite(struct store *st)
+{
+    const struct clog *l = &st->clog;
+
+    if (l->spare == NULL || l->spare->written || st->dir->options.pool_bytes == 0)
+        return false;
+    begin(st, &(struct spare_job){.file = take_back(st), .zeros = mem_zalloc(PREWRITE_STEP)});
+    return true;
 }
 
 void clog_want_spare(struct store *st)
@@ -194,9 +218,8 @@ void clog_want_spare(struct store *st)
         return;
     if (l->spare == NULL && l->files.next == l->files.prev)
         clog_make_spare(st, NULL);
-    else if (l->spare != NULL && !l->spare->written && st->dir->options.pool_bytes != 0 &&
-             l->offset > l->file_bytes / 2)
-        prewrite(st);
+    else if (l->offset > l->file_bytes / 2)
+        clog_prewrite(st);
 }
 
 void clog_retry_spare(struct store *st)

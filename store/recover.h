@@ -91,6 +91,7 @@ struct recovered_log {
     int64_t created;
     uint64_t first_commit; /* of that file */
     bool spare;            /* the file with the next number is there, unused */
+    bool stained;          /* old files were used for it that may hold what was erased */
 };
 
 struct recovered_worker {

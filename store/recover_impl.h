@@ -114,6 +114,7 @@ struct recovery {
     uint64_t newest;     /* generation in any name */
     uint64_t generation; /* the one that counts; 0 = none */
     bool clean;
+    bool erased;         /* messages were: their copies may be in any of the old files */
     bool all_synced;     /* everything that was written before the streams are read is durable */
     bool orphans_unread; /* the copy of a stream's record may be where reading failed */
 

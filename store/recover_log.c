@@ -29,6 +29,10 @@ static enum err list_files(struct recovery *r)
         return rec_fail(r, err, "%s: %s", path, err_text(err));
     for (size_t i = 0; i < names.n; i++) {
         struct rec_log_file f = {0};
+        if (log_mark_parse(names.names[i], &f.worker)) {
+            r->erased = true;
+            continue;
+        }
         if (!log_name_parse(names.names[i], &f.generation, &f.worker, &f.number)) {
             LOG_WRN(r->log, "%s/%s: not a commit log, left alone", path, names.names[i]);
             continue;

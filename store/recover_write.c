@@ -8,11 +8,13 @@
  * A stream's record is rendered from what was found; other objects are the owner's and opaque here,
  * so their last full record and the deltas behind it are copied. Unused files are taken over when
  * they fit: they are prewritten, and they are there when the disk is full. For the same reason the
- * old generation's files become the workers' spares.
+ * old generation's files become the workers' spares. Where messages were erased since (a mark, or
+ * an intent in the log) they are removed instead: their copies may be in any of them (log_wash.c).
  */
 #include "lib/base/mem.h"
 #include "store/recover_impl.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define FRAME_BYTES (1u << 20)
@@ -85,24 +87,34 @@ static int prewrite(struct writer *w, uint64_t bytes)
     return res;
 }
 
+static int take_over(struct writer *w, struct rec_log_file *spare)
+{
+    char from[STORE_PATH];
+
+    rec_log_path(w->r, spare, from);
+    int res = fs_rename(w->r->fs, from, w->path);
+    if (res < 0)
+        return res;
+    spare->taken = true;
+    w->fd = fs_open(w->r->fs, w->path, IO_FILE_WRITE);
+    return w->fd < 0 ? w->fd : 0;
+}
+
 static int create_file(struct writer *w, uint64_t bytes)
 {
     struct rec_log_file *spare = find_spare(w->r, bytes);
-    char from[STORE_PATH];
 
-    if (spare != NULL) {
-        rec_log_path(w->r, spare, from);
-        int res = fs_rename(w->r->fs, from, w->path);
-        if (res < 0)
-            return res;
-        spare->taken = true;
-        w->fd = fs_open(w->r->fs, w->path, IO_FILE_WRITE);
-        return w->fd < 0 ? w->fd : 0;
-    }
+    if (spare != NULL && !w->r->erased)
+        return take_over(w, spare);
     w->fd = fs_open(w->r->fs, w->path, IO_FILE_WRITE | IO_FILE_CREATE);
     if (w->fd < 0)
         return w->fd;
     int res = fs_allocate(w->r->fs, w->fd, bytes);
+    if (res == -ENOSPC && spare != NULL) { /* better late than no start: the store washes it */
+        fs_close(w->r->fs, w->fd);
+        w->log.stained = true;
+        return take_over(w, spare);
+    }
     return res == 0 && w->r->dir->options.pool_bytes != 0 ? prewrite(w, bytes) : res;
 }
 
@@ -396,7 +408,7 @@ static bool make_spare(struct recovery *r, const struct rec_log_file *f, const c
     struct store_dir *dir = r->dir;
     char to[STORE_PATH];
 
-    for (unsigned i = 0; i < dir->options.workers; i++) {
+    for (unsigned i = 0; i < dir->options.workers && !r->erased; i++) {
         struct recovered_log *log = &dir->workers[i].log;
         if (log->spare || file_bytes(r, f) != dir->options.log_file_bytes)
             continue;
@@ -405,6 +417,28 @@ static bool make_spare(struct recovery *r, const struct rec_log_file *f, const c
         return log->spare;
     }
     return false;
+}
+
+/* The old files are gone; where one had to be used the marks stay, for the next start. */
+static void remove_marks(struct recovery *r)
+{
+    char path[STORE_PATH];
+    struct rec_names names;
+    uint32_t worker;
+
+    for (unsigned i = 0; i < r->dir->options.workers; i++)
+        if (r->dir->workers[i].log.stained)
+            return;
+    store_path(r->dir, path, "log");
+    if (rec_list(r->fs, path, &names) != ERR_OK)
+        return;
+    for (size_t i = 0; i < names.n; i++) {
+        if (!log_mark_parse(names.names[i], &worker))
+            continue;
+        store_path_mark(r->dir, path, worker);
+        fs_unlink(r->fs, path);
+    }
+    rec_names_free(&names);
 }
 
 static enum err remove_old(struct recovery *r)
@@ -426,7 +460,19 @@ static enum err remove_old(struct recovery *r)
         rec_log_path(r, &r->twins[i], path);
         store_quarantine(r->dir, path, "damaged");
     }
-    return sync_log_dir(r);
+    enum err err = sync_log_dir(r);
+    if (err == ERR_OK && r->erased)
+        remove_marks(r);
+    return err;
+}
+
+/* Does any record in the log want something erased? */
+static bool any_intent(const struct recovery *r)
+{
+    for (size_t i = 0; i < r->nlist; i++)
+        if (r->list[i]->erased.count > 0)
+            return true;
+    return false;
 }
 
 enum err rec_write(struct recovery *r)
@@ -435,6 +481,7 @@ enum err rec_write(struct recovery *r)
     struct writer *w = mem_zalloc(n * sizeof(*w));
     enum err err = ERR_OK;
 
+    r->erased = r->erased || any_intent(r);
     for (unsigned i = 0; i < n; i++) {
         w[i].r = r;
         w[i].worker = i;

@@ -71,7 +71,7 @@ bool erasures_want_rewrite(const struct segment *seg);
  * that it may have nevertheless. */
 void erasures_rewritten(struct segment *from, struct segment *to, const struct seqset *late);
 /* The file of a segment that was replaced has gone: the requests of these are through. */
-void erasures_tell(struct list *erased);
+void erasures_tell(struct store *st, struct list *erased);
 /* Lets go of leading segments without messages. */
 void segments_release(struct store_stream *s);
 /* Of this one, wherever it is, if nothing uses it. */

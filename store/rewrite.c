@@ -298,8 +298,6 @@ static void replace(struct rewrite *r)
         clog_put(s->store, LOG_DELTA, s->object, buf_str(&delta), NULL);
     buf_free(&delta);
     segment_replace(c->from[0], c->nfrom, seg);
-    for (uint32_t i = 0; i < c->nfrom; i++)
-        c->from[i]->secret = c->from[i]->secret || (r->why & REWRITE_ERASE) != 0;
     hand_over_erasures(r, seg);
     rewrite_consider(seg);
     stream_settle_first(s);

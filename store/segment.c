@@ -504,7 +504,7 @@ void segment_drop_replaced(struct segment *seg)
     if (!list_empty(&seg->erased))
         store_retire_erased(s->store, seg->path, &seg->erased);
     else
-        store_retire(s->store, seg->path, seg->secret ? 0 : seg->capacity);
+        store_retire(s->store, seg->path, 0); /* what lives on in the new one may be erased there */
     segment_free(seg);
     s->jobs--;
     stream_maybe_free(s);

@@ -56,6 +56,8 @@ static void open_log(struct store *st, const struct recovered_worker *w)
     f = clog_add_file(st, w->log.number, w->log.file_bytes);
     f->first_commit = w->log.first_commit;
     ASSERT(f->salt == w->log.salt);
+    if (w->log.stained)
+        wash_adopt(st);
 }
 
 static void adopt_object(struct store *st, const struct store_object_view *v, uint64_t version,
@@ -469,6 +471,7 @@ bool store_step(struct store *st)
     store_works_step(st);
     store_fill_step(st);
     bool any = step_streams(st);
+    wash_step(st);
     any = clog_try(st) || any;
     run_tasks(st);
     removals_tell(st);

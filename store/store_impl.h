@@ -113,6 +113,8 @@ void store_no_space(struct store *st);
 void store_retry_later(struct store *st);
 /* The file goes to the pool (bytes: what it was made with; 0 = never) or away, on a work thread. */
 void store_retire(struct store *st, const char *path, uint64_t bytes);
+/* A log file goes away, never to the pool, where nobody would know what is in it. */
+void store_retire_log(struct store *st, const char *path);
 /* The file goes away, and then who waits for that is told (a list of erasures, which it takes). */
 void store_retire_erased(struct store *st, const char *path, struct list *erased);
 /* The file goes to quarantine, on a work thread. */

@@ -59,6 +59,7 @@ struct retire_job {
     char *path;
     uint64_t bytes;
     bool keep;          /* in quarantine */
+    bool of_log;        /* it is counted there until it has gone */
     struct list erased; /* told when it has gone */
     int result;
     char to[STORE_PATH];
@@ -86,24 +87,24 @@ static void retire_done(struct io_op *op)
     else if (job->keep)
         LOG_WRN(job->store->log, "%s: can not be moved to quarantine: %s", job->path,
                 strerror(-job->result));
-    erasures_tell(&job->erased);
+    if (job->of_log)
+        job->store->clog.dropping--;
+    erasures_tell(job->store, &job->erased);
     mem_free(job->path);
     mem_free(job);
 }
 
-static void submit_retire(struct store *st, const char *path, uint64_t bytes, bool keep,
+static void submit_retire(struct store *st, const char *path, const struct retire_job *as,
                           struct list *erased)
 {
-    struct retire_job *job = mem_zalloc(sizeof(*job));
+    struct retire_job *job = mem_alloc(sizeof(*job));
 
+    *job = *as;
     list_init(&job->erased);
     if (erased != NULL)
         list_splice(&job->erased, erased);
-
     job->store = st;
     job->path = mem_strdup(path);
-    job->bytes = bytes;
-    job->keep = keep;
     job->work.run = retire_run;
     io_op_init(&job->work.op, retire_done);
     store_work_submit(st, &job->work);
@@ -111,17 +112,23 @@ static void submit_retire(struct store *st, const char *path, uint64_t bytes, bo
 
 void store_retire(struct store *st, const char *path, uint64_t bytes)
 {
-    submit_retire(st, path, bytes, false, NULL);
+    submit_retire(st, path, &(struct retire_job){.bytes = bytes}, NULL);
+}
+
+void store_retire_log(struct store *st, const char *path)
+{
+    st->clog.dropping++;
+    submit_retire(st, path, &(struct retire_job){.of_log = true}, NULL);
 }
 
 void store_retire_erased(struct store *st, const char *path, struct list *erased)
 {
-    submit_retire(st, path, 0, false, erased);
+    submit_retire(st, path, &(struct retire_job){0}, erased);
 }
 
 void store_keep_damaged(struct store *st, const char *path)
 {
-    submit_retire(st, path, 0, true, NULL);
+    submit_retire(st, path, &(struct retire_job){.keep = true}, NULL);
 }
 
 /* ---- the pool -------------------------------------------------------------------------------- */

@@ -518,5 +518,6 @@ void judge_live(struct world *w)
         judge_stream(w, s);
         judge_erased(w, s);
     }
+    judge_washed(w);
     check_stores(w);
 }

@@ -1,7 +1,8 @@
 /*
  * judge_erased.c - a message whose erasure was answered is in no file of its stream: no batch holds
  * its sequence, or, in a segment where erasing writes over the record, that is zeros; and there is
- * no file of the stream but those it says.
+ * no file of the stream but those it says. When the commit logs say that they were washed since,
+ * no file of the directory has its text.
  */
 #include "store/store_impl.h"
 #include "tests/sim/sim_disk_int.h"
@@ -98,4 +99,84 @@ void judge_erased(struct world *w, const struct model_stream *s)
     sim_disk_list(sim_disk(w->sim), path, count_segment, &files);
     if (erased > 0 && files > h->nindex + (h->next != NULL))
         world_fail(w, "stream %u has %u segments and %u files", s->key, h->nindex, files);
+}
+
+/* ---- the commit logs ------------------------------------------------------------------------- */
+
+/* So many are looked for each time: others the next time. */
+enum { SOUGHT = 4 };
+
+struct wash {
+    char text[SOUGHT][TELLING];
+    const struct model_stream *of[SOUGHT];
+    uint64_t seq[SOUGHT];
+    unsigned n, seen, from;
+    bool marked;
+    int found; /* index, -1: none */
+    char path[STORE_PATH];
+};
+
+static void find_mark(void *ctx, const char *path, struct sim_inode *ino)
+{
+    (void) ino;
+    ((struct wash *) ctx)->marked |= strstr(path, ".erased") != NULL;
+}
+
+static void find_texts(void *ctx, const char *path, struct sim_inode *ino)
+{
+    struct wash *x = ctx;
+    size_t n = sim_disk_size(ino);
+
+    if (strstr(path, "/quarantine/") != NULL || x->found >= 0)
+        return;
+    char *bytes = sim_alloc(n + 1);
+    n = sim_disk_read(ino, bytes, n, 0);
+    for (unsigned i = 0; i < x->n && x->found < 0; i++)
+        if (memmem(bytes, n, x->text[i], TELLING) != NULL)
+            x->found = (int) i;
+    if (x->found >= 0)
+        snprintf(x->path, sizeof(x->path), "%s", path);
+    free(bytes);
+}
+
+static void seek(struct wash *x, const struct model_stream *s, uint64_t seq)
+{
+    const struct model_msg *m = model_msg(s, seq);
+    struct store_append a;
+
+    if (m->payload < TELLING || x->n == SOUGHT || x->seen++ < x->from)
+        return;
+    char *text = sim_alloc(model_msg_size(m));
+    model_msg_render(s, m, text, &a);
+    memcpy(x->text[x->n], a.payload.p, TELLING);
+    x->of[x->n] = s;
+    x->seq[x->n++] = seq;
+    free(text);
+}
+
+/* Those of one stream, from the from-th on. */
+static void seek_some(struct wash *x, const struct model_stream *s)
+{
+    for (uint64_t i = 0; i < s->n; i++)
+        if (s->msgs[i].erased)
+            seek(x, s, s->first + i);
+}
+
+void judge_washed(struct world *w)
+{
+    struct wash x = {.from = (unsigned) (w->cuts % 16), .found = -1};
+
+    if (w->model->faults || w->model->full || world_full(w) || w->log_lost ||
+        w->decay.kind != DECAY_NONE)
+        return;
+    sim_disk_walk(sim_disk(w->sim), find_mark, &x);
+    for (unsigned i = 0; i < w->model->nstreams && !x.marked; i++)
+        if (w->model->streams[i]->handle != NULL && !w->model->streams[i]->failed)
+            seek_some(&x, w->model->streams[i]);
+    if (x.n == 0)
+        return;
+    sim_disk_walk(sim_disk(w->sim), find_texts, &x);
+    if (x.found >= 0)
+        world_fail(w, "stream %u: message %llu was erased, no log is to be washed, and %s has it",
+                   x.of[x.found]->key, ULL(x.seq[x.found]), x.path);
 }

@@ -162,6 +162,8 @@ void judge_live(struct world *w);
 
 /* What was erased is in no file any more; everything is at rest (judge_erased.c). */
 void judge_erased(struct world *w, const struct model_stream *s);
+/* The commit logs, too, when nothing says that they are still to be washed. */
+void judge_washed(struct world *w);
 
 /* ---- work (work.c) --------------------------------------------------------------------------- */
 

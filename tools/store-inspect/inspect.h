@@ -52,6 +52,8 @@ enum inspect_kind inspect_kind_of(const char *path, const struct inspect_bytes *
 bool inspect_find_uuid(struct inspect *in, const char *path, unsigned levels, uint8_t uuid[16]);
 
 void inspect_superblock(struct inspect *in, const char *path, const struct inspect_bytes *bytes);
+/* The mark of a log that is to be washed: false when the name is not one. */
+bool inspect_mark(struct inspect *in, const char *path);
 void inspect_log(struct inspect *in, const char *path, struct inspect_bytes *bytes);
 
 /* What the rest of the store says about a segment; NULL members: nothing is known. */

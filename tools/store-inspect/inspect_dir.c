@@ -40,6 +40,8 @@ static void inspect_logs(struct tree *t, const char *which,
         uint32_t worker;
         buf_clear(&at);
         buf_printf(&at, "%s/%s", path, names.names[i]);
+        if (inspect_mark(t->in, buf_cstr(&at)))
+            continue;
         if (!parse(names.names[i], &generation, &worker, &number)) {
             inspect_say(t->in, "%s: not a commit log, nor a twin of one\n", buf_cstr(&at));
             continue;

@@ -142,6 +142,17 @@ void inspect_superblock(struct inspect *in, const char *path, const struct inspe
 
 /* ---- commit log ---------------------------------------------------------------------------- */
 
+bool inspect_mark(struct inspect *in, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    uint32_t worker;
+
+    if (!log_mark_parse(slash != NULL ? slash + 1 : path, &worker))
+        return false;
+    inspect_say(in, "%s: copies of erased messages may be in the log of worker %u\n", path, worker);
+    return true;
+}
+
 static const char *type_name(unsigned type)
 {
     static const char *const names[] = {"?", "full", "delta", "delete", "data", "start", "close"};

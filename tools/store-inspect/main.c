@@ -62,7 +62,7 @@ static void inspect_file(struct inspect *in, const char *path)
     struct inspect_context context = {0};
     struct inspect_bytes bytes;
 
-    if (!inspect_load(in, path, &bytes))
+    if (inspect_mark(in, path) || !inspect_load(in, path, &bytes))
         return;
     switch (inspect_kind_of(path, &bytes)) {
     case INSPECT_SUPERBLOCK:

@@ -46,6 +46,16 @@ static void export_world(struct world *w)
     ck_assert_int_eq(sim_disk_export(sim_disk(w->sim), root), 0);
 }
 
+static void put_mark(unsigned worker)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/data/log/%04u.erased", root, worker);
+    FILE *f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    fclose(f);
+}
+
 static void remove_export(void)
 {
     struct buf command = {0};
@@ -241,8 +251,10 @@ TEST(print_explains)
         ck_assert_msg(strstr(r.out.p, texts[k]) != NULL, "%s is not in\n%.3000s", texts[k],
                       r.out.p);
     buf_free(&r.out);
+    put_mark(3);
     r = inspect("print data/streams/*/0000000001.seg data/log/* data/store.meta");
     ck_assert_int_eq(r.status, 0);
+    ck_assert_ptr_nonnull(strstr(r.out.p, "0003.erased: copies of erased messages"));
     ck_assert_ptr_nonnull(strstr(r.out.p, "footer: sequences 1 to 10"));
     ck_assert_ptr_null(strstr(r.out.p, "message 12, "));
     buf_free(&r.out);

@@ -200,6 +200,20 @@ TEST(names)
         ck_assert_msg(!log_name_parse(bad[k], &generation, &worker, &number), "%s", bad[k]);
 }
 
+TEST(names_of_marks)
+{
+    static const char *const bad[] = {"",           "erased",       ".erased",     "1.erased",
+                                      "0001.erase", "00001.erased", "000x.erased", "0001.erased2"};
+    char name[64];
+    uint32_t worker;
+
+    log_mark_name(name, 12);
+    ck_assert_str_eq(name, "0012.erased");
+    ck_assert(log_mark_parse(name, &worker) && worker == 12);
+    for (unsigned k = 0; k < sizeof(bad) / sizeof(bad[0]); k++)
+        ck_assert_msg(!log_mark_parse(bad[k], &worker), "%s", bad[k]);
+}
+
 TEST(round_trip)
 {
     struct fixture f;
@@ -490,6 +504,7 @@ TEST(start_marker)
 static const struct runner_case cases[] = {
     RUN(header_round_trip_and_flips),
     RUN(names),
+    RUN(names_of_marks),
     RUN(round_trip),
     RUN(data_in_parts),
     RUN(frame_limits),
