@@ -53,6 +53,7 @@ struct rec_object {
     struct seqset erased;      /* of a stream: all that any record in the log wants erased */
     struct rec_stream *stream; /* kind STORE_KIND_STREAM, after rec_streams_decode */
     unsigned depth;            /* below a root */
+    unsigned found;            /* where it was: the worker + 1; 0 = not known */
     unsigned worker;           /* where it goes */
 };
 
@@ -115,6 +116,7 @@ struct recovery {
     uint64_t generation; /* the one that counts; 0 = none */
     bool clean;
     bool erased;         /* messages were: their copies may be in any of the old files */
+    bool moved;          /* streams do not stay where they were */
     bool all_synced;     /* everything that was written before the streams are read is durable */
     bool orphans_unread; /* the copy of a stream's record may be where reading failed */
 

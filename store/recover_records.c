@@ -57,17 +57,18 @@ static void drop_deltas(struct rec_object *o, uint64_t version)
 }
 
 /* Full records do not say any more what is done, and the log still has the data from before. */
-static void note_intents(struct rec_object *o, const struct log_record *record)
+static void note_intents(struct recovery *r, struct rec_object *o, const struct log_record *record)
 {
     if (record->kind == STORE_KIND_STREAM)
         stream_record_intents(record->bytes, record->type == LOG_FULL, &o->erased);
+    r->erased = r->erased || o->erased.count > 0;
 }
 
 static void apply_full(struct recovery *r, const struct log_record *record)
 {
     struct rec_object *o = rec_object_add(r, record->id);
 
-    note_intents(o, record);
+    note_intents(r, o, record);
     if (o->deleted || (o->full_seen && record->version <= o->full_version))
         return;
     drop_deltas(o, record->version);
@@ -107,7 +108,7 @@ static bool apply_delta(struct recovery *r, const struct log_record *record, uin
 {
     struct rec_object *o = rec_object_add(r, record->id);
 
-    note_intents(o, record);
+    note_intents(r, o, record);
     if (o->deleted || (o->full_seen && record->version <= o->full_version))
         return true;
     if (!o->full_seen) {
@@ -230,6 +231,17 @@ static void apply(struct rec_reading *in, const struct log_record *record, uint6
     rec_log_missing(r, in->f, offset, record->id);
 }
 
+/* Whose log it was in. */
+static void note_worker(struct rec_reading *in, const struct log_record *record)
+{
+    struct rec_object *o = NULL;
+
+    if (record->type == LOG_FULL || record->type == LOG_DELTA)
+        o = rec_object_find(in->r, record->id);
+    if (o != NULL)
+        o->found = in->f->worker + 1;
+}
+
 void rec_log_apply(struct rec_reading *in, struct log_frame_view *frame)
 {
     struct log_record record;
@@ -242,6 +254,7 @@ void rec_log_apply(struct rec_reading *in, struct log_frame_view *frame)
         uint64_t end = (uint64_t) (frame->body - in->bytes) + frame->body_at;
         if (got > 0 && log_record_open(&record, &crypt, &in->r->opened)) {
             apply(in, &record, end);
+            note_worker(in, &record);
             continue;
         }
         if (in->apply)

@@ -8,8 +8,9 @@
  * A stream's record is rendered from what was found; other objects are the owner's and opaque here,
  * so their last full record and the deltas behind it are copied. Unused files are taken over when
  * they fit: they are prewritten, and they are there when the disk is full. For the same reason the
- * old generation's files become the workers' spares. Where messages were erased since (a mark, or
- * an intent in the log) they are removed instead: their copies may be in any of them (log_wash.c).
+ * old generation's files become their workers' spares. But who erases a message washes the log of
+ * its worker alone (log_wash.c): so where messages were erased (a mark, or an intent in the log),
+ * and where streams do not stay with their workers, all old files are removed instead.
  */
 #include "lib/base/mem.h"
 #include "store/recover_impl.h"
@@ -57,17 +58,23 @@ static uint64_t file_bytes(struct recovery *r, const struct rec_log_file *f)
     return n > 0 ? (uint64_t) n : 0;
 }
 
-/* A file of this size that was never used, or belongs to another generation than the one that
- * counts: to a start that was not finished, or one that did not come to deleting its leftovers. */
-static struct rec_log_file *find_spare(struct recovery *r, uint64_t bytes)
+/* A file of this size that was never used, the worker's own if there is one, or belongs to another
+ * generation than the one that counts: to a start that was not finished, or one that did not come
+ * to deleting its leftovers. */
+static struct rec_log_file *find_spare(struct recovery *r, unsigned worker, uint64_t bytes)
 {
+    struct rec_log_file *found = NULL;
+
     for (size_t i = 0; i < r->nfiles; i++) {
         struct rec_log_file *f = &r->files[i];
         bool unused = f->generation != r->generation || !f->used;
-        if (unused && !f->taken && !f->damaged && file_bytes(r, f) == bytes)
+        if (!unused || f->taken || f->damaged || file_bytes(r, f) != bytes)
+            continue;
+        if (f->worker == worker && f->generation == r->generation)
             return f;
+        found = f;
     }
-    return NULL;
+    return found;
 }
 
 /* The beginning of a new file: the rest has its blocks, but each commit there also has the file
@@ -87,6 +94,12 @@ static int prewrite(struct writer *w, uint64_t bytes)
     return res;
 }
 
+/* Nothing in it is anybody's but this worker's. */
+static bool may_use(const struct recovery *r, const struct rec_log_file *f, unsigned worker)
+{
+    return !r->erased && !r->moved && f->generation == r->generation && f->worker == worker;
+}
+
 static int take_over(struct writer *w, struct rec_log_file *spare)
 {
     char from[STORE_PATH];
@@ -102,9 +115,9 @@ static int take_over(struct writer *w, struct rec_log_file *spare)
 
 static int create_file(struct writer *w, uint64_t bytes)
 {
-    struct rec_log_file *spare = find_spare(w->r, bytes);
+    struct rec_log_file *spare = find_spare(w->r, w->worker, bytes);
 
-    if (spare != NULL && !w->r->erased)
+    if (spare != NULL && may_use(w->r, spare, w->worker))
         return take_over(w, spare);
     w->fd = fs_open(w->r->fs, w->path, IO_FILE_WRITE | IO_FILE_CREATE);
     if (w->fd < 0)
@@ -402,21 +415,20 @@ static enum err write_start(struct writer *w)
     return err != ERR_OK ? err : close_file(w);
 }
 
-/* The old file at this path becomes the spare of the first worker that has none. */
+/* The old file at this path becomes its worker's spare, if that has none. */
 static bool make_spare(struct recovery *r, const struct rec_log_file *f, const char *path)
 {
     struct store_dir *dir = r->dir;
     char to[STORE_PATH];
 
-    for (unsigned i = 0; i < dir->options.workers && !r->erased; i++) {
-        struct recovered_log *log = &dir->workers[i].log;
-        if (log->spare || file_bytes(r, f) != dir->options.log_file_bytes)
-            continue;
-        store_path_log(dir, to, dir->generation, i, log->number + 1);
-        log->spare = fs_rename(r->fs, path, to) == 0;
-        return log->spare;
-    }
-    return false;
+    if (f->worker >= dir->options.workers || !may_use(r, f, f->worker))
+        return false;
+    struct recovered_log *log = &dir->workers[f->worker].log;
+    if (log->spare || file_bytes(r, f) != dir->options.log_file_bytes)
+        return false;
+    store_path_log(dir, to, dir->generation, f->worker, log->number + 1);
+    log->spare = fs_rename(r->fs, path, to) == 0;
+    return log->spare;
 }
 
 /* The old files are gone; where one had to be used the marks stay, for the next start. */
@@ -466,11 +478,12 @@ static enum err remove_old(struct recovery *r)
     return err;
 }
 
-/* Does any record in the log want something erased? */
-static bool any_intent(const struct recovery *r)
+static bool any_moved(const struct recovery *r)
 {
+    if (r->workers != r->dir->options.workers)
+        return true;
     for (size_t i = 0; i < r->nlist; i++)
-        if (r->list[i]->erased.count > 0)
+        if (r->list[i]->found != r->list[i]->worker + 1)
             return true;
     return false;
 }
@@ -481,7 +494,7 @@ enum err rec_write(struct recovery *r)
     struct writer *w = mem_zalloc(n * sizeof(*w));
     enum err err = ERR_OK;
 
-    r->erased = r->erased || any_intent(r);
+    r->moved = any_moved(r);
     for (unsigned i = 0; i < n; i++) {
         w[i].r = r;
         w[i].worker = i;

@@ -98,6 +98,19 @@ static void open_or_fail(struct world *w, struct sim *sim, struct model *model)
     judge_recovered(w);
 }
 
+/* Half of the stops come while all workers have something to do. */
+static void busy_close(struct world *w, struct prng *rng)
+{
+    for (uint64_t n = prng_below(rng, 2) * prng_below(rng, 12); n > 0; n--) {
+        enum work_op op = work_draw(w);
+        if (op < WORK_VERIFY)
+            work_do(w, op);
+        if (prng_below(rng, 3) == 0)
+            world_step(w, 100000);
+    }
+    world_close(w);
+}
+
 /* Recovers what is left of a power cut in a world of its own, which then ends one way or another.
  */
 static void try_recovery(struct world *parent, struct sim *fork, struct prng *rng,
@@ -129,7 +142,7 @@ static void try_recovery(struct world *parent, struct sim *fork, struct prng *rn
             work_do(&w, op);
     }
     if (prng_below(rng, 3) == 0) {
-        world_close(&w);
+        busy_close(&w, rng);
     } else {
         if (prng_below(rng, 2) == 0)
             judge_live(&w);
@@ -370,7 +383,7 @@ static void reopen(struct world *w)
         crash(w);
         return;
     }
-    world_close(w);
+    busy_close(w, sim_rng(w->sim));
     for (unsigned i = 0; i < DECAYS && w->clean; i++)
         try_decay(w, i);
     lose_log(w);

@@ -2,7 +2,7 @@
  * test_store_stop.c - a store that is closed in the midst of work: while the index is being read,
  * commits are in flight, a purge goes through, a message is erased, segments are written anew and
  * removed files are cut. A run of all that is stopped at one step after the other, and the next
- * start is judged. (sim_store lets everything come to rest before it closes.)
+ * start is judged. (sim_store closes several workers in the midst of what it drew.)
  */
 #include "store/pool.h"
 #include "store/store_impl.h"
