@@ -102,7 +102,8 @@ static int write_footer(struct io_fs *fs, struct seal_job *job, const struct buf
     if (result == 0)
         result = fs_write(fs, fd, footer->p, footer->n, offset);
     if (result == 0)
-        result = fs_truncate(fs, fd, offset + footer->n);
+        result = fs_shrink(fs, fd, job->segment->capacity, offset + footer->n,
+                           job->segment->stream->store->dir->options.drop_bytes);
     if (result == 0)
         result = fs_sync(fs, fd);
     fs_close(fs, fd);

@@ -253,6 +253,9 @@ int fs_write(struct io_fs *fs, fs_fd fd, const void *bytes, size_t n, uint64_t o
 int fs_sync(struct io_fs *fs, fs_fd fd);
 int64_t fs_size(struct io_fs *fs, fs_fd fd);
 int fs_truncate(struct io_fs *fs, fs_fd fd, uint64_t size);
+/* Makes a file of `from` bytes smaller, at most `piece` of it at once: what syncs other files of
+ * the file system meanwhile waits for a piece and not for all (fs.c). */
+int fs_shrink(struct io_fs *fs, fs_fd fd, uint64_t from, uint64_t to, uint64_t piece);
 /* Reserves blocks [0, size) and extends the file; -ENOSPC here is the only place where it may
  * occur. */
 int fs_allocate(struct io_fs *fs, fs_fd fd, uint64_t size);

@@ -702,6 +702,31 @@ TEST(replaces_a_file)
     conformance_close(io);
 }
 
+/* Also when it is smaller, or no larger, than the piece. */
+TEST(shrinks_a_file)
+{
+    static const uint64_t sizes[][3] = {/* from, to, piece */
+                                        {5, 2, 1},
+                                        {5, 2, 2},
+                                        {5, 2, 3},
+                                        {5, 2, 100},
+                                        {5, 5, 1}};
+    struct io *io = open_io();
+    struct io_fs *fs = io_fs(io);
+    char in[16];
+
+    fs_fd fd = fs_open(fs, path_of("f"), IO_FILE_WRITE | IO_FILE_CREATE);
+    for (unsigned k = 0; k < ARRAY_LEN(sizes); k++) {
+        ck_assert_int_eq(fs_write(fs, fd, "bytes", 5, 0), 0);
+        ck_assert_int_eq(fs_shrink(fs, fd, sizes[k][0], sizes[k][1], sizes[k][2]), 0);
+        ck_assert_int_eq(fs_size(fs, fd), (int64_t) sizes[k][1]);
+        ck_assert_int_eq(fs_read(fs, fd, in, sizeof(in), 0), (int64_t) sizes[k][1]);
+        ck_assert_mem_eq(in, "bytes", sizes[k][1]);
+    }
+    fs_close(fs, fd);
+    conformance_close(io);
+}
+
 static void job_files(struct io_work *work)
 {
     struct job *j = CONTAINER_OF(work, struct job, work);
@@ -754,6 +779,7 @@ static const struct runner_case cases[] = {
     RUN(blocking_directories),
     RUN(locks_exclude),
     RUN(replaces_a_file),
+    RUN(shrinks_a_file),
     RUN(work_uses_files),
 };
 
