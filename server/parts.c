@@ -140,11 +140,12 @@ static uint64_t clock_now(void *ctx)
 _Static_assert((unsigned) OPTIONS_CHACHA == CRYPT_CHACHA && (unsigned) OPTIONS_AES == CRYPT_AES,
                "ciphers have the same numbers");
 
-static bool open_store_dir(struct server_parts *p, const char *path, char why[256])
+static enum err open_store_at(struct server_parts *p, const char *path, uint64_t patience_ns,
+                              char why[256])
 {
     const struct options *o = p->options;
-    char text[200];
-    enum err err = store_dir_open(
+
+    return store_dir_open(
         &(struct store_dir_options){
             .fs = io_fs(worker_group_get(p->workers, 0)->env.io),
             .path = path,
@@ -163,9 +164,43 @@ static bool open_store_dir(struct server_parts *p, const char *path, char why[25
             .prev_key = str_of(o->js_prev_key != NULL ? o->js_prev_key : ""),
             .cipher = o->js_cipher,
             .kafka = p->options->kafka_port != 0,
+            .lock_patience_ns = patience_ns,
         },
         &p->store_dir, why);
+}
 
+/* The directory that nobody has named is where every server of the machine begins that was told no
+ * better. A moment for one that is about to end, none for the places beside. */
+#define UNNAMED_PATIENCE_NS 1000000000u
+#define PLACES_BESIDE 99u
+
+static enum err open_store_beside(struct server_parts *p, const char *path, char why[256])
+{
+    struct buf beside = {0};
+    char first[256];
+    enum err err = ERR_BUSY;
+
+    memcpy(first, why, sizeof(first));
+    for (unsigned k = 1; err == ERR_BUSY && k <= PLACES_BESIDE; k++) {
+        buf_clear(&beside);
+        buf_printf(&beside, "%s.%u", path, k);
+        err = open_store_at(p, buf_cstr(&beside), 1, why);
+    }
+    if (err == ERR_OK)
+        LOG_WRN(p->log, "%s: JetStream keeps its data in %s (store_dir names a place for it)",
+                first, buf_cstr(&beside));
+    buf_free(&beside);
+    return err;
+}
+
+static bool open_store_dir(struct server_parts *p, const char *path, char why[256])
+{
+    bool named = p->options->store_dir != NULL;
+    char text[200];
+    enum err err = open_store_at(p, path, named ? 0 : UNNAMED_PATIENCE_NS, why);
+
+    if (err == ERR_BUSY && !named)
+        err = open_store_beside(p, path, why);
     if (err != ERR_OK) {
         snprintf(text, sizeof(text), "%s", why);
         snprintf(why, 256, "Can't start JetStream: %s", text);

@@ -67,7 +67,8 @@ struct server_parts {
 /* Accounts, loops, routers and lanes. False: `why` says it. */
 bool parts_open_workers(struct server_parts *p, const struct server_parts_options *o,
                         char why[256]);
-/* The store directory at `path` with its recovery, then every worker's store and JetStream. */
+/* The store directory at `path` with its recovery, then every worker's store and JetStream. One
+ * that is in use and that no option has named: `path`.1 or the next that is free. */
 bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256]);
 /* What the tls blocks of the doors became; NULL = none. The caller's. */
 struct parts_tls {

@@ -180,7 +180,7 @@ static enum err take_lock(struct store_dir *dir, char why[256])
         dir->lock = fs_open(fs, path, IO_FILE_WRITE);
     if (dir->lock < 0)
         return explain(err_from_errno(dir->lock), why, path, strerror(-dir->lock));
-    int res = fs_lock(fs, dir->lock, LOCK_PATIENCE_NS);
+    int res = fs_lock(fs, dir->lock, dir->options.lock_patience_ns);
     if (res == -EWOULDBLOCK)
         return in_use(dir, path, why);
     if (res < 0)
@@ -431,6 +431,8 @@ static void fill_in_options(struct store_dir *dir)
     o->log_file_bytes = round_up(o->log_file_bytes, LOG_PAGE);
     if (o->index_lazy_bytes == 0)
         o->index_lazy_bytes = 64u << 10;
+    if (o->lock_patience_ns == 0)
+        o->lock_patience_ns = LOCK_PATIENCE_NS;
     if (o->drop_bytes == 0)
         o->drop_bytes = STORE_DROP_BYTES;
     if (o->segment_bytes_min == 0)

@@ -65,6 +65,7 @@ struct store_dir_options {
                                   more than this for a segment; default 64 KiB */
     uint64_t segment_bytes_min, segment_bytes_max; /* default 16 MiB and 256 MiB: grows with the
                                                       stream */
+    uint64_t lock_patience_ns; /* how long a directory in use is waited for; default 2 s */
     uint64_t drop_bytes; /* a removed file that is larger goes in pieces of so much; default 8 MiB
                           */
     /* Encryption at rest. key: a passphrase or random text, empty = none. With one everything

@@ -171,6 +171,41 @@ TEST(a_failed_commit_answers_its_publishers)
     sim_close(m.sim);
 }
 
+/* ---- a directory in use ---------------------------------------------------------------------- */
+
+static fs_fd hold(struct sim *sim, const char *dir)
+{
+    char path[32];
+    fs_fd fd;
+
+    snprintf(path, sizeof(path), "%s/LOCK", dir);
+    fd = fs_open(sim_fs(sim), path, IO_FILE_WRITE);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(fs_lock(sim_fs(sim), fd, 0), 0);
+    return fd;
+}
+
+TEST(a_directory_that_nobody_named_has_others_beside)
+{
+    static const char *const want[] = {"/data", "/data.1", "/data.2"};
+    struct machine m = {.sim = sim_open(4711, NULL)};
+    fs_fd held[2];
+
+    for (int k = 0; k < 3; k++) {
+        boot(&m, 1);
+        ck_assert_str_eq(store_dir_path(m.parts.store_dir), want[k]);
+        halt(&m);
+        if (k < 2)
+            held[k] = hold(m.sim, want[k]);
+    }
+    fs_close(sim_fs(m.sim), held[0]);
+    boot(&m, 1);
+    ck_assert_str_eq(store_dir_path(m.parts.store_dir), want[0]);
+    halt(&m);
+    fs_close(sim_fs(m.sim), held[1]);
+    sim_close(m.sim);
+}
+
 /* ---- what can not be read -------------------------------------------------------------------- */
 
 static const char later[] = "{\"name\":\"S\",\"subjects\":[\"s\"],\"from_the_future\":{\"a\":1}";
@@ -361,6 +396,7 @@ TEST(a_consumer_that_can_not_be_read_is_offline)
 
 static const struct runner_case cases[] = {
     RUN_LOOP(a_failed_commit_answers_its_publishers, 0, 2),
+    RUN(a_directory_that_nobody_named_has_others_beside),
     RUN_LOOP(a_stream_that_can_not_be_read_is_offline, 0, 2),
     RUN_LOOP(a_consumer_that_can_not_be_read_is_offline, 0, 2),
     RUN(a_consumer_outlives_a_start_without_its_stream),
