@@ -227,12 +227,14 @@ static enum put put_entry(struct fetch_read *f, const struct store_entry *e)
     return put ? PUT : NO_MEMORY;
 }
 
-/* Behind the stable offset, which is where a transaction begins. */
+/* Behind the stable offset, which is where a transaction begins: with a batch, or with what is left
+ * of one. */
 static bool is_undecided(const struct fetch_read *f, const struct store_entry *e)
 {
-    uint64_t seq = e->kafka ? e->first_seq : e->msg.seq;
+    uint64_t seq = e->kafka ? e->first_seq : e->msg.seq, first, last;
 
-    return f->committed && (int64_t) seq > partition_stable(f->partition);
+    partition_bounds(f->partition, &first, &last);
+    return f->committed && (int64_t) (seq < first ? first : seq) > partition_stable(f->partition);
 }
 
 /* One entry. PUT: go on; END: there is none any more. */
@@ -252,7 +254,7 @@ static enum put take_next(struct fetch_read *f)
     }
 }
 
-/* Behind the last entry, which may not be the end of the partition. */
+/* Behind the last entry, which may not be the end of the partition, or of what is decided. */
 static void lead_to_end(struct fetch_read *f)
 {
     uint64_t first, last;
@@ -279,7 +281,7 @@ static void read_on(struct store_reader *reader)
     f->full = put == FULL;
     if (f->full) /* the client comes again when it has this */
         store_reader_ahead(&f->reader, f->bytes);
-    if (put == END)
+    if (put == END || put == UNDECIDED)
         lead_to_end(f);
     nothing = f->bytes == 0 && f->building == NULL;
     finish(f, put == NO_MEMORY && nothing ? KAFKA_KAFKA_STORAGE_ERROR : KAFKA_NONE);
@@ -295,20 +297,20 @@ static void partition_gone(struct partition_job *j)
 static void begin(struct fetch_read *f)
 {
     struct partition *p = f->partition;
-    uint64_t first, last;
+    uint64_t first, last, from;
 
     f->pieces = NULL;
     f->npieces = f->pieces_cap = 0;
     f->bytes = 0;
     f->full = false;
     f->building = NULL;
-    f->next = (uint64_t) f->offset + 1;
+    f->next = from = (uint64_t) f->offset + 1;
     partition_bounds(p, &first, &last);
     /* Compaction moves the first message, which Kafka's log start does not follow: who goes on
      * from an earlier offset has missed nothing but what later messages have replaced. */
-    if (f->compacted && f->offset >= 0 && f->next < first)
-        f->next = first;
-    if (f->offset < 0 || f->next < first || f->next > last + 1) {
+    if (f->compacted && f->offset >= 0 && from < first)
+        from = first;
+    if (f->offset < 0 || from < first || f->next > last + 1) {
         f->error = KAFKA_OFFSET_OUT_OF_RANGE;
         f->start = (int64_t) first - 1;
         f->high = f->stable = (int64_t) last;
@@ -317,7 +319,7 @@ static void begin(struct fetch_read *f)
     }
     f->job.gone = partition_gone;
     list_push_back(&p->busy, &f->job.link);
-    store_reader_init(&f->reader, p->store, f->next, NULL, 0, read_on, f);
+    store_reader_init(&f->reader, p->store, from, NULL, 0, read_on, f);
     read_on(&f->reader);
 }
 

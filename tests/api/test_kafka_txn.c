@@ -365,6 +365,66 @@ TEST(open_without_a_beginning)
     js_rig_end(&r);
 }
 
+/* Bytes of committed records at that offset. */
+static size_t committed_at(struct producer *p, const char *topic, int64_t offset)
+{
+    struct kafka_fetch_request_partitions part = {
+        .current_leader_epoch = -1, .fetch_offset = offset, .partition_max_bytes = 1 << 20};
+    struct kafka_fetch_request_topics t = {
+        .topic = str_of(topic), .partitions = &part, .partitions_n = 1};
+    const struct kafka_fetch_response *a =
+        KAFKA_CALL(&p->c, fetch, FETCH, 11, .replica_id = -1, .max_bytes = 1 << 20,
+                   .isolation_level = 1, .session_epoch = -1, .topics = &t, .topics_n = 1);
+
+    ck_assert_int_eq(a->responses[0].partitions[0].error_code, KAFKA_NONE);
+    return a->responses[0].partitions[0].records.n;
+}
+
+/* What is left of a batch is not decided either. */
+TEST(open_with_half_a_batch)
+{
+    struct js_rig r;
+    struct producer p;
+
+    start_open(&r, i, &p);
+    ck_assert_int_eq(producer_write(&p, "t", 0, 5), 0);
+    js_ask(&r, "$JS.API.STREAM.PURGE.t", "{\"seq\":4}", "\"purged\":3");
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 3);
+    ck_assert_uint_eq(committed_at(&p, "t", 3), 0);
+    ck_assert_int_eq(producer_end(&p, 3, true), KAFKA_NONE);
+    ck_assert_uint_gt(committed_at(&p, "t", 3), 0);
+    kafka_client_close(&p.c);
+    js_rig_end(&r);
+}
+
+/* Behind removed messages a reader gets to the stable end, as it gets to the end of all. */
+TEST(a_gap_before_an_open_one)
+{
+    struct js_rig r;
+    struct producer p;
+
+    start(&r, i);
+    make_topic(&r);
+    js_pub(&r, "t", NULL, "one", "\"seq\":1");
+    js_pub(&r, "t", NULL, "two", "\"seq\":2");
+    producer_init(&p, &r, "p");
+    ck_assert_int_eq(producer_add(&p, 3, "t", 0), KAFKA_NONE);
+    ck_assert_int_eq(producer_write(&p, "t", 0, 1), 2);
+    js_ask(&r, "$JS.API.STREAM.MSG.DELETE.t", "{\"seq\":2}", "\"success\":true");
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 2);
+    ck_assert_uint_gt(committed_at(&p, "t", 1), 0);
+    ck_assert_uint_eq(committed_at(&p, "t", 2), 0);
+    /* A compacted one may be read from before its first message on. */
+    js_ask(&r, "$JS.API.STREAM.UPDATE.t",
+           "{\"name\":\"t\",\"subjects\":[\"t\"],"
+           "\"metadata\":{\"kafka.config.cleanup.policy\":\"compact\"}}",
+           "\"config\"");
+    js_ask(&r, "$JS.API.STREAM.MSG.DELETE.t", "{\"seq\":1}", "\"success\":true");
+    ck_assert_uint_gt(committed_at(&p, "t", 0), 0);
+    kafka_client_close(&p.c);
+    js_rig_end(&r);
+}
+
 /* The beginning of an open one goes before anybody has asked for the partition since the start, and
  * the server crashes again. */
 TEST(open_and_nobody_asks)
@@ -543,6 +603,8 @@ static const struct runner_case cases[] = {
     RUN_LOOP(the_stable_end, 0, 3),
     RUN_LOOP(aborted_without_a_beginning, 0, 3),
     RUN_LOOP(open_without_a_beginning, 0, 3),
+    RUN_LOOP(open_with_half_a_batch, 0, 2),
+    RUN_LOOP(a_gap_before_an_open_one, 0, 2),
     RUN_LOOP(few_messages_of_a_subject, 0, 3),
     RUN_LOOP(an_open_one_and_limits, 0, 3),
     RUN_LOOP(open_and_nobody_asks, 0, 3),
