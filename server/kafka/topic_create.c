@@ -7,6 +7,9 @@
  * sees the others. An orphan is a stream of a partition that no topic counts: what a crash left of
  * a creation, or of a deletion with its messages. When a step fails, what was made is deleted as
  * orphans are, and the first error is the outcome.
+ *
+ * One at a time does any of this with a topic: what is there of a creation under way looks like
+ * orphans to another one.
  */
 #include "server/kafka/topic_create.h"
 
@@ -14,11 +17,14 @@
 #include "lib/io/io.h"
 #include "lib/json/json.h"
 #include "server/kafka/topic_config.h"
+#include "server/kafka/topic_turn.h"
 
 #include <jansson.h>
 
 struct creation {
     struct realm *realm;
+    struct topic_turn turn;
+    void (*begin)(struct creation *c);
     struct kafka_arena arena;
     struct topic_wish wish;
     struct topic_outcome outcome;
@@ -30,8 +36,32 @@ struct creation {
 
 static void go_on(struct creation *c);
 
+static void has_turn(struct env_task *task, struct env *env)
+{
+    struct creation *c = CONTAINER_OF(task, struct creation, turn.task);
+
+    (void) env;
+    c->begin(c);
+}
+
+/* begin: at its turn. */
+static void wait_for_turn(struct creation *c, void (*begin)(struct creation *c))
+{
+    c->begin = begin;
+    c->turn.name = c->wish.name;
+    c->turn.worker = c->realm->kafka->env->worker;
+    c->turn.task.run = has_turn;
+    if (topic_turn_take(topics_turns(c->realm->topics), &c->turn))
+        begin(c);
+}
+
 static void finish(struct creation *c)
 {
+    struct env *env = c->realm->kafka->env;
+    struct topic_turn *next = topic_turn_end(topics_turns(c->realm->topics), &c->turn);
+
+    if (next != NULL)
+        env->post(env, next->worker, &next->task);
     c->done(c->ctx, &c->outcome);
     kafka_arena_free(&c->arena);
     mem_free(c);
@@ -255,10 +285,21 @@ static void copy_wish(struct creation *c, const struct topic_wish *wish)
     c->wish.configs = topic_config_copy(wish->configs, wish->nconfigs, &c->arena);
 }
 
+static void begin_creation(struct creation *c)
+{
+    struct topic t;
+
+    if (c->wish.from == 0 && topics_find(c->realm->topics, c->wish.name, &c->arena, &t)) {
+        fail(c, KAFKA_TOPIC_ALREADY_EXISTS, "a topic of that name exists");
+        finish(c);
+        return;
+    }
+    go_on(c);
+}
+
 void topic_create(struct realm *realm, const struct topic_wish *wish, topic_done_fn done, void *ctx)
 {
     struct creation *c = mem_zalloc(sizeof(*c));
-    struct topic t;
 
     c->realm = realm;
     c->done = done;
@@ -267,27 +308,28 @@ void topic_create(struct realm *realm, const struct topic_wish *wish, topic_done
     c->next = wish->partitions - 1;
     io_random(realm->kafka->env->io, c->outcome.id.bytes, sizeof(c->outcome.id.bytes));
     c->outcome.id.bytes[0] |= 1;
-    if (wish->from == 0 && topics_find(realm->topics, wish->name, &c->arena, &t)) {
-        fail(c, KAFKA_TOPIC_ALREADY_EXISTS, "a topic of that name exists");
-        finish(c);
-        return;
-    }
-    go_on(c);
+    wait_for_turn(c, begin_creation);
+}
+
+static void begin_deletion(struct creation *c)
+{
+    struct buf subject = {0};
+
+    buf_puts(&subject, "STREAM.DELETE.");
+    topic_stream_name(&subject, c->wish.name, 0);
+    js_call(c->realm, buf_cstr(&subject), STR_NONE, orphan_deleted, c);
+    buf_free(&subject);
 }
 
 /* Partition 0's stream first: with it the topic is gone; the others are orphans then. */
 void topic_delete(struct realm *realm, struct str name, topic_done_fn done, void *ctx)
 {
     struct creation *c = mem_zalloc(sizeof(*c));
-    struct buf subject = {0};
 
     c->realm = realm;
     c->done = done;
     c->ctx = ctx;
     c->wish.name = kafka_arena_str(&c->arena, name);
     c->next = -1;
-    buf_puts(&subject, "STREAM.DELETE.");
-    topic_stream_name(&subject, name, 0);
-    js_call(realm, buf_cstr(&subject), STR_NONE, orphan_deleted, c);
-    buf_free(&subject);
+    wait_for_turn(c, begin_deletion);
 }

@@ -12,6 +12,7 @@
 #include "lib/base/lock.h"
 #include "lib/base/mem.h"
 #include "server/js/stream_config.h"
+#include "server/kafka/topic_turn.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -36,6 +37,7 @@ struct entry {
 };
 
 struct topics {
+    struct topic_turns turns;
     struct rwlock lock;
     struct hmap map, by_id;
     uint64_t version;
@@ -589,9 +591,15 @@ struct topics *topics_open(void)
     struct topics *t = mem_zalloc(sizeof(*t));
 
     rwlock_init(&t->lock);
+    topic_turns_init(&t->turns);
     hmap_init(&t->map);
     hmap_init(&t->by_id);
     return t;
+}
+
+struct topic_turns *topics_turns(struct topics *t)
+{
+    return &t->turns;
 }
 
 void topics_close(struct topics *t)
@@ -605,6 +613,7 @@ void topics_close(struct topics *t)
     }
     hmap_deinit(&t->by_id);
     hmap_deinit(&t->map);
+    topic_turns_deinit(&t->turns);
     rwlock_deinit(&t->lock);
     mem_free(t);
 }

@@ -21,8 +21,12 @@
 
 struct topics;
 
+struct topic_turns;
+
 struct topics *topics_open(void);
 void topics_close(struct topics *t);
+/* Whose turn it is to make or delete which. */
+struct topic_turns *topics_turns(struct topics *t);
 /* What to watch the streams with. */
 struct js_watch topics_watch(struct topics *t);
 

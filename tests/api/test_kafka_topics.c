@@ -730,6 +730,37 @@ TEST(topics_are_made_on_demand)
     teardown();
 }
 
+/* Three clients make the same topic at the same time, and it has all of its partitions. */
+TEST(made_by_several)
+{
+    struct kafka_client others[2];
+    char name[16];
+
+    setup();
+    for (int k = 0; k < 2; k++)
+        kafka_client_open(&others[k], server.kafka_port);
+    for (int k = 0; k < 20; k++) {
+        int made = 0;
+        snprintf(name, sizeof(name), "t%d", k);
+        for (int n = 0; n < 2; n++)
+            kafka_client_send(&others[n], KAFKA_CREATE_TOPICS, 5, wish(name, 4));
+        made += create(name, 4) == 0;
+        for (int n = 0; n < 2; n++) {
+            const struct kafka_create_topics_response *a =
+                kafka_client_take(&others[n], KAFKA_CREATE_TOPICS, 5);
+            ck_assert(a->topics->error_code == 0 || a->topics->error_code == 36);
+            made += a->topics->error_code == 0;
+        }
+        ck_assert_int_eq(made, 1);
+        ck_assert_int_eq(look_at(name)->partitions_n, 4);
+        for (int n = 0; n < 4; n++)
+            ck_assert_int_eq(look_at(name)->partitions[n].error_code, 0);
+    }
+    for (int k = 0; k < 2; k++)
+        kafka_client_close(&others[k]);
+    teardown();
+}
+
 /* What is asked for many times is answered once. */
 TEST(once_is_enough)
 {
@@ -788,6 +819,7 @@ static const struct runner_case cases[] = {
     RUN(records_are_deleted),
     RUN(metadata_of_every_version),
     RUN(topics_are_made_on_demand),
+    RUN(made_by_several),
     RUN(once_is_enough),
 };
 
