@@ -148,6 +148,10 @@ void swarm_with_txns(struct swarm *s, uint64_t seed)
     s->txn_topics = PICK(&rng, 1, 2, 4);
     s->weights[WORK_TXN] = PICK(&rng, 60, 120, 200);
     s->weights[WORK_TXN_READ] = PICK(&rng, 10, 30, 60);
+    prng_init(&rng, hash_mix(seed, 0x74786e75u));
+    s->txn_parts = PICK(&rng, 1, 1, 2, 3);
+    s->txn_kinds = prng_below(&rng, 2) == 0 ? (unsigned) prng_below(&rng, 256) : 0;
+    s->txn_delete_percent = PICK(&rng, 0, 0, 10, 30);
 }
 
 void swarm_with_kills(struct swarm *s)

@@ -80,7 +80,9 @@ struct swarm {
     unsigned batch;           /* records of one, at most */
     int64_t compaction_ns;
     /* Producers with transactions, and their topics; 0 = none. */
-    unsigned txn_clients, txn_topics;
+    unsigned txn_clients, txn_topics, txn_parts; /* txn_parts partitions each */
+    unsigned txn_kinds;                          /* enum xkind of each topic, two bits each */
+    unsigned txn_delete_percent;                 /* of what their reader asks for */
 };
 
 void swarm_draw(struct swarm *s, struct prng *rng);

@@ -41,6 +41,35 @@ const char *xtxn_group(unsigned client)
     return name;
 }
 
+/* ---- places ---------------------------------------------------------------------------------- */
+
+unsigned xplaces(const struct xledger *l)
+{
+    return l->topics * l->parts;
+}
+
+struct str xplace_topic(const struct xledger *l, unsigned place)
+{
+    static const char *const names[XTOPICS] = {"X0", "X1", "X2", "X3"};
+
+    return str_of(names[place / l->parts]);
+}
+
+int32_t xplace_index(const struct xledger *l, unsigned place)
+{
+    return (int32_t) (place % l->parts);
+}
+
+enum xkind xplace_kind(const struct world *w, unsigned place)
+{
+    return (enum xkind)(w->swarm->txn_kinds >> 2 * (place / w->model->txns->parts) & 3);
+}
+
+unsigned xplace_of(const struct xledger *l, struct str topic, int32_t index)
+{
+    return (unsigned) (topic.p[1] - '0') * l->parts + (unsigned) index;
+}
+
 void xledger_free(struct xledger *x)
 {
     for (size_t i = 0; i < x->ntxns; i++)
@@ -82,7 +111,7 @@ static void decide(struct xclient *x, enum xstate state)
 
 static void drop_batches(struct xclient *x)
 {
-    for (unsigned i = 0; i < XTOPICS; i++) {
+    for (unsigned i = 0; i < XPLACES; i++) {
         buf_free(&x->batches[i].bytes);
         x->batches[i] = (struct xbatch){0};
     }
@@ -136,21 +165,38 @@ static int16_t add_error(const struct kafka_add_partitions_to_txn_response *a)
     return error;
 }
 
+static void stored(struct xclient *x, struct xbatch *b, int64_t offset)
+{
+    b->stored = true;
+    for (unsigned k = 0; k < b->n; k++) {
+        struct xrecord *r = xclient_ledger(x)->records[b->first + k];
+        r->acked = true;
+        r->offset = offset >= 0 ? offset + k : -1;
+    }
+}
+
+/* "Was stored" is said where something may have taken it since. */
+static bool may_be_taken(const struct xclient *x, unsigned place)
+{
+    return xplace_kind(xclient_world(x), place) >= X_LIMITED ||
+           xclient_ledger(x)->deleted[place] > 0;
+}
+
 /* Marks what is stored. */
 static int16_t produce_error(struct xclient *x, const struct kafka_produce_response *a)
 {
     int16_t error = KAFKA_NONE;
 
     for (int32_t i = 0; i < a->responses_n; i++) {
-        unsigned topic = (unsigned) (a->responses[i].name.p[1] - '0');
-        struct xbatch *b = &x->batches[topic];
-        int16_t e = a->responses[i].partition_responses[0].error_code;
+        const struct kafka_produce_response_partition_responses *p =
+            &a->responses[i].partition_responses[0];
+        unsigned place = xplace_of(xclient_ledger(x), a->responses[i].name, p->index);
+        int16_t e = p->error_code;
+        if (e == KAFKA_DUPLICATE_SEQUENCE_NUMBER && may_be_taken(x, place))
+            e = KAFKA_NONE;
         error = worst(error, e);
-        if (e != KAFKA_NONE)
-            continue;
-        b->stored = true;
-        for (unsigned k = 0; k < b->n; k++)
-            xclient_ledger(x)->records[b->first + k]->acked = true;
+        if (e == KAFKA_NONE)
+            stored(x, &x->batches[place], p->error_code == KAFKA_NONE ? p->base_offset : -1);
     }
     return error;
 }
@@ -206,7 +252,7 @@ static void step_done(struct xclient *x, const void *answer)
         x->step = IDLE;
         break;
     case ADD:
-        for (unsigned i = 0; i < XTOPICS; i++)
+        for (unsigned i = 0; i < XPLACES; i++)
             x->added[i] = x->added[i] || x->batches[i].n > 0;
         x->step = PRODUCE;
         break;
@@ -288,8 +334,8 @@ static void write_more(struct xclient *x)
     struct world *w = xclient_world(x);
     bool add = false, any = false;
 
-    for (unsigned i = 0; i < xclient_ledger(x)->topics; i++)
-        if (below(w, 2) == 0 || (!any && i + 1 == xclient_ledger(x)->topics)) {
+    for (unsigned i = 0; i < xplaces(xclient_ledger(x)); i++)
+        if (below(w, 2) == 0 || (!any && i + 1 == xplaces(xclient_ledger(x)))) {
             xclient_build(x, i);
             any = true;
             add = add || !x->added[i];
@@ -391,6 +437,7 @@ void xtxns_open(struct world *w)
         return;
     l = w->model->txns = calloc(1, sizeof(*l));
     l->topics = w->swarm->txn_topics;
+    l->parts = l->topics * w->swarm->txn_parts <= XPLACES ? w->swarm->txn_parts : 1;
     list_init(&l->clients);
     for (unsigned i = 0; i < w->swarm->txn_clients; i++) {
         struct xclient *x = calloc(1, sizeof(*x));

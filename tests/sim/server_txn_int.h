@@ -15,6 +15,7 @@ struct xbatch {
     unsigned n;
     size_t first; /* of the ledger's records */
     bool stored;
+    unsigned boots; /* how often the server had booted when it was sent first; 0: it was not */
 };
 
 struct xclient {
@@ -31,9 +32,9 @@ struct xclient {
     int16_t epoch;
     struct xtxn *txn; /* open; NULL */
     bool commit;
-    bool added[XTOPICS];
-    int32_t next[XTOPICS]; /* sequence number */
-    struct xbatch batches[XTOPICS];
+    bool added[XPLACES];
+    int32_t next[XPLACES]; /* sequence number */
+    struct xbatch batches[XPLACES];
 };
 
 static inline struct world *xclient_world(const struct xclient *x)
@@ -46,11 +47,9 @@ static inline struct xledger *xclient_ledger(const struct xclient *x)
     return xclient_world(x)->model->txns;
 }
 
-extern const char *const xtxn_topics[XTOPICS];
-
 /* ---- server_txn_ask.c */
-/* A batch for the topic, in its place; its records are in the ledger. */
-void xclient_build(struct xclient *x, unsigned topic);
+/* A batch for that place; its records are in the ledger. */
+void xclient_build(struct xclient *x, unsigned place);
 /* Sends the request of its step. */
 void xclient_ask(struct xclient *x);
 

@@ -13,6 +13,9 @@
  * - the stable offset lies at or before the first undecided record, and at the end when nothing is
  *   open;
  * - the group's offset is that of its last committed transaction which had one.
+ *
+ * What DeleteRecords was asked to take, what lies in front of a limited partition, and what a later
+ * record of its key replaced may be missing (may_be_gone), one by one.
  */
 #include "lib/wire/kafka_batch.h"
 #include "lib/wire/kafka_bytes.h"
@@ -27,8 +30,10 @@
 #include <string.h>
 
 #define FETCH_BYTES 60000
+/* Messages that 4,000 bytes hold in any case. */
+#define LIMITED_LEAST 10
 
-enum fate { UNDECIDED, COMMITTED, ABORTED };
+enum fate { MISSING, UNDECIDED, COMMITTED, ABORTED };
 
 /* A record as it was read. */
 struct found {
@@ -37,14 +42,15 @@ struct found {
     enum fate fate;
 };
 
-/* One topic, read in one way. */
+/* One place, read in one way. */
 struct xlog {
     struct kcall call;
     struct world *w;
-    unsigned topic;
+    unsigned place;
     bool committed; /* only such records */
     bool answered, failed;
     int64_t next, high, stable;
+    int64_t jumped; /* the first record there is, when what was asked for had gone; 0 */
     struct found *found;
     size_t n;
     /* Aborted transactions that the records may belong to: by producer. */
@@ -56,18 +62,18 @@ static void call_fetch(struct kclient *c, struct xlog *l)
 {
     struct kafka_arena arena = {0};
     struct kafka_fetch_request *q = KAFKA_NEW(&arena, fetch_request, 1);
-    char name[8];
+    const struct xledger *x = l->w->model->txns;
 
-    snprintf(name, sizeof(name), "X%u", l->topic);
     q->max_wait_ms = 0;
     q->min_bytes = 1;
     q->max_bytes = FETCH_BYTES;
     q->isolation_level = l->committed;
     q->topics_n = 1;
     q->topics = KAFKA_NEW(&arena, fetch_request_topics, 1);
-    q->topics[0].topic = str_of(name);
+    q->topics[0].topic = xplace_topic(x, l->place);
     q->topics[0].partitions_n = 1;
     q->topics[0].partitions = KAFKA_NEW(&arena, fetch_request_partitions, 1);
+    q->topics[0].partitions[0].partition = xplace_index(x, l->place);
     q->topics[0].partitions[0].fetch_offset = l->next;
     q->topics[0].partitions[0].partition_max_bytes = FETCH_BYTES;
     kclient_call(c, &l->call, KAFKA_FETCH, 11, q);
@@ -126,14 +132,14 @@ static void take_record(struct xlog *l, const struct kafka_batch *b, const struc
     uint64_t number;
 
     if (!str_to_u64(r->value, &number) || number >= x->nrecords ||
-        x->records[number]->topic != l->topic)
-        world_fail(l->w, "X%u has a record at offset %lld that nobody sent to it", l->topic,
+        x->records[number]->place != l->place)
+        world_fail(l->w, "place %u has a record at offset %lld that nobody sent to it", l->place,
                    (long long) r->offset);
     if (r->offset < l->next)
         return; /* its batch began before what was asked for */
     l->found = sim_grow(l->found, (l->n + 1) * sizeof(*l->found));
-    l->found[l->n++] =
-        (struct found){.number = number, .offset = r->offset, .producer = b->producer_id};
+    l->found[l->n++] = (struct found){
+        .number = number, .offset = r->offset, .producer = b->producer_id, .fate = UNDECIDED};
 }
 
 static void take_records(struct xlog *l, const struct kafka_fetch_response_partitions *a)
@@ -147,6 +153,9 @@ static void take_records(struct xlog *l, const struct kafka_fetch_response_parti
         struct kafka_record_iter it;
         struct kafka_record r;
         next = b.base_offset + b.last_offset_delta + 1;
+        sim_trace(l->w->sim, "place %u: batch %lld to %lld of producer %lld, attributes %x",
+                  l->place, (long long) b.base_offset, (long long) next - 1,
+                  (long long) b.producer_id, (unsigned) b.attributes);
         send_away(l, a, &b, behind);
         behind = next - 1;
         if ((b.attributes & KAFKA_CONTROL) != 0)
@@ -157,26 +166,76 @@ static void take_records(struct xlog *l, const struct kafka_fetch_response_parti
     }
     /* Behind a crash it may lie lower than where a reader is already. */
     if (l->committed && next > l->next && next > a->last_stable_offset)
-        world_fail(l->w, "X%u: committed records up to offset %lld, and %lld is stable", l->topic,
-                   (long long) next, (long long) a->last_stable_offset);
+        world_fail(l->w, "place %u: committed records up to offset %lld, and %lld is stable",
+                   l->place, (long long) next, (long long) a->last_stable_offset);
     l->next = next;
+}
+
+/* What it asks for has gone: it goes on with the first record there is, as a consumer does. */
+static bool jump(struct xlog *l, const struct kafka_fetch_response_partitions *p)
+{
+    const struct xledger *x = l->w->model->txns;
+    bool right = xplace_kind(l->w, l->place) == X_LIMITED || x->deleted[l->place] > l->next;
+
+    if (p->error_code != KAFKA_OFFSET_OUT_OF_RANGE || !right || p->log_start_offset <= l->next)
+        return false;
+    l->next = l->jumped = p->log_start_offset;
+    return true;
 }
 
 static void fetched(struct kcall *k, struct kclient *c, const void *answer)
 {
     struct xlog *l = CONTAINER_OF(k, struct xlog, call);
     const struct kafka_fetch_response *a = answer;
+    const struct kafka_fetch_response_partitions *p;
 
     (void) c;
     l->answered = true;
     l->failed = a == NULL || a->error_code != KAFKA_NONE || a->responses_n != 1 ||
-                a->responses[0].partitions_n != 1 ||
-                a->responses[0].partitions[0].error_code != KAFKA_NONE;
+                a->responses[0].partitions_n != 1;
     if (l->failed)
         return;
-    l->high = a->responses[0].partitions[0].high_watermark;
-    l->stable = a->responses[0].partitions[0].last_stable_offset;
-    take_records(l, &a->responses[0].partitions[0]);
+    p = &a->responses[0].partitions[0];
+    l->high = p->high_watermark;
+    l->stable = p->last_stable_offset;
+    sim_trace(l->w->sim, "place %u at %lld%s: error %d, stable %lld of %lld", l->place,
+              (long long) l->next, l->committed ? ", committed" : "", p->error_code,
+              (long long) l->stable, (long long) l->high);
+    if (p->error_code == KAFKA_NONE)
+        take_records(l, p);
+    else
+        l->failed = !jump(l, p);
+}
+
+/* ---- what may be missing --------------------------------------------------------------------- */
+
+/* A later record of its key is committed, or may be. */
+static bool is_replaced(const struct xledger *x, const struct xrecord *r)
+{
+    for (size_t i = 0; i < x->nrecords; i++) {
+        const struct xrecord *other = x->records[i];
+        if (other->place == r->place && other->key == r->key && other->acked &&
+            other->offset > r->offset && other->txn->commit_sent && other->txn->state != X_ABORTED)
+            return true;
+    }
+    return false;
+}
+
+static bool may_be_gone(const struct world *w, const struct xrecord *r)
+{
+    const struct xledger *x = w->model->txns;
+
+    switch (xplace_kind(w, r->place)) {
+    case X_LIMITED:
+        if (r->offset < x->start[r->place])
+            return true;
+        break;
+    case X_COMPACT:
+        return r->offset < 0 || is_replaced(x, r);
+    default:
+        break;
+    }
+    return r->offset < x->deleted[r->place];
 }
 
 /* ---- the reader ------------------------------------------------------------------------------ */
@@ -185,13 +244,13 @@ static void show(struct world *w, const struct found *f)
 {
     struct xrecord *r = w->model->txns->records[f->number];
 
-    if (r->seen)
-        world_fail(w, "record %zu of X%u is shown twice, now at offset %lld", f->number, r->topic,
-                   (long long) f->offset);
+    if (r->seen && !(r->again && xplace_kind(w, r->place) == X_LIMITED))
+        world_fail(w, "record %zu of place %u is shown twice, now at offset %lld", f->number,
+                   r->place, (long long) f->offset);
     if (r->txn->state == X_ABORTED || (r->txn->state == X_OPEN && !r->txn->commit_sent))
-        world_fail(w,
-                   "record %zu at %lld of X%u is shown, and its transaction %u was not committed",
-                   f->number, (long long) f->offset, r->topic, r->txn->number);
+        world_fail(
+            w, "record %zu at %lld of place %u is shown, and its transaction %u was not committed",
+            f->number, (long long) f->offset, r->place, r->txn->number);
     r->seen = true;
 }
 
@@ -203,28 +262,102 @@ static void read_done(struct kcall *k, struct kclient *c, const void *answer)
     fetched(k, c, answer);
     x->reading = false;
     if (!l->failed) {
-        x->at[l->topic] = l->next;
+        x->at[l->place] = l->next;
+        x->high[l->place] = l->high;
+        if (l->jumped > 0)
+            x->jumped[l->place] = l->jumped;
         for (size_t i = 0; i < l->n; i++)
             show(l->w, &l->found[i]);
     } else if (answer != NULL && !l->w->model->faulty && !l->w->model->was_full) {
-        world_fail(l->w, "X%u can not be read at %lld", l->topic, (long long) l->next);
+        world_fail(l->w, "place %u can not be read at %lld", l->place, (long long) l->next);
     }
     free(l->found);
     free(l);
+}
+
+/* ---- DeleteRecords --------------------------------------------------------------------------- */
+
+struct xdelete {
+    struct kcall call;
+    unsigned place;
+    int64_t offset;
+};
+
+static void told_deleted(struct world *w, const struct xdelete *d, int16_t error, int64_t low)
+{
+    struct xledger *x = w->model->txns;
+    bool excused = w->model->was_full || w->model->faulty || w->model->stopped;
+
+    if (error != KAFKA_NONE && !excused)
+        world_fail(w, "place %u: to delete up to %lld is refused with %d", d->place,
+                   (long long) d->offset, error);
+    if (error != KAFKA_NONE)
+        return;
+    if (low < d->offset)
+        world_fail(w, "place %u: deleted up to %lld, and the first is %lld", d->place,
+                   (long long) d->offset, (long long) low);
+    if (x->gone[d->place] < d->offset)
+        x->gone[d->place] = d->offset;
+}
+
+static void deleted(struct kcall *k, struct kclient *c, const void *answer)
+{
+    struct xdelete *d = CONTAINER_OF(k, struct xdelete, call);
+    const struct kafka_delete_records_response *a = answer;
+
+    c->world->model->txns->reading = false;
+    if (a != NULL)
+        told_deleted(c->world, d, a->topics[0].partitions[0].error_code,
+                     a->topics[0].partitions[0].low_watermark);
+    free(d);
+}
+
+/* Up to anything that its reader knows to be there: also what is not decided. */
+static void delete_some(struct world *w, unsigned place)
+{
+    struct xledger *x = w->model->txns;
+    struct kafka_arena arena = {0};
+    struct kafka_delete_records_request *q = KAFKA_NEW(&arena, delete_records_request, 1);
+    struct xdelete *d = calloc(1, sizeof(*d));
+
+    d->place = place;
+    d->offset = (int64_t) prng_below(sim_rng(w->sim), (uint64_t) x->high[place] + 1);
+    d->call.done = deleted;
+    if (x->deleted[place] < d->offset)
+        x->deleted[place] = d->offset;
+    x->reading = true;
+    sim_trace(w->sim, "place %u: delete up to %lld", place, (long long) d->offset);
+    q->timeout_ms = 30000;
+    q->topics_n = 1;
+    q->topics = KAFKA_NEW(&arena, delete_records_request_topics, 1);
+    q->topics[0].name = xplace_topic(x, place);
+    q->topics[0].partitions_n = 1;
+    q->topics[0].partitions = KAFKA_NEW(&arena, delete_records_request_partitions, 1);
+    q->topics[0].partitions[0].partition_index = xplace_index(x, place);
+    q->topics[0].partitions[0].offset = d->offset;
+    kclient_call(x->reader, &d->call, KAFKA_DELETE_RECORDS, 2, q);
+    kafka_arena_free(&arena);
 }
 
 void xtxns_read(struct world *w)
 {
     struct xledger *x = w->model->txns;
     struct xlog *l;
+    unsigned place;
 
     if (x == NULL || !x->there || x->reading || x->reader->wire.state != CLIENT_UP)
         return;
+    place = (unsigned) prng_below(sim_rng(w->sim), xplaces(x));
+    if (w->swarm->txn_delete_percent > 0 && xplace_kind(w, place) != X_COMPACT &&
+        prng_below(sim_rng(w->sim), 100) < w->swarm->txn_delete_percent) {
+        delete_some(w, place);
+        return;
+    }
     l = calloc(1, sizeof(*l));
     l->w = w;
-    l->topic = (unsigned) prng_below(sim_rng(w->sim), x->topics);
+    l->place = place;
     l->committed = true;
-    l->next = x->at[l->topic];
+    l->next = x->at[l->place];
     l->call.done = read_done;
     x->reading = true;
     call_fetch(x->reader, l);
@@ -232,22 +365,22 @@ void xtxns_read(struct world *w)
 
 /* ---- the judge ------------------------------------------------------------------------------- */
 
-static void read_all(struct world *w, struct kclient *c, struct xlog *l, unsigned topic,
+static void read_all(struct world *w, struct kclient *c, struct xlog *l, unsigned place,
                      bool committed)
 {
     int64_t end, before;
 
-    *l = (struct xlog){.w = w, .topic = topic, .committed = committed, .call.done = fetched};
+    *l = (struct xlog){.w = w, .place = place, .committed = committed, .call.done = fetched};
     do {
         before = l->next;
         l->answered = false;
         call_fetch(c, l);
         kafka_wait(w, &l->answered, NULL);
         if (l->failed)
-            world_fail(w, "the inspector can not read X%u at %lld", topic, (long long) before);
+            world_fail(w, "the inspector can not read place %u at %lld", place, (long long) before);
         end = committed ? l->stable : l->high;
         if (l->next == before && l->next < end)
-            world_fail(w, "Fetch of X%u at %lld leads nowhere, and the end is %lld", topic,
+            world_fail(w, "Fetch of place %u at %lld leads nowhere, and the end is %lld", place,
                        (long long) before, (long long) end);
     } while (l->next < end);
 }
@@ -263,6 +396,17 @@ static bool any_open(const struct world *w)
     return false;
 }
 
+/* What may have gone since the view was taken. */
+static size_t skip_gone(const struct xlog *view, size_t k, int64_t to)
+{
+    const struct xledger *x = view->w->model->txns;
+
+    while (k < view->n && view->found[k].offset < to &&
+           may_be_gone(view->w, x->records[view->found[k].number]))
+        k++;
+    return k;
+}
+
 /* What a consumer of committed records sees is what the log says is committed. */
 static void judge_views(const struct xlog *all, const struct xlog *view)
 {
@@ -274,22 +418,24 @@ static void judge_views(const struct xlog *all, const struct xlog *view)
         if (all->found[i - 1].fate == UNDECIDED)
             undecided = all->found[i - 1].offset;
     if (view->stable > undecided)
-        world_fail(w, "X%u is stable up to %lld, and what is at %lld is open", all->topic,
+        world_fail(w, "place %u is stable up to %lld, and what is at %lld is open", all->place,
                    (long long) view->stable, (long long) undecided);
     if ((w->depth > 0 || !any_open(w)) && view->stable != all->high)
-        world_fail(w, "X%u is stable up to %lld, its end is %lld, and nothing is open", all->topic,
-                   (long long) view->stable, (long long) all->high);
+        world_fail(w, "place %u is stable up to %lld, its end is %lld, and nothing is open",
+                   all->place, (long long) view->stable, (long long) all->high);
     for (size_t i = 0; i < all->n; i++) {
         const struct found *f = &all->found[i];
         if (f->fate != COMMITTED || f->offset >= view->stable)
             continue;
+        k = skip_gone(view, k, f->offset);
         if (k >= view->n || view->found[k].offset != f->offset)
-            world_fail(w, "X%u: the committed record %zu at %lld is not shown", all->topic,
+            world_fail(w, "place %u: the committed record %zu at %lld is not shown", all->place,
                        f->number, (long long) f->offset);
         k++;
     }
+    k = skip_gone(view, k, INT64_MAX);
     if (k < view->n)
-        world_fail(w, "X%u: record %zu at %lld is shown, and is not committed", all->topic,
+        world_fail(w, "place %u: record %zu at %lld is shown, and is not committed", all->place,
                    view->found[k].number, (long long) view->found[k].offset);
 }
 
@@ -305,15 +451,15 @@ static void judge_order(const struct xlog *all, enum fate *fates)
             if (x->records[before->number]->txn->client != x->records[f->number]->txn->client)
                 continue;
             if (before->number >= f->number)
-                world_fail(all->w, "X%u: record %zu is at %lld, behind %zu", all->topic, f->number,
-                           (long long) f->offset, before->number);
+                world_fail(all->w, "place %u: record %zu is at %lld, behind %zu", all->place,
+                           f->number, (long long) f->offset, before->number);
             break;
         }
         fates[f->number] = f->fate;
         if (f->fate == UNDECIDED &&
             (all->w->depth > 0 || x->records[f->number]->txn->state != X_OPEN))
-            world_fail(all->w, "X%u: record %zu at %lld of transaction %u is never decided",
-                       all->topic, f->number, (long long) f->offset,
+            world_fail(all->w, "place %u: record %zu at %lld of transaction %u is never decided",
+                       all->place, f->number, (long long) f->offset,
                        x->records[f->number]->txn->number);
     }
 }
@@ -321,7 +467,7 @@ static void judge_order(const struct xlog *all, enum fate *fates)
 static void judge_txn(struct world *w, const struct xledger *x, struct xtxn *t,
                       const enum fate *fates)
 {
-    unsigned committed = 0, acked = 0, all = 0;
+    unsigned committed = 0, lacking = 0, all = 0;
     bool sure = t->state == X_COMMITTED;
     bool may = sure || t->commit_sent;
 
@@ -330,18 +476,20 @@ static void judge_txn(struct world *w, const struct xledger *x, struct xtxn *t,
         if (r->txn != t)
             continue;
         all++;
-        acked += r->acked;
         committed += fates[i] == COMMITTED;
+        if (fates[i] == MISSING && may_be_gone(w, r))
+            continue;
+        lacking += r->acked != (fates[i] == COMMITTED);
         if (r->seen && fates[i] != COMMITTED)
-            world_fail(w, "record %zu of X%u was shown, and is not committed", i, r->topic);
+            world_fail(w, "record %zu of place %u was shown, and is not committed", i, r->place);
     }
     if (committed > 0 && !may)
         world_fail(w, "%u of %u records of transaction %u are committed, which it was not",
                    committed, all, t->number);
-    if (committed != acked && (sure || committed > 0))
-        world_fail(w, "%u of %u records of transaction %u are committed", committed, acked,
-                   t->number);
-    if (w->depth == 0 && t->state == X_UNKNOWN && all > 0)
+    if (lacking > 0 && (sure || committed > 0))
+        world_fail(w, "%u of %u records of transaction %u are committed, %u are not as they were",
+                   committed, all, t->number, lacking);
+    if (w->depth == 0 && t->state == X_UNKNOWN && committed + lacking > 0)
         t->state = committed > 0 ? X_COMMITTED : X_ABORTED;
 }
 
@@ -352,9 +500,12 @@ static void judge_passed(const struct xlog *all)
 
     for (size_t i = 0; i < all->n; i++) {
         const struct found *f = &all->found[i];
-        if (f->fate == COMMITTED && f->offset < x->at[all->topic] && !x->records[f->number]->seen)
-            world_fail(all->w, "X%u: the reader is at %lld and was never shown record %zu at %lld",
-                       all->topic, (long long) x->at[all->topic], f->number, (long long) f->offset);
+        if (f->fate == COMMITTED && f->offset < x->at[all->place] &&
+            f->offset >= x->jumped[all->place] && !x->records[f->number]->seen &&
+            !may_be_gone(all->w, x->records[f->number]))
+            world_fail(all->w,
+                       "place %u: the reader is at %lld and was never shown record %zu at %lld",
+                       all->place, (long long) x->at[all->place], f->number, (long long) f->offset);
     }
 }
 
@@ -426,13 +577,30 @@ static void nothing(struct kclient *c)
     (void) c;
 }
 
-static void judge_topic(struct world *w, struct kclient *c, unsigned topic, enum fate *fates)
+/* Where it begins. */
+static void judge_start(const struct xlog *all)
+{
+    struct world *w = all->w;
+    struct xledger *x = w->model->txns;
+
+    x->start[all->place] = all->jumped;
+    if (all->n > 0 && all->found[0].offset < x->gone[all->place])
+        world_fail(w, "place %u: record %zu at %lld is there, and was deleted", all->place,
+                   all->found[0].number, (long long) all->found[0].offset);
+    if (xplace_kind(w, all->place) == X_LIMITED && all->jumped > x->deleted[all->place] &&
+        all->high - all->jumped < LIMITED_LEAST)
+        world_fail(w, "place %u: limits have left %lld of %lld", all->place,
+                   (long long) (all->high - all->jumped), (long long) all->high);
+}
+
+static void judge_place(struct world *w, struct kclient *c, unsigned place, enum fate *fates)
 {
     struct xlog all, view;
 
     /* In this order: what is open may be aborted meanwhile, as its time is up. */
-    read_all(w, c, &view, topic, true);
-    read_all(w, c, &all, topic, false);
+    read_all(w, c, &view, place, true);
+    read_all(w, c, &all, place, false);
+    judge_start(&all);
     judge_views(&all, &view);
     judge_order(&all, fates);
     judge_passed(&all);
@@ -454,8 +622,8 @@ void xtxns_judge(struct world *w)
     c = kclient_open(w, &ops, NULL);
     kafka_wait(w, NULL, c);
     fates = calloc(x->nrecords + 1, sizeof(*fates));
-    for (unsigned i = 0; i < x->topics; i++)
-        judge_topic(w, c, i, fates);
+    for (unsigned i = 0; i < xplaces(x); i++)
+        judge_place(w, c, i, fates);
     for (size_t i = 0; i < x->ntxns; i++)
         judge_txn(w, x, x->txns[i], fates);
     for (size_t i = 0; i < x->ntxns; i++)
