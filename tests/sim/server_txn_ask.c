@@ -67,7 +67,7 @@ void xclient_build(struct xclient *x, unsigned place)
 static void configure(struct kafka_create_topics_request_topics *t, enum xkind kind,
                       struct kafka_arena *a)
 {
-    static const char *const pairs[][2] = {{"retention.bytes", "4000"},
+    static const char *const pairs[][2] = {{"retention.bytes", "800"},
                                            {"cleanup.policy", "compact"},
                                            {"segment.ms", "50"},
                                            {"min.cleanable.dirty.ratio", "0.01"},

@@ -30,8 +30,8 @@
 #include <string.h>
 
 #define FETCH_BYTES 60000
-/* Messages that 4,000 bytes hold in any case. */
-#define LIMITED_LEAST 10
+/* Messages that 800 bytes hold in any case. */
+#define LIMITED_LEAST 2
 
 enum fate { MISSING, UNDECIDED, COMMITTED, ABORTED };
 
