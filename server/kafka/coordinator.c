@@ -523,7 +523,7 @@ static struct coordinator *coordinator_open(struct realm *realm, struct partitio
     list_init(&c->questions);
     list_init(&c->all);
     hmap_init(&c->groups);
-    txn_table_init(&c->txns, c->seed, TXNS_MAX);
+    txn_table_init(&c->txns, c->seed, TXNS_MAX, TXNS_BYTES_MAX);
     wheel_timer_init(&c->sweep, sweep);
     c->busy.gone = gone;
     list_push_back(&p->busy, &c->busy.link);

@@ -151,12 +151,24 @@ void txn_begin(struct txn *t)
     if (t->state == TXN_ONGOING)
         return;
     txn_clear(t);
-    txn_table_rest(t, false);
+    txn_table_rest(&t->coordinator->txns, t, false);
     t->previous = -1;
     t->state = TXN_ONGOING;
     t->unsaved = true;
     t->started_ms = wall_ms(t);
     arm(t, (uint64_t) t->timeout_ms * 1000000);
+}
+
+int16_t txn_want_part(struct txn *t, struct str topic, int32_t index)
+{
+    if (txn_has_part(t, topic, index))
+        return KAFKA_NONE;
+    if (t->nparts == TXN_PARTS_MAX)
+        return KAFKA_INVALID_REQUEST;
+    if (!txn_table_may_hold(&t->coordinator->txns, t, txn_part_cost(topic)))
+        return KAFKA_COORDINATOR_LOAD_IN_PROGRESS;
+    txn_add_part(t, topic, index, 0);
+    return KAFKA_NONE;
 }
 
 /* ms of the wall clock at the first one (41 bits), worker (8 bits), a counter (14 bits, which runs
@@ -184,7 +196,7 @@ static struct txn_op *op_new(struct txn *t, struct errand *e, txn_done done)
     op->done = done;
     list_init(&op->job.link);
     t->op = op;
-    txn_table_rest(t, false);
+    txn_table_rest(&t->coordinator->txns, t, false);
     return op;
 }
 
@@ -223,7 +235,7 @@ static void op_done(struct txn_op *op, int16_t error)
     if (done != NULL)
         done(t, e, error);
     go_on_waiting(t);
-    txn_table_rest(t, at_rest(t));
+    txn_table_rest(&t->coordinator->txns, t, at_rest(t));
 }
 
 /* An end that is decided and can not be written now: it is tried again until it can. Who asked for
@@ -639,7 +651,8 @@ bool txn_take_message(struct coordinator *c, const struct store_msg *m)
         t->noffsets = read.noffsets;
         t->offset_bytes = read.offset_bytes;
         t->offset_index = read.offset_index;
-        txn_table_rest(t, at_rest(t));
+        t->bytes = read.bytes;
+        txn_table_rest(&c->txns, t, at_rest(t));
     } else if (ok) {
         txn_clear(&read);
     }

@@ -17,6 +17,8 @@
 /* Most transactional ids of one coordinator; the longest an unused one is kept, if there is room
  * (txn_table.h). */
 #define TXNS_MAX 65536u
+/* What all transactions together have of partitions and offsets; what is more comes again. */
+#define TXNS_BYTES_MAX (256u << 20)
 #define TXN_KEPT_MS (7 * INT64_C(86400000))
 /* A transaction may begin with the epochs below this one: two ends that raise it are left. */
 #define TXN_EPOCH_LAST (INT16_MAX - 2)
@@ -29,6 +31,8 @@ struct txn *txn_get(struct coordinator *c, struct str id, struct str owner);
  * an old epoch is told. */
 struct txn *txn_for(struct coordinator *c, struct str id, int64_t producer, int16_t epoch,
                     int16_t fenced, int16_t *error);
+/* It has that partition from now on; 0, or why it can not. */
+int16_t txn_want_part(struct txn *t, struct str topic, int32_t index);
 /* It is ONGOING; the time runs from now if it was not. */
 void txn_begin(struct txn *t);
 /* A number that no producer has had. */

@@ -175,18 +175,16 @@ static void parts_bound(struct txn *t, struct errand *e, int16_t error)
         errand_done(e);
 }
 
-/* How many were not there. */
-static uint32_t add_missing(struct txn *t, const struct kafka_add_partitions_to_txn_request *q)
+static int16_t add_missing(struct txn *t, const struct kafka_add_partitions_to_txn_request *q)
 {
-    uint32_t before = t->nparts;
+    int16_t error = KAFKA_NONE;
 
     for (int32_t i = 0; i < q->v3_and_below_topics_n; i++) {
         const struct kafka_add_partitions_to_txn_request_topics *topic = &q->v3_and_below_topics[i];
-        for (int32_t k = 0; k < topic->partitions_n && t->nparts < TXN_PARTS_MAX; k++)
-            if (!txn_has_part(t, topic->name, topic->partitions[k]))
-                txn_add_part(t, topic->name, topic->partitions[k], 0);
+        for (int32_t k = 0; k < topic->partitions_n && error == KAFKA_NONE; k++)
+            error = txn_want_part(t, topic->name, topic->partitions[k]);
     }
-    return t->nparts - before;
+    return error;
 }
 
 static void add_parts(struct coordinator *c, struct errand *e)
@@ -201,9 +199,10 @@ static void add_parts(struct coordinator *c, struct errand *e)
         return;
     }
     txn_begin(t);
+    error = add_missing(t, q);
     /* Also when none is new: the record may have failed the last time. */
-    if (add_missing(t, q) == 0 && t->nparts == TXN_PARTS_MAX)
-        errand_failed(e, KAFKA_INVALID_REQUEST);
+    if (error != KAFKA_NONE)
+        errand_failed(e, error);
     else
         txn_bind(t, true, e, parts_bound);
 }
@@ -384,6 +383,9 @@ static void put_offsets(struct errand *e, struct txn *t)
             else if (t->noffsets >= TXN_OFFSETS_MAX ||
                      t->offset_bytes + txn_offset_cost(q->group_id, &o) > TXN_OFFSET_BYTES_MAX)
                 to->error_code = KAFKA_INVALID_COMMIT_OFFSET_SIZE;
+            else if (!txn_table_may_hold(&t->coordinator->txns, t,
+                                         txn_offset_cost(q->group_id, &o)))
+                to->error_code = KAFKA_COORDINATOR_LOAD_IN_PROGRESS;
             if (to->error_code != KAFKA_NONE)
                 continue;
             o.topic_id = place.id;

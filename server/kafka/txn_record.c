@@ -99,11 +99,17 @@ bool txn_has_part(const struct txn *t, struct str topic, int32_t index)
     return false;
 }
 
+size_t txn_part_cost(struct str topic)
+{
+    return sizeof(struct txn_part) + topic.n + 64;
+}
+
 void txn_add_part(struct txn *t, struct str topic, int32_t index, uint64_t from)
 {
     t->parts = grown(t->parts, t->nparts, sizeof(*t->parts));
     index_add(&t->part_index, hash_part(t, topic, index), t->nparts);
     t->parts[t->nparts++] = (struct txn_part){own(topic), index, from};
+    t->bytes += txn_part_cost(topic);
 }
 
 /* A character of a name is up to three in the subject, and a part of the key in the header. */
@@ -114,7 +120,10 @@ size_t txn_offset_cost(struct str group, const struct committed_offset *o)
 
 static void free_offset(struct txn *t, struct txn_offset *o)
 {
-    t->offset_bytes -= txn_offset_cost(o->group, &o->o);
+    size_t cost = txn_offset_cost(o->group, &o->o);
+
+    t->offset_bytes -= cost;
+    t->bytes -= cost;
     disown(o->group);
     disown(o->o.topic);
     disown(o->o.metadata);
@@ -149,6 +158,7 @@ void txn_put_offset(struct txn *t, struct str group, const struct committed_offs
     t->offsets[i].o.topic = own(o->topic);
     t->offsets[i].o.metadata = own(o->metadata);
     t->offset_bytes += txn_offset_cost(group, o);
+    t->bytes += txn_offset_cost(group, o);
 }
 
 void txn_clear(struct txn *t)
@@ -164,6 +174,7 @@ void txn_clear(struct txn *t)
     t->parts = NULL;
     t->offsets = NULL;
     t->nparts = t->noffsets = 0;
+    t->bytes = 0;
 }
 
 /* ---- out ------------------------------------------------------------------------------------- */

@@ -74,6 +74,8 @@ struct txn {
     struct txn_offset *offsets;
     uint32_t noffsets;
     size_t offset_bytes; /* at most, as they are committed */
+    size_t bytes;        /* of partitions and offsets together */
+    size_t counted;      /* txn_table.c's: what its owner has of them */
     struct txn_index part_index, offset_index;
     uint64_t seed; /* of their hashes: so that clients can not choose names that collide */
     struct wheel_timer timer;
@@ -88,6 +90,8 @@ void txn_add_part(struct txn *t, struct str topic, int32_t index, uint64_t from)
 size_t txn_offset_cost(struct str group, const struct committed_offset *o);
 /* A copy, in the place of an earlier one. */
 void txn_put_offset(struct txn *t, struct str group, const struct committed_offset *o);
+/* Likewise of memory for a partition. */
+size_t txn_part_cost(struct str topic);
 /* Parts and offsets go. */
 void txn_clear(struct txn *t);
 

@@ -22,9 +22,13 @@ static void owner_init(struct txn_owner *o, struct str name)
     list_init(&o->resting);
 }
 
-void txn_table_init(struct txn_table *x, uint64_t seed, uint32_t max)
+void txn_table_init(struct txn_table *x, uint64_t seed, uint32_t max, size_t max_bytes)
 {
-    *x = (struct txn_table){.seed = seed, .max = max, .max_of_one = max - max / 4};
+    *x = (struct txn_table){.seed = seed,
+                            .max = max,
+                            .max_of_one = max - max / 4,
+                            .max_bytes = max_bytes,
+                            .max_bytes_of_one = max_bytes - max_bytes / 4};
     hmap_init(&x->map);
     hmap_init(&x->by_name);
     list_init(&x->all);
@@ -86,7 +90,8 @@ static void disown(struct txn_table *x, struct txn *t)
 {
     struct txn_owner *o = t->owner;
 
-    txn_table_rest(t, false);
+    txn_table_rest(x, t, false);
+    o->bytes -= t->counted;
     t->owner = NULL;
     if (--o->n > 0 || o == &x->nobody)
         return;
@@ -100,6 +105,7 @@ static void own_by(struct txn *t, struct txn_owner *o)
 {
     t->owner = o;
     o->n++;
+    o->bytes += t->counted;
 }
 
 void txn_table_own(struct txn_table *x, struct txn *t, struct str owner)
@@ -111,13 +117,16 @@ void txn_table_own(struct txn_table *x, struct txn *t, struct str owner)
         return;
     disown(x, t);
     own_by(t, o);
-    txn_table_rest(t, rested);
+    txn_table_rest(x, t, rested);
 }
 
-void txn_table_rest(struct txn *t, bool rests)
+void txn_table_rest(struct txn_table *x, struct txn *t, bool rests)
 {
     struct txn_owner *o = t->owner;
 
+    x->bytes += t->bytes - t->counted;
+    o->bytes += t->bytes - t->counted;
+    t->counted = t->bytes;
     if (list_linked(&t->resting)) {
         list_remove(&t->resting);
         o->nresting--;
@@ -126,6 +135,13 @@ void txn_table_rest(struct txn *t, bool rests)
         list_push_back(&o->resting, &t->resting);
         o->nresting++;
     }
+}
+
+bool txn_table_may_hold(const struct txn_table *x, const struct txn *t, size_t more)
+{
+    more += t->bytes - t->counted;
+    return x->bytes + more <= x->max_bytes &&
+           (t->owner == &x->nobody || t->owner->bytes + more <= x->max_bytes_of_one);
 }
 
 /* ---- ids ------------------------------------------------------------------------------------- */
@@ -169,16 +185,16 @@ struct txn *txn_table_add(struct txn_table *x, struct str id, struct str owner)
     hmap_insert(&x->map, &t->node, hash_of(x, id));
     list_push_back(&x->all, &t->link);
     own_by(t, owner_get(x, owner));
-    txn_table_rest(t, true);
+    txn_table_rest(x, t, true);
     return t;
 }
 
 void txn_table_remove(struct txn_table *x, struct txn *t)
 {
+    txn_clear(t);
     disown(x, t);
     hmap_remove(&x->map, &t->node);
     list_remove(&t->link);
-    txn_clear(t);
     mem_free((char *) (uintptr_t) t->id.p);
     mem_free(t);
 }

@@ -7,8 +7,9 @@
  *
  * When the table is full, room is made by the one who has the most ids at rest: the id goes that
  * rests longest. One owner has no more than three quarters of the table, whatever its ids do: so
- * nobody keeps others out. Whose the ids are is not in their records: those of before a start
- * belong to nobody until they are asked for again.
+ * nobody keeps others out. The same holds for the memory of what transactions have. Whose the ids
+ * are is not in their records: those of before a start belong to nobody until they are asked for
+ * again.
  */
 #ifndef KAFKA_TXN_TABLE_H
 #define KAFKA_TXN_TABLE_H
@@ -20,6 +21,7 @@ struct txn_owner {
     struct list link; /* table->owners */
     struct str name;  /* owned */
     uint32_t n, nresting;
+    size_t bytes;        /* of what its transactions have */
     struct list resting; /* struct txn, that which rests longest first */
 };
 
@@ -31,9 +33,10 @@ struct txn_table {
     struct txn_owner nobody;
     uint64_t seed;
     uint32_t max, max_of_one;
+    size_t bytes, max_bytes, max_bytes_of_one;
 };
 
-void txn_table_init(struct txn_table *x, uint64_t seed, uint32_t max);
+void txn_table_init(struct txn_table *x, uint64_t seed, uint32_t max, size_t max_bytes);
 /* It is empty. */
 void txn_table_deinit(struct txn_table *x);
 
@@ -47,7 +50,9 @@ struct txn *txn_table_add(struct txn_table *x, struct str id, struct str owner);
 void txn_table_own(struct txn_table *x, struct txn *t, struct str owner);
 /* Freed, with what it has. */
 void txn_table_remove(struct txn_table *x, struct txn *t);
-/* It is at rest from now on, or not. */
-void txn_table_rest(struct txn *t, bool rests);
+/* It is at rest from now on, or not; and what it has now is counted. */
+void txn_table_rest(struct txn_table *x, struct txn *t, bool rests);
+/* May it have so many more bytes? */
+bool txn_table_may_hold(const struct txn_table *x, const struct txn *t, size_t more);
 
 #endif

@@ -39,25 +39,20 @@ static void bound(struct txn *t, struct errand *e, int16_t error)
         errand_done(e);
 }
 
-/* False: there would be too many. */
-static bool add_missing(struct txn *t, const struct txn_want *w, bool *any)
+static int16_t add_missing(struct txn *t, const struct txn_want *w)
 {
-    for (const struct txn_wanted *p = w->parts; p != NULL; p = p->next) {
-        if (txn_has_part(t, p->topic, p->index))
-            continue;
-        if (t->nparts == TXN_PARTS_MAX)
-            return false;
-        txn_add_part(t, p->topic, p->index, 0);
-        *any = true;
-    }
-    return true;
+    int16_t error = KAFKA_NONE;
+
+    for (const struct txn_wanted *p = w->parts; p != NULL && error == KAFKA_NONE; p = p->next)
+        error = txn_want_part(t, p->topic, p->index);
+    return error;
 }
 
 static void want_there(struct coordinator *c, struct errand *e)
 {
     const struct txn_want *w = e->owner;
     struct txn *t = txn_find(c, w->id);
-    bool any = false;
+    uint32_t before;
     int16_t error;
 
     if (t != NULL && t->op != NULL) {
@@ -71,9 +66,11 @@ static void want_there(struct coordinator *c, struct errand *e)
         return;
     }
     txn_begin(t);
-    if (!add_missing(t, w, &any))
-        errand_failed(e, KAFKA_INVALID_REQUEST);
-    else if (any || t->unsaved)
+    before = t->nparts;
+    error = add_missing(t, w);
+    if (error != KAFKA_NONE)
+        errand_failed(e, error);
+    else if (t->nparts > before || t->unsaved)
         txn_bind(t, false, e, bound);
     else
         errand_done(e);

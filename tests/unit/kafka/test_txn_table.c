@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #define FULL 8u
+#define BYTES 4000u
 
 static struct txn_table table;
 
@@ -52,13 +53,13 @@ static void all_busy(const char *prefix, int n)
 
     for (int k = 0; k < n; k++) {
         snprintf(id, sizeof(id), "%s%d", prefix, k);
-        txn_table_rest(find(id), false);
+        txn_table_rest(&table, find(id), false);
     }
 }
 
 static void start(void)
 {
-    txn_table_init(&table, 5, FULL);
+    txn_table_init(&table, 5, FULL, BYTES);
 }
 
 static void end(void)
@@ -93,9 +94,9 @@ TEST(the_one_that_rests_longest)
     start();
     ask_many("eve", "e", 6);
     ask_many("bob", "b", 2);
-    txn_table_rest(find("e0"), false);
-    txn_table_rest(find("e1"), false);
-    txn_table_rest(find("e1"), true); /* used, and at rest again */
+    txn_table_rest(&table, find("e0"), false);
+    txn_table_rest(&table, find("e1"), false);
+    txn_table_rest(&table, find("e1"), true); /* used, and at rest again */
     ck_assert(ask("ann", "a"));
     ck_assert_ptr_null(find("e2"));
     ck_assert_ptr_nonnull(find("e0"));
@@ -112,7 +113,7 @@ TEST(no_more_than_three_quarters)
     ck_assert(!ask("eve", "e6"));
     ck_assert(ask("bob", "b"));
     ck_assert(ask("ann", "a"));
-    txn_table_rest(find("e3"), true);
+    txn_table_rest(&table, find("e3"), true);
     ck_assert(ask("eve", "e6")); /* in the place of one of its own */
     ck_assert_ptr_null(find("e3"));
     ck_assert_ptr_nonnull(find("b"));
@@ -127,7 +128,7 @@ TEST(nobody_is_at_rest)
     all_busy("e", 6);
     all_busy("b", 2);
     ck_assert(!ask("ann", "a"));
-    txn_table_rest(find("b1"), true);
+    txn_table_rest(&table, find("b1"), true);
     ck_assert(ask("ann", "a"));
     ck_assert_ptr_null(find("b1"));
     end();
@@ -181,9 +182,58 @@ TEST(pending_offsets)
     end();
 }
 
+/* An offset of about 270 bytes; whether there was room. */
+static bool hold(const char *id, int32_t partition)
+{
+    struct committed_offset o = {.topic = STR("t"), .partition = partition};
+    struct txn *t = find(id);
+    bool may = txn_table_may_hold(&table, t, txn_offset_cost(STR("g"), &o));
+
+    if (may)
+        txn_put_offset(t, STR("g"), &o);
+    if (partition % 2 == 0) /* what was not counted yet is counted */
+        txn_table_rest(&table, t, false);
+    return may;
+}
+
+/* As many as there may be; how many. */
+static int hold_all(const char *id)
+{
+    int n = 0;
+
+    while (hold(id, n))
+        n++;
+    return n;
+}
+
+TEST(memory_is_shared_too)
+{
+    int most;
+
+    start();
+    ask_many("eve", "e", 2);
+    ask_many("bob", "b", 1);
+    ask_many(NULL, "n", 1);
+    most = hold_all("e0");
+    ck_assert_int_ge(most, 8);
+    ck_assert_uint_le(table.bytes, BYTES * 3 / 4);
+    ck_assert_int_eq(hold_all("e1"), 0); /* the same owner's */
+    ck_assert_int_ge(hold_all("b0"), 2);
+    ck_assert_uint_le(table.bytes, BYTES);
+    ck_assert_int_eq(hold_all("n0"), 0);
+    txn_clear(find("e0"));
+    txn_table_rest(&table, find("e0"), true);
+    ck_assert_int_ge(hold_all("e1"), 8);
+    txn_table_own(&table, find("e1"), STR("bob"));
+    ck_assert_int_ge(hold_all("e0"), 0);
+    end();
+    ck_assert_uint_eq(table.bytes, 0);
+}
+
 static const struct runner_case cases[] = {
     RUN(who_has_most_makes_room), RUN(the_one_that_rests_longest), RUN(no_more_than_three_quarters),
     RUN(nobody_is_at_rest),       RUN(of_before_a_start),          RUN(pending_offsets),
+    RUN(memory_is_shared_too),
 };
 
 RUNNER_MAIN("kafka/txn_table", cases)
