@@ -7,7 +7,8 @@
  * waits until those have arrived (or were refused), once, and no longer than WAIT_NS: a disk in
  * trouble must not keep anybody from asking.
  *
- * Only questions wait (info, lists, a message, what a new consumer will see); whoever removes
+ * Only questions wait (info, lists, a message, what a new consumer will see; a direct get when
+ * such a message belongs to its answer); whoever removes
  * something does not. A list of streams waits for one after the other, in WAIT_NS for all of them
  * (and what is left of the last wait).
  */
@@ -17,7 +18,12 @@
 
 #define WAIT_NS 250000000u
 
-static void let_go(struct stream *s, uint64_t up_to)
+static bool nobody_waits(const struct stream *s)
+{
+    return list_empty(&s->behind) && list_empty(&s->gets_behind);
+}
+
+static void let_requests_go(struct stream *s, uint64_t up_to)
 {
     struct list *l;
 
@@ -32,7 +38,14 @@ static void let_go(struct stream *s, uint64_t up_to)
         }
         api_go_to(r, s->js->env->worker, r->task.run);
     }
-    io_timer_stop(s->js->env->io, &s->behind_timer);
+}
+
+static void let_go(struct stream *s, uint64_t up_to)
+{
+    let_requests_go(s, up_to);
+    direct_let_go(s, up_to);
+    if (nobody_waits(s))
+        io_timer_stop(s->js->env->io, &s->behind_timer);
 }
 
 static void waited_enough(struct wheel_timer *t)
@@ -43,18 +56,27 @@ static void waited_enough(struct wheel_timer *t)
 void stream_behind_init(struct stream *s)
 {
     list_init(&s->behind);
+    list_init(&s->gets_behind);
     wheel_timer_init(&s->behind_timer, waited_enough);
 }
 
 void stream_caught_up(struct stream *s)
 {
-    if (!list_empty(&s->behind))
+    if (!nobody_waits(s))
         let_go(s, s->durable);
 }
 
 void stream_behind_end(struct stream *s)
 {
     let_go(s, UINT64_MAX);
+}
+
+void stream_behind_wait(struct stream *s)
+{
+    struct io *io = s->js->env->io;
+
+    if (nobody_waits(s))
+        io_timer_start(io, &s->behind_timer, io_now(io) + WAIT_NS);
 }
 
 bool api_waits_for_sync(struct api_request *r, struct stream *s,
@@ -72,8 +94,7 @@ bool api_waits_for_sync(struct api_request *r, struct stream *s,
         return false;
     r->behind = s->assigned;
     r->task.run = run;
-    if (list_empty(&s->behind))
-        io_timer_start(io, &s->behind_timer, now + WAIT_NS);
+    stream_behind_wait(s);
     list_remove(&r->link);
     list_push_back(&s->behind, &r->link);
     return true;

@@ -10,7 +10,8 @@
  * A request is a struct direct_get from its first step to its last status. Steps that may have to
  * wait for the disk go on in a callback: a time becomes a sequence, what is pending is counted,
  * (for multi) what was the last message of a subject then is looked for among its messages,
- * messages are read. Sending stops after SLICE messages until the next turn of the loop, and longer
+ * messages are read. What was published before the request is part of its answer (api_catch_up.c).
+ * Sending stops after SLICE messages until the next turn of the loop, and longer
  * while the receiver is nearly full.
  *
  * Lifetime: on js->gets until its end. A stream that is deleted ends its reader, and the request
@@ -18,6 +19,7 @@
  */
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
+#include "lib/base/subject.h"
 #include "lib/io/io.h"
 #include "server/js/api_int.h"
 #include "server/js/stream_int.h"
@@ -64,7 +66,9 @@ struct late {
 };
 
 struct direct_get {
-    struct list link; /* js->gets */
+    struct list link;  /* js->gets */
+    struct list waits; /* s->gets_behind */
+    uint64_t behind;   /* ... for that message */
     struct js *js;
     struct direct_request q;
     struct store_reader reader;
@@ -121,6 +125,7 @@ static void end(struct direct_get *g)
 {
     unpin(g);
     list_remove(&g->link);
+    list_remove(&g->waits);
     io_timer_stop(g->js->env->io, &g->next);
     store_reader_deinit(&g->reader);
     g->ended = true;
@@ -631,6 +636,15 @@ static void resolve(struct direct_get *g)
     }
 }
 
+/* After a wait: the stream may be gone. */
+static void look(struct direct_get *g)
+{
+    if (g->reader.stream == NULL)
+        end_with(g, "404 Message Not Found");
+    else
+        resolve(g);
+}
+
 static void subjects_known(struct store_req *req, enum err err)
 {
     struct direct_get *g = CONTAINER_OF(req, struct direct_get, req);
@@ -638,10 +652,10 @@ static void subjects_known(struct store_req *req, enum err err)
     g->in_store = false;
     if (g->ended)
         release(g);
-    else if (err == ERR_CLOSED || g->reader.stream == NULL)
+    else if (err == ERR_CLOSED)
         end_with(g, "404 Message Not Found");
     else
-        resolve(g);
+        look(g);
 }
 
 static bool waits_for_subjects(struct direct_get *g, struct stream *s)
@@ -660,6 +674,46 @@ static bool waits_for_subjects(struct direct_get *g, struct stream *s)
     return waits;
 }
 
+/* The message on its way to the disk that belongs to the answer; 0 = the durable ones are enough.
+ * Who reads on from somewhere gets what is there, and waits at the end only. */
+static uint64_t awaited(const struct direct_get *g, struct stream *s)
+{
+    const char *last = g->q.last_by_subj;
+    uint64_t msgs, seq = s->assigned;
+
+    if (last != NULL && !subject_has_wildcard(str_of(last)))
+        seq = store_subject_last_assigned(s->store, str_of(last), &msgs);
+    else if (last == NULL && !is_multi(g))
+        seq = g->q.seq <= s->assigned ? g->q.seq : 0;
+    return seq > s->durable ? seq : 0;
+}
+
+static bool waits_for_sync(struct direct_get *g, struct stream *s)
+{
+    g->behind = s->failed || s->assigned <= s->durable ? 0 : awaited(g, s);
+    if (g->behind == 0)
+        return false;
+    g->step = look;
+    stream_behind_wait(s);
+    list_push_back(&s->gets_behind, &g->waits);
+    return true;
+}
+
+void direct_let_go(struct stream *s, uint64_t up_to)
+{
+    struct list all, *l;
+
+    list_init(&all);
+    list_splice(&all, &s->gets_behind);
+    while ((l = list_pop_front(&all)) != NULL) {
+        struct direct_get *g = LIST_ENTRY(l, struct direct_get, waits);
+        if (g->behind > up_to)
+            list_push_back(&s->gets_behind, l);
+        else if (s->js->store != NULL) /* else closed: freed with the others */
+            go_on_later(g);
+    }
+}
+
 /* Takes what q owns. */
 static void begin(struct stream *s, struct str reply, const struct direct_request *q)
 {
@@ -676,11 +730,12 @@ static void begin(struct stream *s, struct str reply, const struct direct_reques
     g->in_memory = s->config.storage == STORAGE_MEMORY;
     wheel_timer_init(&g->next, next_turn);
     list_push_back(&s->js->gets, &g->link);
+    list_init(&g->waits);
     store_reader_init(&g->reader, s->store, 1, g->filter.n > 0 ? &g->filter : NULL,
                       g->filter.n > 0 ? 1 : 0, ready, g);
     g->req.done = subjects_known;
     g->in_store = waits_for_subjects(g, s);
-    if (!g->in_store)
+    if (!g->in_store && !waits_for_sync(g, s))
         resolve(g);
 }
 

@@ -89,6 +89,8 @@ struct stream *api_stream_caught_up(struct api_request *r);
 bool api_waits_for_sync(struct api_request *r, struct stream *s,
                         void (*run)(struct env_task *task, struct env *env));
 void stream_behind_init(struct stream *s);
+/* Somebody is about to wait: no longer than a moment. */
+void stream_behind_wait(struct stream *s);
 /* More is durable, or nothing is on its way any more. */
 void stream_caught_up(struct stream *s);
 void stream_behind_end(struct stream *s);
@@ -126,6 +128,8 @@ bool api_check_kinds(struct api_request *r, const struct json_shape *shape, stru
 bool api_level_ok(struct str header);
 /* What is left when the worker ends. */
 void direct_free_all(struct js *js);
+/* Direct gets that waited for a message up to that one go on. */
+void direct_let_go(struct stream *s, uint64_t up_to);
 /* Nothing, or an object without members? */
 bool api_body_empty(const struct api_request *r);
 /* {"offset":N} of lists. */

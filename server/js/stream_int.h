@@ -80,7 +80,8 @@ struct stream {
     char *last_id;   /* Nats-Msg-Id of the last message, NULL = it had none */
     struct list dirty_link;
 
-    struct list behind; /* questions that wait for what is on its way: api_catch_up.c */
+    struct list behind;      /* questions that wait for what is on its way: api_catch_up.c */
+    struct list gets_behind; /* direct gets that do */
     struct wheel_timer behind_timer;
     struct list waiting; /* requests that wait for its creation or its subjects: api_request.link */
     struct list consumers;       /* struct consumer by stream_link */

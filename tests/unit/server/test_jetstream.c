@@ -171,6 +171,55 @@ TEST(a_failed_commit_answers_its_publishers)
     sim_close(m.sim);
 }
 
+/* ---- on its way ------------------------------------------------------------------------------ */
+
+/* What was published before a direct get is part of its answer, as of any question, although
+ * nobody has waited for its acknowledgement: a mirror's messages never have one. */
+TEST(a_direct_get_sees_what_was_published_before_it)
+{
+    static const char *const gets[][3] = {
+        {"$JS.API.DIRECT.GET.S.s.1", "", " new\n"},
+        {"$JS.API.DIRECT.GET.S", "{\"last_by_subj\":\"s.1\"}", " new\n"},
+        {"$JS.API.DIRECT.GET.S", "{\"last_by_subj\":\"s.*\"}", " new\n"},
+        {"$JS.API.DIRECT.GET.S", "{\"seq\":3}", " new\n"},
+        {"$JS.API.DIRECT.GET.S", "{\"seq\":3,\"batch\":2}", " new\n"},
+        {"$JS.API.DIRECT.GET.S", "{\"multi_last\":[\"s.1\"]}", " new\n"},
+        {"$JS.API.DIRECT.GET.S.s.2", "", " other\n"},
+        {"$JS.API.DIRECT.GET.S", "{\"seq\":1}", " old\n"},
+    };
+    struct machine m = {.sim = sim_open(4711, NULL)};
+
+    boot(&m, 1);
+    ask(&m, "$JS.API.STREAM.CREATE.S",
+        "{\"name\":\"S\",\"subjects\":[\"s.*\"],\"allow_direct\":true}", "did_create");
+    ask(&m, "s.1", "old", "\"seq\":1}");
+    ask(&m, "s.2", "other", "\"seq\":2}");
+    publish(&m, "s.1", "new");
+    publish(&m, gets[i][0], gets[i][1]);
+    answered(&m, m.asked, gets[i][2]);
+    halt(&m);
+    sim_close(m.sim);
+}
+
+/* Nothing is left of those who wait when the stream goes, or the server. */
+TEST(a_direct_get_that_waits_when_its_stream_goes)
+{
+    struct machine m = {.sim = sim_open(4711, NULL)};
+
+    boot(&m, 1);
+    ask(&m, "$JS.API.STREAM.CREATE.S",
+        "{\"name\":\"S\",\"subjects\":[\"s\"],\"allow_direct\":true}", "did_create");
+    publish(&m, "s", "new");
+    publish(&m, "$JS.API.DIRECT.GET.S.s", "");
+    if (i == 0) {
+        publish(&m, "$JS.API.STREAM.DELETE.S", "");
+        answered(&m, m.asked, "\"success\":true");
+        answered(&m, m.asked - 1, "in.3");
+    }
+    halt(&m);
+    sim_close(m.sim);
+}
+
 /* ---- a directory in use ---------------------------------------------------------------------- */
 
 static fs_fd hold(struct sim *sim, const char *dir)
@@ -396,6 +445,8 @@ TEST(a_consumer_that_can_not_be_read_is_offline)
 
 static const struct runner_case cases[] = {
     RUN_LOOP(a_failed_commit_answers_its_publishers, 0, 2),
+    RUN_LOOP(a_direct_get_sees_what_was_published_before_it, 0, 8),
+    RUN_LOOP(a_direct_get_that_waits_when_its_stream_goes, 0, 2),
     RUN(a_directory_that_nobody_named_has_others_beside),
     RUN_LOOP(a_stream_that_can_not_be_read_is_offline, 0, 2),
     RUN_LOOP(a_consumer_that_can_not_be_read_is_offline, 0, 2),
