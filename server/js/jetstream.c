@@ -287,7 +287,7 @@ bool jetstream_has(const struct jetstream *j, const struct account *a)
     return js != NULL && js->limits.enabled;
 }
 
-static void put_details(struct js *js, const struct js_detail_options *o, struct buf *out)
+static void put_sums(struct js *js, struct buf *out)
 {
     struct js_stats st;
 
@@ -299,28 +299,77 @@ static void put_details(struct js *js, const struct js_detail_options *o, struct
     buf_printf(out,
                ",\"memory\":%llu,\"storage\":%llu,\"reserved_memory\":%llu,"
                "\"reserved_storage\":%llu,\"accounts\":0,\"ha_assets\":0,"
-               "\"api\":{\"level\":0,\"total\":%llu,\"errors\":%llu},\"stream_detail\":",
+               "\"api\":{\"level\":0,\"total\":%llu,\"errors\":%llu},\"stream_detail\":[",
                (unsigned long long) st.memory, (unsigned long long) st.storage,
                (unsigned long long) st.reserved_memory, (unsigned long long) st.reserved_storage,
                (unsigned long long) st.api_total, (unsigned long long) st.api_errors);
-    js_details(js, o, out);
-    buf_putc(out, '}');
 }
 
-void jetstream_details(struct jetstream *j, const struct js_detail_options *o, struct buf *out)
+static void begin_account(struct js *js, const struct js_detail_options *o,
+                          struct js_details_at *at, struct buf *out)
 {
-    bool first = true;
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
 
-    buf_putc(out, '[');
-    for (uint32_t i = 0; i < j->n; i++) {
-        if (j->of[i] == NULL || !j->of[i]->limits.enabled)
+    buf_puts(out, at->second ? "," : "");
+    put_sums(js, out);
+    at->inside = true;
+    at->second = false;
+    while (o->streams && (n = hmap_each(&js->streams, &it)) != NULL) {
+        const char *name = CONTAINER_OF(n, struct stream, node)->config.name;
+        buf_put(&at->streams, name, strlen(name) + 1);
+    }
+}
+
+/* Of an account that was begun; what it cost. */
+static size_t put_next_stream(struct js *js, const struct js_detail_options *o,
+                              struct js_details_at *at, struct buf *out)
+{
+    struct str name = str_of(at->streams.p + at->next);
+    struct stream *s = js_stream_find(js, name);
+
+    at->next += name.n + 1;
+    if (s == NULL || s->store == NULL)
+        return 1;
+    buf_puts(out, at->second ? "," : "");
+    at->second = true;
+    js_details(s, o, out);
+    return 1 + (o->consumers ? s->nconsumers : 0);
+}
+
+bool jetstream_details(struct jetstream *j, const struct js_detail_options *o,
+                       struct js_details_at *at, size_t most, struct buf *out)
+{
+    size_t done = 0;
+
+    if (out->n == 0)
+        buf_putc(out, '[');
+    for (; at->account < j->n; at->account++) {
+        struct js *js = j->of[at->account];
+        if (js == NULL || (!at->inside && !js->limits.enabled))
             continue;
-        if (!first)
-            buf_putc(out, ',');
-        first = false;
-        put_details(j->of[i], o, out);
+        if (done >= most)
+            return true;
+        if (!at->inside)
+            begin_account(js, o, at, out);
+        for (; at->next < at->streams.n; done += put_next_stream(js, o, at, out))
+            if (done >= most)
+                return true;
+        buf_puts(out, "]}");
+        buf_clear(&at->streams);
+        at->next = 0;
+        at->inside = false;
+        at->second = true;
+        done++;
     }
     buf_putc(out, ']');
+    jetstream_details_end(at);
+    return false;
+}
+
+void jetstream_details_end(struct js_details_at *at)
+{
+    buf_free(&at->streams);
 }
 
 /* ---- health ---------------------------------------------------------------------------------- */

@@ -344,7 +344,7 @@ static void put_consumers(struct stream *s, const char *key, bool direct, bool c
         buf_putc(out, ']');
 }
 
-static void put_stream(struct stream *s, const struct js_detail_options *o, struct buf *out)
+void js_details(struct stream *s, const struct js_detail_options *o, struct buf *out)
 {
     buf_puts(out, "{\"name\":");
     jput_string(out, str_of(s->config.name));
@@ -365,23 +365,4 @@ static void put_stream(struct stream *s, const struct js_detail_options *o, stru
         put_consumers(s, "direct_consumer_detail", true, o->config, out);
     stream_upstreams_info(s, out);
     buf_putc(out, '}');
-}
-
-void js_details(struct js *js, const struct js_detail_options *o, struct buf *out)
-{
-    struct hmap_iter it = {0};
-    struct hmap_node *n;
-    bool first = true;
-
-    buf_putc(out, '[');
-    while (o->streams && (n = hmap_each(&js->streams, &it)) != NULL) {
-        struct stream *s = CONTAINER_OF(n, struct stream, node);
-        if (s->store == NULL)
-            continue;
-        if (!first)
-            buf_putc(out, ',');
-        first = false;
-        put_stream(s, o, out);
-    }
-    buf_putc(out, ']');
 }

@@ -92,12 +92,24 @@ void jetstream_stats(const struct jetstream *j, struct js_stats *out);
 bool jetstream_has(const struct jetstream *j, const struct account *a);
 
 /* For /jsz: what this worker has, as JSON text appended to out: an array with an object for each
- * account that has JetStream, in the same order at every worker, with its sums and, when asked for,
- * streams, consumers, their configurations. */
+ * account that has JetStream, with its sums and, when asked for, streams, consumers, their
+ * configurations. In slices, because there may be very many: `most` accounts, streams and consumers
+ * at a time, or one stream that has more. False: that was the last one, and the text is whole. What
+ * comes meanwhile may be left out. */
 struct js_detail_options {
     bool streams, consumers, direct_consumers, config, raft;
 };
-void jetstream_details(struct jetstream *j, const struct js_detail_options *o, struct buf *out);
+/* How far it is; zero-initialised before the first slice. */
+struct js_details_at {
+    uint32_t account;
+    bool inside;        /* an account has its beginning, not its end */
+    bool second;        /* a comma goes before the next one */
+    struct buf streams; /* names of the account's, each with its NUL */
+    size_t next;        /* the stream to go on with, in there */
+};
+bool jetstream_details(struct jetstream *j, const struct js_detail_options *o,
+                       struct js_details_at *at, size_t most, struct buf *out);
+void jetstream_details_end(struct js_details_at *at);
 
 /* For /healthz: does this worker have what is named (NULL = not asked for), and which of its
  * streams are not well? The account is found at every worker. lost: to damage, so many messages,

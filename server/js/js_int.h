@@ -167,7 +167,8 @@ bool js_step(struct js *js);
 void js_end_pulls(struct js *js);
 void js_stop(struct js *js);
 void js_close(struct js *js);
-void js_details(struct js *js, const struct js_detail_options *o, struct buf *out);
+/* One stream in detail. */
+void js_details(struct stream *s, const struct js_detail_options *o, struct buf *out);
 void js_stats_of(const struct js *js, struct js_stats *out);
 
 /* ---- recovery (js_recover.c) */

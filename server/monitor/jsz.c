@@ -36,21 +36,30 @@ static const struct json_field fields[] = {
 
 /* ---- a worker's part ------------------------------------------------------------------------- */
 
+void step_jetstream(struct env *env, const struct js_detail_options *o, struct part *part)
+{
+    part->more = false;
+    part->has_js = env->jetstream != NULL;
+    if (!part->has_js) { /* it may have gone meanwhile */
+        buf_clear(&part->text);
+        return;
+    }
+    if (part->text.n == 0)
+        jetstream_stats(env->jetstream, &part->js);
+    part->more = jetstream_details(env->jetstream, o, &part->js_at, STEP_MOST_JS, &part->text);
+}
+
 static void collect(struct query *q, struct env *env, struct part *part, bool consumers_imply)
 {
-    struct js_detail_options o = {
+    const struct js_detail_options o = {
+        .streams = q->asked.streams || (consumers_imply && q->asked.consumers),
         .consumers = q->asked.consumers,
         .direct_consumers = q->asked.direct_consumers,
         .config = q->asked.config,
         .raft = q->asked.raft,
     };
 
-    part->has_js = env->jetstream != NULL;
-    if (!part->has_js)
-        return;
-    o.streams = q->asked.streams || (consumers_imply && o.consumers);
-    jetstream_stats(env->jetstream, &part->js);
-    jetstream_details(env->jetstream, &o, &part->text);
+    step_jetstream(env, &o, part);
 }
 
 static void step(struct query *q, struct env *env, struct part *part)
@@ -79,30 +88,42 @@ static void add_account(json_t *sum, const json_t *one)
     }
 }
 
+static const char *name_of(const json_t *account)
+{
+    return json_string_value(json_object_get(account, "name"));
+}
+
+/* The one of that name: at this place, but where a worker had heard of one that another had not. */
+static json_t *same_account(const json_t *all, size_t place, const char *name)
+{
+    json_t *there = json_array_get(all, place);
+
+    if (there != NULL && strcmp(name_of(there), name) == 0)
+        return there;
+    for (size_t k = 0; k < json_array_size(all); k++)
+        if (strcmp(name_of(json_array_get(all, k)), name) == 0)
+            return json_array_get(all, k);
+    return NULL;
+}
+
 /* All accounts that have JetStream, over all workers. */
 static json_t *accounts(struct query *q)
 {
-    json_t *all = NULL;
+    json_t *all = json_array();
 
     for (unsigned i = 0; i < q->workers; i++) {
         json_error_t e;
         json_t *some = json_loadb(q->parts[i].text.p, q->parts[i].text.n, 0, &e);
-        if (some == NULL)
-            continue;
-        if (all == NULL) {
-            all = some;
-            continue;
+        for (size_t k = 0; k < json_array_size(some); k++) {
+            json_t *one = json_array_get(some, k), *have = same_account(all, k, name_of(one));
+            if (have != NULL)
+                add_account(have, one);
+            else
+                json_array_append(all, one);
         }
-        for (size_t k = 0; k < json_array_size(all); k++)
-            add_account(json_array_get(all, k), json_array_get(some, k));
         json_decref(some);
     }
-    return all != NULL ? all : json_array();
-}
-
-static const char *name_of(const json_t *account)
-{
-    return json_string_value(json_object_get(account, "name"));
+    return all;
 }
 
 /* Without empty lists. */

@@ -10,10 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Connections twice, in slices; all else with the last one. */
+/* Connections twice, then JetStream, all in slices; all else with the last one. */
 static void step(struct query *q, struct env *env, struct part *part)
 {
-    struct js_detail_options o = {.streams = true, .consumers = true};
+    static const struct js_detail_options o = {.streams = true, .consumers = true};
 
     if (!part->listed) {
         connz_document.step(q, env, part);
@@ -22,12 +22,15 @@ static void step(struct query *q, struct env *env, struct part *part)
         part->listed = true;
         part->from = 0;
     }
-    varz_document.step(q, env, part);
-    if (part->more)
-        return;
-    if (env->jetstream != NULL)
-        jetstream_details(env->jetstream, &o, &part->text);
-    kafkaz_step(q, env, part);
+    if (!part->summed) {
+        varz_document.step(q, env, part);
+        if (part->more)
+            return;
+        part->summed = true;
+    }
+    step_jetstream(env, &o, part);
+    if (!part->more)
+        kafkaz_step(q, env, part);
 }
 
 /* ---- the format ------------------------------------------------------------------------------ */

@@ -27,9 +27,9 @@ struct conn_part {
 
 /* What one worker contributes. */
 struct part {
-    uint64_t from; /* the connection to go on with */
-    bool more;     /* it has only begun: the step is made again */
-    bool listed;   /* of /metrics: the connections are done */
+    uint64_t from;       /* the connection to go on with */
+    bool more;           /* it has only begun: the step is made again */
+    bool listed, summed; /* of /metrics: the connections are done, once and twice */
     struct net_stats net;
     struct js_stats js;
     bool has_js;
@@ -37,9 +37,10 @@ struct part {
     size_t nconns;
     size_t matching; /* connections before all filters but the account */
     struct buf text; /* JSON array of stream details */
-    json_t *subs;    /* of all accounts, in detail */
-    json_t *bad;     /* streams that are not well */
-    json_t *kafka;   /* what Kafka clients do (env->kafka_info) */
+    struct js_details_at js_at;
+    json_t *subs;  /* of all accounts, in detail */
+    json_t *bad;   /* streams that are not well */
+    json_t *kafka; /* what Kafka clients do (env->kafka_info) */
     struct js_health health;
     struct router_stats router;
     struct net_account_stats *accounts; /* by index */
@@ -89,6 +90,8 @@ struct query {
 #define STEP_MOST 1000u
 /* Connections that are only summed up. */
 #define STEP_MOST_SUMS 250u
+/* Accounts, streams and consumers. */
+#define STEP_MOST_JS 250u
 
 #define DOCUMENTS_MAX 32u
 
@@ -139,6 +142,8 @@ void sum_js(const struct query *q, struct js_stats *out);
 json_t *jetstream_varz(const struct query *q, bool with_store_dir);
 json_t *jetstream_config(const struct query *q, const struct js_stats *js, bool with_store_dir);
 json_t *jetstream_limits(const struct options *o);
+/* part->more says whether that was all. */
+void step_jetstream(struct env *env, const struct js_detail_options *o, struct part *part);
 void put_jetstream_stats(json_t *o, const struct query *q, const struct js_stats *js);
 int64_t process_memory(void);
 json_t *process_arguments(void);

@@ -104,6 +104,7 @@ static void free_query(struct query *q)
         mem_free(p->conns);
         mem_free(p->accounts);
         buf_free(&p->text);
+        jetstream_details_end(&p->js_at);
         json_decref(p->subs);
         json_decref(p->bad);
         json_decref(p->kafka);

@@ -516,10 +516,74 @@ TEST(many_connections)
     server_process_deinit(&s);
 }
 
+static unsigned count(const char *text, const char *what)
+{
+    unsigned n = 0;
+
+    for (; (text = strstr(text, what)) != NULL; text++)
+        n++;
+    return n;
+}
+
+/* More streams and consumers than a worker looks at in one go: each is there once. */
+TEST(many_streams)
+{
+    enum { MANY = 700, CONSUMERS = 300 };
+    struct server_process s;
+    struct raw_client c;
+    char text[300], *got;
+
+    start(&s, i, "");
+    raw_hello(&c, s.port, "");
+    for (unsigned k = 0; k < MANY; k++) {
+        int n = snprintf(text, sizeof(text), "{\"name\":\"N%u\",\"storage\":\"memory\"}", k);
+        char line[400];
+        snprintf(line, sizeof(line), "PUB $JS.API.STREAM.CREATE.N%u d %d\r\n%s\r\n", k, n, text);
+        raw_send(&c, line);
+    }
+    for (unsigned k = 0; k < CONSUMERS; k++) {
+        char line[400];
+        int n = snprintf(text, sizeof(text),
+                         "{\"stream_name\":\"N7\",\"config\":{\"durable_name\":\"C%u\","
+                         "\"ack_policy\":\"explicit\"}}",
+                         k);
+        snprintf(line, sizeof(line), "PUB $JS.API.CONSUMER.DURABLE.CREATE.N7.C%u d %d\r\n%s\r\n", k,
+                 n, text);
+        raw_send(&c, line);
+    }
+    snprintf(text, sizeof(text), "$JS.API.CONSUMER.INFO.N7.C%u", CONSUMERS - 1);
+    do {
+        got = raw_ask(&c, text, "");
+        if (strstr(got, "\"error\"") == NULL)
+            break;
+        free(got);
+    } while (true);
+    free(got);
+    got = get(&s, "/jsz?consumers=1&config=1");
+    ck_assert_uint_eq(count(got, "\"durable_name\": \"C"), CONSUMERS);
+    ck_assert_uint_eq(count(got, "\"subjects\": ["), MANY);
+    ck_assert_ptr_nonnull(strstr(got, "\"streams\": 700"));
+    for (unsigned k = 0; k < MANY; k++) {
+        snprintf(text, sizeof(text), "\"N%u\"", k); /* its name twice, its subject */
+        ck_assert_msg(k == 7 || count(got, text) == 3, "%s in %.3000s", text, got);
+    }
+    free(got);
+    got = get(&s, "/jsz?acc=$G");
+    ck_assert_uint_eq(count(got, "\"stream_detail\""), 0);
+    free(got);
+    got = get(&s, "/metrics");
+    ck_assert_uint_eq(count(got, "\njetstream_stream_total_messages{"), MANY);
+    ck_assert_uint_eq(count(got, "\njetstream_consumer_num_pending{"), CONSUMERS);
+    free(got);
+    raw_close(&c);
+    server_process_deinit(&s);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(paths, 0, 3),
     RUN_LOOP(connections, 0, 3),
     RUN_LOOP(many_connections, 0, 3),
+    RUN_LOOP(many_streams, 0, 3),
     RUN_LOOP(jetstream_and_health, 0, 3),
     RUN(health_without_jetstream),
     RUN_LOOP(a_lost_message_is_in_health, 0, 2),
