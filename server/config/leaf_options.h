@@ -89,7 +89,7 @@ struct leaf_options {
     char *account; /* of that user, and of who needs no credentials; NULL = the default one */
     struct users users;
     bool proxy_required;     /* of all of them: only through a trusted proxy */
-    int64_t auth_timeout_ns; /* 0 = that at top level */
+    int64_t auth_timeout_ns; /* 2 s; with tls its timeout and 1 s */
 
     struct leaf_remote_options *remotes;
     size_t nremotes;

@@ -41,6 +41,8 @@ void options_init(struct options *o)
     o->cache_bytes = 64u * MIB; /* more costs page faults (25 % of the CPU while it fills) and helps
                                    nobody near the tail */
     options_finish(o);
+    /* What follows from others is found when those are known. */
+    o->auth_timeout_ns = o->leaf.auth_timeout_ns = 0;
 }
 
 static void or_u32(uint32_t *at, uint32_t otherwise)
@@ -56,6 +58,12 @@ static void or_u64(uint64_t *at, uint64_t otherwise)
 static void or_i64(int64_t *at, int64_t otherwise)
 {
     *at = *at != 0 ? *at : otherwise;
+}
+
+/* Who has to shake hands first gets a second behind that. */
+static int64_t auth_timeout(const struct tls_options *tls)
+{
+    return tls->on ? tls->timeout_ns + SECOND : 2 * SECOND;
 }
 
 void options_finish(struct options *o)
@@ -79,7 +87,8 @@ void options_finish(struct options *o)
     or_i64(&o->leaf.tls.timeout_ns, 2 * SECOND);
     or_i64(&o->leaf.reconnect_ns, SECOND);
     or_i64(&o->leaf.dial_timeout_ns, SECOND);
-    or_i64(&o->auth_timeout_ns, 2 * SECOND);
+    or_i64(&o->auth_timeout_ns, auth_timeout(&o->tls));
+    or_i64(&o->leaf.auth_timeout_ns, auth_timeout(&o->leaf.tls));
     or_u32(&o->kafka_num_partitions, 1);
     or_i64(&o->kafka_group_heartbeat_ns, 5 * SECOND);
     or_i64(&o->kafka_group_session_ns, 45 * SECOND);

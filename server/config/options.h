@@ -98,7 +98,7 @@ struct options {
     struct proxy_options proxies;
     char *no_auth_user;      /* who a client is that offers nothing; NULL = nobody */
     bool auth_block;         /* the file has a block of that name: see options_default_is_open */
-    int64_t auth_timeout_ns; /* 2 s */
+    int64_t auth_timeout_ns; /* 2 s; with tls its timeout and 1 s */
 
     /* encryption of client connections */
     struct tls_options tls;

@@ -149,8 +149,7 @@ json_t *leaf_varz(const struct options *options, uint16_t port)
     if (port != 0) {
         put_str(o, "host", l->host != NULL ? l->host : "0.0.0.0");
         put_int(o, "port", port);
-        put_seconds(o, "auth_timeout",
-                    l->auth_timeout_ns > 0 ? l->auth_timeout_ns : options->auth_timeout_ns);
+        put_seconds(o, "auth_timeout", l->auth_timeout_ns);
         if (l->tls.on)
             put_seconds(o, "tls_timeout", l->tls.timeout_ns);
         put_true(o, "tls_required", l->tls.on);

@@ -251,9 +251,7 @@ static int64_t auth_timeout(const struct conn *c)
 
     if (c->door == NET_WEBSOCKET && o->websocket.auth_timeout_ns > 0)
         return o->websocket.auth_timeout_ns;
-    if (c->door == NET_LEAFS && o->leaf.auth_timeout_ns > 0)
-        return o->leaf.auth_timeout_ns;
-    return o->auth_timeout_ns;
+    return c->door == NET_LEAFS ? o->leaf.auth_timeout_ns : o->auth_timeout_ns;
 }
 
 void conn_announce(struct conn *c)

@@ -64,6 +64,7 @@ static void set_options(struct world *w)
         o->kafka_auto_create = false;
         o->kafka_compaction_ns = w->swarm->compaction_ns;
     }
+    options_finish(o);
 }
 
 static int open_io(void *ctx, unsigned worker, struct io **out)

@@ -643,6 +643,35 @@ TEST(finishes_and_checks)
     }
 }
 
+/* The time to log in follows from that for the handshake in front of it, at each door. */
+TEST(derives_times)
+{
+    static const struct {
+        const char *text;
+        double clients, leafs;
+    } rows[] = {
+        {"port: 4222", 2, 2},
+        {"tls { cert_file: a, key_file: b }", 3, 2},
+        {"tls { cert_file: a, key_file: b, timeout: 0.5 }", 1.5, 2},
+        {"tls { cert_file: a, key_file: b, timeout: 5 }\nauthorization { timeout: 1 }", 1, 2},
+        {"authorization { timeout: 7 }\nleafnodes { port: 7422 }", 7, 2},
+        {"leafnodes { port: 7422, tls { cert_file: a, key_file: b, timeout: 4 } }", 2, 5},
+        {"leafnodes { port: 7422, tls { cert_file: a, key_file: b },\n"
+         "  authorization { user: u, timeout: 9 } }",
+         2, 9},
+    };
+
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+        struct options o;
+        struct buf err = {0};
+        ck_assert_msg(load(rows[k].text, &o, &err), "%s: %s", rows[k].text, buf_cstr(&err));
+        options_finish(&o);
+        ck_assert_msg((double) o.auth_timeout_ns == rows[k].clients * 1e9, "%s", rows[k].text);
+        ck_assert_msg((double) o.leaf.auth_timeout_ns == rows[k].leafs * 1e9, "%s", rows[k].text);
+        options_free(&o);
+    }
+}
+
 static char *slurp(const char *name)
 {
     const char *top = getenv("MIDGE_SRCDIR");
@@ -704,6 +733,7 @@ static const struct runner_case cases[] = {
     RUN(reads_a_tls_block),
     RUN(describes_the_server),
     RUN(finishes_and_checks),
+    RUN(derives_times),
     RUN(every_key_is_documented),
 };
 
