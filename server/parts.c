@@ -1,15 +1,13 @@
 /*
  * parts.c - the parts of a server in the order they need each other.
  *
- * Open: accounts -> workers (loops, routers, lanes) -> store directory (recovery) -> per worker:
- * store, js -> per worker: net -> listen -> kafka ->
- * listen. Nothing runs meanwhile; a client that connects early
- * waits in the listen queue.
+ * Open: accounts -> workers (loops, routers, lanes) -> JetStream (parts_jetstream.c) -> per worker:
+ * net -> listen -> kafka -> listen. Nothing runs meanwhile; a client that connects early waits in
+ * the listen queue.
  *
  * Stop: waiting pulls are told, behind a fence; then per worker net_shutdown (no new connections,
- * flush, close) -> kafka_shutdown (likewise) -> js_shutdown (consumer states saved) -> store_close
- * (commits done) -> js freed. Close: what is left, in reverse; store_dir_close marks the directory
- * clean.
+ * flush, close) -> kafka_shutdown (likewise) -> JetStream. Close: what is left, in reverse;
+ * store_dir_close marks the directory clean.
  */
 #include "server/parts.h"
 
@@ -18,11 +16,8 @@
 #include "server/core/account.h"
 #include "server/js/js.h"
 #include "server/kafka/kafka.h"
-#include "server/kafka/project.h"
-#include "server/kafka/trim.h"
 #include "server/net/net.h"
 #include "server/wiring.h"
-#include "store/crypt.h"
 #include "store/store.h"
 
 #include <stdio.h>
@@ -51,11 +46,6 @@ static uint64_t memory_limit(struct server_parts *p)
         group < p->memory_bytes)
         return group;
     return p->memory_bytes;
-}
-
-static uint64_t three_quarters(uint64_t n)
-{
-    return n / 4 * 3;
 }
 
 static bool open_accounts(struct server_parts *p, const struct server_parts_options *o,
@@ -112,141 +102,9 @@ bool parts_open_workers(struct server_parts *p, const struct server_parts_option
         snprintf(why, 256, "can not open I/O loops: %s", strerror(-rc));
         return false;
     }
-    worker_group_set_memory(p->workers, o->options->memory_bytes != 0
-                                            ? o->options->memory_bytes
-                                            : three_quarters(memory_limit(p)));
-    return true;
-}
-
-/* Of what is recovered nobody knows the load yet: workers share it by id. New streams go where
- * placement.h says. */
-static unsigned place_stream(void *ctx, store_object_id stream, struct str name)
-{
-    struct server_parts *p = ctx;
-
-    (void) name;
-    return (unsigned) (stream % worker_group_count(p->workers));
-}
-
-static uint64_t clock_now(void *ctx)
-{
-    struct server_parts *p = ctx;
-    struct io *io = worker_group_get(p->workers, 0)->env.io;
-
-    io_clock_update(io);
-    return io_now(io);
-}
-
-_Static_assert((unsigned) OPTIONS_CHACHA == CRYPT_CHACHA && (unsigned) OPTIONS_AES == CRYPT_AES,
-               "ciphers have the same numbers");
-
-static enum err open_store_at(struct server_parts *p, const char *path, uint64_t patience_ns,
-                              char why[256])
-{
-    const struct options *o = p->options;
-
-    return store_dir_open(
-        &(struct store_dir_options){
-            .fs = io_fs(worker_group_get(p->workers, 0)->env.io),
-            .path = path,
-            .log = p->log,
-            .workers = worker_group_count(p->workers),
-            .pool_bytes = p->options->pool_bytes,
-            .log_file_bytes = p->log_file_bytes,
-            .segment_bytes_min = p->segment_bytes_min,
-            .segment_bytes_max = p->segment_bytes_max,
-            .index_lazy_bytes = p->index_lazy_bytes,
-            .place = place_stream,
-            .clock = clock_now,
-            .ctx = p,
-            .seed = p->store_seed,
-            .key = str_of(o->js_key != NULL ? o->js_key : ""),
-            .prev_key = str_of(o->js_prev_key != NULL ? o->js_prev_key : ""),
-            .cipher = o->js_cipher,
-            .kafka = p->options->kafka_port != 0,
-            .lock_patience_ns = patience_ns,
-        },
-        &p->store_dir, why);
-}
-
-/* The directory that nobody has named is where every server of the machine begins that was told no
- * better. A moment for one that is about to end, none for the places beside. */
-#define UNNAMED_PATIENCE_NS 1000000000u
-#define PLACES_BESIDE 99u
-
-static enum err open_store_beside(struct server_parts *p, const char *path, char why[256])
-{
-    struct buf beside = {0};
-    char first[256];
-    enum err err = ERR_BUSY;
-
-    memcpy(first, why, sizeof(first));
-    for (unsigned k = 1; err == ERR_BUSY && k <= PLACES_BESIDE; k++) {
-        buf_clear(&beside);
-        buf_printf(&beside, "%s.%u", path, k);
-        err = open_store_at(p, buf_cstr(&beside), 1, why);
-    }
-    if (err == ERR_OK)
-        LOG_WRN(p->log, "%s: JetStream keeps its data in %s (store_dir names a place for it)",
-                first, buf_cstr(&beside));
-    buf_free(&beside);
-    return err;
-}
-
-static bool open_store_dir(struct server_parts *p, const char *path, char why[256])
-{
-    bool named = p->options->store_dir != NULL;
-    char text[200];
-    enum err err = open_store_at(p, path, named ? 0 : UNNAMED_PATIENCE_NS, why);
-
-    if (err == ERR_BUSY && !named)
-        err = open_store_beside(p, path, why);
-    if (err != ERR_OK) {
-        snprintf(text, sizeof(text), "%s", why);
-        snprintf(why, 256, "Can't start JetStream: %s", text);
-    }
-    return err == ERR_OK;
-}
-
-static uint64_t disk_free(struct server_parts *p)
-{
-    int64_t n = fs_free_bytes(io_fs(worker_group_get(p->workers, 0)->env.io),
-                              store_dir_path(p->store_dir));
-
-    return n > 0 ? (uint64_t) n : 0;
-}
-
-bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256])
-{
-    unsigned n = worker_group_count(p->workers);
-
-    if (!open_store_dir(p, path, why))
-        return false;
-    p->js_server = js_server_open(p->options, p->accounts, p->said, p->system_account, p->store_dir,
-                                  three_quarters(memory_limit(p)), three_quarters(disk_free(p)));
-    if (p->options->kafka_port != 0)
-        p->kafka_shared = kafka_shared_open(p->options, p->js_server, p->accounts, p->store_dir);
-    for (unsigned i = 0; i < n; i++) {
-        struct worker *w = worker_group_get(p->workers, i);
-        enum err err = store_open(p->store_dir, i,
-                                  &(struct store_options){
-                                      .io = w->env.io,
-                                      .chunks = w->env.chunks,
-                                      .log = p->log,
-                                      .cache_bytes = p->options->cache_bytes / n,
-                                      .kafka_decode = project_batch,
-                                      .kafka_trim = trim_batch,
-                                  },
-                                  &w->store);
-        if (err != ERR_OK) {
-            snprintf(why, 256, "Can't start JetStream: %s", err_text(err));
-            return false;
-        }
-    }
-    for (unsigned i = 0; i < n; i++) {
-        struct worker *w = worker_group_get(p->workers, i);
-        jetstream_open(&w->env, p->js_server, w->store);
-    }
+    p->memory_share = memory_limit(p) / 4 * 3;
+    worker_group_set_memory(p->workers, o->options->memory_bytes != 0 ? o->options->memory_bytes
+                                                                      : p->memory_share);
     return true;
 }
 
@@ -332,36 +190,9 @@ bool parts_open_kafka(struct server_parts *p, uint16_t *port, char why[256])
 
 /* ---- stopping -------------------------------------------------------------------------------- */
 
-static void store_closed(void *ctx)
-{
-    struct worker *w = ctx;
-
-    /* Not before: until its last commit the store calls streams and renders consumers. */
-    w->store = NULL;
-    if (w->env.jetstream != NULL)
-        jetstream_close(w->env.jetstream);
-    ask_all_stepped(w->stopping);
-}
-
-static void js_stopped(void *ctx)
-{
-    struct worker *w = ctx;
-
-    if (w->store == NULL) {
-        ask_all_stepped(w->stopping);
-        return;
-    }
-    store_close(w->store, store_closed, w);
-}
-
 static void kafka_stopped(void *ctx)
 {
-    struct worker *w = ctx;
-
-    if (w->env.jetstream != NULL)
-        jetstream_shutdown(w->env.jetstream, js_stopped, w);
-    else
-        js_stopped(w);
+    parts_end_jetstream(ctx);
 }
 
 static void net_stopped(void *ctx)

@@ -51,7 +51,8 @@ struct server_parts {
     const struct options *options;
     struct log *log;
     uint64_t store_seed, log_file_bytes, segment_bytes_min, segment_bytes_max, index_lazy_bytes;
-    uint64_t memory_bytes;
+    uint64_t memory_bytes, memory_share; /* the machine's; what buffers and memory streams may have
+                                          */
     struct account_set *accounts;
     struct account *account, *system_account; /* of the set */
     const struct accounts *said; /* of the accounts: the options', or what their claims say */
@@ -62,14 +63,24 @@ struct server_parts {
     struct kafka_shared *kafka_shared; /* NULL = no Kafka listener */
     struct ask_all stopping;
     void (*stopped)(struct server_parts *p);
+    struct ask_all leaving; /* of JetStream alone */
+    void (*left)(struct server_parts *p);
 };
 
 /* Accounts, loops, routers and lanes. False: `why` says it. */
 bool parts_open_workers(struct server_parts *p, const struct server_parts_options *o,
                         char why[256]);
 /* The store directory at `path` with its recovery, then every worker's store and JetStream. One
- * that is in use and that no option has named: `path`.1 or the next that is free. */
+ * that is in use and that no option has named: `path`.1 or the next that is free. With workers that
+ * run only while they pause. After a failed step parts_stop_jetstream may follow, when there is a
+ * store_dir. */
 bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256]);
+/* JetStream goes, clients stay: consumer states and commits durable, the directory clean and
+ * closed; then left is called by ask_all_reap. Nothing else is stopped meanwhile. There is no Kafka
+ * listener, and the workers run. */
+void parts_stop_jetstream(struct server_parts *p, void (*left)(struct server_parts *p));
+/* The part of one worker, when its connections have ended; then its `stopping` has its step. */
+void parts_end_jetstream(struct worker *w);
 /* What the tls blocks of the doors became; NULL = none. The caller's. */
 struct parts_tls {
     struct tls_context *clients, *websocket, *leaf;

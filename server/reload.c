@@ -6,6 +6,7 @@
 #include "server/auth/permissions.h"
 
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -34,7 +35,6 @@ static const struct field fields[] = {
     {"ServerName", TEXT, false, AT(server_name)},
     {"MaxClosedClients", U32, false, AT(max_closed_clients)},
     {"NoHeaderSupport", FLAG, false, AT(no_header_support)},
-    {"JetStream", FLAG, false, AT(jetstream)},
     {"JetStreamDomain", TEXT, false, AT(domain)},
     {"workers", U32, false, AT(workers)},
     {"spread", FLAG, false, AT(spread)},
@@ -177,10 +177,12 @@ static bool leafs_moved(const struct leaf_options *a, const struct leaf_options 
     return true;
 }
 
+/* ---- JetStream ------------------------------------------------------------------------------- */
+
 /* What JetStream may store can only grow: what is there is there. NULL: it may be so. */
-static const char *limit_wrong(int64_t before, int64_t now)
+static const char *limit_wrong(int64_t before, int64_t now, bool goes)
 {
-    if (before == now)
+    if (before == now || (goes && now < 0))
         return NULL;
     return before < 0     ? "jetstream dynamic max memory and store"
            : now < 0      ? "jetstream max memory and max store"
@@ -188,10 +190,80 @@ static const char *limit_wrong(int64_t before, int64_t now)
                           : NULL;
 }
 
+static const char *cipher_name(const struct options *o)
+{
+    return o->js_cipher == OPTIONS_AES ? "AES-GCM" : "ChaCha20-Poly1305";
+}
+
+/* It may come and go, but where it is it stays as it is. */
+static bool jetstream_possible(const struct options *before, const struct options *now,
+                               char why[256])
+{
+    const char *was = or_none(before->store_dir), *is = or_none(now->store_dir), *what = NULL;
+    bool goes = !now->jetstream;
+
+    if (strcmp(cipher_name(before), cipher_name(now)) != 0) {
+        snprintf(why, 256, "config reload not supported for JetStreamCipher: old=%s, new=%s",
+                 cipher_name(before), cipher_name(now));
+        return false;
+    }
+    if (!before->jetstream)
+        return true;
+    if (strcmp(was, is) != 0 && !(goes && is[0] == '\0'))
+        what = is[0] != '\0' ? "jetstream storage directory" : "jetstream storage dir";
+    if (what == NULL)
+        what = limit_wrong(before->max_memory_store, now->max_memory_store, goes);
+    if (what == NULL)
+        what = limit_wrong(before->max_file_store, now->max_file_store, goes);
+    if (what != NULL)
+        snprintf(why, 256, "config reload not supported for %s", what);
+    return what == NULL;
+}
+
+static void mark(const struct reload_keys *k, const char *key, uint8_t out[32])
+{
+    memset(out, 0, 32);
+    if (key != NULL)
+        crypto_generichash(out, 32, (const uint8_t *) key, strlen(key), k->secret,
+                           sizeof(k->secret));
+}
+
+void reload_keys_note(struct reload_keys *k, const struct options *o)
+{
+    mark(k, o->js_key, k->key);
+    mark(k, o->js_prev_key, k->prev_key);
+}
+
+/* That there is one, and no more. */
+static const char *shown(const uint8_t mark[32])
+{
+    return sodium_is_zero(mark, 32) ? "" : "[REDACTED]";
+}
+
+bool reload_keys_same(const struct reload_keys *k, const struct options *now, char why[256])
+{
+    static const char text[] = "config reload not supported for";
+    struct reload_keys other = *k;
+    bool same_key, same_prev;
+
+    reload_keys_note(&other, now);
+    same_key = sodium_memcmp(k->key, other.key, 32) == 0;
+    same_prev = sodium_memcmp(k->prev_key, other.prev_key, 32) == 0;
+    if (!same_key)
+        snprintf(why, 256, "%s JetStreamKey: old=%s, new=%s", text, shown(k->key),
+                 shown(other.key));
+    else if (!same_prev)
+        snprintf(why, 256, "%s JetStreamOldKey: old=%s, new=%s", text, shown(k->prev_key),
+                 shown(other.prev_key));
+    sodium_memzero(&other, sizeof(other));
+    return same_key && same_prev;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
 bool reload_possible(const struct options *before, const struct options *now, char why[256])
 {
     char x[VALUE_MAX], y[VALUE_MAX];
-    const char *what, *old_dir = before->store_dir != NULL ? before->store_dir : "";
 
     for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
         const struct field *f = &fields[i];
@@ -211,16 +283,7 @@ bool reload_possible(const struct options *before, const struct options *now, ch
                  before->websocket.port, now->websocket.port);
         return false;
     }
-    if (before->jetstream && strcmp(old_dir, now->store_dir != NULL ? now->store_dir : "") != 0) {
-        snprintf(why, 256, "config reload not supported for jetstream storage directory");
-        return false;
-    }
-    what = limit_wrong(before->max_memory_store, now->max_memory_store);
-    if (what == NULL)
-        what = limit_wrong(before->max_file_store, now->max_file_store);
-    if (before->jetstream && what != NULL)
-        snprintf(why, 256, "config reload not supported for %s", what);
-    return !before->jetstream || what == NULL;
+    return jetstream_possible(before, now, why);
 }
 
 /* ---- users ----------------------------------------------------------------------------------- */
@@ -329,10 +392,12 @@ static void tell_jetstream(const struct told *t)
     const struct options *a = t->before, *b = t->now;
     char bytes[FMT_TIME_MAX];
 
-    if (a->max_memory_store != b->max_memory_store)
+    if (a->jetstream != b->jetstream)
+        tell(t, "JetStream");
+    if (a->jetstream && b->max_memory_store >= 0 && a->max_memory_store != b->max_memory_store)
         tell(t, "JetStream max_mem_store = %.*s",
              (int) fmt_bytes(bytes, (uint64_t) b->max_memory_store), bytes);
-    if (a->max_file_store != b->max_file_store)
+    if (a->jetstream && b->max_file_store >= 0 && a->max_file_store != b->max_file_store)
         tell(t, "JetStream max_file_store = %.*s",
              (int) fmt_bytes(bytes, (uint64_t) b->max_file_store), bytes);
     if (a->js_max_ack_pending != b->js_max_ack_pending ||

@@ -159,27 +159,32 @@ static bool open_operator(struct server *s)
     return true;
 }
 
-static bool open_jetstream(struct server *s)
+bool server_open_jetstream(struct server *s, char why[256])
 {
     struct buf path = {0};
-    char why[256];
     bool ok;
     struct js_stats stats;
 
-    if (!s->options->jetstream)
-        return true;
     LOG_INF(s->log, "Starting JetStream");
     ok = files_make_store_dir(s->options->store_dir, &path, why) &&
          parts_open_jetstream(&s->parts, buf_cstr(&path), why);
     buf_free(&path);
-    if (!ok) {
-        log_print(s->log, LOG_FATAL, "%s", why);
+    if (!ok)
         return false;
-    }
     jetstream_stats(worker_group_get(s->parts.workers, 0)->env.jetstream, &stats);
     banner_jetstream(s->log, s->options, store_dir_path(s->parts.store_dir),
                      store_dir_recovery(s->parts.store_dir), &stats);
     return true;
+}
+
+static bool open_jetstream(struct server *s)
+{
+    char why[256];
+
+    if (!s->options->jetstream || server_open_jetstream(s, why))
+        return true;
+    log_print(s->log, LOG_FATAL, "%s", why);
+    return false;
 }
 
 static bool open_tls(const struct tls_options *o, struct tls_context **out, char why[256])
@@ -548,6 +553,8 @@ struct server *server_open(struct options *options, struct logger *logger, const
     s->program = program;
     s->wake_fd = -1;
     started = start(s);
+    randombytes_buf(s->js_keys.secret, sizeof(s->js_keys.secret));
+    reload_keys_note(&s->js_keys, options);
     options_wipe_keys(options); /* before the workers, which copy options */
     if (!started) {
         give_up(s);

@@ -12,6 +12,7 @@
 #include "server/monitor/monitor.h"
 #include "server/net/callout.h"
 #include "server/parts.h"
+#include "server/reload.h"
 #include "server/server.h"
 #include "server/server_id.h"
 
@@ -54,6 +55,10 @@ struct server {
     char host[64], ws_host[64], leaf_host[64];
     uint16_t port, http_port, kafka_port, ws_port, leaf_port;
 
+    struct reload_keys js_keys; /* those that the options began with */
+    bool leaving;               /* JetStream goes, alone */
+    bool stop_wanted;           /* ... and then everything */
+
     struct event *grace; /* lame duck: the clients' time to look for another server */
     struct ask_all draining;
     struct reloading *reloading;   /* NULL = none under way */
@@ -67,6 +72,9 @@ extern const int server_signals[SERVER_SIGNALS];
 /* The contexts of the tls blocks. False with a text, and nothing is open. */
 bool server_open_tls(const struct options *o, struct parts_tls *out, char why[256]);
 void server_put_tls(const struct parts_tls *tls);
+/* JetStream as the options want it, while no worker runs. False with a text; parts.store_dir says
+ * whether something is open all the same. */
+bool server_open_jetstream(struct server *s, char why[256]);
 /* Pid and ports file, as the options want them. False when that ends a start. */
 bool server_write_files(struct server *s, const struct options *o);
 /* An event callback; ctx is the server. */

@@ -12,7 +12,8 @@
  * Reload (HUP): file and flags are read again into a new snapshot. One that is not valid, or that
  * changes what can only change with a restart, is refused as a whole. Else every worker gets it
  * between two iterations and looks at its connections again; when the last one has, the old
- * snapshot is freed. Readers of the options on the main thread follow at the same moment.
+ * snapshot is freed. Readers of the options on the main thread follow at the same moment. JetStream
+ * that comes is there before, and one that goes ends behind all that.
  */
 #include "lib/base/assert.h"
 #include "lib/base/buf.h"
@@ -29,6 +30,7 @@
 #include "server/surplus.h"
 #include "server/sys/sys.h"
 #include "server/wiring.h"
+#include "server/worker_pause.h"
 
 #include <event2/event.h>
 #include <signal.h>
@@ -58,6 +60,9 @@ void server_stop_workers(struct server *s)
 static void begin_stop(struct server *s)
 {
     if (s->state != READY && s->state != LAME_DUCK)
+        return;
+    s->stop_wanted = s->leaving;
+    if (s->leaving) /* one after the other */
         return;
     LOG_INF(s->log, "Initiating Shutdown...");
     if (s->sys != NULL)
@@ -222,6 +227,32 @@ static void reload_done(void *ctx)
     tell_waiters(s, NULL);
 }
 
+static void jetstream_left(struct server_parts *parts)
+{
+    struct server *s = CONTAINER_OF(parts, struct server, parts);
+
+    LOG_INF(s->log, "JetStream Shutdown");
+    s->leaving = false;
+    reload_done(s->reloading);
+    if (s->stop_wanted)
+        begin_stop(s);
+}
+
+/* JetStream goes behind everything else: no worker has it in its options any more. */
+static void end_jetstream(void *ctx)
+{
+    struct reloading *r = ctx;
+    struct server *s = r->server;
+
+    if (r->now->jetstream || s->parts.store_dir == NULL || s->state != READY) {
+        reload_done(r);
+        return;
+    }
+    LOG_INF(s->log, "Initiating JetStream Shutdown...");
+    s->leaving = true;
+    parts_stop_jetstream(&s->parts, jetstream_left);
+}
+
 static void reloaded(struct ask_all *ask)
 {
     struct reloading *r = CONTAINER_OF(ask, struct reloading, ask);
@@ -229,9 +260,9 @@ static void reloaded(struct ask_all *ask)
     if (r->server->state == READY)
         r->surplus = surplus_new(&r->server->parts);
     if (r->surplus != NULL)
-        surplus_close(r->surplus, reload_done, r);
+        surplus_close(r->surplus, end_jetstream, r);
     else
-        reload_done(r);
+        end_jetstream(r);
 }
 
 /* What the main thread does with options; before the workers, so that a log file that can not be
@@ -270,6 +301,26 @@ static void follow_accounts(struct server *s, struct reloading *r)
         kafka_shared_accounts(s->parts.kafka_shared, s->parts.js_server, s->parts.accounts);
 }
 
+/* JetStream comes before everything else: the workers stand still until it is there. If it can not
+ * be opened the reload goes on without. */
+static void start_jetstream(struct server *s, struct options *now)
+{
+    struct worker_pause *pause;
+    char why[256];
+
+    if (!now->jetstream || s->parts.store_dir != NULL)
+        return;
+    LOG_INF(s->log, "Restarting JetStream");
+    pause = worker_pause_begin(s->parts.workers);
+    for (unsigned i = 0; i < worker_group_count(s->parts.workers); i++)
+        worker_group_get(s->parts.workers, i)->env.options = now;
+    if (!server_open_jetstream(s, why)) {
+        LOG_WRN(s->log, "%s", why);
+        now->jetstream = false;
+    }
+    worker_pause_end(pause);
+}
+
 static void begin_reload(struct server *s)
 {
     struct options *now;
@@ -286,6 +337,7 @@ static void begin_reload(struct server *s)
     options_init(now);
     if (!s->reread.read(s->reread.ctx, now, &err) ||
         (!reload_possible(s->options, now, why) && (buf_puts(&err, why), true)) ||
+        (!reload_keys_same(&s->js_keys, now, why) && (buf_puts(&err, why), true)) ||
         (!wiring_check(now, why) && (buf_puts(&err, why), true)) ||
         (!server_open_tls(now, &tls, why) && (buf_puts(&err, why), true)) ||
         (!follow(s, now, why) && (buf_puts(&err, why), true))) {
@@ -296,7 +348,6 @@ static void begin_reload(struct server *s)
         buf_free(&err);
         return;
     }
-    options_wipe_keys(now); /* they count at a start */
     r = mem_zalloc(sizeof(*r));
     *r = (struct reloading){
         .server = s,
@@ -306,16 +357,18 @@ static void begin_reload(struct server *s)
         .tls_before = s->tls,
         .tls = tls,
     };
-    if (s->parts.js_server != NULL)
+    if (s->parts.js_server != NULL && now->jetstream)
         js_server_limits(s->parts.js_server, now);
     if (s->claims == NULL)
         follow_accounts(s, r);
+    s->options = s->parts.options = s->own_options = now;
+    start_jetstream(s, now);
+    options_wipe_keys(now);
     s->tls = tls;
     ocsp_reload(s->ocsp, now, &tls); /* before handshakes are made with these */
     r->ask.step = reload_worker;
     r->ask.done = reloaded;
     s->reloading = r;
-    s->options = s->parts.options = s->own_options = now;
     ask_all_start(s->parts.workers, &r->ask);
     buf_free(&err);
 }

@@ -207,6 +207,14 @@ void jetstream_end_pulls(struct jetstream *j)
             js_end_pulls(j->of[i]);
 }
 
+void jetstream_leave(struct jetstream *j)
+{
+    router_set_resolver(j->env->router, NULL, NULL);
+    for (uint32_t i = 0; i < j->n; i++)
+        if (j->of[i] != NULL)
+            js_leave(j->of[i]);
+}
+
 void jetstream_shutdown(struct jetstream *j, void (*closed)(void *ctx), void *ctx)
 {
     for (uint32_t i = 0; i < j->n; i++)

@@ -105,6 +105,17 @@ void js_stop(struct js *js)
     js_end_pulls(js);
 }
 
+void js_leave(struct js *js)
+{
+    struct hmap_iter it = {0};
+    struct hmap_node *n;
+
+    js_stop(js);
+    api_stop(js);
+    while ((n = hmap_each(&js->streams, &it)) != NULL)
+        stream_withdraw_interest(CONTAINER_OF(n, struct stream, node));
+}
+
 void js_close(struct js *js)
 {
     struct hmap_iter it = {0};

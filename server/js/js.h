@@ -73,6 +73,9 @@ void jetstream_account(struct jetstream *j, const struct account *a);
 void jetstream_accounts(struct jetstream *j);
 /* Ends waiting pulls with 409 Server Shutdown, while there are still connections to hear it. */
 void jetstream_end_pulls(struct jetstream *j);
+/* Nobody reaches it any more: what is published is for others, and pulls have ended. Clients may
+ * stay; jetstream_shutdown follows behind a fence. */
+void jetstream_leave(struct jetstream *j);
 /* Ends the pulls that have come since, saves consumer states; closed is called when all is
  * durable. */
 void jetstream_shutdown(struct jetstream *j, void (*closed)(void *ctx), void *ctx);

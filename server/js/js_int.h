@@ -166,6 +166,8 @@ void js_follow_imports(struct js *js);
 bool js_step(struct js *js);
 void js_end_pulls(struct js *js);
 void js_stop(struct js *js);
+/* js_stop, and no subject leads here any more. */
+void js_leave(struct js *js);
 void js_close(struct js *js);
 /* One stream in detail. */
 void js_details(struct stream *s, const struct js_detail_options *o, struct buf *out);

@@ -69,15 +69,17 @@ static void exec_server(const struct server_process *s)
 {
     const char *build = getenv("MIDGE_BUILDDIR");
     char program[512];
-    const char *argv[48] = {program, "-a",  "127.0.0.1", "-p", "-1",      "-m",
-                            "-1",    "-js", "--pool",    "0",  "--spread"}; /* several workers shall
-                                                                               meet */
+    const char *argv[48] = {program, "-a",     "127.0.0.1", "-p",      "-1", "-m",
+                            "-1",    "--pool", "0",         "--spread"}; /* several workers shall
+                                                                            meet */
     char store[192], log[192];
-    int n = 11;
+    int n = 10;
 
     snprintf(program, sizeof(program), "%s/bin/midge-server", build != NULL ? build : ".");
     snprintf(store, sizeof(store), "-sd=%s/store", s->dir);
     snprintf(log, sizeof(log), "--log=%s/log", s->dir);
+    if (!s->js_by_config)
+        argv[n++] = "-js";
     argv[n++] = store;
     argv[n++] = log;
     argv[n++] = "--ports_file_dir";

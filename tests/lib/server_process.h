@@ -19,6 +19,7 @@ struct server_process {
     char dir[128]; /* temporary; the store is in dir/store, the log in dir/log */
     char url[64];
     const char *args[24]; /* more arguments, NULL-terminated */
+    bool js_by_config;    /* JetStream is what the configuration says, else there always */
     char conf[160];
 };
 
