@@ -484,11 +484,11 @@ def report(table, number, case, got, want):
 
 
 def timed(case, text):
-    """Time passes in the case, or ends its server's connections: handshakes and reloads have the
-    times that servers have without a word. (Other servers' times to log in are so long that no case
-    meets them.)"""
-    return (any(step[0] in ("wait", "tls", "http", "reload") for step in case["steps"])
-            or re.search(r"ping_interval|write_deadline|lame_duck|timeout: [0-2](\.\d+)?\b", text))
+    """Time passes in the case, or ends its server's connections. (Other servers' times to log in
+    and to shake hands are so long that no case meets them.)"""
+    return (any(step[0] == "wait" for step in case["steps"])
+            or re.search(r"ping_interval|write_deadline|lame_duck|_limit|timeout: [0-2](\.\d+)?\b"
+                         r"|\d+ms|first: auto", text))
 
 
 class Table:
