@@ -75,6 +75,8 @@ bool leaf_has_room(const struct net *net);
 /* Does its user's login let the other side hear what is sent there, in a group or (n == 0) in none?
  */
 bool leaf_may_hear(const struct conn_leaf *l, struct str subject, struct str queue);
+/* May the other side be told that this is wanted here? */
+bool leaf_may_want(const struct conn_leaf *l, struct str subject, struct str queue);
 /* TLS is on, of one that we dialled. */
 void leaf_secured(struct conn *c);
 /* The timer, before it is bound. */

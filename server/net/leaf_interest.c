@@ -88,7 +88,7 @@ static bool may_ask(const struct conn_leaf *l, struct str subject, struct str qu
         return true;
     if (l->accepts != NULL && l->accepts->pub_allow.set && l->accepts->pub_allow.n == 0)
         return false; /* it may send nothing but answers */
-    return l->may == NULL || permissions_may_subscribe(l->may, subject, queue);
+    return leaf_may_want(l, subject, queue);
 }
 
 static void count_key(struct conn_leaf *l, struct str key, size_t subject_n, int delta)
@@ -295,16 +295,16 @@ static void refuse_loop(struct conn *c)
     buf_free(&b);
 }
 
-/* A spoke was told what it may ask for; a hub hears no complaint. What a pattern overlaps is kept
- * from it with each message. */
-static bool may_be_asked(struct conn *c, struct str subject, struct str queue)
+/* A spoke was told what it may ask for; a hub hears no complaint. What a pattern overlaps, and what
+ * a group may not hear, is kept from it with each message. */
+static bool may_be_asked(struct conn *c, struct str subject)
 {
     const struct conn_leaf *l = c->leaf;
     struct buf b = {0};
 
     if (is_lds(subject) || subject_has_wildcard(subject) || str_starts(subject, STR("_R_.")))
         return true;
-    if (leaf_may_hear(l, subject, queue) &&
+    if (leaf_may_hear(l, subject, STR_NONE) &&
         (l->spoke || l->may == NULL || permissions_may_publish(l->may, subject)))
         return true;
     if (l->spoke)
@@ -327,7 +327,7 @@ void leaf_take_sub(struct conn *c, struct str subject, struct str queue, uint32_
         conn_put_err(c, STR("Invalid Subscription"));
         return;
     }
-    if (!may_be_asked(c, subject, queue))
+    if (!may_be_asked(c, subject))
         return;
     route_flush(c->net->env->router);
     put_sid(&sid, subject, queue);

@@ -1,14 +1,16 @@
 /*
  * leaf_rules.c - what may cross a leaf connection.
  *
- * A user's permissions: publish is what the leaf node may send, subscribe what it may ask for, in a
- * queue group where a rule names one. Both sides keep them: who accepted refuses what comes against
- * them, whichever side the other says it is, and the spoke does not send it in the first place. The
- * spoke adds what its options deny; the hub adds what CONNECT asks not to be sent (deny_pub). Both
- * keep JetStream's own subjects apart, because both may have streams: requests cross under
+ * A user's permissions: publish is what the leaf node may send, subscribe what it may hear, in a
+ * queue group where a rule names one; it may ask for a pattern that is wider than that. Both sides
+ * keep them: who accepted refuses what comes against them, whichever side the other says it is, and
+ * the spoke does not send it in the first place. The spoke adds what its options deny; the hub adds
+ * what CONNECT asks not to be sent (deny_pub). Both keep JetStream's own subjects apart, because
+ * both may have streams: requests cross under
  * "$JS.<domain>.API." only, and those of a server's own domain do not leave it.
  */
 #include "lib/base/mem.h"
+#include "lib/base/subject.h"
 #include "server/auth/permissions.h"
 #include "server/config/options.h"
 #include "server/net/leaf_int.h"
@@ -41,12 +43,36 @@ static void copy_rules(struct subject_rules *to, const struct subject_rules *fro
     to->set |= from->set;
 }
 
+/* Only a rule without a queue lets a subject across; one with a queue takes other groups out. */
 bool leaf_may_hear(const struct conn_leaf *l, struct str subject, struct str queue)
 {
     const struct permissions *p = l->accepts;
 
     return p == NULL || ((!p->sub_allow.set || p->sub_allow.n > 0) &&
+                         permissions_may_subscribe(p, subject, STR_NONE) &&
                          permissions_may_subscribe(p, subject, queue));
+}
+
+/* Of a pattern that is wider than a rule what the rule has will come. */
+static bool overlaps_rule(const struct subject_rules *r, struct str pattern)
+{
+    for (size_t i = 0; i < r->n; i++)
+        if (r->rules[i].queue == NULL && subject_overlap(pattern, str_of(r->rules[i].subject)))
+            return true;
+    return false;
+}
+
+bool leaf_may_want(const struct conn_leaf *l, struct str subject, struct str queue)
+{
+    const struct permissions *p = l->may;
+
+    if (p == NULL)
+        return true;
+    if (permissions_deny_delivery(p, subject, STR_NONE) ||
+        permissions_deny_delivery(p, subject, queue))
+        return false;
+    return permissions_may_subscribe(p, subject, STR_NONE) ||
+           (subject_has_wildcard(subject) && overlaps_rule(&p->sub_allow, subject));
 }
 
 struct permissions *leaf_own_rules(struct conn_leaf *l)

@@ -292,7 +292,7 @@ class Play:
 
     def view(self, text):
         if "pings" not in self.case:
-            text = re.sub(r"(?m)^PING\r\n", "", text)
+            text = re.sub(r"(?m)^(<binary 6>)?PING\r\n", "", text)
         if "json" in self.case:
             text = re.sub(r"\bN[A-Z2-7]{55}\b", "ID", text)
             text = re.sub(r"(?m)^(H?MSG .*?)(?: +\d+)+\r$", r"\1 N\r", text)
