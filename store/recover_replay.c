@@ -9,7 +9,11 @@
  *
  * The old log goes when the start is through, so a start that can not put the data where it belongs
  * is refused: nothing is lost, and the next one tries again. Of a stream whose record is not
- * understood the UUID is enough. Behind a close marker the segments have everything.
+ * understood the UUID is enough.
+ *
+ * Behind a close marker the segments have everything, synced, and none of this is done: it would be
+ * to read up to two log files and as much of the segments again (20 M messages, the last of them in
+ * the log: 2402 reads, 1316 without).
  *
  * All is written before anything is synced: with thousands of streams one sync of the whole file
  * system (fs_sync_all) then takes the place of several for each of them, those of the segments that
@@ -86,7 +90,7 @@ static enum err sync_segment(struct replay *p, const char *path)
 /* What was written is durable before the log goes. */
 static enum err sync_segments(struct replay *p, enum err err)
 {
-    if (err == ERR_OK && !p->r->clean && p->r->nlist > SYNC_ALL)
+    if (err == ERR_OK && p->r->nlist > SYNC_ALL)
         p->r->all_synced = fs_sync_all(p->r->fs, p->r->dir->path) == 0;
     for (size_t i = 0; i < p->nunsynced; i++) {
         if (err == ERR_OK && !PLANTED(PLANT_REPLAY_UNSYNCED))
@@ -140,20 +144,18 @@ static enum err begin_segment(struct replay *p, const struct rec_data *d)
     if (p->stream == NULL)
         return ERR_OK;
     if (p->stream->failed && !uuid_known(&p->stream->rec))
-        return p->r->clean ? ERR_OK
-                           : rec_fail(p->r, ERR_VERSION,
-                                      "the record of stream object %llx is not understood, and the "
-                                      "commit log has data for it",
-                                      (unsigned long long) d->stream);
+        return rec_fail(p->r, ERR_VERSION,
+                        "the record of stream object %llx is not understood, and the commit log "
+                        "has data for it",
+                        (unsigned long long) d->stream);
     p->salt = store_salt_segment(p->r->dir->uuid, p->stream->rec.uuid, d->segment, 0);
     crypt_file_segment(&p->crypt, &p->r->dir->ring, CRYPT_ANY, p->stream->rec.uuid, d->segment, 0);
     store_path_segment(p->r->dir, p->path, p->stream->rec.uuid, d->segment, 0);
     p->fd = fs_open(p->r->fs, p->path, IO_FILE_WRITE);
     /* Also when everything stands: it may stand in the page cache alone, and the log that has it
-     * goes. Not behind a close marker, which says that everything is synced: with thousands of
-     * streams that would be thousands of syncs. */
-    p->dirty = p->fd >= 0 && !p->r->clean;
-    if (p->fd < 0 && p->fd != -ENOENT && !p->r->clean)
+     * goes. */
+    p->dirty = p->fd >= 0;
+    if (p->fd < 0 && p->fd != -ENOENT)
         return rec_fail(p->r, err_from_errno(p->fd), "%s: %s; the commit log has data for it",
                         p->path, err_text(err_from_errno(p->fd)));
     if (p->fd < 0 && listed(&p->stream->rec, d->segment) && !rewritten(p, d->segment))
@@ -260,9 +262,6 @@ static enum err replay_one(struct replay *p, const struct rec_data *d)
     buf_clear(&p->there);
     buf_reserve(&p->there, d->bytes);
     int64_t got = fs_read(p->r->fs, p->fd, p->there.p, d->bytes, d->offset);
-    if (got < 0 && p->r->clean) /* behind a close marker it has everything: whoever reads it fails
-                                 */
-        return ERR_OK;
     if (got < 0) /* what stands there may be what the log does not have: an erased record */
         return rec_fail(p->r, err_from_errno((int) got), "%s: offset %llu: %s", p->path,
                         (unsigned long long) d->offset, err_text(err_from_errno((int) got)));
@@ -275,6 +274,8 @@ enum err rec_replay(struct recovery *r)
     struct replay p = {.r = r, .fd = -1, .log = -1};
     enum err err = ERR_OK;
 
+    if (r->clean)
+        return ERR_OK;
     if (r->ndata > 0)
         qsort(r->data, r->ndata, sizeof(*r->data), order_data);
     for (size_t i = 0; i < r->ndata && err == ERR_OK; i++) {

@@ -7,8 +7,9 @@
  * callers put in.
  *
  * Closing: no more appends; what is pending is committed; page caches are written and synced; when
- * nothing is in flight any more a close marker goes into the log (a start then need not scan), the
- * log's twin is completed, and closed() is called.
+ * nothing is in flight any more a close marker goes into the log (a start then need not scan, nor
+ * look at the log's data), the log's twin is completed, and closed() is called. There is no marker
+ * when the segment of a stream that failed does not have what the log has.
  */
 #include "store/store.h"
 
@@ -591,7 +592,7 @@ static bool close_step(struct store *st)
 {
     if (still_busy(st))
         return st->clog.queued_n > 0 || !list_empty(&st->deferred) || !list_empty(&st->removals);
-    if (st->close_state == STORE_CLOSE_NONE && !st->clog.failed) {
+    if (st->close_state == STORE_CLOSE_NONE && !st->clog.failed && list_empty(&st->logged)) {
         st->close_state = STORE_CLOSE_MARKING;
         log_ends(st);
         st->close_req.done = close_marked;
