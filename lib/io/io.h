@@ -143,7 +143,8 @@ struct io_addr {
 };
 
 /* Binds and listens (SO_REUSEADDR, no SO_REUSEPORT); port 0 = any; *bound gets what it became. host
- * may be a name or numeric; resolves blocking: start-up only. */
+ * may be a name or numeric; resolves blocking: start-up only. 0.0.0.0 is every address, those of
+ * IPv6 too. */
 int io_listen(struct io *io, const char *host, uint16_t port, int backlog, struct io_sock **out,
               struct io_addr *bound);
 /* Completes with res = an io_fd, TCP_NODELAY set. One accept at a time per listener. Without

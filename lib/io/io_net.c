@@ -70,7 +70,10 @@ void net_format(const struct sockaddr_storage *sa, struct io_addr *out)
         out->port = ntohs(in->sin_port);
     } else if (sa->ss_family == AF_INET6) {
         const struct sockaddr_in6 *in = (const struct sockaddr_in6 *) sa;
-        inet_ntop(AF_INET6, &in->sin6_addr, out->host, sizeof(out->host));
+        if (IN6_IS_ADDR_V4MAPPED(&in->sin6_addr)) /* through a listener for both */
+            inet_ntop(AF_INET, in->sin6_addr.s6_addr + 12, out->host, sizeof(out->host));
+        else
+            inet_ntop(AF_INET6, &in->sin6_addr, out->host, sizeof(out->host));
         out->port = ntohs(in->sin6_port);
     }
 }
@@ -109,20 +112,47 @@ void net_tune(const struct io_config *config, int fd)
                    (socklen_t) strlen(config->congestion));
 }
 
-static int listen_at(const struct net_addr *addr, int backlog)
+static int listen_on(const struct net_addr *addr, int backlog)
 {
     int fd = socket(addr->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int one = 1;
+    int one = 1, zero = 0;
     int rc;
 
     if (fd < 0)
         return -errno;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (addr->sa.ss_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
     if (bind(fd, (const struct sockaddr *) &addr->sa, addr->len) == 0 && listen(fd, backlog) == 0)
         return fd;
     rc = -errno;
     close(fd);
     return rc;
+}
+
+/* All addresses of IPv4 are all addresses, as they are for the peer, where the machine has IPv6. */
+static int listen_at(const struct net_addr *addr, int backlog)
+{
+    const struct sockaddr_in *in = (const struct sockaddr_in *) &addr->sa;
+    struct net_addr both = {.len = sizeof(struct sockaddr_in6)};
+    struct sockaddr_in6 *six = (struct sockaddr_in6 *) &both.sa;
+    int rc;
+
+    if (addr->sa.ss_family != AF_INET || in->sin_addr.s_addr != htonl(INADDR_ANY))
+        return listen_on(addr, backlog);
+    six->sin6_family = AF_INET6;
+    six->sin6_port = in->sin_port;
+    rc = listen_on(&both, backlog);
+    return rc == -EAFNOSUPPORT || rc == -EADDRNOTAVAIL ? listen_on(addr, backlog) : rc;
+}
+
+static void name_bound(int fd, const char *host, struct io_addr *bound)
+{
+    static const char any[] = "0.0.0.0";
+
+    net_addr_of(fd, false, bound);
+    if (strcmp(host, any) == 0)
+        memcpy(bound->host, any, sizeof(any));
 }
 
 /* A name may mean several addresses; the first that can be bound is taken. */
@@ -138,7 +168,7 @@ int io_net_listen(const char *host, uint16_t port, int backlog, struct io_addr *
             break;
     }
     if (rc >= 0 && bound != NULL)
-        net_addr_of(rc, false, bound);
+        name_bound(rc, host, bound);
     return rc;
 }
 

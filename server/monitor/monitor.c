@@ -235,6 +235,16 @@ static struct bufferevent *wrap(struct event_base *base, void *ctx)
     return m->tls->wrap(base, m->tls->ctx);
 }
 
+/* 0.0.0.0 is every address, as with io_listen. */
+static struct evhttp_bound_socket *bind_at(struct evhttp *http, const char *address, uint16_t port)
+{
+    struct evhttp_bound_socket *bound = NULL;
+
+    if (strcmp(address, "0.0.0.0") == 0)
+        bound = evhttp_bind_socket_with_handle(http, "::", port);
+    return bound != NULL ? bound : evhttp_bind_socket_with_handle(http, address, port);
+}
+
 struct monitor *monitor_open(struct event_base *base, struct reports *reports,
                              const struct monitor_tls *tls, const char *address, uint16_t *port,
                              char why[256])
@@ -256,7 +266,7 @@ struct monitor *monitor_open(struct event_base *base, struct reports *reports,
     evhttp_set_gencb(m->http, on_request, m);
     if (tls != NULL)
         evhttp_set_bevcb(m->http, wrap, m);
-    m->bound = evhttp_bind_socket_with_handle(m->http, address, *port);
+    m->bound = bind_at(m->http, address, *port);
     if (m->bound == NULL) {
         snprintf(why, 256, "listen tcp %s:%u: %s", address, *port,
                  evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));

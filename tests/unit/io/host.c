@@ -251,6 +251,49 @@ TEST(a_socket_moves_to_another_loop)
     conformance_close(second);
 }
 
+/* Does this machine have addresses of IPv6? */
+static bool has_ipv6(struct io *io)
+{
+    struct io_sock *probe;
+
+    if (io_listen(io, "::1", 0, 1, &probe, NULL) != 0)
+        return false;
+    sock_close(io, probe);
+    return true;
+}
+
+/* As with the peer, where "localhost" is ::1 first. Who comes by IPv4 is named so. */
+TEST(every_address_is_those_of_ipv6_too)
+{
+    static const char *const hosts[] = {"127.0.0.1", "::1"};
+    struct io *io = open_io();
+    struct io_sock *listener;
+    struct io_addr at;
+
+    ck_assert_int_eq(io_listen(io, "0.0.0.0", 0, 8, &listener, &at), 0);
+    ck_assert_str_eq(at.host, "0.0.0.0");
+    for (int k = 0; k < (has_ipv6(io) ? 2 : 1); k++) {
+        struct probe accepted, connected;
+        struct io_addr peer, local;
+        struct io_sock *server;
+        probe_init(&accepted, io);
+        probe_init(&connected, io);
+        io_accept(io, &accepted.op, listener);
+        io_connect(io, &connected.op, hosts[k], at.port);
+        ck_assert_int_ge(probe_wait(&connected), 0);
+        ck_assert_int_ge(probe_wait(&accepted), 0);
+        server = io_sock_open(io, (io_fd) accepted.res);
+        io_sock_peer(server, &peer);
+        io_sock_local(server, &local);
+        ck_assert_str_eq(peer.host, hosts[k]);
+        ck_assert_str_eq(local.host, hosts[k]);
+        sock_close(io, server);
+        io_fd_discard(io, (io_fd) connected.res);
+    }
+    sock_close(io, listener);
+    conformance_close(io);
+}
+
 static void *poll_until_wake(void *arg)
 {
     struct io *io = arg;
@@ -652,6 +695,7 @@ static const struct runner_case cases[] = {
     RUN(a_storm_of_wakes),
     RUN(commits_do_not_wait_for_work),
     RUN(a_socket_moves_to_another_loop),
+    RUN(every_address_is_those_of_ipv6_too),
     RUN(the_loop_belongs_to_the_thread_that_polls),
     RUN(short_transfers),
     RUN_LOOP(sockets_have_their_options, 0, 3),
