@@ -11,6 +11,7 @@
  * Per subject: with a limit of 1 the subject's first and last say everything. Above, each subject
  * keeps a ring of its sequences, which the limit bounds.
  */
+#include "lib/base/later.h"
 #include "lib/base/mem.h"
 #include "store/early.h"
 #include "store/store_impl.h"
@@ -154,7 +155,7 @@ void limits_rings(struct store_stream *s)
 static bool over_age(const struct store_stream *s, int64_t now)
 {
     return s->rec.limits.max_age_ns > 0 && s->msgs > 0 &&
-           s->first_ts_latest + s->rec.limits.max_age_ns <= now;
+           later(s->first_ts_latest, s->rec.limits.max_age_ns) <= now;
 }
 
 /* How many messages at the head can go at once without looking again. */
@@ -213,7 +214,7 @@ void limits_timer(struct store_stream *s)
         io_timer_stop(st->io, &s->age_timer);
         return;
     }
-    int64_t left = s->first_ts_latest + s->rec.limits.max_age_ns - io_wall(st->io);
+    int64_t left = later(s->first_ts_latest, s->rec.limits.max_age_ns) - io_wall(st->io);
     if (left < 0)
         left = 0;
     if (left > AGE_SLEEP_MAX)

@@ -2,6 +2,7 @@
 #include "server/js/msg_ttl.h"
 
 #include "lib/base/fmt.h"
+#include "lib/base/later.h"
 
 #define SECOND 1000000000ll
 
@@ -29,9 +30,7 @@ bool msg_ttl_parse(struct str text, int64_t *seconds)
 
 int64_t msg_ttl_due(int64_t ts, int64_t seconds)
 {
-    int64_t ns, at;
+    int64_t ns;
 
-    if (__builtin_mul_overflow(seconds, SECOND, &ns) || __builtin_add_overflow(ts, ns, &at))
-        return INT64_MAX;
-    return at;
+    return __builtin_mul_overflow(seconds, SECOND, &ns) ? INT64_MAX : later(ts, ns);
 }

@@ -23,6 +23,7 @@
  */
 #include "lib/base/fmt.h"
 #include "lib/base/header.h"
+#include "lib/base/later.h"
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "server/js/deadlines.h"
@@ -396,7 +397,7 @@ static bool expire_old(struct stream_expiry *e, int64_t now, unsigned *budget)
             e->age_next = INT64_MAX;
             return true;
         }
-        e->age_next = m.ts + s->config.max_age_ns;
+        e->age_next = later(m.ts, s->config.max_age_ns);
         if (e->age_next > now)
             return true;
         if (s->config.subject_delete_marker_ttl_ns == 0) {

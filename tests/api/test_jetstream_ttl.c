@@ -271,6 +271,25 @@ TEST(no_marker_for_a_marker)
     js_rig_end(&r);
 }
 
+/* Now and this age are more than a number can say: it never comes. */
+TEST(an_age_of_centuries)
+{
+    static const char *const more[] = {"", ",\"allow_msg_ttl\":true",
+                                       ",\"subject_delete_marker_ttl\":1" SECOND};
+    char config[256];
+    struct js_rig r;
+
+    js_rig_start(&r, 0);
+    snprintf(config, sizeof(config), ",\"max_age\":9223372036854775807%s", more[i]);
+    js_stream(&r, "[\"s.*\"]", config);
+    js_fill(&r, "s.a", 1, 3);
+    js_stream_has(&r, "\"messages\":3,");
+    js_rig_restart(&r);
+    js_fill(&r, "s.a", 4, 3);
+    js_stream_has(&r, "\"messages\":6,");
+    js_rig_end(&r);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(where_it_is_not_allowed, 0, 3),
     RUN_LOOP(texts, 0, 3),
@@ -282,6 +301,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(markers_after_a_crash, 0, 3),
     RUN_LOOP(raised, 0, 3),
     RUN_LOOP(no_marker_for_a_marker, 0, 3),
+    RUN_LOOP(an_age_of_centuries, 0, 3),
 };
 
 RUNNER_MAIN("api/jetstream_ttl", cases)

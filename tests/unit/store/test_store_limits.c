@@ -131,6 +131,20 @@ TEST(age_removes)
     close_bench(&b);
 }
 
+/* Now and this age are more than a number can say. */
+TEST(an_age_of_centuries_removes_nothing)
+{
+    struct bench b;
+    struct store_limits limits = {.max_age_ns = INT64_MAX};
+
+    open_bench(&b, i == 0 ? STORE_DURABLE : STORE_MEMORY, &limits);
+    rig_append(&b.t, 10, 50, 3);
+    rig_flush(&b.t);
+    rig_sleep(&b.r, 1000 * SECOND);
+    expect(&b, 10, 1, 10);
+    close_bench(&b);
+}
+
 TEST(age_counts_while_closed)
 {
     struct bench b;
@@ -376,6 +390,7 @@ TEST(bytes_of_a_subjects_first)
 static const struct runner_case cases[] = {
     RUN_LOOP(limits_hold, 0, 3 * (int) (sizeof(limit_cases) / sizeof(limit_cases[0]))),
     RUN_LOOP(age_removes, 0, 2),
+    RUN_LOOP(an_age_of_centuries_removes_nothing, 0, 2),
     RUN(age_counts_while_closed),
     RUN(update_trims_and_lasts),
     RUN_LOOP(remove_here_and_there, 0, 3),
