@@ -328,11 +328,13 @@ void consumer_core_undeliverable(struct consumer_core *c, uint64_t now, uint64_t
         consumer_core_drop_pull(c, reply);
     if (p == NULL)
         return;
-    /* The attempt does not count against max_deliver. The consumer sequence stays used. */
-    if (p->deliveries > 1 && --p->deliveries == 1)
-        c->num_redelivered--;
-    else if (p->deliveries == 1)
-        p->deliveries = 0;
+    /* The attempt does not count against max_deliver, also after a crash. The consumer sequence
+     * stays used. */
+    if (p->deliveries > 0) {
+        consumer_log(c, OP_TAKE_BACK, seq);
+        if (--p->deliveries == 1)
+            c->num_redelivered--;
+    }
     make_ready(p);
 }
 

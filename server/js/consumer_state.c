@@ -225,6 +225,14 @@ static void replay_forget(struct consumer_core *c, uint64_t seq, bool acked)
         settle_floor(c);
 }
 
+static void replay_take_back(struct consumer_core *c, uint64_t seq)
+{
+    struct pend *p = pend_find(&c->pending, seq);
+
+    if (p != NULL && p->deliveries > 0 && --p->deliveries == 1)
+        c->num_redelivered--;
+}
+
 static void replay_give_up(struct consumer_core *c, uint64_t seq)
 {
     struct pend *p = pend_find(&c->pending, seq);
@@ -259,6 +267,9 @@ static bool replay(struct consumer_core *c, unsigned op, uint64_t seq)
         return true;
     case OP_GIVE_UP:
         replay_give_up(c, seq);
+        return true;
+    case OP_TAKE_BACK:
+        replay_take_back(c, seq);
         return true;
     default:
         return false;

@@ -24,10 +24,11 @@ enum consumer_op {
     OP_NONE,
     OP_DELIVER, /* first delivery */
     OP_REDELIVER,
-    OP_ACK,     /* acknowledged or terminated */
-    OP_ACK_ALL, /* everything up to seq */
-    OP_DROP,    /* gone from the stream */
-    OP_GIVE_UP, /* over max_deliver */
+    OP_ACK,       /* acknowledged or terminated */
+    OP_ACK_ALL,   /* everything up to seq */
+    OP_DROP,      /* gone from the stream */
+    OP_GIVE_UP,   /* over max_deliver */
+    OP_TAKE_BACK, /* the last delivery of it reached nobody */
     OP_COUNT
 };
 

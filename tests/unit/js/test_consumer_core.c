@@ -435,6 +435,41 @@ TEST(undeliverable_takes_the_attempt_back)
     teardown(&b);
 }
 
+/* Else a message that nobody has got would be given up after a crash. */
+TEST(an_attempt_that_was_taken_back_is_no_delivery_after_a_crash)
+{
+    struct consumer_rules rules = explicit_rules;
+    struct bench b;
+    struct consumer_core again;
+    struct buf log = {0};
+    uint64_t seq = 0;
+
+    rules.max_deliver = 1;
+    setup(&b, &rules);
+    pull(&b, "a", 10, false);
+    give(&b, 1, NULL);
+    give(&b, 2, NULL);
+    consumer_core_undeliverable(&b.core, b.now, 2, STR("a"));
+    ck_assert(consumer_state_has_log(&b.core));
+    consumer_state_take_log(&b.core, &log);
+
+    consumer_core_init(&again, &rules, b.wheel, wake);
+    consumer_core_start(&again, 1);
+    ck_assert(consumer_state_apply(&again, buf_str(&log)));
+    ck_assert_uint_eq(pend_find(&again.pending, 1)->deliveries, 1);
+    ck_assert_uint_eq(pend_find(&again.pending, 2)->deliveries, 0);
+    /* The first one is over its number of deliveries, the second one waits for somebody. */
+    consumer_state_resume(&again, b.now);
+    wheel_advance(b.wheel, b.now + (uint64_t) rules.ack_wait_ns + 1000000000u);
+    ck_assert_int_eq(consumer_core_want(&again, b.now, &seq), WANT_NOTHING);
+    ck_assert_ptr_null(pend_find(&again.pending, 1));
+    ck_assert_ptr_nonnull(pend_find(&again.pending, 2));
+    consumer_core_check(&again);
+    consumer_core_deinit(&again);
+    teardown(&b);
+    buf_free(&log);
+}
+
 /* ---- random histories ------------------------------------------------------------------------ */
 
 #define SEQS 400
@@ -730,6 +765,7 @@ static const struct runner_case cases[] = {
     RUN(a_pull_that_joins_has_its_turns),
     RUN(few_messages_are_spread_over_the_pulls),
     RUN(undeliverable_takes_the_attempt_back),
+    RUN(an_attempt_that_was_taken_back_is_no_delivery_after_a_crash),
     RUN_LOOP(random_histories_match_the_twin_and_their_replay, 0, 60),
     RUN(a_record_between_two_logs_replays),
     RUN(damaged_state_is_refused),
