@@ -16,6 +16,11 @@
  *
  * Lifetime: on js->gets until its end. A stream that is deleted ends its reader, and the request
  * with what an empty stream would have said; js_close frees what is left.
+ *
+ * A receiver may take its time, and a start its own to read the subjects: so many may wait as the
+ * API may have requests (request_queue_limit), in each account on each worker; one more is told so.
+ * What waits is some hundred bytes: the headers of what is being sent are the worker's, and every
+ * step that ends has let go of them.
  */
 #include "lib/base/fmt.h"
 #include "lib/base/mem.h"
@@ -89,27 +94,34 @@ struct direct_get {
     size_t nseqs, at;
     struct late *late;
     size_t nlate;
-    struct chunk *pinned; /* likewise */
+};
+
+/* What the router has of the messages that the current step sends: until it is flushed it holds
+ * views of headers, and of payloads in a chunk. One for all, since no two send at a time. */
+struct direct_out {
     unsigned routed;
-    unsigned slots;
-    struct buf headers[]; /* `slots`; views that the router holds until it is flushed */
+    struct chunk *pinned;
+    struct buf headers[SLICE];
 };
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+/* Before a step ends, and before anything else is sent. */
 static void unpin(struct direct_get *g)
 {
+    struct direct_out *out = g->js->direct_out;
+
     route_flush(g->js->env->router);
-    g->routed = 0;
-    if (g->pinned != NULL)
-        chunk_put(g->pinned, g->js->env->chunks);
-    g->pinned = NULL;
+    if (out == NULL)
+        return;
+    out->routed = 0;
+    if (out->pinned != NULL)
+        chunk_put(out->pinned, g->js->env->chunks);
+    out->pinned = NULL;
 }
 
 static void release(struct direct_get *g)
 {
-    for (size_t i = 0; i < g->slots; i++)
-        buf_free(&g->headers[i]);
     for (size_t i = 0; i < g->nlate; i++)
         mem_free(g->late[i].subject);
     mem_free(g->late);
@@ -126,6 +138,7 @@ static void end(struct direct_get *g)
     unpin(g);
     list_remove(&g->link);
     list_remove(&g->waits);
+    g->js->ngets--;
     io_timer_stop(g->js->env->io, &g->next);
     store_reader_deinit(&g->reader);
     g->ended = true;
@@ -139,6 +152,10 @@ void direct_free_all(struct js *js)
 
     while ((l = list_first(&js->gets)) != NULL)
         end(LIST_ENTRY(l, struct direct_get, link));
+    for (unsigned i = 0; js->direct_out != NULL && i < SLICE; i++)
+        buf_free(&js->direct_out->headers[i]);
+    mem_free(js->direct_out);
+    js->direct_out = NULL;
 }
 
 static void ready(struct store_reader *r)
@@ -245,16 +262,19 @@ static void put_header(struct direct_get *g, struct buf *h, const struct store_m
 static bool send(struct direct_get *g, const struct store_msg *m)
 {
     struct env *env = g->js->env;
-    struct buf *h;
+    struct direct_out *o = g->js->direct_out;
     struct msg out = {.subject = str_of(g->reply), .payload = m->payload, .flags = MSG_F_SYSTEM};
+    struct buf *h;
 
-    if (g->routed == g->slots || m->chunk != g->pinned)
+    if (o == NULL)
+        o = g->js->direct_out = mem_zalloc(sizeof(*o));
+    if (o->routed == SLICE || m->chunk != o->pinned)
         unpin(g);
-    if (g->pinned == NULL && m->chunk != NULL) {
+    if (o->pinned == NULL && m->chunk != NULL) {
         chunk_get(m->chunk);
-        g->pinned = m->chunk;
+        o->pinned = m->chunk;
     }
-    h = &g->headers[g->routed++];
+    h = &o->headers[o->routed++];
     if (!g->q.no_hdr || is_multi(g)) {
         put_header(g, h, m);
         out.header = buf_str(h);
@@ -308,6 +328,7 @@ static enum err count(struct direct_get *g, uint64_t from,
 /* What has been stored since is pending too. */
 static void finish_batch(struct direct_get *g)
 {
+    unpin(g);
     if (g->reader.stream != NULL && last_of(g) > g->counted_to)
         count(g, g->reader.seq, counted_again);
     else
@@ -341,6 +362,7 @@ static void step_batch(struct direct_get *g)
         if (g->pending > 0)
             g->pending--;
         if (!send(g, &m)) {
+            unpin(g);
             go_on_when_drained(g);
             return;
         }
@@ -468,6 +490,7 @@ static void step_multi(struct direct_get *g)
         if (got != STORE_READ_MSG || m.seq < g->q.seq)
             continue;
         if (!send(g, &m)) {
+            unpin(g);
             go_on_when_drained(g);
             return;
         }
@@ -717,11 +740,10 @@ void direct_let_go(struct stream *s, uint64_t up_to)
 /* Takes what q owns. */
 static void begin(struct stream *s, struct str reply, const struct direct_request *q)
 {
-    unsigned slots = q->batch > 0 || q->multi_last.n > 0 ? SLICE : 1;
-    struct direct_get *g = mem_zalloc(sizeof(*g) + slots * sizeof(g->headers[0]));
+    struct direct_get *g = mem_zalloc(sizeof(*g));
 
     g->js = s->js;
-    g->slots = slots;
+    g->js->ngets++;
     g->q = *q;
     g->reply = mem_strndup(reply.p, reply.n);
     g->stream = mem_strdup(s->config.name);
@@ -783,7 +805,9 @@ static void take(struct stream *s, const struct msg *m, struct str subject)
     struct direct_request q = {0};
     const char *why = NULL;
 
-    if (!api_level_ok(m->header))
+    if (s->js->ngets >= s->js->env->options->js_request_queue_limit)
+        why = "429 Too Many Requests";
+    else if (!api_level_ok(m->header))
         why = "412 Required Api Level";
     else if (m->payload.n == 0 && subject.n == 0)
         why = "408 Empty Request";

@@ -43,6 +43,7 @@ enum { JS_KIND_CONSUMER = STORE_KIND_USER, JS_KIND_SOURCES, JS_KIND_MEMO };
 #define STATE_INTERVAL_NS 50000000u
 
 struct consumer;
+struct direct_out;
 struct stream;
 struct zones;
 
@@ -106,9 +107,11 @@ struct js {
     struct ack_memo acked;
     struct list requests; /* API requests under way */
     struct list gets;     /* direct gets under way: api_direct.c */
-    struct list parked;   /* worker 0: creations that wait for the end of a deletion */
-    uint64_t births;      /* streams and consumers made here */
-    bool overrun;         /* worker 0: the last request was one too many */
+    uint64_t ngets;
+    struct direct_out *direct_out;
+    struct list parked; /* worker 0: creations that wait for the end of a deletion */
+    uint64_t births;    /* streams and consumers made here */
+    bool overrun;       /* worker 0: the last request was one too many */
     bool stopping;
 };
 

@@ -326,14 +326,38 @@ TEST(direct_gets_of_a_domain)
     js_rig_end(&r);
 }
 
+/* A receiver that does not read: what it has asked for waits, and has a bound. */
+TEST(gets_that_wait_are_bounded)
+{
+    enum { BIG = 500000, MESSAGES = 64, LIMIT = 4 };
+    static char body[BIG + 1];
+    struct raw_client slow;
+    struct js_rig r;
+
+    js_rig_start_conf(&r, 0, "max_pending: 8MB\njetstream { request_queue_limit: 4 }\n");
+    js_stream(&r, "[\"s.*\"]", ",\"allow_direct\":true,\"storage\":\"memory\"");
+    memset(body, 'x', BIG);
+    for (int k = 0; k < MESSAGES; k++)
+        js_ask(&r, "s.a", body, "\"seq\":");
+    js_ask(&r, "s.b", "small", "\"seq\":");
+    raw_hello(&slow, r.server.port, "\"headers\":true");
+    raw_send(&slow, "SUB slow.> 1\r\n");
+    raw_fence(&slow);
+    for (int k = 0; k < LIMIT; k++)
+        raw_send(&r.api, "PUB $JS.API.DIRECT.GET.S slow.x 42\r\n"
+                         "{\"seq\":1,\"batch\":64,\"max_bytes\":100000000}\r\n");
+    js_await(&r, GET ".s.b", "", "NATS/1.0 429 Too Many Requests\r\n");
+    js_ask(&r, GET, "{\"multi_last\":[\"s.b\"]}", "NATS/1.0 429 Too Many Requests\r\n");
+    raw_close(&slow);
+    js_await(&r, GET ".s.b", "", "small");
+    js_rig_end(&r);
+}
+
 static const struct runner_case cases[] = {
-    RUN_LOOP(direct_gets, 0, 3),
-    RUN_LOOP(direct_gets_that_fail, 0, 3),
-    RUN_LOOP(message_gets, 0, 3),
-    RUN_LOOP(direct_batches, 0, 3),
-    RUN_LOOP(direct_last_of_many_subjects, 0, 3),
-    RUN_LOOP(direct_multi_has_a_limit, 0, 3),
-    RUN_LOOP(gets_after_removal, 0, 3),
+    RUN(gets_that_wait_are_bounded),          RUN_LOOP(direct_gets, 0, 3),
+    RUN_LOOP(direct_gets_that_fail, 0, 3),    RUN_LOOP(message_gets, 0, 3),
+    RUN_LOOP(direct_batches, 0, 3),           RUN_LOOP(direct_last_of_many_subjects, 0, 3),
+    RUN_LOOP(direct_multi_has_a_limit, 0, 3), RUN_LOOP(gets_after_removal, 0, 3),
     RUN_LOOP(direct_gets_of_a_domain, 0, 3),
 };
 
