@@ -11,65 +11,6 @@
 
 /* ---- rules that need the stream -------------------------------------------------------------- */
 
-static bool filters_overlap(const struct consumer *c, const struct consumer_config *n)
-{
-    if (n->filter_subject == NULL && n->filter_subjects.n == 0)
-        return true;
-    if (c->nfilters == 0)
-        return true;
-    for (unsigned i = 0; i < c->nfilters; i++) {
-        if (n->filter_subject != NULL && subject_overlap(c->filters[i], str_of(n->filter_subject)))
-            return true;
-        for (size_t k = 0; k < n->filter_subjects.n; k++)
-            if (subject_overlap(c->filters[i], str_of(n->filter_subjects.items[k])))
-                return true;
-    }
-    return false;
-}
-
-/* On a work queue every message has one consumer, beside mirrors and sources. */
-static bool overlaps_others(const struct stream *s, const struct consumer_config *config,
-                            const char *name)
-{
-    LIST_FOREACH(l, &s->consumers)
-    {
-        const struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
-        if (strcmp(c->name, name) != 0 && !c->config.direct && !c->config.sourcing &&
-            filters_overlap(c, config))
-            return true;
-    }
-    return false;
-}
-
-static bool is_unfiltered(const struct consumer_config *c)
-{
-    return c->filter_subject == NULL && c->filter_subjects.n == 0;
-}
-
-/* A new one. */
-static bool check_work_queue(const struct stream *s, const struct consumer_config *config,
-                             const char *name, struct js_error *err)
-{
-    if (s->config.retention != RETENTION_WORKQUEUE || config->direct || config->sourcing)
-        return true;
-    if (!consumer_config_check_work_queue(config, &s->config, err))
-        return false;
-    return !overlaps_others(s, config, name) ||
-           js_fail(err,
-                   is_unfiltered(config) ? JS_ERR_CONSUMER_WQ_MULTIPLE_UNFILTERED
-                                         : JS_ERR_CONSUMER_WQ_CONSUMER_NOT_UNIQUE,
-                   NULL);
-}
-
-/* Other filters of one that is there. As the peer does it, it may lose them all. */
-static bool check_work_queue_update(const struct stream *s, const struct consumer_config *config,
-                                    const char *name, struct js_error *err)
-{
-    return s->config.retention != RETENTION_WORKQUEUE || is_unfiltered(config) ||
-           !overlaps_others(s, config, name) ||
-           js_fail(err, JS_ERR_CONSUMER_WQ_CONSUMER_NOT_UNIQUE, NULL);
-}
-
 static bool push_in_use(const struct consumer *c, const struct consumer_config *n)
 {
     return c->config.deliver_subject != NULL && n->deliver_subject != NULL &&
@@ -92,7 +33,7 @@ static void update_existing(struct api_request *r, struct consumer *c, struct co
 
     if (q->action == CONSUMER_ACTION_CREATE && !consumer_config_equal(&c->config, &q->config))
         js_fail(&err, JS_ERR_CONSUMER_ALREADY_EXISTS, NULL);
-    else if (!check_work_queue_update(c->stream, &q->config, c->name, &err))
+    else if (!consumer_admit_update(c->stream, &q->config, c->name, &err))
         ;
     else if (push_in_use(c, &q->config))
         js_fail(&err, JS_ERR_CONSUMER_NAME_EXIST, NULL);
@@ -174,7 +115,7 @@ static void keep_start(struct consumer_config *config, const struct consumer_con
 /* With the name from subject and configuration settled. */
 static void create_checked(struct api_request *r, struct stream *s, struct consumer_request *q)
 {
-    const struct options *o = r->js->env->options;
+    struct consumer_bounds bounds;
     char random[EPHEMERAL_NAME + 1];
     const char *name;
     const char *offline;
@@ -196,13 +137,7 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
     c = stream_consumer(s, str_of(name));
     if (c != NULL && api_waits_for_consumer(r, c))
         return;
-    struct consumer_bounds bounds = {
-        .stream = &s->config,
-        .max_ack_pending = o->js_max_ack_pending,
-        .account_max_ack_pending = s->js->limits.max_ack_pending,
-        .max_batch = o->js_max_request_batch,
-        .pedantic = q->pedantic,
-    };
+    consumer_bounds_of(s, q->pedantic, &bounds);
     if (c != NULL) {
         q->config.pause_until = c->config.pause_until;
         keep_start(&q->config, &c->config);
@@ -222,15 +157,8 @@ static void create_checked(struct api_request *r, struct stream *s, struct consu
         js_fail(&err, JS_ERR_CONSUMER_OFFLINE_REASON, "%s", offline);
     else if (q->action == CONSUMER_ACTION_UPDATE)
         js_fail(&err, JS_ERR_CONSUMER_DOES_NOT_EXIST, NULL);
-    else if (s->config.max_consumers > 0 &&
-             s->nconsumers - s->nsourcing >= (size_t) s->config.max_consumers &&
-             !q->config.direct && !q->config.sourcing)
-        js_fail(&err, JS_ERR_MAXIMUM_CONSUMERS_LIMIT, NULL);
-    else if (s->js->limits.max_consumers > 0 && !q->config.direct && !q->config.sourcing &&
-             s->nconsumers - s->nsourcing >= (size_t) s->js->limits.max_consumers)
-        js_fail(&err, JS_ERR_MAXIMUM_CONSUMERS_LIMIT, NULL);
     else
-        check_work_queue(s, &q->config, name, &err);
+        consumer_admit(s, &q->config, name, &err);
     if (err.kind != JS_OK)
         api_error(r, &err);
     else if (!waits_for_subjects(r, s, &q->config))

@@ -18,6 +18,7 @@ struct beginning {
     struct api_request *r;
     struct stream_config config;
     uint64_t birth;
+    enum err err; /* why there can be none */
 };
 
 static void beginning_free(struct beginning *b)
@@ -34,18 +35,59 @@ static void begin_failed(struct beginning *b, enum err err)
     beginning_free(b);
 }
 
+/* Where the task was posted to; false when JetStream has ended there, and everything was freed. */
+static bool arrive(struct beginning *b, struct env *env)
+{
+    struct js *js = js_of(env, b->r->account);
+
+    if (js == NULL || js->stopping) {
+        api_request_free(b->r);
+        beginning_free(b);
+        return false;
+    }
+    b->r->js = js;
+    list_push_back(&js->requests, &b->r->link);
+    return true;
+}
+
+/* What the store may have of it is deleted; at the next start, if it can not do that now. */
+static void undo_here(struct env_task *task, struct env *env)
+{
+    struct beginning *b = CONTAINER_OF(task, struct beginning, task);
+    struct store_stream *store;
+    struct stream *s;
+
+    if (!arrive(b, env))
+        return;
+    s = js_stream_find(b->r->js, str_of(b->config.name));
+    if (s != NULL && s->birth == b->birth) {
+        store = s->store;
+        js_stream_free(s);
+        store_stream_delete(store, NULL);
+    }
+    begin_failed(b, b->err);
+}
+
 static void made(struct store_req *req, enum err err)
 {
     struct beginning *b = CONTAINER_OF(req, struct beginning, req);
+    struct env *env = b->r->js->env;
     struct stream *s = js_stream_find(b->r->js, str_of(b->config.name));
 
-    if (err != ERR_OK || s == NULL || s->birth != b->birth) {
-        /* What the store has of it is deleted at the next start. */
-        begin_failed(b, err != ERR_OK ? err : ERR_CANCELED);
+    if (err == ERR_OK && s != NULL && s->birth == b->birth) {
+        restore_begin(b->r, s);
+        beginning_free(b);
         return;
     }
-    restore_begin(b->r, s);
-    beginning_free(b);
+    if (b->r->js->stopping) {
+        begin_failed(b, ERR_CANCELED);
+        return;
+    }
+    /* Not in here: the store is not done with the stream. */
+    b->err = err != ERR_OK ? err : ERR_CANCELED;
+    b->task.run = undo_here;
+    list_remove(&b->r->link);
+    env->post(env, env->worker, &b->task);
 }
 
 static void make_here(struct env_task *task, struct env *env)
@@ -54,16 +96,9 @@ static void make_here(struct env_task *task, struct env *env)
     struct stream *s;
     enum err err;
 
-    struct js *js = js_of(env, b->r->account);
-
-    if (js == NULL || js->stopping) {
-        api_request_free(b->r);
-        beginning_free(b);
+    if (!arrive(b, env))
         return;
-    }
-    b->r->js = js;
-    list_push_back(&js->requests, &b->r->link);
-    s = js_stream_new(js, &b->config, 0); /* not created: not complete */
+    s = js_stream_new(b->r->js, &b->config, 0); /* not created: not complete */
     b->birth = s->birth;
     b->req.done = made;
     err = api_make_stream(s, &b->req);

@@ -83,6 +83,15 @@ struct consumer {
 };
 
 struct consumer *stream_consumer(struct stream *s, struct str name);
+/* consumer_admit.c: what consumer_config_check needs to know of this stream, its account and the
+ * server. */
+void consumer_bounds_of(const struct stream *s, bool pedantic, struct consumer_bounds *out);
+/* May the stream have one more, and this one? */
+bool consumer_admit(const struct stream *s, const struct consumer_config *config, const char *name,
+                    struct js_error *err);
+/* May one that it has get these filters? As the peer does it, it may lose them all. */
+bool consumer_admit_update(const struct stream *s, const struct consumer_config *config,
+                           const char *name, struct js_error *err);
 extern const struct sink_ops consumer_sink_ops;
 /* Makes the object in memory; not started. */
 struct consumer *consumer_new(struct stream *s, const struct consumer_config *config,

@@ -36,20 +36,26 @@ unsigned js_error_code(enum js_error_kind kind)
     return table[kind].err_code;
 }
 
-void js_error_put(struct buf *b, const struct js_error *e)
+void js_error_text(struct buf *b, const struct js_error *e)
 {
     const char *text = table[e->kind].text;
     const char *open = strchr(text, '{');
     const char *shut = open != NULL ? strrchr(open, '}') : NULL; /* of two: from first to last */
-    struct buf full = {0};
 
     if (shut == NULL) {
-        buf_puts(&full, text);
+        buf_puts(b, text);
     } else {
-        buf_put(&full, text, (size_t) (open - text));
-        buf_puts(&full, e->detail);
-        buf_puts(&full, shut + 1);
+        buf_put(b, text, (size_t) (open - text));
+        buf_puts(b, e->detail);
+        buf_puts(b, shut + 1);
     }
+}
+
+void js_error_put(struct buf *b, const struct js_error *e)
+{
+    struct buf full = {0};
+
+    js_error_text(&full, e);
     buf_printf(b, "\"error\":{\"code\":%u,\"err_code\":%u,\"description\":", table[e->kind].http,
                table[e->kind].err_code);
     jput_string(b, buf_str(&full));

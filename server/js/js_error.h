@@ -29,6 +29,8 @@ bool js_fail(struct js_error *e, enum js_error_kind kind, const char *format, ..
 
 /* "error":{"code":...,"err_code":...,"description":"..."} */
 void js_error_put(struct buf *b, const struct js_error *e);
+/* The description alone. */
+void js_error_text(struct buf *b, const struct js_error *e);
 unsigned js_error_code(enum js_error_kind kind);
 
 #endif

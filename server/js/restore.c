@@ -4,9 +4,9 @@
  *     request -> worker 0: configuration checked, name and subjects claimed, the name hidden
  *             -> the stream's worker: the stream is made, a subject for chunks is answered
  *     chunks  -> S2 -> entries (archive.h) -> messages with their sequences and times; consumers
- * are kept aside. Each chunk is answered when it was taken: while the stream waits for the disk, so
- * does the sender. the end (an empty chunk, behind the end entry) -> everything durable ->
- * consumers made
+ *                are kept aside. Each chunk is answered when it was taken: while the stream waits
+ *                for the disk, so does the sender.
+ *     the end (an empty chunk, behind the end entry) -> everything durable -> consumers made
  *             -> the stream's record says that it is complete -> it is published, the name found,
  *                the empty chunk answered as a create is.
  *
@@ -16,8 +16,14 @@
  * meanwhile, so there is no staging area to be cleaned up; what a restore may take is what a stream
  * may take.
  *
+ * Until then it is not a stream that does anything: nothing expires, no schedule runs, since what
+ * that publishes would take sequences that belong to the backup. What its messages bring about
+ * later is read from them when it is complete, as after a start (stream_effects.c).
+ *
  * What a backup says is foreign: sizes are bounded before anything is allocated, sequences must
- * ascend, subjects must be literal, headers well formed.
+ * ascend, subjects must be literal, headers well formed, consumers are checked as a request for
+ * them is. A few bytes of S2 may stand for many: they are unpacked in turns, and what lies behind
+ * the end is not looked at. A sender that does not wait for its answers is told to.
  */
 #include "lib/base/header.h"
 #include "lib/base/mem.h"
@@ -35,9 +41,19 @@
 #include <stdio.h>
 
 #define STALL_NS 5000000000ull
-/* Consumers of one stream, and what is stored but not durable before the sender waits. */
+/* The stream's clock does not go back: what is published after such a message would have its time.
+ */
+#define TIME_MAX (INT64_MAX / 2)
+/* Consumers of one stream, and what their entries may have together: they are in memory until all
+ * messages are there. */
 #define CONSUMERS_MAX 100000u
+#define ASIDE_MAX (256u << 20)
+/* Stored but not durable, before the sender waits. */
 #define WAITING_MAX (16u << 20)
+/* Received and not unpacked yet: chunks whose sender waits for no answer. */
+#define UNREAD_MAX (32u << 20)
+/* Unpacked in one turn. */
+#define TURN_BYTES (4u << 20)
 
 enum restore_stage {
     RESTORE_STATE,
@@ -56,13 +72,14 @@ struct restore {
     struct s2_reader s2;
     struct buf plain; /* entries, from `at` on */
     size_t at;
-    bool magic;        /* was seen */
-    bool ended;        /* the sender has no more */
-    char *reply;       /* of the chunk that is not answered yet */
-    uint64_t last_seq; /* what the state says */
-    uint64_t consumers;
-    struct list made; /* struct backup_consumer */
-    uint64_t taken;   /* bytes received */
+    bool magic;         /* was seen */
+    bool ended;         /* the sender has no more */
+    char *reply;        /* of the chunk that is not answered yet */
+    uint64_t last_seq;  /* what the state says */
+    uint64_t consumers; /* entries that are still to come */
+    struct list made;   /* struct backup_consumer */
+    uint64_t aside;     /* bytes of their entries */
+    uint64_t taken;     /* bytes received */
     int64_t start;
     struct buf who; /* asked for it, as JSON */
     struct store_req req;
@@ -195,6 +212,8 @@ static void complete(struct store_req *req, enum err err)
     advise_restore_complete(s, buf_str(&p->who), p->start, p->taken);
     stream_restore_free(s);
     stream_load_start(s);
+    stream_effects_start(s);
+    stream_expiry_go_on(s);
     stream_publish_interest(s);
     start_consumers(s);
     buf_putc(&r->out, ',');
@@ -207,16 +226,17 @@ static void conclude(struct restore *p)
 {
     struct stream *s = p->s;
     struct store_limits limits;
-    struct buf blob = {0};
+    struct buf blob = {0}, err = {0};
     struct list *l;
 
     p->stage = RESTORE_END;
     io_timer_stop(s->js->env->io, &p->stall);
     while ((l = list_first(&p->made)) != NULL) {
         struct backup_consumer *b = LIST_ENTRY(l, struct backup_consumer, link);
-        struct consumer *c = backup_consumer_make(s, b);
+        struct consumer *c = backup_consumer_make(s, b, &err);
         if (c == NULL) {
-            fail(p, "failed to set consumer state");
+            fail(p, buf_cstr(&err));
+            buf_free(&err);
             return;
         }
         if (!c->config.mem_storage)
@@ -274,7 +294,12 @@ static bool take_consumer(struct restore *p, const struct archive_entry *e, stru
         buf_printf(err, "expected consumer, found \"%.64s\"", "another entry");
         return false;
     }
-    b = backup_consumer_read(str_skip(e->name, 10), e->payload, err);
+    p->aside += e->payload.n;
+    if (p->aside > ASIDE_MAX) {
+        buf_puts(err, "the states of the consumers are too large");
+        return false;
+    }
+    b = backup_consumer_read(p->s, str_skip(e->name, 10), e->payload, err);
     if (b == NULL)
         return false;
     list_push_back(&p->made, &b->link);
@@ -291,12 +316,15 @@ static bool check_message(const struct restore *p, const struct archive_entry *e
         buf_puts(err, "expected message sequence");
     else if (e->seq <= s->assigned || e->seq > p->last_seq)
         buf_printf(err, "message sequence %llu out of order", (unsigned long long) e->seq);
+    else if (e->time > TIME_MAX)
+        buf_printf(err, "message sequence %llu is of another century", (unsigned long long) e->seq);
     else if (!subject_valid_literal(e->name) || e->name.n > STORE_SUBJECT_MAX)
         buf_printf(err, "message sequence %llu has no valid subject", (unsigned long long) e->seq);
     else if (e->header.n > STORE_HEADER_MAX || (e->header.n > 0 && !header_valid(e->header)))
         buf_printf(err, "failed to parse message sequence %llu: invalid header",
                    (unsigned long long) e->seq);
-    else if (e->payload.n > STORE_PAYLOAD_MAX)
+    else if (e->payload.n > STORE_PAYLOAD_MAX ||
+             e->header.n + e->payload.n > s->js->env->options->max_payload)
         buf_printf(err, "message sequence %llu exceeds maximum payload size",
                    (unsigned long long) e->seq);
     else if (s->config.max_msg_size > 0 &&
@@ -318,9 +346,16 @@ static unsigned flags_of(struct str header)
     if (header_get(header, STR("Nats-Msg-Id")).n > 0)
         flags |= STORE_MSG_HAS_ID;
     if (header_get(header, STR("Nats-TTL")).n > 0 || header_get(header, STR("Nats-Rollup")).n > 0 ||
-        header_get(header, STR("Nats-Schedule")).n > 0)
+        header_get(header, STR("Nats-Schedule")).n > 0 ||
+        header_get(header, STR("Nats-Schedule-Next")).n > 0)
         flags |= STORE_MSG_HAS_EFFECT;
     return flags;
+}
+
+/* What would go at once is not stored, and leaves no marker: so does the peer. */
+static bool has_expired(const struct restore *p, const struct archive_entry *e, int64_t seconds)
+{
+    return seconds > 0 && msg_ttl_due(e->time, seconds) < io_wall(p->s->js->env->io);
 }
 
 static bool take_message(struct restore *p, const struct archive_entry *e, struct buf *err)
@@ -328,18 +363,20 @@ static bool take_message(struct restore *p, const struct archive_entry *e, struc
     struct stream *s = p->s;
     struct store_append a = {.subject = e->name, .header = e->header, .payload = e->payload};
     struct str ttl = e->header.n > 0 ? header_get(e->header, STR("Nats-TTL")) : STR_NONE;
-    int64_t seconds = 0;
+    int64_t seconds;
     uint64_t seq;
     enum err got;
 
     if (!check_message(p, e, err) || !stream_skip_to(s, e->seq - 1))
         return false;
-    a.ts = e->time > s->last_ts ? e->time : s->last_ts;
-    a.flags = flags_of(e->header);
-    if (ttl.n > 0 && !msg_ttl_parse(ttl, &seconds)) {
+    if (!msg_ttl_parse(ttl, &seconds)) {
         buf_puts(err, "failed to parse message TTL");
         return false;
     }
+    if (has_expired(p, e, seconds))
+        return stream_skip_to(s, e->seq);
+    a.ts = e->time > s->last_ts ? e->time : s->last_ts;
+    a.flags = flags_of(e->header);
     got = store_append(s->store, &a, &seq);
     if (got != ERR_OK) {
         buf_printf(err, "failed to store message sequence %llu: %s", (unsigned long long) e->seq,
@@ -348,8 +385,6 @@ static bool take_message(struct restore *p, const struct archive_entry *e, struc
     }
     s->assigned = seq;
     s->last_ts = a.ts;
-    if (seconds != 0)
-        stream_expiry_note(s, seq, a.ts, seconds);
     return true;
 }
 
@@ -366,7 +401,7 @@ static bool take_entry(struct restore *p, const struct archive_entry *e, struct 
         p->stage = RESTORE_READ;
         return stream_skip_to(p->s, p->last_seq);
     default:
-        return true; /* behind the end: nothing is expected, nothing read */
+        return true;
     }
 }
 
@@ -401,7 +436,7 @@ static bool take_entries(struct restore *p, struct buf *err)
 
     if (!p->magic && !take_magic(p, err))
         return false;
-    while (p->magic && !waits_for_disk(p)) {
+    while (p->magic && p->stage < RESTORE_READ && !waits_for_disk(p)) {
         struct str in = str_skip(buf_str(&p->plain), p->at);
         enum archive_got got = archive_take(&in, &e);
         if (got == ARCHIVE_MORE)
@@ -434,21 +469,40 @@ static void answer_chunk(struct restore *p)
     p->reply = NULL;
 }
 
+/* Unpacks what has come: S2_CHUNK when it has to wait for the disk or for its next turn, S2_MORE
+ * when all was taken. Behind the end nothing is expected, and nothing read. */
+static enum s2_got take_chunks(struct restore *p, struct buf *err)
+{
+    enum s2_got got = S2_CHUNK;
+    size_t turn = 0;
+
+    while (got == S2_CHUNK && p->stage < RESTORE_READ && turn < TURN_BYTES && !waits_for_disk(p)) {
+        size_t before = p->plain.n;
+        got = s2_reader_next(&p->s2, &p->plain);
+        turn += p->plain.n - before;
+        if (got == S2_BAD)
+            buf_puts(err, "s2: corrupt input");
+        else if (!take_entries(p, err))
+            got = S2_BAD;
+    }
+    if (got == S2_CHUNK && turn >= TURN_BYTES)
+        io_timer_start_next(p->s->js->env->io, &p->resume);
+    if (p->stage < RESTORE_READ)
+        return got;
+    s2_reader_free(&p->s2);
+    p->s2 = (struct s2_reader){0};
+    buf_free(&p->plain);
+    return S2_MORE;
+}
+
 /* All that can be done now. May end the restore. */
 static void go_on(struct restore *p)
 {
     struct stream *s = p->s;
     struct buf err = {0};
-    enum s2_got got = S2_CHUNK;
+    enum s2_got got = take_chunks(p, &err);
 
-    while (got == S2_CHUNK && err.n == 0 && !waits_for_disk(p) && p->stage < RESTORE_END) {
-        got = s2_reader_next(&p->s2, &p->plain);
-        if (got == S2_BAD)
-            buf_puts(&err, "s2: corrupt input");
-        else
-            take_entries(p, &err);
-    }
-    if (err.n == 0 && p->ended && got == S2_MORE && p->stage < RESTORE_READ)
+    if (got == S2_MORE && p->ended && p->stage < RESTORE_READ)
         buf_puts(&err, "backup was truncated");
     if (err.n > 0)
         fail(p, buf_cstr(&err));
@@ -466,10 +520,10 @@ static void resume(struct wheel_timer *t)
 
     if (p->s->js->stopping)
         return;
-    if (p->broken != ERR_OK)
-        fail(p, err_text(p->broken));
-    else if (p->stage < RESTORE_END)
+    if (p->broken == ERR_OK && p->stage < RESTORE_END)
         go_on(p);
+    else if (p->broken != ERR_OK && p->reply != NULL) /* else the next chunk hears of it */
+        fail(p, err_text(p->broken));
 }
 
 void stream_restore_committed(struct stream *s)
@@ -478,6 +532,16 @@ void stream_restore_committed(struct stream *s)
 
     if (p != NULL && p->stage < RESTORE_END)
         io_timer_start_next(s->js->env->io, &p->resume);
+}
+
+void stream_restore_refused(struct stream *s, enum err err)
+{
+    struct restore *p = s->restore;
+
+    if (p == NULL || p->stage == RESTORE_END)
+        return;
+    p->broken = err;
+    io_timer_start_next(s->js->env->io, &p->resume);
 }
 
 static void take_chunk(struct restore *p, const struct msg *m)
@@ -489,9 +553,18 @@ static void take_chunk(struct restore *p, const struct msg *m)
         return;
     }
     p->reply = mem_strndup(m->reply.p, m->reply.n);
+    if (p->broken != ERR_OK) {
+        fail(p, err_text(p->broken));
+        return;
+    }
+    if (s2_reader_waiting(&p->s2) > UNREAD_MAX) {
+        fail(p, "the sender of a backup has to wait for its answers");
+        return;
+    }
     p->taken += m->payload.n;
     p->ended |= m->payload.n == 0;
-    s2_reader_feed(&p->s2, m->payload);
+    if (p->stage < RESTORE_READ)
+        s2_reader_feed(&p->s2, m->payload);
     arm(p);
     go_on(p);
 }

@@ -9,8 +9,12 @@
  *     WAITING (up to 2 s for somebody who subscribes to it) -> SENDING -> ended
  *
  * What is sent is the state at the beginning: messages up to the last sequence then, without those
- * that are removed before their turn. Consumers come first, as they are at that moment. Nothing is
- * held back meanwhile: publishes, removals and acknowledgements go on.
+ * that are removed before their turn. Consumers come first, as they are when somebody has come to
+ * listen, and as if the stream had ended there. Nothing is held back meanwhile: publishes, removals
+ * and acknowledgements go on.
+ *
+ * Consumers are written into memory at once, and what was sent is a receiver's: so a stream has few
+ * snapshots under way at a time, and one that nobody listens to has next to nothing.
  */
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
@@ -34,6 +38,8 @@
 /* Entries are framed when so much of them has come together, and sent in turns of so much. */
 #define FRAME_BYTES 65536u
 #define TURN_BYTES (1u << 20)
+/* Of one stream, at a time. */
+#define SNAPSHOTS_MAX 16u
 
 struct snapshot_request {
     char *deliver_subject;
@@ -59,8 +65,9 @@ struct snapshot {
     struct interest_sub *interest;
     struct store_reader reader;
     struct wheel_timer timer;
-    uint64_t deadline; /* for interest, then for the next answer */
-    uint64_t last;     /* sequence where it ends */
+    uint64_t deadline;        /* for interest, then for the next answer */
+    struct store_state state; /* at the beginning: it ends with state.last_seq */
+    bool no_consumers;
     size_t chunk, window, unanswered, index;
     struct buf plain;  /* entries to be framed */
     struct buf framed; /* to be sent, from `sent` on */
@@ -125,8 +132,9 @@ static void frame(struct snapshot *p)
     buf_clear(&p->plain);
 }
 
-static void put_state(struct snapshot *p, const struct store_state *st, size_t consumers)
+static void put_state(struct snapshot *p, size_t consumers)
 {
+    const struct store_state *st = &p->state;
     struct buf b = {0};
 
     buf_printf(&b, "{\"messages\":%llu,\"bytes\":%llu,\"first_seq\":%llu,\"first_ts\":",
@@ -142,9 +150,9 @@ static void put_state(struct snapshot *p, const struct store_state *st, size_t c
     buf_free(&b);
 }
 
-static bool is_backed_up(const struct consumer *c)
+static bool is_backed_up(const struct snapshot *p, const struct consumer *c)
 {
-    return !c->config.direct && c->creation == NULL;
+    return !p->no_consumers && !c->config.direct && c->creation == NULL;
 }
 
 static void put_consumer(struct snapshot *p, const struct consumer *c)
@@ -152,26 +160,26 @@ static void put_consumer(struct snapshot *p, const struct consumer *c)
     struct buf name = {0}, b = {0};
 
     buf_printf(&name, "consumers/%s", c->name);
-    backup_consumer_put(c, &b);
+    backup_consumer_put(c, p->state.last_seq, &b);
     archive_put(&p->plain, &(struct archive_entry){
                                .name = buf_str(&name), .time = p->start, .payload = buf_str(&b)});
     buf_free(&name);
     buf_free(&b);
 }
 
-static void put_beginning(struct snapshot *p, const struct store_state *st, bool consumers)
+static void put_beginning(struct snapshot *p)
 {
     size_t n = 0;
 
     s2_put_start(&p->framed);
     archive_put_start(&p->plain);
     LIST_FOREACH(l, &p->s->consumers)
-    n += consumers && is_backed_up(LIST_ENTRY(l, struct consumer, stream_link));
-    put_state(p, st, n);
+    n += is_backed_up(p, LIST_ENTRY(l, struct consumer, stream_link));
+    put_state(p, n);
     LIST_FOREACH(l, &p->s->consumers)
     {
         const struct consumer *c = LIST_ENTRY(l, struct consumer, stream_link);
-        if (consumers && is_backed_up(c))
+        if (is_backed_up(p, c))
             put_consumer(p, c);
     }
 }
@@ -185,7 +193,7 @@ static bool fill(struct snapshot *p)
         enum store_read got = store_reader_next(&p->reader, &m);
         if (got == STORE_READ_WAIT)
             return false;
-        if (got == STORE_READ_MSG && m.seq <= p->last) {
+        if (got == STORE_READ_MSG && m.seq <= p->state.last_seq) {
             archive_put(&p->plain, &(struct archive_entry){.name = m.subject,
                                                            .time = m.ts,
                                                            .seq = m.seq,
@@ -327,6 +335,8 @@ static void fire(struct wheel_timer *t)
         finish(p, "408 No Flow Response", "no flow response");
         return;
     }
+    if (!p->sending)
+        put_beginning(p);
     p->sending = true;
     pump(p);
 }
@@ -359,17 +369,16 @@ static void begin(struct stream *s, const struct snapshot_request *q, struct str
 {
     struct snapshot *p = mem_zalloc(sizeof(*p));
     struct env *env = s->js->env;
-    struct store_state st;
     struct buf subject = {0};
 
-    store_stream_state(s->store, &st);
+    store_stream_state(s->store, &p->state);
     p->s = s;
     p->deliver = mem_strdup(q->deliver_subject);
     p->chunk = clamp(q->chunk_size, CHUNK_DEFAULT, CHUNK_MAX);
     p->window = clamp(q->window_size, WINDOW_DEFAULT, WINDOW_MAX) / p->chunk;
     if (p->window == 0)
         p->window = 1;
-    p->last = st.last_seq;
+    p->no_consumers = q->no_consumers;
     p->start = io_wall(env->io);
     buf_put_str(&p->who, who);
     p->deadline = now_of(p) + INTEREST_NS;
@@ -383,17 +392,26 @@ static void begin(struct stream *s, const struct snapshot_request *q, struct str
                                                        .sink = p->acks.self,
                                                        .internal = true});
     buf_free(&subject);
-    store_reader_init(&p->reader, s->store, st.first_seq, NULL, 0, ready, p);
+    store_reader_init(&p->reader, s->store, p->state.first_seq, NULL, 0, ready, p);
     wheel_timer_init(&p->timer, fire);
     list_push_back(&s->snapshots, &p->link);
-    put_beginning(p, &st, !q->no_consumers);
     arm_next(p);
+}
+
+static bool is_one_too_many(const struct stream *s)
+{
+    unsigned n = 0;
+
+    LIST_FOREACH(l, &s->snapshots)
+    n++;
+    return n >= SNAPSHOTS_MAX;
 }
 
 void api_stream_snapshot(struct api_request *r)
 {
     struct snapshot_request q = {0};
     struct stream *s = api_stream(r);
+    struct js_error err = {0};
 
     if (s == NULL)
         return;
@@ -407,6 +425,12 @@ void api_stream_snapshot(struct api_request *r)
     if (q.deliver_subject == NULL || !subject_valid_literal(str_of(q.deliver_subject))) {
         fields_release(request_fields, ARRAY_LEN(request_fields), &q);
         api_error_kind(r, JS_ERR_SNAPSHOT_DELIVER_SUBJECT_INVALID);
+        return;
+    }
+    if (is_one_too_many(s)) {
+        fields_release(request_fields, ARRAY_LEN(request_fields), &q);
+        js_fail(&err, JS_ERR_STREAM_SNAPSHOT, "too many snapshots of this stream at a time");
+        api_error(r, &err);
         return;
     }
     buf_puts(&r->out, ",\"config\":");

@@ -193,6 +193,7 @@ static void refused(void *ctx, enum err err)
     forget_assigned(s, err);
     release_idle(s);
     stream_upstreams_refused(s);
+    stream_restore_refused(s, err);
 }
 
 static void failed(void *ctx, enum err err, const char *why)
@@ -204,6 +205,7 @@ static void failed(void *ctx, enum err err, const char *why)
     s->failed = true;
     s->fail_reason = why;
     forget_assigned(s, err);
+    stream_restore_refused(s, err);
 }
 
 static void render_config(void *ctx, struct buf *out)

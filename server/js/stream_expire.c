@@ -436,7 +436,7 @@ void stream_expire(struct list *link)
     unsigned budget = SLICE;
 
     list_remove(&e->link);
-    if (s->failed || s->js->stopping || e->waiting || s->store == NULL ||
+    if (s->failed || s->js->stopping || e->waiting || s->store == NULL || s->restore != NULL ||
         stream_effects_loading(s) ||
         (s->config.subject_delete_marker_ttl_ns > 0 && stream_index_waits(s)))
         return;

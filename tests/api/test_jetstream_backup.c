@@ -2,8 +2,7 @@
  * test_jetstream_backup.c - snapshot and restore: what comes out goes in again, and what is
  * damaged, cut off or in the way leaves nothing behind.
  */
-#include "lib/base/buf.h"
-#include "tests/lib/js_rig.h"
+#include "tests/lib/restore_rig.h"
 #include "tests/lib/runner.h"
 
 #include <stdio.h>
@@ -13,85 +12,6 @@
 static void await_info(struct js_rig *r, const char *want)
 {
     js_await(r, "$JS.API.STREAM.INFO.S", "", want);
-}
-
-/* Chunks to `in`, acknowledged; returns the status line of the end. */
-static void backup(struct js_rig *r, const char *more, const char *status, struct buf *out)
-{
-    char body[256];
-    bool end = false;
-
-    raw_send(&r->in, "SUB to.backup 7\r\n");
-    raw_fence(&r->in);
-    snprintf(body, sizeof(body), "{\"deliver_subject\":\"to.backup\"%s}", more);
-    js_ask(r, "$JS.API.STREAM.SNAPSHOT.S", body, "\"state\":{\"messages\":");
-    while (!end) {
-        struct raw_msg m;
-        char text[1024];
-        js_next(r, &m);
-        end = m.n == m.header_n;
-        if (end && m.n > 0) /* nats-server says nothing when it was one chunk */
-            ck_assert_msg(strstr(m.body, status) != NULL, "%s", m.body);
-        buf_put(out, m.body + m.header_n, m.n - m.header_n);
-        if (m.reply[0] != '\0') {
-            snprintf(text, sizeof(text), "PUB %s 0\r\n\r\n", m.reply);
-            raw_send(&r->in, text);
-        }
-        free(m.body);
-    }
-    raw_send(&r->in, "UNSUB 7\r\n");
-}
-
-/* A request whose body may hold any bytes; its answer. */
-static char *ask_bytes(struct js_rig *r, const char *subject, struct str body)
-{
-    struct raw_msg m;
-    char text[1024];
-
-    snprintf(text, sizeof(text), "SUB rr 9\r\nUNSUB 9 1\r\nPUB %s rr %zu\r\n", subject, body.n);
-    raw_send(&r->api, text);
-    raw_send_bytes(&r->api, body.p, body.n);
-    raw_send(&r->api, "\r\n");
-    raw_msg(&r->api, &m);
-    return m.body;
-}
-
-/* The subject that chunks go to. */
-static void begin(struct js_rig *r, const char *config, char subject[256])
-{
-    char body[1024];
-    char *answer;
-    const char *at;
-
-    snprintf(body, sizeof(body), "{\"config\":{\"name\":\"S\"%s},\"state\":{}}", config);
-    answer = raw_ask(&r->api, "$JS.API.STREAM.RESTORE.S", body);
-    at = strstr(answer, "\"deliver_subject\":\"");
-    ck_assert_msg(at != NULL, "%s", answer);
-    snprintf(subject, 256, "%.*s", (int) strcspn(at + 19, "\""), at + 19);
-    free(answer);
-}
-
-/* Sends all; the last answer, which the caller frees. */
-static char *restore(struct js_rig *r, const char *config, struct str bytes, size_t step)
-{
-    char subject[256];
-    char *answer;
-
-    begin(r, config, subject);
-    while (bytes.n > 0) {
-        answer = ask_bytes(r, subject, str_take(bytes, step));
-        if (answer[0] != '\0')
-            return answer;
-        free(answer);
-        bytes = str_skip(bytes, bytes.n < step ? bytes.n : step);
-    }
-    return ask_bytes(r, subject, STR_NONE);
-}
-
-static void expect(char *answer, const char *want)
-{
-    ck_assert_msg(strstr(answer, want) != NULL, "wanted %s, got %s", want, answer);
-    free(answer);
 }
 
 /* Five messages of which one is gone, a consumer with one acknowledged and two pending. */
@@ -132,7 +52,7 @@ TEST(what_comes_out_goes_in_again)
     prepare(&r, "");
     backup(&r, "", "204", &b);
     js_ask(&r, "$JS.API.STREAM.DELETE.S", "", "\"success\":true");
-    expect(restore(&r, ",\"subjects\":[\"s.*\"]", buf_str(&b), steps[i]),
+    expect(restore(&r.api, ",\"subjects\":[\"s.*\"]", buf_str(&b), steps[i]),
            "io.nats.jetstream.api.v1.stream_create_response\",\"config\":");
     check_all(&r);
     js_ask(&r, "s.a", "x", "\"seq\":7}");
@@ -153,7 +73,7 @@ TEST(without_consumers)
     prepare(&r, "");
     backup(&r, ",\"no_consumers\":true", "204", &b);
     js_ask(&r, "$JS.API.STREAM.DELETE.S", "", "\"success\":true");
-    expect(restore(&r, ",\"subjects\":[\"s.*\"]", buf_str(&b), 1000), "\"last_seq\":6,");
+    expect(restore(&r.api, ",\"subjects\":[\"s.*\"]", buf_str(&b), 1000), "\"last_seq\":6,");
     js_ask(&r, "$JS.API.CONSUMER.NAMES.S", "", "\"total\":0,");
     js_rig_crash(&r);
     await_info(&r, "\"messages\":5,");
@@ -174,7 +94,7 @@ TEST(an_empty_stream)
     }
     backup(&r, "", "204", &b);
     js_ask(&r, "$JS.API.STREAM.DELETE.S", "", "\"success\":true");
-    expect(restore(&r, ",\"subjects\":[\"s.*\"]", buf_str(&b), 1000), "\"messages\":0,");
+    expect(restore(&r.api, ",\"subjects\":[\"s.*\"]", buf_str(&b), 1000), "\"messages\":0,");
     js_ask(&r, "s.a", "x", i == 1 ? "\"seq\":4}" : "\"seq\":1}");
     js_rig_end(&r);
     buf_free(&b);
@@ -197,7 +117,7 @@ TEST(much)
     backup(&r, ",\"chunk_size\":32768,\"window_size\":65536", "204", &b);
     ck_assert_uint_gt(b.n, N * 1024);
     js_ask(&r, "$JS.API.STREAM.DELETE.S", "", "\"success\":true");
-    expect(restore(&r, ",\"subjects\":[\"s.*\"]", buf_str(&b), 131072), "\"messages\":3000,");
+    expect(restore(&r.api, ",\"subjects\":[\"s.*\"]", buf_str(&b), 131072), "\"messages\":3000,");
     js_rig_restart(&r);
     await_info(&r, "\"messages\":3000,");
     await_info(&r, "\"num_subjects\":100,");
@@ -222,17 +142,17 @@ TEST(damaged_or_cut_off_leaves_nothing)
     prepare(&r, "");
     backup(&r, "", "204", &b);
     js_ask(&r, "$JS.API.STREAM.DELETE.S", "", "\"success\":true");
-    expect(restore(&r, "", str_take(buf_str(&b), b.n / 2), 64), "\"err_code\":10062");
+    expect(restore(&r.api, "", str_take(buf_str(&b), b.n / 2), 64), "\"err_code\":10062");
     nothing_there(&r);
     b.p[b.n / 2] ^= 1;
-    expect(restore(&r, "", buf_str(&b), 64), "\"err_code\":10062");
+    expect(restore(&r.api, "", buf_str(&b), 64), "\"err_code\":10062");
     b.p[b.n / 2] ^= 1;
     nothing_there(&r);
-    expect(restore(&r, "", STR("nonsense"), 64), "\"err_code\":10062");
+    expect(restore(&r.api, "", STR("nonsense"), 64), "\"err_code\":10062");
     nothing_there(&r);
     js_rig_restart(&r);
     nothing_there(&r);
-    expect(restore(&r, ",\"subjects\":[\"s.*\"]", buf_str(&b), 64), "\"last_seq\":6,");
+    expect(restore(&r.api, ",\"subjects\":[\"s.*\"]", buf_str(&b), 64), "\"last_seq\":6,");
     check_all(&r);
     js_rig_end(&r);
     buf_free(&b);
@@ -248,13 +168,13 @@ TEST(a_crash_in_between_leaves_nothing)
     prepare(&r, "");
     backup(&r, "", "204", &b);
     js_ask(&r, "$JS.API.STREAM.DELETE.S", "", "\"success\":true");
-    begin(&r, ",\"subjects\":[\"s.*\"]", subject);
+    restore_begin(&r.api, ",\"subjects\":[\"s.*\"]", subject);
     /* All but the end: everything is stored. */
-    expect(ask_bytes(&r, subject, buf_str(&b)), "");
+    expect(ask_bytes(&r.api, subject, buf_str(&b)), "");
     js_ask(&r, "$JS.API.STREAM.INFO.S", "", "\"err_code\":10059");
     js_rig_crash(&r);
     nothing_there(&r);
-    expect(restore(&r, ",\"subjects\":[\"s.*\"]", buf_str(&b), 4000), "\"last_seq\":6,");
+    expect(restore(&r.api, ",\"subjects\":[\"s.*\"]", buf_str(&b), 4000), "\"last_seq\":6,");
     check_all(&r);
     js_rig_end(&r);
     buf_free(&b);
@@ -306,6 +226,20 @@ TEST(nobody_listens_or_answers)
     js_rig_end(&r);
 }
 
+/* Each of them waits two seconds for somebody to come. */
+TEST(a_stream_has_few_at_a_time)
+{
+    struct js_rig r;
+
+    js_rig_start(&r, i);
+    js_stream(&r, "[\"s.*\"]", "");
+    js_fill(&r, "s.a", 1, 1);
+    js_await(&r, "$JS.API.STREAM.SNAPSHOT.S", "{\"deliver_subject\":\"nobody\"}",
+             "\"err_code\":10064,\"description\":\"snapshot failed: too many snapshots");
+    js_await(&r, "$JS.API.STREAM.SNAPSHOT.S", "{\"deliver_subject\":\"nobody\"}", "\"config\":");
+    js_rig_end(&r);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(what_comes_out_goes_in_again, 0, 3),
     RUN(without_consumers),
@@ -315,6 +249,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(a_crash_in_between_leaves_nothing, 0, 2),
     RUN(what_a_request_may_not_say),
     RUN(nobody_listens_or_answers),
+    RUN_LOOP(a_stream_has_few_at_a_time, 0, 2),
 };
 
 RUNNER_MAIN("api/jetstream_backup", cases)

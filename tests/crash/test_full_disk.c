@@ -7,8 +7,13 @@
  * (test_store_faults) and runs everywhere.
  */
 #include "tests/crash/place.h"
+#include "tests/lib/restore_rig.h"
 #include "tests/lib/runner.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- the cases ------------------------------------------------------------------------------- */
@@ -82,10 +87,64 @@ TEST(full_and_killed_loses_nothing)
     place_close(&p);
 }
 
+/* Messages that can not be packed. */
+static void make_backup(struct buf *framed, unsigned messages)
+{
+    static char body[PAYLOAD];
+    struct buf b = {0};
+    uint32_t x = 1;
+
+    archive_begin(&b, 1, messages, 0);
+    for (unsigned k = 1; k <= messages; k++) {
+        for (size_t n = 0; n < sizeof(body); n++) {
+            x = x * 1664525 + 1013904223;
+            body[n] = (char) (x >> 24);
+        }
+        archive_message(&b, k, 1, "s.a", NULL, str_from(body, sizeof(body)));
+    }
+    archive_end(&b);
+    archive_frame(&b, framed);
+    buf_free(&b);
+}
+
+/* While it comes, and when the last of it is on its way and nothing will come any more. */
+static const struct {
+    unsigned leave, messages;
+    size_t chunk;
+} backups[] = {{20, 2600, 131072}, {4, 300, 1000000}};
+
+/* Nothing is left of it, and later it goes as if it had never been tried. */
+TEST(full_ends_a_restore)
+{
+    static struct place p;
+    struct buf framed = {0};
+    unsigned messages = backups[i / 4].messages;
+    size_t chunk = backups[i / 4].chunk;
+    char subject[256], want[64];
+    time_t end;
+
+    if (!place_open(&p, 1 + (unsigned) i % 2, types[i % 4]))
+        return;
+    place_start(&p);
+    place_fill(&p, backups[i / 4].leave * MIB);
+    make_backup(&framed, messages);
+    expect(restore(&p.r, ",\"subjects\":[\"s.*\"]", buf_str(&framed), chunk), "no space left");
+    place_ask(&p, "$JS.API.STREAM.NAMES", "", "\"total\":0,");
+    ck_assert_int_eq(unlink(p.filler), 0);
+    end = time(NULL) + DEADLINE_S;
+    while (!restore_is_begun(&p.r, ",\"subjects\":[\"s.*\"]", subject))
+        ck_assert_int_lt(time(NULL), end); /* the server looks again every second */
+    snprintf(want, sizeof(want), "\"messages\":%u,", messages);
+    expect(restore_send(&p.r, subject, buf_str(&framed), chunk), want);
+    buf_free(&framed);
+    place_close(&p);
+}
+
 static const struct runner_case cases[] = {
     RUN_LOOP(full_refuses_and_goes_on_with_room, 0, 4),
     RUN_LOOP(full_answers_a_whole_window, 0, 8),
     RUN_LOOP(full_and_killed_loses_nothing, 0, 4),
+    RUN_LOOP(full_ends_a_restore, 0, 8),
 };
 
 RUNNER_MAIN("crash/full_disk", cases)
