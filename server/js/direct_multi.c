@@ -119,8 +119,7 @@ static void send_multi(struct direct_get *g)
     step_multi(g);
 }
 
-/* ---- what was the last one then ---------------------------------------------------------------
- */
+/* ---- what was the last one then -------------------------------------------------------------- */
 
 static void late_found(struct direct_get *g)
 {
