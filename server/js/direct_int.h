@@ -47,7 +47,8 @@ struct direct_get {
     uint64_t counted_to;    /* last sequence that `pending` knows of */
     uint64_t up_to;         /* multi */
     uint64_t *seqs;         /* multi: what is to be sent */
-    size_t nseqs, at;
+    size_t nseqs, at;       /* at: of the filters, then of seqs */
+    size_t looked;          /* subjects, in this turn */
     struct late *late;
     size_t nlate;
 };

@@ -3,7 +3,8 @@
  * sequence or a time.
  *
  *     up_to   the last sequence that counts: up_to_seq, what was there at up_to_time, or all
- *     select  subjects whose last message is not behind up_to: that is it
+ *     select  subjects whose last message is not behind up_to: that is it; filter by filter, in
+ *             slices
  *     search  for the others, `late`, that have older ones: their messages up to up_to are walked
  *             over, each time the last one seen stays
  *     send    in order of sequence, without those that have gone meanwhile
@@ -61,6 +62,7 @@ static bool collect(void *ctx, const struct store_subject *sub)
 {
     struct direct_get *g = ctx;
 
+    g->looked++;
     if (sub->last_seq <= g->up_to) {
         add_seq(g, sub->last_seq);
     } else if (sub->first_seq <= g->up_to && find_late(g, sub->subject) == NULL) {
@@ -173,10 +175,17 @@ static void search(struct direct_get *g)
 
 /* ---- from the beginning ---------------------------------------------------------------------- */
 
-static void select_subjects(struct direct_get *g)
+/* A request of a megabyte has a hundred thousand filters, which may all select the same. */
+static void step_select(struct direct_get *g)
 {
-    for (size_t i = 0; i < g->q.multi_last.n; i++) {
-        struct str filter = str_of(g->q.multi_last.items[i]);
+    for (g->looked = 0; g->at < g->q.multi_last.n; g->at++) {
+        struct str filter = str_of(g->q.multi_last.items[g->at]);
+        if (g->reader.stream == NULL)
+            break;
+        if (g->looked++ >= SCAN_SLICE) {
+            direct_get_go_on_later(g);
+            return;
+        }
         if (filter.n > 0) /* an empty one is no subject here, to the store it is all of them */
             store_subjects_each(g->reader.stream, filter, collect, g);
         sort_seqs(g);
@@ -185,10 +194,17 @@ static void select_subjects(struct direct_get *g)
             return;
         }
     }
-    if (g->nlate > 0)
+    g->at = 0;
+    if (g->nlate > 0 && g->reader.stream != NULL)
         search(g);
     else
         send_multi(g);
+}
+
+static void select_subjects(struct direct_get *g)
+{
+    g->step = step_select;
+    step_select(g);
 }
 
 void direct_get_multi_up_to(struct direct_get *g, uint64_t seq)

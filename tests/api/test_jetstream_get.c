@@ -353,11 +353,41 @@ TEST(gets_that_wait_are_bounded)
     js_rig_end(&r);
 }
 
+/* A quarter of a million filters that select the same thousand subjects: others have their turns.
+ */
+TEST(many_filters_leave_turns_to_others)
+{
+    enum { FILTERS = 250000, SUBJECTS = 1000 };
+    static char text[FILTERS * 4 + 200];
+    struct js_rig r;
+    size_t n, body = FILTERS * 4 - 1 + strlen("{\"multi_last\":[]}");
+
+    js_rig_start(&r, 0);
+    js_stream(&r, "[\"s.*\"]", ",\"allow_direct\":true,\"storage\":\"memory\"");
+    for (int k = 0; k < SUBJECTS; k++) {
+        snprintf(text, sizeof(text), "PUB s.%d 1\r\nx\r\n", k);
+        raw_send(&r.api, text);
+    }
+    js_await(&r, "$JS.API.STREAM.INFO.S", "", "\"messages\":1000,");
+    n = (size_t) snprintf(text, sizeof(text), "PUB %s in.m %zu\r\n{\"multi_last\":[", GET, body);
+    for (int k = 0; k < FILTERS; k++)
+        n += (size_t) snprintf(text + n, sizeof(text) - n, "%s\">\"", k > 0 ? "," : "");
+    snprintf(text + n, sizeof(text) - n, "]}\r\n");
+    raw_send(&r.api, text);
+    js_ask(&r, GET ".s.7", "", "x");
+    js_rig_end(&r);
+}
+
 static const struct runner_case cases[] = {
-    RUN(gets_that_wait_are_bounded),          RUN_LOOP(direct_gets, 0, 3),
-    RUN_LOOP(direct_gets_that_fail, 0, 3),    RUN_LOOP(message_gets, 0, 3),
-    RUN_LOOP(direct_batches, 0, 3),           RUN_LOOP(direct_last_of_many_subjects, 0, 3),
-    RUN_LOOP(direct_multi_has_a_limit, 0, 3), RUN_LOOP(gets_after_removal, 0, 3),
+    RUN(many_filters_leave_turns_to_others),
+    RUN(gets_that_wait_are_bounded),
+    RUN_LOOP(direct_gets, 0, 3),
+    RUN_LOOP(direct_gets_that_fail, 0, 3),
+    RUN_LOOP(message_gets, 0, 3),
+    RUN_LOOP(direct_batches, 0, 3),
+    RUN_LOOP(direct_last_of_many_subjects, 0, 3),
+    RUN_LOOP(direct_multi_has_a_limit, 0, 3),
+    RUN_LOOP(gets_after_removal, 0, 3),
     RUN_LOOP(direct_gets_of_a_domain, 0, 3),
 };
 
