@@ -17,8 +17,9 @@
  * Lifetime: on js->gets until its end. A stream that is deleted ends its reader, and the request
  * with what an empty stream would have said; js_close frees what is left.
  *
- * A receiver may take its time, and a start its own to read the subjects: so many may wait as the
- * API may have requests (request_queue_limit), in each account on each worker; one more is told so.
+ * A receiver may take its time, a disk, and a start that reads the subjects: so many may wait as
+ * eight times what the API may have of requests (request_queue_limit; these are smaller), in each
+ * account on each worker; one more is told so.
  */
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
@@ -29,6 +30,7 @@
 #include <string.h>
 
 #define STALL_NS 2000000u
+#define GETS_TO_A_REQUEST 8u
 
 #define F(json, kind, member)                                                                      \
     {                                                                                              \
@@ -306,12 +308,17 @@ static const char *subject_fault(const struct direct_request *q)
     return other ? "408 Bad Request" : NULL;
 }
 
+static bool is_one_too_many(const struct js *js)
+{
+    return js->ngets >= (uint64_t) js->env->options->js_request_queue_limit * GETS_TO_A_REQUEST;
+}
+
 static void take(struct stream *s, const struct msg *m, struct str subject)
 {
     struct direct_request q = {0};
     const char *why = NULL;
 
-    if (s->js->ngets >= s->js->env->options->js_request_queue_limit)
+    if (is_one_too_many(s->js))
         why = "429 Too Many Requests";
     else if (!api_level_ok(m->header))
         why = "412 Required Api Level";

@@ -329,12 +329,12 @@ TEST(direct_gets_of_a_domain)
 /* A receiver that does not read: what it has asked for waits, and has a bound. */
 TEST(gets_that_wait_are_bounded)
 {
-    enum { BIG = 500000, MESSAGES = 64, LIMIT = 4 };
+    enum { BIG = 100000, MESSAGES = 320, LIMIT = 8 * 2 };
     static char body[BIG + 1];
     struct raw_client slow;
     struct js_rig r;
 
-    js_rig_start_conf(&r, 0, "max_pending: 8MB\njetstream { request_queue_limit: 4 }\n");
+    js_rig_start_conf(&r, 0, "max_pending: 8MB\njetstream { request_queue_limit: 2 }\n");
     js_stream(&r, "[\"s.*\"]", ",\"allow_direct\":true,\"storage\":\"memory\"");
     memset(body, 'x', BIG);
     for (int k = 0; k < MESSAGES; k++)
@@ -344,8 +344,8 @@ TEST(gets_that_wait_are_bounded)
     raw_send(&slow, "SUB slow.> 1\r\n");
     raw_fence(&slow);
     for (int k = 0; k < LIMIT; k++)
-        raw_send(&r.api, "PUB $JS.API.DIRECT.GET.S slow.x 42\r\n"
-                         "{\"seq\":1,\"batch\":64,\"max_bytes\":100000000}\r\n");
+        raw_send(&r.api, "PUB $JS.API.DIRECT.GET.S slow.x 43\r\n"
+                         "{\"seq\":1,\"batch\":320,\"max_bytes\":100000000}\r\n");
     js_await(&r, GET ".s.b", "", "NATS/1.0 429 Too Many Requests\r\n");
     js_ask(&r, GET, "{\"multi_last\":[\"s.b\"]}", "NATS/1.0 429 Too Many Requests\r\n");
     raw_close(&slow);
