@@ -1,16 +1,19 @@
 /*
  * topic_alter.c - new values for a topic's configurations: every partition's stream is read,
- * changed and written back, partition 0 last, because its metadata is what is reported.
+ * changed and written back, partition 0 last, because its metadata is what is reported. Nobody else
+ * makes or alters it meanwhile (topic_turn.h).
  */
 #include "lib/base/mem.h"
 #include "server/kafka/topic_config.h"
 #include "server/kafka/topic_create.h"
+#include "server/kafka/topic_turn.h"
 
 #include <jansson.h>
 #include <string.h>
 
 struct alteration {
     struct realm *realm;
+    struct topic_turn turn;
     struct kafka_arena arena;
     struct str name;
     int32_t partition; /* being changed */
@@ -26,6 +29,7 @@ static void ask(struct alteration *a);
 
 static void finish(struct alteration *a)
 {
+    topic_turn_pass(topics_turns(a->realm->topics), &a->turn, a->realm->kafka->env);
     a->done(a->ctx, &a->outcome);
     kafka_arena_free(&a->arena);
     mem_free(a);
@@ -91,6 +95,17 @@ static void ask(struct alteration *a)
     buf_free(&subject);
 }
 
+/* It may have more partitions by now. */
+static void begin(struct topic_turn *turn)
+{
+    struct alteration *a = CONTAINER_OF(turn, struct alteration, turn);
+    struct topic_place place;
+
+    if (topics_partition(a->realm->topics, a->name, 0, &place))
+        a->partition = place.partitions - 1;
+    ask(a);
+}
+
 void topic_alter(struct realm *realm, const struct topic *t, const struct topic_config *pairs,
                  size_t n, topic_done_fn done, void *ctx)
 {
@@ -112,5 +127,5 @@ void topic_alter(struct realm *realm, const struct topic *t, const struct topic_
         memcpy(all + m, pairs, n * sizeof(*all));
     a->pairs = topic_config_copy(all, m + n, &a->arena);
     a->n = m + n;
-    ask(a);
+    topic_turn_wait(topics_turns(realm->topics), &a->turn, a->name, realm->kafka->env, begin);
 }

@@ -24,7 +24,6 @@
 struct creation {
     struct realm *realm;
     struct topic_turn turn;
-    void (*begin)(struct creation *c);
     struct kafka_arena arena;
     struct topic_wish wish;
     struct topic_outcome outcome;
@@ -36,32 +35,9 @@ struct creation {
 
 static void go_on(struct creation *c);
 
-static void has_turn(struct env_task *task, struct env *env)
-{
-    struct creation *c = CONTAINER_OF(task, struct creation, turn.task);
-
-    (void) env;
-    c->begin(c);
-}
-
-/* begin: at its turn. */
-static void wait_for_turn(struct creation *c, void (*begin)(struct creation *c))
-{
-    c->begin = begin;
-    c->turn.name = c->wish.name;
-    c->turn.worker = c->realm->kafka->env->worker;
-    c->turn.task.run = has_turn;
-    if (topic_turn_take(topics_turns(c->realm->topics), &c->turn))
-        begin(c);
-}
-
 static void finish(struct creation *c)
 {
-    struct env *env = c->realm->kafka->env;
-    struct topic_turn *next = topic_turn_end(topics_turns(c->realm->topics), &c->turn);
-
-    if (next != NULL)
-        env->post(env, next->worker, &next->task);
+    topic_turn_pass(topics_turns(c->realm->topics), &c->turn, c->realm->kafka->env);
     c->done(c->ctx, &c->outcome);
     kafka_arena_free(&c->arena);
     mem_free(c);
@@ -285,8 +261,9 @@ static void copy_wish(struct creation *c, const struct topic_wish *wish)
     c->wish.configs = topic_config_copy(wish->configs, wish->nconfigs, &c->arena);
 }
 
-static void begin_creation(struct creation *c)
+static void begin_creation(struct topic_turn *turn)
 {
+    struct creation *c = CONTAINER_OF(turn, struct creation, turn);
     struct topic t;
 
     if (c->wish.from == 0 && topics_find(c->realm->topics, c->wish.name, &c->arena, &t)) {
@@ -308,11 +285,13 @@ void topic_create(struct realm *realm, const struct topic_wish *wish, topic_done
     c->next = wish->partitions - 1;
     io_random(realm->kafka->env->io, c->outcome.id.bytes, sizeof(c->outcome.id.bytes));
     c->outcome.id.bytes[0] |= 1;
-    wait_for_turn(c, begin_creation);
+    topic_turn_wait(topics_turns(realm->topics), &c->turn, c->wish.name, realm->kafka->env,
+                    begin_creation);
 }
 
-static void begin_deletion(struct creation *c)
+static void begin_deletion(struct topic_turn *turn)
 {
+    struct creation *c = CONTAINER_OF(turn, struct creation, turn);
     struct buf subject = {0};
 
     buf_puts(&subject, "STREAM.DELETE.");
@@ -331,5 +310,6 @@ void topic_delete(struct realm *realm, struct str name, topic_done_fn done, void
     c->ctx = ctx;
     c->wish.name = kafka_arena_str(&c->arena, name);
     c->next = -1;
-    wait_for_turn(c, begin_deletion);
+    topic_turn_wait(topics_turns(realm->topics), &c->turn, c->wish.name, realm->kafka->env,
+                    begin_deletion);
 }

@@ -45,3 +45,30 @@ struct topic_turn *topic_turn_end(struct topic_turns *t, struct topic_turn *turn
     rwlock_unlock(&t->lock);
     return next;
 }
+
+static void has_turn(struct env_task *task, struct env *env)
+{
+    struct topic_turn *turn = CONTAINER_OF(task, struct topic_turn, task);
+
+    (void) env;
+    turn->begin(turn);
+}
+
+void topic_turn_wait(struct topic_turns *t, struct topic_turn *turn, struct str name,
+                     const struct env *env, void (*begin)(struct topic_turn *turn))
+{
+    turn->name = name;
+    turn->worker = env->worker;
+    turn->task.run = has_turn;
+    turn->begin = begin;
+    if (topic_turn_take(t, turn))
+        begin(turn);
+}
+
+void topic_turn_pass(struct topic_turns *t, struct topic_turn *turn, struct env *env)
+{
+    struct topic_turn *next = topic_turn_end(t, turn);
+
+    if (next != NULL)
+        env->post(env, next->worker, &next->task);
+}

@@ -761,6 +761,40 @@ TEST(made_by_several)
     teardown();
 }
 
+/* Another client alters the topic while it grows: it keeps its partitions, and the new value. */
+TEST(altered_while_it_grows)
+{
+    struct kafka_client other;
+    char name[16], value[16];
+
+    setup();
+    kafka_client_open(&other, server.kafka_port);
+    for (int k = 0; k < 20; k++) {
+        snprintf(name, sizeof(name), "t%d", k);
+        snprintf(value, sizeof(value), "%d", 100000 + k);
+        struct kafka_incremental_alter_configs_request_configs c = {.name = STR("retention.ms"),
+                                                                    .value = str_of(value)};
+        struct kafka_incremental_alter_configs_request_resources r = {
+            .resource_type = 2, .resource_name = str_of(name), .configs = &c, .configs_n = 1};
+        struct kafka_create_partitions_request_topics t = {
+            .name = str_of(name), .count = 4, .assignments_n = -1};
+        const struct kafka_incremental_alter_configs_response *a;
+        ck_assert_int_eq(create(name, 2), 0);
+        kafka_client_send(
+            &other, KAFKA_INCREMENTAL_ALTER_CONFIGS, 0,
+            &(struct kafka_incremental_alter_configs_request){.resources = &r, .resources_n = 1});
+        const struct kafka_create_partitions_response *grown =
+            KAFKA_CALL(&client, create_partitions, CREATE_PARTITIONS, 1, .topics = &t,
+                       .topics_n = 1, .timeout_ms = 1000);
+        ck_assert_int_eq(grown->results->error_code, 0);
+        a = kafka_client_take(&other, KAFKA_INCREMENTAL_ALTER_CONFIGS, 0);
+        ck_assert_int_eq(a->responses->error_code, 0);
+        ck_assert_int_eq(look_at(name)->partitions_n, 4);
+    }
+    kafka_client_close(&other);
+    teardown();
+}
+
 /* What is asked for many times is answered once. */
 TEST(once_is_enough)
 {
@@ -820,6 +854,7 @@ static const struct runner_case cases[] = {
     RUN(metadata_of_every_version),
     RUN(topics_are_made_on_demand),
     RUN(made_by_several),
+    RUN(altered_while_it_grows),
     RUN(once_is_enough),
 };
 
