@@ -168,7 +168,7 @@ static bool sampling(struct config_context *c, const struct conf_value *v,
 static bool latency(struct config_context *c, const struct conf_value *v, struct account_latency *l)
 {
     l->sampling = 100;
-    if (v->kind == CONF_LIST)
+    if (v->kind == CONF_LIST || v->kind == CONF_BOOL)
         return config_fail(c, v, "Expected latency entry to be a map/struct or string, got %s",
                            config_type_name(v));
     if (v->kind != CONF_MAP)
@@ -604,8 +604,10 @@ static bool trace_sampling(struct config_context *c, const struct conf_value *v,
 static bool msg_trace(struct config_context *c, const char *key, const struct conf_value *v,
                       struct account_options *a)
 {
+    bool sampled = false;
+
     a->trace_sampling = 100;
-    if (v->kind == CONF_LIST)
+    if (v->kind == CONF_LIST || v->kind == CONF_BOOL)
         return config_fail(c, v,
                            "Expected account message trace \"%s\" to be a string or a map/struct, "
                            "got %s",
@@ -617,7 +619,7 @@ static bool msg_trace(struct config_context *c, const char *key, const struct co
         if (IS(v->keys[i], "dest"))
             ok = trace_dest(c, "dest", v->items[i], a);
         else if (IS(v->keys[i], "sampling"))
-            ok = trace_sampling(c, v->items[i], a);
+            ok = sampled = trace_sampling(c, v->items[i], a);
         else
             ok = v->items[i]->used ||
                  config_fail(c, v->items[i],
@@ -626,7 +628,8 @@ static bool msg_trace(struct config_context *c, const char *key, const struct co
         if (!ok)
             return false;
     }
-    return true;
+    return a->trace_dest != NULL || !sampled ||
+           config_fail(c, v, "Trace destination sampling ignored since no destination was set");
 }
 
 static bool account_field(struct config_context *c, const char *key, const struct conf_value *v,

@@ -110,6 +110,7 @@ bool config_prof_port(struct config_context *c, const struct conf_value *v);
 bool config_prof_block_rate(struct config_context *c, const struct conf_value *v);
 bool config_error_reports(struct config_context *c, const struct conf_value *v);
 bool config_js_inactive(struct config_context *c, const struct conf_value *v);
+bool config_js_concurrency(struct config_context *c, const struct conf_value *v);
 bool config_js_catchup(struct config_context *c, const struct conf_value *v);
 bool config_js_compact_size(struct config_context *c, const struct conf_value *v);
 bool config_js_text(struct config_context *c, const struct conf_value *v);

@@ -198,7 +198,7 @@ static const struct config_key jetstream_keys[] = {
     {"max_buffered_msgs", CONFIG_BLOCK, 0, js_buffered_msgs},
     {"max_buffered_size", CONFIG_BLOCK, 0, js_buffered_size},
     {"info_queue_limit", CONFIG_BLOCK, 0, config_js_inactive},
-    {"max_concurrent_io", CONFIG_BLOCK, 0, config_js_inactive},
+    {"max_concurrent_io", CONFIG_BLOCK, 0, config_js_concurrency},
     {"max_outstanding_catchup", CONFIG_BLOCK, 0, config_js_catchup},
     {"meta_compact", CONFIG_BLOCK, 0, config_js_inactive},
     {"meta_compact_size", CONFIG_BLOCK, 0, config_js_compact_size},

@@ -166,6 +166,18 @@ bool config_js_inactive(struct config_context *c, const struct conf_value *v)
            config_fail(c, v, "expected an integer, true or false");
 }
 
+bool config_js_concurrency(struct config_context *c, const struct conf_value *v)
+{
+    return (v->kind == CONF_INT && v->integer >= 4 && v->integer <= 8192) ||
+           config_fail(
+               c, v,
+               "Expected an absolute size for \"max_concurrent_io\" between 4 and 8192, got "
+               "%s",
+               v->text != NULL       ? v->text
+               : v->kind == CONF_MAP ? "map[]"
+                                     : "[]");
+}
+
 bool config_js_catchup(struct config_context *c, const struct conf_value *v)
 {
     int64_t ignored;

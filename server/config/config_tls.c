@@ -177,6 +177,11 @@ static bool insecure(struct config_context *c, const struct conf_value *v)
     return flag(c, v, "insecure", &block(c)->insecure);
 }
 
+static bool allow_insecure(struct config_context *c, const struct conf_value *v)
+{
+    return flag(c, v, "allow_insecure_cipher_suites", &block(c)->allow_insecure_suites);
+}
+
 /* What belongs to the connections between the servers of a cluster. */
 static bool known_urls(struct config_context *c, const struct conf_value *v)
 {
@@ -290,6 +295,7 @@ static const struct config_key keys[] = {
     {"curve_preferences", CONFIG_BLOCK, 0, curves},
     {"pinned_certs", CONFIG_BLOCK, 0, pinned},
     {"min_version", CONFIG_BLOCK, 0, min_version},
+    {"allow_insecure_cipher_suites", CONFIG_BLOCK, 0, allow_insecure},
     {"insecure", CONFIG_BLOCK, 0, insecure},
     {"verify_cert_and_check_known_urls", CONFIG_BLOCK, 0, known_urls},
     {"handshake_first", CONFIG_BLOCK, 0, handshake_first},
@@ -316,9 +322,44 @@ void tls_options_free(struct tls_options *t)
     t->ncerts = 0;
 }
 
+/* Without forward secrecy, or with what is broken. */
+static bool is_insecure(const char *suite)
+{
+    static const char end[] = "_CBC_SHA256";
+    size_t n = strlen(suite);
+
+    return strncmp(suite, "TLS_RSA_", 8) == 0 || strstr(suite, "_RC4_") != NULL ||
+           strstr(suite, "_3DES_") != NULL ||
+           (n >= sizeof(end) && strcmp(suite + n - sizeof(end) + 1, end) == 0);
+}
+
+static bool suites_secure(struct config_context *c, const struct conf_value *v)
+{
+    struct str rest = str_of(block(c)->ciphers != NULL ? block(c)->ciphers : "");
+    struct buf names = {0}, one = {0};
+    bool ok;
+
+    while (rest.n > 0) {
+        buf_clear(&one);
+        buf_put_str(&one, str_cut(rest, ',', &rest));
+        if (!is_insecure(buf_cstr(&one)))
+            continue;
+        buf_puts(&names, names.n > 0 ? ", " : "");
+        buf_puts(&names, buf_cstr(&one));
+    }
+    buf_free(&one);
+    ok = names.n == 0 || block(c)->allow_insecure_suites ||
+         config_fail(c, v,
+                     "insecure cipher suites configured without 'allow_insecure_cipher_suites' "
+                     "option set: %s",
+                     buf_cstr(&names));
+    buf_free(&names);
+    return ok;
+}
+
 static bool read_block(struct config_context *c, const struct conf_value *v)
 {
-    if (!config_apply_map(c, v, "tls", keys, ARRAY_LEN(keys)))
+    if (!config_apply_map(c, v, "tls", keys, ARRAY_LEN(keys)) || !suites_secure(c, v))
         return false;
     block(c)->on = true;
     return block(c)->ncerts == 0 || block(c)->cert_file == NULL ||
