@@ -95,6 +95,13 @@ ln -s "$server" "$work/nats-server"
 "$work/nats-server" -v >"$work/out" 2>"$work/err"
 check 'nats-server -v' grep -qxE 'nats-server: v2\.[0-9]+\.[0-9]+' "$work/out"
 start "$work/nats-server" --ports_file_dir "$work" -l "$work/log" -js -sd "$work/late" --pool 0
+for line in 'Starting JetStream' '---------------- JETSTREAM ----------------' '  Max Memory:      ' \
+    '  Max Storage:     ' \
+    "  Store Directory: \"$work/late/jetstream\"" '  API Level:       5' \
+    '  Git:      ' '  Node:     '; do
+    check "the log has \"$line\"" has "$work/log" "[INF] $line"
+done
+check 'the log file is not for everybody' [ "$(stat -c %a "$work/log")" = 640 ]
 check 'the ports file has the name of the program' [ -s "$work/nats-server_$pid.ports" ]
 check 'with a log file nothing is said on stderr' [ ! -s "$work/err" ]
 ends 1 "in use by process $pid" -a 127.0.0.1 -p -1 -js -sd "$work/late"

@@ -142,14 +142,17 @@ def shape(v, path="", out=None):
 
 
 HTTP = ["/varz", "/connz", "/connz?auth=1&subs=1", "/connz?subs=detail&auth=true",
-        "/connz?sort=idle",
+        "/connz?sort=idle", "/connz?sort=cid", "/connz?sort=start", "/connz?sort=subs",
+        "/connz?sort=pending", "/connz?sort=msgs_to", "/connz?sort=bytes_to",
+        "/connz?sort=bytes_from", "/connz?sort=last", "/connz?sort=uptime", "/connz?sort=rtt",
+        "/connz?state=closed&sort=reason", "/jsz?acc=A&consumers=1&direct-consumers=1",
         "/connz?state=closed&sort=stop", "/connz?state=any&acc=A", "/connz?acc=NOPE",
         "/routez", "/gatewayz", "/leafz?subs=1", "/subsz", "/subsz?subs=1&acc=A", "/subscriptionsz",
         "/accountz", "/accountz?acc=A", "/accountz?acc=B", "/accountz?acc=SYS", "/accstatz",
         "/accstatz?unused=1", "/jsz", "/jsz?accounts=1", "/jsz?streams=1", "/jsz?acc=A",
         "/jsz?consumers=1&config=1&acc=A", "/jsz?consumers=1&raft=1", "/healthz",
         "/healthz?js-enabled-only=true", "/healthz?account=A&stream=S&consumer=C", "/ipqueuesz",
-        "/raftz", "/debug/vars"]
+        "/raftz", "/debug/vars", "/jsz?leader-only=1", "/healthz?js-meta-only=1"]
 HTTP_ERRORS = ["/connz?sort=nope", "/connz?limit=x", "/connz?offset=x", "/connz?cid=-1",
                "/connz?subs=maybe", "/connz?auth=2", "/connz?state=shut", "/connz?sort=stop",
                "/connz?sort=reason", "/subsz?test=a..b", "/subsz?subs=x", "/accountz?acc=NOPE",

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # test_coverage: every id of the parts A, B, C, E and F has a line in coverage.def, what a line
-# names is there, and every table of wire/ and flows/ is named.
+# names is there, and every table of wire/ and flows/ is named; what surface.def says of each entry.
 set -uo pipefail
 cd "$MIDGE_SRCDIR/tests" || exit 1
 list=compat/coverage.def
@@ -25,5 +25,6 @@ for table in compat/wire/*.def compat/flows/*.def; do
     name=$(basename "$(dirname "$table")")/$(basename "$table")
     check "$(grep -q "$name" $list && echo yes)" "$table is not named"
 done
+check "$(python3 compat/surface.py >&2 && echo yes)" "entries of surface.def are not where it says"
 echo "cases: $passed passed, $failed failed"
 [ $failed -eq 0 ]

@@ -267,9 +267,49 @@ TEST(checks_a_file)
     }
 }
 
+/* Every other name of a flag is one. */
+TEST(knows_all_names)
+{
+    static const char *const lines[] = {
+        "x --addr 127.0.0.1",
+        "x --net 127.0.0.1",
+        "x --name n",
+        "x --server_name n",
+        "x --pid /p",
+        "x --http_port 8222",
+        "x -ms 8443 --tls --tlscert a --tlskey b",
+        "x --https_port 8443 --tls --tlscert a --tlskey b",
+        "x --client_advertise a:1",
+        "x --log /l",
+        "x --logtime=false",
+        "x --logtime_utc",
+        "x --syslog",
+        "x --remote_syslog udp://127.0.0.1:1",
+        "x --debug",
+        "x --trace",
+        "x -VV",
+        "x --log_size_limit 1000",
+        "x --max_traced_msg_len 10",
+        "x --jetstream --store_dir /d",
+        "x --tls --tlscert a --tlskey b --tlscacert c",
+        "x --tlsverify --tlscert a --tlskey b --tlscacert c",
+    };
+    struct options o;
+    struct said said;
+
+    for (size_t k = 0; k < ARRAY_LEN(lines); k++) {
+        struct cmdline_result r = parse(lines[k], &o, &said);
+        ck_assert_msg(r.run && said.err[0] == '\0', "%s: %s", lines[k], said.err);
+        options_free(&o);
+    }
+}
+
 static const struct runner_case cases[] = {
-    RUN(flags_set_options),       RUN(kafka_flag),
-    RUN(flags_win_over_the_file), RUN_LOOP(says_and_leaves, 0, (int) ARRAY_LEN(rows)),
+    RUN(knows_all_names),
+    RUN(flags_set_options),
+    RUN(kafka_flag),
+    RUN(flags_win_over_the_file),
+    RUN_LOOP(says_and_leaves, 0, (int) ARRAY_LEN(rows)),
     RUN(checks_a_file),
 };
 
