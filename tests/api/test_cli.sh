@@ -95,8 +95,8 @@ ln -s "$server" "$work/nats-server"
 "$work/nats-server" -v >"$work/out" 2>"$work/err"
 check 'nats-server -v' grep -qxE 'nats-server: v2\.[0-9]+\.[0-9]+' "$work/out"
 start "$work/nats-server" --ports_file_dir "$work" -l "$work/log" -js -sd "$work/late" --pool 0
-for line in 'Starting JetStream' '---------------- JETSTREAM ----------------' '  Max Memory:      ' \
-    '  Max Storage:     ' \
+for line in 'Starting JetStream' '---------------- JETSTREAM ----------------' \
+    '  Max Memory:      ' '  Max Storage:     ' \
     "  Store Directory: \"$work/late/jetstream\"" '  API Level:       5' \
     '  Git:      ' '  Node:     '; do
     check "the log has \"$line\"" has "$work/log" "[INF] $line"
