@@ -194,6 +194,16 @@ bool clog_put_image(struct store *st, const struct object *o, uint64_t segment, 
     return true;
 }
 
+void clog_put_start(struct store *st)
+{
+    const struct log_start start = {.workers = st->dir->options.workers};
+    uint8_t bytes[LOG_START_BYTES];
+    struct log_record r = {.type = LOG_START, .bytes = str_from(bytes, sizeof(bytes))};
+
+    log_start_encode(&start, bytes);
+    queue_record(&st->clog, &r, NULL, NULL);
+}
+
 void clog_put_close(struct store *st, struct store_req *req)
 {
     struct log_record r = {.type = LOG_CLOSE};

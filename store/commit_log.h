@@ -59,6 +59,7 @@ enum { LOG_INFLIGHT = 2 };
 struct log_wash {
     enum { WASH_NONE, WASH_MARKING, WASH_MARKED, WASH_UNMARKING } mark; /* the file that says so */
     bool due;                 /* the current file is to be left */
+    bool keep;                /* the mark, until the next start: something can not be removed */
     uint64_t erasures;        /* not through yet */
     uint64_t not_before;      /* on io's clock: the next one */
     struct list reqs;         /* answered when the mark is durable */
@@ -71,7 +72,8 @@ struct clog {
     struct store *store;
     struct list files;       /* oldest first; the last one is written */
     struct clog_file *spare; /* allocated, name durable, not begun */
-    uint32_t dropping;       /* files that are about to be removed */
+    uint32_t dropping;       /* files that are about to be removed: one at a time */
+    bool let_go;             /* what may have held the oldest file does not any more */
     bool spare_coming;
     struct clog_file *coming; /* what it will be */
     uint64_t file_bytes;      /* of new files */
@@ -109,6 +111,8 @@ void clog_put(struct store *st, enum log_type type, struct object *o, struct str
 /* Queues bytes as they will be written over those in the segment. False: too large. */
 bool clog_put_image(struct store *st, const struct object *o, uint64_t segment, uint64_t offset,
                     struct str bytes, struct store_req *req);
+/* A record that says nothing new, for a file that is begun without anything to be written. */
+void clog_put_start(struct store *st);
 /* The last record of all: a clean close. */
 void clog_put_close(struct store *st, struct store_req *req);
 /* Completes req when everything queued or in flight so far is durable. */
@@ -117,8 +121,9 @@ static inline struct clog_file *clog_writing(const struct clog *l)
 {
     return LIST_ENTRY(l->files.prev, struct clog_file, link);
 }
-/* What is queued from now on stays in the log until pins of the returned file goes down. */
+/* What is queued from now on stays in the log until the returned file is unpinned. */
 struct clog_file *clog_pin(struct store *st);
+void clog_unpin(struct store *st, struct clog_file *f);
 /* Begins frames; true when one began. */
 bool clog_try(struct store *st);
 /* Something was queued with urgency after clog_try, and nothing in flight will call it again. */
@@ -156,6 +161,10 @@ static inline bool clog_stuck(const struct clog *l)
 void clog_files_close(struct store *st);
 /* Keeps the log short: asks for checkpoints and renders, frees the oldest file. */
 void clog_maintain(struct store *st);
+/* One that was let go of has gone, or could not be removed. */
+void clog_dropped(struct store *st, const char *path, int result);
+/* The same when something has let go of a file, which no commit may come to see. */
+void clog_step(struct store *st);
 /* log_wash.c */
 void wash_init(struct store *st);
 /* A start could not do without the old files: they are this log's now. */

@@ -95,7 +95,7 @@ static void finish(struct erasure *x, enum err err)
     if (x->begun)
         seg->erasing = false;
     if (x->pinned != NULL)
-        x->pinned->pins--;
+        clog_unpin(seg->stream->store, x->pinned);
     if (err == ERR_OK && !x->later)
         seqset_remove(&seg->stream->rec.erase, x->seq, x->seq);
     list_remove(&x->link);

@@ -39,7 +39,7 @@ static void finish(struct header_copy *h)
     if (h->result < 0)
         stream_fail(seg->stream, err_from_errno(h->result), "writing the header of %s: %s",
                     seg->path, strerror(-h->result));
-    h->pinned->pins--;
+    clog_unpin(seg->stream->store, h->pinned);
     mem_free(h->page);
     mem_free(h);
     seg->jobs--;

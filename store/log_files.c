@@ -7,7 +7,8 @@
  * A file may go when nothing needs it:
  *     - no object has its last full record in it: those that have are rendered anew;
  *     - no segment has data in it that is not synced: such segments are checkpointed, oldest first;
- *     - the frames that carry the new records are durable (free_after);
+ *     - the frames that carry the new records are durable (free_after), and so is one in the next
+ *       file: a start takes a worker without a used file for one that has lost its log;
  *     - the twin has them, too (twin.c);
  *     - nothing else holds it (pins): files that are removed on the strength of a record in it, a
  *       batch that is written over, the removal of an object that still waits for a frame.
@@ -142,6 +143,17 @@ static void free_oldest(struct store *st, struct clog_file *f)
     mem_free(path);
 }
 
+void clog_dropped(struct store *st, const char *path, int result)
+{
+    struct clog *l = &st->clog;
+
+    l->dropping--;
+    l->let_go = true;
+    if (result < 0)
+        LOG_WRN(st->log, "%s: can not be removed: %s", path, strerror(-result));
+    l->wash.keep = l->wash.keep || result < 0;
+}
+
 void clog_maintain(struct store *st)
 {
     struct clog *l = &st->clog;
@@ -150,6 +162,7 @@ void clog_maintain(struct store *st)
         return;
     while (l->files.next != l->files.prev && !l->failed) { /* more than one */
         struct clog_file *f = LIST_ENTRY(l->files.next, struct clog_file, link);
+        const struct clog_file *next = LIST_ENTRY(f->link.next, struct clog_file, link);
         bool busy = checkpoint_segments(st, f);
         unsigned asked = 0;
         LIST_FOREACH(it, &f->objects)
@@ -161,8 +174,8 @@ void clog_maintain(struct store *st)
             if (++asked == REFRESH_ASK)
                 break;
         }
-        if (busy || f->pins > 0 || f->free_after > l->durable_commit || log_file_in_flight(l, f) ||
-            twin_holds(st, f))
+        if (busy || f->pins > 0 || f->free_after > l->durable_commit || l->dropping > 0 ||
+            next->first_commit > l->durable_commit || log_file_in_flight(l, f) || twin_holds(st, f))
             break;
         free_oldest(st, f);
     }
@@ -175,4 +188,20 @@ struct clog_file *clog_pin(struct store *st)
 
     f->pins++;
     return f;
+}
+
+void clog_unpin(struct store *st, struct clog_file *f)
+{
+    f->pins--;
+    st->clog.let_go = true;
+}
+
+void clog_step(struct store *st)
+{
+    struct clog *l = &st->clog;
+    bool look = l->let_go && l->files.next != l->files.prev;
+
+    l->let_go = false;
+    if (look && !l->failed)
+        clog_maintain(st);
 }

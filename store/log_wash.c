@@ -14,6 +14,8 @@
  *        always (log_files.c), and stained ones are removed instead of used again;
  *     3. when no file is stained any more, and those removed are gone, durably, the mark goes.
  *
+ * Where a file or the mark can not be removed the mark stays, and the next start removes both.
+ *
  * The next washing begins WASH_PAUSE_NS after that at the earliest: who erases all day pays a new
  * log file for each. On a server whose log is in use the new file is written over first, as every
  * spare is (log_spare.c); where little was logged that is not worth it.
@@ -51,6 +53,30 @@ void wash_deinit(struct store *st)
     io_timer_stop(st->io, &st->clog.wash.timer);
 }
 
+/* ---- stains ---------------------------------------------------------------------------------- */
+
+static void stain(struct clog_file *f)
+{
+    if (f != NULL)
+        f->stained = f->stained || !f->fresh;
+}
+
+static void stain_all(struct clog *l)
+{
+    LIST_FOREACH(it, &l->files)
+    stain(LIST_ENTRY(it, struct clog_file, link));
+    stain(l->spare);
+    stain(l->coming);
+}
+
+static bool any_stained(const struct clog *l)
+{
+    LIST_FOREACH(it, &l->files)
+    if (LIST_ENTRY(it, struct clog_file, link)->stained)
+        return true;
+    return (l->spare != NULL && l->spare->stained) || (l->coming != NULL && l->coming->stained);
+}
+
 /* ---- the mark -------------------------------------------------------------------------------- */
 
 static void mark_run(struct io_work *work)
@@ -63,7 +89,9 @@ static void mark_run(struct io_work *work)
     if (w->mark == WASH_UNMARKING) { /* the files that it was for are gone first */
         w->result = fs_sync_parent(work->fs, path);
         if (w->result == 0)
-            fs_unlink(work->fs, path);
+            w->result = fs_unlink(work->fs, path);
+        if (w->result == -ENOENT)
+            w->result = 0;
         return;
     }
     fs_fd fd = fs_open(work->fs, path, IO_FILE_WRITE | IO_FILE_CREATE);
@@ -122,35 +150,16 @@ static void unmarked(struct io_op *op)
     if (!store_work_done(st, &w->work))
         return;
     w->mark = w->result < 0 ? WASH_MARKED : WASH_NONE;
-    if (w->mark == WASH_MARKED)
+    if (w->mark == WASH_MARKED) {
+        w->keep = true;
+        LOG_WRN(st->log, "log: its mark can not be removed: %s", strerror(-w->result));
         answer(w);
-    else if (w->erasures > 0 || !list_empty(&w->reqs))
+    } else if (w->erasures > 0 || !list_empty(&w->reqs) || any_stained(&st->clog)) {
         mark(st);
+    }
 }
 
-/* ---- stains ---------------------------------------------------------------------------------- */
-
-static void stain(struct clog_file *f)
-{
-    if (f != NULL)
-        f->stained = f->stained || !f->fresh;
-}
-
-static void stain_all(struct clog *l)
-{
-    LIST_FOREACH(it, &l->files)
-    stain(LIST_ENTRY(it, struct clog_file, link));
-    stain(l->spare);
-    stain(l->coming);
-}
-
-static bool any_stained(const struct clog *l)
-{
-    LIST_FOREACH(it, &l->files)
-    if (LIST_ENTRY(it, struct clog_file, link)->stained)
-        return true;
-    return (l->spare != NULL && l->spare->stained) || (l->coming != NULL && l->coming->stained);
-}
+/* ---- erasures ------------------------------------------------------------------------------- */
 
 static void plan(struct store *st)
 {
@@ -203,14 +212,17 @@ static void leave(struct store *st)
     struct log_wash *w = &l->wash;
     bool stained = clog_writing(l)->stained;
 
-    if (!stained && (l->spare == NULL || !l->spare->stained)) {
+    if (l->spare_coming || l->begin_file) {
+        return; /* the file is begun by the next frame */
+    } else if (!stained && (l->spare == NULL || !l->spare->stained)) {
         w->due = false;
-    } else if (l->spare == NULL || l->begin_file) {
-        return; /* it is coming; the file is begun by the next frame */
+    } else if (l->spare == NULL) {
+        return; /* it comes when the file before the current one goes */
     } else if (l->spare->stained) {
         clog_replace_spare(st);
     } else if (l->offset <= LITTLE_BYTES || !clog_prewrite(st)) {
         clog_switch(st);
+        clog_put_start(st);
         w->due = false;
         w->not_before = io_now(st->io) + WASH_PAUSE_NS;
         clog_maintain(st);
@@ -226,7 +238,7 @@ void wash_step(struct store *st)
         return;
     if (w->due)
         leave(st);
-    if (!w->due && w->mark == WASH_MARKED && w->erasures == 0 && l->dropping == 0 &&
+    if (!w->due && w->mark == WASH_MARKED && !w->keep && w->erasures == 0 && l->dropping == 0 &&
         !any_stained(l)) {
         w->mark = WASH_UNMARKING;
         submit(st, unmarked);

@@ -120,11 +120,10 @@ static int create_file(struct writer *w, uint64_t bytes)
     if (spare != NULL && may_use(w->r, spare, w->worker))
         return take_over(w, spare);
     w->fd = fs_open(w->r->fs, w->path, IO_FILE_WRITE | IO_FILE_CREATE);
-    if (w->fd < 0)
-        return w->fd;
-    int res = fs_allocate(w->r->fs, w->fd, bytes);
+    int res = w->fd < 0 ? w->fd : fs_allocate(w->r->fs, w->fd, bytes);
     if (res == -ENOSPC && spare != NULL) { /* better late than no start: the store washes it */
-        fs_close(w->r->fs, w->fd);
+        if (w->fd >= 0)
+            fs_close(w->r->fs, w->fd);
         w->log.stained = true;
         return take_over(w, spare);
     }

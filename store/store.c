@@ -472,6 +472,7 @@ bool store_step(struct store *st)
     store_works_step(st);
     store_fill_step(st);
     bool any = step_streams(st);
+    clog_step(st);
     wash_step(st);
     any = clog_try(st) || any;
     run_tasks(st);

@@ -621,7 +621,7 @@ static void free_stream(struct store_stream *s)
     if (s->next != NULL)
         segment_free(s->next);
     if (s->delete_pin != NULL)
-        s->delete_pin->pins--;
+        clog_unpin(st, s->delete_pin);
     ASSERT(list_empty(&s->filters) && list_empty(&s->readers) && list_empty(&s->commits));
     list_remove(&s->link);
     io_timer_stop(st->io, &s->age_timer);

@@ -65,12 +65,23 @@ struct retire_job {
     char to[STORE_PATH];
 };
 
+/* Durably: of the first files of worker 0 only the last one says that the generation is complete,
+ * and must not go before the others have. */
+static int drop_log(struct store *st, struct io_fs *fs, const char *path)
+{
+    int result = store_pool_drop(st->dir->pool, fs, path);
+
+    return result == 0 || result == -ENOENT ? fs_sync_parent(fs, path) : result;
+}
+
 static void retire_run(struct io_work *work)
 {
     struct retire_job *job = CONTAINER_OF(work, struct retire_job, work);
 
     if (job->keep)
         job->result = store_set_aside(job->store->dir, job->path, job->to);
+    else if (job->of_log)
+        job->result = drop_log(job->store, work->fs, job->path);
     else
         store_pool_retire(job->store->dir->pool, work->fs, job->path, job->bytes);
 }
@@ -88,7 +99,7 @@ static void retire_done(struct io_op *op)
         LOG_WRN(job->store->log, "%s: can not be moved to quarantine: %s", job->path,
                 strerror(-job->result));
     if (job->of_log)
-        job->store->clog.dropping--;
+        clog_dropped(job->store, job->path, job->result);
     erasures_tell(job->store, &job->erased);
     mem_free(job->path);
     mem_free(job);

@@ -113,7 +113,6 @@ int64_t fs_free_bytes(struct io_fs *fs, const char *path)
     return fs->ops->free_bytes(fs, path);
 }
 
-/* The directory of a path: everything before the last slash, "." without one, "/" for the root. */
 /* ext4, 256 MiB of written blocks cut to 8 while another thread writes and syncs 4 KiB, longest of
  * these in turn, ms (load 5; before the cut 5 to 29): whole 54, 46, 52, 67; pieces of 8 MiB 6, 16,
  * 9, 6. The cut takes 83 to 92 and 93 to 130. */
@@ -128,6 +127,7 @@ int fs_shrink(struct io_fs *fs, fs_fd fd, uint64_t from, uint64_t to, uint64_t p
     return rc == 0 ? fs_truncate(fs, fd, to) : rc;
 }
 
+/* The directory of a path: everything before the last slash, "." without one, "/" for the root. */
 static char *dir_of(const char *path)
 {
     const char *slash = strrchr(path, '/');

@@ -184,6 +184,134 @@ TEST(who_erases_all_day)
     mem_free(p);
 }
 
+/* ---- in odd states
+ * -------------------------------------------------------------------------------
+ */
+
+/* Is it over? */
+static bool is_washed(const struct place *p)
+{
+    return p->r.store->clog.wash.mark == WASH_NONE;
+}
+
+static void at_deletion(void *ctx, struct sim *sim, uint64_t point)
+{
+    struct place *p = ctx;
+    static struct rig after;
+    char why[256];
+
+    for (unsigned mode = 0; mode <= SIM_CRASH_KILL; mode++) {
+        struct sim *fork = sim_fork(sim, (enum sim_crash) mode, point);
+        memset(&after, 0, sizeof(after));
+        after.options = p->r.options;
+        after.options.sim = fork;
+        after.log = p->r.log;
+        memcpy(after.path, p->r.path, sizeof(after.path));
+        ck_assert_int_eq(rig_try_start(&after, why), ERR_OK);
+        ck_assert_msg(after.warnings == 0, "%s", after.last_warning);
+        store_recovered_done(after.store);
+        rig_sleep(&after, 3 * SECOND);
+        check_gone(fork, seqs[0]);
+        rig_stop(&after);
+        sim_close(fork);
+        p->cuts++;
+    }
+}
+
+/* No object is left that would be written to the file which the log moves to: a start takes a
+ * worker without a used file for one that has lost its log. */
+TEST(when_the_stream_is_gone)
+{
+    struct place *p = mem_alloc(sizeof(*p));
+    struct rig_req q;
+
+    begin(p, &options[i]);
+    rig_sleep(&p->r, 20 * SECOND);
+    erase(p, seqs[0]);
+    rig_req_init(&q);
+    store_stream_delete(p->t.s, &q.req);
+    ck_assert_int_eq(rig_req_wait(&p->r, &q), ERR_OK);
+    sim_on_sync_point(p->sim, at_deletion, p);
+    rig_sleep(&p->r, 20 * SECOND);
+    at_deletion(p, p->sim, 1);
+    ck_assert_uint_gt(p->cuts, 10);
+    ck_assert(is_washed(p));
+    check_gone(p->sim, seqs[0]);
+    end(p);
+    mem_free(p);
+}
+
+/* Nothing else happens when what holds the old file lets go of it. */
+TEST(a_file_that_is_held)
+{
+    struct place *p = mem_alloc(sizeof(*p));
+
+    begin(p, &options[i]);
+    struct clog_file *held = clog_pin(p->r.store);
+    erase(p, seqs[0]);
+    rig_sleep(&p->r, 30 * SECOND);
+    ck_assert(!is_washed(p) && search(p->sim, seqs[0]).marks == 1);
+    clog_unpin(p->r.store, held);
+    rig_sleep(&p->r, SECOND);
+    ck_assert(is_washed(p));
+    check_gone(p->sim, seqs[0]);
+    end(p);
+    mem_free(p);
+}
+
+static void check_start_washes(struct place *p)
+{
+    rig_stop(&p->r);
+    ck_assert_uint_eq(search(p->sim, seqs[0]).marks, 1);
+    rig_start(&p->r);
+    rig_attach(&p->r, &p->t, "s");
+    store_recovered_done(p->r.store);
+    for (uint64_t seq = 1; seq <= MESSAGES; seq++)
+        if (p->answered[seq])
+            check_gone(p->sim, seq);
+    check_rest(&p->t);
+}
+
+/* It stays until the next start, and is not tried again and again. */
+TEST(a_mark_that_can_not_be_removed)
+{
+    struct place *p = mem_alloc(sizeof(*p));
+
+    begin(p, &options[i]);
+    erase(p, seqs[0]);
+    while (p->r.store->clog.wash.mark != WASH_UNMARKING)
+        rig_step(&p->r);
+    sim_fault_only(p->sim, "/log");
+    sim_fault_arm(p->sim, SIM_FAULT_NAMES, 1, UINT64_MAX / 2);
+    rig_sleep(&p->r, 5 * SECOND);
+    ck_assert_uint_le(sim_fault_count(p->sim, SIM_FAULT_NAMES), 2);
+    ck_assert_uint_eq(search(p->sim, seqs[0]).marks, 1);
+    sim_fault_arm(p->sim, SIM_FAULT_NAMES, 0, 0);
+    erase(p, seqs[1]);
+    check_start_washes(p);
+    end(p);
+    mem_free(p);
+}
+
+/* The mark stays with it, and the next start removes it. */
+TEST(a_file_that_can_not_be_removed)
+{
+    struct place *p = mem_alloc(sizeof(*p));
+    const struct clog_file *old;
+
+    begin(p, &options[i]);
+    for (unsigned k = 0; k < ARRAY_LEN(seqs); k++)
+        erase(p, seqs[k]);
+    old = clog_writing(&p->r.store->clog);
+    sim_fault_only(p->sim, strrchr(old->path, '/'));
+    sim_fault_arm(p->sim, SIM_FAULT_NAMES, 1, 0);
+    rig_sleep(&p->r, 20 * SECOND);
+    ck_assert_uint_eq(sim_fault_count(p->sim, SIM_FAULT_NAMES), 1);
+    check_start_washes(p);
+    end(p);
+    mem_free(p);
+}
+
 /* ---- starts ------------------------------------------------------------------------------------
  */
 
@@ -316,6 +444,10 @@ TEST(a_mark_that_can_not_be_made)
 static const struct runner_case cases[] = {
     RUN_LOOP(they_leave_every_file, 0, 2),
     RUN(who_erases_all_day),
+    RUN_LOOP(when_the_stream_is_gone, 0, 2),
+    RUN_LOOP(a_file_that_is_held, 0, 2),
+    RUN_LOOP(a_mark_that_can_not_be_removed, 0, 2),
+    RUN_LOOP(a_file_that_can_not_be_removed, 0, 2),
     RUN_LOOP(a_clean_start, 0, 2),
     RUN_LOOP(when_power_fails, 0, 2),
     RUN_LOOP(when_power_fails_later, 0, 2),
