@@ -210,6 +210,7 @@ void segment_sync_end(struct segment *seg)
     seg->log_after = NO_LOG_FILE;
     if (seg->log_from != NO_LOG_FILE)
         list_push_back(&seg->stream->store->logged, &seg->logged);
+    seg->stream->store->clog.let_go = true;
 }
 
 void segment_unsynced(struct segment *seg)
