@@ -398,6 +398,21 @@ static void queue_raw(struct clog *l, struct object *o)
     }
 }
 
+/* The object has no room in the current file. Where it has none in any its file stays. */
+static void wants_room(struct clog *l, const struct log_commit *lc, struct object *o, size_t bytes)
+{
+    uint64_t need = frame_with(lc, bytes);
+
+    if (need <= l->file_bytes - LOG_HEADER && log_frame_fits(&lc->frame, bytes)) {
+        l->refresh_need = need;
+        return;
+    }
+    LOG_WRN(l->store->log, "log: an object of %zu bytes can not be written anew: %s stays", bytes,
+            o->home != NULL ? o->home->path : "its file");
+    o->too_large = true;
+    list_remove(&o->refresh);
+}
+
 static void add_refreshed(struct clog *l, struct log_commit *lc, uint64_t max)
 {
     uint64_t rendered = 0;
@@ -418,9 +433,12 @@ static void add_refreshed(struct clog *l, struct log_commit *lc, uint64_t max)
                                .parent = o->parent,
                                .bytes = buf_str(&l->scratch)};
         seal_record(l, &r);
-        if (lc->frame.count > 0 &&
-            (frame_with(lc, r.bytes.n) > max || !log_frame_fits(&lc->frame, r.bytes.n)))
+        l->refresh_need = 0;
+        if (frame_with(lc, r.bytes.n) > max || !log_frame_fits(&lc->frame, r.bytes.n)) {
+            if (lc->frame.count == 0)
+                wants_room(l, lc, o, r.bytes.n);
             break;
+        }
         list_remove(&o->refresh);
         account(l, LOG_FULL, o, l->scratch.n);
         log_frame_add(&lc->frame, &r);
@@ -505,6 +523,8 @@ bool clog_try(struct store *st)
         need = round_up(need + LOG_FRAME_HEADER + refresh_bytes(l), LOG_PAGE);
         if (need < queue_head_bytes(l))
             need = queue_head_bytes(l);
+        if (bytes == 0 && need < l->refresh_need)
+            need = l->refresh_need;
         if (need > l->file_bytes - LOG_HEADER)
             need = l->file_bytes - LOG_HEADER;
         l->waits_for_file = l->offset + need > clog_writing(l)->bytes && !clog_switch(st);
@@ -520,9 +540,11 @@ bool clog_try(struct store *st)
         add_data(l, lc, max < room ? max : room);
         if (st->close_state == STORE_CLOSE_NONE) /* nothing comes behind a close marker */
             add_refreshed(l, lc, room);
-        l->refresh_now = false;
+        l->refresh_now = lc->frame.count == 0 && l->refresh_need > 0; /* in the next file */
         if (lc->frame.count == 0) {
             lc->busy = false;
+            if (l->refresh_now)
+                continue;
             break;
         }
         submit(l, lc);

@@ -88,11 +88,12 @@ struct clog {
     struct list reqs;      /* wait for the queue to be durable */
     bool urgent;           /* somebody waits for the queue */
     struct wheel_timer ride;
-    struct list refresh; /* objects to be rendered into the next frame */
-    bool refresh_now;    /* even if nothing else asks for a frame */
-    bool spare_wanted;   /* it could not be made; the retry timer asks again */
-    bool said_spare;     /* ... and that was logged */
-    bool waits_for_file; /* a frame is due and has no room */
+    struct list refresh;   /* objects to be rendered into the next frame */
+    bool refresh_now;      /* even if nothing else asks for a frame */
+    uint64_t refresh_need; /* what the first of them takes, for which the file has no room */
+    bool spare_wanted;     /* it could not be made; the retry timer asks again */
+    bool said_spare;       /* ... and that was logged */
+    bool waits_for_file;   /* a frame is due and has no room */
     struct buf scratch;
     struct log_wash wash;
     struct crypt_file crypt; /* its key; id 0: records are not sealed */

@@ -168,9 +168,12 @@ void clog_maintain(struct store *st)
         LIST_FOREACH(it, &f->objects)
         {
             struct object *o = LIST_ENTRY(it, struct object, home_link);
+            busy = true;
+            if (o->too_large)
+                continue;
             if (!list_linked(&o->refresh) && !o->raw_coming)
                 list_push_back(&l->refresh, &o->refresh);
-            busy = l->refresh_now = true;
+            l->refresh_now = true;
             if (++asked == REFRESH_ASK)
                 break;
         }

@@ -27,6 +27,7 @@ struct object {
     struct str *raw_deltas;
     unsigned nraw;
     bool raw_coming; /* they are being written again */
+    bool too_large;  /* to be written anew in any log file */
     bool as_found;   /* a stream that could not be loaded: raw stands for it, no change is logged */
     uint64_t full_bytes, delta_bytes;
     struct clog_file *home; /* file of its last full record */

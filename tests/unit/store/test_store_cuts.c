@@ -136,6 +136,77 @@ TEST(objects_that_nobody_attached_keep_their_changes)
     end(&s);
 }
 
+/* Six of them fill two log files. */
+#define BIG_MAX 24000u
+#define BIGS 6u
+static size_t big;
+
+static void render_big(void *ctx, store_object_id id, struct buf *out)
+{
+    char full[BIG_MAX];
+
+    (void) ctx;
+    memset(full, (int) ('a' + id % 16), big);
+    buf_put(out, full, big);
+}
+
+static void note_big(void *ctx, const struct store_object_view *v)
+{
+    store_object_id **next = ctx;
+
+    ck_assert_uint_eq(v->full.n, big);
+    *(*next)++ = v->id;
+}
+
+static void check_bigs(struct story *s, struct rig *after)
+{
+    store_object_id ids[BIGS], *next = ids;
+
+    (void) s;
+    store_recovered_each(after->store, note_big, &next);
+    ck_assert_uint_eq(next - ids, BIGS);
+}
+
+static void put_big(struct story *s, store_object_id id)
+{
+    struct buf full = {0};
+    struct rig_req q;
+
+    rig_req_init(&q);
+    render_big(NULL, id, &full);
+    if (id == 0)
+        store_object_create(s->r.store, STORE_KIND_USER, 0, buf_str(&full), render_big, NULL,
+                            &q.req);
+    else
+        store_object_put(s->r.store, id, buf_str(&full), &q.req);
+    ck_assert_int_eq(rig_req_wait(&s->r, &q), ERR_OK);
+    buf_free(&full);
+}
+
+/* What is written anew, so that an old file can go, may have no room in the current one. */
+TEST(objects_larger_than_what_is_left_of_a_log_file)
+{
+    static struct story s;
+    struct rig_options o = {.log_file_bytes = 64 << 10};
+    store_object_id ids[BIGS], *next = ids;
+
+    big = BIG_MAX - 1000 * (size_t) i;
+    begin(&s, &o, 0);
+    for (unsigned k = 0; k < BIGS; k++)
+        put_big(&s, 0);
+    rig_stop(&s.r);
+    rig_start(&s.r);
+    store_recovered_each(s.r.store, note_big, &next);
+    ck_assert_uint_eq(next - ids, BIGS);
+    for (unsigned k = 0; k < BIGS; k++)
+        store_object_attach(s.r.store, ids[k], render_big, NULL);
+    store_recovered_done(s.r.store);
+    s.check = check_bigs;
+    for (unsigned k = 0; k < 10 * BIGS; k++)
+        put_big(&s, ids[k * k % BIGS]);
+    end(&s);
+}
+
 /* ---- the log --------------------------------------------------------------------------------- */
 
 static void check_committed(struct story *s, struct rig *after)
@@ -695,6 +766,7 @@ static const struct runner_case cases[] = {
     RUN(async_segments_may_go_before_they_are_synced),
     RUN_LOOP(async_writes_may_end_in_any_order, 0, 8),
     RUN_LOOP(neighbours_of_an_erased_message_survive, 0, 2),
+    RUN_LOOP(objects_larger_than_what_is_left_of_a_log_file, 0, 20),
     RUN(log_goes_on_after_a_file_that_could_not_be_made),
     RUN(a_start_after_a_start_that_was_killed),
     RUN(a_start_after_a_first_start_that_was_killed),
