@@ -287,6 +287,7 @@ void store_stream_delete(struct store_stream *s, struct store_req *req);
 struct store_state {
     uint64_t msgs, bytes;         /* bytes: the peer's formula, see store_msg_bytes */
     uint64_t first_seq, last_seq; /* empty: first_seq = last_seq + 1 */
+    uint64_t synced_seq;          /* what is in the page cache alone lies behind it (async level) */
     int64_t first_ts, last_ts;    /* unix ns; 0 when there never was one */
     uint64_t num_subjects;        /* at least; exact when the index of subjects is read */
     uint64_t num_deleted;         /* interior */

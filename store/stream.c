@@ -39,6 +39,7 @@ void store_stream_state(struct store_stream *s, struct store_state *out)
         .bytes = s->bytes - index_late_bytes(s),
         .first_seq = s->first_seq,
         .last_seq = s->last_seq,
+        .synced_seq = stream_proven(s),
         .first_ts = s->first_ts,
         .last_ts = s->last_ts,
         .num_subjects = s->loader == NULL || s->subjects.live > s->subjects_seen ? s->subjects.live

@@ -13,7 +13,8 @@
  *
  * What is never touched is the head: the segment that is written to (or the last segment.bytes, if
  * that is more), unless nothing came for segment.ms; what is younger than min.compaction.lag.ms;
- * and everything from the first open transaction on.
+ * everything from the first open transaction on; and what is not synced yet (of an async stream),
+ * because a power cut that took a key's last message would find those before it removed.
  *
  * A null value goes when it has been the only message of its key for delete.retention.ms: a reader
  * that began before has that long to hear of it. How long that is, is known from the passes since
@@ -511,13 +512,13 @@ static uint64_t head_of(const struct partition *p, const struct settings *set, i
 
     store_stream_state(p->store, &st);
     if (st.last_ts <= now - set->segment_ns)
-        return st.last_seq + 1;
+        return st.synced_seq + 1;
     /* A small segment.bytes: what Kafka would have put into earlier segments counts as such. */
     if (set->segment_bytes < 16u << 20) {
         tail = store_stream_tail(p->store, set->segment_bytes);
         head = tail > head ? tail : head;
     }
-    return head;
+    return head <= st.synced_seq ? head : st.synced_seq + 1;
 }
 
 static bool is_due(struct partition *p, const struct settings *set, uint64_t head, int64_t now)

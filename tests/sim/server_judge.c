@@ -147,9 +147,8 @@ static void judge_place(struct found *f, uint64_t seq)
             !model_excused(f->w->model, s, seq, f->last > s->last ? f->last : s->last))
             world_fail(f->w, "message %u at %llu of %s was promised and is not there",
                        p->msg->token, (unsigned long long) seq, s->name);
-        /* An async stream that lost its end does not know any more why a limit, or compaction, took
-         * the rest. */
-        bool limited = s->least_max != 0 || s->per_subject != 0 || s->compact;
+        /* An async stream that lost its end does not know any more why a limit took the rest. */
+        bool limited = s->least_max != 0 || s->per_subject != 0;
         if (seq <= f->last && (sound || !limited) && !model_excused(f->w->model, s, seq, f->last))
             world_fail(f->w, "%s has no message at %llu, and nobody removed one", s->name,
                        (unsigned long long) seq);

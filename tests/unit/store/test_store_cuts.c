@@ -481,6 +481,31 @@ TEST(async_segments_may_go_before_they_are_synced)
     end(&s);
 }
 
+/* What may yet be lost is told from what is not. */
+TEST(a_state_says_what_is_synced)
+{
+    static const enum store_level levels[] = {STORE_DURABLE, STORE_ASYNC, STORE_MEMORY};
+    struct sim *sim = sim_open(1, NULL);
+    struct store_state st;
+    struct rig_stream t;
+    struct rig r;
+
+    rig_init(&r, &(struct rig_options){.sim = sim, .segment_min = 1 << 20, .segment_max = 1 << 20});
+    rig_create(&r, &t, "log", levels[i], NULL);
+    for (uint64_t n = 5; n <= 10; n += 5) {
+        rig_append(&t, 5, 1000, 3);
+        rig_flush(&t);
+        store_stream_state(t.s, &st);
+        ck_assert_uint_eq(st.last_seq, n);
+        ck_assert_uint_eq(st.synced_seq, levels[i] == STORE_ASYNC ? n - 5 : n);
+        rig_sleep(&r, 3000000000u);
+        store_stream_state(t.s, &st);
+        ck_assert_uint_eq(st.synced_seq, n);
+    }
+    rig_deinit(&r);
+    sim_close(sim);
+}
+
 /* Two writes that end in the wrong order, while a sync waits for both: it covers both, or the next
  * segment's header waits for ever. */
 TEST(async_writes_may_end_in_any_order)
@@ -764,6 +789,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(what_a_limit_took_stays_gone, 0, 2),
     RUN(purged_messages_of_an_async_stream_stay_gone),
     RUN(async_segments_may_go_before_they_are_synced),
+    RUN_LOOP(a_state_says_what_is_synced, 0, 3),
     RUN_LOOP(async_writes_may_end_in_any_order, 0, 8),
     RUN_LOOP(neighbours_of_an_erased_message_survive, 0, 2),
     RUN_LOOP(objects_larger_than_what_is_left_of_a_log_file, 0, 20),
