@@ -56,7 +56,6 @@ static const struct {
     {10053, "what checks the limits answers errors of its own alone (10026, 10028, 10047)"},
     {10061, RESERVED},
     {10063, "an assertion of nats-server's about sequences of a mirror"},
-    {10064, "a snapshot begins unless its stream is being closed (10059), and fails in its status"},
     {10066, GONE},
     {10067, GONE},
     {10068, GONE},

@@ -47,6 +47,8 @@
 #define SEED_SECONDS 120
 #define JOBS 2
 #define DEPTH_MAX 2
+/* Percent. */
+#define KILLED_AGAIN 15u
 #define DECAYS 3 /* tried at each clean close */
 /* Pages that the recoveries of a seed may read in all, roughly, and what one costs besides: ten
  * to fifty seconds. Few seeds come near it. */
@@ -112,10 +114,13 @@ static void busy_close(struct world *w, struct prng *rng)
 }
 
 /* Recovers what is left of a power cut in a world of its own, which then ends one way or another.
+ * Behind a kill the start itself is cut more often: what it found may be in the page cache alone.
  */
-static void try_recovery(struct world *parent, struct sim *fork, struct prng *rng,
+static void try_recovery(struct world *parent, enum sim_crash mode, uint64_t seed, struct prng *rng,
                          const uint64_t *digest)
 {
+    struct sim *fork = sim_fork(parent->sim, mode, seed);
+    unsigned again = parent->swarm->again_percent + (mode == SIM_CRASH_KILL ? KILLED_AGAIN : 0);
     struct world w = {.seed = parent->seed,
                       .pace = parent->pace,
                       .depth = parent->depth + 1,
@@ -130,7 +135,7 @@ static void try_recovery(struct world *parent, struct sim *fork, struct prng *rn
     sim_disk_set_capacity(sim_disk(fork), w.swarm->disk_bytes);
     model->full = false;
     w.model = model;
-    if (w.depth < DEPTH_MAX && prng_below(rng, 100) < w.swarm->again_percent)
+    if (w.depth < DEPTH_MAX && prng_below(rng, 100) < again)
         watch(&w);
     open_or_fail(&w, fork, model);
     sim_on_sync_point(fork, NULL, NULL);
@@ -216,11 +221,11 @@ static void try_cut(struct world *w, uint64_t point)
     w->cuts++;
     if (w->every) {
         uint64_t digest = recover_twice(w, mode, seed);
-        try_recovery(w, sim_fork(w->sim, mode, seed), &rng, &digest);
+        try_recovery(w, mode, seed, &rng, &digest);
     } else if (prng_below(&rng, 8) == 0) {
         try_twice(w, mode, seed);
     } else {
-        try_recovery(w, sim_fork(w->sim, mode, seed), &rng, NULL);
+        try_recovery(w, mode, seed, &rng, NULL);
     }
 }
 
