@@ -1,7 +1,7 @@
 /*
  * direct_int.h - a direct get on its way, for the files that carry it out: api_direct.c reads the
  * request and finds where it begins, direct_batch.c and direct_multi.c select and read messages,
- * direct_get_send.c sends them. All of it on the stream's worker.
+ * direct_send.c sends them. All of it on the stream's worker.
  */
 #ifndef JS_DIRECT_INT_H
 #define JS_DIRECT_INT_H
@@ -85,7 +85,7 @@ void direct_get_begin_multi(struct direct_get *g);
 /* The time of up_to_time has this sequence, or comes before it. */
 void direct_get_multi_up_to(struct direct_get *g, uint64_t seq);
 
-/* ---- direct_get_send.c */
+/* ---- direct_send.c */
 
 /* One message to the requester; false when the receiver is nearly full. What was sent is the
  * router's until direct_get_unpin, which every step calls before it ends. */

@@ -18,6 +18,8 @@
 
 /* Subjects that one request may select, as at the peer. */
 #define RESULTS_MAX 1024u
+/* Several filters may select the same one: so many are gathered before those are left out. */
+#define UNSORTED_MAX (2 * RESULTS_MAX)
 /* Messages looked at in one go while searching. */
 #define SCAN_SLICE 1024u
 
@@ -70,8 +72,8 @@ static bool collect(void *ctx, const struct store_subject *sub)
             g->late = mem_realloc(g->late, (g->nlate + DIRECT_SLICE) * sizeof(*g->late));
         g->late[g->nlate++] = (struct late){mem_strndup(sub->subject.p, sub->subject.n), 0};
     }
-    /* More than this of one filter are too many whatever the others had. */
-    return g->nseqs + g->nlate <= 2 * RESULTS_MAX;
+    /* One filter does not select a subject twice: this many are too many. */
+    return g->nseqs + g->nlate <= UNSORTED_MAX + RESULTS_MAX;
 }
 
 /* ---- what is sent ---------------------------------------------------------------------------- */
@@ -175,6 +177,12 @@ static void search(struct direct_get *g)
 
 /* ---- from the beginning ---------------------------------------------------------------------- */
 
+static bool too_many(struct direct_get *g)
+{
+    sort_seqs(g);
+    return g->nseqs + g->nlate > RESULTS_MAX;
+}
+
 /* A request of a megabyte has a hundred thousand filters, which may all select the same. */
 static void step_select(struct direct_get *g)
 {
@@ -188,11 +196,14 @@ static void step_select(struct direct_get *g)
         }
         if (filter.n > 0) /* an empty one is no subject here, to the store it is all of them */
             store_subjects_each(g->reader.stream, filter, collect, g);
-        sort_seqs(g);
-        if (g->nseqs + g->nlate > RESULTS_MAX) {
+        if (g->nseqs + g->nlate > UNSORTED_MAX && too_many(g)) {
             direct_get_end_with(g, "413 Too Many Results");
             return;
         }
+    }
+    if (too_many(g)) {
+        direct_get_end_with(g, "413 Too Many Results");
+        return;
     }
     g->at = 0;
     if (g->nlate > 0 && g->reader.stream != NULL)

@@ -1,5 +1,5 @@
 /*
- * direct_get_send.c - what a direct get says: messages with headers of ours, and the status that
+ * direct_send.c - what a direct get says: messages with headers of ours, and the status that
  * ends it.
  *
  * The router takes views: of the header that is made here, and of the payload where it lies in a

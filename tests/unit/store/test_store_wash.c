@@ -127,6 +127,18 @@ static void check_gone(struct sim *sim, uint64_t seq)
     ck_assert_uint_eq(s.marks, 0);
 }
 
+static void erase_all(struct place *p)
+{
+    for (unsigned k = 0; k < ARRAY_LEN(seqs); k++)
+        erase(p, seqs[k]);
+}
+
+static void check_all_gone(struct place *p)
+{
+    for (unsigned k = 0; k < ARRAY_LEN(seqs); k++)
+        check_gone(p->sim, seqs[k]);
+}
+
 static void check_rest(struct rig_stream *t)
 {
     struct store_state st;
@@ -154,8 +166,7 @@ TEST(they_leave_every_file)
     }
     ck_assert_uint_gt(in_log, 2);
     rig_sleep(&p->r, 3 * SECOND);
-    for (unsigned k = 0; k < ARRAY_LEN(seqs); k++)
-        check_gone(p->sim, seqs[k]);
+    check_all_gone(p);
     append(p, 20); /* the log goes on */
     check_rest(&p->t);
     ck_assert_uint_eq(p->r.warnings, 0);
@@ -300,8 +311,7 @@ TEST(a_file_that_can_not_be_removed)
     const struct clog_file *old;
 
     begin(p, &options[i]);
-    for (unsigned k = 0; k < ARRAY_LEN(seqs); k++)
-        erase(p, seqs[k]);
+    erase_all(p);
     old = clog_writing(&p->r.store->clog);
     sim_fault_only(p->sim, strrchr(old->path, '/'));
     sim_fault_arm(p->sim, SIM_FAULT_NAMES, 1, 0);
@@ -321,15 +331,13 @@ TEST(a_clean_start)
     struct place *p = mem_alloc(sizeof(*p));
 
     begin(p, &options[i]);
-    for (unsigned k = 0; k < ARRAY_LEN(seqs); k++)
-        erase(p, seqs[k]);
+    erase_all(p);
     rig_stop(&p->r);
     ck_assert_uint_eq(search(p->sim, seqs[0]).marks, 1);
     rig_start(&p->r);
     rig_attach(&p->r, &p->t, "s");
     store_recovered_done(p->r.store);
-    for (unsigned k = 0; k < ARRAY_LEN(seqs); k++)
-        check_gone(p->sim, seqs[k]);
+    check_all_gone(p);
     check_rest(&p->t);
     end(p);
     mem_free(p);
@@ -370,8 +378,7 @@ TEST(when_power_fails)
 
     begin(p, &options[i]);
     sim_on_sync_point(p->sim, at_point, p);
-    for (unsigned k = 0; k < ARRAY_LEN(seqs); k++)
-        erase(p, seqs[k]);
+    erase_all(p);
     rig_sleep(&p->r, 3 * SECOND);
     ck_assert_uint_gt(p->cuts, 50);
     end(p);
@@ -406,8 +413,7 @@ TEST(a_start_without_space)
     struct place *p = mem_alloc(sizeof(*p));
 
     begin(p, &options[i]);
-    for (unsigned k = 0; k < ARRAY_LEN(seqs); k++)
-        erase(p, seqs[k]);
+    erase_all(p);
     rig_stop(&p->r);
     sim_fault_only(p->sim, "/log/");
     sim_fault_arm(p->sim, SIM_FAULT_ALLOCATE, 1, 1);
@@ -418,8 +424,7 @@ TEST(a_start_without_space)
     append(p, 3);
     rig_sleep(&p->r, 5 * SECOND);
     ck_assert_uint_eq(sim_fault_count(p->sim, SIM_FAULT_ALLOCATE), 2);
-    for (unsigned k = 0; k < ARRAY_LEN(seqs); k++)
-        check_gone(p->sim, seqs[k]);
+    check_all_gone(p);
     end(p);
     mem_free(p);
 }
