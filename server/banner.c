@@ -3,6 +3,7 @@
 
 #include "lib/base/fmt.h"
 #include "lib/io/io.h"
+#include "server/auth/auth.h"
 #include "server/js/js.h"
 #include "server/js/source_config.h"
 #include "server/server.h"
@@ -14,12 +15,13 @@
 static void put_flags(struct log *log, const struct options *o)
 {
     static const bool defaults[OPTIONS_FLAGS] = {[FLAG_JS_RAFT_DELETE_RANGE] = true};
+    static const char *const said[2][2] = {{"disabled", "opt-in"}, {"opt-out", "enabled"}};
     struct buf named = {0}, unknown = {0};
 
     for (unsigned k = 0; k < OPTIONS_FLAGS; k++)
-        if (o->flags[k] != defaults[k])
+        if (o->flags_named[k])
             buf_printf(&named, "%s%s (%s)", named.n > 0 ? ", " : "", options_flag_name(k),
-                       o->flags[k] ? "opt-in" : "opt-out");
+                       said[defaults[k]][o->flags[k]]);
     for (size_t i = 0; i < o->unknown_flags.n; i++)
         buf_printf(&unknown, "%s%s", i > 0 ? ", " : "", o->unknown_flags.items[i]);
     if (named.n > 0 || unknown.n > 0) {
@@ -42,6 +44,30 @@ static void put_inactive(struct log *log, const struct options *o)
     buf_free(&b);
 }
 
+/* Is a certificate enough to be this user? */
+static bool comes_by_certificate(const struct options *o, const struct user *u)
+{
+    const struct leaf_options *leaf = &o->leaf;
+
+    return (o->tls.map && (u->kinds & USER_STANDARD)) ||
+           (o->websocket.tls.map && o->websocket.port != 0 && (u->kinds & USER_WEBSOCKET)) ||
+           (leaf->tls.map && leaf->port != 0 && leaf->user == NULL && leaf->users.n == 0 &&
+            (u->kinds & USER_LEAFNODE));
+}
+
+static bool has_plain_passwords(const struct options *o)
+{
+    if (o->pass != NULL && o->pass[0] != '\0' && !auth_is_hash(o->pass))
+        return true;
+    for (size_t i = 0; i < o->users.n; i++) {
+        const struct user *u = &o->users.list[i];
+        bool none = u->pass == NULL || u->pass[0] == '\0';
+        if (u->nkey == NULL && !(none ? comes_by_certificate(o, u) : auth_is_hash(u->pass)))
+            return true;
+    }
+    return false;
+}
+
 void banner_start(struct log *log, const char *program, const struct options *o,
                   const char *server_id)
 {
@@ -60,6 +86,8 @@ void banner_start(struct log *log, const char *program, const struct options *o,
     }
     LOG_INF(log, "  ID:       %s", server_id);
     put_flags(log, o);
+    if (has_plain_passwords(o))
+        LOG_WRN(log, "Plaintext passwords detected, use nkeys or bcrypt");
     if (o->inactive.n > 0)
         put_inactive(log, o);
     if (o->config_file != NULL)

@@ -13,6 +13,7 @@
 #include "server/config/config_apply.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool has(const struct str_list *l, struct str s)
@@ -77,6 +78,11 @@ bool config_default_domains(struct config_context *c, const struct conf_value *v
     return pairs(c, v, "default_js_domain config", &c->o->default_domains);
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
 /* Flags that nobody knows are for the log; of the known ones js_ack_fc_v2 does something here. */
 bool config_feature_flags(struct config_context *c, const struct conf_value *v)
 {
@@ -91,11 +97,15 @@ bool config_feature_flags(struct config_context *c, const struct conf_value *v)
                                v->keys[i], config_type_name(f));
         while (k < OPTIONS_FLAGS && strcmp(options_flag_name(k), v->keys[i]) != 0)
             k++;
-        if (k == OPTIONS_FLAGS)
+        if (k == OPTIONS_FLAGS) {
             str_list_add(&c->o->unknown_flags, str_of(v->keys[i]));
-        else
-            c->o->flags[k] = f->integer != 0;
+            continue;
+        }
+        c->o->flags[k] = f->integer != 0;
+        c->o->flags_named[k] = true;
     }
+    if (c->o->unknown_flags.n > 1)
+        qsort(c->o->unknown_flags.items, c->o->unknown_flags.n, sizeof(char *), by_name);
     return true;
 }
 

@@ -58,8 +58,9 @@ struct options {
     struct str_list metadata;        /* keys and values in turn */
     struct str_list default_domains; /* accounts and JetStream domains in turn */
     bool flags[OPTIONS_FLAGS];       /* feature flags, by enum options_flag */
-    struct str_list unknown_flags;
-    struct str_list inactive; /* what was configured and does nothing here */
+    bool flags_named[OPTIONS_FLAGS]; /* the file says something of them */
+    struct str_list unknown_flags;   /* in order */
+    struct str_list inactive;        /* what was configured and does nothing here */
 
     /* logging */
     char *log_file; /* NULL = stderr */
