@@ -337,6 +337,7 @@ static struct store_batch *fetched_batch(struct segment *seg, uint32_t entry, st
     if (!any_bad) {
         mem_free(b->bad);
         b->bad = NULL;
+        segment_note_verified(seg, b);
     }
     cache_add(seg->stream->store, b);
     return b;

@@ -130,6 +130,7 @@ void segment_free(struct segment *seg)
     }
     segment_fences_free(seg);
     mem_free(seg->entries);
+    mem_free(seg->lendable);
     mem_free(seg->seqs);
     column_deinit(&seg->column);
     list_remove(&seg->logged);

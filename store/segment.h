@@ -95,23 +95,24 @@ struct segment {
     struct list logged;     /* store->logged, while log_from is set */
     uint64_t release_after; /* log commit that must be durable before the file may go */
     /* Rewriting. */
-    uint32_t covers;          /* numbers behind its own that it stands for */
-    uint64_t full_size;       /* about what its records count for, removed ones included */
-    struct rewrite *rewrite;  /* is being rewritten */
-    unsigned rewrite_why;     /* REWRITE_*, while it is on store->rewrites */
-    struct list rewrite_link; /* store->rewrites */
-    bool replaced;            /* by a newer generation: it goes when nobody uses it any more */
-    bool not_rewritten;       /* something in it is damaged: it stays as it is */
-    bool kafka;               /* has a Kafka batch */
-    bool ruined;              /* the last of its messages was lost: its file is kept */
-    bool untrimmed;           /* as not_rewritten: the owner can not leave out what is removed */
-    bool secret;              /* its file must not be kept in the pool */
-    struct list erasures;     /* struct erasure.of_segment */
-    uint32_t nerasures;       /* each is one of the jobs */
-    struct list erased;       /* the same: they wait for the file of this replaced one to go */
-    uint32_t jobs;            /* work, reads, syncs in flight that use it */
-    struct list fetches;      /* struct fetch */
-    uint64_t read_once;       /* bytes of fetches past the page cache (cache.c) */
+    uint32_t covers;           /* numbers behind its own that it stands for */
+    uint64_t full_size;        /* about what its records count for, removed ones included */
+    struct rewrite *rewrite;   /* is being rewritten */
+    unsigned rewrite_why;      /* REWRITE_*, while it is on store->rewrites */
+    struct list rewrite_link;  /* store->rewrites */
+    bool replaced;             /* by a newer generation: it goes when nobody uses it any more */
+    bool not_rewritten;        /* something in it is damaged: it stays as it is */
+    bool kafka;                /* has a Kafka batch */
+    bool ruined;               /* the last of its messages was lost: its file is kept */
+    bool untrimmed;            /* as not_rewritten: the owner can not leave out what is removed */
+    bool secret;               /* its file must not be kept in the pool */
+    struct list erasures;      /* struct erasure.of_segment */
+    uint32_t nerasures;        /* each is one of the jobs */
+    struct list erased;        /* the same: they wait for the file of this replaced one to go */
+    uint32_t jobs;             /* work, reads, syncs in flight that use it */
+    struct list fetches;       /* struct fetch */
+    uint64_t read_once;        /* bytes of fetches past the page cache (cache.c) */
+    struct lendable *lendable; /* per entry (lend.c); NULL = none yet */
 };
 
 /* A segment that exists in memory only; its file is made by segment_prepare. */
@@ -209,6 +210,9 @@ void segment_drop_replaced(struct segment *seg);
 /* The segment whose durable range holds seq, or the next one; NULL behind the end. */
 struct segment *stream_segment_of(const struct store_stream *s, uint64_t seq);
 struct segment *segment_after(const struct segment *seg);
+
+/* lend.c: the batch was read from the disk and all of it verified. */
+void segment_note_verified(struct segment *seg, const struct store_batch *b);
 
 /* ---- rewriting sealed segments (rewrite.c) ---- */
 

@@ -488,6 +488,27 @@ struct store_entry {
 };
 /* As store_reader_next; the reader then stands behind the batch or the message. */
 enum store_read store_reader_entry(struct store_reader *r, struct store_entry *out);
+
+/* A Kafka batch where it lies in a file, byte by byte as it was appended. */
+struct store_lent {
+    struct io_file *file; /* of the store's loop */
+    uint64_t offset;
+    uint32_t bytes;
+    uint32_t messages;
+    uint64_t first_seq; /* may be before what was asked for */
+    struct segment *segment;
+};
+/* For who sends from files. True: the next entry is a batch of STORE_LEND_MIN bytes or more, whole,
+ * that store_reader_entry would have to read from the disk; it was read and verified before, and
+ * lent less than STORE_LEND_MOST times since. Nothing has changed yet. */
+#define STORE_LEND_MIN (64u << 10)
+#define STORE_LEND_MOST 8u
+bool store_reader_in_file(struct store_reader *r, struct store_lent *out);
+/* Takes what that has told of: the reader stands behind it, and file and bytes stay as they are
+ * until store_lent_return, also when it is removed, erased or its stream deleted meanwhile: an
+ * erasure's answer and the store's end wait for it. */
+void store_reader_lend(struct store_reader *r, const struct store_lent *l);
+void store_lent_return(const struct store_lent *l);
 /* Messages from seq to the durable end that match; ERR_AGAIN when that needs the disk: then done is
  * called with the number in req->count. */
 enum err store_count(struct store_stream *s, uint64_t seq, const struct str *filters,
