@@ -1,15 +1,10 @@
 /*
- * store.c - a worker's store: opening, the step of the loop, closing, statistics.
+ * store.c - a worker's store: opening, the step of the loop, statistics.
  *
  * store_step, in this order: callbacks that were put off (completed requests, failed(), removed(),
  * readers that may go on); commits of streams, each to its own segment; one frame of the commit log
  * for everything else; tasks. All of it is bounded: tasks by time (200 us), the rest by what the
  * callers put in.
- *
- * Closing: no more appends; what is pending is committed; page caches are written and synced; when
- * nothing is in flight any more a close marker goes into the log (a start then need not scan, nor
- * look at the log's data), the log's twin is completed, and closed() is called. There is no marker
- * when the segment of a stream that failed does not have what the log has.
  */
 #include "store/store.h"
 
@@ -261,10 +256,15 @@ void store_retry_later(struct store *st)
         io_timer_start(st->io, &st->retry_timer, io_now(st->io) + RETRY_NS);
 }
 
+void store_retry_now(struct store *st)
+{
+    if (wheel_pending(&st->retry_timer))
+        retry_fire(&st->retry_timer);
+}
+
 /* ---- where streams end ----------------------------------------------------------------------- */
 
-/* Logs the change, if there is one, and frees it. Nobody waits for it. */
-static void log_delta(struct store_stream *s, struct buf *delta)
+void stream_log_delta(struct store_stream *s, struct buf *delta)
 {
     if (delta->n > 0)
         clog_put(s->store, LOG_DELTA, s->object, buf_str(delta), NULL);
@@ -283,7 +283,7 @@ static void claim_end(struct store_stream *s)
         stream_claim_durable(s, &delta);
     s->rec.last_seq = stream_proven(s);
     stream_claim_applied(s, &delta);
-    log_delta(s, &delta);
+    stream_log_delta(s, &delta);
 }
 
 /* So that a start has to look at the last second alone (load_limits.c). */
@@ -293,7 +293,7 @@ static void claim_applied(struct store_stream *s)
 
     if (!s->store->closing && !s->store->clog.failed)
         stream_claim_applied(s, &delta);
-    log_delta(s, &delta);
+    stream_log_delta(s, &delta);
 }
 
 static void claim_fire(struct wheel_timer *timer)
@@ -463,8 +463,6 @@ static bool step_streams(struct store *st)
     return any;
 }
 
-static bool close_step(struct store *st);
-
 bool store_step(struct store *st)
 {
     run_deferred(st);
@@ -480,67 +478,14 @@ bool store_step(struct store *st)
     erasures_step(st);
     rewrites_step(st);
     if (st->closing)
-        return close_step(st) || any;
+        return store_close_step(st) || any;
     return any || !list_empty(&st->tasks) || !list_empty(&st->deferred) ||
            !list_empty(&st->ready) || clog_waits_for_step(st);
 }
 
-/* ---- closing --------------------------------------------------------------------------------- */
+/* ---- its end --------------------------------------------------------------------------------- */
 
-void store_close(struct store *st, void (*closed)(void *ctx), void *ctx)
-{
-    ASSERT(!st->closing);
-    st->closing = true;
-    st->closed = closed;
-    st->closed_ctx = ctx;
-    if (wheel_pending(&st->retry_timer)) /* perhaps there is space by now: one last try */
-        retry_fire(&st->retry_timer);
-}
-
-/* Anything assigned, queued, unwritten or unsynced? Asks for its end. */
-static bool still_busy(struct store *st)
-{
-    bool busy = st->jobs > 0 || !list_empty(&st->erasures) || !list_empty(&st->deferred) ||
-                !list_empty(&st->removals);
-
-    if (!busy && clog_stuck(&st->clog) && !st->clog.failed)
-        clog_give_up(st);
-    if (st->clog.queued_n > 0 && !st->clog.failed)
-        busy = st->clog.urgent = true;
-    LIST_FOREACH(it, &st->streams)
-    {
-        struct store_stream *s = LIST_ENTRY(it, struct store_stream, link);
-        if (s->state == STREAM_DELETING || s->jobs > 0)
-            busy = true;
-        if (s->state != STREAM_ACTIVE || !stream_in_file(s))
-            continue;
-        if (s->last_assigned != s->last_seq && !s->no_space && !st->clog.failed)
-            busy = true;
-        LIST_FOREACH(seg_it, &s->segments)
-        {
-            struct segment *seg = LIST_ENTRY(seg_it, struct segment, link);
-            if (!seg->header_durable || seg->state == SEGMENT_SEALED ||
-                seg->state == SEGMENT_RELEASED)
-                continue;
-            if (seg->unwritten_n > 0 || seg->log_from != NO_LOG_FILE || seg->unsynced ||
-                seg->syncing) {
-                segment_checkpoint(seg);
-                busy = true;
-            }
-        }
-    }
-    return busy;
-}
-
-static void close_marked(struct store_req *req, enum err err)
-{
-    struct store *st = CONTAINER_OF(req, struct store, close_req);
-
-    (void) err;
-    st->close_state = STORE_CLOSE_MARKED;
-}
-
-static void free_store(struct store *st)
+void store_free(struct store *st)
 {
     void (*closed)(void *ctx) = st->closed;
     void *ctx = st->closed_ctx;
@@ -569,40 +514,6 @@ static void free_store(struct store *st)
     }
     mem_free(st);
     closed(ctx);
-}
-
-/* Where each stream ends: without it a start could not tell a last segment that is damaged or gone
- * from one that was never written. */
-static void log_ends(struct store *st)
-{
-    LIST_FOREACH(it, &st->streams)
-    {
-        struct store_stream *s = LIST_ENTRY(it, struct store_stream, link);
-        struct buf delta = {0};
-        if (s->state != STREAM_ACTIVE || !stream_in_file(s))
-            continue;
-        if (stream_proven(s) != s->rec.last_seq)
-            stream_claim_durable(s, &delta);
-        stream_claim_applied(s, &delta);
-        log_delta(s, &delta);
-    }
-}
-
-/* True when it wants another step soon. May free the store. */
-static bool close_step(struct store *st)
-{
-    if (still_busy(st))
-        return st->clog.queued_n > 0 || !list_empty(&st->deferred) || !list_empty(&st->removals);
-    if (st->close_state == STORE_CLOSE_NONE && !st->clog.failed && list_empty(&st->logged)) {
-        st->close_state = STORE_CLOSE_MARKING;
-        log_ends(st);
-        st->close_req.done = close_marked;
-        clog_put_close(st, &st->close_req);
-        return true;
-    }
-    if (st->close_state != STORE_CLOSE_MARKING && twin_settle(st))
-        free_store(st);
-    return false;
 }
 
 void store_stats(const struct store *st, struct store_stats *out)

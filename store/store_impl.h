@@ -111,6 +111,14 @@ void store_claim_end(struct store_stream *s);
 /* The disk is full; a timer tries again. */
 void store_no_space(struct store *st);
 void store_retry_later(struct store *st);
+/* At once, what waits for that. */
+void store_retry_now(struct store *st);
+/* Of a store that closes. True when it wants another step soon; may free the store. */
+bool store_close_step(struct store *st);
+/* Nothing of it is in flight: frees it and calls closed(). */
+void store_free(struct store *st);
+/* Logs the change, if there is one, and frees it. Nobody waits for it. */
+void stream_log_delta(struct store_stream *s, struct buf *delta);
 /* The file goes to the pool (bytes: what it was made with; 0 = never) or away, on a work thread. */
 void store_retire(struct store *st, const char *path, uint64_t bytes);
 /* A log file goes away, never to the pool, where nobody would know what is in it. */
