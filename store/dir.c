@@ -419,6 +419,8 @@ static enum err make_subdirs(struct store_dir *dir, char why[256])
 
 /* ---- open and close ------------------------------------------------------------------------ */
 
+#define SEAL_BYTES (4u << 20)
+
 static void fill_in_options(struct store_dir *dir)
 {
     struct store_dir_options *o = &dir->options;
@@ -433,6 +435,8 @@ static void fill_in_options(struct store_dir *dir)
         o->index_lazy_bytes = 64u << 10;
     if (o->lock_patience_ns == 0)
         o->lock_patience_ns = LOCK_PATIENCE_NS;
+    if (o->seal_bytes == 0)
+        o->seal_bytes = SEAL_BYTES;
     if (o->drop_bytes == 0)
         o->drop_bytes = STORE_DROP_BYTES;
     if (o->segment_bytes_min == 0)

@@ -331,10 +331,12 @@ static void release_logged(struct store_req *req, enum err err)
     stream_maybe_free(s);
 }
 
+/* The last one of a stream that closes stays: what comes behind it begins there. */
 static bool is_unused(const struct segment *seg)
 {
     return (seg->state == SEGMENT_CLOSING || seg->state == SEGMENT_SEALED) && seg->live == 0 &&
            seg->jobs == 0 && seg->writes == 0 && seg->commits == 0 && seg->reserved == 0 &&
+           segment_after(seg) != NULL &&
            !stream_holds(seg->stream, seg->base_seq, seg->next_seq - 1);
 }
 

@@ -171,7 +171,7 @@ void segment_seal(struct segment *seg)
 
     if (s->loader != NULL)
         return; /* it comes when its subjects are known */
-    if (seg->live == 0 && list_empty(&seg->erasures)) {
+    if (seg->live == 0 && list_empty(&seg->erasures) && segment_after(seg) != NULL) {
         rewrite_want(seg, REWRITE_COMPACT); /* to be released: nobody needs a footer */
         return;
     }

@@ -91,6 +91,7 @@ struct store {
     uint64_t fill_begun;
     struct wheel_timer fill_timer;
     bool closing;
+    uint64_t closing_since;
     enum { STORE_CLOSE_NONE, STORE_CLOSE_MARKING, STORE_CLOSE_MARKED } close_state;
     struct store_req close_req;
     void (*closed)(void *ctx);

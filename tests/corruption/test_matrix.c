@@ -49,6 +49,9 @@ struct file {
 /* What the segments are like. */
 enum flavour { PLAIN, COMPRESSED, ENCRYPTED, KAFKA, FLAVOURS };
 
+/* How it ended: killed, closed, closed and what was open sealed by that. */
+enum end { KILLED, CLOSED, SEALED, ENDS };
+
 /* Where an erasure that writes the segment anew was cut off: while it wrote, or when the new file
  * had its name and the old one was there, too. */
 enum cut { NOT_CUT, CUT_WRITING, CUT_NAMED, CUTS };
@@ -310,19 +313,20 @@ static struct sim *cut_off(struct base *b)
     return c.killed;
 }
 
-static void build(struct base *b, bool closed, enum flavour flavour, enum cut cut)
+static void build(struct base *b, enum end end, enum flavour flavour, enum cut cut)
 {
     struct rig_options o = {
         .log_file_bytes = 64 << 10,
         .segment_min = 64 << 10,
         .pool_bytes = 256 << 10,
+        .seal_bytes = end == SEALED ? 1 : 0,
         .key = flavour == ENCRYPTED ? "a secret key" : NULL,
         .kafka_decode = flavour == KAFKA ? rig_kafka_decode : NULL,
         .kafka_trim = flavour == KAFKA ? trim : NULL,
     };
 
     memset(b, 0, sizeof(*b));
-    b->closed = closed;
+    b->closed = end != KILLED;
     b->flavour = flavour;
     b->cut = cut;
     o.segment_max = o.segment_min;
@@ -344,7 +348,7 @@ static void build(struct base *b, bool closed, enum flavour flavour, enum cut cu
     rig_settle(&b->rig);
     rig_sleep(&b->rig, 4000000000u); /* idle: the log knows where the streams end */
     rig_settle(&b->rig);
-    if (closed) {
+    if (b->closed) {
         rig_stop(&b->rig);
     } else {
         struct sim *killed = cut != NOT_CUT ? cut_off(b) : sim_fork(b->sim, SIM_CRASH_KEEP, 1);
@@ -728,18 +732,18 @@ static void try_wholes(struct base *b, const struct file *f)
     }
 }
 
-/* Bases: each flavour killed and closed, and the erasures that were cut off. */
+/* Bases: each flavour with each end, and the erasures that were cut off. */
 #define CUT_BASES ((CUTS - 1) * 2)
-#define BASES (2 * FLAVOURS + CUT_BASES)
+#define BASES (ENDS * FLAVOURS + CUT_BASES)
 
 static void build_base(struct base *b, int i)
 {
-    int k = i - 2 * FLAVOURS;
+    int k = i - ENDS * FLAVOURS;
 
     if (k < 0)
-        build(b, i % 2 == 1, (enum flavour)(i / 2), NOT_CUT);
+        build(b, (enum end)(i % ENDS), (enum flavour)(i / ENDS), NOT_CUT);
     else
-        build(b, false, k % 2 == 0 ? ENCRYPTED : KAFKA, (enum cut)(CUT_WRITING + k / 2));
+        build(b, KILLED, k % 2 == 0 ? ENCRYPTED : KAFKA, (enum cut)(CUT_WRITING + k / 2));
 }
 
 static void try_matrix(int i, void (*each)(struct base *b, const struct file *f))

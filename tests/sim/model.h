@@ -46,6 +46,7 @@ struct model_msg {
     bool erased;       /* its erasure was answered */
     uint32_t share;    /* of a Kafka batch: what it counts for; 0 = not of one */
     uint32_t limit_at; /* MSG_LIMIT: the stream's `asked` when it was learned of */
+    uint64_t behind;   /* MSG_ASKED: the configuration that was under way then; 0 = none */
 };
 
 /* A counter whose changes are submitted, then acknowledged. Versions that a crash lost are never

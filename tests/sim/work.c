@@ -274,6 +274,7 @@ static void do_remove(struct world *w, struct model_stream *s)
     if (e == ERR_OK) {
         s->erases += erase;
         model_msg(s, seq)->flags |= MSG_ASKED;
+        model_msg(s, seq)->behind = s->config.current != s->config.acked ? s->config.current : 0;
         *(rides ? &s->unasked : &s->removals) += 1;
     } else {
         if (a != NULL)

@@ -72,6 +72,19 @@ static unsigned place(void *ctx, store_object_id stream, struct str name)
     return (unsigned) (stream % w->swarm->workers);
 }
 
+/* Of every three worlds one seals at each close, one never, one what is worth it. */
+static uint64_t seal_bytes(const struct world *w)
+{
+    switch (w->seed / 2 % 3) {
+    case 0:
+        return 1;
+    case 1:
+        return UINT64_MAX;
+    default:
+        return w->swarm->segment_min / 2;
+    }
+}
+
 static enum err open_dir(struct world *w, char why[256])
 {
     const struct swarm *s = w->swarm;
@@ -83,6 +96,7 @@ static enum err open_dir(struct world *w, char why[256])
         .workers = s->workers,
         .pool_bytes = s->pool_bytes,
         .index_lazy_bytes = w->seed % 2, /* every other world reads its indexes after the start */
+        .seal_bytes = seal_bytes(w),
         .drop_bytes = s->segment_min / 8,
         .log_file_bytes = s->log_file_bytes,
         .segment_bytes_min = s->segment_min,

@@ -190,8 +190,17 @@ static void on_committed(void *ctx, uint64_t first, uint64_t last)
     s->committed = last;
 }
 
+/* Was its removal asked for, and not told of, when the configuration may have been applied before?
+ */
+static bool behind_config(const struct model_stream *s, const struct model_msg *m, uint64_t version)
+{
+    return (m->flags & (MSG_GONE | MSG_TOLD)) == MSG_ASKED &&
+           (version == s->config.acked + 1 || m->behind == version);
+}
+
 /* Any configuration from the acknowledged one on may have been the reason. A newer one may have
- * been applied before the removals that were asked for after it. */
+ * been applied before the removals that were asked for after it; its answer may come before what it
+ * took is told. */
 static void by_limit(struct world *w, struct model_stream *s, uint64_t first, uint64_t last)
 {
     bool *live = sim_alloc(s->n + 1);
@@ -203,8 +212,8 @@ static void by_limit(struct world *w, struct model_stream *s, uint64_t first, ui
         live[i] = (s->msgs[i].flags & gone) == 0;
     }
     for (uint64_t v = s->config.acked; v <= s->config.current; v++) {
-        for (uint64_t i = 0; v == s->config.acked + 1 && i < s->n; i++)
-            live[i] |= (s->msgs[i].flags & (MSG_GONE | MSG_TOLD)) == MSG_ASKED;
+        for (uint64_t i = 0; i < s->n; i++)
+            live[i] |= behind_config(s, &s->msgs[i], v);
         model_limits_allow(s, &s->limits[v], sim_wall(w->sim), live, once);
         for (uint64_t i = 0; i < s->n; i++)
             allowed[i] |= once[i];

@@ -73,6 +73,7 @@ enum err rig_try_start(struct rig *r, char why[256])
         .pool_bytes = r->options.pool_bytes,
         .index_lazy_bytes = r->options.index_lazy_bytes,
         .drop_bytes = r->options.drop_bytes,
+        .seal_bytes = r->options.seal_bytes,
         .log_file_bytes = r->options.log_file_bytes,
         .segment_bytes_min = r->options.segment_min,
         .segment_bytes_max = r->options.segment_max,

@@ -26,6 +26,7 @@ struct rig_options {
     uint64_t ride_ns;
     uint64_t pool_bytes;
     uint64_t drop_bytes;
+    uint64_t seal_bytes;       /* 1: a close seals what there is */
     uint64_t index_lazy_bytes; /* 1: every index of a reopened stream is read later */
     unsigned workers;          /* 0: 1; the store is the first one's, others are not opened */
     unsigned commit_threads;

@@ -148,6 +148,7 @@ static void stop_after(const struct bench *base, unsigned steps, struct seen *se
     struct bench b = *base;
 
     b.sim = b.r.options.sim = sim_fork(base->sim, SIM_CRASH_KEEP, steps + 1);
+    b.r.options.seal_bytes = steps % 2; /* every other close seals what there is */
     start(&b);
     begin_work(&b);
     work(&b, steps);
