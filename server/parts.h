@@ -44,13 +44,14 @@ struct server_parts_options {
 
     /* The store's, see store_dir_options; 0 = its defaults. */
     uint64_t store_seed;
-    uint64_t log_file_bytes, segment_bytes_min, segment_bytes_max, index_lazy_bytes;
+    uint64_t log_file_bytes, segment_bytes_min, segment_bytes_max, index_lazy_bytes, seal_bytes;
 };
 
 struct server_parts {
     const struct options *options;
     struct log *log;
-    uint64_t store_seed, log_file_bytes, segment_bytes_min, segment_bytes_max, index_lazy_bytes;
+    uint64_t store_seed, log_file_bytes, segment_bytes_min, segment_bytes_max, index_lazy_bytes,
+        seal_bytes;
     uint64_t memory_bytes, memory_share; /* the machine's; what buffers and memory streams may have
                                           */
     struct account_set *accounts;

@@ -65,6 +65,7 @@ static enum err open_store_at(struct server_parts *p, const char *path, uint64_t
             .segment_bytes_min = p->segment_bytes_min,
             .segment_bytes_max = p->segment_bytes_max,
             .index_lazy_bytes = p->index_lazy_bytes,
+            .seal_bytes = p->seal_bytes,
             .place = place_stream,
             .clock = clock_now,
             .ctx = p,
