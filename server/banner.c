@@ -149,16 +149,16 @@ void banner_hints(struct log *log, const char *path, const struct options *o, co
     int dir = slash != NULL ? (int) (slash - path) + 1 : 0;
     const char *reach = strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0 ? "127.0.0.1"
                                                                                 : host;
+    char url[FMT_HOST_PORT_MAX], http[FMT_HOST_PORT_MAX];
 
     if (!o->jetstream)
         return;
+    fmt_host_port(url, reach, port);
     LOG_INF(log, "Try next:");
-    LOG_INF(log, "  nats -s nats://%s:%u stream add ORDERS --subjects 'orders.>' --defaults", reach,
-            port);
-    LOG_INF(log, "  %.*snats-bench js pub --server nats://%s:%u --count 1000000", dir, path, reach,
-            port);
+    LOG_INF(log, "  nats -s nats://%s stream add ORDERS --subjects 'orders.>' --defaults", url);
+    LOG_INF(log, "  %.*snats-bench js pub --server nats://%s --count 1000000", dir, path, url);
     if (http_port != 0)
-        LOG_INF(log, "  curl http://%s:%u/jsz", reach, http_port);
+        LOG_INF(log, "  curl http://%s/jsz", fmt_host_port(http, reach, http_port));
     else
-        LOG_INF(log, "  %.*snats-bench js pull --server nats://%s:%u", dir, path, reach, port);
+        LOG_INF(log, "  %.*snats-bench js pull --server nats://%s", dir, path, url);
 }

@@ -1,16 +1,17 @@
 /*
  * files.c - pid file: the number alone. Ports file: <program>_<pid>.ports in ports_file_dir, JSON
  * with the URLs of every listener; a listener on all addresses is listed with each address of this
- * machine.
+ * machine, interface by interface, one on a name with the first address of that.
  */
 #include "server/files.h"
 
+#include "lib/base/fmt.h"
 #include "lib/base/mem.h"
+#include "lib/io/io_net.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,11 +69,36 @@ static bool write_file(const char *path, const struct buf *text)
 
 static void put_url(struct buf *b, const char *scheme, const char *host, uint16_t port, bool *first)
 {
-    bool v6 = strchr(host, ':') != NULL;
+    char text[FMT_HOST_PORT_MAX];
 
-    buf_printf(b, "%s\"%s://%s%s%s:%u\"", *first ? "" : ",", scheme, v6 ? "[" : "", host,
-               v6 ? "]" : "", port);
+    buf_printf(b, "%s\"%s://%s\"", *first ? "" : ",", scheme, fmt_host_port(text, host, port));
     *first = false;
+}
+
+static bool address_text(const struct sockaddr *sa, char text[INET6_ADDRSTRLEN])
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *) (const void *) sa;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *) (const void *) sa;
+    const void *address = sa == NULL                  ? NULL
+                          : sa->sa_family == AF_INET  ? (const void *) &v4->sin_addr
+                          : sa->sa_family == AF_INET6 ? (const void *) &v6->sin6_addr
+                                                      : NULL;
+
+    return address != NULL && inet_ntop(sa->sa_family, address, text, INET6_ADDRSTRLEN) != NULL;
+}
+
+/* The addresses of this interface, if it was not named before. */
+static void put_interface(struct buf *b, const struct ifaddrs *list, const struct ifaddrs *one,
+                          const char *scheme, uint16_t port, bool *first)
+{
+    char text[INET6_ADDRSTRLEN];
+
+    for (const struct ifaddrs *a = list; a != one; a = a->ifa_next)
+        if (strcmp(a->ifa_name, one->ifa_name) == 0)
+            return;
+    for (const struct ifaddrs *a = one; a != NULL; a = a->ifa_next)
+        if (strcmp(a->ifa_name, one->ifa_name) == 0 && address_text(a->ifa_addr, text))
+            put_url(b, scheme, text, port, first);
 }
 
 static void put_all_addresses(struct buf *b, const char *scheme, uint16_t port, bool *first)
@@ -81,25 +107,24 @@ static void put_all_addresses(struct buf *b, const char *scheme, uint16_t port, 
 
     if (getifaddrs(&list) != 0)
         return;
-    for (struct ifaddrs *a = list; a != NULL; a = a->ifa_next) {
-        char text[INET_ADDRSTRLEN];
-        if (a->ifa_addr == NULL || a->ifa_addr->sa_family != AF_INET || !(a->ifa_flags & IFF_UP))
-            continue;
-        const struct sockaddr_in *in = (const struct sockaddr_in *) (const void *) a->ifa_addr;
-        if (inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text)) != NULL)
-            put_url(b, scheme, text, port, first);
-    }
+    for (const struct ifaddrs *a = list; a != NULL; a = a->ifa_next)
+        put_interface(b, list, a, scheme, port, first);
     freeifaddrs(list);
 }
 
 static void put_listener(struct buf *b, const char *key, const char *scheme, const char *host,
                          uint16_t port)
 {
+    struct net_addr addresses[NET_ADDRS_MAX];
+    char text[INET6_ADDRSTRLEN];
     bool first = true;
 
     buf_printf(b, "%s\"%s\":[", b->n > 1 ? "," : "", key);
     if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0)
         put_all_addresses(b, scheme, port, &first);
+    else if (net_resolve(host, port, true, addresses) > 0 &&
+             address_text((const struct sockaddr *) &addresses[0].sa, text))
+        put_url(b, scheme, text, port, &first);
     else
         put_url(b, scheme, host, port, &first);
     buf_puts(b, "]");
@@ -113,7 +138,7 @@ static bool write_ports(struct files *f, const struct options *o, const char *pr
     bool ok;
 
     buf_putc(&b, '{');
-    put_listener(&b, "nats", "nats", ports->host, ports->port);
+    put_listener(&b, "nats", ports->scheme, ports->host, ports->port);
     if (ports->http_port != 0)
         put_listener(&b, "monitoring", o->https_port != 0 ? "https" : "http",
                      o->http_host != NULL ? o->http_host : o->host, ports->http_port);

@@ -22,7 +22,7 @@ struct files {
 bool files_make_store_dir(const char *store_dir, struct buf *out, char why[256]);
 /* Where the server listens; 0 = not at all. */
 struct files_ports {
-    const char *host;
+    const char *scheme, *host; /* "nats"; "tls": who does not begin TLS is not let in */
     uint16_t port, http_port, kafka_port;
     const char *ws_host, *ws_scheme, *leaf_host;
     uint16_t ws_port, leaf_port;

@@ -261,8 +261,9 @@ static void say_listening(struct server *s)
 {
     const struct tls_options *tls = &s->options->tls;
     bool first = tls->first && tls->first_wait_ns == 0;
+    char at[FMT_HOST_PORT_MAX];
 
-    LOG_INF(s->log, "Listening for client connections on %s:%u", s->host, s->port);
+    LOG_INF(s->log, "Listening for client connections on %s", fmt_host_port(at, s->host, s->port));
     if (s->tls.clients != NULL)
         LOG_INF(s->log, "TLS %s for client connections",
                 s->options->allow_non_tls && !first ? "available" : "required");
@@ -274,7 +275,7 @@ static void say_listening(struct server *s)
 static bool open_websocket(struct server *s)
 {
     const char *scheme = s->tls.websocket != NULL ? "wss" : "ws";
-    char why[256];
+    char why[256], at[FMT_HOST_PORT_MAX];
 
     if (!parts_open_websocket(&s->parts, s->ws_host, &s->ws_port, why)) {
         log_print(s->log, LOG_FATAL, "%s", why);
@@ -282,8 +283,8 @@ static bool open_websocket(struct server *s)
     }
     if (s->ws_port == 0)
         return true;
-    LOG_INF(s->log, "Listening for websocket clients on %s://%s:%u", scheme, s->ws_host,
-            s->ws_port);
+    LOG_INF(s->log, "Listening for websocket clients on %s://%s", scheme,
+            fmt_host_port(at, s->ws_host, s->ws_port));
     if (s->tls.websocket == NULL)
         LOG_WRN(s->log, "Websocket not configured with TLS. DO NOT USE IN PRODUCTION!");
     return true;
@@ -291,28 +292,29 @@ static bool open_websocket(struct server *s)
 
 static bool open_leafs(struct server *s)
 {
-    char why[256];
+    char why[256], at[FMT_HOST_PORT_MAX];
 
     if (!parts_open_leafs(&s->parts, s->leaf_host, &s->leaf_port, why)) {
         log_print(s->log, LOG_FATAL, "%s", why);
         return false;
     }
     if (s->leaf_port != 0)
-        LOG_INF(s->log, "Listening for leafnode connections on %s:%u", s->leaf_host, s->leaf_port);
+        LOG_INF(s->log, "Listening for leafnode connections on %s",
+                fmt_host_port(at, s->leaf_host, s->leaf_port));
     return true;
 }
 
 static bool open_kafka(struct server *s)
 {
-    char why[256];
+    char why[256], at[FMT_HOST_PORT_MAX];
 
     if (!parts_open_kafka(&s->parts, &s->kafka_port, why)) {
         log_print(s->log, LOG_FATAL, "%s", why);
         return false;
     }
     if (s->kafka_port != 0)
-        LOG_INF(s->log, "Listening for Kafka clients on %s:%u", s->options->kafka_host,
-                s->kafka_port);
+        LOG_INF(s->log, "Listening for Kafka clients on %s",
+                fmt_host_port(at, s->options->kafka_host, s->kafka_port));
     return true;
 }
 
@@ -415,7 +417,7 @@ static bool open_monitor(struct server *s)
     const char *host = o->http_host != NULL ? o->http_host : o->host;
     bool tls = o->https_port != 0;
     int port = tls ? o->https_port : o->http_port;
-    char why[256];
+    char why[256], at[FMT_HOST_PORT_MAX];
 
     if (port == 0)
         return true;
@@ -428,7 +430,8 @@ static bool open_monitor(struct server *s)
         return false;
     }
     reports_set_ports(s->reports, tls ? 0 : s->http_port, tls ? s->http_port : 0);
-    LOG_INF(s->log, "Starting %s monitor on %s:%u", tls ? "https" : "http", host, s->http_port);
+    LOG_INF(s->log, "Starting %s monitor on %s", tls ? "https" : "http",
+            fmt_host_port(at, host, s->http_port));
     return true;
 }
 
@@ -468,8 +471,11 @@ static void open_sys(struct server *s)
 
 bool server_write_files(struct server *s, const struct options *o)
 {
+    bool tls = s->tls.clients != NULL && !o->allow_non_tls;
+
     return files_write(&s->files, o, s->program, s->log,
                        &(struct files_ports){
+                           .scheme = tls ? "tls" : "nats",
                            .host = s->host,
                            .port = s->port,
                            .http_port = s->http_port,

@@ -484,3 +484,11 @@ unsigned fmt_bytes(char out[FMT_TIME_MAX], uint64_t bytes)
     }
     return (unsigned) snprintf(out, FMT_TIME_MAX, "%.2f %cB", v, "KMGTPE"[step - 1]);
 }
+
+const char *fmt_host_port(char out[FMT_HOST_PORT_MAX], const char *host, uint16_t port)
+{
+    bool v6 = strchr(host, ':') != NULL;
+
+    snprintf(out, FMT_HOST_PORT_MAX, "%s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "", port);
+    return out;
+}

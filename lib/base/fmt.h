@@ -39,4 +39,8 @@ bool fmt_parse_go_duration(struct str s, int64_t *ns);
 /* "1.50 KB"-like sizes with 1024 steps as the start-up text prints them; NUL-terminated. */
 unsigned fmt_bytes(char out[FMT_TIME_MAX], uint64_t bytes);
 
+#define FMT_HOST_PORT_MAX 272
+/* "host:port", an IPv6 address in brackets; what is longer is cut. NUL-terminated; returns out. */
+const char *fmt_host_port(char out[FMT_HOST_PORT_MAX], const char *host, uint16_t port);
+
 #endif

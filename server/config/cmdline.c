@@ -31,7 +31,16 @@ enum action {
     CONFIG,
     CHECK,
     VERSION,
-    HELP
+    HELP,
+    HELP_TLS,
+    /* What one server of this kind does not do is taken, and named in the log (inactive). */
+    CLUSTER_NAME,
+    CLUSTER_URL,
+    CLUSTER_ROUTES,
+    CLUSTER_TEXT,
+    CLUSTER_FLAG,
+    CLUSTER_INT,
+    PROFILE
 };
 
 struct flag {
@@ -115,10 +124,20 @@ static const struct flag flags[] = {
     {"sl", SET_TEXT, AT(signal), "signal",
      "Send ldm, stop, quit, term, reopen or reload[=pid or pid file] to a server and exit"},
     {"signal", SET_TEXT, AT(signal), "signal", NULL},
+    {"cluster_name", CLUSTER_NAME, AT(cluster_name), "name",
+     "Name of a cluster that clients are shown; there is none"},
+    {"cluster", CLUSTER_URL, 0, "url", "Taken, and without effect, as the next ones"},
+    {"cluster_listen", CLUSTER_URL, 0, "url", NULL},
+    {"routes", CLUSTER_ROUTES, 0, "urls", "Routes of a cluster"},
+    {"cluster_advertise", CLUSTER_TEXT, 0, "host:port", "What a cluster is told"},
+    {"no_advertise", CLUSTER_FLAG, 0, NULL, "What clients are told of it"},
+    {"connect_retries", CLUSTER_INT, 0, "n", "How often routes are tried"},
+    {"profile", PROFILE, 0, "port", "Port of a profiler"},
     {"v", VERSION, 0, NULL, "Print the version and exit"},
     {"version", VERSION, 0, NULL, NULL},
     {"h", HELP, 0, NULL, "Print this text and exit"},
     {"help", HELP, 0, NULL, NULL},
+    {"help_tls", HELP_TLS, 0, NULL, "Print how TLS is configured and exit"},
 };
 
 struct parser {
@@ -127,7 +146,7 @@ struct parser {
     int next;
     const char *program;
     struct options *options;
-    const char *config;
+    const char *config, *routes, *cluster;
     bool check;
     enum { GO_ON, SAID_ALL, FAILED } end;
 };
@@ -161,6 +180,28 @@ __attribute__((format(printf, 2, 3))) static void fail(struct parser *p, const c
     fputc('\n', stderr);
     usage(stdout, p->program);
     p->end = SAID_ALL;
+}
+
+static void help_tls(void)
+{
+    puts("How clients connect with TLS says the tls block of the configuration file:\n\n"
+         "    tls {\n"
+         "        cert_file: \"server.pem\"\n"
+         "        key_file: \"server-key.pem\"\n"
+         "        ca_file: \"ca.pem\"          # who signs clients' certificates\n"
+         "        verify: true                # clients must have one\n"
+         "        verify_and_map: false       # and it says which user they are\n"
+         "        timeout: 2                  # seconds for the handshake\n"
+         "        min_version: \"1.2\"\n"
+         "        handshake_first: false      # INFO comes behind the handshake\n"
+         "        pinned_certs: [ \"<SHA-256 of a public key, in hex>\" ]\n"
+         "        cipher_suites: [ \"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\" ]\n"
+         "        curve_preferences: [ \"X25519\", \"CurveP256\", \"CurveP384\", \"CurveP521\" ]\n"
+         "        ocsp_peer: true             # are clients' certificates revoked?\n"
+         "    }\n"
+         "    ocsp_cache: true                # and remember the answers\n\n"
+         "Suites have their names of the registry (TLS_...), as OpenSSL knows them. With --tls\n"
+         "instead of a block: --tlscert, --tlskey, --tlscacert, --tlsverify.");
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
@@ -241,6 +282,45 @@ static void set_kafka(struct parser *p, const struct flag *f, const char *value)
     p->options->kafka_port = (int) n;
 }
 
+static void refuse(struct parser *p, const char *why)
+{
+    fprintf(stderr, "%s: %s\n", p->program, why);
+    p->end = FAILED;
+}
+
+/* scheme://host:port, that much of it. */
+static bool is_cluster_url(const char *url)
+{
+    const char *host = strstr(url, "://");
+    return host != NULL && strchr(host + 3, ':') != NULL;
+}
+
+/* Flags of what is not there: right or wrong as at the peer, kept as a name alone. */
+static void set_inactive(struct parser *p, const struct flag *f, const char *value)
+{
+    int64_t n = 0;
+    bool on;
+
+    if (f->action >= CLUSTER_INT && !str_to_i64(str_of(value), &n))
+        fail(p, "invalid value \"%s\" for flag -%s: parse error", value, f->name);
+    if (f->action == CLUSTER_FLAG && value != NULL && !parse_bool(value, &on))
+        fail(p, "invalid boolean value \"%s\" for -%s: parse error", value, f->name);
+    if (f->action == CLUSTER_NAME)
+        set_text(p->options, f->offset, value);
+    if (f->action == CLUSTER_ROUTES)
+        p->routes = value;
+    if (f->action == CLUSTER_URL)
+        p->cluster = value;
+    if (f->action == CLUSTER_URL && *value != '\0' && !is_cluster_url(value))
+        refuse(p, "missing port in address");
+    if (f->action == PROFILE && (n < -1 || n > OPTIONS_PORT_MAX))
+        refuse(p, "error starting profiler: invalid port");
+    if (f->action == PROFILE && n != 0)
+        options_note_inactive(p->options, "prof_port");
+    if (f->action != PROFILE && (f->action != CLUSTER_URL || *value != '\0'))
+        options_note_inactive(p->options, f->name);
+}
+
 static void apply(struct parser *p, const struct flag *f, const char *value)
 {
     switch (f->action) {
@@ -258,6 +338,15 @@ static void apply(struct parser *p, const struct flag *f, const char *value)
         break;
     case SET_KAFKA:
         set_kafka(p, f, value);
+        break;
+    case CLUSTER_NAME:
+    case CLUSTER_URL:
+    case CLUSTER_ROUTES:
+    case CLUSTER_TEXT:
+    case CLUSTER_FLAG:
+    case CLUSTER_INT:
+    case PROFILE:
+        set_inactive(p, f, value);
         break;
     case CONFIG:
         p->config = value;
@@ -344,7 +433,17 @@ static void first_pass(struct parser *p, const char *nats_version, const char *m
             usage(stdout, p->program);
             p->end = SAID_ALL;
         }
+        if (f->action == HELP_TLS) {
+            help_tls();
+            p->end = SAID_ALL;
+        }
     }
+}
+
+static bool has_cluster(const struct parser *p)
+{
+    bool block = options_is_inactive(p->options, "cluster"); /* the file's: see set_inactive */
+    return block || (p->cluster != NULL && p->cluster[0] != '\0');
 }
 
 static void second_pass(struct parser *p)
@@ -355,6 +454,8 @@ static void second_pass(struct parser *p)
     p->next = 1;
     while (p->end == GO_ON && (f = next_flag(p, &value)) != NULL)
         apply(p, f, value);
+    if (p->end == GO_ON && p->routes != NULL && p->routes[0] != '\0' && !has_cluster(p))
+        refuse(p, "solicited routes require cluster capabilities, e.g. --cluster");
 }
 
 static void use_config(struct parser *p)

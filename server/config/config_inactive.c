@@ -18,10 +18,7 @@
 
 static void note(struct config_context *c, const char *name)
 {
-    for (size_t i = 0; i < c->o->inactive.n; i++)
-        if (strcmp(c->o->inactive.items[i], name) == 0)
-            return;
-    str_list_add(&c->o->inactive, str_of(name));
+    options_note_inactive(c->o, name);
 }
 
 /* The fields of a block, by name alone. */

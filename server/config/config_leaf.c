@@ -11,6 +11,7 @@
  *     }
  */
 #include "lib/base/assert.h"
+#include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "lib/base/subject.h"
 #include "lib/jwt/nkey.h"
@@ -368,14 +369,16 @@ static bool remote_field(struct config_context *c, const char *key, const struct
 static bool fits_proxy(struct config_context *c, const struct conf_value *v,
                        const struct leaf_remote_options *r)
 {
+    char url[FMT_HOST_PORT_MAX];
+
     for (size_t k = 0; k < r->nurls; k++)
         if (r->proxy.host != NULL && r->urls[k].ws && r->urls[k].tls && !r->tls.on)
             return config_fail(c, v,
-                               "proxy is configured but remote URL wss://%s:%u requires TLS and no "
+                               "proxy is configured but remote URL wss://%s requires TLS and no "
                                "TLS configuration is provided. When using proxy with TLS "
                                "endpoints, ensure TLS is properly configured for the leafnode "
                                "remote",
-                               r->urls[k].host, r->urls[k].port);
+                               fmt_host_port(url, r->urls[k].host, r->urls[k].port));
     return true;
 }
 

@@ -66,6 +66,20 @@ static int64_t auth_timeout(const struct tls_options *tls)
     return tls->on ? tls->timeout_ns + SECOND : 2 * SECOND;
 }
 
+bool options_is_inactive(const struct options *o, const char *name)
+{
+    for (size_t i = 0; i < o->inactive.n; i++)
+        if (strcmp(o->inactive.items[i], name) == 0)
+            return true;
+    return false;
+}
+
+void options_note_inactive(struct options *o, const char *name)
+{
+    if (!options_is_inactive(o, name))
+        str_list_add(&o->inactive, str_of(name));
+}
+
 void options_finish(struct options *o)
 {
     if (o->port == 0)

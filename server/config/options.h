@@ -175,5 +175,8 @@ void options_free(struct options *o);
 void options_wipe_keys(struct options *o);
 /* The last step of making a snapshot: a limit or time of 0 means its default. */
 void options_finish(struct options *o);
+/* Takes a name into "inactive", once. */
+void options_note_inactive(struct options *o, const char *name);
+bool options_is_inactive(const struct options *o, const char *name);
 
 #endif

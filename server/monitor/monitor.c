@@ -7,6 +7,7 @@
 #include "server/monitor/monitor.h"
 
 #include "lib/base/assert.h"
+#include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "server/monitor/monitor_int.h"
 
@@ -252,6 +253,7 @@ struct monitor *monitor_open(struct event_base *base, struct reports *reports,
     struct monitor *m = mem_zalloc(sizeof(*m));
     ev_socklen_t len = sizeof(struct sockaddr_storage);
     struct sockaddr_storage bound;
+    char text[FMT_HOST_PORT_MAX];
 
     m->reports = reports;
     m->base = base;
@@ -268,7 +270,7 @@ struct monitor *monitor_open(struct event_base *base, struct reports *reports,
         evhttp_set_bevcb(m->http, wrap, m);
     m->bound = bind_at(m->http, address, *port);
     if (m->bound == NULL) {
-        snprintf(why, 256, "listen tcp %s:%u: %s", address, *port,
+        snprintf(why, 256, "listen tcp %s: %s", fmt_host_port(text, address, *port),
                  evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));
         evhttp_free(m->http);
         mem_free(m);

@@ -117,9 +117,11 @@ const char *conn_text(const struct conn *c, char text[CONN_TEXT_MAX])
     const char *forwarded = c->ws != NULL ? conn_ws_forwarded(c) : NULL;
     bool v6 = forwarded != NULL && strchr(forwarded, ':') != NULL;
     struct str_out out = {text, 0};
+    char peer[FMT_HOST_PORT_MAX];
 
-    put(&out, "%s%s%s%s%s:%u - %s:%llu", v6 ? "[" : "", forwarded != NULL ? forwarded : "",
-        v6 ? "]" : "", forwarded != NULL ? "/" : "", c->peer.host, c->peer.port,
+    put(&out, "%s%s%s%s%s - %s:%llu", v6 ? "[" : "", forwarded != NULL ? forwarded : "",
+        v6 ? "]" : "", forwarded != NULL ? "/" : "",
+        fmt_host_port(peer, c->peer.host, c->peer.port),
         c->leaf != NULL            ? "lid"
         : c->door == NET_WEBSOCKET ? "wid"
                                    : "cid",

@@ -24,6 +24,7 @@
  * pending counts what the client is owed: plain bytes as long as they are plain, then their
  * records.
  */
+#include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "server/config/options.h"
 #include "server/net/conn.h"
@@ -199,11 +200,11 @@ void conn_tls_timed_out(struct conn *c)
 static void handshake_failed(struct conn *c, const char *why)
 {
     struct log *log = c->net->env->log;
-    char text[CONN_TEXT_MAX];
+    char text[CONN_TEXT_MAX], peer[FMT_HOST_PORT_MAX];
 
     if (c->door == NET_WEBSOCKET)
-        LOG_ERR(log, "websocket: TLS handshake error from %s:%u: %s", c->peer.host, c->peer.port,
-                why);
+        LOG_ERR(log, "websocket: TLS handshake error from %s: %s",
+                fmt_host_port(peer, c->peer.host, c->peer.port), why);
     else
         LOG_ERR(log, "%s - TLS handshake error: %s", conn_text(c, text), why);
     conn_close(c, REASON_TLS_HANDSHAKE);

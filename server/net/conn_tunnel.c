@@ -11,6 +11,7 @@
  * bytes behind the head are nobody's, and end it.
  */
 #include "lib/base/base64.h"
+#include "lib/base/fmt.h"
 #include "lib/wire/http_head.h"
 #include "server/config/leaf_options.h"
 #include "server/net/conn.h"
@@ -37,12 +38,12 @@ static void put_credentials(const struct leaf_proxy *p, struct buf *out)
 void conn_tunnel_begin(struct conn *c, const struct leaf_proxy *proxy)
 {
     const struct leaf_url *url = c->leaf->remote->url;
-    const char *open = strchr(url->host, ':') != NULL ? "[" : "", *close = *open ? "]" : "";
+    char host[FMT_HOST_PORT_MAX];
     struct buf request = {0};
 
     c->tls_state = CONN_TLS_TUNNEL;
-    buf_printf(&request, "CONNECT %s%s%s:%u HTTP/1.1\r\nHost: %s%s%s:%u\r\n", open, url->host,
-               close, url->port, open, url->host, close, url->port);
+    fmt_host_port(host, url->host, url->port);
+    buf_printf(&request, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n", host, host);
     put_credentials(proxy, &request);
     buf_puts(&request, "\r\n");
     if (outbuf_put(&c->wire, c->net->env->chunks, request.p, request.n))

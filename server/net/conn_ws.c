@@ -27,6 +27,7 @@
  */
 #include "lib/base/assert.h"
 #include "lib/base/base64.h"
+#include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "lib/wire/http_head.h"
 #include "lib/wire/websocket.h"
@@ -214,8 +215,10 @@ bool conn_ws_upgraded(const struct conn *c)
 
 static void say_failed(const struct conn *c, const char *why)
 {
-    LOG_ERR(c->net->env->log, "%s:%u - websocket handshake error: %s", c->peer.host, c->peer.port,
-            why);
+    char peer[FMT_HOST_PORT_MAX];
+
+    LOG_ERR(c->net->env->log, "%s - websocket handshake error: %s",
+            fmt_host_port(peer, c->peer.host, c->peer.port), why);
 }
 
 void conn_ws_timed_out(struct conn *c)
@@ -356,7 +359,7 @@ void conn_ws_dial(struct conn *c, const struct conn_ws_dial *d)
 {
     struct buf request = {0}, key = {0};
     uint8_t bytes[16];
-    bool v6 = strchr(d->host, ':') != NULL;
+    char host[FMT_HOST_PORT_MAX];
 
     io_random(c->net->env->io, bytes, sizeof(bytes));
     base64_encode(&key, str_from(bytes, sizeof(bytes)));
@@ -365,10 +368,10 @@ void conn_ws_dial(struct conn *c, const struct conn_ws_dial *d)
     c->ws->ask_no_masking = d->no_masking;
     snprintf(c->ws->key, sizeof(c->ws->key), "%s", buf_cstr(&key));
     buf_printf(&request,
-               "GET %s%s" WS_LEAF_PATH " HTTP/1.1\r\nHost: %s%s%s:%u\r\nUpgrade: websocket\r\n"
+               "GET %s%s" WS_LEAF_PATH " HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"
                "Connection: Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n",
-               d->path != NULL ? "/" : "", d->path != NULL ? d->path : "", v6 ? "[" : "", d->host,
-               v6 ? "]" : "", d->port, c->ws->key);
+               d->path != NULL ? "/" : "", d->path != NULL ? d->path : "",
+               fmt_host_port(host, d->host, d->port), c->ws->key);
     if (d->no_masking)
         buf_puts(&request, "Nats-No-Masking: true\r\n");
     buf_puts(&request, "\r\n");
@@ -402,6 +405,7 @@ static void take_response(struct conn *c, struct str bytes)
     struct buf b;
     struct http_head head;
     enum http_answer answer;
+    char peer[FMT_HOST_PORT_MAX];
 
     buf_put_str(&ws->request, bytes);
     answer = http_response_parse(buf_str(&ws->request), &head);
@@ -411,8 +415,8 @@ static void take_response(struct conn *c, struct str bytes)
     }
     if (answer != HTTP_OK || !is_agreed(ws, &head)) {
         LOG_ERR(c->net->env->log,
-                "%s:%u - Error soliciting websocket connection: invalid websocket connection",
-                c->peer.host, c->peer.port);
+                "%s - Error soliciting websocket connection: invalid websocket connection",
+                fmt_host_port(peer, c->peer.host, c->peer.port));
         conn_close(c, REASON_READ_ERROR);
         return;
     }

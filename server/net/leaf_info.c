@@ -2,6 +2,7 @@
  * leaf_info.c - the INFOs of a leaf connection: who we are, what was agreed on about compression,
  * and, once it is bound, the other side's account and what it may.
  */
+#include "lib/base/fmt.h"
 #include "lib/json/json.h"
 #include "server/config/options.h"
 #include "server/net/leaf_int.h"
@@ -64,9 +65,9 @@ static void put_address(struct buf *b, const struct conn *c)
         buf_puts(b, "\"leafnode_urls\":[");
         buf_printf(b, "\"%s\"],", o->advertise);
     } else {
-        bool v6 = strchr(host, ':') != NULL;
-        buf_printf(b, "\"ip\":\"%s%s%s:%u\",\"leafnode_urls\":[\"%s%s%s:%u\"],", v6 ? "[" : "",
-                   host, v6 ? "]" : "", local.port, v6 ? "[" : "", host, v6 ? "]" : "", local.port);
+        char url[FMT_HOST_PORT_MAX];
+        fmt_host_port(url, host, local.port);
+        buf_printf(b, "\"ip\":\"%s\",\"leafnode_urls\":[\"%s\"],", url, url);
     }
 }
 

@@ -16,6 +16,7 @@
  * dashes. It is a few kilobytes and is read when it is needed, on the worker, once for each
  * connection: nothing of it is kept.
  */
+#include "lib/base/fmt.h"
 #include "lib/base/mem.h"
 #include "lib/jwt/jwt.h"
 #include "server/auth/auth.h"
@@ -55,13 +56,15 @@ void leaf_remote_failed(struct leaf_remote *r, const char *why)
 {
     struct log *log = r->net->env->log;
     static const char text[] =
-        "Error trying to connect as leafnode to remote server \"%s:%u\" (attempt %u): %s";
+        "Error trying to connect as leafnode to remote server \"%s\" (attempt %u): %s";
+    char url[FMT_HOST_PORT_MAX];
 
+    fmt_host_port(url, r->url->host, r->url->port);
     r->attempts++;
     if (r->attempts == 1 || r->attempts % REPORT_EVERY == 0)
-        LOG_ERR(log, text, r->url->host, r->url->port, r->attempts, why);
+        LOG_ERR(log, text, url, r->attempts, why);
     else
-        LOG_DBG(log, text, r->url->host, r->url->port, r->attempts, why);
+        LOG_DBG(log, text, url, r->attempts, why);
 }
 
 const struct leaf_proxy *leaf_remote_proxy(const struct leaf_remote *r)
@@ -110,11 +113,12 @@ static void dial(struct leaf_remote *r)
     const struct env *env = r->net->env;
     const struct leaf_remote_options *o = r->options;
     const struct leaf_proxy *proxy;
+    char url[FMT_HOST_PORT_MAX];
 
     r->url = &o->urls[r->next_url++ % o->nurls];
     r->dialling = true;
-    LOG_DBG(env->log, "Trying to connect as leafnode to remote server on \"%s:%u\"", r->url->host,
-            r->url->port);
+    LOG_DBG(env->log, "Trying to connect as leafnode to remote server on \"%s\"",
+            fmt_host_port(url, r->url->host, r->url->port));
     proxy = leaf_remote_proxy(r);
     io_connect(env->io, &r->dial, proxy != NULL ? proxy->host : r->url->host,
                proxy != NULL ? proxy->port : r->url->port);
@@ -204,8 +208,10 @@ static void close_connection(struct leaf_remote *r)
 
 static void remove_remote(struct leaf_remote *r)
 {
-    LOG_INF(r->net->env->log, "Reloaded: LeafNode Remote \"%s:%u\" removed", r->url->host,
-            r->url->port);
+    char url[FMT_HOST_PORT_MAX];
+
+    LOG_INF(r->net->env->log, "Reloaded: LeafNode Remote \"%s\" removed",
+            fmt_host_port(url, r->url->host, r->url->port));
     end(r);
     close_connection(r);
     r->options = &no_options;

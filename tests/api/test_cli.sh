@@ -101,16 +101,82 @@ for line in 'Starting JetStream' '---------------- JETSTREAM ----------------' \
     '  Git:      ' '  Node:     '; do
     check "the log has \"$line\"" has "$work/log" "[INF] $line"
 done
-check 'the log file is not for everybody' [ "$(stat -c %a "$work/log")" = 640 ]
+check 'the log file is not for everybody' [ "$(stat -c 0%a "$work/log")" = 0640 ]
 check 'the ports file has the name of the program' [ -s "$work/nats-server_$pid.ports" ]
 check 'with a log file nothing is said on stderr' [ ! -s "$work/err" ]
 ends 1 "in use by process $pid" -a 127.0.0.1 -p -1 -js -sd "$work/late"
 stop INT 0
+check 'the log says that it ends' has "$work/log" '[INF] Initiating Shutdown...'
 check 'the log file says the end' has "$work/log" 'Server Exiting..'
+
+rm -f "$work/log"
+
+# --- a configuration file, all doors, IPv6 --------------------------------------------------------
+
+cat >"$work/doors" <<EOF
+host: 0.0.0.0
+websocket { port: -1, no_tls: true }
+leafnodes { port: -1 }
+EOF
+start "$server" -c "$work/doors" -a 0.0.0.0 -DV --profile 6060 --ports_file_dir "$work"
+ports=$work/midge-server_$pid.ports
+check 'the log names the file' has "$work/err" \
+    "[INF] Using configuration file: $work/doors (sha256:"
+leaf=$(sed -n 's/.*Listening for leafnode connections on 0\.0\.0\.0:\([0-9]*\)$/\1/p' "$work/err")
+check 'the log names the port of leaf nodes' [ -n "$leaf" ]
+check 'the log names what has no effect' has "$work/err" 'not active in this server: prof_port'
+check 'the ports file has the door of leaf nodes' has "$ports" \
+    '"leafnodes":["nats-leaf://127.0.0.1:'"$leaf\""
+check 'and the others' grep -q '^{"nats":\["nats://.*,"websocket":\["ws://' "$ports"
+if grep -q '^0*1 ' /proc/net/if_inet6 2>/dev/null; then
+    port=$(sed 's/.*"nats:..127.0.0.1:\([0-9]*\)".*/\1/' "$ports")
+    check 'the ports file has the addresses of one interface together' has "$ports" \
+        "\"nats://127.0.0.1:$port\",\"nats://[::1]:$port\""
+    exec 3<>"/dev/tcp/::1/$port"
+    read -r -u 3 _
+    exec 3>&-
+    check 'an IPv6 client is logged in brackets' grep -qE \
+        '\[DBG\] \[::1\]:[0-9]+ - cid:[0-9]+ - Client connection created' "$work/err"
+fi
+stop TERM 0
+check 'the ports file of all doors is removed' gone "$ports"
+start "$server" -a localhost -p -1 --ports_file_dir "$work"
+check 'a listener on a name is listed by its address' grep -qE \
+    '^\{"nats":\["nats://(127\.0\.0\.1|\[::1\]):[0-9]+"\]\}$' "$work/midge-server_$pid.ports"
+stop TERM 0
+
+# --- signals by the name of the program: a name of our own, others may run beside this ------------
+
+mine=nats-server-$$
+ln -s "$server" "$work/$mine"
+said() { # status, text with the name of nats-server, argument
+    local rc
+    "$work/$mine" -sl "$3" >"$work/out" 2>"$work/said"
+    rc=$?
+    check "-sl $3: status $rc, wanted $1" [ "$rc" = "$1" ]
+    check "-sl $3: $2" [ "$(head -1 "$work/said")" = "${2//nats-server/$mine}" ]
+}
+ended() { # process
+    local rc
+    wait "$1"
+    rc=$?
+    [ "$rc" = 0 ]
+}
+said 1 'nats-server: no nats-server processes running' quit
+start "$work/$mine"
+first=$pid
+start "$work/$mine"
+said 1 'nats-server: multiple nats-server processes running:' term
+check 'each of them is named' [ "$(sed 1d "$work/said" | sort)" = \
+    "$(printf '%s\n' "$first" "$pid" | sort)" ]
+said 0 '' "term=$first"
+check 'term ends that one' ended "$first"
+said 0 '' quit
+check 'quit ends the other one' ended "$pid"
+pid=''
 
 # --- nats-bench on a server with nothing in it --------------------------------------------------
 
-rm -f "$work/log"
 start "$server" -js -sd "$work/bench" --pool 0
 url=nats://$(sed -n 's/.*Listening for client connections on //p' "$work/err")
 bench() {

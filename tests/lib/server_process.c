@@ -50,10 +50,9 @@ static void read_ports(struct server_process *s, const char *path)
     if (fd >= 0)
         close(fd);
     text[n > 0 ? n : 0] = '\0';
-    at = strstr(text, "nats://127.0.0.1:");
-    if (n <= 0 || text[n - 1] != '}' || at == NULL)
+    if (n <= 0 || text[n - 1] != '}')
         return;
-    s->port = (uint16_t) strtoul(at + 17, NULL, 10);
+    s->port = port_of(text, "\"nats\"");
     at = strstr(text, "http://127.0.0.1:");
     s->http_port = at != NULL ? (uint16_t) strtoul(at + 17, NULL, 10) : 0;
     at = strstr(text, "https://127.0.0.1:");

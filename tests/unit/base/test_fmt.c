@@ -350,6 +350,18 @@ TEST(prints_sizes)
     }
 }
 
+TEST(prints_addresses)
+{
+    char out[FMT_HOST_PORT_MAX], host[400];
+
+    ck_assert_str_eq(fmt_host_port(out, "127.0.0.1", 4222), "127.0.0.1:4222");
+    ck_assert_str_eq(fmt_host_port(out, "::1", 65535), "[::1]:65535");
+    ck_assert_str_eq(fmt_host_port(out, "", 0), ":0");
+    memset(host, 'a', sizeof(host) - 1);
+    host[sizeof(host) - 1] = '\0';
+    ck_assert_uint_eq(strlen(fmt_host_port(out, host, 1)), FMT_HOST_PORT_MAX - 1);
+}
+
 static const struct runner_case cases[] = {
     RUN(prints_all_small_numbers),
     RUN(prints_all_over_the_range),
@@ -362,6 +374,7 @@ static const struct runner_case cases[] = {
     RUN(reads_what_it_printed),
     RUN(reads_other_durations),
     RUN(prints_sizes),
+    RUN(prints_addresses),
 };
 
 RUNNER_MAIN("base/fmt", cases)

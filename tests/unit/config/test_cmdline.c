@@ -199,7 +199,21 @@ static const struct {
      "x: error opening config file: open /none.conf: No such file or directory\n", ""},
     {"x -c /tmp", 1, "x: error reading config file: read /tmp: Is a directory\n", ""},
     {"x -t", 1, "x: must specify [-c, --config] option to check configuration file syntax\n", ""},
+    /* What is taken without effect is right or wrong as at the peer. */
+    {"x --profile x", 0, "invalid value \"x\" for flag -profile: parse error\n", "Usage: x"},
+    {"x --profile 70000", 1, "x: error starting profiler: invalid port\n", ""},
+    {"x --connect_retries=a", 0, "invalid value \"a\" for flag -connect_retries: parse error\n",
+     "Usage: x"},
+    {"x --no_advertise=a", 0, "invalid boolean value \"a\" for -no_advertise: parse error\n",
+     "Usage: x"},
+    {"x --cluster x", 1, "x: missing port in address\n", ""},
+    {"x --cluster_listen nats://host", 1, "x: missing port in address\n", ""},
+    {"x --routes nats://a:1", 1,
+     "x: solicited routes require cluster capabilities, e.g. --cluster\n", ""},
+    {"x --cluster '' --routes nats://a:1", 1,
+     "x: solicited routes require cluster capabilities, e.g. --cluster\n", ""},
     /* What is only asked. */
+    {"x --help_tls", 0, "", "How clients connect with TLS says the tls block of the conf"},
     {"midge-server -v", 0, "", "midge-server: v0.1.0 (nats-server v2.15.0)\n"},
     {"/usr/bin/nats-server -v", 0, "", "nats-server: v2.15.0\n"},
     {"nats-server --version", 0, "", "nats-server: v2.15.0\n"},
@@ -267,6 +281,38 @@ TEST(checks_a_file)
     }
 }
 
+/* Flags of what one server of this kind does not do: taken, and named as the log will. */
+TEST(takes_what_has_no_effect)
+{
+    static const struct {
+        const char *line, *inactive, *cluster_name;
+    } lines[] = {
+        {"x --profile 6060", "prof_port", NULL},
+        {"x --profile -1 --profile=0", "prof_port", NULL},
+        {"x --profile 0", "", NULL},
+        {"x --cluster nats://127.0.0.1:-1 --routes nats://a:1,nats://b:2", "cluster routes", NULL},
+        {"x --cluster_listen nats://u:p@h:1 --routes ''", "cluster_listen routes", NULL},
+        {"x --cluster '' --no_advertise=false --connect_retries 3", "no_advertise connect_retries",
+         NULL},
+        {"x --cluster_name c --cluster_advertise a:1 --no_advertise",
+         "cluster_name cluster_advertise no_advertise", "c"},
+    };
+
+    for (size_t k = 0; k < ARRAY_LEN(lines); k++) {
+        struct options o;
+        struct said said;
+        char names[128] = "";
+        struct cmdline_result r = parse(lines[k].line, &o, &said);
+        ck_assert_msg(r.run && said.err[0] == '\0', "%s: %s", lines[k].line, said.err);
+        for (size_t n = 0; n < o.inactive.n; n++)
+            snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", n > 0 ? " " : "",
+                     o.inactive.items[n]);
+        ck_assert_str_eq(names, lines[k].inactive);
+        ck_assert_pstr_eq(o.cluster_name, lines[k].cluster_name);
+        options_free(&o);
+    }
+}
+
 /* Every other name of a flag is one. */
 TEST(knows_all_names)
 {
@@ -305,11 +351,9 @@ TEST(knows_all_names)
 }
 
 static const struct runner_case cases[] = {
-    RUN(knows_all_names),
-    RUN(flags_set_options),
-    RUN(kafka_flag),
-    RUN(flags_win_over_the_file),
-    RUN_LOOP(says_and_leaves, 0, (int) ARRAY_LEN(rows)),
+    RUN(knows_all_names),         RUN(takes_what_has_no_effect),
+    RUN(flags_set_options),       RUN(kafka_flag),
+    RUN(flags_win_over_the_file), RUN_LOOP(says_and_leaves, 0, (int) ARRAY_LEN(rows)),
     RUN(checks_a_file),
 };
 
