@@ -1,12 +1,12 @@
 /*
  * leaf_rules.c - what may cross a leaf connection.
  *
- * A user's permissions: publish is what the leaf node may send, subscribe what it may hear, in a
- * queue group where a rule names one; it may ask for a pattern that is wider than that. Both sides
- * keep them: who accepted refuses what comes against them, whichever side the other says it is, and
- * the spoke does not send it in the first place. The spoke adds what its options deny; the hub adds
- * what CONNECT asks not to be sent (deny_pub). Both keep JetStream's own subjects apart, because
- * both may have streams: requests cross under
+ * A user's permissions: publish is what the leaf node may send, subscribe what it may hear; of
+ * rules that name a queue group those count that deny. It may ask for a pattern that is wider. Both
+ * sides keep them: who accepted refuses what comes against them, whichever side the other says it
+ * is, and the spoke does not send it in the first place. The spoke adds what its options deny; the
+ * hub adds what CONNECT asks not to be sent (deny_pub). Both keep JetStream's own subjects apart,
+ * because both may have streams: requests cross under
  * "$JS.<domain>.API." only, and those of a server's own domain do not leave it.
  */
 #include "lib/base/mem.h"
@@ -43,14 +43,14 @@ static void copy_rules(struct subject_rules *to, const struct subject_rules *fro
     to->set |= from->set;
 }
 
-/* Only a rule without a queue lets a subject across; one with a queue takes other groups out. */
+/* Only a rule without a queue lets a subject across, for every group that is not denied. */
 bool leaf_may_hear(const struct conn_leaf *l, struct str subject, struct str queue)
 {
     const struct permissions *p = l->accepts;
 
     return p == NULL || ((!p->sub_allow.set || p->sub_allow.n > 0) &&
                          permissions_may_subscribe(p, subject, STR_NONE) &&
-                         permissions_may_subscribe(p, subject, queue));
+                         !permissions_deny_delivery(p, subject, queue));
 }
 
 /* Of a pattern that is wider than a rule what the rule has will come. */

@@ -417,8 +417,9 @@ TEST(a_hub_is_held_to_its_permissions)
     server_process_deinit(&hub);
 }
 
-/* Rules with queue groups: only one without lets a subject across, as at nats-server; where there
- * is one as well, the groups that it names are those that may hear (there all of them). */
+/* Rules with queue groups: only one without lets a subject across, and then for all groups but
+ * those that are denied. As at nats-server, but where the rule without is a wildcard and the one
+ * with is a subject of it: there that subject does not cross (the last row but one). */
 TEST(keeps_permissions_for_groups)
 {
     static const char closed[] = "", nobody[] = "503";
@@ -435,9 +436,15 @@ TEST(keeps_permissions_for_groups)
         {"[\"q.x g1\", \"q.y\"]", "LS+ q.* g1 1\r\n", nobody},
         {"[\"q.x g1\", \"q.x\"]", "LS+ q.x g1 1\r\n", "LMSG q.x + r g1 1\r\n"},
         {"[\"q.x g1\", \"q.x\"]", "LS+ q.x\r\n", "LMSG q.x r 1\r\n"},
-        {"[\"q.x g1\", \"q.x\"]", "LS+ q.x g2 1\r\n", nobody},
+        {"[\"q.x g1\", \"q.x\"]", "LS+ q.x g2 1\r\n", "LMSG q.x + r g2 1\r\n"},
+        {"[\"q.*\", \"q.* g1\"]", "LS+ q.x g2 1\r\n", "LMSG q.x + r g2 1\r\n"},
+        {"[\"q.>\", \"q.x g1\"]", "LS+ q.> g2 1\r\n", "LMSG q.x + r g2 1\r\n"},
         {"{ deny: \"q.x g1\" }", "LS+ q.x g1 1\r\n", nobody},
         {"{ deny: \"q.x g1\" }", "LS+ q.x g2 1\r\n", "LMSG q.x + r g2 1\r\n"},
+        {"{ allow: [\"q.x\", \"q.x g1\"], deny: \"q.x g2\" }", "LS+ q.x g2 1\r\n", nobody},
+        {"[\"q.*\", \"q.x g1\"]", "LS+ q.x\r\n", "LMSG q.x r 1\r\n"},
+        {"{ allow: [\"q.x\", \"q.x g1\"], deny: \"q.x g2\" }", "LS+ q.x g3 1\r\n",
+         "LMSG q.x + r g3 1\r\n"},
     };
     char conf[400];
 
