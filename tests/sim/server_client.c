@@ -56,8 +56,7 @@ struct str client_inbox(struct client *c, char out[64], uint64_t *number)
     return str_from(out, (size_t) n);
 }
 
-/* The number when the subject is an inbox of the current connection, else 0. */
-static uint64_t inbox_number(const struct client *c, struct str subject)
+uint64_t client_inbox_number(const struct client *c, struct str subject)
 {
     char prefix[64];
     uint64_t number;
@@ -83,7 +82,7 @@ void client_request(struct client *c, struct request *r, struct str subject, str
 /* True when it was the answer to a request. */
 static bool answered(struct client *c, const struct nats_op *op)
 {
-    uint64_t number = inbox_number(c, op->subject);
+    uint64_t number = client_inbox_number(c, op->subject);
 
     LIST_FOREACH(l, &c->requests)
     {

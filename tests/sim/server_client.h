@@ -68,5 +68,7 @@ void client_request(struct client *c, struct request *r, struct str subject, str
                     struct str payload);
 /* The next inbox; number returns what is behind the last dot. */
 struct str client_inbox(struct client *c, char out[64], uint64_t *number);
+/* The number when the subject is an inbox of the current connection, else 0. */
+uint64_t client_inbox_number(const struct client *c, struct str subject);
 
 #endif

@@ -17,7 +17,8 @@ struct worker_bee {
     struct {
         uint64_t seen, conn, wanted_at_ping[8];
     } from[16];
-    bool subscribed; /* the first PONG of this connection came */
+    bool subscribed;    /* the first PONG of this connection came */
+    uint64_t forgotten; /* requests up to this one may be answered, and nobody waits for it */
 };
 
 extern const struct client_ops work_client_ops;
