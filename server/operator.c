@@ -82,6 +82,13 @@ bool operator_knows(const struct claimed *op, const char *account)
     return claimed_find(op, account) != NULL;
 }
 
+const char *operator_token(const struct claimed *op, const char *account)
+{
+    const struct known *k = claimed_find(op, account);
+
+    return k != NULL ? k->token : NULL;
+}
+
 /* ---- what depends on what -------------------------------------------------------------------- */
 
 static void touch(struct known *k)

@@ -54,6 +54,8 @@ const struct accounts *operator_accounts(const struct claimed *op);
 
 /* For requests about claims (claims_api.h). */
 struct jwt_dir *operator_dir(struct claimed *op);
+/* What its claims were read from; NULL: there are none. Until they change. */
+const char *operator_token(const struct claimed *op, const char *account);
 bool operator_knows(const struct claimed *op, const char *account);
 /* Takes new claims of an account that is loaded; false with a text. */
 bool operator_update(struct claimed *op, const char *account, struct str token, struct buf *err);

@@ -374,6 +374,23 @@ static bool kept_answers(void *ctx, struct monitor_ocsp_cache *out)
     return true;
 }
 
+static int64_t cert_ends(void *ctx, enum monitor_door door)
+{
+    const struct server *s = ctx;
+    struct tls_context *const all[] = {[MONITOR_CLIENTS] = s->tls.clients,
+                                       [MONITOR_WEBSOCKET] = s->tls.websocket,
+                                       [MONITOR_LEAFS] = s->tls.leaf};
+
+    return all[door] != NULL ? tls_context_ends(all[door]) : 0;
+}
+
+static const char *account_token(void *ctx, const char *account)
+{
+    const struct server *s = ctx;
+
+    return s->claims != NULL ? operator_token(s->claims, account) : NULL;
+}
+
 static void open_reports(struct server *s)
 {
     struct io *io = worker_group_get(s->parts.workers, 0)->env.io;
@@ -398,6 +415,8 @@ static void open_reports(struct server *s)
         .port = s->port,
         .unhealthy = unhealthy,
         .ocsp_cache = kept_answers,
+        .cert_ends = cert_ends,
+        .account_token = account_token,
         .log = s->log,
     });
 }

@@ -261,6 +261,16 @@ bool jwt_decode_generic(struct str token, struct jwt *out, struct buf *err)
 
 /* ---- decoration ------------------------------------------------------------------------------ */
 
+json_t *jwt_claims_json(struct str token)
+{
+    struct buf ignored = {0};
+    struct chunks c;
+    json_t *claims = cut(str_trim(token), &c, &ignored) ? unpack_json(c.claims, &ignored) : NULL;
+
+    buf_free(&ignored);
+    return claims;
+}
+
 static bool is_dashes(struct str line)
 {
     line = str_trim(line);

@@ -53,6 +53,9 @@ struct jwt {
 bool jwt_decode(struct str token, struct jwt *out, struct buf *err);
 /* Of any kind, with any signer: kind is JWT_GENERIC, and nats is not looked into. */
 bool jwt_decode_generic(struct str token, struct jwt *out, struct buf *err);
+/* The claims as they are written, not looked into: of a token that was decoded before. NULL when
+ * they are no JSON; else the caller's. */
+json_t *jwt_claims_json(struct str token);
 void jwt_free(struct jwt *j);
 /* The token of a creds file or of another decorated one: what is between the first two lines of
  * dashes; the whole when there are none. A view of text. */

@@ -17,6 +17,7 @@ struct callout_options {
 
 struct proxy_options {
     struct str_list trusted; /* keys that sign nonces for the clients behind a proxy */
+    bool set;                /* the file has the block */
     bool required;           /* of clients without a user of a list */
 };
 

@@ -114,5 +114,6 @@ static const struct config_key keys[] = {
 
 bool config_proxies(struct config_context *c, const struct conf_value *v)
 {
+    c->o->proxies.set = true;
     return config_apply_map(c, v, "proxies", keys, ARRAY_LEN(keys));
 }

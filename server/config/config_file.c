@@ -28,12 +28,11 @@
 
 static bool sync_interval(struct config_context *c, const struct conf_value *v)
 {
-    int64_t ignored;
-
     c->o->sync_interval_set = true;
-    if (v->kind == CONF_TEXT && strcasecmp(v->text, "always") == 0)
-        return true;
-    return config_duration(c, v, "error parsing sync_interval: ", &ignored);
+    c->o->js_said.sync_interval_ns = 0;
+    c->o->js_said.sync_always = v->kind == CONF_TEXT && strcasecmp(v->text, "always") == 0;
+    return c->o->js_said.sync_always ||
+           config_duration(c, v, "error parsing sync_interval: ", &c->o->js_said.sync_interval_ns);
 }
 
 /* Its text is nobody's business: errors do not repeat it. */
@@ -69,6 +68,20 @@ static bool js_cipher(struct config_context *c, const struct conf_value *v)
     return true;
 }
 
+static bool js_ha_assets(struct config_context *c, const struct conf_value *v)
+{
+    if (v->kind == CONF_INT)
+        c->o->js_said.max_ha_assets = v->integer;
+    return config_js_inactive(c, v);
+}
+
+static bool js_unique_tag(struct config_context *c, const struct conf_value *v)
+{
+    if (v->kind == CONF_TEXT)
+        config_keep(&c->o->js_said.unique_tag, v->text);
+    return config_js_text(c, v);
+}
+
 static const struct config_key batch_keys[] = {
     {"max_inflight_per_stream", CONFIG_U32, AT(js_batch_inflight_per_stream), NULL},
     {"max_inflight_total", CONFIG_U32, AT(js_batch_inflight_total), NULL},
@@ -85,6 +98,10 @@ static bool js_batch(struct config_context *c, const struct conf_value *v)
     o->js_batch_timeout_ns = 0;
     if (!config_apply_map(c, v, "batch", batch_keys, ARRAY_LEN(batch_keys)))
         return false;
+    o->js_said.batch_per_stream = o->js_batch_inflight_per_stream;
+    o->js_said.batch_total = o->js_batch_inflight_total;
+    o->js_said.batch_msgs = o->js_batch_msgs;
+    o->js_said.batch_timeout_ns = o->js_batch_timeout_ns;
     if (o->js_batch_inflight_per_stream > 0)
         o->js_fast_inflight_per_stream = o->js_batch_inflight_per_stream;
     else
@@ -105,7 +122,7 @@ static const struct config_key limits_keys[] = {
     {"max_ack_pending", CONFIG_I64, AT(js_max_ack_pending), NULL},
     {"max_request_batch", CONFIG_I64, AT(js_max_request_batch), NULL},
     {"duplicate_window", CONFIG_DURATION, AT(js_duplicate_window_ns), NULL},
-    {"max_ha_assets", CONFIG_BLOCK, 0, config_js_inactive},
+    {"max_ha_assets", CONFIG_BLOCK, 0, js_ha_assets},
 };
 
 static bool js_limits(struct config_context *c, const struct conf_value *v)
@@ -203,7 +220,7 @@ static const struct config_key jetstream_keys[] = {
     {"meta_compact", CONFIG_BLOCK, 0, config_js_inactive},
     {"meta_compact_size", CONFIG_BLOCK, 0, config_js_compact_size},
     {"meta_compact_sync", CONFIG_BLOCK, 0, config_js_inactive},
-    {"unique_tag", CONFIG_BLOCK, 0, config_js_text},
+    {"unique_tag", CONFIG_BLOCK, 0, js_unique_tag},
     {"extension_hint", CONFIG_BLOCK, 0, config_js_text},
     {"tpm", CONFIG_BLOCK, 0, config_tpm},
 };

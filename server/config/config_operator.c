@@ -57,17 +57,21 @@ static bool one_operator(struct config_context *c, const struct conf_value *v)
 {
     struct operators *o = &c->o->operators;
     struct buf text = {0}, err = {0};
+    struct str token;
     bool ok;
 
     if (o->n == OPERATORS_MAX)
         return config_fail(c, v, "more than %u operators", OPERATORS_MAX);
     o->list = mem_realloc(o->list, (o->n + 1) * sizeof(*o->list));
-    ok = read_token(c, v->text, &text, &err) &&
-         operator_claims_read(jwt_undecorate(buf_str(&text)), &o->list[o->n], &err);
-    if (ok)
+    ok = read_token(c, v->text, &text, &err);
+    token = str_trim(jwt_undecorate(buf_str(&text)));
+    ok = ok && operator_claims_read(token, &o->list[o->n], &err);
+    if (ok) {
         o->n++;
-    else
+        str_list_add(&o->tokens, token);
+    } else {
         config_fail(c, v, "error parsing operator JWT: %s", buf_cstr(&err));
+    }
     buf_free(&text);
     buf_free(&err);
     return ok;

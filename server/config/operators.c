@@ -18,6 +18,7 @@ void operators_free(struct operators *o)
     for (size_t i = 0; i < o->n; i++)
         operator_claims_free(&o->list[i]);
     mem_free(o->list);
+    str_list_free(&o->tokens);
     str_list_free(&o->trusted);
     str_list_free(&o->pinned);
     mem_free(o->resolver.url);

@@ -44,6 +44,7 @@ struct preload {
 struct operators {
     struct operator_claims *list;
     size_t n;
+    struct str_list tokens;  /* that they were read from */
     struct str_list trusted; /* keys that may sign accounts, once the snapshot is finished */
     struct resolver_options resolver;
     struct preload *preload;

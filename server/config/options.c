@@ -357,5 +357,6 @@ void options_free(struct options *o)
     str_list_free(&o->metadata);
     str_list_free(&o->default_domains);
     str_list_free(&o->unknown_flags);
+    mem_free(o->js_said.unique_tag);
     str_list_free(&o->inactive);
 }

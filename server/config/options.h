@@ -130,6 +130,13 @@ struct options {
     uint32_t js_max_buffered_msgs;                                            /* 100000 */
     uint64_t js_max_buffered_bytes;                                           /* 128 MiB */
     bool sync_interval_set; /* accepted; does not lower durability: the log says so */
+    /* What is shown of the block and does nothing, or not by itself; 0 = not said. */
+    struct {
+        int64_t sync_interval_ns, max_ha_assets, batch_timeout_ns;
+        uint32_t batch_per_stream, batch_total, batch_msgs;
+        bool sync_always;
+        char *unique_tag;
+    } js_said;
 
     /* kafka */
     char *kafka_host;                   /* "127.0.0.1" */

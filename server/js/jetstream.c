@@ -270,7 +270,6 @@ static void add(struct js_stats *sum, const struct js_stats *one)
     sum->reserved_storage += one->reserved_storage;
     sum->api_total += one->api_total;
     sum->api_errors += one->api_errors;
-    sum->api_inflight += one->api_inflight;
     sum->max_memory = one->max_memory;
     sum->max_storage = one->max_storage;
 }
@@ -285,6 +284,7 @@ void jetstream_stats(const struct jetstream *j, struct js_stats *out)
             js_stats_of(j->of[i], &one);
             add(out, &one);
             out->accounts += j->of[i]->limits.enabled;
+            out->api_inflight = atomic_load(&j->of[i]->shared->server->requests);
         }
 }
 

@@ -85,9 +85,9 @@ void jetstream_close(struct jetstream *j);
 struct js_stats {
     uint64_t streams, consumers, messages, bytes, memory, storage;
     uint64_t reserved_memory, reserved_storage; /* max_bytes of streams that have one */
-    uint64_t api_total, api_errors, api_inflight;
+    uint64_t api_total, api_errors;
     /* Of the whole server, the same at every worker. */
-    uint64_t max_memory, max_storage, accounts;
+    uint64_t max_memory, max_storage, accounts, api_inflight;
 };
 /* Of all accounts together. */
 void jetstream_stats(const struct jetstream *j, struct js_stats *out);

@@ -232,6 +232,68 @@ static json_t *sublist_stats(const struct account *a)
     return o;
 }
 
+/* ---- claims ---------------------------------------------------------------------------------- */
+
+static void put_revocations(json_t *o, const json_t *revocations)
+{
+    json_t *users = json_object();
+    const char *key;
+    json_t *at;
+
+    json_object_foreach((json_t *) (uintptr_t) revocations, key, at)
+        put_time(users, key, json_integer_value(at) * 1000000000);
+    if (json_object_size(users) > 0)
+        json_object_set(o, "revoked_user", users);
+    json_decref(users);
+}
+
+/* What would have to be looked at in them, as the tools say it. */
+static void put_issues(json_t *o, struct str token)
+{
+    json_t *list = json_array();
+    struct account_claims a;
+    struct jwt_issues is = {0};
+    struct buf err = {0};
+
+    if (account_claims_read(token, &a, &err)) {
+        account_claims_check(&a, monitor_wall() / 1000000000, &is);
+        account_claims_free(&a);
+    }
+    for (size_t i = 0; i < is.n; i++)
+        json_array_append_new(list,
+                              json_pack("{s:s,s:b,s:b}", "description", is.list[i].text, "blocking",
+                                        is.list[i].blocking, "time_check", is.list[i].time));
+    if (is.n > 0)
+        json_object_set(o, "validation_result_jwt", list);
+    json_decref(list);
+    jwt_issues_free(&is);
+    buf_free(&err);
+}
+
+/* With what other servers add to claims that do not have it. */
+static void put_claims(json_t *o, const struct monitor_host *h, const char *name)
+{
+    const char *token = h->account_token != NULL ? h->account_token(h->ctx, name) : NULL;
+    json_t *claims = token != NULL ? jwt_claims_json(str_of(token)) : NULL;
+    json_t *nats = json_object_get(claims, "nats"), *otherwise;
+
+    if (nats == NULL) {
+        json_decref(claims);
+        return;
+    }
+    put_str(o, "jwt", token);
+    put_text(o, "issuer_key", json_string_value(json_object_get(claims, "iss")));
+    if (json_array_size(json_object_get(nats, "tags")) > 0)
+        json_object_set(o, "tags", json_object_get(nats, "tags"));
+    put_revocations(o, json_object_get(nats, "revocations"));
+    otherwise = json_pack("{s:{},s:{s:{},s:{}}}", "authorization", "default_permissions", "pub",
+                          "sub");
+    json_object_update_missing(nats, otherwise);
+    json_decref(otherwise);
+    json_object_set_new(o, "decoded_jwt", claims);
+    put_issues(o, str_of(token));
+}
+
 /* NULL after having said why not. */
 static json_t *account_object(struct query *q)
 {
@@ -258,6 +320,7 @@ static json_t *account_object(struct query *q)
     put_int(o, "subscriptions", (int64_t) in.subs);
     put_links(o, q, a);
     put_str(o, "name_tag", net_account_tag(a));
+    put_claims(o, h, a->name);
     json_object_set_new(o, "sublist_stats", sublist_stats(a));
     return o;
 }

@@ -105,6 +105,39 @@ static bool passes(struct gathering *g, const struct net_conn_info *info, const 
     return g->collides;
 }
 
+static void add_cert(void *ctx, const struct net_peer_cert *p)
+{
+    json_t *o = json_object();
+
+    put_text(o, "subject", p->subject);
+    put_text(o, "spki_sha256", p->spki_sha256);
+    put_text(o, "cert_sha256", p->cert_sha256);
+    json_array_append_new(ctx, o);
+}
+
+/* What is borrowed for the call, or takes some work. */
+static void add_more(const struct asked *a, struct conn_part *c, const struct conn *open)
+{
+    struct net_conn_info *info = &c->info;
+    json_t *certs = json_array();
+
+    c->more = json_object();
+    if (info->proxy != NULL)
+        json_object_set_new(c->more, "proxy", json_pack("{s:s}", "key", info->proxy));
+    if (a->auth) {
+        put_text(c->more, "jwt", info->jwt);
+        if (info->tags != NULL)
+            put_texts(c->more, "tags", info->tags);
+        if (open != NULL)
+            net_conn_certs(open, add_cert, certs);
+    }
+    if (json_array_size(certs) > 0)
+        json_object_set(c->more, "tls_peer_certs", certs);
+    json_decref(certs);
+    info->proxy = info->jwt = NULL;
+    info->tags = NULL;
+}
+
 static void add(void *ctx, const struct net_conn_info *info, const struct conn *open)
 {
     struct gathering *g = ctx;
@@ -120,6 +153,7 @@ static void add(void *ctx, const struct net_conn_info *info, const struct conn *
         p->conns = mem_realloc(p->conns, (p->nconns == 0 ? 1 : p->nconns * 2) * sizeof(*p->conns));
     c = &p->conns[p->nconns++];
     *c = (struct conn_part){.info = *info};
+    add_more(g->asked, c, open);
     if (open == NULL || info->subscriptions == 0 || !(g->asked->subs || g->asked->subs_detail))
         return;
     c->subs = json_array();
@@ -245,7 +279,8 @@ static void put_user(json_t *o, const struct query *q, const struct net_conn_inf
     put_text(o, "authorized_user", c->authorized_user);
     if (strcmp(c->account, q->reports->host.account->name) != 0)
         put_text(o, "account", c->account);
-    put_text(o, "name_tag", c->account_tag);
+    if (c->stop == 0 || strcmp(c->account, q->reports->host.account->name) != 0)
+        put_text(o, "name_tag", c->account_tag);
     put_text(o, "issuer_key", c->issuer);
 }
 
@@ -278,6 +313,7 @@ static json_t *conn_object(const struct query *q, const struct conn_part *p, int
     put_true(o, "tls_first", c->tls_first);
     if (q->asked.auth)
         put_user(o, q, c);
+    json_object_update(o, p->more);
     if (p->subs != NULL)
         json_object_set(
             o, q->asked.subs_detail ? "subscriptions_list_detail" : "subscriptions_list", p->subs);

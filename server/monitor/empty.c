@@ -119,7 +119,7 @@ static void step_queues(struct query *q, struct env *env, struct part *part)
         jetstream_stats(env->jetstream, &part->js);
 }
 
-/* The queues that there are: requests of JetStream's API under way. */
+/* The queue that there is: requests of JetStream's API, of which none waits for another. */
 static json_t *ipqueuesz(struct query *q)
 {
     static const char name[] = "JetStream API queue";
@@ -131,7 +131,9 @@ static json_t *ipqueuesz(struct query *q)
         (q->asked.name != NULL && strstr(name, q->asked.name) == NULL))
         return o;
     one = json_object();
-    put_int(one, "pending", (int64_t) js.api_inflight);
+    put_int(one, "pending", 0);
+    if (js.api_inflight > 0)
+        put_int(one, "in_progress", (int64_t) js.api_inflight);
     json_object_set_new(o, name, one);
     return o;
 }

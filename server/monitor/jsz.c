@@ -172,6 +172,8 @@ static json_t *chosen(struct query *q, const json_t *all)
     json_t *one = a->account != NULL ? find_account(all, a->account) : NULL;
     json_t *list;
 
+    if (!q->parts[0].has_js)
+        return NULL;
     if (one != NULL) {
         list = json_array();
         json_array_append(list, one);

@@ -63,6 +63,8 @@ static void add_leaf(void *ctx, const struct net_leaf_info *l)
         json_object_set_new(o, "subscriptions_list", subs);
     }
     put_str(o, "compression", l->compression);
+    if (l->proxy != NULL)
+        json_object_set_new(o, "proxy", json_pack("{s:s}", "key", l->proxy));
     json_array_append_new(g->list, o);
 }
 
@@ -127,8 +129,9 @@ static json_t *remote_varz(const struct leaf_remote_options *r)
     json_t *o = json_object(), *deny;
 
     put_str(o, "local_account", r->account != NULL ? r->account : ACCOUNT_DEFAULT);
-    if (r->tls.timeout_ns > 0)
-        put_seconds(o, "tls_timeout", r->tls.timeout_ns);
+    if (r->tls.on)
+        put_seconds(o, "tls_timeout", r->tls.timeout_ns > 0 ? r->tls.timeout_ns : 2000000000);
+    put_true(o, "tls_ocsp_peer_verify", r->tls.on && r->tls.ocsp_peer.verify);
     json_object_set_new(o, "urls", urls_of(r));
     if (r->deny_exports.n + r->deny_imports.n == 0)
         return o;
@@ -141,20 +144,20 @@ static json_t *remote_varz(const struct leaf_remote_options *r)
     return o;
 }
 
-json_t *leaf_varz(const struct options *options, uint16_t port)
+json_t *leaf_varz(const struct monitor_host *h, uint16_t port)
 {
-    const struct leaf_options *l = &options->leaf;
+    const struct leaf_options *l = &h->options->leaf;
     json_t *o = json_object(), *remotes;
 
     if (port != 0) {
         put_str(o, "host", l->host != NULL ? l->host : "0.0.0.0");
         put_int(o, "port", port);
         put_seconds(o, "auth_timeout", l->auth_timeout_ns);
-        if (l->tls.on)
-            put_seconds(o, "tls_timeout", l->tls.timeout_ns);
+        put_seconds(o, "tls_timeout", l->tls.timeout_ns);
         put_true(o, "tls_required", l->tls.on);
         put_true(o, "tls_verify", l->tls.on && l->tls.verify);
         put_true(o, "tls_ocsp_peer_verify", l->tls.on && l->tls.ocsp_peer.verify);
+        put_cert_end(o, h, MONITOR_LEAFS);
     }
     if (l->nremotes == 0)
         return o;
@@ -165,24 +168,25 @@ json_t *leaf_varz(const struct options *options, uint16_t port)
     return o;
 }
 
-static void put_origins(json_t *o, const char *origins)
+/* A list with commas; nothing when it is NULL. */
+static void put_words(json_t *o, const char *key, const char *words)
 {
-    struct str left = str_of(origins), one;
+    struct str left = str_of(words), one;
     json_t *list;
 
-    if (origins == NULL)
+    if (words == NULL)
         return;
     list = json_array();
     while (left.p != NULL) {
         one = str_cut(left, ',', &left);
         json_array_append_new(list, json_stringn(one.p, one.n));
     }
-    json_object_set_new(o, "allowed_origins", list);
+    json_object_set_new(o, key, list);
 }
 
-json_t *websocket_varz(const struct options *options, uint16_t port)
+json_t *websocket_varz(const struct monitor_host *h, uint16_t port)
 {
-    const struct websocket_options *w = &options->websocket;
+    const struct websocket_options *w = &h->options->websocket;
     json_t *o = json_object();
 
     if (port == 0)
@@ -194,13 +198,15 @@ json_t *websocket_varz(const struct options *options, uint16_t port)
     put_text(o, "jwt_cookie", w->jwt_cookie);
     if (w->handshake_timeout_ns > 0)
         put_int(o, "handshake_timeout", w->handshake_timeout_ns);
-    put_seconds(o, "auth_timeout",
-                w->auth_timeout_ns > 0 ? w->auth_timeout_ns : options->auth_timeout_ns);
+    if (w->auth_timeout_ns > 0)
+        put_seconds(o, "auth_timeout", w->auth_timeout_ns);
     put_true(o, "no_tls", w->no_tls);
     put_true(o, "tls_map", w->tls.map);
+    put_words(o, "tls_pinned_certs", w->tls.pinned);
     put_true(o, "tls_ocsp_peer_verify", w->tls.ocsp_peer.verify);
+    put_cert_end(o, h, MONITOR_WEBSOCKET);
     put_true(o, "same_origin", w->same_origin);
-    put_origins(o, w->origins);
+    put_words(o, "allowed_origins", w->origins);
     put_true(o, "compression", w->compression);
     return o;
 }

@@ -23,6 +23,7 @@ struct query;
 struct conn_part {
     struct net_conn_info info;
     json_t *subs; /* NULL unless asked for */
+    json_t *more; /* fields of it as they are shown */
 };
 
 /* What one worker contributes. */
@@ -117,6 +118,8 @@ void put_int(json_t *o, const char *key, int64_t value);
 void put_bool(json_t *o, const char *key, bool value);
 /* Nothing when it is false. */
 void put_true(json_t *o, const char *key, bool value);
+/* Nothing of an empty list. */
+void put_texts(json_t *o, const char *key, const struct str_list *list);
 void put_time(json_t *o, const char *key, int64_t unix_ns);
 /* "1m2s" and the like, as the peer prints uptimes: 1d2h3m4s. */
 void put_uptime(json_t *o, const char *key, int64_t ns);
@@ -133,8 +136,12 @@ void query_page(struct query *q, int64_t limit, size_t n, size_t *from, size_t *
 json_t *sub_detail(const struct net_sub_info *s, const char *account);
 
 /* websocket{} and leaf{} of varz; port: where it listens, 0 = not. */
-json_t *websocket_varz(const struct options *o, uint16_t port);
-json_t *leaf_varz(const struct options *o, uint16_t port);
+json_t *websocket_varz(const struct monitor_host *h, uint16_t port);
+json_t *leaf_varz(const struct monitor_host *h, uint16_t port);
+/* Operators and proxies. */
+void put_trusted(json_t *o, const struct options *options);
+/* tls_cert_not_after of a listener; nothing without a certificate. */
+void put_cert_end(json_t *o, const struct monitor_host *h, enum monitor_door door);
 
 void sum_net(const struct query *q, struct net_stats *out);
 void sum_js(const struct query *q, struct js_stats *out);

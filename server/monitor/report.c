@@ -99,8 +99,10 @@ static void free_query(struct query *q)
 {
     for (unsigned i = 0; i < q->workers; i++) {
         struct part *p = &q->parts[i];
-        for (size_t k = 0; k < p->nconns; k++)
+        for (size_t k = 0; k < p->nconns; k++) {
             json_decref(p->conns[k].subs);
+            json_decref(p->conns[k].more);
+        }
         mem_free(p->conns);
         mem_free(p->accounts);
         buf_free(&p->text);
@@ -203,6 +205,18 @@ void put_text(json_t *o, const char *key, const char *value)
 {
     if (value != NULL && value[0] != '\0')
         put_str(o, key, value);
+}
+
+void put_texts(json_t *o, const char *key, const struct str_list *list)
+{
+    json_t *all;
+
+    if (list->n == 0)
+        return;
+    all = json_array();
+    for (size_t i = 0; i < list->n; i++)
+        json_array_append_new(all, json_string(list->items[i]));
+    json_object_set_new(o, key, all);
 }
 
 void put_int(json_t *o, const char *key, int64_t value)
@@ -311,6 +325,7 @@ void sum_net(const struct query *q, struct net_stats *out)
         out->subscriptions += n->subscriptions;
         out->pending_bytes += n->pending_bytes;
         out->leafs += n->leafs;
+        out->pinned_account_fails += n->pinned_account_fails;
         out->websocket_port |= n->websocket_port;
         out->leaf_port |= n->leaf_port;
     }
@@ -331,7 +346,7 @@ void sum_js(const struct query *q, struct js_stats *out)
         out->reserved_storage += j->reserved_storage;
         out->api_total += j->api_total;
         out->api_errors += j->api_errors;
-        out->api_inflight += j->api_inflight;
+        out->api_inflight = j->api_inflight;
         out->max_memory = j->max_memory;
         out->max_storage = j->max_storage;
     }

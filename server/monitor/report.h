@@ -32,6 +32,8 @@ struct monitor_ocsp_cache {
     uint64_t hits, misses, responses, good, revoked, unknown;
 };
 
+enum monitor_door { MONITOR_CLIENTS, MONITOR_WEBSOCKET, MONITOR_LEAFS };
+
 struct monitor_host {
     void *ctx;
     unsigned workers;
@@ -51,6 +53,10 @@ struct monitor_host {
     const char *(*unhealthy)(void *ctx);
     /* False: nothing is kept. NULL: likewise. */
     bool (*ocsp_cache)(void *ctx, struct monitor_ocsp_cache *out);
+    /* When a listener's first certificate ends, unix ns; 0: it has none. */
+    int64_t (*cert_ends)(void *ctx, enum monitor_door door);
+    /* The claims that an account has, as a token; NULL: none. Valid until the main loop goes on. */
+    const char *(*account_token)(void *ctx, const char *account);
     struct log *log;
 };
 

@@ -23,14 +23,13 @@ void put_jetstream_stats(json_t *o, const struct query *q, const struct js_stats
 {
     json_t *api = json_object();
 
-    (void) q;
     put_int(o, "memory", (int64_t) js->memory);
     put_int(o, "storage", (int64_t) js->storage);
     put_int(o, "reserved_memory", (int64_t) js->reserved_memory);
     put_int(o, "reserved_storage", (int64_t) js->reserved_storage);
     put_int(o, "accounts", (int64_t) q->parts[0].js.accounts);
     put_int(o, "ha_assets", 0);
-    put_int(api, "level", 5);
+    put_int(api, "level", q->parts[0].has_js ? 5 : 0);
     put_int(api, "total", (int64_t) js->api_total);
     put_int(api, "errors", (int64_t) js->api_errors);
     if (js->api_inflight > 0)
@@ -50,7 +49,12 @@ json_t *jetstream_limits(const struct options *o)
 
     put_limit(limits, "max_request_batch", o->js_max_request_batch);
     put_limit(limits, "max_ack_pending", o->js_max_ack_pending);
+    put_limit(limits, "max_ha_assets", o->js_said.max_ha_assets);
     put_limit(limits, "max_duplicate_window", o->js_duplicate_window_ns);
+    put_limit(limits, "max_batch_inflight_per_stream", o->js_said.batch_per_stream);
+    put_limit(limits, "max_batch_inflight_total", o->js_said.batch_total);
+    put_limit(limits, "max_batch_size", o->js_said.batch_msgs);
+    put_limit(limits, "max_batch_timeout", o->js_said.batch_timeout_ns);
     return limits;
 }
 
@@ -62,11 +66,16 @@ json_t *jetstream_config(const struct query *q, const struct js_stats *js, bool 
 
     put_int(config, "max_memory", (int64_t) js->max_memory);
     put_int(config, "max_storage", (int64_t) js->max_storage);
+    if (!q->parts[0].has_js)
+        return config;
     snprintf(dir, sizeof(dir), "%s/jetstream", o->store_dir != NULL ? o->store_dir : "/tmp/nats");
     if (with_store_dir)
         put_str(config, "store_dir", dir);
-    put_int(config, "sync_interval", 120000000000);
+    put_int(config, "sync_interval",
+            o->js_said.sync_interval_ns > 0 ? o->js_said.sync_interval_ns : 120000000000);
+    put_true(config, "sync_always", o->js_said.sync_always);
     put_text(config, "domain", o->domain);
+    put_text(config, "unique_tag", o->js_said.unique_tag);
     put_true(config, "strict", o->js_strict);
     return config;
 }
@@ -92,7 +101,8 @@ json_t *jetstream_varz(const struct query *q, bool with_store_dir)
 
 static bool asks_for_users(const struct options *o)
 {
-    return (o->user != NULL || o->token != NULL || o->users.n > 0 || options_default_is_open(o)) &&
+    return (operators_on(o) || o->user != NULL || o->token != NULL || o->users.n > 0 ||
+            options_default_is_open(o)) &&
            o->no_auth_user == NULL;
 }
 
@@ -246,11 +256,11 @@ static json_t *varz(struct query *q)
     put_limits(o, h);
     json_object_set_new(o, "cluster", cluster(h->options));
     json_object_set_new(o, "gateway", json_object());
-    json_object_set_new(o, "leaf", leaf_varz(h->options, n.leaf_port));
+    json_object_set_new(o, "leaf", leaf_varz(h, n.leaf_port));
     json_object_set_new(o, "mqtt", json_object());
-    json_object_set_new(o, "websocket", websocket_varz(h->options, n.websocket_port));
+    json_object_set_new(o, "websocket", websocket_varz(h, n.websocket_port));
     json_object_set_new(o, "jetstream", jetstream != NULL ? jetstream : json_object());
-    put_seconds(o, "tls_timeout", h->options->tls.on ? h->options->tls.timeout_ns : 0);
+    put_seconds(o, "tls_timeout", h->options->tls.timeout_ns);
     put_int(o, "write_deadline", h->options->write_deadline_ns);
     if (h->options->write_timeout != NULL && strcmp(h->options->write_timeout, "default") != 0)
         put_str(o, "write_timeout", h->options->write_timeout);
@@ -262,7 +272,10 @@ static json_t *varz(struct query *q)
     event_put_tags(o, h->options);
     if (h->system_account != NULL)
         put_str(o, "system_account", h->system_account->name);
+    put_trusted(o, h->options);
+    put_count(o, "pinned_account_fails", n.pinned_account_fails);
     put_ocsp_cache(o, h);
+    put_cert_end(o, h, MONITOR_CLIENTS);
     json_object_set_new(o, "disk_io_wait_stats", no_disk_waits());
     return o;
 }

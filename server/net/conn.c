@@ -566,6 +566,7 @@ static void free_conn(struct conn *c)
     buf_free(&c->mapped);
     mem_free(c->nonce);
     mem_free(c->proxy_key);
+    mem_free(c->jwt);
     tls_close(c->tls);
     conn_ws_free(c);
     conn_pack_free(c);

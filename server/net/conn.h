@@ -197,6 +197,7 @@ struct conn {
     const char *claims;            /* what `user` is, in the log: User, Nkey, Token; NULL: User */
     bool proxied;                  /* a trusted proxy vouches for it */
     char *proxy_key;               /* of that proxy; NULL = none */
+    char *jwt;                     /* its claims, when they alone let nobody in; NULL = none */
     struct answers *answers;       /* requests that it may answer; NULL = none yet */
     char *nonce;                   /* of its INFO; NULL = none */
     struct conn_peer *judged;      /* while tls_state is JUDGED, and until that is answered */
@@ -492,5 +493,6 @@ void answers_free(struct conn *c);
 
 /* net_info.c */
 void net_remember_closed(struct net *net, const struct conn *c);
+void net_forget_closed(struct net *net); /* all of them */
 
 #endif

@@ -205,6 +205,13 @@ static void say_authenticated(const struct conn *c, const struct trust *t,
     buf_free(&b);
 }
 
+/* For others to see: of a bearer it would let them in. */
+static void keep_token(struct conn *c, struct str token)
+{
+    mem_free(c->jwt);
+    c->jwt = token.n > 0 ? mem_strndup(token.p, token.n) : NULL;
+}
+
 static void log_in(struct conn *c, const struct trust *t, const struct user_claims *u,
                    struct str sig, struct str connect_opts)
 {
@@ -235,6 +242,8 @@ static void log_in(struct conn *c, const struct trust *t, const struct user_clai
                });
         login_close(l);
     } else {
+        if (l->bearer) /* by the key that signed it */
+            keep_token(c, STR_NONE);
         say_authenticated(c, t, u);
         connect_sign_in(c, l);
     }
@@ -316,9 +325,16 @@ void connect_jwt(struct conn *c, struct str token, struct str sig, struct str co
 
     if (token.n == 0 && o->default_sentinel != NULL)
         token = str_of(o->default_sentinel);
+    keep_token(c, STR_NONE);
     if (!login_claims(token, io_wall(env->io), &u, &err)) {
         refuse(c, &err);
-    } else if (!login_account_pinned(o, login_account(&u))) {
+        buf_free(&err);
+        return;
+    }
+    if (!u.limits.bearer)
+        keep_token(c, str_trim(token));
+    if (!login_account_pinned(o, login_account(&u))) {
+        c->net->stats.pinned_account_fails++;
         buf_printf(&err, "Account %s not listed as operator pinned account", login_account(&u));
         refuse(c, &err);
         user_claims_free(&u);

@@ -232,6 +232,7 @@ static json_t *client(const struct conn *c, int64_t stop)
         put_rtt(o, c);
     if (stop != 0)
         event_put_time(o, "stop", stop);
+    put_text(o, "jwt", c->jwt);
     put_claims(o, c);
     put_text(o, "name_tag", connect_account_tag(c->account));
     put_kind(o, c);

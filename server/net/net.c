@@ -254,7 +254,7 @@ void net_close(struct net *net)
     traces_close(net);
     latency_close(net);
     handle_table_deinit(&net->handles);
-    mem_free(net->closed);
+    net_forget_closed(net);
     mem_free(net->plain);
     ws_pack_close(net->pack);
     leaf_remotes_free(net);

@@ -82,6 +82,7 @@ struct net_stats {
     uint64_t subscriptions;
     uint64_t pending_bytes;
     uint64_t leafs;                     /* connections to other servers */
+    uint64_t pinned_account_fails;      /* logins of accounts that are not pinned */
     uint16_t websocket_port, leaf_port; /* where this worker listens; 0 = not */
 };
 void net_stats(const struct net *net, struct net_stats *out);
@@ -96,6 +97,7 @@ struct net_leaf_info {
     int64_t rtt_ns;
     uint64_t in_msgs, out_msgs, in_bytes, out_bytes;
     size_t subscriptions;
+    const char *proxy;       /* the key of a trusted proxy; NULL = none */
     const struct conn *conn; /* for net_leaf_subs */
 };
 void net_leafs_each(struct net *net, void (*each)(void *ctx, const struct net_leaf_info *info),
@@ -122,6 +124,9 @@ struct net_conn_info {
     bool tls_first;
     char authorized_user[64], account[64];
     const char *reason; /* constant text of reasons.def, or NULL */
+    /* Borrowed for the call; NULL = none. */
+    const char *jwt, *proxy;     /* its claims, but for those of a bearer; that proxy's key */
+    const struct str_list *tags; /* of its claims */
 };
 struct conn;
 /* Open connections, or the ring of the last max_closed_clients closed ones, for which open is NULL.
@@ -137,6 +142,13 @@ bool net_conns_slice(struct net *net, uint64_t *from, size_t most,
                      void (*each)(void *ctx, const struct net_conn_info *info,
                                   const struct conn *open),
                      void *ctx);
+
+/* Certificates that a client sent, its own first; texts are borrowed for the call. */
+struct net_peer_cert {
+    const char *subject, *spki_sha256, *cert_sha256;
+};
+void net_conn_certs(const struct conn *c, void (*each)(void *ctx, const struct net_peer_cert *p),
+                    void *ctx);
 
 struct net_sub_info {
     uint64_t cid;

@@ -14,6 +14,8 @@
 
 struct closed_conn {
     struct net_conn_info info;
+    char *jwt, *proxy;
+    struct str_list tags;
 };
 
 static void copy_text(char *out, size_t size, const char *text)
@@ -27,6 +29,7 @@ static void describe_login(const struct login *l, struct net_conn_info *out)
         return;
     copy_text(out->issuer, sizeof(out->issuer), l->issuer != NULL ? l->issuer : l->user.account);
     copy_text(out->user_name, sizeof(out->user_name), l->name);
+    out->tags = &l->tags;
 }
 
 static void describe(const struct conn *c, struct net_conn_info *out)
@@ -59,6 +62,8 @@ static void describe(const struct conn *c, struct net_conn_info *out)
     copy_text(out->account, sizeof(out->account), c->account->name);
     copy_text(out->account_tag, sizeof(out->account_tag), connect_account_tag(c->account));
     describe_login(connect_login(c), out);
+    out->jwt = c->jwt;
+    out->proxy = c->proxy_key;
     if (c->leaf == NULL)
         return;
     out->leaf = true;
@@ -67,18 +72,49 @@ static void describe(const struct conn *c, struct net_conn_info *out)
     copy_text(out->name, sizeof(out->name), c->leaf->name);
 }
 
+static void forget(struct closed_conn *k)
+{
+    mem_free(k->jwt);
+    mem_free(k->proxy);
+    str_list_free(&k->tags);
+    *k = (struct closed_conn){0};
+}
+
+/* What was borrowed becomes its own. */
+static void keep_texts(struct closed_conn *k)
+{
+    k->jwt = k->info.jwt != NULL ? mem_strdup(k->info.jwt) : NULL;
+    k->proxy = k->info.proxy != NULL ? mem_strdup(k->info.proxy) : NULL;
+    if (k->info.tags != NULL)
+        str_list_copy(&k->tags, k->info.tags);
+    k->info.jwt = k->jwt;
+    k->info.proxy = k->proxy;
+    k->info.tags = &k->tags;
+}
+
+void net_forget_closed(struct net *net)
+{
+    for (uint32_t i = 0; i < net->closed_count; i++)
+        forget(&net->closed[i]);
+    mem_free(net->closed);
+}
+
 void net_remember_closed(struct net *net, const struct conn *c)
 {
-    struct net_conn_info *info;
+    struct closed_conn *k;
 
     if (net->closed_cap == 0)
         return;
     if (net->closed == NULL)
         net->closed = mem_array(net->closed_cap, sizeof(*net->closed));
-    info = &net->closed[net->closed_next].info;
-    describe(c, info);
-    info->stop = io_wall(net->env->io);
-    info->reason = conn_reason_text(c->reason);
+    k = &net->closed[net->closed_next];
+    if (net->closed_count == net->closed_cap)
+        forget(k);
+    *k = (struct closed_conn){0};
+    describe(c, &k->info);
+    keep_texts(k);
+    k->info.stop = io_wall(net->env->io);
+    k->info.reason = conn_reason_text(c->reason);
     net->closed_next = (net->closed_next + 1) % net->closed_cap;
     if (net->closed_count < net->closed_cap)
         net->closed_count++;
@@ -122,6 +158,7 @@ void net_leafs_each(struct net *net, void (*each)(void *ctx, const struct net_le
                       .in_bytes = c->in_bytes,
                       .out_bytes = c->out_bytes,
                       .subscriptions = c->subs.count,
+                      .proxy = c->proxy_key,
                       .conn = c,
                   });
     }
@@ -214,6 +251,13 @@ void net_conn_subs(const struct conn *c, void (*each)(void *ctx, const struct ne
                       .max = s->max,
                   });
     }
+}
+
+void net_conn_certs(const struct conn *c, void (*each)(void *ctx, const struct net_peer_cert *p),
+                    void *ctx)
+{
+    if (c->tls_state == CONN_TLS_ON)
+        tls_peer_certs(c->tls, each, ctx);
 }
 
 static void add_one(const struct conn *c, struct net_account_stats *by_index, size_t n)

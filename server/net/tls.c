@@ -5,6 +5,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/json/json.h"
+#include "server/net/net.h"
 #include "server/net/tls_int.h"
 
 #include <openssl/x509v3.h>
@@ -75,22 +76,84 @@ const char *tls_cipher_name(const struct tls *t)
     return cipher != NULL ? SSL_CIPHER_standard_name(cipher) : "";
 }
 
+/* As RFC 2253 says it. */
+static bool put_subject(X509 *cert, struct buf *b)
+{
+    BIO *out = BIO_new(BIO_s_mem());
+    bool ok = out != NULL &&
+              X509_NAME_print_ex(out, X509_get_subject_name(cert), 0, XN_FLAG_RFC2253) > 0;
+    char *text;
+    long n;
+
+    if (ok) {
+        n = BIO_get_mem_data(out, &text);
+        buf_put(b, text, (size_t) n);
+    }
+    BIO_free(out);
+    return ok;
+}
+
+/* The sum of what was encoded, which is freed; "" when it could not be. */
+static void sum_text(unsigned char *der, int len, char hex[TLS_PIN_TEXT])
+{
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+
+    hex[0] = '\0';
+    if (len > 0 && EVP_Digest(der, (size_t) len, sum, &n, EVP_sha256(), NULL) == 1)
+        for (unsigned i = 0; i < TLS_PIN_BYTES; i++)
+            snprintf(hex + (size_t) 2 * i, 3, "%02x", sum[i]);
+    OPENSSL_free(der);
+}
+
+static void key_sum(X509 *cert, char hex[TLS_PIN_TEXT])
+{
+    unsigned char *spki = NULL;
+    int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &spki);
+
+    sum_text(spki, len, hex);
+}
+
 bool tls_pinned(const struct tls *t, const struct tls_context *by, char hex[TLS_PIN_TEXT])
 {
     X509 *cert = SSL_get0_peer_certificate(t->session.ssl);
-    unsigned char sum[EVP_MAX_MD_SIZE], *spki = NULL;
-    unsigned n = 0;
-    int len;
 
     hex[0] = '\0';
     if (by->pinned == NULL)
         return true;
-    len = cert != NULL ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &spki) : -1;
-    if (len > 0 && EVP_Digest(spki, (size_t) len, sum, &n, EVP_sha256(), NULL) == 1)
-        for (unsigned i = 0; i < TLS_PIN_BYTES; i++)
-            snprintf(hex + (size_t) 2 * i, 3, "%02x", sum[i]);
-    OPENSSL_free(spki);
-    return n == TLS_PIN_BYTES && strstr(by->pinned, hex) != NULL;
+    if (cert != NULL)
+        key_sum(cert, hex);
+    return hex[0] != '\0' && strstr(by->pinned, hex) != NULL;
+}
+
+typedef void each_cert(void *ctx, const struct net_peer_cert *p);
+
+static void one_cert(X509 *cert, each_cert *each, void *ctx)
+{
+    char key[TLS_PIN_TEXT], whole[TLS_PIN_TEXT];
+    struct buf subject = {0};
+    unsigned char *der = NULL;
+    int len = i2d_X509(cert, &der);
+
+    sum_text(der, len, whole);
+    key_sum(cert, key);
+    put_subject(cert, &subject);
+    each(ctx, &(struct net_peer_cert){
+                  .subject = buf_cstr(&subject), .spki_sha256 = key, .cert_sha256 = whole});
+    buf_free(&subject);
+}
+
+void tls_peer_certs(const struct tls *t, each_cert *each, void *ctx)
+{
+    X509 *own = SSL_get0_peer_certificate(t->session.ssl);
+    STACK_OF(X509) *others = SSL_get_peer_cert_chain(t->session.ssl);
+
+    if (own == NULL)
+        return;
+    one_cert(own, each, ctx);
+    for (int i = 0; i < sk_X509_num(others); i++)
+        if (sk_X509_value(others, i) != own)
+            one_cert(sk_X509_value(others, i), each, ctx);
 }
 
 static bool each_of_type(GENERAL_NAMES *names, int type, enum tls_name kind, tls_each_name *each,
@@ -109,18 +172,10 @@ static bool each_of_type(GENERAL_NAMES *names, int type, enum tls_name kind, tls
 
 static bool subject_name(X509 *cert, tls_each_name *each, void *ctx)
 {
-    BIO *out = BIO_new(BIO_s_mem());
-    bool stop = false;
-    char *text;
-    long n;
+    struct buf text = {0};
+    bool stop = put_subject(cert, &text) && each(ctx, TLS_NAME_SUBJECT, buf_str(&text));
 
-    if (out == NULL)
-        return false;
-    if (X509_NAME_print_ex(out, X509_get_subject_name(cert), 0, XN_FLAG_RFC2253) > 0) {
-        n = BIO_get_mem_data(out, &text);
-        stop = each(ctx, TLS_NAME_SUBJECT, str_from(text, (size_t) n));
-    }
-    BIO_free(out);
+    buf_free(&text);
     return stop;
 }
 

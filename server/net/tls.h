@@ -34,6 +34,8 @@ bool tls_context_own(struct tls_context *c, const struct tls_options *options, s
                      char why[256]);
 /* The certificate alone, borrowed; NULL: there is none. */
 struct x509_st *tls_context_certificate(struct tls_context *c);
+/* When it ends, unix ns; 0: there is none. */
+int64_t tls_context_ends(struct tls_context *c);
 void tls_own_free(struct tls_own *own);
 /* From now on; empty = none. Any thread. */
 void tls_context_staple(struct tls_context *c, struct str answer);
@@ -73,6 +75,10 @@ bool tls_verified(const struct tls *t);
 /* Its certificates as PEM texts in JSON strings, with commas between; appended. The chain when it
  * is verified, else what the client sent. */
 void tls_certificates(const struct tls *t, struct buf *out);
+/* The certificates themselves, the client's own first. */
+struct net_peer_cert;
+void tls_peer_certs(const struct tls *t, void (*each)(void *ctx, const struct net_peer_cert *p),
+                    void *ctx);
 /* SHA-256, and its text in hexadecimal digits. */
 #define TLS_PIN_BYTES 32u
 #define TLS_PIN_TEXT (2 * TLS_PIN_BYTES + 1)

@@ -20,6 +20,16 @@ struct x509_st *tls_context_certificate(struct tls_context *c)
     return c->ncerts > 0 ? c->certs[0].certificate : SSL_CTX_get0_certificate(c->ssl);
 }
 
+int64_t tls_context_ends(struct tls_context *c)
+{
+    const X509 *cert = tls_context_certificate(c);
+    struct tm when;
+
+    if (cert == NULL || ASN1_TIME_to_tm(X509_get0_notAfter(cert), &when) != 1)
+        return 0;
+    return (int64_t) timegm(&when) * 1000000000;
+}
+
 /* ---- who signed it --------------------------------------------------------------------------- */
 
 static STACK_OF(X509) * own_chain(struct tls_context *c)

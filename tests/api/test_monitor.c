@@ -91,6 +91,7 @@ TEST(paths)
     GETS(&s, "/base", "HTTP/1.0 200", "text/html", "/base/varz");
     GETS(&s, "/base/", "HTTP/1.0 200");
     GETS(&s, "/basement/varz", "HTTP/1.0 404");
+    GETS(&s, "/base/stacksz", "\r\n\r\nthreads: main, ", " worker");
     GETS(&s, "/base/raftz", "HTTP/1.0 404", "No Raft nodes registered");
     GETS(&s, "/base/varz", "Content-Type: application/json", "\"/varz\": 2",
          "\"http_base_path\": \"/base\"", "\"/\": 2");
@@ -172,6 +173,44 @@ TEST(jetstream_and_health)
          "\ngnatsd_connz_num_connections{", "# TYPE gnatsd_varz_connections gauge\n",
          "\njetstream_server_total_streams{server_id=\"N", ",account=\"$G\",stream_name=\"S\"} 1\n",
          ",stream_name=\"S\",consumer_name=\"C\"} 1\n", "gnatsd_varz_version{");
+    raw_close(&c);
+    server_process_deinit(&s);
+}
+
+/* Streams are made until somebody who asks meanwhile sees a request that is not answered yet. */
+TEST(requests_under_way)
+{
+    struct server_process s;
+    struct raw_client c;
+    char text[200], *got = NULL;
+    unsigned made = 0;
+    bool seen = false;
+
+    start(&s, i, "");
+    raw_hello(&c, s.port, "");
+    raw_send(&c, "SUB answers 1\r\n");
+    for (time_t end = time(NULL) + 50; !seen;) {
+        for (unsigned k = 0; k < 20; k++) {
+            snprintf(text, sizeof(text),
+                     "PUB $JS.API.STREAM.CREATE.S%06u answers 18\r\n{\"name\":\"S%06u\"}\r\n",
+                     made + k, made + k);
+            raw_send(&c, text);
+        }
+        made += 20;
+        got = get(&s, "/ipqueuesz");
+        seen = strstr(got, "\"in_progress\": ") != NULL;
+        ck_assert_msg(strstr(got, seen ? "\"JetStream API queue\": {" : "{}") != NULL, "%s", got);
+        ck_assert_int_lt(time(NULL), end);
+        free(got);
+    }
+    for (unsigned k = 0; k < made; k++)
+        raw_skip(&c, "MSG answers 1 ");
+    /* The answer goes out before the request is done with. */
+    do {
+        got = get(&s, "/ipqueuesz");
+        seen = strstr(got, "in_progress") != NULL;
+        free(got);
+    } while (seen);
     raw_close(&c);
     server_process_deinit(&s);
 }
@@ -585,6 +624,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(many_connections, 0, 3),
     RUN_LOOP(many_streams, 0, 3),
     RUN_LOOP(jetstream_and_health, 0, 3),
+    RUN_LOOP(requests_under_way, 0, 3),
     RUN(health_without_jetstream),
     RUN_LOOP(a_lost_message_is_in_health, 0, 2),
     RUN_LOOP(health_says_what_is_lost, 0, 2 * HARMS),

@@ -1,12 +1,18 @@
-"""What may lie between a socket and the bytes of a connection, for wire.py: TLS and WebSocket.
+"""What may lie between a socket and the bytes of a connection, for wire.py: TLS and WebSocket; and
+the other door, that of monitoring.
 
 A layer turns received bytes into text to be shown (take) and bytes to be sent into others (seal).
 What the layer itself has to say, a handshake's end or a frame that is no data, is shown in <>.
 """
+import base64
 import hashlib
+import http.client
+import json
+import re
 import ssl
 import struct
 import subprocess
+import tempfile
 import zlib
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -240,3 +246,64 @@ class WebSocket:
 
     def seal(self, data):
         return frame("binary", data) if self.upgraded else b""
+
+
+# ---- keys
+
+def sign(seed, text):
+    """A nonce's signature, by the seed of an nkey."""
+    secret = base64.b32decode(seed + "=" * (-len(seed) % 8))[2:34]
+    with tempfile.NamedTemporaryFile() as key, tempfile.NamedTemporaryFile() as nonce:
+        key.write(bytes.fromhex("302e020100300506032b657004220420") + secret)
+        nonce.write(text.encode())
+        key.flush()
+        nonce.flush()
+        made = openssl("pkeyutl", "-sign", "-inkey", key.name, "-keyform", "DER", "-rawin", "-in",
+                       nonce.name)
+    return base64.urlsafe_b64encode(made).decode().rstrip("=")
+
+
+# ---- monitoring
+
+def pick(value, names):
+    """What is at that place: of a list, what each of its elements has there."""
+    if not names:
+        return value
+    if isinstance(value, list):
+        return [pick(x, names) for x in value]
+    there = isinstance(value, dict) and names[0] in value
+    return pick(value[names[0]], names[1:]) if there else None
+
+
+def times_out(value):
+    """Without what is another each time: times, sums, ids of servers."""
+    if isinstance(value, dict):
+        return {k: times_out(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [times_out(v) for v in value]
+    if not isinstance(value, str):
+        return value
+    value = re.sub(r"\b\d{4}-\d\d-\d\dT[\d:.]+(Z|[-+]\d\d:\d\d)", "TIME", value)
+    return re.sub(r"\b[0-9a-f]{64}\b", "SUM", value)
+
+
+def monitor(port, path, fields):
+    """A document's fields, by their places ("connections.cid"); "place?": is there any. Without
+    fields: the status and the text."""
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        c.request("GET", path)
+        answer = c.getresponse()
+        text = answer.read().decode()
+    finally:
+        c.close()
+    if not fields or answer.status != 200:
+        return f"{answer.status} {text}"
+    document = json.loads(text)
+    out = {}
+    for field in fields:
+        value = pick(document, field.rstrip("?").split("."))
+        if field.endswith("?"):
+            value = any(value) if isinstance(value, list) else bool(value)
+        out[field] = times_out(value)
+    return out
