@@ -12,4 +12,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* A target may have this: it calls each with inputs that are made, beside the files of its corpus.
+ * replay.c alone asks for them. */
+void fuzz_made_inputs(void (*each)(const char *name, const uint8_t *data, size_t size))
+    __attribute__((weak));
+
 #endif

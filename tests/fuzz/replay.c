@@ -4,8 +4,8 @@
  *
  * Without arguments the corpus is $MIDGE_SRCDIR/tests/fuzz/corpus/<program name>; with arguments
  * each is one input file, which is how a finding is replayed. Every file counts as one case; the
- * empty input always is one. Inputs are copied to an exactly sized allocation, so that the address
- * sanitizer sees a read of one byte too many.
+ * empty input always is one, and so is each input that the target makes. Inputs are copied to an
+ * exactly sized allocation, so that the address sanitizer sees a read of one byte too many.
  */
 #include "tests/fuzz/fuzz.h"
 
@@ -15,6 +15,26 @@
 #include <string.h>
 
 #define INPUT_MAX (16u << 20)
+
+static unsigned made;
+
+static void replay_bytes(const char *name, const uint8_t *data, size_t n)
+{
+    printf("replay: %s, %zu bytes\n", name, n);
+    fflush(stdout);
+    uint8_t *exact = malloc(n + (n == 0));
+    if (exact == NULL)
+        abort();
+    memcpy(exact, data, n);
+    LLVMFuzzerTestOneInput(exact, n);
+    free(exact);
+}
+
+static void replay_made(const char *name, const uint8_t *data, size_t n)
+{
+    replay_bytes(name, data, n);
+    made++;
+}
 
 static int replay_file(const char *path)
 {
@@ -26,14 +46,7 @@ static int replay_file(const char *path)
     static uint8_t whole[INPUT_MAX];
     size_t n = fread(whole, 1, sizeof(whole), f);
     fclose(f);
-    printf("replay: %s, %zu bytes\n", path, n);
-    fflush(stdout);
-    uint8_t *exact = malloc(n + (n == 0));
-    if (exact == NULL)
-        abort();
-    memcpy(exact, whole, n);
-    LLVMFuzzerTestOneInput(exact, n);
-    free(exact);
+    replay_bytes(path, whole, n);
     return 0;
 }
 
@@ -74,6 +87,9 @@ int main(int argc, char **argv)
         snprintf(path, sizeof(path), "%s/tests/fuzz/corpus/%s", top != NULL ? top : ".",
                  slash != NULL ? slash + 1 : argv[0]);
         rc = replay_directory(path, &count);
+        if (fuzz_made_inputs != NULL)
+            fuzz_made_inputs(replay_made);
+        count += made;
     }
     if (rc == 0)
         printf("cases: %u passed, 0 failed\n", count);
