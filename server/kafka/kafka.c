@@ -13,6 +13,7 @@
 #include "server/kafka/kafka_int.h"
 #include "server/kafka/partition.h"
 #include "server/kafka/sasl.h"
+#include "server/kafka/txn_record.h"
 #include "store/store.h"
 
 /* ---- shared ---------------------------------------------------------------------------------- */
@@ -50,10 +51,12 @@ void kafka_shared_account(struct kafka_shared *shared, struct js_server *js,
 }
 
 struct kafka_shared *kafka_shared_open(const struct options *options, struct js_server *js,
-                                       struct account_set *accounts, struct store_dir *dir)
+                                       struct account_set *accounts, struct store_dir *dir,
+                                       uint64_t txn_whole_least)
 {
     struct kafka_shared *shared = mem_zalloc(sizeof(*shared));
 
+    shared->txn_whole_least = txn_whole_least > 0 ? txn_whole_least : TXN_WHOLE_LEAST;
     shared->options = options;
     store_dir_uuid(dir, shared->cluster.bytes);
     kafka_shared_accounts(shared, js, accounts);

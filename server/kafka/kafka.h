@@ -20,9 +20,11 @@ struct kafka_shared;
 struct store_dir;
 
 /* Before jetstream_open, which tells it of the recovered streams: those of an account are its
- * topics. The cluster is the store: its id is that of the directory. */
+ * topics. The cluster is the store: its id is that of the directory. txn_whole_least: transactions
+ * with more are kept in pieces (txn_record.h); 0: as much as there. */
 struct kafka_shared *kafka_shared_open(const struct options *options, struct js_server *js,
-                                       struct account_set *accounts, struct store_dir *dir);
+                                       struct account_set *accounts, struct store_dir *dir,
+                                       uint64_t txn_whole_least);
 /* Accounts that a reload has made get topics. Main thread, before their JetStream begins on the
  * workers; then kafka_reload on every worker. */
 void kafka_shared_accounts(struct kafka_shared *shared, struct js_server *js,

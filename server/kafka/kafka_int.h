@@ -45,6 +45,7 @@ struct kafka_shared {
     struct kafka_world *worlds; /* by index of account */
     uint32_t nworlds;
     struct kafka_uuid cluster;
+    uint64_t txn_whole_least;
     uint16_t port; /* where worker 0 listens */
     _Atomic int64_t connections;
 };

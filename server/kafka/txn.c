@@ -18,6 +18,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
+#include "server/kafka/txn_store.h"
 #include "server/kafka/txn_word.h"
 
 #define AGAIN_NS (100 * UINT64_C(1000000))
@@ -59,6 +60,8 @@ struct txn_op {
     int16_t epoch;
     struct wheel_timer timer;
     uint64_t first_seq; /* of the record; the offsets are behind it */
+    bool piece;         /* it is a piece that is on its way */
+    size_t bytes;
 };
 
 static struct env *env_of(const struct txn *t)
@@ -90,17 +93,9 @@ static void free_txn(struct txn *t)
     txn_table_remove(&t->coordinator->txns, t);
 }
 
-/* Its record, too. */
 static void forget(struct txn *t)
 {
-    const struct partition *p = t->coordinator->partition;
-    struct buf subject = {0};
-    struct store_subject kept;
-
-    txn_put_subject(&subject, t->id);
-    if (store_subject_get(p->store, buf_str(&subject), &kept))
-        store_remove(p->store, kept.last_seq, false, NULL);
-    buf_free(&subject);
+    txn_drop_record(t);
     free_txn(t);
 }
 
@@ -120,7 +115,7 @@ struct txn *txn_get(struct coordinator *c, struct str id, struct str owner)
     return t;
 }
 
-static bool at_rest(const struct txn *t)
+bool txn_at_rest(const struct txn *t)
 {
     return t->op == NULL && (t->state == TXN_EMPTY || t->state == TXN_COMPLETE_COMMIT ||
                              t->state == TXN_COMPLETE_ABORT);
@@ -167,7 +162,7 @@ int16_t txn_want_part(struct txn *t, struct str topic, int32_t index)
         return KAFKA_INVALID_REQUEST;
     if (!txn_table_may_hold(&t->coordinator->txns, t, txn_part_cost(topic)))
         return KAFKA_COORDINATOR_LOAD_IN_PROGRESS;
-    txn_add_part(t, topic, index, 0);
+    txn_put_part(t, topic, index, 0);
     return KAFKA_NONE;
 }
 
@@ -235,7 +230,7 @@ static void op_done(struct txn_op *op, int16_t error)
     if (done != NULL)
         done(t, e, error);
     go_on_waiting(t);
-    txn_table_rest(&t->coordinator->txns, t, at_rest(t));
+    txn_table_rest(&t->coordinator->txns, t, txn_at_rest(t));
 }
 
 /* An end that is decided and can not be written now: it is tried again until it can. Who asked for
@@ -273,6 +268,8 @@ static void record_durable(struct partition_job *j, bool ok)
     struct txn_op *op = CONTAINER_OF(j, struct txn_op, job);
 
     op->txn->unsaved = !ok;
+    if (ok)
+        txn_recorded(op->txn, op->piece, op->bytes);
     op->saved(op, ok ? KAFKA_NONE : KAFKA_COORDINATOR_NOT_AVAILABLE);
 }
 
@@ -280,35 +277,6 @@ static void record_durable(struct partition_job *j, bool ok)
 static void record_gone(struct partition_job *j)
 {
     (void) j;
-}
-
-_Static_assert(TXN_OFFSETS_MAX + 1 <= STORE_GROUP_MSGS_MAX &&
-                   TXN_OFFSET_BYTES_MAX < STORE_GROUP_BYTES_MAX,
-               "an end that is decided can be written");
-
-/* The record, and behind it the offsets, when they are to be committed. */
-static enum err append(struct txn *t, bool offsets, uint64_t *first)
-{
-    size_t n = 1 + (offsets ? t->noffsets : 0);
-    struct stream_own_message *m = mem_array(n, sizeof(*m));
-    struct buf *b = mem_array(3 * n, sizeof(*b));
-    enum err err;
-
-    memset(b, 0, 3 * n * sizeof(*b));
-    txn_put_subject(&b[0], t->id);
-    txn_render(t, &b[2]);
-    for (size_t i = 1; i < n; i++)
-        committed_render(t->offsets[i - 1].group, &t->offsets[i - 1].o, &b[3 * i], &b[3 * i + 1],
-                         &b[3 * i + 2]);
-    for (size_t i = 0; i < n; i++)
-        m[i] = (struct stream_own_message){buf_str(&b[3 * i]), buf_str(&b[3 * i + 1]),
-                                           buf_str(&b[3 * i + 2])};
-    err = stream_append_own(t->coordinator->partition->stream, m, n, first);
-    for (size_t i = 0; i < 3 * n; i++)
-        buf_free(&b[i]);
-    mem_free(b);
-    mem_free(m);
-    return err;
 }
 
 static void save(struct txn_op *op, bool offsets, void (*saved)(struct txn_op *op, int16_t error))
@@ -319,7 +287,8 @@ static void save(struct txn_op *op, bool offsets, void (*saved)(struct txn_op *o
     op->saved = saved;
     t->unsaved = true;
     t->changed_ms = wall_ms(t);
-    err = append(t, offsets, &op->first_seq);
+    op->piece = txn_may_add(t, t->coordinator->kafka->shared->txn_whole_least);
+    err = txn_append(t, op->piece, offsets, &op->first_seq, &op->bytes);
     if (err != ERR_OK) {
         saved(op, KAFKA_COORDINATOR_NOT_AVAILABLE);
         return;
@@ -511,7 +480,7 @@ static void begun(struct txn_op *op)
 {
     for (uint32_t i = 0; i < op->nmarks; i++)
         if (!op->marks[i].skip)
-            op->txn->parts[i].from = op->marks[i].from;
+            txn_place_part(op->txn, i, op->marks[i].from);
     save(op, false, op_done);
 }
 
@@ -558,6 +527,7 @@ static void completed(struct txn_op *op, int16_t error)
     if (op->commit)
         apply_offsets(op);
     txn_clear(t);
+    txn_drop_pieces(t);
     op_done(op, KAFKA_NONE);
 }
 
@@ -627,39 +597,6 @@ static void time_is_up(struct wheel_timer *timer)
     txn_end(t, false, true, NULL, NULL); /* whoever had it is fenced */
 }
 
-/* ---- loading, and the end -------------------------------------------------------------------- */
-
-bool txn_take_message(struct coordinator *c, const struct store_msg *m)
-{
-    struct buf names = {0};
-    struct txn read, *t;
-    bool ok = txn_parse(m->subject, m->payload, &names, c->seed, &read);
-
-    if (ok && (t = txn_get(c, read.id, STR_NONE)) != NULL) {
-        txn_clear(t);
-        t->state = read.state;
-        t->producer = read.producer;
-        t->epoch = read.epoch;
-        t->previous = read.previous;
-        t->timeout_ms = read.timeout_ms;
-        t->started_ms = read.started_ms;
-        t->changed_ms = read.changed_ms;
-        t->parts = read.parts;
-        t->nparts = read.nparts;
-        t->part_index = read.part_index;
-        t->offsets = read.offsets;
-        t->noffsets = read.noffsets;
-        t->offset_bytes = read.offset_bytes;
-        t->offset_index = read.offset_index;
-        t->bytes = read.bytes;
-        txn_table_rest(&c->txns, t, at_rest(t));
-    } else if (ok) {
-        txn_clear(&read);
-    }
-    buf_free(&names);
-    return ok;
-}
-
 /* ---- what was open before a start ------------------------------------------------------------ */
 
 void txns_loaded(struct coordinator *c)
@@ -668,6 +605,9 @@ void txns_loaded(struct coordinator *c)
     {
         struct txn *t = LIST_ENTRY(l, struct txn, link);
         struct txn_op *op;
+        txn_find_pieces(t);
+        if (t->state != TXN_ONGOING)
+            txn_drop_pieces(t);
         if (t->state == TXN_ONGOING) {
             arm(t, (uint64_t) t->timeout_ms * 1000000);
             txn_word_remind(t);

@@ -37,6 +37,8 @@ int16_t txn_want_part(struct txn *t, struct str topic, int32_t index);
 void txn_begin(struct txn *t);
 /* A number that no producer has had. */
 int64_t txn_new_producer(struct kafka *k);
+/* Nothing of it is open or under way. */
+bool txn_at_rest(const struct txn *t);
 /* Its errand runs again when what is under way has ended. False: that may be never. */
 bool txn_wait(struct txn *t, struct errand *e);
 
@@ -77,7 +79,7 @@ struct txn_want {
 /* done, at home: perhaps before this returns. The request's arena is not used until then. */
 void txn_want_parts(struct txn_want *w);
 
-/* ---- coordinator.c calls */
+/* ---- coordinator.c calls; the first one: txn_store.c */
 /* A message of the offsets stream; true: it was a transaction's. */
 bool txn_take_message(struct coordinator *c, const struct store_msg *m);
 /* All messages were taken: goes on with what was under way. */

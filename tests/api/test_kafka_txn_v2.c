@@ -252,6 +252,74 @@ TEST(crashes)
     js_rig_end(&r);
 }
 
+/* So long that a few of them are more than is written as a whole each time. */
+enum { LONG_NAME = 400 };
+
+static void put_group(char *out, unsigned k)
+{
+    memset(out, 'g', LONG_NAME);
+    snprintf(out + LONG_NAME, 16, "%u", k);
+}
+
+static void commit_groups(struct producer *p, unsigned first, unsigned n, int64_t offset)
+{
+    char group[LONG_NAME + 16];
+
+    for (unsigned k = first; k < first + n; k++) {
+        put_group(group, k);
+        ck_assert_int_eq(producer_commit_offset(p, 5, group, "t", offset + k), KAFKA_NONE);
+    }
+}
+
+static void check_groups(struct producer *p, unsigned n, int64_t offset)
+{
+    char group[LONG_NAME + 16];
+
+    for (unsigned k = 0; k < n; k++) {
+        put_group(group, k);
+        ck_assert_int_eq(producer_fetched(p, group, "t", true), offset < 0 ? offset : offset + k);
+    }
+}
+
+static void crash(struct js_rig *r, struct producer *p)
+{
+    kafka_client_close(&p->c);
+    js_rig_crash(r);
+    kafka_client_open(&p->c, r->server.kafka_port);
+}
+
+/* Commits behind the record, through crashes in between; nothing of them stays when it has ended.
+ */
+TEST(many_small_commits)
+{
+    static const char only[] = "{\"subjects_filter\":\"$KAFKA.TXN.>\"}";
+    struct js_rig r;
+    struct producer p;
+
+    start(&r, i);
+    producer_init(&p, &r, "p");
+    commit_groups(&p, 0, 20, 1000);
+    js_ask(&r, "$JS.API.STREAM.INFO.__consumer_offsets", only, "\"$KAFKA.TXN.p.0\":1");
+    ck_assert_int_eq(write_v2(&p, "t", 0, 1), 0);
+    crash(&r, &p);
+    commit_groups(&p, 15, 10, 2000);
+    check_groups(&p, 25, -KAFKA_UNSTABLE_OFFSET_COMMIT);
+    crash(&r, &p);
+    commit_groups(&p, 0, 15, 2000);
+    ck_assert_int_eq(write_v2(&p, "t", 1, 1), 1);
+    ck_assert_int_eq(producer_end(&p, 5, true), KAFKA_NONE);
+    check_groups(&p, 25, 2000);
+    js_ask(&r, "$JS.API.STREAM.INFO.__consumer_offsets", only, "\"subjects\":{\"$KAFKA.TXN.p\":1}");
+    commit_groups(&p, 0, 20, 3000);
+    ck_assert_int_eq(producer_end(&p, 5, false), KAFKA_NONE);
+    crash(&r, &p);
+    check_groups(&p, 25, 2000);
+    js_ask(&r, "$JS.API.STREAM.INFO.__consumer_offsets", only, "\"subjects\":{\"$KAFKA.TXN.p\":1}");
+    ck_assert_int_eq(producer_latest(&p, "t", 1), 3);
+    kafka_client_close(&p.c);
+    js_rig_end(&r);
+}
+
 /* ---- several at a time ----------------------------------------------------------------------- */
 
 enum { AT_ONCE = 20 };
@@ -424,6 +492,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(versions_between, 0, 3),
     RUN_LOOP(topics_by_id, 0, 3),
     RUN_LOOP(crashes, 0, 3),
+    RUN_LOOP(many_small_commits, 0, 3),
     RUN_LOOP(without_waiting, 0, 3),
     RUN_LOOP(two_connections, 0, 3),
     RUN_LOOP(the_last_epoch, 0, 3),

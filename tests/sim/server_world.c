@@ -104,6 +104,7 @@ void world_boot(struct world *w)
         .segment_bytes_max = w->swarm->segment_max,
         .index_lazy_bytes = w->seed % 2, /* every other world reads its indexes after the start */
         .seal_bytes = w->seed / 2 % 2,   /* and every other one is closed with all sealed */
+        .txn_whole_least = w->seed / 4 % 2, /* likewise, small transactions are kept in pieces */
     };
     w->arena = sim_arena_open();
     before = sim_arena_use(w->arena);
