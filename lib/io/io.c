@@ -250,7 +250,7 @@ static void account(struct io *io, const struct io_op *op)
     case IO_SEND:
     case IO_SPLICE:
         account_send(io, op);
-        if (op->kind == IO_SPLICE)
+        if (op->kind == IO_SPLICE && op->splice_from->io == io)
             op->splice_from->in_flight--;
         break;
     case IO_CLOSE:
@@ -472,12 +472,13 @@ void io_send(struct io *io, struct io_op *op, struct io_sock *sock, const struct
 void io_splice(struct io *io, struct io_op *op, struct io_sock *sock, struct io_file *file,
                uint64_t offset, uint32_t len)
 {
-    ASSERT(!sock->listener && sock->send == NULL && !sock->fin && file->io == io);
+    ASSERT(!sock->listener && sock->send == NULL && !sock->fin);
     begin_sock(io, op, IO_SPLICE, sock);
     op->splice_from = file;
     op->off = offset;
     op->len = len;
-    file->in_flight++;
+    if (file->io == io) /* else it is its owner's to count */
+        file->in_flight++;
     sock->send = op;
     io->ops->submit(io, op);
 }

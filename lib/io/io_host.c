@@ -29,11 +29,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static struct io_host *host_of(struct io *io)
-{
-    return CONTAINER_OF(io, struct io_host, io);
-}
-
 /* ---- clocks and randomness ------------------------------------------------------------------- */
 
 static uint64_t clock_ns(clockid_t id)

@@ -61,6 +61,11 @@ int host_open(struct io_host *h, const struct host_ops *ops, const struct io_con
 void host_stop(struct io_host *h);
 void host_free(struct io_host *h);
 
+static inline struct io_host *host_of(struct io *io)
+{
+    return CONTAINER_OF(io, struct io_host, io);
+}
+
 /* Members of struct io_ops. */
 void host_poll(struct io *io, uint64_t wait_ns);
 void host_wake(struct io *io);

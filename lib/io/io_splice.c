@@ -19,6 +19,7 @@ struct step {
     struct io_work job;
     struct io_host *h;
     struct io_op *op;
+    struct io_files *files; /* of the file's loop */
     struct io_file *file;
     int sock_fd;
     off_t off;
@@ -30,7 +31,7 @@ struct step {
 static void step_run(struct io_work *job)
 {
     struct step *s = CONTAINER_OF(job, struct step, job);
-    int fd = files_borrow(s->h->files, s->file, false);
+    int fd = files_borrow(s->files, s->file, false);
 
     if (fd < 0) {
         s->rc = fd;
@@ -47,7 +48,7 @@ static void step_run(struct io_work *job)
         s->left -= (uint32_t) r;
         s->moved += (uint32_t) r;
     }
-    files_return(s->h->files, s->file, false);
+    files_return(s->files, s->file, false);
 }
 
 static void step_done(struct io_op *job)
@@ -80,6 +81,7 @@ void splice_go(struct io_host *h, struct io_op *op)
     s->h = h;
     s->op = op;
     s->file = op->splice_from;
+    s->files = host_of(s->file->io)->files;
     s->sock_fd = op->sock->fd;
     s->off = (off_t) op->off;
     s->left = op->len;

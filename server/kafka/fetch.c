@@ -55,6 +55,7 @@ struct fetch {
     uint64_t min_bytes;
     struct fetch_room room;
     bool committed; /* read_committed */
+    bool in_file;   /* the connection can send from files */
     enum phase phase;
     struct wheel_timer timer;
     bool timed, final;
@@ -140,6 +141,7 @@ static void read_there(struct env_task *task, struct env *env)
     read->high = read->start = read->stable = -1;
     read->committed = part->fetch->committed;
     read->compacted = part->place.compact;
+    read->in_file = part->fetch->in_file;
     read->error = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
     if (p != NULL)
         fetch_read_start(read, p);
@@ -187,7 +189,7 @@ static void call_off_there(struct env_task *task, struct env *env)
 
 /* ---- the answer ------------------------------------------------------------------------------ */
 
-/* Moves references into the answer while there is room. */
+/* Moves what the pieces hold into the answer while there is room. */
 static void put_pieces(struct fetch *f, struct part *part, uint64_t *room, bool *any)
 {
     struct kafka_request *r = f->request;
@@ -202,8 +204,10 @@ static void put_pieces(struct fetch *f, struct part *part, uint64_t *room, bool 
             break;
         }
         struct kafka_piece *p = kafka_arena_alloc(&r->arena, sizeof(*p));
-        *p = (struct kafka_piece){.chunk = from->chunk, .bytes = from->bytes, .n = from->n};
-        chunk_get(p->chunk);
+        *p = (struct kafka_piece){
+            .chunk = from->chunk, .bytes = from->bytes, .n = from->n, .lent = from->lent};
+        from->chunk = NULL;
+        from->lent = NULL;
         if (last == NULL)
             *end = p;
         else
@@ -367,7 +371,7 @@ static void answer(struct fetch *f)
             put_old(f, part, &room, &any);
         else
             put_pieces(f, part, &room, &any);
-        fetch_read_release(&part->read, f->home->env->chunks);
+        fetch_read_release(&part->read, f->home->env);
     }
     if (f->timed)
         io_timer_stop(f->home->env->io, &f->timer);
@@ -427,7 +431,7 @@ static void round_over(struct fetch *f)
         return;
     }
     for (uint32_t i = 0; i < f->nparts; i++)
-        fetch_read_release(&f->parts[i].read, f->home->env->chunks);
+        fetch_read_release(&f->parts[i].read, f->home->env);
     f->phase = PARKED;
     if (!f->timed) {
         struct io *io = f->home->env->io;
@@ -715,6 +719,8 @@ void kafka_run_fetch(struct kafka_request *r)
         return;
     }
     f->committed = q->isolation_level == 1;
+    /* Old versions get something else than what lies there. */
+    f->in_file = r->conn->tls == NULL && r->header.version >= 4;
     f->min_bytes = q->min_bytes > 0 ? (uint64_t) q->min_bytes : 0;
     f->room.bytes = q->max_bytes > 0 ? (uint64_t) q->max_bytes : 0;
     if (f->room.bytes > KAFKA_FETCH_MAX)

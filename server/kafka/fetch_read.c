@@ -4,6 +4,7 @@
 #include "lib/base/mem.h"
 #include "lib/io/io.h"
 #include "lib/wire/kafka_compress.h"
+#include "server/kafka/lent.h"
 #include "server/kafka/project.h"
 
 /* A batch of NATS clients' messages, unless one of them is larger. */
@@ -17,15 +18,21 @@ static struct chunk_pool *pool_of(const struct fetch_read *f)
     return f->partition->kafka->env->chunks;
 }
 
-/* Takes the reference. */
-static void add_piece(struct fetch_read *f, struct chunk *chunk, const void *bytes, size_t n)
+/* Takes what it holds. */
+static void put_piece(struct fetch_read *f, struct fetch_piece piece)
 {
     if (f->npieces == f->pieces_cap) {
         f->pieces_cap = f->pieces_cap * 2 + 8;
         f->pieces = mem_realloc(f->pieces, f->pieces_cap * sizeof(*f->pieces));
     }
-    f->pieces[f->npieces++] = (struct fetch_piece){chunk, bytes, n};
-    f->bytes += n;
+    f->pieces[f->npieces++] = piece;
+    f->bytes += piece.n;
+}
+
+/* Takes the reference. */
+static void add_piece(struct fetch_read *f, struct chunk *chunk, const void *bytes, size_t n)
+{
+    put_piece(f, (struct fetch_piece){.chunk = chunk, .bytes = bytes, .n = n});
 }
 
 /* ---- batches that are built ------------------------------------------------------------------ */
@@ -229,24 +236,45 @@ static enum put put_entry(struct fetch_read *f, const struct store_entry *e)
 
 /* Behind the stable offset, which is where a transaction begins: with a batch, or with what is left
  * of one. */
-static bool is_undecided(const struct fetch_read *f, const struct store_entry *e)
+static bool is_undecided(const struct fetch_read *f, uint64_t seq)
 {
-    uint64_t seq = e->kafka ? e->first_seq : e->msg.seq, first, last;
+    uint64_t first, last;
 
     partition_bounds(f->partition, &first, &last);
     return f->committed && (int64_t) (seq < first ? first : seq) > partition_stable(f->partition);
+}
+
+/* A batch that stays where it is. What is read ahead of it would be for nothing. */
+static enum put put_lent(struct fetch_read *f, const struct store_lent *l)
+{
+    if (is_undecided(f, l->first_seq))
+        return UNDECIDED;
+    f->ahead = false;
+    if (is_full(f, l->bytes) || !room_take(f->room, l->bytes))
+        return FULL;
+    end_building(f);
+    f->next = l->first_seq + l->messages;
+    f->partition->file_bytes += l->bytes;
+    put_piece(
+        f, (struct fetch_piece){.n = l->bytes,
+                                .lent = kafka_lent_take(f->partition->kafka->env, &f->reader, l)});
+    return PUT;
 }
 
 /* One entry. PUT: go on; END: there is none any more. */
 static enum put take_next(struct fetch_read *f)
 {
     struct store_entry e;
+    struct store_lent l;
 
     if (room_is_gone(f->room))
         return FULL;
+    if (f->in_file && store_reader_in_file(&f->reader, &l))
+        return put_lent(f, &l);
+    f->ahead = true;
     switch (store_reader_entry(&f->reader, &e)) {
     case STORE_READ_MSG:
-        return is_undecided(f, &e) ? UNDECIDED : put_entry(f, &e);
+        return is_undecided(f, e.kafka ? e.first_seq : e.msg.seq) ? UNDECIDED : put_entry(f, &e);
     case STORE_READ_WAIT:
         return WAIT;
     default:
@@ -279,7 +307,7 @@ static void read_on(struct store_reader *reader)
     if (put == WAIT)
         return;
     f->full = put == FULL;
-    if (f->full) /* the client comes again when it has this */
+    if (f->full && f->ahead) /* the client comes again when it has this */
         store_reader_ahead(&f->reader, f->bytes);
     if (put == END || put == UNDECIDED)
         lead_to_end(f);
@@ -302,7 +330,7 @@ static void begin(struct fetch_read *f)
     f->pieces = NULL;
     f->npieces = f->pieces_cap = 0;
     f->bytes = 0;
-    f->full = false;
+    f->full = f->ahead = false;
     f->building = NULL;
     f->next = from = (uint64_t) f->offset + 1;
     partition_bounds(p, &first, &last);
@@ -348,10 +376,14 @@ void fetch_read_start(struct fetch_read *f, struct partition *p)
         begin(f);
 }
 
-void fetch_read_release(struct fetch_read *f, struct chunk_pool *pool)
+void fetch_read_release(struct fetch_read *f, struct env *env)
 {
-    for (size_t i = 0; i < f->npieces; i++)
-        chunk_put(f->pieces[i].chunk, pool);
+    for (size_t i = 0; i < f->npieces; i++) {
+        if (f->pieces[i].chunk != NULL)
+            chunk_put(f->pieces[i].chunk, env->chunks);
+        if (f->pieces[i].lent != NULL)
+            kafka_lent_return(f->pieces[i].lent, env);
+    }
     mem_free(f->pieces);
     mem_free(f->aborted);
     f->aborted = NULL;

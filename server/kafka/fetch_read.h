@@ -1,9 +1,10 @@
 /*
  * fetch_read.h - record batches of one partition from an offset on, on the partition's worker.
  *
- * What producers sent goes out as it lies in memory; messages of NATS clients are built into
- * batches; batches with removed records are built anew without them. Where the last messages before
- * the end have been removed a filler leads to the end, so that whoever reads gets there.
+ * What producers sent goes out as it lies in memory, or in the store's file; messages of NATS
+ * clients are built into batches; batches with removed records are built anew without them. Where
+ * the last messages before the end have been removed a filler leads to the end, so that whoever
+ * reads gets there.
  */
 #ifndef KAFKA_FETCH_READ_H
 #define KAFKA_FETCH_READ_H
@@ -16,6 +17,7 @@ struct fetch_piece {
     struct chunk *chunk; /* one reference */
     const void *bytes;
     size_t n;
+    struct kafka_lent *lent; /* instead of the chunk: it is in the store's file (lent.h) */
 };
 
 /* What all partitions of a request may give together, on whatever workers they are. */
@@ -31,6 +33,7 @@ struct fetch_read {
     struct fetch_room *room;
     bool committed; /* nothing behind the stable offset */
     bool compacted; /* an offset in front of the first message is as good as the first */
+    bool in_file;   /* who asked can send from a file */
     void (*done)(struct fetch_read *f);
     /* Answered: what the offsets are at the moment of done; high = the offset behind the last. */
     int16_t error;
@@ -47,6 +50,7 @@ struct fetch_read {
     struct partition_job job; /* in partition->busy */
     struct store_reader reader;
     uint64_t next; /* sequence behind what is in the pieces */
+    bool ahead;    /* what comes next would be read into memory */
     struct chunk *building;
     struct kafka_builder builder;
 };
@@ -54,6 +58,6 @@ struct fetch_read {
 /* Calls done, now or later. */
 void fetch_read_start(struct fetch_read *f, struct partition *p);
 /* Lets go of the pieces, on any worker. */
-void fetch_read_release(struct fetch_read *f, struct chunk_pool *pool);
+void fetch_read_release(struct fetch_read *f, struct env *env);
 
 #endif

@@ -68,6 +68,7 @@ static void put_partition(struct realm *realm, const struct topic *t, int32_t in
         put_int(o, "in_records", p != NULL ? (int64_t) p->in_records : 0);
         put_int(o, "in_bytes", p != NULL ? (int64_t) p->in_bytes : 0);
         put_int(o, "out_bytes", p != NULL ? (int64_t) p->out_bytes : 0);
+        put_int(o, "out_file_bytes", p != NULL ? (int64_t) p->file_bytes : 0);
         json_array_append_new(list, o);
     }
     buf_free(&name);

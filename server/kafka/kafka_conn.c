@@ -25,13 +25,16 @@
  * Who shakes no hands, or does not say who it is, is closed after the times that NATS clients have
  * for these: `patience` runs from the start of each until its end.
  *
- * Output is chunks: an answer is copied into them, its records are there by reference. The deadline
- * is that of NATS clients (write_deadline), per megabyte.
+ * Output is chunks: an answer is copied into them, its records are there by reference. What is lent
+ * from a file is sent from there: out is what is in front of the first such batch, and each has its
+ * own `after`, which becomes out when it is sent. The deadline is that of NATS clients
+ * (write_deadline), per megabyte.
  */
 #include "lib/base/mem.h"
 #include "lib/wire/kafka_bytes.h"
 #include "server/kafka/kafka_int.h"
 #include "server/kafka/kafka_tls.h"
+#include "server/kafka/lent.h"
 #include "server/kafka/sasl.h"
 
 #include <errno.h>
@@ -61,8 +64,21 @@ static void wake(struct kafka_conn *c)
 
 /* ---- output ---------------------------------------------------------------------------------- */
 
+/* The first one is sent, or will not be. */
+static void end_lent(struct kafka_conn *c)
+{
+    struct kafka_lent *l = LIST_ENTRY(list_pop_front(&c->lent), struct kafka_lent, link);
+
+    c->lent_bytes -= l->of.bytes + l->after.bytes;
+    c->lent_sent = 0;
+    outbuf_splice(&c->out, &l->after);
+    kafka_lent_return(l, c->kafka->env);
+}
+
 static void drop_output(struct kafka_conn *c)
 {
+    while (!list_empty(&c->lent))
+        end_lent(c);
     outbuf_free(&c->out, c->kafka->env->chunks);
     outbuf_free(&c->wire, c->kafka->env->chunks);
     outbuf_free(&c->sending, c->kafka->env->chunks);
@@ -70,11 +86,40 @@ static void drop_output(struct kafka_conn *c)
     c->iov = NULL;
 }
 
-static void flush(struct kafka_conn *c)
+static bool has_output(const struct kafka_conn *c)
+{
+    return c->out.head != NULL || c->wire.head != NULL || !list_empty(&c->lent);
+}
+
+/* Vectors from memory, or a part of a file. False: there is nothing. */
+static bool send_next(struct kafka_conn *c)
 {
     struct env *env = c->kafka->env;
     struct outbuf *from = c->tls != NULL ? &c->wire : &c->out;
     unsigned n;
+
+    c->splicing = from->head == NULL && !list_empty(&c->lent);
+    if (c->splicing) {
+        const struct kafka_lent *l = LIST_ENTRY(c->lent.next, struct kafka_lent, link);
+        uint32_t left = l->of.bytes - c->lent_sent;
+        io_splice(env->io, &c->send, c->sock, l->of.file, l->of.offset + c->lent_sent,
+                  left < SEND_BYTES ? left : SEND_BYTES);
+        return true;
+    }
+    if (from->head == NULL)
+        return false;
+    n = outbuf_move(&c->sending, from, SEND_VECTORS, SEND_BYTES);
+    c->iov = mem_array(n, sizeof(*c->iov));
+    n = 0;
+    for (struct chunk *k = c->sending.head; k != NULL; k = k->next)
+        c->iov[n++] = (struct iovec){k->data, k->len};
+    io_send(env->io, &c->send, c->sock, c->iov, n);
+    return true;
+}
+
+static void flush(struct kafka_conn *c)
+{
+    struct env *env = c->kafka->env;
 
     if (io_op_busy(&c->send) || c->drop_output || c->close_submitted)
         return;
@@ -83,17 +128,17 @@ static void flush(struct kafka_conn *c)
         kafka_conn_close(c, "TLS write error");
         return;
     }
-    if (from->head == NULL)
-        return;
-    n = outbuf_move(&c->sending, from, SEND_VECTORS, SEND_BYTES);
-    c->iov = mem_array(n, sizeof(*c->iov));
-    n = 0;
-    for (struct chunk *k = c->sending.head; k != NULL; k = k->next)
-        c->iov[n++] = (struct iovec){k->data, k->len};
-    io_send(env->io, &c->send, c->sock, c->iov, n);
-    if (c->state != KAFKA_CONN_CLOSING)
+    if (send_next(c) && c->state != KAFKA_CONN_CLOSING)
         io_timer_start(env->io, &c->deadline,
                        io_now(env->io) + (uint64_t) env->options->write_deadline_ns);
+}
+
+/* n bytes of the first one that is lent. */
+static void spliced(struct kafka_conn *c, uint32_t n)
+{
+    c->lent_sent += n;
+    if (c->lent_sent == LIST_ENTRY(c->lent.next, struct kafka_lent, link)->of.bytes)
+        end_lent(c);
 }
 
 static void sent(struct io_op *op)
@@ -105,6 +150,8 @@ static void sent(struct io_op *op)
     mem_free(c->iov);
     c->iov = NULL;
     outbuf_free(&c->sending, c->kafka->env->chunks);
+    if (c->splicing && op->res > 0)
+        spliced(c, (uint32_t) op->res);
     if (op->res < 0) {
         c->drop_output = true;
         kafka_conn_close(c, "write error");
@@ -137,29 +184,58 @@ static void end_request(struct kafka_request *r)
     wake(c);
 }
 
+/* Where the next bytes go: behind what was lent last. */
+static struct outbuf *out_end(struct kafka_conn *c)
+{
+    return list_empty(&c->lent) ? &c->out
+                                : &LIST_ENTRY(c->lent.prev, struct kafka_lent, link)->after;
+}
+
+static bool put_bytes(struct kafka_conn *c, const void *bytes, size_t n)
+{
+    if (!outbuf_put(out_end(c), c->kafka->env->chunks, bytes, n))
+        return false;
+    c->lent_bytes += list_empty(&c->lent) ? 0 : n;
+    return true;
+}
+
+static bool put_piece(struct kafka_conn *c, struct kafka_piece *p)
+{
+    if (p->lent != NULL)
+        list_push_back(&c->lent, &p->lent->link);
+    else if (!outbuf_put_view(out_end(c), c->kafka->env->chunks, p->chunk, p->bytes, p->n))
+        return false;
+    c->lent_bytes += list_empty(&c->lent) ? 0 : p->n;
+    p->lent = NULL;
+    return true;
+}
+
 /* The bytes between two cuts, then what belongs there. */
 static bool put_answer(struct kafka_conn *c, const struct buf *b, const struct kafka_cuts *cuts)
 {
-    struct chunk_pool *pool = c->kafka->env->chunks;
     size_t from = 0;
 
     for (size_t i = 0; i < cuts->n; i++) {
         const struct kafka_cut *cut = &cuts->cuts[i];
-        if (!outbuf_put(&c->out, pool, b->p + from, cut->at - from))
+        if (!put_bytes(c, b->p + from, cut->at - from))
             return false;
         from = cut->at;
-        for (const struct kafka_piece *p = cut->records->elsewhere; p != NULL; p = p->next)
-            if (!outbuf_put_view(&c->out, pool, p->chunk, p->bytes, p->n))
+        for (struct kafka_piece *p = cut->records->elsewhere; p != NULL; p = p->next)
+            if (!put_piece(c, p))
                 return false;
     }
-    return outbuf_put(&c->out, pool, b->p + from, b->n - from);
+    return put_bytes(c, b->p + from, b->n - from);
 }
 
 static void release_pieces(struct kafka_request *r, const struct kafka_cuts *cuts)
 {
     for (size_t i = 0; i < cuts->n; i++)
-        for (const struct kafka_piece *p = cuts->cuts[i].records->elsewhere; p != NULL; p = p->next)
-            chunk_put(p->chunk, r->kafka->env->chunks);
+        for (struct kafka_piece *p = cuts->cuts[i].records->elsewhere; p != NULL; p = p->next) {
+            if (p->chunk != NULL)
+                chunk_put(p->chunk, r->kafka->env->chunks);
+            if (p->lent != NULL)
+                kafka_lent_return(p->lent, r->kafka->env);
+        }
 }
 
 static void put_reply(struct kafka_request *r)
@@ -225,12 +301,11 @@ void kafka_reply(struct kafka_request *r)
 void kafka_reply_bytes(struct kafka_request *r, struct str bytes)
 {
     struct kafka_conn *c = r->conn;
-    struct chunk_pool *pool = c->kafka->env->chunks;
     char length[4];
 
     kafka_put_u32(length, (uint32_t) bytes.n);
     if (c->state == KAFKA_CONN_OPEN &&
-        (!outbuf_put(&c->out, pool, length, 4) || !outbuf_put(&c->out, pool, bytes.p, bytes.n))) {
+        (!put_bytes(c, length, 4) || !put_bytes(c, bytes.p, bytes.n))) {
         c->drop_output = true;
         kafka_conn_close(c, "memory is short");
     }
@@ -285,7 +360,7 @@ static bool is_produce(const struct chunk *frame)
 /* The client does not take what it has asked for. */
 static bool lags(const struct kafka_conn *c)
 {
-    return c->out.bytes + c->wire.bytes + c->sending.bytes > UNSENT_MOST;
+    return c->out.bytes + c->wire.bytes + c->sending.bytes + c->lent_bytes > UNSENT_MOST;
 }
 
 /* Behind those that are under way a frame may be collected. All of them are Produce, if one is. */
@@ -549,6 +624,7 @@ void kafka_conn_adopt(struct kafka *k, io_fd fd)
     list_push_back(&k->conns, &c->link);
     list_init(&c->dirty_link);
     list_init(&c->requests);
+    list_init(&c->lent);
     io_op_init(&c->recv, received);
     io_op_init(&c->send, sent);
     io_op_init(&c->close, sock_is_closed);
@@ -600,7 +676,7 @@ bool kafka_conn_reap(struct kafka_conn *c)
 {
     struct env *env = c->kafka->env;
 
-    if (!c->drop_output && (c->out.head != NULL || c->wire.head != NULL || io_op_busy(&c->send))) {
+    if (!c->drop_output && (has_output(c) || io_op_busy(&c->send))) {
         flush(c);
         return false;
     }

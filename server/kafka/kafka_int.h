@@ -90,6 +90,7 @@ static inline int32_t kafka_node(const struct kafka *k)
 }
 
 struct kafka_request;
+struct kafka_lent;
 
 enum kafka_conn_state { KAFKA_CONN_OPEN, KAFKA_CONN_CLOSING };
 
@@ -128,9 +129,13 @@ struct kafka_conn {
     bool holding;             /* the last one says that none may start behind it yet */
     bool settling;
     struct outbuf out, sending;
-    struct tls *tls;    /* NULL: plain */
-    struct outbuf wire; /* its records */
-    bool shaken;        /* hands */
+    struct list lent;    /* struct kafka_lent: behind out, each with what is behind it */
+    uint64_t lent_bytes; /* of these and what is behind each */
+    uint32_t lent_sent;  /* of the first one */
+    bool splicing;       /* it is what `send` sends */
+    struct tls *tls;     /* NULL: plain; else nothing is lent */
+    struct outbuf wire;  /* its records */
+    bool shaken;         /* hands */
     struct iovec *iov;
     struct wheel_timer deadline; /* of the send in flight; of the end while CLOSING */
     struct wheel_timer patience; /* of the handshake; then until realm is there */
@@ -138,12 +143,13 @@ struct kafka_conn {
 
 /* Bytes of records that are sent by reference: kafka_records.elsewhere is a list of them, whose n
  * add up to its own. Made in the arena; each holds a reference to its chunk until the answer is
- * out. */
+ * out, or what is lent from a file. */
 struct kafka_piece {
     struct kafka_piece *next;
     struct chunk *chunk;
     const void *bytes;
     size_t n;
+    struct kafka_lent *lent; /* instead of the chunk */
 };
 
 enum kafka_ending { KAFKA_UNDER_WAY, KAFKA_ANSWERED, KAFKA_SILENT, KAFKA_FAILED };

@@ -50,6 +50,7 @@ struct partition {
     struct list busy;    /* partition_job: at work; told only of the end */
     struct partition_compact compact;
     uint64_t in_records, in_bytes, out_bytes; /* of Kafka clients, since it was made */
+    uint64_t file_bytes;                      /* of out_bytes: sent from the store's files */
     char name[];
 };
 

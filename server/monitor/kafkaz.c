@@ -78,7 +78,7 @@ static void key_of(char key[640], const char *account, const char *topic, json_i
 
 static void put_partition(json_t *topics, json_t *at, json_t *ends, json_t *p)
 {
-    static const char *const sums[] = {"in_records", "in_bytes", "out_bytes"};
+    static const char *const sums[] = {"in_records", "in_bytes", "out_bytes", "out_file_bytes"};
     char key[640];
     json_t *o;
 

@@ -251,6 +251,50 @@ TEST(a_socket_moves_to_another_loop)
     conformance_close(second);
 }
 
+static unsigned open_descriptors(void)
+{
+    unsigned n = 0;
+
+    for (int fd = 0; fd < 4096; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+/* A file of one loop goes out of a socket of another. */
+TEST(a_file_of_another_loop)
+{
+    enum { SIZE = 3 * 1024 * 1024 };
+    unsigned before = open_descriptors();
+    struct io *first = open_io(), *second = open_io();
+    uint8_t *out = malloc(SIZE), *in = malloc(SIZE);
+    struct io_file *file;
+    struct pair pair;
+    struct probe p;
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/f", conformance_dir());
+    pattern_fill(out, SIZE, 9, 0);
+    file = io_file_open(first, path, IO_FILE_CREATE);
+    probe_init(&p, first);
+    io_commit(first, &p.op, file, &(struct iovec){out, SIZE}, 1, 0);
+    ck_assert_int_eq(probe_wait(&p), SIZE);
+    pair_open(second, &pair);
+    for (uint32_t k = 0; k < 3; k++) {
+        probe_init(&p, second);
+        io_splice(second, &p.op, pair.server, file, k, SIZE - k);
+        ck_assert_int_eq(recv_bytes(second, pair.client, in, SIZE - k), SIZE - k);
+        ck_assert_int_eq(probe_wait(&p), SIZE - k);
+        ck_assert(pattern_is(in, SIZE - k, 9, k));
+    }
+    pair_close(second, &pair);
+    io_file_close(first, file);
+    conformance_close(second);
+    conformance_close(first);
+    ck_assert_uint_eq(open_descriptors(), before);
+    free(out);
+    free(in);
+}
+
 /* Does this machine have addresses of IPv6? */
 static bool has_ipv6(struct io *io)
 {
@@ -484,15 +528,6 @@ TEST(a_connect_can_be_cancelled)
     conformance_close(io);
 }
 
-static unsigned open_descriptors(void)
-{
-    unsigned n = 0;
-
-    for (int fd = 0; fd < 4096; fd++)
-        n += fcntl(fd, F_GETFD) >= 0;
-    return n;
-}
-
 /* Accepting without descriptors fails, and works again when there are some. */
 TEST(descriptors_run_out)
 {
@@ -695,6 +730,7 @@ static const struct runner_case cases[] = {
     RUN(a_storm_of_wakes),
     RUN(commits_do_not_wait_for_work),
     RUN(a_socket_moves_to_another_loop),
+    RUN(a_file_of_another_loop),
     RUN(every_address_is_those_of_ipv6_too),
     RUN(the_loop_belongs_to_the_thread_that_polls),
     RUN(short_transfers),
