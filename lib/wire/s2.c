@@ -49,6 +49,12 @@ void s2_put_start(struct buf *out)
     buf_puts(out, "S2sTwO");
 }
 
+void s2_put_start_snappy(struct buf *out)
+{
+    put_header(out, CHUNK_START, 6);
+    buf_puts(out, "sNaPpY");
+}
+
 void s2_put(struct buf *out, struct str data)
 {
     while (data.n > 0) {

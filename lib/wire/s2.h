@@ -26,6 +26,8 @@
 
 /* The stream identifier. */
 void s2_put_start(struct buf *out);
+/* Snappy's, for readers of that alone; what is behind it is packed (s2_put_packed). */
+void s2_put_start_snappy(struct buf *out);
 /* Chunks with these bytes; nothing for none. */
 void s2_put(struct buf *out, struct str data);
 

@@ -172,7 +172,8 @@ extern const struct document varz_document, connz_document, routez_document, gat
     leafz_document, subsz_document, subscriptionsz_document, accountz_document, accstatz_document,
     jsz_document, healthz_document, raftz_document, ipqueuesz_document, stacksz_document,
     expvarz_document, metrics_document, statsz_document, idz_document, profilez_document,
-    account_subsz_document, account_jsz_document, account_info_document, kafkaz_document;
+    account_subsz_document, account_jsz_document, account_info_document, kafkaz_document,
+    subscribers_document;
 
 extern const struct document *const documents[];
 extern const size_t documents_n;

@@ -42,9 +42,13 @@ const struct document *document_of_account(struct str name)
         const char *name;
         const struct document *document;
     } all[] = {
-        {"SUBSZ", &account_subsz_document}, {"CONNZ", &connz_document},
-        {"LEAFZ", &leafz_document},         {"JSZ", &account_jsz_document},
-        {"INFO", &account_info_document},   {"STATZ", &accstatz_document},
+        {"SUBSZ", &account_subsz_document},
+        {"CONNZ", &connz_document},
+        {"LEAFZ", &leafz_document},
+        {"JSZ", &account_jsz_document},
+        {"INFO", &account_info_document},
+        {"STATZ", &accstatz_document},
+        {"SUBSCRIBERS", &subscribers_document},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(all); i++)

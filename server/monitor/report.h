@@ -105,7 +105,8 @@ const struct monitor_host *reports_host(const struct reports *r);
 
 /* By the name that requests have, "VARZ"; NULL when there is none. */
 const struct document *document_find(struct str name);
-/* Of one account, which asked.account names. */
+/* Of one account, which asked.account names; SUBSCRIBERS: a number, of asked.test and, when there
+ * is one, the queue group asked.name. */
 const struct document *document_of_account(struct str name);
 /* By the path of HTTP, "/varz". */
 const struct document *document_at(const char *path);

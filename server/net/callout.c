@@ -219,7 +219,7 @@ static void refuse(struct callout *k, struct buf *why)
                 k->account->name);
     }
     if (c->state != CONN_CLOSING)
-        connect_refuse(c);
+        connect_refuse_in(c, k->account, REASON_AUTH_FAILURE);
     finish(k);
 }
 

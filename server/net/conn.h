@@ -424,6 +424,8 @@ void connect_nothing(struct conn *c);
 /* The client is not who it says, or may not be here. */
 void connect_refuse(struct conn *c);
 void connect_refuse_for(struct conn *c, enum conn_reason reason);
+/* By the service of that account, which is told, too. */
+void connect_refuse_in(struct conn *c, struct account *whose, enum conn_reason reason);
 /* The client is who it says: it may do more than CONNECT. */
 void connect_opened(struct conn *c, const struct user *user);
 /* Waits from here on; then what was waited for has come (it is not checking any more): what was

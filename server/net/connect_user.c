@@ -33,6 +33,11 @@ void connect_refuse(struct conn *c)
 
 void connect_refuse_for(struct conn *c, enum conn_reason reason)
 {
+    connect_refuse_in(c, c->account, reason);
+}
+
+void connect_refuse_in(struct conn *c, struct account *whose, enum conn_reason reason)
+{
     char who[CONN_TEXT_MAX];
 
     if (c->user != NULL)
@@ -40,7 +45,7 @@ void connect_refuse_for(struct conn *c, enum conn_reason reason)
                 c->claims != NULL ? c->claims : "User", c->user);
     else
         LOG_ERR(c->net->env->log, "%s - authentication error", conn_text(c, who));
-    event_refused(c, conn_reason_text(reason));
+    event_refused(c, whose, conn_reason_text(reason));
     conn_fail(c, reason, STR("Authorization Violation"));
 }
 

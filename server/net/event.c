@@ -101,32 +101,49 @@ bool event_wanted(const struct env *env, struct str subject)
     return env->event_seq != NULL && account_interest_any(env->system_account, subject);
 }
 
+static void publish(struct env *env, struct account *in, struct msg m)
+{
+    m.flags = MSG_F_SYSTEM;
+    m.origin_worker = env->worker;
+    route_publish(env->router, in, &m);
+    route_flush(env->router);
+}
+
 void event_publish(struct env *env, struct str subject, struct str reply, struct str payload)
 {
-    route_publish(env->router, env->system_account,
-                  &(struct msg){.subject = subject,
-                                .reply = reply,
-                                .payload = payload,
-                                .flags = MSG_F_SYSTEM,
-                                .origin_worker = env->worker});
-    route_flush(env->router);
+    publish(env, env->system_account,
+            (struct msg){.subject = subject, .reply = reply, .payload = payload});
+}
+
+void event_publish_headed(struct env *env, struct str subject, struct str header,
+                          struct str payload)
+{
+    publish(env, env->system_account,
+            (struct msg){.subject = subject, .header = header, .payload = payload});
 }
 
 struct said {
     struct list link;
+    struct account *in;
     char *text; /* jansson's */
     char subject[];
 };
 
-void event_say_later(struct net *net, const char *subject, json_t *what)
+static void say_later(struct net *net, struct account *in, const char *subject, json_t *what)
 {
     size_t n = strlen(subject) + 1;
     struct said *s = mem_zalloc(sizeof(*s) + n);
 
     memcpy(s->subject, subject, n);
+    s->in = in;
     s->text = json_dumps(what, JSON_COMPACT);
     list_push_back(&net->said, &s->link);
     json_decref(what);
+}
+
+void event_say_later(struct net *net, const char *subject, json_t *what)
+{
+    say_later(net, net->env->system_account, subject, what);
 }
 
 static void free_said(struct said *s)
@@ -142,7 +159,8 @@ void events_say(struct net *net)
     while ((l = list_pop_front(&net->said)) != NULL) {
         struct said *s = LIST_ENTRY(l, struct said, link);
         if (s->text != NULL)
-            event_publish(net->env, str_of(s->subject), STR_NONE, str_of(s->text));
+            publish(net->env, s->in,
+                    (struct msg){.subject = str_of(s->subject), .payload = str_of(s->text)});
         free_said(s);
     }
 }
@@ -281,19 +299,19 @@ void event_connect(struct conn *c)
     event_say_later(c->net, subject, o);
 }
 
-static void say_end(struct conn *c, const char *subject, const char *reason)
+static void say_end(struct conn *c, struct account *in, const char *subject, const char *reason)
 {
     struct env *env = c->net->env;
     json_t *o;
 
-    if (!event_wanted(env, str_of(subject)))
+    if (env->event_seq == NULL || !account_interest_any(in, str_of(subject)))
         return;
     o = event_begin_for(c, "io.nats.server.advisory.v1.client_disconnect");
     json_object_set_new(o, "client", client(c, io_wall(env->io)));
     json_object_set_new(o, "sent", counts(c->in_msgs, c->in_bytes));
     json_object_set_new(o, "received", counts(c->out_msgs, c->out_bytes));
     json_object_set_new(o, "reason", json_string(reason));
-    event_say_later(c->net, subject, o);
+    say_later(c->net, in, subject, o);
 }
 
 void event_disconnect(struct conn *c, const char *reason)
@@ -303,13 +321,14 @@ void event_disconnect(struct conn *c, const char *reason)
     if (!c->in_account)
         return;
     snprintf(subject, sizeof(subject), "$SYS.ACCOUNT.%.256s.DISCONNECT", c->account->name);
-    say_end(c, subject, reason);
+    say_end(c, c->net->env->system_account, subject, reason);
 }
 
-void event_refused(struct conn *c, const char *reason)
+void event_refused(struct conn *c, struct account *whose, const char *reason)
 {
     char subject[160];
 
+    say_end(c, whose, "$SYS.ACCOUNT.CLIENT.AUTH.ERR", reason);
     snprintf(subject, sizeof(subject), "$SYS.SERVER.%s.CLIENT.AUTH.ERR", c->net->env->server_id);
-    say_end(c, subject, reason);
+    say_end(c, c->net->env->system_account, subject, reason);
 }

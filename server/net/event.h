@@ -33,6 +33,9 @@ json_t *event_begin(const char *type, const char *id, int64_t wall_ns);
 bool event_wanted(const struct env *env, struct str subject);
 /* Publishes there, at once. Own thread. */
 void event_publish(struct env *env, struct str subject, struct str reply, struct str payload);
+/* An answer with a header of its own; empty = none. */
+void event_publish_headed(struct env *env, struct str subject, struct str header,
+                          struct str payload);
 /* A client as services of other accounts and advisories see it; more than its account and its round
  * trip time when detailed. */
 json_t *event_client(const struct conn *c, bool detailed);
@@ -45,7 +48,8 @@ void event_say_later(struct net *net, const char *subject, json_t *what);
 void event_connect(struct conn *c);
 /* Before it leaves its account. */
 void event_disconnect(struct conn *c, const char *reason);
-void event_refused(struct conn *c, const char *reason);
+/* Told to the system account, and to the account whose matter it was. */
+void event_refused(struct conn *c, struct account *whose, const char *reason);
 void events_say(struct net *net);
 void events_drop(struct net *net);
 

@@ -5,12 +5,16 @@
  *     $SYS.REQ.SERVER.{PING,<id>}.<NAME>    a document, see services[]
  *     $SYS.REQ.SERVER.<id>.<NAME>           what is done to this server: RELOAD, KICK, LDM
  *     $SYS.REQ.ACCOUNT.<account>.<NAME>     a document about an account; STATZ of PING: all
+ *     $SYS.DEBUG.SUBSCRIBERS                a number: how many subscriptions the account of who
+ * asks has for "subject" or "subject group"
  *
  * Answers are {server, data} or {server, error{code, description}}; statsz has its numbers in
- * `statsz`, IDZ and CONNS have no envelope. A body may name servers (server_name, host, cluster,
+ * `statsz`, IDZ and CONNS have no envelope. Documents come packed when the request's header wants
+ * that (pack.c). A body may name servers (server_name, host, cluster,
  * domain, tags) and who is not meant says nothing. 400 is a body that can not be read, 500 is
  * everything else that goes wrong.
  */
+#include "lib/base/header.h"
 #include "lib/base/mem.h"
 #include "server/net/net.h"
 #include "server/sys/sys_int.h"
@@ -18,6 +22,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+
+#define SUBSCRIBERS "$SYS.DEBUG.SUBSCRIBERS"
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
@@ -28,7 +34,7 @@ static void answer(struct sys_item *i, json_t *data)
     json_object_set_new(o, "server", sys_server(i->sys));
     if (data != NULL)
         json_object_set(o, "data", data);
-    sys_publish_json(i->sys, i->reply, o);
+    sys_publish_answer(i, o);
     sys_item_free(i);
 }
 
@@ -282,6 +288,46 @@ static void of_account(struct sys_item *i, struct str account, struct str name)
     mem_free(text);
 }
 
+/* ---- subscriptions --------------------------------------------------------------------------- */
+
+static void made_number(void *ctx, const struct report *r)
+{
+    struct sys_item *i = ctx;
+
+    sys_publish_json(i->sys, i->reply, json_incref(r->json));
+    sys_item_free(i);
+}
+
+/* Over a border the account is in the header; else who asks is in the system account. */
+static char *account_of(const struct sys_item *i)
+{
+    struct str info = header_get(buf_str(&i->header), STR("Nats-Request-Info"));
+    json_t *o = json_loadb(info.p != NULL ? info.p : "", info.n, 0, NULL);
+    const char *name = json_string_value(json_object_get(o, "svc"));
+    char *out;
+
+    if (name == NULL)
+        name = json_string_value(json_object_get(o, "acc"));
+    out = mem_strdup(name != NULL ? name : i->sys->env->system_account->name);
+    json_decref(o);
+    return out;
+}
+
+static void of_subscribers(struct sys_item *i)
+{
+    struct str group, subject = str_cut(str_trim(buf_str(&i->body)), ' ', &group);
+
+    if (i->reply[0] == '\0') {
+        sys_item_free(i);
+        return;
+    }
+    i->asked.account = account_of(i);
+    i->asked.test = mem_strndup(subject.p, subject.n);
+    if (group.n > 0)
+        i->asked.name = mem_strndup(group.p, group.n);
+    report(i, document_of_account(STR("SUBSCRIBERS")), made_number);
+}
+
 /* ---- by subject ------------------------------------------------------------------------------ */
 
 void request_patterns(const struct sys *s, void (*each)(void *ctx, const char *pattern), void *ctx)
@@ -290,6 +336,7 @@ void request_patterns(const struct sys *s, void (*each)(void *ctx, const char *p
     const char *id = s->env->server_id;
     char text[160];
 
+    each(ctx, SUBSCRIBERS);
     each(ctx, "$SYS.REQ.USER.INFO");
     each(ctx, "$SYS.REQ.USER.*.INFO");
     each(ctx, "$SYS.REQ.SERVER.PING");
@@ -313,6 +360,10 @@ void request_answer(struct sys_item *i)
 {
     struct str rest = str_of(i->subject), kind, whose, name;
 
+    if (strcmp(i->subject, SUBSCRIBERS) == 0) {
+        of_subscribers(i);
+        return;
+    }
     str_cut(rest, '.', &rest); /* $SYS */
     str_cut(rest, '.', &rest); /* REQ */
     kind = str_cut(rest, '.', &rest);

@@ -220,7 +220,7 @@ static void listen_on(void *ctx, const char *pattern)
 
 struct saying {
     struct env_task task;
-    struct buf payload;
+    struct buf header, payload;
     char subject[];
 };
 
@@ -229,30 +229,51 @@ static void say(struct env_task *task, struct env *env)
     struct saying *y = CONTAINER_OF(task, struct saying, task);
 
     if (env->net != NULL)
-        event_publish(env, str_of(y->subject), STR_NONE, buf_str(&y->payload));
+        event_publish_headed(env, str_of(y->subject), buf_str(&y->header), buf_str(&y->payload));
+    buf_free(&y->header);
     buf_free(&y->payload);
     mem_free(y);
 }
 
-void sys_publish(struct sys *s, const char *subject, struct str payload)
+static struct saying *new_saying(const char *subject)
 {
     size_t n = strlen(subject) + 1;
     struct saying *y = mem_zalloc(sizeof(*y) + n);
 
     y->task.run = say;
     memcpy(y->subject, subject, n);
+    return y;
+}
+
+void sys_publish(struct sys *s, const char *subject, struct str payload)
+{
+    struct saying *y = new_saying(subject);
+
     buf_put_str(&y->payload, payload);
     s->host.post(s->host.ctx, 0, &y->task);
 }
 
 void sys_publish_json(struct sys *s, const char *subject, json_t *what)
 {
-    char *text = json_dumps(what, JSON_COMPACT);
+    char *text = json_dumps(what, JSON_COMPACT | JSON_ENCODE_ANY);
 
     if (text != NULL)
         sys_publish(s, subject, str_of(text));
     mem_free(text);
     json_decref(what);
+}
+
+void sys_publish_answer(struct sys_item *i, json_t *what)
+{
+    struct sys *s = i->sys;
+    struct saying *y = new_saying(i->reply);
+    char *text = json_dumps(what, JSON_COMPACT);
+
+    if (text != NULL)
+        pack_answer(buf_str(&i->header), str_of(text), &y->header, &y->payload);
+    mem_free(text);
+    json_decref(what);
+    s->host.post(s->host.ctx, 0, &y->task);
 }
 
 json_t *sys_server(struct sys *s)

@@ -60,6 +60,13 @@ json_t *sys_server(struct sys *s);
 /* Does anybody listen? */
 bool sys_wanted(const struct sys *s, const char *subject);
 
+/* Publishes it as the answer to that request, packed as it wants. */
+void sys_publish_answer(struct sys_item *i, json_t *what);
+
+/* pack.c: an answer in the encoding that the request's header asks for, behind what out holds, and
+ * the header that says so, empty when nothing was asked for. */
+void pack_answer(struct str request_header, struct str text, struct buf *header, struct buf *out);
+
 /* request.c: the patterns that requests come in on; each(ctx, pattern). */
 void request_patterns(const struct sys *s, void (*each)(void *ctx, const char *pattern), void *ctx);
 /* Answers it, now or later; frees it. */

@@ -283,7 +283,9 @@ TEST(answers_that_do_not_count)
 
     start_with(&s, "");
     service(&auth, &s);
-    /* The service says no, or nothing. */
+    /* The service says no, which its account hears again, or nothing. */
+    raw_send(&auth, "SUB $SYS.ACCOUNT.CLIENT.AUTH.ERR 2\r\n");
+    raw_fence(&auth);
     come(&r, &s, "\"user\":\"x\"");
     hear(&auth, &q);
     token = answer_token(&q, &issuer, "\"error\":\"not today\"");
@@ -291,6 +293,11 @@ TEST(answers_that_do_not_count)
     mem_free(token);
     kept_out(&r);
     forget(&q);
+    raw_skip(&auth, "MSG $SYS.ACCOUNT.CLIENT.AUTH.ERR 2 ");
+    raw_skip(&auth, "\"user\":\"x\"");
+    raw_skip(&auth, "\"reason\":\"Authentication Failure\"}\r\n");
+    raw_send(&auth, "UNSUB 2\r\n");
+    raw_fence(&auth);
     come(&r, &s, "\"user\":\"x\"");
     hear(&auth, &q);
     publish(&auth, q.m.reply, STR(""));

@@ -98,11 +98,14 @@ TEST(the_log_says_by_whose_word_one_is_in)
 TEST(accounts_come_and_change_at_run_time)
 {
     struct operator_world w;
-    struct raw_client s, r, second;
+    struct raw_client s, r, second, watch;
     char subject[128], wanted[256], *token;
 
     start_dir(&w, "", "type: full, allow_delete: true");
     operator_let_in(&s, &w, &sys_user, operator_user(&sys, &sys_user, UNLIMITED_USER));
+    operator_let_in(&watch, &w, &sys_user, operator_user(&sys, &sys_user, UNLIMITED_USER));
+    raw_send(&watch, "SUB $SYS.ACCOUNT.*.DISCONNECT 1\r\n");
+    raw_fence(&watch);
     operator_kept_out(&w, &user_1, operator_user(&acc_a, &user_1, UNLIMITED_USER));
     snprintf(wanted, sizeof(wanted),
              "\"data\":{\"account\":\"%s\",\"code\":200,\"message\":\"jwt updated\"}}", acc_a.key);
@@ -116,6 +119,8 @@ TEST(accounts_come_and_change_at_run_time)
     token = with_connections(1);
     snprintf(subject, sizeof(subject), "$SYS.REQ.ACCOUNT.%s.CLAIMS.UPDATE", acc_a.key);
     operator_ask(&s, subject, token, wanted);
+    snprintf(subject, sizeof(subject), "$SYS.ACCOUNT.%s.CLAIMS.UPDATE", acc_a.key);
+    operator_ask(&s, subject, token, wanted); /* its older name */
     mem_free(token);
     raw_skip(&second, "-ERR 'maximum account active connections exceeded'\r\n");
     raw_expect_end(&second);
@@ -129,6 +134,10 @@ TEST(accounts_come_and_change_at_run_time)
     raw_skip(&r, "-ERR 'User Authentication Revoked'\r\n");
     raw_expect_end(&r);
     raw_close(&r);
+    snprintf(wanted, sizeof(wanted), "\"issuer_key\":\"%s\"", acc_a.key);
+    raw_skip(&watch, wanted);
+    raw_skip(&watch, "\"reason\":\"Credentials Revoked\"}");
+    raw_close(&watch);
 
     /* What the directory has, it has after a restart. */
     raw_close(&s);
