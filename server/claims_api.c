@@ -180,27 +180,41 @@ static char *named(const char *subject)
     return at > 0 ? mem_strndup(token.p, token.n) : NULL;
 }
 
+/* False: it was answered why not. */
+static bool holds(struct request *r, const struct account_claims *a, const struct words *w)
+{
+    struct jwt_issues is = {0};
+    struct buf err = {0}, text = {0};
+    bool bad;
+
+    account_claims_check(a, operator_now(r->api->op) / SECOND, &is);
+    bad = jwt_issues_block(&is, false);
+    if (bad) {
+        jwt_issues_text(&is, &text);
+        buf_printf(&err, "validation errors: %s", buf_cstr(&text));
+        respond(r, jwt_text(a->jwt.subject), w->invalid, &err);
+    }
+    jwt_issues_free(&is);
+    buf_free(&err);
+    buf_free(&text);
+    return !bad;
+}
+
 static void keep(struct request *r, const struct account_claims *a, const char *account,
                  const struct words *w)
 {
     struct claimed *op = r->api->op;
     const struct operators *o = &operator_host(op)->options->operators;
     struct str token = str_trim(buf_str(&r->body));
-    struct jwt_issues is = {0};
-    struct buf err = {0}, text = {0};
+    struct buf err = {0};
 
-    account_claims_check(a, operator_now(op) / SECOND, &is);
     if (o->n > 0 && o->list[0].strict_signing_keys &&
         strcmp(jwt_text(a->jwt.issuer), jwt_text(o->list[0].jwt.subject)) == 0) {
         buf_puts(&err, "operator requires issuer to be a signing key");
         respond(r, account, w->wrong, &err);
     } else if (w == &cache_words && !operator_knows(op, account)) {
         respond(r, account, "jwt update cache skipped", NULL);
-    } else if (jwt_issues_block(&is, false)) {
-        jwt_issues_text(&is, &text);
-        buf_printf(&err, "validation errors: %s", buf_cstr(&text));
-        respond(r, account, w->invalid, &err);
-    } else {
+    } else if (holds(r, a, w)) {
         enum jwt_dir_saved saved = jwt_dir_save(operator_dir(op), account, token, operator_now(op),
                                                 &err);
         struct buf ignored = {0};
@@ -215,11 +229,11 @@ static void keep(struct request *r, const struct account_claims *a, const char *
         else
             respond(r, account, w->updated, NULL);
     }
-    jwt_issues_free(&is);
     buf_free(&err);
-    buf_free(&text);
 }
 
+/* What is said first of claims that are wrong in several ways is another thing for a cache, and
+ * where the subject names the account. */
 static void update_dir(struct request *r, char *account)
 {
     const struct resolver_options *o = &operator_host(r->api->op)->options->operators.resolver;
@@ -229,15 +243,18 @@ static void update_dir(struct request *r, char *account)
 
     if (!account_claims_read(buf_str(&r->body), &a, &err)) {
         respond(r, account != NULL && w == &cache_words ? account : "n/a", w->wrong, &err);
-    } else {
+        buf_free(&err);
+        return;
+    }
+    if (account == NULL || w == &cache_words || holds(r, &a, w)) {
         if (account != NULL && strcmp(jwt_text(a.jwt.subject), account) != 0) {
             buf_puts(&err, "subject does not match jwt content");
             respond(r, account, w->wrong, &err);
         } else {
             keep(r, &a, jwt_text(a.jwt.subject), w);
         }
-        account_claims_free(&a);
     }
+    account_claims_free(&a);
     buf_free(&err);
 }
 

@@ -5,6 +5,7 @@
 #include "lib/base/base64.h"
 #include "lib/base/mem.h"
 
+#include <ctype.h>
 #include <sodium.h>
 #include <string.h>
 #include <strings.h>
@@ -88,19 +89,32 @@ static bool cut(struct str token, struct chunks *out, struct buf *err)
     return true;
 }
 
+/* The byte that ends it: one of another alphabet, or a last one that is alone. */
+static size_t illegal_at(struct str chunk)
+{
+    for (size_t i = 0; i < chunk.n; i++)
+        if (!isalnum((unsigned char) chunk.p[i]) && chunk.p[i] != '-' && chunk.p[i] != '_')
+            return i;
+    return chunk.n - 1;
+}
+
 static bool unpack(struct str chunk, struct buf *out, struct buf *err)
 {
-    if (chunk.n > 0 && base64_decode(out, chunk))
+    if (chunk.n == 0 || base64_decode(out, chunk))
         return true;
-    buf_puts(err, "illegal base64 data");
+    buf_printf(err, "illegal base64 data at input byte %zu", illegal_at(chunk));
     return false;
 }
 
 static json_t *unpack_json(struct str chunk, struct buf *err)
 {
     struct buf text = {0};
-    json_t *o = unpack(chunk, &text, err) ? json_parse_object(buf_str(&text), err) : NULL;
+    json_t *o = NULL;
 
+    if (chunk.n == 0)
+        buf_puts(err, "unexpected end of JSON input");
+    else if (unpack(chunk, &text, err))
+        o = json_parse_object(buf_str(&text), err);
     buf_free(&text);
     return o;
 }

@@ -97,9 +97,9 @@ TEST(texts_that_are_no_tokens)
     decodes("", "expected 3 chunks");
     decodes("a.b", "expected 3 chunks");
     decodes("a.b.c.d", "expected 3 chunks");
-    decodes("!.b.c", "illegal base64 data");
+    decodes("!.b.c", "illegal base64 data at input byte 0");
     decodes("e30.!.c", "not supported type \"\"");
-    decodes("..", "illegal base64 data");
+    decodes("..", "unexpected end of JSON input");
 }
 
 TEST(too_long)
