@@ -481,6 +481,26 @@ TEST(keeps_permissions_for_groups)
     }
 }
 
+/* What can be no subject is told, and the connection stays. */
+TEST(invalid_subjects_are_refused)
+{
+    static const char *const bad[] = {"a..b", ".a", "a.>.b", "a..b g 1"};
+    char text[64];
+
+    for (size_t k = 0; k < sizeof(bad) / sizeof(bad[0]); k++) {
+        struct raw_client raw;
+        leaf_start_hub(i, "leafnodes { " LISTEN " }");
+        join(&raw, "\"name\":\"x\"");
+        free(take_lds(&raw));
+        snprintf(text, sizeof(text), "LS+ %s\r\nPING\r\n", bad[k]);
+        raw_send(&raw, text);
+        raw_skip(&raw, "-ERR 'Invalid Subscription'\r\n");
+        raw_skip(&raw, "PONG\r\n");
+        raw_close(&raw);
+        server_process_deinit(&hub);
+    }
+}
+
 /* The next line but for a PING. */
 static void hears(struct raw_client *raw, const char *want)
 {
@@ -635,6 +655,7 @@ static const struct runner_case cases[] = {
     RUN_LOOP(keeps_permissions, 0, 2),
     RUN_LOOP(a_hub_is_held_to_its_permissions, 0, 2),
     RUN_LOOP(keeps_permissions_for_groups, 0, 2),
+    RUN_LOOP(invalid_subjects_are_refused, 0, 2),
     RUN_LOOP(asks_for_more_than_may_come, 0, 2),
     RUN_LOOP(a_group_that_may_not_hear_is_no_receiver, 0, 2),
     RUN_LOOP(the_newest_connection_stays, 0, 2),

@@ -126,6 +126,8 @@ static const struct {
     {", compression: s2_fast", ", compression: off"},
     {", compression: s2_fast", ", compression: accept"},
     {", compression: s2_fast", ", compression: s2_better"},
+    {", compression: s2_uncompressed", ", compression: s2_uncompressed"},
+    {", compression: s2_best", ", compression: s2_uncompressed"},
     {", compression: { mode: s2_auto, rtt_thresholds: ['0s', '10s'] }", ""},
     {TLS_HUB ", compression: s2_fast", ", compression: s2_fast, tls { insecure: true }"},
 };

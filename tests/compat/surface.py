@@ -25,7 +25,7 @@ def main():
             continue
         if where not in texts:
             with open(os.path.join(top, where), errors="replace") as f:
-                texts[where] = f.read().lower()
+                texts[where] = f.read().lower().replace('\\"', '"')  # within C and JSON
         for entry in entries.split(" | "):
             if entry.strip().lower() in texts[where]:
                 good += 1
