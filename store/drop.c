@@ -14,6 +14,9 @@
  * in turn): whole 36, 36, 25 ms; in pieces of 8 MiB, each with a pause of four times its length,
  * 10, 6, 5 ms; 3 to 8 ms before the removal.
  *
+ * What is left ends with a whole page: the kernel writes zeros behind an end within one, and a
+ * socket that was given part of the file (lend.c) may still have that page.
+ *
  * At most DROPS_MAX wait, each with a descriptor. One too many goes whole, as all do when the
  * directory is closed: nobody waits for a stop longer than without this. A full disk ends the
  * pauses, too.
@@ -27,6 +30,7 @@
 #include <string.h>
 
 #define DROPS_MAX 64u
+#define PAGE 4096u
 
 struct dropped {
     fs_fd fd;
@@ -139,8 +143,9 @@ void store_drops_step(struct store_drops *d, struct io_fs *fs)
 
     if (!take(d, &f))
         return;
-    if (f.bytes > d->piece && fs_truncate(fs, f.fd, f.bytes - d->piece) == 0) {
-        f.bytes -= d->piece;
+    uint64_t left = f.bytes > d->piece ? (f.bytes - d->piece) / PAGE * PAGE : 0;
+    if (left > 0 && fs_truncate(fs, f.fd, left) == 0) {
+        f.bytes = left;
         put(d, f, true);
         return;
     }

@@ -15,6 +15,10 @@
  * What is lent is a job of its segment: as with a read that is under way, its file is neither
  * removed nor used again before it is returned. So an erasure is not told to be done while somebody
  * is being sent what it erases.
+ *
+ * Nor is the file used again behind that, for another segment (`secret`): what a socket was given
+ * out of it are pages of the page cache, until the peer has them, and to write to the file would
+ * change them there. To remove it does not.
  */
 #include "lib/base/mem.h"
 #include "store/store_impl.h"
@@ -103,6 +107,7 @@ void store_reader_lend(struct store_reader *r, const struct store_lent *l)
 
     ASSERT(found && seg->lendable->entries[entry].left > 0);
     seg->lendable->entries[entry].left--;
+    seg->secret = true;
     seg->jobs++;
     seg->stream->store->jobs++;
     reader_let_go(r);

@@ -543,7 +543,7 @@ static void delete_logged(struct store_req *req, enum err err)
 
 static void add_path(struct remove_files *job, const struct segment *seg)
 {
-    job->bytes[job->n] = seg->capacity;
+    job->bytes[job->n] = seg->secret ? 0 : seg->capacity;
     job->paths[job->n++] = mem_strdup(seg->path);
 }
 

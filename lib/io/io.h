@@ -180,7 +180,8 @@ void io_recv_into(struct io *io, struct io_op *op, struct io_sock *sock, void *i
 void io_send(struct io *io, struct io_op *op, struct io_sock *sock, const struct iovec *iov,
              unsigned n);
 /* File to socket without passing through user space; same rules as io_send. The file may be another
- * loop's, who then does not close it before done. */
+ * loop's, who then does not close it before done. The socket is given pages of the page cache: what
+ * is written over these bytes, even behind done, may be what the peer gets. */
 void io_splice(struct io *io, struct io_op *op, struct io_sock *sock, struct io_file *file,
                uint64_t offset, uint32_t len);
 /* Bytes of a send in flight that the kernel has taken so far, for slow consumer accounting. */
