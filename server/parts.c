@@ -93,7 +93,7 @@ bool parts_open_workers(struct server_parts *p, const struct server_parts_option
     p->segment_bytes_max = o->segment_bytes_max;
     p->index_lazy_bytes = o->index_lazy_bytes;
     p->seal_bytes = o->seal_bytes;
-    p->txn_whole_least = o->txn_whole_least;
+    p->kafka_limits = o->kafka_limits;
     if (!open_accounts(p, o, why))
         return false;
     g.accounts = p->accounts;

@@ -12,6 +12,7 @@
 #define SERVER_PARTS_H
 
 #include "lib/io/io.h"
+#include "server/kafka/kafka.h"
 #include "server/worker.h"
 
 #include <stdbool.h>
@@ -45,8 +46,7 @@ struct server_parts_options {
     /* The store's, see store_dir_options; 0 = its defaults. */
     uint64_t store_seed;
     uint64_t log_file_bytes, segment_bytes_min, segment_bytes_max, index_lazy_bytes, seal_bytes;
-    /* Kafka transactions with more are kept in pieces; 0 = the default. */
-    uint64_t txn_whole_least;
+    struct kafka_limits kafka_limits;
 };
 
 struct server_parts {
@@ -54,7 +54,7 @@ struct server_parts {
     struct log *log;
     uint64_t store_seed, log_file_bytes, segment_bytes_min, segment_bytes_max, index_lazy_bytes,
         seal_bytes;
-    uint64_t txn_whole_least;
+    struct kafka_limits kafka_limits;
     uint64_t memory_bytes, memory_share; /* the machine's; what buffers and memory streams may have
                                           */
     struct account_set *accounts;

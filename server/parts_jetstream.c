@@ -136,7 +136,7 @@ bool parts_open_jetstream(struct server_parts *p, const char *path, char why[256
                                   p->memory_share, disk_free(p) / 4 * 3);
     if (p->options->kafka_port != 0)
         p->kafka_shared = kafka_shared_open(p->options, p->js_server, p->accounts, p->store_dir,
-                                            p->txn_whole_least);
+                                            &p->kafka_limits);
     for (unsigned i = 0; i < n; i++) {
         struct worker *w = worker_group_get(p->workers, i);
         enum err err = store_open(p->store_dir, i,

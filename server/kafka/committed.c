@@ -13,8 +13,9 @@
 
 /* ---- table ----------------------------------------------------------------------------------- */
 
-void committed_init(struct committed *c)
+void committed_init(struct committed *c, struct held *held)
 {
+    c->held = held;
     hmap_init(&c->map);
     list_init(&c->all);
 }
@@ -56,6 +57,13 @@ static void disown(struct str s)
     mem_free((char *) (uintptr_t) s.p);
 }
 
+static void count_metadata(const struct committed *c, const struct committed_offset *o, size_t n)
+{
+    size_t now = o->metadata.n;
+
+    held_set(c->held, &now, n);
+}
+
 void committed_put(struct committed *c, const struct committed_offset *o)
 {
     struct committed_offset *to = committed_find(c, o->topic, o->partition);
@@ -67,6 +75,7 @@ void committed_put(struct committed *c, const struct committed_offset *o)
         hmap_insert(&c->map, &to->node, hash_of(to->topic, to->partition));
         list_push_back(&c->all, &to->link);
     }
+    count_metadata(c, to, o->metadata.n);
     disown(to->metadata);
     to->metadata = own(o->metadata);
     to->epoch = o->epoch;
@@ -80,6 +89,7 @@ void committed_drop(struct committed *c, struct committed_offset *o)
 {
     hmap_remove(&c->map, &o->node);
     list_remove(&o->link);
+    count_metadata(c, o, 0);
     disown(o->topic);
     disown(o->metadata);
     mem_free(o);

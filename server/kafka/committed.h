@@ -19,6 +19,7 @@
 #include "lib/base/hmap.h"
 #include "lib/base/list.h"
 #include "lib/wire/kafka_messages.h"
+#include "server/kafka/held.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -43,9 +44,10 @@ struct committed_offset {
 struct committed {
     struct hmap map;
     struct list all;
+    struct held *held; /* counts the metadata; may be NULL */
 };
 
-void committed_init(struct committed *c);
+void committed_init(struct committed *c, struct held *held);
 void committed_deinit(struct committed *c);
 /* NULL: none. */
 struct committed_offset *committed_find(const struct committed *c, struct str topic,

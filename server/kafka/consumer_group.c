@@ -111,8 +111,25 @@ static void drop_names(struct consumer_group *g, struct consumer_member *m)
     m->nnames = 0;
 }
 
+static size_t names_bytes(const struct str *names, size_t n)
+{
+    size_t bytes = n * sizeof(*names);
+
+    for (size_t i = 0; i < n; i++)
+        bytes += names[i].n;
+    return bytes;
+}
+
+static void count_bytes(const struct consumer_group *g, struct consumer_member *m)
+{
+    held_set(g->rules->held, &m->held,
+             m->id.n + m->instance.n + m->rack.n + m->client_id.n + m->client_host.n +
+                 names_bytes(m->names, m->nnames) + (m->pattern != NULL ? m->pattern->text.n : 0));
+}
+
 static void member_free(struct consumer_group *g, struct consumer_member *m)
 {
+    held_set(g->rules->held, &m->held, 0);
     drop_names(g, m);
     consumer_pattern_set(g, m, STR(""));
     consumer_release(g, m);
@@ -365,6 +382,23 @@ static bool has_room_for_pattern(const struct consumer_group *g, const struct co
     return false;
 }
 
+/* In what all groups hold. */
+static bool may_hold(const struct consumer_group *g, const struct consumer_beat *q)
+{
+    const struct consumer_member *m = consumer_group_find(g, q->member_id);
+    size_t from = m != NULL ? m->held : 0, to = from + q->regex.n;
+
+    if (m == NULL)
+        to += q->member_id.n + q->instance.n + q->rack.n + q->client_id.n + q->client_host.n;
+    else if (m->pattern != NULL && q->regex.p != NULL)
+        to -= m->pattern->text.n;
+    if (m != NULL && q->nnames >= 0)
+        to -= names_bytes(m->names, m->nnames);
+    if (q->nnames > 0)
+        to += names_bytes(q->names, (size_t) q->nnames);
+    return held_may(g->rules->held, from, to);
+}
+
 /* Begins anew: it owns nothing. */
 static struct consumer_member *begin_anew(struct consumer_group *g, struct consumer_member *m)
 {
@@ -493,6 +527,7 @@ static void answer(struct consumer_group *g, struct consumer_member *m,
     struct parts before = {0};
 
     take_said(g, m, q);
+    count_bytes(g, m);
     keep_up(g);
     parts_copy(&before, &m->assigned);
     consumer_reconcile(g, m, q->nowned >= 0 ? owned : NULL, now);
@@ -520,6 +555,10 @@ void consumer_group_beat(struct consumer_group *g, const struct consumer_beat *q
     }
     if (!has_room(g, q) || !has_room_for_pattern(g, q)) {
         refuse(out, KAFKA_GROUP_MAX_SIZE_REACHED, "the group's members want too many topics");
+        return;
+    }
+    if (!may_hold(g, q)) {
+        refuse(out, KAFKA_GROUP_MAX_SIZE_REACHED, "the groups hold as much as they may");
         return;
     }
     take_owned(g, q, &owned);

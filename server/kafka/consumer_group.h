@@ -21,6 +21,7 @@
 #include "lib/base/str.h"
 #include "lib/wire/kafka_messages.h"
 #include "server/kafka/consumer_parts.h"
+#include "server/kafka/held.h"
 #include "server/kafka/once.h"
 
 #include <stdbool.h>
@@ -38,6 +39,7 @@ struct consumer_rules {
     uint32_t max_members;
     uint32_t max_names;      /* that all members together ask for */
     uint32_t max_partitions; /* topics beyond are read by nobody */
+    struct held *held;       /* what members of all groups say; NULL: not counted */
 };
 
 /* What topics there are. */
@@ -108,6 +110,7 @@ struct consumer_member {
     uint64_t deadline;  /* of the session */
     uint64_t revoke_by; /* UNREVOKED: by then */
     uint32_t index;     /* consumer_assign.c's */
+    size_t held;
 };
 
 struct consumer_group {

@@ -227,7 +227,7 @@ struct group_entry *coordinator_get(struct coordinator *c, struct str name)
     g->armed = UINT64_MAX;
     wheel_timer_init(&g->timer, time_is_up);
     group_init(&g->core, &c->rules, &coordinator_group_out, c->kafka->env->prng);
-    committed_init(&g->offsets);
+    committed_init(&g->offsets, &c->offsets_held);
     hmap_insert(&c->groups, &g->node, hash_of(c, name));
     list_push_back(&c->all, &g->link);
     return g;
@@ -509,14 +509,16 @@ static struct coordinator *coordinator_open(struct realm *realm, struct partitio
     c->realm = realm;
     c->partition = p;
     io_random(c->kafka->env->io, &c->seed, sizeof(c->seed));
+    c->members_held.max = c->offsets_held.max = c->kafka->shared->groups_held_most;
     c->rules = (struct group_rules){
+        .held = &c->members_held,
         .session_max_ms = 1800000,
         .newcomer_ns = 300 * UINT64_C(1000000000),
         .max_members = 4096,
         .max_bytes = 64u << 20,
     };
-    c->consumer_rules =
-        (struct consumer_rules){.max_members = 4096, .max_names = 65536, .max_partitions = 65536};
+    c->consumer_rules = (struct consumer_rules){
+        .held = &c->members_held, .max_members = 4096, .max_names = 65536, .max_partitions = 65536};
     c->world = (struct consumer_world){
         .ctx = realm->topics, .each = world_each, .version = world_version, .find = world_find};
     list_init(&c->parked);

@@ -23,6 +23,9 @@
 
 /* Most groups of one coordinator. */
 #define COORDINATOR_GROUPS_MAX 65536u
+/* What all of them hold of what clients said (held.h): members, and as much for the metadata of
+ * offsets, which are there again behind a start and keep no member out. */
+#define COORDINATOR_HELD_MAX (256u << 20)
 
 struct coordinator {
     struct kafka *kafka;
@@ -36,6 +39,7 @@ struct coordinator {
     struct hmap groups;
     struct list all; /* struct group_entry, in the order in which they came */
     struct txn_table txns;
+    struct held members_held, offsets_held;
     uint64_t seed; /* of tables of what clients say */
     struct group_rules rules;
     struct consumer_rules consumer_rules;

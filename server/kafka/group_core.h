@@ -22,6 +22,7 @@
 #include "lib/base/list.h"
 #include "lib/base/prng.h"
 #include "lib/base/str.h"
+#include "server/kafka/held.h"
 #include "server/kafka/once.h"
 
 #include <stdbool.h>
@@ -38,6 +39,7 @@ struct group_rules {
     uint64_t newcomer_ns; /* a member whose first join is not answered by then goes; 5 min */
     uint32_t max_members; /* with those that have got an id only */
     size_t max_bytes;     /* metadata and assignments of a group */
+    struct held *held;    /* those of all groups, with what else members say; NULL: not counted */
 };
 
 struct group_protocol {
@@ -76,6 +78,7 @@ struct group_member {
     uint32_t nprotocols;
     struct str assignment;
     size_t bytes;      /* of protocols and assignment */
+    size_t held;       /* with its names */
     uint64_t deadline; /* of the session */
     bool newcomer;     /* was in no generation yet */
     bool joining;      /* is in for the next generation */

@@ -39,6 +39,10 @@ bool group_supports(const struct group *g, const struct group_member *self,
 /* What most members like best of what all can. */
 struct str group_vote(const struct group *g);
 size_t group_protocol_bytes(const struct group_protocol *p, uint32_t n);
+/* Is there room in what all groups hold (rules->held) for a member that says this, or for these
+ * assignments? */
+bool group_may_hold_join(const struct group *g, const struct group_join *q);
+bool group_may_hold_sync(const struct group *g, const struct group_sync *q);
 
 /* ---- group_core.c */
 

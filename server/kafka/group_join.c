@@ -24,7 +24,8 @@ static int16_t check(const struct group *g, const struct group_join *q)
         return KAFKA_INVALID_SESSION_TIMEOUT;
     if (q->nprotocols > GROUP_PROTOCOLS_MAX)
         return KAFKA_INCONSISTENT_GROUP_PROTOCOL;
-    if (g->bytes + group_protocol_bytes(q->protocols, q->nprotocols) > g->rules->max_bytes)
+    if (g->bytes + group_protocol_bytes(q->protocols, q->nprotocols) > g->rules->max_bytes ||
+        !group_may_hold_join(g, q))
         return KAFKA_GROUP_MAX_SIZE_REACHED;
     return KAFKA_NONE;
 }
@@ -237,7 +238,8 @@ void group_sync(struct group *g, const struct group_sync *q, uint64_t now)
     group_tick(g, now);
     error = check_sync(g, q, &m);
     if (error == KAFKA_NONE && g->leader == m && g->state == GROUP_COMPLETING &&
-        g->bytes + group_protocol_bytes(q->assignments, q->nassignments) > g->rules->max_bytes)
+        (g->bytes + group_protocol_bytes(q->assignments, q->nassignments) > g->rules->max_bytes ||
+         !group_may_hold_sync(g, q)))
         error = KAFKA_GROUP_MAX_SIZE_REACHED;
     if (error != KAFKA_NONE) {
         group_refuse_sync(g, q->who, error);

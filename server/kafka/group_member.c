@@ -119,6 +119,35 @@ static void count_bytes(struct group *g, struct group_member *m)
     g->bytes -= m->bytes;
     m->bytes = group_protocol_bytes(m->protocols, m->nprotocols) + m->assignment.n;
     g->bytes += m->bytes;
+    held_set(g->rules->held, &m->held,
+             m->bytes + m->id.n + m->instance.n + m->client_id.n + m->client_host.n);
+}
+
+/* What it says takes the place of what the member has said; of an assignment nothing changes. */
+static size_t held_by_join(const struct group_member *m, const struct group_join *q)
+{
+    size_t names = m != NULL ? m->held - m->bytes
+                             : q->instance.n + 2 * q->client_id.n + q->client_host.n;
+
+    return group_protocol_bytes(q->protocols, q->nprotocols) + names +
+           (m != NULL ? m->assignment.n : 0);
+}
+
+bool group_may_hold_join(const struct group *g, const struct group_join *q)
+{
+    const struct group_member *m = q->instance.p != NULL ? group_find_instance(g, q->instance)
+                                                         : group_find(g, q->member_id);
+
+    return held_may(g->rules->held, m != NULL ? m->held : 0, held_by_join(m, q));
+}
+
+bool group_may_hold_sync(const struct group *g, const struct group_sync *q)
+{
+    size_t now = 0;
+
+    LIST_FOREACH(l, &g->members)
+    now += LIST_ENTRY(l, struct group_member, link)->assignment.n;
+    return held_may(g->rules->held, now, group_protocol_bytes(q->assignments, q->nassignments));
 }
 
 void group_update(struct group *g, struct group_member *m, const struct group_join *q)
@@ -164,6 +193,7 @@ void group_free_member(struct group *g, struct group_member *m)
     list_remove(&m->link);
     g->nmembers--;
     g->bytes -= m->bytes;
+    held_set(g->rules->held, &m->held, 0);
     if (g->leader == m)
         g->leader = list_empty(&g->members)
                         ? NULL
@@ -183,6 +213,7 @@ void group_rename(struct group *g, struct group_member *m, struct str id)
     group_disown(&m->id);
     m->id = group_own(id);
     hmap_insert(&g->by_id, &m->node, hash_of(m->id));
+    count_bytes(g, m);
 }
 
 void group_assign(struct group *g, struct group_member *m, struct str assignment)

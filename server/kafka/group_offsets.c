@@ -24,6 +24,7 @@ struct committing {
     struct group_entry *group;
     struct committed_offset *offsets; /* n of them; strings are the request's */
     size_t n;
+    size_t held; /* of their metadata, what is more than there was */
 };
 
 typedef struct kafka_offset_commit_request_partitions asked_partition;
@@ -46,6 +47,7 @@ static void end_commit(struct committing *x, int16_t error)
     struct group_entry *g = x->group;
 
     g->writing--;
+    held_set(&g->coordinator->offsets_held, &x->held, 0);
     commit_failed(e, error);
     mem_free(x);
     coordinator_touch(g);
@@ -119,9 +121,25 @@ static int16_t check_partition(struct kafka_request *r, struct str topic, const 
     return KAFKA_NONE;
 }
 
-/* Those that are to be written, in memory of the request. */
-static size_t collect(struct errand *e, struct committed_offset **out)
+/* What is refused for its metadata may be committed with less of them. */
+static bool hold(struct committing *x, struct str topic, const asked_partition *p)
 {
+    struct held *held = &x->group->coordinator->offsets_held;
+    const struct committed_offset *o = committed_find(&x->group->offsets, topic,
+                                                      p->partition_index);
+    size_t from = o != NULL ? o->metadata.n : 0, to = p->committed_metadata.n;
+
+    if (!held_may(held, from, to))
+        return false;
+    if (to > from)
+        held_set(held, &x->held, x->held + to - from);
+    return true;
+}
+
+/* Those that are to be written, in memory of the request. */
+static size_t collect(struct committing *x)
+{
+    struct errand *e = x->errand;
     struct kafka_request *r = e->request;
     const struct kafka_offset_commit_request *q = r->body;
     struct kafka_offset_commit_response *a = r->answer;
@@ -130,7 +148,7 @@ static size_t collect(struct errand *e, struct committed_offset **out)
 
     for (int32_t i = 0; i < a->topics_n; i++)
         room += (size_t) a->topics[i].partitions_n;
-    *out = offsets = kafka_arena_alloc(&r->arena, room * sizeof(*offsets));
+    x->offsets = offsets = kafka_arena_alloc(&r->arena, room * sizeof(*offsets));
     for (int32_t i = 0; i < a->topics_n; i++)
         for (int32_t k = 0; k < a->topics[i].partitions_n; k++) {
             const asked_partition *p = &q->topics[i].partitions[k];
@@ -138,6 +156,8 @@ static size_t collect(struct errand *e, struct committed_offset **out)
             struct committed_offset *o = &offsets[n];
             if (to->error_code == KAFKA_NONE)
                 to->error_code = check_partition(r, q->topics[i].name, p, &o->topic_id);
+            if (to->error_code == KAFKA_NONE && !hold(x, q->topics[i].name, p))
+                to->error_code = KAFKA_OFFSET_METADATA_TOO_LARGE;
             if (to->error_code != KAFKA_NONE)
                 continue;
             o->topic = q->topics[i].name;
@@ -197,7 +217,7 @@ static void commit(struct coordinator *c, struct errand *e)
     x->job.gone = stream_gone;
     list_init(&x->job.link);
     g->writing++;
-    x->n = collect(e, &x->offsets);
+    x->n = collect(x);
     error = x->n > 0 ? append(c, x) : KAFKA_NONE;
     if (error != KAFKA_NONE || x->n == 0)
         end_commit(x, error);

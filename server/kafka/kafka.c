@@ -52,11 +52,14 @@ void kafka_shared_account(struct kafka_shared *shared, struct js_server *js,
 
 struct kafka_shared *kafka_shared_open(const struct options *options, struct js_server *js,
                                        struct account_set *accounts, struct store_dir *dir,
-                                       uint64_t txn_whole_least)
+                                       const struct kafka_limits *limits)
 {
     struct kafka_shared *shared = mem_zalloc(sizeof(*shared));
 
-    shared->txn_whole_least = txn_whole_least > 0 ? txn_whole_least : TXN_WHOLE_LEAST;
+    shared->txn_whole_least = limits->txn_whole_least > 0 ? limits->txn_whole_least
+                                                          : TXN_WHOLE_LEAST;
+    shared->groups_held_most = limits->groups_held_most > 0 ? limits->groups_held_most
+                                                            : COORDINATOR_HELD_MAX;
     shared->options = options;
     store_dir_uuid(dir, shared->cluster.bytes);
     kafka_shared_accounts(shared, js, accounts);

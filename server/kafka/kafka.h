@@ -19,12 +19,17 @@ struct options;
 struct kafka_shared;
 struct store_dir;
 
+/* Of a coordinator; 0: the usual one. */
+struct kafka_limits {
+    uint64_t txn_whole_least;  /* transactions with more are kept in pieces (txn_record.h) */
+    uint64_t groups_held_most; /* what clients say of themselves and with offsets (held.h) */
+};
+
 /* Before jetstream_open, which tells it of the recovered streams: those of an account are its
- * topics. The cluster is the store: its id is that of the directory. txn_whole_least: transactions
- * with more are kept in pieces (txn_record.h); 0: as much as there. */
+ * topics. The cluster is the store: its id is that of the directory. */
 struct kafka_shared *kafka_shared_open(const struct options *options, struct js_server *js,
                                        struct account_set *accounts, struct store_dir *dir,
-                                       uint64_t txn_whole_least);
+                                       const struct kafka_limits *limits);
 /* Accounts that a reload has made get topics. Main thread, before their JetStream begins on the
  * workers; then kafka_reload on every worker. */
 void kafka_shared_accounts(struct kafka_shared *shared, struct js_server *js,

@@ -46,6 +46,7 @@ struct kafka_shared {
     uint32_t nworlds;
     struct kafka_uuid cluster;
     uint64_t txn_whole_least;
+    uint64_t groups_held_most;
     uint16_t port; /* where worker 0 listens */
     _Atomic int64_t connections;
 };

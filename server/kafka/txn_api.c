@@ -357,6 +357,17 @@ static int16_t check_group(struct coordinator *c, struct errand *e)
     return error;
 }
 
+/* The end of the transaction asks nobody: so groups may hold more by what transactions may have. */
+static bool may_hold(struct coordinator *c, struct str group, const struct committed_offset *o)
+{
+    const struct group_entry *g = coordinator_find(c, group);
+    const struct committed_offset *now = g != NULL
+                                             ? committed_find(&g->offsets, o->topic, o->partition)
+                                             : NULL;
+
+    return held_may(&c->offsets_held, now != NULL ? now->metadata.n : 0, o->metadata.n);
+}
+
 static void put_offsets(struct errand *e, struct txn *t)
 {
     struct kafka_request *r = e->request;
@@ -376,7 +387,8 @@ static void put_offsets(struct errand *e, struct txn *t)
             struct topic_place place;
             if (to->error_code != KAFKA_NONE)
                 continue;
-            if (p->committed_metadata.n > COMMITTED_METADATA_MAX)
+            if (p->committed_metadata.n > COMMITTED_METADATA_MAX ||
+                !may_hold(t->coordinator, q->group_id, &o))
                 to->error_code = KAFKA_OFFSET_METADATA_TOO_LARGE;
             else if (!topics_partition(r->realm->topics, o.topic, o.partition, &place))
                 to->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;

@@ -18,7 +18,7 @@
 #include "lib/wire/kafka_bytes.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/kafka_seeds.h"
-#include "tests/fuzz/server_stage.h"
+#include "tests/sim/server_stage.h"
 
 #include <string.h>
 

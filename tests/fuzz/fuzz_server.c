@@ -17,7 +17,7 @@
  */
 #include "lib/base/bytes.h"
 #include "tests/fuzz/fuzz.h"
-#include "tests/fuzz/server_stage.h"
+#include "tests/sim/server_stage.h"
 
 #include <string.h>
 

@@ -104,7 +104,8 @@ void world_boot(struct world *w)
         .segment_bytes_max = w->swarm->segment_max,
         .index_lazy_bytes = w->seed % 2, /* every other world reads its indexes after the start */
         .seal_bytes = w->seed / 2 % 2,   /* and every other one is closed with all sealed */
-        .txn_whole_least = w->seed / 4 % 2, /* likewise, small transactions are kept in pieces */
+        /* and small transactions are kept in pieces */
+        .kafka_limits = {.txn_whole_least = w->seed / 4 % 2},
     };
     w->arena = sim_arena_open();
     before = sim_arena_use(w->arena);

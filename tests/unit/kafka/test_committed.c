@@ -146,8 +146,9 @@ TEST(table)
 {
     struct committed c;
     struct committed_offset o, **all;
+    struct held held = {0};
 
-    committed_init(&c);
+    committed_init(&c, &held);
     for (int k = 0; k < 100; k++) {
         o = offset_of(k % 2 == 0 ? STR("b") : STR("a"), (k * 37) % 50 / 2, k);
         committed_put(&c, &o);
@@ -165,9 +166,15 @@ TEST(table)
         ck_assert(order < 0 || (order == 0 && all[k - 1]->partition < all[k]->partition));
     }
     mem_free(all);
+    size_t before = held.bytes;
+    o.metadata = STR("12345");
+    committed_put(&c, &o);
+    ck_assert_uint_eq(held.bytes, before + 5);
     committed_drop(&c, committed_find(&c, STR("a"), 3));
+    ck_assert_uint_eq(held.bytes, before);
     ck_assert_ptr_null(committed_find(&c, STR("a"), 3));
     committed_deinit(&c);
+    ck_assert_uint_eq(held.bytes, 0);
 }
 
 static const struct runner_case cases[] = {

@@ -63,7 +63,9 @@ static void topic(const char *name, int id, int32_t partitions)
 }
 
 static const struct consumer_world topics = {.version = version, .each = each, .find = find};
-static const struct consumer_rules rules = {.session_ns = 45 * S,
+static struct held held;
+static const struct consumer_rules rules = {.held = &held,
+                                            .session_ns = 45 * S,
                                             .heartbeat_ms = 5000,
                                             .max_members = 20,
                                             .max_names = 30,
@@ -74,6 +76,7 @@ static uint64_t now;
 static void setup(void)
 {
     memset(&world, 0, sizeof(world));
+    held.max = 1 << 20;
     now = 1000 * S;
     topic("t", 1, 6);
     consumer_group_init(&group, &rules, &topics);
@@ -83,6 +86,7 @@ static void teardown(void)
 {
     consumer_group_check(&group);
     consumer_group_deinit(&group);
+    ck_assert_uint_eq(held.bytes, 0);
 }
 
 /* ---- members --------------------------------------------------------------------------------- */
@@ -705,6 +709,38 @@ TEST(limits)
     teardown();
 }
 
+/* What members say, of all groups together: who says no more than before stays in. */
+TEST(held_by_all)
+{
+    struct str name = STR("a-topic-that-is-not-there");
+    struct member m = {.id = "m"}, other = {.id = "other"};
+    struct consumer_beat q = {.names = &name, .nnames = 1};
+    size_t before;
+
+    setup();
+    held.max = 100;
+    enter(&m, "m", "t");
+    before = held.bytes;
+    beat(&m, &q);
+    ck_assert_int_eq(m.error, KAFKA_NONE);
+    ck_assert_uint_eq(held.bytes, before + name.n - 1);
+    held.max = held.bytes + 10;
+    other.names[0] = STR("t");
+    other.nnames = 1;
+    ck_assert_int_eq(join(&other), KAFKA_GROUP_MAX_SIZE_REACHED);
+    held.max = 1; /* as behind a start */
+    beat(&m, &q);
+    ck_assert_int_eq(m.error, KAFKA_NONE);
+    name = STR("a-topic-that-is-not-there-");
+    beat(&m, &q);
+    ck_assert_int_eq(m.error, KAFKA_GROUP_MAX_SIZE_REACHED);
+    name = STR("t");
+    beat(&m, &q);
+    ck_assert_int_eq(m.error, KAFKA_NONE);
+    ck_assert_uint_eq(held.bytes, before);
+    teardown();
+}
+
 static const struct runner_case cases[] = {
     RUN(one_has_all),
     RUN(what_is_given_up),
@@ -722,6 +758,7 @@ static const struct runner_case cases[] = {
     RUN(uniform_of_different_wants),
     RUN(rejects),
     RUN(limits),
+    RUN(held_by_all),
 };
 
 RUNNER_MAIN("kafka/consumer_group", cases)

@@ -398,9 +398,12 @@ static void settle(void)
 
 TEST(swarm)
 {
+    struct held held = {.max = 1 << 20};
+
     w = calloc(1, sizeof(*w));
     prng_init(&w->prng, (uint64_t) i);
-    w->rules = (struct consumer_rules){.session_ns = 45 * S,
+    w->rules = (struct consumer_rules){.held = &held,
+                                       .session_ns = 45 * S,
                                        .heartbeat_ms = 5000,
                                        .max_members = CLIENTS * 20,
                                        .max_names = CLIENTS * 20 * TOPICS,
@@ -425,6 +428,7 @@ TEST(swarm)
     live(5000);
     settle();
     consumer_group_deinit(&w->g);
+    ck_assert_uint_eq(held.bytes, 0);
     free(w);
 }
 

@@ -327,6 +327,53 @@ TEST(limits)
     close_bed(&b);
 }
 
+/* What all groups hold together: who says no more than before stays in. */
+TEST(held_by_all)
+{
+    struct bed b, other;
+    struct held held = {.max = 500};
+    struct call c[3], s;
+    char text[201];
+    size_t before;
+
+    memset(text, 'x', 200);
+    text[200] = '\0';
+    open_bed(&b);
+    open_bed(&other);
+    b.rules.held = other.rules.held = &held;
+    join(&b, &c[0], "", (struct how){.metadata = text});
+    pass(&b, 0);
+    HEARD(&c[0], NONE);
+    ck_assert_uint_gt(held.bytes, 200);
+    SYNC(&b, &s, &c[0], c[0].member, text, NULL);
+    HEARD(&s, NONE);
+    ck_assert_uint_gt(held.bytes, 400);
+    join(&other, &c[1], "", (struct how){.metadata = text});
+    HEARD(&c[1], GROUP_MAX_SIZE_REACHED);
+    held.max = held.bytes + 60;
+    join(&other, &c[1], "", (struct how){0});
+    pass(&other, 0);
+    HEARD(&c[1], NONE);
+    SYNC(&other, &s, &c[1], c[1].member, "it gets more than there is room for", NULL);
+    HEARD(&s, GROUP_MAX_SIZE_REACHED);
+    before = held.bytes;
+    held.max = 1; /* as behind a start */
+    join(&b, &c[2], c[0].member, (struct how){.metadata = text});
+    pass(&b, 0);
+    HEARD(&c[2], NONE);
+    SYNC(&b, &s, &c[2], c[2].member, "shorter", NULL);
+    HEARD(&s, GROUP_MAX_SIZE_REACHED);
+    held.max = before;
+    SYNC(&b, &s, &c[2], c[2].member, "shorter", NULL);
+    HEARD(&s, NONE);
+    ck_assert_uint_eq(held.bytes, before - 200 + 7);
+    join(&b, &c[2], c[0].member, (struct how){.protocols = "rs", .metadata = text});
+    HEARD(&c[2], GROUP_MAX_SIZE_REACHED);
+    close_bed(&b);
+    close_bed(&other);
+    ck_assert_uint_eq(held.bytes, 0);
+}
+
 /* The protocol is one that all know; most votes win, the first at a tie. */
 TEST(votes)
 {
@@ -899,6 +946,7 @@ static const struct runner_case cases[] = {
     RUN(an_id_first),
     RUN_LOOP(refused_joins, 0, 9),
     RUN(limits),
+    RUN(held_by_all),
     RUN_LOOP(votes, 0, 5),
     RUN(the_initial_delay),
     RUN(nobody_is_left_of_the_first_ones),

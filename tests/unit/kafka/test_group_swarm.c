@@ -357,6 +357,8 @@ static void settle(void)
 
 TEST(swarm)
 {
+    struct held held = {.max = 1 << 20};
+
     w = calloc(1, sizeof(*w));
     prng_init(&w->prng, (uint64_t) i);
     w->rules = (struct group_rules){.session_min_ms = 6000,
@@ -364,6 +366,7 @@ TEST(swarm)
                                     .initial_delay_ns = below(3) * S,
                                     .newcomer_ns = 300 * S,
                                     .max_members = CLIENTS * 20,
+                                    .held = &held,
                                     .max_bytes = 1 << 20};
     group_init(&w->g, &w->rules, &out, &w->prng);
     w->now = 1000 * S;
@@ -382,6 +385,7 @@ TEST(swarm)
         if (w->clients[k].call != NULL)
             w->clients[k].call->client = NULL;
     group_deinit(&w->g, KAFKA_NOT_COORDINATOR);
+    ck_assert_uint_eq(held.bytes, 0);
     for (struct call *c = w->calls, *next; c != NULL; c = next) {
         next = c->next;
         free(c);

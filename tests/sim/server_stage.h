@@ -1,6 +1,6 @@
 /*
- * server_stage.h - a whole server on the simulator for one input of a fuzz target, and one who
- * connects to it.
+ * server_stage.h - a whole server on the simulator, and one who connects to it: for one input of a
+ * fuzz target, or one case of a test.
  *
  * Everything is done in order: what the other side says is answered, as far as it will be, before
  * stage_say returns. Nothing is left when stage_close returns; a server that can not stop is a
@@ -11,8 +11,8 @@
  *     buf_puts(&s.far.out, "..."), stage_say(&s), ... s.far.in is what came ...
  *     stage_close(&s);
  */
-#ifndef TESTS_FUZZ_SERVER_STAGE_H
-#define TESTS_FUZZ_SERVER_STAGE_H
+#ifndef TESTS_SIM_SERVER_STAGE_H
+#define TESTS_SIM_SERVER_STAGE_H
 
 #include "lib/base/buf.h"
 #include "lib/io/acceptor.h"
@@ -38,6 +38,7 @@ struct far {
 };
 
 struct stage {
+    struct kafka_limits limits; /* may be set before stage_open */
     struct sim *sim;
     struct options options;
     struct server_parts parts;
@@ -45,7 +46,7 @@ struct stage {
     bool stopped;
 };
 
-/* s is zeroes. conf: the server's, as in its file. */
+/* s is zeroes but for what may be set. conf: the server's, as in its file. */
 void stage_open(struct stage *s, const char *conf);
 /* Once: the other side connects, or waits for the server to connect there. */
 void stage_connect(struct stage *s, uint16_t port);

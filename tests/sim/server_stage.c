@@ -1,5 +1,5 @@
 /* server_stage.c - see the header. */
-#include "tests/fuzz/server_stage.h"
+#include "tests/sim/server_stage.h"
 
 #include "lib/base/assert.h"
 #include "lib/base/bytes.h"
@@ -167,6 +167,7 @@ void stage_open(struct stage *s, const char *conf)
         .log_file_bytes = 64u << 10,
         .segment_bytes_min = 64u << 10,
         .segment_bytes_max = 64u << 10,
+        .kafka_limits = s->limits,
     };
     io_config_init(&o.io);
     if (!parts_open_workers(&s->parts, &o, why) || !parts_open_jetstream(&s->parts, "data", why) ||
