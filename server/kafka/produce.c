@@ -8,7 +8,7 @@
  *
  * A batch is stored as it came, or, where the topic says so, with the time at which it is stored.
  * Its records are looked at only when they are not compressed, or when the topic wants keys or
- * limits times.
+ * limits times, or the client's user may send no more than so much in a message.
  * Message sets, which requests up to version 2 may have, become batches first.
  *
  * From version 12 on a transaction gets its partitions by being written to: all parts wait until
@@ -21,6 +21,7 @@
 #include "lib/wire/kafka_set.h"
 #include "server/kafka/access.h"
 #include "server/kafka/partition.h"
+#include "server/kafka/sasl.h"
 #include "server/kafka/txn.h"
 
 /* Versions: an error says that the transaction may be aborted, and gone on with; partitions need
@@ -49,6 +50,7 @@ struct produce {
     struct kafka_request *request;
     struct kafka *home;
     int16_t acks;
+    uint64_t payload_most;           /* of a record */
     struct part *parts, **parts_end; /* to be sent */
     struct part *spare;              /* of one that was refused */
     struct txn_want want;            /* of those of a transaction */
@@ -287,6 +289,21 @@ static int16_t fault_error(enum kafka_batch_fault fault)
     }
 }
 
+/* As a message of a NATS client that may send no more. */
+static bool is_too_large(const struct part *part, const struct kafka_record *record)
+{
+    return record->key.n + record->value.n + record->headers.n > part->produce->payload_most;
+}
+
+/* Could one of its records be? */
+static bool limits_payload(const struct part *part)
+{
+    uint64_t most = part->produce->payload_most;
+
+    return most != UINT64_MAX &&
+           (kafka_batch_codec(&part->batch) != KAFKA_PLAIN || part->batch.records.n > most);
+}
+
 static bool limits_times(const struct topic_place *p)
 {
     return !p->append_time && (p->before_max_ms != INT64_MAX || p->after_max_ms != INT64_MAX);
@@ -298,6 +315,9 @@ static const char *fault_of(const struct part *part, const struct kafka_record *
 {
     const struct topic_place *p = &part->place;
 
+    *error = KAFKA_MESSAGE_TOO_LARGE;
+    if (is_too_large(part, record))
+        return "the record is larger than what this client may send";
     *error = KAFKA_INVALID_RECORD;
     if (p->compact && record->key.p == NULL)
         return "a record of a compacted topic needs a key";
@@ -311,7 +331,7 @@ static const char *fault_of(const struct part *part, const struct kafka_record *
                : NULL;
 }
 
-/* What only the records tell: keys, times. Those at fault are told of, by their index. */
+/* What only the records tell: keys, times, lengths. Those at fault are told of, by their index. */
 static int16_t check_records(struct part *part)
 {
     const struct kafka_batch *b = &part->batch;
@@ -377,7 +397,8 @@ static int16_t check(struct part *part, int16_t version)
     if (fault == KAFKA_BATCH_OK && (b->attributes & KAFKA_TRANSACTIONAL) != 0 &&
         (part->produce->want.id.p == NULL || b->producer_id < 0))
         return KAFKA_INVALID_TXN_STATE;
-    if (fault == KAFKA_BATCH_OK && (part->place.compact || limits_times(&part->place)))
+    if (fault == KAFKA_BATCH_OK &&
+        (part->place.compact || limits_times(&part->place) || limits_payload(part)))
         return check_records(part);
     if (fault != KAFKA_BATCH_OK)
         part->answer->error_message = str_of(kafka_batch_fault_text(fault));
@@ -498,7 +519,11 @@ void kafka_run_produce(struct kafka_request *r)
     struct produce *x = kafka_arena_alloc(&r->arena, sizeof(*x));
     bool acks_ok = q->acks >= -1 && q->acks <= 1;
 
-    *x = (struct produce){.request = r, .home = r->kafka, .acks = q->acks, .left = 1};
+    *x = (struct produce){.request = r,
+                          .home = r->kafka,
+                          .acks = q->acks,
+                          .payload_most = sasl_payload_most(r->conn),
+                          .left = 1};
     x->parts_end = &x->parts;
     x->want = (struct txn_want){.request = r, .id = q->transactional_id, .done = send_parts};
     a->responses_n = q->topic_data_n > 0 ? q->topic_data_n : 0;

@@ -11,6 +11,7 @@
 #define KAFKA_SASL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct account;
 struct kafka_conn;
@@ -35,6 +36,9 @@ bool sasl_still_valid(struct kafka_conn *c, const struct options *before);
  * that closes. */
 void sasl_account_changed(struct kafka_conn *c, const struct account *a, const struct trust *before,
                           const struct trust *now);
+/* Most bytes that a record of this client may have, by the claims of its user and the limits of its
+ * account; UINT64_MAX: any number. */
+uint64_t sasl_payload_most(const struct kafka_conn *c);
 /* It is nobody from now on, and what is under way for it may do nothing more: its user and its
  * permissions go with the options that they are of. */
 void sasl_revoke(struct kafka_conn *c);

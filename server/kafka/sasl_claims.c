@@ -192,6 +192,19 @@ void sasl_take_claims(struct sasl *s, struct kafka_request *r, struct str token)
     buf_free(&err);
 }
 
+/* ---- what it may ----------------------------------------------------------------------------- */
+
+uint64_t sasl_payload_most(const struct kafka_conn *c)
+{
+    const struct account *a = c->realm->account;
+    int64_t of_account = atomic_load_explicit(&a->max_payload, memory_order_relaxed);
+    int64_t own = c->sasl != NULL && c->sasl->login != NULL ? c->sasl->login->payload : -1;
+
+    if (own < 0 || (of_account >= 0 && of_account < own))
+        own = of_account;
+    return own >= 0 ? (uint64_t) own : UINT64_MAX;
+}
+
 /* ---- new claims of the account --------------------------------------------------------------- */
 
 static bool stays_in(struct kafka_conn *c, const struct account *a, const struct trust *before,

@@ -3,6 +3,8 @@
  * keeps a token out; what ends a login; accounts that come while the server runs.
  */
 #include "lib/base/mem.h"
+#include "lib/wire/kafka_batch.h"
+#include "lib/wire/kafka_pack.h"
 #include "server/kafka/kafka_error.h"
 #include "tests/api/kafka_client.h"
 #include "tests/api/operator_rig.h"
@@ -18,8 +20,8 @@
 
 #define NO_BEARERS "disallow"
 
-/* Claims of an account that has JetStream; more of them, or that one. */
-static char *account(const struct signer *a, const char *more)
+/* Claims of an account that has JetStream; more of them, or that one. payload: its users'. */
+static char *account_with(const struct signer *a, const char *more, const char *payload)
 {
     bool no_bearers = strcmp(more, NO_BEARERS) == 0;
     struct buf b = {0};
@@ -27,12 +29,19 @@ static char *account(const struct signer *a, const char *more)
 
     more = no_bearers ? "" : more;
     buf_printf(&b,
-               "\"limits\":{" UNLIMITED_FIELDS ",\"mem_storage\":-1,\"disk_storage\":-1,"
-               "\"streams\":-1,\"consumer\":-1%s}%s%s",
-               no_bearers ? ",\"disallow_bearer\":true" : "", more[0] != '\0' ? "," : "", more);
+               "\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":%s,\"imports\":-1,\"exports\":-1,"
+               "\"wildcards\":true,\"conn\":-1,\"leaf\":-1,\"mem_storage\":-1,"
+               "\"disk_storage\":-1,\"streams\":-1,\"consumer\":-1%s}%s%s",
+               payload, no_bearers ? ",\"disallow_bearer\":true" : "", more[0] != '\0' ? "," : "",
+               more);
     token = token_make(&op, JWT_ACCOUNT, a->key, "A", buf_cstr(&b));
     buf_free(&b);
     return token;
+}
+
+static char *account(const struct signer *a, const char *more)
+{
+    return account_with(a, more, "-1");
 }
 
 /* Account A is known from the start. */
@@ -156,6 +165,104 @@ TEST(what_a_user_may)
     ck_assert_int_eq(make_topic(&c, "mine"), KAFKA_NONE);
     kafka_client_close(&c);
     operator_end(&w);
+}
+
+/* ---- the largest payload --------------------------------------------------------------------- */
+
+#define HEADERS "\6abc\4xy" /* one */
+
+/* A batch of up to two records; the answer's error. *at: the record that it is about, or -1. */
+static int16_t produce(struct kafka_client *c, const struct kafka_record *records, size_t n,
+                       bool packed, int *at)
+{
+    static uint8_t bytes[16 << 10];
+    struct kafka_builder b;
+    struct buf pack = {0};
+    struct str batch;
+
+    kafka_builder_open(&b, bytes, sizeof(bytes), 0);
+    for (size_t i = 0; i < n; i++) {
+        struct kafka_record r = records[i];
+        r.offset = (int64_t) i;
+        ck_assert(kafka_builder_add(&b, &r));
+    }
+    batch = str_from(bytes, kafka_builder_finish(&b, 0, NULL));
+    if (packed) {
+        ck_assert_int_eq(kafka_batch_pack(batch, KAFKA_GZIP, &pack), ERR_OK);
+        batch = buf_str(&pack);
+    }
+    struct kafka_produce_request_partition_data part = {
+        .records = {.p = (const uint8_t *) batch.p, .n = batch.n}};
+    struct kafka_produce_request_topic_data t = {
+        .name = STR("t"), .partition_data = &part, .partition_data_n = 1};
+    const struct kafka_produce_response *a = KAFKA_CALL(c, produce, PRODUCE, 8, .acks = -1,
+                                                        .timeout_ms = 10000, .topic_data = &t,
+                                                        .topic_data_n = 1);
+    const struct kafka_produce_response_partition_responses *p = a->responses->partition_responses;
+    *at = p->record_errors_n > 0 ? p->record_errors->batch_index : -1;
+    buf_free(&pack);
+    return p->error_code;
+}
+
+static const char long_text[5000];
+
+static const struct payload_row {
+    const char *user;     /* its payload */
+    const char *account;  /* likewise */
+    size_t key, value[2]; /* lengths */
+    bool headers, packed;
+    int16_t error;
+    int at;
+} payload_rows[] = {
+    {"-1", "-1", 100, {5000, 0}, true, false, KAFKA_NONE, -1},
+    {"100", "-1", 33, {60, 0}, true, false, KAFKA_NONE, -1},
+    {"100", "-1", 33, {61, 0}, true, false, KAFKA_MESSAGE_TOO_LARGE, 0},
+    {"100", "-1", 34, {60, 0}, true, false, KAFKA_MESSAGE_TOO_LARGE, 0},
+    {"100", "-1", 0, {101, 0}, false, false, KAFKA_MESSAGE_TOO_LARGE, 0},
+    {"100", "-1", 0, {100, 100}, false, false, KAFKA_NONE, -1},
+    {"100", "-1", 0, {100, 101}, false, false, KAFKA_MESSAGE_TOO_LARGE, 1},
+    {"100", "-1", 0, {5000, 1}, false, true, KAFKA_MESSAGE_TOO_LARGE, 0},
+    {"100", "-1", 0, {100, 100}, false, true, KAFKA_NONE, -1},
+    {"0", "-1", 0, {1, 0}, false, false, KAFKA_MESSAGE_TOO_LARGE, 0},
+    {"-1", "100", 0, {101, 0}, false, false, KAFKA_MESSAGE_TOO_LARGE, 0},
+    {"-1", "100", 0, {100, 0}, false, false, KAFKA_NONE, -1},
+    {"200", "100", 0, {101, 0}, false, false, KAFKA_MESSAGE_TOO_LARGE, 0},
+    {"100", "200", 0, {101, 0}, false, false, KAFKA_MESSAGE_TOO_LARGE, 0},
+};
+#define PAYLOAD_ROWS (sizeof(payload_rows) / sizeof(payload_rows[0]))
+
+static void check_payload(const struct payload_row *row)
+{
+    struct operator_world w;
+    struct kafka_client c;
+    struct kafka_record r[2];
+    char fields[128];
+    int at;
+
+    operator_begin(&w, "");
+    buf_puts(&w.text, LISTEN);
+    operator_preloads(&w);
+    operator_put_preload(&w, &acc_a, account_with(&acc_a, "", row->account));
+    buf_puts(&w.text, "}\n");
+    operator_ready(&w);
+    snprintf(fields, sizeof(fields), "\"subs\":-1,\"data\":-1,\"payload\":%s,\"bearer_token\":true",
+             row->user);
+    let_in(&w, &c, operator_user(&acc_a, &user_1, fields));
+    ck_assert_int_eq(make_topic(&c, "t"), KAFKA_NONE);
+    for (int k = 0; k < 2; k++)
+        r[k] = (struct kafka_record){.key = str_from(long_text, row->key),
+                                     .value = str_from(long_text, row->value[k]),
+                                     .headers = row->headers ? STR(HEADERS) : STR(""),
+                                     .nheaders = row->headers};
+    ck_assert_int_eq(produce(&c, r, row->value[1] > 0 ? 2 : 1, row->packed, &at), row->error);
+    ck_assert_int_eq(at, row->at);
+    kafka_client_close(&c);
+    operator_end(&w);
+}
+
+TEST(largest_payload)
+{
+    check_payload(&payload_rows[i]);
 }
 
 /* Whatever the claims say against it; and no mechanism that needs a password that we know. */
@@ -312,9 +419,13 @@ TEST(an_account_is_looked_up)
 }
 
 static const struct runner_case cases[] = {
-    RUN(a_bearer_token_is_the_password), RUN(what_a_user_may),
-    RUN(what_keeps_a_token_out),         RUN(what_keeps_an_accounts_tokens_out),
-    RUN(a_login_ends_at_its_time),       RUN(claims_change),
+    RUN(a_bearer_token_is_the_password),
+    RUN(what_a_user_may),
+    RUN_LOOP(largest_payload, 0, PAYLOAD_ROWS),
+    RUN(what_keeps_a_token_out),
+    RUN(what_keeps_an_accounts_tokens_out),
+    RUN(a_login_ends_at_its_time),
+    RUN(claims_change),
     RUN(an_account_is_looked_up),
 };
 
