@@ -33,7 +33,7 @@ static const struct {
         sizeof(header) - 1, header, log                                                            \
     }
     ROW("PROXY TCP4 192.0.2.1 192.0.2.9 56324 4222\r\n", "192.0.2.1:56324 - cid:"),
-    ROW("PROXY TCP6 2001:db8::1 ::1 7 8\r\n", "2001:db8::1:7 - cid:"),
+    ROW("PROXY TCP6 2001:db8::1 ::1 7 8\r\n", "[2001:db8::1]:7 - cid:"),
     ROW("PROXY UNKNOWN\r\n", "127.0.0.1:"),
     ROW(SIG "\x21\x11\0\x0f\xc0\x00\x02\x02\xc0\x00\x02\x09\xdc\x04\x10\x7e"
             "tlv",

@@ -5,9 +5,12 @@ For 1 and for 16 partitions a server is started on a fresh directory; kafka-benc
 produces --count messages of --size bytes, acknowledged after sync, and drains them: behind the
 produce (direct writes leave nothing in the page cache), and after a restart with the pages of the
 store's files dropped. Each line is kafka-bench's own, with
-the server's processor time. On a busy machine they say little.
+the server's processor time. With --rate instead: messages of --size bytes from a fixed schedule for
+--seconds, with linger 1 ms, latencies from the moment at which each was due; several --rate are
+several rows. On a busy machine they say little.
 
 usage: kafka.py [--server PATH] [--bench PATH] [--count N] [--size N] [--dir PATH] [--partitions N]
+                [--rate N [--rate N]... [--seconds N]]
 """
 import argparse
 import json
@@ -83,10 +86,11 @@ def drop_pages(directory):
             os.close(fd)
 
 
-def run(o, server, what, partitions, label):
+def run(o, server, what, partitions, label, rate=None):
+    amount = (["--count", str(o.count)] if rate is None else
+              ["--rate", str(rate), "--seconds", str(o.seconds), "--linger", "1"])
     command = [o.bench, what, "--broker", "127.0.0.1:%d" % server.kafka, "--partitions",
-               str(partitions), "--count", str(o.count), "--size", str(o.size), "--pid",
-               str(server.process.pid)]
+               str(partitions), "--size", str(o.size), "--pid", str(server.process.pid)] + amount
     said = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     print("%2d partitions, %s: %s" % (partitions, label, " | ".join(said.stdout.split("\n")[:-1])),
           flush=True)
@@ -110,6 +114,17 @@ def measure(o, partitions):
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def measure_rate(o, partitions, rate):
+    directory = tempfile.mkdtemp(prefix="midge-bench-", dir=o.dir)
+    server = Server(o.server, directory)
+    try:
+        server.make_topic(partitions)
+        run(o, server, "produce", partitions, "%d a second" % rate, rate)
+    finally:
+        server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def need(program, otherwise):
     if not os.access(program, os.X_OK):
         sys.exit("kafka.py: there is no %s: %s" % (program, otherwise))
@@ -122,12 +137,17 @@ def main():
     p.add_argument("--count", type=int, default=2000000)
     p.add_argument("--size", type=int, default=1024)
     p.add_argument("--partitions", type=int, action="append")
+    p.add_argument("--rate", type=int, action="append")
+    p.add_argument("--seconds", type=int, default=20)
     p.add_argument("--dir", default=None)
     o = p.parse_args()
     need(o.server, "./dev build makes it")
     need(o.bench, "it needs librdkafka-dev; then rm build/Makefile; ./dev build")
     for partitions in o.partitions or (1, 16):
-        measure(o, partitions)
+        for rate in o.rate or []:
+            measure_rate(o, partitions, rate)
+        if not o.rate:
+            measure(o, partitions)
 
 
 if __name__ == "__main__":
